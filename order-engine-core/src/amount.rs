@@ -1,0 +1,289 @@
+//! Amounts of a token, in base units, and their human form.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ruint::aliases::U256;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// An amount of one token in its base units (lamports for SOL, wei for ether).
+///
+/// It is an integer everywhere: no decision of the engine passes through a float. In JSON it is a
+/// decimal string, because JSON numbers lose precision above 2⁵³ in many readers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Amount(u128);
+
+/// Why a text is not an amount.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AmountError {
+    /// The text is not a plain decimal number.
+    #[error("not a decimal number")]
+    NotANumber,
+    /// The number has more digits after the point than the token has decimals.
+    #[error("more than {decimals} digits after the decimal point")]
+    TooPrecise {
+        /// The decimals of the token.
+        decimals: u8,
+    },
+    /// The number does not fit into 128 bits of base units.
+    #[error("too large")]
+    TooLarge,
+}
+
+impl Amount {
+    /// No tokens at all.
+    pub const ZERO: Self = Self(0);
+    /// The largest amount that can be represented.
+    pub const MAX: Self = Self(u128::MAX);
+
+    /// An amount of so many base units.
+    pub const fn new(base_units: u128) -> Self {
+        Self(base_units)
+    }
+
+    /// The number of base units.
+    pub const fn base_units(self) -> u128 {
+        self.0
+    }
+
+    /// Whether this is no tokens at all.
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Reads human units ("1.5") of a token with so many decimals.
+    ///
+    /// The text may carry a decimal exponent, as JSON numbers do ("1.5e-3").
+    ///
+    /// # Errors
+    /// If the text is no number, is more precise than the token, or does not fit.
+    pub fn parse_human(text: &str, decimals: u8) -> Result<Self, AmountError> {
+        let (mantissa, exponent) = split_exponent(text)?;
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let has_point = mantissa.contains('.');
+        if whole.is_empty() || (has_point && fraction.is_empty()) {
+            return Err(AmountError::NotANumber);
+        }
+        if !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+            return Err(AmountError::NotANumber);
+        }
+        let digits = format!("{whole}{fraction}");
+        let digits = digits.trim_start_matches('0');
+        if digits.is_empty() {
+            return Ok(Self::ZERO);
+        }
+        let fraction_digits = i64::try_from(fraction.len()).map_err(|_| AmountError::TooLarge)?;
+        scale(digits, i64::from(decimals) - fraction_digits + exponent, decimals)
+    }
+
+    /// Writes the amount in human units of a token with so many decimals, without trailing zeros.
+    pub fn to_human(self, decimals: u8) -> String {
+        format_scaled(U256::from(self.0), decimals)
+    }
+
+    /// The sum, or nothing if it does not fit.
+    pub const fn checked_add(self, other: Self) -> Option<Self> {
+        match self.0.checked_add(other.0) {
+            Some(sum) => Some(Self(sum)),
+            None => None,
+        }
+    }
+
+    /// The difference, or nothing if it would be negative.
+    pub const fn checked_sub(self, other: Self) -> Option<Self> {
+        match self.0.checked_sub(other.0) {
+            Some(difference) => Some(Self(difference)),
+            None => None,
+        }
+    }
+
+    /// The least acceptable output: `⌊self · (10 000 − bps) / 10 000⌋`.
+    ///
+    /// A tolerance of 10 000 bps or more accepts any output.
+    pub fn less_slippage(self, slippage_bps: u16) -> Self {
+        let keep = 10_000_u32.saturating_sub(u32::from(slippage_bps));
+        let product = U256::from(self.0) * U256::from(keep);
+        Self((product / U256::from(10_000_u32)).to::<u128>())
+    }
+}
+
+/// Splits "1.5e-3" into its digits and its exponent; a bare number has exponent 0.
+fn split_exponent(text: &str) -> Result<(&str, i64), AmountError> {
+    match text.split_once(['e', 'E']) {
+        None => Ok((text, 0)),
+        Some((mantissa, exponent)) => {
+            let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+            // Six digits are far beyond anything representable and keep the arithmetic small.
+            if digits.is_empty() || digits.len() > 6 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+                return Err(AmountError::NotANumber);
+            }
+            let exponent = exponent.parse().map_err(|_| AmountError::NotANumber)?;
+            Ok((mantissa, exponent))
+        }
+    }
+}
+
+/// The value of `digits · 10^shift`, which must be whole.
+fn scale(digits: &str, shift: i64, decimals: u8) -> Result<Amount, AmountError> {
+    let mut value = digits.to_owned();
+    if shift >= 0 {
+        // 39 digits hold every u128; a longer text cannot fit.
+        let zeros = usize::try_from(shift).unwrap_or(usize::MAX);
+        if value.len().saturating_add(zeros) > 39 {
+            return Err(AmountError::TooLarge);
+        }
+        value.extend(std::iter::repeat_n('0', zeros));
+    } else {
+        let excess = usize::try_from(-shift).unwrap_or(usize::MAX);
+        let kept = value.len().saturating_sub(excess);
+        if value[kept..].bytes().any(|b| b != b'0') || excess > value.len() {
+            return Err(AmountError::TooPrecise { decimals });
+        }
+        value.truncate(kept);
+    }
+    if value.is_empty() {
+        return Ok(Amount::ZERO);
+    }
+    value.parse().map(Amount).map_err(|_| AmountError::TooLarge)
+}
+
+/// Writes `value / 10^decimals` without trailing zeros.
+fn format_scaled(value: U256, decimals: u8) -> String {
+    let digits = value.to_string();
+    let decimals = usize::from(decimals);
+    let padded = format!("{digits:0>width$}", width = decimals + 1);
+    let (whole, fraction) = padded.split_at(padded.len() - decimals);
+    let fraction = fraction.trim_end_matches('0');
+    if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") }
+}
+
+/// The digits after the decimal point that [`price`] keeps.
+const PRICE_SCALE: u8 = 18;
+
+/// The price of a swap in human units of the output token for one human unit of the input token,
+/// as a decimal text cut (never rounded up) after 18 digits.
+///
+/// Nothing if the input is zero, or if the ratio of the decimals is beyond 256-bit arithmetic.
+pub fn price(input: (Amount, u8), output: (Amount, u8)) -> Option<String> {
+    let ((amount_in, decimals_in), (amount_out, decimals_out)) = (input, output);
+    let ten = U256::from(10_u8);
+    let numerator = U256::from(amount_out.0)
+        .checked_mul(ten.checked_pow(U256::from(decimals_in))?)?
+        .checked_mul(ten.checked_pow(U256::from(PRICE_SCALE))?)?;
+    let denominator = U256::from(amount_in.0).checked_mul(ten.checked_pow(U256::from(decimals_out))?)?;
+    Some(format_scaled(numerator.checked_div(denominator)?, PRICE_SCALE))
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Amount {
+    type Err = AmountError;
+
+    /// Reads base units.
+    fn from_str(text: &str) -> Result<Self, AmountError> {
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(AmountError::NotANumber);
+        }
+        text.parse().map(Self).map_err(|_| AmountError::TooLarge)
+    }
+}
+
+impl From<u64> for Amount {
+    fn from(base_units: u64) -> Self {
+        Self(u128::from(base_units))
+    }
+}
+
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn reads_human_units_from_their_literal_text() {
+        for (text, decimals, expected) in [
+            ("1", 9, Ok(1_000_000_000)),
+            ("0.1", 9, Ok(100_000_000)),
+            ("0.000000001", 9, Ok(1)),
+            ("1.50", 1, Ok(15)),
+            ("1e3", 0, Ok(1_000)),
+            ("1.5e-3", 6, Ok(1_500)),
+            ("100e-2", 0, Ok(1)),
+            ("0", 9, Ok(0)),
+            ("0e999999", 9, Ok(0)),
+            ("340282366920938463463374607431768211455", 0, Ok(u128::MAX)),
+            ("340282366920938463463374607431768211456", 0, Err(AmountError::TooLarge)),
+            ("1e999999", 9, Err(AmountError::TooLarge)),
+            ("0.0000000001", 9, Err(AmountError::TooPrecise { decimals: 9 })),
+            ("1e-999999", 9, Err(AmountError::TooPrecise { decimals: 9 })),
+            ("", 9, Err(AmountError::NotANumber)),
+            (".5", 9, Err(AmountError::NotANumber)),
+            ("5.", 9, Err(AmountError::NotANumber)),
+            ("-1", 9, Err(AmountError::NotANumber)),
+            ("+1", 9, Err(AmountError::NotANumber)),
+            ("1_000", 9, Err(AmountError::NotANumber)),
+            ("1e", 9, Err(AmountError::NotANumber)),
+            ("1e+-2", 9, Err(AmountError::NotANumber)),
+            ("٣", 9, Err(AmountError::NotANumber)),
+            ("NaN", 9, Err(AmountError::NotANumber)),
+        ] {
+            assert_eq!(Amount::parse_human(text, decimals), expected.map(Amount::new), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn price_is_output_per_input_in_human_units() {
+        // 2 SOL (9 decimals) for 301.5 USDC (6 decimals).
+        let price = price((Amount::new(2_000_000_000), 9), (Amount::new(301_500_000), 6));
+        assert_eq!(price.as_deref(), Some("150.75"));
+        assert_eq!(super::price((Amount::ZERO, 9), (Amount::new(1), 6)), None);
+        assert_eq!(
+            super::price((Amount::new(3), 0), (Amount::new(1), 0)).as_deref(),
+            Some("0.333333333333333333")
+        );
+    }
+
+    #[test]
+    fn slippage_rounds_down_and_saturates() {
+        assert_eq!(Amount::new(999).less_slippage(50), Amount::new(994));
+        assert_eq!(Amount::MAX.less_slippage(0), Amount::MAX);
+        assert_eq!(Amount::MAX.less_slippage(10_000), Amount::ZERO);
+    }
+
+    proptest! {
+        #[test]
+        fn human_form_reads_back(units in any::<u128>(), decimals in 0_u8..=24) {
+            let amount = Amount::new(units);
+            prop_assert_eq!(Amount::parse_human(&amount.to_human(decimals), decimals), Ok(amount));
+        }
+
+        #[test]
+        fn json_form_reads_back(units in any::<u128>()) {
+            let json = serde_json::to_string(&Amount::new(units)).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Amount>(&json).unwrap(), Amount::new(units));
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,60}", decimals in any::<u8>()) {
+            let _ = Amount::parse_human(&text, decimals);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What went wrong, in a form that is stored, shown and decided upon.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A stable, machine-readable reason.
+///
+/// Adapters may bring codes of their own; the ones the engine itself uses are constants here.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FailureCode(Cow<'static, str>);
+
+impl FailureCode {
+    /// The host or its user cancelled the order.
+    pub const CANCELLED: Self = Self::new("cancelled");
+    /// The order's deadline passed before it could be executed.
+    pub const EXPIRED: Self = Self::new("expired");
+    /// The output fell below the minimum that the order accepts.
+    pub const SLIPPAGE: Self = Self::new("slippage");
+    /// The order was refused for good: by a rule, a risk check or the venue.
+    pub const REJECTED: Self = Self::new("rejected");
+    /// Every attempt failed; the message names the last reason.
+    pub const RETRIES_EXHAUSTED: Self = Self::new("retries-exhausted");
+    /// No pool can take this order at the moment.
+    pub const NO_ROUTE: Self = Self::new("no-route");
+    /// A token of the order is unknown to the router or the venue.
+    pub const UNKNOWN_TOKEN: Self = Self::new("unknown-token");
+    /// The account cannot pay for the order.
+    pub const INSUFFICIENT_FUNDS: Self = Self::new("insufficient-funds");
+    /// A quote could not be had in time.
+    pub const QUOTE_UNAVAILABLE: Self = Self::new("quote-unavailable");
+    /// The venue did not answer.
+    pub const VENUE_UNAVAILABLE: Self = Self::new("venue-unavailable");
+    /// The signed transaction expired before it landed.
+    pub const TRANSACTION_EXPIRED: Self = Self::new("transaction-expired");
+    /// The transaction landed and failed on the chain.
+    pub const TRANSACTION_FAILED: Self = Self::new("transaction-failed");
+    /// A step of the engine or of an adapter panicked.
+    pub const PANICKED: Self = Self::new("panicked");
+
+    /// A code that is known when the program is built.
+    pub const fn new(code: &'static str) -> Self {
+        Self(Cow::Borrowed(code))
+    }
+
+    /// A code that is known only at run time.
+    pub fn from_text(code: impl Into<String>) -> Self {
+        Self(Cow::Owned(code.into()))
+    }
+
+    /// The code as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FailureCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A reason with words for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct Failure {
+    /// The stable code.
+    pub code: FailureCode,
+    /// One sentence for people. It never decides anything.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with this code and these words.
+    pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// Whether trying again can help. Whoever knows says so; nobody guesses it from a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureClass {
+    /// The reason may pass: a time-out, no route at the moment. One attempt is used.
+    Transient,
+    /// The quote no longer holds: quote again. One attempt is used.
+    Requote,
+    /// Trying again cannot help.
+    Permanent,
+}
+
+impl FailureClass {
+    /// Whether another attempt makes sense.
+    pub const fn is_retryable(self) -> bool {
+        !matches!(self, Self::Permanent)
+    }
+}

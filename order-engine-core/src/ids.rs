@@ -1,0 +1,110 @@
+//! The identifiers that appear in an order's life.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The engine's name for an order: a UUID of version 7, so ids sort by the time of acceptance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OrderId(Uuid);
+
+impl OrderId {
+    /// An id for an order accepted at `at`, unique by `entropy`.
+    pub fn new(at: DateTime<Utc>, entropy: u128) -> Self {
+        let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0);
+        let random: [u8; 16] = entropy.to_be_bytes();
+        let random: [u8; 10] = std::array::from_fn(|i| random[i]);
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+    }
+
+    /// The id as a UUID.
+    pub const fn as_uuid(&self) -> &Uuid {
+        &self.0
+    }
+}
+
+impl From<Uuid> for OrderId {
+    fn from(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+}
+
+impl fmt::Display for OrderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for OrderId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse().map(Self)
+    }
+}
+
+/// Declares a newtype over a text that the engine stores and compares but never interprets.
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Wraps a text.
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.to_owned())
+            }
+        }
+    };
+}
+
+text_id! {
+    /// Whose order it is, in the words of the host.
+    UserId
+}
+text_id! {
+    /// The caller's own name for an order, unique for each user: the idempotency key.
+    ClientOrderId
+}
+text_id! {
+    /// The id of a signed transaction, known before the transaction is sent.
+    TxId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_ids_sort_by_time_and_are_version_7() {
+        let early = OrderId::new(DateTime::from_timestamp_millis(1_000).unwrap(), u128::MAX);
+        let late = OrderId::new(DateTime::from_timestamp_millis(1_001).unwrap(), 0);
+        assert!(early < late);
+        assert!(early.to_string() < late.to_string());
+        assert_eq!(early.as_uuid().get_version_num(), 7);
+        assert_eq!(early.to_string().parse::<OrderId>().unwrap(), early);
+    }
+}

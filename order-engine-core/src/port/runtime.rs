@@ -1,0 +1,112 @@
+//! Time, randomness and tasks. In the whole core nothing else knows the time, rolls a die or
+//! spawns, so that an engine can run in a simulation that is deterministic from a seed.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound, Utc};
+use futures_util::future::BoxFuture;
+
+/// Tells the time and waits.
+///
+/// # Contract
+/// - [`now`](Self::now) never steps back within a process, and is cut to milliseconds.
+/// - [`sleep`](Self::sleep) is safe to drop.
+pub trait Clock: Debug + Send + Sync + 'static {
+    /// The time.
+    fn now(&self) -> DateTime<Utc>;
+
+    /// Waits.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+}
+
+/// Gives random bits for ids, owner tokens and jitter.
+pub trait Entropy: Debug + Send + Sync + 'static {
+    /// 128 bits that nobody can guess or repeat.
+    fn next_u128(&self) -> u128;
+}
+
+/// Starts background tasks.
+pub trait Spawner: Debug + Send + Sync + 'static {
+    /// Starts a task that ends by itself when the engine shuts down.
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>);
+}
+
+/// The surroundings of an engine.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Tasks.
+    pub spawner: Arc<dyn Spawner>,
+}
+
+impl Runtime {
+    /// The real world: system time, the system's randomness, tasks on the current tokio runtime.
+    pub fn tokio() -> Self {
+        Self {
+            clock: Arc::new(TokioClock::new()),
+            entropy: Arc::new(SystemEntropy),
+            spawner: Arc::new(TokioSpawner),
+        }
+    }
+
+    /// The time.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+}
+
+/// The system's time, read once and carried on by a clock that never jumps.
+///
+/// A system clock that is set back or forth by an hour must neither expire an order early nor
+/// take a lease from a living worker.
+#[derive(Debug)]
+pub struct TokioClock {
+    started_at: DateTime<Utc>,
+    started: tokio::time::Instant,
+}
+
+impl TokioClock {
+    /// Reads the system's time.
+    pub fn new() -> Self {
+        Self { started_at: Utc::now(), started: tokio::time::Instant::now() }
+    }
+}
+
+impl Default for TokioClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> DateTime<Utc> {
+        (self.started_at + self.started.elapsed()).trunc_subsecs(3)
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+#[derive(Debug)]
+struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn next_u128(&self) -> u128 {
+        rand::random()
+    }
+}
+
+#[derive(Debug)]
+struct TokioSpawner;
+
+impl Spawner for TokioSpawner {
+    fn spawn(&self, _name: &'static str, task: BoxFuture<'static, ()>) {
+        tokio::spawn(task);
+    }
+}

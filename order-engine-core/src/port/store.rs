@@ -1,0 +1,321 @@
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{EventRecord, Lane, Order, OrderId};
+
+/// Keeps orders and their events, and is the queue: an order row that is due is the job.
+///
+/// # Contract
+/// - **Atomic.** Each item of a write changes the order, its events and its due time together or
+///   not at all. Items succeed and fail alone: one stale or unencodable item harms no other.
+/// - **Durable.** What a write returned `Ok` for survives whatever
+///   [`durability`](Self::durability) promises.
+/// - **Fenced.** A write under a [`Guard::Fence`] succeeds only while the order's lease carries the
+///   very same epoch and owner, and the order has exactly the expected revision. An expired lease
+///   that nobody claimed since is still the current one.
+/// - **Its own clock.** Leases and due times are measured on one clock that all users of the store
+///   share. An order is due when it waits for nothing, when its wait is over, or when the lease of
+///   the worker that held it has expired; a terminal order is never due.
+/// - **Unknown outcomes.** If a whole write returns [`StoreError`], its items may or may not have
+///   been written; callers read again.
+/// - Every call ends by itself in bounded time, and is safe to drop: a dropped write may or may
+///   not happen, but never half.
+#[async_trait]
+pub trait OrderStore: Debug + Send + Sync + 'static {
+    /// What a successful write survives.
+    fn durability(&self) -> Durability;
+
+    /// Accepts orders, due at once, each with its first event: one result each, in order.
+    ///
+    /// A client order id that the user has already used gives [`Creation::Existing`], also within
+    /// one call.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    async fn create_many(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, Refused>>, StoreError>;
+
+    /// Leases due orders of a lane, those that became due first, first. No order is leased twice
+    /// at a time; each claim raises the order's epoch.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError>;
+
+    /// Prolongs leases: for each, in order, whether it is still the current one.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    async fn renew(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError>;
+
+    /// Gives leases back. One that is no longer current is left alone.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    async fn release(&self, releases: &[Release]) -> Result<(), StoreError>;
+
+    /// Records what happened to orders: one result each, in order. Two items of one call never
+    /// concern one order.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    async fn append_many(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError>;
+
+    /// The orders with these ids, in order.
+    ///
+    /// # Errors
+    /// If the store cannot answer, or one of the orders cannot be decoded.
+    async fn load(&self, ids: &[OrderId]) -> Result<Vec<Option<Order>>, StoreError>;
+
+    /// At most `limit` events of an order with a number above `after`, oldest first.
+    ///
+    /// # Errors
+    /// If the store cannot answer, or an event cannot be decoded.
+    async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError>;
+
+    /// The number of the last event of each order, in order; none for an unknown order.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    async fn heads(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError>;
+
+    /// Whether the store can take writes now.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    async fn check(&self) -> Result<(), StoreError>;
+}
+
+/// What a successful write survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Durability {
+    /// A crash of the process, of the machine, and a loss of power.
+    Full,
+    /// A crash of the process; the last writes may be lost with the machine.
+    BoundedLoss,
+    /// Nothing: the store lives and dies with the process.
+    Volatile,
+}
+
+/// An order to accept.
+#[derive(Clone, Debug)]
+pub struct NewOrder {
+    /// The order, as it is after its first event.
+    pub order: Arc<Order>,
+    /// The first event.
+    pub event: Arc<EventRecord>,
+}
+
+/// What became of a [`NewOrder`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Creation {
+    /// It was accepted.
+    Created,
+    /// The user already has an order with this client order id: this one.
+    Existing(Box<Order>),
+}
+
+/// The right to act for an order, until a time on the store's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fence {
+    /// Grows with every claim of the order.
+    pub epoch: u64,
+    /// Random for every claimer. An epoch can come back after a store lost its last writes; the
+    /// pair of both cannot.
+    pub owner: u128,
+}
+
+/// A fence and the order it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Lease {
+    /// The order.
+    pub order_id: OrderId,
+    /// The right to act for it.
+    pub fence: Fence,
+}
+
+/// Which orders to lease, and to whom.
+#[derive(Clone, Debug)]
+pub struct ClaimRequest {
+    /// The lane the orders must be in.
+    pub lane: Lane,
+    /// Which of the due orders.
+    pub scope: ClaimScope,
+    /// How many at most.
+    pub limit: u32,
+    /// The owner half of the new fences.
+    pub owner: u128,
+    /// How long the leases last without renewal.
+    pub duration: Duration,
+}
+
+/// Which of the due orders to lease.
+#[derive(Clone, Debug)]
+pub enum ClaimScope {
+    /// Any.
+    Any,
+    /// Only these.
+    Ids(Vec<OrderId>),
+}
+
+/// The result of a claim.
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    /// The leased orders.
+    pub claims: Vec<Claim>,
+    /// When the next order of the lane becomes due, if one is waiting. It may be a little too
+    /// early, never too late; it says nothing about orders that arrive meanwhile.
+    pub next_due_in: Option<Duration>,
+}
+
+/// A leased order.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The lease.
+    pub lease: Lease,
+    /// How many claims of this order in a row, this one included, brought no progress. More than
+    /// one says that a worker died or gave up with it.
+    pub fruitless_claims: u32,
+    /// The order as it is now, or why it cannot be read.
+    pub order: Result<Arc<Order>, Undecodable>,
+}
+
+/// A stored order that this program cannot read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stored order cannot be read: {message}")]
+pub struct Undecodable {
+    /// Why, in words.
+    pub message: String,
+}
+
+/// A lease to give back.
+#[derive(Clone, Copy, Debug)]
+pub struct Release {
+    /// The lease.
+    pub lease: Lease,
+    /// When the order is due again, from now.
+    pub due_in: Duration,
+    /// Whether the claim counts as fruitless: after a panic, but not after a shutdown.
+    pub fruitless: bool,
+}
+
+/// Events to record.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// Who may write.
+    pub guard: Guard,
+    /// The revision the order must have now.
+    pub expected_seq: u64,
+    /// The order as it is after the events.
+    pub order: Arc<Order>,
+    /// The events, oldest first, numbered from `expected_seq + 1`. At least one.
+    pub events: Vec<Arc<EventRecord>>,
+    /// What becomes of the lease. Whatever stands here, a terminal order's lease ends and it is
+    /// due no more.
+    pub then: Then,
+}
+
+/// Who may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// The holder of this lease.
+    Fence(Fence),
+    /// Anyone; only the revision is compared. With `revoke`, whoever holds a lease loses it.
+    Revision {
+        /// Whether a current lease ends: the epoch grows and the order is due at once.
+        revoke: bool,
+    },
+}
+
+/// What becomes of the lease after an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It stays, or the order stays as free as it was.
+    Keep,
+    /// It ends, and the order is due after this time.
+    Release {
+        /// From now, on the store's clock.
+        due_in: Duration,
+    },
+}
+
+/// Why an append was not written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// Somebody else holds the lease, or nobody does.
+    #[error("the lease is no longer current")]
+    StaleFence,
+    /// The lease is current, but the order has moved on: read it again and go on.
+    #[error("the order has moved on to revision {actual}")]
+    StaleRevision {
+        /// The revision it has.
+        actual: u64,
+    },
+    /// There is no such order.
+    #[error("there is no such order")]
+    NotFound,
+    /// The item cannot be stored.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+/// An item that can never be stored as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store refuses this item: {message}")]
+pub struct Refused {
+    /// Why, in words.
+    pub message: String,
+}
+
+/// A store that cannot answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    message: String,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What kind of failure a [`StoreError`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// The store does not answer, is full or is busy; it may recover by itself.
+    Unavailable,
+    /// The data was written by a newer version of this software, or by another one.
+    Incompatible,
+    /// The store is set up so that it cannot keep its promise.
+    Misconfigured,
+    /// A defect in the store or its data.
+    Internal,
+}
+
+impl StoreError {
+    /// An error of a kind, in words.
+    pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// The same error with what caused it.
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The kind.
+    pub const fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// Whether the same call may succeed later.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self.kind, StoreErrorKind::Unavailable)
+    }
+}

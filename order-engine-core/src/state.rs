@@ -1,0 +1,470 @@
+//! The state machine of an order: a pure fold of its events.
+//!
+//! [`OrderState::apply`] is the only place where a status changes; the live path and replay both
+//! go through it. [`OrderState::next_step`] says what an executor has to do next, and does nothing
+//! itself.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{Certainty, EventRecord, Failure, FailureClass, Fill, OrderEvent, Route, SignedTx, Status, TxId};
+
+/// What an order's events add up to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderState {
+    /// The number of the attempt, from 1; 0 before the first.
+    attempt: u32,
+    /// How many attempts the order has.
+    max_attempts: u32,
+    /// The exchange of the route that this attempt chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chosen_dex: Option<String>,
+    /// The transaction that this attempt signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tx_id: Option<TxId>,
+    phase: Phase,
+}
+
+/// Where an order stands, with all that is known there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum Phase {
+    /// Accepted.
+    Pending,
+    /// Quotes are being fetched.
+    Routing,
+    /// A route is chosen.
+    Routed {
+        /// The route.
+        route: Route,
+    },
+    /// The transaction is being built.
+    Building {
+        /// The route it is built for.
+        route: Route,
+    },
+    /// A transaction is signed and was not sent.
+    Signed {
+        /// The transaction.
+        tx: SignedTx,
+        /// Whether a cancel waits for its death.
+        cancel_requested: bool,
+    },
+    /// A transaction may have been sent.
+    Submitted {
+        /// The transaction.
+        tx: SignedTx,
+        /// How far it has come.
+        stage: Stage,
+        /// Whether a cancel waits for its death.
+        cancel_requested: bool,
+    },
+    /// The attempt failed and no transaction is alive. What follows is not decided yet.
+    AttemptFailed {
+        /// What the order shows meanwhile.
+        standing: Standing,
+        /// Why it failed.
+        failure: Failure,
+        /// Whether another attempt can help.
+        class: FailureClass,
+        /// Whether a cancel forbids another attempt.
+        cancel_requested: bool,
+    },
+    /// Another attempt begins at a time.
+    Waiting {
+        /// What the order shows meanwhile.
+        standing: Standing,
+        /// When it begins.
+        retry_at: DateTime<Utc>,
+    },
+    /// Executed, for good.
+    Confirmed {
+        /// What the transaction did.
+        fill: Fill,
+    },
+    /// Not executed, for good.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// How far a transaction that may have been sent has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// It is being sent, or its sending had no clear result.
+    Sending,
+    /// The venue took it.
+    Accepted,
+    /// It was seen in a block.
+    Processed,
+    /// It was seen in a block that most validators voted for.
+    Confirmed,
+}
+
+/// What an order shows while an attempt has failed and the next one has not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The status at which the attempt failed.
+    pub status: Status,
+    /// The progress at which it failed.
+    pub progress: u8,
+}
+
+/// Which of the engine's two loops takes an order that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// A worker executes its next step; each such order takes a worker slot.
+    Execute,
+    /// Its transaction is observed, together with many others, without a worker slot.
+    Observe,
+}
+
+impl Lane {
+    /// The fixed text of the lane.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Execute => "execute",
+            Self::Observe => "observe",
+        }
+    }
+}
+
+/// What has to be done next for an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Begin the attempt with this number.
+    StartRouting {
+        /// The number of the attempt.
+        attempt: u32,
+    },
+    /// Ask the router and choose.
+    Route,
+    /// Begin to build.
+    StartBuilding,
+    /// Let the venue build and sign the transaction.
+    Prepare,
+    /// Record that the transaction is about to be sent; then send it.
+    Submit,
+    /// Watch the transaction until there is a verdict, and send it again while it is absent.
+    Observe,
+    /// Decide what follows from the failed attempt.
+    Settle,
+    /// Nothing: the order is terminal.
+    Done,
+}
+
+/// An event that an order's state does not allow.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an order in state '{state}' does not allow the event '{event}'")]
+pub struct IllegalTransition {
+    /// The name of the state.
+    pub state: &'static str,
+    /// The name of the event.
+    pub event: &'static str,
+}
+
+/// Why a list of events is no history of an order.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// The first event is not the acceptance.
+    #[error("a history begins with its acceptance")]
+    NotAccepted,
+    /// The numbers have a hole or do not begin at 1.
+    #[error("expected event {expected}, found {found}")]
+    Gap {
+        /// The number that should stand there.
+        expected: u64,
+        /// The number that stands there.
+        found: u64,
+    },
+    /// An event is not allowed where it stands.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+}
+
+impl OrderState {
+    /// The state after the first event.
+    pub const fn accepted(max_attempts: u32) -> Self {
+        Self { attempt: 0, max_attempts, chosen_dex: None, tx_id: None, phase: Phase::Pending }
+    }
+
+    /// Folds a whole history.
+    ///
+    /// # Errors
+    /// If the events are no complete, legal history.
+    pub fn replay<'a>(records: impl IntoIterator<Item = &'a EventRecord>) -> Result<Self, ReplayError> {
+        let mut state: Option<Self> = None;
+        for (expected, record) in (1..).zip(records) {
+            if record.seq != expected {
+                return Err(ReplayError::Gap { expected, found: record.seq });
+            }
+            state = Some(match (state, &record.event) {
+                (None, OrderEvent::Accepted { max_attempts }) => Self::accepted(*max_attempts),
+                (None, _) => return Err(ReplayError::NotAccepted),
+                (Some(state), event) => state.apply(event)?,
+            });
+        }
+        state.ok_or(ReplayError::NotAccepted)
+    }
+
+    /// The state after an event.
+    ///
+    /// # Errors
+    /// If this state does not allow the event.
+    pub fn apply(&self, event: &OrderEvent) -> Result<Self, IllegalTransition> {
+        let mut next = self.clone();
+        next.phase = self
+            .next_phase(event)
+            .ok_or_else(|| IllegalTransition { state: self.phase.name(), event: event.kind() })?;
+        match event {
+            OrderEvent::RoutingStarted { attempt, .. } => {
+                next.attempt = *attempt;
+                next.chosen_dex = None;
+                next.tx_id = None;
+            }
+            OrderEvent::RouteChosen { route, .. } => next.chosen_dex = Some(route.dex.clone()),
+            OrderEvent::TransactionSigned { tx } => next.tx_id = Some(tx.id.clone()),
+            _ => {}
+        }
+        Ok(next)
+    }
+
+    /// The phase after an event, or nothing if the event is not allowed.
+    fn next_phase(&self, event: &OrderEvent) -> Option<Phase> {
+        use OrderEvent as E;
+        let phase = match (&self.phase, event) {
+            (Phase::Pending | Phase::Waiting { .. }, E::RoutingStarted { attempt, .. })
+                if *attempt == self.attempt + 1 && *attempt <= self.max_attempts =>
+            {
+                Phase::Routing
+            }
+            (Phase::Routing, E::RouteChosen { route, .. }) => Phase::Routed { route: route.clone() },
+            (Phase::Routed { route }, E::BuildStarted) => Phase::Building { route: route.clone() },
+            (Phase::Building { .. }, E::TransactionSigned { tx }) => {
+                Phase::Signed { tx: tx.clone(), cancel_requested: false }
+            }
+            (Phase::Signed { tx, cancel_requested: false }, E::SubmissionStarted) => {
+                Phase::Submitted { tx: tx.clone(), stage: Stage::Sending, cancel_requested: false }
+            }
+            (
+                Phase::Submitted { tx, stage, cancel_requested },
+                E::SubmissionAccepted | E::InclusionObserved { .. },
+            ) => {
+                let next = Stage::reported_by(event).filter(|next| next > stage)?;
+                Phase::Submitted { tx: tx.clone(), stage: next, cancel_requested: *cancel_requested }
+            }
+            (Phase::Signed { tx, cancel_requested: false }, E::CancelRequested) => {
+                Phase::Signed { tx: tx.clone(), cancel_requested: true }
+            }
+            (Phase::Submitted { tx, stage, cancel_requested: false }, E::CancelRequested) => {
+                Phase::Submitted { tx: tx.clone(), stage: *stage, cancel_requested: true }
+            }
+            (
+                Phase::Routing | Phase::Routed { .. } | Phase::Building { .. },
+                E::AttemptFailed { failure, class },
+            ) => self.failed_attempt(failure, *class, false),
+            (
+                Phase::Signed { cancel_requested, .. } | Phase::Submitted { cancel_requested, .. },
+                E::TransactionDied { failure, class, .. },
+            ) => self.failed_attempt(failure, *class, *cancel_requested),
+            (Phase::AttemptFailed { standing, .. }, E::RetryScheduled { retry_at, .. })
+                if self.may_retry() =>
+            {
+                Phase::Waiting { standing: *standing, retry_at: *retry_at }
+            }
+            (Phase::Signed { .. } | Phase::Submitted { .. }, E::Confirmed { fill }) => {
+                Phase::Confirmed { fill: fill.clone() }
+            }
+            (phase, E::Failed { failure }) if !phase.has_live_transaction() && !phase.is_terminal() => {
+                Phase::Failed { failure: failure.clone() }
+            }
+            _ => return None,
+        };
+        Some(phase)
+    }
+
+    fn failed_attempt(&self, failure: &Failure, class: FailureClass, cancel_requested: bool) -> Phase {
+        let standing = Standing { status: self.status(), progress: self.progress() };
+        Phase::AttemptFailed { standing, failure: failure.clone(), class, cancel_requested }
+    }
+
+    /// Whether the failed attempt may be followed by another one.
+    pub fn may_retry(&self) -> bool {
+        match &self.phase {
+            Phase::AttemptFailed { class, cancel_requested, .. } => {
+                class.is_retryable() && !cancel_requested && self.attempt < self.max_attempts
+            }
+            _ => false,
+        }
+    }
+
+    /// What has to be done next.
+    pub fn next_step(&self) -> Step {
+        match &self.phase {
+            Phase::Pending | Phase::Waiting { .. } => Step::StartRouting { attempt: self.attempt + 1 },
+            Phase::Routing => Step::Route,
+            Phase::Routed { .. } => Step::StartBuilding,
+            Phase::Building { .. } => Step::Prepare,
+            Phase::Signed { cancel_requested: false, .. } => Step::Submit,
+            // A cancelled transaction is not sent, but other hands may hold its bytes: watch it die.
+            Phase::Signed { cancel_requested: true, .. } | Phase::Submitted { .. } => Step::Observe,
+            Phase::AttemptFailed { .. } => Step::Settle,
+            Phase::Confirmed { .. } | Phase::Failed { .. } => Step::Done,
+        }
+    }
+
+    /// Which loop takes the order when it is due; none if it is terminal.
+    pub fn lane(&self) -> Option<Lane> {
+        match self.next_step() {
+            Step::Done => None,
+            Step::Observe => Some(Lane::Observe),
+            _ => Some(Lane::Execute),
+        }
+    }
+
+    /// Where the order stands.
+    pub const fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// The public name of the state.
+    pub const fn status(&self) -> Status {
+        match &self.phase {
+            Phase::Pending => Status::Pending,
+            Phase::Routing | Phase::Routed { .. } => Status::Routing,
+            Phase::Building { .. } | Phase::Signed { .. } => Status::Building,
+            Phase::Submitted { .. } => Status::Submitted,
+            Phase::AttemptFailed { standing, .. } | Phase::Waiting { standing, .. } => standing.status,
+            Phase::Confirmed { .. } => Status::Confirmed,
+            Phase::Failed { .. } => Status::Failed,
+        }
+    }
+
+    /// How far the attempt has come, 0..=100. It grows within an attempt.
+    pub const fn progress(&self) -> u8 {
+        match &self.phase {
+            Phase::Pending | Phase::Failed { .. } => 0,
+            Phase::Routing => 10,
+            Phase::Routed { .. } => 30,
+            Phase::Building { .. } => 50,
+            Phase::Signed { .. } => 70,
+            Phase::Submitted { stage, .. } => stage.progress(),
+            Phase::AttemptFailed { standing, .. } | Phase::Waiting { standing, .. } => standing.progress,
+            Phase::Confirmed { .. } => 100,
+        }
+    }
+
+    /// The number of the attempt, from 1; 0 before the first.
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// How many attempts the order has.
+    pub const fn max_attempts(&self) -> u32 {
+        self.max_attempts
+    }
+
+    /// The exchange of the route that the attempt chose.
+    pub fn chosen_dex(&self) -> Option<&str> {
+        self.chosen_dex.as_deref()
+    }
+
+    /// The transaction that the attempt signed.
+    pub const fn tx_id(&self) -> Option<&TxId> {
+        self.tx_id.as_ref()
+    }
+
+    /// The transaction that may land, if there is one.
+    pub const fn live_transaction(&self) -> Option<&SignedTx> {
+        match &self.phase {
+            Phase::Signed { tx, .. } | Phase::Submitted { tx, .. } => Some(tx),
+            _ => None,
+        }
+    }
+
+    /// Whether a cancel waits for the death of the transaction.
+    pub const fn is_cancel_requested(&self) -> bool {
+        matches!(
+            &self.phase,
+            Phase::Signed { cancel_requested: true, .. }
+                | Phase::Submitted { cancel_requested: true, .. }
+                | Phase::AttemptFailed { cancel_requested: true, .. }
+        )
+    }
+
+    /// What the transaction did, once that is final.
+    pub const fn fill(&self) -> Option<&Fill> {
+        match &self.phase {
+            Phase::Confirmed { fill } => Some(fill),
+            _ => None,
+        }
+    }
+
+    /// Why the order, or its last attempt, failed.
+    pub const fn failure(&self) -> Option<&Failure> {
+        match &self.phase {
+            Phase::AttemptFailed { failure, .. } | Phase::Failed { failure } => Some(failure),
+            _ => None,
+        }
+    }
+}
+
+impl Phase {
+    /// The fixed name of the phase.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Routing => "routing",
+            Self::Routed { .. } => "routed",
+            Self::Building { .. } => "building",
+            Self::Signed { cancel_requested: false, .. } => "signed",
+            Self::Signed { cancel_requested: true, .. } => "signed, cancel requested",
+            Self::Submitted { stage, cancel_requested: false, .. } => match stage {
+                Stage::Sending => "submitted: sending",
+                Stage::Accepted => "submitted: accepted",
+                Stage::Processed => "submitted: processed",
+                Stage::Confirmed => "submitted: confirmed",
+            },
+            Self::Submitted { cancel_requested: true, .. } => "submitted, cancel requested",
+            Self::AttemptFailed { cancel_requested: false, .. } => "attempt failed",
+            Self::AttemptFailed { cancel_requested: true, .. } => "attempt failed, cancel requested",
+            Self::Waiting { .. } => "waiting",
+            Self::Confirmed { .. } => "confirmed",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    const fn has_live_transaction(&self) -> bool {
+        matches!(self, Self::Signed { .. } | Self::Submitted { .. })
+    }
+
+    const fn is_terminal(&self) -> bool {
+        matches!(self, Self::Confirmed { .. } | Self::Failed { .. })
+    }
+}
+
+impl Stage {
+    /// The stage that an event reports.
+    const fn reported_by(event: &OrderEvent) -> Option<Self> {
+        match event {
+            OrderEvent::SubmissionAccepted => Some(Self::Accepted),
+            OrderEvent::InclusionObserved { certainty: Certainty::Processed } => Some(Self::Processed),
+            OrderEvent::InclusionObserved { certainty: Certainty::Confirmed } => Some(Self::Confirmed),
+            // A final inclusion is an outcome, not a stage.
+            _ => None,
+        }
+    }
+
+    const fn progress(self) -> u8 {
+        match self {
+            Self::Sending => 75,
+            Self::Accepted => 80,
+            Self::Processed => 85,
+            Self::Confirmed => 90,
+        }
+    }
+}
