@@ -1,22 +1,45 @@
 #![doc = include_str!("../README.md")]
 
+mod active;
 pub mod amount;
+mod batch;
 pub mod codec;
+mod committer;
+mod config;
+mod dispatch;
+mod engine;
 mod event;
+mod execute;
 mod failure;
+mod fanout;
+mod hub;
 mod ids;
+mod lease;
+mod observe;
 mod order;
 mod port;
+mod retry;
 mod route;
 mod state;
+mod subscription;
 mod transaction;
+mod worker;
 
 pub use amount::{Amount, AmountError};
+pub use config::EngineConfig;
+pub use engine::{BuildError, Engine, EngineBuilder, Quotation, ShutdownTimedOut, Submission, SubmitError};
 pub use event::*;
+pub use execute::ExecuteError;
 pub use failure::*;
 pub use ids::*;
 pub use order::*;
 pub use port::*;
+pub use retry::{Backoff, RetryPolicy};
 pub use route::*;
 pub use state::*;
+pub use subscription::{SubscribeError, Subscription};
 pub use transaction::*;
+pub use worker::{OrderBackend, OrderTask, execute_order};
+
+/// The job framework that hosts run workers with, in the version this engine is built for.
+pub use apalis;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Amount, Failure, TxId};
+use crate::{Amount, Failure, FailureClass, TxId};
 
 /// A transaction that is signed and can be sent, again and again, with one effect at most.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +85,8 @@ pub enum Observation {
         certainty: Certainty,
         /// Why it failed.
         failure: Failure,
+        /// Whether another attempt, with another transaction, can help.
+        class: FailureClass,
     },
 }
 
@@ -111,7 +113,7 @@ pub enum Verdict {
     /// It executed, for good.
     Landed(Fill),
     /// It can never land, or landed and failed for good.
-    Dead(DeathProof, Failure),
+    Dead(DeathProof, Failure, FailureClass),
     /// It should be dead by its validity, but the venue cannot prove it.
     Unknown,
 }
@@ -123,8 +125,8 @@ pub enum Verdict {
 pub fn verdict(tx: &SignedTx, view: &ChainView, observation: &Observation) -> Verdict {
     match observation {
         Observation::Landed { certainty: Certainty::Finalized, fill } => Verdict::Landed(fill.clone()),
-        Observation::Reverted { certainty: Certainty::Finalized, failure } => {
-            Verdict::Dead(DeathProof::Reverted, failure.clone())
+        Observation::Reverted { certainty: Certainty::Finalized, failure, class } => {
+            Verdict::Dead(DeathProof::Reverted, failure.clone(), *class)
         }
         Observation::Landed { certainty, .. } => Verdict::Pending(Some(*certainty)),
         // A failure that is not final may be undone by a fork, and the transaction then succeed.
@@ -149,7 +151,11 @@ fn expired(valid_until_height: u64, finalized_height: u64) -> Verdict {
             "The transaction was valid until height {valid_until_height} and had not landed at finalized height {finalized_height}"
         ),
     );
-    Verdict::Dead(DeathProof::Expired { valid_until_height, finalized_height }, failure)
+    Verdict::Dead(
+        DeathProof::Expired { valid_until_height, finalized_height },
+        failure,
+        FailureClass::Requote,
+    )
 }
 
 mod base64_bytes {
@@ -191,8 +197,10 @@ mod tests {
         prop_oneof![
             any::<bool>().prop_map(|history_complete| Observation::NotFound { history_complete }),
             certainty().prop_map(move |certainty| Observation::Landed { certainty, fill: fill.clone() }),
-            certainty()
-                .prop_map(move |certainty| Observation::Reverted { certainty, failure: failure.clone() }),
+            certainty().prop_map(move |certainty| {
+                let class = FailureClass::Requote;
+                Observation::Reverted { certainty, failure: failure.clone(), class }
+            }),
         ]
     }
 
@@ -203,11 +211,11 @@ mod tests {
         ) {
             let validity = if bounded { Validity::UntilHeight(until) } else { Validity::Unbounded };
             match verdict(&tx(validity), &view(finalized), &observation) {
-                Verdict::Dead(DeathProof::Expired { .. }, _) => {
+                Verdict::Dead(DeathProof::Expired { .. }, ..) => {
                     prop_assert!(bounded && finalized > until);
                     prop_assert_eq!(observation, Observation::NotFound { history_complete: true });
                 }
-                Verdict::Dead(DeathProof::Reverted, _) => {
+                Verdict::Dead(DeathProof::Reverted, ..) => {
                     let is_final = matches!(observation, Observation::Reverted { certainty: Certainty::Finalized, .. });
                     prop_assert!(is_final);
                 }
@@ -229,7 +237,7 @@ mod tests {
         let absent = Observation::NotFound { history_complete: true };
         let tx = tx(Validity::UntilHeight(100));
         assert_eq!(verdict(&tx, &view(100), &absent), Verdict::Pending(None));
-        assert!(matches!(verdict(&tx, &view(101), &absent), Verdict::Dead(DeathProof::Expired { .. }, _)));
+        assert!(matches!(verdict(&tx, &view(101), &absent), Verdict::Dead(DeathProof::Expired { .. }, ..)));
     }
 
     #[test]

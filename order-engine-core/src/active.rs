@@ -1,0 +1,94 @@
+//! An order in hand: what is known of it, what is not yet written, and the right to act for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::committer::{CommitError, Committer};
+use crate::lease::HeldLease;
+use crate::{Append, EventRecord, Fence, Guard, IllegalTransition, Order, OrderEvent, Then};
+
+/// A leased order.
+#[derive(Debug)]
+pub(crate) struct ActiveOrder {
+    /// The order with everything that happened to it, written or not.
+    order: Arc<Order>,
+    /// The revision that the store has.
+    committed_seq: u64,
+    /// What happened and is not yet written.
+    pending: Vec<Arc<EventRecord>>,
+    lease: HeldLease,
+}
+
+impl ActiveOrder {
+    pub(crate) fn new(order: Arc<Order>, lease: HeldLease) -> Self {
+        Self { committed_seq: order.seq, order, pending: Vec::new(), lease }
+    }
+
+    pub(crate) const fn order(&self) -> &Arc<Order> {
+        &self.order
+    }
+
+    pub(crate) const fn lease(&self) -> &HeldLease {
+        &self.lease
+    }
+
+    pub(crate) const fn fence(&self) -> Fence {
+        self.lease.lease().fence
+    }
+
+    /// Takes note of an event. It is not written yet.
+    pub(crate) fn record(&mut self, event: OrderEvent, now: DateTime<Utc>) -> Result<(), IllegalTransition> {
+        let record = Arc::make_mut(&mut self.order).advance_mut(event, now)?;
+        self.pending.push(Arc::new(record));
+        Ok(())
+    }
+
+    /// Writes what is not yet written. The lease stays, unless the order has come to a wait or to
+    /// its end.
+    pub(crate) async fn commit(&mut self, committer: &Committer) -> Result<(), CommitError> {
+        let then = match self.pending.last().map(|record| &record.event) {
+            Some(OrderEvent::RetryScheduled { retry_in_ms, .. }) => {
+                Then::Release { due_in: Duration::from_millis(*retry_in_ms) }
+            }
+            _ => Then::Keep,
+        };
+        self.write(committer, then).await
+    }
+
+    /// Writes what is not yet written and gives the order back, due after a while.
+    pub(crate) async fn give_back(
+        &mut self,
+        committer: &Committer,
+        due_in: Duration,
+    ) -> Result<(), CommitError> {
+        self.write(committer, Then::Release { due_in }).await
+    }
+
+    async fn write(&mut self, committer: &Committer, then: Then) -> Result<(), CommitError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let append = Append {
+            guard: Guard::Fence(self.fence()),
+            expected_seq: self.committed_seq,
+            order: Arc::clone(&self.order),
+            events: std::mem::take(&mut self.pending),
+            then,
+        };
+        committer.append(append).await?;
+        self.committed_seq = self.order.seq;
+        if matches!(then, Then::Release { .. }) || self.order.status().is_terminal() {
+            self.lease.end();
+        }
+        Ok(())
+    }
+
+    /// Starts over from what the store has. What was not written never happened.
+    pub(crate) fn reset(&mut self, order: Arc<Order>) {
+        self.committed_seq = order.seq;
+        self.order = order;
+        self.pending.clear();
+    }
+}

@@ -1,0 +1,173 @@
+//! The one place where the engine writes events: in batches, and told to the fan-out after their
+//! commit.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::batch::{self, Batcher, Closed, Queued};
+use crate::fanout::Fanout;
+use crate::{Append, AppendError, Creation, EventRecord, NewOrder, OrderStore, Refused, Runtime, StoreError};
+
+/// How long to wait before a failed write is looked into; doubled up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_millis(50);
+/// The longest such wait: a store that is back is used again within a second.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+type AppendQueue = mpsc::Receiver<Queued<Append, Result<(), CommitError>>>;
+type CreationQueue = mpsc::Receiver<Queued<NewOrder, Result<Creation, CommitError>>>;
+
+/// Writes for all orders of the process.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    writer: Arc<Writer>,
+    appends: Batcher<Append, Result<(), CommitError>>,
+    creations: Batcher<NewOrder, Result<Creation, CommitError>>,
+}
+
+/// Why something was not committed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum CommitError {
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The store did not answer: it may or may not be written.
+    #[error(transparent)]
+    Store(Arc<StoreError>),
+    #[error("the engine shuts down")]
+    Closed,
+}
+
+impl From<Closed> for CommitError {
+    fn from(_: Closed) -> Self {
+        Self::Closed
+    }
+}
+
+impl Committer {
+    /// Starts the tasks that write. They end when the committer is dropped and what is queued is
+    /// written.
+    pub(crate) fn start(
+        store: Arc<dyn OrderStore>,
+        fanout: Arc<Fanout>,
+        runtime: &Runtime,
+        max_batch: usize,
+    ) -> Self {
+        // A second batch may wait while the first is written; beyond that, writers wait.
+        let (appends, append_queue) = Batcher::new(2 * max_batch);
+        let (creations, creation_queue) = Batcher::new(2 * max_batch);
+        let writer = Arc::new(Writer { store, fanout, runtime: runtime.clone() });
+        let append_task = Arc::clone(&writer).run_appends(append_queue, max_batch);
+        let creation_task = Arc::clone(&writer).run_creations(creation_queue, max_batch);
+        runtime.spawner.spawn("appends", Box::pin(append_task));
+        runtime.spawner.spawn("creations", Box::pin(creation_task));
+        Self { writer, appends, creations }
+    }
+
+    /// Writes a new order. An outcome that got lost is read from the store.
+    pub(crate) async fn create(&self, new: NewOrder) -> Result<Creation, CommitError> {
+        match self.creations.call(new.clone()).await? {
+            Err(CommitError::Store(error)) if self.writer.is_created(&new).await => {
+                tracing::info!(order.id = %new.order.id, %error, "an order was created although the store did not say so");
+                self.writer.fanout.publish([&new.event]);
+                Ok(Creation::Created)
+            }
+            result => result,
+        }
+    }
+
+    /// Writes events. While the store does not answer, this goes on trying: whoever cannot wait
+    /// drops the call, and the events may or may not be written.
+    pub(crate) async fn append(&self, append: Append) -> Result<(), CommitError> {
+        let mut wait = RETRY_MIN;
+        loop {
+            let error = match self.appends.call(append.clone()).await? {
+                Err(CommitError::Store(error)) if error.is_transient() => error,
+                result => return result,
+            };
+            tracing::warn!(order.id = %append.order.id, %error, "events could not be written, trying again");
+            self.writer.runtime.clock.sleep(wait).await;
+            wait = (wait * 2).min(RETRY_MAX);
+            if let Ok(true) = self.writer.is_appended(&append).await {
+                self.writer.fanout.publish(&append.events);
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Writes batches.
+#[derive(Debug)]
+struct Writer {
+    store: Arc<dyn OrderStore>,
+    fanout: Arc<Fanout>,
+    runtime: Runtime,
+}
+
+impl Writer {
+    async fn run_appends(self: Arc<Self>, queue: AppendQueue, max_batch: usize) {
+        batch::run(queue, max_batch, |batch| self.append_batch(batch)).await;
+    }
+
+    async fn run_creations(self: Arc<Self>, queue: CreationQueue, max_batch: usize) {
+        batch::run(queue, max_batch, |batch| self.create_batch(batch)).await;
+    }
+
+    async fn append_batch(&self, batch: Vec<Append>) -> Vec<Result<(), CommitError>> {
+        let mut results = Vec::with_capacity(batch.len());
+        let mut rest = batch.as_slice();
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(distinct_orders(rest));
+            results.extend(self.append_distinct(now).await);
+            rest = later;
+        }
+        results
+    }
+
+    async fn append_distinct(&self, appends: &[Append]) -> Vec<Result<(), CommitError>> {
+        let results = match self.store.append_many(appends).await {
+            Ok(results) => results,
+            Err(error) => return unanswered(error, appends.len()),
+        };
+        let written = appends.iter().zip(&results).filter(|(_, result)| result.is_ok());
+        self.fanout.publish(written.flat_map(|(append, _)| &append.events));
+        results.into_iter().map(|result| result.map_err(CommitError::from)).collect()
+    }
+
+    async fn create_batch(&self, batch: Vec<NewOrder>) -> Vec<Result<Creation, CommitError>> {
+        let results = match self.store.create_many(&batch).await {
+            Ok(results) => results,
+            Err(error) => return unanswered(error, batch.len()),
+        };
+        let created =
+            batch.iter().zip(&results).filter(|(_, result)| matches!(result, Ok(Creation::Created)));
+        self.fanout.publish(created.map(|(new, _)| &new.event));
+        results.into_iter().map(|result| result.map_err(CommitError::from)).collect()
+    }
+
+    /// Whether a creation whose outcome got lost was written.
+    async fn is_created(&self, new: &NewOrder) -> bool {
+        matches!(self.store.heads(&[new.order.id]).await.as_deref(), Ok([Some(_)]))
+    }
+
+    /// Whether an append whose outcome got lost was written: the order's history has its events.
+    async fn is_appended(&self, append: &Append) -> Result<bool, StoreError> {
+        let limit = u32::try_from(append.events.len()).unwrap_or(u32::MAX);
+        let written = self.store.events(append.order.id, append.expected_seq, limit).await?;
+        Ok(written.iter().eq(append.events.iter().map(|event: &Arc<EventRecord>| event.as_ref())))
+    }
+}
+
+fn unanswered<T>(error: StoreError, items: usize) -> Vec<Result<T, CommitError>> {
+    let error = Arc::new(error);
+    (0..items).map(|_| Err(CommitError::Store(Arc::clone(&error)))).collect()
+}
+
+/// How many of the first appends concern different orders.
+fn distinct_orders(appends: &[Append]) -> usize {
+    let mut seen = BTreeSet::new();
+    appends.iter().position(|append| !seen.insert(append.order.id)).unwrap_or(appends.len())
+}

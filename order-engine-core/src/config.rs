@@ -1,0 +1,51 @@
+//! What a host can set.
+
+use std::time::Duration;
+
+use crate::RetryPolicy;
+
+/// The engine's bounds and intervals. The default suits a service with one store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EngineConfig {
+    /// How many orders a worker executes at a time. An order that waits takes no slot.
+    pub worker_slots: usize,
+    /// How long a lease lasts without renewal: after a crash, others take over after this long.
+    pub lease_duration: Duration,
+    /// How often the store is asked for news although nobody told of any.
+    pub poll_interval: Duration,
+    /// How long one call of a router or a venue may take.
+    pub step_timeout: Duration,
+    /// How often a transaction that was sent is looked at.
+    pub observe_interval: Duration,
+    /// How many transactions are looked at in one call of the venue.
+    pub observe_batch: usize,
+    /// How many sent transactions are held in memory; more than that wait in the store.
+    pub observe_capacity: usize,
+    /// After what time a transaction that the venue does not know is sent again.
+    pub resend_interval: Duration,
+    /// How many events may wait for a subscriber before it is told that it lags.
+    pub subscription_capacity: usize,
+    /// How many orders are written at once.
+    pub commit_batch: usize,
+    /// How often, and how soon, a failed attempt is followed by another.
+    pub retry: RetryPolicy,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            worker_slots: 10,
+            lease_duration: Duration::from_secs(30),
+            poll_interval: Duration::from_secs(1),
+            step_timeout: Duration::from_secs(10),
+            observe_interval: Duration::from_millis(250),
+            observe_batch: 256,
+            observe_capacity: 10_000,
+            resend_interval: Duration::from_secs(2),
+            subscription_capacity: 256,
+            commit_batch: 256,
+            retry: RetryPolicy::default(),
+        }
+    }
+}

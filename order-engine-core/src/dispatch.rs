@@ -1,0 +1,146 @@
+//! Claims due orders of a lane, as many as there are free slots, and hands them on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::active::ActiveOrder;
+use crate::engine::Inner;
+use crate::{Claim, ClaimRequest, ClaimScope, Lane, OrderId, Release, StoreError};
+
+/// The most orders that one claim takes, however many slots are free: a batch stays a short write.
+const CLAIM_BATCH: usize = 256;
+/// How long to wait after the store failed.
+const STORE_RETRY: Duration = Duration::from_millis(500);
+/// How long an order that cannot be read is left alone: it harms no other, and a newer program
+/// that can read it may come.
+const UNREADABLE_RETRY: Duration = Duration::from_mins(5);
+
+/// A leased order with the slot it takes.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) active: ActiveOrder,
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+/// Claims due orders until the engine stops or `deliver` refuses one.
+///
+/// Slots belong to the claimer, not to the caller of the orders: what has no free slot is not
+/// claimed, so that other processes can take it.
+pub(crate) async fn run<F>(engine: Arc<Inner>, lane: Lane, slots: Arc<Semaphore>, mut deliver: F)
+where
+    F: FnMut(Claimed) -> bool + Send,
+{
+    let mut stop = engine.stopping();
+    let mut woken = engine.wakes(lane);
+    loop {
+        let permits = tokio::select! {
+            biased;
+            () = stop.wait() => return,
+            permits = free_slots(&slots) => permits,
+        };
+        // Whatever wakes us from here on may be missed by the claim, and is then claimed next.
+        woken.mark_unchanged();
+        let wait = match claim(&engine, lane, permits, &mut deliver).await {
+            Ok(Claiming::Full) => continue,
+            Ok(Claiming::Refused) => return,
+            Ok(Claiming::Drained { next_due_in }) => next_due_in
+                .map_or(engine.config.poll_interval, |due_in| due_in.min(engine.config.poll_interval)),
+            Err(error) => {
+                tracing::warn!(lane = lane.as_str(), %error, "due orders could not be claimed");
+                STORE_RETRY
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.wait() => return,
+            _ = woken.changed() => {}
+            () = engine.runtime.clock.sleep(wait) => {}
+        }
+    }
+}
+
+/// What a claim came to.
+enum Claiming {
+    /// As many as asked for: there may be more.
+    Full,
+    /// Fewer than asked for.
+    Drained { next_due_in: Option<Duration> },
+    /// Nobody takes orders any more.
+    Refused,
+}
+
+/// Waits for a free slot, and takes all that are free.
+async fn free_slots(slots: &Arc<Semaphore>) -> Vec<OwnedSemaphorePermit> {
+    let mut permits = Vec::new();
+    // The semaphore is never closed.
+    permits.extend(Arc::clone(slots).acquire_owned().await.ok());
+    while permits.len() < CLAIM_BATCH
+        && let Ok(permit) = Arc::clone(slots).try_acquire_owned()
+    {
+        permits.push(permit);
+    }
+    permits
+}
+
+async fn claim<F>(
+    engine: &Arc<Inner>,
+    lane: Lane,
+    permits: Vec<OwnedSemaphorePermit>,
+    deliver: &mut F,
+) -> Result<Claiming, StoreError>
+where
+    F: FnMut(Claimed) -> bool,
+{
+    let asked = permits.len();
+    let (actives, next_due_in) = engine.claim(lane, ClaimScope::Any, asked).await?;
+    let drained = actives.len() < asked;
+    for (active, permit) in actives.into_iter().zip(permits) {
+        if !deliver(Claimed { active, permit }) {
+            return Ok(Claiming::Refused);
+        }
+    }
+    Ok(if drained { Claiming::Drained { next_due_in } } else { Claiming::Full })
+}
+
+impl Inner {
+    /// Leases due orders. What cannot be read is left alone for a while.
+    async fn claim(
+        &self,
+        lane: Lane,
+        scope: ClaimScope,
+        limit: usize,
+    ) -> Result<(Vec<ActiveOrder>, Option<Duration>), StoreError> {
+        let request = ClaimRequest {
+            lane,
+            scope,
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            owner: self.runtime.entropy.next_u128(),
+            duration: self.config.lease_duration,
+        };
+        let asked_at = self.runtime.now();
+        let claims = self.store.claim(&request).await?;
+        let mut actives = Vec::with_capacity(claims.claims.len());
+        let mut unreadable = Vec::new();
+        for Claim { lease, order, .. } in claims.claims {
+            match order {
+                Ok(order) => actives.push(ActiveOrder::new(order, self.keeper.hold(lease, asked_at))),
+                Err(error) => {
+                    tracing::error!(order.id = %lease.order_id, %error, "an order cannot be read");
+                    unreadable.push(Release { lease, due_in: UNREADABLE_RETRY, fruitless: true });
+                }
+            }
+        }
+        if !unreadable.is_empty() {
+            self.store.release(&unreadable).await?;
+        }
+        Ok((actives, claims.next_due_in))
+    }
+
+    /// Leases one order if it is due for a worker.
+    pub(crate) async fn claim_one(&self, id: OrderId) -> Result<Option<ActiveOrder>, StoreError> {
+        let (mut actives, _) = self.claim(Lane::Execute, ClaimScope::Ids(vec![id]), 1).await?;
+        Ok(actives.pop())
+    }
+}

@@ -1,0 +1,280 @@
+//! The engine: what a host holds.
+
+mod background;
+mod builder;
+mod lifecycle;
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tracing::Instrument;
+
+pub use builder::{BuildError, EngineBuilder};
+pub use lifecycle::ShutdownTimedOut;
+
+use crate::committer::{CommitError, Committer};
+use crate::dispatch::Claimed;
+use crate::execute::{self, ExecuteError};
+use crate::fanout::Fanout;
+use crate::lease::LeaseKeeper;
+use crate::observe::Watch;
+use crate::worker::{OrderBackend, OrderTask};
+use crate::{
+    Amount, Candidate, Creation, DexRouter, Durability, EngineConfig, EventRecord, InvalidRequest, Lane,
+    NewOrder, Order, OrderEvent, OrderId, OrderRequest, OrderStore, QuoteRequest, Refused, Route, Runtime,
+    StepError, StoreError, Subscription, Venue, best,
+};
+use lifecycle::Lifecycle;
+
+/// Executes orders durably. Cheap to clone; every clone is the same engine.
+///
+/// When the last clone is dropped, the engine stops as if it had crashed: nothing is lost, but
+/// leases have to expire before others go on. [`shutdown`](Self::shutdown) gives them back.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    handle: Arc<Handle>,
+}
+
+/// Ends the background tasks when the host holds the engine no more.
+#[derive(Debug)]
+struct Handle {
+    inner: Arc<Inner>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.inner.lifecycle.close();
+        self.inner.fanout.hub.close();
+    }
+}
+
+/// What the engine's parts share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) store: Arc<dyn OrderStore>,
+    pub(crate) router: Arc<dyn DexRouter>,
+    pub(crate) venue: Arc<dyn Venue>,
+    pub(crate) runtime: Runtime,
+    pub(crate) config: EngineConfig,
+    pub(crate) committer: Committer,
+    pub(crate) fanout: Arc<Fanout>,
+    pub(crate) keeper: Arc<LeaseKeeper>,
+    /// Where orders go whose transaction is to be watched.
+    pub(crate) arrivals: mpsc::UnboundedSender<Watch>,
+    /// The other end, until the observer is started.
+    arrivals_queue: Mutex<Option<mpsc::UnboundedReceiver<Watch>>>,
+    /// How many more orders can be watched.
+    pub(crate) observe_slots: Arc<Semaphore>,
+    /// Changes when an order may have become due in a lane.
+    execute_wakes: watch::Sender<()>,
+    observe_wakes: watch::Sender<()>,
+    lifecycle: Lifecycle,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Submission {
+    /// It is an order now, and durable.
+    Created(Arc<Order>),
+    /// It already was: the same user asked the same under the same client order id.
+    Existing(Arc<Order>),
+    /// The same user asked for something else under the same client order id: this.
+    Conflict(Arc<Order>),
+}
+
+/// Why a request was not accepted. Nothing is stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The request breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] InvalidRequest),
+    /// The store cannot take this request.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The store does not answer. The order may have been accepted; asking again under the same
+    /// client order id is safe.
+    #[error("the store failed: {0}")]
+    Store(Arc<StoreError>),
+    /// The engine shuts down.
+    #[error("the engine shuts down")]
+    ShuttingDown,
+}
+
+/// What routing would do now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quotation {
+    /// Everything that was considered.
+    pub candidates: Vec<Candidate>,
+    /// The route that would be chosen; none if there is none.
+    pub route: Option<Route>,
+}
+
+impl Quotation {
+    /// The least output that an order with this slippage would accept on the chosen route.
+    pub fn min_amount_out(&self, slippage_bps: u16) -> Option<Amount> {
+        Some(self.route.as_ref()?.amount_out.less_slippage(slippage_bps))
+    }
+}
+
+impl Engine {
+    /// Puts an engine together.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+
+    /// Accepts an order, once for each client order id of a user.
+    ///
+    /// When this returns [`Submission::Created`], the order is as durable as the store promises.
+    ///
+    /// # Errors
+    /// If the request is invalid, or the store cannot take it.
+    pub async fn submit(&self, request: OrderRequest) -> Result<Submission, SubmitError> {
+        request.validate()?;
+        let inner = self.inner();
+        if inner.is_stopping() {
+            return Err(SubmitError::ShuttingDown);
+        }
+        let now = inner.runtime.now();
+        let id = OrderId::new(now, inner.runtime.entropy.next_u128());
+        let (order, event) = Order::accept(id, request, inner.config.retry.max_attempts, now);
+        let (order, event) = (Arc::new(order), Arc::new(event));
+        match inner.committer.create(NewOrder { order: Arc::clone(&order), event }).await {
+            Ok(Creation::Created) => {
+                inner.wake_for(&order);
+                Ok(Submission::Created(order))
+            }
+            Ok(Creation::Existing(existing)) if existing.request == order.request => {
+                Ok(Submission::Existing(existing.into()))
+            }
+            Ok(Creation::Existing(existing)) => Ok(Submission::Conflict(existing.into())),
+            Err(CommitError::Refused(refused)) => Err(refused.into()),
+            Err(CommitError::Store(error)) => Err(SubmitError::Store(error)),
+            Err(CommitError::Append(_) | CommitError::Closed) => Err(SubmitError::ShuttingDown),
+        }
+    }
+
+    /// What routing would do now, without an order.
+    ///
+    /// # Errors
+    /// If the router could ask nobody.
+    pub async fn quote(&self, request: &QuoteRequest) -> Result<Quotation, StepError> {
+        let candidates = self.inner().router.quote(request).await?;
+        let route = best(&candidates).cloned();
+        Ok(Quotation { candidates, route })
+    }
+
+    /// An order as it is now.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        Ok(self.inner().store.load(&[id]).await?.pop().flatten())
+    }
+
+    /// At most `limit` events of an order after the one numbered `after`, oldest first.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {
+        self.inner().store.events(id, after, limit).await
+    }
+
+    /// An order's events after the one numbered `after` (0: from the beginning), and then every
+    /// further one as it commits. Nothing for an unknown order.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub async fn subscribe(&self, id: OrderId, after: u64) -> Result<Option<Subscription>, StoreError> {
+        let inner = self.inner();
+        // Listening begins before the history is read, so that nothing falls between the two.
+        let listener = inner.fanout.hub.listen(id);
+        if inner.lifecycle.is_closing() {
+            inner.fanout.hub.close();
+        }
+        let head = inner.store.heads(&[id]).await?.pop().flatten();
+        Ok(head.map(|last_seq| Subscription::new(Arc::clone(&inner.store), listener, id, last_seq, after)))
+    }
+
+    /// The due orders as an apalis backend with [`EngineConfig::worker_slots`] slots.
+    ///
+    /// Must be called within the runtime that the engine runs on.
+    pub fn backend(&self) -> OrderBackend {
+        self.inner().ensure_observer();
+        OrderBackend::new(self.clone())
+    }
+
+    /// Executes one order as far as it goes now: the way without apalis, and the way for tasks
+    /// that were queued elsewhere. Nothing happens if the order is not due for a worker.
+    ///
+    /// # Errors
+    /// Why it could not go on. The order is safe: another claim continues it.
+    pub async fn execute(&self, task: OrderTask) -> Result<(), ExecuteError> {
+        let (order_id, claimed) = task.into_parts();
+        let inner = self.inner();
+        inner.ensure_observer();
+        let span = tracing::info_span!("order", order.id = %order_id);
+        let _running = inner.lifecycle.enter_execution();
+        async {
+            // The slot is taken until the execution ends.
+            let (active, _permit) = match claimed {
+                Some(Claimed { active, permit }) => (active, Some(permit)),
+                None => match inner.claim_one(order_id).await {
+                    Ok(Some(active)) => (active, None),
+                    Ok(None) => return Ok(()),
+                    Err(error) => return Err(ExecuteError::Store(Arc::new(error))),
+                },
+            };
+            execute::execute(inner, active).await
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// What an accepted order survives.
+    pub fn durability(&self) -> Durability {
+        self.inner().store.durability()
+    }
+
+    /// Whether orders can be accepted now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        self.inner().store.check().await
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.handle.inner
+    }
+}
+
+impl Inner {
+    /// Tells the claimers that an order may be due.
+    pub(crate) fn wake_for(&self, order: &Order) {
+        if let Some(lane) = order.state.lane() {
+            self.wake(lane);
+        }
+    }
+
+    fn wake(&self, lane: Lane) {
+        self.lane_wakes(lane).send_replace(());
+    }
+
+    /// Changes whenever an order may have become due in a lane.
+    pub(crate) fn wakes(&self, lane: Lane) -> watch::Receiver<()> {
+        self.lane_wakes(lane).subscribe()
+    }
+
+    const fn lane_wakes(&self, lane: Lane) -> &watch::Sender<()> {
+        match lane {
+            Lane::Execute => &self.execute_wakes,
+            Lane::Observe => &self.observe_wakes,
+        }
+    }
+
+    /// What follows from a failed attempt, by the host's policy.
+    pub(crate) fn settle(&self, order: &Order) -> Option<OrderEvent> {
+        self.config.retry.settle(order, self.runtime.now(), self.runtime.entropy.next_u128())
+    }
+}

@@ -1,0 +1,60 @@
+//! Who is told of committed events: the listeners of this process, and the host's sinks.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::hub::Hub;
+use crate::{EventRecord, Runtime, StatusSink};
+
+/// How many events may wait for one sink. What does not fit is dropped: it is only a hint.
+const SINK_QUEUE: usize = 4_096;
+/// How many events a sink is given at once.
+const SINK_BATCH: usize = 256;
+
+/// Tells of committed events.
+#[derive(Debug)]
+pub(crate) struct Fanout {
+    pub(crate) hub: Arc<Hub>,
+    sinks: Vec<SinkQueue>,
+}
+
+#[derive(Debug)]
+struct SinkQueue {
+    sink: Arc<dyn StatusSink>,
+    events: mpsc::Sender<Arc<EventRecord>>,
+}
+
+impl Fanout {
+    /// Starts one task a sink.
+    pub(crate) fn start(hub: Arc<Hub>, sinks: Vec<Arc<dyn StatusSink>>, runtime: &Runtime) -> Arc<Self> {
+        let sinks = sinks.into_iter().map(|sink| {
+            let (queue, events) = mpsc::channel(SINK_QUEUE);
+            runtime.spawner.spawn("sink", Box::pin(deliver(Arc::clone(&sink), events)));
+            SinkQueue { sink, events: queue }
+        });
+        Arc::new(Self { hub, sinks: sinks.collect() })
+    }
+
+    /// Tells everybody. Never waits.
+    pub(crate) fn publish<'a>(&self, events: impl IntoIterator<Item = &'a Arc<EventRecord>> + Clone) {
+        for SinkQueue { sink, events: queue } in &self.sinks {
+            let dropped =
+                events.clone().into_iter().filter(|event| queue.try_send(Arc::clone(event)).is_err()).count();
+            if dropped > 0 {
+                tracing::warn!(sink.name = sink.name(), events = dropped, "a slow sink missed events");
+            }
+        }
+        self.hub.publish(events);
+    }
+}
+
+async fn deliver(sink: Arc<dyn StatusSink>, mut events: mpsc::Receiver<Arc<EventRecord>>) {
+    let mut batch = Vec::with_capacity(SINK_BATCH);
+    while events.recv_many(&mut batch, SINK_BATCH).await > 0 {
+        if let Err(error) = sink.deliver(&batch).await {
+            tracing::warn!(sink.name = sink.name(), events = batch.len(), %error, "a sink missed events");
+        }
+        batch.clear();
+    }
+}

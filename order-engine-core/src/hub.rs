@@ -1,0 +1,160 @@
+//! Fan-out within the process: who listens to which order, and what they are told.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+
+use crate::{EventRecord, OrderId};
+
+/// The listeners of this process, by order.
+///
+/// What is told here is a hint that carries the event: a listener takes it if it is the next one
+/// and reads the store if not.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    orders: Mutex<BTreeMap<OrderId, Topic>>,
+    next_listener: AtomicU64,
+    /// How many events may wait for one listener.
+    capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Topic {
+    /// The highest number that the listeners were told.
+    told: u64,
+    listeners: Vec<Channel>,
+}
+
+#[derive(Debug)]
+struct Channel {
+    id: u64,
+    events: mpsc::Sender<Arc<EventRecord>>,
+    lagged: Arc<AtomicBool>,
+}
+
+/// The receiving end of a listener. Dropping it ends the listening.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    hub: Arc<Hub>,
+    order_id: OrderId,
+    id: u64,
+    events: mpsc::Receiver<Arc<EventRecord>>,
+    lagged: Arc<AtomicBool>,
+}
+
+/// Why a listener is told nothing more.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ListenEnd {
+    /// More events waited than the listener may hold.
+    Lagged,
+    /// The hub was closed.
+    Closed,
+}
+
+impl Hub {
+    pub(crate) fn new(capacity: usize) -> Arc<Self> {
+        Arc::new(Self {
+            orders: Mutex::default(),
+            next_listener: AtomicU64::new(0),
+            capacity: capacity.max(1),
+        })
+    }
+
+    fn orders(&self) -> MutexGuard<'_, BTreeMap<OrderId, Topic>> {
+        // Nothing in here panics while the lock is held.
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to listen to an order.
+    pub(crate) fn listen(self: &Arc<Self>, order_id: OrderId) -> Listener {
+        let id = self.next_listener.fetch_add(1, Ordering::Relaxed);
+        let (sender, events) = mpsc::channel(self.capacity);
+        let lagged = Arc::new(AtomicBool::new(false));
+        let channel = Channel { id, events: sender, lagged: Arc::clone(&lagged) };
+        self.orders().entry(order_id).or_default().listeners.push(channel);
+        Listener { hub: Arc::clone(self), order_id, id, events, lagged }
+    }
+
+    /// Tells the listeners of these events' orders.
+    pub(crate) fn publish<'a>(&self, events: impl IntoIterator<Item = &'a Arc<EventRecord>>) {
+        let mut orders = self.orders();
+        if orders.is_empty() {
+            return;
+        }
+        for event in events {
+            if let Some(topic) = orders.get_mut(&event.order_id) {
+                topic.tell(event);
+            }
+        }
+    }
+
+    /// The orders that are listened to, and the highest number told of each.
+    pub(crate) fn topics(&self) -> Vec<(OrderId, u64)> {
+        self.orders().iter().map(|(id, topic)| (*id, topic.told)).collect()
+    }
+
+    /// The highest number told of an order, if anybody listens to it.
+    pub(crate) fn told(&self, order_id: OrderId) -> Option<u64> {
+        self.orders().get(&order_id).map(|topic| topic.told)
+    }
+
+    /// Notes that an order's listeners know its events up to `seq` from the store.
+    pub(crate) fn note(&self, order_id: OrderId, seq: u64) {
+        if let Some(topic) = self.orders().get_mut(&order_id) {
+            topic.told = topic.told.max(seq);
+        }
+    }
+
+    /// Ends all listening.
+    pub(crate) fn close(&self) {
+        self.orders().clear();
+    }
+
+    fn leave(&self, order_id: OrderId, listener: u64) {
+        let mut orders = self.orders();
+        if let Some(topic) = orders.get_mut(&order_id) {
+            topic.listeners.retain(|channel| channel.id != listener);
+            if topic.listeners.is_empty() {
+                orders.remove(&order_id);
+            }
+        }
+    }
+}
+
+impl Topic {
+    fn tell(&mut self, event: &Arc<EventRecord>) {
+        self.told = self.told.max(event.seq);
+        self.listeners.retain(|channel| match channel.events.try_send(Arc::clone(event)) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                channel.lagged.store(true, Ordering::Release);
+                false
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        });
+    }
+}
+
+impl Listener {
+    /// The next event told, or why there will be none.
+    pub(crate) async fn next(&mut self) -> Result<Arc<EventRecord>, ListenEnd> {
+        match self.events.recv().await {
+            Some(event) => Ok(event),
+            None if self.lagged.load(Ordering::Acquire) => Err(ListenEnd::Lagged),
+            None => Err(ListenEnd::Closed),
+        }
+    }
+
+    /// Notes that this listener knows the order's events up to `seq` from the store.
+    pub(crate) fn note(&self, seq: u64) {
+        self.hub.note(self.order_id, seq);
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.hub.leave(self.order_id, self.id);
+    }
+}

@@ -1,0 +1,154 @@
+//! An order's events, from any point of its history into its future, without a gap.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::hub::{ListenEnd, Listener};
+use crate::{EventRecord, OrderId, OrderStore, StoreError};
+
+/// How many events of the history are read at once. An order's whole life fits, but for the most
+/// troubled ones.
+const PAGE: u32 = 256;
+
+/// The events of one order: history after a point, then live, in order, without gap or duplicate.
+#[derive(Debug)]
+pub struct Subscription {
+    store: Arc<dyn OrderStore>,
+    listener: Listener,
+    order_id: OrderId,
+    last_seq: u64,
+    /// The number of the next event to give.
+    next_seq: u64,
+    /// Events read from the store and not yet given.
+    read: VecDeque<Arc<EventRecord>>,
+    /// Whether the store may have events that nobody will tell of.
+    behind: bool,
+    ended: bool,
+}
+
+/// Why a subscription has no next event.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The subscriber was too slow, and more events waited than it may hold.
+    #[error("the subscriber fell behind; resume after event {resume_after}")]
+    Lagged {
+        /// The number of the last event that was given; subscribe again after it.
+        resume_after: u64,
+    },
+    /// The store could not be read. The subscription goes on; asking again tries again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The engine shuts down; subscribe again, elsewhere or later, after `resume_after`.
+    #[error("the engine shuts down; resume after event {resume_after}")]
+    Closed {
+        /// The number of the last event that was given.
+        resume_after: u64,
+    },
+}
+
+impl Subscription {
+    /// The listener must be listening since before `last_seq` was read.
+    pub(crate) fn new(
+        store: Arc<dyn OrderStore>,
+        listener: Listener,
+        order_id: OrderId,
+        last_seq: u64,
+        after: u64,
+    ) -> Self {
+        Self {
+            store,
+            listener,
+            order_id,
+            last_seq,
+            next_seq: after.saturating_add(1),
+            read: VecDeque::new(),
+            behind: true,
+            ended: false,
+        }
+    }
+
+    /// The number of the order's last event when the subscription began.
+    pub const fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// The number of the last event that was given: where to resume.
+    pub const fn cursor(&self) -> u64 {
+        self.next_seq - 1
+    }
+
+    /// The next event. Nothing once the terminal event was given.
+    ///
+    /// Safe to drop: no event is lost.
+    ///
+    /// # Errors
+    /// [`SubscribeError::Lagged`] and [`SubscribeError::Closed`] end the subscription;
+    /// [`SubscribeError::Store`] does not.
+    pub async fn next(&mut self) -> Option<Result<Arc<EventRecord>, SubscribeError>> {
+        while !self.ended {
+            if let Some(event) = self.read.pop_front() {
+                if let Some(event) = self.take(event) {
+                    return Some(Ok(event));
+                }
+            } else if self.behind {
+                if let Err(error) = self.catch_up().await {
+                    return Some(Err(error.into()));
+                }
+            } else {
+                match self.listener.next().await {
+                    Ok(event) if event.seq > self.next_seq => self.behind = true,
+                    Ok(event) => {
+                        if let Some(event) = self.take(event) {
+                            return Some(Ok(event));
+                        }
+                    }
+                    Err(end) => {
+                        self.ended = true;
+                        return Some(Err(self.end(&end)));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Gives an event if it is the next one; an older one was given before.
+    fn take(&mut self, event: Arc<EventRecord>) -> Option<Arc<EventRecord>> {
+        if event.seq != self.next_seq {
+            return None;
+        }
+        self.next_seq += 1;
+        self.ended = event.status.is_terminal();
+        Some(event)
+    }
+
+    async fn catch_up(&mut self) -> Result<(), StoreError> {
+        let page = self.store.events(self.order_id, self.cursor(), PAGE).await?;
+        self.behind = page.len() == PAGE as usize;
+        if let Some(last) = page.last() {
+            self.listener.note(last.seq);
+        } else if self.cursor() >= self.last_seq && self.is_past_the_end().await? {
+            self.ended = true;
+        }
+        self.read.extend(page.into_iter().map(Arc::new));
+        Ok(())
+    }
+
+    /// Whether the subscriber already has the terminal event, so that nothing will ever follow.
+    async fn is_past_the_end(&self) -> Result<bool, StoreError> {
+        let orders = self.store.load(&[self.order_id]).await?;
+        Ok(orders
+            .into_iter()
+            .flatten()
+            .any(|order| order.status().is_terminal() && order.seq <= self.cursor()))
+    }
+
+    fn end(&self, end: &ListenEnd) -> SubscribeError {
+        let resume_after = self.cursor();
+        match end {
+            ListenEnd::Lagged => SubscribeError::Lagged { resume_after },
+            ListenEnd::Closed => SubscribeError::Closed { resume_after },
+        }
+    }
+}
