@@ -21,7 +21,10 @@ mod port;
 mod retry;
 mod route;
 mod state;
+mod store;
 mod subscription;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod transaction;
 mod worker;
 
@@ -37,6 +40,7 @@ pub use port::*;
 pub use retry::{Backoff, RetryPolicy};
 pub use route::*;
 pub use state::*;
+pub use store::MemoryStore;
 pub use subscription::{SubscribeError, Subscription};
 pub use transaction::*;
 pub use worker::{OrderBackend, OrderTask, execute_order};

@@ -1,0 +1,36 @@
+//! Tools for the tests of hosts and backends: a router and a venue that do as they are told.
+//!
+//! Behind the feature `testing`.
+
+mod process;
+mod router;
+mod venue;
+
+pub use process::Process;
+pub use router::ScriptedRouter;
+pub use venue::{ScriptedVenue, Sending};
+
+use crate::{Amount, OrderRequest, Token};
+
+/// SOL, as a token with 9 decimals.
+pub fn sol() -> Token {
+    Token { mint: "So11111111111111111111111111111111111111112".into(), symbol: "SOL".into(), decimals: 9 }
+}
+
+/// USDC, as a token with 6 decimals.
+pub fn usdc() -> Token {
+    Token { mint: "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGkZwyTDt1v".into(), symbol: "USDC".into(), decimals: 6 }
+}
+
+/// A request to sell one SOL for USDC.
+pub fn request() -> OrderRequest {
+    OrderRequest {
+        user_id: "alice".into(),
+        client_order_id: None,
+        input: sol(),
+        output: usdc(),
+        amount: Amount::new(1_000_000_000),
+        slippage_bps: 50,
+        deadline: None,
+    }
+}

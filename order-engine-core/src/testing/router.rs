@@ -1,0 +1,81 @@
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::{Amount, Candidate, CandidateOutcome, DexRouter, Leg, QuoteRequest, Route, StepError};
+
+/// A router with two exchanges, Raydium and Meteora, of which Meteora is always a little better.
+///
+/// What the next quotes answer instead can be scripted.
+#[derive(Debug, Default)]
+pub struct ScriptedRouter {
+    script: Mutex<VecDeque<Answer>>,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Fail(StepError),
+    Panic,
+    Never,
+}
+
+impl ScriptedRouter {
+    /// A router that always quotes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets one of the next quotes fail; they are used up in the order in which they were scripted.
+    pub fn fail_next(&self, error: StepError) {
+        self.push(Answer::Fail(error));
+    }
+
+    /// Lets one of the next quotes panic.
+    pub fn panic_next(&self) {
+        self.push(Answer::Panic);
+    }
+
+    /// Lets one of the next quotes never come.
+    pub fn hang_next(&self) {
+        self.push(Answer::Never);
+    }
+
+    fn push(&self, answer: Answer) {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner).push_back(answer);
+    }
+}
+
+#[async_trait]
+impl DexRouter for ScriptedRouter {
+    fn dexes(&self) -> Vec<String> {
+        vec!["Raydium".into(), "Meteora".into()]
+    }
+
+    /// # Panics
+    /// If the script says so.
+    async fn quote(&self, request: &QuoteRequest) -> Result<Vec<Candidate>, StepError> {
+        let answer = self.script.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        match answer {
+            None => Ok(vec![candidate("Raydium", 149, request), candidate("Meteora", 150, request)]),
+            Some(Answer::Fail(error)) => Err(error),
+            Some(Answer::Panic) => panic!("the script says so"),
+            Some(Answer::Never) => std::future::pending().await,
+        }
+    }
+}
+
+/// A candidate that pays `rate` base units per 1 000 of the input.
+fn candidate(dex: &str, rate: u128, request: &QuoteRequest) -> Candidate {
+    let amount_out = Amount::new(request.amount.base_units() / 1_000 * rate);
+    let leg = Leg {
+        dex: dex.into(),
+        pool: format!("{dex}-pool"),
+        input_mint: request.input.mint.clone(),
+        output_mint: request.output.mint.clone(),
+        amount_in: request.amount,
+        amount_out,
+    };
+    let route = Route { dex: dex.into(), legs: vec![leg], amount_in: request.amount, amount_out };
+    Candidate { dex: dex.into(), id: dex.into(), outcome: CandidateOutcome::Quoted(route) }
+}

@@ -1,0 +1,183 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::{
+    Certainty, ChainView, Failure, FailureClass, FailureCode, Fill, Observation, OrderId, PrepareRequest,
+    SignedTx, StepError, SubmitReport, TxId, Validity, Venue, VenueError,
+};
+
+/// For how many heights after its signing a transaction may land.
+const VALIDITY: u64 = 150;
+
+/// A venue on a chain that moves only when told, and lands what is sent to it at once, for good.
+///
+/// It counts what it executed, and never executes one transaction twice.
+#[derive(Debug, Default)]
+pub struct ScriptedVenue {
+    chain: Mutex<Chain>,
+}
+
+/// What happens to a transaction that is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sending {
+    /// It lands, and the venue says so.
+    Lands,
+    /// It lands, but the reply is lost.
+    LandsUnheard,
+    /// It is lost, and the venue thought that it had it.
+    Dropped,
+    /// It lands and fails on the chain for slippage.
+    Reverts,
+    /// The venue refuses it.
+    Refused,
+    /// The call never returns, and nothing lands.
+    Hangs,
+}
+
+#[derive(Debug, Default)]
+struct Chain {
+    height: u64,
+    signed: u64,
+    orders: BTreeMap<TxId, (OrderId, Fill)>,
+    landed: BTreeMap<TxId, Observation>,
+    sent: Vec<(TxId, Vec<u8>)>,
+    sendings: VecDeque<Sending>,
+    refusals: VecDeque<StepError>,
+    is_down: bool,
+}
+
+impl ScriptedVenue {
+    /// A venue where everything lands.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn chain(&self) -> MutexGuard<'_, Chain> {
+        self.chain.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what happens to the next transactions that are sent, in order; after them, all land.
+    pub fn next_sendings(&self, sendings: impl IntoIterator<Item = Sending>) {
+        self.chain().sendings.extend(sendings);
+    }
+
+    /// Lets one of the next preparations fail.
+    pub fn fail_next_prepare(&self, error: StepError) {
+        self.chain().refusals.push_back(error);
+    }
+
+    /// Lets the chain grow: its height is final at once.
+    pub fn grow(&self, heights: u64) {
+        self.chain().height += heights;
+    }
+
+    /// Whether the venue answers questions.
+    pub fn set_down(&self, is_down: bool) {
+        self.chain().is_down = is_down;
+    }
+
+    /// How often an order was executed.
+    pub fn executions(&self, order_id: OrderId) -> usize {
+        let chain = self.chain();
+        let executed = |(id, observation): &(&TxId, &Observation)| {
+            matches!(observation, Observation::Landed { .. })
+                && chain.orders.get(*id).is_some_and(|(order, _)| *order == order_id)
+        };
+        chain.landed.iter().filter(executed).count()
+    }
+
+    /// Everything that was sent for an order: the ids and bytes, in order.
+    pub fn sent(&self, order_id: OrderId) -> Vec<(TxId, Vec<u8>)> {
+        let chain = self.chain();
+        let of_order =
+            |(id, _): &&(TxId, Vec<u8>)| chain.orders.get(id).is_some_and(|(order, _)| *order == order_id);
+        chain.sent.iter().filter(of_order).cloned().collect()
+    }
+
+    /// How many transactions were signed in all.
+    pub fn signed(&self) -> u64 {
+        self.chain().signed
+    }
+
+    fn take(&self, tx: &SignedTx) -> Option<SubmitReport> {
+        let mut chain = self.chain();
+        chain.sent.push((tx.id.clone(), tx.bytes.clone()));
+        if chain.landed.contains_key(&tx.id) {
+            return Some(SubmitReport::AlreadyKnown);
+        }
+        if !is_valid(tx, chain.height) {
+            return Some(SubmitReport::DefinitelyNotAccepted { message: "block height exceeded".into() });
+        }
+        let sending = chain.sendings.pop_front().unwrap_or(Sending::Lands);
+        if matches!(sending, Sending::Lands | Sending::LandsUnheard)
+            && let Some((_, fill)) = chain.orders.get(&tx.id).cloned()
+        {
+            let landed = Observation::Landed { certainty: Certainty::Finalized, fill };
+            chain.landed.insert(tx.id.clone(), landed);
+        }
+        if sending == Sending::Reverts {
+            let failure = Failure::new(FailureCode::SLIPPAGE, "The output fell below the minimum");
+            let class = FailureClass::Requote;
+            let reverted = Observation::Reverted { certainty: Certainty::Finalized, failure, class };
+            chain.landed.insert(tx.id.clone(), reverted);
+        }
+        match sending {
+            Sending::Lands | Sending::Dropped | Sending::Reverts => Some(SubmitReport::Accepted),
+            Sending::LandsUnheard => Some(SubmitReport::Ambiguous { message: "the reply was lost".into() }),
+            Sending::Refused => Some(SubmitReport::DefinitelyNotAccepted { message: "refused".into() }),
+            Sending::Hangs => None,
+        }
+    }
+}
+
+fn is_valid(tx: &SignedTx, height: u64) -> bool {
+    match tx.validity {
+        Validity::UntilHeight(last) => height <= last,
+        Validity::Unbounded => true,
+    }
+}
+
+#[async_trait]
+impl Venue for ScriptedVenue {
+    async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
+        let mut chain = self.chain();
+        if let Some(error) = chain.refusals.pop_front() {
+            return Err(error);
+        }
+        chain.signed += 1;
+        let id = TxId::new(format!("tx-{}", chain.signed));
+        let fill = Fill {
+            amount_in: request.route.amount_in,
+            amount_out: request.route.amount_out,
+            height: chain.height,
+        };
+        chain.orders.insert(id.clone(), (request.order.id, fill));
+        let bytes = format!("{id} {}", request.order.id).into_bytes();
+        let validity = Validity::UntilHeight(chain.height + VALIDITY);
+        Ok(SignedTx { id, bytes, validity, min_amount_out: request.min_amount_out })
+    }
+
+    async fn submit(&self, tx: &SignedTx) -> SubmitReport {
+        match self.take(tx) {
+            Some(report) => report,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn view(&self) -> Result<ChainView, VenueError> {
+        let chain = self.chain();
+        if chain.is_down {
+            return Err(VenueError::new("the script says so"));
+        }
+        Ok(ChainView { processed: chain.height, confirmed: chain.height, finalized: chain.height })
+    }
+
+    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
+        let chain = self.chain();
+        let look =
+            |id| chain.landed.get(id).cloned().unwrap_or(Observation::NotFound { history_complete: true });
+        Ok(tx_ids.iter().map(look).collect())
+    }
+}

@@ -1,0 +1,150 @@
+//! An engine over the memory store and a scripted venue.
+#![allow(dead_code, missing_docs, unreachable_pub)] // Each test file uses a part of this.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use order_engine_core::apalis::prelude::*;
+use order_engine_core::testing::{Process, ScriptedRouter, ScriptedVenue};
+use order_engine_core::{
+    Backoff, Engine, EngineConfig, EventRecord, MemoryStore, Order, OrderId, OrderRequest, RetryPolicy,
+    Status, Submission, execute_order,
+};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub struct Fixture {
+    pub engine: Engine,
+    pub store: MemoryStore,
+    pub router: Arc<ScriptedRouter>,
+    pub venue: Arc<ScriptedVenue>,
+    config: EngineConfig,
+    process: Process,
+}
+
+impl Fixture {
+    pub async fn new() -> Self {
+        Self::with_config(EngineConfig::default()).await
+    }
+
+    pub async fn with_config(mut config: EngineConfig) -> Self {
+        let exact = Backoff { jitter_percent: 0, ..Backoff::default() };
+        config.retry = RetryPolicy { transient: exact, requote: exact, ..config.retry };
+        Self::start(MemoryStore::new(), Arc::default(), Arc::default(), config).await
+    }
+
+    async fn start(
+        store: MemoryStore,
+        router: Arc<ScriptedRouter>,
+        venue: Arc<ScriptedVenue>,
+        config: EngineConfig,
+    ) -> Self {
+        let process = Process::new();
+        let engine = Engine::builder()
+            .store(Arc::new(store.clone()))
+            .router(router.clone())
+            .venue(venue.clone())
+            .config(config.clone())
+            .runtime(process.runtime())
+            .build()
+            .await
+            .unwrap();
+        Self { engine, store, router, venue, config, process }
+    }
+
+    /// Another process over the same store and venue.
+    pub async fn restart(&self) -> Self {
+        Self::start(self.store.clone(), self.router.clone(), self.venue.clone(), self.config.clone()).await
+    }
+
+    /// Ends this process without a farewell; gives another one.
+    pub async fn crash(self, worker: Worker) -> Self {
+        self.process.kill().await;
+        worker.kill().await;
+        self.restart().await
+    }
+
+    pub async fn submit(&self, request: OrderRequest) -> Arc<Order> {
+        match self.engine.submit(request).await.unwrap() {
+            Submission::Created(order) => order,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Runs a worker as a host does.
+    pub fn work(&self) -> Worker {
+        let engine = self.engine.clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let monitor = Monitor::new().register(move |n| {
+            WorkerBuilder::new(format!("worker-{n}"))
+                .backend(engine.backend())
+                .concurrency(10)
+                .build(execute_order)
+        });
+        let task = tokio::spawn(async move {
+            monitor
+                .run_with_signal(async {
+                    let _ = stopped.await;
+                    Ok(())
+                })
+                .await
+                .unwrap();
+        });
+        Worker { stop, task }
+    }
+
+    /// Waits for the end of an order without subscribing to it.
+    pub async fn until_terminal(&self, id: OrderId) -> Order {
+        loop {
+            let order = self.engine.order(id).await.unwrap().expect("the order exists");
+            if order.status().is_terminal() {
+                return order;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub async fn events_to_the_end(&self, id: OrderId) -> Vec<EventRecord> {
+        self.reaches(id, |record| record.status.is_terminal()).await
+    }
+
+    /// Waits for an event; gives everything up to it.
+    pub async fn reaches(&self, id: OrderId, is_it: impl Fn(&EventRecord) -> bool) -> Vec<EventRecord> {
+        let mut subscription = self.engine.subscribe(id, 0).await.unwrap().expect("the order exists");
+        let mut records = Vec::new();
+        let reached = async {
+            while let Some(record) = subscription.next().await {
+                records.push(EventRecord::clone(&record.unwrap()));
+                if is_it(records.last().unwrap()) {
+                    return;
+                }
+            }
+            panic!("the order ended elsewhere");
+        };
+        tokio::time::timeout(Duration::from_secs(3_600), reached).await.expect("in an hour of paused time");
+        records
+    }
+}
+
+pub struct Worker {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Worker {
+    pub async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap();
+    }
+
+    pub async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+pub fn statuses(records: &[EventRecord]) -> Vec<Status> {
+    let mut statuses: Vec<Status> = records.iter().map(|record| record.status).collect();
+    statuses.dedup();
+    statuses
+}

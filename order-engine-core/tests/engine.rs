@@ -1,0 +1,377 @@
+//! The engine over the memory store and a scripted venue, on paused time.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Fixture, statuses};
+use order_engine_core::testing::{Sending, request};
+use order_engine_core::{
+    Deadline, EngineConfig, Failure, FailureCode, OrderEvent, OrderRequest, OrderState, Status, StepError,
+    Submission, SubmitError, SubscribeError,
+};
+
+#[tokio::test(start_paused = true)]
+async fn an_order_runs_to_confirmed_and_its_subscriber_sees_every_event_once() {
+    let fixture = Fixture::new().await;
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    let records = fixture.events_to_the_end(order.id).await;
+    assert_eq!(
+        records.iter().map(|record| record.event.kind()).collect::<Vec<_>>(),
+        [
+            "accepted",
+            "routing_started",
+            "route_chosen",
+            "build_started",
+            "transaction_signed",
+            "submission_started",
+            "submission_accepted",
+            "confirmed",
+        ]
+    );
+    assert_eq!(records.iter().map(|record| record.seq).collect::<Vec<_>>(), (1..=8).collect::<Vec<_>>());
+    assert_eq!(
+        records.iter().map(|record| record.progress).collect::<Vec<_>>(),
+        [0, 10, 30, 50, 70, 75, 80, 100]
+    );
+    let stored = fixture.engine.order(order.id).await.unwrap().unwrap();
+    assert_eq!(stored.state, OrderState::replay(&records).unwrap());
+    assert_eq!(stored.execution_price().as_deref(), Some("150"));
+    assert_eq!(fixture.venue.executions(order.id), 1);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_subscriber_gets_the_whole_history_and_the_end() {
+    let fixture = Fixture::new().await;
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    let live = fixture.events_to_the_end(order.id).await;
+    assert_eq!(fixture.events_to_the_end(order.id).await, live);
+    let mut past_the_end = fixture.engine.subscribe(order.id, 8).await.unwrap().unwrap();
+    assert!(past_the_end.next().await.is_none());
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_client_order_id_is_one_order() {
+    let fixture = Fixture::new().await;
+    let keyed = OrderRequest { client_order_id: Some("mine".into()), ..request() };
+    let order = fixture.submit(keyed.clone()).await;
+    let Submission::Existing(again) = fixture.engine.submit(keyed.clone()).await.unwrap() else {
+        panic!("not existing")
+    };
+    assert_eq!(again.id, order.id);
+    let other = OrderRequest { slippage_bps: 51, ..keyed };
+    let Submission::Conflict(first) = fixture.engine.submit(other).await.unwrap() else {
+        panic!("no conflict")
+    };
+    assert_eq!(first.id, order.id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_is_compared_as_given() {
+    let fixture = Fixture::new().await;
+    let keyed = OrderRequest {
+        client_order_id: Some("mine".into()),
+        deadline: Some(Deadline::AfterMs(60_000)),
+        ..request()
+    };
+    fixture.submit(keyed.clone()).await;
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert!(matches!(fixture.engine.submit(keyed).await.unwrap(), Submission::Existing(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalid_request_leaves_no_trace() {
+    let fixture = Fixture::new().await;
+    let invalid = OrderRequest { slippage_bps: 10_001, client_order_id: Some("mine".into()), ..request() };
+    assert!(matches!(fixture.engine.submit(invalid).await, Err(SubmitError::Invalid(_))));
+    let valid = OrderRequest { client_order_id: Some("mine".into()), ..request() };
+    assert!(matches!(fixture.engine.submit(valid).await.unwrap(), Submission::Created(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transient_failure_is_retried_after_one_second_and_two() {
+    let fixture = Fixture::new().await;
+    let outage = StepError::transient(Failure::new(FailureCode::QUOTE_UNAVAILABLE, "an outage"));
+    fixture.router.fail_next(outage.clone());
+    fixture.router.fail_next(outage);
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    let records = fixture.events_to_the_end(order.id).await;
+    let waits: Vec<u64> = records
+        .iter()
+        .filter_map(|record| match record.event {
+            OrderEvent::RetryScheduled { retry_in_ms, .. } => Some(retry_in_ms),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(waits, [1_000, 2_000]);
+    assert_eq!(records.last().unwrap().attempt, 3);
+    assert_eq!(statuses(&records).last(), Some(&Status::Confirmed));
+    for pair in records.windows(2) {
+        if let OrderEvent::RetryScheduled { retry_at, .. } = pair[0].event {
+            assert!(pair[1].at >= retry_at, "an attempt began before its time");
+        }
+    }
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_end() {
+    let fixture = Fixture::new().await;
+    for _ in 0..3 {
+        fixture
+            .router
+            .fail_next(StepError::transient(Failure::new(FailureCode::QUOTE_UNAVAILABLE, "an outage")));
+    }
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    let records = fixture.events_to_the_end(order.id).await;
+    let last = records.last().unwrap();
+    assert_eq!(last.event.failure().unwrap().code, FailureCode::RETRIES_EXHAUSTED);
+    assert_eq!((last.attempt, last.progress), (3, 0));
+    assert_eq!(fixture.venue.signed(), 0);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permanent_failure_ends_the_order_at_once() {
+    let fixture = Fixture::new().await;
+    let refusal = StepError::permanent(Failure::new(FailureCode::INSUFFICIENT_FUNDS, "the account is empty"));
+    fixture.venue.fail_next_prepare(refusal);
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    let records = fixture.events_to_the_end(order.id).await;
+    assert_eq!(records.last().unwrap().event.failure().unwrap().code, FailureCode::INSUFFICIENT_FUNDS);
+    assert_eq!(records.last().unwrap().attempt, 1);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_reply_is_found_out_and_nothing_is_built_again() {
+    let fixture = Fixture::new().await;
+    fixture.venue.next_sendings([Sending::LandsUnheard]);
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    let records = fixture.events_to_the_end(order.id).await;
+    assert_eq!(records.last().unwrap().status, Status::Confirmed);
+    assert_eq!(fixture.venue.signed(), 1);
+    assert_eq!(fixture.venue.executions(order.id), 1);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_transaction_is_sent_again_with_identical_bytes() {
+    let fixture = Fixture::new().await;
+    fixture.venue.next_sendings([Sending::Dropped, Sending::Hangs, Sending::Refused]);
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    let records = fixture.events_to_the_end(order.id).await;
+    assert_eq!(records.last().unwrap().status, Status::Confirmed);
+    assert_eq!(records.last().unwrap().attempt, 1, "sending the same bytes again is no new attempt");
+    let sent = fixture.venue.sent(order.id);
+    assert_eq!(sent.len(), 4);
+    assert!(sent.iter().all(|sending| *sending == sent[0]));
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_transaction_is_replaced_only_after_proof() {
+    let fixture = Fixture::new().await;
+    fixture.venue.next_sendings([Sending::Dropped, Sending::Dropped]);
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    fixture.reaches(order.id, |record| matches!(record.event, OrderEvent::SubmissionAccepted)).await;
+    // At the last valid height it may still land: nothing is built.
+    fixture.venue.grow(150);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(fixture.venue.signed(), 1);
+    fixture.venue.grow(1);
+    let records = fixture.events_to_the_end(order.id).await;
+    assert!(records.iter().any(|record| matches!(record.event, OrderEvent::TransactionDied { .. })));
+    assert_eq!(records.last().unwrap().status, Status::Confirmed);
+    assert_eq!(records.last().unwrap().attempt, 2);
+    assert_eq!(fixture.venue.signed(), 2);
+    assert_eq!(fixture.venue.executions(order.id), 1);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn slippage_on_the_chain_is_quoted_again() {
+    let fixture = Fixture::new().await;
+    fixture.venue.next_sendings([Sending::Reverts]);
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    let records = fixture.events_to_the_end(order.id).await;
+    let died =
+        records.iter().find(|record| matches!(record.event, OrderEvent::TransactionDied { .. })).unwrap();
+    assert_eq!(died.event.failure().unwrap().code, FailureCode::SLIPPAGE);
+    assert_eq!((died.status, died.progress), (Status::Submitted, 80));
+    assert_eq!(records.last().unwrap().status, Status::Confirmed);
+    assert_eq!(records.last().unwrap().attempt, 2);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_past_its_deadline_fails_as_expired_and_signs_nothing() {
+    let fixture = Fixture::new().await;
+    let order = fixture.submit(OrderRequest { deadline: Some(Deadline::AfterMs(1_000)), ..request() }).await;
+    tokio::time::advance(Duration::from_secs(2)).await;
+    let worker = fixture.work();
+    let records = fixture.events_to_the_end(order.id).await;
+    assert_eq!(records.last().unwrap().event.failure().unwrap().code, FailureCode::EXPIRED);
+    assert_eq!(fixture.venue.signed(), 0);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quote_that_never_comes_costs_one_attempt() {
+    let fixture = Fixture::new().await;
+    fixture.router.hang_next();
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    let records = fixture.events_to_the_end(order.id).await;
+    let failed =
+        records.iter().find(|record| matches!(record.event, OrderEvent::AttemptFailed { .. })).unwrap();
+    assert_eq!(failed.event.failure().unwrap().code, FailureCode::QUOTE_UNAVAILABLE);
+    assert_eq!(records.last().unwrap().attempt, 2);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_venue_that_does_not_answer_decides_nothing() {
+    let fixture = Fixture::new().await;
+    fixture.venue.set_down(true);
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    fixture.reaches(order.id, |record| matches!(record.event, OrderEvent::SubmissionAccepted)).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(fixture.engine.order(order.id).await.unwrap().unwrap().status(), Status::Submitted);
+    fixture.venue.set_down(false);
+    assert_eq!(fixture.events_to_the_end(order.id).await.last().unwrap().status, Status::Confirmed);
+    assert_eq!(fixture.venue.executions(order.id), 1);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_engine_takes_over_after_the_lease_and_sends_the_committed_bytes() {
+    let first = Fixture::new().await;
+    // The first process sends into the void and is then gone, without a farewell.
+    first.venue.next_sendings([Sending::Dropped]);
+    let order = first.submit(request()).await;
+    let worker = first.work();
+    first.reaches(order.id, |record| matches!(record.event, OrderEvent::SubmissionAccepted)).await;
+    let second = first.crash(worker).await;
+    let worker = second.work();
+    let records = second.events_to_the_end(order.id).await;
+    assert_eq!(records.last().unwrap().status, Status::Confirmed);
+    assert_eq!(second.venue.signed(), 1, "the second process must not sign again");
+    let sent = second.venue.sent(order.id);
+    assert!(sent.len() >= 2 && sent.iter().all(|sending| *sending == sent[0]), "{sent:?}");
+    assert_eq!(second.venue.executions(order.id), 1);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_gives_back_what_waits_and_another_engine_goes_on_at_once() {
+    let first = Fixture::new().await;
+    first.venue.next_sendings([Sending::Dropped]);
+    let order = first.submit(request()).await;
+    let mut subscription = first.engine.subscribe(order.id, 0).await.unwrap().unwrap();
+    let worker = first.work();
+    first.reaches(order.id, |record| matches!(record.event, OrderEvent::SubmissionAccepted)).await;
+    let before = tokio::time::Instant::now();
+    worker.stop().await;
+    first.engine.shutdown(Duration::from_secs(5)).await.unwrap();
+    let end = loop {
+        match subscription.next().await {
+            Some(Ok(_)) => {}
+            other => break other,
+        }
+    };
+    assert!(matches!(end, Some(Err(SubscribeError::Closed { resume_after: 7 }))), "{end:?}");
+    assert!(matches!(first.engine.submit(request()).await, Err(SubmitError::ShuttingDown)));
+    let second = first.restart().await;
+    let worker = second.work();
+    assert_eq!(second.events_to_the_end(order.id).await.last().unwrap().status, Status::Confirmed);
+    assert!(before.elapsed() < EngineConfig::default().lease_duration, "nobody had to wait for a lease");
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_that_falls_behind_is_told_where_to_resume() {
+    let mut config = EngineConfig::default();
+    config.subscription_capacity = 2;
+    let fixture = Fixture::with_config(config).await;
+    let order = fixture.submit(request()).await;
+    let mut slow = fixture.engine.subscribe(order.id, 0).await.unwrap().unwrap();
+    assert_eq!(slow.next().await.unwrap().unwrap().seq, 1);
+    let worker = fixture.work();
+    assert_eq!(fixture.until_terminal(order.id).await.seq, 8);
+    let end = loop {
+        match slow.next().await {
+            Some(Err(error)) => break error,
+            Some(Ok(_)) => {}
+            None => panic!("a lagging subscriber must be told"),
+        }
+    };
+    let SubscribeError::Lagged { resume_after } = end else { panic!("{end}") };
+    let mut resumed = fixture.engine.subscribe(order.id, resume_after).await.unwrap().unwrap();
+    let mut seqs = Vec::new();
+    while let Some(event) = resumed.next().await {
+        seqs.push(event.unwrap().seq);
+    }
+    assert_eq!(seqs, (resume_after + 1..=8).collect::<Vec<_>>());
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_order_cannot_be_subscribed_to() {
+    let fixture = Fixture::new().await;
+    let unknown = order_engine_core::OrderId::from(uuid::Uuid::nil());
+    assert!(fixture.engine.subscribe(unknown, 0).await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_in_another_process_is_told_by_the_poll() {
+    let writer = Fixture::new().await;
+    let reader = writer.restart().await;
+    let order = writer.submit(request()).await;
+    let mut subscription = reader.engine.subscribe(order.id, 0).await.unwrap().unwrap();
+    assert_eq!(subscription.next().await.unwrap().unwrap().seq, 1);
+    let worker = writer.work();
+    writer.events_to_the_end(order.id).await;
+    let mut seqs = Vec::new();
+    while let Some(event) = subscription.next().await {
+        seqs.push(event.unwrap().seq);
+    }
+    assert_eq!(seqs, (2..=8).collect::<Vec<_>>());
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_orders_take_no_worker_slot() {
+    let fixture = Fixture::new().await;
+    let waiting = 2_000;
+    fixture.venue.next_sendings(std::iter::repeat_n(Sending::Dropped, waiting));
+    let worker = fixture.work();
+    let mut orders = Vec::new();
+    for _ in 0..waiting {
+        orders.push(fixture.submit(request()).await.id);
+    }
+    for id in &orders {
+        fixture.reaches(*id, |record| matches!(record.event, OrderEvent::SubmissionAccepted)).await;
+    }
+    let fresh = fixture.submit(request()).await;
+    let before = tokio::time::Instant::now();
+    fixture.reaches(fresh.id, |record| matches!(record.event, OrderEvent::SubmissionAccepted)).await;
+    assert!(
+        before.elapsed() < Duration::from_millis(100),
+        "a new order had to wait for {:?}",
+        before.elapsed()
+    );
+    worker.stop().await;
+}
