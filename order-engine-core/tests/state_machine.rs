@@ -1,0 +1,220 @@
+//! The full table of the state machine, every state against every event, and the diagram in the
+//! docs that is generated from it.
+//!
+//! `UPDATE_EXPECT=1 cargo test -p order-engine-core --test state_machine` writes them anew.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use chrono::DateTime;
+use expect_test::expect_file;
+use order_engine_core::{
+    Amount, Certainty, DeathProof, Failure, FailureClass, FailureCode, Fill, OrderEvent, OrderState, Route,
+    SignedTx, Status, Validity,
+};
+use proptest::prelude::*;
+
+fn route() -> Route {
+    Route { dex: "Meteora".into(), legs: vec![], amount_in: Amount::new(1), amount_out: Amount::new(2) }
+}
+
+fn tx() -> SignedTx {
+    SignedTx {
+        id: "tx".into(),
+        bytes: vec![1],
+        validity: Validity::UntilHeight(150),
+        min_amount_out: Amount::new(1),
+    }
+}
+
+fn failure() -> Failure {
+    Failure::new(FailureCode::NO_ROUTE, "no route")
+}
+
+/// Every kind of event, with the variations that the states tell apart.
+fn events() -> Vec<(&'static str, OrderEvent)> {
+    let fill = Fill { amount_in: Amount::new(1), amount_out: Amount::new(2), height: 7 };
+    let died = |class| OrderEvent::TransactionDied { proof: DeathProof::Reverted, failure: failure(), class };
+    let attempt_failed = |class| OrderEvent::AttemptFailed { failure: failure(), class };
+    vec![
+        ("accepted", OrderEvent::Accepted { max_attempts: 2 }),
+        ("routing_started (1)", OrderEvent::RoutingStarted { attempt: 1, dexes: vec![] }),
+        ("routing_started (2)", OrderEvent::RoutingStarted { attempt: 2, dexes: vec![] }),
+        ("routing_started (3)", OrderEvent::RoutingStarted { attempt: 3, dexes: vec![] }),
+        ("route_chosen", OrderEvent::RouteChosen { route: route(), candidates: vec![] }),
+        ("build_started", OrderEvent::BuildStarted),
+        ("transaction_signed", OrderEvent::TransactionSigned { tx: tx() }),
+        ("submission_started", OrderEvent::SubmissionStarted),
+        ("submission_accepted", OrderEvent::SubmissionAccepted),
+        ("inclusion_observed (processed)", OrderEvent::InclusionObserved { certainty: Certainty::Processed }),
+        ("inclusion_observed (confirmed)", OrderEvent::InclusionObserved { certainty: Certainty::Confirmed }),
+        ("inclusion_observed (finalized)", OrderEvent::InclusionObserved { certainty: Certainty::Finalized }),
+        ("attempt_failed (transient)", attempt_failed(FailureClass::Transient)),
+        ("attempt_failed (permanent)", attempt_failed(FailureClass::Permanent)),
+        ("transaction_died (requote)", died(FailureClass::Requote)),
+        ("transaction_died (permanent)", died(FailureClass::Permanent)),
+        ("retry_scheduled", OrderEvent::RetryScheduled { retry_at: DateTime::UNIX_EPOCH, retry_in_ms: 1 }),
+        ("cancel_requested", OrderEvent::CancelRequested),
+        ("confirmed", OrderEvent::Confirmed { fill }),
+        ("failed", OrderEvent::Failed { failure: failure() }),
+    ]
+}
+
+/// Every state that can be reached with two attempts, in the order of discovery.
+fn reachable() -> Vec<OrderState> {
+    let mut states = vec![OrderState::accepted(2)];
+    let mut next = 0;
+    while next < states.len() {
+        for (_, event) in events() {
+            if let Ok(state) = states[next].apply(&event)
+                && !states.contains(&state)
+            {
+                states.push(state);
+            }
+        }
+        next += 1;
+    }
+    states
+}
+
+/// What the table shows of a state: its phase, the attempt, and whether another may follow.
+fn label(state: &OrderState) -> String {
+    let retry = match state.phase().name() {
+        "attempt failed" if state.may_retry() => ", may retry",
+        "attempt failed" => ", may not retry",
+        _ => "",
+    };
+    let standing = match state.phase().name() {
+        "attempt failed" | "attempt failed, cancel requested" | "waiting" => {
+            format!(", shows {} {}", state.status(), state.progress())
+        }
+        _ => String::new(),
+    };
+    format!("{} (attempt {}{retry}{standing})", state.phase().name(), state.attempt())
+}
+
+#[test]
+fn every_state_against_every_event() {
+    let mut table = String::new();
+    for state in reachable() {
+        writeln!(table, "{}", label(&state)).unwrap();
+        let mut refused = Vec::new();
+        for (name, event) in events() {
+            match state.apply(&event) {
+                Ok(next) => writeln!(table, "    {name} -> {}", label(&next)).unwrap(),
+                Err(_) => refused.push(name),
+            }
+        }
+        writeln!(table, "    refused: {}", refused.join(", ")).unwrap();
+        writeln!(table, "    next step: {:?}", state.next_step()).unwrap();
+    }
+    expect_file!["snapshots/state_machine.txt"].assert_eq(&table);
+}
+
+#[test]
+fn the_diagram_in_the_docs_is_the_state_machine() {
+    let mut edges = BTreeSet::new();
+    let mut allowed = BTreeSet::new();
+    for state in reachable() {
+        for (_, event) in events() {
+            if let Ok(next) = state.apply(&event) {
+                edges.insert((state.status(), event.kind(), next.status()));
+                allowed.insert((state.phase().name(), event.kind(), next.phase().name()));
+            }
+        }
+    }
+    let mut page = String::from(PAGE_HEAD);
+    page.push_str("```mermaid\nstateDiagram-v2\n    [*] --> pending: accepted\n");
+    for (from, event, to) in &edges {
+        if from != to {
+            writeln!(page, "    {from} --> {to}: {event}").unwrap();
+        }
+    }
+    page.push_str("    confirmed --> [*]\n    failed --> [*]\n```\n");
+    page.push_str(TABLE_HEAD);
+    for (from, event, to) in &allowed {
+        writeln!(page, "| {from} | `{event}` | {to} |").unwrap();
+    }
+    expect_file!["../../docs/state-machine.md"].assert_eq(&page);
+}
+
+const PAGE_HEAD: &str = "\
+# The state machine of an order
+
+This page is generated from the code by `order-engine-core/tests/state_machine.rs`, which fails when
+the two differ. An order's state is the fold of its events; its status is the public name of the
+state. Events that do not change the status are left out of the diagram and stand in the table.
+
+";
+
+const TABLE_HEAD: &str = "
+## Every transition that is allowed
+
+Anything that is not in this table is refused with an error that names the state and the event. An
+order with a signed transaction leaves it in two ways only: by the transaction's landing, which is
+final, or by the proof that it can never land (`transaction_died`).
+
+| state | event | next state |
+|---|---|---|
+";
+
+#[test]
+fn nothing_follows_a_terminal_state() {
+    for state in reachable().into_iter().filter(|state| state.status().is_terminal()) {
+        assert_eq!(state.lane(), None);
+        for (name, event) in events() {
+            assert!(state.apply(&event).is_err(), "{name} after {}", state.phase().name());
+        }
+    }
+}
+
+#[test]
+fn a_live_transaction_is_left_only_by_landing_or_proof_of_death() {
+    for state in reachable().into_iter().filter(|state| state.live_transaction().is_some()) {
+        for (name, event) in events() {
+            if let Ok(next) = state.apply(&event)
+                && next.live_transaction() != state.live_transaction()
+            {
+                assert!(
+                    matches!(event, OrderEvent::Confirmed { .. } | OrderEvent::TransactionDied { .. }),
+                    "{name} ended a live transaction in {}",
+                    state.phase().name()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn no_cancelled_order_tries_again() {
+    for state in reachable().into_iter().filter(OrderState::is_cancel_requested) {
+        for (name, event) in events() {
+            if let Ok(next) = state.apply(&event) {
+                let ends = matches!(next.status(), Status::Confirmed | Status::Failed);
+                assert!(ends || next.is_cancel_requested(), "{name} forgot a cancel");
+            }
+        }
+    }
+}
+
+proptest! {
+    /// Whatever is thrown at a state, what is legal keeps the invariants and what is not changes nothing.
+    #[test]
+    fn random_walks_keep_the_invariants(choices in proptest::collection::vec(any::<prop::sample::Index>(), 0..60)) {
+        let events = events();
+        let mut state = OrderState::accepted(2);
+        for choice in choices {
+            let (_, event) = choice.get(&events);
+            let Ok(next) = state.apply(event) else { continue };
+            prop_assert!(next.attempt() >= state.attempt());
+            prop_assert!(next.attempt() <= next.max_attempts());
+            if next.attempt() == state.attempt() && next.status() != Status::Failed {
+                prop_assert!(next.progress() >= state.progress());
+            }
+            prop_assert_eq!(next.lane().is_none(), next.status().is_terminal());
+            let json = serde_json::to_string(&next).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<OrderState>(&json).unwrap(), &next);
+            state = next;
+        }
+    }
+}
