@@ -1,1 +1,15 @@
-//! Placeholder.
+#![doc = include_str!("../README.md")]
+
+mod connect;
+mod error;
+mod migrate;
+mod options;
+mod read;
+mod rows;
+mod statement;
+mod store;
+mod write;
+mod writer;
+
+pub use options::{OptionsError, SqliteOptions};
+pub use store::SqliteStore;

@@ -1,0 +1,103 @@
+//! How a store is opened.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use order_engine_core::{Clock, TokioClock};
+
+/// How a [`SqliteStore`](crate::SqliteStore) is opened.
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until a store is opened with them"]
+pub struct SqliteOptions {
+    pub(crate) path: PathBuf,
+    pub(crate) busy_timeout: Duration,
+    pub(crate) operation_timeout: Duration,
+    pub(crate) readers: u32,
+    pub(crate) max_pages: Option<u32>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// A URL that names no SQLite file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{url}' is no SQLite URL: it must be 'sqlite:' and the path of a file")]
+pub struct OptionsError {
+    url: String,
+}
+
+impl SqliteOptions {
+    /// A store in this file, which is created when missing, as is its folder.
+    pub fn new(path: impl AsRef<Path>) -> Self {
+        Self {
+            path: path.as_ref().to_owned(),
+            busy_timeout: Duration::from_secs(5),
+            operation_timeout: Duration::from_secs(15),
+            readers: 4,
+            max_pages: None,
+            clock: Arc::new(TokioClock::new()),
+        }
+    }
+
+    /// A store in the file of a URL such as `sqlite:data/orders.db` or `sqlite:///var/lib/orders.db`.
+    ///
+    /// # Errors
+    /// If the URL does not begin with `sqlite:` or names no file.
+    pub fn from_url(url: &str) -> Result<Self, OptionsError> {
+        let rest = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+        match rest {
+            Some(path) if !path.is_empty() && !path.contains('?') && path != ":memory:" => {
+                Ok(Self::new(path))
+            }
+            _ => Err(OptionsError { url: url.to_owned() }),
+        }
+    }
+
+    /// How long a write waits for another process that is writing. Five seconds unless set.
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout = timeout;
+        self
+    }
+
+    /// How long a call may take in all before it fails as unavailable. It must be longer than the
+    /// busy timeout. Fifteen seconds unless set.
+    pub fn operation_timeout(mut self, timeout: Duration) -> Self {
+        self.operation_timeout = timeout;
+        self
+    }
+
+    /// How many connections read. Four unless set.
+    pub fn readers(mut self, readers: u32) -> Self {
+        self.readers = readers.max(1);
+        self
+    }
+
+    /// The most pages (of 4 KiB) that the file may have; writes beyond it fail as unavailable.
+    pub fn max_pages(mut self, pages: u32) -> Self {
+        self.max_pages = Some(pages);
+        self
+    }
+
+    /// The clock on which leases and due times are measured. Every process that uses the file must
+    /// have the same time; the system's is used unless set.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_files() {
+        let path = |url| SqliteOptions::from_url(url).map(|options| options.path);
+        assert_eq!(path("sqlite:data/orders.db").unwrap(), Path::new("data/orders.db"));
+        assert_eq!(path("sqlite:///var/orders.db").unwrap(), Path::new("/var/orders.db"));
+        for wrong in
+            ["postgres://host/db", "sqlite:", "sqlite://", "orders.db", "sqlite::memory:", "sqlite:a?mode=ro"]
+        {
+            assert!(path(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The one task that writes.
+//!
+//! SQLite has one writer at a time, so there is one here, and whatever gathers while a transaction
+//! is committed shares the next one: a lone write pays no delay, a hundred share one fsync.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::SqliteConnection;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::connect;
+use crate::error::Error;
+use crate::options::SqliteOptions;
+use crate::statement::Statements;
+use crate::write::{Transaction, Write};
+
+/// How many writes share a transaction at most.
+const MAX_WRITES: usize = 64;
+/// How many writes may wait; more callers than that wait for room.
+const QUEUE: usize = 1_024;
+
+/// The way to the task that writes.
+#[derive(Clone, Debug)]
+pub(crate) struct WriterHandle {
+    jobs: mpsc::Sender<Box<dyn Job>>,
+}
+
+impl WriterHandle {
+    /// Starts the task. It ends when the last handle is dropped and what is queued is written.
+    pub(crate) fn start(options: SqliteOptions, connection: SqliteConnection) -> Self {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let writer = Writer { options, connection: Some(connection), statements: Statements::default() };
+        tokio::spawn(writer.run(queue));
+        Self { jobs }
+    }
+
+    /// Queues a write and waits for its result.
+    pub(crate) async fn call<W: Write>(&self, write: W) -> Result<W::Output, Arc<Error>> {
+        let (reply, result) = oneshot::channel();
+        let job = Box::new(Call { write, output: None, reply });
+        self.jobs.send(job).await.map_err(|_| Arc::new(Error::Closed))?;
+        result.await.map_err(|_| Arc::new(Error::Closed))?
+    }
+}
+
+/// A write whose caller waits.
+#[async_trait]
+trait Job: Send + Sync {
+    /// Writes; the transaction may still fail.
+    async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<(), Error>;
+
+    /// Answers the caller, after the transaction.
+    fn finish(self: Box<Self>, result: Result<(), Arc<Error>>);
+}
+
+struct Call<W: Write> {
+    write: W,
+    output: Option<W::Output>,
+    reply: oneshot::Sender<Result<W::Output, Arc<Error>>>,
+}
+
+#[async_trait]
+impl<W: Write> Job for Call<W> {
+    async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<(), Error> {
+        self.output = Some(self.write.run(transaction).await?);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, result: Result<(), Arc<Error>>) {
+        let Self { output, reply, .. } = *self;
+        let result = result.and_then(|()| output.ok_or_else(|| Arc::new(Error::Closed)));
+        // Whoever asked may be gone; the write happened all the same.
+        let _ = reply.send(result);
+    }
+}
+
+struct Writer {
+    options: SqliteOptions,
+    /// None after a failure: what state a failed connection is in is anybody's guess.
+    connection: Option<SqliteConnection>,
+    statements: Statements,
+}
+
+impl Writer {
+    async fn run(mut self, mut queue: mpsc::Receiver<Box<dyn Job>>) {
+        let mut jobs = Vec::with_capacity(MAX_WRITES);
+        while queue.recv_many(&mut jobs, MAX_WRITES).await > 0 {
+            self.write(std::mem::take(&mut jobs)).await;
+        }
+    }
+
+    async fn write(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        match self.transact(&mut jobs).await {
+            Ok(()) => finish(jobs, &Ok(())),
+            Err(error) if jobs.len() > 1 && error.may_be_an_items_fault() => {
+                tracing::warn!(writes = jobs.len(), %error, "a transaction failed; its writes are tried one by one");
+                for job in jobs {
+                    let mut alone = vec![job];
+                    let result = self.transact(&mut alone).await.map_err(Arc::new);
+                    finish(alone, &result);
+                }
+            }
+            Err(error) => finish(jobs, &Err(Arc::new(error))),
+        }
+    }
+
+    /// Runs all jobs in one transaction, which is on the disk when this returns `Ok`.
+    async fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Error> {
+        // Taken out, so that a failure anywhere below leaves none behind; dropping it rolls back.
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connect::writer(&self.options).await?,
+        };
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
+        let now = self.options.clock.now();
+        for job in jobs {
+            let mut transaction =
+                Transaction { connection: &mut connection, statements: &mut self.statements, now };
+            job.run(&mut transaction).await?;
+        }
+        sqlx::query("COMMIT").execute(&mut connection).await?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+}
+
+fn finish(jobs: Vec<Box<dyn Job>>, result: &Result<(), Arc<Error>>) {
+    for job in jobs {
+        job.finish(result.clone());
+    }
+}
