@@ -48,13 +48,18 @@ impl ActiveOrder {
     /// Writes what is not yet written. The lease stays, unless the order has come to a wait or to
     /// its end.
     pub(crate) async fn commit(&mut self, committer: &Committer) -> Result<(), CommitError> {
-        let then = match self.pending.last().map(|record| &record.event) {
-            Some(OrderEvent::RetryScheduled { retry_in_ms, .. }) => {
-                Then::Release { due_in: Duration::from_millis(*retry_in_ms) }
-            }
-            _ => Then::Keep,
-        };
+        let then = self.wait().map_or(Then::Keep, |due_in| Then::Release { due_in });
         self.write(committer, then).await
+    }
+
+    /// How long the order waits, if it has come to a wait. A deadline ends a wait.
+    fn wait(&self) -> Option<Duration> {
+        let last = self.pending.last()?;
+        let OrderEvent::RetryScheduled { retry_in_ms, .. } = last.event else { return None };
+        let backoff = Duration::from_millis(retry_in_ms);
+        let until_deadline =
+            self.order.expires_at().map(|deadline| (deadline - last.at).to_std().unwrap_or_default());
+        Some(until_deadline.map_or(backoff, |left| left.min(backoff)))
     }
 
     /// Writes what is not yet written and gives the order back, due after a while.

@@ -2,6 +2,7 @@
 
 mod background;
 mod builder;
+mod cancel;
 mod lifecycle;
 
 use std::sync::{Arc, Mutex};
@@ -10,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::Instrument;
 
 pub use builder::{BuildError, EngineBuilder};
+pub use cancel::{CancelError, Cancellation};
 pub use lifecycle::ShutdownTimedOut;
 
 use crate::committer::{CommitError, Committer};

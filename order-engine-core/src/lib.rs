@@ -30,7 +30,10 @@ mod worker;
 
 pub use amount::{Amount, AmountError};
 pub use config::EngineConfig;
-pub use engine::{BuildError, Engine, EngineBuilder, Quotation, ShutdownTimedOut, Submission, SubmitError};
+pub use engine::{
+    BuildError, CancelError, Cancellation, Engine, EngineBuilder, Quotation, ShutdownTimedOut, Submission,
+    SubmitError,
+};
 pub use event::*;
 pub use execute::ExecuteError;
 pub use failure::*;

@@ -309,9 +309,18 @@ fn is_news(watch: &Watch, certainty: Certainty) -> bool {
 }
 
 async fn resend_one(engine: Arc<Inner>, mut watch: Watch) {
+    let now = engine.runtime.now();
+    watch.last_sent = Some(now);
+    // Somebody without a lease may have asked for a cancel since this process last wrote.
+    match engine.reload(watch.active.order().id).await {
+        Ok(order) => watch.active.reset(order),
+        Err(error) => {
+            tracing::warn!(order.id = %watch.active.order().id, %error, "an order could not be read before it is sent again");
+            return;
+        }
+    }
     let order = Arc::clone(watch.active.order());
-    if let Some(tx) = order.state.live_transaction() {
-        watch.last_sent = Some(engine.runtime.now());
+    if let Some(tx) = order.state.live_transaction().filter(|_| !order.state.is_cancel_requested()) {
         let accepted = engine.send(tx).await;
         let is_new = matches!(order.state.phase(), Phase::Submitted { stage: Stage::Sending, .. });
         if accepted

@@ -248,7 +248,7 @@ async fn a_venue_that_does_not_answer_decides_nothing() {
     let order = fixture.submit(request()).await;
     let worker = fixture.work();
     fixture.reaches(order.id, |record| matches!(record.event, OrderEvent::SubmissionAccepted)).await;
-    tokio::time::sleep(Duration::from_secs(600)).await;
+    tokio::time::sleep(Duration::from_mins(10)).await;
     assert_eq!(fixture.engine.order(order.id).await.unwrap().unwrap().status(), Status::Submitted);
     fixture.venue.set_down(false);
     assert_eq!(fixture.events_to_the_end(order.id).await.last().unwrap().status, Status::Confirmed);

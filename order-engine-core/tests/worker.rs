@@ -13,7 +13,7 @@ use order_engine_core::{EngineConfig, OrderEvent, OrderTask, Status, execute_ord
 #[tokio::test(start_paused = true)]
 async fn a_timeout_layer_drops_the_handler_and_the_order_goes_on() {
     let mut config = EngineConfig::default();
-    config.step_timeout = Duration::from_secs(60);
+    config.step_timeout = Duration::from_mins(1);
     let fixture = Fixture::with_config(config).await;
     fixture.router.hang_next();
     let order = fixture.submit(request()).await;

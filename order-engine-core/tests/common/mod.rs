@@ -109,7 +109,11 @@ impl Fixture {
     }
 
     /// Waits for an event; gives everything up to it.
-    pub async fn reaches(&self, id: OrderId, is_it: impl Fn(&EventRecord) -> bool) -> Vec<EventRecord> {
+    pub async fn reaches(
+        &self,
+        id: OrderId,
+        is_it: impl Fn(&EventRecord) -> bool + Send + Sync,
+    ) -> Vec<EventRecord> {
         let mut subscription = self.engine.subscribe(id, 0).await.unwrap().expect("the order exists");
         let mut records = Vec::new();
         let reached = async {
@@ -121,7 +125,7 @@ impl Fixture {
             }
             panic!("the order ended elsewhere");
         };
-        tokio::time::timeout(Duration::from_secs(3_600), reached).await.expect("in an hour of paused time");
+        tokio::time::timeout(Duration::from_hours(1), reached).await.expect("in an hour of paused time");
         records
     }
 }
