@@ -52,6 +52,11 @@ impl SqliteOptions {
         }
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// How long a write waits for another process that is writing. Five seconds unless set.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;

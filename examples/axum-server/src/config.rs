@@ -1,0 +1,195 @@
+//! What can be set, by flags and by the environment.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use order_engine_sim::Rate;
+
+/// Executes orders on simulated exchanges, durably, over HTTP and WebSocket.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "order-engine-server", version, max_term_width = 100)]
+#[non_exhaustive]
+pub struct Config {
+    /// The address to listen on.
+    #[arg(long, env = "HOST", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub host: IpAddr,
+
+    /// The port to listen on; 0 takes a free one.
+    #[arg(long, env = "PORT", default_value_t = 3000)]
+    pub port: u16,
+
+    /// Listen on a public address although there is no authentication: anybody who can reach it can trade.
+    #[arg(long, env = "ALLOW_PUBLIC_UNAUTHENTICATED")]
+    pub allow_public_unauthenticated: bool,
+
+    /// Where orders are kept: `sqlite:PATH`, created when missing, or `memory:`, which forgets.
+    #[arg(long = "store", env = "STORE_URL", value_name = "URL", default_value = "sqlite:data/orders.db")]
+    pub store: StoreUrl,
+
+    /// How many orders are executed at a time. An order that waits takes no worker.
+    #[arg(long, env = "WORKERS", default_value_t = 10, value_parser = at_least_one)]
+    pub workers: usize,
+
+    /// Everything that chance decides in the simulator follows from this number.
+    #[arg(long, env = "SIM_SEED", default_value_t = 0)]
+    pub sim_seed: u64,
+
+    /// How long one step of the simulated exchanges takes, in milliseconds.
+    #[arg(long, env = "SIM_DELAY_MS", default_value_t = 150, value_name = "MS")]
+    pub sim_delay_ms: u64,
+
+    /// How often somebody trades ahead of a transaction, so that it fails: `0.05`, or `5%`.
+    #[arg(long, env = "SIM_FAIL_RATE", default_value = "0.05", value_name = "RATE")]
+    pub sim_fail_rate: Rate,
+
+    /// The file in which the simulator records what it executed [default: beside the store].
+    #[arg(long, env = "SIM_LEDGER", value_name = "PATH")]
+    pub sim_ledger: Option<PathBuf>,
+
+    /// How long a shutdown may take, in seconds. What is not finished then continues at the next start.
+    #[arg(long, env = "SHUTDOWN_TIMEOUT", default_value_t = 10, value_name = "SECONDS")]
+    pub shutdown_timeout: u64,
+
+    /// The address under which clients reach this server [default: the one they used].
+    #[arg(long, env = "PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+
+    /// A JSON file with a list of `{symbol, mint, decimals}` that replaces the registered tokens.
+    #[arg(long, env = "TOKENS", value_name = "PATH")]
+    pub tokens: Option<PathBuf>,
+
+    /// An origin whose pages may call this server from a browser; may be given more than once.
+    #[arg(long = "allowed-origin", env = "ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+    pub allowed_origins: Vec<String>,
+
+    /// How many live streams may be open at a time.
+    #[arg(long, env = "MAX_SOCKETS", default_value_t = 10_000)]
+    pub max_sockets: usize,
+
+    /// How many live streams of one order may be open at a time.
+    #[arg(long, env = "MAX_SOCKETS_PER_ORDER", default_value_t = 100)]
+    pub max_sockets_per_order: usize,
+
+    /// How log lines look.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// Which log lines are written, as `level` or `target=level,…`.
+    #[arg(long, env = "RUST_LOG", default_value = "info,apalis_core=warn", value_name = "FILTER")]
+    pub log: String,
+}
+
+impl Config {
+    /// How long a shutdown may take.
+    pub const fn shutdown_timeout(&self) -> Duration {
+        Duration::from_secs(self.shutdown_timeout)
+    }
+
+    /// Where the simulator records what it executed; nowhere if the store forgets as well.
+    pub fn ledger(&self) -> Option<PathBuf> {
+        self.sim_ledger.clone().or_else(|| match &self.store {
+            StoreUrl::Sqlite { path, .. } => Some(path.with_extension("ledger.jsonl")),
+            StoreUrl::Memory => None,
+        })
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where orders are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreUrl {
+    /// In an SQLite file.
+    Sqlite {
+        /// The URL as given.
+        url: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// In memory, until the process ends.
+    Memory,
+}
+
+/// A URL of no store that this server knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownStore;
+
+impl fmt::Display for UnknownStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a store is 'sqlite:PATH' or 'memory:'")
+    }
+}
+
+impl std::error::Error for UnknownStore {}
+
+impl FromStr for StoreUrl {
+    type Err = UnknownStore;
+
+    fn from_str(url: &str) -> Result<Self, UnknownStore> {
+        if url == "memory:" {
+            return Ok(Self::Memory);
+        }
+        let options = order_engine_sqlite::SqliteOptions::from_url(url).map_err(|_| UnknownStore)?;
+        Ok(Self::Sqlite { url: url.to_owned(), path: options.path().to_owned() })
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least one is needed".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn parse(arguments: &[&str]) -> Result<Config, clap::Error> {
+        Config::try_parse_from([&["order-engine-server"], arguments].concat())
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let config = parse(&[]).unwrap();
+        assert!(config.host.is_loopback());
+        assert_eq!((config.port, config.workers), (3000, 10));
+        assert_eq!(config.ledger().as_deref(), Some(Path::new("data/orders.ledger.jsonl")));
+        assert_eq!(config.sim_fail_rate, Rate::from_percent(5).unwrap());
+    }
+
+    #[test]
+    fn a_store_that_forgets_has_no_ledger_unless_asked() {
+        assert_eq!(parse(&["--store", "memory:"]).unwrap().ledger(), None);
+        let config = parse(&["--store", "memory:", "--sim-ledger", "x.jsonl"]).unwrap();
+        assert_eq!(config.ledger().as_deref(), Some(Path::new("x.jsonl")));
+    }
+
+    #[test]
+    fn senseless_settings_are_refused_by_name() {
+        for (arguments, name) in [
+            (["--store", "mysql://host/db"], "--store"),
+            (["--workers", "0"], "--workers"),
+            (["--sim-fail-rate", "1.5"], "--sim-fail-rate"),
+            (["--port", "70000"], "--port"),
+        ] {
+            let message = parse(&arguments).unwrap_err().to_string();
+            assert!(message.contains(name), "{message}");
+        }
+    }
+}
