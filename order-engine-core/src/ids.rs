@@ -21,6 +21,11 @@ impl OrderId {
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }
 
+    /// The id with these bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
     /// The id as a UUID.
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0

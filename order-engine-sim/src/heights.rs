@@ -1,0 +1,155 @@
+//! The chain's own time: heights and levels of certainty, as functions of the clock.
+
+use std::time::Duration;
+
+use order_engine_core::{Certainty, ChainView};
+
+use crate::{Execution, SimConfig};
+
+/// How many slots a blockhash serves: a transaction may land up to this many slots after the one
+/// whose blockhash it names. It is Solana's number.
+pub(crate) const BLOCKHASH_WINDOW_SLOTS: u64 = 150;
+
+/// How many slots it takes at least until most validators voted for a block.
+const CONFIRMED_LAG_SLOTS: u64 = 2;
+
+/// How many slots it takes at least until a block cannot be undone, as on Solana.
+const FINALIZED_LAG_SLOTS: u64 = 32;
+
+/// Tells the height at a time, and how certain what happened then is now.
+///
+/// Heights count slots since 1970, so that they are the same for every process that looks at a
+/// clock, grow across restarts, and are positive under any clock that a test may steer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heights {
+    slot_ms: u64,
+    step_ms: u64,
+    /// What is added because the clock, or the length of a slot, once said more than it does now.
+    offset: u64,
+}
+
+impl Heights {
+    /// The heights of a new chain.
+    pub(crate) fn new(config: &SimConfig) -> Self {
+        Self { slot_ms: millis(config.slot).max(1), step_ms: millis(config.step_delay), offset: 0 }
+    }
+
+    /// Goes on after what an earlier process recorded last. No height may come back: a transaction
+    /// that is dead because a final height passed it would live again.
+    pub(crate) fn resume_after(mut self, last: &Execution, now_ms: u64) -> Self {
+        self.offset = 0;
+        let then_ms = last.landed_at_ms.min(now_ms);
+        self.offset = last.height.saturating_sub(self.at(then_ms));
+        self
+    }
+
+    /// The height at a time.
+    pub(crate) const fn at(self, now_ms: u64) -> u64 {
+        now_ms / self.slot_ms + self.offset
+    }
+
+    /// The last moment of a height.
+    #[cfg_attr(not(test), expect(dead_code, reason = "late landings use it"))]
+    pub(crate) const fn end_ms(self, height: u64) -> u64 {
+        (height.saturating_sub(self.offset) + 1) * self.slot_ms - 1
+    }
+
+    /// How long one step of a transaction takes.
+    pub(crate) const fn step_ms(self) -> u64 {
+        self.step_ms
+    }
+
+    /// How far the chain has come.
+    ///
+    /// A height is never ahead, in certainty, of a transaction that landed in it: a finalized
+    /// height holds finalized transactions only, and no landing can be added to it.
+    pub(crate) fn view(self, now_ms: u64) -> ChainView {
+        let processed = self.at(now_ms);
+        let lag = |steps: u64, at_least: u64| {
+            // The slot in which a step ends is not over yet, so one more is kept back.
+            at_least.max((steps * self.step_ms).div_ceil(self.slot_ms) + 1)
+        };
+        ChainView {
+            processed,
+            confirmed: processed.saturating_sub(lag(1, CONFIRMED_LAG_SLOTS)),
+            finalized: processed.saturating_sub(lag(2, FINALIZED_LAG_SLOTS)),
+        }
+    }
+
+    /// How certain a landing is that happened at `landed_at_ms`.
+    pub(crate) const fn certainty(self, landed_at_ms: u64, now_ms: u64) -> Certainty {
+        let age_ms = now_ms.saturating_sub(landed_at_ms);
+        if age_ms >= 2 * self.step_ms {
+            Certainty::Finalized
+        } else if age_ms >= self.step_ms {
+            Certainty::Confirmed
+        } else {
+            Certainty::Processed
+        }
+    }
+}
+
+/// A duration in whole milliseconds; a fraction counts as one, so that no delay becomes none.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn heights(slot_ms: u64, step_ms: u64) -> Heights {
+        Heights::new(&SimConfig {
+            slot: Duration::from_millis(slot_ms),
+            step_delay: Duration::from_millis(step_ms),
+            ..SimConfig::default()
+        })
+    }
+
+    fn recorded(height: u64, landed_at_ms: u64) -> Execution {
+        Execution { height, landed_at_ms, ..Execution::example() }
+    }
+
+    #[test]
+    fn a_restart_continues_at_the_height_that_the_clock_says() {
+        let heights = heights(400, 150);
+        let last = recorded(heights.at(1_000_000), 1_000_000);
+        assert_eq!(heights.resume_after(&last, 9_000_000).at(9_000_000), heights.at(9_000_000));
+    }
+
+    #[test]
+    fn no_height_comes_back_when_the_clock_does() {
+        let heights = heights(400, 150);
+        let last = recorded(heights.at(9_000_000), 9_000_000);
+        let resumed = heights.resume_after(&last, 1_000_000);
+        assert_eq!(resumed.at(1_000_000), last.height);
+        assert_eq!(resumed.at(1_000_400), last.height + 1);
+        let next = recorded(resumed.at(2_000_000), 2_000_000);
+        assert_eq!(heights.resume_after(&next, 3_000_000).at(3_000_000), resumed.at(3_000_000));
+    }
+
+    proptest! {
+        #[test]
+        fn a_height_is_never_more_certain_than_a_landing_in_it(
+            slot_ms in 1_u64..1_000, step_ms in 0_u64..100_000, landed_ms in 10_000_000_u64..20_000_000, age in 0_u64..300_000,
+        ) {
+            let heights = heights(slot_ms, step_ms);
+            let now_ms = landed_ms + age;
+            let view = heights.view(now_ms);
+            prop_assert!(view.finalized <= view.confirmed && view.confirmed <= view.processed);
+            let (height, certainty) = (heights.at(landed_ms), heights.certainty(landed_ms, now_ms));
+            prop_assert!(height > view.confirmed || certainty >= Certainty::Confirmed);
+            prop_assert!(height > view.finalized || certainty == Certainty::Finalized);
+        }
+
+        #[test]
+        fn the_last_moment_of_a_height_belongs_to_it(slot_ms in 1_u64..1_000, now_ms in 0_u64..1_000_000) {
+            let heights = heights(slot_ms, 0);
+            let height = heights.at(now_ms);
+            prop_assert!(heights.end_ms(height) >= now_ms);
+            prop_assert_eq!(heights.at(heights.end_ms(height)), height);
+            prop_assert_eq!(heights.at(heights.end_ms(height) + 1), height + 1);
+        }
+    }
+}

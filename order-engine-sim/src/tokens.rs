@@ -1,0 +1,95 @@
+//! The tokens that the simulator lists by itself, and what they are worth.
+
+use order_engine_core::Token;
+
+/// What the simulator knows of a token beside its name.
+struct Listing {
+    mint: &'static str,
+    symbol: &'static str,
+    decimals: u8,
+    /// The mean price in millionths of a dollar.
+    mean_price_micro_usd: u64,
+    /// How far the market may move the price from its mean, in millionths.
+    swing_ppm: u32,
+}
+
+/// The addresses are the ones of Solana's mainnet, so that orders look as they would there. The
+/// prices only have to be plausible: nothing depends on them.
+const LISTINGS: [Listing; 5] = [
+    Listing {
+        mint: "So11111111111111111111111111111111111111112",
+        symbol: "SOL",
+        decimals: 9,
+        mean_price_micro_usd: 150_000_000,
+        swing_ppm: 15_000,
+    },
+    Listing {
+        mint: "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGkZwyTDt1v",
+        symbol: "USDC",
+        decimals: 6,
+        mean_price_micro_usd: 1_000_000,
+        swing_ppm: 300,
+    },
+    Listing {
+        mint: "Es9vMFrzaCERmJfrF4H2FYD4KCoNkY11McCe8BenwNYB",
+        symbol: "USDT",
+        decimals: 6,
+        mean_price_micro_usd: 1_000_000,
+        swing_ppm: 300,
+    },
+    // Ether as the Wormhole bridge wraps it, with 8 decimals instead of 18.
+    Listing {
+        mint: "7vfCXTUXx5WJV5JADk17DUJ4ksgau7utNKj4b963voxs",
+        symbol: "ETH",
+        decimals: 8,
+        mean_price_micro_usd: 3_000_000_000,
+        swing_ppm: 12_000,
+    },
+    // Bitcoin as the Wormhole bridge wraps it.
+    Listing {
+        mint: "3NZ9JMVBmGAqocybic2c7LQCJScmgsAZ6vQqTDzcqmJh",
+        symbol: "BTC",
+        decimals: 8,
+        mean_price_micro_usd: 90_000_000_000,
+        swing_ppm: 10_000,
+    },
+];
+
+/// The largest swing of a token of which nothing is known.
+const UNLISTED_SWING_PPM: u32 = 15_000;
+
+/// SOL, USDC, USDT, ETH and BTC with their addresses on Solana.
+pub fn default_tokens() -> Vec<Token> {
+    LISTINGS
+        .iter()
+        .map(|listing| Token {
+            mint: listing.mint.to_owned(),
+            symbol: listing.symbol.to_owned(),
+            decimals: listing.decimals,
+        })
+        .collect()
+}
+
+/// The mean price of a token in millionths of a dollar, and how far the market may move it in
+/// millionths. A token that is not listed is worth one dollar.
+pub(crate) fn valuation(token: &Token) -> (u64, u32) {
+    LISTINGS
+        .iter()
+        .find(|listing| listing.mint == token.mint)
+        .map_or((1_000_000, UNLISTED_SWING_PPM), |listing| (listing.mean_price_micro_usd, listing.swing_ppm))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mints_are_addresses_of_32_bytes_and_differ() {
+        let tokens = default_tokens();
+        for token in &tokens {
+            assert_eq!(bs58::decode(&token.mint).into_vec().unwrap().len(), 32, "{}", token.symbol);
+        }
+        let mints: std::collections::BTreeSet<_> = tokens.iter().map(|token| &token.mint).collect();
+        assert_eq!(mints.len(), tokens.len());
+    }
+}
