@@ -11,6 +11,9 @@ use crate::options::SqliteOptions;
 /// The prepared statements that a connection keeps: every statement in every batch size.
 const STATEMENTS: usize = 256;
 
+/// The page cache of a connection, in negative KiB: the due orders and the newest events fit.
+const CACHE: &str = "-65536";
+
 fn connect_options(options: &SqliteOptions) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(&options.path)
@@ -18,6 +21,7 @@ fn connect_options(options: &SqliteOptions) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(options.busy_timeout)
         .statement_cache_capacity(STATEMENTS)
+        .pragma("cache_size", CACHE)
         .disable_statement_logging()
 }
 

@@ -16,6 +16,8 @@ pub(crate) enum Error {
     Pragma { pragma: &'static str, wanted: String, found: String },
     #[error("the folder of the database cannot be created: {0}")]
     Folder(#[source] std::io::Error),
+    #[error("the writing thread cannot be started: {0}")]
+    Thread(#[source] std::io::Error),
     #[error(transparent)]
     Undecodable(#[from] Undecodable),
     #[error(transparent)]
@@ -40,7 +42,7 @@ impl Error {
             Self::Pragma { .. } => StoreErrorKind::Misconfigured,
             Self::Undecodable(_) | Self::Refused(_) => StoreErrorKind::Internal,
             Self::Shared(error) => error.kind(),
-            Self::Folder(_) | Self::TimedOut | Self::Closed => StoreErrorKind::Unavailable,
+            Self::Folder(_) | Self::Thread(_) | Self::TimedOut | Self::Closed => StoreErrorKind::Unavailable,
         }
     }
 

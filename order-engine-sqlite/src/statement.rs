@@ -14,7 +14,7 @@ use sqlx::{Arguments, AssertSqlSafe, SqliteConnection};
 use crate::error::Error;
 
 /// The sizes of pieces, largest first.
-const SIZES: [usize; 5] = [64, 16, 8, 4, 1];
+const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
 
 /// A statement with a list of rows in its middle.
 #[derive(Debug)]

@@ -43,7 +43,7 @@ impl SqliteStore {
         migrate::run(&mut connection).await?;
         let readers = connect::readers(&options).await?;
         let operation_timeout = options.operation_timeout;
-        Ok(Self { writer: WriterHandle::start(options, connection), readers, operation_timeout })
+        Ok(Self { writer: WriterHandle::start(options, connection)?, readers, operation_timeout })
     }
 
     async fn write<W: Write>(&self, write: W) -> Result<W::Output, StoreError> {

@@ -1,4 +1,4 @@
-//! The one task that writes.
+//! The one thread that writes.
 //!
 //! SQLite has one writer at a time, so there is one here, and whatever gathers while a transaction
 //! is committed shares the next one: a lone write pays no delay, a hundred share one fsync.
@@ -20,19 +20,26 @@ const MAX_WRITES: usize = 64;
 /// How many writes may wait; more callers than that wait for room.
 const QUEUE: usize = 1_024;
 
-/// The way to the task that writes.
+/// The way to the thread that writes.
 #[derive(Clone, Debug)]
 pub(crate) struct WriterHandle {
     jobs: mpsc::Sender<Box<dyn Job>>,
 }
 
 impl WriterHandle {
-    /// Starts the task. It ends when the last handle is dropped and what is queued is written.
-    pub(crate) fn start(options: SqliteOptions, connection: SqliteConnection) -> Self {
+    /// Starts the task, on a thread of its own: a transaction is a conversation with SQLite's own
+    /// thread, and must not queue behind the host's tasks at every word. The thread ends when the
+    /// last handle is dropped and what is queued is written.
+    pub(crate) fn start(options: SqliteOptions, connection: SqliteConnection) -> Result<Self, Error> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let writer = Writer { options, connection: Some(connection), statements: Statements::default() };
-        tokio::spawn(writer.run(queue));
-        Self { jobs }
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(Error::Thread)?;
+        std::thread::Builder::new()
+            .name("order-engine-sqlite".to_owned())
+            .spawn(move || runtime.block_on(writer.run(queue)))
+            .map_err(Error::Thread)?;
+        Ok(Self { jobs })
     }
 
     /// Queues a write and waits for its result.
