@@ -6,6 +6,8 @@ mod batch;
 pub mod codec;
 mod committer;
 mod config;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod dispatch;
 mod engine;
 mod event;

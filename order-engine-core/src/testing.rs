@@ -1,11 +1,13 @@
-//! Tools for the tests of hosts and backends: a router and a venue that do as they are told.
+//! Tools for the tests of hosts and backends: a router, a venue and a clock that do as they are told.
 //!
 //! Behind the feature `testing`.
 
+mod clock;
 mod process;
 mod router;
 mod venue;
 
+pub use clock::ManualClock;
 pub use process::Process;
 pub use router::ScriptedRouter;
 pub use venue::{ScriptedVenue, Sending};

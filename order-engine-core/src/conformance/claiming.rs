@@ -1,0 +1,199 @@
+//! Who gets which orders.
+
+use std::time::Duration;
+
+use super::Harness;
+use super::fixtures::{
+    AT_ONCE, FREELY, HOUR, LONGER_THAN_SHORT, SHORT, Worker, append, create, create_one, id, ids_of,
+    new_order, new_orders, order_of, routing_started, to_confirmed, to_submitted, write, write_freely,
+};
+use crate::{Lane, Then};
+
+/// While a lease runs, nobody else gets the order, its holder included.
+pub async fn a_claimed_order_is_claimed_by_nobody_else(harness: &impl Harness) {
+    let store = harness.store().await;
+    create_one(&store, 1).await;
+    let worker = Worker::new(&store, 1);
+    worker.claim_one().await;
+    worker.finds_nothing().await;
+    Worker::new(&harness.store().await, 2).finds_nothing().await;
+    assert!(worker.claim_ids(&[id(1)], 1).await.is_empty());
+}
+
+/// A claim comes with the order in its present state.
+pub async fn a_claim_gives_the_order_as_it_is_now(harness: &impl Harness) {
+    let store = harness.store().await;
+    let order = create_one(&store, 1).await;
+    let order = write_freely(&store, &order, AT_ONCE, &[routing_started(1)]).await;
+    let claim = Worker::new(&store, 1).claim_one().await;
+    assert_eq!(order_of(&claim), &order);
+}
+
+/// No two claims of an order have one epoch.
+pub async fn each_claim_raises_the_epoch(harness: &impl Harness) {
+    let store = harness.store().await;
+    create_one(&store, 1).await;
+    let mut last = 0;
+    for owner in [1, 2, 1] {
+        let worker = Worker::new(&store, owner);
+        let lease = worker.claim_one().await.lease;
+        assert!(lease.fence.epoch > last);
+        last = lease.fence.epoch;
+        worker.release(lease, Duration::ZERO, false).await;
+    }
+}
+
+/// A claim never gives more than was asked for.
+pub async fn a_claim_takes_at_most_its_limit(harness: &impl Harness) {
+    let store = harness.store().await;
+    create(&store, &new_orders(5)).await;
+    let worker = Worker::new(&store, 1);
+    assert_eq!(worker.claim(0).await.len(), 0);
+    assert_eq!(worker.claim(2).await.len(), 2);
+    assert_eq!(worker.claim(2).await.len(), 2);
+    assert_eq!(worker.claim(2).await.len(), 1);
+    assert_eq!(worker.claim(u32::MAX).await.len(), 0);
+}
+
+/// Nobody is overtaken: neither by newer orders nor by those with smaller ids.
+pub async fn the_order_that_is_due_longest_is_claimed_first(harness: &impl Harness) {
+    let store = harness.store().await;
+    for n in [3, 1, 2] {
+        create(&store, &[new_order(n)]).await;
+        harness.elapse(Duration::from_millis(2)).await;
+    }
+    let worker = Worker::new(&store, 1);
+    assert_eq!(ids_of(&worker.claim(2).await), [id(3), id(1)]);
+    assert_eq!(ids_of(&worker.claim(2).await), [id(2)]);
+}
+
+/// Who claims in one lane gets nothing from the other.
+pub async fn lanes_are_separate(harness: &impl Harness) {
+    let store = harness.store().await;
+    create_one(&store, 1).await;
+    let sent = create_one(&store, 2).await;
+    write_freely(&store, &sent, AT_ONCE, &to_submitted()).await;
+    let worker = Worker::new(&store, 1);
+    assert_eq!(ids_of(&worker.clone().in_lane(Lane::Observe).claim(10).await), [id(2)]);
+    assert_eq!(ids_of(&worker.claim(10).await), [id(1)]);
+}
+
+/// An order that has ended is claimed by nobody, by no id and in no lane.
+pub async fn a_terminal_order_is_never_due(harness: &impl Harness) {
+    let store = harness.store().await;
+    let order = create_one(&store, 1).await;
+    write_freely(&store, &order, AT_ONCE, &to_confirmed()).await;
+    harness.elapse(LONGER_THAN_SHORT).await;
+    for lane in [Lane::Execute, Lane::Observe] {
+        let worker = Worker::new(&store, 1).in_lane(lane);
+        worker.finds_nothing().await;
+        assert!(worker.claim_ids(&[order.id], 1).await.is_empty());
+    }
+}
+
+/// A claim by ids leaves the others to others.
+pub async fn a_claim_by_ids_takes_no_other_order(harness: &impl Harness) {
+    let store = harness.store().await;
+    create(&store, &new_orders(4)).await;
+    let worker = Worker::new(&store, 1);
+    let mut claimed = ids_of(&worker.claim_ids(&[id(4), id(2)], 10).await);
+    claimed.sort();
+    assert_eq!(claimed, [id(2), id(4)]);
+    let mut rest = ids_of(&worker.claim(10).await);
+    rest.sort();
+    assert_eq!(rest, [id(1), id(3)]);
+}
+
+/// To know an order's id is no right to it.
+pub async fn a_claim_by_ids_takes_due_orders_only(harness: &impl Harness) {
+    let store = harness.store().await;
+    create(&store, &new_orders(3)).await;
+    let holder = Worker::new(&store, 1);
+    holder.claim_ids(&[id(1)], 1).await;
+    let waiting = holder.claim_ids(&[id(2)], 1).await.remove(0);
+    holder.release(waiting.lease, HOUR, false).await;
+    let claims = Worker::new(&store, 2).claim_ids(&[id(1), id(2), id(3)], 10).await;
+    assert_eq!(ids_of(&claims), [id(3)]);
+}
+
+/// A claim by ids is bound as any other.
+pub async fn a_claim_by_ids_keeps_to_its_lane_and_its_limit(harness: &impl Harness) {
+    let store = harness.store().await;
+    create(&store, &new_orders(3)).await;
+    let all = [id(1), id(2), id(3)];
+    let worker = Worker::new(&store, 1);
+    assert!(worker.clone().in_lane(Lane::Observe).claim_ids(&all, 10).await.is_empty());
+    assert_eq!(worker.claim_ids(&all, 2).await.len(), 2);
+    assert_eq!(worker.claim_ids(&all, 2).await.len(), 1);
+}
+
+/// Ids that name nothing, or name one order twice, do no harm.
+pub async fn a_claim_by_ids_ignores_unknown_and_doubled_ids(harness: &impl Harness) {
+    let store = harness.store().await;
+    create_one(&store, 1).await;
+    let worker = Worker::new(&store, 1);
+    let claims = worker.claim_ids(&[id(9), id(1), id(1), id(8)], 10).await;
+    assert_eq!(ids_of(&claims), [id(1)]);
+    assert_eq!((claims[0].lease.fence.epoch, claims[0].fruitless_claims), (1, 1));
+}
+
+/// A crash loop shows, whoever crashes.
+pub async fn claims_without_progress_are_counted(harness: &impl Harness) {
+    let store = harness.store().await;
+    create_one(&store, 1).await;
+    for count in 1..=3 {
+        let worker = Worker::new(&store, u128::from(count)).with_lease(SHORT);
+        assert_eq!(worker.claim_one().await.fruitless_claims, count);
+        harness.elapse(LONGER_THAN_SHORT).await;
+    }
+}
+
+/// Whoever writes under the lease made progress.
+pub async fn progress_resets_the_count_of_fruitless_claims(harness: &impl Harness) {
+    let store = harness.store().await;
+    create_one(&store, 1).await;
+    let worker = Worker::new(&store, 1).with_lease(SHORT);
+    worker.claim_one().await;
+    harness.elapse(LONGER_THAN_SHORT).await;
+    let second = worker.claim_one().await;
+    assert_eq!(second.fruitless_claims, 2);
+    worker.write(&second, Then::Keep, &[routing_started(1)]).await;
+    harness.elapse(LONGER_THAN_SHORT).await;
+    assert_eq!(worker.claim_one().await.fruitless_claims, 1);
+}
+
+/// Whoever gives up with an order says so.
+pub async fn a_fruitless_release_counts(harness: &impl Harness) {
+    let store = harness.store().await;
+    create_one(&store, 1).await;
+    let worker = Worker::new(&store, 1);
+    for count in 1..=3 {
+        let claim = worker.claim_one().await;
+        assert_eq!(claim.fruitless_claims, count);
+        worker.release(claim.lease, Duration::ZERO, true).await;
+    }
+}
+
+/// A worker that shuts down blames no order.
+pub async fn an_innocent_release_does_not_count(harness: &impl Harness) {
+    let store = harness.store().await;
+    create_one(&store, 1).await;
+    let worker = Worker::new(&store, 1);
+    for _ in 0..3 {
+        let claim = worker.claim_one().await;
+        assert_eq!(claim.fruitless_claims, 1);
+        worker.release(claim.lease, Duration::ZERO, false).await;
+    }
+}
+
+/// A host that asks for a cancel does not make the worker's claim fruitful.
+pub async fn a_write_without_a_lease_is_no_progress_of_a_claim(harness: &impl Harness) {
+    let store = harness.store().await;
+    let order = create_one(&store, 1).await;
+    let worker = Worker::new(&store, 1).with_lease(SHORT);
+    worker.claim_one().await;
+    let outside = append(&order, FREELY, Then::Keep, &[routing_started(1)]);
+    assert_eq!(write(&store, outside).await, Ok(()));
+    harness.elapse(LONGER_THAN_SHORT).await;
+    assert_eq!(worker.claim_one().await.fruitless_claims, 2);
+}
