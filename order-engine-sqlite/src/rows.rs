@@ -292,6 +292,14 @@ pub(crate) fn order_id(row: &SqliteRow) -> Result<OrderId, Error> {
     parse(row.try_get(0)?, "order_id")
 }
 
+/// The lease of a row that begins with the id, the epoch and the owner.
+pub(crate) fn lease(row: &SqliteRow) -> Result<Lease, Error> {
+    let owner = u128::from_str_radix(row.try_get(2)?, 16)
+        .map_err(|error| Undecodable { message: format!("lease_owner: {error}") })?;
+    let epoch = unsigned(row.try_get(1)?, "lease_epoch")?;
+    Ok(Lease { order_id: order_id(row)?, fence: Fence { epoch, owner } })
+}
+
 /// The columns that [`event`] reads, in its order.
 macro_rules! event_columns {
     () => {

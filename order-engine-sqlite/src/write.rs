@@ -105,7 +105,7 @@ const RENEW: ListStatement = ListStatement {
     UPDATE orders SET due_at = item.until
     FROM item
     WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner
-    RETURNING order_id",
+    RETURNING order_id, lease_epoch, lease_owner",
 };
 
 const GIVE_BACK: ListStatement = ListStatement {
@@ -214,8 +214,10 @@ impl Write for Renew {
         let Self(leases, duration) = self;
         let until = due_after(transaction.now, *duration);
         let rows: Vec<RenewRow> = leases.iter().map(|lease| RenewRow(*lease, until)).collect();
-        let renewed = transaction.run(&RENEW, &rows).await?;
-        Ok(leases.iter().map(|lease| renewed.contains(&lease.order_id)).collect())
+        let renewed = transaction.statements.run(transaction.connection, &RENEW, &rows).await?;
+        // One call may ask for an order's former leases too, and only the current one is renewed.
+        let renewed: HashSet<Lease> = renewed.iter().map(rows::lease).collect::<Result<_, _>>()?;
+        Ok(leases.iter().map(|lease| renewed.contains(lease)).collect())
     }
 }
 
