@@ -1,0 +1,109 @@
+//! Addresses that clients are given.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use axum::http::header::HOST;
+use axum::http::request::Parts;
+use axum::http::uri::{Authority, Uri};
+use order_engine_core::OrderId;
+
+/// The URL under which clients reach the server, if it is not the one they ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl {
+    is_secure: bool,
+    /// The host, the port if any, and a path without a slash at its end.
+    rest: String,
+}
+
+/// A text that is no public URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be an absolute http:// or https:// URL without a query")]
+pub struct InvalidPublicUrl;
+
+impl FromStr for PublicUrl {
+    type Err = InvalidPublicUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPublicUrl> {
+        let uri: Uri = text.parse().map_err(|_| InvalidPublicUrl)?;
+        let is_secure = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(InvalidPublicUrl),
+        };
+        let authority = uri.authority().filter(|_| uri.query().is_none()).ok_or(InvalidPublicUrl)?;
+        let rest = format!("{authority}{}", uri.path().trim_end_matches('/'));
+        Ok(Self { is_secure, rest })
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.rest)
+    }
+}
+
+/// The absolute URL of an order's live stream: under the public URL, or else under the host that
+/// the client asked for.
+pub(crate) fn ws_url(
+    public_url: Option<&PublicUrl>,
+    request: &Parts,
+    local_addr: SocketAddr,
+    id: OrderId,
+) -> String {
+    match public_url {
+        Some(PublicUrl { is_secure: true, rest }) => format!("wss://{rest}/ws/orders/{id}"),
+        Some(PublicUrl { is_secure: false, rest }) => format!("ws://{rest}/ws/orders/{id}"),
+        None => match requested_host(request) {
+            Some(host) => format!("ws://{host}/ws/orders/{id}"),
+            None => format!("ws://{local_addr}/ws/orders/{id}"),
+        },
+    }
+}
+
+/// The host, and the port if any, that a request is for.
+pub(crate) fn requested_host(request: &Parts) -> Option<Authority> {
+    if let Some(authority) = request.uri.authority() {
+        return Some(authority.clone());
+    }
+    let host = request.headers.get(HOST)?;
+    host.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::Request;
+    use chrono::DateTime;
+
+    fn url(public_url: Option<&str>, host: Option<&str>) -> String {
+        let public_url = public_url.map(|url| url.parse().unwrap());
+        let mut request = Request::builder().uri("/api/orders/execute");
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let id = OrderId::new(DateTime::UNIX_EPOCH, 0);
+        let url = ws_url(public_url.as_ref(), &parts, ([127, 0, 0, 1], 3000).into(), id);
+        url.strip_suffix(&format!("/ws/orders/{id}")).unwrap().to_owned()
+    }
+
+    #[test]
+    fn clients_are_sent_where_they_asked_or_where_the_operator_says() {
+        assert_eq!(url(None, Some("example.org:8080")), "ws://example.org:8080");
+        assert_eq!(url(None, Some("[::1]:3000")), "ws://[::1]:3000");
+        assert_eq!(url(None, None), "ws://127.0.0.1:3000");
+        assert_eq!(url(None, Some("a b")), "ws://127.0.0.1:3000");
+        assert_eq!(url(Some("https://dex.example.org/"), Some("10.0.0.1")), "wss://dex.example.org");
+        assert_eq!(url(Some("http://example.org/engine"), None), "ws://example.org/engine");
+    }
+
+    #[test]
+    fn public_urls_are_absolute() {
+        for text in ["example.org", "ftp://example.org", "https://", "https://a/?b=c", ""] {
+            assert_eq!(text.parse::<PublicUrl>(), Err(InvalidPublicUrl), "{text}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What all requests share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use chrono::Utc;
+use order_engine_core::{Engine, OrderId};
+use tokio::task::AbortHandle;
+
+use crate::address::PublicUrl;
+use crate::http::origin::AllowedOrigins;
+use crate::live::session::SessionRules;
+use crate::live::sockets::{SocketCaps, Sockets};
+use crate::tokens::TokenRegistry;
+use crate::wire::frame::{ControlFrame, to_json};
+
+/// How requests are served.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The URL under which clients reach the server, if it is not the one they ask for.
+    pub public_url: Option<PublicUrl>,
+    /// The web pages that may use the server beside its own.
+    pub allowed_origins: AllowedOrigins,
+    /// How many connections are served at a time; further ones wait. A live stream over WebSocket
+    /// is no longer counted here.
+    pub max_connections: usize,
+    /// How many live streams there may be.
+    pub max_sockets: usize,
+    /// How many live streams one order may have.
+    pub max_sockets_per_order: usize,
+    /// The task of the worker, whose end makes the server unready.
+    pub worker: Option<AbortHandle>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            public_url: None,
+            allowed_origins: AllowedOrigins::default(),
+            max_connections: 16_384,
+            max_sockets: 10_000,
+            max_sockets_per_order: 100,
+            worker: None,
+        }
+    }
+}
+
+/// A cheap handle to what all requests share.
+#[derive(Clone, Debug)]
+pub struct AppState {
+    pub(crate) engine: Engine,
+    pub(crate) tokens: Arc<TokenRegistry>,
+    pub(crate) options: Arc<Options>,
+    pub(crate) sockets: Sockets,
+    pub(crate) session_rules: SessionRules,
+    pub(crate) local_addr: SocketAddr,
+}
+
+impl AppState {
+    /// Serves this engine and these tokens at this address.
+    pub fn new(engine: Engine, tokens: TokenRegistry, local_addr: SocketAddr, options: Options) -> Self {
+        let caps = SocketCaps { total: options.max_sockets, per_order: options.max_sockets_per_order };
+        Self {
+            engine,
+            tokens: Arc::new(tokens),
+            options: Arc::new(options),
+            sockets: Sockets::new(caps),
+            session_rules: SessionRules::default(),
+            local_addr,
+        }
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// How many live streams there are.
+    pub fn streams(&self) -> usize {
+        self.sockets.total()
+    }
+
+    /// How many live streams an order has.
+    pub fn streams_of(&self, order_id: OrderId) -> usize {
+        self.sockets.of_order(order_id)
+    }
+
+    /// Says something to everyone who has a live stream, before maintenance for instance.
+    pub fn notify(&self, message: &str) {
+        self.sockets.notify(&to_json(&ControlFrame::notice(message, Utc::now())));
+    }
+}

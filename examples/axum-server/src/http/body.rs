@@ -1,0 +1,74 @@
+//! Reading request bodies, within bounds.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use futures_util::StreamExt;
+
+use crate::wire::fields::{Fields, NotFields};
+use crate::wire::problem::Problem;
+
+/// The largest body. An order is a few hundred bytes.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+/// How long a client may take to send a body.
+const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Reads the fields of a JSON object.
+pub(crate) async fn read_fields(headers: &HeaderMap, body: Body) -> Result<Fields, Problem> {
+    if !is_json(headers) {
+        let detail = "The body must be JSON, with Content-Type: application/json.";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail));
+    }
+    let bytes =
+        tokio::time::timeout(BODY_TIME_MAX, read_bytes(headers, body)).await.unwrap_or_else(|_| {
+            let detail = "The body did not arrive in time.";
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request-timeout", detail))
+        })?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| malformed())?;
+    Fields::parse(text).map_err(|error| match error {
+        NotFields::Malformed => malformed(),
+        NotFields::TooDeep => {
+            Problem::new(StatusCode::BAD_REQUEST, "too-deep", "The body nests too many arrays and objects.")
+        }
+        NotFields::NotAnObject => {
+            let detail = "The body must be a JSON object.";
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", detail)
+        }
+    })
+}
+
+fn malformed() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "malformed-json", "The body is not well-formed JSON.")
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.and_then(|value| value.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+async fn read_bytes(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
+    let announced: Option<u64> =
+        headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX as u64) {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        // The client broke off: nobody reads this answer.
+        let chunk = chunk.map_err(|_| malformed())?;
+        if bytes.len() + chunk.len() > BODY_BYTES_MAX {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+fn too_large() -> Problem {
+    let detail = format!("The body must not be larger than {BODY_BYTES_MAX} bytes.");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail)
+}

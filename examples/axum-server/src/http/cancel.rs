@@ -1,0 +1,54 @@
+//! `POST /api/orders/{orderId}/cancel`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use order_engine_core::{CancelError, Cancellation, Order, OrderId, Status};
+use serde::Serialize;
+
+use crate::app::AppState;
+use crate::http::params::OrderInPath;
+use crate::wire::problem::Problem;
+
+/// What came of a cancel.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CancelBody {
+    order_id: OrderId,
+    cancel: &'static str,
+    status: Status,
+    last_seq: u64,
+}
+
+pub(crate) async fn cancel(
+    State(app): State<AppState>,
+    OrderInPath(id): OrderInPath,
+) -> Result<Response, Problem> {
+    let id = id.ok_or_else(Problem::order_not_found)?;
+    let cancellation = app.engine.cancel(id).await.map_err(refusal)?.ok_or_else(Problem::order_not_found)?;
+    match cancellation {
+        Cancellation::Cancelled(order) => Ok(answer(StatusCode::OK, "cancelled", &order)),
+        Cancellation::Pending(order) => Ok(answer(StatusCode::ACCEPTED, "pending", &order)),
+        Cancellation::TooLate(order) => {
+            let detail = format!("The order is {} already.", order.status());
+            Err(Problem::new(StatusCode::CONFLICT, "too-late", detail))
+        }
+    }
+}
+
+fn answer(status: StatusCode, cancel: &'static str, order: &Order) -> Response {
+    let body = CancelBody { order_id: order.id, cancel, status: order.status(), last_seq: order.seq };
+    (status, Json(body)).into_response()
+}
+
+fn refusal(error: CancelError) -> Problem {
+    match error {
+        CancelError::Store(error) => Problem::store(&error),
+        CancelError::ShuttingDown => Problem::shutting_down(),
+        error => {
+            tracing::error!(%error, "a cancel could not be stored");
+            Problem::unavailable("store-error", "The store cannot serve this request at the moment.")
+        }
+    }
+}

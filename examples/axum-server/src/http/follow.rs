@@ -1,0 +1,93 @@
+//! The three paths of the live stream over WebSocket.
+
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{FromRequestParts, State};
+use axum::http::header::UPGRADE;
+use axum::http::request::Parts;
+use axum::response::Response;
+use order_engine_core::OrderId;
+
+use crate::app::AppState;
+use crate::http::params::{OrderInPath, Params, parse_order_id};
+use crate::http::websocket;
+use crate::live::sockets::NoPlace;
+use crate::wire::problem::Problem;
+
+/// A request to become a WebSocket, or none.
+#[derive(Debug)]
+pub(crate) struct Upgrade {
+    is_wanted: bool,
+    result: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let is_wanted = parts
+            .headers
+            .get_all(UPGRADE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"));
+        Ok(Self { is_wanted, result: WebSocketUpgrade::from_request_parts(parts, state).await })
+    }
+}
+
+impl Upgrade {
+    pub(crate) const fn is_wanted(&self) -> bool {
+        self.is_wanted
+    }
+}
+
+/// `GET /ws/orders/{orderId}`.
+pub(crate) async fn by_path(
+    State(app): State<AppState>,
+    OrderInPath(id): OrderInPath,
+    params: Params,
+    upgrade: Upgrade,
+) -> Result<Response, Problem> {
+    follow(app, id, &params, upgrade)
+}
+
+/// `GET /api/orders/execute?orderId={orderId}`.
+pub(crate) async fn by_query(
+    State(app): State<AppState>,
+    params: Params,
+    upgrade: Upgrade,
+) -> Result<Response, Problem> {
+    let id = params.text("orderId").and_then(parse_order_id);
+    follow(app, id, &params, upgrade)
+}
+
+/// Turns a request into a live stream. An unknown order is told over the socket, because browsers
+/// show nothing of a refused upgrade.
+pub(crate) fn follow(
+    app: AppState,
+    id: Option<OrderId>,
+    params: &Params,
+    upgrade: Upgrade,
+) -> Result<Response, Problem> {
+    if !upgrade.is_wanted() {
+        return Err(Problem::upgrade_required());
+    }
+    let upgrade = upgrade
+        .result
+        .map_err(|rejection| Problem::new(rejection.status(), "bad-upgrade", rejection.body_text()))?;
+    let after = params.after()?;
+    let place = app.sockets.admit(id).map_err(no_place)?;
+    Ok(websocket::upgrade(upgrade, app, id, after, place))
+}
+
+pub(crate) fn no_place(error: NoPlace) -> Problem {
+    match error {
+        NoPlace::Total => {
+            Problem::unavailable("too-many-streams", "The server has as many live streams as it may.")
+        }
+        NoPlace::Order => {
+            Problem::unavailable("too-many-streams", "The order has as many live streams as it may.")
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Whether the process lives, and whether it can do its work.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use tokio::task::AbortHandle;
+
+use crate::app::AppState;
+use crate::wire::problem::{FieldError, Problem};
+
+/// A good word.
+#[derive(Debug, Serialize)]
+pub(crate) struct HealthBody {
+    status: &'static str,
+}
+
+/// Each part that must answer.
+#[derive(Debug, Serialize)]
+pub(crate) struct ReadyBody {
+    status: &'static str,
+    store: &'static str,
+    queue: &'static str,
+    fanout: &'static str,
+    streams: usize,
+}
+
+/// `GET /health`.
+pub(crate) async fn health() -> Json<HealthBody> {
+    Json(HealthBody { status: "ok" })
+}
+
+/// `GET /ready`: 503 names the parts that do not answer.
+pub(crate) async fn ready(State(app): State<AppState>) -> Result<Json<ReadyBody>, Problem> {
+    let mut errors = Vec::new();
+    if let Err(error) = app.engine.check().await {
+        tracing::warn!(%error, "the store is not ready");
+        errors.push(down("store", "The store does not take writes."));
+    }
+    if app.options.worker.as_ref().is_some_and(AbortHandle::is_finished) {
+        errors.push(down("queue", "No worker takes orders."));
+    }
+    if app.sockets.is_closing() {
+        errors.push(down("fanout", "Live streams are being closed."));
+    }
+    if errors.is_empty() {
+        let streams = app.sockets.total();
+        Ok(Json(ReadyBody { status: "ready", store: "ok", queue: "ok", fanout: "ok", streams }))
+    } else {
+        Err(Problem::unavailable("not-ready", "The server cannot do its work at the moment.")
+            .with_errors(errors))
+    }
+}
+
+fn down(part: &str, message: &str) -> FieldError {
+    FieldError { field: part.to_owned(), code: "unavailable", message: message.to_owned() }
+}

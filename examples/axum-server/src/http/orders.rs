@@ -1,0 +1,103 @@
+//! An order as it is, and what happened to it.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT;
+use axum::response::{IntoResponse, Response};
+use order_engine_core::{OrderId, StoreError};
+use serde::Serialize;
+
+use crate::app::AppState;
+use crate::http::follow::{Upgrade, follow};
+use crate::http::params::{OrderInPath, Params};
+use crate::http::sse;
+use crate::wire::frame::{Frame, OrderFacts, frame};
+use crate::wire::problem::Problem;
+use crate::wire::status::StatusBody;
+
+/// How many events are read at once.
+const PAGE: u32 = 256;
+/// How many events an answer has at most.
+const EVENTS_MAX: u64 = 1_000;
+
+/// Events of an order.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EventsBody {
+    order_id: OrderId,
+    events: Vec<Frame>,
+    /// The number of the order's last event: there are more after the ones given if theirs is
+    /// smaller.
+    last_seq: u64,
+}
+
+/// `GET /api/orders/status/{orderId}`: the status document, or the live stream.
+pub(crate) async fn status(
+    State(app): State<AppState>,
+    OrderInPath(id): OrderInPath,
+    params: Params,
+    upgrade: Upgrade,
+) -> Result<Response, Problem> {
+    if upgrade.is_wanted() {
+        return follow(app, id, &params, upgrade);
+    }
+    let id = id.ok_or_else(Problem::order_not_found)?;
+    let order = app.engine.order(id).await?.ok_or_else(Problem::order_not_found)?;
+    let logs = messages(&app, id, order.seq).await?;
+    Ok(Json(StatusBody::new(&order, logs)).into_response())
+}
+
+/// The messages of an order's events up to the one numbered `last_seq`.
+async fn messages(app: &AppState, id: OrderId, last_seq: u64) -> Result<Vec<String>, StoreError> {
+    let mut messages = Vec::new();
+    let mut after = 0;
+    while after < last_seq {
+        let page = app.engine.events(id, after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.seq;
+        messages
+            .extend(page.iter().take_while(|record| record.seq <= last_seq).map(|record| record.message()));
+    }
+    Ok(messages)
+}
+
+/// `GET /api/orders/{orderId}/events`: the order's events as JSON or as server-sent events.
+pub(crate) async fn events(
+    State(app): State<AppState>,
+    OrderInPath(id): OrderInPath,
+    params: Params,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let id = id.ok_or_else(Problem::order_not_found)?;
+    if wants_event_stream(&headers) {
+        return sse::stream(app, id, &params, &headers).await;
+    }
+    let after = params.after()?;
+    let limit = params.number("limit")?.unwrap_or(u64::from(PAGE));
+    let limit =
+        u32::try_from(limit).ok().filter(|limit| (1..=EVENTS_MAX).contains(&u64::from(*limit))).ok_or_else(
+            || Problem::invalid_field("limit", "out-of-range", format!("Must be 1 to {EVENTS_MAX}.")),
+        )?;
+    let order = app.engine.order(id).await?.ok_or_else(Problem::order_not_found)?;
+    let mut facts = OrderFacts::new(&order);
+    let records = app.engine.events(id, after, limit).await?;
+    // The order may have moved on since it was read.
+    let last_seq = records.last().map_or(order.seq, |last| last.seq.max(order.seq));
+    let events = records
+        .iter()
+        .map(|record| {
+            facts.observe(&record.event);
+            frame(&facts, record)
+        })
+        .collect();
+    Ok(Json(EventsBody { order_id: id, events, last_seq }).into_response())
+}
+
+fn wants_event_stream(headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepts
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| range.split(';').next())
+        .any(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
+}

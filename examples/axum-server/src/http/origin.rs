@@ -1,0 +1,124 @@
+//! Which web pages may talk to the server. Programs other than browsers send no `Origin` and are
+//! not concerned.
+
+use axum::extract::{Request, State};
+use axum::http::header::{
+    CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, ORIGIN, RETRY_AFTER, UPGRADE,
+};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::address::requested_host;
+use crate::app::AppState;
+use crate::wire::problem::Problem;
+
+/// The web pages that may talk to the server beside its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedOrigins(Allowed);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Allowed {
+    Any,
+    Only(Vec<HeaderValue>),
+}
+
+/// A text that is no origin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no origin: it must be a scheme and a host, such as https://example.org")]
+pub struct InvalidOrigin(String);
+
+impl Default for AllowedOrigins {
+    /// None beside the server's own page.
+    fn default() -> Self {
+        Self(Allowed::Only(Vec::new()))
+    }
+}
+
+impl AllowedOrigins {
+    /// Reads a list of origins; `*` among them is every one.
+    ///
+    /// # Errors
+    /// If one of them is no origin.
+    pub fn parse(origins: &[String]) -> Result<Self, InvalidOrigin> {
+        if origins.iter().any(|origin| origin == "*") {
+            return Ok(Self(Allowed::Any));
+        }
+        let parse = |origin: &String| {
+            let host = origin.split_once("://").map(|(_, host)| host);
+            let is_origin = host.is_some_and(|host| !host.is_empty() && !host.contains('/'));
+            origin.parse().ok().filter(|_| is_origin).ok_or_else(|| InvalidOrigin(origin.clone()))
+        };
+        origins.iter().map(parse).collect::<Result<_, _>>().map(Allowed::Only).map(Self)
+    }
+
+    fn allow(&self, origin: &HeaderValue) -> bool {
+        match &self.0 {
+            Allowed::Any => true,
+            Allowed::Only(origins) => origins.contains(origin),
+        }
+    }
+
+    /// Tells browsers which pages may read the answers.
+    pub(crate) fn cors(&self) -> CorsLayer {
+        let origins = match &self.0 {
+            Allowed::Any => AllowOrigin::any(),
+            Allowed::Only(origins) => AllowOrigin::list(origins.iter().cloned()),
+        };
+        CorsLayer::new()
+            .allow_origin(origins)
+            .allow_methods([Method::GET, Method::POST])
+            .allow_headers([
+                CONTENT_TYPE,
+                HeaderName::from_static("idempotency-key"),
+                HeaderName::from_static("last-event-id"),
+            ])
+            .expose_headers([LOCATION, RETRY_AFTER, ETAG])
+    }
+}
+
+/// Refuses what another page asks for on behalf of its visitor: writes, and WebSockets, to which
+/// browsers do not apply their same-origin policy.
+pub(crate) async fn check(
+    State(app): State<AppState>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let is_guarded = !parts.method.is_safe() || parts.headers.contains_key(UPGRADE);
+    if is_guarded && let Some(origin) = parts.headers.get(ORIGIN) {
+        let own = requested_host(&parts).map(|host| host.as_str().to_ascii_lowercase());
+        let is_own = host_of(origin).is_some_and(|host| own.as_deref() == Some(host));
+        if !is_own && !app.options.allowed_origins.allow(origin) {
+            let detail = "Web pages of this origin may not use this server.";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "origin-not-allowed", detail));
+        }
+    }
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+/// The host, and the port if any, of an origin. Its scheme is not compared: a proxy in front may
+/// speak TLS where this server does not.
+fn host_of(origin: &HeaderValue) -> Option<&str> {
+    origin.to_str().ok()?.split_once("://").map(|(_, host)| host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_origins_are_checked() {
+        let parse = |origins: &[&str]| {
+            AllowedOrigins::parse(&origins.iter().map(|&o| o.to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(parse(&["https://a", "*"]), Ok(AllowedOrigins(Allowed::Any)));
+        let only = parse(&["https://a", "http://b:1"]).unwrap();
+        assert!(only.allow(&HeaderValue::from_static("http://b:1")));
+        assert!(!only.allow(&HeaderValue::from_static("http://b")));
+        assert!(!only.allow(&HeaderValue::from_static("null")));
+        assert_eq!(parse(&["https://a/"]), Err(InvalidOrigin("https://a/".to_owned())));
+        assert_eq!(parse(&["a.example"]), Err(InvalidOrigin("a.example".to_owned())));
+    }
+}

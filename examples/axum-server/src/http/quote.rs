@@ -1,0 +1,46 @@
+//! What routing would do, and which tokens it knows.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use order_engine_core::{StepError, Token};
+use serde::Serialize;
+
+use crate::app::AppState;
+use crate::http::body::read_fields;
+use crate::wire::order_form::quote_request;
+use crate::wire::problem::Problem;
+use crate::wire::quotes::QuotationBody;
+
+/// The registered tokens.
+#[derive(Debug, Serialize)]
+pub(crate) struct TokensBody {
+    tokens: Vec<Token>,
+}
+
+/// `GET /api/tokens`.
+pub(crate) async fn tokens(State(app): State<AppState>) -> Json<TokensBody> {
+    Json(TokensBody { tokens: app.tokens.tokens().to_vec() })
+}
+
+/// `POST /api/quote`: what routing would do now, without an order.
+pub(crate) async fn quote(
+    State(app): State<AppState>,
+    request: Request,
+) -> Result<Json<QuotationBody>, Problem> {
+    let (parts, body) = request.into_parts();
+    let fields = read_fields(&parts.headers, body).await?;
+    let (request, slippage_bps) = quote_request(fields, &app.tokens)?;
+    let quotation = app.engine.quote(&request).await.map_err(|error| refusal(&error))?;
+    Ok(Json(QuotationBody::new(&request, slippage_bps, &quotation)))
+}
+
+fn refusal(error: &StepError) -> Problem {
+    if error.class.is_retryable() {
+        tracing::warn!(%error, "nobody could be asked for a quote");
+        Problem::unavailable("quote-unavailable", "No quote can be had at the moment. Try again.")
+    } else {
+        let detail = error.failure.message.clone();
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "quote-refused", detail)
+    }
+}

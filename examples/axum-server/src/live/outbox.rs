@@ -1,0 +1,135 @@
+//! What waits to be sent to one client, within bounds.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::{Poll, ready};
+
+use axum::extract::ws::Message;
+use futures_util::{Sink, SinkExt};
+
+/// How much may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutboxBounds {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+/// More waits for the client than may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Overflow;
+
+/// Messages that wait for the client: queued here, or handed to the socket and not yet flushed.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    bounds: OutboxBounds,
+    queue: VecDeque<Message>,
+    /// Messages and bytes that wait, here or in the socket's own buffer.
+    waiting: usize,
+    waiting_bytes: usize,
+}
+
+impl Outbox {
+    pub(crate) const fn new(bounds: OutboxBounds) -> Self {
+        Self { bounds, queue: VecDeque::new(), waiting: 0, waiting_bytes: 0 }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+
+    /// Queues a frame, unless too much waits already.
+    pub(crate) fn push_text(&mut self, text: impl Into<String>) -> Result<(), Overflow> {
+        let text = text.into();
+        if self.waiting >= self.bounds.messages || self.waiting_bytes + text.len() > self.bounds.bytes {
+            return Err(Overflow);
+        }
+        self.waiting_bytes += text.len();
+        self.push_control(Message::Text(text.into()));
+        Ok(())
+    }
+
+    /// Queues a message that the protocol needs whatever else waits.
+    pub(crate) fn push_control(&mut self, message: Message) {
+        self.waiting += 1;
+        self.queue.push_back(message);
+    }
+
+    /// Forgets what was not yet handed to the socket.
+    pub(crate) fn clear(&mut self) {
+        self.queue.clear();
+    }
+
+    /// Sends everything. Safe to drop: what is not sent stays queued.
+    pub(crate) async fn flush<S>(&mut self, sink: &mut S) -> Result<(), S::Error>
+    where
+        S: Sink<Message> + Unpin,
+    {
+        poll_fn(|cx| {
+            while !self.queue.is_empty() {
+                ready!(sink.poll_ready_unpin(cx))?;
+                if let Some(message) = self.queue.pop_front() {
+                    sink.start_send_unpin(message)?;
+                }
+            }
+            ready!(sink.poll_flush_unpin(cx))?;
+            (self.waiting, self.waiting_bytes) = (0, 0);
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::Context;
+
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn messages_and_bytes_are_bounded() {
+        let mut outbox = Outbox::new(OutboxBounds { messages: 2, bytes: 5 });
+        assert_eq!(outbox.push_text("abc"), Ok(()));
+        assert_eq!(outbox.push_text("def"), Err(Overflow));
+        assert_eq!(outbox.push_text("de"), Ok(()));
+        assert_eq!(outbox.push_text(""), Err(Overflow));
+        let mut sent: Vec<Message> = Vec::new();
+        outbox.flush(&mut sent).now_or_never().unwrap().unwrap();
+        assert_eq!(sent, [Message::text("abc"), Message::text("de")]);
+        assert!(outbox.is_empty());
+        assert_eq!(outbox.push_text("abcde"), Ok(()));
+    }
+
+    /// A socket that takes everything and never gets it out.
+    struct Stuck;
+
+    impl Sink<Message> for Stuck {
+        type Error = std::convert::Infallible;
+
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn start_send(self: Pin<&mut Self>, _: Message) -> Result<(), Self::Error> {
+            Ok(())
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Pending
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn what_the_socket_holds_back_still_counts() {
+        let mut outbox = Outbox::new(OutboxBounds { messages: 8, bytes: 4 });
+        assert_eq!(outbox.push_text("abcd"), Ok(()));
+        assert!(outbox.flush(&mut Stuck).now_or_never().is_none());
+        assert!(!outbox.is_empty());
+        assert_eq!(outbox.push_text("e"), Err(Overflow));
+    }
+}

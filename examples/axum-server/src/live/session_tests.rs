@@ -1,0 +1,262 @@
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use futures_util::stream;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::live::sockets::{SocketCaps, Sockets};
+
+/// The server's end of a socket whose client is the test: it sends what the test sends, and takes
+/// frames only while the test lets it.
+struct TestSocket {
+    from_client: mpsc::UnboundedReceiver<Result<Message, axum::Error>>,
+    wire: Arc<Mutex<Wire>>,
+}
+
+#[derive(Default)]
+struct Wire {
+    sent: Vec<Message>,
+    is_stuck: bool,
+    waker: Option<Waker>,
+}
+
+/// The client's end.
+struct Client {
+    to_server: mpsc::UnboundedSender<Result<Message, axum::Error>>,
+    wire: Arc<Mutex<Wire>>,
+}
+
+fn socket() -> (TestSocket, Client) {
+    let (to_server, from_client) = mpsc::unbounded_channel();
+    let wire = Arc::new(Mutex::new(Wire::default()));
+    (TestSocket { from_client, wire: Arc::clone(&wire) }, Client { to_server, wire })
+}
+
+impl Client {
+    fn send(&self, message: Message) {
+        self.to_server.send(Ok(message)).unwrap();
+    }
+
+    fn set_stuck(&self, is_stuck: bool) {
+        let mut wire = self.wire.lock().unwrap();
+        wire.is_stuck = is_stuck;
+        if let Some(waker) = wire.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn texts(&self) -> Vec<String> {
+        let wire = self.wire.lock().unwrap();
+        wire.sent
+            .iter()
+            .filter_map(|m| if let Message::Text(t) = m { Some(t.to_string()) } else { None })
+            .collect()
+    }
+
+    fn pings(&self) -> usize {
+        self.wire.lock().unwrap().sent.iter().filter(|m| matches!(m, Message::Ping(_))).count()
+    }
+
+    fn close_code(&self) -> Option<u16> {
+        match self.wire.lock().unwrap().sent.last() {
+            Some(Message::Close(Some(frame))) => Some(frame.code),
+            _ => None,
+        }
+    }
+}
+
+impl Stream for TestSocket {
+    type Item = Result<Message, axum::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.from_client.poll_recv(cx)
+    }
+}
+
+impl Sink<Message> for TestSocket {
+    type Error = axum::Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
+        let mut wire = self.wire.lock().unwrap();
+        if wire.is_stuck {
+            wire.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), axum::Error> {
+        self.wire.lock().unwrap().sent.push(message);
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
+        self.poll_ready(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn sockets() -> Sockets {
+    Sockets::new(SocketCaps { total: 1, per_order: 1 })
+}
+
+fn announcements(sockets: &Sockets) -> Announcements {
+    Announcements { notices: sockets.notices(), closing: sockets.closing() }
+}
+
+fn items(seqs: std::ops::RangeInclusive<u64>) -> impl Stream<Item = Result<Item, FeedEnd>> + Send {
+    stream::iter(seqs.map(|seq| Ok(Item { seq, json: format!("event {seq}") })))
+}
+
+/// Runs a session to its end and its close.
+async fn run<F>(socket: TestSocket, feed: F, last_seq: u64, sockets: &Sockets) -> End
+where
+    F: Stream<Item = Result<Item, FeedEnd>> + Send,
+{
+    let mut session = Session::new(socket, SessionRules::default());
+    session.greet("hello".to_owned());
+    let end = session.run(feed, last_seq, announcements(sockets)).await;
+    session.close(end).await;
+    end
+}
+
+#[tokio::test(start_paused = true)]
+async fn history_of_any_length_is_sent_whole_and_then_closed() {
+    let (socket, client) = socket();
+    let end = run(socket, items(1..=1_000), 1_000, &sockets()).await;
+    assert_eq!((end, client.close_code()), (End::Done, Some(1000)));
+    let texts = client.texts();
+    assert_eq!((texts.len(), texts[0].as_str(), texts[1_000].as_str()), (1_001, "hello", "event 1000"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn live_events_beyond_the_bound_close_a_slow_client() {
+    let (socket, client) = socket();
+    client.set_stuck(true);
+    let session = tokio::spawn(async move {
+        let sockets = sockets();
+        let mut session = Session::new(socket, SessionRules::default());
+        let end = session.run(items(1..=300), 0, announcements(&sockets)).await;
+        (session, end)
+    });
+    let (session, end) = session.await.unwrap();
+    assert_eq!(end, End::Lagged);
+    client.set_stuck(false);
+    session.close(end).await;
+    assert_eq!(client.close_code(), Some(1013));
+    // One was on its way; the others are dropped, and nothing follows the gap.
+    assert_eq!(client.texts(), ["event 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mebibyte_of_waiting_frames_closes_a_slow_client() {
+    let (socket, client) = socket();
+    client.set_stuck(true);
+    let large = stream::iter((1..=3).map(|seq| Ok(Item { seq, json: "x".repeat(400_000) })));
+    let mut session = Session::new(socket, SessionRules::default());
+    assert_eq!(session.run(large, 0, announcements(&sockets())).await, End::Lagged);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_gets_a_long_history_at_its_own_pace() {
+    let (socket, client) = socket();
+    client.set_stuck(true);
+    let task = tokio::spawn(async move { run(socket, items(1..=1_000), 1_000, &sockets()).await });
+    // Longer than a ping takes, shorter than silence may last.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(client.texts().is_empty());
+    client.set_stuck(false);
+    assert_eq!(task.await.unwrap(), End::Done);
+    assert_eq!(client.texts().len(), 1_001);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_pinged_and_then_left() {
+    let (socket, client) = socket();
+    let end = run(socket, stream::pending(), 0, &sockets()).await;
+    assert_eq!((end, client.pings(), client.close_code()), (End::Silent, 2, Some(1008)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_answers_pings_stays() {
+    let (socket, client) = socket();
+    let sockets = sockets();
+    let registry = sockets.clone();
+    let task = tokio::spawn(async move { run(socket, stream::pending(), 0, &registry).await });
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        client.send(Message::Pong(axum::body::Bytes::new()));
+    }
+    sockets.close();
+    assert_eq!(task.await.unwrap(), End::ShuttingDown);
+    assert_eq!(client.close_code(), Some(1001));
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_much_talk_is_cut_off() {
+    let (socket, client) = socket();
+    (0..11).for_each(|_| client.send(Message::text("hi")));
+    assert_eq!(run(socket, stream::pending(), 0, &sockets()).await, End::TooChatty);
+    assert_eq!(client.close_code(), Some(1008));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_messages_a_second_are_still_fine() {
+    let (socket, client) = socket();
+    let sockets = sockets();
+    let registry = sockets.clone();
+    let task = tokio::spawn(async move { run(socket, stream::pending(), 0, &registry).await });
+    for _ in 0..5 {
+        (0..10).for_each(|_| client.send(Message::text("hi")));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    sockets.close();
+    assert_eq!(task.await.unwrap(), End::ShuttingDown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_message_is_cut_off() {
+    let (socket, client) = socket();
+    client.send(Message::Binary(vec![0; 4 * 1024 + 1].into()));
+    assert_eq!(run(socket, stream::pending(), 0, &sockets()).await, End::TooLarge);
+    assert_eq!(client.close_code(), Some(1009));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lag_of_the_engine_and_its_shutdown_have_their_codes() {
+    for (feed_end, end, code) in
+        [(FeedEnd::Lagged, End::Lagged, 1013), (FeedEnd::Closed, End::ShuttingDown, 1001)]
+    {
+        let (socket, client) = socket();
+        assert_eq!(run(socket, stream::iter([Err(feed_end)]), 0, &sockets()).await, end);
+        assert_eq!(client.close_code(), Some(code));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_hangs_up_ends_its_session() {
+    let (socket, client) = socket();
+    client.send(Message::Close(None));
+    assert_eq!(run(socket, stream::pending(), 0, &sockets()).await, End::Gone);
+    assert_eq!(client.close_code(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn notices_reach_every_session() {
+    let (socket, client) = socket();
+    let sockets = sockets();
+    let mut session = Session::new(socket, SessionRules::default());
+    let listening = announcements(&sockets);
+    let task = tokio::spawn(async move { session.run(stream::pending(), 0, listening).await });
+    sockets.notify("maintenance at noon");
+    // Time moves only once everything else has come to rest.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(client.texts(), ["maintenance at noon"]);
+    sockets.close();
+    assert_eq!(task.await.unwrap(), End::ShuttingDown);
+}

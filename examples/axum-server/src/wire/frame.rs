@@ -1,0 +1,240 @@
+//! The frames of the live stream. Each is made from one event by one pure function.
+
+use chrono::{DateTime, Utc};
+use order_engine_core::{
+    Amount, EventRecord, Failure, FailureClass, Fill, Order, OrderEvent, OrderId, SignedTx, Status, Token,
+    TxId, amount,
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::wire::quotes::{QuoteBody, RouteBody, price_number, quotes};
+use crate::wire::{serialize_time, timestamp};
+
+/// What frames tell of an order that its events do not.
+#[derive(Clone, Debug)]
+pub(crate) struct OrderFacts {
+    input: Token,
+    output: Token,
+    /// The last signed transaction, which is the one that a confirmation speaks of.
+    tx_id: Option<TxId>,
+}
+
+impl OrderFacts {
+    /// The facts of an order as it is at some time. Events after that time must be
+    /// [observed](Self::observe); earlier ones may be.
+    pub(crate) fn new(order: &Order) -> Self {
+        let request = &order.request;
+        let tx_id = order.state.tx_id().cloned();
+        Self { input: request.input.clone(), output: request.output.clone(), tx_id }
+    }
+
+    /// Takes note of an event.
+    pub(crate) fn observe(&mut self, event: &OrderEvent) {
+        if let OrderEvent::TransactionSigned { tx } = event {
+            self.tx_id = Some(tx.id.clone());
+        }
+    }
+}
+
+/// An event as clients see it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Frame {
+    r#type: &'static str,
+    status: Status,
+    order_id: OrderId,
+    seq: u64,
+    progress: u8,
+    message: String,
+    #[serde(serialize_with = "serialize_time")]
+    timestamp: DateTime<Utc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_attempts: Option<u32>,
+    #[serde(flatten)]
+    adds: Adds,
+}
+
+/// What a frame adds by its type.
+#[derive(Debug, Serialize)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+enum Adds {
+    Nothing {},
+    Routed { quotes: Vec<QuoteBody>, chosen_dex: String, route: RouteBody },
+    Signed { tx_hash: TxId, min_out: String, min_out_base_units: Amount },
+    AttemptFailed { error: RetryableErrorBody },
+    RetryPending { retry_in_ms: u64, retry_at: String },
+    Confirmed(ConfirmedBody),
+    Failed { error: ErrorBody },
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ConfirmedBody {
+    tx_hash: Option<TxId>,
+    execution_price: Option<Box<RawValue>>,
+    execution_price_exact: Option<String>,
+    amount_out: String,
+    amount_out_base_units: Amount,
+    #[serde(serialize_with = "serialize_time")]
+    filled_at: DateTime<Utc>,
+}
+
+/// A failure as clients see it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorBody {
+    code: String,
+    message: String,
+}
+
+#[derive(Debug, Serialize)]
+struct RetryableErrorBody {
+    #[serde(flatten)]
+    error: ErrorBody,
+    retryable: bool,
+}
+
+impl ErrorBody {
+    pub(crate) fn new(failure: &Failure) -> Self {
+        Self { code: failure.code.as_str().to_owned(), message: failure.message.clone() }
+    }
+}
+
+/// The frame for an event of an order.
+pub(crate) fn frame(order: &OrderFacts, record: &EventRecord) -> Frame {
+    let has_begun = record.attempt > 0;
+    Frame {
+        r#type: frame_type(&record.event),
+        status: record.status,
+        order_id: record.order_id,
+        seq: record.seq,
+        progress: record.progress,
+        message: record.message(),
+        timestamp: record.at,
+        attempt: has_begun.then_some(record.attempt),
+        max_attempts: has_begun.then_some(record.max_attempts),
+        adds: adds(order, record),
+    }
+}
+
+fn frame_type(event: &OrderEvent) -> &'static str {
+    match event {
+        OrderEvent::Accepted { .. } => "pending",
+        OrderEvent::RoutingStarted { .. } | OrderEvent::RouteChosen { .. } => "routing",
+        OrderEvent::BuildStarted | OrderEvent::TransactionSigned { .. } => "building",
+        OrderEvent::SubmissionStarted
+        | OrderEvent::SubmissionAccepted
+        | OrderEvent::InclusionObserved { .. } => "submitted",
+        OrderEvent::AttemptFailed { .. } | OrderEvent::TransactionDied { .. } => "execution-failed",
+        OrderEvent::RetryScheduled { .. } => "retry-pending",
+        OrderEvent::CancelRequested => "cancel-requested",
+        OrderEvent::Confirmed { .. } => "confirmed",
+        OrderEvent::Failed { .. } => "failed",
+    }
+}
+
+fn adds(order: &OrderFacts, record: &EventRecord) -> Adds {
+    let OrderFacts { input, output, .. } = order;
+    match &record.event {
+        OrderEvent::RouteChosen { route, candidates } => Adds::Routed {
+            quotes: quotes(candidates, input, output),
+            chosen_dex: route.dex.clone(),
+            route: RouteBody::new(route, input, output),
+        },
+        OrderEvent::TransactionSigned { tx } => signed(tx, output),
+        OrderEvent::AttemptFailed { failure, class } | OrderEvent::TransactionDied { failure, class, .. } => {
+            Adds::AttemptFailed { error: retryable(failure, *class) }
+        }
+        OrderEvent::RetryScheduled { retry_at, retry_in_ms } => {
+            Adds::RetryPending { retry_in_ms: *retry_in_ms, retry_at: timestamp(*retry_at) }
+        }
+        OrderEvent::Confirmed { fill } => Adds::Confirmed(confirmed(order, fill, record.at)),
+        OrderEvent::Failed { failure } => Adds::Failed { error: ErrorBody::new(failure) },
+        OrderEvent::Accepted { .. }
+        | OrderEvent::RoutingStarted { .. }
+        | OrderEvent::BuildStarted
+        | OrderEvent::SubmissionStarted
+        | OrderEvent::SubmissionAccepted
+        | OrderEvent::InclusionObserved { .. }
+        | OrderEvent::CancelRequested => Adds::Nothing {},
+    }
+}
+
+fn signed(tx: &SignedTx, output: &Token) -> Adds {
+    Adds::Signed {
+        tx_hash: tx.id.clone(),
+        min_out: tx.min_amount_out.to_human(output.decimals),
+        min_out_base_units: tx.min_amount_out,
+    }
+}
+
+fn retryable(failure: &Failure, class: FailureClass) -> RetryableErrorBody {
+    RetryableErrorBody { error: ErrorBody::new(failure), retryable: class.is_retryable() }
+}
+
+fn confirmed(order: &OrderFacts, fill: &Fill, filled_at: DateTime<Utc>) -> ConfirmedBody {
+    let (input, output) = (&order.input, &order.output);
+    let price = amount::price((fill.amount_in, input.decimals), (fill.amount_out, output.decimals));
+    ConfirmedBody {
+        tx_hash: order.tx_id.clone(),
+        execution_price: price.as_deref().and_then(price_number),
+        execution_price_exact: price,
+        amount_out: fill.amount_out.to_human(output.decimals),
+        amount_out_base_units: fill.amount_out,
+        filled_at,
+    }
+}
+
+/// A frame that tells of the connection, not of an event.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub(crate) enum ControlFrame {
+    /// The first frame of a stream.
+    Connection { message: &'static str, order_id: OrderId, timestamp: String },
+    /// The second one.
+    Subscribed { message: String, order_id: OrderId, timestamp: String, last_seq: u64 },
+    /// Why there is no stream, or no more of it.
+    Error { code: &'static str, message: &'static str, timestamp: String },
+    /// Words of the operator to everyone.
+    Notice { message: String, timestamp: String },
+}
+
+impl ControlFrame {
+    /// The two frames that begin a stream.
+    pub(crate) fn opening(order_id: OrderId, last_seq: u64, now: DateTime<Utc>) -> [Self; 2] {
+        let timestamp = timestamp(now);
+        [
+            Self::Connection {
+                message: "Connected to order status stream",
+                order_id,
+                timestamp: timestamp.clone(),
+            },
+            Self::Subscribed {
+                message: format!("Subscribed to real-time updates for order {order_id}"),
+                order_id,
+                timestamp,
+                last_seq,
+            },
+        ]
+    }
+
+    pub(crate) fn error(code: &'static str, message: &'static str, now: DateTime<Utc>) -> Self {
+        Self::Error { code, message, timestamp: timestamp(now) }
+    }
+
+    pub(crate) fn notice(message: impl Into<String>, now: DateTime<Utc>) -> Self {
+        Self::Notice { message: message.into(), timestamp: timestamp(now) }
+    }
+}
+
+/// A frame as text.
+pub(crate) fn to_json(frame: &impl Serialize) -> String {
+    // Frames hold text and numbers under text keys, which JSON can always express.
+    serde_json::to_string(frame).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

@@ -1,0 +1,429 @@
+//! The bodies that ask for an order and for a quote.
+
+use chrono::{DateTime, SubsecRound, Utc};
+use order_engine_core::{
+    Amount, AmountError, ClientOrderId, Deadline, OrderRequest, QuoteRequest, Token, UserId,
+};
+use serde_json::value::RawValue;
+
+use crate::tokens::TokenRegistry;
+use crate::wire::fields::{Complaint, Fields, plain};
+use crate::wire::literal::Literal;
+use crate::wire::problem::Problem;
+
+/// The user of every caller who names none.
+pub(crate) const ANONYMOUS: &str = "anonymous";
+/// The header that carries a client order id.
+pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+const SLIPPAGE_BPS_DEFAULT: u16 = 50;
+const SLIPPAGE_BPS_MAX: u16 = 10_000;
+/// The longest user id, in characters; as long as a client order id may be.
+const USER_ID_MAX_CHARS: usize = 255;
+/// Ten years: longer than any order lives, and short enough that its end has a four-digit year.
+const TTL_MS_MAX: u64 = 315_360_000_000;
+
+/// What is swapped: the part that orders and quotes share.
+struct Swap {
+    quote: QuoteRequest,
+    slippage_bps: u16,
+}
+
+/// Reads the body, and the header, that ask for an order.
+pub(crate) fn order_request(
+    mut fields: Fields,
+    idempotency_key: Option<&str>,
+    tokens: &TokenRegistry,
+) -> Result<OrderRequest, Problem> {
+    let swap = read_swap(&mut fields, tokens);
+    read_order_type(&mut fields);
+    let user_id = fields.read("userId", |value| name(value, USER_ID_MAX_CHARS));
+    let client_order_id = read_client_order_id(&mut fields, idempotency_key);
+    let deadline = read_deadline(&mut fields);
+    fields.finish()?;
+    let Swap { quote: QuoteRequest { input, output, amount }, slippage_bps } = swap.ok_or_else(incomplete)?;
+    Ok(OrderRequest {
+        user_id: UserId::new(user_id.as_deref().unwrap_or(ANONYMOUS)),
+        client_order_id: client_order_id.map(ClientOrderId::new),
+        input,
+        output,
+        amount,
+        slippage_bps,
+        deadline,
+    })
+}
+
+/// Reads the body that asks for a quote: the request, and the slippage in basis points.
+pub(crate) fn quote_request(
+    mut fields: Fields,
+    tokens: &TokenRegistry,
+) -> Result<(QuoteRequest, u16), Problem> {
+    let swap = read_swap(&mut fields, tokens);
+    read_order_type(&mut fields);
+    fields.finish()?;
+    let Swap { quote, slippage_bps } = swap.ok_or_else(incomplete)?;
+    Ok((quote, slippage_bps))
+}
+
+/// A swap with a part missing always comes with a complaint, so this is never sent; it stands in
+/// for a panic.
+fn incomplete() -> Problem {
+    Problem::invalid(Vec::new())
+}
+
+fn read_swap(fields: &mut Fields, tokens: &TokenRegistry) -> Option<Swap> {
+    let input = read_token(fields, ["tokenIn", "inputToken"], tokens);
+    let output = read_token(fields, ["tokenOut", "outputToken"], tokens);
+    if let (Some(input), Some(output)) = (&input, &output) {
+        if input.mint == output.mint {
+            fields.reject("tokenOut", "same-token", "The input and the output token must differ.");
+        }
+    }
+    // Without its token an amount has no decimals; 9 still tells numbers from nonsense.
+    let decimals = input.as_ref().map(|token| token.decimals);
+    let amount = read_amount(fields, decimals);
+    let slippage_bps = read_slippage(fields);
+    let quote = QuoteRequest { input: input?, output: output?, amount: amount? };
+    Some(Swap { quote, slippage_bps: slippage_bps? })
+}
+
+fn read_token(fields: &mut Fields, names: [&str; 2], tokens: &TokenRegistry) -> Option<Token> {
+    let given = names.iter().any(|name| fields.has(name));
+    if !given {
+        fields.reject(names[0], "required", "The field is required.");
+    }
+    fields.read_either(names, |value| {
+        let text: String = plain(value, "a token's symbol or mint")?;
+        tokens
+            .find(&text)
+            .cloned()
+            .ok_or_else(|| Complaint::new("unknown-token", "The token is not registered."))
+    })
+}
+
+/// Reads the amount in either unit. With an unknown input token only its form is checked.
+fn read_amount(fields: &mut Fields, decimals: Option<u8>) -> Option<Amount> {
+    match (fields.has("amount"), fields.has("amountBaseUnits")) {
+        (true, true) => {
+            fields.reject("amountBaseUnits", "conflict", "Give either amount or amountBaseUnits.");
+        }
+        (false, false) => fields.reject("amount", "required", "Give amount or amountBaseUnits."),
+        _ => {}
+    }
+    let human = fields.read("amount", |value| human_amount(value, decimals));
+    let base_units = fields.read("amountBaseUnits", base_unit_amount);
+    human.or(base_units)
+}
+
+fn human_amount(value: &RawValue, decimals: Option<u8>) -> Result<Amount, Complaint> {
+    let literal = Literal::from_json(value)
+        .ok_or_else(|| Complaint::invalid("Must be a number or a decimal string."))?;
+    if literal.is_negative() {
+        return Err(not_positive());
+    }
+    let scaled = match (literal.scaled(decimals.unwrap_or(0)), decimals) {
+        // How precise it may be is unknown together with the token.
+        (Err(AmountError::TooPrecise { .. }), None) => return Ok(Amount::ZERO),
+        (scaled, _) => scaled,
+    };
+    positive(scaled)
+}
+
+fn base_unit_amount(value: &RawValue) -> Result<Amount, Complaint> {
+    let text: String = plain(value, "a string of decimal digits")?;
+    positive(text.parse())
+}
+
+fn positive(amount: Result<Amount, AmountError>) -> Result<Amount, Complaint> {
+    match amount {
+        Ok(amount) if amount.is_zero() => Err(not_positive()),
+        Ok(amount) => Ok(amount),
+        Err(AmountError::TooPrecise { decimals }) => Err(Complaint::new(
+            "too-precise",
+            format!("The input token has {decimals} decimals; give no more digits than that."),
+        )),
+        Err(AmountError::TooLarge) => Err(Complaint::new("too-large", "The amount is too large.")),
+        Err(_) => Err(Complaint::invalid("Must be a plain decimal number.")),
+    }
+}
+
+fn not_positive() -> Complaint {
+    Complaint::new("out-of-range", "The amount must be greater than zero.")
+}
+
+fn read_order_type(fields: &mut Fields) {
+    fields.read("orderType", |value| match plain::<String>(value, "a string")?.as_str() {
+        "market" => Ok(()),
+        _ => Err(Complaint::new("unsupported", "Only market orders are supported.")),
+    });
+}
+
+/// Reads the slippage, in basis points or in percent; nothing only after a complaint.
+fn read_slippage(fields: &mut Fields) -> Option<u16> {
+    let given = fields.has("slippageBps") || fields.has("slippage");
+    let bps = fields.read("slippageBps", |value| slippage(value, 0));
+    // One percent is 100 basis points: two decimals of a percent are exact basis points.
+    let percent = fields.read("slippage", |value| slippage(value, 2));
+    if let (Some(bps), Some(percent)) = (bps, percent) {
+        if bps != percent {
+            fields.reject("slippage", "conflict", "slippage and slippageBps have different values.");
+        }
+    }
+    if given { bps.or(percent) } else { Some(SLIPPAGE_BPS_DEFAULT) }
+}
+
+fn slippage(value: &RawValue, decimals: u8) -> Result<u16, Complaint> {
+    let literal = Literal::from_json(value).ok_or_else(|| Complaint::invalid("Must be a number."))?;
+    let out_of_range = || {
+        let message = format!("Must be 0 to {SLIPPAGE_BPS_MAX} basis points, which is 0 to 100 percent.");
+        Complaint::new("out-of-range", message)
+    };
+    if literal.is_negative() {
+        return Err(out_of_range());
+    }
+    match literal.scaled(decimals) {
+        Ok(bps) => u16::try_from(bps.base_units())
+            .ok()
+            .filter(|bps| *bps <= SLIPPAGE_BPS_MAX)
+            .ok_or_else(out_of_range),
+        Err(AmountError::TooLarge) => Err(out_of_range()),
+        Err(AmountError::TooPrecise { .. }) => {
+            Err(Complaint::new("too-precise", "Slippage is counted in whole basis points (0.01 percent)."))
+        }
+        Err(_) => Err(Complaint::invalid("Must be a number.")),
+    }
+}
+
+fn read_client_order_id(fields: &mut Fields, header: Option<&str>) -> Option<String> {
+    let body = fields.read("clientOrderId", |value| name(value, OrderRequest::CLIENT_ORDER_ID_MAX_CHARS));
+    let header = header.and_then(|key| match check_name(key, OrderRequest::CLIENT_ORDER_ID_MAX_CHARS) {
+        Ok(()) => Some(key.to_owned()),
+        Err(complaint) => {
+            fields.reject(IDEMPOTENCY_KEY, complaint.code, complaint.message);
+            None
+        }
+    });
+    if body.is_some() && header.is_some() && body != header {
+        fields.reject(IDEMPOTENCY_KEY, "conflict", "The header and clientOrderId have different values.");
+    }
+    body.or(header)
+}
+
+/// Reads a text that names something: neither empty, nor too long, nor with control characters.
+fn name(value: &RawValue, max_chars: usize) -> Result<String, Complaint> {
+    let text: String = plain(value, "a string")?;
+    check_name(&text, max_chars)?;
+    Ok(text)
+}
+
+fn check_name(text: &str, max_chars: usize) -> Result<(), Complaint> {
+    let chars = text.chars().count();
+    if chars == 0 || chars > max_chars {
+        return Err(Complaint::new("out-of-range", format!("Must have 1 to {max_chars} characters.")));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Complaint::invalid("Must not contain control characters."));
+    }
+    Ok(())
+}
+
+/// Reads the deadline.
+///
+/// One that has passed is accepted, and the order fails as expired: the answer to a repeated
+/// request must not depend on when it is repeated.
+fn read_deadline(fields: &mut Fields) -> Option<Deadline> {
+    let at = fields.read("expiresAt", |value| {
+        let text: String = plain(value, "an RFC 3339 time")?;
+        DateTime::parse_from_rfc3339(&text)
+            .map(|at| Deadline::At(at.with_timezone(&Utc).trunc_subsecs(3)))
+            .map_err(|_| Complaint::invalid("Must be an RFC 3339 time."))
+    });
+    let ttl = fields.read("ttlMs", |value| {
+        Literal::from_json(value)
+            .and_then(|literal| literal.whole::<u64>())
+            .filter(|ms| (1..=TTL_MS_MAX).contains(ms))
+            .map(Deadline::AfterMs)
+            .ok_or_else(|| {
+                Complaint::new("out-of-range", format!("Must be a whole number from 1 to {TTL_MS_MAX}."))
+            })
+    });
+    if at.is_some() && ttl.is_some() {
+        fields.reject("ttlMs", "conflict", "Give either expiresAt or ttlMs.");
+    }
+    at.or(ttl)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<OrderRequest, Vec<(String, &'static str)>> {
+        read_with_key(body, None)
+    }
+
+    fn read_with_key(body: &str, key: Option<&str>) -> Result<OrderRequest, Vec<(String, &'static str)>> {
+        order_request(Fields::parse(body).unwrap(), key, &TokenRegistry::default()).map_err(|problem| {
+            let (status, code, errors) = problem.parts();
+            assert_eq!((status, code), (422, "invalid-request"));
+            errors.iter().map(|error| (error.field.clone(), error.code)).collect()
+        })
+    }
+
+    /// A body that is complete but for what the test is about.
+    fn with(rest: &str) -> String {
+        format!(r#"{{"tokenIn":"SOL","tokenOut":"USDC",{rest}}}"#)
+    }
+
+    #[track_caller]
+    fn assert_rejected(body: &str, field: &str, code: &'static str) {
+        assert_eq!(read(body).unwrap_err(), [(field.to_owned(), code)], "{body}");
+    }
+
+    #[test]
+    fn the_smallest_body_gets_the_defaults() {
+        let request = read(&with(r#""amount":1.5"#)).unwrap();
+        assert_eq!(request.user_id.as_str(), "anonymous");
+        assert_eq!(request.client_order_id, None);
+        assert_eq!((request.input.symbol.as_str(), request.output.symbol.as_str()), ("SOL", "USDC"));
+        assert_eq!(request.amount, Amount::new(1_500_000_000));
+        assert_eq!(request.slippage_bps, 50);
+        assert_eq!(request.deadline, None);
+        assert_eq!(request.validate(), Ok(()));
+    }
+
+    #[test]
+    fn every_alias_says_the_same() {
+        let expected = read(&with(r#""amount":1.5,"slippageBps":125,"clientOrderId":"k""#)).unwrap();
+        for body in [
+            r#"{"inputToken":"SOL","outputToken":"USDC","amount":"1.5","slippage":1.25,"clientOrderId":"k"}"#,
+            r#"{"tokenIn":"sol","outputToken":"usdc","amountBaseUnits":"1500000000","slippage":"1.25","clientOrderId":"k"}"#,
+            r#"{"tokenIn":"SOL","inputToken":"SOL","tokenOut":"USDC","amount":15e-1,"slippage":1.25,"slippageBps":125,"clientOrderId":"k","orderType":"market","userId":"anonymous","expiresAt":null}"#,
+        ] {
+            assert_eq!(read(body).as_ref(), Ok(&expected), "{body}");
+        }
+        assert_eq!(
+            read_with_key(&with(r#""amount":1.5,"slippageBps":125"#), Some("k")).as_ref(),
+            Ok(&expected)
+        );
+        let by_mint = format!(
+            r#"{{"tokenIn":"{}","tokenOut":"{}","amount":1.5,"slippageBps":125,"clientOrderId":"k"}}"#,
+            expected.input.mint, expected.output.mint
+        );
+        assert_eq!(read(&by_mint), Ok(expected));
+    }
+
+    #[test]
+    fn bad_amounts_are_rejected() {
+        for (rest, field, code) in [
+            (r#""slippageBps":1"#, "amount", "required"),
+            (r#""amount":0"#, "amount", "out-of-range"),
+            (r#""amount":"0.000""#, "amount", "out-of-range"),
+            (r#""amount":-1"#, "amount", "out-of-range"),
+            (r#""amount":"-0.5""#, "amount", "out-of-range"),
+            (r#""amount":0.0000000001"#, "amount", "too-precise"),
+            (r#""amount":1e400"#, "amount", "too-large"),
+            (r#""amount":"1,5""#, "amount", "invalid"),
+            (r#""amount":"""#, "amount", "invalid"),
+            (r#""amount":true"#, "amount", "invalid"),
+            (r#""amount":{}"#, "amount", "invalid"),
+            (r#""amountBaseUnits":5"#, "amountBaseUnits", "invalid"),
+            (r#""amountBaseUnits":"1.5""#, "amountBaseUnits", "invalid"),
+            (r#""amountBaseUnits":"0""#, "amountBaseUnits", "out-of-range"),
+            (
+                r#""amountBaseUnits":"340282366920938463463374607431768211456""#,
+                "amountBaseUnits",
+                "too-large",
+            ),
+            (r#""amount":1,"amountBaseUnits":"1000000000""#, "amountBaseUnits", "conflict"),
+        ] {
+            assert_rejected(&with(rest), field, code);
+        }
+    }
+
+    #[test]
+    fn bad_tokens_are_rejected() {
+        for (body, field, code) in [
+            (r#"{"tokenOut":"USDC","amount":1}"#, "tokenIn", "required"),
+            (r#"{"tokenIn":null,"tokenOut":"USDC","amount":1}"#, "tokenIn", "required"),
+            (r#"{"tokenIn":"SOL","amount":1}"#, "tokenOut", "required"),
+            (r#"{"inputToken":"DOGE","tokenOut":"USDC","amount":1.5}"#, "inputToken", "unknown-token"),
+            (r#"{"tokenIn":"SOL","tokenOut":7,"amount":1}"#, "tokenOut", "invalid"),
+            (r#"{"tokenIn":"SOL","tokenOut":"SOL","amount":1}"#, "tokenOut", "same-token"),
+            (
+                r#"{"tokenIn":"SOL","inputToken":"ETH","tokenOut":"USDC","amount":1}"#,
+                "inputToken",
+                "conflict",
+            ),
+        ] {
+            assert_rejected(body, field, code);
+        }
+    }
+
+    #[test]
+    fn bad_options_are_rejected() {
+        for (rest, field, code) in [
+            (r#""slippageBps":10001"#, "slippageBps", "out-of-range"),
+            (r#""slippageBps":-1"#, "slippageBps", "out-of-range"),
+            (r#""slippageBps":0.5"#, "slippageBps", "too-precise"),
+            (r#""slippageBps":1e99"#, "slippageBps", "out-of-range"),
+            (r#""slippageBps":[]"#, "slippageBps", "invalid"),
+            (r#""slippage":100.01"#, "slippage", "out-of-range"),
+            (r#""slippage":0.005"#, "slippage", "too-precise"),
+            (r#""slippage":0.5,"slippageBps":51"#, "slippage", "conflict"),
+            (r#""orderType":"limit""#, "orderType", "unsupported"),
+            (r#""orderType":1"#, "orderType", "invalid"),
+            (r#""userId":"""#, "userId", "out-of-range"),
+            (r#""userId":"a\u0000b""#, "userId", "invalid"),
+            (r#""userId":7"#, "userId", "invalid"),
+            (r#""clientOrderId":"""#, "clientOrderId", "out-of-range"),
+            (r#""expiresAt":"tomorrow""#, "expiresAt", "invalid"),
+            (r#""ttlMs":0"#, "ttlMs", "out-of-range"),
+            (r#""ttlMs":1.5"#, "ttlMs", "out-of-range"),
+            (r#""ttlMs":1,"expiresAt":"2026-01-01T00:00:00Z""#, "ttlMs", "conflict"),
+            (r#""color":"red""#, "color", "unknown"),
+            (r#""userId":"a","userId":"a""#, "userId", "duplicate"),
+        ] {
+            assert_rejected(&with(&format!(r#""amount":1,{rest}"#)), field, code);
+        }
+        let long = "ä".repeat(256);
+        assert_rejected(
+            &with(&format!(r#""amount":1,"clientOrderId":"{long}""#)),
+            "clientOrderId",
+            "out-of-range",
+        );
+    }
+
+    #[test]
+    fn every_bad_field_is_named_once() {
+        let errors = read(r#"{"tokenIn":"NOPE","amount":-1,"slippageBps":"x","what":1}"#).unwrap_err();
+        assert_eq!(
+            errors,
+            [
+                ("tokenIn".into(), "unknown-token"),
+                ("tokenOut".into(), "required"),
+                ("amount".into(), "out-of-range"),
+                ("slippageBps".into(), "invalid"),
+                ("what".into(), "unknown"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_header_must_agree_with_the_body() {
+        let body = with(r#""amount":1,"clientOrderId":"a""#);
+        assert!(read_with_key(&body, Some("a")).is_ok());
+        for (key, code) in [("b", "conflict"), ("", "out-of-range")] {
+            let errors = read_with_key(&body, Some(key)).unwrap_err();
+            assert_eq!(errors, [("Idempotency-Key".to_owned(), code)]);
+        }
+    }
+
+    #[test]
+    fn deadlines_are_kept_as_given() {
+        let request = read(&with(r#""amount":1,"ttlMs":1500"#)).unwrap();
+        assert_eq!(request.deadline, Some(Deadline::AfterMs(1_500)));
+        let request = read(&with(r#""amount":1,"expiresAt":"2026-01-01T02:00:00.123456+02:00""#)).unwrap();
+        let at = DateTime::from_timestamp_millis(1_767_225_600_123).unwrap();
+        assert_eq!(request.deadline, Some(Deadline::At(at)));
+    }
+}

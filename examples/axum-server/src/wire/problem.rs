@@ -1,0 +1,156 @@
+//! Errors as `application/problem+json` (RFC 9457) with a stable `code`.
+
+use std::time::Duration;
+
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, UPGRADE};
+use axum::http::{HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use order_engine_core::{StoreError, StoreErrorKind};
+use serde::Serialize;
+
+/// How long a client should wait before it tries a busy server again.
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
+
+/// An error as the client sees it.
+///
+/// It never carries what the client sent, so that the answers to two unknown orders are the same
+/// bytes.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    errors: Vec<FieldError>,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+/// What is wrong with one field of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct FieldError {
+    /// The field, by the name the client used, or a header's or a query parameter's name.
+    pub(crate) field: String,
+    /// A stable code.
+    pub(crate) code: &'static str,
+    /// One sentence for people.
+    pub(crate) message: String,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    code: &'static str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), errors: Vec::new(), header: None }
+    }
+
+    /// 422 with one entry a field.
+    pub(crate) fn invalid(errors: Vec<FieldError>) -> Self {
+        let detail = "One or more fields of the request are not acceptable.";
+        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", detail) }
+    }
+
+    /// 422 for a single field.
+    pub(crate) fn invalid_field(field: &str, code: &'static str, message: impl Into<String>) -> Self {
+        Self::invalid(vec![FieldError { field: field.to_owned(), code, message: message.into() }])
+    }
+
+    /// 404 for an order that does not exist, or that the caller may not see.
+    pub(crate) fn order_not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "order-not-found", "There is no such order.")
+    }
+
+    /// 503: the request was not carried out and may be repeated.
+    pub(crate) fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
+        let seconds = RETRY_AFTER_DEFAULT.as_secs();
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
+            .with_header(RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
+    /// 503: the process is about to end.
+    pub(crate) fn shutting_down() -> Self {
+        Self::unavailable("shutting-down", "The server is shutting down. Try again.")
+    }
+
+    /// 503: the store failed. Its own words stay in the log, for they may name hosts and paths.
+    pub(crate) fn store(error: &StoreError) -> Self {
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            error.kind = ?error.kind(),
+            "the store did not answer a request"
+        );
+        match error.kind() {
+            StoreErrorKind::Unavailable => {
+                Self::unavailable("store-unavailable", "The store does not answer. Try again.")
+            }
+            _ => Self::unavailable("store-error", "The store cannot serve this request at the moment."),
+        }
+    }
+
+    /// 426: the path speaks WebSocket only.
+    pub(crate) fn upgrade_required() -> Self {
+        let detail = "This path is a WebSocket. Connect with an Upgrade: websocket header.";
+        Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", detail)
+            .with_header(UPGRADE, HeaderValue::from_static("websocket"))
+    }
+
+    pub(crate) fn with_errors(self, errors: Vec<FieldError>) -> Self {
+        Self { errors, ..self }
+    }
+
+    fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.header = Some((name, value));
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> (u16, &'static str, &[FieldError]) {
+        (self.status.as_u16(), self.code, &self.errors)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Self::store(&error)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let document = Document {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: &self.detail,
+            errors: &self.errors,
+        };
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let content_type = [(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
+        let mut response = (self.status, content_type, body).into_response();
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_store_asks_the_client_to_come_back() {
+        let response = Problem::from(StoreError::new(StoreErrorKind::Unavailable, "busy")).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+    }
+}

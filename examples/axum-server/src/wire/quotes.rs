@@ -1,0 +1,146 @@
+//! Quotes and routes as clients see them.
+
+use order_engine_core::{
+    Amount, Candidate, CandidateOutcome, Leg, Quotation, QuoteRequest, Route, Token, amount,
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::wire::frame::ErrorBody;
+
+/// What one exchange offers, or why it offers nothing.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct QuoteBody {
+    dex: String,
+    #[serde(flatten)]
+    outcome: QuoteOutcome,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum QuoteOutcome {
+    Quoted(RouteAmounts),
+    Rejected { error: ErrorBody },
+}
+
+/// What a route yields, for people and for machines.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RouteAmounts {
+    amount_out: String,
+    amount_out_base_units: Amount,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price: Option<Box<RawValue>>,
+}
+
+/// A route with its legs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RouteBody {
+    dex: String,
+    #[serde(flatten)]
+    amounts: RouteAmounts,
+    legs: Vec<LegBody>,
+}
+
+/// A swap in one pool. A leg between two hops has tokens of its own, so its amounts are in base
+/// units only.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LegBody {
+    dex: String,
+    pool: String,
+    input_mint: String,
+    output_mint: String,
+    amount_in_base_units: Amount,
+    amount_out_base_units: Amount,
+}
+
+/// The answer to a request for a quote.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct QuotationBody {
+    token_in: String,
+    token_out: String,
+    amount: String,
+    amount_base_units: Amount,
+    slippage_bps: u16,
+    quotes: Vec<QuoteBody>,
+    chosen_dex: Option<String>,
+    route: Option<RouteBody>,
+    amount_out: Option<String>,
+    amount_out_base_units: Option<Amount>,
+    min_out: Option<String>,
+    min_out_base_units: Option<Amount>,
+}
+
+/// A price as a JSON number with all its digits: readers may round it, this program does not.
+pub(crate) fn price_number(text: &str) -> Option<Box<RawValue>> {
+    RawValue::from_string(text.to_owned()).ok()
+}
+
+fn amounts(route: &Route, input: &Token, output: &Token) -> RouteAmounts {
+    let price = amount::price((route.amount_in, input.decimals), (route.amount_out, output.decimals));
+    RouteAmounts {
+        amount_out: route.amount_out.to_human(output.decimals),
+        amount_out_base_units: route.amount_out,
+        price: price.as_deref().and_then(price_number),
+    }
+}
+
+impl RouteBody {
+    pub(crate) fn new(route: &Route, input: &Token, output: &Token) -> Self {
+        let legs = route.legs.iter().map(LegBody::new).collect();
+        Self { dex: route.dex.clone(), amounts: amounts(route, input, output), legs }
+    }
+}
+
+impl LegBody {
+    fn new(leg: &Leg) -> Self {
+        Self {
+            dex: leg.dex.clone(),
+            pool: leg.pool.clone(),
+            input_mint: leg.input_mint.clone(),
+            output_mint: leg.output_mint.clone(),
+            amount_in_base_units: leg.amount_in,
+            amount_out_base_units: leg.amount_out,
+        }
+    }
+}
+
+/// All candidates, in the order in which the router gave them.
+pub(crate) fn quotes(candidates: &[Candidate], input: &Token, output: &Token) -> Vec<QuoteBody> {
+    let quote = |candidate: &Candidate| QuoteBody {
+        dex: candidate.dex.clone(),
+        outcome: match &candidate.outcome {
+            CandidateOutcome::Quoted(route) => QuoteOutcome::Quoted(amounts(route, input, output)),
+            CandidateOutcome::Rejected(failure) => QuoteOutcome::Rejected { error: ErrorBody::new(failure) },
+        },
+    };
+    candidates.iter().map(quote).collect()
+}
+
+impl QuotationBody {
+    pub(crate) fn new(request: &QuoteRequest, slippage_bps: u16, quotation: &Quotation) -> Self {
+        let QuoteRequest { input, output, amount } = request;
+        let route = quotation.route.as_ref();
+        let amount_out = route.map(|route| route.amount_out);
+        let min_out = quotation.min_amount_out(slippage_bps);
+        let human = |amount: Amount| amount.to_human(output.decimals);
+        Self {
+            token_in: input.symbol.clone(),
+            token_out: output.symbol.clone(),
+            amount: amount.to_human(input.decimals),
+            amount_base_units: *amount,
+            slippage_bps,
+            quotes: quotes(&quotation.candidates, input, output),
+            chosen_dex: route.map(|route| route.dex.clone()),
+            route: route.map(|route| RouteBody::new(route, input, output)),
+            amount_out: amount_out.map(human),
+            amount_out_base_units: amount_out,
+            min_out: min_out.map(human),
+            min_out_base_units: min_out,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The status document of an order, and the answer to its creation.
+
+use chrono::{DateTime, Utc};
+use order_engine_core::{Amount, ClientOrderId, Order, OrderId, Status, TxId, UserId};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::wire::frame::ErrorBody;
+use crate::wire::quotes::price_number;
+use crate::wire::{serialize_optional_time, serialize_time};
+
+/// The answer to a request for an order.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AcceptedBody {
+    order_id: OrderId,
+    status: Status,
+    ws_url: String,
+    /// The order is the job, so this is its id once more.
+    job_id: OrderId,
+    #[serde(serialize_with = "serialize_time")]
+    created_at: DateTime<Utc>,
+}
+
+impl AcceptedBody {
+    pub(crate) fn new(order: &Order, ws_url: String) -> Self {
+        Self {
+            order_id: order.id,
+            status: order.status(),
+            ws_url,
+            job_id: order.id,
+            created_at: order.created_at,
+        }
+    }
+}
+
+/// An order as clients see it. Every field is always there; what is not known is `null`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StatusBody {
+    order_id: OrderId,
+    user_id: UserId,
+    client_order_id: Option<ClientOrderId>,
+    status: Status,
+    order_type: &'static str,
+    token_in: String,
+    token_out: String,
+    input_token: String,
+    output_token: String,
+    amount: String,
+    amount_base_units: Amount,
+    slippage_bps: u16,
+    chosen_dex: Option<String>,
+    tx_hash: Option<TxId>,
+    execution_price: Option<Box<RawValue>>,
+    execution_price_exact: Option<String>,
+    amount_out: Option<String>,
+    amount_out_base_units: Option<Amount>,
+    attempt: u32,
+    max_attempts: u32,
+    attention: Option<&'static str>,
+    error: Option<ErrorBody>,
+    logs: Vec<String>,
+    last_seq: u64,
+    #[serde(serialize_with = "serialize_time")]
+    created_at: DateTime<Utc>,
+    #[serde(serialize_with = "serialize_time")]
+    updated_at: DateTime<Utc>,
+    #[serde(serialize_with = "serialize_optional_time")]
+    expires_at: Option<DateTime<Utc>>,
+}
+
+impl StatusBody {
+    /// The document of an order and the messages of its events.
+    pub(crate) fn new(order: &Order, logs: Vec<String>) -> Self {
+        let (request, state) = (&order.request, &order.state);
+        let (input, output) = (&request.input, &request.output);
+        let price = order.execution_price();
+        let amount_out = state.fill().map(|fill| fill.amount_out);
+        Self {
+            order_id: order.id,
+            user_id: request.user_id.clone(),
+            client_order_id: request.client_order_id.clone(),
+            status: order.status(),
+            order_type: "market",
+            token_in: input.symbol.clone(),
+            token_out: output.symbol.clone(),
+            input_token: input.symbol.clone(),
+            output_token: output.symbol.clone(),
+            amount: request.amount.to_human(input.decimals),
+            amount_base_units: request.amount,
+            slippage_bps: request.slippage_bps,
+            chosen_dex: state.chosen_dex().map(str::to_owned),
+            tx_hash: state.tx_id().cloned(),
+            execution_price: price.as_deref().and_then(price_number),
+            execution_price_exact: price,
+            amount_out: amount_out.map(|amount| amount.to_human(output.decimals)),
+            amount_out_base_units: amount_out,
+            attempt: state.attempt(),
+            max_attempts: state.max_attempts(),
+            // What an order waits for although its owner wants it otherwise.
+            attention: state.is_cancel_requested().then_some("cancel-requested"),
+            error: state.failure().map(ErrorBody::new),
+            logs,
+            last_seq: order.seq,
+            created_at: order.created_at,
+            updated_at: order.updated_at,
+            expires_at: order.expires_at(),
+        }
+    }
+}
