@@ -9,6 +9,8 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use order_engine_sim::Rate;
 
+use crate::address::PublicUrl;
+
 /// Executes orders on simulated exchanges, durably, over HTTP and WebSocket.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "order-engine-server", version, max_term_width = 100)]
@@ -56,15 +58,19 @@ pub struct Config {
 
     /// The address under which clients reach this server [default: the one they used].
     #[arg(long, env = "PUBLIC_URL", value_name = "URL")]
-    pub public_url: Option<String>,
+    pub public_url: Option<PublicUrl>,
 
     /// A JSON file with a list of `{symbol, mint, decimals}` that replaces the registered tokens.
     #[arg(long, env = "TOKENS", value_name = "PATH")]
     pub tokens: Option<PathBuf>,
 
-    /// An origin whose pages may call this server from a browser; may be given more than once.
+    /// An origin whose pages may call this server from a browser, or `*`; may be given more than once.
     #[arg(long = "allowed-origin", env = "ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
+
+    /// How many connections are served at a time; further ones wait.
+    #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 16_384, value_parser = at_least_one)]
+    pub max_connections: usize,
 
     /// How many live streams may be open at a time.
     #[arg(long, env = "MAX_SOCKETS", default_value_t = 10_000)]

@@ -10,7 +10,7 @@ use order_engine_core::{
 use order_engine_sim::{SimConfig, SimError, Simulator};
 use order_engine_sqlite::{OptionsError, SqliteOptions, SqliteStore};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::config::{Config, StoreUrl};
 use crate::tokens::{TokenRegistry, TokenRegistryError};
@@ -48,12 +48,18 @@ pub enum StartError {
 }
 
 impl Host {
+    /// The task of the worker, whose end makes the server unready.
+    pub fn worker(&self) -> AbortHandle {
+        self.worker.abort_handle()
+    }
+
     /// Opens the store and the simulator, and starts to execute what is due.
     ///
     /// # Errors
     /// Why it cannot.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
-        let tokens = config.tokens.as_deref().map_or_else(|| Ok(TokenRegistry::default()), TokenRegistry::read)?;
+        let tokens =
+            config.tokens.as_deref().map_or_else(|| Ok(TokenRegistry::default()), TokenRegistry::read)?;
         let store: Arc<dyn OrderStore> = match &config.store {
             StoreUrl::Memory => Arc::new(MemoryStore::new()),
             StoreUrl::Sqlite { url, .. } => Arc::new(SqliteStore::open(SqliteOptions::from_url(url)?).await?),
@@ -78,7 +84,8 @@ impl Host {
     pub async fn stop(self, timeout: Duration) {
         // An error says that the worker has ended already.
         let _ = self.stop_worker.send(());
-        let (engine, worker) = tokio::join!(self.engine.shutdown(timeout), tokio::time::timeout(timeout, self.worker));
+        let (engine, worker) =
+            tokio::join!(self.engine.shutdown(timeout), tokio::time::timeout(timeout, self.worker));
         if let Err(error) = engine {
             tracing::warn!(%error, "orders in hand continue when their leases expire");
         }

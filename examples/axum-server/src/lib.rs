@@ -3,6 +3,7 @@
 mod address;
 mod app;
 mod config;
+mod host;
 mod http;
 mod listen;
 mod live;
@@ -11,7 +12,8 @@ mod wire;
 
 pub use address::{InvalidPublicUrl, PublicUrl};
 pub use app::{AppState, Options};
-pub use config::*;
+pub use config::{Config, LogFormat, StoreUrl, UnknownStore};
+pub use host::{Host, StartError};
 pub use http::origin::{AllowedOrigins, InvalidOrigin};
 pub use listen::serve;
 pub use tokens::{TokenRegistry, TokenRegistryError};

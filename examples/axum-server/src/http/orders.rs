@@ -56,8 +56,11 @@ async fn messages(app: &AppState, id: OrderId, last_seq: u64) -> Result<Vec<Stri
         let page = app.engine.events(id, after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.seq;
-        messages
-            .extend(page.iter().take_while(|record| record.seq <= last_seq).map(|record| record.message()));
+        messages.extend(
+            page.iter()
+                .take_while(|record| record.seq <= last_seq)
+                .map(order_engine_core::EventRecord::message),
+        );
     }
     Ok(messages)
 }

@@ -74,10 +74,10 @@ fn incomplete() -> Problem {
 fn read_swap(fields: &mut Fields, tokens: &TokenRegistry) -> Option<Swap> {
     let input = read_token(fields, ["tokenIn", "inputToken"], tokens);
     let output = read_token(fields, ["tokenOut", "outputToken"], tokens);
-    if let (Some(input), Some(output)) = (&input, &output) {
-        if input.mint == output.mint {
-            fields.reject("tokenOut", "same-token", "The input and the output token must differ.");
-        }
+    if let (Some(input), Some(output)) = (&input, &output)
+        && input.mint == output.mint
+    {
+        fields.reject("tokenOut", "same-token", "The input and the output token must differ.");
     }
     // Without its token an amount has no decimals; 9 still tells numbers from nonsense.
     let decimals = input.as_ref().map(|token| token.decimals);
@@ -164,10 +164,10 @@ fn read_slippage(fields: &mut Fields) -> Option<u16> {
     let bps = fields.read("slippageBps", |value| slippage(value, 0));
     // One percent is 100 basis points: two decimals of a percent are exact basis points.
     let percent = fields.read("slippage", |value| slippage(value, 2));
-    if let (Some(bps), Some(percent)) = (bps, percent) {
-        if bps != percent {
-            fields.reject("slippage", "conflict", "slippage and slippageBps have different values.");
-        }
+    if let (Some(bps), Some(percent)) = (bps, percent)
+        && bps != percent
+    {
+        fields.reject("slippage", "conflict", "slippage and slippageBps have different values.");
     }
     if given { bps.or(percent) } else { Some(SLIPPAGE_BPS_DEFAULT) }
 }

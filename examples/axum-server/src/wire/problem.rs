@@ -21,7 +21,8 @@ pub(crate) struct Problem {
     code: &'static str,
     detail: String,
     errors: Vec<FieldError>,
-    header: Option<(HeaderName, HeaderValue)>,
+    /// Boxed, because most problems have none.
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 /// What is wrong with one field of a request.
@@ -106,7 +107,7 @@ impl Problem {
     }
 
     fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.header = Some((name, value));
+        self.header = Some(Box::new((name, value)));
         self
     }
 
@@ -135,7 +136,8 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let content_type = [(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
         let mut response = (self.status, content_type, body).into_response();
-        if let Some((name, value)) = self.header {
+        if let Some(header) = self.header {
+            let (name, value) = *header;
             response.headers_mut().insert(name, value);
         }
         response
