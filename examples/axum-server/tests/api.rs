@@ -1,0 +1,304 @@
+//! The HTTP half of the wire contract.
+
+mod common;
+
+use common::{TestServer, text};
+use serde_json::{Value, json};
+
+const EXECUTE: &str = "/api/orders/execute";
+
+#[tokio::test]
+async fn an_accepted_order_is_answered_with_its_id_and_its_stream() {
+    let server = TestServer::idle().await;
+    let response = server.post(EXECUTE, r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":1.5}"#).await;
+    assert_eq!(response.status(), 202);
+    let location = response.headers()["location"].to_str().unwrap().to_owned();
+    let body: Value = response.json().await.unwrap();
+    let id = text(&body, "orderId");
+    assert_eq!(location, format!("/api/orders/status/{id}"));
+    assert_eq!(body["status"], "pending");
+    assert_eq!(body["jobId"], body["orderId"]);
+    assert_eq!(body["wsUrl"], server.ws_url(&format!("/ws/orders/{id}")));
+    assert!(text(&body, "createdAt").ends_with('Z'));
+    assert_eq!(body.as_object().unwrap().len(), 5, "{body}");
+}
+
+#[tokio::test]
+async fn the_status_document_has_every_field_before_and_after() {
+    let server = TestServer::idle().await;
+    let body = json!({"inputToken": "SOL", "outputToken": "USDC", "amount": "1.50", "slippage": 1,
+        "userId": "alice", "clientOrderId": "first", "ttlMs": 600_000});
+    let id = text(&server.place(&body).await, "orderId");
+    let path = format!("/api/orders/status/{id}");
+    let before = server.get_json(&path).await;
+    let expected = json!({
+        "orderId": id, "userId": "alice", "clientOrderId": "first", "status": "pending",
+        "orderType": "market", "tokenIn": "SOL", "tokenOut": "USDC", "inputToken": "SOL",
+        "outputToken": "USDC", "amount": "1.5", "amountBaseUnits": "1500000000", "slippageBps": 100,
+        "chosenDex": null, "txHash": null, "executionPrice": null, "executionPriceExact": null,
+        "amountOut": null, "amountOutBaseUnits": null, "attempt": 0, "maxAttempts": 3,
+        "attention": null, "error": null, "logs": ["Order accepted"], "lastSeq": 1,
+        "createdAt": before["createdAt"], "updatedAt": before["createdAt"],
+        "expiresAt": before["expiresAt"],
+    });
+    assert_eq!(before, expected);
+    assert!(text(&before, "expiresAt") > text(&before, "createdAt"));
+
+    server.work();
+    let (frames, _) = server.connect(&format!("/ws/orders/{id}")).await.to_the_end().await;
+    let after = server.get_json(&path).await;
+    assert_eq!(after["status"], "confirmed");
+    let last = frames.last().unwrap();
+    for field in ["txHash", "executionPrice", "executionPriceExact", "amountOut", "attempt", "maxAttempts"] {
+        assert!(!after[field].is_null(), "{field} in {after}");
+        assert_eq!(after[field], last[field], "{field}");
+    }
+    let messages: Vec<&Value> = frames[2..].iter().map(|frame| &frame["message"]).collect();
+    assert_eq!(after["logs"].as_array().unwrap().iter().collect::<Vec<_>>(), messages);
+    assert_eq!(after["lastSeq"], last["seq"]);
+}
+
+#[tokio::test]
+async fn bad_requests_are_named_and_leave_nothing_behind() {
+    let server = TestServer::idle().await;
+    let deep = format!("{{\"tokenIn\":{}{}}}", "[".repeat(200), "]".repeat(200));
+    let large = format!("{{\"tokenIn\":\"{}\"}}", "x".repeat(16 * 1024));
+    for (body, status, code) in [
+        ("{", 400, "malformed-json"),
+        ("", 400, "malformed-json"),
+        (deep.as_str(), 400, "too-deep"),
+        (large.as_str(), 413, "body-too-large"),
+        ("[]", 422, "invalid-request"),
+        ("{}", 422, "invalid-request"),
+        (r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":-1}"#, 422, "invalid-request"),
+        (r#"{"tokenIn":"SOL","tokenOut":"SOL","amount":1}"#, 422, "invalid-request"),
+        (r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":1,"limitPrice":2}"#, 422, "invalid-request"),
+        (r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":1,"orderType":"limit"}"#, 422, "invalid-request"),
+    ] {
+        let response = server.post(EXECUTE, body).await;
+        assert_problem(response, status, code).await;
+    }
+    let response = server.http.post(server.url(EXECUTE)).body("{}").send().await.unwrap();
+    assert_problem(response, 415, "unsupported-media-type").await;
+    assert_eq!(server.count_due().await, 0);
+}
+
+/// Checks a problem document and gives it.
+async fn assert_problem(response: reqwest::Response, status: u16, code: &str) -> Value {
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let response_status = response.status().as_u16();
+    let problem: Value = response.json().await.unwrap();
+    assert_eq!(
+        (response_status, &problem["code"], &problem["status"]),
+        (status, &json!(code), &json!(status))
+    );
+    problem
+}
+
+#[tokio::test]
+async fn every_bad_field_has_its_entry() {
+    let server = TestServer::idle().await;
+    let response = server.post(EXECUTE, r#"{"tokenIn":"DOGE","amount":0,"slippageBps":-5,"x":1}"#).await;
+    let problem = assert_problem(response, 422, "invalid-request").await;
+    let errors: Vec<_> = problem["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| (error["field"].as_str().unwrap(), error["code"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ("tokenIn", "unknown-token"),
+        ("tokenOut", "required"),
+        ("amount", "out-of-range"),
+        ("slippageBps", "out-of-range"),
+        ("x", "unknown"),
+    ];
+    assert_eq!(errors, expected);
+}
+
+#[tokio::test]
+async fn one_key_is_one_order() {
+    let server = TestServer::idle().await;
+    let body =
+        json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": 1, "ttlMs": 600_000, "clientOrderId": "k"});
+    let first = server.place(&body).await;
+
+    let again = server.post(EXECUTE, body.to_string()).await;
+    assert_eq!(again.status(), 200);
+    assert_eq!(again.json::<Value>().await.unwrap(), first);
+
+    // The same order in other words, under a header.
+    let request = server.http.post(server.url(EXECUTE)).header("Idempotency-Key", "k");
+    let by_header = request
+        .json(&json!({"inputToken": "SOL", "outputToken": "USDC", "amountBaseUnits": "1000000000", "ttlMs": 600_000}))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(by_header.status(), 200);
+    assert_eq!(by_header.json::<Value>().await.unwrap(), first);
+
+    let mut different = body.clone();
+    different["amount"] = json!(2);
+    assert_problem(server.post(EXECUTE, different.to_string()).await, 409, "idempotency-conflict").await;
+
+    let mut of_another = body.clone();
+    of_another["userId"] = json!("bob");
+    assert_ne!(server.place(&of_another).await["orderId"], first["orderId"]);
+    assert_eq!(server.count_due().await, 2);
+
+    let request = server.http.post(server.url(EXECUTE)).header("Idempotency-Key", "other");
+    let contradiction = request.json(&body).send().await.unwrap();
+    assert_problem(contradiction, 422, "invalid-request").await;
+}
+
+#[tokio::test]
+async fn unknown_orders_are_all_alike() {
+    let server = TestServer::idle().await;
+    let mut bodies = Vec::new();
+    for id in ["0190163d-8694-739b-aea5-966c26f8ad91", "0190163d-8694-739b-aea5-966c26f8ad92", "abc", "%ff"] {
+        for path in [format!("/api/orders/status/{id}"), format!("/api/orders/{id}/events")] {
+            let response = server.get(&path).await;
+            assert_eq!(response.status(), 404, "{path}");
+            bodies.push(response.text().await.unwrap());
+        }
+        let response = server.post(&format!("/api/orders/{id}/cancel"), "").await;
+        assert_eq!(response.status(), 404);
+        bodies.push(response.text().await.unwrap());
+    }
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "{bodies:?}");
+    assert!(bodies[0].contains("order-not-found"));
+}
+
+#[tokio::test]
+async fn a_failing_store_is_never_answered_with_success() {
+    let server = TestServer::idle().await;
+    let id = server.place_any().await;
+    assert_eq!(server.get("/ready").await.status(), 200);
+    server.store.set_down(true);
+    let responses = [
+        server.post(EXECUTE, r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":1}"#).await,
+        server.get(&format!("/api/orders/status/{id}")).await,
+        server.get(&format!("/api/orders/{id}/events")).await,
+        server.post(&format!("/api/orders/{id}/cancel"), "").await,
+    ];
+    for response in responses {
+        assert_eq!(response.headers()["retry-after"], "1");
+        let problem = assert_problem(response, 503, "store-unavailable").await;
+        assert!(!problem.to_string().contains("secret"), "{problem}");
+    }
+    let problem = assert_problem(server.get("/ready").await, 503, "not-ready").await;
+    assert_eq!(problem["errors"][0]["field"], "store");
+    assert_eq!(server.get("/health").await.status(), 200);
+    server.store.set_down(false);
+    assert_eq!(server.get("/ready").await.status(), 200);
+    assert_eq!(server.count_due().await, 1);
+}
+
+#[tokio::test]
+async fn cancelling_is_decided_once() {
+    let server = TestServer::idle().await;
+    let id = server.place_any().await;
+    let cancel = format!("/api/orders/{id}/cancel");
+    for _ in 0..2 {
+        let response = server.post(&cancel, "").await;
+        assert_eq!(response.status(), 200);
+        let body: Value = response.json().await.unwrap();
+        assert_eq!((&body["cancel"], &body["status"]), (&json!("cancelled"), &json!("failed")));
+    }
+    let status = server.get_json(&format!("/api/orders/status/{id}")).await;
+    assert_eq!((&status["status"], &status["error"]["code"]), (&json!("failed"), &json!("cancelled")));
+
+    server.work();
+    let other = server.place_any().await;
+    server.connect(&format!("/ws/orders/{other}")).await.to_the_end().await;
+    let response = server.post(&format!("/api/orders/{other}/cancel"), "").await;
+    assert_problem(response, 409, "too-late").await;
+}
+
+#[tokio::test]
+async fn events_come_in_pages() {
+    let server = TestServer::start().await;
+    let id = server.place_any().await;
+    let (frames, _) = server.connect(&format!("/ws/orders/{id}")).await.to_the_end().await;
+    let whole = server.get_json(&format!("/api/orders/{id}/events")).await;
+    assert_eq!(whole["events"].as_array().unwrap(), &frames[2..]);
+    let page = server.get_json(&format!("/api/orders/{id}/events?after=2&limit=2")).await;
+    assert_eq!(page["events"].as_array().unwrap(), &frames[4..6]);
+    assert_eq!(page["lastSeq"], frames.last().unwrap()["seq"]);
+    for query in ["after=-1", "after=x", "limit=0", "limit=1001"] {
+        let response = server.get(&format!("/api/orders/{id}/events?{query}")).await;
+        assert_problem(response, 422, "invalid-request").await;
+    }
+}
+
+#[tokio::test]
+async fn a_quote_shows_all_candidates_and_makes_no_order() {
+    let server = TestServer::idle().await;
+    let body = r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":"2","slippageBps":100}"#;
+    let response = server.post("/api/quote", body).await;
+    assert_eq!(response.status(), 200);
+    let quote: Value = response.json().await.unwrap();
+    let quotes = quote["quotes"].as_array().unwrap();
+    assert!(quotes.len() >= 2, "{quote}");
+    let base_units = |value: &Value| value.as_str().unwrap().parse::<u128>().unwrap();
+    let chosen = base_units(&quote["amountOutBaseUnits"]);
+    let offered = quotes.iter().filter_map(|quote| quote["amountOutBaseUnits"].as_str());
+    assert!(offered.map(|amount| amount.parse::<u128>().unwrap()).all(|amount| amount <= chosen));
+    assert_eq!(base_units(&quote["minOutBaseUnits"]), chosen * 99 / 100);
+    assert_eq!(quote["route"]["dex"], quote["chosenDex"]);
+    assert_problem(server.post("/api/quote", r#"{"userId":"a"}"#).await, 422, "invalid-request").await;
+    assert_eq!(server.count_due().await, 0);
+}
+
+#[tokio::test]
+async fn paths_and_methods_that_do_not_exist_are_problems_too() {
+    let server = TestServer::idle().await;
+    assert_problem(server.get("/nowhere").await, 404, "not-found").await;
+    assert_problem(server.get("/assets/nothing").await, 404, "not-found").await;
+    let response = server.post("/health", "").await;
+    assert_eq!(response.headers()["allow"], "GET,HEAD");
+    assert_problem(response, 405, "method-not-allowed").await;
+    for path in ["/api/orders/execute?orderId=x", "/ws/orders/x"] {
+        let response = server.get(path).await;
+        assert_eq!(response.headers()["upgrade"], "websocket");
+        assert_problem(response, 426, "upgrade-required").await;
+    }
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_may_not_write() {
+    let server = TestServer::idle().await;
+    let post = |origin: String| {
+        let request = server.http.post(server.url(EXECUTE)).header("Origin", origin);
+        request.json(&json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": 1})).send()
+    };
+    assert_eq!(post(server.url("")).await.unwrap().status(), 202);
+    for origin in ["https://evil.example", "null"] {
+        assert_problem(post(origin.to_owned()).await.unwrap(), 403, "origin-not-allowed").await;
+    }
+}
+
+#[tokio::test]
+async fn the_page_and_its_assets_are_served_under_a_strict_policy() {
+    let server = TestServer::idle().await;
+    let response = server.get("/").await;
+    assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8");
+    let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    let page = response.text().await.unwrap();
+    assert!(!page.contains("http://") && !page.contains("https://"), "no third party");
+    for (asset, content_type) in [
+        ("app.css", "text/css; charset=utf-8"),
+        ("app.js", "text/javascript; charset=utf-8"),
+        ("icon.svg", "image/svg+xml"),
+    ] {
+        assert!(page.contains(&format!("/assets/{asset}")));
+        let response = server.get(&format!("/assets/{asset}")).await;
+        assert_eq!(response.headers()["content-type"], content_type);
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+        assert!(!response.text().await.unwrap().is_empty());
+    }
+    let tokens = server.get_json("/api/tokens").await;
+    assert_eq!(tokens["tokens"].as_array().unwrap().len(), 5);
+}
