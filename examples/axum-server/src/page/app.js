@@ -1,0 +1,332 @@
+// The page: places orders, follows one of them live, and remembers the ones of this browser.
+
+const RECENT_KEY = 'order-engine.recent';
+const RECENT_MAX = 12;
+const QUOTE_DELAY_MS = 300;
+const RECONNECT_MIN_MS = 500;
+const RECONNECT_MAX_MS = 10_000;
+
+const $ = (id) => document.getElementById(id);
+
+/** An element with properties and children. Text is never parsed as HTML. */
+function element(tag, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
+}
+
+const isTerminal = (status) => status === 'confirmed' || status === 'failed';
+
+// ---- Talking to the server -------------------------------------------------------------------
+
+/** Posts JSON; gives the answer, or throws an error that carries the problem document. */
+async function post(path, body) {
+  const response = await fetch(path, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  const answer = await response.json();
+  if (!response.ok) throw Object.assign(new Error(answer.detail), { problem: answer });
+  return answer;
+}
+
+/** A name for an order that no other order has, also where the page is no secure context. */
+function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return 'page-' + Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+// ---- Recent orders ---------------------------------------------------------------------------
+
+const recent = {
+  list() {
+    try {
+      const list = JSON.parse(localStorage.getItem(RECENT_KEY));
+      return Array.isArray(list) ? list : [];
+    } catch {
+      return [];
+    }
+  },
+  save(list) {
+    try {
+      localStorage.setItem(RECENT_KEY, JSON.stringify(list.slice(0, RECENT_MAX)));
+    } catch {
+      // A browser that stores nothing shows nothing here; everything else works.
+    }
+    this.show();
+  },
+  add(order) {
+    this.save([order, ...this.list().filter((other) => other.orderId !== order.orderId)]);
+  },
+  setStatus(orderId, status) {
+    const list = this.list();
+    const order = list.find((other) => other.orderId === orderId);
+    if (order && order.status !== status) {
+      order.status = status;
+      this.save(list);
+    }
+  },
+  show() {
+    const list = this.list();
+    $('recent').replaceChildren(...list.map((order) => {
+      const badge = element('span', { className: 'badge', textContent: order.status });
+      badge.dataset.status = order.status;
+      const button = element('button', { type: 'button' }, element('span', { textContent: order.summary }), badge);
+      button.addEventListener('click', () => follow(order.orderId, order.summary));
+      return element('li', {}, button);
+    }));
+    $('recent-empty').hidden = list.length > 0;
+    $('forget').hidden = list.length === 0;
+  },
+};
+
+// ---- Following an order ----------------------------------------------------------------------
+
+/** The stream of the order that is shown; there is one at a time. */
+let stream = null;
+
+function follow(orderId, summary) {
+  stream?.close();
+  stream = new OrderStream(orderId);
+  location.hash = orderId;
+  $('order-empty').hidden = true;
+  $('order').hidden = false;
+  $('summary').textContent = summary ?? orderId;
+  $('attempt').textContent = '';
+  $('timeline').replaceChildren();
+  $('facts').replaceChildren();
+  setFact('Order', orderId);
+  setStatus('pending', 0);
+  stream.connect();
+}
+
+/** Reads an order's events; reconnects by itself and resumes after the last event it has. */
+class OrderStream {
+  constructor(orderId) {
+    this.orderId = orderId;
+    this.lastSeq = 0;
+    this.isDone = false;
+    this.failures = 0;
+  }
+
+  connect() {
+    setConnection('waiting', this.failures ? 'reconnecting…' : 'connecting…');
+    const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+    this.socket = new WebSocket(`${scheme}://${location.host}/ws/orders/${this.orderId}?after=${this.lastSeq}`);
+    this.socket.addEventListener('message', (message) => this.take(JSON.parse(message.data)));
+    this.socket.addEventListener('close', (event) => this.closed(event.code));
+  }
+
+  take(frame) {
+    if (stream !== this) return;
+    if (frame.type === 'subscribed') {
+      this.failures = 0;
+      setConnection('live', 'live');
+    } else if (frame.type === 'error' || frame.type === 'notice') {
+      setConnection('waiting', frame.message);
+    } else if (frame.seq > this.lastSeq) {
+      this.lastSeq = frame.seq;
+      this.isDone = isTerminal(frame.status);
+      showEvent(frame);
+      recent.setStatus(this.orderId, frame.status);
+    }
+  }
+
+  closed(code) {
+    if (stream !== this) return;
+    if (this.isDone || code === 1000) {
+      setConnection('done', 'complete');
+    } else if (code === 4404) {
+      setConnection('done', 'unknown order');
+      $('cancel').hidden = true;
+    } else {
+      const delay = Math.min(RECONNECT_MAX_MS, RECONNECT_MIN_MS * 2 ** this.failures);
+      this.failures += 1;
+      setConnection('waiting', 'reconnecting…');
+      this.timer = setTimeout(() => this.connect(), delay);
+    }
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    this.socket?.close();
+  }
+}
+
+function setConnection(state, text) {
+  $('connection').dataset.state = state;
+  $('connection').textContent = text;
+}
+
+function setStatus(status, progress) {
+  $('status').textContent = status;
+  $('status').dataset.status = status;
+  $('progress').value = progress;
+  $('progress').textContent = `${progress} %`;
+  $('cancel').hidden = isTerminal(status);
+  $('cancel').disabled = false;
+}
+
+/** Shows one fact of the order, in place of what was known of it before. */
+function setFact(name, value, className = '') {
+  const facts = $('facts');
+  const old = [...facts.querySelectorAll('dt')].find((dt) => dt.textContent === name);
+  if (old) {
+    old.nextElementSibling.textContent = value;
+  } else {
+    facts.append(element('dt', { textContent: name }), element('dd', { textContent: value, className }));
+  }
+}
+
+function showEvent(frame) {
+  setStatus(frame.status, frame.progress);
+  if (frame.maxAttempts) $('attempt').textContent = `attempt ${frame.attempt} of ${frame.maxAttempts}`;
+  if (frame.chosenDex) setFact('Exchange', frame.chosenDex);
+  if (frame.minOut) setFact('At least', frame.minOut);
+  if (frame.txHash) setFact('Transaction', frame.txHash);
+  if (frame.amountOut) setFact('Received', frame.amountOut);
+  if (frame.executionPriceExact) setFact('Price', frame.executionPriceExact);
+  if (frame.type === 'failed') setFact('Failed', `${frame.error.message} (${frame.error.code})`, 'bad');
+
+  const time = new Date(frame.timestamp);
+  const stamp = time.toLocaleTimeString([], { hour12: false }) + '.' + String(time.getMilliseconds()).padStart(3, '0');
+  const item = element('li', {}, element('span', { textContent: frame.message }),
+    element('time', { dateTime: frame.timestamp, textContent: stamp }));
+  item.dataset.type = frame.type;
+  item.dataset.seq = frame.seq;
+  if (frame.quotes) {
+    const texts = frame.quotes.map((quote) => `${quote.dex}: ${quote.amountOut ?? quote.error.message}`);
+    item.append(element('span', { className: 'quotes', textContent: texts.join(' · ') }));
+  }
+  $('timeline').append(item);
+}
+
+// ---- The form --------------------------------------------------------------------------------
+
+const form = $('order-form');
+
+function order() {
+  const fields = Object.fromEntries(new FormData(form));
+  for (const name of Object.keys(fields)) fields[name] = fields[name].trim();
+  if (fields.slippage === '') delete fields.slippage;
+  return fields;
+}
+
+function showProblem(problem) {
+  clearProblem();
+  for (const { field, message } of problem.errors ?? []) {
+    const place = form.querySelector(`[data-error-for="${CSS.escape(field)}"]`);
+    const input = form.elements.namedItem(field);
+    if (place && input) {
+      place.textContent = message;
+      input.setAttribute('aria-invalid', 'true');
+    } else {
+      $('form-error').textContent = `${field}: ${message}`;
+    }
+  }
+  if (!problem.errors?.length) $('form-error').textContent = problem.detail;
+  form.querySelector('[aria-invalid="true"]')?.focus();
+}
+
+function clearProblem() {
+  for (const place of form.querySelectorAll('.error')) place.textContent = '';
+  for (const input of form.querySelectorAll('[aria-invalid]')) input.removeAttribute('aria-invalid');
+}
+
+/** The key of the order in the form: the same while its placing is tried again, so that it is
+ * placed once whatever becomes of the answers. */
+let key = newKey();
+
+async function place(event) {
+  event.preventDefault();
+  clearProblem();
+  const fields = order();
+  $('submit').disabled = true;
+  try {
+    const accepted = await post('/api/orders/execute', { ...fields, clientOrderId: key });
+    key = newKey();
+    const summary = `${fields.amount} ${fields.tokenIn} → ${fields.tokenOut}`;
+    recent.add({ orderId: accepted.orderId, summary, status: accepted.status });
+    follow(accepted.orderId, summary);
+  } catch (error) {
+    if (error.problem) showProblem(error.problem);
+    else $('form-error').textContent = 'The server cannot be reached. Trying again is safe.';
+  } finally {
+    $('submit').disabled = false;
+  }
+}
+
+let quoteTimer = 0;
+let quoteNumber = 0;
+
+/** Asks for a quote once the form has come to rest. */
+function requote() {
+  clearTimeout(quoteTimer);
+  quoteTimer = setTimeout(showQuote, QUOTE_DELAY_MS);
+}
+
+async function showQuote() {
+  quoteNumber += 1;
+  const number = quoteNumber;
+  let [receive, note] = ['–', ''];
+  try {
+    const quote = await post('/api/quote', order());
+    if (quote.route) {
+      receive = quote.amountOut;
+      note = `Best on ${quote.chosenDex}; at least ${quote.minOut} ${quote.tokenOut}.`;
+    } else {
+      note = 'No exchange takes this order at the moment.';
+    }
+  } catch (error) {
+    note = error.problem?.errors?.[0]?.message ?? '';
+  }
+  // An answer that comes after that of a later question is of no interest.
+  if (number === quoteNumber) {
+    $('receive').textContent = receive;
+    $('quote-note').textContent = note;
+  }
+}
+
+async function cancel() {
+  if (!stream) return;
+  $('cancel').disabled = true;
+  try {
+    await post(`/api/orders/${stream.orderId}/cancel`, {});
+  } catch {
+    // The timeline tells what became of the order.
+  }
+}
+
+async function start() {
+  recent.show();
+  $('forget').addEventListener('click', () => recent.save([]));
+  $('cancel').addEventListener('click', cancel);
+  form.addEventListener('submit', place);
+  form.addEventListener('input', () => {
+    // Another order than the one that was tried.
+    key = newKey();
+    requote();
+  });
+  $('flip').addEventListener('click', () => {
+    const [tokenIn, tokenOut] = [$('token-in'), $('token-out')];
+    [tokenIn.value, tokenOut.value] = [tokenOut.value, tokenIn.value];
+    key = newKey();
+    requote();
+  });
+
+  const { tokens } = await (await fetch('/api/tokens')).json();
+  for (const id of ['token-in', 'token-out']) {
+    const options = tokens.map(({ symbol }) => element('option', { value: symbol, textContent: symbol }));
+    $(id).replaceChildren(...options);
+  }
+  $('token-out').selectedIndex = 1;
+  document.body.dataset.ready = 'true';
+  requote();
+
+  const shown = location.hash.slice(1);
+  const known = recent.list().find((other) => other.orderId === shown);
+  if (shown) follow(shown, known?.summary);
+}
+
+start();
