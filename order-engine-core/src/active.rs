@@ -84,7 +84,7 @@ impl ActiveOrder {
         };
         committer.append(append).await?;
         self.committed_seq = self.order.seq;
-        if matches!(then, Then::Release { .. }) || self.order.status().is_terminal() {
+        if matches!(then, Then::Release { .. }) || self.order.state.lane().is_none() {
             self.lease.end();
         }
         Ok(())

@@ -28,6 +28,9 @@ pub struct EngineConfig {
     pub subscription_capacity: usize,
     /// How many orders are written at once.
     pub commit_batch: usize,
+    /// After how many claims in a row that brought nothing an order is set aside: its worker died or
+    /// panicked each time.
+    pub quarantine_after: u32,
     /// How often, and how soon, a failed attempt is followed by another.
     pub retry: RetryPolicy,
 }
@@ -45,6 +48,7 @@ impl Default for EngineConfig {
             resend_interval: Duration::from_secs(2),
             subscription_capacity: 256,
             commit_batch: 256,
+            quarantine_after: 3,
             retry: RetryPolicy::default(),
         }
     }

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::active::ActiveOrder;
 use crate::engine::Inner;
-use crate::{Claim, ClaimRequest, ClaimScope, Lane, OrderId, Release, StoreError};
+use crate::{
+    Claim, ClaimRequest, ClaimScope, Failure, FailureCode, Lane, OrderEvent, OrderId, Release, StoreError,
+};
 
 /// The most orders that one claim takes, however many slots are free: a batch stays a short write.
 const CLAIM_BATCH: usize = 256;
@@ -121,21 +124,45 @@ impl Inner {
         };
         let asked_at = self.runtime.now();
         let claims = self.store.claim(&request).await?;
-        let mut actives = Vec::with_capacity(claims.claims.len());
-        let mut unreadable = Vec::new();
-        for Claim { lease, order, .. } in claims.claims {
+        let (mut actives, mut hopeless, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        for Claim { lease, fruitless_claims, order } in claims.claims {
             match order {
-                Ok(order) => actives.push(ActiveOrder::new(order, self.keeper.hold(lease, asked_at))),
+                Ok(order) => {
+                    let active = ActiveOrder::new(order, self.keeper.hold(lease, fruitless_claims, asked_at));
+                    // Watching cannot kill a worker, however often watchers are killed.
+                    let is_hopeless =
+                        lane == Lane::Execute && fruitless_claims > self.config.quarantine_after;
+                    if is_hopeless { hopeless.push(active) } else { actives.push(active) }
+                }
                 Err(error) => {
                     tracing::error!(order.id = %lease.order_id, %error, "an order cannot be read");
                     unreadable.push(Release { lease, due_in: UNREADABLE_RETRY, fruitless: true });
                 }
             }
         }
+        join_all(hopeless.into_iter().map(|active| self.quarantine(active))).await;
         if !unreadable.is_empty() {
             self.store.release(&unreadable).await?;
         }
         Ok((actives, claims.next_due_in))
+    }
+
+    /// Sets an order aside with which workers die: it must not take the next one with it.
+    async fn quarantine(&self, mut active: ActiveOrder) {
+        let order_id = active.order().id;
+        let message = format!(
+            "{} claims in a row brought nothing: a worker died or panicked each time",
+            self.config.quarantine_after
+        );
+        let failure = Failure::new(FailureCode::QUARANTINED, message);
+        if let Err(error) = active.record(OrderEvent::Quarantined { failure }, self.runtime.now()) {
+            tracing::error!(order.id = %order_id, %error, "an order cannot be set aside");
+            return;
+        }
+        match active.commit(&self.committer).await {
+            Ok(()) => tracing::error!(order.id = %order_id, "an order is set aside for an operator"),
+            Err(error) => tracing::warn!(order.id = %order_id, %error, "an order could not be set aside"),
+        }
     }
 
     /// Leases one order if it is due for a worker.

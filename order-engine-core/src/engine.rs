@@ -3,7 +3,9 @@
 mod background;
 mod builder;
 mod cancel;
+mod change;
 mod lifecycle;
+mod quarantine;
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +13,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::Instrument;
 
 pub use builder::{BuildError, EngineBuilder};
-pub use cancel::{CancelError, Cancellation};
+pub use cancel::Cancellation;
+pub use change::ChangeError;
 pub use lifecycle::ShutdownTimedOut;
 
 use crate::committer::{CommitError, Committer};

@@ -118,6 +118,13 @@ pub enum OrderEvent {
     },
     /// A cancel came after the signing. Nothing is built again; the landing still wins.
     CancelRequested,
+    /// Workers died or panicked with the order again and again; it is set aside for an operator.
+    Quarantined {
+        /// Why.
+        failure: Failure,
+    },
+    /// An operator gave the order back to the workers.
+    QuarantineLifted,
     /// The order was executed, for good.
     Confirmed {
         /// What the transaction did.
@@ -146,6 +153,8 @@ impl OrderEvent {
             Self::TransactionDied { .. } => "transaction_died",
             Self::RetryScheduled { .. } => "retry_scheduled",
             Self::CancelRequested => "cancel_requested",
+            Self::Quarantined { .. } => "quarantined",
+            Self::QuarantineLifted => "quarantine_lifted",
             Self::Confirmed { .. } => "confirmed",
             Self::Failed { .. } => "failed",
         }
@@ -156,6 +165,7 @@ impl OrderEvent {
         match self {
             Self::AttemptFailed { failure, .. }
             | Self::TransactionDied { failure, .. }
+            | Self::Quarantined { failure }
             | Self::Failed { failure } => Some(failure),
             _ => None,
         }
@@ -211,6 +221,8 @@ impl EventRecord {
             OrderEvent::CancelRequested => {
                 "Cancel requested; the transaction may already have been sent".to_owned()
             }
+            OrderEvent::Quarantined { failure } => format!("Set aside for an operator: {}", failure.message),
+            OrderEvent::QuarantineLifted => "Given back to the workers".to_owned(),
             OrderEvent::Confirmed { .. } => "Order executed".to_owned(),
             OrderEvent::Failed { failure } => format!("Order failed: {}", failure.message),
         }

@@ -37,8 +37,8 @@ impl FailureCode {
     pub const TRANSACTION_EXPIRED: Self = Self::new("transaction-expired");
     /// The transaction landed and failed on the chain.
     pub const TRANSACTION_FAILED: Self = Self::new("transaction-failed");
-    /// A step of the engine or of an adapter panicked.
-    pub const PANICKED: Self = Self::new("panicked");
+    /// Workers died or panicked with the order again and again.
+    pub const QUARANTINED: Self = Self::new("quarantined");
 
     /// A code that is known when the program is built.
     pub const fn new(code: &'static str) -> Self {

@@ -33,6 +33,8 @@ pub(crate) struct HeldLease {
     keeper: Arc<LeaseKeeper>,
     lease: Lease,
     lost: watch::Receiver<bool>,
+    /// Claims of the order in a row that brought nothing, this one included.
+    fruitless_claims: u32,
     /// Whether the store already ended the lease, so that nothing is left to give back.
     ended: bool,
 }
@@ -49,6 +51,9 @@ pub(crate) enum GiveBack {
 /// The leases that are to be given back.
 pub(crate) type GiveBacks = mpsc::UnboundedReceiver<GiveBack>;
 
+/// How long an order rests after its first panic; doubled with each further one.
+const PANIC_REST: Duration = Duration::from_secs(1);
+
 /// How many leases are given back in one write.
 const GIVE_BACK_BATCH: usize = 256;
 
@@ -64,14 +69,19 @@ impl LeaseKeeper {
     }
 
     /// Keeps a lease that was asked for at `asked_at`.
-    pub(crate) fn hold(self: &Arc<Self>, lease: Lease, asked_at: DateTime<Utc>) -> HeldLease {
+    pub(crate) fn hold(
+        self: &Arc<Self>,
+        lease: Lease,
+        fruitless_claims: u32,
+        asked_at: DateTime<Utc>,
+    ) -> HeldLease {
         let (sender, lost) = watch::channel(false);
         let holding = Holding { lease, until: asked_at + self.duration, lost: sender };
         if let Some(former) = self.held().insert(lease.order_id, holding) {
             // This process claimed the order anew: its former lease had expired.
             former.lost.send_replace(true);
         }
-        HeldLease { keeper: Arc::clone(self), lease, lost, ended: false }
+        HeldLease { keeper: Arc::clone(self), lease, lost, fruitless_claims, ended: false }
     }
 
     /// How long to wait between two looks at the leases: three looks a duration, so that one may
@@ -152,6 +162,17 @@ impl HeldLease {
         }
     }
 
+    /// How the lease is given back. After a panic the order rests, longer each time, so that it does
+    /// not keep a worker busy with panicking.
+    fn release(&self, panicked: bool) -> Release {
+        let rest = PANIC_REST * 2_u32.saturating_pow(self.fruitless_claims.saturating_sub(1));
+        Release {
+            lease: self.lease,
+            due_in: if panicked { rest.min(self.keeper.duration) } else { Duration::ZERO },
+            fruitless: panicked,
+        }
+    }
+
     /// Whether the lease is lost, or may be.
     pub(crate) fn is_lost(&self) -> bool {
         *self.lost.borrow()
@@ -167,8 +188,7 @@ impl Drop for HeldLease {
     fn drop(&mut self) {
         self.keeper.forget(self.lease);
         if !self.ended && !self.is_lost() {
-            let release =
-                Release { lease: self.lease, due_in: Duration::ZERO, fruitless: std::thread::panicking() };
+            let release = self.release(std::thread::panicking());
             // Without a receiver the engine is gone, and the lease expires by itself.
             let _ = self.keeper.give_backs.send(GiveBack::Lease(release));
         }

@@ -33,7 +33,7 @@ mod worker;
 pub use amount::{Amount, AmountError};
 pub use config::EngineConfig;
 pub use engine::{
-    BuildError, CancelError, Cancellation, Engine, EngineBuilder, Quotation, ShutdownTimedOut, Submission,
+    BuildError, Cancellation, ChangeError, Engine, EngineBuilder, Quotation, ShutdownTimedOut, Submission,
     SubmitError,
 };
 pub use event::*;

@@ -22,6 +22,9 @@ pub struct OrderState {
     /// The transaction that this attempt signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tx_id: Option<TxId>,
+    /// Why the order is set aside for an operator, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quarantine: Option<Failure>,
     phase: Phase,
 }
 
@@ -189,7 +192,14 @@ pub enum ReplayError {
 impl OrderState {
     /// The state after the first event.
     pub const fn accepted(max_attempts: u32) -> Self {
-        Self { attempt: 0, max_attempts, chosen_dex: None, tx_id: None, phase: Phase::Pending }
+        Self {
+            attempt: 0,
+            max_attempts,
+            chosen_dex: None,
+            tx_id: None,
+            quarantine: None,
+            phase: Phase::Pending,
+        }
     }
 
     /// Folds a whole history.
@@ -228,6 +238,8 @@ impl OrderState {
             }
             OrderEvent::RouteChosen { route, .. } => next.chosen_dex = Some(route.dex.clone()),
             OrderEvent::TransactionSigned { tx } => next.tx_id = Some(tx.id.clone()),
+            OrderEvent::Quarantined { failure } => next.quarantine = Some(failure.clone()),
+            OrderEvent::QuarantineLifted | OrderEvent::Failed { .. } => next.quarantine = None,
             _ => {}
         }
         Ok(next)
@@ -236,6 +248,11 @@ impl OrderState {
     /// The phase after an event, or nothing if the event is not allowed.
     fn next_phase(&self, event: &OrderEvent) -> Option<Phase> {
         use OrderEvent as E;
+        if self.quarantine.is_some()
+            && !matches!(event, E::QuarantineLifted | E::CancelRequested | E::Failed { .. })
+        {
+            return None;
+        }
         let phase = match (&self.phase, event) {
             (Phase::Pending | Phase::Waiting { .. }, E::RoutingStarted { attempt, .. })
                 if *attempt == self.attempt + 1 && *attempt <= self.max_attempts =>
@@ -276,6 +293,8 @@ impl OrderState {
             {
                 Phase::Waiting { standing: *standing, retry_at: *retry_at }
             }
+            (phase, E::Quarantined { .. }) if !phase.is_terminal() => phase.clone(),
+            (phase, E::QuarantineLifted) if self.quarantine.is_some() => phase.clone(),
             (Phase::Signed { .. } | Phase::Submitted { .. }, E::Confirmed { fill }) => {
                 Phase::Confirmed { fill: fill.clone() }
             }
@@ -317,10 +336,11 @@ impl OrderState {
         }
     }
 
-    /// Which loop takes the order when it is due; none if it is terminal.
+    /// Which loop takes the order when it is due; none if it is terminal or in quarantine.
     pub fn lane(&self) -> Option<Lane> {
         match self.next_step() {
             Step::Done => None,
+            _ if self.quarantine.is_some() => None,
             Step::Observe => Some(Lane::Observe),
             _ => Some(Lane::Execute),
         }
@@ -394,6 +414,11 @@ impl OrderState {
                 | Phase::Submitted { cancel_requested: true, .. }
                 | Phase::AttemptFailed { cancel_requested: true, .. }
         )
+    }
+
+    /// Why the order is set aside for an operator, if it is.
+    pub const fn quarantine(&self) -> Option<&Failure> {
+        self.quarantine.as_ref()
     }
 
     /// What the transaction did, once that is final.

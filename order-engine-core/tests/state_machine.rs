@@ -55,6 +55,8 @@ fn events() -> Vec<(&'static str, OrderEvent)> {
         ("transaction_died (permanent)", died(FailureClass::Permanent)),
         ("retry_scheduled", OrderEvent::RetryScheduled { retry_at: DateTime::UNIX_EPOCH, retry_in_ms: 1 }),
         ("cancel_requested", OrderEvent::CancelRequested),
+        ("quarantined", OrderEvent::Quarantined { failure: failure() }),
+        ("quarantine_lifted", OrderEvent::QuarantineLifted),
         ("confirmed", OrderEvent::Confirmed { fill }),
         ("failed", OrderEvent::Failed { failure: failure() }),
     ]
@@ -90,7 +92,14 @@ fn label(state: &OrderState) -> String {
         }
         _ => String::new(),
     };
-    format!("{} (attempt {}{retry}{standing})", state.phase().name(), state.attempt())
+    let quarantine = if state.quarantine().is_some() { ", in quarantine" } else { "" };
+    format!("{} (attempt {}{retry}{standing}{quarantine})", state.phase().name(), state.attempt())
+}
+
+/// What the page shows of a state.
+fn place(state: &OrderState) -> String {
+    let quarantine = if state.quarantine().is_some() { " (in quarantine)" } else { "" };
+    format!("{}{quarantine}", state.phase().name())
 }
 
 #[test]
@@ -119,7 +128,7 @@ fn the_diagram_in_the_docs_is_the_state_machine() {
         for (_, event) in events() {
             if let Ok(next) = state.apply(&event) {
                 edges.insert((state.status(), event.kind(), next.status()));
-                allowed.insert((state.phase().name(), event.kind(), next.phase().name()));
+                allowed.insert((place(&state), event.kind(), place(&next)));
             }
         }
     }
@@ -211,7 +220,7 @@ proptest! {
             if next.attempt() == state.attempt() && next.status() != Status::Failed {
                 prop_assert!(next.progress() >= state.progress());
             }
-            prop_assert_eq!(next.lane().is_none(), next.status().is_terminal());
+            prop_assert_eq!(next.lane().is_none(), next.status().is_terminal() || next.quarantine().is_some());
             let json = serde_json::to_string(&next).unwrap();
             prop_assert_eq!(&serde_json::from_str::<OrderState>(&json).unwrap(), &next);
             state = next;

@@ -138,6 +138,7 @@ fn check(config: &EngineConfig) -> Result<(), BuildError> {
         ("observe_capacity", config.observe_capacity == 0),
         ("subscription_capacity", config.subscription_capacity == 0),
         ("commit_batch", config.commit_batch == 0),
+        ("quarantine_after", config.quarantine_after == 0),
         ("retry.max_attempts", config.retry.max_attempts == 0),
     ];
     match settings.iter().find(|(_, is_zero)| *is_zero) {

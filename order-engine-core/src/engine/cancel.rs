@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::Engine;
-use crate::committer::CommitError;
+use super::change::{ChangeError, Holder};
 use crate::retry::cancelled;
-use crate::{Append, AppendError, FailureCode, Guard, Order, OrderEvent, OrderId, Refused, StoreError, Then};
+use crate::{FailureCode, Order, OrderEvent, OrderId, Then};
 
 /// What came of a cancel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,27 +19,6 @@ pub enum Cancellation {
     TooLate(Arc<Order>),
 }
 
-/// Why a cancel could not be decided.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CancelError {
-    /// The store failed. The cancel may have been decided; asking again is safe.
-    #[error("the store failed: {0}")]
-    Store(Arc<StoreError>),
-    /// The store can never take the cancel.
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    /// The engine shuts down.
-    #[error("the engine shuts down")]
-    ShuttingDown,
-}
-
-impl From<StoreError> for CancelError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(Arc::new(error))
-    }
-}
-
 impl Engine {
     /// Cancels an order. Nothing for an unknown one.
     ///
@@ -49,7 +28,7 @@ impl Engine {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub async fn cancel(&self, id: OrderId) -> Result<Option<Cancellation>, CancelError> {
+    pub async fn cancel(&self, id: OrderId) -> Result<Option<Cancellation>, ChangeError> {
         loop {
             let Some(order) = self.order(id).await? else { return Ok(None) };
             if order.status().is_terminal() {
@@ -65,35 +44,16 @@ impl Engine {
         }
     }
 
-    /// Writes the cancel against the state that was read; nothing if the order has moved on.
-    async fn try_cancel(&self, order: &Order) -> Result<Option<Cancellation>, CancelError> {
-        let inner = self.inner();
-        let is_live = order.state.live_transaction().is_some();
-        let event =
-            if is_live { OrderEvent::CancelRequested } else { OrderEvent::Failed { failure: cancelled() } };
-        let Ok((next, record)) = order.advance(event, inner.runtime.now()) else { return Ok(None) };
-        let next = Arc::new(next);
-        let append = Append {
-            // A live transaction keeps its worker: somebody has to watch it.
-            guard: Guard::Revision { revoke: !is_live },
-            expected_seq: order.seq,
-            order: Arc::clone(&next),
-            events: vec![Arc::new(record)],
-            then: Then::Keep,
-        };
-        match inner.committer.append(append).await {
-            Ok(()) if is_live => {
-                inner.wake_for(&next);
-                Ok(Some(Cancellation::Pending(next)))
-            }
-            Ok(()) => Ok(Some(Cancellation::Cancelled(next))),
-            Err(CommitError::Append(AppendError::Refused(refused)) | CommitError::Refused(refused)) => {
-                Err(refused.into())
-            }
-            Err(CommitError::Append(_)) => Ok(None),
-            Err(CommitError::Store(error)) => Err(CancelError::Store(error)),
-            Err(CommitError::Closed) => Err(CancelError::ShuttingDown),
+    async fn try_cancel(&self, order: &Order) -> Result<Option<Cancellation>, ChangeError> {
+        if order.state.live_transaction().is_some() {
+            // Somebody has to watch a live transaction, so it keeps its worker.
+            let changed =
+                self.try_change(order, OrderEvent::CancelRequested, Holder::Stays, Then::Keep).await?;
+            return Ok(changed.map(Cancellation::Pending));
         }
+        let event = OrderEvent::Failed { failure: cancelled() };
+        let changed = self.try_change(order, event, Holder::Loses, Then::Keep).await?;
+        Ok(changed.map(Cancellation::Cancelled))
     }
 }
 

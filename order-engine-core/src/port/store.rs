@@ -19,7 +19,7 @@ use crate::{EventRecord, Lane, Order, OrderId};
 ///   that nobody claimed since is still the current one.
 /// - **Its own clock.** Leases and due times are measured on one clock that all users of the store
 ///   share. An order is due when it waits for nothing, when its wait is over, or when the lease of
-///   the worker that held it has expired; a terminal order is never due.
+///   the worker that held it has expired; an order without a lane is never due.
 /// - **Unknown outcomes.** If a whole write returns [`StoreError`], its items may or may not have
 ///   been written; callers read again.
 /// - Every call ends by itself in bounded time, and is safe to drop: a dropped write may or may
@@ -215,8 +215,8 @@ pub struct Append {
     pub order: Arc<Order>,
     /// The events, oldest first, numbered from `expected_seq + 1`. At least one.
     pub events: Vec<Arc<EventRecord>>,
-    /// What becomes of the lease. Whatever stands here, a terminal order's lease ends and it is
-    /// due no more.
+    /// What becomes of the lease. Whatever stands here, an order without a lane (a terminal one, or
+    /// one in quarantine) loses its lease and is due no more.
     pub then: Then,
 }
 

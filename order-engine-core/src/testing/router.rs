@@ -36,6 +36,13 @@ impl ScriptedRouter {
         self.push(Answer::Panic);
     }
 
+    /// Lets so many of the next quotes panic.
+    pub fn panic_for(&self, quotes: usize) {
+        for _ in 0..quotes {
+            self.panic_next();
+        }
+    }
+
     /// Lets one of the next quotes never come.
     pub fn hang_next(&self) {
         self.push(Answer::Never);

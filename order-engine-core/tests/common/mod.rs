@@ -79,6 +79,7 @@ impl Fixture {
             WorkerBuilder::new(format!("worker-{n}"))
                 .backend(engine.backend())
                 .concurrency(10)
+                .catch_panic()
                 .build(execute_order)
         });
         let task = tokio::spawn(async move {

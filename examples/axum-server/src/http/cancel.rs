@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use order_engine_core::{CancelError, Cancellation, Order, OrderId, Status};
+use order_engine_core::{Cancellation, ChangeError, Order, OrderId, Status};
 use serde::Serialize;
 
 use crate::app::AppState;
@@ -42,10 +42,10 @@ fn answer(status: StatusCode, cancel: &'static str, order: &Order) -> Response {
     (status, Json(body)).into_response()
 }
 
-fn refusal(error: CancelError) -> Problem {
+fn refusal(error: ChangeError) -> Problem {
     match error {
-        CancelError::Store(error) => Problem::store(&error),
-        CancelError::ShuttingDown => Problem::shutting_down(),
+        ChangeError::Store(error) => Problem::store(&error),
+        ChangeError::ShuttingDown => Problem::shutting_down(),
         error => {
             tracing::error!(%error, "a cancel could not be stored");
             Problem::unavailable("store-error", "The store cannot serve this request at the moment.")

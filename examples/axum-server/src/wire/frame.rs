@@ -130,6 +130,8 @@ fn frame_type(event: &OrderEvent) -> &'static str {
         OrderEvent::AttemptFailed { .. } | OrderEvent::TransactionDied { .. } => "execution-failed",
         OrderEvent::RetryScheduled { .. } => "retry-pending",
         OrderEvent::CancelRequested => "cancel-requested",
+        OrderEvent::Quarantined { .. } => "attention",
+        OrderEvent::QuarantineLifted => "attention-cleared",
         OrderEvent::Confirmed { .. } => "confirmed",
         OrderEvent::Failed { .. } => "failed",
     }
@@ -151,14 +153,17 @@ fn adds(order: &OrderFacts, record: &EventRecord) -> Adds {
             Adds::RetryPending { retry_in_ms: *retry_in_ms, retry_at: timestamp(*retry_at) }
         }
         OrderEvent::Confirmed { fill } => Adds::Confirmed(confirmed(order, fill, record.at)),
-        OrderEvent::Failed { failure } => Adds::Failed { error: ErrorBody::new(failure) },
+        OrderEvent::Failed { failure } | OrderEvent::Quarantined { failure } => {
+            Adds::Failed { error: ErrorBody::new(failure) }
+        }
         OrderEvent::Accepted { .. }
         | OrderEvent::RoutingStarted { .. }
         | OrderEvent::BuildStarted
         | OrderEvent::SubmissionStarted
         | OrderEvent::SubmissionAccepted
         | OrderEvent::InclusionObserved { .. }
-        | OrderEvent::CancelRequested => Adds::Nothing {},
+        | OrderEvent::CancelRequested
+        | OrderEvent::QuarantineLifted => Adds::Nothing {},
     }
 }
 

@@ -98,8 +98,7 @@ impl StatusBody {
             amount_out_base_units: amount_out,
             attempt: state.attempt(),
             max_attempts: state.max_attempts(),
-            // What an order waits for although its owner wants it otherwise.
-            attention: state.is_cancel_requested().then_some("cancel-requested"),
+            attention: attention(order),
             error: state.failure().map(ErrorBody::new),
             logs,
             last_seq: order.seq,
@@ -108,4 +107,12 @@ impl StatusBody {
             expires_at: order.expires_at(),
         }
     }
+}
+
+/// Why an operator, or the owner, may want to look at an order.
+fn attention(order: &Order) -> Option<&'static str> {
+    if order.state.quarantine().is_some() {
+        return Some("quarantined");
+    }
+    order.state.is_cancel_requested().then_some("cancel-requested")
 }

@@ -1,0 +1,72 @@
+//! Changes without a lease: by a host or an operator, decided by one write.
+
+use std::sync::Arc;
+
+use super::Engine;
+use crate::committer::CommitError;
+use crate::{Append, AppendError, Guard, Order, OrderEvent, Refused, StoreError, Then};
+
+/// Why an order could not be changed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// The store failed. The change may have been made; asking again is safe.
+    #[error("the store failed: {0}")]
+    Store(Arc<StoreError>),
+    /// The store can never take the change.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The engine shuts down.
+    #[error("the engine shuts down")]
+    ShuttingDown,
+}
+
+impl From<StoreError> for ChangeError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+/// What a change does to the worker that may hold the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// It goes on, from the new state.
+    Stays,
+    /// It can write nothing more.
+    Loses,
+}
+
+impl Engine {
+    /// Writes an event against the state that was read, and wakes who has to act on it. Nothing if
+    /// the order has moved on meanwhile: then the new state decides, and the caller reads again.
+    pub(super) async fn try_change(
+        &self,
+        order: &Order,
+        event: OrderEvent,
+        holder: Holder,
+        then: Then,
+    ) -> Result<Option<Arc<Order>>, ChangeError> {
+        let inner = self.inner();
+        let Ok((next, record)) = order.advance(event, inner.runtime.now()) else { return Ok(None) };
+        let next = Arc::new(next);
+        let append = Append {
+            guard: Guard::Revision { revoke: holder == Holder::Loses },
+            expected_seq: order.seq,
+            order: Arc::clone(&next),
+            events: vec![Arc::new(record)],
+            then,
+        };
+        match inner.committer.append(append).await {
+            Ok(()) => {
+                inner.wake_for(&next);
+                Ok(Some(next))
+            }
+            Err(CommitError::Append(AppendError::Refused(refused)) | CommitError::Refused(refused)) => {
+                Err(refused.into())
+            }
+            Err(CommitError::Append(_)) => Ok(None),
+            Err(CommitError::Store(error)) => Err(ChangeError::Store(error)),
+            Err(CommitError::Closed) => Err(ChangeError::ShuttingDown),
+        }
+    }
+}
