@@ -86,9 +86,10 @@ const recent = {
 /** The stream of the order that is shown; there is one at a time. */
 let stream = null;
 
-function follow(orderId, summary) {
+async function follow(orderId, summary) {
   stream?.close();
-  stream = new OrderStream(orderId);
+  const opened = new OrderStream(orderId);
+  stream = opened;
   location.hash = orderId;
   $('order-empty').hidden = true;
   $('order').hidden = false;
@@ -98,7 +99,8 @@ function follow(orderId, summary) {
   $('facts').replaceChildren();
   setFact('Order', orderId);
   setStatus('pending', 0);
-  stream.connect();
+  await opened.describe();
+  if (stream === opened) opened.connect();
 }
 
 /** Reads an order's events; reconnects by itself and resumes after the last event it has. */
@@ -108,6 +110,19 @@ class OrderStream {
     this.lastSeq = 0;
     this.isDone = false;
     this.failures = 0;
+  }
+
+  /** Learns what the order is about, which its events do not tell. */
+  async describe() {
+    try {
+      const response = await fetch(`/api/orders/status/${encodeURIComponent(this.orderId)}`);
+      if (!response.ok) return;
+      const { amount, tokenIn, tokenOut } = await response.json();
+      this.unit = tokenOut;
+      if (stream === this) $('summary').textContent = `${amount} ${tokenIn} → ${tokenOut}`;
+    } catch {
+      // The stream says what is wrong, and its events are shown without their unit.
+    }
   }
 
   connect() {
@@ -183,10 +198,11 @@ function showEvent(frame) {
   setStatus(frame.status, frame.progress);
   if (frame.maxAttempts) $('attempt').textContent = `attempt ${frame.attempt} of ${frame.maxAttempts}`;
   if (frame.chosenDex) setFact('Exchange', frame.chosenDex);
-  if (frame.minOut) setFact('At least', frame.minOut);
+  const unit = stream.unit ? ` ${stream.unit}` : '';
+  if (frame.minOut) setFact('At least', frame.minOut + unit);
   if (frame.txHash) setFact('Transaction', frame.txHash);
-  if (frame.amountOut) setFact('Received', frame.amountOut);
-  if (frame.executionPriceExact) setFact('Price', frame.executionPriceExact);
+  if (frame.amountOut) setFact('Received', frame.amountOut + unit);
+  if (frame.executionPriceExact) setFact('Price', frame.executionPriceExact + unit);
   if (frame.type === 'failed') setFact('Failed', `${frame.error.message} (${frame.error.code})`, 'bad');
 
   const time = new Date(frame.timestamp);

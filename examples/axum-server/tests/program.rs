@@ -1,0 +1,179 @@
+//! The program itself: crashes, signals, and what it says when it cannot start.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use common::{Client, events_of, text};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// The server as a process of its own.
+struct Program {
+    child: Child,
+    url: String,
+    /// What it logs after its start; read, so that it never waits for a reader.
+    log: tokio::task::JoinHandle<String>,
+}
+
+fn command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_order-engine-server"));
+    // Only what the test says, not what its surroundings happen to set.
+    command.env_clear().current_dir(folder).args(args);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// Starts the program and lets it fail.
+async fn fails(folder: &Path, args: &[&str]) -> String {
+    let Output { status, stderr, .. } = command(folder, args).output().await.unwrap();
+    assert!(!status.success(), "{args:?}");
+    String::from_utf8(stderr).unwrap()
+}
+
+impl Program {
+    async fn start(folder: &Path, args: &[&str]) -> Self {
+        let mut child = command(folder, &[&["--port", "0"], args].concat()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let url = loop {
+            let line = lines.next_line().await.unwrap().expect("the server starts");
+            if let Some((_, url)) = line.split_once("listening on ") {
+                break url.split(['"', ' ']).next().unwrap().to_owned();
+            }
+        };
+        let log = tokio::spawn(async move {
+            let mut log = String::new();
+            while let Ok(Some(line)) = lines.next_line().await {
+                log.push_str(&line);
+                log.push('\n');
+            }
+            log
+        });
+        Self { child, url, log }
+    }
+
+    fn ws(&self, id: &str) -> String {
+        format!("{}/ws/orders/{id}", self.url.replacen("http", "ws", 1))
+    }
+
+    async fn place(&self, http: &reqwest::Client, key: &str) -> String {
+        let body = json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": "0.1", "clientOrderId": key});
+        let response =
+            http.post(format!("{}/api/orders/execute", self.url)).json(&body).send().await.unwrap();
+        assert!(response.status().is_success(), "{}", response.status());
+        text(&response.json().await.unwrap(), "orderId")
+    }
+
+    /// Ends the program as a crash does.
+    async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Asks the program to end, and gives its exit code and the rest of its log.
+    async fn terminate(mut self) -> (Option<i32>, String) {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+        let status = self.child.wait().await.unwrap();
+        (status.code(), self.log.await.unwrap())
+    }
+}
+
+/// How often the simulated chain executed each order.
+fn executions(folder: &Path) -> BTreeMap<String, usize> {
+    let ledger = std::fs::read_to_string(folder.join("orders.ledger.jsonl")).unwrap();
+    let mut executions = BTreeMap::new();
+    for line in ledger.lines() {
+        let execution: Value = serde_json::from_str(line).unwrap();
+        if execution["executed"] == true {
+            *executions.entry(text(&execution, "orderId")).or_default() += 1;
+        }
+    }
+    executions
+}
+
+const ORDERS: usize = 200;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_orders_survive_kill_9_and_execute_at_most_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let args =
+        ["--store", "sqlite:orders.db", "--sim-delay-ms", "20", "--sim-fail-rate", "10%", "--workers", "20"];
+    let http = reqwest::Client::new();
+    let first = Program::start(folder.path(), &args).await;
+    let keys: Vec<String> = (0..ORDERS).map(|n| format!("order-{n}")).collect();
+    let ids = join_all(keys.iter().map(|key| first.place(&http, key))).await;
+    // By the end of one of them, others are at every step.
+    let (_, code) = Client::connect(&first.ws(&ids[ORDERS / 4])).await.to_the_end().await;
+    assert_eq!(code, 1000);
+    first.kill().await;
+
+    let second = Program::start(folder.path(), &args).await;
+    // A client that never heard of its orders asks again and gets the same ones.
+    assert_eq!(join_all(keys.iter().map(|key| second.place(&http, key))).await, ids);
+    let streams =
+        join_all(ids.iter().map(|id| async { Client::connect(&second.ws(id)).await.to_the_end().await }))
+            .await;
+    let mut confirmed = BTreeMap::new();
+    for (id, (frames, code)) in ids.iter().zip(&streams) {
+        assert_eq!(*code, 1000);
+        let events = events_of(frames, id, 0);
+        let last = events.last().unwrap();
+        match last["type"].as_str().unwrap() {
+            "confirmed" => _ = confirmed.insert(id.clone(), 1),
+            "failed" => assert_eq!(last["error"]["code"], "retries-exhausted", "{last}"),
+            other => panic!("{id} ends with {other}"),
+        }
+        assert!(events.iter().rev().skip(1).all(|event| event["status"] != "confirmed"));
+    }
+    assert_eq!(executions(folder.path()), confirmed, "executed: once each, and exactly what is confirmed");
+    let (exit_code, _) = second.terminate().await;
+    assert_eq!(exit_code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_closes_the_streams_and_ends_in_good_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["--store", "memory:", "--sim-delay-ms", "60000"];
+    let program = Program::start(folder.path(), &args).await;
+    let id = program.place(&reqwest::Client::new(), "k").await;
+    let mut client = Client::connect(&program.ws(&id)).await;
+    assert_eq!(client.next().await.unwrap()["type"], "connection");
+    let (ended, (_, close_code)) = tokio::join!(program.terminate(), client.to_the_end());
+    assert_eq!(close_code, 1001);
+    assert_eq!(ended.0, Some(0), "{}", ended.1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_start_says_why_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    std::fs::write(folder.path().join("file"), "[]").unwrap();
+    for (args, expected) in [
+        (vec!["--port", &port, "--store", "memory:"], "cannot listen on"),
+        (vec!["--port", "0", "--store", "sqlite:file/orders.db"], "cannot open the store"),
+        (vec!["--port", "0", "--store", "memory:", "--host", "0.0.0.0"], "--allow-public-unauthenticated"),
+        (vec!["--port", "0", "--store", "memory:", "--tokens", "file"], "at least two tokens"),
+        (vec!["--port", "0", "--store", "memory:", "--allowed-origin", "nowhere"], "no origin"),
+    ] {
+        let said = fails(folder.path(), &args).await;
+        assert!(said.contains(expected), "{args:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{args:?}: {said}");
+    }
+    // What the command line says wrong is explained at more length.
+    let said = fails(folder.path(), &["--store", "mysql://host/db"]).await;
+    assert!(said.contains("--store"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_are_json_on_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::start(folder.path(), &["--store", "memory:", "--log-format", "json"]).await;
+    let (_, log) = program.terminate().await;
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().any(|line| line["message"] == "ended"), "{log}");
+}
