@@ -15,6 +15,10 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::config::{Config, StoreUrl};
 use crate::tokens::{TokenRegistry, TokenRegistryError};
 
+/// How long a crashed process keeps its orders from the next one. The store is a file of this
+/// machine, so a lease needs no slack for a slow network.
+const LEASE: Duration = Duration::from_secs(10);
+
 /// The parts that serve requests: an engine whose orders are executed in this process.
 #[derive(Debug)]
 pub struct Host {
@@ -67,6 +71,7 @@ impl Host {
         let simulator = Simulator::open(sim_config(config, &tokens), Runtime::tokio()).await?;
         let mut engine_config = EngineConfig::default();
         engine_config.worker_slots = config.workers;
+        engine_config.lease_duration = LEASE;
         let engine = Engine::builder()
             .store(store)
             .router(simulator.router())

@@ -45,7 +45,7 @@ async fn the_status_document_has_every_field_before_and_after() {
     assert!(text(&before, "expiresAt") > text(&before, "createdAt"));
 
     server.work();
-    let (frames, _) = server.connect(&format!("/ws/orders/{id}")).await.to_the_end().await;
+    let (frames, _) = server.connect(&format!("/ws/orders/{id}")).await.drain().await;
     let after = server.get_json(&path).await;
     assert_eq!(after["status"], "confirmed");
     let last = frames.last().unwrap();
@@ -211,7 +211,7 @@ async fn cancelling_is_decided_once() {
 
     server.work();
     let other = server.place_any().await;
-    server.connect(&format!("/ws/orders/{other}")).await.to_the_end().await;
+    server.connect(&format!("/ws/orders/{other}")).await.drain().await;
     let response = server.post(&format!("/api/orders/{other}/cancel"), "").await;
     assert_problem(response, 409, "too-late").await;
 }
@@ -220,7 +220,7 @@ async fn cancelling_is_decided_once() {
 async fn events_come_in_pages() {
     let server = TestServer::start().await;
     let id = server.place_any().await;
-    let (frames, _) = server.connect(&format!("/ws/orders/{id}")).await.to_the_end().await;
+    let (frames, _) = server.connect(&format!("/ws/orders/{id}")).await.drain().await;
     let whole = server.get_json(&format!("/api/orders/{id}/events")).await;
     assert_eq!(whole["events"].as_array().unwrap(), &frames[2..]);
     let page = server.get_json(&format!("/api/orders/{id}/events?after=2&limit=2")).await;

@@ -57,7 +57,7 @@ async fn every_style_of_body_and_every_path_leads_to_confirmed() {
         ];
         let mut histories = Vec::new();
         for url in urls {
-            let (frames, code) = Client::connect(&url).await.to_the_end().await;
+            let (frames, code) = Client::connect(&url).await.drain().await;
             assert_eq!(code, 1000);
             let events = events_of(&frames, &id, 0);
             assert_confirmed(&events);
@@ -80,7 +80,7 @@ async fn history_comes_first_and_live_events_follow() {
     assert_eq!(frames[1]["lastSeq"], 1);
     assert_eq!(frames[2]["type"], "pending");
     server.work();
-    let (rest, code) = client.to_the_end().await;
+    let (rest, code) = client.drain().await;
     frames.extend(rest);
     assert_eq!(code, 1000);
     assert_confirmed(&events_of(&frames, &id, 0));
@@ -90,11 +90,10 @@ async fn history_comes_first_and_live_events_follow() {
 async fn a_client_resumes_where_it_stopped() {
     let server = TestServer::start().await;
     let id = server.place_any().await;
-    let (frames, _) = server.connect(&format!("/ws/orders/{id}")).await.to_the_end().await;
+    let (frames, _) = server.connect(&format!("/ws/orders/{id}")).await.drain().await;
     let events = events_of(&frames, &id, 0);
     for after in 0..=events.len() {
-        let (frames, code) =
-            server.connect(&format!("/ws/orders/{id}?after={after}")).await.to_the_end().await;
+        let (frames, code) = server.connect(&format!("/ws/orders/{id}?after={after}")).await.drain().await;
         assert_eq!(code, 1000);
         assert_eq!(events_of(&frames, &id, after as u64), events[after..]);
     }
@@ -109,7 +108,7 @@ async fn an_unknown_order_is_told_and_closed() {
     for path in
         ["/ws/orders/0190163d-8694-739b-aea5-966c26f8ad91", "/ws/orders/nonsense", "/api/orders/execute"]
     {
-        let (frames, code) = server.connect(path).await.to_the_end().await;
+        let (frames, code) = server.connect(path).await.drain().await;
         assert_eq!(code, 4404, "{path}");
         assert_eq!(frames.len(), 1);
         assert_eq!((&frames[0]["type"], &frames[0]["code"]), (&json!("error"), &json!("order-not-found")));
@@ -121,7 +120,7 @@ async fn a_failing_store_asks_to_come_again() {
     let server = TestServer::idle().await;
     let id = server.place_any().await;
     server.store.set_down(true);
-    let (frames, code) = server.connect(&format!("/ws/orders/{id}")).await.to_the_end().await;
+    let (frames, code) = server.connect(&format!("/ws/orders/{id}")).await.drain().await;
     assert_eq!((code, &frames[0]["code"]), (1013, &json!("store-unavailable")));
 }
 
@@ -133,7 +132,7 @@ async fn a_shutdown_says_so_and_waits_for_no_one() {
     client.next().await.unwrap();
     assert_eq!(server.app.streams(), 1);
     let stopping = server.begin_to_stop();
-    let (_, code) = client.to_the_end().await;
+    let (_, code) = client.drain().await;
     assert_eq!(code, 1001);
     stopping.await.unwrap();
 }
@@ -147,13 +146,13 @@ async fn clients_only_listen() {
     for bytes in [5 * 1024, 64 * 1024] {
         let mut client = server.connect(&path).await;
         client.send(Message::text("x".repeat(bytes))).await;
-        assert_eq!(client.to_the_end().await.1, 1009, "{bytes}");
+        assert_eq!(client.drain().await.1, 1009, "{bytes}");
     }
     let mut client = server.connect(&path).await;
     for _ in 0..30 {
         client.send(Message::text("hello")).await;
     }
-    assert_eq!(client.to_the_end().await.1, 1008);
+    assert_eq!(client.drain().await.1, 1008);
 }
 
 #[tokio::test]
@@ -208,7 +207,7 @@ fn parse_events(body: &str) -> Vec<(Option<u64>, Value)> {
 async fn server_sent_events_carry_the_same_frames_and_resume() {
     let server = TestServer::start().await;
     let id = server.place_any().await;
-    let (frames, _) = server.connect(&format!("/ws/orders/{id}")).await.to_the_end().await;
+    let (frames, _) = server.connect(&format!("/ws/orders/{id}")).await.drain().await;
     let history = events_of(&frames, &id, 0);
     let stream = |last_event_id: Option<u64>| {
         let url = server.url(&format!("/api/orders/{id}/events?after=0"));

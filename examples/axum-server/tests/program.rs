@@ -107,7 +107,7 @@ async fn two_hundred_orders_survive_kill_9_and_execute_at_most_once() {
     let keys: Vec<String> = (0..ORDERS).map(|n| format!("order-{n}")).collect();
     let ids = join_all(keys.iter().map(|key| first.place(&http, key))).await;
     // By the end of one of them, others are at every step.
-    let (_, code) = Client::connect(&first.ws(&ids[ORDERS / 4])).await.to_the_end().await;
+    let (_, code) = Client::connect(&first.ws(&ids[ORDERS / 4])).await.drain().await;
     assert_eq!(code, 1000);
     first.kill().await;
 
@@ -115,8 +115,7 @@ async fn two_hundred_orders_survive_kill_9_and_execute_at_most_once() {
     // A client that never heard of its orders asks again and gets the same ones.
     assert_eq!(join_all(keys.iter().map(|key| second.place(&http, key))).await, ids);
     let streams =
-        join_all(ids.iter().map(|id| async { Client::connect(&second.ws(id)).await.to_the_end().await }))
-            .await;
+        join_all(ids.iter().map(|id| async { Client::connect(&second.ws(id)).await.drain().await })).await;
     let mut confirmed = BTreeMap::new();
     for (id, (frames, code)) in ids.iter().zip(&streams) {
         assert_eq!(*code, 1000);
@@ -142,7 +141,7 @@ async fn a_signal_closes_the_streams_and_ends_in_good_order() {
     let id = program.place(&reqwest::Client::new(), "k").await;
     let mut client = Client::connect(&program.ws(&id)).await;
     assert_eq!(client.next().await.unwrap()["type"], "connection");
-    let (ended, (_, close_code)) = tokio::join!(program.terminate(), client.to_the_end());
+    let (ended, (_, close_code)) = tokio::join!(program.terminate(), client.drain());
     assert_eq!(close_code, 1001);
     assert_eq!(ended.0, Some(0), "{}", ended.1);
 }

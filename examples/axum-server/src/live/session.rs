@@ -8,7 +8,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{Sink, Stream, StreamExt};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
-use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::{self, error::ProtocolError};
 
 use crate::live::feed::{FeedEnd, Item};
 use crate::live::outbox::{Outbox, OutboxBounds, Overflow};
@@ -224,11 +224,8 @@ fn end_of(error: &axum::Error) -> End {
     let source = std::error::Error::source(error);
     match source.and_then(|source| source.downcast_ref::<tungstenite::Error>()) {
         Some(tungstenite::Error::Capacity(_)) => End::TooLarge,
-        Some(tungstenite::Error::Utf8(_)) => End::Protocol,
-        Some(tungstenite::Error::Protocol(
-            tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-        )) => End::Gone,
-        Some(tungstenite::Error::Protocol(_)) => End::Protocol,
+        Some(tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => End::Gone,
+        Some(tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_)) => End::Protocol,
         _ => End::Gone,
     }
 }

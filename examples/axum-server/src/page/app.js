@@ -128,7 +128,8 @@ class OrderStream {
   connect() {
     setConnection('waiting', this.failures ? 'reconnecting…' : 'connecting…');
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-    this.socket = new WebSocket(`${scheme}://${location.host}/ws/orders/${this.orderId}?after=${this.lastSeq}`);
+    const path = `/ws/orders/${encodeURIComponent(this.orderId)}?after=${this.lastSeq}`;
+    this.socket = new WebSocket(`${scheme}://${location.host}${path}`);
     this.socket.addEventListener('message', (message) => this.take(JSON.parse(message.data)));
     this.socket.addEventListener('close', (event) => this.closed(event.code));
   }

@@ -51,12 +51,12 @@ impl Life {
         self
     }
 
-    fn to_route(self, attempt: u32) -> Self {
+    fn routing(self, attempt: u32) -> Self {
         self.then(OrderEvent::RoutingStarted { attempt, dexes: vec!["Raydium".into(), "Meteora".into()] })
     }
 
-    fn to_signed(self, attempt: u32) -> Self {
-        self.to_route(attempt).then(route_chosen()).then(OrderEvent::BuildStarted).then(signed_event())
+    fn signed(self, attempt: u32) -> Self {
+        self.routing(attempt).then(route_chosen()).then(OrderEvent::BuildStarted).then(signed_event())
     }
 
     /// The last frame, which is what a case is about.
@@ -129,7 +129,7 @@ fn pending() {
 
 #[test]
 fn routing() {
-    let life = Life::begin().to_route(1);
+    let life = Life::begin().routing(1);
     life.shows(&expect![[r#"
         {
           "attempt": 1,
@@ -188,7 +188,7 @@ fn routing() {
 
 #[test]
 fn building() {
-    let life = Life::begin().to_route(1).then(route_chosen()).then(OrderEvent::BuildStarted);
+    let life = Life::begin().routing(1).then(route_chosen()).then(OrderEvent::BuildStarted);
     life.shows(&expect![[r#"
         {
           "attempt": 1,
@@ -218,7 +218,7 @@ fn building() {
 
 #[test]
 fn submitted() {
-    let life = Life::begin().to_signed(1).then(OrderEvent::SubmissionStarted);
+    let life = Life::begin().signed(1).then(OrderEvent::SubmissionStarted);
     life.shows(&expect![[r#"
         {
           "attempt": 1,
@@ -244,7 +244,7 @@ fn submitted() {
 
 #[test]
 fn confirmed() {
-    let life = Life::begin().to_signed(1).then(OrderEvent::SubmissionStarted);
+    let life = Life::begin().signed(1).then(OrderEvent::SubmissionStarted);
     life.then(OrderEvent::Confirmed { fill: fill() }).shows(&expect![[r#"
         {
           "amountOut": "300.000001",
@@ -268,7 +268,7 @@ fn confirmed() {
 fn a_failed_attempt_and_its_retry() {
     let failure = Failure::new(FailureCode::SLIPPAGE, "The price moved");
     let class = FailureClass::Requote;
-    let life = Life::begin().to_route(1).then(OrderEvent::AttemptFailed { failure, class });
+    let life = Life::begin().routing(1).then(OrderEvent::AttemptFailed { failure, class });
     life.shows(&expect![[r#"
         {
           "attempt": 1,
@@ -308,7 +308,7 @@ fn a_dead_transaction() {
         failure: Failure::new(FailureCode::TRANSACTION_EXPIRED, "It expired"),
         class: FailureClass::Requote,
     };
-    Life::begin().to_signed(1).then(OrderEvent::SubmissionStarted).then(event).shows(&expect![[r#"
+    Life::begin().signed(1).then(OrderEvent::SubmissionStarted).then(event).shows(&expect![[r#"
         {
           "attempt": 1,
           "error": {
@@ -328,7 +328,7 @@ fn a_dead_transaction() {
 
 #[test]
 fn a_cancel_that_waits() {
-    Life::begin().to_signed(1).then(OrderEvent::CancelRequested).shows(&expect![[r#"
+    Life::begin().signed(1).then(OrderEvent::CancelRequested).shows(&expect![[r#"
         {
           "attempt": 1,
           "maxAttempts": 3,
@@ -361,7 +361,7 @@ fn failed() {
 
 #[test]
 fn a_confirmation_names_the_transaction_also_to_whoever_joined_after_its_signing() {
-    let life = Life::begin().to_signed(1).then(OrderEvent::SubmissionStarted);
+    let life = Life::begin().signed(1).then(OrderEvent::SubmissionStarted);
     let late = OrderFacts::new(&life.order);
     let (_, record) = life.order.advance(OrderEvent::Confirmed { fill: fill() }, at(9)).unwrap();
     let frame: serde_json::Value = serde_json::from_str(&to_json(&frame(&late, &record))).unwrap();

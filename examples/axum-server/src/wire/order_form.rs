@@ -79,7 +79,6 @@ fn read_swap(fields: &mut Fields, tokens: &TokenRegistry) -> Option<Swap> {
     {
         fields.reject("tokenOut", "same-token", "The input and the output token must differ.");
     }
-    // Without its token an amount has no decimals; 9 still tells numbers from nonsense.
     let decimals = input.as_ref().map(|token| token.decimals);
     let amount = read_amount(fields, decimals);
     let slippage_bps = read_slippage(fields);
@@ -122,22 +121,22 @@ fn human_amount(value: &RawValue, decimals: Option<u8>) -> Result<Amount, Compla
         return Err(not_positive());
     }
     let scaled = match (literal.scaled(decimals.unwrap_or(0)), decimals) {
-        // How precise it may be is unknown together with the token.
+        // How precise it may be is unknown together with the token, whose complaint suffices.
         (Err(AmountError::TooPrecise { .. }), None) => return Ok(Amount::ZERO),
         (scaled, _) => scaled,
     };
-    positive(scaled)
+    positive(&scaled)
 }
 
 fn base_unit_amount(value: &RawValue) -> Result<Amount, Complaint> {
     let text: String = plain(value, "a string of decimal digits")?;
-    positive(text.parse())
+    positive(&text.parse())
 }
 
-fn positive(amount: Result<Amount, AmountError>) -> Result<Amount, Complaint> {
+fn positive(amount: &Result<Amount, AmountError>) -> Result<Amount, Complaint> {
     match amount {
         Ok(amount) if amount.is_zero() => Err(not_positive()),
-        Ok(amount) => Ok(amount),
+        Ok(amount) => Ok(*amount),
         Err(AmountError::TooPrecise { decimals }) => Err(Complaint::new(
             "too-precise",
             format!("The input token has {decimals} decimals; give no more digits than that."),

@@ -133,7 +133,7 @@ impl TestServer {
             scope: ClaimScope::Any,
             limit: 1_000,
             owner: 1,
-            duration: Duration::from_secs(60),
+            duration: Duration::from_mins(1),
         };
         self.store.claim(&request).await.unwrap().claims.len()
     }
@@ -174,7 +174,7 @@ impl Client {
     }
 
     /// All frames up to the close, and its code.
-    pub async fn to_the_end(mut self) -> (Vec<Value>, u16) {
+    pub async fn drain(mut self) -> (Vec<Value>, u16) {
         let mut frames = Vec::new();
         loop {
             match self.next().await {
