@@ -3,6 +3,7 @@
 mod common;
 
 use common::{TestServer, text};
+use order_engine_server::{AllowedOrigins, Options};
 use serde_json::{Value, json};
 
 const EXECUTE: &str = "/api/orders/execute";
@@ -277,6 +278,29 @@ async fn pages_of_other_origins_may_not_write() {
     for origin in ["https://evil.example", "null"] {
         assert_problem(post(origin.to_owned()).await.unwrap(), 403, "origin-not-allowed").await;
     }
+}
+
+#[tokio::test]
+async fn pages_of_allowed_origins_may_write_and_read_the_answer() {
+    const ORIGIN: &str = "https://app.example";
+    let allowed_origins = AllowedOrigins::parse(&[ORIGIN.to_owned()]).unwrap();
+    let server = TestServer::with(Options { allowed_origins, ..Options::default() }).await;
+    let preflight = server
+        .http
+        .request(reqwest::Method::OPTIONS, server.url(EXECUTE))
+        .header("Origin", ORIGIN)
+        .header("Access-Control-Request-Method", "POST")
+        .header("Access-Control-Request-Headers", "content-type,idempotency-key")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(preflight.status(), 200);
+    assert_eq!(preflight.headers()["access-control-allow-origin"], ORIGIN);
+    let request = server.http.post(server.url(EXECUTE)).header("Origin", ORIGIN);
+    let body = json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": 1});
+    let response = request.json(&body).send().await.unwrap();
+    assert_eq!(response.status(), 202);
+    assert_eq!(response.headers()["access-control-allow-origin"], ORIGIN);
 }
 
 #[tokio::test]

@@ -277,14 +277,16 @@ async function place(event) {
 let quoteTimer = 0;
 let quoteNumber = 0;
 
-/** Asks for a quote once the form has come to rest. */
+/** Asks for a quote once the form has come to rest. The old one speaks of another order. */
 function requote() {
   clearTimeout(quoteTimer);
+  quoteNumber += 1;
+  $('receive').textContent = '…';
+  $('quote-note').textContent = '';
   quoteTimer = setTimeout(showQuote, QUOTE_DELAY_MS);
 }
 
 async function showQuote() {
-  quoteNumber += 1;
   const number = quoteNumber;
   let [receive, note] = ['–', ''];
   try {
