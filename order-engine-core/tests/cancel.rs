@@ -1,4 +1,5 @@
 //! Cancels and deadlines against whatever else happens to an order.
+#![allow(clippy::disallowed_methods)] // Tests are the outside world.
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The engine over the memory store and a scripted venue, on paused time.
+#![allow(clippy::disallowed_methods)] // Tests are the outside world.
 
 mod common;
 

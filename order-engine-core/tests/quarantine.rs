@@ -1,4 +1,5 @@
 //! Orders with which workers die are set aside, and harm no other.
+#![allow(clippy::disallowed_methods)] // Tests are the outside world.
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The worker under apalis: layers, panics, restarts, races.
+#![allow(clippy::disallowed_methods)] // Tests are the outside world.
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! Time, randomness and tasks. In the whole core nothing else knows the time, rolls a die or
 //! spawns, so that an engine can run in a simulation that is deterministic from a seed.
+#![allow(clippy::disallowed_methods)] // The one place from which they come.
 
 use std::fmt::Debug;
 use std::sync::Arc;

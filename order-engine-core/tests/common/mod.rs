@@ -1,5 +1,6 @@
 //! An engine over the memory store and a scripted venue.
 #![allow(dead_code, missing_docs, unreachable_pub)] // Each test file uses a part of this.
+#![allow(clippy::disallowed_methods)] // Tests are the outside world.
 
 use std::sync::Arc;
 use std::time::Duration;
