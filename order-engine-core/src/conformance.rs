@@ -57,6 +57,7 @@ pub mod creating;
 mod fixtures;
 pub mod guards;
 pub mod leasing;
+pub mod listing;
 pub mod payloads;
 pub mod races;
 pub mod reading;
@@ -115,6 +116,13 @@ macro_rules! conformance_suite {
                 a_fruitless_release_counts
                 an_innocent_release_does_not_count
                 a_write_without_a_lease_is_no_progress_of_a_claim
+            }
+            listing {
+                lists_are_paged_newest_first_without_a_gap
+                a_new_order_between_two_pages_shifts_nothing
+                lists_are_filtered_by_user
+                lists_are_filtered_by_status
+                orders_in_quarantine_are_found_and_not_due
             }
             waiting {
                 an_empty_lane_has_no_next_due_time

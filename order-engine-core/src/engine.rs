@@ -26,8 +26,8 @@ use crate::observe::Watch;
 use crate::worker::{OrderBackend, OrderTask};
 use crate::{
     Amount, Candidate, Creation, DexRouter, Durability, EngineConfig, EventRecord, InvalidRequest, Lane,
-    NewOrder, Order, OrderEvent, OrderId, OrderRequest, OrderStore, QuoteRequest, Refused, Route, Runtime,
-    StepError, StoreError, Subscription, Venue, best,
+    NewOrder, Order, OrderEvent, OrderId, OrderQuery, OrderRequest, OrderStore, QuoteRequest, Refused, Route,
+    Runtime, StepError, StoreError, Subscription, Venue, best,
 };
 use lifecycle::Lifecycle;
 
@@ -175,6 +175,14 @@ impl Engine {
     /// If the store cannot answer.
     pub async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         Ok(self.inner().store.load(&[id]).await?.pop().flatten())
+    }
+
+    /// Orders by some properties, newest first, a page at a time.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub async fn orders(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError> {
+        self.inner().store.list(query).await
     }
 
     /// At most `limit` events of an order after the one numbered `after`, oldest first.

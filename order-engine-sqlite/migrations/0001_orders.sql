@@ -24,6 +24,8 @@ CREATE TABLE orders (
     amount_out       TEXT,
     error_code       TEXT,
     error_message    TEXT,
+    -- Why an operator should look at the order, if one should.
+    attention        TEXT,
     created_at       TEXT    NOT NULL,
     updated_at       TEXT    NOT NULL,
     -- How many events the order has: its revision.
@@ -43,6 +45,10 @@ CREATE TABLE orders (
 
 -- Finished orders are in no index that a claim reads.
 CREATE INDEX orders_due ON orders (lane, due_at) WHERE due_at IS NOT NULL;
+-- A user's orders, newest first.
+CREATE INDEX orders_user ON orders (user_id, order_id);
+-- The few orders that an operator should look at.
+CREATE INDEX orders_attention ON orders (order_id) WHERE attention IS NOT NULL;
 CREATE UNIQUE INDEX orders_client_order_id ON orders (user_id, client_order_id) WHERE client_order_id IS NOT NULL;
 
 -- A table with rowids, although each row is found by its key: the payloads are large, and a table
@@ -77,7 +83,7 @@ CREATE VIEW order_logs AS
 SELECT
     order_id, user_id, client_order_id, origin, order_type, input_token, input_symbol, output_token, output_symbol,
     amount, slippage_bps, expires_at, status, attempt, max_attempts, chosen_dex, tx_hash, execution_price, amount_out,
-    error_code, error_message, created_at, updated_at,
+    error_code, error_message, attention, created_at, updated_at,
     (
         SELECT json_group_array(message)
         FROM (SELECT message FROM order_events WHERE order_events.order_id = orders.order_id ORDER BY seq)

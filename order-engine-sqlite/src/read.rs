@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use order_engine_core::{EventRecord, Order, OrderId};
-use sqlx::{Row, SqlitePool};
+use order_engine_core::{EventRecord, Order, OrderId, OrderQuery};
+use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 
 use crate::error::Error;
 use crate::rows::{self, event_columns, integer, order_columns};
@@ -51,4 +51,31 @@ pub(crate) async fn heads(pool: &SqlitePool, ids: &[OrderId]) -> Result<Vec<Opti
         found.insert(rows::order_id(row)?, u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0));
     }
     Ok(ids.iter().map(|id| found.get(id).copied()).collect())
+}
+
+pub(crate) async fn list(pool: &SqlitePool, query: &OrderQuery) -> Result<Vec<Order>, Error> {
+    let mut sql =
+        QueryBuilder::<Sqlite>::new(concat!("SELECT ", order_columns!(), " FROM orders WHERE true"));
+    if let Some(user_id) = &query.user_id {
+        sql.push(" AND user_id = ").push_bind(user_id.as_str().to_owned());
+    }
+    if let Some(status) = query.status {
+        sql.push(" AND status = ").push_bind(status.as_str());
+    }
+    if query.quarantined {
+        sql.push(" AND attention IS NOT NULL");
+    }
+    if let Some(before) = query.before {
+        sql.push(" AND order_id < ").push_bind(before.to_string());
+    }
+    sql.push(" ORDER BY order_id DESC LIMIT ").push_bind(query.limit);
+    let rows = sql.build().fetch_all(pool).await?;
+    let orders = rows.iter().filter_map(|row| match rows::order(row) {
+        Err(Error::Undecodable(error)) => {
+            tracing::error!(%error, "a listed order cannot be read");
+            None
+        }
+        result => Some(result),
+    });
+    orders.collect()
 }

@@ -59,6 +59,7 @@ pub(crate) struct StateColumns {
     amount_out: Option<String>,
     error_code: Option<String>,
     error_message: Option<String>,
+    attention: Option<&'static str>,
     updated_at: String,
     seq: i64,
     state: String,
@@ -79,6 +80,7 @@ impl StateColumns {
             amount_out: state.fill().map(|fill| fill.amount_out.to_string()),
             error_code: failure.map(|failure| failure.code.to_string()),
             error_message: failure.map(|failure| failure.message.clone()),
+            attention: state.quarantine().map(|_| "quarantined"),
             updated_at: time_text(order.updated_at),
             seq: integer(order.seq)?,
             state: codec::encode(state)?,
@@ -87,11 +89,11 @@ impl StateColumns {
     }
 
     /// How many columns there are.
-    pub(crate) const COUNT: usize = 13;
+    pub(crate) const COUNT: usize = 14;
 
     fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
         add!(arguments; self.status, self.attempt, self.max_attempts, &self.chosen_dex, &self.tx_hash,
-            &self.execution_price, &self.amount_out, &self.error_code, &self.error_message, &self.updated_at,
+            &self.execution_price, &self.amount_out, &self.error_code, &self.error_message, self.attention, &self.updated_at,
             self.seq, &self.state, self.lane)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use order_engine_core::{
     Append, AppendError, ClaimRequest, Claims, Creation, Durability, EventRecord, Lease, NewOrder, Order,
-    OrderId, OrderStore, Refused, Release, StoreError,
+    OrderId, OrderQuery, OrderStore, Refused, Release, StoreError,
 };
 use sqlx::SqlitePool;
 
@@ -95,6 +95,10 @@ impl OrderStore for SqliteStore {
 
     async fn heads(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError> {
         self.in_time(read::heads(&self.readers, ids)).await
+    }
+
+    async fn list(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError> {
+        self.in_time(read::list(&self.readers, query)).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{EventRecord, Lane, Order, OrderId};
+use crate::{EventRecord, Lane, Order, OrderId, Status, UserId};
 
 /// Keeps orders and their events, and is the queue: an order row that is due is the job.
 ///
@@ -82,11 +82,47 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
     /// If the store cannot answer.
     async fn heads(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError>;
 
+    /// At most `query.limit` orders, newest first: by their ids, which sort by the time of acceptance.
+    ///
+    /// An order that cannot be read is left out and does not hide the others.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    async fn list(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError>;
+
     /// Whether the store can take writes now.
     ///
     /// # Errors
     /// Why it cannot.
     async fn check(&self) -> Result<(), StoreError>;
+}
+
+/// Which orders to list.
+///
+/// The next page begins before the last order of this one; orders that are accepted meanwhile shift
+/// nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OrderQuery {
+    /// Only this user's.
+    pub user_id: Option<UserId>,
+    /// Only those with this status.
+    pub status: Option<Status>,
+    /// Only those in quarantine.
+    pub quarantined: bool,
+    /// Only those with a smaller id: the last one of the page before.
+    pub before: Option<OrderId>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+impl OrderQuery {
+    /// Whether an order is among those asked for.
+    pub fn matches(&self, order: &Order) -> bool {
+        self.user_id.as_ref().is_none_or(|user| *user == order.request.user_id)
+            && self.status.is_none_or(|status| status == order.status())
+            && (!self.quarantined || order.state.quarantine().is_some())
+            && self.before.is_none_or(|before| order.id < before)
+    }
 }
 
 /// What a successful write survives.

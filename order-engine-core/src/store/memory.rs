@@ -8,8 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, ClientOrderId, Clock, Creation, Durability,
-    EventRecord, Fence, Guard, Lane, Lease, NewOrder, Order, OrderId, OrderStore, Refused, Release,
-    StoreError, StoreErrorKind, Then, TokioClock, UserId,
+    EventRecord, Fence, Guard, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Refused,
+    Release, StoreError, StoreErrorKind, Then, TokioClock, UserId,
 };
 
 /// A store that lives and dies with the process.
@@ -111,6 +111,13 @@ impl OrderStore for MemoryStore {
         Ok(ids.iter().map(|id| data.orders.get(id).map(|row| row.order.seq)).collect())
     }
 
+    async fn list(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError> {
+        let data = self.data()?;
+        let newest_first = data.orders.values().rev().filter(|row| query.matches(&row.order));
+        let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+        Ok(newest_first.take(limit).map(|row| Order::clone(&row.order)).collect())
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         self.data().map(drop)
     }
@@ -118,7 +125,8 @@ impl OrderStore for MemoryStore {
 
 #[derive(Default)]
 struct Data {
-    orders: HashMap<OrderId, Row>,
+    /// By id, which is by the time of acceptance.
+    orders: BTreeMap<OrderId, Row>,
     keys: HashMap<(UserId, ClientOrderId), OrderId>,
     queue: Queue,
 }
@@ -250,7 +258,7 @@ impl Data {
 }
 
 /// The row that this lease still holds.
-fn held<'a>(orders: &'a mut HashMap<OrderId, Row>, lease: &Lease) -> Option<&'a mut Row> {
+fn held<'a>(orders: &'a mut BTreeMap<OrderId, Row>, lease: &Lease) -> Option<&'a mut Row> {
     orders.get_mut(&lease.order_id).filter(|row| row.is_held_under(lease.fence))
 }
 
