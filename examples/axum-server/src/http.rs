@@ -5,6 +5,7 @@ mod cancel;
 mod create;
 mod follow;
 mod health;
+mod list;
 mod orders;
 pub(crate) mod origin;
 mod page;
@@ -33,6 +34,7 @@ pub(crate) fn router(app: AppState) -> Router {
     Router::new()
         .route("/", get(page::index))
         .route("/assets/{name}", get(page::asset))
+        .route("/api/orders", get(list::list))
         .route("/api/orders/execute", post(create::create).get(follow::by_query))
         .route("/api/orders/status/{orderId}", get(orders::status))
         .route("/api/orders/{orderId}/events", get(orders::events))

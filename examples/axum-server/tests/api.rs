@@ -326,3 +326,30 @@ async fn the_page_and_its_assets_are_served_under_a_strict_policy() {
     let tokens = server.get_json("/api/tokens").await;
     assert_eq!(tokens["tokens"].as_array().unwrap().len(), 5);
 }
+
+#[tokio::test]
+async fn orders_are_listed_newest_first_in_pages() {
+    let server = TestServer::idle().await;
+    let mut placed = Vec::new();
+    for user in ["alice", "bob", "alice", "alice", "bob"] {
+        let body = json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": 1, "userId": user});
+        placed.push(text(&server.place(&body).await, "orderId"));
+    }
+    placed.reverse();
+    let ids = |page: &Value| -> Vec<String> {
+        page["orders"].as_array().unwrap().iter().map(|order| text(order, "orderId")).collect()
+    };
+    let first = server.get_json("/api/orders?limit=3").await;
+    assert_eq!(ids(&first), placed[..3]);
+    let cursor = text(&first, "nextCursor");
+    let second = server.get_json(&format!("/api/orders?limit=3&cursor={cursor}")).await;
+    assert_eq!(ids(&second), placed[3..]);
+    assert_eq!(second["nextCursor"], Value::Null);
+    assert_eq!(ids(&server.get_json("/api/orders?userId=bob").await).len(), 2);
+    assert_eq!(ids(&server.get_json("/api/orders?status=pending&userId=alice").await).len(), 3);
+    assert!(ids(&server.get_json("/api/orders?status=confirmed").await).is_empty());
+    assert!(ids(&server.get_json("/api/orders?attention=quarantined").await).is_empty());
+    for bad in ["limit=0", "limit=201", "limit=x", "status=done", "cursor=x", "attention=yes"] {
+        assert_eq!(server.get(&format!("/api/orders?{bad}")).await.status(), 422, "{bad}");
+    }
+}

@@ -60,7 +60,9 @@ pub(crate) struct StatusBody {
     max_attempts: u32,
     attention: Option<&'static str>,
     error: Option<ErrorBody>,
-    logs: Vec<String>,
+    /// Left out where many orders are listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logs: Option<Vec<String>>,
     last_seq: u64,
     #[serde(serialize_with = "serialize_time")]
     created_at: DateTime<Utc>,
@@ -73,6 +75,11 @@ pub(crate) struct StatusBody {
 impl StatusBody {
     /// The document of an order and the messages of its events.
     pub(crate) fn new(order: &Order, logs: Vec<String>) -> Self {
+        Self { logs: Some(logs), ..Self::listed(order) }
+    }
+
+    /// The document of an order as it stands in a list.
+    pub(crate) fn listed(order: &Order) -> Self {
         let (request, state) = (&order.request, &order.state);
         let (input, output) = (&request.input, &request.output);
         let price = order.execution_price();
@@ -100,7 +107,7 @@ impl StatusBody {
             max_attempts: state.max_attempts(),
             attention: attention(order),
             error: state.failure().map(ErrorBody::new),
-            logs,
+            logs: None,
             last_seq: order.seq,
             created_at: order.created_at,
             updated_at: order.updated_at,

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use order_engine_core::{
     Append, AppendError, ClaimRequest, Claims, Creation, Durability, EventRecord, Lease, MemoryStore,
-    NewOrder, Order, OrderId, OrderStore, Refused, Release, StoreError, StoreErrorKind,
+    NewOrder, Order, OrderId, OrderQuery, OrderStore, Refused, Release, StoreError, StoreErrorKind,
 };
 
 /// A store in memory that can be switched off.
@@ -63,6 +63,10 @@ impl OrderStore for FlakyStore {
 
     async fn heads(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError> {
         self.up()?.heads(ids).await
+    }
+
+    async fn list(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError> {
+        self.up()?.list(query).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -1,0 +1,69 @@
+//! Many orders, a page at a time.
+
+use axum::Json;
+use axum::extract::State;
+use order_engine_core::{OrderId, OrderQuery, Status, UserId};
+use serde::Serialize;
+
+use crate::app::AppState;
+use crate::http::params::{Params, parse_order_id};
+use crate::wire::problem::Problem;
+use crate::wire::status::StatusBody;
+
+/// How many orders a page has unless the client says otherwise.
+const PAGE: u64 = 50;
+/// How many orders a page has at most.
+const PAGE_MAX: u64 = 200;
+
+/// A page of orders.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OrdersBody {
+    orders: Vec<StatusBody>,
+    /// Where the next page begins; none behind the last one.
+    next_cursor: Option<OrderId>,
+}
+
+/// `GET /api/orders?status=&userId=&limit=&cursor=`: the newest first.
+pub(crate) async fn list(State(app): State<AppState>, params: Params) -> Result<Json<OrdersBody>, Problem> {
+    let query = read_query(&params)?;
+    let wanted = query.limit as usize;
+    // One more than asked for tells whether there is another page.
+    let mut orders = app.engine.orders(&OrderQuery { limit: query.limit + 1, ..query }).await?;
+    let has_more = orders.len() > wanted;
+    orders.truncate(wanted);
+    let next_cursor = orders.last().filter(|_| has_more).map(|order| order.id);
+    Ok(Json(OrdersBody { orders: orders.iter().map(StatusBody::listed).collect(), next_cursor }))
+}
+
+fn read_query(params: &Params) -> Result<OrderQuery, Problem> {
+    let limit = params.number("limit")?.unwrap_or(PAGE);
+    let limit = u32::try_from(limit).ok().filter(|limit| (1..=PAGE_MAX).contains(&u64::from(*limit)));
+    let out_of_range =
+        || Problem::invalid_field("limit", "out-of-range", format!("Must be 1 to {PAGE_MAX}."));
+    Ok(OrderQuery {
+        user_id: params.text("userId").map(UserId::new),
+        status: params.text("status").map(read_status).transpose()?,
+        quarantined: read_attention(params)?,
+        before: params.text("cursor").map(read_cursor).transpose()?,
+        limit: limit.ok_or_else(out_of_range)?,
+    })
+}
+
+fn read_status(text: &str) -> Result<Status, Problem> {
+    let status = Status::ALL.into_iter().find(|status| status.as_str() == text);
+    status.ok_or_else(|| Problem::invalid_field("status", "invalid", "There is no such status."))
+}
+
+fn read_cursor(text: &str) -> Result<OrderId, Problem> {
+    parse_order_id(text).ok_or_else(|| Problem::invalid_field("cursor", "invalid", "This is no cursor."))
+}
+
+/// Orders that an operator should look at are found by why they should.
+fn read_attention(params: &Params) -> Result<bool, Problem> {
+    match params.text("attention") {
+        None => Ok(false),
+        Some("quarantined") => Ok(true),
+        Some(_) => Err(Problem::invalid_field("attention", "invalid", "Must be quarantined.")),
+    }
+}
