@@ -54,7 +54,7 @@ pub mod appending;
 pub mod batches;
 pub mod claiming;
 pub mod creating;
-mod fixtures;
+pub mod fixtures;
 pub mod guards;
 pub mod leasing;
 pub mod listing;

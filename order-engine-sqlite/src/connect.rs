@@ -19,15 +19,30 @@ fn connect_options(options: &SqliteOptions) -> SqliteConnectOptions {
         .filename(&options.path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
+        // Where a sync stops short of the disk, as on macOS, this goes all the way; elsewhere it is
+        // the same.
+        .pragma("fullfsync", "ON")
         .busy_timeout(options.busy_timeout)
         .statement_cache_capacity(STATEMENTS)
         .pragma("cache_size", CACHE)
         .disable_statement_logging()
 }
 
-/// The connection that writes.
+/// The connection that writes, to a file that is created when missing.
+pub(crate) async fn first_writer(options: &SqliteOptions) -> Result<SqliteConnection, Error> {
+    connect_writer(options, connect_options(options).create_if_missing(true)).await
+}
+
+/// The connection that writes, to a file that was opened before. If it is gone, an empty one in its
+/// place would only hide the loss.
 pub(crate) async fn writer(options: &SqliteOptions) -> Result<SqliteConnection, Error> {
-    let mut connect = connect_options(options).create_if_missing(true);
+    connect_writer(options, connect_options(options)).await
+}
+
+async fn connect_writer(
+    options: &SqliteOptions,
+    mut connect: SqliteConnectOptions,
+) -> Result<SqliteConnection, Error> {
     if let Some(pages) = options.max_pages {
         connect = connect.pragma("max_page_count", pages.to_string());
     }
@@ -60,6 +75,7 @@ async fn check(connection: &mut SqliteConnection, options: &SqliteOptions) -> Re
         ("journal_mode", "PRAGMA journal_mode", "wal".to_owned()),
         // 2 is FULL: every commit waits for the disk.
         ("synchronous", "PRAGMA synchronous", "2".to_owned()),
+        ("fullfsync", "PRAGMA fullfsync", "1".to_owned()),
         ("busy_timeout", "PRAGMA busy_timeout", options.busy_timeout.as_millis().to_string()),
     ] {
         let row = sqlx::query(sql).fetch_one(&mut *connection).await?;
@@ -74,4 +90,78 @@ async fn check(connection: &mut SqliteConnection, options: &SqliteOptions) -> Re
 /// The value of a pragma, which is a text or a number.
 fn text(row: &SqliteRow) -> Result<String, sqlx::Error> {
     row.try_get::<String, _>(0).or_else(|_| row.try_get::<i64, _>(0).map(|number| number.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use order_engine_core::{StoreError, StoreErrorKind};
+
+    use super::*;
+
+    fn options(folder: &tempfile::TempDir) -> SqliteOptions {
+        SqliteOptions::new(folder.path().join("orders.db")).readers(3)
+    }
+
+    async fn setting(connection: &mut SqliteConnection, sql: &'static str) -> String {
+        text(&sqlx::query(sql).fetch_one(connection).await.unwrap()).unwrap()
+    }
+
+    async fn is_durable(connection: &mut SqliteConnection) -> bool {
+        setting(connection, "PRAGMA journal_mode").await == "wal"
+            && setting(connection, "PRAGMA synchronous").await == "2"
+            && setting(connection, "PRAGMA fullfsync").await == "1"
+            && setting(connection, "PRAGMA busy_timeout").await == "5000"
+    }
+
+    #[tokio::test]
+    async fn every_connection_waits_for_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(&folder);
+        let mut first = first_writer(&options).await.unwrap();
+        assert!(is_durable(&mut first).await);
+        assert!(is_durable(&mut writer(&options).await.unwrap()).await);
+        let pool = readers(&options).await.unwrap();
+        // All at once, so that each is another connection.
+        let mut all = Vec::new();
+        for _ in 0..options.readers {
+            all.push(pool.acquire().await.unwrap());
+        }
+        for reader in &mut all {
+            assert!(is_durable(reader).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn readers_cannot_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(&folder);
+        let _writer = first_writer(&options).await.unwrap();
+        let pool = readers(&options).await.unwrap();
+        assert!(sqlx::query("CREATE TABLE mine (id INTEGER)").execute(&pool).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_setting_that_did_not_take_effect_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(&folder);
+        let mut connection = first_writer(&options).await.unwrap();
+        for (spoil, named) in [
+            ("PRAGMA synchronous = NORMAL", "synchronous = 1"),
+            ("PRAGMA journal_mode = DELETE", "journal_mode = delete"),
+        ] {
+            sqlx::query(spoil).execute(&mut connection).await.unwrap();
+            let error = StoreError::from(check(&mut connection, &options).await.unwrap_err());
+            assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
+            assert!(error.to_string().contains(named), "{error}");
+            connection = writer(&options).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lost_file_is_not_replaced_by_an_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = StoreError::from(writer(&options(&folder)).await.unwrap_err());
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong, and how core is told of it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use order_engine_core::{Refused, StoreError, StoreErrorKind, Undecodable};
@@ -10,14 +11,20 @@ use sqlx::migrate::MigrateError;
 pub(crate) enum Error {
     #[error("SQLite failed: {0}")]
     Sqlx(#[from] sqlx::Error),
-    #[error("{0}")]
-    Migrate(#[from] MigrateError),
-    #[error("a connection has {pragma} = {found}, but {wanted} was set")]
-    Pragma { pragma: &'static str, wanted: String, found: String },
-    #[error("the folder of the database cannot be created: {0}")]
+    #[error("the database cannot be opened at '{path}': {source}")]
+    Open { path: PathBuf, source: Box<Self> },
+    #[error("its folder cannot be created: {0}")]
     Folder(#[source] std::io::Error),
     #[error("the writing thread cannot be started: {0}")]
     Thread(#[source] std::io::Error),
+    #[error(
+        "it was written by a newer version of this software: it has schema version {0}, which this program does not know"
+    )]
+    NewerSchema(i64),
+    #[error("it has another schema than this program: {0}")]
+    OtherSchema(#[source] MigrateError),
+    #[error("a connection has {pragma} = {found}, but {wanted} was set")]
+    Pragma { pragma: &'static str, wanted: String, found: String },
     #[error(transparent)]
     Undecodable(#[from] Undecodable),
     #[error(transparent)]
@@ -31,61 +38,83 @@ pub(crate) enum Error {
     Shared(#[from] Arc<Self>),
 }
 
+/// SQLite's primary result codes that may pass by themselves: 5 busy, 6 locked, 8 read-only file
+/// system, 10 I/O, 13 full, 14 cannot open.
+const TRANSIENT_CODES: [i32; 6] = [5, 6, 8, 10, 13, 14];
+/// Those that will not pass if they appear on opening: 3 no permission, 8 read-only, 14 cannot open.
+const UNUSABLE_CODES: [i32; 3] = [3, 8, 14];
+/// Those that one row brings about: 18 too big, 19 constraint, 20 mismatch.
+const ROW_CODES: [i32; 3] = [18, 19, 20];
+/// The file is no database.
+const NOT_A_DATABASE: i32 = 26;
+
 impl Error {
     fn kind(&self) -> StoreErrorKind {
         match self {
+            Self::Open { source, .. } => match source.sqlite_code() {
+                Some(code) if UNUSABLE_CODES.contains(&code) => StoreErrorKind::Misconfigured,
+                _ => source.kind(),
+            },
+            Self::Folder(_) | Self::Pragma { .. } => StoreErrorKind::Misconfigured,
+            Self::NewerSchema(_) | Self::OtherSchema(_) => StoreErrorKind::Incompatible,
             Self::Sqlx(error) => sqlx_kind(error),
-            Self::Migrate(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => {
-                sqlx_kind(error)
-            }
-            Self::Migrate(_) => StoreErrorKind::Incompatible,
-            Self::Pragma { .. } => StoreErrorKind::Misconfigured,
             Self::Undecodable(_) | Self::Refused(_) => StoreErrorKind::Internal,
+            Self::Thread(_) | Self::TimedOut | Self::Closed => StoreErrorKind::Unavailable,
             Self::Shared(error) => error.kind(),
-            Self::Folder(_) | Self::Thread(_) | Self::TimedOut | Self::Closed => StoreErrorKind::Unavailable,
         }
     }
 
     /// Whether the failure may be one item's fault, so that the others should be tried without it.
     pub(crate) fn may_be_an_items_fault(&self) -> bool {
-        self.kind() == StoreErrorKind::Internal
+        match self {
+            Self::Sqlx(sqlx::Error::Encode(_)) | Self::Undecodable(_) | Self::Refused(_) => true,
+            _ => self.sqlite_code().is_some_and(|code| ROW_CODES.contains(&code)),
+        }
+    }
+
+    /// SQLite's primary result code.
+    fn sqlite_code(&self) -> Option<i32> {
+        match self {
+            Self::Sqlx(error) => sqlite_code(error),
+            Self::Shared(error) => error.sqlite_code(),
+            _ => None,
+        }
     }
 }
 
-/// SQLite's primary result codes that may pass by themselves: 5 busy, 6 locked, 8 read-only file
-/// system, 10 I/O, 13 full, 14 cannot open.
-const TRANSIENT_CODES: [i32; 6] = [5, 6, 8, 10, 13, 14];
+fn sqlite_code(error: &sqlx::Error) -> Option<i32> {
+    let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
+    // The low byte of an extended result code is the primary one.
+    Some(code & 0xff)
+}
 
 fn sqlx_kind(error: &sqlx::Error) -> StoreErrorKind {
-    match error {
-        sqlx::Error::Database(database) => {
-            // The low byte of an extended result code is the primary one.
-            let primary = database.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff);
-            match primary {
-                Some(code) if TRANSIENT_CODES.contains(&code) => StoreErrorKind::Unavailable,
-                _ => StoreErrorKind::Internal,
-            }
-        }
-        sqlx::Error::Io(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => StoreErrorKind::Unavailable,
+    match (sqlite_code(error), error) {
+        (Some(NOT_A_DATABASE), _) => StoreErrorKind::Incompatible,
+        (Some(code), _) if TRANSIENT_CODES.contains(&code) => StoreErrorKind::Unavailable,
+        (
+            _,
+            sqlx::Error::Io(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed,
+        ) => StoreErrorKind::Unavailable,
         _ => StoreErrorKind::Internal,
+    }
+}
+
+impl From<MigrateError> for Error {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => Self::Sqlx(error),
+            MigrateError::VersionMissing(version) => Self::NewerSchema(version),
+            other => Self::OtherSchema(other),
+        }
     }
 }
 
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
-        let message = match &error {
-            Error::Migrate(MigrateError::VersionMissing(version)) => format!(
-                "the database was written by a newer version of this software: it has schema version {version}, \
-                 which this program does not know"
-            ),
-            Error::Migrate(MigrateError::VersionMismatch(version)) => {
-                format!("the database has another schema than this program: version {version} differs")
-            }
-            other => other.to_string(),
-        };
-        Self::new(error.kind(), message).with_source(error)
+        Self::new(error.kind(), error.to_string()).with_source(error)
     }
 }

@@ -2,10 +2,12 @@
 
 mod connect;
 mod error;
+mod folder;
 mod migrate;
 mod options;
 mod read;
 mod rows;
+mod sql;
 mod statement;
 mod store;
 mod write;

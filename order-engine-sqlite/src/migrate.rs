@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{SqlSafeStr, SqliteConnection};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{Connection, SqlSafeStr, SqliteConnection};
 
 use crate::error::Error;
 
@@ -24,14 +24,11 @@ fn migrator() -> Migrator {
 }
 
 /// Brings the schema up to date; refuses one that is newer than this program.
+///
+/// All of it happens in one transaction that holds the write lock from its beginning: of several
+/// processes that open a file at once, one changes the schema, and the others find it changed.
 pub(crate) async fn run(connection: &mut SqliteConnection) -> Result<(), Error> {
-    let migrator = migrator();
-    match migrator.run_direct(None, connection, false).await {
-        // Another process may have brought the schema up to date between our look and our write;
-        // a second look then finds nothing to do.
-        Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..)) => {
-            Ok(migrator.run_direct(None, connection, false).await?)
-        }
-        result => Ok(result?),
-    }
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    migrator().run_direct(None, &mut *transaction, false).await?;
+    Ok(transaction.commit().await?)
 }

@@ -28,6 +28,12 @@ pub(crate) fn integer(value: u64) -> Result<i64, Refused> {
     i64::try_from(value).map_err(|_| Refused { message: format!("{value} does not fit into 63 bits") })
 }
 
+/// An epoch as it stands in a row. One beyond 63 bits was never given to anybody; it becomes one
+/// that is in no row either.
+fn epoch_integer(epoch: u64) -> i64 {
+    i64::try_from(epoch).unwrap_or(-1)
+}
+
 fn unsigned(value: i64, what: &str) -> Result<u64, Undecodable> {
     u64::try_from(value).map_err(|_| Undecodable { message: format!("{what} is negative: {value}") })
 }
@@ -218,7 +224,7 @@ impl AppendRow {
         Ok(Self {
             order_id: append.order.id.to_string(),
             fence: match append.guard {
-                Guard::Fence(Fence { epoch, owner }) => Some((integer(epoch)?, owner_text(owner))),
+                Guard::Fence(Fence { epoch, owner }) => Some((epoch_integer(epoch), owner_text(owner))),
                 Guard::Revision { .. } => None,
             },
             expected_seq: integer(append.expected_seq)?,
@@ -250,7 +256,7 @@ pub(crate) struct RenewRow(pub(crate) Lease, pub(crate) i64);
 impl ListRow for RenewRow {
     fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
         let Fence { epoch, owner } = self.0.fence;
-        add!(arguments; self.0.order_id.to_string(), i64::try_from(epoch)?, owner_text(owner), self.1)
+        add!(arguments; self.0.order_id.to_string(), epoch_integer(epoch), owner_text(owner), self.1)
     }
 }
 
@@ -261,7 +267,7 @@ pub(crate) struct ReleaseRow(pub(crate) Release, pub(crate) DateTime<Utc>);
 impl ListRow for ReleaseRow {
     fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
         let Self(Release { lease, due_in, fruitless }, now) = self;
-        add!(arguments; lease.order_id.to_string(), i64::try_from(lease.fence.epoch)?, owner_text(lease.fence.owner),
+        add!(arguments; lease.order_id.to_string(), epoch_integer(lease.fence.epoch), owner_text(lease.fence.owner),
             due_after(*now, *due_in), i64::from(!fruitless))
     }
 }

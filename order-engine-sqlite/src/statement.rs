@@ -25,6 +25,15 @@ pub(crate) struct ListStatement {
     pub(crate) after: &'static str,
 }
 
+impl ListStatement {
+    /// The statement for so many rows.
+    pub(crate) fn text(&self, size: usize) -> String {
+        let row = format!("({})", vec!["?"; self.columns].join(", "));
+        let rows = vec![row.as_str(); size].join(", ");
+        format!("{} VALUES {rows} {}", self.before, self.after)
+    }
+}
+
 /// A row of a list.
 pub(crate) trait ListRow {
     /// Adds the row's values, in the statement's order.
@@ -63,11 +72,7 @@ impl Statements {
     }
 
     fn text(&mut self, statement: &ListStatement, size: usize) -> Arc<str> {
-        let make = || {
-            let row = format!("({})", vec!["?"; statement.columns].join(", "));
-            let rows = vec![row.as_str(); size].join(", ");
-            Arc::from(format!("{} VALUES {rows} {}", statement.before, statement.after))
-        };
+        let make = || Arc::from(statement.text(size));
         Arc::clone(self.texts.entry((statement.before, size)).or_insert_with(make))
     }
 }

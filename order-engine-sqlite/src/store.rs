@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::options::SqliteOptions;
 use crate::write::{Check, Create, GiveBack, Record, Renew, TakeDue, Write};
 use crate::writer::WriterHandle;
-use crate::{connect, migrate, read};
+use crate::{connect, folder, migrate, read};
 
 /// A store in one SQLite file. Cheap to clone; clones share the connections.
 ///
@@ -32,14 +32,16 @@ impl SqliteStore {
     /// If the file cannot be opened or written, its schema is newer than this program, or the
     /// settings that durability rests on do not take effect.
     pub async fn open(options: SqliteOptions) -> Result<Self, StoreError> {
-        Ok(Self::open_inner(options).await?)
+        let path = options.path.clone();
+        Ok(Self::open_inner(options).await.map_err(|error| Error::Open { path, source: Box::new(error) })?)
     }
 
     async fn open_inner(options: SqliteOptions) -> Result<Self, Error> {
         if let Some(folder) = options.path.parent() {
-            std::fs::create_dir_all(folder).map_err(Error::Folder)?;
+            folder::create(folder).map_err(Error::Folder)?;
         }
-        let mut connection = connect::writer(&options).await?;
+        let mut connection = connect::first_writer(&options).await?;
+        // It takes the write lock, so a file that cannot be written is found out here.
         migrate::run(&mut connection).await?;
         let readers = connect::readers(&options).await?;
         let operation_timeout = options.operation_timeout;

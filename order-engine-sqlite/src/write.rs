@@ -7,16 +7,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use order_engine_core::{
-    Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, Creation, Fence, Lease, NewOrder, Order,
-    OrderId, Refused, Release, Undecodable,
+    Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, Creation, Fence, Lane, Lease, NewOrder,
+    Order, OrderId, Refused, Release, Undecodable,
 };
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use crate::error::Error;
 use crate::read::id_list;
 use crate::rows::{
-    self, AppendRow, EventRow, FailureRow, OrderRow, ReleaseRow, RenewRow, due_after, order_columns,
-    owner_text,
+    self, AppendRow, EventRow, FailureRow, OrderRow, ReleaseRow, RenewRow, due_after, owner_text,
+};
+use crate::sql::{
+    DUE, DUE_OF_IDS, EXISTING, FENCE, GIVE_BACK, INSERT_EVENTS, INSERT_FAILURES, INSERT_ORDERS, LEASE,
+    NEXT_DUE, RENEW, UPDATE_ORDERS,
 };
 use crate::statement::{ListRow, ListStatement, Statements};
 
@@ -27,6 +31,17 @@ pub(crate) struct Transaction<'a> {
     pub(crate) statements: &'a mut Statements,
     /// The store's time at its beginning.
     pub(crate) now: DateTime<Utc>,
+    /// How a write's items are written.
+    pub(crate) pace: Pace,
+}
+
+/// How the items of a write are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// With few statements. What SQLite refuses of one item, it refuses of all.
+    AllAtOnce,
+    /// Each in a savepoint of its own, after that happened.
+    OneByOne,
 }
 
 /// A write. It may be run again in another transaction if the first was rolled back.
@@ -44,87 +59,14 @@ pub(crate) struct GiveBack(pub(crate) Vec<Release>);
 pub(crate) struct Record(pub(crate) Vec<Append>);
 pub(crate) struct Check;
 
-const INSERT_ORDERS: ListStatement = ListStatement {
-    before: "INSERT INTO orders (
-        status, attempt, max_attempts, chosen_dex, tx_hash, execution_price, amount_out, error_code, error_message,
-        attention, updated_at, seq, state, lane,
-        order_id, user_id, client_order_id, origin, order_type, input_token, input_symbol, input_decimals,
-        output_token, output_symbol, output_decimals, amount, slippage_bps, expires_at, created_at, payload_version,
-        request, due_at)",
-    columns: OrderRow::COUNT,
-    after: "ON CONFLICT DO NOTHING RETURNING order_id",
-};
-
-const INSERT_EVENTS: ListStatement = ListStatement {
-    before: "INSERT INTO order_events (
-        order_id, seq, at, kind, status, progress, attempt, max_attempts, message, payload_version, payload)",
-    columns: EventRow::COUNT,
-    after: "",
-};
-
-const INSERT_FAILURES: ListStatement = ListStatement {
-    before: "INSERT INTO order_failures (order_id, seq, attempt, code, message, at)",
-    columns: 6,
-    after: "",
-};
-
-/// A row is updated only if it has the expected revision and, under a fence, that very lease. A
-/// terminal order has no lane; it loses its lease and its due time whatever is asked.
-const UPDATE_ORDERS: ListStatement = ListStatement {
-    before: "WITH item (
-        status, attempt, max_attempts, chosen_dex, tx_hash, execution_price, amount_out, error_code, error_message,
-        attention, updated_at, seq, state, lane,
-        order_id, expected_seq, epoch, owner, revoke_due_at, release_due_at) AS (",
-    columns: AppendRow::COUNT,
-    after: ")
-    UPDATE orders SET
-        status = item.status, attempt = item.attempt, max_attempts = item.max_attempts, chosen_dex = item.chosen_dex,
-        tx_hash = item.tx_hash, execution_price = item.execution_price, amount_out = item.amount_out,
-        error_code = item.error_code, error_message = item.error_message, attention = item.attention,
-        updated_at = item.updated_at,
-        seq = item.seq, state = item.state, lane = item.lane,
-        lease_epoch = lease_epoch + (item.revoke_due_at IS NOT NULL AND lease_owner IS NOT NULL),
-        lease_owner = CASE
-            WHEN item.lane IS NULL OR item.revoke_due_at IS NOT NULL OR item.release_due_at IS NOT NULL THEN NULL
-            ELSE lease_owner END,
-        due_at = CASE
-            WHEN item.lane IS NULL THEN NULL
-            WHEN item.release_due_at IS NOT NULL THEN item.release_due_at
-            WHEN item.revoke_due_at IS NOT NULL AND lease_owner IS NOT NULL THEN item.revoke_due_at
-            ELSE due_at END,
-        fruitless_claims = CASE WHEN item.epoch IS NULL THEN fruitless_claims ELSE 0 END
-    FROM item
-    WHERE orders.order_id = item.order_id AND orders.seq = item.expected_seq
-        AND (item.epoch IS NULL OR (orders.lease_epoch = item.epoch AND orders.lease_owner = item.owner))
-    RETURNING order_id",
-};
-
-const RENEW: ListStatement = ListStatement {
-    before: "WITH item (order_id, epoch, owner, until) AS (",
-    columns: 4,
-    after: ")
-    UPDATE orders SET due_at = item.until
-    FROM item
-    WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner
-    RETURNING order_id, lease_epoch, lease_owner",
-};
-
-const GIVE_BACK: ListStatement = ListStatement {
-    before: "WITH item (order_id, epoch, owner, due_at, innocent) AS (",
-    columns: 5,
-    after: ")
-    UPDATE orders SET
-        due_at = item.due_at, lease_owner = NULL, fruitless_claims = max(0, fruitless_claims - item.innocent)
-    FROM item
-    WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner
-    RETURNING order_id",
-};
-
 #[async_trait]
 impl Write for Create {
     type Output = Vec<Result<Creation, Refused>>;
 
     async fn run(&self, transaction: &mut Transaction<'_>) -> Result<Self::Output, Error> {
+        if transaction.pace == Pace::OneByOne {
+            return transaction.one_by_one(&self.0, |new| Self(vec![new.clone()])).await;
+        }
         let now = transaction.now;
         let encoded: Vec<Result<OrderRow, Refused>> =
             self.0.iter().map(|new| OrderRow::new(new, now)).collect();
@@ -152,6 +94,9 @@ impl Write for Record {
     type Output = Vec<Result<(), AppendError>>;
 
     async fn run(&self, transaction: &mut Transaction<'_>) -> Result<Self::Output, Error> {
+        if transaction.pace == Pace::OneByOne {
+            return transaction.one_by_one(&self.0, |append| Self(vec![append.clone()])).await;
+        }
         let now = transaction.now;
         let encoded: Vec<Result<AppendRow, Refused>> =
             self.0.iter().map(|append| AppendRow::new(append, now)).collect();
@@ -185,24 +130,17 @@ impl Write for TakeDue {
     async fn run(&self, transaction: &mut Transaction<'_>) -> Result<Claims, Error> {
         let request = &self.0;
         let due = transaction.due_rows(request).await?;
-        let is_drained = due.len() < request.limit as usize;
-        let rowids: Vec<String> = due.iter().map(|(rowid, _)| rowid.to_string()).collect();
-        if !rowids.is_empty() {
-            sqlx::query(
-                "UPDATE orders SET lease_epoch = lease_epoch + 1, lease_owner = ?, due_at = ?,
-                    fruitless_claims = fruitless_claims + 1
-                WHERE rowid IN (SELECT value FROM json_each(?))",
-            )
-            .bind(owner_text(request.owner))
-            .bind(due_after(transaction.now, request.duration))
-            .bind(format!("[{}]", rowids.join(",")))
-            .execute(&mut *transaction.connection)
-            .await?;
+        if !due.is_empty() {
+            let rowids: Vec<String> = due.iter().map(|(rowid, _)| rowid.to_string()).collect();
+            sqlx::query(LEASE)
+                .bind(owner_text(request.owner))
+                .bind(due_after(transaction.now, request.duration))
+                .bind(format!("[{}]", rowids.join(",")))
+                .execute(&mut *transaction.connection)
+                .await?;
         }
-        let claims = due.into_iter().map(|(_, claim)| claim).collect();
-        // Whoever got all that was asked for asks again at once.
-        let next_due_in =
-            if is_drained { transaction.next_due_in(request).await? } else { Some(Duration::ZERO) };
+        let claims = due.into_iter().filter_map(|(_, claim)| claim).collect();
+        let next_due_in = transaction.next_due_in(request.lane).await?;
         Ok(Claims { claims, next_due_in })
     }
 }
@@ -248,6 +186,45 @@ impl Write for Check {
 }
 
 impl Transaction<'_> {
+    /// Writes items each for itself, so that one that SQLite refuses harms no other.
+    async fn one_by_one<I, W, T, E>(
+        &mut self,
+        items: &[I],
+        alone: impl Fn(&I) -> W + Send + Sync,
+    ) -> Result<Vec<Result<T, E>>, Error>
+    where
+        I: Sync,
+        W: Write<Output = Vec<Result<T, E>>>,
+        T: Send,
+        E: From<Refused> + Send,
+    {
+        let mut results = Vec::with_capacity(items.len());
+        for item in items {
+            self.execute("SAVEPOINT item").await?;
+            let mut transaction = Transaction {
+                connection: self.connection,
+                statements: self.statements,
+                now: self.now,
+                pace: Pace::AllAtOnce,
+            };
+            match alone(item).run(&mut transaction).await {
+                Ok(result) => results.extend(result),
+                Err(error) if error.may_be_an_items_fault() => {
+                    self.execute("ROLLBACK TO item").await?;
+                    results.push(Err(Refused { message: error.to_string() }.into()));
+                }
+                Err(error) => return Err(error),
+            }
+            self.execute("RELEASE item").await?;
+        }
+        Ok(results)
+    }
+
+    async fn execute(&mut self, sql: &'static str) -> Result<(), Error> {
+        sqlx::query(sql).execute(&mut *self.connection).await?;
+        Ok(())
+    }
+
     /// Runs a statement over rows and gives the ids that it returns.
     async fn run<R: ListRow + Sync>(
         &mut self,
@@ -268,12 +245,7 @@ impl Transaction<'_> {
 
     /// The order that stands in the way of a new one.
     async fn existing(&mut self, order: &Arc<Order>) -> Result<Result<Creation, Refused>, Error> {
-        let sql = concat!(
-            "SELECT ",
-            order_columns!(),
-            " FROM orders WHERE order_id = ? OR (user_id = ? AND client_order_id = ?)"
-        );
-        let row = sqlx::query(sql)
+        let row = sqlx::query(EXISTING)
             .bind(order.id.to_string())
             .bind(order.request.user_id.as_str())
             .bind(order.request.client_order_id.as_ref().map(order_engine_core::ClientOrderId::as_str))
@@ -289,10 +261,7 @@ impl Transaction<'_> {
 
     /// Why an append changed nothing.
     async fn why_not(&mut self, row: &AppendRow) -> Result<AppendError, Error> {
-        let found = sqlx::query("SELECT seq, lease_epoch, lease_owner FROM orders WHERE order_id = ?")
-            .bind(&row.order_id)
-            .fetch_optional(&mut *self.connection)
-            .await?;
+        let found = sqlx::query(FENCE).bind(&row.order_id).fetch_optional(&mut *self.connection).await?;
         let Some(found) = found else { return Ok(AppendError::NotFound) };
         let (seq, epoch): (i64, i64) = (found.try_get(0)?, found.try_get(1)?);
         let owner: Option<String> = found.try_get(2)?;
@@ -305,54 +274,41 @@ impl Transaction<'_> {
         })
     }
 
-    /// The due orders that a claim takes, with the leases that it is about to give.
-    async fn due_rows(&mut self, request: &ClaimRequest) -> Result<Vec<(i64, Claim)>, Error> {
-        let any = concat!(
-            "SELECT ",
-            order_columns!(),
-            ", rowid, lease_epoch, fruitless_claims FROM orders
-            WHERE lane = ? AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at LIMIT ?"
-        );
-        let some = concat!(
-            "SELECT ",
-            order_columns!(),
-            ", rowid, lease_epoch, fruitless_claims FROM orders
-            WHERE lane = ? AND due_at IS NOT NULL AND due_at <= ? AND order_id IN (SELECT value FROM json_each(?))
-            ORDER BY due_at LIMIT ?"
-        );
+    /// The due orders that a claim takes, by their rowids, with the leases that it is about to give.
+    ///
+    /// A row whose very id cannot be read is leased to nobody, or it would be in every claim's way.
+    async fn due_rows(&mut self, request: &ClaimRequest) -> Result<Vec<(i64, Option<Claim>)>, Error> {
+        let (lane, now_ms) = (request.lane.as_str(), self.now.timestamp_millis());
         let query = match &request.scope {
-            ClaimScope::Any => sqlx::query(any).bind(request.lane.as_str()).bind(self.now.timestamp_millis()),
-            ClaimScope::Ids(ids) => sqlx::query(some)
-                .bind(request.lane.as_str())
-                .bind(self.now.timestamp_millis())
-                .bind(id_list(ids)),
+            ClaimScope::Any => sqlx::query(DUE).bind(lane).bind(now_ms),
+            ClaimScope::Ids(ids) => sqlx::query(DUE_OF_IDS).bind(lane).bind(now_ms).bind(id_list(ids)),
         };
         let rows = query.bind(request.limit).fetch_all(&mut *self.connection).await?;
-        rows.iter()
-            .map(|row| {
-                let epoch = u64::try_from(row.try_get::<i64, _>(9)?).unwrap_or(0) + 1;
-                let lease =
-                    Lease { order_id: rows::order_id(row)?, fence: Fence { epoch, owner: request.owner } };
-                let order = match rows::order(row) {
-                    Ok(order) => Ok(Arc::new(order)),
-                    Err(error) => Err(Undecodable { message: error.to_string() }),
-                };
-                let fruitless = u32::try_from(row.try_get::<i64, _>(10)?).unwrap_or(u32::MAX);
-                let claim = Claim { lease, fruitless_claims: fruitless.saturating_add(1), order };
-                Ok((row.try_get(8)?, claim))
-            })
-            .collect()
+        let claim = |row: &SqliteRow| match rows::order_id(row) {
+            Ok(order_id) => claim(row, order_id, request.owner).map(Some),
+            Err(error) => {
+                tracing::error!(%error, "an order with an unreadable id is left alone");
+                Ok(None)
+            }
+        };
+        rows.iter().map(|row| Ok((row.try_get(8)?, claim(row)?))).collect()
     }
 
-    async fn next_due_in(&mut self, request: &ClaimRequest) -> Result<Option<Duration>, Error> {
-        let next = sqlx::query(
-            "SELECT due_at FROM orders WHERE lane = ? AND due_at IS NOT NULL ORDER BY due_at LIMIT 1",
-        )
-        .bind(request.lane.as_str())
-        .fetch_optional(&mut *self.connection)
-        .await?;
+    async fn next_due_in(&mut self, lane: Lane) -> Result<Option<Duration>, Error> {
+        let next = sqlx::query(NEXT_DUE).bind(lane.as_str()).fetch_optional(&mut *self.connection).await?;
         let Some(row) = next else { return Ok(None) };
         let wait_ms = row.try_get::<i64, _>(0)?.saturating_sub(self.now.timestamp_millis());
         Ok(Some(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))))
     }
+}
+
+/// The claim that is about to be given on a due row.
+fn claim(row: &SqliteRow, order_id: OrderId, owner: u128) -> Result<Claim, Error> {
+    let epoch = u64::try_from(row.try_get::<i64, _>(9)?).unwrap_or(0) + 1;
+    let fruitless = u32::try_from(row.try_get::<i64, _>(10)?).unwrap_or(u32::MAX);
+    Ok(Claim {
+        lease: Lease { order_id, fence: Fence { epoch, owner } },
+        fruitless_claims: fruitless.saturating_add(1),
+        order: rows::order(row).map(Arc::new).map_err(|error| Undecodable { message: error.to_string() }),
+    })
 }

@@ -13,7 +13,7 @@ use crate::connect;
 use crate::error::Error;
 use crate::options::SqliteOptions;
 use crate::statement::Statements;
-use crate::write::{Transaction, Write};
+use crate::write::{Pace, Transaction, Write};
 
 /// How many writes share a transaction at most.
 const MAX_WRITES: usize = 64;
@@ -57,6 +57,9 @@ trait Job: Send + Sync {
     /// Writes; the transaction may still fail.
     async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<(), Error>;
 
+    /// Whether nobody waits for the answer any more.
+    fn is_abandoned(&self) -> bool;
+
     /// Answers the caller, after the transaction.
     fn finish(self: Box<Self>, result: Result<(), Arc<Error>>);
 }
@@ -72,6 +75,10 @@ impl<W: Write> Job for Call<W> {
     async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<(), Error> {
         self.output = Some(self.write.run(transaction).await?);
         Ok(())
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
     }
 
     fn finish(self: Box<Self>, result: Result<(), Arc<Error>>) {
@@ -93,18 +100,23 @@ impl Writer {
     async fn run(mut self, mut queue: mpsc::Receiver<Box<dyn Job>>) {
         let mut jobs = Vec::with_capacity(MAX_WRITES);
         while queue.recv_many(&mut jobs, MAX_WRITES).await > 0 {
-            self.write(std::mem::take(&mut jobs)).await;
+            // Under overload, callers give up before their turn comes; what nobody waits for any more
+            // must not keep the others waiting.
+            jobs.retain(|job| !job.is_abandoned());
+            if !jobs.is_empty() {
+                self.write(std::mem::take(&mut jobs)).await;
+            }
         }
     }
 
     async fn write(&mut self, mut jobs: Vec<Box<dyn Job>>) {
-        match self.transact(&mut jobs).await {
+        match self.transact(&mut jobs, Pace::AllAtOnce).await {
             Ok(()) => finish(jobs, &Ok(())),
-            Err(error) if jobs.len() > 1 && error.may_be_an_items_fault() => {
-                tracing::warn!(writes = jobs.len(), %error, "a transaction failed; its writes are tried one by one");
+            Err(error) if error.may_be_an_items_fault() => {
+                tracing::warn!(writes = jobs.len(), %error, "a transaction failed; its items are tried one by one");
                 for job in jobs {
                     let mut alone = vec![job];
-                    let result = self.transact(&mut alone).await.map_err(Arc::new);
+                    let result = self.transact(&mut alone, Pace::OneByOne).await.map_err(Arc::new);
                     finish(alone, &result);
                 }
             }
@@ -113,7 +125,7 @@ impl Writer {
     }
 
     /// Runs all jobs in one transaction, which is on the disk when this returns `Ok`.
-    async fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Error> {
+    async fn transact(&mut self, jobs: &mut [Box<dyn Job>], pace: Pace) -> Result<(), Error> {
         // Taken out, so that a failure anywhere below leaves none behind; dropping it rolls back.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -123,7 +135,7 @@ impl Writer {
         let now = self.options.clock.now();
         for job in jobs {
             let mut transaction =
-                Transaction { connection: &mut connection, statements: &mut self.statements, now };
+                Transaction { connection: &mut connection, statements: &mut self.statements, now, pace };
             job.run(&mut transaction).await?;
         }
         sqlx::query("COMMIT").execute(&mut connection).await?;

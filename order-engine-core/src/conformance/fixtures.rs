@@ -1,4 +1,5 @@
-//! What the cases are made of: orders with legal histories, and workers that claim them.
+//! What the cases are made of: orders with legal histories, and workers that claim them. The tests
+//! that only one backend has may use them, too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,78 +15,78 @@ use crate::{
 };
 
 /// What must not run out while a case runs.
-pub(super) const HOUR: Duration = Duration::from_hours(1);
+pub const HOUR: Duration = Duration::from_hours(1);
 /// What the case lets run out.
-pub(super) const SHORT: Duration = Duration::from_millis(100);
+pub const SHORT: Duration = Duration::from_millis(100);
 /// What it lets elapse for that.
-pub(super) const LONGER_THAN_SHORT: Duration = Duration::from_millis(150);
+pub const LONGER_THAN_SHORT: Duration = Duration::from_millis(150);
 
 /// The attempts that the orders have.
 const MAX_ATTEMPTS: u32 = 3;
 
 /// A moment in the engine's time, which no store measures anything on.
-pub(super) fn moment(ms: u64) -> DateTime<Utc> {
+pub fn moment(ms: u64) -> DateTime<Utc> {
     let ms = i64::try_from(ms).expect("a small number");
     DateTime::UNIX_EPOCH + TimeDelta::seconds(1_767_225_600) + TimeDelta::milliseconds(ms)
 }
 
 /// The id of the order with a number.
-pub(super) fn id(n: u64) -> OrderId {
+pub fn id(n: u64) -> OrderId {
     OrderId::new(moment(n), 0)
 }
 
 /// A request without a client order id.
-pub(super) fn request() -> OrderRequest {
+pub fn request() -> OrderRequest {
     testing::request()
 }
 
 /// A request with a client order id.
-pub(super) fn request_named(user: &str, key: &str) -> OrderRequest {
+pub fn request_named(user: &str, key: &str) -> OrderRequest {
     OrderRequest { user_id: user.into(), client_order_id: Some(key.into()), ..request() }
 }
 
 /// A new order with a number.
-pub(super) fn new_order(n: u64) -> NewOrder {
+pub fn new_order(n: u64) -> NewOrder {
     new_order_for(n, request())
 }
 
 /// A new order with a number, for a request.
-pub(super) fn new_order_for(n: u64, request: OrderRequest) -> NewOrder {
+pub fn new_order_for(n: u64, request: OrderRequest) -> NewOrder {
     let (order, event) = Order::accept(id(n), request, MAX_ATTEMPTS, moment(n));
     NewOrder { order: Arc::new(order), event: Arc::new(event) }
 }
 
 /// New orders numbered from 1.
-pub(super) fn new_orders(count: u64) -> Vec<NewOrder> {
+pub fn new_orders(count: u64) -> Vec<NewOrder> {
     (1..=count).map(new_order).collect()
 }
 
 /// Creates orders, all of which must be new.
-pub(super) async fn create(store: &Arc<dyn OrderStore>, orders: &[NewOrder]) {
+pub async fn create(store: &Arc<dyn OrderStore>, orders: &[NewOrder]) {
     let results = store.create_many(orders).await.expect("the store answers");
     assert_eq!(results, vec![Ok(Creation::Created); orders.len()]);
 }
 
 /// Creates an order without a client order id.
-pub(super) async fn create_one(store: &Arc<dyn OrderStore>, n: u64) -> Arc<Order> {
+pub async fn create_one(store: &Arc<dyn OrderStore>, n: u64) -> Arc<Order> {
     let new = new_order(n);
     create(store, std::slice::from_ref(&new)).await;
     new.order
 }
 
 /// The stored order.
-pub(super) async fn load(store: &Arc<dyn OrderStore>, id: OrderId) -> Order {
+pub async fn load(store: &Arc<dyn OrderStore>, id: OrderId) -> Order {
     let mut found = store.load(&[id]).await.expect("the store answers");
     found.pop().flatten().expect("the order is there")
 }
 
 /// All events of an order.
-pub(super) async fn history(store: &Arc<dyn OrderStore>, id: OrderId) -> Vec<EventRecord> {
+pub async fn history(store: &Arc<dyn OrderStore>, id: OrderId) -> Vec<EventRecord> {
     store.events(id, 0, u32::MAX).await.expect("the store answers")
 }
 
 /// Checks that the stored order is this one, and the fold of its stored events.
-pub(super) async fn assert_stored(store: &Arc<dyn OrderStore>, order: &Order) {
+pub async fn assert_stored(store: &Arc<dyn OrderStore>, order: &Order) {
     let stored = load(store, order.id).await;
     assert_eq!(&stored, order);
     let events = history(store, order.id).await;
@@ -94,7 +95,7 @@ pub(super) async fn assert_stored(store: &Arc<dyn OrderStore>, order: &Order) {
 }
 
 /// An append of these events to an order as it is now.
-pub(super) fn append(order: &Order, guard: Guard, then: Then, events: &[OrderEvent]) -> Append {
+pub fn append(order: &Order, guard: Guard, then: Then, events: &[OrderEvent]) -> Append {
     let mut next = order.clone();
     let advance = |event: &OrderEvent| {
         let at = next.updated_at + TimeDelta::milliseconds(7);
@@ -105,14 +106,14 @@ pub(super) fn append(order: &Order, guard: Guard, then: Then, events: &[OrderEve
 }
 
 /// Appends one item.
-pub(super) async fn write(store: &Arc<dyn OrderStore>, append: Append) -> Result<(), AppendError> {
+pub async fn write(store: &Arc<dyn OrderStore>, append: Append) -> Result<(), AppendError> {
     let mut results = store.append_many(&[append]).await.expect("the store answers");
     assert_eq!(results.len(), 1);
     results.remove(0)
 }
 
 /// Appends to an order, whoever holds it, and gives the order as it is then.
-pub(super) async fn write_freely(
+pub async fn write_freely(
     store: &Arc<dyn OrderStore>,
     order: &Order,
     then: Then,
@@ -125,39 +126,43 @@ pub(super) async fn write_freely(
 }
 
 /// Whoever writes need not hold a lease, and leaves a lease alone.
-pub(super) const FREELY: Guard = Guard::Revision { revoke: false };
+pub const FREELY: Guard = Guard::Revision { revoke: false };
 /// Whoever writes need not hold a lease, and ends one.
-pub(super) const REVOKING: Guard = Guard::Revision { revoke: true };
+pub const REVOKING: Guard = Guard::Revision { revoke: true };
 /// The order is due at once.
-pub(super) const AT_ONCE: Then = Then::Release { due_in: Duration::ZERO };
+pub const AT_ONCE: Then = Then::Release { due_in: Duration::ZERO };
 
 /// Somebody who claims orders.
-#[derive(Clone)]
-pub(super) struct Worker {
-    pub(super) store: Arc<dyn OrderStore>,
-    pub(super) owner: u128,
-    pub(super) lane: Lane,
-    pub(super) lease: Duration,
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// Where it claims.
+    pub store: Arc<dyn OrderStore>,
+    /// Who it is.
+    pub owner: u128,
+    /// The lane in which it claims.
+    pub lane: Lane,
+    /// How long its leases last.
+    pub lease: Duration,
 }
 
 impl Worker {
     /// A worker of the execute lane whose leases last for the whole case.
-    pub(super) fn new(store: &Arc<dyn OrderStore>, owner: u128) -> Self {
+    pub fn new(store: &Arc<dyn OrderStore>, owner: u128) -> Self {
         Self { store: Arc::clone(store), owner, lane: Lane::Execute, lease: HOUR }
     }
 
     /// The same worker in another lane.
-    pub(super) fn in_lane(self, lane: Lane) -> Self {
+    pub fn in_lane(self, lane: Lane) -> Self {
         Self { lane, ..self }
     }
 
     /// The same worker with leases that last so long.
-    pub(super) fn with_lease(self, lease: Duration) -> Self {
+    pub fn with_lease(self, lease: Duration) -> Self {
         Self { lease, ..self }
     }
 
     /// Claims, and gives what the store gives.
-    pub(super) async fn ask(&self, scope: ClaimScope, limit: u32) -> Claims {
+    pub async fn ask(&self, scope: ClaimScope, limit: u32) -> Claims {
         let request = ClaimRequest { lane: self.lane, scope, limit, owner: self.owner, duration: self.lease };
         let claims = self.store.claim(&request).await.expect("the store answers");
         for claim in &claims.claims {
@@ -167,41 +172,41 @@ impl Worker {
     }
 
     /// Claims any due orders.
-    pub(super) async fn claim(&self, limit: u32) -> Vec<Claim> {
+    pub async fn claim(&self, limit: u32) -> Vec<Claim> {
         self.ask(ClaimScope::Any, limit).await.claims
     }
 
     /// Claims the one order that is due.
-    pub(super) async fn claim_one(&self) -> Claim {
+    pub async fn claim_one(&self) -> Claim {
         let mut claims = self.claim(2).await;
         assert_eq!(claims.len(), 1, "one order is due");
         claims.remove(0)
     }
 
     /// The due orders, claimed by their ids.
-    pub(super) async fn claim_ids(&self, ids: &[OrderId], limit: u32) -> Vec<Claim> {
+    pub async fn claim_ids(&self, ids: &[OrderId], limit: u32) -> Vec<Claim> {
         self.ask(ClaimScope::Ids(ids.to_vec()), limit).await.claims
     }
 
     /// Checks that nothing is due.
-    pub(super) async fn finds_nothing(&self) {
+    pub async fn finds_nothing(&self) {
         assert_eq!(ids_of(&self.claim(1).await), []);
     }
 
     /// Renews one lease for an hour.
-    pub(super) async fn renews(&self, lease: Lease) -> bool {
+    pub async fn renews(&self, lease: Lease) -> bool {
         let renewed = self.store.renew(&[lease], HOUR).await.expect("the store answers");
         assert_eq!(renewed.len(), 1);
         renewed[0]
     }
 
     /// Gives a lease back.
-    pub(super) async fn release(&self, lease: Lease, due_in: Duration, fruitless: bool) {
+    pub async fn release(&self, lease: Lease, due_in: Duration, fruitless: bool) {
         self.store.release(&[Release { lease, due_in, fruitless }]).await.expect("the store answers");
     }
 
     /// Appends under a lease, and gives the order as it is then.
-    pub(super) async fn write(&self, claim: &Claim, then: Then, events: &[OrderEvent]) -> Arc<Order> {
+    pub async fn write(&self, claim: &Claim, then: Then, events: &[OrderEvent]) -> Arc<Order> {
         let append = append(order_of(claim), Guard::Fence(claim.lease.fence), then, events);
         let next = Arc::clone(&append.order);
         assert_eq!(write(&self.store, append).await, Ok(()));
@@ -210,27 +215,27 @@ impl Worker {
 }
 
 /// The order of a claim.
-pub(super) fn order_of(claim: &Claim) -> &Arc<Order> {
+pub fn order_of(claim: &Claim) -> &Arc<Order> {
     claim.order.as_ref().expect("the order can be read")
 }
 
 /// The orders that were claimed, in order.
-pub(super) fn ids_of(claims: &[Claim]) -> Vec<OrderId> {
+pub fn ids_of(claims: &[Claim]) -> Vec<OrderId> {
     claims.iter().map(|claim| claim.lease.order_id).collect()
 }
 
 /// The fence with another epoch.
-pub(super) fn with_epoch(fence: Fence, epoch: u64) -> Fence {
+pub fn with_epoch(fence: Fence, epoch: u64) -> Fence {
     Fence { epoch, ..fence }
 }
 
 /// The first event of an attempt.
-pub(super) fn routing_started(attempt: u32) -> OrderEvent {
+pub fn routing_started(attempt: u32) -> OrderEvent {
     OrderEvent::RoutingStarted { attempt, dexes: vec!["Raydium".into(), "Meteora".into()] }
 }
 
 /// A route through one pool.
-pub(super) fn route() -> Route {
+pub fn route() -> Route {
     let leg = Leg {
         dex: "Meteora".into(),
         pool: "meteora-sol-usdc".into(),
@@ -243,7 +248,7 @@ pub(super) fn route() -> Route {
 }
 
 /// A route that was chosen, and one that was rejected.
-pub(super) fn route_chosen() -> OrderEvent {
+pub fn route_chosen() -> OrderEvent {
     let candidate = |dex: &str, outcome| Candidate { dex: dex.into(), id: dex.to_lowercase(), outcome };
     let paused = Failure::new(FailureCode::NO_ROUTE, "The pool is paused");
     let candidates = vec![
@@ -254,7 +259,7 @@ pub(super) fn route_chosen() -> OrderEvent {
 }
 
 /// A transaction with an id.
-pub(super) fn tx(id: &str) -> SignedTx {
+pub fn tx(id: &str) -> SignedTx {
     SignedTx {
         id: id.into(),
         bytes: (0..=255).collect(),
@@ -264,12 +269,12 @@ pub(super) fn tx(id: &str) -> SignedTx {
 }
 
 /// What the transaction did.
-pub(super) fn fill() -> Fill {
+pub fn fill() -> Fill {
     Fill { amount_in: Amount::new(1_000_000_000), amount_out: Amount::new(150_750_000), height: 4_711 }
 }
 
 /// From the acceptance to the sending: five events.
-pub(super) fn to_submitted() -> Vec<OrderEvent> {
+pub fn to_submitted() -> Vec<OrderEvent> {
     vec![
         routing_started(1),
         route_chosen(),
@@ -280,19 +285,19 @@ pub(super) fn to_submitted() -> Vec<OrderEvent> {
 }
 
 /// From the acceptance to the end: six events.
-pub(super) fn to_confirmed() -> Vec<OrderEvent> {
+pub fn to_confirmed() -> Vec<OrderEvent> {
     let mut events = to_submitted();
     events.push(OrderEvent::Confirmed { fill: fill() });
     events
 }
 
 /// An attempt that failed and may be repeated.
-pub(super) fn attempt_failed() -> OrderEvent {
+pub fn attempt_failed() -> OrderEvent {
     let failure = Failure::new(FailureCode::QUOTE_UNAVAILABLE, "No answer in time");
     OrderEvent::AttemptFailed { failure, class: FailureClass::Transient }
 }
 
 /// The end of an order that nothing was signed for.
-pub(super) fn cancelled() -> OrderEvent {
+pub fn cancelled() -> OrderEvent {
     OrderEvent::Failed { failure: Failure::new(FailureCode::CANCELLED, "The order was cancelled") }
 }

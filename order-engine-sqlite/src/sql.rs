@@ -1,0 +1,186 @@
+//! The statements, in one place, and what SQLite makes of them.
+
+use crate::rows::{AppendRow, EventRow, OrderRow, order_columns};
+use crate::statement::ListStatement;
+
+pub(crate) const INSERT_ORDERS: ListStatement = ListStatement {
+    before: "INSERT INTO orders (
+        status, attempt, max_attempts, chosen_dex, tx_hash, execution_price, amount_out, error_code, error_message,
+        attention, updated_at, seq, state, lane,
+        order_id, user_id, client_order_id, origin, order_type, input_token, input_symbol, input_decimals,
+        output_token, output_symbol, output_decimals, amount, slippage_bps, expires_at, created_at, payload_version,
+        request, due_at)",
+    columns: OrderRow::COUNT,
+    after: "ON CONFLICT DO NOTHING RETURNING order_id",
+};
+
+pub(crate) const INSERT_EVENTS: ListStatement = ListStatement {
+    before: "INSERT INTO order_events (
+        order_id, seq, at, kind, status, progress, attempt, max_attempts, message, payload_version, payload)",
+    columns: EventRow::COUNT,
+    after: "",
+};
+
+pub(crate) const INSERT_FAILURES: ListStatement = ListStatement {
+    before: "INSERT INTO order_failures (order_id, seq, attempt, code, message, at)",
+    columns: 6,
+    after: "",
+};
+
+/// A row is updated only if it has the expected revision and, under a fence, that very lease. A
+/// terminal order has no lane; it loses its lease and its due time whatever is asked.
+pub(crate) const UPDATE_ORDERS: ListStatement = ListStatement {
+    before: "WITH item (
+        status, attempt, max_attempts, chosen_dex, tx_hash, execution_price, amount_out, error_code, error_message,
+        attention, updated_at, seq, state, lane,
+        order_id, expected_seq, epoch, owner, revoke_due_at, release_due_at) AS (",
+    columns: AppendRow::COUNT,
+    after: ")
+    UPDATE orders SET
+        status = item.status, attempt = item.attempt, max_attempts = item.max_attempts, chosen_dex = item.chosen_dex,
+        tx_hash = item.tx_hash, execution_price = item.execution_price, amount_out = item.amount_out,
+        error_code = item.error_code, error_message = item.error_message, attention = item.attention,
+        updated_at = item.updated_at,
+        seq = item.seq, state = item.state, lane = item.lane,
+        lease_epoch = lease_epoch + (item.revoke_due_at IS NOT NULL AND lease_owner IS NOT NULL),
+        lease_owner = CASE
+            WHEN item.lane IS NULL OR item.revoke_due_at IS NOT NULL OR item.release_due_at IS NOT NULL THEN NULL
+            ELSE lease_owner END,
+        due_at = CASE
+            WHEN item.lane IS NULL THEN NULL
+            WHEN item.release_due_at IS NOT NULL THEN item.release_due_at
+            WHEN item.revoke_due_at IS NOT NULL AND lease_owner IS NOT NULL THEN item.revoke_due_at
+            ELSE due_at END,
+        fruitless_claims = CASE WHEN item.epoch IS NULL THEN fruitless_claims ELSE 0 END
+    FROM item
+    WHERE orders.order_id = item.order_id AND orders.seq = item.expected_seq
+        AND (item.epoch IS NULL OR (orders.lease_epoch = item.epoch AND orders.lease_owner = item.owner))
+    RETURNING order_id",
+};
+
+pub(crate) const RENEW: ListStatement = ListStatement {
+    before: "WITH item (order_id, epoch, owner, until) AS (",
+    columns: 4,
+    after: ")
+    UPDATE orders SET due_at = item.until
+    FROM item
+    WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner
+    RETURNING order_id, lease_epoch, lease_owner",
+};
+
+pub(crate) const GIVE_BACK: ListStatement = ListStatement {
+    before: "WITH item (order_id, epoch, owner, due_at, innocent) AS (",
+    columns: 5,
+    after: ")
+    UPDATE orders SET
+        due_at = item.due_at, lease_owner = NULL, fruitless_claims = max(0, fruitless_claims - item.innocent)
+    FROM item
+    WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner
+    RETURNING order_id",
+};
+
+pub(crate) const LEASE: &str = "UPDATE orders SET
+        lease_epoch = lease_epoch + 1, lease_owner = ?, due_at = ?, fruitless_claims = fruitless_claims + 1
+    WHERE rowid IN (SELECT value FROM json_each(?))";
+
+/// What [`Transaction::due_rows`] reads.
+macro_rules! select_due {
+    ($filter:literal) => {
+        concat!(
+            "SELECT ",
+            order_columns!(),
+            ", rowid, lease_epoch, fruitless_claims FROM orders WHERE ",
+            $filter,
+            " ORDER BY due_at LIMIT ?"
+        )
+    };
+}
+
+pub(crate) const DUE: &str = select_due!("lane = ? AND due_at IS NOT NULL AND due_at <= ?");
+
+/// The plus signs keep SQLite from walking through all due orders instead of the few that are asked for.
+pub(crate) const DUE_OF_IDS: &str =
+    select_due!("+lane = ? AND +due_at <= ? AND order_id IN (SELECT value FROM json_each(?))");
+
+pub(crate) const NEXT_DUE: &str =
+    "SELECT due_at FROM orders WHERE lane = ? AND due_at IS NOT NULL ORDER BY due_at LIMIT 1";
+
+/// The order that has this name, or else this id.
+pub(crate) const EXISTING: &str = concat!(
+    "SELECT ",
+    order_columns!(),
+    " FROM orders WHERE order_id = ?1 OR (user_id = ?2 AND client_order_id = ?3)
+    ORDER BY user_id = ?2 AND client_order_id = ?3 DESC LIMIT 1"
+);
+
+pub(crate) const FENCE: &str = "SELECT seq, lease_epoch, lease_owner FROM orders WHERE order_id = ?";
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+
+    use super::*;
+    use crate::options::SqliteOptions;
+    use crate::{connect, migrate};
+
+    async fn database(folder: &tempfile::TempDir) -> SqliteConnection {
+        let options = SqliteOptions::new(folder.path().join("orders.db"));
+        let mut connection = connect::first_writer(&options).await.unwrap();
+        migrate::run(&mut connection).await.unwrap();
+        connection
+    }
+
+    /// SQLite's plan, one line a step.
+    async fn plan(sql: String) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+            .fetch_all(&mut database(&folder).await)
+            .await
+            .unwrap();
+        let steps: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        steps.join("\n")
+    }
+
+    #[tokio::test]
+    async fn claims_walk_along_the_index_of_due_orders() {
+        for sql in [DUE, NEXT_DUE] {
+            let plan = plan(sql.to_owned()).await;
+            assert!(
+                plan.contains("USING INDEX orders_due") || plan.contains("USING COVERING INDEX orders_due")
+            );
+            assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{plan}");
+        }
+    }
+
+    #[tokio::test]
+    async fn claims_by_ids_look_their_orders_up() {
+        let plan = plan(DUE_OF_IDS.to_owned()).await;
+        assert!(plan.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1 (order_id=?)"), "{plan}");
+        assert!(!plan.contains("orders_due") && !plan.contains("SCAN orders"), "{plan}");
+    }
+
+    #[tokio::test]
+    async fn leases_are_written_by_rowid() {
+        let plan = plan(LEASE.to_owned()).await;
+        assert!(plan.contains("SEARCH orders USING INTEGER PRIMARY KEY (rowid=?)"), "{plan}");
+    }
+
+    #[tokio::test]
+    async fn lists_look_their_orders_up() {
+        for statement in [UPDATE_ORDERS, RENEW, GIVE_BACK] {
+            for rows in [1, 256] {
+                let plan = plan(statement.text(rows)).await;
+                assert!(plan.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1"), "{plan}");
+                assert!(!plan.contains("SCAN orders") && !plan.contains("AUTOMATIC"), "{plan}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn existing_orders_are_looked_up_by_both_their_names() {
+        let plan = plan(EXISTING.to_owned()).await;
+        assert!(plan.contains("sqlite_autoindex_orders_1 (order_id=?)"), "{plan}");
+        assert!(plan.contains("orders_client_order_id (user_id=? AND client_order_id=?)"), "{plan}");
+        assert!(!plan.contains("SCAN orders"), "{plan}");
+    }
+}
