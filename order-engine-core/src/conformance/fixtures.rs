@@ -106,6 +106,9 @@ pub fn append(order: &Order, guard: Guard, then: Then, events: &[OrderEvent]) ->
 }
 
 /// Appends one item.
+///
+/// # Errors
+/// If the item is not written.
 pub async fn write(store: &Arc<dyn OrderStore>, append: Append) -> Result<(), AppendError> {
     let mut results = store.append_many(&[append]).await.expect("the store answers");
     assert_eq!(results.len(), 1);
