@@ -3,11 +3,13 @@
 //! Behind the feature `testing`.
 
 mod clock;
+mod entropy;
 mod process;
 mod router;
 mod venue;
 
 pub use clock::ManualClock;
+pub use entropy::SeededEntropy;
 pub use process::Process;
 pub use router::ScriptedRouter;
 pub use venue::{ScriptedVenue, Sending};

@@ -1,272 +1,406 @@
-//! The simulated chain: which transactions it knows, when they land, and what they do.
+//! The simulated chain: it takes transactions, lands them when their time has come, and tells what
+//! it knows of them.
 //!
-//! Everything here is a function of what was sent and of the time it is told. Nothing waits.
+//! Landing is lazy. When a transaction is taken its [`Plan`] is fixed; it is carried out when
+//! somebody next looks at the chain, as of the time that the plan says. Since pools are a pure
+//! function of the slot, nobody can tell the difference, and the chain needs no task of its own.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use order_engine_core::{
-    Amount, Certainty, ChainView, Failure, FailureClass, FailureCode, Fill, Observation, TxId,
-};
-use order_engine_routing::{ConstantProduct, Curve, Pool, PoolSet, QuoteError};
+use order_engine_core::{Amount, Certainty, ChainView, FailureCode, OrderId, Runtime, TxId};
+use order_engine_routing::PoolSet;
 
-use crate::dice::{Dice, Purpose, subject};
+use crate::dice::{self, Dice, Purpose};
 use crate::heights::Heights;
-use crate::market::Market;
-use crate::tx::{Malformed, Message, Signer, Swap};
-use crate::{Execution, Rate, SimConfig};
+use crate::history::History;
+use crate::ledger::{Ledger, Ticket};
+use crate::plan::{Fork, Plan};
+use crate::pools::Pools;
+use crate::swap::{SwapError, Trade, carry_out};
+use crate::tx::{Message, Signer, Swap};
+use crate::{Execution, FaultConfig, Rate, SimConfig, SimError};
+
+/// By how many millionths the first attempt to trade ahead moves a pool; it doubles until it
+/// suffices.
+const FIRST_MOVE_PPM: u64 = 1_000;
+
+/// How often the move doubles at most: far beyond what empties a pool.
+const MOST_DOUBLINGS: u32 = 40;
 
 /// The chain.
 #[derive(Debug)]
 pub(crate) struct SimChain {
-    signer: Signer,
+    runtime: Runtime,
+    heights: Heights,
     dice: Dice,
     fail_rate: Rate,
-    heights: Heights,
-    market: Market,
-    /// What landed, by transaction.
-    landed: HashMap<TxId, Execution>,
-    /// What was sent and has not landed.
-    in_flight: HashMap<TxId, Message>,
-    /// When what is in flight lands: by time, then by id, so that a schedule is the same each time.
-    schedule: BTreeSet<(u64, TxId)>,
+    signer: Signer,
+    pools: Arc<Pools>,
+    ledger: Ledger,
+    state: Mutex<State>,
 }
 
-/// What came of sending.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Sent {
-    Accepted,
-    AlreadyKnown,
-    Refused(&'static str),
+#[derive(Debug, Default)]
+struct State {
+    faults: FaultConfig,
+    transactions: HashMap<TxId, Standing>,
+    /// What will land or be forgotten, by time and, within a time, in the order of scheduling.
+    due: BTreeMap<(u64, u64), TxId>,
+    /// How often anything was scheduled.
+    scheduled: u64,
+    /// What landed, in the order of landing.
+    landings: Vec<Landing>,
 }
 
-/// Why a route cannot be simulated.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum SimulationError {
-    #[error("there is no pool {0:?}")]
-    UnknownPool(String),
-    #[error("{pool}: {error}")]
-    Pool { pool: String, error: QuoteError },
-    #[error("the route is broken")]
-    BrokenRoute,
+/// What the chain knows of a transaction.
+#[derive(Debug)]
+enum Standing {
+    /// It arrived and has not landed for good.
+    InFlight(Flight),
+    /// It landed, as the landing at this index.
+    Landed(usize),
+}
+
+/// A transaction on its way.
+#[derive(Debug)]
+struct Flight {
+    message: Message,
+    /// A block that will be abandoned, in which it can be seen for a while.
+    fork: Option<Fork>,
+    /// Whether it lands when it is due. If not, it is forgotten then.
+    lands: bool,
+}
+
+/// A transaction that landed.
+#[derive(Debug)]
+struct Landing {
+    execution: Execution,
+    ticket: Ticket,
+    /// When it landed, for its certainty; zero for what an earlier process landed, which is final.
+    certain_from_ms: u64,
+}
+
+/// What came of handing a transaction to the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// It was new.
+    Taken,
+    /// It was known.
+    Known,
+    /// It is none that could ever land, for this reason.
+    Refused(String),
+    /// Nobody can say, for this reason.
+    Lost(&'static str),
+}
+
+/// What the chain tells of some transactions, in the order asked.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) sightings: Vec<Option<Sighting>>,
+    /// Whether what was not found never landed.
+    pub(crate) is_complete: bool,
+    /// What must be durable before any of it is told.
+    pub(crate) ticket: Ticket,
+}
+
+/// A landing that can be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sighting {
+    pub(crate) execution: Execution,
+    pub(crate) certainty: Certainty,
 }
 
 impl SimChain {
-    /// A chain on which all of this already executed.
-    pub(crate) fn new(config: &SimConfig, executions: Vec<Execution>, now_ms: u64) -> Self {
-        let heights = Heights::new(config);
-        let heights = executions.last().map_or(heights, |last| heights.resume_after(last, now_ms));
+    /// Begins or continues a chain.
+    pub(crate) fn open(
+        config: &SimConfig,
+        runtime: Runtime,
+        pools: Arc<Pools>,
+        ledger: Ledger,
+        earlier: Vec<Execution>,
+    ) -> Self {
+        let now_ms = now_ms(&runtime);
+        let mut heights = Heights::new(config);
+        if let Some(last) = earlier.iter().max_by_key(|execution| execution.height) {
+            heights = heights.resume_after(last, now_ms);
+        }
+        let mut state = State { faults: config.faults, ..State::default() };
+        for execution in earlier {
+            let standing = Standing::Landed(state.landings.len());
+            state.transactions.insert(execution.tx_id.clone(), standing);
+            state.landings.push(Landing { execution, ticket: 0, certain_from_ms: 0 });
+        }
         Self {
-            signer: Signer::new(config.seed),
+            runtime,
+            heights,
             dice: Dice::new(config.seed),
             fail_rate: config.fail_rate,
-            heights,
-            market: Market::new(config),
-            landed: executions.into_iter().map(|execution| (execution.tx_id.clone(), execution)).collect(),
-            in_flight: HashMap::new(),
-            schedule: BTreeSet::new(),
+            signer: Signer::new(config.seed),
+            pools,
+            ledger,
+            state: Mutex::new(state),
         }
     }
 
-    pub(crate) fn pools(&self, now_ms: u64) -> std::sync::Arc<PoolSet> {
-        self.market.at(self.heights.at(now_ms))
+    /// How far the chain has come.
+    pub(crate) fn view(&self) -> ChainView {
+        self.heights.view(self.now_ms())
     }
 
-    pub(crate) const fn height(&self, now_ms: u64) -> u64 {
-        self.heights.at(now_ms)
+    /// The pools as they are now.
+    pub(crate) fn pools(&self) -> Arc<PoolSet> {
+        self.pools.snapshot(self.heights.at(self.now_ms()))
     }
 
-    pub(crate) fn view(&self, now_ms: u64) -> ChainView {
-        self.heights.view(now_ms)
+    /// What legs would trade if they landed now.
+    pub(crate) fn simulate(&self, legs: &[Swap]) -> Result<Trade, SwapError> {
+        carry_out(&self.pools, legs, self.heights.at(self.now_ms()), 0)
     }
 
-    pub(crate) fn sign(&self, message: &Message) -> Result<(TxId, Vec<u8>), Malformed> {
-        self.signer.sign(message)
-    }
-
-    /// Takes a transaction. It lands a step later, if it is still valid then.
-    pub(crate) fn send(&mut self, bytes: &[u8], now_ms: u64) -> Sent {
-        let Ok((id, message)) = self.signer.open(bytes) else {
-            return Sent::Refused("malformed transaction");
+    /// Signs a transaction that may land from now on: its id, its bytes, and until when.
+    pub(crate) fn sign(
+        &self,
+        order_id: OrderId,
+        legs: Vec<Swap>,
+        min_amount_out: Amount,
+    ) -> Result<(TxId, Vec<u8>, u64), crate::tx::Malformed> {
+        let message = Message {
+            order_id,
+            recent_height: self.heights.at(self.now_ms()),
+            nonce: self.runtime.entropy.next_u128(),
+            min_amount_out,
+            legs,
         };
-        if self.landed.contains_key(&id) || self.in_flight.contains_key(&id) {
-            return Sent::AlreadyKnown;
-        }
-        if self.heights.at(now_ms) > message.last_valid_height() {
-            return Sent::Refused("block height exceeded");
-        }
-        self.schedule.insert((now_ms + self.heights.step_ms(), id.clone()));
-        self.in_flight.insert(id, message);
-        Sent::Accepted
+        let (id, bytes) = self.signer.sign(&message)?;
+        Ok((id, bytes, message.last_valid_height()))
     }
 
-    /// Lets land whatever is due by now; gives what executed, in order.
-    pub(crate) fn advance(&mut self, now_ms: u64) -> Vec<Execution> {
-        let mut executions = Vec::new();
-        while let Some((lands_at_ms, id)) = self.schedule.pop_first() {
+    /// Lets other faults happen from now on.
+    pub(crate) fn set_faults(&self, faults: FaultConfig) {
+        self.lock().faults = faults;
+    }
+
+    /// Takes a transaction, unless it is known or could never land. The ticket must be durable
+    /// before the arrival is told.
+    pub(crate) fn take(&self, id: &TxId, bytes: &[u8]) -> (Arrival, Ticket) {
+        let message = match self.signer.open(bytes) {
+            Ok((actual, message)) if actual == *id => message,
+            Ok((actual, _)) => return (Arrival::Refused(format!("the bytes are those of {actual}")), 0),
+            Err(malformed) => return (Arrival::Refused(malformed.to_string()), 0),
+        };
+        let mut state = self.lock();
+        // Read under the lock: no landing may enter a height that somebody already saw final.
+        let now_ms = self.now_ms();
+        let is_lost = |rate, purpose| self.dice.happens(rate, purpose, dice::subject(id.as_str()), now_ms);
+        if is_lost(state.faults.lost_request_rate, Purpose::LostRequest) {
+            return (Arrival::Lost("the request timed out"), 0);
+        }
+        let (arrival, ticket) = self.admit(&mut state, id, message, now_ms);
+        if is_lost(state.faults.lost_reply_rate, Purpose::LostReply) {
+            return (Arrival::Lost("the answer timed out"), 0);
+        }
+        (arrival, ticket)
+    }
+
+    /// Takes a transaction that reached the chain.
+    fn admit(&self, state: &mut State, id: &TxId, message: Message, now_ms: u64) -> (Arrival, Ticket) {
+        self.settle(state, now_ms);
+        if let Some(standing) = state.transactions.get(id) {
+            return (Arrival::Known, state.ticket_of(standing));
+        }
+        if let Some(reason) = self.unlandable(&message, now_ms) {
+            return (Arrival::Refused(reason), 0);
+        }
+        let plan = Plan::draw(id, &message, now_ms, self.heights, (self.dice, &state.faults));
+        state.schedule(id, message, plan);
+        self.settle(state, now_ms);
+        let ticket = state.transactions.get(id).map_or(0, |standing| state.ticket_of(standing));
+        (Arrival::Taken, ticket)
+    }
+
+    /// What can be seen of transactions.
+    pub(crate) fn sight(&self, ids: &[TxId]) -> Report {
+        let mut state = self.lock();
+        let now_ms = self.now_ms();
+        self.settle(&mut state, now_ms);
+        let history = History::at(self.heights.at(now_ms), self.dice, &state.faults);
+        let mut ticket = 0;
+        let mut sight = |id| {
+            let (sighting, its_ticket) = self.sight_one(&state, id, now_ms)?;
+            let is_shown = history.shows(sighting.execution.height);
+            ticket = ticket.max(if is_shown { its_ticket } else { 0 });
+            is_shown.then_some(sighting)
+        };
+        let sightings = ids.iter().map(&mut sight).collect();
+        Report { sightings, is_complete: history.is_complete, ticket }
+    }
+
+    fn sight_one(&self, state: &State, id: &TxId, now_ms: u64) -> Option<(Sighting, Ticket)> {
+        match state.transactions.get(id)? {
+            Standing::InFlight(Flight { message, fork, .. }) => {
+                let fork = fork.filter(|fork| fork.is_seen(now_ms))?;
+                let execution = self.execute(id, message, fork.from_ms);
+                let certainty = self.heights.certainty(fork.from_ms, now_ms);
+                // What is undone later was never executed, so the ledger has no part in it.
+                Some((Sighting { execution, certainty }, 0))
+            }
+            Standing::Landed(index) => {
+                let landing = &state.landings[*index];
+                let certainty = self.heights.certainty(landing.certain_from_ms, now_ms);
+                Some((Sighting { execution: landing.execution.clone(), certainty }, landing.ticket))
+            }
+        }
+    }
+
+    /// Lands what is due, and waits until all that landed can be told.
+    ///
+    /// # Errors
+    /// If the ledger could not be written.
+    pub(crate) async fn flush(&self) -> Result<(), SimError> {
+        let ticket = {
+            let mut state = self.lock();
+            self.settle(&mut state, self.now_ms());
+            state.landings.last().map_or(0, |landing| landing.ticket)
+        };
+        self.durable(ticket).await
+    }
+
+    /// All that landed and can be told, in the order of landing.
+    pub(crate) fn executions(&self, order: Option<OrderId>) -> Vec<Execution> {
+        let mut state = self.lock();
+        self.settle(&mut state, self.now_ms());
+        let told = self.ledger.durable_up_to();
+        state
+            .landings
+            .iter()
+            .take_while(|landing| landing.ticket <= told)
+            .map(|landing| &landing.execution)
+            .filter(|execution| order.is_none_or(|id| id == execution.order_id))
+            .cloned()
+            .collect()
+    }
+
+    /// Waits until what a ticket stands for can be told.
+    ///
+    /// # Errors
+    /// If the ledger could not be written.
+    pub(crate) async fn durable(&self, ticket: Ticket) -> Result<(), SimError> {
+        self.ledger.durable(ticket).await
+    }
+
+    /// Why a transaction cannot land from now on.
+    fn unlandable(&self, message: &Message, now_ms: u64) -> Option<String> {
+        let height = self.heights.at(now_ms);
+        if message.recent_height > height {
+            return Some(format!("the blockhash of height {} is unknown", message.recent_height));
+        }
+        let last = message.last_valid_height();
+        (height > last).then(|| format!("it expired: the height is {height}, and it was valid until {last}"))
+    }
+
+    /// Lands what is due.
+    fn settle(&self, state: &mut State, now_ms: u64) {
+        while let Some(entry) = state.due.first_entry() {
+            let &(lands_at_ms, _) = entry.key();
             if lands_at_ms > now_ms {
-                self.schedule.insert((lands_at_ms, id));
-                break;
+                return;
             }
-            let Some(message) = self.in_flight.remove(&id) else { continue };
-            let height = self.heights.at(lands_at_ms);
-            // What comes too late never lands, and is forgotten as a real chain forgets it.
-            if height <= message.last_valid_height() {
-                let execution = self.execute(&id, &message, height, lands_at_ms);
-                self.landed.insert(id, execution.clone());
-                executions.push(execution);
+            let id = entry.remove();
+            // A second delivery finds the transaction landed, and changes nothing.
+            if let Some(Standing::InFlight(flight)) = state.transactions.get(&id) {
+                if flight.lands {
+                    let execution = self.execute(&id, &flight.message, lands_at_ms);
+                    let ticket = self.ledger.append(&execution);
+                    state.transactions.insert(id, Standing::Landed(state.landings.len()));
+                    state.landings.push(Landing { execution, ticket, certain_from_ms: lands_at_ms });
+                } else {
+                    state.transactions.remove(&id);
+                }
             }
         }
-        executions
     }
 
-    fn execute(&self, id: &TxId, message: &Message, height: u64, landed_at_ms: u64) -> Execution {
-        let pools = self.market.at(height);
-        let amount_out = if self.dice.happens(self.fail_rate, Purpose::AdverseMove, subject(id.as_str()), 0) {
-            ahead_of(&pools, message)
-        } else {
-            simulate(&pools, &message.legs)
+    /// What a transaction does in the slot of a moment.
+    fn execute(&self, id: &TxId, message: &Message, at_ms: u64) -> Execution {
+        let slot = self.heights.at(at_ms);
+        let outcome = match carry_out(&self.pools, &message.legs, slot, 0) {
+            Ok(trade) if trade.amount_out >= message.min_amount_out && self.is_outrun(id) => {
+                Ok(self.outrun(message, slot, trade))
+            }
+            outcome => outcome,
         };
-        // A pool that cannot take the swap pays nothing.
-        let amount_out = amount_out.unwrap_or(Amount::ZERO);
+        let trade =
+            outcome.as_ref().copied().unwrap_or(Trade { amount_in: Amount::ZERO, amount_out: Amount::ZERO });
+        let reason = match outcome {
+            Ok(trade) if trade.amount_out >= message.min_amount_out => None,
+            Ok(_) => Some(FailureCode::SLIPPAGE),
+            Err(_) => Some(FailureCode::TRANSACTION_FAILED),
+        };
         Execution {
-            order_id: message.order_id,
             tx_id: id.clone(),
-            executed: !amount_out.is_zero() && amount_out >= message.min_amount_out,
-            height,
-            landed_at_ms,
-            amount_in: amount_in(&pools, &message.legs),
-            amount_out,
+            order_id: message.order_id,
+            executed: reason.is_none(),
+            height: slot,
+            landed_at_ms: at_ms,
+            amount_in: trade.amount_in,
+            amount_out: trade.amount_out,
             min_amount_out: message.min_amount_out,
+            reason,
         }
     }
 
-    /// What is known of a transaction.
-    pub(crate) fn observe(&self, id: &TxId, now_ms: u64) -> Observation {
-        match self.landed.get(id) {
-            None => Observation::NotFound { history_complete: true },
-            Some(execution) => report(execution, self.heights.certainty(execution.landed_at_ms, now_ms)),
+    /// Whether somebody trades ahead of a transaction.
+    fn is_outrun(&self, id: &TxId) -> bool {
+        self.dice.happens(self.fail_rate, Purpose::AdverseMove, dice::subject(id.as_str()), 0)
+    }
+
+    /// Somebody sells into the same pools first, as much as it takes to push the output below the
+    /// minimum. Only a minimum of zero withstands every such sale.
+    fn outrun(&self, message: &Message, slot: u64, undisturbed: Trade) -> Trade {
+        let nothing = Trade { amount_out: Amount::ZERO, ..undisturbed };
+        (0..MOST_DOUBLINGS)
+            // A pool that was sold into until it refuses to trade pays nothing.
+            .map(|doublings| {
+                carry_out(&self.pools, &message.legs, slot, FIRST_MOVE_PPM << doublings).unwrap_or(nothing)
+            })
+            .find(|moved| moved.amount_out < message.min_amount_out)
+            .unwrap_or(undisturbed)
+    }
+
+    fn now_ms(&self) -> u64 {
+        now_ms(&self.runtime)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that holds the lock can panic half way, so a poisoned lock guards sound data.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Lets a plan take its course. What will neither land nor be seen is forgotten at once.
+    fn schedule(&mut self, id: &TxId, message: Message, plan: Plan) {
+        let Plan { fork, lands_at_ms, repeats_at_ms } = plan;
+        let Some(settled_at_ms) = lands_at_ms.or(fork.map(|fork| fork.until_ms)) else { return };
+        for at_ms in [Some(settled_at_ms), repeats_at_ms].into_iter().flatten() {
+            self.scheduled += 1;
+            self.due.insert((at_ms, self.scheduled), id.clone());
+        }
+        let flight = Flight { message, fork, lands: lands_at_ms.is_some() };
+        self.transactions.insert(id.clone(), Standing::InFlight(flight));
+    }
+
+    /// What must be durable before a standing is told.
+    fn ticket_of(&self, standing: &Standing) -> Ticket {
+        match standing {
+            Standing::InFlight(_) => 0,
+            Standing::Landed(index) => self.landings[*index].ticket,
         }
     }
-
-    /// Everything that landed.
-    pub(crate) fn executions(&self) -> impl Iterator<Item = &Execution> {
-        self.landed.values()
-    }
 }
 
-fn report(execution: &Execution, certainty: Certainty) -> Observation {
-    let Execution { amount_in, amount_out, min_amount_out, height, executed, .. } = execution;
-    if *executed {
-        let fill = Fill { amount_in: *amount_in, amount_out: *amount_out, height: *height };
-        return Observation::Landed { certainty, fill };
-    }
-    let message = format!(
-        "The swap would have paid {amount_out} base units, less than the minimum of {min_amount_out}"
-    );
-    let failure = Failure::new(FailureCode::SLIPPAGE, message);
-    Observation::Reverted { certainty, failure, class: FailureClass::Requote }
-}
-
-/// What comes out of the legs, run one after the other: a pool that two legs share is changed by
-/// the first.
-pub(crate) fn simulate(pools: &PoolSet, legs: &[Swap]) -> Result<Amount, SimulationError> {
-    run(&mut Reserves::new(pools), legs)
-}
-
-/// What comes out if somebody trades ahead: they buy what the transaction wants to buy, as much as
-/// it takes to bring the output below the minimum. A transaction that accepts anything cannot be
-/// hurt.
-fn ahead_of(pools: &PoolSet, message: &Message) -> Result<Amount, SimulationError> {
-    let undisturbed = simulate(pools, &message.legs)?;
-    let first = message.legs.first().ok_or(SimulationError::BrokenRoute)?;
-    let reserves = Reserves::new(pools);
-    let (pool, curve) = reserves.pool(&first.pool)?;
-    let (a, b) = curve.reserves();
-    // One percent of the pool, and twice as much each time.
-    let percent = Amount::new((if first.sells_a { a } else { b }).base_units() / 100 + 1);
-    let ahead = Swap { pool: pool.id.clone(), sells_a: first.sells_a, amount_in: percent };
-    (0..10)
-        .map(|doublings| {
-            let amount_in = Amount::new(ahead.amount_in.base_units().saturating_mul(1 << doublings));
-            let mut reserves = Reserves::new(pools);
-            reserves.swap(&Swap { amount_in, ..ahead.clone() })?;
-            run(&mut reserves, &message.legs)
-        })
-        .find(|output| output.as_ref().is_ok_and(|output| *output < message.min_amount_out))
-        .unwrap_or(Ok(undisturbed))
-}
-
-/// Runs legs over pools: what the first ones pay, the later ones may spend.
-fn run(reserves: &mut Reserves<'_>, legs: &[Swap]) -> Result<Amount, SimulationError> {
-    let (first, last) = legs.first().zip(legs.last()).ok_or(SimulationError::BrokenRoute)?;
-    let source = reserves.mints(first)?.0.to_owned();
-    let target = reserves.mints(last)?.1.to_owned();
-    let mut balances: BTreeMap<String, Amount> = BTreeMap::new();
-    for leg in legs {
-        let (input, output) = reserves.mints(leg)?;
-        let (input, output) = (input.to_owned(), output.to_owned());
-        let spent = if input == source {
-            leg.amount_in
-        } else {
-            // A hop spends what there is: the hop before it may have paid a little less.
-            let balance = balances.entry(input).or_default();
-            let spent = leg.amount_in.min(*balance);
-            *balance = balance.checked_sub(spent).unwrap_or_default();
-            spent
-        };
-        let paid = reserves.swap(&Swap { amount_in: spent, ..leg.clone() })?;
-        let balance = balances.entry(output).or_default();
-        *balance = balance.checked_add(paid).ok_or(SimulationError::BrokenRoute)?;
-    }
-    balances.get(&target).copied().ok_or(SimulationError::BrokenRoute)
-}
-
-/// What the legs take from outside, in base units of the first leg's token.
-fn amount_in(pools: &PoolSet, legs: &[Swap]) -> Amount {
-    let reserves = Reserves::new(pools);
-    let source = legs.first().and_then(|leg| reserves.mints(leg).ok()).map(|(input, _)| input);
-    let from_source = legs.iter().filter(|leg| reserves.mints(leg).ok().map(|(input, _)| input) == source);
-    from_source.fold(Amount::ZERO, |sum, leg| sum.checked_add(leg.amount_in).unwrap_or(Amount::MAX))
-}
-
-/// Pools as a transaction changes them.
-struct Reserves<'a> {
-    pools: &'a PoolSet,
-    changed: BTreeMap<String, ConstantProduct>,
-}
-
-impl<'a> Reserves<'a> {
-    const fn new(pools: &'a PoolSet) -> Self {
-        Self { pools, changed: BTreeMap::new() }
-    }
-
-    fn pool(&self, id: &str) -> Result<(&'a Pool, ConstantProduct), SimulationError> {
-        let unknown = || SimulationError::UnknownPool(id.to_owned());
-        let pool = self.pools.pools().iter().find(|pool| pool.id == id).ok_or_else(unknown)?;
-        let Curve::ConstantProduct(curve) = &pool.curve else { return Err(unknown()) };
-        Ok((pool, *self.changed.get(id).unwrap_or(curve)))
-    }
-
-    /// The mint that goes in, and the one that comes out.
-    fn mints(&self, leg: &Swap) -> Result<(&'a str, &'a str), SimulationError> {
-        let (pool, _) = self.pool(&leg.pool)?;
-        Ok(if leg.sells_a { (&pool.token_a, &pool.token_b) } else { (&pool.token_b, &pool.token_a) })
-    }
-
-    fn swap(&mut self, leg: &Swap) -> Result<Amount, SimulationError> {
-        let (pool, curve) = self.pool(&leg.pool)?;
-        let fail = |error| SimulationError::Pool { pool: pool.id.clone(), error };
-        let out = curve.amount_out(leg.sells_a, leg.amount_in).map_err(fail)?;
-        let (a, b) = curve.reserves();
-        let (a, b) = if leg.sells_a {
-            (a.checked_add(leg.amount_in), b.checked_sub(out))
-        } else {
-            (a.checked_sub(out), b.checked_add(leg.amount_in))
-        };
-        let (a, b) = a.zip(b).ok_or_else(|| fail(QuoteError::Overflow))?;
-        let next =
-            ConstantProduct::new(a, b, curve.fee()).map_err(|_| fail(QuoteError::NotEnoughLiquidity))?;
-        self.changed.insert(pool.id.clone(), next);
-        Ok(out)
-    }
+/// The time in milliseconds since 1970.
+fn now_ms(runtime: &Runtime) -> u64 {
+    u64::try_from(runtime.now().timestamp_millis()).unwrap_or(0)
 }

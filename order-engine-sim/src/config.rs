@@ -1,9 +1,10 @@
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use order_engine_core::Token;
 
-use crate::{Rate, SimError, default_tokens};
+use crate::{FaultConfig, Rate, SimError, default_tokens};
 
 /// What a simulated chain is like.
 ///
@@ -29,6 +30,8 @@ pub struct SimConfig {
     pub ledger: Option<PathBuf>,
     /// The tokens; every pair of them has a pool on both exchanges.
     pub tokens: Vec<Token>,
+    /// What goes wrong beside slippage; nothing by default.
+    pub faults: FaultConfig,
 }
 
 impl Default for SimConfig {
@@ -41,6 +44,7 @@ impl Default for SimConfig {
             slot: Duration::from_millis(400),
             ledger: None,
             tokens: default_tokens(),
+            faults: FaultConfig::default(),
         }
     }
 }
@@ -64,13 +68,20 @@ impl SimConfig {
         if self.tokens.len() < 2 {
             return refuse("a pool needs two tokens");
         }
-        let mut mints: Vec<&str> = self.tokens.iter().map(|token| token.mint.as_str()).collect();
-        mints.sort_unstable();
-        if mints.windows(2).any(|pair| pair[0] == pair[1]) {
+        if has_twice(self.tokens.iter().map(|token| token.mint.as_str())) {
             return refuse("a token is listed twice");
+        }
+        // Pools are named after the symbols.
+        if has_twice(self.tokens.iter().map(|token| token.symbol.as_str())) {
+            return refuse("two tokens have one symbol");
         }
         Ok(())
     }
+}
+
+fn has_twice<'a>(mut texts: impl Iterator<Item = &'a str>) -> bool {
+    let mut seen = HashSet::new();
+    !texts.all(|text| seen.insert(text))
 }
 
 #[cfg(test)]
@@ -82,11 +93,14 @@ mod tests {
         let default = SimConfig::default;
         assert!(default().validate().is_ok());
         let twice = [default_tokens(), default_tokens()].concat();
+        let mut namesakes = default_tokens();
+        namesakes[1].symbol = namesakes[0].symbol.clone();
         for config in [
             SimConfig { slot: Duration::from_micros(900), ..default() },
             SimConfig { step_delay: Duration::from_hours(2), ..default() },
             SimConfig { tokens: default_tokens()[..1].to_vec(), ..default() },
             SimConfig { tokens: twice, ..default() },
+            SimConfig { tokens: namesakes, ..default() },
         ] {
             assert!(matches!(config.validate(), Err(SimError::Config(_))), "{config:?}");
         }

@@ -15,6 +15,32 @@ pub(crate) enum Purpose {
     Stray,
     /// Whether somebody trades ahead of a transaction.
     AdverseMove,
+    /// Whether a request to send is lost.
+    LostRequest,
+    /// Whether the answer to it is lost.
+    LostReply,
+    /// Whether an accepted transaction is forgotten.
+    Drop,
+    /// Whether it lands in the last moment.
+    LateLanding,
+    /// Whether it lands later than it should.
+    Delay,
+    /// By how much.
+    DelayLength,
+    /// Whether its block is abandoned.
+    Reorg,
+    /// How long that takes.
+    ForkLength,
+    /// How long it then takes to land again.
+    Relanding,
+    /// Whether it is delivered again.
+    Duplicate,
+    /// How long after its landing.
+    DuplicateDelay,
+    /// Whether the history lags.
+    HistoryLag,
+    /// Whether the history is pruned.
+    HistoryPruning,
 }
 
 /// The source of all chance in one simulation.

@@ -49,9 +49,13 @@ impl Heights {
     }
 
     /// The last moment of a height.
-    #[cfg_attr(not(test), expect(dead_code, reason = "late landings use it"))]
     pub(crate) const fn end_ms(self, height: u64) -> u64 {
         (height.saturating_sub(self.offset) + 1) * self.slot_ms - 1
+    }
+
+    /// How long so many slots take.
+    pub(crate) const fn slots_ms(self, slots: u64) -> u64 {
+        slots.saturating_mul(self.slot_ms)
     }
 
     /// How long one step of a transaction takes.

@@ -1,244 +1,274 @@
-//! What executed: the only truth, on the disk before anybody is told.
+//! The ledger: an append-only file of executions, the only truth of what executed.
+//!
+//! Appending puts a line into memory and gives a [`Ticket`]; nothing that reveals the execution may
+//! leave the chain before the ticket is [`durable`](Ledger::durable). Whatever gathers while one
+//! fsync runs shares the next one.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+mod file;
 
-use order_engine_core::{Amount, OrderId, TxId};
-use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::SimError;
+use tokio::sync::{oneshot, watch};
 
-/// A transaction that landed: one line of the ledger.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Execution {
-    /// The order it was for.
-    pub order_id: OrderId,
-    /// The transaction.
-    pub tx_id: TxId,
-    /// Whether it did what it should. If not, it reverted, and nothing was swapped.
-    pub executed: bool,
-    /// The height at which it landed.
-    pub height: u64,
-    /// When it landed, in milliseconds since 1970.
-    pub landed_at_ms: u64,
-    /// Base units that went in.
-    pub amount_in: Amount,
-    /// Base units that came out; what would have come out, if it reverted.
-    pub amount_out: Amount,
-    /// The least output that it accepted.
-    pub min_amount_out: Amount,
-}
+use crate::{Execution, SimError};
 
-#[cfg(test)]
-impl Execution {
-    /// One like any other.
-    pub(crate) fn example() -> Self {
-        Self {
-            order_id: OrderId::new(chrono::DateTime::UNIX_EPOCH, 1),
-            tx_id: TxId::new("tx"),
-            executed: true,
-            height: 1,
-            landed_at_ms: 400,
-            amount_in: Amount::new(3),
-            amount_out: Amount::new(2),
-            min_amount_out: Amount::new(1),
-        }
-    }
-}
+pub(crate) use file::LedgerFile;
+pub use file::read_ledger;
+
+/// The number of a line that was appended: durable once the ledger is durable up to it.
+pub(crate) type Ticket = u64;
 
 /// Where executions are recorded.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ledger {
-    file: Option<LedgerFile>,
+    /// Nothing, if the chain keeps no file: then memory is all the durability there is.
+    writer: Option<Arc<Writer>>,
 }
 
 #[derive(Debug)]
-struct LedgerFile {
-    work: mpsc::Sender<Work>,
-    /// How many lines were queued, and how many of them are on the disk.
-    queued: AtomicU64,
-    synced: Arc<AtomicU64>,
+struct Writer {
+    pending: Mutex<Pending>,
+    /// Shared, so that a drain can tell of its end after it let go of everything else.
+    progress: Arc<watch::Sender<Progress>>,
 }
 
-enum Work {
-    Line(String),
-    /// To say when everything before is on the disk.
-    Flush(oneshot::Sender<Result<(), String>>),
+#[derive(Debug, Default)]
+struct Pending {
+    /// Lines that no write has taken yet.
+    lines: Vec<u8>,
+    /// How many lines were ever appended.
+    appended: Ticket,
+    /// The file, unless a write has it in hand.
+    idle: Option<LedgerFile>,
+    /// Whether a write failed. Lines are not even kept then: they would gather for ever.
+    is_broken: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Progress {
+    /// How many lines are on the disk.
+    durable: Ticket,
+    /// Why no more will be.
+    broken: Option<String>,
 }
 
 impl Ledger {
-    /// Opens the file and reads what executed. A torn last line is what a killed process was about
-    /// to say and nobody was told of: it is cut off.
+    /// A chain without a file.
+    pub(crate) const fn volatile() -> Self {
+        Self { writer: None }
+    }
+
+    /// Opens or creates a file, and reads what was executed so far.
+    ///
+    /// # Errors
+    /// If another simulator holds it, or it is no ledger.
     pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Execution>), SimError> {
-        let unreadable = |source| SimError::LedgerRead { path: path.to_owned(), source };
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(unreadable)?;
-        }
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(unreadable)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(SimError::LedgerInUse { path: path.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(unreadable(source)),
-        }
-        let mut text = Vec::new();
-        file.read_to_end(&mut text).map_err(unreadable)?;
-        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-        let executions = read(&text[..whole], path)?;
-        let end = u64::try_from(whole).unwrap_or(u64::MAX);
-        file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end))).map_err(unreadable)?;
-        let (work, queue) = mpsc::channel();
-        let synced = Arc::new(AtomicU64::new(0));
-        let written = Arc::clone(&synced);
-        std::thread::Builder::new()
-            .name("sim-ledger".to_owned())
-            .spawn(move || write(file, &queue, &written))
-            .map_err(unreadable)?;
-        Ok((Self { file: Some(LedgerFile { work, queued: AtomicU64::new(0), synced }) }, executions))
+        let (file, executions) = LedgerFile::open(path)?;
+        let pending = Pending { idle: Some(file), ..Pending::default() };
+        let writer = Writer { pending: Mutex::new(pending), progress: Arc::default() };
+        Ok((Self { writer: Some(Arc::new(writer)) }, executions))
     }
 
-    /// Queues an execution. Must be called in the order in which they happened.
-    pub(crate) fn record(&self, execution: &Execution) {
-        let Some(file) = &self.file else { return };
-        // Executions hold text and numbers, which JSON can always express.
-        let line = serde_json::to_string(execution).unwrap_or_default() + "\n";
-        file.queued.fetch_add(1, Ordering::AcqRel);
-        // Without a receiver the thread failed, which the next flush tells.
-        let _ = file.work.send(Work::Line(line));
+    /// [`open`](Self::open) beside the caller.
+    pub(crate) async fn load(path: PathBuf) -> Result<(Self, Vec<Execution>), SimError> {
+        let (tell, told) = oneshot::channel();
+        let opened = path.clone();
+        spawn_blocking(move || drop(tell.send(Self::open(&opened))));
+        told.await.unwrap_or_else(|_| {
+            let source = std::io::Error::other("the runtime shuts down");
+            Err(SimError::LedgerRead { path, source })
+        })
     }
 
-    /// Waits until everything recorded so far is on the disk.
-    pub(crate) async fn flush(&self) -> Result<(), SimError> {
-        let Some(file) = &self.file else { return Ok(()) };
-        if file.synced.load(Ordering::Acquire) == file.queued.load(Ordering::Acquire) {
+    /// Appends an execution and begins to write it. The order of calls is the order of lines.
+    pub(crate) fn append(&self, execution: &Execution) -> Ticket {
+        let Some(writer) = &self.writer else { return 0 };
+        let mut pending = writer.lock();
+        pending.appended += 1;
+        if !pending.is_broken {
+            file::encode(execution, &mut pending.lines);
+        }
+        let ticket = pending.appended;
+        if let Some(file) = pending.idle.take() {
+            drop(pending);
+            let writer = Arc::clone(writer);
+            spawn_blocking(move || Writer::drain(writer, file));
+        }
+        ticket
+    }
+
+    /// The last line that is on the disk.
+    pub(crate) fn durable_up_to(&self) -> Ticket {
+        self.writer.as_ref().map_or(Ticket::MAX, |writer| writer.progress.borrow().durable)
+    }
+
+    /// Waits until a line is on the disk. It returns without yielding if it already is.
+    ///
+    /// # Errors
+    /// If the ledger could not be written.
+    pub(crate) async fn durable(&self, ticket: Ticket) -> Result<(), SimError> {
+        let Some(writer) = &self.writer else { return Ok(()) };
+        if self.durable_up_to() >= ticket {
             return Ok(());
         }
-        let gone = || SimError::LedgerWrite { reason: "the ledger's thread has ended".to_owned() };
-        let (done, flushed) = oneshot::channel();
-        file.work.send(Work::Flush(done)).map_err(|_| gone())?;
-        flushed.await.map_err(|_| gone())?.map_err(|reason| SimError::LedgerWrite { reason })
+        let mut progress = writer.progress.subscribe();
+        let outcome =
+            progress.wait_for(|progress| progress.durable >= ticket || progress.broken.is_some()).await;
+        let broken = match outcome {
+            Ok(progress) if progress.durable >= ticket => return Ok(()),
+            Ok(progress) => progress.broken.clone(),
+            Err(_) => None,
+        };
+        let reason = broken.unwrap_or_else(|| "its writer is gone".to_owned());
+        Err(SimError::LedgerWrite { reason })
     }
 }
 
-fn read(text: &[u8], path: &Path) -> Result<Vec<Execution>, SimError> {
-    text.split(|byte| *byte == b'\n')
-        .enumerate()
-        .filter(|(_, line)| !line.is_empty())
-        .map(|(index, line)| {
-            serde_json::from_slice(line).map_err(|error| SimError::LedgerCorrupt {
-                path: path.to_owned(),
-                line: index + 1,
-                reason: error.to_string(),
-            })
-        })
-        .collect()
+impl Writer {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        // No code that holds the lock can panic half way, so a poisoned lock guards sound data.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what has gathered until nothing gathers any more, then puts the file back.
+    ///
+    /// After a failed fsync nobody knows what the disk holds, and a second one may claim success
+    /// for pages that were dropped. So a failure is final: the file is closed to further writes.
+    fn drain(writer: Arc<Self>, mut file: LedgerFile) {
+        let mut pending = writer.lock();
+        loop {
+            let lines = std::mem::take(&mut pending.lines);
+            let ticket = pending.appended;
+            drop(pending);
+            let written = file.append(&lines);
+            pending = writer.lock();
+            if let Err(error) = written {
+                pending.is_broken = true;
+                pending.lines = Vec::new();
+                writer.progress.send_modify(|progress| progress.broken = Some(error.to_string()));
+                return;
+            }
+            if pending.lines.is_empty() {
+                pending.idle = Some(file);
+                drop(pending);
+                let progress = Arc::clone(&writer.progress);
+                // Whoever hears of the last line and drops the ledger has closed the file with it,
+                // and may open it again at once.
+                drop(writer);
+                Self::publish(&progress, ticket);
+                return;
+            }
+            Self::publish(&writer.progress, ticket);
+        }
+    }
+
+    fn publish(progress: &watch::Sender<Progress>, ticket: Ticket) {
+        // A later drain may have been quicker to tell.
+        progress.send_modify(|progress| progress.durable = progress.durable.max(ticket));
+    }
 }
 
-/// Writes what gathers, and syncs once for all of it. After a failure nothing is written any more:
-/// what the file holds is then unknown.
-fn write(mut file: File, queue: &mpsc::Receiver<Work>, synced: &AtomicU64) {
-    let mut failure: Option<String> = None;
-    while let Ok(first) = queue.recv() {
-        let (mut lines, mut count, mut waiting) = (String::new(), 0, Vec::new());
-        for work in std::iter::once(first).chain(queue.try_iter()) {
-            match work {
-                Work::Line(line) => {
-                    lines.push_str(&line);
-                    count += 1;
-                }
-                Work::Flush(done) => waiting.push(done),
-            }
-        }
-        if failure.is_none() && count > 0 {
-            match file.write_all(lines.as_bytes()).and_then(|()| file.sync_data()) {
-                Ok(()) => {
-                    synced.fetch_add(count, Ordering::AcqRel);
-                }
-                Err(error) => failure = Some(error.to_string()),
-            }
-        }
-        for done in waiting {
-            // Whoever waited may be gone.
-            let _ = done.send(failure.clone().map_or(Ok(()), Err));
-        }
+/// Runs blocking work beside the caller: on tokio's pool, which also holds paused time still
+/// meanwhile, or on a thread of its own where no tokio runs.
+fn spawn_blocking(work: impl FnOnce() + Send + 'static) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(tokio) => drop(tokio.spawn_blocking(work)),
+        Err(_) => drop(std::thread::spawn(work)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write as _;
 
-    fn execution(tx: &str) -> Execution {
-        Execution { tx_id: TxId::new(tx), ..Execution::example() }
-    }
-
-    #[tokio::test]
-    async fn what_is_flushed_is_in_the_file_and_read_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("deep/ledger.jsonl");
-        let (ledger, executions) = Ledger::open(&path).unwrap();
-        assert!(executions.is_empty());
-        ledger.record(&execution("a"));
-        ledger.record(&execution("b"));
-        ledger.flush().await.unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text.lines().count(), 2);
-        let line: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-        assert_eq!((&line["txId"], &line["executed"]), (&"a".into(), &true.into()));
-        assert!(line["orderId"].is_string());
-        drop(ledger);
-        let (_, executions) = reopen(&path);
-        assert_eq!(executions, [execution("a"), execution("b")]);
-    }
-
-    /// The thread of a dropped ledger lets go of the lock as soon as it notices.
-    fn reopen(path: &Path) -> (Ledger, Vec<Execution>) {
-        loop {
-            match Ledger::open(path) {
-                Err(SimError::LedgerInUse { .. }) => std::thread::yield_now(),
-                result => return result.unwrap(),
-            }
+    fn execution(number: u128) -> Execution {
+        Execution {
+            order_id: order_engine_core::OrderId::from(uuid::Uuid::from_u128(number)),
+            ..Execution::example()
         }
     }
 
     #[tokio::test]
-    async fn a_torn_last_line_is_cut_off_and_the_next_one_stands_alone() {
+    async fn a_durable_line_is_in_the_file_and_many_share_an_fsync() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("ledger.jsonl");
-        let whole = serde_json::to_string(&execution("a")).unwrap();
-        std::fs::write(&path, format!("{whole}\n{}", &whole[..whole.len() / 2])).unwrap();
-        let (ledger, executions) = Ledger::open(&path).unwrap();
-        assert_eq!(executions, [execution("a")]);
-        ledger.record(&execution("b"));
-        ledger.flush().await.unwrap();
-        drop(ledger);
-        assert_eq!(reopen(&path).1, [execution("a"), execution("b")]);
+        let path = folder.path().join("a/new/folder/ledger.jsonl");
+        let (ledger, earlier) = Ledger::open(&path).unwrap();
+        assert_eq!(earlier, []);
+        let tickets: Vec<Ticket> = (0..500).map(|number| ledger.append(&execution(number))).collect();
+        for (ticket, count) in tickets.into_iter().zip(1..) {
+            ledger.durable(ticket).await.unwrap();
+            assert!(read_ledger(&path).unwrap().len() >= count);
+        }
+        let expected: Vec<Execution> = (0..500).map(execution).collect();
+        assert_eq!(read_ledger(&path).unwrap(), expected);
     }
 
     #[test]
-    fn a_broken_line_before_the_last_is_an_error() {
+    fn it_works_without_a_runtime_too() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.jsonl");
-        std::fs::write(&path, "nonsense\n").unwrap();
+        let (ledger, _) = Ledger::open(&path).unwrap();
+        let ticket = ledger.append(&execution(1));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(ledger.durable(ticket)).unwrap();
+        assert_eq!(read_ledger(&path).unwrap(), [execution(1)]);
+    }
+
+    #[tokio::test]
+    async fn a_torn_last_line_is_cut_off_so_that_the_next_one_stands_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let mut whole = Vec::new();
+        file::encode(&execution(1), &mut whole);
+        // Every way to tear the second line, up to the missing line feed; and a last line whose
+        // end reached the disk before its beginning.
+        let mut tails: Vec<Vec<u8>> = (0..whole.len()).map(|cut| whole[..cut].to_vec()).collect();
+        tails.push([vec![0; 100], b"\n".to_vec()].concat());
+        for tail in tails {
+            std::fs::write(&path, [&whole[..], &tail].concat()).unwrap();
+            let (ledger, earlier) = Ledger::open(&path).unwrap();
+            assert_eq!(earlier, [execution(1)]);
+            let ticket = ledger.append(&execution(2));
+            ledger.durable(ticket).await.unwrap();
+            drop(ledger);
+            assert_eq!(read_ledger(&path).unwrap(), [execution(1), execution(2)]);
+        }
+    }
+
+    #[test]
+    fn a_broken_line_before_a_sound_one_is_no_ledger() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let mut bytes = b"{}\n".to_vec();
+        file::encode(&execution(1), &mut bytes);
+        std::fs::write(&path, bytes).unwrap();
         assert!(matches!(Ledger::open(&path), Err(SimError::LedgerCorrupt { line: 1, .. })));
     }
 
     #[test]
-    fn a_second_chain_on_one_ledger_is_refused() {
+    fn a_ledger_has_one_owner() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.jsonl");
-        let first = Ledger::open(&path).unwrap();
+        let (first, _) = Ledger::open(&path).unwrap();
         assert!(matches!(Ledger::open(&path), Err(SimError::LedgerInUse { .. })));
         drop(first);
+        Ledger::open(&path).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_failed_write_is_told_to_everybody_and_never_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        std::fs::File::create(&path).unwrap().flush().unwrap();
+        let read_only = LedgerFile::for_test(std::fs::File::open(&path).unwrap());
+        let pending = Pending { idle: Some(read_only), ..Pending::default() };
+        let writer = Writer { pending: Mutex::new(pending), progress: Arc::default() };
+        let ledger = Ledger { writer: Some(Arc::new(writer)) };
+        for number in 0..2 {
+            let ticket = ledger.append(&execution(number));
+            assert!(matches!(ledger.durable(ticket).await, Err(SimError::LedgerWrite { .. })));
+        }
     }
 }

@@ -9,6 +9,7 @@
 
 use order_engine_core::{Amount, OrderId, TxId};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::heights::BLOCKHASH_WINDOW_SLOTS;
 
@@ -130,7 +131,7 @@ fn decode(body: &[u8]) -> Result<Message, Malformed> {
         return Err(Malformed::Encoding);
     }
     let message = Message {
-        order_id: OrderId::from_bytes(reader.array()?),
+        order_id: OrderId::from(Uuid::from_bytes(reader.array()?)),
         recent_height: u64::from_be_bytes(reader.array()?),
         nonce: u128::from_be_bytes(reader.array()?),
         min_amount_out: reader.amount()?,
@@ -175,5 +176,76 @@ impl<'a> Reader<'a> {
         let length = usize::from(self.byte()?);
         let pool = str::from_utf8(self.take(length)?).map_err(|_| Malformed::Encoding)?.to_owned();
         Ok(Swap { pool, sells_a, amount_in })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn messages() -> impl Strategy<Value = Message> {
+        let leg = ("[a-z-]{0,40}", any::<bool>(), any::<u128>()).prop_map(|(pool, sells_a, amount)| Swap {
+            pool,
+            sells_a,
+            amount_in: Amount::new(amount),
+        });
+        (any::<[u8; 16]>(), any::<u64>(), any::<u128>(), any::<u128>(), prop::collection::vec(leg, 1..5))
+            .prop_map(|(order, recent_height, nonce, min, legs)| Message {
+                order_id: OrderId::from(Uuid::from_bytes(order)),
+                recent_height,
+                nonce,
+                min_amount_out: Amount::new(min),
+                legs,
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_signed_is_what_is_read(message in messages(), seed: u64) {
+            let signer = Signer::new(seed);
+            let (id, bytes) = signer.sign(&message).unwrap();
+            prop_assert_eq!(signer.open(&bytes), Ok((id, message)));
+        }
+
+        #[test]
+        fn a_changed_byte_or_another_chain_is_noticed(message in messages(), at: prop::sample::Index, flip in 1_u8..) {
+            let (_, mut bytes) = Signer::new(1).sign(&message).unwrap();
+            prop_assert_eq!(Signer::new(2).open(&bytes), Err(Malformed::Signature));
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            prop_assert_eq!(Signer::new(1).open(&bytes), Err(Malformed::Signature));
+        }
+
+        #[test]
+        fn the_encoding_is_canonical_and_no_bytes_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(message) = decode(&body) {
+                let mut again = Vec::new();
+                encode(&message, &mut again).unwrap();
+                prop_assert_eq!(again, body);
+            }
+        }
+
+        #[test]
+        fn a_cut_or_prolonged_body_is_no_message(message in messages(), cut: prop::sample::Index) {
+            let mut body = Vec::new();
+            encode(&message, &mut body).unwrap();
+            prop_assert_eq!(decode(&body[..cut.index(body.len())]), Err(Malformed::Encoding));
+            body.push(0);
+            prop_assert_eq!(decode(&body), Err(Malformed::Encoding));
+        }
+    }
+
+    #[test]
+    fn a_transaction_needs_legs() {
+        let message = Message {
+            order_id: OrderId::from(Uuid::nil()),
+            recent_height: 0,
+            nonce: 0,
+            min_amount_out: Amount::ZERO,
+            legs: Vec::new(),
+        };
+        assert_eq!(Signer::new(0).sign(&message), Err(Malformed::Size));
+        assert_eq!(Signer::new(0).open(b"too short"), Err(Malformed::Encoding));
     }
 }

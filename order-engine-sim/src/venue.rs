@@ -1,122 +1,119 @@
-//! The doors of the simulator: a venue and a router.
+//! The chain as the engine sees it.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use order_engine_core::{
-    Candidate, ChainView, DexRouter, Failure, FailureCode, Leg, Observation, PrepareRequest, QuoteRequest,
+    Amount, ChainView, Failure, FailureClass, FailureCode, Fill, Leg, Observation, PrepareRequest, Route,
     SignedTx, StepError, SubmitReport, TxId, Validity, Venue, VenueError,
 };
-use order_engine_routing::{PoolSet, PoolSource, Router};
 
-use crate::chain::{Sent, simulate};
-use crate::simulator::Inner;
-use crate::tx::{Message, Swap};
+use crate::Execution;
+use crate::chain::{Arrival, Sighting, SimChain};
+use crate::pace::Pace;
+use crate::pools::Pools;
+use crate::swap::SwapError;
+use crate::tx::Swap;
 
-/// The venue of a simulated chain.
+/// A venue on the simulated chain.
 #[derive(Debug)]
 pub(crate) struct SimVenue {
-    sim: Arc<Inner>,
-}
-
-impl SimVenue {
-    pub(crate) const fn new(sim: Arc<Inner>) -> Self {
-        Self { sim }
-    }
+    pub(crate) chain: Arc<SimChain>,
+    pub(crate) pools: Arc<Pools>,
+    pub(crate) pace: Pace,
 }
 
 #[async_trait]
 impl Venue for SimVenue {
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
-        self.sim.step().await;
-        let now_ms = self.sim.now_ms();
-        let nonce = self.sim.runtime.entropy.next_u128();
-        let chain = self.sim.chain();
-        let pools = chain.pools(now_ms);
-        let message = Message {
-            order_id: request.order.id,
-            recent_height: chain.height(now_ms),
-            nonce,
-            min_amount_out: request.min_amount_out,
-            legs: request.route.legs.iter().map(|leg| swap(&pools, leg)).collect::<Result<_, _>>()?,
-        };
-        let output = simulate(&pools, &message.legs).map_err(|error| requote(error.to_string()))?;
-        if output < message.min_amount_out {
-            let minimum = message.min_amount_out;
-            let words =
-                format!("The swap would pay {output} base units now, less than the minimum of {minimum}");
-            return Err(requote(words));
+        self.pace.step().await;
+        let PrepareRequest { order, route, min_amount_out, .. } = request;
+        let first_input = route.legs.first().map(|leg| &leg.input_mint);
+        let last_output = route.legs.last().map(|leg| &leg.output_mint);
+        if (first_input, last_output) != (Some(&order.request.input.mint), Some(&order.request.output.mint)) {
+            return Err(StepError::permanent(Failure::new(
+                FailureCode::REJECTED,
+                "The route does not trade what the order asks for",
+            )));
         }
-        let refused = |error| StepError::permanent(Failure::new(FailureCode::REJECTED, format!("{error}")));
-        let (id, bytes) = chain.sign(&message).map_err(refused)?;
-        let validity = Validity::UntilHeight(message.last_valid_height());
-        Ok(SignedTx { id, bytes, validity, min_amount_out: message.min_amount_out })
+        let legs = self.swaps(route)?;
+        let trade = self.chain.simulate(&legs).map_err(|error| stale(&error))?;
+        if trade.amount_out < min_amount_out {
+            return Err(StepError::requote(slippage(trade.amount_out, min_amount_out)));
+        }
+        let (id, bytes, last_valid_height) =
+            self.chain.sign(order.id, legs, min_amount_out).map_err(|malformed| {
+                StepError::permanent(Failure::new(FailureCode::REJECTED, malformed.to_string()))
+            })?;
+        Ok(SignedTx { id, bytes, validity: Validity::UntilHeight(last_valid_height), min_amount_out })
     }
 
     async fn submit(&self, tx: &SignedTx) -> SubmitReport {
-        self.sim.step().await;
-        let sent = self.sim.chain().send(&tx.bytes, self.sim.now_ms());
-        // Without a delay it has landed by now, and nothing is told before that is on the disk.
-        drop(self.sim.chain());
-        if let Err(error) = self.sim.ledger.flush().await {
+        self.pace.step().await;
+        let (arrival, ticket) = self.chain.take(&tx.id, &tx.bytes);
+        if let Err(error) = self.chain.durable(ticket).await {
             return SubmitReport::Ambiguous { message: error.to_string() };
         }
-        match sent {
-            Sent::Accepted => SubmitReport::Accepted,
-            Sent::AlreadyKnown => SubmitReport::AlreadyKnown,
-            Sent::Refused(reason) => SubmitReport::DefinitelyNotAccepted { message: reason.to_owned() },
+        match arrival {
+            Arrival::Taken => SubmitReport::Accepted,
+            Arrival::Known => SubmitReport::AlreadyKnown,
+            Arrival::Lost(reason) => SubmitReport::Ambiguous { message: reason.to_owned() },
+            Arrival::Refused(message) => SubmitReport::DefinitelyNotAccepted { message },
         }
     }
 
     async fn view(&self) -> Result<ChainView, VenueError> {
-        Ok(self.sim.chain().view(self.sim.now_ms()))
+        Ok(self.chain.view())
     }
 
     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
-        let observations = {
-            let chain = self.sim.chain();
-            let now_ms = self.sim.now_ms();
-            tx_ids.iter().map(|id| chain.observe(id, now_ms)).collect()
+        let report = self.chain.sight(tx_ids);
+        self.chain.durable(report.ticket).await.map_err(|error| VenueError::new(error.to_string()))?;
+        let absent = Observation::NotFound { history_complete: report.is_complete };
+        let observe = |sighting: Option<Sighting>| sighting.map_or_else(|| absent.clone(), observation);
+        Ok(report.sightings.into_iter().map(observe).collect())
+    }
+}
+
+impl SimVenue {
+    /// The legs of a route as the chain knows them.
+    fn swaps(&self, route: &Route) -> Result<Vec<Swap>, StepError> {
+        let swap = |leg: &Leg| {
+            let unknown = || stale(&SwapError::UnknownPool(leg.pool.clone()));
+            let pool = self.pools.find(&leg.pool).ok_or_else(unknown)?;
+            let sells_a = match (leg.input_mint.as_str(), leg.output_mint.as_str()) {
+                (input, output) if input == pool.token_a && output == pool.token_b => true,
+                (input, output) if input == pool.token_b && output == pool.token_a => false,
+                _ => return Err(unknown()),
+            };
+            Ok(Swap { pool: leg.pool.clone(), sells_a, amount_in: leg.amount_in })
         };
-        self.sim.ledger.flush().await.map_err(|error| VenueError::new(error.to_string()))?;
-        Ok(observations)
+        route.legs.iter().map(swap).collect()
     }
 }
 
-fn requote(message: String) -> StepError {
-    StepError::requote(Failure::new(FailureCode::SLIPPAGE, message))
-}
-
-/// A route's leg as a swap. A pool that is gone means that the route is out of date.
-fn swap(pools: &PoolSet, leg: &Leg) -> Result<Swap, StepError> {
-    let pool = pools.pools().iter().find(|pool| pool.id == leg.pool);
-    let pool = pool.ok_or_else(|| requote(format!("there is no pool {:?} any more", leg.pool)))?;
-    Ok(Swap { pool: leg.pool.clone(), sells_a: pool.token_a == leg.input_mint, amount_in: leg.amount_in })
-}
-
-/// The quotes of the simulated exchanges.
-#[derive(Debug)]
-pub(crate) struct SimRouter {
-    sim: Arc<Inner>,
-    router: Router,
-}
-
-impl SimRouter {
-    pub(crate) fn new(sim: Arc<Inner>) -> Self {
-        let source: Arc<dyn PoolSource> = Arc::<Inner>::clone(&sim);
-        Self { sim, router: Router::new(source) }
+/// What a landing did.
+fn observation(Sighting { execution, certainty }: Sighting) -> Observation {
+    if execution.executed {
+        let Execution { amount_in, amount_out, height, .. } = execution;
+        return Observation::Landed { certainty, fill: Fill { amount_in, amount_out, height } };
     }
+    let failure = match execution.reason {
+        Some(code) if code != FailureCode::SLIPPAGE => {
+            Failure::new(code, "The pools could not carry out the swaps")
+        }
+        _ => slippage(execution.amount_out, execution.min_amount_out),
+    };
+    // Pools move on, so another quote can succeed where this one failed.
+    Observation::Reverted { certainty, failure, class: FailureClass::Requote }
 }
 
-#[async_trait]
-impl DexRouter for SimRouter {
-    fn dexes(&self) -> Vec<String> {
-        self.router.dexes()
-    }
+/// A route that the pools cannot carry out any more.
+fn stale(error: &SwapError) -> StepError {
+    StepError::requote(Failure::new(FailureCode::NO_ROUTE, error.to_string()))
+}
 
-    /// Both exchanges are asked at the same time, so a quote takes one step.
-    async fn quote(&self, request: &QuoteRequest) -> Result<Vec<Candidate>, StepError> {
-        self.sim.step().await;
-        self.router.quote(request).await
-    }
+fn slippage(amount_out: Amount, min_amount_out: Amount) -> Failure {
+    let message = format!("The output of {amount_out} is below the minimum of {min_amount_out} base units");
+    Failure::new(FailureCode::SLIPPAGE, message)
 }

@@ -74,7 +74,12 @@ pub struct TokioClock {
 impl TokioClock {
     /// Reads the system's time.
     pub fn new() -> Self {
-        Self { started_at: Utc::now(), started: tokio::time::Instant::now() }
+        Self::starting_at(Utc::now())
+    }
+
+    /// A clock that shows `now` now. On paused tokio time a test is thus the same every time.
+    pub fn starting_at(now: DateTime<Utc>) -> Self {
+        Self { started_at: now, started: tokio::time::Instant::now() }
     }
 }
 

@@ -19,7 +19,12 @@ impl Process {
 
     /// The real surroundings, with the tasks kept here.
     pub fn runtime(&self) -> Runtime {
-        Runtime { spawner: Arc::new(self.clone()), ..Runtime::tokio() }
+        self.within(Runtime::tokio())
+    }
+
+    /// These surroundings, with the tasks kept here.
+    pub fn within(&self, surroundings: Runtime) -> Runtime {
+        Runtime { spawner: Arc::new(self.clone()), ..surroundings }
     }
 
     /// Ends all tasks where they stand. Nothing is given back and nothing is written any more.

@@ -1,0 +1,101 @@
+//! The file under the ledger: one JSON object a line.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+use crate::{Execution, SimError};
+
+/// An open ledger, locked against every other simulator.
+#[derive(Debug)]
+pub(crate) struct LedgerFile {
+    file: File,
+}
+
+impl LedgerFile {
+    /// Opens or creates a ledger, cuts off a torn last line, and reads the others.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Execution>), SimError> {
+        let failed = |source| SimError::LedgerRead { path: path.to_owned(), source };
+        std::fs::create_dir_all(folder_of(path)).map_err(failed)?;
+        let mut file = File::options().read(true).append(true).create(true).open(path).map_err(failed)?;
+        file.try_lock().map_err(|error| match error {
+            std::fs::TryLockError::WouldBlock => SimError::LedgerInUse { path: path.to_owned() },
+            std::fs::TryLockError::Error(source) => failed(source),
+        })?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        let (executions, sound_bytes) = parse(path, &bytes)?;
+        if sound_bytes < bytes.len() {
+            file.set_len(sound_bytes as u64).map_err(failed)?;
+        }
+        file.sync_all().map_err(failed)?;
+        sync_folder(folder_of(path)).map_err(failed)?;
+        Ok((Self { file }, executions))
+    }
+
+    /// Writes lines, and returns once the disk holds them.
+    pub(crate) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.file.write_all(lines)?;
+        self.file.sync_data()
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn for_test(file: File) -> Self {
+        Self { file }
+    }
+}
+
+/// Reads a ledger without opening it for writing; the simulator that owns it may be running.
+///
+/// # Errors
+/// If the file cannot be read or is no ledger.
+pub fn read_ledger(path: impl AsRef<Path>) -> Result<Vec<Execution>, SimError> {
+    let path = path.as_ref();
+    let bytes =
+        std::fs::read(path).map_err(|source| SimError::LedgerRead { path: path.to_owned(), source })?;
+    parse(path, &bytes).map(|(executions, _)| executions)
+}
+
+/// Appends one line.
+pub(crate) fn encode(execution: &Execution, lines: &mut Vec<u8>) {
+    serde_json::to_writer(&mut *lines, execution)
+        .expect("texts and integers have a JSON form, and memory takes every write");
+    lines.push(b'\n');
+}
+
+/// The executions of a ledger, and how many of its bytes hold them.
+///
+/// A line that was being written when the process died has no end, or, if the machine died, no
+/// sound beginning. It can only be the last one, and nobody was told of it.
+fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Execution>, usize), SimError> {
+    let mut executions = Vec::new();
+    let mut sound_bytes = 0;
+    for (line, number) in bytes.split_inclusive(|&byte| byte == b'\n').zip(1..) {
+        let is_last = sound_bytes + line.len() == bytes.len();
+        if !line.ends_with(b"\n") {
+            break;
+        }
+        match serde_json::from_slice(line) {
+            Ok(execution) => executions.push(execution),
+            Err(_) if is_last => break,
+            Err(error) => {
+                return Err(SimError::LedgerCorrupt {
+                    path: path.to_owned(),
+                    line: number,
+                    reason: error.to_string(),
+                });
+            }
+        }
+        sound_bytes += line.len();
+    }
+    Ok((executions, sound_bytes))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes the creation of a file in a folder durable.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}

@@ -1,0 +1,156 @@
+//! A simulator on steered time, with ids that repeat.
+#![allow(dead_code, missing_docs, unreachable_pub)] // Each test file uses a part of this.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
+use order_engine_core::{
+    Amount, Certainty, Clock, Entropy, Fence, Observation, Order, OrderId, OrderRequest, PrepareRequest,
+    QuoteRequest, Route, Runtime, SignedTx, StepError, SubmitReport, Token, TxId, best,
+};
+use order_engine_sim::{Execution, Rate, SimConfig, Simulator, default_tokens};
+
+/// When every test begins, in milliseconds since 1970.
+pub const BEGIN_MS: u64 = 1_767_225_600_000;
+
+/// Tokio's time, which tests pause, from a fixed beginning; and a way to let days pass at once.
+#[derive(Debug)]
+pub struct SteeredClock {
+    started: tokio::time::Instant,
+    skipped_ms: AtomicU64,
+}
+
+impl SteeredClock {
+    pub fn at(begin_ms: u64) -> Arc<Self> {
+        let skipped_ms = AtomicU64::new(begin_ms - BEGIN_MS);
+        Arc::new(Self { started: tokio::time::Instant::now(), skipped_ms })
+    }
+
+    pub fn skip(&self, duration: Duration) {
+        self.skipped_ms.fetch_add(u64::try_from(duration.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for SteeredClock {
+    fn now(&self) -> DateTime<Utc> {
+        let elapsed_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap();
+        let now_ms = BEGIN_MS + elapsed_ms + self.skipped_ms.load(Ordering::SeqCst);
+        DateTime::from_timestamp_millis(i64::try_from(now_ms).unwrap()).unwrap()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// Counts, so that the same calls give the same transactions.
+#[derive(Debug)]
+struct Counter(AtomicU64);
+
+impl Entropy for Counter {
+    fn next_u128(&self) -> u128 {
+        u128::from(self.0.fetch_add(1, Ordering::SeqCst))
+    }
+}
+
+/// A simulator and the clock that it goes by.
+pub struct World {
+    pub sim: Simulator,
+    pub clock: Arc<SteeredClock>,
+}
+
+impl World {
+    pub async fn new(config: SimConfig) -> Self {
+        Self::since(BEGIN_MS, config).await
+    }
+
+    /// A world whose clock begins at another time, as after a restart.
+    pub async fn since(begin_ms: u64, config: SimConfig) -> Self {
+        let clock = SteeredClock::at(begin_ms);
+        let runtime = Runtime {
+            clock: clock.clone(),
+            entropy: Arc::new(Counter(AtomicU64::new(begin_ms))),
+            ..Runtime::tokio()
+        };
+        Self { sim: Simulator::open(config, runtime).await.unwrap(), clock }
+    }
+
+    pub async fn route(&self, order: &Order) -> Route {
+        let OrderRequest { input, output, amount, .. } = order.request.clone();
+        let candidates = self.sim.router().quote(&QuoteRequest { input, output, amount }).await.unwrap();
+        best(&candidates).expect("a pool takes the order").clone()
+    }
+
+    pub async fn prepare(&self, order: &Order, route: &Route, min: Amount) -> Result<SignedTx, StepError> {
+        let fence = Fence { epoch: 1, owner: 1 };
+        self.sim.venue().prepare(PrepareRequest { order, route, min_amount_out: min, fence }).await
+    }
+
+    /// Quotes and signs as the engine does.
+    pub async fn signed(&self, order: &Order) -> SignedTx {
+        let route = self.route(order).await;
+        let min = route.amount_out.less_slippage(order.request.slippage_bps);
+        self.prepare(order, &route, min).await.unwrap()
+    }
+
+    pub async fn submit(&self, tx: &SignedTx) -> SubmitReport {
+        self.sim.venue().submit(tx).await
+    }
+
+    pub async fn observe(&self, id: &TxId) -> Observation {
+        self.sim.venue().observe(std::slice::from_ref(id)).await.unwrap().remove(0)
+    }
+
+    pub async fn executions(&self) -> Vec<Execution> {
+        self.sim.flush().await.unwrap();
+        self.sim.executions(None)
+    }
+
+    pub fn height(&self) -> u64 {
+        let view = futures_util::FutureExt::now_or_never(self.sim.venue().view());
+        view.expect("a view takes no time").unwrap().processed
+    }
+}
+
+/// A chain that takes no time and lets nothing fail.
+pub fn instant() -> SimConfig {
+    SimConfig { step_delay: Duration::ZERO, fail_rate: Rate::NEVER, ..SimConfig::default() }
+}
+
+/// A chain that takes its time and lets nothing fail.
+pub fn reliable() -> SimConfig {
+    SimConfig { fail_rate: Rate::NEVER, ..SimConfig::default() }
+}
+
+pub fn token(symbol: &str) -> Token {
+    default_tokens().into_iter().find(|token| token.symbol == symbol).unwrap()
+}
+
+/// The nth order: to sell one SOL for USDC, with a tolerance of 0.5 %.
+pub fn order(number: u64) -> Order {
+    trade(number, ("SOL", "USDC"), 1_000_000_000)
+}
+
+pub fn trade(number: u64, (input, output): (&str, &str), amount: u128) -> Order {
+    let request = OrderRequest {
+        user_id: "alice".into(),
+        client_order_id: None,
+        input: token(input),
+        output: token(output),
+        amount: Amount::new(amount),
+        slippage_bps: 50,
+        deadline: None,
+    };
+    let at = DateTime::from_timestamp_millis(i64::try_from(BEGIN_MS).unwrap()).unwrap();
+    Order::accept(OrderId::new(at, u128::from(number) << 64), request, 3, at).0
+}
+
+pub fn certainty(observation: &Observation) -> Option<Certainty> {
+    match observation {
+        Observation::Landed { certainty, .. } | Observation::Reverted { certainty, .. } => Some(*certainty),
+        Observation::NotFound { .. } => None,
+    }
+}

@@ -1,0 +1,147 @@
+//! The engine on a chain that misbehaves in every way, in processes that are killed again and
+//! again: the ledger shows at most one execution an order, and every order comes to the end that
+//! the ledger says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::DateTime;
+use order_engine_core::apalis::prelude::*;
+use order_engine_core::testing::{Process, SeededEntropy};
+use order_engine_core::{
+    Amount, Engine, EngineConfig, MemoryStore, OrderId, OrderRequest, Runtime, Status, Submission,
+    TokioClock, execute_order,
+};
+use order_engine_sim::{Execution, FaultConfig, Rate, SimConfig, Simulator, default_tokens};
+use tokio::task::JoinHandle;
+
+const ORDERS: usize = 300;
+
+fn everything_fails() -> FaultConfig {
+    let tenth = Rate::from_percent(10).unwrap();
+    FaultConfig {
+        lost_request_rate: tenth,
+        lost_reply_rate: tenth,
+        drop_rate: tenth,
+        duplicate_rate: tenth,
+        delay_rate: tenth,
+        delay_slots: 200,
+        late_rate: Rate::from_percent(5).unwrap(),
+        reorg_rate: tenth,
+        history_lag_rate: tenth,
+        history_lag_slots: 20,
+        history_prune_rate: tenth,
+        history_kept_slots: 40,
+    }
+}
+
+/// An engine with a worker, in a process of its own.
+struct Worker {
+    engine: Engine,
+    process: Process,
+    running: JoinHandle<()>,
+}
+
+impl Worker {
+    async fn start(store: &MemoryStore, sim: &Simulator, surroundings: &Runtime) -> Self {
+        let process = Process::new();
+        let mut config = EngineConfig::default();
+        config.lease_duration = Duration::from_secs(2);
+        let engine = Engine::builder()
+            .store(Arc::new(store.clone()))
+            .router(sim.router())
+            .venue(sim.venue())
+            .config(config)
+            .runtime(process.within(surroundings.clone()))
+            .build()
+            .await
+            .unwrap();
+        let worker =
+            WorkerBuilder::new("orders").backend(engine.backend()).concurrency(10).build(execute_order);
+        let running = tokio::spawn(async move { worker.run().await.unwrap() });
+        Self { engine, process, running }
+    }
+
+    async fn kill(self) {
+        self.process.kill().await;
+        self.running.abort();
+        let _ = self.running.await;
+    }
+}
+
+fn request() -> OrderRequest {
+    let tokens = default_tokens();
+    OrderRequest {
+        user_id: "alice".into(),
+        client_order_id: None,
+        input: tokens[0].clone(),
+        output: tokens[1].clone(),
+        amount: Amount::new(1_000_000_000),
+        slippage_bps: 100,
+        deadline: None,
+    }
+}
+
+/// Gives what executed, so that a run can be compared with another.
+async fn run(seed: u64) -> Vec<Execution> {
+    let config = SimConfig { seed, ..SimConfig::default() };
+    // All that chance and time decide follows from the seed.
+    let clock = Arc::new(TokioClock::starting_at(DateTime::UNIX_EPOCH + chrono::Duration::days(20_000)));
+    let surroundings =
+        Runtime { clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(seed)), ..Runtime::tokio() };
+    let sim = Simulator::open(config, surroundings.clone()).await.unwrap();
+    sim.set_faults(everything_fails());
+    let store = MemoryStore::with_clock(clock);
+    let mut worker = Worker::start(&store, &sim, &surroundings).await;
+    let mut orders: Vec<OrderId> = Vec::new();
+    for _ in 0..ORDERS {
+        let Submission::Created(order) = worker.engine.submit(request()).await.unwrap() else { panic!() };
+        orders.push(order.id);
+    }
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        worker.kill().await;
+        worker = Worker::start(&store, &sim, &surroundings).await;
+    }
+    // The faults heal, and then every order must come to its end.
+    sim.set_faults(FaultConfig::default());
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(30);
+    let mut statuses: BTreeMap<OrderId, Status> = BTreeMap::new();
+    while statuses.len() < orders.len() {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "seed {seed}: {} orders hang",
+            orders.len() - statuses.len()
+        );
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for id in &orders {
+            let order = worker.engine.order(*id).await.unwrap().unwrap();
+            if order.status().is_terminal() {
+                statuses.insert(*id, order.status());
+            } else if order.state.quarantine().is_some() {
+                // A process that is killed every moment looks as if its orders killed it.
+                worker.engine.lift_quarantine(*id).await.unwrap();
+            }
+        }
+    }
+    for (id, status) in statuses {
+        let executed = sim.executions(Some(id)).iter().filter(|execution| execution.executed).count();
+        let expected = usize::from(status == Status::Confirmed);
+        assert_eq!(executed, expected, "seed {seed}: order {id} is {status}");
+    }
+    worker.kill().await;
+    sim.executions(None)
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_seed_is_one_run() {
+    assert_eq!(run(7).await, run(7).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_processes_on_a_faulty_chain_execute_each_order_at_most_once() {
+    for seed in 0..4 {
+        run(seed).await;
+    }
+}
