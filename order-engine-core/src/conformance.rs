@@ -110,6 +110,7 @@ macro_rules! conformance_suite {
                 a_claim_by_ids_takes_no_other_order
                 a_claim_by_ids_takes_due_orders_only
                 a_claim_by_ids_keeps_to_its_lane_and_its_limit
+                a_claim_by_ids_takes_the_longest_due_first
                 a_claim_by_ids_ignores_unknown_and_doubled_ids
                 claims_without_progress_are_counted
                 progress_resets_the_count_of_fruitless_claims

@@ -127,6 +127,19 @@ pub async fn a_claim_by_ids_keeps_to_its_lane_and_its_limit(harness: &impl Harne
     assert_eq!(worker.claim_ids(&all, 2).await.len(), 1);
 }
 
+/// However the ids are sorted, the order that is due longest comes first.
+pub async fn a_claim_by_ids_takes_the_longest_due_first(harness: &impl Harness) {
+    let store = harness.store().await;
+    for n in [2, 3, 1] {
+        create(&store, &[new_order(n)]).await;
+        harness.elapse(Duration::from_millis(2)).await;
+    }
+    let worker = Worker::new(&store, 1);
+    let ids = [id(1), id(2), id(3)];
+    assert_eq!(ids_of(&worker.claim_ids(&ids, 2).await), [id(2), id(3)]);
+    assert_eq!(ids_of(&worker.claim_ids(&ids, 2).await), [id(1)]);
+}
+
 /// Ids that name nothing, or name one order twice, do no harm.
 pub async fn a_claim_by_ids_ignores_unknown_and_doubled_ids(harness: &impl Harness) {
     let store = harness.store().await;

@@ -20,6 +20,7 @@ pub async fn events_are_paged_without_a_gap(harness: &impl Harness) {
             let after = paged.last().map_or(0, |event| event.seq);
             let page = store.events(order.id, after, limit).await.unwrap();
             assert!(page.len() <= limit as usize);
+            assert!(page.iter().all(|event| event.seq > after));
             if page.is_empty() {
                 break;
             }
