@@ -203,6 +203,7 @@ impl Engine {
         // Listening begins before the history is read, so that nothing falls between the two.
         let listener = inner.fanout.hub.listen(id);
         if inner.lifecycle.is_closing() {
+            // Nobody will tell this listener anything, nor that the engine has closed.
             inner.fanout.hub.close();
         }
         let head = inner.store.heads(&[id]).await?.pop().flatten();

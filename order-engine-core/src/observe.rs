@@ -40,6 +40,8 @@ pub(crate) struct Watch {
     quiet_looks: u32,
     /// Whether the venue did not know the transaction at the last look, and it may still land.
     is_absent: bool,
+    /// Whether the transaction should be dead, but the venue could not prove it at the last look.
+    is_unknown: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -49,7 +51,7 @@ impl Watch {
         last_sent: Option<DateTime<Utc>>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        Self { active, last_sent, quiet_looks: 0, is_absent: false, _permit: permit }
+        Self { active, last_sent, quiet_looks: 0, is_absent: false, is_unknown: false, _permit: permit }
     }
 
     fn transaction(&self) -> Option<&SignedTx> {
@@ -225,9 +227,12 @@ impl Observer {
                 watch.quiet_looks = 0;
                 watch.active.record(OrderEvent::InclusionObserved { certainty }, now)?;
             }
-            Verdict::Pending(_) => {}
+            Verdict::Pending(_) => watch.is_unknown = false,
             Verdict::Unknown => {
-                tracing::warn!(order.id = %watch.active.order().id, "the outcome of a transaction is unknown");
+                // Said once, and not at every look.
+                if !std::mem::replace(&mut watch.is_unknown, true) {
+                    tracing::warn!(order.id = %watch.active.order().id, "the outcome of a transaction is unknown");
+                }
             }
         }
         Ok(())
