@@ -68,6 +68,8 @@ impl ActiveOrder {
         committer: &Committer,
         due_in: Duration,
     ) -> Result<(), CommitError> {
+        // With nothing to write, the lease itself goes back when it is dropped.
+        self.lease.rest_for(due_in);
         self.write(committer, Then::Release { due_in }).await
     }
 

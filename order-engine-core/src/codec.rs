@@ -5,11 +5,22 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::{OrderEvent, OrderRequest, OrderState, Refused, Undecodable};
 
 /// The version of what this program writes.
-pub const PAYLOAD_VERSION: u32 = 1;
+///
+/// - 1: the first.
+/// - 2: a state has one `attention` with its reason, where it had a `quarantine`; events may tell of
+///   outcomes that are unknown.
+pub const PAYLOAD_VERSION: u32 = 2;
+
+/// How many steps lead from the first version to the present one.
+const STEPS: usize = PAYLOAD_VERSION as usize - 1;
+
+/// Raises a payload by one version, in place.
+type Upcast = fn(&mut Value);
 
 /// What can be written into a store.
 pub trait Payload: Serialize + DeserializeOwned + private::Sealed {}
@@ -19,10 +30,24 @@ impl Payload for OrderState {}
 impl Payload for OrderEvent {}
 
 mod private {
-    pub trait Sealed {}
-    impl Sealed for crate::OrderRequest {}
-    impl Sealed for crate::OrderState {}
-    impl Sealed for crate::OrderEvent {}
+    use super::{STEPS, Upcast, attention_from_quarantine, unchanged};
+
+    /// Keeps the set of payloads closed, and how old ones are raised out of the public interface.
+    pub trait Sealed {
+        /// The n-th raises version n + 1. The length makes the compiler ask for a step of every
+        /// payload whenever the version grows.
+        const UPCASTS: [Upcast; STEPS];
+    }
+
+    impl Sealed for crate::OrderRequest {
+        const UPCASTS: [Upcast; STEPS] = [unchanged];
+    }
+    impl Sealed for crate::OrderState {
+        const UPCASTS: [Upcast; STEPS] = [attention_from_quarantine];
+    }
+    impl Sealed for crate::OrderEvent {
+        const UPCASTS: [Upcast; STEPS] = [unchanged];
+    }
 }
 
 /// Writes a payload.
@@ -38,11 +63,74 @@ pub fn encode<P: Payload>(payload: &P) -> Result<String, Refused> {
 /// # Errors
 /// If the version is newer than this program, or the text is not what the version says.
 pub fn decode<P: Payload>(version: u32, text: &str) -> Result<P, Undecodable> {
+    let garbled = |error: serde_json::Error| Undecodable { message: error.to_string() };
+    if version == PAYLOAD_VERSION {
+        return serde_json::from_str(text).map_err(garbled);
+    }
+    let steps = missing_steps::<P>(version)?;
+    let mut value: Value = serde_json::from_str(text).map_err(garbled)?;
+    for upcast in steps {
+        upcast(&mut value);
+    }
+    serde_json::from_value(value).map_err(garbled)
+}
+
+/// The steps from a version to the present one.
+fn missing_steps<P: Payload>(version: u32) -> Result<&'static [Upcast], Undecodable> {
     if version > PAYLOAD_VERSION {
         let message = format!(
             "payload version {version} is newer than {PAYLOAD_VERSION}, the newest this program knows"
         );
         return Err(Undecodable { message });
     }
-    serde_json::from_str(text).map_err(|error| Undecodable { message: error.to_string() })
+    let first = usize::try_from(version).unwrap_or(usize::MAX).checked_sub(1);
+    let steps: &'static [Upcast] = &P::UPCASTS;
+    first
+        .and_then(|first| steps.get(first..))
+        .ok_or_else(|| Undecodable { message: format!("there is no payload version {version}") })
+}
+
+fn unchanged(_: &mut Value) {}
+
+/// Version 1 knew one reason for attention, and kept it in a field of its own.
+fn attention_from_quarantine(state: &mut Value) {
+    let Some(fields) = state.as_object_mut() else { return };
+    if let Some(failure) = fields.remove("quarantine") {
+        fields.insert("attention".to_owned(), serde_json::json!({ "quarantined": failure }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Failure, FailureCode, OrderState};
+
+    fn quarantined() -> OrderState {
+        let failure = Failure::new(FailureCode::QUARANTINED, "it panics");
+        OrderState::accepted(3).apply(&OrderEvent::Quarantined { failure }).unwrap()
+    }
+
+    #[test]
+    fn the_present_version_comes_back_as_it_was() {
+        let state = quarantined();
+        assert_eq!(decode(PAYLOAD_VERSION, &encode(&state).unwrap()), Ok(state));
+    }
+
+    #[test]
+    fn a_state_of_version_one_is_raised() {
+        let text = r#"{"attempt":0,"max_attempts":3,
+            "quarantine":{"code":"quarantined","message":"it panics"},"phase":{"phase":"pending"}}"#;
+        assert_eq!(decode(1, text), Ok(quarantined()));
+        let text = r#"{"attempt":0,"max_attempts":3,"phase":{"phase":"pending"}}"#;
+        assert_eq!(decode(1, text), Ok(OrderState::accepted(3)));
+    }
+
+    #[test]
+    fn newer_versions_and_those_that_never_were_are_refused() {
+        let text = encode(&quarantined()).unwrap();
+        for version in [0, PAYLOAD_VERSION + 1, u32::MAX] {
+            let refused = decode::<OrderState>(version, &text).unwrap_err();
+            assert!(refused.message.contains(&format!("version {version}")), "{refused}");
+        }
+    }
 }

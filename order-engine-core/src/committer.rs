@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::batch::{self, Batcher, Closed, Queued};
 use crate::fanout::Fanout;
+use crate::telemetry::{self, StepName};
 use crate::{Append, AppendError, Creation, EventRecord, NewOrder, OrderStore, Refused, Runtime, StoreError};
 
 /// How long to wait before a failed write is looked into; doubled up to [`RETRY_MAX`].
@@ -69,7 +70,8 @@ impl Committer {
 
     /// Writes a new order. An outcome that got lost is read from the store.
     pub(crate) async fn create(&self, new: NewOrder) -> Result<Creation, CommitError> {
-        match self.creations.call(new.clone()).await? {
+        let written = self.creations.call(new.clone());
+        match telemetry::timed(StepName::Create, &self.writer.runtime, written).await? {
             Err(CommitError::Store(error)) if self.writer.is_created(&new).await => {
                 tracing::info!(order.id = %new.order.id, %error, "an order was created although the store did not say so");
                 self.writer.fanout.publish([&new.event]);
@@ -84,7 +86,8 @@ impl Committer {
     pub(crate) async fn append(&self, append: Append) -> Result<(), CommitError> {
         let mut wait = RETRY_MIN;
         loop {
-            let error = match self.appends.call(append.clone()).await? {
+            let written = self.appends.call(append.clone());
+            let error = match telemetry::timed(StepName::Append, &self.writer.runtime, written).await? {
                 Err(CommitError::Store(error)) if error.is_transient() => error,
                 result => return result,
             };

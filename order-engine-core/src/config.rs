@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::RetryPolicy;
+use crate::{Backoff, RetryPolicy};
 
 /// The engine's bounds and intervals. The default suits a service with one store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,17 @@ pub struct EngineConfig {
     /// After how many claims in a row that brought nothing an order is set aside: its worker died or
     /// panicked each time.
     pub quarantine_after: u32,
+    /// For how long nobody must have known the outcome of a transaction before an operator is told.
+    /// It goes on being observed all the same.
+    pub unknown_after: Duration,
+    /// How many orders are delivered to a durable sink at a time.
+    pub sink_concurrency: u32,
+    /// How long a durable sink may take for one delivery.
+    pub sink_timeout: Duration,
+    /// The waits after deliveries that a durable sink did not take.
+    pub sink_backoff: Backoff,
+    /// How often the backlog is counted for the metrics.
+    pub gauge_interval: Duration,
     /// How often, and how soon, a failed attempt is followed by another.
     pub retry: RetryPolicy,
 }
@@ -49,6 +60,11 @@ impl Default for EngineConfig {
             subscription_capacity: 256,
             commit_batch: 256,
             quarantine_after: 3,
+            unknown_after: Duration::from_secs(30),
+            sink_concurrency: 16,
+            sink_timeout: Duration::from_secs(10),
+            sink_backoff: Backoff { max_ms: 60_000, ..Backoff::default() },
+            gauge_interval: Duration::from_secs(10),
             retry: RetryPolicy::default(),
         }
     }

@@ -9,7 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::active::ActiveOrder;
 use crate::engine::Inner;
 use crate::{
-    Claim, ClaimRequest, ClaimScope, Failure, FailureCode, Lane, OrderEvent, OrderId, Release, StoreError,
+    Blame, Claim, ClaimRequest, ClaimScope, Failure, FailureCode, Lane, OrderEvent, OrderId, Release,
+    StoreError,
 };
 
 /// The most orders that one claim takes, however many slots are free: a batch stays a short write.
@@ -136,7 +137,7 @@ impl Inner {
                 }
                 Err(error) => {
                     tracing::error!(order.id = %lease.order_id, %error, "an order cannot be read");
-                    unreadable.push(Release { lease, due_in: UNREADABLE_RETRY, fruitless: true });
+                    unreadable.push(Release { lease, due_in: UNREADABLE_RETRY, blame: Blame::Payload });
                 }
             }
         }

@@ -6,6 +6,9 @@ mod cancel;
 mod change;
 mod lifecycle;
 mod quarantine;
+mod resolve;
+mod retry;
+mod upkeep;
 
 use std::sync::{Arc, Mutex};
 
@@ -16,6 +19,9 @@ pub use builder::{BuildError, EngineBuilder};
 pub use cancel::Cancellation;
 pub use change::ChangeError;
 pub use lifecycle::ShutdownTimedOut;
+pub use resolve::{Resolution, Resolved};
+pub use retry::{Retry, RetryError};
+pub use upkeep::{Health, NAME_RETENTION};
 
 use crate::committer::{CommitError, Committer};
 use crate::dispatch::Claimed;
@@ -27,7 +33,7 @@ use crate::worker::{OrderBackend, OrderTask};
 use crate::{
     Amount, Candidate, Creation, DexRouter, Durability, EngineConfig, EventRecord, InvalidRequest, Lane,
     NewOrder, Order, OrderEvent, OrderId, OrderQuery, OrderRequest, OrderStore, QuoteRequest, Refused, Route,
-    Runtime, StepError, StoreError, Subscription, Venue, best,
+    Runtime, StatusSource, StepError, StoreError, Subscription, Unreadable, Venue, best,
 };
 use lifecycle::Lifecycle;
 
@@ -63,6 +69,7 @@ pub(crate) struct Inner {
     pub(crate) config: EngineConfig,
     pub(crate) committer: Committer,
     pub(crate) fanout: Arc<Fanout>,
+    sources: Vec<Arc<dyn StatusSource>>,
     pub(crate) keeper: Arc<LeaseKeeper>,
     /// Where orders go whose transaction is to be watched.
     pub(crate) arrivals: mpsc::UnboundedSender<Watch>,
@@ -135,6 +142,22 @@ impl Engine {
     /// # Errors
     /// If the request is invalid, or the store cannot take it.
     pub async fn submit(&self, request: OrderRequest) -> Result<Submission, SubmitError> {
+        let (order, creation) = self.create(request, None).await?;
+        Ok(match creation {
+            Creation::Created => Submission::Created(order),
+            Creation::Existing(existing) if existing.request == order.request => {
+                Submission::Existing(existing.into())
+            }
+            Creation::Existing(existing) => Submission::Conflict(existing.into()),
+        })
+    }
+
+    /// Writes a new order, unless its name is taken.
+    async fn create(
+        &self,
+        request: OrderRequest,
+        origin: Option<OrderId>,
+    ) -> Result<(Arc<Order>, Creation), SubmitError> {
         request.validate()?;
         let inner = self.inner();
         if inner.is_stopping() {
@@ -142,17 +165,16 @@ impl Engine {
         }
         let now = inner.runtime.now();
         let id = OrderId::new(now, inner.runtime.entropy.next_u128());
-        let (order, event) = Order::accept(id, request, inner.config.retry.max_attempts, now);
+        let (mut order, event) = Order::accept(id, request, inner.config.retry.max_attempts, now);
+        order.origin = origin;
         let (order, event) = (Arc::new(order), Arc::new(event));
         match inner.committer.create(NewOrder { order: Arc::clone(&order), event }).await {
-            Ok(Creation::Created) => {
-                inner.wake_for(&order);
-                Ok(Submission::Created(order))
+            Ok(creation) => {
+                if creation == Creation::Created {
+                    inner.wake_for(&order);
+                }
+                Ok((order, creation))
             }
-            Ok(Creation::Existing(existing)) if existing.request == order.request => {
-                Ok(Submission::Existing(existing.into()))
-            }
-            Ok(Creation::Existing(existing)) => Ok(Submission::Conflict(existing.into())),
             Err(CommitError::Refused(refused)) => Err(refused.into()),
             Err(CommitError::Store(error)) => Err(SubmitError::Store(error)),
             Err(CommitError::Append(_) | CommitError::Closed) => Err(SubmitError::ShuttingDown),
@@ -177,11 +199,12 @@ impl Engine {
         Ok(self.inner().store.load(&[id]).await?.pop().flatten())
     }
 
-    /// Orders by some properties, newest first, a page at a time.
+    /// Orders by some properties, newest first, a page at a time. One that this program cannot read
+    /// has its place in the page, with the reason.
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub async fn orders(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError> {
+    pub async fn orders(&self, query: &OrderQuery) -> Result<Vec<Result<Order, Unreadable>>, StoreError> {
         self.inner().store.list(query).await
     }
 

@@ -125,6 +125,16 @@ pub enum OrderEvent {
     },
     /// An operator gave the order back to the workers.
     QuarantineLifted,
+    /// The transaction should be dead by now, but the venue cannot prove it: nobody knows whether it
+    /// landed. It goes on being observed, and an operator may say what happened.
+    OutcomeUnknown,
+    /// An operator said what became of a transaction whose outcome was unknown.
+    OutcomeResolved {
+        /// Whether it was executed.
+        executed: bool,
+        /// Who said so, and how they know: kept for the record.
+        note: String,
+    },
     /// The order was executed, for good.
     Confirmed {
         /// What the transaction did.
@@ -155,6 +165,8 @@ impl OrderEvent {
             Self::CancelRequested => "cancel_requested",
             Self::Quarantined { .. } => "quarantined",
             Self::QuarantineLifted => "quarantine_lifted",
+            Self::OutcomeUnknown => "outcome_unknown",
+            Self::OutcomeResolved { .. } => "outcome_resolved",
             Self::Confirmed { .. } => "confirmed",
             Self::Failed { .. } => "failed",
         }
@@ -223,6 +235,13 @@ impl EventRecord {
             }
             OrderEvent::Quarantined { failure } => format!("Set aside for an operator: {}", failure.message),
             OrderEvent::QuarantineLifted => "Given back to the workers".to_owned(),
+            OrderEvent::OutcomeUnknown => {
+                "The outcome of the transaction is unknown; it goes on being observed".to_owned()
+            }
+            OrderEvent::OutcomeResolved { executed, note } => {
+                let word = if *executed { "executed" } else { "not executed" };
+                format!("An operator said that the transaction was {word}: {note}")
+            }
             OrderEvent::Confirmed { .. } => "Order executed".to_owned(),
             OrderEvent::Failed { failure } => format!("Order failed: {}", failure.message),
         }

@@ -7,6 +7,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::try_join;
 
@@ -14,6 +15,7 @@ use crate::active::ActiveOrder;
 use crate::committer::CommitError;
 use crate::engine::Inner;
 use crate::retry::{expired, is_expired};
+use crate::telemetry::{self, StepName};
 use crate::{
     AppendError, Candidate, CandidateOutcome, Failure, FailureCode, Fence, IllegalTransition, Order,
     OrderEvent, OrderId, Phase, PrepareRequest, QuoteRequest, Refused, Route, SignedTx, Step, StepError,
@@ -74,7 +76,7 @@ impl From<IllegalTransition> for Interrupt {
 /// Executes an order until it waits, is handed to the observer, or is done.
 pub(crate) async fn execute(engine: &Arc<Inner>, active: ActiveOrder) -> Result<(), ExecuteError> {
     let lost = active.lease().lost();
-    let run = Execution { engine, active }.run();
+    let run = Execution { engine, active, last_sent: None }.run();
     tokio::select! {
         biased;
         () = lost => Err(ExecuteError::LeaseLost),
@@ -95,6 +97,8 @@ enum Next {
 struct Execution<'a> {
     engine: &'a Arc<Inner>,
     active: ActiveOrder,
+    /// When this execution sent the transaction.
+    last_sent: Option<DateTime<Utc>>,
 }
 
 impl Execution<'_> {
@@ -103,10 +107,7 @@ impl Execution<'_> {
             match self.advance().await {
                 Ok(Next::Continue) => {}
                 Ok(Next::Rest) => return Ok(()),
-                Ok(Next::Watch) => {
-                    let sent_at = self.engine.runtime.now();
-                    return self.engine.watch(self.active, Some(sent_at)).await;
-                }
+                Ok(Next::Watch) => return self.engine.watch(self.active, self.last_sent).await,
                 Err(Interrupt::Moved) => self.reload().await?,
                 Err(Interrupt::Failed(error)) => return Err(error),
             }
@@ -158,7 +159,7 @@ impl Execution<'_> {
             amount: request.amount,
         };
         let router = Arc::clone(&self.engine.router);
-        let quoted = self.alongside(async move { router.quote(&request).await }).await?;
+        let quoted = self.alongside(StepName::Quote, async move { router.quote(&request).await }).await?;
         let late =
             || StepError::transient(Failure::new(FailureCode::QUOTE_UNAVAILABLE, "No quote came in time"));
         let candidates = match quoted.unwrap_or_else(|| Err(late())) {
@@ -179,8 +180,8 @@ impl Execution<'_> {
                 IllegalTransition { state: order.state.phase().name(), event: "transaction_signed" }.into()
             );
         };
-        let prepared =
-            self.alongside(prepare(Arc::clone(self.engine), order, route, self.active.fence())).await?;
+        let prepared = prepare(Arc::clone(self.engine), order, route, self.active.fence());
+        let prepared = self.alongside(StepName::Prepare, prepared).await?;
         let late = || {
             StepError::transient(Failure::new(
                 FailureCode::VENUE_UNAVAILABLE,
@@ -199,6 +200,7 @@ impl Execution<'_> {
         self.commit().await?;
         let order = Arc::clone(self.active.order());
         let Some(tx) = order.state.live_transaction() else { return Ok(Next::Continue) };
+        self.last_sent = Some(self.engine.runtime.now());
         if self.engine.send(tx).await {
             self.record(OrderEvent::SubmissionAccepted)?;
         }
@@ -230,8 +232,13 @@ impl Execution<'_> {
     /// Runs a step that has no effect. What is not yet written rides with the next write if the
     /// step finishes at once, and is written while it runs if not, so that subscribers are told
     /// what the order is waiting for. Nothing if the step took too long.
-    async fn alongside<T>(&mut self, step: impl Future<Output = T> + Send) -> Result<Option<T>, Interrupt> {
-        let mut step = pin!(step);
+    async fn alongside<T>(
+        &mut self,
+        name: StepName,
+        step: impl Future<Output = T> + Send,
+    ) -> Result<Option<T>, Interrupt> {
+        let runtime = &self.engine.runtime;
+        let mut step = pin!(telemetry::timed(name, runtime, step));
         if let Some(result) = step.as_mut().now_or_never() {
             return Ok(Some(result));
         }
@@ -285,7 +292,8 @@ impl Inner {
     ///
     /// Anything but a clear yes proves nothing, and leaves it to the observer to find out.
     pub(crate) async fn send(&self, tx: &SignedTx) -> bool {
-        match self.in_time(self.venue.submit(tx)).await {
+        let submitted = telemetry::timed(StepName::Submit, &self.runtime, self.venue.submit(tx));
+        match self.in_time(submitted).await {
             Some(SubmitReport::Accepted | SubmitReport::AlreadyKnown) => true,
             Some(SubmitReport::DefinitelyNotAccepted { message } | SubmitReport::Ambiguous { message }) => {
                 tracing::warn!(tx.id = %tx.id, message, "the venue did not take a transaction");

@@ -39,6 +39,10 @@ impl FailureCode {
     pub const TRANSACTION_FAILED: Self = Self::new("transaction-failed");
     /// Workers died or panicked with the order again and again.
     pub const QUARANTINED: Self = Self::new("quarantined");
+    /// An operator said that a transaction of unknown outcome was not executed.
+    pub const RESOLVED: Self = Self::new("resolved-not-executed");
+    /// The order was set aside, and is tried again as a new one.
+    pub const SUPERSEDED: Self = Self::new("superseded");
 
     /// A code that is known when the program is built.
     pub const fn new(code: &'static str) -> Self {

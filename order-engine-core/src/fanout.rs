@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::hub::Hub;
-use crate::{EventRecord, Runtime, StatusSink};
+use crate::{EventRecord, Runtime, StatusSink, relay, telemetry};
 
 /// How many events may wait for one sink. What does not fit is dropped: it is only a hint.
 const SINK_QUEUE: usize = 4_096;
@@ -17,6 +17,9 @@ const SINK_BATCH: usize = 256;
 pub(crate) struct Fanout {
     pub(crate) hub: Arc<Hub>,
     sinks: Vec<SinkQueue>,
+    /// Changes when durable sinks may be owed something new.
+    owed: watch::Sender<()>,
+    runtime: Runtime,
 }
 
 #[derive(Debug)]
@@ -26,22 +29,34 @@ struct SinkQueue {
 }
 
 impl Fanout {
-    /// Starts one task a sink.
+    /// Starts one task a best-effort sink.
     pub(crate) fn start(hub: Arc<Hub>, sinks: Vec<Arc<dyn StatusSink>>, runtime: &Runtime) -> Arc<Self> {
         let sinks = sinks.into_iter().map(|sink| {
             let (queue, events) = mpsc::channel(SINK_QUEUE);
             runtime.spawner.spawn("sink", Box::pin(deliver(Arc::clone(&sink), events)));
             SinkQueue { sink, events: queue }
         });
-        Arc::new(Self { hub, sinks: sinks.collect() })
+        let sinks = sinks.collect();
+        Arc::new(Self { hub, sinks, owed: watch::Sender::new(()), runtime: runtime.clone() })
     }
 
-    /// Tells everybody. Never waits.
+    /// Changes when durable sinks may be owed something new.
+    pub(crate) fn owed(&self) -> watch::Receiver<()> {
+        self.owed.subscribe()
+    }
+
+    /// Tells everybody what this process has committed. Never waits.
     pub(crate) fn publish<'a>(&self, events: impl IntoIterator<Item = &'a Arc<EventRecord>> + Clone) {
+        let now = self.runtime.now();
+        for event in events.clone() {
+            telemetry::committed(event, now);
+        }
+        self.owed.send_replace(());
         for SinkQueue { sink, events: queue } in &self.sinks {
             let dropped =
                 events.clone().into_iter().filter(|event| queue.try_send(Arc::clone(event)).is_err()).count();
             if dropped > 0 {
+                telemetry::sink_dropped(sink.name(), dropped);
                 tracing::warn!(sink.name = sink.name(), events = dropped, "a slow sink missed events");
             }
         }
@@ -52,7 +67,8 @@ impl Fanout {
 async fn deliver(sink: Arc<dyn StatusSink>, mut events: mpsc::Receiver<Arc<EventRecord>>) {
     let mut batch = Vec::with_capacity(SINK_BATCH);
     while events.recv_many(&mut batch, SINK_BATCH).await > 0 {
-        if let Err(error) = sink.deliver(&batch).await {
+        if let Err(error) = relay::call(&*sink, &batch).await {
+            telemetry::sink_dropped(sink.name(), batch.len());
             tracing::warn!(sink.name = sink.name(), events = batch.len(), %error, "a sink missed events");
         }
         batch.clear();

@@ -26,6 +26,13 @@ impl OrderId {
         Self(Uuid::from_bytes(bytes))
     }
 
+    /// When the order was accepted, to the millisecond, as the id tells it. For an id that is no UUID
+    /// of version 7, a moment without meaning.
+    pub fn accepted_at(&self) -> DateTime<Utc> {
+        let millis = self.0.as_u128() >> 80;
+        i64::try_from(millis).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default()
+    }
+
     /// The id as a UUID.
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{Lease, OrderId, OrderStore, Release, Runtime};
+use crate::{Blame, Lease, OrderId, OrderStore, Release, Runtime};
 
 /// All leases that this process holds.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(crate) struct HeldLease {
     lost: watch::Receiver<bool>,
     /// Claims of the order in a row that brought nothing, this one included.
     fruitless_claims: u32,
+    /// After what time the order is due again once the lease is given back.
+    due_in: Duration,
     /// Whether the store already ended the lease, so that nothing is left to give back.
     ended: bool,
 }
@@ -81,7 +83,14 @@ impl LeaseKeeper {
             // This process claimed the order anew: its former lease had expired.
             former.lost.send_replace(true);
         }
-        HeldLease { keeper: Arc::clone(self), lease, lost, fruitless_claims, ended: false }
+        HeldLease {
+            keeper: Arc::clone(self),
+            lease,
+            lost,
+            fruitless_claims,
+            due_in: Duration::ZERO,
+            ended: false,
+        }
     }
 
     /// How long to wait between two looks at the leases: three looks a duration, so that one may
@@ -165,12 +174,16 @@ impl HeldLease {
     /// How the lease is given back. After a panic the order rests, longer each time, so that it does
     /// not keep a worker busy with panicking.
     fn release(&self, panicked: bool) -> Release {
-        let rest = PANIC_REST * 2_u32.saturating_pow(self.fruitless_claims.saturating_sub(1));
-        Release {
-            lease: self.lease,
-            due_in: if panicked { rest.min(self.keeper.duration) } else { Duration::ZERO },
-            fruitless: panicked,
+        if !panicked {
+            return Release { lease: self.lease, due_in: self.due_in, blame: Blame::Nobody };
         }
+        let rest = PANIC_REST * 2_u32.saturating_pow(self.fruitless_claims.saturating_sub(1));
+        Release { lease: self.lease, due_in: rest.min(self.keeper.duration), blame: Blame::Worker }
+    }
+
+    /// Lets the order rest for a while once the lease is given back.
+    pub(crate) const fn rest_for(&mut self, due_in: Duration) {
+        self.due_in = due_in;
     }
 
     /// Whether the lease is lost, or may be.

@@ -20,11 +20,13 @@ mod lease;
 mod observe;
 mod order;
 mod port;
+mod relay;
 mod retry;
 mod route;
 mod state;
 mod store;
 mod subscription;
+pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod transaction;
@@ -33,8 +35,8 @@ mod worker;
 pub use amount::{Amount, AmountError};
 pub use config::EngineConfig;
 pub use engine::{
-    BuildError, Cancellation, ChangeError, Engine, EngineBuilder, Quotation, ShutdownTimedOut, Submission,
-    SubmitError,
+    BuildError, Cancellation, ChangeError, Engine, EngineBuilder, Health, NAME_RETENTION, Quotation,
+    Resolution, Resolved, Retry, RetryError, ShutdownTimedOut, Submission, SubmitError,
 };
 pub use event::*;
 pub use execute::ExecuteError;

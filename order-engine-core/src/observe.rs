@@ -18,6 +18,7 @@ use crate::active::ActiveOrder;
 use crate::committer::CommitError;
 use crate::engine::Inner;
 use crate::execute::ExecuteError;
+use crate::telemetry::{self, StepName};
 use crate::{
     AppendError, Certainty, ChainView, IllegalTransition, Observation, OrderEvent, OrderId, Phase, SignedTx,
     Stage, TxId, VenueError, Verdict, verdict,
@@ -40,8 +41,8 @@ pub(crate) struct Watch {
     quiet_looks: u32,
     /// Whether the venue did not know the transaction at the last look, and it may still land.
     is_absent: bool,
-    /// Whether the transaction should be dead, but the venue could not prove it at the last look.
-    is_unknown: bool,
+    /// Since when the transaction should be dead, but the venue cannot prove it.
+    unknown_since: Option<DateTime<Utc>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -51,7 +52,7 @@ impl Watch {
         last_sent: Option<DateTime<Utc>>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        Self { active, last_sent, quiet_looks: 0, is_absent: false, is_unknown: false, _permit: permit }
+        Self { active, last_sent, quiet_looks: 0, is_absent: false, unknown_since: None, _permit: permit }
     }
 
     fn transaction(&self) -> Option<&SignedTx> {
@@ -192,11 +193,12 @@ impl Observer {
     /// Asks the venue for the facts from which verdicts are drawn: the view first.
     async fn ask(&self, ids: Vec<TxId>) -> Report {
         let venue = &self.engine.venue;
-        let asked = self.engine.in_time(async {
+        let asked = telemetry::timed(StepName::Observe, &self.engine.runtime, async {
             let view = venue.view().await?;
             let observations = venue.observe(&ids).await?;
             Ok((view, observations))
         });
+        let asked = self.engine.in_time(asked);
         let (view, observations) =
             asked.await.unwrap_or_else(|| Err(VenueError::new("no answer in time")))?;
         Ok((view, ids.into_iter().zip(observations).collect()))
@@ -227,11 +229,14 @@ impl Observer {
                 watch.quiet_looks = 0;
                 watch.active.record(OrderEvent::InclusionObserved { certainty }, now)?;
             }
-            Verdict::Pending(_) => watch.is_unknown = false,
+            Verdict::Pending(_) => watch.unknown_since = None,
             Verdict::Unknown => {
-                // Said once, and not at every look.
-                if !std::mem::replace(&mut watch.is_unknown, true) {
+                let since = *watch.unknown_since.get_or_insert(now);
+                let is_told = watch.active.order().state.attention().is_some();
+                // A venue whose history lags answers in a moment; an operator is told if it does not.
+                if !is_told && since + self.engine.config.unknown_after <= now {
                     tracing::warn!(order.id = %watch.active.order().id, "the outcome of a transaction is unknown");
+                    watch.active.record(OrderEvent::OutcomeUnknown, now)?;
                 }
             }
         }

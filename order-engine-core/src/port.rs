@@ -3,6 +3,7 @@
 //! Each port is small and dyn-safe. Conveniences live on the [`Engine`](crate::Engine): those who
 //! implement a port and those who call it have different needs.
 
+mod outbox;
 mod router;
 mod runtime;
 mod sink;
@@ -10,6 +11,7 @@ mod source;
 mod store;
 mod venue;
 
+pub use outbox::*;
 pub use router::*;
 pub use runtime::*;
 pub use sink::*;

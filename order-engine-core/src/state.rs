@@ -7,7 +7,10 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{Certainty, EventRecord, Failure, FailureClass, Fill, OrderEvent, Route, SignedTx, Status, TxId};
+use crate::{
+    Certainty, EventRecord, Failure, FailureClass, FailureCode, Fill, OrderEvent, Route, SignedTx, Status,
+    TxId,
+};
 
 /// What an order's events add up to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,10 +25,33 @@ pub struct OrderState {
     /// The transaction that this attempt signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tx_id: Option<TxId>,
-    /// Why the order is set aside for an operator, if it is.
+    /// Why an operator should look at the order, if one should.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    quarantine: Option<Failure>,
+    attention: Option<Attention>,
     phase: Phase,
+}
+
+/// Why an operator should look at an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Attention {
+    /// Workers died or panicked with it again and again. It is set aside until an operator lifts the
+    /// quarantine.
+    Quarantined(Failure),
+    /// Its transaction should be dead by now, but nobody can prove whether it landed. It goes on
+    /// being observed.
+    OutcomeUnknown,
+}
+
+impl Attention {
+    /// The fixed text of the reason.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Quarantined(_) => "quarantined",
+            Self::OutcomeUnknown => "outcome-unknown",
+        }
+    }
 }
 
 /// Where an order stands, with all that is known there.
@@ -197,7 +223,7 @@ impl OrderState {
             max_attempts,
             chosen_dex: None,
             tx_id: None,
-            quarantine: None,
+            attention: None,
             phase: Phase::Pending,
         }
     }
@@ -238,8 +264,16 @@ impl OrderState {
             }
             OrderEvent::RouteChosen { route, .. } => next.chosen_dex = Some(route.dex.clone()),
             OrderEvent::TransactionSigned { tx } => next.tx_id = Some(tx.id.clone()),
-            OrderEvent::Quarantined { failure } => next.quarantine = Some(failure.clone()),
-            OrderEvent::QuarantineLifted | OrderEvent::Failed { .. } => next.quarantine = None,
+            OrderEvent::Quarantined { failure } => {
+                next.attention = Some(Attention::Quarantined(failure.clone()))
+            }
+            OrderEvent::OutcomeUnknown => next.attention = Some(Attention::OutcomeUnknown),
+            OrderEvent::QuarantineLifted
+            | OrderEvent::OutcomeResolved { .. }
+            | OrderEvent::InclusionObserved { .. }
+            | OrderEvent::TransactionDied { .. }
+            | OrderEvent::Confirmed { .. }
+            | OrderEvent::Failed { .. } => next.attention = None,
             _ => {}
         }
         Ok(next)
@@ -248,7 +282,7 @@ impl OrderState {
     /// The phase after an event, or nothing if the event is not allowed.
     fn next_phase(&self, event: &OrderEvent) -> Option<Phase> {
         use OrderEvent as E;
-        if self.quarantine.is_some()
+        if self.quarantine().is_some()
             && !matches!(event, E::QuarantineLifted | E::CancelRequested | E::Failed { .. })
         {
             return None;
@@ -294,7 +328,18 @@ impl OrderState {
                 Phase::Waiting { standing: *standing, retry_at: *retry_at }
             }
             (phase, E::Quarantined { .. }) if !phase.is_terminal() => phase.clone(),
-            (phase, E::QuarantineLifted) if self.quarantine.is_some() => phase.clone(),
+            (phase, E::QuarantineLifted) if self.quarantine().is_some() => phase.clone(),
+            (phase, E::OutcomeUnknown) if phase.has_live_transaction() && self.attention.is_none() => {
+                phase.clone()
+            }
+            (phase, E::OutcomeResolved { executed: true, .. }) if self.is_outcome_unknown() => phase.clone(),
+            (
+                Phase::Signed { cancel_requested, .. } | Phase::Submitted { cancel_requested, .. },
+                E::OutcomeResolved { executed: false, note },
+            ) if self.is_outcome_unknown() => {
+                let failure = Failure::new(FailureCode::RESOLVED, note.clone());
+                self.failed_attempt(&failure, FailureClass::Permanent, *cancel_requested)
+            }
             (Phase::Signed { .. } | Phase::Submitted { .. }, E::Confirmed { fill }) => {
                 Phase::Confirmed { fill: fill.clone() }
             }
@@ -340,7 +385,7 @@ impl OrderState {
     pub fn lane(&self) -> Option<Lane> {
         match self.next_step() {
             Step::Done => None,
-            _ if self.quarantine.is_some() => None,
+            _ if self.quarantine().is_some() => None,
             Step::Observe => Some(Lane::Observe),
             _ => Some(Lane::Execute),
         }
@@ -416,9 +461,22 @@ impl OrderState {
         )
     }
 
+    /// Why an operator should look at the order, if one should.
+    pub const fn attention(&self) -> Option<&Attention> {
+        self.attention.as_ref()
+    }
+
     /// Why the order is set aside for an operator, if it is.
     pub const fn quarantine(&self) -> Option<&Failure> {
-        self.quarantine.as_ref()
+        match &self.attention {
+            Some(Attention::Quarantined(failure)) => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// Whether nobody knows what became of the order's transaction.
+    pub const fn is_outcome_unknown(&self) -> bool {
+        matches!(self.attention, Some(Attention::OutcomeUnknown))
     }
 
     /// What the transaction did, once that is final.

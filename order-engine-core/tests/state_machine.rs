@@ -36,6 +36,7 @@ fn events() -> Vec<(&'static str, OrderEvent)> {
     let fill = Fill { amount_in: Amount::new(1), amount_out: Amount::new(2), height: 7 };
     let died = |class| OrderEvent::TransactionDied { proof: DeathProof::Reverted, failure: failure(), class };
     let attempt_failed = |class| OrderEvent::AttemptFailed { failure: failure(), class };
+    let resolved = |executed| OrderEvent::OutcomeResolved { executed, note: "a note".into() };
     vec![
         ("accepted", OrderEvent::Accepted { max_attempts: 2 }),
         ("routing_started (1)", OrderEvent::RoutingStarted { attempt: 1, dexes: vec![] }),
@@ -57,6 +58,9 @@ fn events() -> Vec<(&'static str, OrderEvent)> {
         ("cancel_requested", OrderEvent::CancelRequested),
         ("quarantined", OrderEvent::Quarantined { failure: failure() }),
         ("quarantine_lifted", OrderEvent::QuarantineLifted),
+        ("outcome_unknown", OrderEvent::OutcomeUnknown),
+        ("outcome_resolved (executed)", resolved(true)),
+        ("outcome_resolved (not executed)", resolved(false)),
         ("confirmed", OrderEvent::Confirmed { fill }),
         ("failed", OrderEvent::Failed { failure: failure() }),
     ]
@@ -92,14 +96,14 @@ fn label(state: &OrderState) -> String {
         }
         _ => String::new(),
     };
-    let quarantine = if state.quarantine().is_some() { ", in quarantine" } else { "" };
-    format!("{} (attempt {}{retry}{standing}{quarantine})", state.phase().name(), state.attempt())
+    let attention = state.attention().map_or(String::new(), |attention| format!(", {}", attention.as_str()));
+    format!("{} (attempt {}{retry}{standing}{attention})", state.phase().name(), state.attempt())
 }
 
 /// What the page shows of a state.
 fn place(state: &OrderState) -> String {
-    let quarantine = if state.quarantine().is_some() { " (in quarantine)" } else { "" };
-    format!("{}{quarantine}", state.phase().name())
+    let attention = state.attention().map_or(String::new(), |attention| format!(" ({})", attention.as_str()));
+    format!("{}{attention}", state.phase().name())
 }
 
 #[test]
@@ -160,8 +164,9 @@ const TABLE_HEAD: &str = "
 ## Every transition that is allowed
 
 Anything that is not in this table is refused with an error that names the state and the event. An
-order with a signed transaction leaves it in two ways only: by the transaction's landing, which is
-final, or by the proof that it can never land (`transaction_died`).
+order with a signed transaction leaves it by the transaction's landing, which is final, or by the
+proof that it can never land (`transaction_died`); only where nobody could find out what became of it
+(`outcome_unknown`) also by an operator's word (`outcome_resolved`).
 
 | state | event | next state |
 |---|---|---|
@@ -178,14 +183,17 @@ fn nothing_follows_a_terminal_state() {
 }
 
 #[test]
-fn a_live_transaction_is_left_only_by_landing_or_proof_of_death() {
+fn a_live_transaction_is_left_only_by_landing_or_proof_of_death_or_an_operators_word_on_the_unknown() {
     for state in reachable().into_iter().filter(|state| state.live_transaction().is_some()) {
         for (name, event) in events() {
             if let Ok(next) = state.apply(&event)
                 && next.live_transaction() != state.live_transaction()
             {
+                let is_word = matches!(event, OrderEvent::OutcomeResolved { executed: false, .. });
+                let is_proof =
+                    matches!(event, OrderEvent::Confirmed { .. } | OrderEvent::TransactionDied { .. });
                 assert!(
-                    matches!(event, OrderEvent::Confirmed { .. } | OrderEvent::TransactionDied { .. }),
+                    is_proof || (is_word && state.is_outcome_unknown()),
                     "{name} ended a live transaction in {}",
                     state.phase().name()
                 );

@@ -8,7 +8,7 @@ use super::fixtures::{
     AT_ONCE, FREELY, HOUR, Worker, append, assert_stored, create, history, id, ids_of, new_order, new_orders,
     order_of, routing_started, to_confirmed, to_submitted, with_epoch, write_freely,
 };
-use crate::{Append, AppendError, Guard, Lease, OrderId, Release, Then};
+use crate::{Append, AppendError, Blame, Guard, Lease, OrderId, Release, Then};
 
 /// Each kind of bad item is told what is wrong with it, and the good ones are written.
 pub async fn bad_appends_harm_no_other_in_the_batch(harness: &impl Harness) {
@@ -81,7 +81,7 @@ pub async fn a_thousand_leases_are_renewed_and_given_back(harness: &impl Harness
     assert_eq!(store.renew(&leases, HOUR).await.unwrap(), vec![true; 1_000]);
     let releases: Vec<Release> = leases
         .iter()
-        .map(|lease| Release { lease: *lease, due_in: Duration::ZERO, fruitless: false })
+        .map(|lease| Release { lease: *lease, due_in: Duration::ZERO, blame: Blame::Nobody })
         .collect();
     store.release(&releases).await.unwrap();
     let again = worker.claim(1_000).await;

@@ -7,7 +7,7 @@ use super::fixtures::{
     AT_ONCE, FREELY, HOUR, LONGER_THAN_SHORT, SHORT, Worker, append, create, create_one, id, ids_of,
     new_order, new_orders, order_of, routing_started, to_confirmed, to_submitted, write, write_freely,
 };
-use crate::{Lane, Then};
+use crate::{Blame, Lane, Then};
 
 /// While a lease runs, nobody else gets the order, its holder included.
 pub async fn a_claimed_order_is_claimed_by_nobody_else(harness: &impl Harness) {
@@ -39,7 +39,7 @@ pub async fn each_claim_raises_the_epoch(harness: &impl Harness) {
         let lease = worker.claim_one().await.lease;
         assert!(lease.fence.epoch > last);
         last = lease.fence.epoch;
-        worker.release(lease, Duration::ZERO, false).await;
+        worker.release(lease, Duration::ZERO, Blame::Nobody).await;
     }
 }
 
@@ -111,7 +111,7 @@ pub async fn a_claim_by_ids_takes_due_orders_only(harness: &impl Harness) {
     let holder = Worker::new(&store, 1);
     holder.claim_ids(&[id(1)], 1).await;
     let waiting = holder.claim_ids(&[id(2)], 1).await.remove(0);
-    holder.release(waiting.lease, HOUR, false).await;
+    holder.release(waiting.lease, HOUR, Blame::Nobody).await;
     let claims = Worker::new(&store, 2).claim_ids(&[id(1), id(2), id(3)], 10).await;
     assert_eq!(ids_of(&claims), [id(3)]);
 }
@@ -183,7 +183,7 @@ pub async fn a_fruitless_release_counts(harness: &impl Harness) {
     for count in 1..=3 {
         let claim = worker.claim_one().await;
         assert_eq!(claim.fruitless_claims, count);
-        worker.release(claim.lease, Duration::ZERO, true).await;
+        worker.release(claim.lease, Duration::ZERO, Blame::Worker).await;
     }
 }
 
@@ -195,7 +195,7 @@ pub async fn an_innocent_release_does_not_count(harness: &impl Harness) {
     for _ in 0..3 {
         let claim = worker.claim_one().await;
         assert_eq!(claim.fruitless_claims, 1);
-        worker.release(claim.lease, Duration::ZERO, false).await;
+        worker.release(claim.lease, Duration::ZERO, Blame::Nobody).await;
     }
 }
 

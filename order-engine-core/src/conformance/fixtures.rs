@@ -8,10 +8,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::testing;
 use crate::{
-    Amount, Append, AppendError, Candidate, CandidateOutcome, Claim, ClaimRequest, ClaimScope, Claims,
-    Creation, EventRecord, Failure, FailureClass, FailureCode, Fence, Fill, Guard, Lane, Lease, Leg,
-    NewOrder, Order, OrderEvent, OrderId, OrderRequest, OrderState, OrderStore, Release, Route, SignedTx,
-    Then, Validity,
+    Amount, Append, AppendError, Blame, Candidate, CandidateOutcome, Claim, ClaimRequest, ClaimScope, Claims,
+    Creation, Deliveries, Delivery, DeliveryOutcome, DeliveryRequest, EventRecord, Failure, FailureClass,
+    FailureCode, Fence, Fill, Guard, Lane, Lease, Leg, NewOrder, Order, OrderEvent, OrderId, OrderRequest,
+    OrderState, OrderStore, Release, Route, Settlement, SignedTx, Then, Validity,
 };
 
 /// What must not run out while a case runs.
@@ -204,8 +204,8 @@ impl Worker {
     }
 
     /// Gives a lease back.
-    pub async fn release(&self, lease: Lease, due_in: Duration, fruitless: bool) {
-        self.store.release(&[Release { lease, due_in, fruitless }]).await.expect("the store answers");
+    pub async fn release(&self, lease: Lease, due_in: Duration, blame: Blame) {
+        self.store.release(&[Release { lease, due_in, blame }]).await.expect("the store answers");
     }
 
     /// Appends under a lease, and gives the order as it is then.
@@ -215,6 +215,83 @@ impl Worker {
         assert_eq!(write(&self.store, append).await, Ok(()));
         next
     }
+}
+
+/// A sink that is registered.
+pub async fn register(store: &Arc<dyn OrderStore>, sink: &str) {
+    store.register_sinks(&[sink.into()]).await.expect("the store answers");
+}
+
+/// A relay of a sink.
+#[derive(Clone, Debug)]
+pub struct Relay {
+    /// Where it claims.
+    pub store: Arc<dyn OrderStore>,
+    /// Whose debts it pays.
+    pub sink: Arc<str>,
+    /// Who it is.
+    pub owner: u128,
+    /// How long its leases last.
+    pub lease: Duration,
+}
+
+impl Relay {
+    /// A relay whose leases last for the whole case.
+    pub fn new(store: &Arc<dyn OrderStore>, sink: &str, owner: u128) -> Self {
+        Self { store: Arc::clone(store), sink: sink.into(), owner, lease: HOUR }
+    }
+
+    /// The same relay with leases that last so long.
+    pub fn with_lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// Claims debts with so many events of each at most, and gives what the store gives.
+    pub async fn ask(&self, limit: u32, events_limit: u32) -> Deliveries {
+        let (sink, owner, duration) = (Arc::clone(&self.sink), self.owner, self.lease);
+        let request = DeliveryRequest { sink, limit, events_limit, owner, duration };
+        let claimed = self.store.claim_deliveries(&request).await.expect("the store answers");
+        for delivery in &claimed.deliveries {
+            assert_eq!(delivery.lease.fence.owner, self.owner);
+        }
+        claimed
+    }
+
+    /// Claims debts.
+    pub async fn claim(&self, limit: u32) -> Vec<Delivery> {
+        self.ask(limit, 100).await.deliveries
+    }
+
+    /// Claims the one debt that is due.
+    pub async fn claim_one(&self) -> Delivery {
+        let mut claimed = self.claim(2).await;
+        assert_eq!(claimed.len(), 1, "one debt is due");
+        claimed.remove(0)
+    }
+
+    /// Checks that nothing is due.
+    pub async fn finds_nothing(&self) {
+        assert!(self.claim(1).await.is_empty());
+    }
+
+    /// Settles a delivery: whether its lease was current.
+    pub async fn settle(&self, delivery: &Delivery, outcome: DeliveryOutcome) -> bool {
+        let settlement = Settlement { sink: Arc::clone(&self.sink), lease: delivery.lease, outcome };
+        let settled = self.store.settle_deliveries(&[settlement]).await.expect("the store answers");
+        assert_eq!(settled.len(), 1);
+        settled[0]
+    }
+
+    /// Settles everything that a delivery had as delivered.
+    pub async fn pay(&self, delivery: &Delivery) -> bool {
+        let seq = *seqs_of(delivery).last().expect("a debt has events");
+        self.settle(delivery, DeliveryOutcome::Delivered { seq }).await
+    }
+}
+
+/// The numbers of the events of a delivery.
+pub fn seqs_of(delivery: &Delivery) -> Vec<u64> {
+    delivery.events.as_ref().expect("the events can be read").iter().map(|event| event.seq).collect()
 }
 
 /// The order of a claim.

@@ -7,7 +7,7 @@ use super::fixtures::{
     AT_ONCE, HOUR, LONGER_THAN_SHORT, SHORT, Worker, append, assert_stored, create, create_one, id, ids_of,
     new_orders, order_of, routing_started, to_confirmed, with_epoch, write,
 };
-use crate::{AppendError, Guard, Lease, Release, Then};
+use crate::{AppendError, Blame, Guard, Lease, Release, Then};
 
 /// Time that passes within the lease takes nothing from its holder.
 pub async fn a_lease_that_runs_is_not_taken_over(harness: &impl Harness) {
@@ -44,7 +44,7 @@ pub async fn a_lost_lease_is_refused_everything(harness: &impl Harness) {
     let stale = append(order_of(&lost), Guard::Fence(lost.lease.fence), AT_ONCE, &[routing_started(1)]);
     assert_eq!(write(&store, stale).await, Err(AppendError::StaleFence));
     assert!(!paused.renews(lost.lease).await);
-    paused.release(lost.lease, Duration::ZERO, true).await;
+    paused.release(lost.lease, Duration::ZERO, Blame::Worker).await;
 
     paused.finds_nothing().await;
     let order = successor.write(&current, Then::Keep, &[routing_started(1)]).await;
@@ -103,7 +103,7 @@ pub async fn renewals_are_answered_one_by_one(harness: &impl Harness) {
     create(&store, &new_orders(3)).await;
     let worker = Worker::new(&store, 1);
     let leases: Vec<Lease> = worker.claim(3).await.iter().map(|claim| claim.lease).collect();
-    worker.release(leases[1], HOUR, false).await;
+    worker.release(leases[1], HOUR, Blame::Nobody).await;
     let stale = Lease { fence: with_epoch(leases[2].fence, 7), ..leases[2] };
     let unknown = Lease { order_id: id(9), ..leases[0] };
     let asked = [leases[2], leases[1], unknown, stale, leases[0]];
@@ -116,20 +116,8 @@ pub async fn a_lease_given_back_at_once_is_due_at_once(harness: &impl Harness) {
     create_one(&store, 1).await;
     let worker = Worker::new(&store, 1);
     let claim = worker.claim_one().await;
-    worker.release(claim.lease, Duration::ZERO, false).await;
+    worker.release(claim.lease, Duration::ZERO, Blame::Nobody).await;
     Worker::new(&store, 2).claim_one().await;
-}
-
-/// Work that is given back for later is taken later.
-pub async fn a_lease_given_back_for_later_is_due_later(harness: &impl Harness) {
-    let store = harness.store().await;
-    create(&store, &new_orders(2)).await;
-    let worker = Worker::new(&store, 1);
-    let claims = worker.claim(2).await;
-    worker.release(claims[0].lease, SHORT, false).await;
-    worker.release(claims[1].lease, HOUR, false).await;
-    harness.elapse(LONGER_THAN_SHORT).await;
-    assert_eq!(ids_of(&worker.claim(2).await), [claims[0].lease.order_id]);
 }
 
 /// Whoever gave the order back holds nothing, although nobody took it since.
@@ -138,12 +126,12 @@ pub async fn a_lease_given_back_is_over(harness: &impl Harness) {
     create_one(&store, 1).await;
     let worker = Worker::new(&store, 1);
     let claim = worker.claim_one().await;
-    worker.release(claim.lease, HOUR, false).await;
+    worker.release(claim.lease, HOUR, Blame::Nobody).await;
     assert!(!worker.renews(claim.lease).await);
     let late = append(order_of(&claim), Guard::Fence(claim.lease.fence), AT_ONCE, &[routing_started(1)]);
     assert_eq!(write(&store, late).await, Err(AppendError::StaleFence));
     // Giving it back again does not end the wait.
-    worker.release(claim.lease, Duration::ZERO, false).await;
+    worker.release(claim.lease, Duration::ZERO, Blame::Nobody).await;
     worker.finds_nothing().await;
 }
 
@@ -159,7 +147,7 @@ pub async fn a_lost_lease_cannot_be_given_back(harness: &impl Harness) {
         Lease { order_id: id(9), ..current },
     ];
     for lease in wrong {
-        worker.release(lease, Duration::ZERO, true).await;
+        worker.release(lease, Duration::ZERO, Blame::Worker).await;
         worker.finds_nothing().await;
     }
     assert!(worker.renews(current).await);
@@ -174,7 +162,7 @@ pub async fn leases_are_given_back_one_by_one(harness: &impl Harness) {
     worker.write(&claims[1], Then::Keep, &to_confirmed()).await;
     let releases: Vec<Release> = claims
         .iter()
-        .map(|claim| Release { lease: claim.lease, due_in: Duration::ZERO, fruitless: false })
+        .map(|claim| Release { lease: claim.lease, due_in: Duration::ZERO, blame: Blame::Nobody })
         .collect();
     store.release(&releases).await.unwrap();
     let mut again = ids_of(&worker.claim(3).await);

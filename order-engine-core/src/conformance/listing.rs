@@ -8,7 +8,7 @@ use super::fixtures::{
 use crate::{Failure, FailureCode, OrderEvent, OrderId, OrderQuery, OrderStore, Status};
 
 async fn ids(store: &dyn OrderStore, query: OrderQuery) -> Vec<OrderId> {
-    store.list(&query).await.unwrap().into_iter().map(|order| order.id).collect()
+    store.list(&query).await.unwrap().into_iter().map(|order| order.unwrap().id).collect()
 }
 
 /// However it is paged, a list has every order once, newest first.
@@ -75,7 +75,7 @@ pub async fn orders_in_quarantine_are_found_and_not_due(harness: &impl Harness) 
     let order = create_one(&store, 2).await;
     let failure = Failure::new(FailureCode::QUARANTINED, "it panics");
     let order = write_freely(&store, &order, AT_ONCE, &[OrderEvent::Quarantined { failure }]).await;
-    let query = OrderQuery { quarantined: true, limit: 10, ..OrderQuery::default() };
+    let query = OrderQuery { attention: true, limit: 10, ..OrderQuery::default() };
     assert_eq!(ids(&*store, query.clone()).await, [id(2)]);
     let worker = Worker::new(&store, 1);
     assert_eq!(ids_of(&worker.claim(9).await), [id(1)]);

@@ -117,9 +117,12 @@ pub async fn every_kind_of_event_survives(harness: &impl Harness) {
         OrderEvent::SubmissionAccepted,
         seen(Certainty::Processed),
         seen(Certainty::Confirmed),
+        OrderEvent::OutcomeUnknown,
         died(expired, FailureClass::Requote),
         retry(),
         routing_started(2),
+        OrderEvent::Quarantined { failure: failure() },
+        OrderEvent::QuarantineLifted,
         attempt_failed(),
         retry(),
         routing_started(3),
@@ -127,7 +130,8 @@ pub async fn every_kind_of_event_survives(harness: &impl Harness) {
         OrderEvent::BuildStarted,
         OrderEvent::TransactionSigned { tx: unbounded },
         OrderEvent::CancelRequested,
-        died(DeathProof::Reverted, FailureClass::Permanent),
+        OrderEvent::OutcomeUnknown,
+        OrderEvent::OutcomeResolved { executed: false, note: "the custodian's statement".into() },
         cancelled(),
     ]);
     let order = create_one(&store, 1).await;
@@ -140,12 +144,18 @@ pub async fn every_kind_of_event_survives(harness: &impl Harness) {
     kinds.push(OrderEvent::Confirmed { fill: fill() }.kind());
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds.len(), 14, "every kind is here, or `Confirmed`, which comes below");
+    assert_eq!(kinds.len(), 18, "every kind is here, or `Confirmed`, which comes below");
 
     let order = create_one(&store, 2).await;
     let order = write_freely(&store, &order, AT_ONCE, &to_confirmed()).await;
     assert_stored(&store, &order).await;
     assert_eq!(order.state.tx_id(), Some(&TxId::from("tx-1")));
+
+    let order = create_one(&store, 3).await;
+    let mut reverted = to_submitted();
+    reverted.extend([died(DeathProof::Reverted, FailureClass::Permanent), cancelled()]);
+    let order = write_freely(&store, &order, AT_ONCE, &reverted).await;
+    assert_stored(&store, &order).await;
 }
 
 /// An order with many attempts has a long history, and all of it.

@@ -7,7 +7,7 @@ use super::fixtures::{
     HOUR, LONGER_THAN_SHORT, SHORT, Worker, create, create_one, id, ids_of, new_orders, to_confirmed,
     write_freely,
 };
-use crate::{ClaimScope, Lane, Then};
+use crate::{Blame, ClaimScope, Lane, Then};
 
 /// Where nothing waits, there is no next time.
 pub async fn an_empty_lane_has_no_next_due_time(harness: &impl Harness) {
@@ -34,8 +34,8 @@ pub async fn the_next_due_time_is_never_too_late(harness: &impl Harness) {
     create(&store, &new_orders(2)).await;
     let worker = Worker::new(&store, 1);
     let claims = worker.claim(2).await;
-    worker.release(claims[0].lease, HOUR, false).await;
-    worker.release(claims[1].lease, SHORT, false).await;
+    worker.release(claims[0].lease, HOUR, Blame::Nobody).await;
+    worker.release(claims[1].lease, SHORT, Blame::Nobody).await;
     let wait = worker.ask(ClaimScope::Any, 2).await.next_due_in.expect("two orders wait");
     assert!(wait <= SHORT, "{wait:?}");
     harness.elapse(LONGER_THAN_SHORT).await;
@@ -74,8 +74,8 @@ pub async fn an_order_waits_until_it_is_due_and_no_longer(harness: &impl Harness
     create(&store, &new_orders(2)).await;
     let worker = Worker::new(&store, 1);
     let claims = worker.claim(2).await;
-    worker.release(claims[0].lease, SHORT, false).await;
-    worker.release(claims[1].lease, HOUR, false).await;
+    worker.release(claims[0].lease, SHORT, Blame::Nobody).await;
+    worker.release(claims[1].lease, HOUR, Blame::Nobody).await;
     harness.elapse(LONGER_THAN_SHORT).await;
     assert_eq!(ids_of(&worker.claim(2).await), [claims[0].lease.order_id]);
 }
@@ -86,7 +86,7 @@ pub async fn an_endless_wait_is_a_wait(harness: &impl Harness) {
     create(&store, &new_orders(2)).await;
     let worker = Worker::new(&store, 1);
     let claims = worker.claim(2).await;
-    worker.release(claims[0].lease, Duration::MAX, false).await;
+    worker.release(claims[0].lease, Duration::MAX, Blame::Nobody).await;
     assert_eq!(store.renew(&[claims[1].lease], Duration::MAX).await.unwrap(), [true]);
     let asked = worker.ask(ClaimScope::Any, 2).await;
     assert!(asked.claims.is_empty());

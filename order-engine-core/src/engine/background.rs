@@ -7,19 +7,23 @@ use std::time::Duration;
 use super::Inner;
 use crate::dispatch::{self, Claimed};
 use crate::observe::{self, Watch};
-use crate::{EventRecord, Hint, Lane, OrderId, StatusSource, StoreError};
+use crate::{EventRecord, Hint, Lane, OrderId, StatusSink, StatusSource, StoreError, relay, telemetry};
 
 /// How many orders are asked about, or events read, in one call.
 const PAGE: u32 = 512;
 
 impl Inner {
-    pub(super) fn start(self: &Arc<Self>, sources: Vec<Arc<dyn StatusSource>>) {
+    pub(super) fn start(self: &Arc<Self>, durable_sinks: Vec<Arc<dyn StatusSink>>) {
         let lease_interval = self.keeper.interval();
         self.repeat("leases", lease_interval, |inner| async move { inner.keeper.renew(&*inner.store).await });
         self.repeat("hub poll", self.config.poll_interval, |inner| async move { inner.poll_hub().await });
-        for source in sources {
-            self.spawn("source", Box::pin(follow(Arc::clone(self), source)));
+        for source in &self.sources {
+            self.spawn("source", Box::pin(follow(Arc::clone(self), Arc::clone(source))));
         }
+        for sink in durable_sinks {
+            self.spawn("relay", Box::pin(relay::run(Arc::clone(self), sink)));
+        }
+        self.repeat("gauges", self.config.gauge_interval, |inner| async move { inner.count_backlog().await });
     }
 
     /// Does something again and again until the engine closes.
@@ -55,6 +59,13 @@ impl Inner {
             "observe dispatcher",
             Box::pin(dispatch::run(Arc::clone(self), Lane::Observe, slots, deliver)),
         );
+    }
+
+    async fn count_backlog(&self) {
+        match self.store.backlog().await {
+            Ok(backlog) => telemetry::backlog(&backlog),
+            Err(error) => tracing::warn!(%error, "the backlog could not be counted"),
+        }
     }
 
     /// Finds what this process' listeners were not told: hints may be lost, and other processes

@@ -1,5 +1,6 @@
 //! How an engine is put together.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -10,7 +11,10 @@ use crate::committer::Committer;
 use crate::fanout::Fanout;
 use crate::hub::Hub;
 use crate::lease::{self, LeaseKeeper};
-use crate::{DexRouter, EngineConfig, OrderStore, Runtime, StatusSink, StatusSource, StoreError, Venue};
+use crate::telemetry;
+use crate::{
+    DexRouter, EngineConfig, OrderStore, Runtime, SinkGuarantee, StatusSink, StatusSource, StoreError, Venue,
+};
 
 /// Puts an [`Engine`] together. A store, a router and a venue are required.
 #[derive(Debug, Default)]
@@ -35,6 +39,9 @@ pub enum BuildError {
     /// A setting makes no sense.
     #[error("{0} must be greater than zero")]
     Zero(&'static str),
+    /// Two durable sinks have one name.
+    #[error("two durable sinks are called '{0}'")]
+    SinkNameTaken(Arc<str>),
     /// The store cannot take orders.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -59,7 +66,9 @@ impl EngineBuilder {
         self
     }
 
-    /// One more that is told of committed events.
+    /// One more that is told of committed events, as its [guarantee](StatusSink::guarantee) says. A
+    /// durable one is registered in the store when the engine is built, and stays registered until
+    /// [`Engine::forget_sink`].
     pub fn sink(mut self, sink: Arc<dyn StatusSink>) -> Self {
         self.sinks.push(sink);
         self
@@ -96,7 +105,11 @@ impl EngineBuilder {
         store.check().await?;
         let runtime = self.runtime.unwrap_or_else(Runtime::tokio);
         let config = self.config;
-        let fanout = Fanout::start(Hub::new(config.subscription_capacity), self.sinks, &runtime);
+        telemetry::describe();
+        let (durable, best_effort): (Vec<_>, Vec<_>) =
+            self.sinks.into_iter().partition(|sink| sink.guarantee() == SinkGuarantee::Durable);
+        register(&*store, &durable).await?;
+        let fanout = Fanout::start(Hub::new(config.subscription_capacity), best_effort, &runtime);
         let (keeper, give_backs) = LeaseKeeper::new(runtime.clone(), config.lease_duration);
         runtime.spawner.spawn("give back", Box::pin(lease::give_back(Arc::clone(&store), give_backs)));
         let (arrivals, arrivals_queue) = mpsc::unbounded_channel();
@@ -112,6 +125,7 @@ impl EngineBuilder {
             venue,
             runtime,
             fanout,
+            sources: self.sources,
             keeper,
             arrivals,
             arrivals_queue: Mutex::new(Some(arrivals_queue)),
@@ -121,9 +135,22 @@ impl EngineBuilder {
             lifecycle: Lifecycle::new(),
             config,
         });
-        inner.start(self.sources);
+        inner.start(durable);
         Ok(Engine { handle: Arc::new(Handle { inner }) })
     }
+}
+
+/// Makes the store keep what these sinks are owed.
+async fn register(store: &dyn OrderStore, durable: &[Arc<dyn StatusSink>]) -> Result<(), BuildError> {
+    if durable.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<Arc<str>> = durable.iter().map(|sink| sink.name().into()).collect();
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = names.iter().find(|name| !seen.insert(Arc::clone(name))) {
+        return Err(BuildError::SinkNameTaken(Arc::clone(twice)));
+    }
+    Ok(store.register_sinks(&names).await?)
 }
 
 /// A bound of zero would stop everything, and an interval of zero would never rest.
@@ -138,6 +165,9 @@ fn check(config: &EngineConfig) -> Result<(), BuildError> {
         ("observe_capacity", config.observe_capacity == 0),
         ("subscription_capacity", config.subscription_capacity == 0),
         ("commit_batch", config.commit_batch == 0),
+        ("sink_concurrency", config.sink_concurrency == 0),
+        ("sink_timeout", config.sink_timeout.is_zero()),
+        ("gauge_interval", config.gauge_interval.is_zero()),
         ("quarantine_after", config.quarantine_after == 0),
         ("retry.max_attempts", config.retry.max_attempts == 0),
     ];

@@ -48,11 +48,11 @@ impl Engine {
         if order.state.live_transaction().is_some() {
             // Somebody has to watch a live transaction, so it keeps its worker.
             let changed =
-                self.try_change(order, OrderEvent::CancelRequested, Holder::Stays, Then::Keep).await?;
+                self.try_change(order, [OrderEvent::CancelRequested], Holder::Stays, Then::Keep).await?;
             return Ok(changed.map(Cancellation::Pending));
         }
         let event = OrderEvent::Failed { failure: cancelled() };
-        let changed = self.try_change(order, event, Holder::Loses, Then::Keep).await?;
+        let changed = self.try_change(order, [event], Holder::Loses, Then::Keep).await?;
         Ok(changed.map(Cancellation::Cancelled))
     }
 }

@@ -37,23 +37,27 @@ pub(super) enum Holder {
 }
 
 impl Engine {
-    /// Writes an event against the state that was read, and wakes who has to act on it. Nothing if
+    /// Writes events against the state that was read, and wakes who has to act on it. Nothing if
     /// the order has moved on meanwhile: then the new state decides, and the caller reads again.
     pub(super) async fn try_change(
         &self,
         order: &Order,
-        event: OrderEvent,
+        events: impl IntoIterator<Item = OrderEvent> + Send,
         holder: Holder,
         then: Then,
     ) -> Result<Option<Arc<Order>>, ChangeError> {
         let inner = self.inner();
-        let Ok((next, record)) = order.advance(event, inner.runtime.now()) else { return Ok(None) };
+        let mut next = order.clone();
+        let now = inner.runtime.now();
+        let advanced: Result<Vec<_>, _> =
+            events.into_iter().map(|event| next.advance_mut(event, now).map(Arc::new)).collect();
+        let Ok(records) = advanced else { return Ok(None) };
         let next = Arc::new(next);
         let append = Append {
             guard: Guard::Revision { revoke: holder == Holder::Loses },
             expected_seq: order.seq,
             order: Arc::clone(&next),
-            events: vec![Arc::new(record)],
+            events: records,
             then,
         };
         match inner.committer.append(append).await {

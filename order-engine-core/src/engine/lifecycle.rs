@@ -161,7 +161,11 @@ impl Inner {
         self.within(self.config.step_timeout, step).await
     }
 
-    async fn within<T>(&self, limit: Duration, future: impl Future<Output = T> + Send) -> Option<T> {
+    pub(crate) async fn within<T>(
+        &self,
+        limit: Duration,
+        future: impl Future<Output = T> + Send,
+    ) -> Option<T> {
         let mut future = pin!(future);
         // Most futures are ready at once in tests and simulations; they need no timer.
         if let Some(result) = future.as_mut().now_or_never() {

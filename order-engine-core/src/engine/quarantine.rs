@@ -21,7 +21,7 @@ impl Engine {
                 return Ok(Some(Arc::new(order)));
             }
             let lifted =
-                self.try_change(&order, OrderEvent::QuarantineLifted, Holder::Stays, due_now).await?;
+                self.try_change(&order, [OrderEvent::QuarantineLifted], Holder::Stays, due_now).await?;
             if lifted.is_some() {
                 return Ok(lifted);
             }

@@ -16,6 +16,9 @@ use crate::{EventRecord, Lane, OrderId};
 pub trait StatusSource: Debug + Send + Sync + 'static {
     /// Waits for the next hint. Called by one task only.
     async fn next(&self) -> Hint;
+
+    /// Whether it would hear of news now.
+    fn is_connected(&self) -> bool;
 }
 
 /// What may be new.

@@ -3,9 +3,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{EventRecord, Lane, Order, OrderId, Status, UserId};
+use crate::{EventRecord, Lane, Order, OrderId, Outbox, Status, UserId};
 
 /// Keeps orders and their events, and is the queue: an order row that is due is the job.
 ///
@@ -22,10 +23,11 @@ use crate::{EventRecord, Lane, Order, OrderId, Status, UserId};
 ///   the worker that held it has expired; an order without a lane is never due.
 /// - **Unknown outcomes.** If a whole write returns [`StoreError`], its items may or may not have
 ///   been written; callers read again.
+/// - **Owed.** What durable sinks are owed of an event is recorded with the event: see [`Outbox`].
 /// - Every call ends by itself in bounded time, and is safe to drop: a dropped write may or may
 ///   not happen, but never half.
 #[async_trait]
-pub trait OrderStore: Debug + Send + Sync + 'static {
+pub trait OrderStore: Outbox + Debug + Send + Sync + 'static {
     /// What a successful write survives.
     fn durability(&self) -> Durability;
 
@@ -57,6 +59,13 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
     /// If the store cannot answer.
     async fn release(&self, releases: &[Release]) -> Result<(), StoreError>;
 
+    /// Makes orders due at once that wait for a time and that nobody holds; any others are left
+    /// alone.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    async fn rouse(&self, ids: &[OrderId]) -> Result<(), StoreError>;
+
     /// Records what happened to orders: one result each, in order. Two items of one call never
     /// concern one order.
     ///
@@ -84,11 +93,33 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
 
     /// At most `query.limit` orders, newest first: by their ids, which sort by the time of acceptance.
     ///
-    /// An order that cannot be read is left out and does not hide the others.
+    /// An order that cannot be read has its place in the list, with the reason.
     ///
     /// # Errors
     /// If the store cannot answer.
-    async fn list(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError>;
+    async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, Unreadable>>, StoreError>;
+
+    /// At most `limit` orders of a lane that are due, those that became due first, first. Nothing is
+    /// leased: this is for whoever sends orders to a queue of their own.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    async fn due(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError>;
+
+    /// How much waits to be done.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    async fn backlog(&self) -> Result<Backlog, StoreError>;
+
+    /// Forgets orders that ended long ago, with their events and names: one step of a walk from the
+    /// oldest to the newest.
+    ///
+    /// An order of which a sink is still owed something stays.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    async fn purge(&self, request: &PurgeRequest) -> Result<Purged, StoreError>;
 
     /// Whether the store can take writes now.
     ///
@@ -107,8 +138,8 @@ pub struct OrderQuery {
     pub user_id: Option<UserId>,
     /// Only those with this status.
     pub status: Option<Status>,
-    /// Only those in quarantine.
-    pub quarantined: bool,
+    /// Only those that an operator should look at: in quarantine, of unknown outcome, or unreadable.
+    pub attention: bool,
     /// Only those with a smaller id: the last one of the page before.
     pub before: Option<OrderId>,
     /// How many at most.
@@ -116,11 +147,11 @@ pub struct OrderQuery {
 }
 
 impl OrderQuery {
-    /// Whether an order is among those asked for.
+    /// Whether a readable order is among those asked for.
     pub fn matches(&self, order: &Order) -> bool {
         self.user_id.as_ref().is_none_or(|user| *user == order.request.user_id)
             && self.status.is_none_or(|status| status == order.status())
-            && (!self.quarantined || order.state.quarantine().is_some())
+            && (!self.attention || order.state.attention().is_some())
             && self.before.is_none_or(|before| order.id < before)
     }
 }
@@ -229,6 +260,16 @@ pub struct Undecodable {
     pub message: String,
 }
 
+/// An order in a list that this program cannot read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("order {order_id}: {error}")]
+pub struct Unreadable {
+    /// The order.
+    pub order_id: OrderId,
+    /// Why it cannot be read.
+    pub error: Undecodable,
+}
+
 /// A lease to give back.
 #[derive(Clone, Copy, Debug)]
 pub struct Release {
@@ -236,8 +277,87 @@ pub struct Release {
     pub lease: Lease,
     /// When the order is due again, from now.
     pub due_in: Duration,
-    /// Whether the claim counts as fruitless: after a panic, but not after a shutdown.
-    pub fruitless: bool,
+    /// Why it brought nothing.
+    pub blame: Blame,
+}
+
+/// Why a claim brought nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// Nothing is wrong with the order: its worker shut down, for instance. The claim does not count
+    /// as fruitless.
+    Nobody,
+    /// Its worker panicked.
+    Worker,
+    /// The order cannot be read. Until somebody can write to it again, an operator should look at it.
+    Payload,
+}
+
+/// How much waits to be done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// The orders for workers.
+    pub execute: LaneBacklog,
+    /// The orders whose transactions are to be observed.
+    pub observe: LaneBacklog,
+    /// How many orders an operator should look at.
+    pub attention: u64,
+    /// What each registered sink is owed, by its name.
+    pub sinks: Vec<SinkBacklog>,
+}
+
+/// The orders of a lane. One that a worker holds is due when its lease runs out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneBacklog {
+    /// All of them: due, held, and waiting for a time.
+    pub orders: u64,
+    /// Those that are due.
+    pub due: u64,
+    /// How long the one that became due first has been due.
+    pub due_for: Option<Duration>,
+}
+
+/// What a sink is owed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkBacklog {
+    /// The name of the sink.
+    pub sink: Arc<str>,
+    /// Of how many orders it is owed events.
+    pub orders: u64,
+    /// For how long it has been owed the oldest of them.
+    pub owed_for: Option<Duration>,
+}
+
+/// A step of a purge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PurgeRequest {
+    /// Orders whose last event is older than this may go.
+    pub ended_before: DateTime<Utc>,
+    /// The same for orders with a client order id: a name must not be forgotten while its owner may
+    /// still repeat the request.
+    pub named_ended_before: DateTime<Utc>,
+    /// Where the walk goes on: after this order.
+    pub after: Option<OrderId>,
+    /// How many orders to look at, at most.
+    pub limit: u32,
+}
+
+/// What a step of a purge did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purged {
+    /// How many orders are gone.
+    pub orders: u64,
+    /// Where the next step goes on; none when the walk is over.
+    pub next: Option<OrderId>,
+}
+
+impl PurgeRequest {
+    /// Whether an order that nobody is owed anything of may go.
+    pub fn covers(&self, order: &Order) -> bool {
+        let limit =
+            if order.request.client_order_id.is_some() { self.named_ended_before } else { self.ended_before };
+        order.status().is_terminal() && order.updated_at < limit
+    }
 }
 
 /// Events to record.

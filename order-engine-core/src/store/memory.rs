@@ -1,5 +1,9 @@
+mod debts;
+mod queue;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -7,10 +11,13 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, ClientOrderId, Clock, Creation, Durability,
-    EventRecord, Fence, Guard, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Refused,
-    Release, StoreError, StoreErrorKind, Then, TokioClock, UserId,
+    Append, AppendError, Backlog, Blame, Claim, ClaimRequest, ClaimScope, Claims, ClientOrderId, Clock,
+    Creation, Deliveries, DeliveryRequest, Durability, EventRecord, Fence, Guard, Lane, LaneBacklog, Lease,
+    NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox, PurgeRequest, Purged, Refused, Release,
+    Settlement, StoreError, StoreErrorKind, Then, TokioClock, Unreadable, UserId,
 };
+use debts::Debts;
+use queue::{DueKey, Queue};
 
 /// A store that lives and dies with the process.
 ///
@@ -87,6 +94,14 @@ impl OrderStore for MemoryStore {
         Ok(())
     }
 
+    async fn rouse(&self, ids: &[OrderId]) -> Result<(), StoreError> {
+        let (mut data, now) = (self.data()?, self.clock.now());
+        for id in ids {
+            data.rouse(*id, now);
+        }
+        Ok(())
+    }
+
     async fn append_many(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
         let (mut data, now) = (self.data()?, self.clock.now());
         Ok(appends.iter().map(|append| data.append(append, now)).collect())
@@ -111,15 +126,57 @@ impl OrderStore for MemoryStore {
         Ok(ids.iter().map(|id| data.orders.get(id).map(|row| row.order.seq)).collect())
     }
 
-    async fn list(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError> {
+    async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, Unreadable>>, StoreError> {
         let data = self.data()?;
         let newest_first = data.orders.values().rev().filter(|row| query.matches(&row.order));
         let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-        Ok(newest_first.take(limit).map(|row| Order::clone(&row.order)).collect())
+        Ok(newest_first.take(limit).map(|row| Ok(Order::clone(&row.order))).collect())
+    }
+
+    async fn due(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {
+        let (data, now) = (self.data()?, self.clock.now());
+        Ok(data.queue.due(&lane, now).take(limit as usize).collect())
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        let (data, now) = (self.data()?, self.clock.now());
+        Ok(data.backlog(now))
+    }
+
+    async fn purge(&self, request: &PurgeRequest) -> Result<Purged, StoreError> {
+        Ok(self.data()?.purge(request))
     }
 
     async fn check(&self) -> Result<(), StoreError> {
         self.data().map(drop)
+    }
+}
+
+#[async_trait]
+impl Outbox for MemoryStore {
+    async fn register_sinks(&self, sinks: &[Arc<str>]) -> Result<(), StoreError> {
+        self.data()?.debts.register(sinks);
+        Ok(())
+    }
+
+    async fn forget_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
+        Ok(self.data()?.debts.forget(sink, limit as usize))
+    }
+
+    async fn claim_deliveries(&self, request: &DeliveryRequest) -> Result<Deliveries, StoreError> {
+        let (mut data, now) = (self.data()?, self.clock.now());
+        let Data { orders, debts, .. } = &mut *data;
+        Ok(debts.claim(request, now, |id| orders.get(&id).map_or(&[][..], |row| &row.events)))
+    }
+
+    async fn settle_deliveries(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
+        let (mut data, now) = (self.data()?, self.clock.now());
+        let Data { orders, debts, .. } = &mut *data;
+        let head = |id| orders.get(&id).map_or(0, |row: &Row| row.order.seq);
+        Ok(settlements
+            .iter()
+            .map(|settled| debts.settle(settled, head(settled.lease.order_id), now))
+            .collect())
     }
 }
 
@@ -128,14 +185,15 @@ struct Data {
     /// By id, which is by the time of acceptance.
     orders: BTreeMap<OrderId, Row>,
     keys: HashMap<(UserId, ClientOrderId), OrderId>,
-    queue: Queue,
+    queue: Queue<Lane, OrderId>,
+    debts: Debts,
 }
 
 struct Row {
     order: Arc<Order>,
     events: Vec<Arc<EventRecord>>,
     /// The order's place in the queue; none once it is terminal.
-    due: Option<DueKey>,
+    due: Option<DueKey<Lane>>,
     epoch: u64,
     /// The owner half of the lease; none while nobody holds one.
     owner: Option<u128>,
@@ -168,8 +226,9 @@ impl Data {
             owner: None,
             fruitless_claims: 0,
         };
-        self.queue.set(&mut row, Some(now));
+        self.queue.schedule(&mut row, Some(now));
         self.orders.insert(order.id, row);
+        self.debts.owe(order.id, 0, now);
         Ok(Creation::Created)
     }
 
@@ -177,12 +236,12 @@ impl Data {
     fn due_orders(&self, request: &ClaimRequest, now: DateTime<Utc>) -> Vec<OrderId> {
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
         match &request.scope {
-            ClaimScope::Any => self.queue.due(request.lane, now).take(limit).collect(),
+            ClaimScope::Any => self.queue.due(&request.lane, now).take(limit).collect(),
             ClaimScope::Ids(ids) => {
                 let keys = ids.iter().filter_map(|id| self.orders.get(id)?.due);
                 let due: BTreeSet<_> =
-                    keys.filter(|key| key.lane == request.lane && key.due_at <= now).collect();
-                due.iter().take(limit).filter_map(|key| self.queue.orders.get(key).copied()).collect()
+                    keys.filter(|key| key.group == request.lane && key.due_at <= now).collect();
+                due.iter().take(limit).filter_map(|key| self.queue.get(key)).collect()
             }
         }
     }
@@ -194,7 +253,7 @@ impl Data {
         row.epoch += 1;
         row.owner = Some(request.owner);
         row.fruitless_claims = row.fruitless_claims.saturating_add(1);
-        self.queue.set(row, Some(after(now, request.duration)));
+        self.queue.schedule(row, Some(after(now, request.duration)));
         let fence = Fence { epoch: row.epoch, owner: request.owner };
         Some(Claim {
             lease: Lease { order_id: id, fence },
@@ -204,23 +263,29 @@ impl Data {
     }
 
     fn next_due_in(&self, lane: Lane, now: DateTime<Utc>) -> Option<Duration> {
-        let due_at = self.queue.next(lane)?;
-        Some((due_at - now).to_std().unwrap_or(Duration::ZERO))
+        Some(until(now, self.queue.first(&lane)?))
     }
 
     fn renew(&mut self, lease: &Lease, until: DateTime<Utc>) -> bool {
         let Some(row) = held(&mut self.orders, lease) else { return false };
-        self.queue.set(row, Some(until));
+        self.queue.schedule(row, Some(until));
         true
     }
 
     fn release(&mut self, release: &Release, now: DateTime<Utc>) {
         let Some(row) = held(&mut self.orders, &release.lease) else { return };
         row.owner = None;
-        if !release.fruitless {
+        if release.blame == Blame::Nobody {
             row.fruitless_claims = row.fruitless_claims.saturating_sub(1);
         }
-        self.queue.set(row, Some(after(now, release.due_in)));
+        self.queue.schedule(row, Some(after(now, release.due_in)));
+    }
+
+    fn rouse(&mut self, id: OrderId, now: DateTime<Utc>) {
+        let waiting = self.orders.get_mut(&id).filter(|row| row.owner.is_none());
+        if let Some(row) = waiting.filter(|row| row.due.is_some_and(|due| due.due_at > now)) {
+            self.queue.schedule(row, Some(now));
+        }
     }
 
     fn append(&mut self, append: &Append, now: DateTime<Utc>) -> Result<(), AppendError> {
@@ -252,8 +317,59 @@ impl Data {
         if row.order.state.lane().is_none() {
             row.owner = None;
         }
-        self.queue.set(row, due_at);
+        self.queue.schedule(row, due_at);
+        self.debts.owe(append.order.id, append.expected_seq, now);
         Ok(())
+    }
+
+    fn backlog(&self, now: DateTime<Utc>) -> Backlog {
+        let needs_attention = |row: &&Row| row.order.state.attention().is_some();
+        Backlog {
+            execute: self.queue.backlog(Lane::Execute, now),
+            observe: self.queue.backlog(Lane::Observe, now),
+            attention: self.orders.values().filter(needs_attention).count() as u64,
+            sinks: self.debts.backlog(now),
+        }
+    }
+
+    fn purge(&mut self, request: &PurgeRequest) -> Purged {
+        let first = request.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let seen: Vec<OrderId> = self
+            .orders
+            .range((first, Bound::Unbounded))
+            .take(request.limit as usize)
+            .map(|(id, _)| *id)
+            .collect();
+        let orders = seen.iter().filter(|id| self.purge_one(**id, request)).count() as u64;
+        let is_over = seen.len() < request.limit as usize;
+        Purged { orders, next: seen.last().copied().filter(|_| !is_over) }
+    }
+
+    fn purge_one(&mut self, id: OrderId, request: &PurgeRequest) -> bool {
+        if !self.orders.get(&id).is_some_and(|row| request.covers(&row.order)) || self.debts.has_any(id) {
+            return false;
+        }
+        if let Some(Row { order, .. }) = self.orders.remove(&id)
+            && let Some(key) = &order.request.client_order_id
+        {
+            self.keys.remove(&(order.request.user_id.clone(), key.clone()));
+        }
+        true
+    }
+}
+
+impl Queue<Lane, OrderId> {
+    /// Moves an order to its place; a terminal one has none, whatever is asked.
+    fn schedule(&mut self, row: &mut Row, due_at: Option<DateTime<Utc>>) {
+        self.set(&mut row.due, row.order.id, row.order.state.lane().zip(due_at));
+    }
+
+    fn backlog(&self, lane: Lane, now: DateTime<Utc>) -> LaneBacklog {
+        LaneBacklog {
+            orders: self.group(&lane).count() as u64,
+            due: self.due(&lane, now).count() as u64,
+            due_for: self.first(&lane).filter(|due_at| *due_at <= now).map(|due_at| until(due_at, now)),
+        }
     }
 }
 
@@ -262,54 +378,15 @@ fn held<'a>(orders: &'a mut BTreeMap<OrderId, Row>, lease: &Lease) -> Option<&'a
     orders.get_mut(&lease.order_id).filter(|row| row.is_held_under(lease.fence))
 }
 
-/// The orders that are or will be due, in the order in which claims take them. What a claim costs
-/// depends on how many orders it takes, not on how many are stored.
-#[derive(Default)]
-struct Queue {
-    orders: BTreeMap<DueKey, OrderId>,
-    ticket: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct DueKey {
-    lane: Lane,
-    due_at: DateTime<Utc>,
-    /// Orders due at one moment are taken in the order in which they were scheduled.
-    ticket: u64,
-}
-
-impl Queue {
-    /// Moves an order to its place; a terminal one has none, whatever is asked.
-    fn set(&mut self, row: &mut Row, due_at: Option<DateTime<Utc>>) {
-        if let Some(key) = row.due.take() {
-            self.orders.remove(&key);
-        }
-        let Some((lane, due_at)) = row.order.state.lane().zip(due_at) else { return };
-        self.ticket += 1;
-        let key = DueKey { lane, due_at, ticket: self.ticket };
-        self.orders.insert(key, row.order.id);
-        row.due = Some(key);
-    }
-
-    fn due(&self, lane: Lane, now: DateTime<Utc>) -> impl Iterator<Item = OrderId> {
-        self.lane(lane).take_while(move |(key, _)| key.due_at <= now).map(|(_, id)| *id)
-    }
-
-    fn next(&self, lane: Lane) -> Option<DateTime<Utc>> {
-        self.lane(lane).next().map(|(key, _)| key.due_at)
-    }
-
-    fn lane(&self, lane: Lane) -> impl Iterator<Item = (&DueKey, &OrderId)> {
-        let first = DueKey { lane, due_at: DateTime::<Utc>::MIN_UTC, ticket: 0 };
-        let last = DueKey { lane, due_at: DateTime::<Utc>::MAX_UTC, ticket: u64::MAX };
-        self.orders.range(first..=last)
-    }
-}
-
 /// A moment so long after `now`; the end of time if that is beyond it.
 fn after(now: DateTime<Utc>, duration: Duration) -> DateTime<Utc> {
     TimeDelta::from_std(duration)
         .ok()
         .and_then(|delta| now.checked_add_signed(delta))
         .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// How long it is from one moment to another; nothing if that has passed.
+fn until(from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
+    (to - from).to_std().unwrap_or(Duration::ZERO)
 }

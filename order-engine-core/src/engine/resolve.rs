@@ -1,0 +1,67 @@
+//! An operator's word on a transaction whose outcome nobody knows.
+
+use std::sync::Arc;
+
+use super::Engine;
+use super::change::{ChangeError, Holder};
+use crate::{Fill, Order, OrderEvent, OrderId, Then};
+
+/// What an operator says of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// It was executed, and did this.
+    Executed(Fill),
+    /// It was not executed and never will be. Whoever says so without knowing risks a second
+    /// execution by whoever repeats the order.
+    NotExecuted,
+}
+
+/// What came of an operator's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    /// The order came to its end by it.
+    Done(Arc<Order>),
+    /// The outcome of the order's transaction is not, or no longer, unknown: the engine decides.
+    NotUnknown(Arc<Order>),
+}
+
+impl Engine {
+    /// Ends an order whose transaction's outcome is [unknown](crate::Attention::OutcomeUnknown) by
+    /// an operator's word. The note says who knows, and how; it is kept in the order's history.
+    /// Nothing for an unknown order.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    pub async fn resolve(
+        &self,
+        id: OrderId,
+        resolution: &Resolution,
+        note: &str,
+    ) -> Result<Option<Resolved>, ChangeError> {
+        loop {
+            let Some(order) = self.order(id).await? else { return Ok(None) };
+            if !order.state.is_outcome_unknown() {
+                return Ok(Some(Resolved::NotUnknown(Arc::new(order))));
+            }
+            let events = self.ending(&order, resolution, note);
+            // The observer that holds the order must not go on with it.
+            if let Some(ended) = self.try_change(&order, events, Holder::Loses, Then::Keep).await? {
+                return Ok(Some(Resolved::Done(ended)));
+            }
+        }
+    }
+
+    /// The events by which the word ends the order.
+    fn ending(&self, order: &Order, resolution: &Resolution, note: &str) -> Vec<OrderEvent> {
+        let executed = matches!(resolution, Resolution::Executed(_));
+        let said = OrderEvent::OutcomeResolved { executed, note: note.to_owned() };
+        let end = match resolution {
+            Resolution::Executed(fill) => Some(OrderEvent::Confirmed { fill: fill.clone() }),
+            Resolution::NotExecuted => {
+                let now = self.inner().runtime.now();
+                order.advance(said.clone(), now).ok().and_then(|(failed, _)| self.inner().settle(&failed))
+            }
+        };
+        std::iter::once(said).chain(end).collect()
+    }
+}

@@ -1,0 +1,75 @@
+//! Trying a failed order again, as a new one.
+
+use std::sync::Arc;
+
+use super::change::{ChangeError, Holder};
+use super::{Engine, SubmitError};
+use crate::{
+    ClientOrderId, Creation, Failure, FailureCode, Order, OrderEvent, OrderId, OrderRequest, Status, Then,
+};
+
+/// What came of the wish to try an order again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// This new order does it. It names the old one as its origin.
+    Created(Arc<Order>),
+    /// This one was made for it before.
+    Existing(Arc<Order>),
+    /// The order has not failed, so there is nothing to try again.
+    NotFailed(Arc<Order>),
+    /// The user gave the name of the new order to another one: this.
+    NameTaken(Arc<Order>),
+}
+
+/// Why an order could not be tried again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RetryError {
+    /// The old order could not be read or ended.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// The new order could not be accepted. Asking again is safe.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+}
+
+impl Engine {
+    /// Tries a failed order again as a new one, which names it as its origin; once, however often
+    /// this is called: the new order's client order id is `retry:` with the old one's id. An order
+    /// in quarantine that has signed nothing is ended for it. Nothing for an unknown order.
+    ///
+    /// A deadline that is a moment stays that moment; one that counts from the acceptance counts
+    /// from the new one.
+    ///
+    /// # Errors
+    /// If the store cannot answer, or takes no orders now.
+    pub async fn retry(&self, id: OrderId) -> Result<Option<Retry>, RetryError> {
+        let Some(origin) = self.ended_for_retry(id).await? else { return Ok(None) };
+        if origin.status() != Status::Failed {
+            return Ok(Some(Retry::NotFailed(origin)));
+        }
+        let name = ClientOrderId::new(format!("retry:{id}"));
+        let request = OrderRequest { client_order_id: Some(name), ..origin.request.clone() };
+        let (order, creation) = self.create(request, Some(id)).await?;
+        Ok(Some(match creation {
+            Creation::Created => Retry::Created(order),
+            Creation::Existing(existing) if existing.origin == Some(id) => Retry::Existing(existing.into()),
+            Creation::Existing(other) => Retry::NameTaken(other.into()),
+        }))
+    }
+
+    /// The order, ended if it is in quarantine with nothing signed.
+    async fn ended_for_retry(&self, id: OrderId) -> Result<Option<Arc<Order>>, ChangeError> {
+        loop {
+            let Some(order) = self.order(id).await? else { return Ok(None) };
+            if order.state.quarantine().is_none() || order.state.live_transaction().is_some() {
+                return Ok(Some(Arc::new(order)));
+            }
+            let failure = Failure::new(FailureCode::SUPERSEDED, "The order is tried again as a new one");
+            let event = OrderEvent::Failed { failure };
+            if let Some(ended) = self.try_change(&order, [event], Holder::Loses, Then::Keep).await? {
+                return Ok(Some(ended));
+            }
+        }
+    }
+}

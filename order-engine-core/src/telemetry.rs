@@ -1,0 +1,164 @@
+//! What the engine measures, through the `metrics` facade. It installs no exporter: without one,
+//! nothing is kept.
+//!
+//! | metric | kind | labels | meaning |
+//! |---|---|---|---|
+//! | `order_engine_orders_total` | counter | `status` | orders that came to a status, written by this process |
+//! | `order_engine_events_total` | counter | `kind` | events committed by this process |
+//! | `order_engine_retries_total` | counter | | attempts that will be followed by another |
+//! | `order_engine_unknown_outcomes_total` | counter | | transactions whose outcome nobody knew in time |
+//! | `order_engine_order_seconds` | histogram | `status` | from acceptance to the end of an order |
+//! | `order_engine_step_seconds` | histogram | `step` | how long a call of the router, the venue or the store took |
+//! | `order_engine_fanout_lag_seconds` | histogram | | from an event to its publication in this process |
+//! | `order_engine_backlog_orders` | gauge | `lane` | orders of a lane: due, held and waiting |
+//! | `order_engine_due_orders` | gauge | `lane` | orders of a lane that are due |
+//! | `order_engine_due_age_seconds` | gauge | `lane` | how long the first of them has been due |
+//! | `order_engine_attention_orders` | gauge | | orders that an operator should look at |
+//! | `order_engine_sink_owed_orders` | gauge | `sink` | orders of which a durable sink is owed events |
+//! | `order_engine_sink_lag_seconds` | gauge | `sink` | for how long it has been owed the oldest |
+//! | `order_engine_sink_failures_total` | counter | `sink` | deliveries that a sink did not take |
+//! | `order_engine_sink_dropped_events_total` | counter | `sink` | events that a best-effort sink missed |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+use crate::{Backlog, EventRecord, Lane, LaneBacklog, OrderEvent, Runtime, Status};
+
+const ORDERS: &str = "order_engine_orders_total";
+const EVENTS: &str = "order_engine_events_total";
+const RETRIES: &str = "order_engine_retries_total";
+const UNKNOWN_OUTCOMES: &str = "order_engine_unknown_outcomes_total";
+const ORDER_SECONDS: &str = "order_engine_order_seconds";
+const STEP_SECONDS: &str = "order_engine_step_seconds";
+const FANOUT_LAG: &str = "order_engine_fanout_lag_seconds";
+const BACKLOG: &str = "order_engine_backlog_orders";
+const DUE: &str = "order_engine_due_orders";
+const DUE_AGE: &str = "order_engine_due_age_seconds";
+const ATTENTION: &str = "order_engine_attention_orders";
+const SINK_OWED: &str = "order_engine_sink_owed_orders";
+const SINK_LAG: &str = "order_engine_sink_lag_seconds";
+const SINK_FAILURES: &str = "order_engine_sink_failures_total";
+const SINK_DROPPED: &str = "order_engine_sink_dropped_events_total";
+
+/// Tells the recorder, if the host has installed one, what the metrics mean.
+pub(crate) fn describe() {
+    describe_counter!(ORDERS, "Orders that came to a status, written by this process");
+    describe_counter!(EVENTS, "Events committed by this process");
+    describe_counter!(RETRIES, "Attempts that will be followed by another");
+    describe_counter!(UNKNOWN_OUTCOMES, "Transactions whose outcome nobody knew in time");
+    describe_histogram!(ORDER_SECONDS, metrics::Unit::Seconds, "From acceptance to the end of an order");
+    describe_histogram!(STEP_SECONDS, metrics::Unit::Seconds, "How long a call of a port took");
+    describe_histogram!(FANOUT_LAG, metrics::Unit::Seconds, "From an event to its publication here");
+    describe_gauge!(BACKLOG, "Orders of a lane: due, held and waiting");
+    describe_gauge!(DUE, "Orders of a lane that are due");
+    describe_gauge!(DUE_AGE, metrics::Unit::Seconds, "How long the first of them has been due");
+    describe_gauge!(ATTENTION, "Orders that an operator should look at");
+    describe_gauge!(SINK_OWED, "Orders of which a durable sink is owed events");
+    describe_gauge!(SINK_LAG, metrics::Unit::Seconds, "For how long it has been owed the oldest");
+    describe_counter!(SINK_FAILURES, "Deliveries that a sink did not take");
+    describe_counter!(SINK_DROPPED, "Events that a best-effort sink missed");
+}
+
+/// A call whose time is taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum StepName {
+    Quote,
+    Prepare,
+    Submit,
+    Observe,
+    Append,
+    Create,
+}
+
+impl StepName {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Quote => "quote",
+            Self::Prepare => "prepare",
+            Self::Submit => "submit",
+            Self::Observe => "observe",
+            Self::Append => "append",
+            Self::Create => "create",
+        }
+    }
+}
+
+/// Takes the time of a call. One that is dropped was not finished, and is not counted.
+pub(crate) async fn timed<T>(name: StepName, runtime: &Runtime, call: impl Future<Output = T>) -> T {
+    let from = runtime.now();
+    let result = call.await;
+    histogram!(STEP_SECONDS, "step" => name.as_str()).record(seconds(runtime.now() - from));
+    result
+}
+
+/// This process committed an event, and publishes it now.
+pub(crate) fn committed(event: &EventRecord, now: DateTime<Utc>) {
+    counter!(EVENTS, "kind" => event.event.kind()).increment(1);
+    histogram!(FANOUT_LAG).record(seconds(now - event.at));
+    if let Some(status) = reached(event) {
+        counter!(ORDERS, "status" => status.as_str()).increment(1);
+    }
+    match event.event {
+        OrderEvent::RetryScheduled { .. } => counter!(RETRIES).increment(1),
+        OrderEvent::OutcomeUnknown => counter!(UNKNOWN_OUTCOMES).increment(1),
+        OrderEvent::Confirmed { .. } | OrderEvent::Failed { .. } => {
+            let taken = seconds(event.at - event.order_id.accepted_at());
+            histogram!(ORDER_SECONDS, "status" => event.status.as_str()).record(taken);
+        }
+        _ => {}
+    }
+}
+
+/// The status that an order came to with an event, if the event changes it.
+const fn reached(event: &EventRecord) -> Option<Status> {
+    match event.event {
+        OrderEvent::Accepted { .. }
+        | OrderEvent::RoutingStarted { .. }
+        | OrderEvent::BuildStarted
+        | OrderEvent::SubmissionStarted
+        | OrderEvent::Confirmed { .. }
+        | OrderEvent::Failed { .. } => Some(event.status),
+        _ => None,
+    }
+}
+
+/// A sink did not take a delivery.
+pub(crate) fn sink_failed(sink: &Arc<str>) {
+    counter!(SINK_FAILURES, "sink" => Arc::clone(sink)).increment(1);
+}
+
+/// A best-effort sink missed events.
+pub(crate) fn sink_dropped(sink: &str, events: usize) {
+    counter!(SINK_DROPPED, "sink" => sink.to_owned()).increment(events as u64);
+}
+
+/// How much waits to be done.
+#[allow(clippy::cast_precision_loss)] // A gauge is a float, and no backlog reaches 53 bits.
+pub(crate) fn backlog(backlog: &Backlog) {
+    lane(Lane::Execute, &backlog.execute);
+    lane(Lane::Observe, &backlog.observe);
+    gauge!(ATTENTION).set(backlog.attention as f64);
+    for owed in &backlog.sinks {
+        gauge!(SINK_OWED, "sink" => Arc::clone(&owed.sink)).set(owed.orders as f64);
+        gauge!(SINK_LAG, "sink" => Arc::clone(&owed.sink)).set(age(owed.owed_for));
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // As above.
+fn lane(lane: Lane, backlog: &LaneBacklog) {
+    gauge!(BACKLOG, "lane" => lane.as_str()).set(backlog.orders as f64);
+    gauge!(DUE, "lane" => lane.as_str()).set(backlog.due as f64);
+    gauge!(DUE_AGE, "lane" => lane.as_str()).set(age(backlog.due_for));
+}
+
+fn age(age: Option<Duration>) -> f64 {
+    age.unwrap_or_default().as_secs_f64()
+}
+
+/// A clock that stepped back makes no negative time.
+fn seconds(delta: TimeDelta) -> f64 {
+    delta.to_std().unwrap_or_default().as_secs_f64()
+}
