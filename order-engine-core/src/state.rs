@@ -265,7 +265,7 @@ impl OrderState {
             OrderEvent::RouteChosen { route, .. } => next.chosen_dex = Some(route.dex.clone()),
             OrderEvent::TransactionSigned { tx } => next.tx_id = Some(tx.id.clone()),
             OrderEvent::Quarantined { failure } => {
-                next.attention = Some(Attention::Quarantined(failure.clone()))
+                next.attention = Some(Attention::Quarantined(failure.clone()));
             }
             OrderEvent::OutcomeUnknown => next.attention = Some(Attention::OutcomeUnknown),
             OrderEvent::QuarantineLifted

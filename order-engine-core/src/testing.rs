@@ -1,17 +1,28 @@
-//! Tools for the tests of hosts and backends: a router, a venue and a clock that do as they are told.
+//! Tools for the tests of hosts and backends: a router, a venue, a sink and a clock that do as they are
+//! told, stores that fail, processes that die at a named point, and assertions about orders.
 //!
 //! Behind the feature `testing`.
 
+mod assert;
 mod clock;
+mod crash;
 mod entropy;
+mod intercept;
+mod outage;
 mod process;
 mod router;
+mod sink;
 mod venue;
 
+pub use assert::{assert_broadcasts, assert_path, path};
 pub use clock::ManualClock;
+pub use crash::{CrashPoint, CrashPoints, When};
 pub use entropy::SeededEntropy;
+pub use intercept::{Call, Intercept, InterceptedStore, InterceptedVenue};
+pub use outage::Outage;
 pub use process::Process;
 pub use router::ScriptedRouter;
+pub use sink::RecordingSink;
 pub use venue::{ScriptedVenue, Sending};
 
 use crate::{Amount, OrderRequest, Token};

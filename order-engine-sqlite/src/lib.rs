@@ -5,6 +5,7 @@ mod error;
 mod folder;
 mod migrate;
 mod options;
+mod outbox;
 mod read;
 mod rows;
 mod sql;

@@ -11,16 +11,16 @@ use crate::error::Error;
 const TABLE: &str = "order_engine_migrations";
 
 fn migrator() -> Migrator {
-    let orders = Migration::new(
-        1,
-        Cow::Borrowed("orders"),
-        MigrationType::Simple,
-        include_str!("../migrations/0001_orders.sql").into_sql_str(),
-        false,
-    );
-    let mut migrator = Migrator::with_migrations(vec![orders]);
+    let mut migrator = Migrator::with_migrations(vec![
+        migration(1, "orders", include_str!("../migrations/0001_orders.sql")),
+        migration(2, "sinks", include_str!("../migrations/0002_sinks.sql")),
+    ]);
     migrator.dangerous_set_table_name(TABLE);
     migrator
+}
+
+fn migration(version: i64, name: &'static str, sql: &'static str) -> Migration {
+    Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
 }
 
 /// Brings the schema up to date; refuses one that is newer than this program.

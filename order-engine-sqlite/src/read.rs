@@ -1,8 +1,13 @@
 //! What is read without writing.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use order_engine_core::{EventRecord, Order, OrderId, OrderQuery};
+use chrono::{DateTime, Utc};
+use order_engine_core::{
+    Backlog, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, Unreadable,
+};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 
 use crate::error::Error;
@@ -53,7 +58,65 @@ pub(crate) async fn heads(pool: &SqlitePool, ids: &[OrderId]) -> Result<Vec<Opti
     Ok(ids.iter().map(|id| found.get(id).copied()).collect())
 }
 
-pub(crate) async fn list(pool: &SqlitePool, query: &OrderQuery) -> Result<Vec<Order>, Error> {
+pub(crate) async fn due(
+    pool: &SqlitePool,
+    lane: Lane,
+    limit: u32,
+    now: DateTime<Utc>,
+) -> Result<Vec<OrderId>, Error> {
+    let sql = "SELECT order_id FROM orders
+        WHERE lane = ? AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at LIMIT ?";
+    let rows = sqlx::query(sql).bind(lane.as_str()).bind(now.timestamp_millis()).bind(limit);
+    rows.fetch_all(pool).await?.iter().map(rows::order_id).collect()
+}
+
+pub(crate) async fn backlog(pool: &SqlitePool, now: DateTime<Utc>) -> Result<Backlog, Error> {
+    let now_ms = now.timestamp_millis();
+    let mut backlog = Backlog::default();
+    // All of it stands in the index of due orders.
+    let lanes = "SELECT lane, COUNT(*), SUM(due_at <= ?), MIN(due_at) FROM orders
+        WHERE due_at IS NOT NULL GROUP BY lane";
+    for row in sqlx::query(lanes).bind(now_ms).fetch_all(pool).await? {
+        let first: i64 = row.try_get(3)?;
+        let counted = LaneBacklog {
+            orders: count(&row, 1)?,
+            due: count(&row, 2)?,
+            due_for: (first <= now_ms).then(|| age(first, now_ms)),
+        };
+        match row.try_get(0)? {
+            "execute" => backlog.execute = counted,
+            "observe" => backlog.observe = counted,
+            // A newer program's; it counts them itself.
+            _ => {}
+        }
+    }
+    let attention = "SELECT COUNT(*) FROM orders WHERE attention IS NOT NULL";
+    backlog.attention = count(&sqlx::query(attention).fetch_one(pool).await?, 0)?;
+    let sinks = "SELECT name, COUNT(order_id), MIN(owed_since) FROM sinks LEFT JOIN sink_debts ON sink = name
+        GROUP BY name ORDER BY name";
+    for row in sqlx::query(sinks).fetch_all(pool).await? {
+        let oldest: Option<i64> = row.try_get(2)?;
+        backlog.sinks.push(SinkBacklog {
+            sink: row.try_get::<&str, _>(0)?.into(),
+            orders: count(&row, 1)?,
+            owed_for: oldest.map(|since| age(since, now_ms)),
+        });
+    }
+    Ok(backlog)
+}
+
+fn count(row: &SqliteRow, column: usize) -> Result<u64, Error> {
+    Ok(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0))
+}
+
+fn age(since_ms: i64, now_ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(now_ms - since_ms).unwrap_or(0))
+}
+
+pub(crate) async fn list(
+    pool: &SqlitePool,
+    query: &OrderQuery,
+) -> Result<Vec<Result<Order, Unreadable>>, Error> {
     let mut sql =
         QueryBuilder::<Sqlite>::new(concat!("SELECT ", order_columns!(), " FROM orders WHERE true"));
     if let Some(user_id) = &query.user_id {
@@ -62,7 +125,7 @@ pub(crate) async fn list(pool: &SqlitePool, query: &OrderQuery) -> Result<Vec<Or
     if let Some(status) = query.status {
         sql.push(" AND status = ").push_bind(status.as_str());
     }
-    if query.quarantined {
+    if query.attention {
         sql.push(" AND attention IS NOT NULL");
     }
     if let Some(before) = query.before {
@@ -70,12 +133,10 @@ pub(crate) async fn list(pool: &SqlitePool, query: &OrderQuery) -> Result<Vec<Or
     }
     sql.push(" ORDER BY order_id DESC LIMIT ").push_bind(query.limit);
     let rows = sql.build().fetch_all(pool).await?;
-    let orders = rows.iter().filter_map(|row| match rows::order(row) {
-        Err(Error::Undecodable(error)) => {
-            tracing::error!(%error, "a listed order cannot be read");
-            None
-        }
-        result => Some(result),
-    });
-    orders.collect()
+    let order = |row: &SqliteRow| match rows::order(row) {
+        Ok(order) => Ok(Ok(order)),
+        Err(Error::Undecodable(error)) => Ok(Err(Unreadable { order_id: rows::order_id(row)?, error })),
+        Err(error) => Err(error),
+    };
+    rows.iter().map(order).collect()
 }

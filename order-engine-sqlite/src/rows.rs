@@ -5,8 +5,8 @@ use std::sync::Arc;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use order_engine_core::codec::{self, PAYLOAD_VERSION};
 use order_engine_core::{
-    Append, EventRecord, Fence, Guard, Lane, Lease, NewOrder, Order, OrderId, Refused, Release, Status, Then,
-    Undecodable,
+    Append, Attention, Blame, DeliveryOutcome, EventRecord, Fence, Guard, Lane, Lease, NewOrder, Order,
+    OrderId, Refused, Release, Settlement, Status, Then, Undecodable,
 };
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
@@ -22,6 +22,9 @@ macro_rules! add {
         Ok(())
     }};
 }
+
+/// The attention that an order needs which cannot be read; any other stands in its state.
+const UNREADABLE: &str = "unreadable";
 
 /// SQLite's integers are signed.
 pub(crate) fn integer(value: u64) -> Result<i64, Refused> {
@@ -86,7 +89,7 @@ impl StateColumns {
             amount_out: state.fill().map(|fill| fill.amount_out.to_string()),
             error_code: failure.map(|failure| failure.code.to_string()),
             error_message: failure.map(|failure| failure.message.clone()),
-            attention: state.quarantine().map(|_| "quarantined"),
+            attention: state.attention().map(Attention::as_str),
             updated_at: time_text(order.updated_at),
             seq: integer(order.seq)?,
             state: codec::encode(state)?,
@@ -260,15 +263,42 @@ impl ListRow for RenewRow {
     }
 }
 
+/// An order of which sinks are owed the events after one, from now on.
+#[derive(Debug)]
+pub(crate) struct DebtRow(pub(crate) OrderId, pub(crate) u64, pub(crate) DateTime<Utc>);
+
+impl ListRow for DebtRow {
+    fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
+        add!(arguments; self.0.to_string(), integer(self.1)?, self.2.timestamp_millis())
+    }
+}
+
+/// What became of a delivery, and the store's time.
+#[derive(Debug)]
+pub(crate) struct SettlementRow<'a>(pub(crate) &'a Settlement, pub(crate) DateTime<Utc>);
+
+impl ListRow for SettlementRow<'_> {
+    fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
+        let Self(Settlement { sink, lease, outcome }, now) = self;
+        let (delivered_seq, retry_at) = match outcome {
+            DeliveryOutcome::Delivered { seq } => (Some(integer(*seq)?), None),
+            DeliveryOutcome::Failed { due_in } => (None, Some(due_after(*now, *due_in))),
+        };
+        add!(arguments; lease.order_id.to_string(), &**sink, epoch_integer(lease.fence.epoch),
+            owner_text(lease.fence.owner), delivered_seq, now.timestamp_millis(), retry_at)
+    }
+}
+
 /// A lease to give back.
 #[derive(Debug)]
 pub(crate) struct ReleaseRow(pub(crate) Release, pub(crate) DateTime<Utc>);
 
 impl ListRow for ReleaseRow {
     fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        let Self(Release { lease, due_in, fruitless }, now) = self;
+        let Self(Release { lease, due_in, blame }, now) = self;
+        let attention = (*blame == Blame::Payload).then_some(UNREADABLE);
         add!(arguments; lease.order_id.to_string(), epoch_integer(lease.fence.epoch), owner_text(lease.fence.owner),
-            due_after(*now, *due_in), i64::from(!fruitless))
+            due_after(*now, *due_in), i64::from(*blame == Blame::Nobody), attention)
     }
 }
 

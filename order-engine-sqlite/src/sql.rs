@@ -11,7 +11,8 @@ pub(crate) const INSERT_ORDERS: ListStatement = ListStatement {
         output_token, output_symbol, output_decimals, amount, slippage_bps, expires_at, created_at, payload_version,
         request, due_at)",
     columns: OrderRow::COUNT,
-    after: "ON CONFLICT DO NOTHING RETURNING order_id",
+    // Whether there are sinks to be owed comes along for free; the subquery runs once.
+    after: "ON CONFLICT DO NOTHING RETURNING order_id, EXISTS (SELECT 1 FROM sinks)",
 };
 
 pub(crate) const INSERT_EVENTS: ListStatement = ListStatement {
@@ -55,7 +56,7 @@ pub(crate) const UPDATE_ORDERS: ListStatement = ListStatement {
     FROM item
     WHERE orders.order_id = item.order_id AND orders.seq = item.expected_seq
         AND (item.epoch IS NULL OR (orders.lease_epoch = item.epoch AND orders.lease_owner = item.owner))
-    RETURNING order_id",
+    RETURNING order_id, EXISTS (SELECT 1 FROM sinks)",
 };
 
 pub(crate) const RENEW: ListStatement = ListStatement {
@@ -69,11 +70,12 @@ pub(crate) const RENEW: ListStatement = ListStatement {
 };
 
 pub(crate) const GIVE_BACK: ListStatement = ListStatement {
-    before: "WITH item (order_id, epoch, owner, due_at, innocent) AS (",
-    columns: 5,
+    before: "WITH item (order_id, epoch, owner, due_at, innocent, attention) AS (",
+    columns: 6,
     after: ")
     UPDATE orders SET
-        due_at = item.due_at, lease_owner = NULL, fruitless_claims = max(0, fruitless_claims - item.innocent)
+        due_at = item.due_at, lease_owner = NULL, fruitless_claims = max(0, fruitless_claims - item.innocent),
+        attention = coalesce(item.attention, orders.attention)
     FROM item
     WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner
     RETURNING order_id",
@@ -82,6 +84,78 @@ pub(crate) const GIVE_BACK: ListStatement = ListStatement {
 pub(crate) const LEASE: &str = "UPDATE orders SET
         lease_epoch = lease_epoch + 1, lease_owner = ?, due_at = ?, fruitless_claims = fruitless_claims + 1
     WHERE rowid IN (SELECT value FROM json_each(?))";
+
+/// A lease is its order's own business; a wait is not.
+pub(crate) const ROUSE: &str = "UPDATE orders SET due_at = ?1
+    WHERE order_id IN (SELECT value FROM json_each(?2)) AND due_at > ?1 AND lease_owner IS NULL";
+
+/// The sinks are owed the events of an order from some number on.
+pub(crate) const OWE: ListStatement = ListStatement {
+    before: "WITH item (order_id, delivered_seq, now) AS (",
+    columns: 3,
+    after: ")
+    INSERT INTO sink_debts (order_id, sink, delivered_seq, owed_since, due_at)
+    SELECT item.order_id, sinks.name, item.delivered_seq, item.now, item.now FROM item CROSS JOIN sinks WHERE true
+    ON CONFLICT DO NOTHING",
+};
+
+pub(crate) const DUE_DEBTS: &str = "SELECT order_id, delivered_seq, lease_epoch, failures FROM sink_debts
+    WHERE sink = ? AND due_at <= ? ORDER BY due_at LIMIT ?";
+
+pub(crate) const LEASE_DEBTS: &str = "UPDATE sink_debts SET
+        lease_epoch = lease_epoch + 1, lease_owner = ?, due_at = ?
+    WHERE sink = ? AND order_id IN (SELECT value FROM json_each(?))";
+
+pub(crate) const NEXT_DEBT_DUE: &str = "SELECT due_at FROM sink_debts WHERE sink = ? ORDER BY due_at LIMIT 1";
+
+/// Removes the debts under these leases that are paid: the order has no event after those delivered.
+pub(crate) const PAY_OFF: ListStatement = ListStatement {
+    before: "WITH item (order_id, sink, epoch, owner, delivered_seq, now, retry_at) AS (",
+    columns: 7,
+    after: ")
+    DELETE FROM sink_debts WHERE (order_id, sink) IN (
+        SELECT debt.order_id, debt.sink
+        FROM item
+            CROSS JOIN sink_debts AS debt ON debt.order_id = item.order_id AND debt.sink = item.sink
+            LEFT JOIN orders ON orders.order_id = item.order_id
+        WHERE debt.lease_epoch = item.epoch AND debt.lease_owner = item.owner
+            AND item.delivered_seq >= coalesce(orders.seq, 0)
+    )
+    RETURNING order_id, sink, lease_epoch",
+};
+
+/// Gives the debts under these leases back, that are not paid off.
+pub(crate) const SETTLE: ListStatement = ListStatement {
+    before: PAY_OFF.before,
+    columns: PAY_OFF.columns,
+    after: ")
+    UPDATE sink_debts SET
+        delivered_seq = coalesce(item.delivered_seq, sink_debts.delivered_seq),
+        owed_since = CASE WHEN item.retry_at IS NULL THEN item.now ELSE owed_since END,
+        failures = CASE WHEN item.retry_at IS NULL THEN 0 ELSE failures + 1 END,
+        due_at = coalesce(item.retry_at, item.now),
+        lease_owner = NULL
+    FROM item
+    WHERE sink_debts.order_id = item.order_id AND sink_debts.sink = item.sink
+        AND lease_epoch = item.epoch AND lease_owner = item.owner
+    RETURNING order_id, sink, lease_epoch",
+};
+
+pub(crate) const FORGET_DEBTS: &str = "DELETE FROM sink_debts
+    WHERE (order_id, sink) IN (SELECT order_id, sink FROM sink_debts WHERE sink = ? LIMIT ?)";
+
+/// A page of a walk over all orders, with whether each may be forgotten.
+pub(crate) const PURGEABLE: &str = "SELECT order_id,
+        status IN ('confirmed', 'failed')
+            AND updated_at < CASE WHEN client_order_id IS NULL THEN ?1 ELSE ?2 END
+            AND NOT EXISTS (SELECT 1 FROM sink_debts WHERE sink_debts.order_id = orders.order_id)
+    FROM orders WHERE order_id > ?3 ORDER BY order_id LIMIT ?4";
+
+pub(crate) const PURGE: [&str; 3] = [
+    "DELETE FROM order_events WHERE order_id IN (SELECT value FROM json_each(?))",
+    "DELETE FROM order_failures WHERE order_id IN (SELECT value FROM json_each(?))",
+    "DELETE FROM orders WHERE order_id IN (SELECT value FROM json_each(?))",
+];
 
 /// What [`Transaction::due_rows`] reads.
 macro_rules! select_due {
@@ -172,6 +246,45 @@ mod tests {
                 let plan = plan(statement.text(rows)).await;
                 assert!(plan.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1"), "{plan}");
                 assert!(!plan.contains("SCAN orders") && !plan.contains("AUTOMATIC"), "{plan}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn rousing_and_purging_look_their_orders_up() {
+        for sql in [ROUSE].into_iter().chain(PURGE) {
+            let plan = plan(sql.to_owned()).await;
+            assert!(plan.contains("SEARCH") && !plan.contains("SCAN order"), "{plan}");
+        }
+        let plan = plan(PURGEABLE.to_owned()).await;
+        assert!(plan.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1 (order_id>?)"), "{plan}");
+        assert!(plan.contains("SEARCH sink_debts USING") && !plan.contains("TEMP B-TREE"), "{plan}");
+    }
+
+    #[tokio::test]
+    async fn debts_are_found_by_their_keys() {
+        for sql in [DUE_DEBTS, NEXT_DEBT_DUE] {
+            let plan = plan(sql.to_owned()).await;
+            assert!(
+                plan.contains("USING INDEX sink_debts_due")
+                    || plan.contains("USING COVERING INDEX sink_debts_due"),
+                "{plan}"
+            );
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+        }
+        for statement in [PAY_OFF, SETTLE] {
+            for rows in [1, 64] {
+                let plan = plan(statement.text(rows)).await;
+                assert!(
+                    plan.contains("SEARCH sink_debts USING PRIMARY KEY (order_id=? AND sink=?)"),
+                    "{plan}"
+                );
+                assert!(
+                    !plan.contains("SCAN sink_debts")
+                        && !plan.contains("SCAN debt")
+                        && !plan.contains("SCAN orders"),
+                    "{plan}"
+                );
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::error::Error;
 const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
 
 /// A statement with a list of rows in its middle.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ListStatement {
     pub(crate) before: &'static str,
     /// How many values a row has.
@@ -43,7 +43,7 @@ pub(crate) trait ListRow {
 /// The texts of the statements in their sizes, made once.
 #[derive(Debug, Default)]
 pub(crate) struct Statements {
-    texts: HashMap<(&'static str, usize), Arc<str>>,
+    texts: HashMap<(ListStatement, usize), Arc<str>>,
 }
 
 impl Statements {
@@ -73,6 +73,6 @@ impl Statements {
 
     fn text(&mut self, statement: &ListStatement, size: usize) -> Arc<str> {
         let make = || Arc::from(statement.text(size));
-        Arc::clone(self.texts.entry((statement.before, size)).or_insert_with(make))
+        Arc::clone(self.texts.entry((*statement, size)).or_insert_with(make))
     }
 }

@@ -1,17 +1,20 @@
 //! The store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use order_engine_core::{
-    Append, AppendError, ClaimRequest, Claims, Creation, Durability, EventRecord, Lease, NewOrder, Order,
-    OrderId, OrderQuery, OrderStore, Refused, Release, StoreError,
+    Append, AppendError, Backlog, ClaimRequest, Claims, Clock, Creation, Deliveries, DeliveryRequest,
+    Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox,
+    PurgeRequest, Purged, Refused, Release, Settlement, StoreError, Unreadable,
 };
 use sqlx::SqlitePool;
 
 use crate::error::Error;
 use crate::options::SqliteOptions;
-use crate::write::{Check, Create, GiveBack, Record, Renew, TakeDue, Write};
+use crate::outbox::{self, Forget, Register, Settle, TakeDebts};
+use crate::write::{Check, Create, GiveBack, Purge, Record, Renew, Rouse, TakeDue, Write};
 use crate::writer::WriterHandle;
 use crate::{connect, folder, migrate, read};
 
@@ -22,6 +25,7 @@ use crate::{connect, folder, migrate, read};
 pub struct SqliteStore {
     writer: WriterHandle,
     readers: SqlitePool,
+    clock: Arc<dyn Clock>,
     operation_timeout: Duration,
 }
 
@@ -44,8 +48,8 @@ impl SqliteStore {
         // It takes the write lock, so a file that cannot be written is found out here.
         migrate::run(&mut connection).await?;
         let readers = connect::readers(&options).await?;
-        let operation_timeout = options.operation_timeout;
-        Ok(Self { writer: WriterHandle::start(options, connection)?, readers, operation_timeout })
+        let (clock, operation_timeout) = (Arc::clone(&options.clock), options.operation_timeout);
+        Ok(Self { writer: WriterHandle::start(options, connection)?, readers, clock, operation_timeout })
     }
 
     async fn write<W: Write>(&self, write: W) -> Result<W::Output, StoreError> {
@@ -83,6 +87,10 @@ impl OrderStore for SqliteStore {
         self.write(GiveBack(releases.to_vec())).await
     }
 
+    async fn rouse(&self, ids: &[OrderId]) -> Result<(), StoreError> {
+        self.write(Rouse(ids.to_vec())).await
+    }
+
     async fn append_many(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
         self.write(Record(appends.to_vec())).await
     }
@@ -99,11 +107,43 @@ impl OrderStore for SqliteStore {
         self.in_time(read::heads(&self.readers, ids)).await
     }
 
-    async fn list(&self, query: &OrderQuery) -> Result<Vec<Order>, StoreError> {
+    async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, Unreadable>>, StoreError> {
         self.in_time(read::list(&self.readers, query)).await
+    }
+
+    async fn due(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {
+        self.in_time(read::due(&self.readers, lane, limit, self.clock.now())).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.in_time(read::backlog(&self.readers, self.clock.now())).await
+    }
+
+    async fn purge(&self, request: &PurgeRequest) -> Result<Purged, StoreError> {
+        self.write(Purge(*request)).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {
         self.write(Check).await
+    }
+}
+
+#[async_trait]
+impl Outbox for SqliteStore {
+    async fn register_sinks(&self, sinks: &[Arc<str>]) -> Result<(), StoreError> {
+        self.write(Register(sinks.to_vec())).await
+    }
+
+    async fn forget_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
+        self.write(Forget(sink.into(), limit)).await
+    }
+
+    async fn claim_deliveries(&self, request: &DeliveryRequest) -> Result<Deliveries, StoreError> {
+        let taken = self.write(TakeDebts(request.clone())).await?;
+        self.in_time(outbox::deliveries(&self.readers, taken, request.events_limit)).await
+    }
+
+    async fn settle_deliveries(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
+        self.write(Settle(settlements.to_vec())).await
     }
 }

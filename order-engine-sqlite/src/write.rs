@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use order_engine_core::{
     Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, Creation, Fence, Lane, Lease, NewOrder,
-    Order, OrderId, Refused, Release, Undecodable,
+    Order, OrderId, PurgeRequest, Purged, Refused, Release, Undecodable,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -16,11 +16,12 @@ use sqlx::{Row, SqliteConnection};
 use crate::error::Error;
 use crate::read::id_list;
 use crate::rows::{
-    self, AppendRow, EventRow, FailureRow, OrderRow, ReleaseRow, RenewRow, due_after, owner_text,
+    self, AppendRow, DebtRow, EventRow, FailureRow, OrderRow, ReleaseRow, RenewRow, due_after, owner_text,
+    time_text,
 };
 use crate::sql::{
     DUE, DUE_OF_IDS, EXISTING, FENCE, GIVE_BACK, INSERT_EVENTS, INSERT_FAILURES, INSERT_ORDERS, LEASE,
-    NEXT_DUE, RENEW, UPDATE_ORDERS,
+    NEXT_DUE, OWE, PURGE, PURGEABLE, RENEW, ROUSE, UPDATE_ORDERS,
 };
 use crate::statement::{ListRow, ListStatement, Statements};
 
@@ -57,7 +58,17 @@ pub(crate) struct TakeDue(pub(crate) ClaimRequest);
 pub(crate) struct Renew(pub(crate) Vec<Lease>, pub(crate) Duration);
 pub(crate) struct GiveBack(pub(crate) Vec<Release>);
 pub(crate) struct Record(pub(crate) Vec<Append>);
+pub(crate) struct Rouse(pub(crate) Vec<OrderId>);
+pub(crate) struct Purge(pub(crate) PurgeRequest);
 pub(crate) struct Check;
+
+/// What became of a list of orders.
+struct Written {
+    /// Those that were written.
+    orders: HashSet<OrderId>,
+    /// Whether sinks are to be owed their events.
+    has_sinks: bool,
+}
 
 #[async_trait]
 impl Write for Create {
@@ -71,12 +82,14 @@ impl Write for Create {
         let encoded: Vec<Result<OrderRow, Refused>> =
             self.0.iter().map(|new| OrderRow::new(new, now)).collect();
         let rows: Vec<&OrderRow> = encoded.iter().flatten().collect();
-        let created = transaction.run(&INSERT_ORDERS, &rows).await?;
-        let events: Vec<&EventRow> =
-            rows.iter().filter(|row| created.contains(&row.order.id)).map(|row| &row.event).collect();
+        let Written { orders: mut created, has_sinks } = transaction.write(&INSERT_ORDERS, &rows).await?;
+        let new: Vec<&OrderRow> = rows.into_iter().filter(|row| created.contains(&row.order.id)).collect();
+        let events: Vec<&EventRow> = new.iter().map(|row| &row.event).collect();
         transaction.insert_events(&events).await?;
+        if has_sinks {
+            transaction.owe(new.iter().map(|row| (row.order.id, 0))).await?;
+        }
         // An id that stands twice in one call was created once, by its first item.
-        let mut created = created;
         let mut results = Vec::with_capacity(encoded.len());
         for row in encoded {
             results.push(match row {
@@ -101,7 +114,7 @@ impl Write for Record {
         let encoded: Vec<Result<AppendRow, Refused>> =
             self.0.iter().map(|append| AppendRow::new(append, now)).collect();
         let rows: Vec<&AppendRow> = encoded.iter().flatten().collect();
-        let updated = transaction.run(&UPDATE_ORDERS, &rows).await?;
+        let Written { orders: updated, has_sinks } = transaction.write(&UPDATE_ORDERS, &rows).await?;
         let written = |append: &Append| updated.contains(&append.order.id);
         let events: Vec<&EventRow> = self
             .0
@@ -111,6 +124,10 @@ impl Write for Record {
             .flat_map(|(_, row)| row.iter().flat_map(|row| &row.events))
             .collect();
         transaction.insert_events(&events).await?;
+        if has_sinks {
+            let appends = self.0.iter().filter(|append| written(append));
+            transaction.owe(appends.map(|append| (append.order.id, append.expected_seq))).await?;
+        }
         let mut results = Vec::with_capacity(encoded.len());
         for (append, row) in self.0.iter().zip(encoded) {
             results.push(match row {
@@ -169,6 +186,48 @@ impl Write for GiveBack {
         let rows: Vec<ReleaseRow> = self.0.iter().map(|release| ReleaseRow(*release, now)).collect();
         transaction.run(&GIVE_BACK, &rows).await?;
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Write for Rouse {
+    type Output = ();
+
+    async fn run(&self, transaction: &mut Transaction<'_>) -> Result<(), Error> {
+        let now_ms = transaction.now.timestamp_millis();
+        let rouse = sqlx::query(ROUSE).bind(now_ms).bind(id_list(&self.0));
+        rouse.execute(&mut *transaction.connection).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Write for Purge {
+    type Output = Purged;
+
+    async fn run(&self, transaction: &mut Transaction<'_>) -> Result<Purged, Error> {
+        let request = &self.0;
+        let page = sqlx::query(PURGEABLE)
+            .bind(time_text(request.ended_before))
+            .bind(time_text(request.named_ended_before))
+            .bind(request.after.map_or(String::new(), |id| id.to_string()))
+            .bind(request.limit)
+            .fetch_all(&mut *transaction.connection)
+            .await?;
+        let mut gone = Vec::new();
+        for row in &page {
+            if row.try_get(1)? {
+                gone.push(rows::order_id(row)?);
+            }
+        }
+        if !gone.is_empty() {
+            for statement in PURGE {
+                sqlx::query(statement).bind(id_list(&gone)).execute(&mut *transaction.connection).await?;
+            }
+        }
+        // An id that cannot be read ends the walk: nothing this program wrote comes after it.
+        let last = page.last().filter(|_| page.len() >= request.limit as usize);
+        Ok(Purged { orders: gone.len() as u64, next: last.and_then(|row| rows::order_id(row).ok()) })
     }
 }
 
@@ -233,6 +292,27 @@ impl Transaction<'_> {
     ) -> Result<HashSet<OrderId>, Error> {
         let returned = self.statements.run(self.connection, statement, rows).await?;
         returned.iter().map(rows::order_id).collect()
+    }
+
+    /// Runs a statement that writes orders.
+    async fn write<R: ListRow + Sync>(
+        &mut self,
+        statement: &ListStatement,
+        rows: &[R],
+    ) -> Result<Written, Error> {
+        let returned = self.statements.run(self.connection, statement, rows).await?;
+        Ok(Written {
+            orders: returned.iter().map(rows::order_id).collect::<Result<_, _>>()?,
+            has_sinks: returned.first().is_some_and(|row| row.try_get(1).unwrap_or(false)),
+        })
+    }
+
+    /// Makes the sinks creditors of orders, from the event after this one on.
+    async fn owe(&mut self, orders: impl Iterator<Item = (OrderId, u64)> + Send) -> Result<(), Error> {
+        let now = self.now;
+        let rows: Vec<DebtRow> = orders.map(|(id, after_seq)| DebtRow(id, after_seq, now)).collect();
+        self.statements.run(self.connection, &OWE, &rows).await?;
+        Ok(())
     }
 
     async fn insert_events(&mut self, events: &[&EventRow]) -> Result<(), Error> {

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use common::{Database, rows};
 use order_engine_core::conformance::fixtures::{
-    AT_ONCE, FREELY, HOUR, Worker, append, assert_stored, attempt_failed, cancelled, create, create_one,
-    history, id, ids_of, load, new_order, new_order_for, new_orders, order_of, request, request_named,
-    routing_started, to_confirmed, to_submitted, write, write_freely,
+    AT_ONCE, FREELY, HOUR, Relay, Worker, append, assert_stored, attempt_failed, cancelled, create,
+    create_one, history, id, ids_of, load, new_order, new_order_for, new_orders, order_of, register, request,
+    request_named, routing_started, seqs_of, to_confirmed, to_submitted, write, write_freely,
 };
 use order_engine_core::{
-    Amount, AppendError, ClaimScope, Creation, Deadline, Failure, FailureCode, Fill, NewOrder, Order,
-    OrderEvent, OrderRequest, OrderStore, StoreErrorKind, Then,
+    Amount, AppendError, Blame, ClaimScope, Creation, Deadline, DeliveryOutcome, Failure, FailureCode, Fill,
+    NewOrder, Order, OrderEvent, OrderQuery, OrderRequest, OrderStore, StoreErrorKind, Then,
 };
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 
@@ -65,7 +65,7 @@ async fn a_newer_schema_is_refused() {
     database
         .execute(
             "INSERT INTO order_engine_migrations (version, description, success, checksum, execution_time)
-            VALUES (2, 'from the future', TRUE, x'00', 0)",
+            VALUES (99, 'from the future', TRUE, x'00', 0)",
         )
         .await;
     let error = database.fails_to_open().await;
@@ -137,11 +137,93 @@ async fn an_order_that_cannot_be_read_harms_no_other() {
     let message = newer.order.as_ref().unwrap_err().to_string();
     assert!(message.contains("version 99 is newer"), "{message}");
     // It is leased as any other, so it is not in everybody's way, and its claims are counted.
-    worker.release(newer.lease, Duration::ZERO, true).await;
+    worker.release(newer.lease, Duration::ZERO, Blame::Payload).await;
     let again = worker.claim_ids(&[id(2)], 1).await.remove(0);
     assert_eq!((again.lease.fence.epoch, again.fruitless_claims), (2, 2));
     assert_eq!(store.load(&[id(2)]).await.unwrap_err().kind(), StoreErrorKind::Internal);
     assert_eq!(store.load(&[id(4)]).await.unwrap()[0].as_ref().unwrap().seq, 2);
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_read_is_shown_to_an_operator_until_it_can() {
+    let database = Database::new();
+    let store = database.open().await;
+    create(&store, &new_orders(2)).await;
+    let version =
+        |version: u32| format!("UPDATE orders SET payload_version = {version} WHERE order_id = '{}'", id(1));
+    database.execute(&version(99)).await;
+    let worker = Worker::new(&store, 1);
+    let claim = worker.claim_ids(&[id(1)], 1).await.remove(0);
+    worker.release(claim.lease, HOUR, Blame::Payload).await;
+    let attention = OrderQuery { attention: true, limit: 9, ..OrderQuery::default() };
+    let listed = store.list(&attention).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    let unreadable = listed[0].as_ref().unwrap_err();
+    assert_eq!(unreadable.order_id, id(1));
+    assert!(unreadable.error.message.contains("version 99 is newer"), "{unreadable}");
+    let everything = store.list(&OrderQuery { limit: 9, ..OrderQuery::default() }).await.unwrap();
+    assert_eq!(everything.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(store.backlog().await.unwrap().attention, 1);
+
+    database.execute(&version(order_engine_core::codec::PAYLOAD_VERSION)).await;
+    store.rouse(&[id(1)]).await.unwrap();
+    let claim = worker.claim_ids(&[id(1)], 1).await.remove(0);
+    worker.write(&claim, AT_ONCE, &[routing_started(1)]).await;
+    assert!(store.list(&attention).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_is_owed_after_those_that_can() {
+    let database = Database::new();
+    let store = database.open().await;
+    register(&store, "ledger").await;
+    create(&store, &new_orders(2)).await;
+    write_freely(&store, &new_order(1).order, AT_ONCE, &to_submitted()).await;
+    database
+        .execute(&format!(
+            "UPDATE order_events SET payload_version = 99 WHERE order_id = '{}' AND seq = 3",
+            id(1)
+        ))
+        .await;
+    let relay = Relay::new(&store, "ledger", 1);
+    let deliveries = relay.claim(9).await;
+    let first = deliveries.iter().find(|delivery| delivery.lease.order_id == id(1)).unwrap();
+    assert_eq!(seqs_of(first), [1, 2]);
+    assert!(relay.pay(first).await);
+    let second = relay.claim_one().await;
+    assert!(second.events.as_ref().unwrap_err().message.contains("version 99"), "{second:?}");
+    assert!(relay.settle(&second, DeliveryOutcome::Failed { due_in: HOUR }).await);
+    let other = deliveries.iter().find(|delivery| delivery.lease.order_id == id(2)).unwrap();
+    assert!(relay.pay(other).await);
+}
+
+/// A file of the first version of the schema and of the payloads, as that version wrote it.
+#[tokio::test]
+async fn an_older_file_is_brought_up_to_date() {
+    let database = Database::new();
+    let store = database.open().await;
+    create(&store, &new_orders(2)).await;
+    let failure = Failure::new(FailureCode::QUARANTINED, "it panics");
+    let quarantined =
+        write_freely(&store, &new_order(1).order, AT_ONCE, &[OrderEvent::Quarantined { failure }]).await;
+    drop(store);
+    database
+        .execute(
+            r"UPDATE orders SET payload_version = 1, state = json_remove(
+                json_set(state, '$.quarantine', json_extract(state, '$.attention.quarantined')), '$.attention')
+            WHERE attention IS NOT NULL",
+        )
+        .await;
+    database.execute("UPDATE order_events SET payload_version = 1").await;
+    database.execute("DROP TABLE sinks").await;
+    database.execute("DROP TABLE sink_debts").await;
+    database.execute("DELETE FROM order_engine_migrations WHERE version = 2").await;
+
+    let store = database.open().await;
+    assert_stored(&store, &quarantined).await;
+    register(&store, "ledger").await;
+    write_freely(&store, &quarantined, AT_ONCE, &[OrderEvent::QuarantineLifted]).await;
+    assert_eq!(seqs_of(&Relay::new(&store, "ledger", 1).claim_one().await), [3]);
 }
 
 #[tokio::test]
@@ -557,7 +639,7 @@ async fn a_fence_beyond_what_sqlite_can_hold_is_only_stale() {
         append(order_of(&claim), order_engine_core::Guard::Fence(beyond.fence), AT_ONCE, &[cancelled()]);
     assert_eq!(write(&store, stale).await, Err(AppendError::StaleFence));
     assert_eq!(store.renew(&[beyond, claim.lease], HOUR).await.unwrap(), [false, true]);
-    worker.release(beyond, Duration::ZERO, false).await;
+    worker.release(beyond, Duration::ZERO, Blame::Nobody).await;
     assert_eq!(load(&store, id(1)).await.seq, 1);
     worker.finds_nothing().await;
 }

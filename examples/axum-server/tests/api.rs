@@ -176,7 +176,7 @@ async fn a_failing_store_is_never_answered_with_success() {
     let server = TestServer::idle().await;
     let id = server.place_any().await;
     assert_eq!(server.get("/ready").await.status(), 200);
-    server.store.set_down(true);
+    server.outage.set(true);
     let responses = [
         server.post(EXECUTE, r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":1}"#).await,
         server.get(&format!("/api/orders/status/{id}")).await,
@@ -191,7 +191,7 @@ async fn a_failing_store_is_never_answered_with_success() {
     let problem = assert_problem(server.get("/ready").await, 503, "not-ready").await;
     assert_eq!(problem["errors"][0]["field"], "store");
     assert_eq!(server.get("/health").await.status(), 200);
-    server.store.set_down(false);
+    server.outage.set(false);
     assert_eq!(server.get("/ready").await.status(), 200);
     assert_eq!(server.count_due().await, 1);
 }
@@ -349,7 +349,7 @@ async fn orders_are_listed_newest_first_in_pages() {
     assert_eq!(ids(&server.get_json("/api/orders?userId=bob").await).len(), 2);
     assert_eq!(ids(&server.get_json("/api/orders?status=pending&userId=alice").await).len(), 3);
     assert!(ids(&server.get_json("/api/orders?status=confirmed").await).is_empty());
-    assert!(ids(&server.get_json("/api/orders?attention=quarantined").await).is_empty());
+    assert!(ids(&server.get_json("/api/orders?attention=any").await).is_empty());
     for bad in ["limit=0", "limit=201", "limit=x", "status=done", "cursor=x", "attention=yes"] {
         assert_eq!(server.get(&format!("/api/orders?{bad}")).await.status(), 422, "{bad}");
     }

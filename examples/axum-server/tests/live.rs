@@ -119,7 +119,7 @@ async fn an_unknown_order_is_told_and_closed() {
 async fn a_failing_store_asks_to_come_again() {
     let server = TestServer::idle().await;
     let id = server.place_any().await;
-    server.store.set_down(true);
+    server.outage.set(true);
     let (frames, code) = server.connect(&format!("/ws/orders/{id}")).await.drain().await;
     assert_eq!((code, &frames[0]["code"]), (1013, &json!("store-unavailable")));
 }

@@ -1,4 +1,5 @@
 //! What durable sinks are owed.
+#![allow(clippy::disallowed_methods)] // Cases are the outside world.
 
 use std::sync::Arc;
 use std::time::Duration;

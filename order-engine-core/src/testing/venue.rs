@@ -46,6 +46,7 @@ struct Chain {
     sendings: VecDeque<Sending>,
     refusals: VecDeque<StepError>,
     is_down: bool,
+    is_forgetful: bool,
 }
 
 impl ScriptedVenue {
@@ -76,6 +77,11 @@ impl ScriptedVenue {
     /// Whether the venue answers questions.
     pub fn set_down(&self, is_down: bool) {
         self.chain().is_down = is_down;
+    }
+
+    /// Whether its history has a gap: then it cannot say that it does not know a transaction.
+    pub fn set_forgetful(&self, is_forgetful: bool) {
+        self.chain().is_forgetful = is_forgetful;
     }
 
     /// How often an order was executed.
@@ -176,8 +182,8 @@ impl Venue for ScriptedVenue {
 
     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
         let chain = self.chain();
-        let look =
-            |id| chain.landed.get(id).cloned().unwrap_or(Observation::NotFound { history_complete: true });
+        let unknown = Observation::NotFound { history_complete: !chain.is_forgetful };
+        let look = |id| chain.landed.get(id).cloned().unwrap_or_else(|| unknown.clone());
         Ok(tx_ids.iter().map(look).collect())
     }
 }

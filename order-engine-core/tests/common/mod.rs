@@ -6,56 +6,86 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use order_engine_core::apalis::prelude::*;
-use order_engine_core::testing::{Process, ScriptedRouter, ScriptedVenue};
+use order_engine_core::testing::{
+    Intercept, InterceptedStore, InterceptedVenue, Process, RecordingSink, ScriptedRouter, ScriptedVenue,
+};
 use order_engine_core::{
     Backoff, Engine, EngineConfig, EventRecord, MemoryStore, Order, OrderId, OrderRequest, RetryPolicy,
-    Status, Submission, execute_order,
+    Status, StatusSink, Submission, execute_order,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+/// What an engine is built with, over a memory store.
+#[derive(Clone, Default)]
+pub struct Setup {
+    pub config: EngineConfig,
+    pub sinks: Vec<Arc<dyn StatusSink>>,
+    pub intercept: Option<Arc<dyn Intercept>>,
+}
 
 pub struct Fixture {
     pub engine: Engine,
     pub store: MemoryStore,
     pub router: Arc<ScriptedRouter>,
     pub venue: Arc<ScriptedVenue>,
-    config: EngineConfig,
+    setup: Setup,
     process: Process,
 }
 
 impl Fixture {
     pub async fn new() -> Self {
-        Self::with_config(EngineConfig::default()).await
+        Self::with(Setup::default()).await
     }
 
-    pub async fn with_config(mut config: EngineConfig) -> Self {
+    pub async fn with_config(config: EngineConfig) -> Self {
+        Self::with(Setup { config, ..Setup::default() }).await
+    }
+
+    pub async fn with_sinks(sinks: impl IntoIterator<Item = RecordingSink>) -> Self {
+        let sinks = sinks.into_iter().map(|sink| Arc::new(sink) as Arc<dyn StatusSink>).collect();
+        Self::with(Setup { sinks, ..Setup::default() }).await
+    }
+
+    pub async fn with(mut setup: Setup) -> Self {
         let exact = Backoff { jitter_percent: 0, ..Backoff::default() };
-        config.retry = RetryPolicy { transient: exact, requote: exact, ..config.retry };
-        Self::start(MemoryStore::new(), Arc::default(), Arc::default(), config).await
+        setup.config.retry = RetryPolicy { transient: exact, requote: exact, ..setup.config.retry };
+        Self::start(MemoryStore::new(), Arc::default(), Arc::default(), setup).await
     }
 
     async fn start(
         store: MemoryStore,
         router: Arc<ScriptedRouter>,
         venue: Arc<ScriptedVenue>,
-        config: EngineConfig,
+        setup: Setup,
     ) -> Self {
         let process = Process::new();
-        let engine = Engine::builder()
+        let mut engine = Engine::builder()
             .store(Arc::new(store.clone()))
             .router(router.clone())
             .venue(venue.clone())
-            .config(config.clone())
-            .runtime(process.runtime())
-            .build()
-            .await
-            .unwrap();
-        Self { engine, store, router, venue, config, process }
+            .config(setup.config.clone())
+            .runtime(process.runtime());
+        if let Some(intercept) = &setup.intercept {
+            let store = InterceptedStore::new(Arc::new(store.clone()), Arc::clone(intercept));
+            let venue = InterceptedVenue::new(venue.clone(), Arc::clone(intercept));
+            engine = engine.store(Arc::new(store)).venue(Arc::new(venue));
+        }
+        for sink in &setup.sinks {
+            engine = engine.sink(Arc::clone(sink));
+        }
+        let engine = engine.build().await.unwrap();
+        Self { engine, store, router, venue, setup, process }
     }
 
     /// Another process over the same store and venue.
     pub async fn restart(&self) -> Self {
-        Self::start(self.store.clone(), self.router.clone(), self.venue.clone(), self.config.clone()).await
+        self.restart_with(self.setup.clone()).await
+    }
+
+    /// The same, built differently.
+    pub async fn restart_with(&self, setup: Setup) -> Self {
+        Self::start(self.store.clone(), self.router.clone(), self.venue.clone(), setup).await
     }
 
     /// Ends this process without a farewell; gives another one.

@@ -2,13 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
-use order_engine_core::{OrderId, OrderQuery, Status, UserId};
+use order_engine_core::{Order, OrderId, OrderQuery, Status, Unreadable, UserId};
 use serde::Serialize;
 
 use crate::app::AppState;
 use crate::http::params::{Params, parse_order_id};
 use crate::wire::problem::Problem;
-use crate::wire::status::StatusBody;
+use crate::wire::status::ListedBody;
 
 /// How many orders a page has unless the client says otherwise.
 const PAGE: u64 = 50;
@@ -19,7 +19,7 @@ const PAGE_MAX: u64 = 200;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OrdersBody {
-    orders: Vec<StatusBody>,
+    orders: Vec<ListedBody>,
     /// Where the next page begins; none behind the last one.
     next_cursor: Option<OrderId>,
 }
@@ -32,8 +32,10 @@ pub(crate) async fn list(State(app): State<AppState>, params: Params) -> Result<
     let mut orders = app.engine.orders(&OrderQuery { limit: query.limit + 1, ..query }).await?;
     let has_more = orders.len() > wanted;
     orders.truncate(wanted);
-    let next_cursor = orders.last().filter(|_| has_more).map(|order| order.id);
-    Ok(Json(OrdersBody { orders: orders.iter().map(StatusBody::listed).collect(), next_cursor }))
+    let id =
+        |listed: &Result<Order, Unreadable>| listed.as_ref().map_or_else(|e| e.order_id, |order| order.id);
+    let next_cursor = orders.last().filter(|_| has_more).map(id);
+    Ok(Json(OrdersBody { orders: orders.iter().map(ListedBody::new).collect(), next_cursor }))
 }
 
 fn read_query(params: &Params) -> Result<OrderQuery, Problem> {
@@ -44,7 +46,7 @@ fn read_query(params: &Params) -> Result<OrderQuery, Problem> {
     Ok(OrderQuery {
         user_id: params.text("userId").map(UserId::new),
         status: params.text("status").map(read_status).transpose()?,
-        quarantined: read_attention(params)?,
+        attention: read_attention(params)?,
         before: params.text("cursor").map(read_cursor).transpose()?,
         limit: limit.ok_or_else(out_of_range)?,
     })
@@ -59,11 +61,11 @@ fn read_cursor(text: &str) -> Result<OrderId, Problem> {
     parse_order_id(text).ok_or_else(|| Problem::invalid_field("cursor", "invalid", "This is no cursor."))
 }
 
-/// Orders that an operator should look at are found by why they should.
+/// Whether only orders are asked for that an operator should look at.
 fn read_attention(params: &Params) -> Result<bool, Problem> {
     match params.text("attention") {
         None => Ok(false),
-        Some("quarantined") => Ok(true),
-        Some(_) => Err(Problem::invalid_field("attention", "invalid", "Must be quarantined.")),
+        Some("any") => Ok(true),
+        Some(_) => Err(Problem::invalid_field("attention", "invalid", "Must be any.")),
     }
 }

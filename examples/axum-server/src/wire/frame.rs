@@ -130,8 +130,8 @@ fn frame_type(event: &OrderEvent) -> &'static str {
         OrderEvent::AttemptFailed { .. } | OrderEvent::TransactionDied { .. } => "execution-failed",
         OrderEvent::RetryScheduled { .. } => "retry-pending",
         OrderEvent::CancelRequested => "cancel-requested",
-        OrderEvent::Quarantined { .. } => "attention",
-        OrderEvent::QuarantineLifted => "attention-cleared",
+        OrderEvent::Quarantined { .. } | OrderEvent::OutcomeUnknown => "attention",
+        OrderEvent::QuarantineLifted | OrderEvent::OutcomeResolved { .. } => "attention-cleared",
         OrderEvent::Confirmed { .. } => "confirmed",
         OrderEvent::Failed { .. } => "failed",
     }
@@ -163,7 +163,9 @@ fn adds(order: &OrderFacts, record: &EventRecord) -> Adds {
         | OrderEvent::SubmissionAccepted
         | OrderEvent::InclusionObserved { .. }
         | OrderEvent::CancelRequested
-        | OrderEvent::QuarantineLifted => Adds::Nothing {},
+        | OrderEvent::QuarantineLifted
+        | OrderEvent::OutcomeUnknown
+        | OrderEvent::OutcomeResolved { .. } => Adds::Nothing {},
     }
 }
 

@@ -1,7 +1,7 @@
 //! The status document of an order, and the answer to its creation.
 
 use chrono::{DateTime, Utc};
-use order_engine_core::{Amount, ClientOrderId, Order, OrderId, Status, TxId, UserId};
+use order_engine_core::{Amount, Attention, ClientOrderId, Order, OrderId, Status, TxId, Unreadable, UserId};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -30,6 +30,28 @@ impl AcceptedBody {
             ws_url,
             job_id: order.id,
             created_at: order.created_at,
+        }
+    }
+}
+
+/// An order in a list. One that this program cannot read is there all the same, for its operator.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum ListedBody {
+    /// As in its own document, without the logs.
+    Readable(Box<StatusBody>),
+    /// Its id, and why there is nothing more.
+    #[serde(rename_all = "camelCase")]
+    Unreadable { order_id: OrderId, attention: &'static str, message: String },
+}
+
+impl ListedBody {
+    pub(crate) fn new(listed: &Result<Order, Unreadable>) -> Self {
+        match listed {
+            Ok(order) => Self::Readable(Box::new(StatusBody::listed(order))),
+            Err(Unreadable { order_id, error }) => {
+                Self::Unreadable { order_id: *order_id, attention: "unreadable", message: error.to_string() }
+            }
         }
     }
 }
@@ -118,8 +140,6 @@ impl StatusBody {
 
 /// Why an operator, or the owner, may want to look at an order.
 fn attention(order: &Order) -> Option<&'static str> {
-    if order.state.quarantine().is_some() {
-        return Some("quarantined");
-    }
-    order.state.is_cancel_requested().then_some("cancel-requested")
+    let cancel_requested = || order.state.is_cancel_requested().then_some("cancel-requested");
+    order.state.attention().map(Attention::as_str).or_else(cancel_requested)
 }

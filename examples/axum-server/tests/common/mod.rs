@@ -3,15 +3,13 @@
 // Each test program compiles this as its own module and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
-mod flaky;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::prelude::{Monitor, WorkerBuilder, WorkerBuilderExt};
-pub use flaky::FlakyStore;
 use futures_util::{SinkExt, StreamExt};
-use order_engine_core::{ClaimRequest, ClaimScope, Engine, Lane, OrderStore, Runtime, execute_order};
+use order_engine_core::testing::{InterceptedStore, Outage};
+use order_engine_core::{Engine, MemoryStore, Runtime, execute_order};
 use order_engine_server::{AppState, Options, TokenRegistry, serve};
 use order_engine_sim::{Rate, SimConfig, Simulator};
 use serde_json::{Value, json};
@@ -25,7 +23,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 /// A running server.
 pub struct TestServer {
     pub app: AppState,
-    pub store: Arc<FlakyStore>,
+    /// Lets the store be out of order.
+    pub outage: Arc<Outage>,
     pub http: reqwest::Client,
     host: String,
     stop: oneshot::Sender<()>,
@@ -49,9 +48,10 @@ impl TestServer {
     pub async fn with(options: Options) -> Self {
         let sim = SimConfig { step_delay: Duration::ZERO, fail_rate: Rate::NEVER, ..SimConfig::default() };
         let simulator = Simulator::open(sim, Runtime::tokio()).await.unwrap();
-        let store = Arc::new(FlakyStore::default());
+        let outage = Arc::new(Outage::new());
+        let store = InterceptedStore::new(Arc::new(MemoryStore::new()), outage.clone());
         let engine = Engine::builder()
-            .store(store.clone())
+            .store(Arc::new(store))
             .router(simulator.router())
             .venue(simulator.venue())
             .build()
@@ -64,7 +64,7 @@ impl TestServer {
         let serving = tokio::spawn(serve(listener, app.clone(), async {
             let _ = stopped.await;
         }));
-        Self { app, store, http: reqwest::Client::new(), host: addr.to_string(), stop, serving }
+        Self { app, outage, http: reqwest::Client::new(), host: addr.to_string(), stop, serving }
     }
 
     /// Begins to execute orders.
@@ -128,14 +128,7 @@ impl TestServer {
 
     /// How many orders wait to be executed. Only for a server that does not work.
     pub async fn count_due(&self) -> usize {
-        let request = ClaimRequest {
-            lane: Lane::Execute,
-            scope: ClaimScope::Any,
-            limit: 1_000,
-            owner: 1,
-            duration: Duration::from_mins(1),
-        };
-        self.store.claim(&request).await.unwrap().claims.len()
+        self.app.engine().due_orders(1_000).await.unwrap().len()
     }
 }
 

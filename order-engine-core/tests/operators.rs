@@ -1,0 +1,247 @@
+//! What an operator can do: resolve, retry, rouse, purge, and see how the engine is.
+#![allow(clippy::disallowed_methods)] // Tests are the outside world.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Fixture, Worker};
+use order_engine_core::testing::{Sending, assert_path, path, request};
+use order_engine_core::{
+    Amount, Attention, Cancellation, Deadline, EventRecord, Failure, FailureCode, Fill, NAME_RETENTION,
+    OrderEvent, OrderId, OrderQuery, OrderRequest, Resolution, Resolved, Retry, Status, StepError,
+    Submission,
+};
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// An order whose transaction expired on a venue that cannot search its history.
+async fn until_unknown(fixture: &Fixture) -> (OrderId, Worker) {
+    fixture.venue.next_sendings([Sending::Dropped]);
+    fixture.venue.set_forgetful(true);
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    fixture.reaches(order.id, |record| matches!(record.event, OrderEvent::SubmissionAccepted)).await;
+    fixture.venue.grow(1_000);
+    fixture.reaches(order.id, |record| matches!(record.event, OrderEvent::OutcomeUnknown)).await;
+    (order.id, worker)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_outcome_stays_submitted_and_is_found() {
+    let fixture = Fixture::new().await;
+    let (id, worker) = until_unknown(&fixture).await;
+    let order = fixture.engine.order(id).await.unwrap().unwrap();
+    assert_eq!(
+        (order.status(), order.state.attention()),
+        (Status::Submitted, Some(&Attention::OutcomeUnknown))
+    );
+    let query = OrderQuery { attention: true, limit: 9, ..OrderQuery::default() };
+    assert_eq!(fixture.engine.orders(&query).await.unwrap(), [Ok(order)]);
+    assert_eq!(fixture.engine.health().await.store.unwrap().attention, 1);
+    tokio::time::sleep(DAY).await;
+    let history = fixture.engine.events(id, 0, u32::MAX).await.unwrap();
+    let told = history.iter().filter(|record| record.event == OrderEvent::OutcomeUnknown).count();
+    assert_eq!(told, 1, "it is said once, however long it lasts");
+    assert_eq!(fixture.venue.signed(), 1, "nothing is rebuilt on a guess");
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_venue_that_remembers_again_ends_the_doubt() {
+    let fixture = Fixture::new().await;
+    let (id, worker) = until_unknown(&fixture).await;
+    fixture.venue.set_forgetful(false);
+    let records = fixture.events_to_the_end(id).await;
+    assert!(records.iter().any(|record| matches!(record.event, OrderEvent::TransactionDied { .. })));
+    let order = fixture.engine.order(id).await.unwrap().unwrap();
+    assert_eq!((order.status(), order.state.attention()), (Status::Confirmed, None));
+    assert_eq!(fixture.venue.executions(id), 1);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_venue_whose_history_lags_for_a_moment_alarms_nobody() {
+    let fixture = Fixture::new().await;
+    fixture.venue.next_sendings([Sending::Dropped]);
+    fixture.venue.set_forgetful(true);
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    fixture.reaches(order.id, |record| matches!(record.event, OrderEvent::SubmissionAccepted)).await;
+    fixture.venue.grow(1_000);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    fixture.venue.set_forgetful(false);
+    let records = fixture.events_to_the_end(order.id).await;
+    assert!(records.iter().all(|record| record.event != OrderEvent::OutcomeUnknown));
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_says_that_it_was_executed() {
+    let fixture = Fixture::new().await;
+    let (id, worker) = until_unknown(&fixture).await;
+    let fill =
+        Fill { amount_in: Amount::new(1_000_000_000), amount_out: Amount::new(150_000_000), height: 7 };
+    let resolution = Resolution::Executed(fill.clone());
+    let Some(Resolved::Done(order)) = fixture.engine.resolve(id, &resolution, "explorer").await.unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(order.state.fill(), Some(&fill));
+    let records = fixture.events_to_the_end(id).await;
+    let [said, end] = &records[records.len() - 2..] else { panic!() };
+    assert_eq!(said.event, OrderEvent::OutcomeResolved { executed: true, note: "explorer".into() });
+    assert_eq!(end.status, Status::Confirmed);
+    let again = fixture.engine.resolve(id, &Resolution::NotExecuted, "no").await.unwrap();
+    assert!(matches!(again, Some(Resolved::NotUnknown(order)) if order.status() == Status::Confirmed));
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_says_that_it_was_not_executed_and_tries_again() {
+    let fixture = Fixture::new().await;
+    let (id, worker) = until_unknown(&fixture).await;
+    let resolved = fixture.engine.resolve(id, &Resolution::NotExecuted, "custodian").await.unwrap();
+    let Some(Resolved::Done(order)) = resolved else { panic!() };
+    assert_eq!(order.state.failure().unwrap().code, FailureCode::RESOLVED);
+    assert_eq!(order.status(), Status::Failed);
+    fixture.venue.set_forgetful(false);
+    let Some(Retry::Created(retry)) = fixture.engine.retry(id).await.unwrap() else { panic!() };
+    assert_eq!(retry.origin, Some(id));
+    fixture.events_to_the_end(retry.id).await;
+    assert_eq!((fixture.venue.executions(id), fixture.venue.executions(retry.id)), (0, 1));
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_resolves_what_the_engine_still_decides() {
+    let fixture = Fixture::new().await;
+    fixture.venue.set_down(true);
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    fixture.reaches(order.id, |record| matches!(record.event, OrderEvent::SubmissionAccepted)).await;
+    let resolved = fixture.engine.resolve(order.id, &Resolution::NotExecuted, "a guess").await.unwrap();
+    assert!(matches!(resolved, Some(Resolved::NotUnknown(_))));
+    fixture.venue.set_down(false);
+    assert_eq!(fixture.events_to_the_end(order.id).await.last().unwrap().status, Status::Confirmed);
+    let unknown = OrderId::from_bytes([7; 16]);
+    assert_eq!(fixture.engine.resolve(unknown, &Resolution::NotExecuted, "").await.unwrap(), None);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_order_is_tried_again_once() {
+    let fixture = Fixture::new().await;
+    let broke = Failure::new(FailureCode::INSUFFICIENT_FUNDS, "The account is empty");
+    fixture.venue.fail_next_prepare(StepError::permanent(broke));
+    let request = OrderRequest { deadline: Some(Deadline::AfterMs(60_000)), ..request() };
+    let order = fixture.submit(request).await;
+    assert!(matches!(fixture.engine.retry(order.id).await.unwrap(), Some(Retry::NotFailed(_))));
+    let worker = fixture.work();
+    fixture.events_to_the_end(order.id).await;
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    let Some(Retry::Created(retry)) = fixture.engine.retry(order.id).await.unwrap() else { panic!() };
+    assert_eq!(retry.request.amount, order.request.amount);
+    assert!(retry.expires_at() > order.expires_at(), "the time to live begins anew");
+    let Some(Retry::Existing(again)) = fixture.engine.retry(order.id).await.unwrap() else { panic!() };
+    assert_eq!(again.id, retry.id);
+    let records = fixture.events_to_the_end(retry.id).await;
+    assert_eq!(path(&records).last(), Some(&Status::Confirmed));
+    assert!(matches!(fixture.engine.retry(retry.id).await.unwrap(), Some(Retry::NotFailed(_))));
+    assert_eq!(fixture.engine.retry(OrderId::from_bytes([7; 16])).await.unwrap(), None);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_the_user_took_is_not_taken_away() {
+    let fixture = Fixture::new().await;
+    let order = fixture.submit(request()).await;
+    fixture.engine.cancel(order.id).await.unwrap();
+    let name = format!("retry:{}", order.id);
+    let own = OrderRequest { client_order_id: Some(name.as_str().into()), ..request() };
+    let own = fixture.submit(own).await;
+    let retry = fixture.engine.retry(order.id).await.unwrap();
+    assert!(matches!(retry, Some(Retry::NameTaken(other)) if other.id == own.id));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_in_quarantine_is_ended_and_tried_again() {
+    let fixture = Fixture::new().await;
+    fixture.router.panic_for(3);
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    fixture.reaches(order.id, |record| matches!(record.event, OrderEvent::Quarantined { .. })).await;
+    let Some(Retry::Created(retry)) = fixture.engine.retry(order.id).await.unwrap() else { panic!() };
+    let ended = fixture.engine.order(order.id).await.unwrap().unwrap();
+    assert_eq!(ended.state.failure().unwrap().code, FailureCode::SUPERSEDED);
+    assert!(ended.state.attention().is_none());
+    fixture.events_to_the_end(retry.id).await;
+    assert_eq!((fixture.venue.executions(order.id), fixture.venue.executions(retry.id)), (0, 1));
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backoff_is_cut_short() {
+    let fixture = Fixture::new().await;
+    let busy = || StepError::transient(Failure::new(FailureCode::QUOTE_UNAVAILABLE, "busy"));
+    fixture.router.fail_next(busy());
+    fixture.router.fail_next(busy());
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    let is_second_wait = |record: &EventRecord| {
+        record.attempt == 2 && matches!(record.event, OrderEvent::RetryScheduled { .. })
+    };
+    fixture.reaches(order.id, is_second_wait).await;
+    let began = tokio::time::Instant::now();
+    fixture.engine.rouse(order.id).await.unwrap();
+    fixture.events_to_the_end(order.id).await;
+    assert!(began.elapsed() < Duration::from_secs(1), "it did not wait for two seconds");
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_forgets_old_orders_but_no_name_too_early() {
+    let fixture = Fixture::new().await;
+    let named = OrderRequest { client_order_id: Some("mine".into()), ..request() };
+    let mut ids = vec![fixture.submit(named.clone()).await.id];
+    for _ in 0..1_200 {
+        ids.push(fixture.submit(request()).await.id);
+    }
+    let open = ids.pop().unwrap();
+    for id in &ids {
+        assert!(matches!(fixture.engine.cancel(*id).await.unwrap(), Some(Cancellation::Cancelled(_))));
+    }
+    assert_eq!(fixture.engine.purge(Duration::from_hours(1)).await.unwrap(), 0);
+    tokio::time::sleep(Duration::from_hours(2)).await;
+    assert_eq!(fixture.engine.purge(Duration::from_hours(1)).await.unwrap(), 1_199);
+    assert!(
+        matches!(fixture.engine.submit(named.clone()).await.unwrap(), Submission::Existing(order) if order.id == ids[0])
+    );
+    tokio::time::sleep(NAME_RETENTION).await;
+    assert_eq!(fixture.engine.purge(Duration::from_hours(1)).await.unwrap(), 1);
+    assert!(matches!(fixture.engine.submit(named).await.unwrap(), Submission::Created(_)));
+    assert!(fixture.engine.order(open).await.unwrap().is_some(), "an order that did not end stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_tells_what_waits() {
+    let fixture = Fixture::new().await;
+    fixture.submit(request()).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let health = fixture.engine.health().await;
+    let backlog = health.store.unwrap();
+    assert_eq!((backlog.execute.orders, backlog.execute.due), (1, 1));
+    assert!(backlog.execute.due_for.unwrap() >= Duration::from_secs(3));
+    assert!(health.sources_connected && !health.is_stopping);
+    let due = fixture.engine.due_orders(9).await.unwrap();
+    let worker = fixture.work();
+    fixture.events_to_the_end(due[0]).await;
+    assert_path(
+        &fixture.engine,
+        due[0],
+        &[Status::Pending, Status::Routing, Status::Building, Status::Submitted, Status::Confirmed],
+    )
+    .await;
+    assert!(fixture.engine.due_orders(9).await.unwrap().is_empty());
+    worker.stop().await;
+}
