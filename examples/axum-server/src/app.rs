@@ -11,6 +11,7 @@ use crate::address::PublicUrl;
 use crate::http::origin::AllowedOrigins;
 use crate::live::session::SessionRules;
 use crate::live::sockets::{SocketCaps, Sockets};
+use crate::metrics::Metrics;
 use crate::tokens::TokenRegistry;
 use crate::wire::frame::{ControlFrame, to_json};
 
@@ -30,6 +31,8 @@ pub struct Options {
     pub max_sockets_per_order: usize,
     /// The task of the worker, whose end makes the server unready.
     pub worker: Option<AbortHandle>,
+    /// What the process measures, if it does.
+    pub metrics: Option<Metrics>,
 }
 
 impl Default for Options {
@@ -41,6 +44,7 @@ impl Default for Options {
             max_sockets: 10_000,
             max_sockets_per_order: 100,
             worker: None,
+            metrics: None,
         }
     }
 }

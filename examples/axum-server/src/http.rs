@@ -6,6 +6,7 @@ mod create;
 mod follow;
 mod health;
 mod list;
+mod metrics;
 mod orders;
 pub(crate) mod origin;
 mod page;
@@ -44,6 +45,7 @@ pub(crate) fn router(app: AppState) -> Router {
         .route("/ws/orders/{orderId}", get(follow::by_path))
         .route("/health", get(health::health))
         .route("/ready", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "not-found", "There is no such path.") })
         .method_not_allowed_fallback(|| async {
             let detail = "The path exists, but not for this method.";

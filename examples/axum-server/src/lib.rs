@@ -7,6 +7,7 @@ mod host;
 mod http;
 mod listen;
 mod live;
+mod metrics;
 mod tokens;
 mod wire;
 
@@ -16,4 +17,5 @@ pub use config::{Config, LogFormat, StoreUrl, UnknownStore};
 pub use host::{Host, StartError};
 pub use http::origin::{AllowedOrigins, InvalidOrigin};
 pub use listen::serve;
+pub use metrics::{Metrics, MetricsTaken};
 pub use tokens::{TokenRegistry, TokenRegistryError};

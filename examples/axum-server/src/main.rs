@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use order_engine_server::{
-    AllowedOrigins, AppState, Config, Host, InvalidOrigin, LogFormat, Options, StartError, serve,
+    AllowedOrigins, AppState, Config, Host, InvalidOrigin, LogFormat, Metrics, MetricsTaken, Options,
+    StartError, serve,
 };
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,6 +33,8 @@ enum Fatal {
     Start(#[from] StartError),
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
+    #[error("{0}")]
+    Metrics(#[from] MetricsTaken),
 }
 
 #[tokio::main]
@@ -56,6 +59,9 @@ async fn run(config: Config) -> Result<(), Fatal> {
     let listener = TcpListener::bind(address).await.map_err(|error| Fatal::Listen { address, error })?;
     let local_addr = listener.local_addr().map_err(|error| Fatal::Listen { address, error })?;
     let mut shutdown = Shutdown::new().map_err(Fatal::Signals)?;
+    // Before the engine, which describes its metrics when it is built.
+    let metrics = Metrics::install()?;
+    tokio::spawn(metrics.clone().upkeep());
     let host = Host::start(&config).await?;
     tracing::warn!("there is no authentication: anybody who can reach this server can trade");
     tracing::info!(store.durability = ?host.engine.durability(), "listening on http://{local_addr}");
@@ -66,11 +72,14 @@ async fn run(config: Config) -> Result<(), Fatal> {
         max_sockets: config.max_sockets,
         max_sockets_per_order: config.max_sockets_per_order,
         worker: Some(host.worker()),
+        metrics: Some(metrics),
     };
     let app = AppState::new(host.engine.clone(), host.tokens.clone(), local_addr, options);
     serve_until(&mut shutdown, listener, app, config.shutdown_timeout()).await;
-    host.stop(config.shutdown_timeout()).await;
-    tracing::info!("ended");
+    tokio::select! {
+        () = host.stop(config.shutdown_timeout()) => tracing::info!("ended"),
+        () = shutdown.wait() => tracing::warn!("a second signal: what is in hand continues when its leases expire"),
+    }
     Ok(())
 }
 
@@ -86,12 +95,19 @@ async fn serve_until(shutdown: &mut Shutdown, listener: TcpListener, app: AppSta
         tracing::info!(timeout_s = timeout.as_secs(), "shutting down");
         // An error says that serving has ended already.
         let _ = stop.send(());
-        tokio::time::sleep(timeout).await;
-        tracing::warn!("some clients did not leave in time");
+        at_most(shutdown, timeout).await;
     };
     tokio::select! {
         () = serving => {}
         () = bounded => {}
+    }
+}
+
+/// Waits for so long, or for a second signal: whoever sends one does not want to wait.
+async fn at_most(shutdown: &mut Shutdown, timeout: Duration) {
+    tokio::select! {
+        () = tokio::time::sleep(timeout) => tracing::warn!("some clients did not leave in time"),
+        () = shutdown.wait() => tracing::warn!("a second signal: the clients are not waited for"),
     }
 }
 

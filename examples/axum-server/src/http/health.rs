@@ -32,7 +32,8 @@ pub(crate) async fn health() -> Json<HealthBody> {
 /// `GET /ready`: 503 names the parts that do not answer.
 pub(crate) async fn ready(State(app): State<AppState>) -> Result<Json<ReadyBody>, Problem> {
     let mut errors = Vec::new();
-    if let Err(error) = app.engine.check().await {
+    let health = app.engine.health().await;
+    if let Err(error) = health.store {
         tracing::warn!(%error, "the store is not ready");
         errors.push(down("store", "The store does not take writes."));
     }
@@ -41,6 +42,8 @@ pub(crate) async fn ready(State(app): State<AppState>) -> Result<Json<ReadyBody>
     }
     if app.sockets.is_closing() {
         errors.push(down("fanout", "Live streams are being closed."));
+    } else if !health.sources_connected {
+        errors.push(down("fanout", "News from other processes come late."));
     }
     if errors.is_empty() {
         let streams = app.sockets.total();

@@ -1,0 +1,19 @@
+//! What is measured.
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+
+use crate::app::AppState;
+use crate::wire::problem::Problem;
+
+/// The content type of Prometheus' text format.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// `GET /metrics`.
+pub(crate) async fn metrics(State(app): State<AppState>) -> Result<impl IntoResponse, Problem> {
+    let Some(metrics) = &app.options.metrics else {
+        return Err(Problem::unavailable("no-metrics", "This server does not measure."));
+    };
+    Ok(([(CONTENT_TYPE, TEXT_FORMAT)], metrics.render(app.sockets.total())))
+}
