@@ -162,3 +162,77 @@ fn age(age: Option<Duration>) -> f64 {
 fn seconds(delta: TimeDelta) -> f64 {
     delta.to_std().unwrap_or_default().as_secs_f64()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    use super::*;
+    use crate::{Failure, FailureCode, Order, OrderId, SinkBacklog, testing};
+
+    /// What was measured: names with their labels, and values.
+    fn measured(measure: impl FnOnce()) -> BTreeMap<String, DebugValue> {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        metrics::with_local_recorder(&recorder, measure);
+        let named = |key: &metrics::Key| {
+            let labels: Vec<_> =
+                key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+            format!("{}{{{}}}", key.name(), labels.join(","))
+        };
+        let all = snapshotter.snapshot().into_vec().into_iter();
+        all.map(|(key, _, _, value)| (named(key.key()), value)).collect()
+    }
+
+    #[test]
+    fn the_backlog_is_told_by_lane_and_sink() {
+        let backlog_of = |orders| LaneBacklog { orders, due: 2, due_for: Some(Duration::from_millis(1_500)) };
+        let sink = SinkBacklog { sink: "ledger".into(), orders: 7, owed_for: None };
+        let told = Backlog {
+            execute: backlog_of(3),
+            observe: LaneBacklog::default(),
+            attention: 1,
+            sinks: vec![sink],
+        };
+        let measured = measured(|| backlog(&told));
+        let gauge = |name: &str| match &measured[name] {
+            DebugValue::Gauge(value) => value.into_inner(),
+            other => panic!("{other:?}"),
+        };
+        let told = [
+            ("order_engine_backlog_orders{lane=execute}", 3.0),
+            ("order_engine_backlog_orders{lane=observe}", 0.0),
+            ("order_engine_due_orders{lane=execute}", 2.0),
+            ("order_engine_due_age_seconds{lane=execute}", 1.5),
+            ("order_engine_attention_orders{}", 1.0),
+            ("order_engine_sink_owed_orders{sink=ledger}", 7.0),
+            ("order_engine_sink_lag_seconds{sink=ledger}", 0.0),
+        ];
+        for (name, value) in told {
+            assert!((gauge(name) - value).abs() < f64::EPSILON, "{name}: {}", gauge(name));
+        }
+    }
+
+    #[test]
+    fn an_order_is_counted_once_in_each_status_and_timed_from_its_acceptance() {
+        let at = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        let (order, accepted) = Order::accept(OrderId::new(at, 1), testing::request(), 3, at);
+        let failure = Failure::new(FailureCode::CANCELLED, "cancelled");
+        let end = at + TimeDelta::milliseconds(2_500);
+        let (_, failed) = order.advance(OrderEvent::Failed { failure }, end).unwrap();
+        let measured = measured(|| {
+            committed(&accepted, at);
+            committed(&failed, end);
+        });
+        for name in ["order_engine_orders_total{status=pending}", "order_engine_orders_total{status=failed}"]
+        {
+            assert_eq!(measured[name], DebugValue::Counter(1), "{name}");
+        }
+        let DebugValue::Histogram(seconds) = &measured["order_engine_order_seconds{status=failed}"] else {
+            panic!("{measured:?}")
+        };
+        assert_eq!(seconds.iter().map(|sample| sample.into_inner()).collect::<Vec<_>>(), [2.5]);
+    }
+}

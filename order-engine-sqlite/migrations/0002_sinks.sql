@@ -17,3 +17,7 @@ CREATE TABLE sink_debts (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX sink_debts_due ON sink_debts (sink, due_at);
+
+-- The few orders that failed, newest first. Those that are open stand in the index of due orders, and
+-- those that were confirmed are most of the table.
+CREATE INDEX orders_failed ON orders (order_id) WHERE status = 'failed';

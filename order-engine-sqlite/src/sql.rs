@@ -193,8 +193,11 @@ pub(crate) const FENCE: &str = "SELECT seq, lease_epoch, lease_owner FROM orders
 mod tests {
     use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
+    use order_engine_core::{OrderQuery, Status};
+
     use super::*;
     use crate::options::SqliteOptions;
+    use crate::read::list_statement;
     use crate::{connect, migrate};
 
     async fn database(folder: &tempfile::TempDir) -> SqliteConnection {
@@ -259,6 +262,23 @@ mod tests {
         let plan = plan(PURGEABLE.to_owned()).await;
         assert!(plan.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1 (order_id>?)"), "{plan}");
         assert!(plan.contains("SEARCH sink_debts USING") && !plan.contains("TEMP B-TREE"), "{plan}");
+    }
+
+    #[tokio::test]
+    async fn lists_by_status_pass_by_what_was_confirmed() {
+        for status in Status::ALL {
+            let query = OrderQuery { status: Some(status), limit: 50, ..OrderQuery::default() };
+            let sql = list_statement(&query).sql().as_str().to_owned();
+            let plan = plan(sql).await;
+            let expected = match status {
+                Status::Confirmed => "SCAN orders USING INDEX sqlite_autoindex_orders_1",
+                Status::Failed => "SCAN orders USING INDEX orders_failed",
+                _ => "SEARCH orders USING INDEX orders_due",
+            };
+            assert!(plan.contains(expected), "{status}: {plan}");
+            let is_walk = plan.contains("SCAN orders USING INDEX sqlite_autoindex_orders_1");
+            assert_eq!(is_walk, status == Status::Confirmed, "{status}: {plan}");
+        }
     }
 
     #[tokio::test]
