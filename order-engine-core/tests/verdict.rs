@@ -1,0 +1,82 @@
+//! The verdict on a transaction, for everything that a venue can report, as a table in the docs.
+//!
+//! `UPDATE_EXPECT=1 cargo test -p order-engine-core --test verdict` writes it anew.
+
+use std::fmt::Write as _;
+
+use expect_test::expect_file;
+use order_engine_core::{
+    Amount, Certainty, ChainView, DeathProof, Failure, FailureClass, FailureCode, Fill, Observation, SignedTx,
+    Validity, Verdict, verdict,
+};
+
+const UNTIL: u64 = 100;
+
+/// The validities, and how the chain's finalized height stands to them.
+fn situations() -> [(&'static str, Validity, u64); 4] {
+    let until = Validity::UntilHeight(UNTIL);
+    [
+        ("until a height, finalized below it", until, UNTIL - 1),
+        ("until a height, finalized at it", until, UNTIL),
+        ("until a height, finalized past it", until, UNTIL + 1),
+        ("unbounded", Validity::Unbounded, u64::MAX - 100),
+    ]
+}
+
+fn observations() -> Vec<(String, Observation)> {
+    let fill = Fill { amount_in: Amount::new(1), amount_out: Amount::new(2), height: 3 };
+    let failure = Failure::new(FailureCode::SLIPPAGE, "below the minimum");
+    let mut all = vec![
+        ("not found, history incomplete".to_owned(), Observation::NotFound { history_complete: false }),
+        ("not found, history complete".to_owned(), Observation::NotFound { history_complete: true }),
+    ];
+    for (name, certainty) in
+        [("processed", Certainty::Processed), ("confirmed", Certainty::Confirmed), ("finalized", Certainty::Finalized)]
+    {
+        all.push((format!("landed, {name}"), Observation::Landed { certainty, fill: fill.clone() }));
+        let (failure, class) = (failure.clone(), FailureClass::Requote);
+        all.push((format!("failed on the chain, {name}"), Observation::Reverted { certainty, failure, class }));
+    }
+    all
+}
+
+fn words(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pending(None) => "pending",
+        Verdict::Pending(Some(Certainty::Processed)) => "pending, seen in a block",
+        Verdict::Pending(Some(_)) => "pending, seen in a block that most voted for",
+        Verdict::Landed(_) => "**landed**",
+        Verdict::Dead(DeathProof::Expired { .. }, ..) => "**dead**: expired",
+        Verdict::Dead(DeathProof::Reverted, ..) => "**dead**: failed for good",
+        Verdict::Unknown => "unknown",
+    }
+}
+
+#[test]
+fn the_table_in_the_docs_is_the_verdict() {
+    let mut page = String::from(HEAD);
+    for (situation, validity, finalized) in situations() {
+        let tx = SignedTx { id: "tx".into(), bytes: vec![1], validity, min_amount_out: Amount::new(1) };
+        let view = ChainView { processed: finalized + 32, confirmed: finalized + 2, finalized };
+        for (name, observation) in observations() {
+            let verdict = verdict(&tx, &view, &observation);
+            writeln!(page, "| {situation} | {name} | {} |", words(&verdict)).unwrap();
+        }
+    }
+    expect_file!["../../docs/verdict.md"].assert_eq(&page);
+}
+
+const HEAD: &str = "\
+# The verdict on a transaction
+
+This page is generated from the code by `order-engine-core/tests/verdict.rs`, which fails when the two differ.
+
+A venue reports facts; one pure function, `verdict`, draws the conclusion from the transaction's validity, the chain's
+heights, which were read *before* the search, and what the search found. Only the verdicts in bold end anything: `landed`
+confirms the order, `dead` allows another attempt. What is pending is looked at again, and sent again with the same bytes
+while nobody knows it; what is unknown is looked at again and shown to an operator. No error, no time-out and no answer of a
+send is in this table, because none of them proves anything.
+
+| the transaction is valid | the venue reports | verdict |
+|---|---|---|
+";
