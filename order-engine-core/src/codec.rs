@@ -12,8 +12,9 @@ use crate::{OrderEvent, OrderRequest, OrderState, Refused, Undecodable};
 /// The version of what this program writes.
 ///
 /// - 1: the first.
-/// - 2: a state has one `attention` with its reason, where it had a `quarantine`; events may tell of
-///   outcomes that are unknown.
+/// - 2: a state has one `attention` with its reason, where it had a `quarantine`; it counts failed
+///   attempts by class and keeps the time of a quote; events may tell of outcomes that are unknown, and
+///   of attempts that begin with the last one's route.
 pub const PAYLOAD_VERSION: u32 = 2;
 
 /// How many steps lead from the first version to the present one.

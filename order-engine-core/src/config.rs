@@ -16,6 +16,9 @@ pub struct EngineConfig {
     pub poll_interval: Duration,
     /// How long one call of a router or a venue may take.
     pub step_timeout: Duration,
+    /// How old a quote may be when a transaction is built on it. An older one is quoted again, if the
+    /// order has an attempt left.
+    pub quote_ttl: Duration,
     /// How often a transaction that was sent is looked at.
     pub observe_interval: Duration,
     /// How many transactions are looked at in one call of the venue.
@@ -53,6 +56,7 @@ impl Default for EngineConfig {
             lease_duration: Duration::from_secs(30),
             poll_interval: Duration::from_secs(1),
             step_timeout: Duration::from_secs(10),
+            quote_ttl: Duration::from_secs(10),
             observe_interval: Duration::from_millis(250),
             observe_batch: 256,
             observe_capacity: 10_000,

@@ -76,9 +76,17 @@ pub enum OrderEvent {
         route: Route,
         /// Everything that was considered, the rejected ones with their reasons.
         candidates: Vec<Candidate>,
+        /// When it was quoted; nobody knows of orders from the first payload version.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quoted_at: Option<DateTime<Utc>>,
     },
     /// The transaction for the route is being built.
     BuildStarted,
+    /// An attempt began with the route of the last one, whose quote still holds.
+    BuildRestarted {
+        /// The number of the attempt.
+        attempt: u32,
+    },
     /// The transaction is signed. From here on nothing else is built without proof of its death.
     TransactionSigned {
         /// The transaction.
@@ -155,6 +163,7 @@ impl OrderEvent {
             Self::RoutingStarted { .. } => "routing_started",
             Self::RouteChosen { .. } => "route_chosen",
             Self::BuildStarted => "build_started",
+            Self::BuildRestarted { .. } => "build_restarted",
             Self::TransactionSigned { .. } => "transaction_signed",
             Self::SubmissionStarted => "submission_started",
             Self::SubmissionAccepted => "submission_accepted",
@@ -215,6 +224,9 @@ impl EventRecord {
             }
             OrderEvent::RouteChosen { route, .. } => format!("Best route: {}", route.dex),
             OrderEvent::BuildStarted => "Building transaction…".to_owned(),
+            OrderEvent::BuildRestarted { attempt } => {
+                format!("Building transaction again (attempt {attempt}/{})…", self.max_attempts)
+            }
             OrderEvent::TransactionSigned { .. } => "Transaction signed and ready to send".to_owned(),
             OrderEvent::SubmissionStarted => {
                 format!("Submitting transaction (attempt {}/{})…", self.attempt, self.max_attempts)

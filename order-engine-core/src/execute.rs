@@ -17,9 +17,9 @@ use crate::engine::Inner;
 use crate::retry::{expired, is_expired};
 use crate::telemetry::{self, StepName};
 use crate::{
-    AppendError, Candidate, CandidateOutcome, Failure, FailureCode, Fence, IllegalTransition, Order,
-    OrderEvent, OrderId, Phase, PrepareRequest, QuoteRequest, Refused, Route, SignedTx, Step, StepError,
-    StoreError, SubmitReport, best,
+    AppendError, Candidate, CandidateOutcome, Failure, FailureClass, FailureCode, Fence, IllegalTransition,
+    Order, OrderEvent, OrderId, Phase, PrepareRequest, Quote, QuoteRequest, Refused, Route, SignedTx, Step,
+    StepError, StoreError, SubmitReport, best,
 };
 
 /// Why a worker could not go on with an order.
@@ -126,9 +126,14 @@ impl Execution<'_> {
         if may_expire && is_expired(order, self.engine.runtime.now()) {
             self.record(OrderEvent::Failed { failure: expired() })?;
         }
+        if self.is_quote_spent() {
+            let failure = Failure::new(FailureCode::QUOTE_EXPIRED, "The quote grew too old to build on");
+            self.record(OrderEvent::AttemptFailed { failure, class: FailureClass::Requote })?;
+        }
         match self.active.order().state.next_step() {
-            Step::StartRouting { attempt } => {
-                self.record(OrderEvent::RoutingStarted { attempt, dexes: self.engine.router.dexes() })?;
+            Step::StartAttempt { attempt } => {
+                let event = self.start(attempt);
+                self.record(event)?;
             }
             Step::Route => {
                 let event = self.route().await?;
@@ -150,6 +155,31 @@ impl Execution<'_> {
         Ok(Next::Continue)
     }
 
+    /// Begins an attempt where the last one was interrupted: with its route while the quote holds, and
+    /// by routing if not.
+    fn start(&self, attempt: u32) -> OrderEvent {
+        if self.active.order().state.quote().is_some_and(|quote| self.is_fresh(quote)) {
+            OrderEvent::BuildRestarted { attempt }
+        } else {
+            OrderEvent::RoutingStarted { attempt, dexes: self.engine.router.dexes() }
+        }
+    }
+
+    fn is_fresh(&self, quote: &Quote) -> bool {
+        quote.is_fresh(self.engine.runtime.now(), self.engine.config.quote_ttl)
+    }
+
+    /// Whether a transaction is to be built on a quote that has grown old, after a crash for instance,
+    /// and there is an attempt left for another one. In the last attempt the order goes on with what it
+    /// has: the least output that it accepts protects it all the same.
+    fn is_quote_spent(&self) -> bool {
+        let state = &self.active.order().state;
+        let is_before_building = matches!(state.next_step(), Step::StartBuilding | Step::Prepare);
+        is_before_building
+            && state.attempt() < state.max_attempts()
+            && state.quote().is_some_and(|quote| !self.is_fresh(quote))
+    }
+
     /// Asks the router and chooses.
     async fn route(&mut self) -> Result<OrderEvent, Interrupt> {
         let request = &self.active.order().request;
@@ -159,6 +189,8 @@ impl Execution<'_> {
             amount: request.amount,
         };
         let router = Arc::clone(&self.engine.router);
+        // The age of a quote counts from the question: who knows when the answer was looked up.
+        let asked_at = self.engine.runtime.now();
         let quoted = self.alongside(StepName::Quote, async move { router.quote(&request).await }).await?;
         let late =
             || StepError::transient(Failure::new(FailureCode::QUOTE_UNAVAILABLE, "No quote came in time"));
@@ -167,7 +199,7 @@ impl Execution<'_> {
             Err(error) => return Ok(failed_attempt(error)),
         };
         Ok(match best(&candidates).cloned() {
-            Some(route) => OrderEvent::RouteChosen { route, candidates },
+            Some(route) => OrderEvent::RouteChosen { route, candidates, quoted_at: Some(asked_at) },
             None => failed_attempt(no_route(&candidates)),
         })
     }
@@ -175,7 +207,7 @@ impl Execution<'_> {
     /// Lets the venue build and sign the transaction.
     async fn prepare(&mut self) -> Result<OrderEvent, Interrupt> {
         let order = Arc::clone(self.active.order());
-        let Phase::Building { route } = order.state.phase().clone() else {
+        let Phase::Building { quote: Quote { route, .. } } = order.state.phase().clone() else {
             return Err(
                 IllegalTransition { state: order.state.phase().name(), event: "transaction_signed" }.into()
             );

@@ -45,7 +45,7 @@ pub use failure::*;
 pub use ids::*;
 pub use order::*;
 pub use port::*;
-pub use retry::{Backoff, RetryPolicy};
+pub use retry::{Backoff, Budget, RetryPolicy};
 pub use route::*;
 pub use sink::{ChannelSink, TracingSink};
 pub use state::*;

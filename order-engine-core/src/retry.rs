@@ -11,15 +11,32 @@ use crate::{Failure, FailureClass, FailureCode, Order, OrderEvent, Phase};
 pub struct RetryPolicy {
     /// How many attempts an order has in all. Fixed for an order when it is accepted.
     pub max_attempts: u32,
-    /// The waits after failures that may pass by themselves.
-    pub transient: Backoff,
-    /// The waits after quotes that no longer held.
-    pub requote: Backoff,
+    /// What it may spend on failures that may pass by themselves.
+    pub transient: Budget,
+    /// What it may spend on quotes that no longer held.
+    pub requote: Budget,
+}
+
+/// What an order may spend on one class of failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// How many attempts may fail in this way; the next such failure ends the order. It counts within
+    /// [`RetryPolicy::max_attempts`].
+    pub max_failures: u32,
+    /// The waits after them.
+    pub backoff: Backoff,
+}
+
+impl Default for Budget {
+    /// As many as the order has attempts.
+    fn default() -> Self {
+        Self { max_failures: u32::MAX, backoff: Backoff::default() }
+    }
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { max_attempts: 3, transient: Backoff::default(), requote: Backoff::default() }
+        Self { max_attempts: 3, transient: Budget::default(), requote: Budget::default() }
     }
 }
 
@@ -72,11 +89,15 @@ impl RetryPolicy {
         if is_expired(order, now) {
             return failed(expired());
         }
-        if !order.state.may_retry() {
-            return failed(exhausted(order.state.max_attempts(), failure));
+        let spent = order.state.failed_attempts();
+        let (budget, failures) = match class {
+            FailureClass::Requote => (&self.requote, spent.requote),
+            _ => (&self.transient, spent.transient),
+        };
+        if !order.state.may_retry() || failures > budget.max_failures {
+            return failed(exhausted(order.state.attempt(), failure));
         }
-        let backoff = if *class == FailureClass::Requote { &self.requote } else { &self.transient };
-        let retry_in_ms = backoff.delay_ms(order.state.attempt(), entropy);
+        let retry_in_ms = budget.backoff.delay_ms(order.state.attempt(), entropy);
         Some(OrderEvent::RetryScheduled { retry_at: now + Duration::from_millis(retry_in_ms), retry_in_ms })
     }
 }

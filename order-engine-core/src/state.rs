@@ -4,6 +4,8 @@
 //! go through it. [`OrderState::next_step`] says what an executor has to do next, and does nothing
 //! itself.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +30,53 @@ pub struct OrderState {
     /// Why an operator should look at the order, if one should.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     attention: Option<Attention>,
+    /// How many attempts failed in which way.
+    #[serde(default, skip_serializing_if = "FailedAttempts::is_none")]
+    failed_attempts: FailedAttempts,
     phase: Phase,
+}
+
+/// How many of an order's attempts failed in which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedAttempts {
+    /// For a reason that may pass by itself.
+    pub transient: u32,
+    /// Because the quote did not hold.
+    pub requote: u32,
+}
+
+impl FailedAttempts {
+    const fn is_none(&self) -> bool {
+        self.transient == 0 && self.requote == 0
+    }
+
+    /// The same with one more.
+    const fn and(mut self, class: FailureClass) -> Self {
+        match class {
+            FailureClass::Transient => self.transient += 1,
+            FailureClass::Requote => self.requote += 1,
+            // It is the last one anyway.
+            FailureClass::Permanent => {}
+        }
+        self
+    }
+}
+
+/// A route that was chosen, and when it was quoted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quote {
+    /// The route.
+    pub route: Route,
+    /// When it was quoted, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quoted_at: Option<DateTime<Utc>>,
+}
+
+impl Quote {
+    /// Whether the quote is at most so old. One of unknown age is not.
+    pub fn is_fresh(&self, now: DateTime<Utc>, ttl: Duration) -> bool {
+        self.quoted_at.is_some_and(|quoted_at| now <= quoted_at + ttl)
+    }
 }
 
 /// Why an operator should look at an order.
@@ -65,12 +113,14 @@ pub enum Phase {
     /// A route is chosen.
     Routed {
         /// The route.
-        route: Route,
+        #[serde(flatten)]
+        quote: Quote,
     },
     /// The transaction is being built.
     Building {
         /// The route it is built for.
-        route: Route,
+        #[serde(flatten)]
+        quote: Quote,
     },
     /// A transaction is signed and was not sent.
     Signed {
@@ -98,6 +148,9 @@ pub enum Phase {
         class: FailureClass,
         /// Whether a cancel forbids another attempt.
         cancel_requested: bool,
+        /// The route, if nothing was wrong with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quote: Option<Quote>,
     },
     /// Another attempt begins at a time.
     Waiting {
@@ -105,6 +158,9 @@ pub enum Phase {
         standing: Standing,
         /// When it begins.
         retry_at: DateTime<Utc>,
+        /// The route of the last attempt, if nothing was wrong with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quote: Option<Quote>,
     },
     /// Executed, for good.
     Confirmed {
@@ -164,8 +220,9 @@ impl Lane {
 /// What has to be done next for an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Begin the attempt with this number.
-    StartRouting {
+    /// Begin the attempt with this number: by routing, or with the last attempt's route if its quote
+    /// still holds.
+    StartAttempt {
         /// The number of the attempt.
         attempt: u32,
     },
@@ -224,6 +281,7 @@ impl OrderState {
             chosen_dex: None,
             tx_id: None,
             attention: None,
+            failed_attempts: FailedAttempts { transient: 0, requote: 0 },
             phase: Phase::Pending,
         }
     }
@@ -262,6 +320,10 @@ impl OrderState {
                 next.chosen_dex = None;
                 next.tx_id = None;
             }
+            OrderEvent::BuildRestarted { attempt } => {
+                next.attempt = *attempt;
+                next.tx_id = None;
+            }
             OrderEvent::RouteChosen { route, .. } => next.chosen_dex = Some(route.dex.clone()),
             OrderEvent::TransactionSigned { tx } => next.tx_id = Some(tx.id.clone()),
             OrderEvent::Quarantined { failure } => {
@@ -275,6 +337,9 @@ impl OrderState {
             | OrderEvent::Confirmed { .. }
             | OrderEvent::Failed { .. } => next.attention = None,
             _ => {}
+        }
+        if let OrderEvent::AttemptFailed { class, .. } | OrderEvent::TransactionDied { class, .. } = event {
+            next.failed_attempts = self.failed_attempts.and(*class);
         }
         Ok(next)
     }
@@ -293,8 +358,15 @@ impl OrderState {
             {
                 Phase::Routing
             }
-            (Phase::Routing, E::RouteChosen { route, .. }) => Phase::Routed { route: route.clone() },
-            (Phase::Routed { route }, E::BuildStarted) => Phase::Building { route: route.clone() },
+            (Phase::Waiting { quote: Some(quote), .. }, E::BuildRestarted { attempt })
+                if *attempt == self.attempt + 1 && *attempt <= self.max_attempts =>
+            {
+                Phase::Building { quote: quote.clone() }
+            }
+            (Phase::Routing, E::RouteChosen { route, quoted_at, .. }) => {
+                Phase::Routed { quote: Quote { route: route.clone(), quoted_at: *quoted_at } }
+            }
+            (Phase::Routed { quote }, E::BuildStarted) => Phase::Building { quote: quote.clone() },
             (Phase::Building { .. }, E::TransactionSigned { tx }) => {
                 Phase::Signed { tx: tx.clone(), cancel_requested: false }
             }
@@ -314,18 +386,22 @@ impl OrderState {
             (Phase::Submitted { tx, stage, cancel_requested: false }, E::CancelRequested) => {
                 Phase::Submitted { tx: tx.clone(), stage: *stage, cancel_requested: true }
             }
-            (
-                Phase::Routing | Phase::Routed { .. } | Phase::Building { .. },
-                E::AttemptFailed { failure, class },
-            ) => self.failed_attempt(failure, *class, false),
+            (Phase::Routing | Phase::Routed { .. }, E::AttemptFailed { failure, class }) => {
+                self.failed_attempt(failure, *class, false, None)
+            }
+            (Phase::Building { quote }, E::AttemptFailed { failure, class }) => {
+                // What may pass by itself says nothing against the route.
+                let quote = (*class == FailureClass::Transient).then(|| quote.clone());
+                self.failed_attempt(failure, *class, false, quote)
+            }
             (
                 Phase::Signed { cancel_requested, .. } | Phase::Submitted { cancel_requested, .. },
                 E::TransactionDied { failure, class, .. },
-            ) => self.failed_attempt(failure, *class, *cancel_requested),
-            (Phase::AttemptFailed { standing, .. }, E::RetryScheduled { retry_at, .. })
+            ) => self.failed_attempt(failure, *class, *cancel_requested, None),
+            (Phase::AttemptFailed { standing, quote, .. }, E::RetryScheduled { retry_at, .. })
                 if self.may_retry() =>
             {
-                Phase::Waiting { standing: *standing, retry_at: *retry_at }
+                Phase::Waiting { standing: *standing, retry_at: *retry_at, quote: quote.clone() }
             }
             (phase, E::Quarantined { .. }) if !phase.is_terminal() => phase.clone(),
             (phase, E::QuarantineLifted) if self.quarantine().is_some() => phase.clone(),
@@ -338,7 +414,7 @@ impl OrderState {
                 E::OutcomeResolved { executed: false, note },
             ) if self.is_outcome_unknown() => {
                 let failure = Failure::new(FailureCode::RESOLVED, note.clone());
-                self.failed_attempt(&failure, FailureClass::Permanent, *cancel_requested)
+                self.failed_attempt(&failure, FailureClass::Permanent, *cancel_requested, None)
             }
             (Phase::Signed { .. } | Phase::Submitted { .. }, E::Confirmed { fill }) => {
                 Phase::Confirmed { fill: fill.clone() }
@@ -351,9 +427,15 @@ impl OrderState {
         Some(phase)
     }
 
-    fn failed_attempt(&self, failure: &Failure, class: FailureClass, cancel_requested: bool) -> Phase {
+    fn failed_attempt(
+        &self,
+        failure: &Failure,
+        class: FailureClass,
+        cancel_requested: bool,
+        quote: Option<Quote>,
+    ) -> Phase {
         let standing = Standing { status: self.status(), progress: self.progress() };
-        Phase::AttemptFailed { standing, failure: failure.clone(), class, cancel_requested }
+        Phase::AttemptFailed { standing, failure: failure.clone(), class, cancel_requested, quote }
     }
 
     /// Whether the failed attempt may be followed by another one.
@@ -369,7 +451,7 @@ impl OrderState {
     /// What has to be done next.
     pub fn next_step(&self) -> Step {
         match &self.phase {
-            Phase::Pending | Phase::Waiting { .. } => Step::StartRouting { attempt: self.attempt + 1 },
+            Phase::Pending | Phase::Waiting { .. } => Step::StartAttempt { attempt: self.attempt + 1 },
             Phase::Routing => Step::Route,
             Phase::Routed { .. } => Step::StartBuilding,
             Phase::Building { .. } => Step::Prepare,
@@ -431,6 +513,20 @@ impl OrderState {
     /// How many attempts the order has.
     pub const fn max_attempts(&self) -> u32 {
         self.max_attempts
+    }
+
+    /// How many attempts failed in which way.
+    pub const fn failed_attempts(&self) -> FailedAttempts {
+        self.failed_attempts
+    }
+
+    /// The route that a transaction may be built on, if there is one.
+    pub const fn quote(&self) -> Option<&Quote> {
+        match &self.phase {
+            Phase::Routed { quote } | Phase::Building { quote } => Some(quote),
+            Phase::AttemptFailed { quote, .. } | Phase::Waiting { quote, .. } => quote.as_ref(),
+            _ => None,
+        }
     }
 
     /// The exchange of the route that the attempt chose.

@@ -118,6 +118,7 @@ const fn reached(event: &EventRecord) -> Option<Status> {
         OrderEvent::Accepted { .. }
         | OrderEvent::RoutingStarted { .. }
         | OrderEvent::BuildStarted
+        | OrderEvent::BuildRestarted { .. }
         | OrderEvent::SubmissionStarted
         | OrderEvent::Confirmed { .. }
         | OrderEvent::Failed { .. } => Some(event.status),

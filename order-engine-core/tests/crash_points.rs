@@ -43,8 +43,11 @@ async fn a_process_that_dies_anywhere_neither_loses_nor_doubles_an_order() {
 async fn dies_at(point: CrashPoint, when: When) {
     let crash = CrashPoints::new();
     let sink = RecordingSink::durable("ledger");
+    let mut config = EngineConfig::default();
+    // The order goes on from the step that it had reached, and not with another quote.
+    config.quote_ttl = Duration::from_hours(1);
     let setup = Setup {
-        config: EngineConfig::default(),
+        config,
         sinks: vec![Arc::new(sink.clone())],
         intercept: Some(Arc::new(crash.clone())),
     };

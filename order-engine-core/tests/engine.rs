@@ -3,13 +3,14 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Fixture, statuses};
-use order_engine_core::testing::{Sending, request};
+use common::{Fixture, Setup, statuses};
+use order_engine_core::testing::{CrashPoint, CrashPoints, Sending, When, request};
 use order_engine_core::{
-    Deadline, EngineConfig, Failure, FailureCode, OrderEvent, OrderRequest, OrderState, Status, StepError,
-    Submission, SubmitError, SubscribeError,
+    Deadline, EngineConfig, EventRecord, Failure, FailureCode, OrderEvent, OrderRequest, OrderState, Status,
+    StepError, Submission, SubmitError, SubscribeError,
 };
 
 #[tokio::test(start_paused = true)]
@@ -374,5 +375,123 @@ async fn waiting_orders_take_no_worker_slot() {
         "a new order had to wait for {:?}",
         before.elapsed()
     );
+    worker.stop().await;
+}
+
+fn venue_is_busy() -> StepError {
+    StepError::transient(Failure::new(FailureCode::VENUE_UNAVAILABLE, "The venue is busy"))
+}
+
+fn kinds(records: &[EventRecord]) -> Vec<&'static str> {
+    records.iter().map(|record| record.event.kind()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_venue_that_was_busy_is_asked_again_with_the_route_while_its_quote_holds() {
+    let fixture = Fixture::new().await;
+    fixture.venue.fail_next_prepare(venue_is_busy());
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    let records = fixture.events_to_the_end(order.id).await;
+    let expected = [
+        "accepted",
+        "routing_started",
+        "route_chosen",
+        "build_started",
+        "attempt_failed",
+        "retry_scheduled",
+        "build_restarted",
+        "transaction_signed",
+        "submission_started",
+        "submission_accepted",
+        "confirmed",
+    ];
+    assert_eq!(kinds(&records), expected);
+    assert_eq!(records.last().unwrap().attempt, 2, "it is an attempt all the same");
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quote_that_grew_old_in_a_wait_is_quoted_again() {
+    let mut config = EngineConfig::default();
+    config.quote_ttl = Duration::from_millis(500);
+    let fixture = Fixture::with_config(config).await;
+    fixture.venue.fail_next_prepare(venue_is_busy());
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    let records = fixture.events_to_the_end(order.id).await;
+    assert_eq!(kinds(&records).iter().filter(|kind| **kind == "routing_started").count(), 2);
+    assert!(!kinds(&records).contains(&"build_restarted"));
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn slippage_is_quoted_again_however_fresh_the_quote_is() {
+    let fixture = Fixture::new().await;
+    let moved = Failure::new(FailureCode::SLIPPAGE, "The output fell below the minimum");
+    fixture.venue.fail_next_prepare(StepError::requote(moved));
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    let records = fixture.events_to_the_end(order.id).await;
+    assert_eq!(kinds(&records).iter().filter(|kind| **kind == "routing_started").count(), 2);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_was_routed_before_a_crash_is_quoted_again_after_it() {
+    let crash = CrashPoints::new();
+    let setup = Setup { intercept: Some(Arc::new(crash.clone())), ..Setup::default() };
+    let fixture = Fixture::with(setup).await;
+    crash.arm(CrashPoint::Prepare, When::Before);
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    crash.reached().await;
+    // What led there is written while the venue prepares.
+    fixture.reaches(order.id, |record| record.event == OrderEvent::BuildStarted).await;
+    let fixture = fixture.crash(worker).await;
+    let worker = fixture.work();
+    let records = fixture.events_to_the_end(order.id).await;
+    let stale = records.iter().find_map(|record| record.event.failure()).unwrap();
+    assert_eq!(stale.code, FailureCode::QUOTE_EXPIRED);
+    assert_eq!(records.last().unwrap().attempt, 2);
+    assert_eq!(fixture.venue.executions(order.id), 1);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_attempt_builds_on_what_it_has() {
+    let crash = CrashPoints::new();
+    let mut config = EngineConfig::default();
+    config.retry.max_attempts = 1;
+    let setup = Setup { config, intercept: Some(Arc::new(crash.clone())), ..Setup::default() };
+    let fixture = Fixture::with(setup).await;
+    crash.arm(CrashPoint::Prepare, When::Before);
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    crash.reached().await;
+    fixture.reaches(order.id, |record| record.event == OrderEvent::BuildStarted).await;
+    let fixture = fixture.crash(worker).await;
+    let worker = fixture.work();
+    let records = fixture.events_to_the_end(order.id).await;
+    assert_eq!(records.last().unwrap().status, Status::Confirmed);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_class_of_failures_has_its_budget() {
+    let mut config = EngineConfig::default();
+    config.retry.max_attempts = 10;
+    config.retry.requote.max_failures = 1;
+    let fixture = Fixture::with_config(config).await;
+    let moved = || StepError::requote(Failure::new(FailureCode::SLIPPAGE, "it moved"));
+    for failure in [venue_is_busy(), moved(), venue_is_busy(), venue_is_busy(), moved()] {
+        fixture.venue.fail_next_prepare(failure);
+    }
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    let records = fixture.events_to_the_end(order.id).await;
+    let end = records.last().unwrap();
+    assert_eq!(end.event.failure().unwrap().code, FailureCode::RETRIES_EXHAUSTED);
+    assert_eq!(end.attempt, 5, "three busy ones, and the second one that moved");
     worker.stop().await;
 }

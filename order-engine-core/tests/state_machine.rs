@@ -42,8 +42,10 @@ fn events() -> Vec<(&'static str, OrderEvent)> {
         ("routing_started (1)", OrderEvent::RoutingStarted { attempt: 1, dexes: vec![] }),
         ("routing_started (2)", OrderEvent::RoutingStarted { attempt: 2, dexes: vec![] }),
         ("routing_started (3)", OrderEvent::RoutingStarted { attempt: 3, dexes: vec![] }),
-        ("route_chosen", OrderEvent::RouteChosen { route: route(), candidates: vec![] }),
+        ("route_chosen", OrderEvent::RouteChosen { route: route(), candidates: vec![], quoted_at: None }),
         ("build_started", OrderEvent::BuildStarted),
+        ("build_restarted (2)", OrderEvent::BuildRestarted { attempt: 2 }),
+        ("build_restarted (3)", OrderEvent::BuildRestarted { attempt: 3 }),
         ("transaction_signed", OrderEvent::TransactionSigned { tx: tx() }),
         ("submission_started", OrderEvent::SubmissionStarted),
         ("submission_accepted", OrderEvent::SubmissionAccepted),
@@ -92,7 +94,8 @@ fn label(state: &OrderState) -> String {
     };
     let standing = match state.phase().name() {
         "attempt failed" | "attempt failed, cancel requested" | "waiting" => {
-            format!(", shows {} {}", state.status(), state.progress())
+            let kept = if state.quote().is_some() { ", keeps its route" } else { "" };
+            format!(", shows {} {}{kept}", state.status(), state.progress())
         }
         _ => String::new(),
     };

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use expect_test::expect_file;
 use order_engine_core::{
-    Amount, Certainty, ChainView, DeathProof, Failure, FailureClass, FailureCode, Fill, Observation, SignedTx,
-    Validity, Verdict, verdict,
+    Amount, Certainty, ChainView, DeathProof, Failure, FailureClass, FailureCode, Fill, Observation,
+    SignedTx, Validity, Verdict, verdict,
 };
 
 const UNTIL: u64 = 100;
@@ -30,12 +30,17 @@ fn observations() -> Vec<(String, Observation)> {
         ("not found, history incomplete".to_owned(), Observation::NotFound { history_complete: false }),
         ("not found, history complete".to_owned(), Observation::NotFound { history_complete: true }),
     ];
-    for (name, certainty) in
-        [("processed", Certainty::Processed), ("confirmed", Certainty::Confirmed), ("finalized", Certainty::Finalized)]
-    {
+    for (name, certainty) in [
+        ("processed", Certainty::Processed),
+        ("confirmed", Certainty::Confirmed),
+        ("finalized", Certainty::Finalized),
+    ] {
         all.push((format!("landed, {name}"), Observation::Landed { certainty, fill: fill.clone() }));
         let (failure, class) = (failure.clone(), FailureClass::Requote);
-        all.push((format!("failed on the chain, {name}"), Observation::Reverted { certainty, failure, class }));
+        all.push((
+            format!("failed on the chain, {name}"),
+            Observation::Reverted { certainty, failure, class },
+        ));
     }
     all
 }

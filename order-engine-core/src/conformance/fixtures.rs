@@ -335,7 +335,7 @@ pub fn route_chosen() -> OrderEvent {
         candidate("Meteora", CandidateOutcome::Quoted(route())),
         candidate("Raydium", CandidateOutcome::Rejected(paused)),
     ];
-    OrderEvent::RouteChosen { route: route(), candidates }
+    OrderEvent::RouteChosen { route: route(), candidates, quoted_at: Some(moment(1_234)) }
 }
 
 /// A transaction with an id.

@@ -123,11 +123,11 @@ pub async fn every_kind_of_event_survives(harness: &impl Harness) {
         routing_started(2),
         OrderEvent::Quarantined { failure: failure() },
         OrderEvent::QuarantineLifted,
-        attempt_failed(),
-        retry(),
-        routing_started(3),
         route_chosen(),
         OrderEvent::BuildStarted,
+        attempt_failed(),
+        retry(),
+        OrderEvent::BuildRestarted { attempt: 3 },
         OrderEvent::TransactionSigned { tx: unbounded },
         OrderEvent::CancelRequested,
         OrderEvent::OutcomeUnknown,
@@ -144,7 +144,7 @@ pub async fn every_kind_of_event_survives(harness: &impl Harness) {
     kinds.push(OrderEvent::Confirmed { fill: fill() }.kind());
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds.len(), 18, "every kind is here, or `Confirmed`, which comes below");
+    assert_eq!(kinds.len(), 19, "every kind is here, or `Confirmed`, which comes below");
 
     let order = create_one(&store, 2).await;
     let order = write_freely(&store, &order, AT_ONCE, &to_confirmed()).await;

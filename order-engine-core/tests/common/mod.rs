@@ -10,8 +10,8 @@ use order_engine_core::testing::{
     Intercept, InterceptedStore, InterceptedVenue, Process, RecordingSink, ScriptedRouter, ScriptedVenue,
 };
 use order_engine_core::{
-    Backoff, Engine, EngineConfig, EventRecord, MemoryStore, Order, OrderId, OrderRequest, RetryPolicy,
-    Status, StatusSink, Submission, execute_order,
+    Backoff, Budget, Engine, EngineConfig, EventRecord, MemoryStore, Order, OrderId, OrderRequest,
+    RetryPolicy, Status, StatusSink, Submission, execute_order,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -48,8 +48,13 @@ impl Fixture {
     }
 
     pub async fn with(mut setup: Setup) -> Self {
-        let exact = Backoff { jitter_percent: 0, ..Backoff::default() };
-        setup.config.retry = RetryPolicy { transient: exact, requote: exact, ..setup.config.retry };
+        let exact =
+            |budget: Budget| Budget { backoff: Backoff { jitter_percent: 0, ..budget.backoff }, ..budget };
+        setup.config.retry = RetryPolicy {
+            transient: exact(setup.config.retry.transient),
+            requote: exact(setup.config.retry.requote),
+            ..setup.config.retry
+        };
         Self::start(MemoryStore::new(), Arc::default(), Arc::default(), setup).await
     }
 

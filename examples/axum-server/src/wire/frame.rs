@@ -123,7 +123,9 @@ fn frame_type(event: &OrderEvent) -> &'static str {
     match event {
         OrderEvent::Accepted { .. } => "pending",
         OrderEvent::RoutingStarted { .. } | OrderEvent::RouteChosen { .. } => "routing",
-        OrderEvent::BuildStarted | OrderEvent::TransactionSigned { .. } => "building",
+        OrderEvent::BuildStarted
+        | OrderEvent::BuildRestarted { .. }
+        | OrderEvent::TransactionSigned { .. } => "building",
         OrderEvent::SubmissionStarted
         | OrderEvent::SubmissionAccepted
         | OrderEvent::InclusionObserved { .. } => "submitted",
@@ -140,7 +142,7 @@ fn frame_type(event: &OrderEvent) -> &'static str {
 fn adds(order: &OrderFacts, record: &EventRecord) -> Adds {
     let OrderFacts { input, output, .. } = order;
     match &record.event {
-        OrderEvent::RouteChosen { route, candidates } => Adds::Routed {
+        OrderEvent::RouteChosen { route, candidates, .. } => Adds::Routed {
             quotes: quotes(candidates, input, output),
             chosen_dex: route.dex.clone(),
             route: RouteBody::new(route, input, output),
@@ -159,6 +161,7 @@ fn adds(order: &OrderFacts, record: &EventRecord) -> Adds {
         OrderEvent::Accepted { .. }
         | OrderEvent::RoutingStarted { .. }
         | OrderEvent::BuildStarted
+        | OrderEvent::BuildRestarted { .. }
         | OrderEvent::SubmissionStarted
         | OrderEvent::SubmissionAccepted
         | OrderEvent::InclusionObserved { .. }

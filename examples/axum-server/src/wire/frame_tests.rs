@@ -96,6 +96,7 @@ fn route_chosen() -> OrderEvent {
             candidate("Raydium", CandidateOutcome::Rejected(failure)),
             candidate("Meteora", CandidateOutcome::Quoted(route("Meteora", 300_100_000))),
         ],
+        quoted_at: None,
     }
 }
 
