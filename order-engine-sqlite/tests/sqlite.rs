@@ -215,6 +215,7 @@ async fn an_older_file_is_brought_up_to_date() {
         )
         .await;
     database.execute("UPDATE order_events SET payload_version = 1").await;
+    database.execute("DROP INDEX orders_failed").await;
     database.execute("DROP TABLE sinks").await;
     database.execute("DROP TABLE sink_debts").await;
     database.execute("DELETE FROM order_engine_migrations WHERE version = 2").await;
