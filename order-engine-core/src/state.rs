@@ -46,6 +46,7 @@ pub struct FailedAttempts {
 }
 
 impl FailedAttempts {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // So serde asks.
     const fn is_none(&self) -> bool {
         self.transient == 0 && self.requote == 0
     }
