@@ -1,0 +1,102 @@
+//! What a request says. It has what a receiver may know: no signed bytes, no routes.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use order_engine_core::{Amount, EventRecord, Failure, Fill, OrderEvent, OrderId, Status, TxId};
+use serde::{Deserialize, Serialize};
+
+/// Events of one order, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookBody {
+    /// The order.
+    pub order_id: OrderId,
+    /// What happened to it. `(orderId, seq)` names an event for ever.
+    pub events: Vec<WebhookEvent>,
+}
+
+/// An event of an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookEvent {
+    /// Its place: an order's events are numbered from 1 without a hole.
+    pub seq: u64,
+    /// When it happened.
+    pub at: DateTime<Utc>,
+    /// What kind of event it is: `accepted`, `routing_started`, `confirmed`, `failed`, …
+    pub kind: String,
+    /// The status after it.
+    pub status: Status,
+    /// How far the attempt has come, 0..=100.
+    pub progress: u8,
+    /// The number of the attempt, from 1; 0 before the first.
+    pub attempt: u32,
+    /// One sentence for people.
+    pub message: String,
+    /// The transaction that was signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tx_hash: Option<TxId>,
+    /// What was executed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fill: Option<WebhookFill>,
+    /// What went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<WebhookError>,
+}
+
+/// What was executed, in base units as decimal text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookFill {
+    /// How much of the input token was taken.
+    pub amount_in: Amount,
+    /// How much of the output token was paid.
+    pub amount_out: Amount,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookError {
+    /// A stable code.
+    pub code: String,
+    /// One sentence for people.
+    pub message: String,
+}
+
+impl WebhookBody {
+    /// The body for events of one order; nothing for no events.
+    pub fn new(events: &[Arc<EventRecord>]) -> Option<Self> {
+        let order_id = events.first()?.order_id;
+        Some(Self { order_id, events: events.iter().map(|record| WebhookEvent::new(record)).collect() })
+    }
+}
+
+impl WebhookEvent {
+    fn new(record: &EventRecord) -> Self {
+        let event = &record.event;
+        Self {
+            seq: record.seq,
+            at: record.at,
+            kind: event.kind().to_owned(),
+            status: record.status,
+            progress: record.progress,
+            attempt: record.attempt,
+            message: record.message(),
+            tx_hash: match event {
+                OrderEvent::TransactionSigned { tx } => Some(tx.id.clone()),
+                _ => None,
+            },
+            fill: match event {
+                OrderEvent::Confirmed { fill: Fill { amount_in, amount_out, .. } } => {
+                    Some(WebhookFill { amount_in: *amount_in, amount_out: *amount_out })
+                }
+                _ => None,
+            },
+            error: event.failure().map(|Failure { code, message }| WebhookError {
+                code: code.to_string(),
+                message: message.clone(),
+            }),
+        }
+    }
+}

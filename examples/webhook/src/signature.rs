@@ -1,0 +1,160 @@
+//! Who sent a request, and that nobody changed or repeats it.
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+/// The header with the moment of the signature, in whole seconds since 1970.
+pub const TIMESTAMP_HEADER: &str = "x-order-engine-timestamp";
+/// The header with the signatures: `v1=` and hexadecimal digits each, separated by commas.
+pub const SIGNATURE_HEADER: &str = "x-order-engine-signature";
+
+/// What sender and receiver share. It never appears in logs.
+#[derive(Clone)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// A secret; at least 32 random bytes are advised.
+    pub fn new(secret: impl Into<Vec<u8>>) -> Self {
+        Self(secret.into())
+    }
+
+    /// The code over the time and the body. The time is a part of it, so that a request that somebody
+    /// recorded cannot be sent again later.
+    fn mac(&self, timestamp_s: i64, body: &[u8]) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        mac.update(timestamp_s.to_string().as_bytes());
+        mac.update(b".");
+        mac.update(body);
+        mac
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// The value of [`SIGNATURE_HEADER`]: one signature for each secret, so that secrets can be changed
+/// while requests are under way.
+pub fn sign(secrets: &[Secret], timestamp_s: i64, body: &[u8]) -> String {
+    let signature = |secret: &Secret| {
+        let code = secret.mac(timestamp_s, body).finalize().into_bytes();
+        code.iter().fold("v1=".to_owned(), |mut hex, byte| {
+            // Writing to a text cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    };
+    secrets.iter().map(signature).collect::<Vec<_>>().join(",")
+}
+
+/// Why a receiver must not believe a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejected {
+    /// The time is no number.
+    #[error("the timestamp cannot be read")]
+    Timestamp,
+    /// It was signed too long ago, or lies in the future: somebody may have recorded it.
+    #[error("the timestamp is too far away")]
+    Stale,
+    /// No signature fits: the sender is somebody else, or the body was changed.
+    #[error("no signature fits")]
+    Signature,
+}
+
+/// The receiver's check, over the body's very bytes as they came.
+///
+/// # Errors
+/// Why the request must not be believed.
+pub fn verify(
+    secret: &Secret,
+    timestamp: &str,
+    signatures: &str,
+    body: &[u8],
+    now: DateTime<Utc>,
+    tolerance: Duration,
+) -> Result<(), Rejected> {
+    let timestamp_s: i64 = timestamp.parse().map_err(|_| Rejected::Timestamp)?;
+    if now.timestamp().abs_diff(timestamp_s) > tolerance.as_secs() {
+        return Err(Rejected::Stale);
+    }
+    let fits = |signature: &str| {
+        let code = signature.trim().strip_prefix("v1=").and_then(from_hex);
+        // Compared in constant time, so that nobody finds it out byte by byte.
+        code.is_some_and(|code| secret.mac(timestamp_s, body).verify_slice(&code).is_ok())
+    };
+    if signatures.split(',').any(fits) { Ok(()) } else { Err(Rejected::Signature) }
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &[u8] = br#"{"orderId":"x"}"#;
+    const AT_S: i64 = 1_767_225_600;
+    /// `printf '1767225600.{"orderId":"x"}' | openssl dgst -sha256 -hmac whsec_test`
+    const SIGNATURE: &str = "v1=6ba52f90d34031d7a7a4de169861b4348613cca96d1711216b707baf3dceaff7";
+    /// The same with `-hmac old`.
+    const OLD: &str = "v1=0ac44c83b48b94083b4453d08922a331c0c46208cc730c7664f959e41babb6e7";
+
+    fn secret() -> Secret {
+        Secret::new("whsec_test")
+    }
+
+    fn check(timestamp: &str, signatures: &str, body: &[u8], now_s: i64) -> Result<(), Rejected> {
+        let now = DateTime::from_timestamp(now_s, 0).unwrap();
+        verify(&secret(), timestamp, signatures, body, now, Duration::from_mins(5))
+    }
+
+    #[test]
+    fn signatures_are_what_others_compute() {
+        assert_eq!(sign(&[secret()], AT_S, BODY), SIGNATURE);
+        assert_eq!(sign(&[secret(), Secret::new("old")], AT_S, BODY), format!("{SIGNATURE},{OLD}"));
+    }
+
+    #[test]
+    fn one_fitting_signature_is_enough() {
+        let at = AT_S.to_string();
+        assert_eq!(check(&at, SIGNATURE, BODY, AT_S), Ok(()));
+        assert_eq!(check(&at, &format!("{OLD}, {SIGNATURE}"), BODY, AT_S), Ok(()));
+        assert_eq!(check(&at, &SIGNATURE.to_uppercase().replace("V1", "v1"), BODY, AT_S), Ok(()));
+    }
+
+    #[test]
+    fn what_was_changed_is_rejected() {
+        let at = AT_S.to_string();
+        let changed = br#"{"orderId":"y"}"#;
+        assert_eq!(check(&at, SIGNATURE, changed, AT_S), Err(Rejected::Signature));
+        assert_eq!(check(&(AT_S + 1).to_string(), SIGNATURE, BODY, AT_S), Err(Rejected::Signature));
+        for garbage in ["", "v1=", "v1=zz", "v1=abc", "v2=00", "v1=ü0", OLD, &SIGNATURE[..40]] {
+            assert_eq!(check(&at, garbage, BODY, AT_S), Err(Rejected::Signature), "{garbage}");
+        }
+    }
+
+    #[test]
+    fn what_was_recorded_is_rejected() {
+        let at = AT_S.to_string();
+        assert_eq!(check(&at, SIGNATURE, BODY, AT_S + 300), Ok(()));
+        assert_eq!(check(&at, SIGNATURE, BODY, AT_S + 301), Err(Rejected::Stale));
+        assert_eq!(check(&at, SIGNATURE, BODY, AT_S - 301), Err(Rejected::Stale));
+        assert_eq!(check("soon", SIGNATURE, BODY, AT_S), Err(Rejected::Timestamp));
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        assert_eq!(format!("{:?}", secret()), "Secret(..)");
+    }
+}

@@ -1,0 +1,205 @@
+//! An engine, a webhook and its receiver, over real sockets.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::post;
+use order_engine_core::apalis::prelude::*;
+use order_engine_core::testing::{ScriptedRouter, ScriptedVenue, request};
+use order_engine_core::{
+    Backoff, Clock, Engine, EngineConfig, MemoryStore, OrderId, Status, Submission, TokioClock, execute_order,
+};
+use order_engine_webhook::{
+    InvalidWebhook, SIGNATURE_HEADER, Secret, TIMESTAMP_HEADER, WebhookBody, WebhookConfig, WebhookSink,
+    verify,
+};
+
+/// What the receiver answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    Takes,
+    Fails,
+    Hangs,
+    Redirects,
+}
+
+/// A receiver that checks signatures, and keeps what it took.
+#[derive(Clone)]
+struct Receiver {
+    mood: Arc<Mutex<Mood>>,
+    taken: Arc<Mutex<Vec<WebhookBody>>>,
+    requests: Arc<AtomicUsize>,
+    secret: Secret,
+    url: String,
+}
+
+impl Receiver {
+    async fn start(mood: Mood, secret: &str) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let receiver = Self {
+            mood: Arc::new(Mutex::new(mood)),
+            taken: Arc::default(),
+            requests: Arc::default(),
+            secret: Secret::new(secret),
+            url: format!("http://{}/hook", listener.local_addr().unwrap()),
+        };
+        let inner = receiver.clone();
+        let elsewhere = receiver.clone();
+        let routes = Router::new()
+            .route("/hook", post(move |headers, body| async move { inner.answer(headers, body).await }))
+            .route("/elsewhere", post(move |headers, body| async move { elsewhere.take(&headers, &body) }));
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        receiver
+    }
+
+    async fn answer(&self, headers: HeaderMap, body: Bytes) -> Response {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        let mood = *self.mood.lock().unwrap();
+        match mood {
+            Mood::Takes => self.take(&headers, &body),
+            Mood::Fails => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            Mood::Hangs => std::future::pending().await,
+            Mood::Redirects => Redirect::temporary("/elsewhere").into_response(),
+        }
+    }
+
+    fn take(&self, headers: &HeaderMap, body: &Bytes) -> Response {
+        let header = |name: &str| headers[name].to_str().unwrap();
+        let (timestamp, signatures) = (header(TIMESTAMP_HEADER), header(SIGNATURE_HEADER));
+        let now = TokioClock::new().now();
+        if verify(&self.secret, timestamp, signatures, body, now, Duration::from_mins(5)).is_err() {
+            return StatusCode::UNAUTHORIZED.into_response();
+        }
+        self.taken.lock().unwrap().push(serde_json::from_slice(body).unwrap());
+        StatusCode::NO_CONTENT.into_response()
+    }
+
+    fn set(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    fn seqs_of(&self, id: OrderId) -> Vec<u64> {
+        let taken = self.taken.lock().unwrap();
+        let events = taken.iter().filter(|body| body.order_id == id).flat_map(|body| &body.events);
+        events.map(|event| event.seq).collect()
+    }
+
+    async fn has_tried(&self, requests: usize) {
+        while self.requests.load(Ordering::SeqCst) < requests {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+async fn engine(url: &str, secrets: &[&str]) -> Engine {
+    let webhook = WebhookConfig {
+        name: "webhook".into(),
+        url: url.to_owned(),
+        secrets: secrets.iter().map(|secret| Secret::new(*secret)).collect(),
+        timeout: Duration::from_millis(100),
+    };
+    let mut config = EngineConfig::default();
+    config.sink_backoff = Backoff { initial_ms: 5, max_ms: 20, ..Backoff::default() };
+    let engine = Engine::builder()
+        .store(Arc::new(MemoryStore::new()))
+        .router(Arc::new(ScriptedRouter::new()))
+        .venue(Arc::new(ScriptedVenue::new()))
+        .sink(Arc::new(WebhookSink::new(webhook).unwrap()))
+        .config(config)
+        .build()
+        .await
+        .unwrap();
+    tokio::spawn(WorkerBuilder::new("orders").backend(engine.backend()).build(execute_order).run());
+    engine
+}
+
+/// Runs orders to their end, and gives them with the number of their events.
+async fn run_orders(engine: &Engine, count: usize) -> Vec<(OrderId, u64)> {
+    let mut orders = Vec::new();
+    for _ in 0..count {
+        let Submission::Created(order) = engine.submit(request()).await.unwrap() else { panic!() };
+        orders.push(order.id);
+    }
+    let mut ended = Vec::new();
+    for id in orders {
+        let mut events = engine.subscribe(id, 0).await.unwrap().unwrap();
+        let mut last = None;
+        while let Some(event) = events.next().await {
+            last = Some(event.unwrap());
+        }
+        let last = last.unwrap();
+        assert_eq!(last.status, Status::Confirmed);
+        ended.push((id, last.seq));
+    }
+    ended
+}
+
+async fn assert_all_taken(receiver: &Receiver, orders: &[(OrderId, u64)]) {
+    for (id, last) in orders {
+        while receiver.seqs_of(*id).last() != Some(last) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert_eq!(receiver.seqs_of(*id), (1..=*last).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn everything_arrives_once_and_in_order() {
+    let receiver = Receiver::start(Mood::Takes, "new").await;
+    let engine = engine(&receiver.url, &["new"]).await;
+    let orders = run_orders(&engine, 20).await;
+    assert_all_taken(&receiver, &orders).await;
+    let taken = receiver.taken.lock().unwrap();
+    let events: Vec<_> =
+        taken.iter().filter(|body| body.order_id == orders[0].0).flat_map(|body| &body.events).collect();
+    assert!(events.iter().any(|event| event.kind == "transaction_signed" && event.tx_hash.is_some()));
+    assert!(events.last().is_some_and(|event| event.fill.is_some() && event.error.is_none()));
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_down_delays_no_order_and_misses_nothing() {
+    for mood in [Mood::Fails, Mood::Hangs, Mood::Redirects] {
+        let receiver = Receiver::start(mood, "secret").await;
+        let engine = engine(&receiver.url, &["secret"]).await;
+        let orders = run_orders(&engine, 10).await;
+        receiver.has_tried(12).await;
+        assert!(receiver.taken.lock().unwrap().is_empty(), "{mood:?}: nobody follows a redirect");
+        receiver.set(Mood::Takes);
+        assert_all_taken(&receiver, &orders).await;
+    }
+}
+
+#[tokio::test]
+async fn secrets_can_be_changed_while_requests_are_under_way() {
+    let receiver = Receiver::start(Mood::Takes, "old").await;
+    let engine = engine(&receiver.url, &["new", "old"]).await;
+    let orders = run_orders(&engine, 1).await;
+    assert_all_taken(&receiver, &orders).await;
+}
+
+#[tokio::test]
+async fn a_receiver_with_another_secret_believes_nothing() {
+    let receiver = Receiver::start(Mood::Takes, "another").await;
+    let engine = engine(&receiver.url, &["secret"]).await;
+    run_orders(&engine, 1).await;
+    receiver.has_tried(3).await;
+    assert!(receiver.taken.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_webhook_that_makes_no_sense_is_refused() {
+    let webhook = |url: &str, secrets: Vec<Secret>| {
+        let (name, url, timeout) = ("webhook".into(), url.to_owned(), Duration::from_secs(1));
+        WebhookSink::new(WebhookConfig { name, url, secrets, timeout })
+    };
+    for url in ["", "orders", "ftp://127.0.0.1/", "http://"] {
+        let refused = webhook(url, vec![Secret::new("secret")]);
+        assert!(matches!(refused, Err(InvalidWebhook::Url(_))), "{url}");
+    }
+    assert!(matches!(webhook("http://127.0.0.1:1/", Vec::new()), Err(InvalidWebhook::NoSecret)));
+}
