@@ -89,10 +89,13 @@ impl Executor {
     }
 }
 
+/// The name of a call, and how it is let through.
+type Gate = (&'static str, oneshot::Sender<()>);
+
 /// Where calls wait until they are let through.
 #[derive(Clone, Debug, Default)]
 pub struct Gates {
-    waiting: Arc<Mutex<Vec<(&'static str, oneshot::Sender<()>)>>>,
+    waiting: Arc<Mutex<Vec<Gate>>>,
     are_open: Arc<Mutex<bool>>,
 }
 
