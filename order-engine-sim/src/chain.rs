@@ -6,10 +6,13 @@
 //! function of the slot, nobody can tell the difference, and the chain needs no task of its own.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use order_engine_core::{Amount, Certainty, ChainView, FailureCode, OrderId, Runtime, TxId};
 use order_engine_routing::PoolSet;
+#[cfg(feature = "rpc-server")]
+use sha2::{Digest, Sha256};
 
 use crate::dice::{self, Dice, Purpose};
 use crate::heights::Heights;
@@ -100,6 +103,9 @@ pub(crate) struct Report {
     pub(crate) sightings: Vec<Option<Sighting>>,
     /// Whether what was not found never landed.
     pub(crate) is_complete: bool,
+    /// The heights that the node which answered can see.
+    #[cfg_attr(not(feature = "rpc-server"), allow(dead_code))] // Told by a node only.
+    pub(crate) visible: RangeInclusive<u64>,
     /// What must be durable before any of it is told.
     pub(crate) ticket: Ticket,
 }
@@ -109,6 +115,20 @@ pub(crate) struct Report {
 pub(crate) struct Sighting {
     pub(crate) execution: Execution,
     pub(crate) certainty: Certainty,
+}
+
+/// Why a transaction would not be carried out now.
+#[cfg(feature = "rpc-server")]
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SimulationError {
+    #[error(transparent)]
+    Malformed(#[from] crate::tx::Malformed),
+    #[error("{0}")]
+    Expired(String),
+    #[error(transparent)]
+    Swap(#[from] SwapError),
+    #[error("{0}")]
+    Slippage(String),
 }
 
 impl SimChain {
@@ -233,7 +253,7 @@ impl SimChain {
             is_shown.then_some(sighting)
         };
         let sightings = ids.iter().map(&mut sight).collect();
-        Report { sightings, is_complete: history.is_complete, ticket }
+        Report { sightings, is_complete: history.is_complete, visible: history.visible, ticket }
     }
 
     fn sight_one(&self, state: &State, id: &TxId, now_ms: u64) -> Option<(Sighting, Ticket)> {
@@ -366,6 +386,54 @@ impl SimChain {
             })
             .find(|moved| moved.amount_out < message.min_amount_out)
             .unwrap_or(undisturbed)
+    }
+
+    /// Whether the message's minimum is met, and it could land now.
+    #[cfg(feature = "rpc-server")]
+    pub(crate) fn simulate_bytes(&self, bytes: &[u8]) -> Result<Trade, SimulationError> {
+        let (_, message) = self.signer.open(bytes)?;
+        if let Some(reason) = self.unlandable(&message, self.now_ms()) {
+            return Err(SimulationError::Expired(reason));
+        }
+        let trade = self.simulate(&message.legs)?;
+        if trade.amount_out < message.min_amount_out {
+            let (out, least) = (trade.amount_out, message.min_amount_out);
+            return Err(SimulationError::Slippage(format!(
+                "The output of {out} is below the minimum of {least} base units"
+            )));
+        }
+        Ok(trade)
+    }
+
+    /// Takes a transaction by its bytes, and gives its id.
+    #[cfg(feature = "rpc-server")]
+    pub(crate) fn take_bytes(&self, bytes: &[u8]) -> Result<(TxId, Arrival, Ticket), crate::tx::Malformed> {
+        let (id, _) = self.signer.open(bytes)?;
+        let (arrival, ticket) = self.take(&id, bytes);
+        Ok((id, arrival, ticket))
+    }
+
+    /// The key with which transactions are signed.
+    #[cfg(feature = "rpc-server")]
+    pub(crate) const fn wallet(&self) -> [u8; 32] {
+        self.signer.key()
+    }
+
+    /// The name of a height, as transactions would use it.
+    #[cfg(feature = "rpc-server")]
+    pub(crate) fn blockhash(&self, height: u64) -> String {
+        let mut bytes =
+            Sha256::new().chain_update(self.signer.key()).chain_update(height.to_be_bytes()).finalize();
+        bytes[..8].copy_from_slice(&height.to_be_bytes());
+        bs58::encode(bytes).into_string()
+    }
+
+    /// The height of a name, if it is one of this chain.
+    #[cfg(feature = "rpc-server")]
+    pub(crate) fn height_of(&self, blockhash: &str) -> Option<u64> {
+        let bytes = bs58::decode(blockhash).into_vec().ok()?;
+        let height = u64::from_be_bytes(bytes.get(..8)?.try_into().ok()?);
+        (self.blockhash(height) == blockhash).then_some(height)
     }
 
     fn now_ms(&self) -> u64 {

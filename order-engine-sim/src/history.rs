@@ -8,7 +8,7 @@ use crate::dice::{Dice, Purpose};
 /// What the node that answers in a slot can see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct History {
-    visible: RangeInclusive<u64>,
+    pub(crate) visible: RangeInclusive<u64>,
     /// Whether the node searched everything. Only then does a search that finds nothing tell
     /// anything.
     pub(crate) is_complete: bool,

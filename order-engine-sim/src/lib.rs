@@ -15,6 +15,8 @@ mod plan;
 mod pools;
 mod rate;
 mod router;
+#[cfg(any(feature = "rpc-client", feature = "rpc-server"))]
+pub mod rpc;
 mod simulator;
 mod swap;
 mod tokens;

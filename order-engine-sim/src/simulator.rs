@@ -49,6 +49,11 @@ impl Simulator {
         Arc::clone(&self.router) as Arc<dyn DexRouter>
     }
 
+    #[cfg(feature = "rpc-server")]
+    pub(crate) fn chain(&self) -> &SimChain {
+        &self.chain
+    }
+
     /// Lets other faults happen from now on, or none. Transactions on their way keep their fate.
     pub fn set_faults(&self, faults: FaultConfig) {
         self.chain.set_faults(faults);

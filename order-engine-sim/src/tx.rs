@@ -76,6 +76,18 @@ impl Signer {
         Self { key: key.into() }
     }
 
+    /// The key itself.
+    #[cfg(feature = "rpc-server")]
+    pub(crate) const fn key(&self) -> [u8; SIGNATURE_BYTES] {
+        self.key
+    }
+
+    /// The signer with this key; nothing if it is none.
+    #[cfg(feature = "rpc-client")]
+    pub(crate) fn from_key(key: &[u8]) -> Option<Self> {
+        Some(Self { key: key.try_into().ok()? })
+    }
+
     /// Signs: the id, and the bytes to send.
     pub(crate) fn sign(&self, message: &Message) -> Result<(TxId, Vec<u8>), Malformed> {
         let mut bytes = vec![0; SIGNATURE_BYTES];

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use order_engine_core::{
-    Amount, ChainView, Failure, FailureClass, FailureCode, Fill, Leg, Observation, PrepareRequest, Route,
-    SignedTx, StepError, SubmitReport, TxId, Validity, Venue, VenueError,
+    Amount, ChainView, Failure, FailureClass, FailureCode, Fill, Leg, Observation, Order, PrepareRequest,
+    Route, SignedTx, StepError, SubmitReport, TxId, Validity, Venue, VenueError,
 };
 
 use crate::Execution;
@@ -28,14 +28,7 @@ impl Venue for SimVenue {
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
         self.pace.step().await;
         let PrepareRequest { order, route, min_amount_out, .. } = request;
-        let first_input = route.legs.first().map(|leg| &leg.input_mint);
-        let last_output = route.legs.last().map(|leg| &leg.output_mint);
-        if (first_input, last_output) != (Some(&order.request.input.mint), Some(&order.request.output.mint)) {
-            return Err(StepError::permanent(Failure::new(
-                FailureCode::REJECTED,
-                "The route does not trade what the order asks for",
-            )));
-        }
+        check_pair(order, route)?;
         let legs = self.swaps(route)?;
         let trade = self.chain.simulate(&legs).map_err(|error| stale(&error))?;
         if trade.amount_out < min_amount_out {
@@ -92,8 +85,19 @@ impl SimVenue {
     }
 }
 
+/// A route must trade what the order asks for.
+pub(crate) fn check_pair(order: &Order, route: &Route) -> Result<(), StepError> {
+    let first_input = route.legs.first().map(|leg| &leg.input_mint);
+    let last_output = route.legs.last().map(|leg| &leg.output_mint);
+    if (first_input, last_output) == (Some(&order.request.input.mint), Some(&order.request.output.mint)) {
+        return Ok(());
+    }
+    let message = "The route does not trade what the order asks for";
+    Err(StepError::permanent(Failure::new(FailureCode::REJECTED, message)))
+}
+
 /// What a landing did.
-fn observation(Sighting { execution, certainty }: Sighting) -> Observation {
+pub(crate) fn observation(Sighting { execution, certainty }: Sighting) -> Observation {
     if execution.executed {
         let Execution { amount_in, amount_out, height, .. } = execution;
         return Observation::Landed { certainty, fill: Fill { amount_in, amount_out, height } };

@@ -8,6 +8,7 @@ use order_engine_core::{Engine, OrderId};
 use tokio::task::AbortHandle;
 
 use crate::address::PublicUrl;
+use crate::config::Role;
 use crate::http::origin::AllowedOrigins;
 use crate::live::session::SessionRules;
 use crate::live::sockets::{SocketCaps, Sockets};
@@ -31,6 +32,8 @@ pub struct Options {
     pub max_sockets_per_order: usize,
     /// The task of the worker, whose end makes the server unready.
     pub worker: Option<AbortHandle>,
+    /// What the process does: a worker serves no clients.
+    pub role: Role,
     /// What the process measures, if it does.
     pub metrics: Option<Metrics>,
 }
@@ -44,6 +47,7 @@ impl Default for Options {
             max_sockets: 10_000,
             max_sockets_per_order: 100,
             worker: None,
+            role: Role::All,
             metrics: None,
         }
     }

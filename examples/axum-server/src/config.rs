@@ -36,6 +36,15 @@ pub struct Config {
     #[arg(long, env = "WORKERS", default_value_t = 10, value_parser = at_least_one)]
     pub workers: usize,
 
+    /// Where the venue is: the URL of a node with the JSON-RPC of `sim-venue`. Without, a simulator of the
+    /// process' own.
+    #[arg(long, env = "VENUE_URL", value_name = "URL")]
+    pub venue_url: Option<String>,
+
+    /// What this process does. Processes that share the work need `--venue-url` and a store that they share.
+    #[arg(long, env = "ROLE", value_enum, default_value_t = Role::All)]
+    pub role: Role,
+
     /// Everything that chance decides in the simulator follows from this number.
     #[arg(long, env = "SIM_SEED", default_value_t = 0)]
     pub sim_seed: u64,
@@ -95,12 +104,59 @@ impl Config {
         Duration::from_secs(self.shutdown_timeout)
     }
 
+    /// Checks that the role can be filled.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn check_role(&self) -> Result<(), InvalidRole> {
+        match self.role {
+            Role::All => Ok(()),
+            role if self.venue_url.is_none() => Err(InvalidRole::NoVenue(role.as_str())),
+            role if self.store == StoreUrl::Memory => Err(InvalidRole::NoStore(role.as_str())),
+            Role::Api | Role::Worker => Ok(()),
+        }
+    }
+
     /// Where the simulator records what it executed; nowhere if the store forgets as well.
     pub fn ledger(&self) -> Option<PathBuf> {
         self.sim_ledger.clone().or_else(|| match &self.store {
             StoreUrl::Sqlite { path, .. } => Some(path.with_extension("ledger.jsonl")),
             StoreUrl::Memory => None,
         })
+    }
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[non_exhaustive]
+pub enum Role {
+    /// Everything.
+    All,
+    /// It serves clients, and leaves orders to workers elsewhere.
+    Api,
+    /// It executes orders, and answers only whether it is well.
+    Worker,
+}
+
+/// Why a role cannot be filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidRole {
+    /// Each process would have a chain of its own.
+    #[error("--role {0} needs --venue-url: processes that share orders must trade on one venue")]
+    NoVenue(&'static str),
+    /// Nobody else could see the orders.
+    #[error("--role {0} needs a store that processes share, and memory is none")]
+    NoStore(&'static str),
+}
+
+impl Role {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Api => "api",
+            Self::Worker => "worker",
+        }
     }
 }
 
@@ -184,6 +240,20 @@ mod tests {
         assert_eq!(parse(&["--store", "memory:"]).unwrap().ledger(), None);
         let config = parse(&["--store", "memory:", "--sim-ledger", "x.jsonl"]).unwrap();
         assert_eq!(config.ledger().as_deref(), Some(Path::new("x.jsonl")));
+    }
+
+    #[test]
+    fn separate_processes_need_what_they_share() {
+        let role = |arguments: &[&str]| parse(arguments).unwrap().check_role();
+        let venue = ["--venue-url", "http://127.0.0.1:8899"];
+        assert_eq!(role(&[]), Ok(()));
+        assert_eq!(role(&["--role", "worker"]), Err(InvalidRole::NoVenue("worker")));
+        assert_eq!(role(&["--role", "api"]), Err(InvalidRole::NoVenue("api")));
+        for name in ["worker", "api"] {
+            assert_eq!(role(&[&venue[..], &["--role", name]].concat()), Ok(()));
+            let forgets = role(&[&venue[..], &["--role", name, "--store", "memory:"]].concat());
+            assert!(matches!(forgets, Err(InvalidRole::NoStore(_))));
+        }
     }
 
     #[test]

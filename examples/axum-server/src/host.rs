@@ -5,19 +5,24 @@ use std::time::Duration;
 
 use apalis::prelude::{Monitor, MonitorError, WorkerBuilder, WorkerBuilderExt};
 use order_engine_core::{
-    BuildError, Engine, EngineConfig, MemoryStore, OrderStore, Runtime, StoreError, execute_order,
+    BuildError, DexRouter, Engine, EngineConfig, MemoryStore, OrderStore, Runtime, StoreError, Venue,
+    execute_order,
 };
+use order_engine_sim::rpc::{RpcClient, RpcError, RpcOptions, RpcRouter, RpcVenue};
 use order_engine_sim::{SimConfig, SimError, Simulator};
 use order_engine_sqlite::{OptionsError, SqliteOptions, SqliteStore};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::config::{Config, StoreUrl};
+use crate::config::{Config, InvalidRole, Role, StoreUrl};
 use crate::tokens::{TokenRegistry, TokenRegistryError};
 
 /// How long a crashed process keeps its orders from the next one. The store is a file of this
 /// machine, so a lease needs no slack for a slow network.
 const LEASE: Duration = Duration::from_secs(10);
+
+/// How often processes that share a file look for what the others wrote: nobody tells them.
+const SHARED_POLL: Duration = Duration::from_millis(200);
 
 /// The parts that serve requests: an engine whose orders are executed in this process.
 #[derive(Debug)]
@@ -26,8 +31,14 @@ pub struct Host {
     pub engine: Engine,
     /// The tokens that orders may name.
     pub tokens: TokenRegistry,
-    stop_worker: oneshot::Sender<()>,
-    worker: JoinHandle<Result<(), MonitorError>>,
+    worker: Option<Worker>,
+}
+
+/// The worker, where this process has one.
+#[derive(Debug)]
+struct Worker {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), MonitorError>>,
 }
 
 /// Why a host cannot start: one line for whoever started it.
@@ -43,6 +54,12 @@ pub enum StartError {
     /// The URL names no store.
     #[error(transparent)]
     StoreUrl(#[from] OptionsError),
+    /// The role cannot be filled.
+    #[error(transparent)]
+    Role(#[from] InvalidRole),
+    /// The venue's node cannot be called.
+    #[error("cannot call the venue: {0}")]
+    Venue(#[from] RpcError),
     /// The simulator cannot be opened.
     #[error("cannot start the simulator: {0}")]
     Sim(#[from] SimError),
@@ -52,55 +69,87 @@ pub enum StartError {
 }
 
 impl Host {
-    /// The task of the worker, whose end makes the server unready.
-    pub fn worker(&self) -> AbortHandle {
-        self.worker.abort_handle()
+    /// The task of the worker, whose end makes the server unready; none where others execute orders.
+    pub fn worker(&self) -> Option<AbortHandle> {
+        self.worker.as_ref().map(|worker| worker.task.abort_handle())
     }
 
-    /// Opens the store and the simulator, and starts to execute what is due.
+    /// Opens the store and the venue, and starts to execute what is due, unless others do.
     ///
     /// # Errors
     /// Why it cannot.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        config.check_role()?;
         let tokens =
             config.tokens.as_deref().map_or_else(|| Ok(TokenRegistry::default()), TokenRegistry::read)?;
         let store: Arc<dyn OrderStore> = match &config.store {
             StoreUrl::Memory => Arc::new(MemoryStore::new()),
             StoreUrl::Sqlite { url, .. } => Arc::new(SqliteStore::open(SqliteOptions::from_url(url)?).await?),
         };
-        let simulator = Simulator::open(sim_config(config, &tokens), Runtime::tokio()).await?;
+        let (router, venue) = match &config.venue_url {
+            Some(url) => remote(url).await?,
+            None => {
+                let simulator = Simulator::open(sim_config(config, &tokens), Runtime::tokio()).await?;
+                (simulator.router(), simulator.venue())
+            }
+        };
         let mut engine_config = EngineConfig::default();
         engine_config.worker_slots = config.workers;
         engine_config.lease_duration = LEASE;
-        let engine = Engine::builder()
-            .store(store)
-            .router(simulator.router())
-            .venue(simulator.venue())
-            .config(engine_config)
-            .build()
-            .await?;
-        let (stop_worker, stopped) = oneshot::channel();
-        let worker = tokio::spawn(work(engine.clone(), config.workers, stopped));
-        Ok(Self { engine, tokens, stop_worker, worker })
+        if config.role != Role::All {
+            engine_config.poll_interval = SHARED_POLL;
+        }
+        let engine =
+            Engine::builder().store(store).router(router).venue(venue).config(engine_config).build().await?;
+        let worker = (config.role != Role::Api).then(|| {
+            let (stop, stopped) = oneshot::channel();
+            Worker { stop, task: tokio::spawn(work(engine.clone(), config.workers, stopped)) }
+        });
+        Ok(Self { engine, tokens, worker })
     }
 
     /// Ends the worker and the engine: what is in hand comes to the end of its step, and what
     /// waits is given back.
     pub async fn stop(self, timeout: Duration) {
-        // An error says that the worker has ended already.
-        let _ = self.stop_worker.send(());
-        let (engine, worker) =
-            tokio::join!(self.engine.shutdown(timeout), tokio::time::timeout(timeout, self.worker));
+        let end_worker = async {
+            if let Some(Worker { stop, task }) = self.worker {
+                // An error says that the worker has ended already.
+                let _ = stop.send(());
+                report_end(timeout, tokio::time::timeout(timeout, task).await);
+            }
+        };
+        let (engine, ()) = tokio::join!(self.engine.shutdown(timeout), end_worker);
         if let Err(error) = engine {
             tracing::warn!(%error, "orders in hand continue when their leases expire");
         }
-        match worker {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => tracing::error!(%error, "the worker failed"),
-            Ok(Err(error)) => tracing::error!(%error, "the worker ended abnormally"),
-            Err(_) => tracing::warn!(timeout_s = timeout.as_secs(), "the worker did not end in time"),
-        }
     }
+}
+
+/// Says how the worker ended, unless it ended well.
+fn report_end(
+    timeout: Duration,
+    ended: Result<Result<Result<(), MonitorError>, tokio::task::JoinError>, tokio::time::error::Elapsed>,
+) {
+    match ended {
+        Ok(Ok(Ok(()))) => {}
+        Ok(Ok(Err(error))) => tracing::error!(%error, "the worker failed"),
+        Ok(Err(error)) => tracing::error!(%error, "the worker ended abnormally"),
+        Err(_) => tracing::warn!(timeout_s = timeout.as_secs(), "the worker did not end in time"),
+    }
+}
+
+/// What proposes routes, and what trades.
+type Trading = (Arc<dyn DexRouter>, Arc<dyn Venue>);
+
+/// The venue behind a URL. It may come later than this process.
+async fn remote(url: &str) -> Result<Trading, RpcError> {
+    let client = RpcClient::new(RpcOptions::new(url), Runtime::tokio())?;
+    let router = RpcRouter::new(&client);
+    if let Err(error) = router.refresh().await {
+        tracing::warn!(%error, "the venue does not answer yet");
+    }
+    let venue = RpcVenue::new(client, &router);
+    Ok((Arc::new(router), Arc::new(venue)))
 }
 
 fn sim_config(config: &Config, tokens: &TokenRegistry) -> SimConfig {

@@ -28,10 +28,35 @@ use axum::response::Response;
 use axum::routing::{get, post};
 
 use crate::app::AppState;
+use crate::config::Role;
 use crate::wire::problem::Problem;
 
-/// All routes of the server.
+/// All routes of the server, as its role has them.
 pub(crate) fn router(app: AppState) -> Router {
+    let routes = if app.options.role == Role::Worker { operations() } else { operations().merge(service()) };
+    routes
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "not-found", "There is no such path.") })
+        .method_not_allowed_fallback(|| async {
+            let detail = "The path exists, but not for this method.";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+        })
+        .layer(from_fn_with_state(app.clone(), origin::check))
+        .layer(app.options.allowed_origins.cors())
+        .layer(from_fn(harden))
+        .layer(from_fn(log))
+        .with_state(app)
+}
+
+/// What operators ask every process.
+fn operations() -> Router<AppState> {
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/ready", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
+}
+
+/// What clients ask.
+fn service() -> Router<AppState> {
     Router::new()
         .route("/", get(page::index))
         .route("/assets/{name}", get(page::asset))
@@ -43,19 +68,6 @@ pub(crate) fn router(app: AppState) -> Router {
         .route("/api/quote", post(quote::quote))
         .route("/api/tokens", get(quote::tokens))
         .route("/ws/orders/{orderId}", get(follow::by_path))
-        .route("/health", get(health::health))
-        .route("/ready", get(health::ready))
-        .route("/metrics", get(metrics::metrics))
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "not-found", "There is no such path.") })
-        .method_not_allowed_fallback(|| async {
-            let detail = "The path exists, but not for this method.";
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
-        })
-        .layer(from_fn_with_state(app.clone(), origin::check))
-        .layer(app.options.allowed_origins.cors())
-        .layer(from_fn(harden))
-        .layer(from_fn(log))
-        .with_state(app)
 }
 
 /// Sets what every answer carries unless its handler knows better.

@@ -13,7 +13,7 @@ mod wire;
 
 pub use address::{InvalidPublicUrl, PublicUrl};
 pub use app::{AppState, Options};
-pub use config::{Config, LogFormat, StoreUrl, UnknownStore};
+pub use config::{Config, InvalidRole, LogFormat, Role, StoreUrl, UnknownStore};
 pub use host::{Host, StartError};
 pub use http::origin::{AllowedOrigins, InvalidOrigin};
 pub use listen::serve;

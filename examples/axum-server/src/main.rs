@@ -71,7 +71,8 @@ async fn run(config: Config) -> Result<(), Fatal> {
         max_connections: config.max_connections,
         max_sockets: config.max_sockets,
         max_sockets_per_order: config.max_sockets_per_order,
-        worker: Some(host.worker()),
+        worker: host.worker(),
+        role: config.role,
         metrics: Some(metrics),
     };
     let app = AppState::new(host.engine.clone(), host.tokens.clone(), local_addr, options);

@@ -1,0 +1,117 @@
+//! The simulated chain as a program: JSON-RPC over HTTP, in the shapes that public Solana nodes use.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use order_engine_core::Runtime;
+use order_engine_sim::{FaultConfig, Rate, SimConfig, SimError, Simulator, rpc};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A simulated chain with two exchanges, behind JSON-RPC.
+///
+/// Its ledger is the only truth of what was executed. Rates are decimal numbers from 0 to 1, or percentages: 0.1 or
+/// 10%.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// The port to listen on; 0 takes a free one and prints it
+    #[arg(long, env = "PORT", default_value_t = 8899)]
+    port: u16,
+    /// The address to listen on
+    #[arg(long, env = "HOST", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    host: IpAddr,
+    /// Everything that chance decides follows from this number
+    #[arg(long, env = "SIM_SEED", default_value_t = 0)]
+    seed: u64,
+    /// How long a slot takes, in milliseconds
+    #[arg(long, env = "SIM_SLOT_MS", default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..))]
+    slot_ms: u64,
+    /// How long it takes from one level of certainty to the next at least, in milliseconds
+    #[arg(long, env = "SIM_STEP_MS", default_value_t = 400)]
+    step_ms: u64,
+    /// How often a transaction is taken and then forgotten
+    #[arg(long, env = "SIM_DROP_RATE", default_value_t = Rate::NEVER)]
+    drop_rate: Rate,
+    /// How often the answer to a transaction is lost after it was taken
+    #[arg(long, env = "SIM_LOST_REPLY_RATE", default_value_t = Rate::NEVER)]
+    lost_reply_rate: Rate,
+    /// How often a transaction lands late, by up to 20 slots
+    #[arg(long, env = "SIM_DELAY_RATE", default_value_t = Rate::NEVER)]
+    delay_rate: Rate,
+    /// How often a transaction lands in a block that is abandoned
+    #[arg(long, env = "SIM_REORG_RATE", default_value_t = Rate::NEVER)]
+    reorg_rate: Rate,
+    /// How often somebody trades ahead of a transaction, so that it lands and fails
+    #[arg(long, env = "SIM_FAIL_RATE", default_value_t = Rate::NEVER)]
+    fail_rate: Rate,
+    /// A file with one JSON object a line for what landed, on the disk before anybody is told, and read at the start
+    #[arg(long, env = "SIM_LEDGER")]
+    ledger: Option<PathBuf>,
+}
+
+/// By how many slots a transaction is delayed at most.
+const DELAY_SLOTS: u64 = 20;
+
+#[derive(Debug, thiserror::Error)]
+enum Fatal {
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+    #[error("cannot start the chain: {0}")]
+    Sim(#[from] SimError),
+    #[error("cannot wait for signals: {0}")]
+    Signals(std::io::Error),
+    #[error("cannot serve: {0}")]
+    Serve(std::io::Error),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    match run(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fatal) => {
+            eprintln!("sim-venue: {fatal}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<(), Fatal> {
+    let address = SocketAddr::new(args.host, args.port);
+    let listener = TcpListener::bind(address).await.map_err(|error| Fatal::Listen(address, error))?;
+    let local = listener.local_addr().map_err(|error| Fatal::Listen(address, error))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Fatal::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Fatal::Signals)?;
+    let simulator = Simulator::open(config(args), Runtime::tokio()).await?;
+    println!("listening on http://{local}");
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    rpc::serve(listener, simulator, shutdown).await.map_err(Fatal::Serve)
+}
+
+fn config(args: Args) -> SimConfig {
+    SimConfig {
+        seed: args.seed,
+        step_delay: Duration::from_millis(args.step_ms),
+        fail_rate: args.fail_rate,
+        slot: Duration::from_millis(args.slot_ms),
+        ledger: args.ledger,
+        faults: FaultConfig {
+            drop_rate: args.drop_rate,
+            lost_reply_rate: args.lost_reply_rate,
+            delay_rate: args.delay_rate,
+            delay_slots: DELAY_SLOTS,
+            reorg_rate: args.reorg_rate,
+            ..FaultConfig::default()
+        },
+        ..SimConfig::default()
+    }
+}

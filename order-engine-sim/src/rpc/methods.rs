@@ -1,0 +1,218 @@
+//! The methods, over one chain.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use order_engine_core::{Certainty, FailureCode, OrderId, TxId};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::chain::{Arrival, Sighting, SimChain, SimulationError};
+use crate::heights::BLOCKHASH_WINDOW_SLOTS;
+use crate::rpc::wire::{
+    CUSTOM_SLIPPAGE, CUSTOM_SWAP, Context, LatestBlockhash, STATUSES_MAX, SignatureStatus, Simulation,
+    WithContext, custom,
+};
+
+/// Why a call has no result.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// The caller is told why.
+    Fault(Fault),
+    /// The caller is told nothing: the request or the reply got lost.
+    Lost,
+}
+
+/// A JSON-RPC error.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) code: i64,
+    pub(crate) message: String,
+    pub(crate) data: Option<Value>,
+}
+
+impl From<Fault> for Unanswered {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+const METHOD_NOT_FOUND: i64 = -32_601;
+const INVALID_PARAMS: i64 = -32_602;
+const INTERNAL: i64 = -32_603;
+/// The transaction would fail, or its blockhash has expired.
+const PREFLIGHT_FAILED: i64 = -32_002;
+
+pub(crate) fn fault(code: i64, message: impl Into<String>) -> Fault {
+    Fault { code, message: message.into(), data: None }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Config {
+    commitment: Option<Certainty>,
+    encoding: Option<Encoding>,
+    skip_preflight: bool,
+    search_transaction_history: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Encoding {
+    Base58,
+    Base64,
+}
+
+/// Calls a method.
+pub(crate) async fn call(chain: &SimChain, method: &str, params: &Value) -> Result<Value, Unanswered> {
+    Ok(match method {
+        "getHealth" => json!("ok"),
+        "getBlockHeight" | "getSlot" => json!(height(chain, &config(params, 0)?)),
+        "getLatestBlockhash" => latest_blockhash(chain, &config(params, 0)?)?,
+        "isBlockhashValid" => is_blockhash_valid(chain, params)?,
+        "simulateTransaction" => simulate(chain, params)?,
+        "sendTransaction" => send(chain, params).await?,
+        "getSignatureStatuses" => statuses(chain, params).await?,
+        "simPools" => {
+            let pools: Vec<_> = chain.pools().pools().to_vec();
+            to_value(&pools)?
+        }
+        "simLedger" => ledger(chain, params).await?,
+        "simWallet" => json!(bs58::encode(chain.wallet()).into_string()),
+        _ => return Err(fault(METHOD_NOT_FOUND, format!("there is no method {method}")).into()),
+    })
+}
+
+fn to_value(result: &impl serde::Serialize) -> Result<Value, Fault> {
+    serde_json::to_value(result).map_err(|error| fault(INTERNAL, error.to_string()))
+}
+
+/// A positional parameter.
+fn param<T: DeserializeOwned>(params: &Value, at: usize, what: &str) -> Result<T, Fault> {
+    let value = params.get(at).cloned().unwrap_or(Value::Null);
+    serde_json::from_value(value).map_err(|error| fault(INVALID_PARAMS, format!("{what}: {error}")))
+}
+
+/// The object with settings that may stand at the end of the parameters.
+fn config(params: &Value, at: usize) -> Result<Config, Fault> {
+    Ok(param::<Option<Config>>(params, at, "configuration")?.unwrap_or_default())
+}
+
+/// A chain that is asked without a commitment tells what is final.
+fn height(chain: &SimChain, config: &Config) -> u64 {
+    let view = chain.view();
+    match config.commitment.unwrap_or(Certainty::Finalized) {
+        Certainty::Processed => view.processed,
+        Certainty::Confirmed => view.confirmed,
+        Certainty::Finalized => view.finalized,
+    }
+}
+
+fn with_context<T: serde::Serialize>(chain: &SimChain, value: T) -> Result<Value, Fault> {
+    let context = Context { slot: chain.view().processed, first_available_slot: 0 };
+    to_value(&WithContext { context, value })
+}
+
+fn latest_blockhash(chain: &SimChain, config: &Config) -> Result<Value, Fault> {
+    let height = height(chain, config);
+    let value = LatestBlockhash {
+        blockhash: chain.blockhash(height),
+        last_valid_block_height: height + BLOCKHASH_WINDOW_SLOTS,
+    };
+    with_context(chain, value)
+}
+
+fn is_blockhash_valid(chain: &SimChain, params: &Value) -> Result<Value, Fault> {
+    let blockhash: String = param(params, 0, "blockhash")?;
+    let now = height(chain, &config(params, 1)?);
+    let named = chain.height_of(&blockhash);
+    with_context(chain, named.is_some_and(|height| now <= height + BLOCKHASH_WINDOW_SLOTS))
+}
+
+/// The bytes of a transaction, which is base58 unless the settings say otherwise.
+fn transaction(params: &Value, config: &Config) -> Result<Vec<u8>, Fault> {
+    let text: String = param(params, 0, "transaction")?;
+    let unreadable = |error: String| fault(INVALID_PARAMS, format!("transaction: {error}"));
+    match config.encoding.unwrap_or(Encoding::Base58) {
+        Encoding::Base58 => bs58::decode(text).into_vec().map_err(|error| unreadable(error.to_string())),
+        Encoding::Base64 => STANDARD.decode(text).map_err(|error| unreadable(error.to_string())),
+    }
+}
+
+/// What would go wrong, as a program's error and in words.
+fn failure(chain: &SimChain, bytes: &[u8]) -> Result<Option<(Value, String)>, Fault> {
+    match chain.simulate_bytes(bytes) {
+        Ok(_) => Ok(None),
+        Err(SimulationError::Malformed(malformed)) => Err(fault(INVALID_PARAMS, malformed.to_string())),
+        Err(SimulationError::Expired(reason)) => Ok(Some((json!("BlockhashNotFound"), reason))),
+        Err(SimulationError::Swap(error)) => Ok(Some((custom(CUSTOM_SWAP), error.to_string()))),
+        Err(SimulationError::Slippage(reason)) => Ok(Some((custom(CUSTOM_SLIPPAGE), reason))),
+    }
+}
+
+fn simulate(chain: &SimChain, params: &Value) -> Result<Value, Fault> {
+    let bytes = transaction(params, &config(params, 1)?)?;
+    let (err, logs) = failure(chain, &bytes)?.map(|(err, log)| (err, vec![log])).unzip();
+    with_context(chain, Simulation { err, logs: logs.unwrap_or_default() })
+}
+
+async fn send(chain: &SimChain, params: &Value) -> Result<Value, Unanswered> {
+    let config = config(params, 1)?;
+    let bytes = transaction(params, &config)?;
+    if !config.skip_preflight
+        && let Some((err, log)) = failure(chain, &bytes)?
+    {
+        let message = format!("Transaction simulation failed: {log}");
+        let data = Some(json!({ "err": err, "logs": [log] }));
+        return Err(Fault { code: PREFLIGHT_FAILED, message, data }.into());
+    }
+    let (id, arrival, ticket) =
+        chain.take_bytes(&bytes).map_err(|malformed| fault(INVALID_PARAMS, malformed.to_string()))?;
+    chain.durable(ticket).await.map_err(|error| fault(INTERNAL, error.to_string()))?;
+    match arrival {
+        Arrival::Taken | Arrival::Known => Ok(json!(id)),
+        Arrival::Refused(reason) => Err(fault(PREFLIGHT_FAILED, reason).into()),
+        Arrival::Lost(_) => Err(Unanswered::Lost),
+    }
+}
+
+async fn statuses(chain: &SimChain, params: &Value) -> Result<Value, Fault> {
+    let ids: Vec<TxId> = param(params, 0, "signatures")?;
+    if ids.len() > STATUSES_MAX {
+        return Err(fault(INVALID_PARAMS, format!("Too many inputs provided; max {STATUSES_MAX}")));
+    }
+    let searches = config(params, 1)?.search_transaction_history;
+    let report = chain.sight(&ids);
+    chain.durable(report.ticket).await.map_err(|error| fault(INTERNAL, error.to_string()))?;
+    let processed = chain.view().processed;
+    let recent = processed.saturating_sub(BLOCKHASH_WINDOW_SLOTS);
+    // Without a search, only the recent slots are looked at.
+    let is_seen = |sighting: &Sighting| searches || sighting.execution.height >= recent;
+    let status =
+        |sighting: Option<Sighting>| sighting.filter(is_seen).map(|sighting| status(sighting, processed));
+    let oldest = if searches { *report.visible.start() } else { recent };
+    let context = Context { slot: *report.visible.end(), first_available_slot: oldest };
+    let value: Vec<Option<SignatureStatus>> = report.sightings.into_iter().map(status).collect();
+    to_value(&WithContext { context, value })
+}
+
+fn status(Sighting { execution, certainty }: Sighting, processed: u64) -> SignatureStatus {
+    let err = (!execution.executed).then(|| match &execution.reason {
+        Some(code) if *code == FailureCode::SLIPPAGE => custom(CUSTOM_SLIPPAGE),
+        _ => custom(CUSTOM_SWAP),
+    });
+    SignatureStatus {
+        slot: execution.height,
+        confirmations: (certainty < Certainty::Finalized).then(|| processed.saturating_sub(execution.height)),
+        status: err.as_ref().map_or_else(|| json!({ "Ok": null }), |err| json!({ "Err": err })),
+        err,
+        confirmation_status: certainty,
+        sim: execution,
+    }
+}
+
+async fn ledger(chain: &SimChain, params: &Value) -> Result<Value, Fault> {
+    let order: Option<OrderId> = param(params, 0, "orderId")?;
+    chain.flush().await.map_err(|error| fault(INTERNAL, error.to_string()))?;
+    to_value(&chain.executions(order))
+}

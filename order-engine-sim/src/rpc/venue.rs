@@ -1,0 +1,176 @@
+//! A venue on the chain of a node.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use order_engine_core::{
+    ChainView, Failure, FailureCode, Observation, PrepareRequest, Route, SignedTx, StepError, SubmitReport,
+    TxId, Validity, Venue, VenueError,
+};
+use order_engine_routing::PoolSource as _;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::chain::Sighting;
+use crate::heights::BLOCKHASH_WINDOW_SLOTS;
+use crate::rpc::client::{RpcClient, RpcError};
+use crate::rpc::router::{NodePools, RpcRouter};
+use crate::rpc::wire::{
+    CUSTOM_SLIPPAGE, LatestBlockhash, STATUSES_MAX, SignatureStatus, Simulation, WithContext, custom_code,
+};
+use crate::tx::{Message, Signer, Swap};
+use crate::venue::{check_pair, observation};
+
+/// Builds, signs, sends and observes by asking a node.
+#[derive(Debug)]
+pub struct RpcVenue {
+    client: RpcClient,
+    pools: Arc<NodePools>,
+    signer: OnceCell<Signer>,
+    /// The highest finalized height that the engine was told: a node that has not come so far yet
+    /// cannot say that it does not know a transaction.
+    told_finalized: AtomicU64,
+}
+
+impl RpcVenue {
+    /// A venue on the node of this client, whose pools the router knows.
+    pub fn new(client: RpcClient, router: &RpcRouter) -> Self {
+        Self { client, pools: router.pools(), signer: OnceCell::new(), told_finalized: AtomicU64::new(0) }
+    }
+
+    async fn signer(&self) -> Result<&Signer, RpcError> {
+        let ask = || async {
+            let key: String = self.client.ask("simWallet", Value::Null).await?;
+            let key = bs58::decode(key).into_vec().map_err(|error| RpcError::Malformed(error.to_string()))?;
+            Signer::from_key(&key).ok_or_else(|| RpcError::Malformed("the wallet is no key".into()))
+        };
+        self.signer.get_or_try_init(ask).await
+    }
+
+    /// The legs of a route as the chain knows them.
+    fn swaps(&self, route: &Route) -> Result<Vec<Swap>, StepError> {
+        let pools = self.pools.snapshot();
+        let swap = |leg: &order_engine_core::Leg| {
+            let pool = pools.pools().iter().find(|pool| pool.id == leg.pool)?;
+            let sells_a = pool.token_a == leg.input_mint;
+            pool.trades(&leg.input_mint, &leg.output_mint).then(|| Swap {
+                pool: leg.pool.clone(),
+                sells_a,
+                amount_in: leg.amount_in,
+            })
+        };
+        let legs: Option<Vec<Swap>> = route.legs.iter().map(swap).collect();
+        legs.ok_or_else(|| {
+            StepError::requote(Failure::new(FailureCode::NO_ROUTE, "A pool of the route is gone"))
+        })
+    }
+
+    async fn simulate(&self, tx: &SignedTx) -> Result<(), StepError> {
+        let params = json!([STANDARD.encode(&tx.bytes), { "encoding": "base64" }]);
+        let simulated: WithContext<Simulation> =
+            self.client.ask("simulateTransaction", params).await.map_err(|error| unavailable(&error))?;
+        let Simulation { err, logs } = simulated.value;
+        let Some(err) = err else { return Ok(()) };
+        let code = match custom_code(&err) {
+            Some(CUSTOM_SLIPPAGE) => FailureCode::SLIPPAGE,
+            _ => FailureCode::NO_ROUTE,
+        };
+        // Pools move on, so another quote can succeed where this one failed.
+        Err(StepError::requote(Failure::new(code, logs.join("; "))))
+    }
+}
+
+#[async_trait]
+impl Venue for RpcVenue {
+    async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
+        let PrepareRequest { order, route, min_amount_out, .. } = request;
+        check_pair(order, route)?;
+        let legs = self.swaps(route)?;
+        let signer = self.signer().await.map_err(|error| unavailable(&error))?;
+        let latest: WithContext<LatestBlockhash> = self
+            .client
+            .ask("getLatestBlockhash", json!([{ "commitment": "confirmed" }]))
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let valid_until = latest.value.last_valid_block_height;
+        let message = Message {
+            order_id: order.id,
+            recent_height: valid_until.saturating_sub(BLOCKHASH_WINDOW_SLOTS),
+            nonce: self.client.runtime().entropy.next_u128(),
+            min_amount_out,
+            legs,
+        };
+        let (id, bytes) = signer.sign(&message).map_err(|malformed| {
+            StepError::permanent(Failure::new(FailureCode::REJECTED, malformed.to_string()))
+        })?;
+        let tx = SignedTx { id, bytes, validity: Validity::UntilHeight(valid_until), min_amount_out };
+        self.simulate(&tx).await?;
+        Ok(tx)
+    }
+
+    async fn submit(&self, tx: &SignedTx) -> SubmitReport {
+        let settings = json!({ "encoding": "base64", "skipPreflight": true, "maxRetries": 0 });
+        let params = json!([STANDARD.encode(&tx.bytes), settings]);
+        match self.client.order::<TxId>("sendTransaction", params).await {
+            Ok(id) if id == tx.id => SubmitReport::Accepted,
+            Ok(id) => SubmitReport::Ambiguous { message: format!("the node answered with another id: {id}") },
+            Err(error @ RpcError::Refused { .. }) => {
+                SubmitReport::DefinitelyNotAccepted { message: error.to_string() }
+            }
+            // Whatever stood between may have let it through.
+            Err(error) => SubmitReport::Ambiguous { message: error.to_string() },
+        }
+    }
+
+    async fn view(&self) -> Result<ChainView, VenueError> {
+        let height = |commitment| ("getBlockHeight", json!([{ "commitment": commitment }]));
+        let calls = [height("finalized"), height("confirmed"), height("processed")];
+        let heights: Vec<u64> = self.client.ask_all(&calls).await.map_err(|error| venue_error(&error))?;
+        let [finalized, confirmed, processed] = heights[..] else {
+            return Err(VenueError::new("the node answered something else"));
+        };
+        self.told_finalized.fetch_max(finalized, Ordering::Relaxed);
+        Ok(ChainView { processed, confirmed, finalized })
+    }
+
+    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
+        let mut observations = Vec::with_capacity(tx_ids.len());
+        for ids in tx_ids.chunks(STATUSES_MAX) {
+            observations.extend(self.observe_some(ids).await?);
+        }
+        Ok(observations)
+    }
+}
+
+impl RpcVenue {
+    async fn observe_some(&self, ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
+        let told_finalized = self.told_finalized.load(Ordering::Relaxed);
+        let params = json!([ids, { "searchTransactionHistory": true }]);
+        let WithContext { context, value }: WithContext<Vec<Option<SignatureStatus>>> =
+            self.client.ask("getSignatureStatuses", params).await.map_err(|error| venue_error(&error))?;
+        if value.len() != ids.len() {
+            return Err(VenueError::new("the node answered about something else"));
+        }
+        // Nothing can be said to be absent by a node that has pruned its past, or that has not come
+        // as far as what was called final before.
+        let history_complete = context.first_available_slot == 0 && context.slot >= told_finalized;
+        let observe = |status: Option<SignatureStatus>| match status {
+            None => Observation::NotFound { history_complete },
+            Some(SignatureStatus { confirmation_status: certainty, sim: execution, .. }) => {
+                observation(Sighting { execution, certainty })
+            }
+        };
+        Ok(value.into_iter().map(observe).collect())
+    }
+}
+
+fn unavailable(error: &RpcError) -> StepError {
+    StepError::transient(Failure::new(FailureCode::VENUE_UNAVAILABLE, error.to_string()))
+}
+
+fn venue_error(error: &RpcError) -> VenueError {
+    VenueError::new(error.to_string())
+}
