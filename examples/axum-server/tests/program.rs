@@ -3,97 +3,11 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::{Output, Stdio};
 
-use common::{Client, events_of, text};
+use common::program::{Program, executions, fails};
+use common::{Client, events_of};
 use futures_util::future::join_all;
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
-
-/// The server as a process of its own.
-struct Program {
-    child: Child,
-    url: String,
-    /// What it logs after its start; read, so that it never waits for a reader.
-    log: tokio::task::JoinHandle<String>,
-}
-
-fn command(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_order-engine-server"));
-    // Only what the test says, not what its surroundings happen to set.
-    command.env_clear().current_dir(folder).args(args);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-    command
-}
-
-/// Starts the program and lets it fail.
-async fn fails(folder: &Path, args: &[&str]) -> String {
-    let Output { status, stderr, .. } = command(folder, args).output().await.unwrap();
-    assert!(!status.success(), "{args:?}");
-    String::from_utf8(stderr).unwrap()
-}
-
-impl Program {
-    async fn start(folder: &Path, args: &[&str]) -> Self {
-        let mut child = command(folder, &[&["--port", "0"], args].concat()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let url = loop {
-            let line = lines.next_line().await.unwrap().expect("the server starts");
-            if let Some((_, url)) = line.split_once("listening on ") {
-                break url.split(['"', ' ']).next().unwrap().to_owned();
-            }
-        };
-        let log = tokio::spawn(async move {
-            let mut log = String::new();
-            while let Ok(Some(line)) = lines.next_line().await {
-                log.push_str(&line);
-                log.push('\n');
-            }
-            log
-        });
-        Self { child, url, log }
-    }
-
-    fn ws(&self, id: &str) -> String {
-        format!("{}/ws/orders/{id}", self.url.replacen("http", "ws", 1))
-    }
-
-    async fn place(&self, http: &reqwest::Client, key: &str) -> String {
-        let body = json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": "0.1", "clientOrderId": key});
-        let response =
-            http.post(format!("{}/api/orders/execute", self.url)).json(&body).send().await.unwrap();
-        assert!(response.status().is_success(), "{}", response.status());
-        text(&response.json().await.unwrap(), "orderId")
-    }
-
-    /// Ends the program as a crash does.
-    async fn kill(mut self) {
-        self.child.kill().await.unwrap();
-    }
-
-    /// Asks the program to end, and gives its exit code and the rest of its log.
-    async fn terminate(mut self) -> (Option<i32>, String) {
-        let pid = self.child.id().unwrap().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
-        let status = self.child.wait().await.unwrap();
-        (status.code(), self.log.await.unwrap())
-    }
-}
-
-/// How often the simulated chain executed each order.
-fn executions(folder: &Path) -> BTreeMap<String, usize> {
-    let ledger = std::fs::read_to_string(folder.join("orders.ledger.jsonl")).unwrap();
-    let mut executions = BTreeMap::new();
-    for line in ledger.lines() {
-        let execution: Value = serde_json::from_str(line).unwrap();
-        if execution["executed"] == true {
-            *executions.entry(text(&execution, "orderId")).or_default() += 1;
-        }
-    }
-    executions
-}
+use serde_json::Value;
 
 const ORDERS: usize = 200;
 
@@ -128,7 +42,11 @@ async fn two_hundred_orders_survive_kill_9_and_execute_at_most_once() {
         }
         assert!(events.iter().rev().skip(1).all(|event| event["status"] != "confirmed"));
     }
-    assert_eq!(executions(folder.path()), confirmed, "executed: once each, and exactly what is confirmed");
+    assert_eq!(
+        executions(&folder.path().join("orders.ledger.jsonl")),
+        confirmed,
+        "executed: once each, and exactly what is confirmed"
+    );
     let (exit_code, _) = second.terminate().await;
     assert_eq!(exit_code, Some(0));
 }
@@ -158,6 +76,21 @@ async fn what_cannot_start_says_why_in_one_line() {
         (vec!["--port", "0", "--store", "memory:", "--host", "0.0.0.0"], "--allow-public-unauthenticated"),
         (vec!["--port", "0", "--store", "memory:", "--tokens", "file"], "at least two tokens"),
         (vec!["--port", "0", "--store", "memory:", "--allowed-origin", "nowhere"], "no origin"),
+        (vec!["--port", "0", "--role", "worker"], "--role worker needs --venue-url"),
+        (vec!["--port", "0", "--role", "api"], "--role api needs --venue-url"),
+        (
+            vec![
+                "--port",
+                "0",
+                "--role",
+                "worker",
+                "--store",
+                "memory:",
+                "--venue-url",
+                "http://127.0.0.1:1",
+            ],
+            "--role worker needs a store that processes share",
+        ),
     ] {
         let said = fails(folder.path(), &args).await;
         assert!(said.contains(expected), "{args:?}: {said}");

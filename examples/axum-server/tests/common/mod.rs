@@ -3,6 +3,8 @@
 // Each test program compiles this as its own module and uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod program;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,0 +1,131 @@
+//! The programs as processes of their own.
+#![allow(dead_code, missing_docs, unreachable_pub)] // Each test file uses a part of this.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::text;
+
+/// The server as a process of its own.
+pub struct Program {
+    child: Child,
+    pub url: String,
+    /// What it logs after its start; read, so that it never waits for a reader.
+    log: tokio::task::JoinHandle<String>,
+}
+
+pub fn command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_order-engine-server"));
+    // Only what the test says, not what its surroundings happen to set.
+    command.env_clear().current_dir(folder).args(args);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// Starts the program and lets it fail.
+pub async fn fails(folder: &Path, args: &[&str]) -> String {
+    let Output { status, stderr, .. } = command(folder, args).output().await.unwrap();
+    assert!(!status.success(), "{args:?}");
+    String::from_utf8(stderr).unwrap()
+}
+
+impl Program {
+    pub async fn start(folder: &Path, args: &[&str]) -> Self {
+        let mut child = command(folder, &[&["--port", "0"], args].concat()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let url = loop {
+            let line = lines.next_line().await.unwrap().expect("the server starts");
+            if let Some((_, url)) = line.split_once("listening on ") {
+                break url.split(['"', ' ']).next().unwrap().to_owned();
+            }
+        };
+        let log = tokio::spawn(async move {
+            let mut log = String::new();
+            while let Ok(Some(line)) = lines.next_line().await {
+                log.push_str(&line);
+                log.push('\n');
+            }
+            log
+        });
+        Self { child, url, log }
+    }
+
+    pub fn ws(&self, id: &str) -> String {
+        format!("{}/ws/orders/{id}", self.url.replacen("http", "ws", 1))
+    }
+
+    pub async fn place(&self, http: &reqwest::Client, key: &str) -> String {
+        try_place(&self.url, http, key).await.expect("the server takes the order")
+    }
+
+    /// Ends the program as a crash does.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Asks the program to end, and gives its exit code and the rest of its log.
+    pub async fn terminate(mut self) -> (Option<i32>, String) {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+        let status = self.child.wait().await.unwrap();
+        (status.code(), self.log.await.unwrap())
+    }
+}
+
+/// Places an order, unless the server dies meanwhile.
+pub async fn try_place(url: &str, http: &reqwest::Client, key: &str) -> Option<String> {
+    let body = json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": "0.1", "clientOrderId": key});
+    let response = http.post(format!("{url}/api/orders/execute")).json(&body).send().await.ok()?;
+    assert!(response.status().is_success(), "{}", response.status());
+    Some(text(&response.json().await.ok()?, "orderId"))
+}
+
+/// The simulated chain as a process of its own.
+pub struct SimVenue {
+    _child: Child,
+    pub url: String,
+}
+
+impl SimVenue {
+    pub async fn start(folder: &Path, args: &[&str]) -> Self {
+        let mut command = Command::new(sim_venue().await);
+        command.env_clear().current_dir(folder).args(["--port", "0"]).args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let line = BufReader::new(child.stdout.take().unwrap()).lines().next_line().await.unwrap();
+        let url = line.as_deref().and_then(|line| line.strip_prefix("listening on ")).expect("it starts");
+        Self { url: url.to_owned(), _child: child }
+    }
+}
+
+/// The program `sim-venue`: beside the server, where the tests of the whole workspace have built it, and
+/// built now where only this package is tested.
+async fn sim_venue() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_order-engine-server")).with_file_name("sim-venue");
+    if !program.exists() {
+        let release: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--package", "order-engine-sim", "--features", "rpc-server"]);
+        build.args(["--bin", "sim-venue"]).args(release).current_dir(env!("CARGO_MANIFEST_DIR"));
+        assert!(build.status().await.unwrap().success());
+    }
+    program
+}
+
+/// How often the simulated chain executed each order.
+pub fn executions(ledger: &Path) -> BTreeMap<String, usize> {
+    let ledger = std::fs::read_to_string(ledger).unwrap();
+    let mut executions = BTreeMap::new();
+    for line in ledger.lines() {
+        let execution: Value = serde_json::from_str(line).unwrap();
+        if execution["executed"] == true {
+            *executions.entry(text(&execution, "orderId")).or_default() += 1;
+        }
+    }
+    executions
+}
