@@ -495,3 +495,35 @@ async fn each_class_of_failures_has_its_budget() {
     assert_eq!(end.attempt, 5, "three busy ones, and the second one that moved");
     worker.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn five_thousand_orders_that_wait_for_the_chain_slow_no_new_one() {
+    const WAITING: usize = 5_000;
+    let fixture = Fixture::new().await;
+    // The venue takes everything and tells nothing, so every order waits for its confirmation.
+    fixture.venue.set_down(true);
+    let worker = fixture.work();
+    let is_sent = |record: &EventRecord| record.event == OrderEvent::SubmissionAccepted;
+    let mut waiting = Vec::new();
+    for _ in 0..WAITING {
+        waiting.push(fixture.submit(request()).await.id);
+    }
+    for id in &waiting {
+        fixture.reaches(*id, is_sent).await;
+    }
+    let began = tokio::time::Instant::now();
+    let new = fixture.submit(request()).await;
+    fixture.reaches(new.id, is_sent).await;
+    assert!(
+        began.elapsed() < Duration::from_millis(100),
+        "it waited for a worker slot: {:?}",
+        began.elapsed()
+    );
+    fixture.venue.set_down(false);
+    for id in &waiting {
+        let records = fixture.events_to_the_end(*id).await;
+        assert_eq!(records.last().unwrap().status, Status::Confirmed);
+    }
+    assert_eq!(fixture.venue.signed(), WAITING as u64 + 1, "each was built once");
+    worker.stop().await;
+}
