@@ -1,13 +1,18 @@
 #![doc = include_str!("../README.md")]
 
-mod constant_product;
+mod curve;
 mod fee;
 mod pool;
+mod ratio;
 mod router;
 mod source;
+mod trade;
+mod wide;
 
-pub use constant_product::ConstantProduct;
+pub use curve::{ConstantProduct, CreatorFee, CreatorFeeOn, Curve};
 pub use fee::Fee;
-pub use pool::{Curve, InvalidPool, Pool, QuoteError};
+pub use pool::{InvalidPool, Pool, QuoteError};
+pub use ratio::Ratio;
 pub use router::Router;
 pub use source::{PoolSet, PoolSource};
+pub use trade::{Direction, Moment};

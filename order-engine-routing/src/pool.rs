@@ -3,9 +3,13 @@
 use order_engine_core::Amount;
 use serde::{Deserialize, Serialize};
 
-use crate::constant_product::ConstantProduct;
+use crate::curve::Curve;
+use crate::ratio::Ratio;
+use crate::trade::{Direction, Moment};
 
 /// A snapshot of a pool of two tokens.
+///
+/// Quotes neither allocate nor use floats. A quote never promises more than the pool pays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pool {
     /// The pool's stable id, by which ties are broken.
@@ -18,15 +22,6 @@ pub struct Pool {
     pub token_b: String,
     /// How it prices.
     pub curve: Curve,
-}
-
-/// How a pool prices.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Curve {
-    /// The product of the reserves never falls.
-    ConstantProduct(ConstantProduct),
 }
 
 /// A snapshot that no pool can have.
@@ -64,35 +59,71 @@ impl Pool {
             || (self.token_b == input_mint && self.token_a == output_mint)
     }
 
-    /// What comes out for exactly so much of a token: never more than the pool pays.
+    /// The direction in which this token goes in.
     ///
     /// # Errors
-    /// Why the pool cannot take the amount.
-    pub fn quote_exact_in(&self, input_mint: &str, amount_in: Amount) -> Result<Amount, QuoteError> {
-        let a_to_b = self.direction(input_mint)?;
-        match &self.curve {
-            Curve::ConstantProduct(curve) => curve.amount_out(a_to_b, amount_in),
-        }
-    }
-
-    /// The least of a token that must go in for so much of the other to come out.
-    ///
-    /// # Errors
-    /// Why the pool cannot give the amount.
-    pub fn quote_exact_out(&self, input_mint: &str, amount_out: Amount) -> Result<Amount, QuoteError> {
-        let a_to_b = self.direction(input_mint)?;
-        match &self.curve {
-            Curve::ConstantProduct(curve) => curve.amount_in(a_to_b, amount_out),
-        }
-    }
-
-    fn direction(&self, input_mint: &str) -> Result<bool, QuoteError> {
+    /// If the pool does not trade the token.
+    pub fn direction(&self, input_mint: &str) -> Result<Direction, QuoteError> {
         if self.token_a == input_mint {
-            Ok(true)
+            Ok(Direction::AToB)
         } else if self.token_b == input_mint {
-            Ok(false)
+            Ok(Direction::BToA)
         } else {
             Err(QuoteError::WrongPair)
         }
+    }
+
+    /// What comes out for exactly so much, rounded down: never more than the pool pays.
+    ///
+    /// # Errors
+    /// Why the pool cannot take the amount.
+    pub fn amount_out(
+        &self,
+        direction: Direction,
+        amount_in: Amount,
+        at: Moment,
+    ) -> Result<Amount, QuoteError> {
+        self.curve.amount_out(direction, amount_in, at)
+    }
+
+    /// The least that must go in for at least so much to come out: [`Self::amount_out`] gives at
+    /// least `amount_out` for it, and less for any smaller amount.
+    ///
+    /// # Errors
+    /// Why the pool cannot give the amount.
+    pub fn amount_in(
+        &self,
+        direction: Direction,
+        amount_out: Amount,
+        at: Moment,
+    ) -> Result<Amount, QuoteError> {
+        self.curve.amount_in(direction, amount_out, at)
+    }
+
+    /// The pool as the next trade finds it after exactly so much went in.
+    ///
+    /// # Errors
+    /// Why the pool cannot take the amount, as [`Self::amount_out`].
+    pub fn after(&self, direction: Direction, amount_in: Amount, at: Moment) -> Result<Self, QuoteError> {
+        let curve = self.curve.after(direction, amount_in, at)?;
+        let Self { id, dex, token_a, token_b, .. } = self.clone();
+        Ok(Self { id, dex, token_a, token_b, curve })
+    }
+
+    /// What comes out for the first, infinitely small part of a trade, per unit that goes in, fees
+    /// deducted. No larger trade has a better price.
+    ///
+    /// # Errors
+    /// If the pool holds nothing that could come out.
+    pub fn spot_price(&self, direction: Direction, at: Moment) -> Result<Ratio, QuoteError> {
+        self.curve.spot_price(direction, at)
+    }
+
+    /// The price without any fee: output per input, before any trade.
+    ///
+    /// # Errors
+    /// If the pool holds nothing that could come out.
+    pub fn mid_price(&self, direction: Direction) -> Result<Ratio, QuoteError> {
+        self.curve.mid_price(direction)
     }
 }

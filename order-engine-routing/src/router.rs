@@ -9,6 +9,7 @@ use order_engine_core::{
 
 use crate::pool::{Pool, QuoteError};
 use crate::source::{PoolSet, PoolSource};
+use crate::trade::Moment;
 
 /// Proposes the best pool of each exchange.
 #[derive(Debug)]
@@ -41,7 +42,10 @@ fn candidate(pools: &PoolSet, dex: &str, request: &QuoteRequest) -> Candidate {
     let mut best: Option<(Amount, &Pool)> = None;
     let mut rejected: Option<(QuoteError, &Pool)> = None;
     for pool in pools.pools().iter().filter(|pool| pool.dex == dex && pool.trades(input, output)) {
-        match pool.quote_exact_in(input, request.amount) {
+        let quote = pool
+            .direction(input)
+            .and_then(|direction| pool.amount_out(direction, request.amount, Moment::EARLIEST));
+        match quote {
             Ok(out) if best.is_none_or(|(most, rival)| out > most || (out == most && pool.id < rival.id)) => {
                 best = Some((out, pool));
             }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use order_engine_core::{Amount, Token};
-use order_engine_routing::{ConstantProduct, Curve, Fee, Pool, PoolSet, QuoteError};
+use order_engine_routing::{ConstantProduct, Curve, Direction, Fee, Pool, PoolSet, QuoteError};
 
 use crate::dice::{self, Dice, Purpose};
 use crate::noise::noise_ppm;
@@ -156,7 +156,8 @@ impl Listing {
         amount_in: Amount,
     ) -> Result<Amount, QuoteError> {
         let curve = self.curve(reserves).ok_or(QuoteError::NotEnoughLiquidity)?;
-        curve.amount_out(sells_a, amount_in)
+        let direction = if sells_a { Direction::AToB } else { Direction::BToA };
+        curve.amount_out(direction, amount_in)
     }
 
     /// The pool with these reserves, for a router. None if one of them is empty.

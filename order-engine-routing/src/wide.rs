@@ -1,0 +1,30 @@
+//! Products of 128-bit integers, divided: wide only where 128 bits do not suffice.
+
+use ruint::aliases::U256;
+
+/// `⌊a · b / divisor⌋`, or nothing if that does not fit. The divisor must not be zero.
+pub(crate) fn mul_div_floor(a: u128, b: u128, divisor: u128) -> Option<u128> {
+    match a.checked_mul(b) {
+        Some(product) => Some(product / divisor),
+        None => u128::try_from(product(a, b) / U256::from(divisor)).ok(),
+    }
+}
+
+/// `⌈a · b / divisor⌉`, or nothing if that does not fit. The divisor must not be zero.
+pub(crate) fn mul_div_ceil(a: u128, b: u128, divisor: u128) -> Option<u128> {
+    match a.checked_mul(b) {
+        Some(product) => Some(div_ceil(product, divisor)),
+        None => u128::try_from(product(a, b).div_ceil(U256::from(divisor))).ok(),
+    }
+}
+
+/// `⌈dividend / divisor⌉`. One division: the standard `div_ceil` may divide again for the remainder.
+pub(crate) const fn div_ceil(dividend: u128, divisor: u128) -> u128 {
+    let quotient = dividend / divisor;
+    if quotient * divisor == dividend { quotient } else { quotient + 1 }
+}
+
+/// `a · b`, which always fits.
+pub(crate) fn product(a: u128, b: u128) -> U256 {
+    U256::from(a).wrapping_mul(U256::from(b))
+}
