@@ -1,8 +1,12 @@
 //! The curves by which pools price, and what every one of them answers.
 
+mod concentrated;
 mod constant_product;
+mod dlmm;
 
+pub use concentrated::{ConcentratedLiquidity, ConcentratedState, Tick};
 pub use constant_product::{ConstantProduct, CreatorFee, CreatorFeeOn};
+pub use dlmm::{Bin, Dlmm, DlmmFees, DlmmState, DlmmVolatility};
 
 use order_engine_core::Amount;
 use serde::{Deserialize, Serialize};
@@ -18,6 +22,10 @@ use crate::trade::{Direction, Moment};
 pub enum Curve {
     /// The product of the reserves never falls.
     ConstantProduct(ConstantProduct),
+    /// A constant product between ticks, each with its own liquidity.
+    Concentrated(ConcentratedLiquidity),
+    /// Bins of one price each.
+    Dlmm(Dlmm),
 }
 
 /// The methods below answer for a [`crate::Pool`], where they are documented.
@@ -26,10 +34,12 @@ impl Curve {
         &self,
         direction: Direction,
         amount_in: Amount,
-        _at: Moment,
+        at: Moment,
     ) -> Result<Amount, QuoteError> {
         match self {
             Self::ConstantProduct(curve) => curve.amount_out(direction, amount_in),
+            Self::Concentrated(curve) => curve.amount_out(direction, amount_in),
+            Self::Dlmm(curve) => curve.amount_out(direction, amount_in, at),
         }
     }
 
@@ -37,10 +47,12 @@ impl Curve {
         &self,
         direction: Direction,
         amount_out: Amount,
-        _at: Moment,
+        at: Moment,
     ) -> Result<Amount, QuoteError> {
         match self {
             Self::ConstantProduct(curve) => curve.amount_in(direction, amount_out),
+            Self::Concentrated(curve) => curve.amount_in(direction, amount_out),
+            Self::Dlmm(curve) => curve.amount_in(direction, amount_out, at),
         }
     }
 
@@ -48,22 +60,28 @@ impl Curve {
         &self,
         direction: Direction,
         amount_in: Amount,
-        _at: Moment,
+        at: Moment,
     ) -> Result<Self, QuoteError> {
         match self {
             Self::ConstantProduct(curve) => curve.after(direction, amount_in).map(Self::ConstantProduct),
+            Self::Concentrated(curve) => curve.after(direction, amount_in).map(Self::Concentrated),
+            Self::Dlmm(curve) => curve.after(direction, amount_in, at).map(Self::Dlmm),
         }
     }
 
-    pub(crate) fn spot_price(&self, direction: Direction, _at: Moment) -> Result<Ratio, QuoteError> {
+    pub(crate) fn spot_price(&self, direction: Direction, at: Moment) -> Result<Ratio, QuoteError> {
         match self {
             Self::ConstantProduct(curve) => curve.spot_price(direction),
+            Self::Concentrated(curve) => curve.spot_price(direction),
+            Self::Dlmm(curve) => curve.spot_price(direction, at),
         }
     }
 
     pub(crate) fn mid_price(&self, direction: Direction) -> Result<Ratio, QuoteError> {
         match self {
             Self::ConstantProduct(curve) => curve.mid_price(direction),
+            Self::Concentrated(curve) => curve.mid_price(direction),
+            Self::Dlmm(curve) => curve.mid_price(direction),
         }
     }
 }

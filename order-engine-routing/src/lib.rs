@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod curve;
+mod decimal;
 mod fee;
 mod pool;
 mod ratio;
@@ -9,7 +10,10 @@ mod source;
 mod trade;
 mod wide;
 
-pub use curve::{ConstantProduct, CreatorFee, CreatorFeeOn, Curve};
+pub use curve::{
+    Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, CreatorFee, CreatorFeeOn, Curve, Dlmm,
+    DlmmFees, DlmmState, DlmmVolatility, Tick,
+};
 pub use fee::Fee;
 pub use pool::{InvalidPool, Pool, QuoteError};
 pub use ratio::Ratio;

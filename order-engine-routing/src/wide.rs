@@ -24,6 +24,16 @@ pub(crate) const fn div_ceil(dividend: u128, divisor: u128) -> u128 {
     if quotient * divisor == dividend { quotient } else { quotient + 1 }
 }
 
+/// `⌊a · 2⁶⁴ / divisor⌋`, or nothing if that does not fit. The divisor must not be zero.
+pub(crate) fn shl_div_floor(a: u128, divisor: u128) -> Option<u128> {
+    if a >> 64 == 0 { Some((a << 64) / divisor) } else { mul_div_floor(a, 1 << 64, divisor) }
+}
+
+/// `⌈a · 2⁶⁴ / divisor⌉`, or nothing if that does not fit. The divisor must not be zero.
+pub(crate) fn shl_div_ceil(a: u128, divisor: u128) -> Option<u128> {
+    if a >> 64 == 0 { Some(div_ceil(a << 64, divisor)) } else { mul_div_ceil(a, 1 << 64, divisor) }
+}
+
 /// `a · b`, which always fits.
 pub(crate) fn product(a: u128, b: u128) -> U256 {
     U256::from(a).wrapping_mul(U256::from(b))

@@ -1,0 +1,337 @@
+//! Meteora's DLMM: bins of a fixed price each, with a fee that grows as a trade crosses them and decays
+//! with time.
+//!
+//! The design is Trader Joe's Liquidity Book; formulas and roundings are those that Meteora documents
+//! and publishes in `dlmm-sdk`, so quotes are the program's to the last unit, but for token-2022
+//! transfer fees, which are not the pool's.
+
+mod fees;
+mod price;
+
+pub use fees::{DlmmFees, DlmmVolatility};
+
+use std::sync::Arc;
+
+use order_engine_core::Amount;
+use ruint::aliases::U256;
+use serde::{Deserialize, Serialize};
+
+use crate::pool::{InvalidPool, QuoteError};
+use crate::ratio::Ratio;
+use crate::trade::{Direction, Moment};
+use fees::ONE_RATE;
+use price::MAX_ID;
+
+/// A pool of bins, as far as they are known.
+///
+/// Token a is Meteora's x, token b its y. Trades go as far as the outermost known bin; a bin that is
+/// missing between two others is empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "DlmmState", into = "DlmmState")]
+pub struct Dlmm {
+    active_id: i32,
+    bin_step_bps: u16,
+    fees: DlmmFees,
+    volatility: DlmmVolatility,
+    base_rate: u32,
+    /// How many of the bins are below the active one.
+    bins_below: usize,
+    bins: Arc<[PricedBin]>,
+}
+
+/// What a snapshot of a DLMM pool says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DlmmState {
+    /// The bin in which the price is.
+    pub active_id: i32,
+    /// By how many basis points the price rises from bin to bin.
+    pub bin_step_bps: u16,
+    /// How the fee comes about.
+    pub fees: DlmmFees,
+    /// How much the pool has moved lately.
+    pub volatility: DlmmVolatility,
+    /// The bins that hold something, ascending.
+    pub bins: Vec<Bin>,
+}
+
+/// A bin: all of it trades at one price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bin {
+    /// Which one; its price is `(1 + step)^id`.
+    pub id: i32,
+    /// What it holds of token a. Bins below the active one hold none that could be bought.
+    pub reserve_a: Amount,
+    /// What it holds of token b. Bins above the active one hold none that could be bought.
+    pub reserve_b: Amount,
+}
+
+/// A bin and its price in Q64.64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PricedBin {
+    bin: Bin,
+    price_x64: u128,
+}
+
+/// What a trade does in one bin.
+struct Fill {
+    /// What the bin takes, with the fee.
+    taken: u128,
+    /// What of it is the fee, which does not stay in the bin.
+    fee: u128,
+    given: u128,
+}
+
+impl Dlmm {
+    /// The pool of a snapshot.
+    ///
+    /// # Errors
+    /// If the bin step or a fee parameter is impossible, or a bin is out of range or out of order.
+    pub fn new(state: &DlmmState) -> Result<Self, InvalidPool> {
+        let invalid = |field, reason| InvalidPool { field, reason };
+        let id_range = -MAX_ID..=MAX_ID;
+        if !(1..=10_000).contains(&state.bin_step_bps) {
+            return Err(invalid("bin_step_bps", "must be between 1 and 10000"));
+        }
+        if !id_range.contains(&state.active_id) {
+            return Err(invalid("active_id", "must be in range"));
+        }
+        if !id_range.contains(&state.volatility.index_reference) {
+            return Err(invalid("index_reference", "must be in range"));
+        }
+        state.fees.check()?;
+        if !state.bins.is_sorted_by(|one, next| one.id < next.id) {
+            return Err(invalid("bins", "must be ascending"));
+        }
+        let priced = |bin: &Bin| {
+            let price_x64 = price::of_bin(bin.id, state.bin_step_bps).filter(|_| id_range.contains(&bin.id));
+            let price_x64 = price_x64.ok_or(invalid("bins", "must have a price that fits"))?;
+            Ok(PricedBin { bin: *bin, price_x64 })
+        };
+        Ok(Self {
+            active_id: state.active_id,
+            bin_step_bps: state.bin_step_bps,
+            fees: state.fees,
+            volatility: state.volatility,
+            base_rate: state.fees.base_rate(state.bin_step_bps),
+            bins_below: state.bins.partition_point(|bin| bin.id < state.active_id),
+            bins: state.bins.iter().map(priced).collect::<Result<_, InvalidPool>>()?,
+        })
+    }
+
+    /// The price of a bin in Q64.64, as the program computes it. Nothing if it does not fit.
+    pub fn price_of_bin(id: i32, bin_step_bps: u16) -> Option<u128> {
+        price::of_bin(id, bin_step_bps)
+    }
+
+    /// The snapshot of the pool.
+    pub fn state(&self) -> DlmmState {
+        DlmmState {
+            active_id: self.active_id,
+            bin_step_bps: self.bin_step_bps,
+            fees: self.fees,
+            volatility: self.volatility,
+            bins: self.bins.iter().map(|priced| priced.bin).collect(),
+        }
+    }
+
+    /// What comes out for exactly `amount_in`, rounded down in each bin.
+    ///
+    /// # Errors
+    /// If nothing would come out, or the bins do not suffice.
+    pub fn amount_out(
+        &self,
+        direction: Direction,
+        amount_in: Amount,
+        at: Moment,
+    ) -> Result<Amount, QuoteError> {
+        let mut out = 0_u128;
+        self.fill(direction, amount_in, at, |_, fill| {
+            out = out.checked_add(fill.given).ok_or(QuoteError::Overflow)?;
+            Ok(())
+        })?;
+        if out == 0 { Err(QuoteError::TooSmall) } else { Ok(Amount::new(out)) }
+    }
+
+    /// The least that must go in for at least `amount_out` to come out.
+    ///
+    /// # Errors
+    /// If the bins do not suffice.
+    pub fn amount_in(
+        &self,
+        direction: Direction,
+        amount_out: Amount,
+        at: Moment,
+    ) -> Result<Amount, QuoteError> {
+        if amount_out.is_zero() {
+            return Err(QuoteError::TooSmall);
+        }
+        let volatility = self.volatility.referenced(&self.fees, self.active_id, at);
+        let (mut rest, mut amount_in) = (amount_out.base_units(), 0_u128);
+        for (_, priced) in self.ahead(direction) {
+            let given = rest.min(priced.holds(direction));
+            let net = price::in_for(direction, given, priced.price_x64);
+            let taken = net.and_then(|net| fees::with_fee(net, self.rate(&volatility, priced)));
+            let sum = taken.and_then(|taken| amount_in.checked_add(taken));
+            amount_in = sum.ok_or(QuoteError::Overflow)?;
+            rest -= given;
+            if rest == 0 {
+                return Ok(Amount::new(amount_in));
+            }
+        }
+        Err(QuoteError::NotEnoughLiquidity)
+    }
+
+    /// The pool after exactly `amount_in` went in. Fees do not stay in the bins.
+    ///
+    /// # Errors
+    /// As [`Self::amount_out`].
+    pub fn after(&self, direction: Direction, amount_in: Amount, at: Moment) -> Result<Self, QuoteError> {
+        self.amount_out(direction, amount_in, at)?;
+        let mut bins = self.bins.to_vec();
+        let mut stopped = self.bins_below;
+        self.fill(direction, amount_in, at, |index, fill| {
+            stopped = index;
+            bins[index].apply(direction, &fill)
+        })?;
+        let active_id = bins[stopped].bin.id;
+        let referenced = self.volatility.referenced(&self.fees, self.active_id, at);
+        let accumulator = referenced.in_bin(&self.fees, active_id);
+        let last_update = at.max(referenced.last_update);
+        Ok(Self {
+            active_id,
+            volatility: DlmmVolatility { accumulator, last_update, ..referenced },
+            bins_below: stopped,
+            bins: bins.into(),
+            ..*self
+        })
+    }
+
+    /// Output per input before any trade, fees deducted.
+    ///
+    /// # Errors
+    /// If no bin holds anything in this direction.
+    pub fn spot_price(&self, direction: Direction, at: Moment) -> Result<Ratio, QuoteError> {
+        let volatility = self.volatility.referenced(&self.fees, self.active_id, at);
+        let (_, priced) = self.ahead(direction).next().ok_or(QuoteError::NotEnoughLiquidity)?;
+        ratio(direction, priced.price_x64, ONE_RATE - self.rate(&volatility, priced))
+    }
+
+    /// Output per input before any trade and without fees: the price of the active bin.
+    ///
+    /// # Errors
+    /// If the active bin has no price that fits.
+    pub fn mid_price(&self, direction: Direction) -> Result<Ratio, QuoteError> {
+        let price_x64 = price::of_bin(self.active_id, self.bin_step_bps).ok_or(QuoteError::Overflow)?;
+        ratio(direction, price_x64, ONE_RATE)
+    }
+
+    /// Fills bins until an input is used up, and tells of each that takes or gives.
+    fn fill(
+        &self,
+        direction: Direction,
+        amount_in: Amount,
+        at: Moment,
+        mut on_fill: impl FnMut(usize, Fill) -> Result<(), QuoteError>,
+    ) -> Result<(), QuoteError> {
+        let volatility = self.volatility.referenced(&self.fees, self.active_id, at);
+        let mut rest = amount_in.base_units();
+        if rest == 0 {
+            return Err(QuoteError::TooSmall);
+        }
+        for (index, priced) in self.ahead(direction) {
+            let fill = priced.fill(direction, rest, self.rate(&volatility, priced))?;
+            rest -= fill.taken;
+            on_fill(index, fill)?;
+            if rest == 0 {
+                return Ok(());
+            }
+        }
+        Err(QuoteError::NotEnoughLiquidity)
+    }
+
+    /// The bins that give something, from the active one on.
+    fn ahead(&self, direction: Direction) -> impl Iterator<Item = (usize, &PricedBin)> {
+        let includes_active =
+            self.bins.get(self.bins_below).is_some_and(|next| next.bin.id == self.active_id);
+        let (mut low, mut high) = match direction {
+            Direction::AToB => (0, self.bins_below + usize::from(includes_active)),
+            Direction::BToA => (self.bins_below, self.bins.len()),
+        };
+        let indices = std::iter::from_fn(move || {
+            if low == high {
+                return None;
+            }
+            match direction {
+                Direction::AToB => {
+                    high -= 1;
+                    Some(high)
+                }
+                Direction::BToA => {
+                    low += 1;
+                    Some(low - 1)
+                }
+            }
+        });
+        let bins = indices.map(|index| (index, &self.bins[index]));
+        bins.filter(move |(_, priced)| priced.holds(direction) > 0)
+    }
+
+    fn rate(&self, volatility: &DlmmVolatility, priced: &PricedBin) -> u32 {
+        let moved = volatility.in_bin(&self.fees, priced.bin.id);
+        self.fees.rate(self.base_rate, self.bin_step_bps, moved)
+    }
+}
+
+impl PricedBin {
+    /// What the bin holds of what comes out.
+    fn holds(&self, direction: Direction) -> u128 {
+        direction.orient(self.bin.reserve_a, self.bin.reserve_b).1.base_units()
+    }
+
+    /// Takes as much of an input as the bin can pay for.
+    fn fill(&self, direction: Direction, rest: u128, rate: u32) -> Result<Fill, QuoteError> {
+        let holds = self.holds(direction);
+        let fee = fees::inside(rest, rate);
+        // What does not fit is more than the bin holds.
+        let worth = price::out_of(direction, rest - fee, self.price_x64).unwrap_or(u128::MAX);
+        if worth < holds {
+            return Ok(Fill { taken: rest, fee, given: worth });
+        }
+        let net = price::in_for(direction, holds, self.price_x64).ok_or(QuoteError::Overflow)?;
+        let most = fees::with_fee(net, rate).ok_or(QuoteError::Overflow)?;
+        if rest > most {
+            Ok(Fill { taken: most, fee: most - net, given: holds })
+        } else {
+            Ok(Fill { taken: rest, fee, given: holds })
+        }
+    }
+
+    fn apply(&mut self, direction: Direction, fill: &Fill) -> Result<(), QuoteError> {
+        let (into, out_of) = direction.orient(self.bin.reserve_a, self.bin.reserve_b);
+        let into = into.checked_add(Amount::new(fill.taken - fill.fee)).ok_or(QuoteError::Overflow)?;
+        let out_of = out_of.checked_sub(Amount::new(fill.given)).ok_or(QuoteError::NotEnoughLiquidity)?;
+        (self.bin.reserve_a, self.bin.reserve_b) = direction.orient(into, out_of);
+        Ok(())
+    }
+}
+
+/// A bin's price of the input in the output, of which such a part of a rate's whole is kept.
+fn ratio(direction: Direction, price_x64: u128, kept: u32) -> Result<Ratio, QuoteError> {
+    let (numerator, denominator) = direction.orient(U256::from(price_x64), U256::from(1) << 64);
+    let ratio = Ratio::new(numerator * U256::from(kept), denominator * U256::from(ONE_RATE));
+    ratio.ok_or(QuoteError::NotEnoughLiquidity)
+}
+
+impl TryFrom<DlmmState> for Dlmm {
+    type Error = InvalidPool;
+
+    fn try_from(state: DlmmState) -> Result<Self, InvalidPool> {
+        Self::new(&state)
+    }
+}
+
+impl From<Dlmm> for DlmmState {
+    fn from(pool: Dlmm) -> Self {
+        pool.state()
+    }
+}

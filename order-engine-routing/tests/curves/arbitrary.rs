@@ -1,0 +1,142 @@
+//! Pools as they occur, and as they could at most.
+
+use std::collections::BTreeMap;
+
+use order_engine_core::Amount;
+use order_engine_routing::{
+    Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, CreatorFee, CreatorFeeOn, Curve,
+    Direction, Dlmm, DlmmFees, DlmmState, DlmmVolatility, Fee, Moment, Pool, Tick,
+};
+use proptest::prelude::*;
+
+/// When the last trade of a pool was that remembers it.
+const LAST_TRADE_S: u64 = 1_700_000_000;
+
+pub(crate) fn direction() -> impl Strategy<Value = Direction> {
+    prop::sample::select(&Direction::BOTH[..])
+}
+
+/// Integers of every order of magnitude below a bound of so many bits.
+pub(crate) fn magnitude(bits: u32) -> impl Strategy<Value = u128> {
+    (0..bits, any::<u128>()).prop_map(|(bit, noise)| (1 << bit) | (noise & ((1 << bit) - 1)))
+}
+
+/// Amounts that venues have: most fit 64 bits.
+pub(crate) fn amount() -> impl Strategy<Value = Amount> {
+    prop_oneof![4 => magnitude(64), 1 => magnitude(126)].prop_map(Amount::new)
+}
+
+/// Moments around the last trade of a pool.
+pub(crate) fn moment() -> impl Strategy<Value = Moment> {
+    (LAST_TRADE_S - 10..LAST_TRADE_S + 1_000).prop_map(Moment::from_unix_seconds)
+}
+
+/// Pools of every curve.
+pub(crate) fn pool() -> impl Strategy<Value = Pool> {
+    prop_oneof![
+        constant_product().prop_map(Curve::ConstantProduct),
+        concentrated().prop_map(Curve::Concentrated),
+        dlmm().prop_map(Curve::Dlmm),
+    ]
+    .prop_map(|curve| Pool {
+        id: "pool".into(),
+        dex: "dex".into(),
+        token_a: "a".into(),
+        token_b: "b".into(),
+        curve,
+    })
+}
+
+fn constant_product() -> impl Strategy<Value = ConstantProduct> {
+    let reserve = || prop_oneof![magnitude(64), magnitude(127)].prop_map(Amount::new);
+    let on = prop::sample::select(&[CreatorFeeOn::Input, CreatorFeeOn::TokenA, CreatorFeeOn::TokenB][..]);
+    let creator = prop::option::of((0_u64..5_000, on));
+    (reserve(), reserve(), 0_u64..3_000, creator, 0_u64..10_000).prop_map(|(a, b, fee, creator, share)| {
+        let bps = |bps| Fee::new(bps, 10_000).unwrap();
+        let pool = ConstantProduct::new(a, b, bps(fee)).unwrap().with_protocol_share(bps(share));
+        creator.map_or(pool, |(rate, on)| pool.with_creator_fee(CreatorFee { rate: bps(rate), on }).unwrap())
+    })
+}
+
+/// Pools in which liquidity was provided in up to eight ranges.
+pub(crate) fn concentrated() -> impl Strategy<Value = ConcentratedLiquidity> {
+    let spacing = prop::sample::select(&[1_u16, 10, 60][..]);
+    let range = (-120_i32..120, 1_i32..120, magnitude(90));
+    let ranges = prop::collection::vec(range, 1..8);
+    let far = prop_oneof![3 => -20_000_i32..20_000, 1 => -400_000_i32..400_000];
+    (spacing, far, ranges, 0_u32..30_000, any::<u128>()).prop_map(
+        |(spacing, tick, ranges, fee_ppm, noise)| {
+            let step = i32::from(spacing);
+            let center = tick.div_euclid(step);
+            let mut nets = BTreeMap::<i32, i128>::new();
+            let mut liquidity = 0;
+            for (offset, width, provided) in ranges {
+                let (lower, upper) = ((center + offset) * step, (center + offset + width) * step);
+                *nets.entry(lower).or_default() += i128::try_from(provided).unwrap();
+                *nets.entry(upper).or_default() -= i128::try_from(provided).unwrap();
+                liquidity += if (lower..upper).contains(&tick) { provided } else { 0 };
+            }
+            let price = |tick| ConcentratedLiquidity::sqrt_price_at_tick(tick).unwrap();
+            let (here, next) = (price(tick), price(tick + 1));
+            ConcentratedLiquidity::new(&ConcentratedState {
+                // The ends of the tick are as likely as what is between.
+                sqrt_price_x64: match noise % 4 {
+                    0 => here,
+                    1 => next,
+                    _ => here + noise % (next - here + 1),
+                },
+                tick_current: tick,
+                tick_spacing: spacing,
+                liquidity,
+                fee_ppm,
+                ticks: nets.into_iter().map(|(index, liquidity_net)| Tick { index, liquidity_net }).collect(),
+            })
+            .unwrap()
+        },
+    )
+}
+
+fn fees() -> impl Strategy<Value = DlmmFees> {
+    let volatile = (prop_oneof![Just(0_u32), 1_u32..2_000_000], 0_u32..2_000_000);
+    // Within a filter period of no time at all, a trade would not continue the volatility of the one
+    // before it, and two would be cheaper than one.
+    (any::<u16>(), 0_u8..3, volatile, 1_u16..600, 0_u16..600, 0_u16..=10_000).prop_map(
+        |(base_factor, base_fee_power_factor, (control, max), filter, decay, reduction)| DlmmFees {
+            base_factor,
+            base_fee_power_factor,
+            variable_fee_control: control,
+            filter_period_s: filter,
+            decay_period_s: filter + decay,
+            reduction_factor_bps: reduction,
+            max_volatility_accumulator: max,
+        },
+    )
+}
+
+fn dlmm() -> impl Strategy<Value = Dlmm> {
+    let reserve = || prop_oneof![1 => Just(0), 4 => magnitude(60)];
+    let bins = prop::collection::btree_map(-30_i32..30, (reserve(), reserve()), 1..30);
+    let step = prop::sample::select(&[1_u16, 10, 25, 100, 400][..]);
+    let volatility = (0_u32..1_000_000, 0_u32..1_000_000, -40_i32..40);
+    (step, -500_i32..500, bins, fees(), volatility).prop_map(|(step, active_id, bins, fees, volatility)| {
+        let (accumulator, reference, moved) = volatility;
+        let bin = |(offset, (a, b)): (i32, (u128, u128))| Bin {
+            id: active_id + offset,
+            reserve_a: Amount::new(if offset < 0 { 0 } else { a }),
+            reserve_b: Amount::new(if offset > 0 { 0 } else { b }),
+        };
+        Dlmm::new(&DlmmState {
+            active_id,
+            bin_step_bps: step,
+            fees,
+            volatility: DlmmVolatility {
+                accumulator,
+                reference,
+                index_reference: active_id + moved,
+                last_update: Moment::from_unix_seconds(LAST_TRADE_S),
+            },
+            bins: bins.into_iter().map(bin).collect(),
+        })
+        .unwrap()
+    })
+}

@@ -1,0 +1,5 @@
+//! What must hold for every pool of every curve, and every amount.
+
+mod arbitrary;
+mod properties;
+mod units;

@@ -1,0 +1,152 @@
+//! What the mathematics promises, whatever the curve.
+
+use order_engine_core::Amount;
+use order_engine_routing::{Direction, Moment, Pool, QuoteError, Ratio};
+use proptest::prelude::*;
+use ruint::aliases::{U256, U512};
+
+use crate::arbitrary::{amount, direction, moment, pool};
+
+/// An amount for a pool, as a share of what the pool can take if it is about that size: random amounts
+/// alone would mostly be far too small or far too large.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    part: u16,
+    otherwise: Amount,
+}
+
+impl Share {
+    /// An output of about so much of what the pool holds.
+    fn of_output(self, pool: &Pool, direction: Direction, at: Moment) -> Amount {
+        if self.part == 0 {
+            return self.otherwise;
+        }
+        // What the pool holds, to the order of magnitude: enough for a test.
+        let held = |bit: &u32| pool.amount_in(direction, Amount::new(1 << bit), at).is_ok();
+        let most = (0..127).rev().find(held).map_or(0, |bit| 1_u128 << bit);
+        let part = u128::from(self.part);
+        Amount::new(((most >> 15) * part + part % (most + 1)).max(1))
+    }
+
+    /// An input that buys about so much of what the pool holds.
+    fn of_input(self, pool: &Pool, direction: Direction, at: Moment) -> Amount {
+        let out = self.of_output(pool, direction, at);
+        pool.amount_in(direction, out, at).unwrap_or(self.otherwise)
+    }
+}
+
+fn share() -> impl Strategy<Value = Share> {
+    (any::<u16>(), amount()).prop_map(|(part, otherwise)| Share { part, otherwise })
+}
+
+fn out(pool: &Pool, direction: Direction, amount_in: Amount, at: Moment) -> Amount {
+    pool.amount_out(direction, amount_in, at).unwrap_or(Amount::ZERO)
+}
+
+/// Whether an output is at most what an input is worth at a price.
+fn is_at_most(out: Amount, amount_in: Amount, price: Ratio) -> bool {
+    let (numerator, denominator) = price.parts();
+    let wide = |amount: Amount| U256::from(amount.base_units());
+    let left: U512 = wide(out).widening_mul(denominator);
+    let right: U512 = wide(amount_in).widening_mul(numerator);
+    left <= right
+}
+
+proptest! {
+    #[test]
+    fn exact_out_is_the_inverse_of_exact_in_and_minimal(
+        pool in pool(), direction in direction(), at in moment(), share in share(),
+    ) {
+        let wanted = share.of_output(&pool, direction, at);
+        if let Ok(amount_in) = pool.amount_in(direction, wanted, at) {
+            prop_assert!(pool.amount_out(direction, amount_in, at).unwrap() >= wanted);
+            let less = Amount::new(amount_in.base_units() - 1);
+            prop_assert!(out(&pool, direction, less, at) < wanted);
+        }
+    }
+
+    #[test]
+    fn what_an_input_buys_can_be_asked_for(
+        pool in pool(), direction in direction(), at in moment(), share in share(),
+    ) {
+        let amount_in = share.of_input(&pool, direction, at);
+        if let Ok(bought) = pool.amount_out(direction, amount_in, at) {
+            prop_assert!(pool.amount_in(direction, bought, at).unwrap() <= amount_in);
+        }
+    }
+
+    #[test]
+    fn output_is_monotone_in_input(
+        pool in pool(), direction in direction(), at in moment(), x in share(), y in share(), near: bool,
+    ) {
+        let x = x.of_input(&pool, direction, at);
+        let y = if near { x.checked_add(Amount::new(1)) } else { Some(y.of_input(&pool, direction, at)) };
+        let Some(y) = y else { return Ok(()) };
+        if let (Ok(less), Ok(more)) =
+            (pool.amount_out(direction, x.min(y), at), pool.amount_out(direction, x.max(y), at))
+        {
+            prop_assert!(less <= more);
+        }
+    }
+
+    #[test]
+    fn two_trades_never_yield_more_than_one(
+        pool in pool(), direction in direction(), at in moment(), x in share(), y in share(),
+    ) {
+        let (x, y) = (x.of_input(&pool, direction, at), y.of_input(&pool, direction, at));
+        let Some(both) = x.checked_add(y) else { return Ok(()) };
+        let (Ok(first), Ok(next)) = (pool.amount_out(direction, x, at), pool.after(direction, x, at)) else {
+            return Ok(());
+        };
+        let second = out(&next, direction, y, at);
+        if let Ok(once) = pool.amount_out(direction, both, at) {
+            prop_assert!(first.checked_add(second).unwrap() <= once);
+        }
+    }
+
+    #[test]
+    fn a_round_trip_brings_no_profit(
+        pool in pool(), direction in direction(), at in moment(), share in share(),
+    ) {
+        let amount_in = share.of_input(&pool, direction, at);
+        let Ok(bought) = pool.amount_out(direction, amount_in, at) else { return Ok(()) };
+        let Ok(next) = pool.after(direction, amount_in, at) else { return Ok(()) };
+        prop_assert!(out(&next, direction.reversed(), bought, at) <= amount_in);
+    }
+
+    #[test]
+    fn no_trade_is_better_than_the_spot_price_nor_that_than_the_mid_price(
+        pool in pool(), direction in direction(), at in moment(), share in share(),
+    ) {
+        let amount_in = share.of_input(&pool, direction, at);
+        if let Ok(bought) = pool.amount_out(direction, amount_in, at) {
+            let (spot, mid) = (pool.spot_price(direction, at).unwrap(), pool.mid_price(direction).unwrap());
+            prop_assert!(is_at_most(bought, amount_in, spot));
+            prop_assert!(spot <= mid);
+            prop_assert!(pool.after(direction, amount_in, at).unwrap().mid_price(direction).unwrap() <= mid);
+        }
+    }
+
+    #[test]
+    fn a_pool_survives_a_trade_and_json(
+        pool in pool(), direction in direction(), at in moment(), share in share(),
+    ) {
+        let amount_in = share.of_input(&pool, direction, at);
+        let next = pool.after(direction, amount_in, at);
+        prop_assert_eq!(next.is_ok(), pool.amount_out(direction, amount_in, at).is_ok());
+        for pool in [Some(pool), next.ok()].into_iter().flatten() {
+            let json = serde_json::to_string(&pool).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Pool>(&json).unwrap(), pool);
+        }
+    }
+
+    #[test]
+    fn any_amount_has_an_answer(
+        pool in pool(), direction in direction(), at: u64, amount in any::<u128>().prop_map(Amount::new),
+    ) {
+        let at = Moment::from_unix_seconds(at);
+        for result in [pool.amount_out(direction, amount, at), pool.amount_in(direction, amount, at)] {
+            prop_assert!(!matches!(result, Ok(Amount::ZERO) | Err(QuoteError::WrongPair)));
+        }
+    }
+}

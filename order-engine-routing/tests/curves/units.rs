@@ -1,0 +1,204 @@
+//! Cases that are known by heart.
+
+use order_engine_core::Amount;
+use order_engine_routing::{
+    Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, CreatorFee, CreatorFeeOn, Direction,
+    Dlmm, DlmmFees, DlmmState, DlmmVolatility, Fee, Moment, QuoteError, Tick,
+};
+
+fn bps(bps: u64) -> Fee {
+    Fee::new(bps, 10_000).unwrap()
+}
+
+fn constant_product(a: u128, b: u128) -> ConstantProduct {
+    ConstantProduct::new(Amount::new(a), Amount::new(b), bps(25)).unwrap()
+}
+
+#[test]
+fn a_known_trade_of_raydium() {
+    // 25 bps of 1 SOL against 10 000 SOL and 1 500 000 USDC: n = 997 500 000,
+    // out = ⌊997 500 000 · 1.5e12 / (1e13 + 997 500 000)⌋ = 149 610 076.
+    let pool = constant_product(10_000_000_000_000, 1_500_000_000_000);
+    let out = pool.amount_out(Direction::AToB, Amount::new(1_000_000_000));
+    assert_eq!(out, Ok(Amount::new(149_610_076)));
+}
+
+#[test]
+fn a_creator_is_paid_in_the_token_that_was_agreed() {
+    let founded = |on| {
+        constant_product(1_000_000, 1_000_000).with_creator_fee(CreatorFee { rate: bps(100), on }).unwrap()
+    };
+    let (input, a, b) = (CreatorFeeOn::Input, CreatorFeeOn::TokenA, CreatorFeeOn::TokenB);
+    let out = |on, direction| founded(on).amount_out(direction, Amount::new(100_000)).unwrap().base_units();
+    // n = 100 000 − ⌈1.25 %⌉ = 98 750, out = ⌊98 750 · 1e6 / 1 098 750⌋ = 89 874.
+    assert_eq!(out(input, Direction::AToB), 89_874);
+    assert_eq!(out(a, Direction::AToB), 89_874);
+    // n = 99 750, ⌊99 750 · 1e6 / 1 099 750⌋ = 90 702, less ⌈1 %⌉ = 908.
+    assert_eq!(out(b, Direction::AToB), 89_794);
+    assert_eq!(out(a, Direction::BToA), 89_794);
+    assert_eq!(out(b, Direction::BToA), 89_874);
+    // What is the creator's leaves the pool, what is the pool's stays.
+    let reserves =
+        |on| founded(on).after(Direction::AToB, Amount::new(100_000)).map(|pool| pool.reserves()).unwrap();
+    assert_eq!(reserves(input), (Amount::new(1_099_000), Amount::new(910_126)));
+    assert_eq!(reserves(b), (Amount::new(1_100_000), Amount::new(909_298)));
+}
+
+#[test]
+fn what_is_the_exchanges_leaves_the_pool() {
+    let pool = constant_product(1_000_000, 1_000_000).with_protocol_share(bps(1_200));
+    let (a, _) = pool.after(Direction::AToB, Amount::new(100_000)).unwrap().reserves();
+    // The fee is 250, and 12 % of it are 30.
+    assert_eq!(a, Amount::new(1_099_970));
+}
+
+#[test]
+fn impossible_constant_products_and_amounts_are_errors() {
+    let (zero, one) = (Amount::ZERO, Amount::new(1));
+    assert_eq!(Fee::new(1, 1).unwrap_err().field, "fee");
+    assert_eq!(ConstantProduct::new(zero, one, bps(25)).unwrap_err().field, "reserve_a");
+    assert_eq!(ConstantProduct::new(one, zero, bps(25)).unwrap_err().field, "reserve_b");
+    let pool = constant_product(1_000, 1_000);
+    for rate in [Fee::new(1, 100).unwrap(), bps(9_975)] {
+        let creator_fee = CreatorFee { rate, on: CreatorFeeOn::Input };
+        assert_eq!(pool.with_creator_fee(creator_fee).unwrap_err().field, "creator_fee");
+    }
+    assert_eq!(pool.amount_out(Direction::AToB, one), Err(QuoteError::TooSmall));
+    assert_eq!(pool.amount_out(Direction::AToB, Amount::MAX), Err(QuoteError::Overflow));
+    assert_eq!(pool.amount_in(Direction::AToB, Amount::new(1_000)), Err(QuoteError::NotEnoughLiquidity));
+}
+
+/// A pool at price one with a million of liquidity from tick −100 to tick 100.
+fn concentrated() -> ConcentratedState {
+    ConcentratedState {
+        sqrt_price_x64: 1 << 64,
+        tick_current: 0,
+        tick_spacing: 10,
+        liquidity: 1_000_000,
+        fee_ppm: 2_500,
+        ticks: vec![
+            Tick { index: -100, liquidity_net: 1_000_000 },
+            Tick { index: 100, liquidity_net: -1_000_000 },
+        ],
+    }
+}
+
+#[test]
+fn impossible_concentrated_pools_are_errors() {
+    let field = |change: fn(&mut ConcentratedState)| {
+        let mut state = concentrated();
+        change(&mut state);
+        ConcentratedLiquidity::new(&state).unwrap_err().field
+    };
+    assert_eq!(field(|state| state.sqrt_price_x64 -= 1), "sqrt_price_x64");
+    assert_eq!(field(|state| state.tick_current = 443_636), "tick_current");
+    assert_eq!(field(|state| state.tick_spacing = 0), "tick_spacing");
+    assert_eq!(field(|state| state.fee_ppm = 1_000_000), "fee_ppm");
+    assert_eq!(field(|state| state.liquidity = 999_999), "liquidity");
+    assert_eq!(field(|state| state.ticks[0].liquidity_net = i128::MIN), "liquidity");
+    assert_eq!(field(|state| state.ticks[1].index = 101), "ticks");
+    assert_eq!(field(|state| state.ticks.reverse()), "ticks");
+    assert_eq!(field(|state| state.ticks[1].index = 443_640), "ticks");
+}
+
+#[test]
+fn concentrated_liquidity_ends_at_the_last_tick() {
+    let pool = ConcentratedLiquidity::new(&concentrated()).unwrap();
+    // L·(√1.0001¹⁰⁰ − 1) = 5 012.3: so much fills the range, and no more.
+    assert_eq!(pool.amount_out(Direction::BToA, Amount::new(5_025)), Ok(Amount::new(4_987)));
+    assert_eq!(pool.amount_out(Direction::BToA, Amount::new(6_000)), Err(QuoteError::NotEnoughLiquidity));
+    assert_eq!(pool.amount_out(Direction::BToA, Amount::new(1)), Err(QuoteError::TooSmall));
+    assert_eq!(pool.amount_in(Direction::AToB, Amount::new(6_000)), Err(QuoteError::NotEnoughLiquidity));
+}
+
+#[test]
+fn a_price_on_a_tick_belongs_to_either_side_of_it() {
+    let full = ConcentratedLiquidity::new(&concentrated()).unwrap();
+    let at_end = full.after(Direction::BToA, Amount::new(5_026)).unwrap().state();
+    assert_eq!((at_end.tick_current, at_end.liquidity), (100, 0));
+    let back =
+        ConcentratedLiquidity::new(&at_end).unwrap().after(Direction::AToB, Amount::new(1_000)).unwrap();
+    assert_eq!(back.state().liquidity, 1_000_000);
+    let at_start = full.after(Direction::AToB, Amount::new(5_026)).unwrap().state();
+    assert_eq!((at_start.tick_current, at_start.liquidity), (-101, 0));
+}
+
+/// A pool at price one: 1 000 of token a from there up, 1 000 of token b from there down.
+fn dlmm() -> DlmmState {
+    let bin = |id, a, b| Bin { id, reserve_a: Amount::new(a), reserve_b: Amount::new(b) };
+    DlmmState {
+        active_id: 0,
+        bin_step_bps: 100,
+        fees: DlmmFees {
+            base_factor: 10_000,
+            base_fee_power_factor: 0,
+            variable_fee_control: 1_000,
+            filter_period_s: 30,
+            decay_period_s: 600,
+            reduction_factor_bps: 5_000,
+            max_volatility_accumulator: 1_000_000,
+        },
+        volatility: DlmmVolatility {
+            accumulator: 200_000,
+            reference: 100_000,
+            index_reference: 5,
+            last_update: Moment::from_unix_seconds(1_000),
+        },
+        bins: vec![bin(-2, 0, 10_000), bin(-1, 0, 10_000), bin(0, 10_000, 10_000), bin(1, 10_000, 0)],
+    }
+}
+
+#[test]
+fn volatility_goes_on_decays_and_is_forgotten() {
+    let pool = Dlmm::new(&dlmm()).unwrap();
+    let fee_of_1000_at = |seconds| {
+        let out = pool.amount_out(Direction::AToB, Amount::new(1_000), Moment::from_unix_seconds(seconds));
+        1_000 - out.unwrap().base_units()
+    };
+    // The base is 1 %. In the filter period volatility is 100 000 + 5 bins · 10 000, so the variable
+    // part is 1 000 · (150 000 · 100)² / 10¹¹ = 2 250 000 parts of 10⁹: 12.25 ‰, rounded up.
+    assert_eq!(fee_of_1000_at(1_029), 13);
+    // Then half of 200 000 remains, from here: 1 000 000 parts, so 11 ‰ just so.
+    assert_eq!(fee_of_1000_at(1_030), 11);
+    assert_eq!(fee_of_1000_at(1_599), 11);
+    assert_eq!(fee_of_1000_at(1_600), 10);
+    // A clock that lags is one at which nothing decayed.
+    assert_eq!(fee_of_1000_at(0), 13);
+}
+
+#[test]
+fn bins_are_used_up_one_by_one() {
+    let pool = Dlmm::new(&dlmm()).unwrap();
+    let at = Moment::from_unix_seconds(10_000);
+    // 10 000 of the active bin cost 10 102 with 1 % of fee on top. Ten of the next cost ⌈10 / 0.990…⌉ = 11
+    // with a fee of a unit.
+    let amount_in = pool.amount_in(Direction::AToB, Amount::new(10_010), at).unwrap();
+    assert_eq!(amount_in, Amount::new(10_102 + 12));
+    let next = pool.after(Direction::AToB, amount_in, at).unwrap().state();
+    assert_eq!(next.active_id, -1);
+    assert_eq!(next.bins[2].reserve_a, Amount::new(20_000), "fees do not stay in the bin");
+    assert_eq!(next.bins[2].reserve_b, Amount::ZERO);
+    assert_eq!(next.volatility.accumulator, 10_000);
+    assert_eq!((next.volatility.index_reference, next.volatility.reference), (0, 0));
+    assert_eq!(next.volatility.last_update, at);
+    let all = pool.amount_in(Direction::AToB, Amount::new(30_000), at).unwrap();
+    assert_eq!(pool.amount_out(Direction::AToB, all, at), Ok(Amount::new(30_000)));
+    let more = all.checked_add(Amount::new(1)).unwrap();
+    assert_eq!(pool.amount_out(Direction::AToB, more, at), Err(QuoteError::NotEnoughLiquidity));
+}
+
+#[test]
+fn impossible_bins_are_errors() {
+    let field = |change: fn(&mut DlmmState)| {
+        let mut state = dlmm();
+        change(&mut state);
+        Dlmm::new(&state).unwrap_err().field
+    };
+    assert_eq!(field(|state| state.bin_step_bps = 0), "bin_step_bps");
+    assert_eq!(field(|state| state.bin_step_bps = 10_001), "bin_step_bps");
+    assert_eq!(field(|state| state.active_id = 443_637), "active_id");
+    assert_eq!(field(|state| state.volatility.index_reference = i32::MIN), "index_reference");
+    assert_eq!(field(|state| state.fees.reduction_factor_bps = 10_001), "reduction_factor_bps");
+    assert_eq!(field(|state| state.bins.reverse()), "bins");
+    assert_eq!(field(|state| state.bins[3].id = 400_000), "bins");
+}
