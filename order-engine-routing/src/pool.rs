@@ -111,7 +111,8 @@ impl Pool {
     }
 
     /// What comes out for the first, infinitely small part of a trade, per unit that goes in, fees
-    /// deducted. No larger trade has a better price.
+    /// deducted. No larger trade has a better price, but in a DLMM pool that lately moved the other
+    /// way: there the fee falls while a trade leads the price back.
     ///
     /// # Errors
     /// If the pool holds nothing that could come out.
