@@ -3,10 +3,12 @@
 mod concentrated;
 mod constant_product;
 mod dlmm;
+mod stable;
 
 pub use concentrated::{ConcentratedLiquidity, ConcentratedState, Tick};
 pub use constant_product::{ConstantProduct, CreatorFee, CreatorFeeOn};
 pub use dlmm::{Bin, Dlmm, DlmmFees, DlmmState, DlmmVolatility};
+pub use stable::{StableState, StableSwap};
 
 use order_engine_core::Amount;
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,8 @@ pub enum Curve {
     Concentrated(ConcentratedLiquidity),
     /// Bins of one price each.
     Dlmm(Dlmm),
+    /// Nearly constant sum around par.
+    Stable(StableSwap),
 }
 
 /// The methods below answer for a [`crate::Pool`], where they are documented.
@@ -40,6 +44,7 @@ impl Curve {
             Self::ConstantProduct(curve) => curve.amount_out(direction, amount_in),
             Self::Concentrated(curve) => curve.amount_out(direction, amount_in),
             Self::Dlmm(curve) => curve.amount_out(direction, amount_in, at),
+            Self::Stable(curve) => curve.amount_out(direction, amount_in),
         }
     }
 
@@ -53,6 +58,7 @@ impl Curve {
             Self::ConstantProduct(curve) => curve.amount_in(direction, amount_out),
             Self::Concentrated(curve) => curve.amount_in(direction, amount_out),
             Self::Dlmm(curve) => curve.amount_in(direction, amount_out, at),
+            Self::Stable(curve) => curve.amount_in(direction, amount_out),
         }
     }
 
@@ -66,6 +72,7 @@ impl Curve {
             Self::ConstantProduct(curve) => curve.after(direction, amount_in).map(Self::ConstantProduct),
             Self::Concentrated(curve) => curve.after(direction, amount_in).map(Self::Concentrated),
             Self::Dlmm(curve) => curve.after(direction, amount_in, at).map(Self::Dlmm),
+            Self::Stable(curve) => curve.after(direction, amount_in).map(Self::Stable),
         }
     }
 
@@ -74,6 +81,7 @@ impl Curve {
             Self::ConstantProduct(curve) => curve.spot_price(direction),
             Self::Concentrated(curve) => curve.spot_price(direction),
             Self::Dlmm(curve) => curve.spot_price(direction, at),
+            Self::Stable(curve) => curve.spot_price(direction),
         }
     }
 
@@ -82,6 +90,7 @@ impl Curve {
             Self::ConstantProduct(curve) => curve.mid_price(direction),
             Self::Concentrated(curve) => curve.mid_price(direction),
             Self::Dlmm(curve) => curve.mid_price(direction),
+            Self::Stable(curve) => curve.mid_price(direction),
         }
     }
 }

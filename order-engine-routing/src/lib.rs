@@ -12,7 +12,7 @@ mod wide;
 
 pub use curve::{
     Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, CreatorFee, CreatorFeeOn, Curve, Dlmm,
-    DlmmFees, DlmmState, DlmmVolatility, Tick,
+    DlmmFees, DlmmState, DlmmVolatility, StableState, StableSwap, Tick,
 };
 pub use fee::Fee;
 pub use pool::{InvalidPool, Pool, QuoteError};

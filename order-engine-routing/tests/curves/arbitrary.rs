@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use order_engine_core::Amount;
 use order_engine_routing::{
     Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, CreatorFee, CreatorFeeOn, Curve,
-    Direction, Dlmm, DlmmFees, DlmmState, DlmmVolatility, Fee, Moment, Pool, Tick,
+    Direction, Dlmm, DlmmFees, DlmmState, DlmmVolatility, Fee, Moment, Pool, StableState, StableSwap, Tick,
 };
 use proptest::prelude::*;
 
@@ -37,6 +37,7 @@ pub(crate) fn pool() -> impl Strategy<Value = Pool> {
         constant_product().prop_map(Curve::ConstantProduct),
         concentrated().prop_map(Curve::Concentrated),
         dlmm().prop_map(Curve::Dlmm),
+        stable().prop_map(Curve::Stable),
     ]
     .prop_map(|curve| Pool {
         id: "pool".into(),
@@ -139,4 +140,26 @@ fn dlmm() -> impl Strategy<Value = Dlmm> {
         })
         .unwrap()
     })
+}
+
+fn stable() -> impl Strategy<Value = StableSwap> {
+    let decimals = prop::sample::select(&[6_u8, 9, 12][..]);
+    let fee = (0_u64..100, 0_u64..10_000);
+    (magnitude(60), 1_u64..4_000, any::<bool>(), decimals, 1_u64..10_000, fee).prop_map(
+        |(reserve_a, per_mille, is_more, decimals_b, amplification, (fee, share))| {
+            let per_mille = u128::from(per_mille);
+            let par = if is_more { reserve_a * per_mille / 1_000 } else { reserve_a * 1_000 / per_mille };
+            let bps = |bps| Fee::new(bps, 10_000).unwrap();
+            StableSwap::new(StableState {
+                reserve_a: Amount::new(reserve_a),
+                reserve_b: Amount::new((par * 10_u128.pow(u32::from(decimals_b)) / 1_000_000_000).max(1)),
+                decimals_a: 9,
+                decimals_b,
+                amplification,
+                fee: bps(fee),
+                protocol_share: bps(share),
+            })
+            .unwrap()
+        },
+    )
 }
