@@ -207,6 +207,18 @@ impl ConstantProduct {
         Ratio::new(U256::from(numerator), U256::from(denominator)).ok_or(QuoteError::NotEnoughLiquidity)
     }
 
+    /// The pool as a hyperbola, `out = price · x / (1 + bend · x)`, but for all rounding: a seed for
+    /// searches that integers decide.
+    #[allow(clippy::cast_precision_loss)] // A seed can spare the digits beyond 2⁵³.
+    pub(crate) fn hyperbola(&self, direction: Direction) -> (f64, f64) {
+        let (reserve_in, reserve_out) = direction.orient(self.reserve_a, self.reserve_b);
+        let rate = |(kept, whole): (u64, u64)| kept as f64 / whole as f64;
+        let input_rate = rate(direction.orient(self.input_fees[0], self.input_fees[1]).0.kept());
+        let output_rate = rate(direction.orient(self.output_fees[0], self.output_fees[1]).1.kept());
+        let bend = input_rate / reserve_in.base_units() as f64;
+        (bend * reserve_out.base_units() as f64 * output_rate, bend)
+    }
+
     /// What the curve gives, before fees on the output.
     fn swapped(&self, direction: Direction, amount_in: Amount) -> Result<Amount, QuoteError> {
         let (reserve_in, reserve_out) = direction.orient(self.reserve_a, self.reserve_b);

@@ -1,0 +1,217 @@
+//! The most output for an input.
+
+use std::cmp::Ordering;
+
+use order_engine_core::Amount;
+
+use super::Search;
+use super::paths::{Path, PathSearch, Sense};
+use crate::lane::{Hop, Lane};
+use crate::pool::Pool;
+use crate::quote::{Found, LegQuote, Rejection, RouteQuote, push_legs};
+use crate::source::Edge;
+use crate::split::{Division, Problem};
+
+/// Paths beside the best one are sought for this fraction of the amount: in a split none of them
+/// will have to take all of it.
+const SIDE_PATH_DIVISOR: u128 = 4;
+
+impl<'a> Search<'a> {
+    /// The single pool that pays the most.
+    pub fn best_pool(&self, input: &str, output: &str, amount: Amount) -> Found<'a> {
+        self.best_pool_among(input, output, amount, |_| true)
+    }
+
+    /// The single pool of an exchange that pays the most.
+    pub fn best_pool_of(&self, dex: &str, input: &str, output: &str, amount: Amount) -> Found<'a> {
+        self.best_pool_among(input, output, amount, |pool| pool.dex == dex)
+    }
+
+    /// The best way to use the pools of the pair side by side; a single one where that is no worse.
+    pub fn best_split(&self, input: &str, output: &str, amount: Amount) -> Found<'a> {
+        let mut rejected = Vec::new();
+        let edges = self.fresh_edges(input, output, &mut rejected);
+        let lanes: Vec<Lane<'a>> = edges.into_iter().map(|edge| self.direct(edge)).collect();
+        let best = self.divide(&lanes, amount, &mut rejected);
+        Found::new(best, rejected)
+    }
+
+    /// The best single path, of one pool or several in a row.
+    pub fn best_path(&self, input: &str, output: &str, amount: Amount) -> Found<'a> {
+        self.best_path_from(1, input, output, amount)
+    }
+
+    /// The best path of at least two pools in a row.
+    pub fn best_detour(&self, input: &str, output: &str, amount: Amount) -> Found<'a> {
+        self.best_path_from(2, input, output, amount)
+    }
+
+    /// The best of all: a single pool, a split, a path, or a split over pools and paths of which no
+    /// two share a pool.
+    pub fn best(&self, input: &str, output: &str, amount: Amount) -> Found<'a> {
+        let mut rejected = Vec::new();
+        let edges = self.fresh_edges(input, output, &mut rejected);
+        let mut lanes: Vec<Lane<'a>> = edges.into_iter().map(|edge| self.direct(edge)).collect();
+        let direct = self.divide(&lanes, amount, &mut rejected);
+        lanes.extend(self.disjoint_detours(input, output, amount));
+        // Whatever a detour cannot take alone is no news about the pools of the pair.
+        let all = self.divide(&lanes, amount, &mut Vec::new());
+        let best = [direct, all].into_iter().flatten().reduce(|one, other| better(one, other));
+        // Which detours were searched was a choice, so nothing is proven where there could be any.
+        let has_detours = lanes.iter().any(|lane| lane.len() > 1);
+        let best = best.map(|best| RouteQuote { is_proven_optimal: best.is_proven_optimal && !has_detours, ..best });
+        Found::new(best, rejected)
+    }
+
+    fn best_pool_among(
+        &self,
+        input: &str,
+        output: &str,
+        amount_in: Amount,
+        counts: impl Fn(&Pool) -> bool,
+    ) -> Found<'a> {
+        let mut rejected = Vec::new();
+        let mut best: Option<(Amount, Hop<'a>)> = None;
+        for &edge in self.pools.graph().edges(input, output) {
+            let pool = self.pool(edge);
+            if !counts(pool) {
+                continue;
+            }
+            if let Err(reason) = self.check_age(edge.pool) {
+                rejected.push(Rejection { pool, reason });
+                continue;
+            }
+            match pool.amount_out(edge.direction, amount_in, self.at) {
+                Ok(out) if best.is_none_or(|(most, rival)| (out, &rival.pool.id) > (most, &pool.id)) => {
+                    best = Some((out, Hop { pool, direction: edge.direction }));
+                }
+                Ok(_) => {}
+                Err(error) => rejected.push(Rejection { pool, reason: error.into() }),
+            }
+        }
+        let quote = |(amount_out, Hop { pool, direction })| {
+            let leg = LegQuote { pool, direction, amount_in, amount_out, path: 0 };
+            self.route(vec![leg], amount_in, amount_out, true)
+        };
+        Found { best: best.map(quote), rejected }
+    }
+
+    fn best_path_from(&self, min_hops: usize, input: &str, output: &str, amount: Amount) -> Found<'a> {
+        let path = self.find_path(min_hops, (input, output), amount, &self.stale());
+        let quote = |Path { lane, is_proven, .. }| {
+            let mut legs = Vec::with_capacity(lane.len());
+            let amount_out = push_legs(&mut legs, &lane, amount, self.at).ok()?;
+            Some(self.route(legs, amount, amount_out, is_proven))
+        };
+        Found { best: path.and_then(quote), rejected: Vec::new() }
+    }
+
+    fn find_path(
+        &self,
+        min_hops: usize,
+        (input, output): (&str, &str),
+        amount: Amount,
+        banned: &[bool],
+    ) -> Option<Path<'a>> {
+        let graph = self.pools.graph();
+        let (from, to) = graph.token(input).zip(graph.token(output))?;
+        let search = PathSearch {
+            pools: self.pools,
+            at: self.at,
+            sense: Sense::ExactIn,
+            ends: (from, to),
+            amount: amount.base_units(),
+            leg_cost: self.leg_cost.base_units(),
+            hops: (min_hops, self.limits.max_hops.min(self.limits.max_legs)),
+            labels_per_token: self.limits.labels_per_token,
+            banned,
+            budget: &self.budget,
+        };
+        search.best()
+    }
+
+    /// The best path of several pools for the whole amount, then for a part of it the best of those
+    /// that use none of the pools before, and so on.
+    fn disjoint_detours(&self, input: &str, output: &str, amount: Amount) -> Vec<Lane<'a>> {
+        let mut banned = self.stale();
+        let mut found = Vec::new();
+        let part = Amount::new((amount.base_units() / SIDE_PATH_DIVISOR).max(1));
+        for number in 0..self.limits.max_paths {
+            let amount = if number == 0 { amount } else { part };
+            let Some(path) = self.find_path(2, (input, output), amount, &banned) else { break };
+            for edge in path.edges {
+                banned[edge.pool] = true;
+            }
+            found.push(path.lane);
+        }
+        found
+    }
+
+    /// The best division over lanes that share no pool. Those that cannot take the whole amount go
+    /// into `rejected`, unless they take a part of it.
+    fn divide(&self, lanes: &[Lane<'a>], amount: Amount, rejected: &mut Vec<Rejection<'a>>) -> Option<RouteQuote<'a>> {
+        if lanes.is_empty() {
+            return None;
+        }
+        let outs: Vec<_> = lanes.iter().map(|lane| lane.amount_out(amount, self.at)).collect();
+        let singles: Vec<Option<u128>> = outs.iter().map(|out| out.ok().map(Amount::base_units)).collect();
+        let problem = Problem {
+            lanes,
+            amount: amount.base_units(),
+            at: self.at,
+            leg_cost: self.leg_cost.base_units(),
+            max_legs: self.limits.max_legs,
+            budget: &self.budget,
+        };
+        let division = problem.solve(&singles);
+        let is_used = |lane| division.iter().flat_map(|division| &division.parts).any(|part| part.lane == lane);
+        for (index, (lane, out)) in lanes.iter().zip(&outs).enumerate() {
+            if let (Err(error), Some(hop)) = (*out, lane.hops().next())
+                && !is_used(index)
+            {
+                rejected.push(Rejection { pool: hop.pool, reason: error.into() });
+            }
+        }
+        self.quote(lanes, amount, division?)
+    }
+
+    fn quote(&self, lanes: &[Lane<'a>], amount: Amount, division: Division) -> Option<RouteQuote<'a>> {
+        let mut legs = Vec::with_capacity(division.legs);
+        for (path, part) in division.parts.iter().enumerate() {
+            let lane = &lanes[part.lane];
+            let (amount_in, amount_out) = (Amount::new(part.amount_in), Amount::new(part.amount_out));
+            // The output of a single pool is known; of the pools in between it is not.
+            match lane.only_hop() {
+                Some(Hop { pool, direction }) => {
+                    legs.push(LegQuote { pool, direction, amount_in, amount_out, path });
+                }
+                None => {
+                    push_legs(&mut legs, lane, amount_in, self.at).ok()?;
+                }
+            }
+        }
+        Some(self.route(legs, amount, Amount::new(division.gross), division.is_proven))
+    }
+
+    fn direct(&self, edge: Edge) -> Lane<'a> {
+        Lane::new([Hop { pool: self.pool(edge), direction: edge.direction }])
+    }
+
+    fn route(
+        &self,
+        legs: Vec<LegQuote<'a>>,
+        amount_in: Amount,
+        amount_out: Amount,
+        is_proven_optimal: bool,
+    ) -> RouteQuote<'a> {
+        let chain_cost = self.chain_cost(legs.len());
+        RouteQuote { legs, amount_in, amount_out, chain_cost, is_proven_optimal, at: self.at }
+    }
+}
+
+/// The better of two routes; the first if they are equal and equally long.
+fn better<'a>(one: RouteQuote<'a>, other: RouteQuote<'a>) -> RouteQuote<'a> {
+    let by_net = other.net_amount_out().cmp(&one.net_amount_out());
+    let by_length = || one.legs.len().cmp(&other.legs.len());
+    if by_net.then_with(by_length) == Ordering::Greater { other } else { one }
+}

@@ -1,0 +1,170 @@
+//! Splits an amount over several lanes at once.
+
+mod closed_form;
+mod scaling;
+mod subsets;
+
+use order_engine_core::Amount;
+
+pub(crate) use self::closed_form::Hyperbola;
+use self::closed_form::Seed;
+use crate::budget::Budget;
+use crate::lane::Lane;
+use crate::pool::QuoteError;
+use crate::trade::Moment;
+
+/// What is to be split, over what, and on which terms.
+#[derive(Debug)]
+pub(crate) struct Problem<'p, 'a> {
+    pub(crate) lanes: &'p [Lane<'a>],
+    pub(crate) amount: u128,
+    pub(crate) at: Moment,
+    /// What every leg costs on the chain, in base units of the output token.
+    pub(crate) leg_cost: u128,
+    pub(crate) max_legs: usize,
+    pub(crate) budget: &'p Budget<'p>,
+}
+
+/// What a lane is given, and what it pays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) lane: usize,
+    pub(crate) amount_in: u128,
+    pub(crate) amount_out: u128,
+}
+
+/// A way to split the amount: parts whose inputs add up to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Division {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) gross: u128,
+    pub(crate) legs: usize,
+    /// Whether no other way to use these lanes yields more, but for the rounding of each leg.
+    pub(crate) is_proven: bool,
+}
+
+/// A problem, and what is computed once for all the divisions that are tried.
+struct Solver<'p, 'a> {
+    problem: &'p Problem<'p, 'a>,
+    /// The lanes that the closed form covers.
+    seeds: Vec<Seed>,
+    has_seed: Vec<bool>,
+}
+
+impl Problem<'_, '_> {
+    /// The best division, given what each lane pays for the whole amount: never worse than the
+    /// best of these. Nothing if the lanes together cannot take the amount.
+    pub(crate) fn solve(&self, singles: &[Option<u128>]) -> Option<Division> {
+        let single = self.best_single(singles);
+        if self.lanes.len() == 1 {
+            return single.map(|single| Division { is_proven: true, ..single });
+        }
+        let solver = Solver::new(self);
+        let free = solver.divide(|_| true);
+        let is_free = self.leg_cost == 0 && free.as_ref().is_some_and(|free| free.legs <= self.max_legs);
+        let divided = match free {
+            Some(free) if !is_free => solver.choose(&free, single.clone()),
+            free => free,
+        };
+        let is_exact = is_free || self.lanes.len() <= subsets::MOST_ENUMERATED;
+        let best = self.better(single, divided)?;
+        Some(Division { is_proven: is_exact && self.budget.lasts(), ..best })
+    }
+
+    /// What is left of an output when the chain has been paid.
+    pub(crate) fn net(&self, gross: u128, legs: usize) -> u128 {
+        gross.saturating_sub(self.leg_cost.saturating_mul(legs as u128))
+    }
+
+    /// The better of two; the first if they are equal and equally long.
+    fn better(&self, one: Option<Division>, other: Option<Division>) -> Option<Division> {
+        let rank = |it: &Division| (self.net(it.gross, it.legs), std::cmp::Reverse(it.legs));
+        match (one, other) {
+            (Some(one), Some(other)) => Some(if rank(&other) > rank(&one) { other } else { one }),
+            (one, other) => one.or(other),
+        }
+    }
+
+    fn best_single(&self, singles: &[Option<u128>]) -> Option<Division> {
+        let best = singles.iter().enumerate().filter_map(|(lane, out)| Some((lane, (*out)?)));
+        let (lane, amount_out) = best.max_by(|&(one, out_one), &(other, out_other)| {
+            let (one, other) = (&self.lanes[one], &self.lanes[other]);
+            let net = |lane: &Lane<'_>, out| self.net(out, lane.len());
+            let shorter = || other.len().cmp(&one.len());
+            net(one, out_one)
+                .cmp(&net(other, out_other))
+                .then_with(shorter)
+                .then_with(|| other.ids().cmp(one.ids()))
+        })?;
+        let part = Part { lane, amount_in: self.amount, amount_out };
+        Some(Division { parts: vec![part], gross: amount_out, legs: self.lanes[lane].len(), is_proven: false })
+    }
+
+    /// What a lane pays; zero for what is too little to be paid for, nothing if it cannot take it.
+    fn evaluate(&self, lane: usize, amount_in: u128) -> Option<u128> {
+        self.budget.spend();
+        match self.lanes[lane].amount_out(Amount::new(amount_in), self.at) {
+            Ok(out) => Some(out.base_units()),
+            Err(QuoteError::TooSmall) => Some(0),
+            Err(_) => None,
+        }
+    }
+}
+
+impl<'p, 'a> Solver<'p, 'a> {
+    fn new(problem: &'p Problem<'p, 'a>) -> Self {
+        let mut has_seed = vec![false; problem.lanes.len()];
+        let shapes = problem.lanes.iter().zip(&mut has_seed).enumerate().filter_map(|(index, (lane, has_seed))| {
+            let shape = lane.hyperbola()?;
+            *has_seed = true;
+            Some((index, shape))
+        });
+        let seeds = closed_form::seeds(shapes);
+        Self { problem, seeds, has_seed }
+    }
+
+    /// The best division over the lanes that `uses` admits, whatever the legs cost.
+    fn divide(&self, uses: impl Fn(usize) -> bool) -> Option<Division> {
+        let has_form = (0..self.has_seed.len()).all(|lane| self.has_seed[lane] || !uses(lane));
+        let by_form = if has_form { self.divide_by_form(&uses) } else { None };
+        by_form.or_else(|| self.divide_by_scaling(&uses))
+    }
+
+    fn divide_by_form(&self, uses: impl Fn(usize) -> bool) -> Option<Division> {
+        let mut parts = Vec::with_capacity(self.seeds.len().min(self.problem.max_legs));
+        closed_form::divide(&self.seeds, self.problem.amount, uses, |lane, part| parts.push((lane, part)));
+        self.assess(parts)
+    }
+
+    fn divide_by_scaling(&self, uses: impl Fn(usize) -> bool) -> Option<Division> {
+        let lanes: Vec<usize> = (0..self.has_seed.len()).filter(|&lane| uses(lane)).collect();
+        let Problem { amount, budget, .. } = *self.problem;
+        let out = |position: usize, amount_in| self.problem.evaluate(lanes[position], amount_in);
+        let inputs = scaling::divide(lanes.len(), amount, budget, out)?;
+        self.assess(lanes.into_iter().zip(inputs).collect())
+    }
+
+    /// Evaluates a division exactly. What would go into a lane that pays nothing for it goes into
+    /// the lane that is given the most.
+    fn assess(&self, inputs: Vec<(usize, u128)>) -> Option<Division> {
+        let (largest, _) = inputs.iter().copied().max_by_key(|&(lane, amount_in)| (amount_in, lane))?;
+        let mut parts = Vec::with_capacity(inputs.len());
+        let mut rest = self.problem.amount;
+        for (lane, amount_in) in inputs {
+            if lane == largest || amount_in == 0 {
+                continue;
+            }
+            let amount_out = self.problem.evaluate(lane, amount_in)?;
+            if amount_out > 0 {
+                rest -= amount_in;
+                parts.push(Part { lane, amount_in, amount_out });
+            }
+        }
+        let amount_out = self.problem.evaluate(largest, rest)?;
+        parts.push(Part { lane: largest, amount_in: rest, amount_out });
+        parts.sort_unstable_by_key(|part| part.lane);
+        let gross = parts.iter().try_fold(0_u128, |sum, part| sum.checked_add(part.amount_out))?;
+        let legs = parts.iter().map(|part| self.problem.lanes[part.lane].len()).sum();
+        (gross > 0).then_some(Division { parts, gross, legs, is_proven: false })
+    }
+}
