@@ -97,7 +97,12 @@ impl Problem<'_, '_> {
                 .then_with(|| other.ids().cmp(one.ids()))
         })?;
         let part = Part { lane, amount_in: self.amount, amount_out };
-        Some(Division { parts: vec![part], gross: amount_out, legs: self.lanes[lane].len(), is_proven: false })
+        Some(Division {
+            parts: vec![part],
+            gross: amount_out,
+            legs: self.lanes[lane].len(),
+            is_proven: false,
+        })
     }
 
     /// What a lane pays; zero for what is too little to be paid for, nothing if it cannot take it.
@@ -114,11 +119,12 @@ impl Problem<'_, '_> {
 impl<'p, 'a> Solver<'p, 'a> {
     fn new(problem: &'p Problem<'p, 'a>) -> Self {
         let mut has_seed = vec![false; problem.lanes.len()];
-        let shapes = problem.lanes.iter().zip(&mut has_seed).enumerate().filter_map(|(index, (lane, has_seed))| {
-            let shape = lane.hyperbola()?;
-            *has_seed = true;
-            Some((index, shape))
-        });
+        let shapes =
+            problem.lanes.iter().zip(&mut has_seed).enumerate().filter_map(|(index, (lane, has_seed))| {
+                let shape = lane.hyperbola()?;
+                *has_seed = true;
+                Some((index, shape))
+            });
         let seeds = closed_form::seeds(shapes);
         Self { problem, seeds, has_seed }
     }

@@ -3,7 +3,9 @@
 mod support;
 
 use order_engine_core::Amount;
-use order_engine_routing::{Budget, Pool, PoolSet, QuoteError, RejectReason, RouteQuote, Search, SearchLimits};
+use order_engine_routing::{
+    Budget, Pool, PoolSet, QuoteError, RejectReason, RouteQuote, Search, SearchLimits,
+};
 use proptest::prelude::*;
 use support::{NOW, amount, check, chunked, constant_product, constant_products, pays};
 
@@ -27,8 +29,12 @@ fn best_single(pools: &[Pool], amount_in: u128) -> Option<u128> {
 /// The best output net of costs over every subset of the pools, each split in small chunks.
 fn best_subset(pools: &[Pool], amount_in: u128, leg_cost: u128, chunks: u128) -> Option<u128> {
     let subsets = (1_usize..1 << pools.len()).filter_map(|mask| {
-        let subset: Vec<Pool> =
-            pools.iter().enumerate().filter(|(index, _)| mask >> index & 1 == 1).map(|(_, pool)| pool.clone()).collect();
+        let subset: Vec<Pool> = pools
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| mask >> index & 1 == 1)
+            .map(|(_, pool)| pool.clone())
+            .collect();
         let out = chunked(&subset, amount_in, chunks)?;
         Some(out.saturating_sub(leg_cost * subset.len() as u128))
     });
@@ -86,7 +92,8 @@ proptest! {
 
 #[test]
 fn equal_pools_share_equally() {
-    let pools = (0..4).map(|number| constant_product(&format!("p{number}"), (1 << 40, 1 << 40), 25)).collect();
+    let pools =
+        (0..4).map(|number| constant_product(&format!("p{number}"), (1 << 40, 1 << 40), 25)).collect();
     let set = PoolSet::new(pools);
     let route = split(&set, 1 << 30, 0).unwrap();
     let inputs: Vec<u128> = route.legs.iter().map(|leg| leg.amount_in.base_units()).collect();
@@ -97,7 +104,10 @@ fn equal_pools_share_equally() {
 
 #[test]
 fn a_leg_must_earn_what_it_costs() {
-    let pools = vec![constant_product("deep", (1 << 40, 1 << 40), 25), constant_product("side", (1 << 36, 1 << 36), 25)];
+    let pools = vec![
+        constant_product("deep", (1 << 40, 1 << 40), 25),
+        constant_product("side", (1 << 36, 1 << 36), 25),
+    ];
     let set = PoolSet::new(pools);
     let free = split(&set, 1 << 36, 0).unwrap();
     let single = Search::new(&set, NOW).best_pool("A", "B", amount(1 << 36)).best.unwrap();
@@ -110,7 +120,9 @@ fn a_leg_must_earn_what_it_costs() {
 
 #[test]
 fn a_transaction_holds_only_so_many_legs() {
-    let pools = (0..20).map(|number| constant_product(&format!("p{number:02}"), (1 << (40 - number), 1 << (40 - number)), 25));
+    let pools = (0..20).map(|number| {
+        constant_product(&format!("p{number:02}"), (1 << (40 - number), 1 << (40 - number)), 25)
+    });
     let set = PoolSet::new(pools.collect());
     let mut last = Amount::ZERO;
     for max_legs in 1..=20 {
@@ -130,7 +142,8 @@ fn what_no_pool_takes_alone_several_take_together() {
     let search = Search::new(&set, NOW);
     let alone = search.best_pool("A", "B", Amount::MAX);
     assert_eq!(alone.best, None);
-    let reasons: Vec<_> = alone.rejected.iter().map(|rejected| (rejected.pool.id.as_str(), rejected.reason)).collect();
+    let reasons: Vec<_> =
+        alone.rejected.iter().map(|rejected| (rejected.pool.id.as_str(), rejected.reason)).collect();
     let overflow = RejectReason::Quote(QuoteError::Overflow);
     assert_eq!(reasons, [("one", overflow), ("two", overflow)]);
     let together = search.best_split("A", "B", Amount::MAX);
@@ -140,12 +153,17 @@ fn what_no_pool_takes_alone_several_take_together() {
 
 #[test]
 fn without_a_budget_the_best_single_pool_is_left() {
-    let pools = vec![constant_product("one", (1 << 40, 1 << 40), 25), constant_product("two", (1 << 40, 1 << 40), 20)];
+    let pools = vec![
+        constant_product("one", (1 << 40, 1 << 40), 25),
+        constant_product("two", (1 << 40, 1 << 40), 20),
+    ];
     let set = PoolSet::new(pools);
     let search = Search::new(&set, NOW).leg_cost(amount(1)).budget(Budget::evaluations(0));
     let route = search.best_split("A", "B", amount(1 << 30)).best.unwrap();
     assert!(!route.is_proven_optimal);
-    assert!(route.net_amount_out() >= search.best_pool("A", "B", amount(1 << 30)).best.unwrap().net_amount_out());
+    assert!(
+        route.net_amount_out() >= search.best_pool("A", "B", amount(1 << 30)).best.unwrap().net_amount_out()
+    );
 }
 
 #[test]

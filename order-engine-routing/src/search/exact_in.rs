@@ -59,7 +59,8 @@ impl<'a> Search<'a> {
         let best = [direct, all].into_iter().flatten().reduce(|one, other| better(one, other));
         // Which detours were searched was a choice, so nothing is proven where there could be any.
         let has_detours = lanes.iter().any(|lane| lane.len() > 1);
-        let best = best.map(|best| RouteQuote { is_proven_optimal: best.is_proven_optimal && !has_detours, ..best });
+        let best =
+            best.map(|best| RouteQuote { is_proven_optimal: best.is_proven_optimal && !has_detours, ..best });
         Found::new(best, rejected)
     }
 
@@ -149,7 +150,12 @@ impl<'a> Search<'a> {
 
     /// The best division over lanes that share no pool. Those that cannot take the whole amount go
     /// into `rejected`, unless they take a part of it.
-    fn divide(&self, lanes: &[Lane<'a>], amount: Amount, rejected: &mut Vec<Rejection<'a>>) -> Option<RouteQuote<'a>> {
+    fn divide(
+        &self,
+        lanes: &[Lane<'a>],
+        amount: Amount,
+        rejected: &mut Vec<Rejection<'a>>,
+    ) -> Option<RouteQuote<'a>> {
         if lanes.is_empty() {
             return None;
         }
@@ -164,7 +170,8 @@ impl<'a> Search<'a> {
             budget: &self.budget,
         };
         let division = problem.solve(&singles);
-        let is_used = |lane| division.iter().flat_map(|division| &division.parts).any(|part| part.lane == lane);
+        let is_used =
+            |lane| division.iter().flat_map(|division| &division.parts).any(|part| part.lane == lane);
         for (index, (lane, out)) in lanes.iter().zip(&outs).enumerate() {
             if let (Err(error), Some(hop)) = (*out, lane.hops().next())
                 && !is_used(index)
@@ -172,10 +179,10 @@ impl<'a> Search<'a> {
                 rejected.push(Rejection { pool: hop.pool, reason: error.into() });
             }
         }
-        self.quote(lanes, amount, division?)
+        self.quote(lanes, amount, division.as_ref()?)
     }
 
-    fn quote(&self, lanes: &[Lane<'a>], amount: Amount, division: Division) -> Option<RouteQuote<'a>> {
+    fn quote(&self, lanes: &[Lane<'a>], amount: Amount, division: &Division) -> Option<RouteQuote<'a>> {
         let mut legs = Vec::with_capacity(division.legs);
         for (path, part) in division.parts.iter().enumerate() {
             let lane = &lanes[part.lane];

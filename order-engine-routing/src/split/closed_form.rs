@@ -58,10 +58,10 @@ pub(crate) fn divide(
     uses: impl Fn(usize) -> bool,
     mut place: impl FnMut(usize, u128),
 ) {
-    let used = || seeds.iter().filter(|seed| uses(seed.lane));
+    let admitted = || seeds.iter().filter(|seed| uses(seed.lane));
     let (mut active, mut weights, mut level) = (0, 0.0, 0.0);
     let mut rooms = as_float(amount);
-    for seed in used() {
+    for seed in admitted() {
         // The level is one over the root of the common price so far: a lane that starts below that
         // price, and with it every later one, stays unused.
         if active > 0 && seed.root * level <= 1.0 {
@@ -74,12 +74,12 @@ pub(crate) fn divide(
     }
     // Rounding may leave a little over or under; the best lane takes up the difference.
     let mut rest = amount;
-    for seed in used().take(active).skip(1) {
+    for seed in admitted().take(active).skip(1) {
         let part = as_units(seed.weight * level - seed.room).min(rest);
         rest -= part;
         place(seed.lane, part);
     }
-    if let Some(first) = used().next() {
+    if let Some(first) = admitted().next() {
         place(first.lane, rest);
     }
 }
@@ -121,7 +121,7 @@ mod tests {
             prop_assert_eq!(parts.iter().sum::<u128>(), amount);
             let marginal = |(lane, &part): (&Hyperbola, &u128)| lane.price / (1.0 + lane.bend * as_float(part)).powi(2);
             let prices: Vec<f64> = lanes.iter().zip(&parts).map(marginal).collect();
-            let used = || prices.iter().zip(&parts).filter(|(_, part)| **part > 0).map(|(price, _)| *price);
+            let admitted = || prices.iter().zip(&parts).filter(|(_, part)| **part > 0).map(|(price, _)| *price);
             let common = used().fold(0.0, f64::max);
             prop_assert!(used().all(|price| price > common * (1.0 - 1e-6)), "{:?}", prices);
             prop_assert!(prices.iter().all(|&price| price <= common * (1.0 + 1e-6)), "{:?}", prices);

@@ -26,7 +26,7 @@ struct Share {
 
 /// A division on its way.
 struct Shares<F> {
-    shares: Vec<Share>,
+    lanes: Vec<Share>,
     step: u128,
     out: F,
 }
@@ -43,7 +43,7 @@ pub(crate) fn divide(
 ) -> Option<Vec<u128>> {
     // Beginning with all of it in one lane, so that even a few base units find the best price.
     let mut step = 1 << amount.checked_ilog2().unwrap_or(0);
-    let mut shares = Shares { shares: vec![Share::default(); lanes], step, out };
+    let mut shares = Shares { lanes: vec![Share::default(); lanes], step, out };
     let mut rest = amount;
     loop {
         shares.refresh(step);
@@ -64,40 +64,40 @@ pub(crate) fn divide(
         }
         step /= 2;
     }
-    (rest == 0).then(|| shares.shares.iter().map(|share| share.amount_in).collect())
+    (rest == 0).then(|| shares.lanes.iter().map(|share| share.amount_in).collect())
 }
 
 impl<F: FnMut(usize, u128) -> Option<u128>> Shares<F> {
     fn refresh(&mut self, step: u128) {
         self.step = step;
-        for lane in 0..self.shares.len() {
+        for lane in 0..self.lanes.len() {
             self.look_around(lane);
         }
     }
 
     /// Evaluates a lane one step above and one below what it has.
     fn look_around(&mut self, lane: usize) {
-        let Share { amount_in, amount_out, .. } = self.shares[lane];
+        let Share { amount_in, amount_out, .. } = self.lanes[lane];
         let above = amount_in.checked_add(self.step).and_then(|more| (self.out)(lane, more));
         let below = match amount_in.checked_sub(self.step) {
             None => None,
             Some(0) => Some(0),
             Some(less) => (self.out)(lane, less),
         };
-        let share = &mut self.shares[lane];
+        let share = &mut self.lanes[lane];
         share.gain = above.map(|above| above.saturating_sub(amount_out));
         share.loss = below.map(|below| amount_out.saturating_sub(below));
     }
 
     fn give(&mut self, lane: usize) {
-        let share = &mut self.shares[lane];
+        let share = &mut self.lanes[lane];
         share.amount_in += self.step;
         share.amount_out += share.gain.unwrap_or_default();
         self.look_around(lane);
     }
 
     fn take(&mut self, lane: usize) {
-        let share = &mut self.shares[lane];
+        let share = &mut self.lanes[lane];
         share.amount_in -= self.step;
         share.amount_out -= share.loss.unwrap_or_default();
         self.look_around(lane);
@@ -105,28 +105,28 @@ impl<F: FnMut(usize, u128) -> Option<u128>> Shares<F> {
 
     /// The lane that would make the most of one step more; the first of several.
     fn most_wanting(&self) -> Option<usize> {
-        let wanting = |lane: &usize| (self.shares[*lane].gain, std::cmp::Reverse(*lane));
-        (0..self.shares.len()).filter(|&lane| self.shares[lane].gain.is_some()).max_by_key(wanting)
+        let wanting = |lane: &usize| (self.lanes[*lane].gain, std::cmp::Reverse(*lane));
+        (0..self.lanes.len()).filter(|&lane| self.lanes[lane].gain.is_some()).max_by_key(wanting)
     }
 
     /// The lane, other than `not`, that would miss one step the least; the first of several.
     fn least_missing(&self, not: usize) -> Option<usize> {
-        let lanes = (0..self.shares.len()).filter(|&lane| lane != not && self.shares[lane].loss.is_some());
-        lanes.min_by_key(|&lane| (self.shares[lane].loss, lane))
+        let lanes = (0..self.lanes.len()).filter(|&lane| lane != not && self.lanes[lane].loss.is_some());
+        lanes.min_by_key(|&lane| (self.lanes[lane].loss, lane))
     }
 
     /// Whether no lane would make anything of one step more. One that cannot take it may still make
     /// something of a smaller one.
     fn are_settled(&self) -> bool {
-        self.shares.iter().all(|share| share.gain.is_some_and(|gain| gain <= 1))
+        self.lanes.iter().all(|share| share.gain.is_some_and(|gain| gain <= 1))
     }
 
     /// Moves steps from lanes that miss them least to lanes that want them most while that pays.
     fn exchange(&mut self) {
-        for _ in 0..MOST_EXCHANGES_PER_LANE * self.shares.len() {
+        for _ in 0..MOST_EXCHANGES_PER_LANE * self.lanes.len() {
             let Some(to) = self.most_wanting() else { return };
             let Some(from) = self.least_missing(to) else { return };
-            if self.shares[to].gain <= self.shares[from].loss {
+            if self.lanes[to].gain <= self.lanes[from].loss {
                 return;
             }
             self.take(from);
@@ -150,21 +150,26 @@ mod tests {
 
     impl Lane {
         fn out(self, amount_in: u128) -> Option<u128> {
-            (amount_in <= self.room).then(|| self.price * self.depth * amount_in / (1_000 * (self.depth + amount_in)))
+            (amount_in <= self.room)
+                .then(|| self.price * self.depth * amount_in / (1_000 * (self.depth + amount_in)))
         }
     }
 
     fn lane() -> impl Strategy<Value = Lane> {
-        (500_u128..2_000, 1_u128..500, 1_u128..200).prop_map(|(price, depth, room)| Lane { price, depth, room })
+        (500_u128..2_000, 1_u128..500, 1_u128..200).prop_map(|(price, depth, room)| Lane {
+            price,
+            depth,
+            room,
+        })
     }
 
     /// The most that can come out, by trying every division.
     fn exhaustive(lanes: &[Lane], amount: u128) -> Option<u128> {
         match lanes {
             [] => (amount == 0).then_some(0),
-            [lane, rest @ ..] => (0..=amount)
-                .filter_map(|part| Some(lane.out(part)? + exhaustive(rest, amount - part)?))
-                .max(),
+            [lane, rest @ ..] => {
+                (0..=amount).filter_map(|part| Some(lane.out(part)? + exhaustive(rest, amount - part)?)).max()
+            }
         }
     }
 

@@ -52,16 +52,24 @@ impl Solver<'_, '_> {
             let wider = (0..lanes.len()).map(|bit| mask | 1 << bit).filter(|&wider| wider != mask);
             let ceiling = wider.map(|wider| ceilings[wider]).min().unwrap_or(ceilings[mask]);
             ceilings[mask] = ceiling;
-            let contains = |lane| lanes.iter().position(|&known| known == lane).is_some_and(|bit| mask >> bit & 1 == 1);
-            let legs: usize = lanes.iter().filter(|&&lane| contains(lane)).map(|&lane| self.problem.lanes[lane].len()).sum();
+            let contains =
+                |lane| lanes.iter().position(|&known| known == lane).is_some_and(|bit| mask >> bit & 1 == 1);
+            let legs: usize = lanes
+                .iter()
+                .filter(|&&lane| contains(lane))
+                .map(|&lane| self.problem.lanes[lane].len())
+                .sum();
             let hope = self.problem.net(ceiling, legs);
-            let is_hopeless = best.as_ref().is_some_and(|best| hope <= self.problem.net(best.gross, best.legs));
+            let is_hopeless =
+                best.as_ref().is_some_and(|best| hope <= self.problem.net(best.gross, best.legs));
             if legs > self.problem.max_legs || is_hopeless || !self.problem.budget.lasts() {
                 continue;
             }
             let division = self.divide(contains);
-            ceilings[mask] = division.as_ref().map_or(0, |division| division.gross.saturating_add(rounding)).min(ceiling);
-            best = self.problem.better(best, division.filter(|division| division.legs <= self.problem.max_legs));
+            ceilings[mask] =
+                division.as_ref().map_or(0, |division| division.gross.saturating_add(rounding)).min(ceiling);
+            best =
+                self.problem.better(best, division.filter(|division| division.legs <= self.problem.max_legs));
         }
         best
     }

@@ -39,8 +39,9 @@ pub fn constant_product_curve(depth: u128, price_ppm: u128, fee_bps: u64) -> Cur
 
 /// A few pools of the pair, of constant product only.
 pub fn constant_products(most: usize) -> impl Strategy<Value = Vec<Pool>> {
-    let curve = (20_u32..50, 1_u128..1_000, 900_000_u128..1_100_000, 1_u64..100)
-        .prop_map(|(bits, depth, price_ppm, fee_bps)| constant_product_curve(depth << bits, price_ppm, fee_bps));
+    let curve = (20_u32..50, 1_u128..1_000, 900_000_u128..1_100_000, 1_u64..100).prop_map(
+        |(bits, depth, price_ppm, fee_bps)| constant_product_curve(depth << bits, price_ppm, fee_bps),
+    );
     proptest::collection::vec(curve, 1..=most).prop_map(numbered)
 }
 
@@ -79,7 +80,8 @@ pub fn chunked(pools: &[Pool], amount_in: u128, chunks: u128) -> Option<u128> {
         if next != chunk {
             gains = pools.iter().zip(&given).map(|(pool, &share)| gain(pool, share, next)).collect();
         }
-        let best = (0..pools.len()).filter(|&index| gains[index].is_some()).max_by_key(|&index| gains[index])?;
+        let best =
+            (0..pools.len()).filter(|&index| gains[index].is_some()).max_by_key(|&index| gains[index])?;
         given[best].0 += next;
         given[best].1 += gains[best]?;
         gains[best] = gain(&pools[best], given[best], chunk);
