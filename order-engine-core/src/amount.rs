@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ruint::aliases::U256;
+use ruint::UintTryFrom;
+use ruint::aliases::{U256, U512};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An amount of one token in its base units (lamports for SOL, wei for ether).
@@ -167,12 +168,19 @@ const PRICE_SCALE: u8 = 18;
 /// Nothing if the input is zero, or if the ratio of the decimals is beyond 256-bit arithmetic.
 pub fn price(input: (Amount, u8), output: (Amount, u8)) -> Option<String> {
     let ((amount_in, decimals_in), (amount_out, decimals_out)) = (input, output);
-    let ten = U256::from(10_u8);
-    let numerator = U256::from(amount_out.0)
-        .checked_mul(ten.checked_pow(U256::from(decimals_in))?)?
-        .checked_mul(ten.checked_pow(U256::from(PRICE_SCALE))?)?;
-    let denominator = U256::from(amount_in.0).checked_mul(ten.checked_pow(U256::from(decimals_out))?)?;
-    Some(format_scaled(numerator.checked_div(denominator)?, PRICE_SCALE))
+    ratio((U512::from(amount_out.0), decimals_in), (U512::from(amount_in.0), decimals_out))
+}
+
+/// `numerator · 10^a / (denominator · 10^b)` as a decimal text cut after 18 digits, or nothing if
+/// there is no such number or it does not fit into 256 bits.
+pub(crate) fn ratio((numerator, a): (U512, u8), (denominator, b): (U512, u8)) -> Option<String> {
+    let ten = U512::from(10_u8);
+    let numerator = numerator
+        .checked_mul(ten.checked_pow(U512::from(a))?)?
+        .checked_mul(ten.checked_pow(U512::from(PRICE_SCALE))?)?;
+    let denominator = denominator.checked_mul(ten.checked_pow(U512::from(b))?)?;
+    let quotient = U256::uint_try_from(numerator.checked_div(denominator)?).ok()?;
+    Some(format_scaled(quotient, PRICE_SCALE))
 }
 
 impl fmt::Display for Amount {

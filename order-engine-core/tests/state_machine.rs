@@ -15,7 +15,8 @@ use order_engine_core::{
 use proptest::prelude::*;
 
 fn route() -> Route {
-    Route { dex: "Meteora".into(), legs: vec![], amount_in: Amount::new(1), amount_out: Amount::new(2) }
+    let (amount_in, amount_out) = (Amount::new(1), Amount::new(2));
+    Route { dex: "Meteora".into(), legs: vec![], amount_in, amount_out, analysis: None }
 }
 
 fn tx() -> SignedTx {

@@ -24,7 +24,7 @@ pub use fee::Fee;
 pub use pool::{InvalidPool, Pool, QuoteError};
 pub use quote::{Found, LegQuote, RejectReason, Rejection, RouteQuote};
 pub use ratio::Ratio;
-pub use router::Router;
+pub use router::{LegCost, Router, RouterConfig};
 pub use search::{Search, SearchLimits};
 pub use source::{PoolFeed, PoolSet, PoolSource};
 pub use trade::{Direction, Moment};

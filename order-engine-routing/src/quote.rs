@@ -1,5 +1,7 @@
 //! What a search finds: a route with all that one wants to know before taking it.
 
+mod route;
+
 use order_engine_core::Amount;
 use ruint::UintTryFrom;
 use ruint::aliases::{U256, U512};

@@ -3,7 +3,9 @@
 mod exact_in;
 mod exact_out;
 mod paths;
+mod value;
 
+pub(crate) use self::exact_in::Alternatives;
 use order_engine_core::Amount;
 
 use crate::budget::Budget;

@@ -59,7 +59,8 @@ impl PoolSet {
             match positions.get(&pool.id) {
                 Some(&index) => {
                     let known = &pools[index];
-                    is_rewired |= (&known.token_a, &known.token_b) != (&pool.token_a, &pool.token_b);
+                    is_rewired |= (&known.token_a, &known.token_b, &known.dex)
+                        != (&pool.token_a, &pool.token_b, &pool.dex);
                     (pools[index], taken_at[index]) = (Arc::new(pool), at);
                 }
                 None => {
@@ -80,14 +81,8 @@ impl PoolSet {
     }
 
     /// The exchanges of the pools, each once, in the order of their first pool.
-    pub fn dexes(&self) -> Vec<&str> {
-        let mut dexes: Vec<&str> = Vec::new();
-        for pool in &self.pools {
-            if !dexes.contains(&pool.dex.as_str()) {
-                dexes.push(&pool.dex);
-            }
-        }
-        dexes
+    pub fn dexes(&self) -> &[String] {
+        self.graph.dexes()
     }
 
     pub(crate) fn pool(&self, edge: Edge) -> &Pool {

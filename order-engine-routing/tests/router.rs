@@ -1,65 +1,226 @@
-//! The router over a fixed set of pools.
+//! The router over pools that are fixed, and over pools that change.
+
+mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use order_engine_core::{Amount, CandidateOutcome, DexRouter, FailureCode, QuoteRequest, Token, best};
-use order_engine_routing::{ConstantProduct, Curve, Fee, Pool, PoolSet, PoolSource, Router};
-
-#[derive(Debug)]
-struct Fixed(Arc<PoolSet>);
-
-impl PoolSource for Fixed {
-    fn snapshot(&self) -> Arc<PoolSet> {
-        Arc::clone(&self.0)
-    }
-}
+use order_engine_core::testing::ManualClock;
+use order_engine_core::{
+    Candidate, CandidateOutcome, Clock, DexRouter, FailureCode, QuoteRequest, Route, Token, best,
+};
+use order_engine_routing::{
+    LegCost, Moment, Pool, PoolFeed, PoolSet, PoolSource, Router, RouterConfig, SearchLimits,
+};
+use support::{amount, pool_of};
 
 fn pool(dex: &str, id: &str, reserve_b: u128) -> Pool {
-    let fee = Fee::new(25, 10_000).unwrap();
-    let curve = ConstantProduct::new(Amount::new(1_000_000_000), Amount::new(reserve_b), fee).unwrap();
-    Pool {
-        id: id.into(),
-        dex: dex.into(),
-        token_a: "A".into(),
-        token_b: "B".into(),
-        curve: Curve::ConstantProduct(curve),
-    }
+    pool_of(dex, id, ("A", "B"), (1_000_000_000, reserve_b), 25)
 }
 
-fn request(amount: u128, output: &str) -> QuoteRequest {
-    let token = |mint: &str| Token { mint: mint.into(), symbol: mint.into(), decimals: 6 };
-    QuoteRequest { input: token("A"), output: token(output), amount: Amount::new(amount) }
-}
-
-fn router() -> Router {
-    let pools = vec![
+fn three_pools() -> Vec<Pool> {
+    vec![
         pool("Raydium", "r1", 2_000_000_000),
         pool("Raydium", "r2", 2_100_000_000),
         pool("Meteora", "m1", 2_050_000_000),
-    ];
-    Router::new(Arc::new(Fixed(Arc::new(PoolSet::new(pools)))))
+    ]
+}
+
+fn request(amount_in: u128, output: &str) -> QuoteRequest {
+    let token = |mint: &str| Token { mint: mint.into(), symbol: mint.into(), decimals: 6 };
+    QuoteRequest { input: token("A"), output: token(output), amount: amount(amount_in) }
+}
+
+fn router(pools: Vec<Pool>) -> Router {
+    Router::new(Arc::new(PoolFeed::new(PoolSet::new(pools))), Arc::new(ManualClock::new()))
+}
+
+/// The chain is paid in the output token.
+fn costing(leg_cost: u128) -> RouterConfig {
+    let leg_cost = LegCost { mint: "B".into(), amount: amount(leg_cost) };
+    RouterConfig { leg_cost: Some(leg_cost), ..RouterConfig::default() }
+}
+
+async fn quote(router: &Router, amount_in: u128, output: &str) -> Vec<Candidate> {
+    let candidates = router.quote(&request(amount_in, output)).await.unwrap();
+    for route in candidates.iter().filter_map(Candidate::route) {
+        check(route, amount_in, output);
+    }
+    candidates
+}
+
+/// What core demands of a route: legs in the order of execution that sum to the amount.
+fn check(route: &Route, amount_in: u128, output: &str) {
+    let sum = |mint: &str| {
+        let into =
+            route.legs.iter().filter(|leg| leg.output_mint == mint).map(|leg| leg.amount_out.base_units());
+        let out_of =
+            route.legs.iter().filter(|leg| leg.input_mint == mint).map(|leg| leg.amount_in.base_units());
+        (into.sum::<u128>(), out_of.sum::<u128>())
+    };
+    assert_eq!(sum("A"), (0, amount_in));
+    assert_eq!(sum(output), (route.amount_out.base_units(), 0));
+    let between = route.legs.iter().map(|leg| leg.output_mint.as_str()).filter(|mint| *mint != output);
+    assert!(between.map(sum).all(|(into, out_of)| into == out_of), "{route:?}");
+    assert_eq!(route.amount_in, amount(amount_in));
+}
+
+fn ids(candidates: &[Candidate]) -> Vec<&str> {
+    candidates.iter().map(|candidate| candidate.id.as_str()).collect()
+}
+
+fn reason(candidate: &Candidate) -> &str {
+    match &candidate.outcome {
+        CandidateOutcome::Rejected(failure) => {
+            assert_eq!(failure.code, FailureCode::NO_ROUTE);
+            &failure.message
+        }
+        CandidateOutcome::Quoted(route) => panic!("{route:?}"),
+    }
 }
 
 #[tokio::test]
-async fn every_exchange_proposes_its_best_pool() {
-    let candidates = router().quote(&request(1_000_000, "B")).await.unwrap();
-    let ids: Vec<_> = candidates.iter().map(|candidate| candidate.id.as_str()).collect();
-    assert_eq!(ids, ["r2", "m1"]);
+async fn every_exchange_proposes_its_best_pool_and_all_of_them_a_split() {
+    let router = router(three_pools());
+    assert_eq!(router.dexes(), ["Raydium", "Meteora"]);
+    let candidates = quote(&router, 100_000_000, "B").await;
+    assert_eq!(ids(&candidates), ["r2", "m1", "r1+r2+m1"]);
     let route = best(&candidates).unwrap();
-    assert_eq!((route.dex.as_str(), route.legs.len()), ("Raydium", 1));
-    assert_eq!(route.legs[0].amount_in, route.amount_in);
-    assert_eq!(router().dexes(), ["Raydium", "Meteora"]);
+    assert_eq!((route.dex.as_str(), route.legs.len()), ("Raydium + Meteora", 3));
+}
+
+#[tokio::test]
+async fn small_orders_are_not_split_where_legs_cost_something() {
+    let router = router(three_pools()).with_config(costing(5_000));
+    let small = quote(&router, 1_000_000, "B").await;
+    assert_eq!(ids(&small), ["r2", "m1"]);
+    let large = quote(&router, 100_000_000, "B").await;
+    let route = best(&large).unwrap();
+    assert_eq!(route.legs.len(), 3);
+    assert_eq!(route.analysis.as_ref().unwrap().chain_cost, amount(15_000));
+}
+
+#[tokio::test]
+async fn the_chain_may_be_paid_in_any_token_that_has_a_price() {
+    // Two C are worth one B, and nothing is known of D.
+    let mut pools = three_pools();
+    pools.push(pool_of("Meteora", "cb", ("C", "B"), (2 << 40, 1 << 40), 0));
+    for (mint, expected) in [("C", 500), ("D", 0), ("B", 1_000)] {
+        let leg_cost = LegCost { mint: mint.into(), amount: amount(1_000) };
+        let config = RouterConfig { leg_cost: Some(leg_cost), ..RouterConfig::default() };
+        let candidates = quote(&router(pools.clone()).with_config(config), 1_000_000, "B").await;
+        let analysis = candidates[0].route().unwrap().analysis.clone().unwrap();
+        assert_eq!(analysis.chain_cost, amount(expected), "{mint}");
+    }
+}
+
+#[tokio::test]
+async fn tokens_without_a_common_pool_are_traded_over_others() {
+    let mut pools = three_pools();
+    pools.push(pool_of("Meteora", "cb", ("C", "B"), (1_000_000_000, 1_000_000_000), 25));
+    let candidates = quote(&router(pools), 1_000_000, "C").await;
+    assert_eq!(ids(&candidates)[2..], ["r2>cb"]);
+    assert!(candidates[..2].iter().all(|candidate| reason(candidate).ends_with("does not trade this pair")));
+    let route = best(&candidates).unwrap();
+    assert_eq!(route.dex, "Raydium + Meteora");
+    let mints: Vec<_> =
+        route.legs.iter().map(|leg| (leg.input_mint.as_str(), leg.output_mint.as_str())).collect();
+    assert_eq!(mints, [("A", "B"), ("B", "C")]);
+}
+
+#[tokio::test]
+async fn the_analysis_says_what_the_market_would_pay() {
+    let candidates = quote(&router(three_pools()), 100_000_000, "B").await;
+    let analysis = candidates[0].route().unwrap().analysis.clone().unwrap();
+    assert_eq!(analysis.mid_price.as_deref(), Some("21/10"));
+    // ⌊99 750 000 · 2.1 / 1.09975⌋ = 190 475 107 instead of 210 000 000.
+    assert_eq!(analysis.price_impact_bps, Some(930));
+    assert_eq!(analysis.mid_price_text(6, 6).as_deref(), Some("2.1"));
+    assert!(analysis.is_proven_optimal);
+    let split = candidates[2].route().unwrap().analysis.clone().unwrap();
+    assert!(split.price_impact_bps < analysis.price_impact_bps);
 }
 
 #[tokio::test]
 async fn what_cannot_be_done_is_reported_with_its_reason() {
-    for request in [request(1, "B"), request(1_000_000, "C")] {
-        let candidates = router().quote(&request).await.unwrap();
-        assert_eq!(candidates.len(), 2);
-        assert!(best(&candidates).is_none());
-        for candidate in candidates {
-            let CandidateOutcome::Rejected(failure) = candidate.outcome else { panic!("{candidate:?}") };
-            assert_eq!(failure.code, FailureCode::NO_ROUTE);
+    let router = router(three_pools());
+    let too_small = router.quote(&request(1, "B")).await.unwrap();
+    assert_eq!(ids(&too_small), ["r1", "r2", "m1"]);
+    assert!(too_small.iter().all(|candidate| reason(candidate).ends_with("the amount is too small")));
+    let unknown = router.quote(&request(1_000_000, "Z")).await.unwrap();
+    assert_eq!(ids(&unknown), ["Raydium", "Meteora"]);
+    assert!(best(&unknown).is_none() && best(&too_small).is_none());
+}
+
+#[tokio::test]
+async fn a_pool_that_fails_hides_none_that_works() {
+    let mut pools = three_pools();
+    pools.push(pool_of("Raydium", "full", ("A", "B"), (u128::MAX, 1), 25));
+    let candidates = quote(&router(pools), 1_000_000, "B").await;
+    assert_eq!(ids(&candidates), ["r2", "m1", "full"]);
+    assert_eq!(reason(&candidates[2]), "full: the amount is too large");
+}
+
+#[tokio::test]
+async fn pools_grow_stale_and_are_seen_again() {
+    let clock = Arc::new(ManualClock::new());
+    let now = || Moment::from_unix_seconds(u64::try_from(clock.now().timestamp()).unwrap());
+    let feed = Arc::new(PoolFeed::new(PoolSet::taken_at(three_pools(), now())));
+    let limits = SearchLimits { max_age_s: Some(30), ..SearchLimits::default() };
+    let router = Router::new(Arc::clone(&feed) as Arc<dyn PoolSource>, clock.clone())
+        .with_config(RouterConfig { limits, ..RouterConfig::default() });
+    assert!(best(&quote(&router, 1_000_000, "B").await).is_some());
+
+    clock.advance(Duration::from_secs(31));
+    let candidates = quote(&router, 1_000_000, "B").await;
+    assert_eq!(ids(&candidates), ["r1", "r2", "m1"]);
+    assert_eq!(reason(&candidates[0]), "r1: the snapshot is 31 seconds old, older than 30");
+
+    feed.update(&[pool("Meteora", "m1", 3_000_000_000)], now());
+    let candidates = quote(&router, 1_000_000, "B").await;
+    assert_eq!(ids(&candidates), ["m1", "r1", "r2"]);
+    assert!(best(&candidates).unwrap().amount_out > amount(2_900_000));
+
+    feed.remove(&["m1", "r1"]);
+    assert_eq!(ids(&quote(&router, 1_000_000, "B").await), ["r2"]);
+    feed.replace(PoolSet::new(three_pools()));
+    assert_eq!(ids(&quote(&router, 1_000_000, "B").await), ["r2", "m1"]);
+}
+
+#[tokio::test]
+async fn a_search_without_time_still_finds_the_best_pools() {
+    let config = RouterConfig { search_time: Duration::ZERO, ..RouterConfig::default() };
+    let router = router(three_pools()).with_config(config);
+    let candidates = quote(&router, 100_000_000, "B").await;
+    assert_eq!(ids(&candidates)[..2], ["r2", "m1"]);
+}
+
+#[test]
+fn readers_see_whole_updates_while_writers_write() {
+    // Two pools that are always updated together, by two writers at once.
+    let pair = |reserve: u128| vec![pool("Raydium", "one", reserve), pool("Raydium", "two", reserve)];
+    let feed = PoolFeed::new(PoolSet::new(pair(1)));
+    let writers = 2;
+    let start = std::sync::Barrier::new(writers + 1);
+    std::thread::scope(|scope| {
+        for writer in 0..writers {
+            let (feed, start) = (&feed, &start);
+            scope.spawn(move || {
+                start.wait();
+                for round in 1..500 {
+                    let own = pool("Meteora", &format!("own-{writer}"), round);
+                    feed.update(&[pair(round), vec![own]].concat(), Moment::EARLIEST);
+                }
+            });
         }
-    }
+        start.wait();
+        for _ in 0..2_000 {
+            let snapshot = feed.snapshot();
+            assert_eq!(snapshot.pools()[0].curve, snapshot.pools()[1].curve);
+        }
+    });
+    let last = feed.snapshot();
+    assert_eq!(last.pools().len(), 2 + writers, "no writer's pool was lost");
+    assert!(last.pools().iter().all(|seen| seen.curve == pool("Raydium", "one", 499).curve));
+    assert_eq!(last.dexes(), ["Raydium", "Meteora"]);
 }

@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use order_engine_core::{Candidate, DexRouter, QuoteRequest, StepError};
-use order_engine_routing::{PoolSet, PoolSource, Router};
+use order_engine_core::{Amount, Candidate, DexRouter, QuoteRequest, StepError};
+use order_engine_routing::{LegCost, PoolSet, PoolSource, Router, RouterConfig};
 
 use crate::chain::SimChain;
 use crate::pace::Pace;
+use crate::tokens::NATIVE_MINT;
+
+/// What the chain takes for a leg, in lamports: a share of a priority fee as on a busy day of
+/// Solana's. It keeps small orders from being split for a fraction of a cent.
+const LEG_COST_LAMPORTS: u128 = 50_000;
 
 /// Routes over the pools as they are when the exchanges answer.
 #[derive(Debug)]
@@ -18,7 +23,10 @@ pub(crate) struct SimRouter {
 
 impl SimRouter {
     pub(crate) fn new(chain: Arc<SimChain>, pace: Pace) -> Self {
-        Self { router: Router::new(chain), pace }
+        let leg_cost = LegCost { mint: NATIVE_MINT.to_owned(), amount: Amount::new(LEG_COST_LAMPORTS) };
+        let config = RouterConfig { leg_cost: Some(leg_cost), ..RouterConfig::default() };
+        let router = Router::new(chain, Arc::clone(&pace.clock)).with_config(config);
+        Self { router, pace }
     }
 }
 

@@ -2,6 +2,9 @@
 
 use order_engine_core::Token;
 
+/// The token in which the chain is paid: wrapped SOL, whose base unit is the lamport.
+pub(crate) const NATIVE_MINT: &str = "So11111111111111111111111111111111111111112";
+
 /// What the simulator knows of a token beside its name.
 struct Listing {
     mint: &'static str,
@@ -17,7 +20,7 @@ struct Listing {
 /// prices only have to be plausible: nothing depends on them.
 const LISTINGS: [Listing; 5] = [
     Listing {
-        mint: "So11111111111111111111111111111111111111112",
+        mint: NATIVE_MINT,
         symbol: "SOL",
         decimals: 9,
         mean_price_micro_usd: 150_000_000,

@@ -324,7 +324,13 @@ pub fn route() -> Route {
         amount_in: Amount::new(1_000_000_000),
         amount_out: Amount::new(150_750_000),
     };
-    Route { dex: leg.dex.clone(), amount_in: leg.amount_in, amount_out: leg.amount_out, legs: vec![leg] }
+    Route {
+        dex: leg.dex.clone(),
+        amount_in: leg.amount_in,
+        amount_out: leg.amount_out,
+        legs: vec![leg],
+        analysis: None,
+    }
 }
 
 /// A route that was chosen, and one that was rejected.

@@ -83,6 +83,7 @@ fn candidate(dex: &str, rate: u128, request: &QuoteRequest) -> Candidate {
         amount_in: request.amount,
         amount_out,
     };
-    let route = Route { dex: dex.into(), legs: vec![leg], amount_in: request.amount, amount_out };
+    let route =
+        Route { dex: dex.into(), legs: vec![leg], amount_in: request.amount, amount_out, analysis: None };
     Candidate { dex: dex.into(), id: dex.into(), outcome: CandidateOutcome::Quoted(route) }
 }

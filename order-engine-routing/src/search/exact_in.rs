@@ -16,6 +16,18 @@ use crate::split::{Division, Problem};
 /// will have to take all of it.
 const SIDE_PATH_DIVISOR: u128 = 4;
 
+/// The best routes of each kind.
+#[derive(Debug)]
+pub(crate) struct Alternatives<'a> {
+    /// Over the pools of the pair: a single one, or several side by side.
+    pub(crate) direct: Option<RouteQuote<'a>>,
+    /// Over several pools in a row.
+    pub(crate) detour: Option<RouteQuote<'a>>,
+    /// Over any of these side by side, if there are detours.
+    pub(crate) combined: Option<RouteQuote<'a>>,
+    pub(crate) rejected: Vec<Rejection<'a>>,
+}
+
 impl<'a> Search<'a> {
     /// The single pool that pays the most.
     pub fn best_pool(&self, input: &str, output: &str, amount: Amount) -> Found<'a> {
@@ -49,19 +61,29 @@ impl<'a> Search<'a> {
     /// The best of all: a single pool, a split, a path, or a split over pools and paths of which no
     /// two share a pool.
     pub fn best(&self, input: &str, output: &str, amount: Amount) -> Found<'a> {
+        let Alternatives { direct, detour, combined, rejected } = self.alternatives(input, output, amount);
+        let has_detour = detour.is_some();
+        let best = [direct, detour, combined].into_iter().flatten().reduce(better);
+        // Which detours were searched was a choice, so nothing is proven where there could be any.
+        let best =
+            best.map(|best| RouteQuote { is_proven_optimal: best.is_proven_optimal && !has_detour, ..best });
+        Found::new(best, rejected)
+    }
+
+    /// The best routes of each kind.
+    pub(crate) fn alternatives(&self, input: &str, output: &str, amount: Amount) -> Alternatives<'a> {
         let mut rejected = Vec::new();
         let edges = self.fresh_edges(input, output, &mut rejected);
         let mut lanes: Vec<Lane<'a>> = edges.into_iter().map(|edge| self.direct(edge)).collect();
         let direct = self.divide(&lanes, amount, &mut rejected);
-        lanes.extend(self.disjoint_detours(input, output, amount));
-        // Whatever a detour cannot take alone is no news about the pools of the pair.
-        let all = self.divide(&lanes, amount, &mut Vec::new());
-        let best = [direct, all].into_iter().flatten().reduce(|one, other| better(one, other));
-        // Which detours were searched was a choice, so nothing is proven where there could be any.
-        let has_detours = lanes.iter().any(|lane| lane.len() > 1);
-        let best =
-            best.map(|best| RouteQuote { is_proven_optimal: best.is_proven_optimal && !has_detours, ..best });
-        Found::new(best, rejected)
+        let detours = self.disjoint_detours(input, output, amount);
+        let detour = detours.first().and_then(|path| self.follow(path, amount));
+        lanes.extend(detours.iter().map(|path| path.lane));
+        // What a detour cannot take alone is no news about the pools of the pair.
+        let combined = if detours.is_empty() { None } else { self.divide(&lanes, amount, &mut Vec::new()) };
+        // Which detours are combined was a choice.
+        let combined = combined.map(|combined| RouteQuote { is_proven_optimal: false, ..combined });
+        Alternatives { direct, detour, combined, rejected }
     }
 
     fn best_pool_among(
@@ -99,12 +121,13 @@ impl<'a> Search<'a> {
 
     fn best_path_from(&self, min_hops: usize, input: &str, output: &str, amount: Amount) -> Found<'a> {
         let path = self.find_path(min_hops, (input, output), amount, &self.stale());
-        let quote = |Path { lane, is_proven, .. }| {
-            let mut legs = Vec::with_capacity(lane.len());
-            let amount_out = push_legs(&mut legs, &lane, amount, self.at).ok()?;
-            Some(self.route(legs, amount, amount_out, is_proven))
-        };
-        Found { best: path.and_then(quote), rejected: Vec::new() }
+        Found::new(path.and_then(|path| self.follow(&path, amount)), Vec::new())
+    }
+
+    fn follow(&self, path: &Path<'a>, amount: Amount) -> Option<RouteQuote<'a>> {
+        let mut legs = Vec::with_capacity(path.lane.len());
+        let amount_out = push_legs(&mut legs, &path.lane, amount, self.at).ok()?;
+        Some(self.route(legs, amount, amount_out, path.is_proven))
     }
 
     fn find_path(
@@ -133,17 +156,17 @@ impl<'a> Search<'a> {
 
     /// The best path of several pools for the whole amount, then for a part of it the best of those
     /// that use none of the pools before, and so on.
-    fn disjoint_detours(&self, input: &str, output: &str, amount: Amount) -> Vec<Lane<'a>> {
+    fn disjoint_detours(&self, input: &str, output: &str, amount: Amount) -> Vec<Path<'a>> {
         let mut banned = self.stale();
         let mut found = Vec::new();
         let part = Amount::new((amount.base_units() / SIDE_PATH_DIVISOR).max(1));
         for number in 0..self.limits.max_paths {
             let amount = if number == 0 { amount } else { part };
             let Some(path) = self.find_path(2, (input, output), amount, &banned) else { break };
-            for edge in path.edges {
+            for edge in &path.edges {
                 banned[edge.pool] = true;
             }
-            found.push(path.lane);
+            found.push(path);
         }
         found
     }

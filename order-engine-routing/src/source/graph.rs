@@ -9,6 +9,7 @@ use crate::trade::Direction;
 /// Tokens as nodes, pools as edges. Both are numbered, so a search compares no texts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Graph {
+    dexes: Vec<String>,
     tokens: HashMap<String, usize>,
     /// For each token those that it can be sold for, in the order of their numbers.
     neighbours: Vec<Vec<Neighbour>>,
@@ -32,6 +33,9 @@ impl Graph {
     pub(super) fn new(pools: &[Arc<Pool>]) -> Self {
         let mut graph = Self::default();
         for (index, pool) in pools.iter().enumerate() {
+            if !graph.dexes.contains(&pool.dex) {
+                graph.dexes.push(pool.dex.clone());
+            }
             let (a, b) = (graph.enter(&pool.token_a), graph.enter(&pool.token_b));
             if a != b {
                 graph.connect(a, b, Edge { pool: index, direction: Direction::AToB });
@@ -57,6 +61,10 @@ impl Graph {
             Ok(known) => neighbours[known].edges.push(edge),
             Err(place) => neighbours.insert(place, Neighbour { token: to, edges: vec![edge] }),
         }
+    }
+
+    pub(super) fn dexes(&self) -> &[String] {
+        &self.dexes
     }
 
     /// How many tokens there are.

@@ -84,6 +84,7 @@ fn route(dex: &str, amount_out: u128) -> Route {
         legs: vec![leg],
         amount_in: Amount::new(2_000_000_000),
         amount_out: Amount::new(amount_out),
+        analysis: None,
     }
 }
 
