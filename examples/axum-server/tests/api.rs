@@ -244,12 +244,33 @@ async fn a_quote_shows_all_candidates_and_makes_no_order() {
     assert!(quotes.len() >= 2, "{quote}");
     let base_units = |value: &Value| value.as_str().unwrap().parse::<u128>().unwrap();
     let chosen = base_units(&quote["amountOutBaseUnits"]);
-    let offered = quotes.iter().filter_map(|quote| quote["amountOutBaseUnits"].as_str());
-    assert!(offered.map(|amount| amount.parse::<u128>().unwrap()).all(|amount| amount <= chosen));
+    // A split may pay more than is chosen, if its legs cost more than that; a single pool may not.
+    let singles = quotes.iter().filter(|quote| quote["legs"].as_array().is_some_and(|legs| legs.len() == 1));
+    assert!(singles.map(|quote| base_units(&quote["amountOutBaseUnits"])).all(|amount| amount <= chosen));
     assert_eq!(base_units(&quote["minOutBaseUnits"]), chosen * 99 / 100);
     assert_eq!(quote["route"]["dex"], quote["chosenDex"]);
     assert_problem(server.post("/api/quote", r#"{"userId":"a"}"#).await, 422, "invalid-request").await;
     assert_eq!(server.count_due().await, 0);
+}
+
+#[tokio::test]
+async fn a_quote_of_a_large_order_shows_the_split_and_its_price_impact() {
+    let server = TestServer::idle().await;
+    // Three million dollars: no pool of the simulator is that deep.
+    let body = r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":"20000"}"#;
+    let quote: Value = server.post("/api/quote", body).await.json().await.unwrap();
+    let legs = quote["route"]["legs"].as_array().unwrap();
+    assert!(legs.len() >= 2, "{quote}");
+    let sold = legs.iter().filter(|leg| leg["inputMint"] == legs[0]["inputMint"]);
+    let sold = sold.map(|leg| leg["amountInBaseUnits"].as_str().unwrap().parse::<u128>().unwrap());
+    assert_eq!(sold.sum::<u128>(), 20_000_000_000_000);
+    let impact_bps = |quote: &Value| quote["priceImpactBps"].as_u64().unwrap();
+    let split = impact_bps(&quote["route"]);
+    assert!(split > 0 && quote["route"]["midPrice"].as_f64() > quote["route"]["price"].as_f64(), "{quote}");
+    let quotes = quote["quotes"].as_array().unwrap();
+    let singles = quotes.iter().filter(|quote| quote["legs"].as_array().is_some_and(|legs| legs.len() == 1));
+    let singles: Vec<u64> = singles.map(impact_bps).collect();
+    assert!(singles.len() == 2 && singles.iter().all(|&single| single > split), "{quote}");
 }
 
 #[tokio::test]

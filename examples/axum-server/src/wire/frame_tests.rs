@@ -162,6 +162,16 @@ fn routing() {
               "amountOut": "300.1",
               "amountOutBaseUnits": "300100000",
               "dex": "Meteora",
+              "legs": [
+                {
+                  "amountInBaseUnits": "2000000000",
+                  "amountOutBaseUnits": "300100000",
+                  "dex": "Meteora",
+                  "inputMint": "mint-of-SOL",
+                  "outputMint": "mint-of-USDC",
+                  "pool": "Meteora-pool"
+                }
+              ],
               "price": 150.05
             }
           ],

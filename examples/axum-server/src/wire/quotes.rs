@@ -20,7 +20,7 @@ pub(crate) struct QuoteBody {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum QuoteOutcome {
-    Quoted(RouteAmounts),
+    Quoted(RouteDetails),
     Rejected { error: ErrorBody },
 }
 
@@ -32,6 +32,21 @@ struct RouteAmounts {
     amount_out_base_units: Amount,
     #[serde(skip_serializing_if = "Option::is_none")]
     price: Option<Box<RawValue>>,
+    /// The price before the trade and without fees.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mid_price: Option<Box<RawValue>>,
+    /// How far the output stays below what the mid price promises.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price_impact_bps: Option<u32>,
+}
+
+/// What a route yields, and by which swaps.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RouteDetails {
+    #[serde(flatten)]
+    amounts: RouteAmounts,
+    legs: Vec<LegBody>,
 }
 
 /// A route with its legs.
@@ -40,8 +55,7 @@ struct RouteAmounts {
 pub(crate) struct RouteBody {
     dex: String,
     #[serde(flatten)]
-    amounts: RouteAmounts,
-    legs: Vec<LegBody>,
+    details: RouteDetails,
 }
 
 /// A swap in one pool. A leg between two hops has tokens of its own, so its amounts are in base
@@ -82,17 +96,27 @@ pub(crate) fn price_number(text: &str) -> Option<Box<RawValue>> {
 
 fn amounts(route: &Route, input: &Token, output: &Token) -> RouteAmounts {
     let price = amount::price((route.amount_in, input.decimals), (route.amount_out, output.decimals));
+    let analysis = route.analysis.as_ref();
+    let mid_price = analysis.and_then(|analysis| analysis.mid_price_text(input.decimals, output.decimals));
     RouteAmounts {
         amount_out: route.amount_out.to_human(output.decimals),
         amount_out_base_units: route.amount_out,
         price: price.as_deref().and_then(price_number),
+        mid_price: mid_price.as_deref().and_then(price_number),
+        price_impact_bps: analysis.and_then(|analysis| analysis.price_impact_bps),
     }
 }
 
 impl RouteBody {
     pub(crate) fn new(route: &Route, input: &Token, output: &Token) -> Self {
+        Self { dex: route.dex.clone(), details: RouteDetails::new(route, input, output) }
+    }
+}
+
+impl RouteDetails {
+    fn new(route: &Route, input: &Token, output: &Token) -> Self {
         let legs = route.legs.iter().map(LegBody::new).collect();
-        Self { dex: route.dex.clone(), amounts: amounts(route, input, output), legs }
+        Self { amounts: amounts(route, input, output), legs }
     }
 }
 
@@ -114,7 +138,7 @@ pub(crate) fn quotes(candidates: &[Candidate], input: &Token, output: &Token) ->
     let quote = |candidate: &Candidate| QuoteBody {
         dex: candidate.dex.clone(),
         outcome: match &candidate.outcome {
-            CandidateOutcome::Quoted(route) => QuoteOutcome::Quoted(amounts(route, input, output)),
+            CandidateOutcome::Quoted(route) => QuoteOutcome::Quoted(RouteDetails::new(route, input, output)),
             CandidateOutcome::Rejected(failure) => QuoteOutcome::Rejected { error: ErrorBody::new(failure) },
         },
     };
