@@ -51,7 +51,7 @@ impl<'a> Lane<'a> {
 
     /// The hop, if there is but one.
     pub(crate) fn only_hop(&self) -> Option<Hop<'a>> {
-        self.hops[0].filter(|_| self.len() == 1)
+        self.hops[0].filter(|_| self.hops[1].is_none())
     }
 
     /// The same hops from the last to the first.
@@ -63,6 +63,9 @@ impl<'a> Lane<'a> {
 
     /// What comes out at the end.
     pub(crate) fn amount_out(&self, amount_in: Amount, at: Moment) -> Result<Amount, QuoteError> {
+        if let Some(Hop { pool, direction }) = self.only_hop() {
+            return pool.amount_out(direction, amount_in, at);
+        }
         self.hops().try_fold(amount_in, |amount, hop| hop.pool.amount_out(hop.direction, amount, at))
     }
 

@@ -98,15 +98,20 @@ impl<'a> Search<'a> {
     }
 
     /// The pools between two tokens that are fresh; the others go into `rejected`.
-    fn fresh_edges(&self, input: &str, output: &str, rejected: &mut Vec<Rejection<'a>>) -> Vec<Edge> {
-        let mut fresh = Vec::new();
-        for &edge in self.pools.graph().edges(input, output) {
-            match self.check_age(edge.pool) {
-                Ok(()) => fresh.push(edge),
-                Err(reason) => rejected.push(Rejection { pool: self.pool(edge), reason }),
+    fn fresh_edges(
+        &self,
+        input: &str,
+        output: &str,
+        rejected: &mut Vec<Rejection<'a>>,
+    ) -> impl Iterator<Item = Edge> {
+        let edges = self.pools.graph().edges(input, output).iter().copied();
+        edges.filter(|edge| match self.check_age(edge.pool) {
+            Ok(()) => true,
+            Err(reason) => {
+                rejected.push(Rejection { pool: self.pool(*edge), reason });
+                false
             }
-        }
-        fresh
+        })
     }
 
     fn pool(&self, edge: Edge) -> &'a Pool {

@@ -137,8 +137,9 @@ impl<'p, 'a> Solver<'p, 'a> {
     }
 
     fn divide_by_form(&self, uses: impl Fn(usize) -> bool) -> Option<Division> {
-        let mut parts = Vec::with_capacity(self.seeds.len().min(self.problem.max_legs));
-        closed_form::divide(&self.seeds, self.problem.amount, uses, |lane, part| parts.push((lane, part)));
+        let mut parts = Vec::with_capacity(self.seeds.len());
+        let place = |lane, amount_in| parts.push(Part { lane, amount_in, amount_out: 0 });
+        closed_form::divide(&self.seeds, self.problem.amount, uses, place);
         self.assess(parts)
     }
 
@@ -147,30 +148,32 @@ impl<'p, 'a> Solver<'p, 'a> {
         let Problem { amount, budget, .. } = *self.problem;
         let out = |position: usize, amount_in| self.problem.evaluate(lanes[position], amount_in);
         let inputs = scaling::divide(lanes.len(), amount, budget, out)?;
-        self.assess(lanes.into_iter().zip(inputs).collect())
+        let part = |(&lane, amount_in)| Part { lane, amount_in, amount_out: 0 };
+        self.assess(lanes.iter().zip(inputs).map(part).collect())
     }
 
-    /// Evaluates a division exactly. What would go into a lane that pays nothing for it goes into
-    /// the lane that is given the most.
-    fn assess(&self, inputs: Vec<(usize, u128)>) -> Option<Division> {
-        let (largest, _) = inputs.iter().copied().max_by_key(|&(lane, amount_in)| (amount_in, lane))?;
-        let mut parts = Vec::with_capacity(inputs.len());
+    /// Evaluates the parts of a division exactly. What would go into a lane that pays nothing for it
+    /// goes into the lane that is given the most.
+    fn assess(&self, mut parts: Vec<Part>) -> Option<Division> {
+        let largest = parts.iter().map(|part| (part.amount_in, part.lane)).max()?.1;
         let mut rest = self.problem.amount;
-        for (lane, amount_in) in inputs {
-            if lane == largest || amount_in == 0 {
-                continue;
-            }
-            let amount_out = self.problem.evaluate(lane, amount_in)?;
-            if amount_out > 0 {
-                rest -= amount_in;
-                parts.push(Part { lane, amount_in, amount_out });
+        for part in parts.iter_mut().filter(|part| part.lane != largest && part.amount_in > 0) {
+            part.amount_out = self.problem.evaluate(part.lane, part.amount_in)?;
+            if part.amount_out > 0 {
+                rest -= part.amount_in;
             }
         }
         let amount_out = self.problem.evaluate(largest, rest)?;
-        parts.push(Part { lane: largest, amount_in: rest, amount_out });
+        parts.retain(|part| part.lane == largest || part.amount_out > 0);
+        let (mut gross, mut legs) = (0_u128, 0);
+        for part in &mut parts {
+            if part.lane == largest {
+                *part = Part { lane: largest, amount_in: rest, amount_out };
+            }
+            gross = gross.checked_add(part.amount_out)?;
+            legs += self.problem.lanes[part.lane].len();
+        }
         parts.sort_unstable_by_key(|part| part.lane);
-        let gross = parts.iter().try_fold(0_u128, |sum, part| sum.checked_add(part.amount_out))?;
-        let legs = parts.iter().map(|part| self.problem.lanes[part.lane].len()).sum();
         (gross > 0).then_some(Division { parts, gross, legs, is_proven: false })
     }
 }

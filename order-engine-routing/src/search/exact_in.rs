@@ -42,8 +42,7 @@ impl<'a> Search<'a> {
     /// The best way to use the pools of the pair side by side; a single one where that is no worse.
     pub fn best_split(&self, input: &str, output: &str, amount: Amount) -> Found<'a> {
         let mut rejected = Vec::new();
-        let edges = self.fresh_edges(input, output, &mut rejected);
-        let lanes: Vec<Lane<'a>> = edges.into_iter().map(|edge| self.direct(edge)).collect();
+        let lanes = self.direct_lanes(input, output, &mut rejected);
         let best = self.divide(&lanes, amount, &mut rejected);
         Found::new(best, rejected)
     }
@@ -73,8 +72,7 @@ impl<'a> Search<'a> {
     /// The best routes of each kind.
     pub(crate) fn alternatives(&self, input: &str, output: &str, amount: Amount) -> Alternatives<'a> {
         let mut rejected = Vec::new();
-        let edges = self.fresh_edges(input, output, &mut rejected);
-        let mut lanes: Vec<Lane<'a>> = edges.into_iter().map(|edge| self.direct(edge)).collect();
+        let mut lanes = self.direct_lanes(input, output, &mut rejected);
         let direct = self.divide(&lanes, amount, &mut rejected);
         let detours = self.disjoint_detours(input, output, amount);
         let detour = detours.first().and_then(|path| self.follow(path, amount));
@@ -182,8 +180,15 @@ impl<'a> Search<'a> {
         if lanes.is_empty() {
             return None;
         }
-        let outs: Vec<_> = lanes.iter().map(|lane| lane.amount_out(amount, self.at)).collect();
-        let singles: Vec<Option<u128>> = outs.iter().map(|out| out.ok().map(Amount::base_units)).collect();
+        let mut errors = Vec::new();
+        let single = |(index, lane): (usize, &Lane<'a>)| match lane.amount_out(amount, self.at) {
+            Ok(out) => Some(out.base_units()),
+            Err(error) => {
+                errors.push((index, error));
+                None
+            }
+        };
+        let singles: Vec<Option<u128>> = lanes.iter().enumerate().map(single).collect();
         let problem = Problem {
             lanes,
             amount: amount.base_units(),
@@ -195,10 +200,8 @@ impl<'a> Search<'a> {
         let division = problem.solve(&singles);
         let is_used =
             |lane| division.iter().flat_map(|division| &division.parts).any(|part| part.lane == lane);
-        for (index, (lane, out)) in lanes.iter().zip(&outs).enumerate() {
-            if let (Err(error), Some(hop)) = (*out, lane.hops().next())
-                && !is_used(index)
-            {
+        for (index, error) in errors {
+            if let (false, Some(hop)) = (is_used(index), lanes[index].hops().next()) {
                 rejected.push(Rejection { pool: hop.pool, reason: error.into() });
             }
         }
@@ -223,8 +226,10 @@ impl<'a> Search<'a> {
         Some(self.route(legs, amount, Amount::new(division.gross), division.is_proven))
     }
 
-    fn direct(&self, edge: Edge) -> Lane<'a> {
-        Lane::new([Hop { pool: self.pool(edge), direction: edge.direction }])
+    /// The pools between two tokens, each a lane of its own.
+    fn direct_lanes(&self, input: &str, output: &str, rejected: &mut Vec<Rejection<'a>>) -> Vec<Lane<'a>> {
+        let lane = |edge: Edge| Lane::new([Hop { pool: self.pool(edge), direction: edge.direction }]);
+        self.fresh_edges(input, output, rejected).map(lane).collect()
     }
 
     fn route(

@@ -13,13 +13,14 @@ impl<'a> Search<'a> {
     /// The input buys at least `amount_out`: where one base unit less of an input buys too little,
     /// the next one may buy a little more. The legs show what each pool pays.
     pub fn best_exact_out(&self, input: &str, output: &str, amount_out: Amount) -> Found<'a> {
-        let mut rejected = Vec::new();
+        let (mut rejected, mut refusals) = (Vec::new(), Vec::new());
         for edge in self.fresh_edges(input, output, &mut rejected) {
             let pool = self.pool(edge);
             if let Err(error) = pool.amount_in(edge.direction, amount_out, self.at) {
-                rejected.push(Rejection { pool, reason: error.into() });
+                refusals.push(Rejection { pool, reason: error.into() });
             }
         }
+        rejected.extend(refusals);
         let best = self.find_path_back((input, output), amount_out);
         Found { best: best.and_then(|path| self.run(&path).ok()), rejected }
     }

@@ -13,9 +13,9 @@ impl Search<'_> {
         if of == in_terms_of {
             return Some(amount);
         }
-        let edges = self.fresh_edges(of, in_terms_of, &mut Vec::new());
-        let prices =
-            edges.iter().filter_map(|&edge| self.pool(edge).spot_price(edge.direction, self.at).ok());
+        let mut stale = Vec::new();
+        let edges = self.fresh_edges(of, in_terms_of, &mut stale);
+        let prices = edges.filter_map(|edge| self.pool(edge).spot_price(edge.direction, self.at).ok());
         match prices.max() {
             Some(price) => worth(amount, price),
             None => self.best_path(of, in_terms_of, amount).best.map(|route| route.amount_out),

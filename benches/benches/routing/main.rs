@@ -1,0 +1,129 @@
+//! What routing costs, and how near to the optimum it comes.
+//!
+//! `cargo bench -p order-engine-benches --bench routing`; with `GAPS=1` before it, only the table of
+//! optimality gaps is printed and nothing is timed.
+#![allow(missing_docs)] // The macros of criterion make public functions.
+
+mod gaps;
+mod naive;
+mod pools;
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{BenchmarkId, Criterion, criterion_group};
+use order_engine_core::{Amount, DexRouter, QuoteRequest, Runtime, Token};
+use order_engine_routing::{Direction, PoolFeed, Router, RouterConfig, Search, SearchLimits};
+
+use crate::pools::{KINDS, Kind, MIXED, Maker, NOW};
+
+/// An order that moves prices by a few percent: a fifth of the smallest pool.
+const AMOUNT: u128 = 20_000_000_000;
+
+const WITHOUT_LIMIT: SearchLimits =
+    SearchLimits { max_hops: 4, max_legs: 64, max_paths: 4, labels_per_token: 4, max_age_s: None };
+
+fn quote(c: &mut Criterion) {
+    let mut group = c.benchmark_group("quote");
+    for (kind, name) in KINDS {
+        let pool = Maker::new(1).pool(0, ("A", "B"), kind);
+        let amount = Amount::new(AMOUNT / 1_000);
+        group.bench_function(BenchmarkId::new("exact_in", name), |b| {
+            b.iter(|| pool.amount_out(black_box(Direction::AToB), black_box(amount), NOW));
+        });
+        group.bench_function(BenchmarkId::new("exact_out", name), |b| {
+            b.iter(|| pool.amount_in(black_box(Direction::AToB), black_box(amount), NOW));
+        });
+    }
+    group.finish();
+}
+
+fn best_pool(c: &mut Criterion) {
+    let mut group = c.benchmark_group("best_pool");
+    for count in [2, 10, 100, 1_000] {
+        let pools = Maker::new(2).pair(count, &[Kind::ConstantProduct]);
+        group.bench_function(BenchmarkId::new("search", count), |b| {
+            b.iter(|| Search::new(&pools, NOW).best_pool("A", "B", black_box(Amount::new(AMOUNT))));
+        });
+        group.bench_function(BenchmarkId::new("naive", count), |b| {
+            b.iter(|| naive::best_single(&pools, black_box(AMOUNT)));
+        });
+    }
+    group.finish();
+}
+
+fn split(c: &mut Criterion) {
+    let mut group = c.benchmark_group("split");
+    for (kinds, name) in [(&[Kind::ConstantProduct][..], "constant_product"), (&MIXED[..], "mixed")] {
+        for count in [2, 4, 8, 16, 64] {
+            let pools = Maker::new(3).pair(count, kinds);
+            let amount = Amount::new(AMOUNT * count as u128);
+            group.bench_function(BenchmarkId::new(name, count), |b| {
+                let search = Search::new(&pools, NOW).limits(WITHOUT_LIMIT);
+                b.iter(|| search.best_split("A", "B", black_box(amount)));
+            });
+            group.bench_function(BenchmarkId::new(format!("{name}_with_leg_cost"), count), |b| {
+                let leg_cost = Amount::new(AMOUNT / 1_000);
+                let search = Search::new(&pools, NOW).limits(WITHOUT_LIMIT).leg_cost(leg_cost);
+                b.iter(|| search.best_split("A", "B", black_box(amount)));
+            });
+            group.bench_function(BenchmarkId::new(format!("{name}_naive_100_chunks"), count), |b| {
+                b.iter(|| naive::chunked(&pools, black_box(amount.base_units()), 100));
+            });
+        }
+    }
+    group.finish();
+}
+
+fn paths(c: &mut Criterion) {
+    let mut group = c.benchmark_group("paths");
+    for count in [100, 1_000] {
+        let pools = Maker::new(4).graph(count, &[Kind::ConstantProduct]);
+        for max_hops in [2, 3, 4] {
+            let limits = SearchLimits { max_hops, ..SearchLimits::default() };
+            group.bench_function(BenchmarkId::new(format!("best_path_{max_hops}_hops"), count), |b| {
+                b.iter(|| {
+                    Search::new(&pools, NOW).limits(limits).best_path(
+                        "A",
+                        "B",
+                        black_box(Amount::new(AMOUNT)),
+                    )
+                });
+            });
+        }
+        group.bench_function(BenchmarkId::new("exact_out", count), |b| {
+            b.iter(|| Search::new(&pools, NOW).best_exact_out("A", "B", black_box(Amount::new(AMOUNT))));
+        });
+        group.bench_function(BenchmarkId::new("best_of_all", count), |b| {
+            b.iter(|| Search::new(&pools, NOW).best("A", "B", black_box(Amount::new(AMOUNT))));
+        });
+    }
+    group.finish();
+}
+
+fn router(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
+    let mut group = c.benchmark_group("router");
+    for count in [100, 1_000] {
+        let pools = Maker::new(5).graph(count, &[Kind::ConstantProduct]);
+        let feed = Arc::new(PoolFeed::new(pools));
+        let router = Router::new(feed, Runtime::tokio().clock).with_config(RouterConfig::default());
+        let token = |mint: &str| Token { mint: mint.into(), symbol: mint.into(), decimals: 6 };
+        let request = QuoteRequest { input: token("A"), output: token("B"), amount: Amount::new(AMOUNT) };
+        group.bench_function(BenchmarkId::new("quote", count), |b| {
+            b.iter(|| runtime.block_on(router.quote(black_box(&request))));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(routing, quote, best_pool, split, paths, router);
+
+fn main() {
+    if std::env::var_os("GAPS").is_some() {
+        gaps::print();
+        return;
+    }
+    routing();
+    Criterion::default().configure_from_args().final_summary();
+}

@@ -1,0 +1,35 @@
+//! The naive ways, to compare with.
+
+use order_engine_core::Amount;
+use order_engine_routing::{Direction, PoolSet};
+
+use crate::pools::NOW;
+
+fn pays(pools: &PoolSet, index: usize, amount_in: u128) -> u128 {
+    let pool = &pools.pools()[index];
+    pool.amount_out(Direction::AToB, Amount::new(amount_in), NOW).map_or(0, Amount::base_units)
+}
+
+/// The best single pool, by asking each.
+pub(crate) fn best_single(pools: &PoolSet, amount_in: u128) -> u128 {
+    (0..pools.pools().len()).map(|index| pays(pools, index, amount_in)).max().unwrap_or(0)
+}
+
+/// The output of giving out the amount in equal chunks, each to the pool that pays the most for it.
+pub(crate) fn chunked(pools: &PoolSet, amount_in: u128, chunks: u128) -> u128 {
+    let count = pools.pools().len();
+    let chunk = amount_in.div_ceil(chunks);
+    let mut given = vec![(0_u128, 0_u128); count];
+    let mut next: Vec<u128> = (0..count).map(|index| pays(pools, index, chunk)).collect();
+    let mut rest = amount_in;
+    while rest >= chunk {
+        let gain = |&index: &usize| (next[index].saturating_sub(given[index].1), std::cmp::Reverse(index));
+        let Some(best) = (0..count).max_by_key(gain) else { break };
+        given[best] = (given[best].0 + chunk, next[best]);
+        next[best] = pays(pools, best, given[best].0 + chunk);
+        rest -= chunk;
+    }
+    let last =
+        (0..count).map(|index| pays(pools, index, given[index].0 + rest).saturating_sub(given[index].1));
+    given.iter().map(|(_, out)| out).sum::<u128>() + last.max().unwrap_or(0)
+}

@@ -1,0 +1,100 @@
+//! Pools to measure with, the same in every run.
+
+use order_engine_core::Amount;
+use order_engine_routing::{ConstantProduct, Curve, Fee, Moment, Pool, PoolSet};
+
+/// When everything is quoted.
+pub(crate) const NOW: Moment = Moment::from_unix_seconds(1_767_225_600);
+
+/// A generator of plausible pools.
+pub(crate) struct Maker {
+    state: u64,
+}
+
+impl Maker {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self { state: seed }
+    }
+
+    /// SplitMix64.
+    fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn between(&mut self, from: u64, to: u64) -> u64 {
+        from + self.next() % (to - from + 1)
+    }
+
+    /// Reserves as of pools between a hundred thousand and a hundred million dollars, of tokens with
+    /// six to nine decimals, within half a percent of par, and fees as they are common.
+    fn constant_product(&mut self) -> Curve {
+        let depth = u128::from(self.between(100, 100_000)) * 1_000_000_000;
+        let other = depth * u128::from(self.between(995_000, 1_005_000)) / 1_000_000;
+        let fee_bps = [1, 5, 20, 25, 30, 100][usize::try_from(self.between(0, 5)).unwrap_or(0)];
+        let fee = Fee::new(fee_bps, 10_000).expect("the fee is below one");
+        let pool = ConstantProduct::new(Amount::new(depth), Amount::new(other), fee);
+        Curve::ConstantProduct(pool.expect("the reserves are not empty"))
+    }
+
+    /// A curve of the kind of this number, so that successive numbers make a mix.
+    pub(crate) fn curve(&mut self, kind: Kind) -> Curve {
+        match kind {
+            Kind::ConstantProduct => self.constant_product(),
+        }
+    }
+
+    pub(crate) fn pool(&mut self, number: usize, tokens: (&str, &str), kind: Kind) -> Pool {
+        Pool {
+            id: format!("pool-{number:04}"),
+            dex: ["Raydium", "Meteora", "Orca"][number % 3].to_owned(),
+            token_a: tokens.0.to_owned(),
+            token_b: tokens.1.to_owned(),
+            curve: self.curve(kind),
+        }
+    }
+
+    /// So many pools of A and B, of these kinds in turn.
+    pub(crate) fn pair(&mut self, count: usize, kinds: &[Kind]) -> PoolSet {
+        let kinds = kinds.iter().cycle().take(count);
+        PoolSet::new(kinds.enumerate().map(|(number, &kind)| self.pool(number, ("A", "B"), kind)).collect())
+    }
+
+    /// So many pools among a tenth as many tokens. As on a real chain most pools trade against one
+    /// of a few hubs, and some pairs have several pools. A and B, which are no hubs, have none.
+    pub(crate) fn graph(&mut self, count: usize, kinds: &[Kind]) -> PoolSet {
+        let tokens: Vec<String> = ["A", "B"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain((2..count / 10).map(|number| format!("token-{number}")))
+            .collect();
+        let last = tokens.len() as u64 - 1;
+        let mut pools = Vec::with_capacity(count);
+        while pools.len() < count {
+            let hub = self.between(2, 5);
+            let other = if self.between(0, 3) == 0 { self.between(2, last) } else { hub };
+            let token = self.between(0, last);
+            if token == other || (token < 2 && other < 2) {
+                continue;
+            }
+            let name = |index: u64| usize::try_from(index).map_or("", |index| tokens[index].as_str());
+            let kind = kinds[pools.len() % kinds.len()];
+            pools.push(self.pool(pools.len(), (name(token), name(other)), kind));
+        }
+        PoolSet::new(pools)
+    }
+}
+
+/// How a pool prices.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    ConstantProduct,
+}
+
+/// All kinds, with their names.
+pub(crate) const KINDS: [(Kind, &str); 1] = [(Kind::ConstantProduct, "constant_product")];
+
+/// All kinds in turn.
+pub(crate) const MIXED: [Kind; 1] = [Kind::ConstantProduct];
