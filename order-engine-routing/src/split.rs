@@ -177,3 +177,53 @@ impl<'p, 'a> Solver<'p, 'a> {
         (gross > 0).then_some(Division { parts, gross, legs, is_proven: false })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::curve::{ConstantProduct, Curve};
+    use crate::fee::Fee;
+    use crate::lane::Hop;
+    use crate::pool::Pool;
+    use crate::trade::Direction;
+    use proptest::prelude::*;
+
+    fn pool() -> impl Strategy<Value = Pool> {
+        (20_u32..60, 1_u128..1_000, 900_000_u128..1_100_000, 1_u64..100).prop_map(
+            |(bits, depth, price_ppm, fee_bps)| {
+                let reserve_a = depth << bits;
+                let (a, b) = (Amount::new(reserve_a), Amount::new(reserve_a * price_ppm / 1_000_000));
+                let curve = ConstantProduct::new(a, b, Fee::new(fee_bps, 10_000).unwrap()).unwrap();
+                let text = String::new;
+                Pool {
+                    id: text(),
+                    dex: text(),
+                    token_a: text(),
+                    token_b: text(),
+                    curve: Curve::ConstantProduct(curve),
+                }
+            },
+        )
+    }
+
+    proptest! {
+        /// The closed form and the scaling search know nothing of each other, and agree.
+        #[test]
+        fn both_ways_to_divide_yield_the_same(
+            paths in proptest::collection::vec(proptest::collection::vec(pool(), 1..4), 2..10), amount in 1_u128..1 << 64,
+        ) {
+            let hop = |pool| Hop { pool, direction: Direction::AToB };
+            let lanes: Vec<Lane<'_>> = paths.iter().map(|pools| Lane::new(pools.iter().map(hop))).collect();
+            let budget = Budget::unlimited();
+            let at = Moment::EARLIEST;
+            let problem = Problem { lanes: &lanes, amount, at, leg_cost: 0, max_legs: usize::MAX, budget: &budget };
+            let solver = Solver::new(&problem);
+            let gross = |division: Option<Division>| division.map_or(0, |division| division.gross);
+            let form = gross(solver.divide_by_form(|_| true));
+            let scaling = gross(solver.divide_by_scaling(|_| true));
+            // Each swap is cut to whole units, each of which the swaps after it may multiply.
+            let rounding = 2 * paths.len() as u128 * 4;
+            prop_assert!(form.abs_diff(scaling) <= rounding, "{} and {}", form, scaling);
+        }
+    }
+}

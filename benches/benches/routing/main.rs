@@ -77,26 +77,24 @@ fn split(c: &mut Criterion) {
 
 fn paths(c: &mut Criterion) {
     let mut group = c.benchmark_group("paths");
+    let amount = Amount::new(AMOUNT);
     for count in [100, 1_000] {
-        let pools = Maker::new(4).graph(count, &[Kind::ConstantProduct]);
-        for max_hops in [2, 3, 4] {
-            let limits = SearchLimits { max_hops, ..SearchLimits::default() };
-            group.bench_function(BenchmarkId::new(format!("best_path_{max_hops}_hops"), count), |b| {
-                b.iter(|| {
-                    Search::new(&pools, NOW).limits(limits).best_path(
-                        "A",
-                        "B",
-                        black_box(Amount::new(AMOUNT)),
-                    )
+        let hubs = Maker::new(4).graph(count, &[Kind::ConstantProduct]);
+        let thicket = Maker::new(4).thicket(count, &[Kind::ConstantProduct]);
+        for (name, pools) in [("hubs", &hubs), ("thicket", &thicket)] {
+            for max_hops in [2, 3, 4] {
+                let limits = SearchLimits { max_hops, ..SearchLimits::default() };
+                group.bench_function(BenchmarkId::new(format!("{name}_{max_hops}_hops"), count), |b| {
+                    b.iter(|| Search::new(pools, NOW).limits(limits).best_path("A", "B", black_box(amount)));
                 });
+            }
+            group.bench_function(BenchmarkId::new(format!("{name}_exact_out"), count), |b| {
+                b.iter(|| Search::new(pools, NOW).best_exact_out("A", "B", black_box(amount)));
+            });
+            group.bench_function(BenchmarkId::new(format!("{name}_best_of_all"), count), |b| {
+                b.iter(|| Search::new(pools, NOW).best("A", "B", black_box(amount)));
             });
         }
-        group.bench_function(BenchmarkId::new("exact_out", count), |b| {
-            b.iter(|| Search::new(&pools, NOW).best_exact_out("A", "B", black_box(Amount::new(AMOUNT))));
-        });
-        group.bench_function(BenchmarkId::new("best_of_all", count), |b| {
-            b.iter(|| Search::new(&pools, NOW).best("A", "B", black_box(Amount::new(AMOUNT))));
-        });
     }
     group.finish();
 }

@@ -87,6 +87,24 @@ impl Maker {
     }
 }
 
+impl Maker {
+    /// So many pools among forty tokens, each between any two of them: no real market is this dense.
+    pub(crate) fn thicket(&mut self, count: usize, kinds: &[Kind]) -> PoolSet {
+        const TOKENS: u64 = 40;
+        let name = |token: u64| match token {
+            0 => "A".to_owned(),
+            1 => "B".to_owned(),
+            other => format!("token-{other}"),
+        };
+        let pool = |number: usize| {
+            let from = self.between(0, TOKENS - 1);
+            let to = (from + self.between(1, TOKENS - 1)) % TOKENS;
+            self.pool(number, (&name(from), &name(to)), kinds[number % kinds.len()])
+        };
+        PoolSet::new((0..count).map(pool).collect())
+    }
+}
+
 /// How a pool prices.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
