@@ -1,13 +1,19 @@
 //! How near to the optimum the searches come.
 
 use order_engine_core::Amount;
-use order_engine_routing::{Search, SearchLimits};
+use order_engine_routing::{Found, Search, SearchLimits};
 
 use crate::naive;
 use crate::pools::{Kind, MIXED, Maker, NOW};
 
 /// How many cases each row stands for.
 const CASES: u64 = 200;
+
+/// How many graphs each row stands for.
+const GRAPHS: u64 = 20;
+
+/// The order on a graph: it moves the price of a single path by a few percent.
+const GRAPH_AMOUNT: u128 = 1_000_000_000_000;
 
 /// Prints, for each number of pools, the worst gap to a greedy split into 20 000 chunks and what the
 /// naive ways leave behind, in basis points.
@@ -19,6 +25,42 @@ pub(crate) fn print() {
             println!("{name:>18} {count:>5} {gap:>14} {:>14} {:>14}", bps(chunked), bps(single));
         }
     }
+    print_graphs();
+}
+
+/// Prints by how much the best route is better than 200 chunks that may share pools, negative where
+/// chunks were better: within the limits of a transaction, and without any. Then by how much it is
+/// better than the best single path.
+fn print_graphs() {
+    println!("{:>18} {:>5} {:>14} {:>14} {:>14}", "graph", "", "8 legs", "any legs", "best path");
+    let wide = SearchLimits { max_legs: 64, max_paths: 16, ..SearchLimits::default() };
+    for count in [100, 1_000] {
+        for name in ["hubs", "thicket"] {
+            let mut sums = [0; 3];
+            for seed in 0..GRAPHS {
+                let mut maker = Maker::new(seed);
+                let kinds = &[Kind::ConstantProduct];
+                let pools =
+                    if name == "hubs" { maker.graph(count, kinds) } else { maker.thicket(count, kinds) };
+                let amount = Amount::new(GRAPH_AMOUNT);
+                let out = |found: Found<'_>| found.best.map_or(0, |route| route.amount_out.base_units());
+                let best = out(Search::new(&pools, NOW).best("A", "B", amount));
+                let widest = out(Search::new(&pools, NOW).limits(wide).best("A", "B", amount));
+                let path = out(Search::new(&pools, NOW).best_path("A", "B", amount));
+                let chunked = naive::chunked_paths(&pools, GRAPH_AMOUNT, 200);
+                let leads = [lead_e8(best, chunked), lead_e8(widest, chunked), lead_e8(best, path)];
+                sums.iter_mut().zip(leads).for_each(|(sum, lead)| *sum += lead);
+            }
+            let [best, widest, path] = sums.map(|sum| format!("{} bps", sum / i128::from(GRAPHS) / 10_000));
+            println!("{name:>18} {count:>5} {best:>14} {widest:>14} {path:>14}");
+        }
+    }
+}
+
+/// By how much the search is better than another way, in hundred-millionths.
+fn lead_e8(out: u128, other: u128) -> i128 {
+    let wide = |amount: u128| i128::try_from(amount).unwrap_or(i128::MAX);
+    (wide(out) - wide(other)) * 100_000_000 / wide(out).max(1)
 }
 
 /// The most base units by which the greedy split in 20 000 chunks was better; and the mean shares,

@@ -1,7 +1,7 @@
 //! The naive ways, to compare with.
 
 use order_engine_core::Amount;
-use order_engine_routing::{Direction, PoolSet};
+use order_engine_routing::{Direction, PoolSet, Search};
 
 use crate::pools::NOW;
 
@@ -32,4 +32,21 @@ pub(crate) fn chunked(pools: &PoolSet, amount_in: u128, chunks: u128) -> u128 {
     let last =
         (0..count).map(|index| pays(pools, index, given[index].0 + rest).saturating_sub(given[index].1));
     given.iter().map(|(_, out)| out).sum::<u128>() + last.max().unwrap_or(0)
+}
+
+/// The output of sending the amount in equal chunks, one after the other, each along the best path
+/// as the chunks before it left the pools: what a search could reach that lets paths share pools.
+pub(crate) fn chunked_paths(pools: &PoolSet, amount_in: u128, chunks: u128) -> u128 {
+    let mut pools = pools.clone();
+    let mut total = 0;
+    for number in 0..chunks {
+        let chunk = amount_in / chunks + u128::from(number < amount_in % chunks);
+        let found = Search::new(&pools, NOW).best_path("A", "B", Amount::new(chunk));
+        let Some(route) = found.best else { break };
+        total += route.amount_out.base_units();
+        let traded = route.legs.iter().map(|leg| leg.pool.after(leg.direction, leg.amount_in, NOW));
+        let traded: Vec<_> = traded.collect::<Result<_, _>>().unwrap_or_default();
+        pools = pools.updated(traded, NOW);
+    }
+    total
 }
