@@ -24,6 +24,7 @@ impl Hop<'_> {
                 let (price, bend) = curve.hyperbola(self.direction);
                 Some(Hyperbola { price, bend })
             }
+            _ => None,
         }
     }
 }
@@ -74,6 +75,12 @@ impl<'a> Lane<'a> {
         let shapes = self.hops().map(Hop::hyperbola);
         let shape = shapes.reduce(|first, next| Some(first?.then(next?)))??;
         shape.is_usable().then_some(shape)
+    }
+
+    /// Whether the lane never pays more for one unit than for the unit before it. A DLMM pool may, if
+    /// its fee falls on the way back to the bin from which it measures volatility.
+    pub(crate) fn is_concave(&self) -> bool {
+        self.hops().all(|hop| !matches!(hop.pool.curve, Curve::Dlmm(_)))
     }
 
     /// The ids of the pools, by which ties are broken.

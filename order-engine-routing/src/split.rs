@@ -66,7 +66,8 @@ impl Problem<'_, '_> {
             Some(free) if !is_free => solver.choose(&free, single.clone()),
             free => free,
         };
-        let is_exact = is_free || self.lanes.len() <= subsets::MOST_ENUMERATED;
+        let is_exhaustive = is_free || self.lanes.len() <= subsets::MOST_ENUMERATED;
+        let is_exact = is_exhaustive && self.lanes.iter().all(Lane::is_concave);
         let best = self.better(single, divided)?;
         Some(Division { is_proven: is_exact && self.budget.lasts(), ..best })
     }

@@ -27,13 +27,17 @@ fn quote(c: &mut Criterion) {
     let mut group = c.benchmark_group("quote");
     for (kind, name) in KINDS {
         let pool = Maker::new(1).pool(0, ("A", "B"), kind);
-        let amount = Amount::new(AMOUNT / 1_000);
-        group.bench_function(BenchmarkId::new("exact_in", name), |b| {
-            b.iter(|| pool.amount_out(black_box(Direction::AToB), black_box(amount), NOW));
-        });
-        group.bench_function(BenchmarkId::new("exact_out", name), |b| {
-            b.iter(|| pool.amount_in(black_box(Direction::AToB), black_box(amount), NOW));
-        });
+        // One within the first tick or bin, and one that crosses several.
+        for (size, amount) in [("small", AMOUNT / 1_000_000), ("large", AMOUNT)] {
+            let amount = black_box(Amount::new(amount));
+            assert!(pool.amount_out(Direction::AToB, amount, NOW).is_ok(), "{name} takes {size} orders");
+            group.bench_function(BenchmarkId::new(name, format!("exact_in_{size}")), |b| {
+                b.iter(|| pool.amount_out(black_box(Direction::AToB), amount, NOW));
+            });
+            group.bench_function(BenchmarkId::new(name, format!("exact_out_{size}")), |b| {
+                b.iter(|| pool.amount_in(black_box(Direction::AToB), amount, NOW));
+            });
+        }
     }
     group.finish();
 }
@@ -101,14 +105,19 @@ fn paths(c: &mut Criterion) {
 
 fn router(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
-    let mut group = c.benchmark_group("router");
-    for count in [100, 1_000] {
-        let pools = Maker::new(5).graph(count, &[Kind::ConstantProduct]);
+    let mut group = c.benchmark_group("router_quote");
+    for (kinds, name, count) in [
+        (&[Kind::ConstantProduct][..], "constant_product", 100),
+        (&[Kind::ConstantProduct], "constant_product", 1_000),
+        (&MIXED, "mixed", 100),
+        (&MIXED, "mixed", 1_000),
+    ] {
+        let pools = Maker::new(5).graph(count, kinds);
         let feed = Arc::new(PoolFeed::new(pools));
         let router = Router::new(feed, Runtime::tokio().clock).with_config(RouterConfig::default());
         let token = |mint: &str| Token { mint: mint.into(), symbol: mint.into(), decimals: 6 };
         let request = QuoteRequest { input: token("A"), output: token("B"), amount: Amount::new(AMOUNT) };
-        group.bench_function(BenchmarkId::new("quote", count), |b| {
+        group.bench_function(BenchmarkId::new(name, count), |b| {
             b.iter(|| runtime.block_on(router.quote(black_box(&request))));
         });
     }

@@ -1,7 +1,12 @@
 //! Pools to measure with, the same in every run.
 
+use std::collections::BTreeMap;
+
 use order_engine_core::Amount;
-use order_engine_routing::{ConstantProduct, Curve, Fee, Moment, Pool, PoolSet};
+use order_engine_routing::{
+    Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, Curve, Dlmm, DlmmFees, DlmmState,
+    DlmmVolatility, Fee, Moment, Pool, PoolSet, Tick,
+};
 
 /// When everything is quoted.
 pub(crate) const NOW: Moment = Moment::from_unix_seconds(1_767_225_600);
@@ -16,7 +21,7 @@ impl Maker {
         Self { state: seed }
     }
 
-    /// SplitMix64.
+    /// The next number of `SplitMix64`.
     fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -39,10 +44,72 @@ impl Maker {
         Curve::ConstantProduct(pool.expect("the reserves are not empty"))
     }
 
-    /// A curve of the kind of this number, so that successive numbers make a mix.
-    pub(crate) fn curve(&mut self, kind: Kind) -> Curve {
+    /// Ten ranges of liquidity, up to five percent wide, around a price within half a percent of par.
+    fn concentrated(&mut self) -> Curve {
+        const SPACING: i32 = 10;
+        let tick = self.small(100) - 50;
+        let mut net = BTreeMap::<i32, i128>::new();
+        let mut liquidity = 0;
+        for _ in 0..10 {
+            let (below, above) = (1 + self.small(25), 2 + self.small(25));
+            let provided = self.between(1, 1_000) * 1_000_000_000;
+            let middle = tick.div_euclid(SPACING);
+            *net.entry((middle - below) * SPACING).or_default() += i128::from(provided);
+            *net.entry((middle + above) * SPACING).or_default() -= i128::from(provided);
+            liquidity += u128::from(provided);
+        }
+        let state = ConcentratedState {
+            sqrt_price_x64: ConcentratedLiquidity::sqrt_price_at_tick(tick).expect("the tick is in range"),
+            tick_current: tick,
+            tick_spacing: 10,
+            liquidity,
+            fee_ppm: 2_500,
+            ticks: net.into_iter().map(|(index, liquidity_net)| Tick { index, liquidity_net }).collect(),
+        };
+        Curve::Concentrated(ConcentratedLiquidity::new(&state).expect("liquidity adds up"))
+    }
+
+    /// Sixty bins of ten basis points, with a fee that grows with volatility.
+    fn dlmm(&mut self) -> Curve {
+        let active_id = self.small(10) - 5;
+        let mut reserve = || Amount::from(self.between(1, 10_000) * 1_000_000);
+        let bins = (-30..=30).map(|offset| Bin {
+            id: active_id + offset,
+            reserve_a: if offset < 0 { Amount::ZERO } else { reserve() },
+            reserve_b: if offset > 0 { Amount::ZERO } else { reserve() },
+        });
+        let state = DlmmState {
+            active_id,
+            bin_step_bps: 10,
+            bins: bins.collect(),
+            fees: DlmmFees {
+                base_factor: 2_000,
+                base_fee_power_factor: 0,
+                variable_fee_control: 40_000,
+                filter_period_s: 30,
+                decay_period_s: 600,
+                reduction_factor_bps: 5_000,
+                max_volatility_accumulator: 350_000,
+            },
+            volatility: DlmmVolatility {
+                accumulator: 20_000,
+                reference: 10_000,
+                index_reference: active_id,
+                last_update: NOW,
+            },
+        };
+        Curve::Dlmm(Dlmm::new(&state).expect("bins are in order"))
+    }
+
+    fn small(&mut self, most: u64) -> i32 {
+        i32::try_from(self.between(0, most)).unwrap_or(0)
+    }
+
+    fn curve(&mut self, kind: Kind) -> Curve {
         match kind {
             Kind::ConstantProduct => self.constant_product(),
+            Kind::Concentrated => self.concentrated(),
+            Kind::Dlmm => self.dlmm(),
         }
     }
 
@@ -109,10 +176,13 @@ impl Maker {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     ConstantProduct,
+    Concentrated,
+    Dlmm,
 }
 
 /// All kinds, with their names.
-pub(crate) const KINDS: [(Kind, &str); 1] = [(Kind::ConstantProduct, "constant_product")];
+pub(crate) const KINDS: [(Kind, &str); 3] =
+    [(Kind::ConstantProduct, "constant_product"), (Kind::Concentrated, "concentrated"), (Kind::Dlmm, "dlmm")];
 
 /// All kinds in turn.
-pub(crate) const MIXED: [Kind; 1] = [Kind::ConstantProduct];
+pub(crate) const MIXED: [Kind; 3] = [Kind::ConstantProduct, Kind::Concentrated, Kind::Dlmm];

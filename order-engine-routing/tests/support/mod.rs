@@ -1,6 +1,8 @@
 //! Pools at random, and naive searches to compare with.
 #![allow(dead_code, unreachable_pub)] // Each test file uses its own part of it.
 
+pub mod mixed;
+
 use order_engine_core::Amount;
 use order_engine_routing::{ConstantProduct, Curve, Fee, Moment, Pool, RouteQuote};
 use proptest::prelude::*;
