@@ -1,9 +1,11 @@
 //! A way from the input token to the output token: one pool, or a few in a row.
 
 use order_engine_core::Amount;
+use ruint::aliases::{U256, U512};
 
 use crate::curve::Curve;
 use crate::pool::{Pool, QuoteError};
+use crate::ratio::Ratio;
 use crate::split::Hyperbola;
 use crate::trade::{Direction, Moment};
 
@@ -77,6 +79,12 @@ impl<'a> Lane<'a> {
         shape.is_usable().then_some(shape)
     }
 
+    /// What an amount is worth at the spot prices, before it moves them.
+    pub(crate) fn worth(&self, amount: Amount, at: Moment) -> Option<Amount> {
+        let spot_price = |hop: Hop<'a>| hop.pool.spot_price(hop.direction, at).ok();
+        self.hops().try_fold(amount, |amount, hop| worth(amount, spot_price(hop)?))
+    }
+
     /// Whether the lane never pays more for one unit than for the unit before it. A DLMM pool may, if
     /// its fee falls on the way back to the bin from which it measures volatility.
     pub(crate) fn is_concave(&self) -> bool {
@@ -87,4 +95,12 @@ impl<'a> Lane<'a> {
     pub(crate) fn ids(&self) -> impl Iterator<Item = &'a str> {
         self.hops().map(|hop| hop.pool.id.as_str())
     }
+}
+
+/// `⌈amount · price⌉`, if it fits.
+pub(crate) fn worth(amount: Amount, price: Ratio) -> Option<Amount> {
+    let (numerator, denominator) = price.parts();
+    let product: U512 = U256::from(amount.base_units()).widening_mul(numerator);
+    let worth = product.div_ceil(U512::from(denominator));
+    u128::try_from(worth).ok().map(Amount::new)
 }

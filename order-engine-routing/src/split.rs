@@ -51,6 +51,23 @@ struct Solver<'p, 'a> {
     has_seed: Vec<bool>,
 }
 
+/// Some lanes of a problem, by their position among the chosen ones.
+struct Chosen<'p, 'a> {
+    problem: &'p Problem<'p, 'a>,
+    lanes: &'p [usize],
+}
+
+impl scaling::Payer for Chosen<'_, '_> {
+    fn pays(&self, lane: usize, amount_in: u128) -> Option<u128> {
+        self.problem.evaluate(self.lanes[lane], amount_in)
+    }
+
+    fn pays_at_most(&self, lane: usize, amount_in: u128) -> Option<u128> {
+        let lane = &self.problem.lanes[self.lanes[lane]];
+        lane.worth(Amount::new(amount_in), self.problem.at).map(Amount::base_units)
+    }
+}
+
 impl Problem<'_, '_> {
     /// The best division, given what each lane pays for the whole amount: never worse than the
     /// best of these. Nothing if the lanes together cannot take the amount.
@@ -147,8 +164,11 @@ impl<'p, 'a> Solver<'p, 'a> {
     fn divide_by_scaling(&self, uses: impl Fn(usize) -> bool) -> Option<Division> {
         let lanes: Vec<usize> = (0..self.has_seed.len()).filter(|&lane| uses(lane)).collect();
         let Problem { amount, budget, .. } = *self.problem;
-        let out = |position: usize, amount_in| self.problem.evaluate(lanes[position], amount_in);
-        let inputs = scaling::divide(lanes.len(), amount, budget, out)?;
+        if let [lane] = lanes[..] {
+            return self.assess(vec![Part { lane, amount_in: amount, amount_out: 0 }]);
+        }
+        let inputs =
+            scaling::divide(lanes.len(), amount, budget, &Chosen { problem: self.problem, lanes: &lanes })?;
         let part = |(&lane, amount_in)| Part { lane, amount_in, amount_out: 0 };
         self.assess(lanes.iter().zip(inputs).map(part).collect())
     }

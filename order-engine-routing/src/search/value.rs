@@ -1,10 +1,9 @@
 //! What an amount of one token is worth in another.
 
 use order_engine_core::Amount;
-use ruint::aliases::{U256, U512};
 
 use super::Search;
-use crate::ratio::Ratio;
+use crate::lane::worth;
 
 impl Search<'_> {
     /// What an amount of one token is worth in another, rounded up: at the best spot price of a pool
@@ -21,12 +20,4 @@ impl Search<'_> {
             None => self.best_path(of, in_terms_of, amount).best.map(|route| route.amount_out),
         }
     }
-}
-
-/// `⌈amount · price⌉`, if it fits.
-fn worth(amount: Amount, price: Ratio) -> Option<Amount> {
-    let (numerator, denominator) = price.parts();
-    let product: U512 = U256::from(amount.base_units()).widening_mul(numerator);
-    let worth = product.div_ceil(U512::from(denominator));
-    u128::try_from(worth).ok().map(Amount::new)
 }

@@ -61,6 +61,7 @@ pub(crate) fn divide(
     let admitted = || seeds.iter().filter(|seed| uses(seed.lane));
     let (mut active, mut weights, mut level) = (0, 0.0, 0.0);
     let mut rooms = as_float(amount);
+    let mut deepest: Option<Seed> = None;
     for seed in admitted() {
         // The level is one over the root of the common price so far: a lane that starts below that
         // price, and with it every later one, stays unused.
@@ -71,17 +72,18 @@ pub(crate) fn divide(
         weights += seed.weight;
         rooms += seed.room;
         level = rooms / weights;
+        deepest = deepest.filter(|deepest| deepest.room >= seed.room).or(Some(*seed));
     }
-    // Rounding may leave a little over or under; the best lane takes up the difference.
+    // Rounding leaves a little over or under, in proportion to the largest part. The deepest lane
+    // takes up the difference, which would move the price of a shallow one.
+    let Some(deepest) = deepest else { return };
     let mut rest = amount;
-    for seed in admitted().take(active).skip(1) {
+    for seed in admitted().take(active).filter(|seed| seed.lane != deepest.lane) {
         let part = as_units(seed.weight * level - seed.room).min(rest);
         rest -= part;
         place(seed.lane, part);
     }
-    if let Some(first) = admitted().next() {
-        place(first.lane, rest);
-    }
+    place(deepest.lane, rest);
 }
 
 /// The nearest float. It loses digits beyond 2⁵³, which a seed can spare.

@@ -24,26 +24,37 @@ struct Share {
     loss: Option<u128>,
 }
 
+/// By how many base units a step up may be worth less than a step down before finer steps are tried:
+/// either is cut to whole units.
+const ROUNDING: u128 = 2;
+
+/// What a division needs to know of its lanes.
+pub(crate) trait Payer {
+    /// What comes out of a lane; nothing if it cannot take so much.
+    fn pays(&self, lane: usize, amount_in: u128) -> Option<u128>;
+
+    /// The most that could come out of a lane, at the price of its first unit; nothing if unknown.
+    fn pays_at_most(&self, lane: usize, amount_in: u128) -> Option<u128>;
+}
+
 /// A division on its way.
-struct Shares<F> {
+struct Shares<'p, P> {
     lanes: Vec<Share>,
     step: u128,
-    out: F,
+    payer: &'p P,
 }
 
 /// The inputs, one a lane, that add up to `amount` and bring the most. Nothing if the lanes
 /// together cannot take the amount, or the budget ends before all of it has its place.
-///
-/// `out(lane, amount_in)` is what comes out of a lane; nothing if it cannot take so much.
 pub(crate) fn divide(
     lanes: usize,
     amount: u128,
     budget: &Budget<'_>,
-    out: impl FnMut(usize, u128) -> Option<u128>,
+    payer: &impl Payer,
 ) -> Option<Vec<u128>> {
     // Beginning with all of it in one lane, so that even a few base units find the best price.
     let mut step = 1 << amount.checked_ilog2().unwrap_or(0);
-    let mut shares = Shares { lanes: vec![Share::default(); lanes], step, out };
+    let mut shares = Shares { lanes: vec![Share::default(); lanes], step, payer };
     let mut rest = amount;
     loop {
         shares.refresh(step);
@@ -54,7 +65,6 @@ pub(crate) fn divide(
             rest -= step;
         }
         shares.exchange();
-        // Where a step brings one base unit at most, finer ones only move the rounding about.
         let is_settled = rest == 0 && shares.are_settled();
         if step == 1 || is_settled || (rest == 0 && !budget.lasts()) {
             break;
@@ -67,7 +77,7 @@ pub(crate) fn divide(
     (rest == 0).then(|| shares.lanes.iter().map(|share| share.amount_in).collect())
 }
 
-impl<F: FnMut(usize, u128) -> Option<u128>> Shares<F> {
+impl<P: Payer> Shares<'_, P> {
     fn refresh(&mut self, step: u128) {
         self.step = step;
         for lane in 0..self.lanes.len() {
@@ -78,11 +88,11 @@ impl<F: FnMut(usize, u128) -> Option<u128>> Shares<F> {
     /// Evaluates a lane one step above and one below what it has.
     fn look_around(&mut self, lane: usize) {
         let Share { amount_in, amount_out, .. } = self.lanes[lane];
-        let above = amount_in.checked_add(self.step).and_then(|more| (self.out)(lane, more));
+        let above = amount_in.checked_add(self.step).and_then(|more| self.payer.pays(lane, more));
         let below = match amount_in.checked_sub(self.step) {
             None => None,
             Some(0) => Some(0),
-            Some(less) => (self.out)(lane, less),
+            Some(less) => self.payer.pays(lane, less),
         };
         let share = &mut self.lanes[lane];
         share.gain = above.map(|above| above.saturating_sub(amount_out));
@@ -115,10 +125,23 @@ impl<F: FnMut(usize, u128) -> Option<u128>> Shares<F> {
         lanes.min_by_key(|&lane| (self.lanes[lane].loss, lane))
     }
 
-    /// Whether no lane would make anything of one step more. One that cannot take it may still make
-    /// something of a smaller one.
+    /// Whether finer steps can bring no more than a rounding a lane.
+    ///
+    /// As outputs are concave, no part of a step is worth more to a lane than the same part of the
+    /// step before it, and giving it away costs no less than that part of the step after it. So
+    /// where the dearest step down exceeds the cheapest step up by no more than the rounding, moving
+    /// parts of a step about brings nothing.
     fn are_settled(&self) -> bool {
-        self.lanes.iter().all(|share| share.gain.is_some_and(|gain| gain <= 1))
+        let costs = self.lanes.iter().filter(|share| share.amount_in > 0).map(|share| share.gain);
+        let Some(Some(cheapest)) = costs.min() else { return false };
+        (0..self.lanes.len())
+            .all(|lane| self.most_of_a_step(lane).is_some_and(|most| most <= cheapest + ROUNDING))
+    }
+
+    /// The most that parts of one more step could bring, scaled up to all of it.
+    fn most_of_a_step(&self, lane: usize) -> Option<u128> {
+        let Share { amount_in, loss, .. } = self.lanes[lane];
+        if amount_in == 0 { self.payer.pays_at_most(lane, self.step) } else { loss }
     }
 
     /// Moves steps from lanes that miss them least to lanes that want them most while that pays.
@@ -155,6 +178,19 @@ mod tests {
         }
     }
 
+    /// Lanes that tell no price, so that all steps are tried, or the price of their first unit.
+    struct Lanes<'a>(&'a [Lane], bool);
+
+    impl Payer for Lanes<'_> {
+        fn pays(&self, lane: usize, amount_in: u128) -> Option<u128> {
+            self.0[lane].out(amount_in)
+        }
+
+        fn pays_at_most(&self, lane: usize, amount_in: u128) -> Option<u128> {
+            self.1.then(|| (self.0[lane].price * amount_in).div_ceil(1_000))
+        }
+    }
+
     fn lane() -> impl Strategy<Value = Lane> {
         (500_u128..2_000, 1_u128..500, 1_u128..200).prop_map(|(price, depth, room)| Lane {
             price,
@@ -176,9 +212,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_division_is_better_by_more_than_the_rounding(
-            lanes in proptest::collection::vec(lane(), 1..4), amount in 1_u128..60,
+            lanes in proptest::collection::vec(lane(), 1..4), amount in 1_u128..60, tells_prices: bool,
         ) {
-            let found = divide(lanes.len(), amount, &Budget::unlimited(), |lane, x| lanes[lane].out(x));
+            let found = divide(lanes.len(), amount, &Budget::unlimited(), &Lanes(&lanes, tells_prices));
             let best = exhaustive(&lanes, amount);
             prop_assert_eq!(found.is_some(), best.is_some());
             if let (Some(found), Some(best)) = (found, best) {
@@ -193,11 +229,14 @@ mod tests {
 
     #[test]
     fn a_spent_budget_gives_what_is_placed_or_nothing() {
-        let flat = |_, amount_in: u128| Some(amount_in);
-        assert_eq!(divide(2, 1 << 40, &Budget::evaluations(0), flat), Some(vec![1 << 40, 0]));
-        let narrow = |_, amount_in: u128| (amount_in <= 1_000_001).then_some(amount_in);
-        assert_eq!(divide(2, 2_000_001, &Budget::evaluations(0), narrow), None);
-        let found = divide(2, 2_000_001, &Budget::unlimited(), narrow).unwrap();
+        let lane = |room| Lane { price: 1_000, depth: 1 << 50, room };
+        let (wide, narrow) = ([lane(1 << 41); 2], [lane(1_000_001); 2]);
+        let divide = |lanes, amount, budget| divide(2, amount, &budget, &Lanes(lanes, false));
+        let half = Some(vec![1 << 39, 1 << 39]);
+        assert_eq!(divide(&wide, 1 << 40, Budget::unlimited()), half);
+        assert_eq!(divide(&wide, 1 << 40, Budget::evaluations(0)), Some(vec![1 << 40, 0]));
+        assert_eq!(divide(&narrow, 2_000_001, Budget::evaluations(0)), None);
+        let found = divide(&narrow, 2_000_001, Budget::unlimited()).unwrap();
         assert_eq!(found.iter().sum::<u128>(), 2_000_001);
     }
 }
