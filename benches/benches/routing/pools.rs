@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use order_engine_core::Amount;
 use order_engine_routing::{
     Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, Curve, Dlmm, DlmmFees, DlmmState,
-    DlmmVolatility, Fee, Moment, Pool, PoolSet, Tick,
+    DlmmVolatility, Fee, Moment, Pool, PoolSet, StableState, StableSwap, Tick,
 };
 
 /// When everything is quoted.
@@ -101,6 +101,21 @@ impl Maker {
         Curve::Dlmm(Dlmm::new(&state).expect("bins are in order"))
     }
 
+    /// Reserves that differ by at most a third, and an amplification as of dollars.
+    fn stable(&mut self) -> Curve {
+        let depth = u128::from(self.between(100, 10_000)) * 1_000_000_000;
+        let state = StableState {
+            reserve_a: Amount::new(depth),
+            reserve_b: Amount::new(depth * u128::from(self.between(750, 1_333)) / 1_000),
+            decimals_a: 6,
+            decimals_b: 6,
+            amplification: self.between(50, 500),
+            fee: Fee::new(4, 10_000).expect("the fee is below one"),
+            protocol_share: Fee::new(0, 1).expect("nothing is a share"),
+        };
+        Curve::Stable(StableSwap::new(state).expect("the reserves are not empty"))
+    }
+
     fn small(&mut self, most: u64) -> i32 {
         i32::try_from(self.between(0, most)).unwrap_or(0)
     }
@@ -110,6 +125,7 @@ impl Maker {
             Kind::ConstantProduct => self.constant_product(),
             Kind::Concentrated => self.concentrated(),
             Kind::Dlmm => self.dlmm(),
+            Kind::Stable => self.stable(),
         }
     }
 
@@ -178,11 +194,16 @@ pub(crate) enum Kind {
     ConstantProduct,
     Concentrated,
     Dlmm,
+    Stable,
 }
 
 /// All kinds, with their names.
-pub(crate) const KINDS: [(Kind, &str); 3] =
-    [(Kind::ConstantProduct, "constant_product"), (Kind::Concentrated, "concentrated"), (Kind::Dlmm, "dlmm")];
+pub(crate) const KINDS: [(Kind, &str); 4] = [
+    (Kind::ConstantProduct, "constant_product"),
+    (Kind::Concentrated, "concentrated"),
+    (Kind::Dlmm, "dlmm"),
+    (Kind::Stable, "stable"),
+];
 
 /// All kinds in turn.
-pub(crate) const MIXED: [Kind; 3] = [Kind::ConstantProduct, Kind::Concentrated, Kind::Dlmm];
+pub(crate) const MIXED: [Kind; 4] = [Kind::ConstantProduct, Kind::Concentrated, Kind::Dlmm, Kind::Stable];

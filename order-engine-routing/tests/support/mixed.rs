@@ -1,8 +1,8 @@
 //! Pools of every curve near par, so that a split uses several of them.
 
 use order_engine_routing::{
-    Bin, ConcentratedLiquidity, ConcentratedState, Curve, Dlmm, DlmmFees, DlmmState, DlmmVolatility, Moment,
-    Pool, Tick,
+    Bin, ConcentratedLiquidity, ConcentratedState, Curve, Dlmm, DlmmFees, DlmmState, DlmmVolatility, Fee,
+    Moment, Pool, StableState, StableSwap, Tick,
 };
 use proptest::prelude::*;
 
@@ -10,13 +10,13 @@ use super::{NOW, amount, constant_product_curve, numbered};
 
 /// A few pools of the pair, of any curve.
 pub fn mixed(most: usize) -> impl Strategy<Value = Vec<Pool>> {
-    let curve = prop_oneof![constant_product(), concentrated(), dlmm(), volatile_dlmm()];
+    let curve = prop_oneof![constant_product(), concentrated(), stable(), dlmm(), volatile_dlmm()];
     proptest::collection::vec(curve, 1..=most).prop_map(numbered)
 }
 
 /// As [`mixed`], without pools whose fee moves while they trade.
 pub fn mixed_concave(most: usize) -> impl Strategy<Value = Vec<Pool>> {
-    let curve = prop_oneof![constant_product(), concentrated(), dlmm()];
+    let curve = prop_oneof![constant_product(), concentrated(), stable(), dlmm()];
     proptest::collection::vec(curve, 1..=most).prop_map(numbered)
 }
 
@@ -48,6 +48,24 @@ fn concentrated() -> impl Strategy<Value = Curve> {
                 ticks: net.into_iter().map(|(index, liquidity_net)| Tick { index, liquidity_net }).collect(),
             };
             Curve::Concentrated(ConcentratedLiquidity::new(&state).unwrap())
+        },
+    )
+}
+
+fn stable() -> impl Strategy<Value = Curve> {
+    let reserve = || (20_u32..34, 1_u128..1_000).prop_map(|(bits, depth)| amount(depth << bits));
+    (reserve(), 300_u128..3_000, 1_u64..2_000, 1_u64..40).prop_map(
+        |(reserve_a, per_mille, amplification, bps)| {
+            let state = StableState {
+                reserve_a,
+                reserve_b: amount(reserve_a.base_units() * per_mille / 1_000),
+                decimals_a: 6,
+                decimals_b: 6,
+                amplification,
+                fee: Fee::new(bps, 10_000).unwrap(),
+                protocol_share: Fee::new(0, 1).unwrap(),
+            };
+            Curve::Stable(StableSwap::new(state).unwrap())
         },
     )
 }
