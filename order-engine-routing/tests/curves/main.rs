@@ -3,3 +3,4 @@
 mod arbitrary;
 mod properties;
 mod units;
+mod vectors;
