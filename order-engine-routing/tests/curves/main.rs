@@ -1,6 +1,8 @@
 //! What must hold for every pool of every curve, and every amount.
 
 mod arbitrary;
+mod hostile;
+mod probe;
 mod properties;
 mod units;
 mod vectors;
