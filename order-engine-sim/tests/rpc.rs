@@ -1,7 +1,6 @@
 //! The chain behind JSON-RPC: the shapes on the wire, and an engine over it.
 #![cfg(all(feature = "rpc-client", feature = "rpc-server"))]
 
-#[allow(dead_code)]
 mod common;
 
 use std::sync::Arc;

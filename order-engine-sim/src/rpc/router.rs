@@ -35,7 +35,8 @@ impl RpcRouter {
         let known = Mutex::new((Arc::new(PoolSet::default()), DateTime::<Utc>::MIN_UTC));
         let pools =
             Arc::new(NodePools { client: client.clone(), known, asking: tokio::sync::Mutex::default() });
-        Self { router: Router::new(Arc::clone(&pools) as Arc<dyn PoolSource>), pools }
+        let clock = Arc::clone(&client.runtime().clock);
+        Self { router: Router::new(Arc::clone(&pools) as Arc<dyn PoolSource>, clock), pools }
     }
 
     /// Asks for the pools now, so that the first order knows its exchanges.
