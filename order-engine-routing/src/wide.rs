@@ -38,3 +38,32 @@ pub(crate) fn shl_div_ceil(a: u128, divisor: u128) -> Option<u128> {
 pub(crate) fn product(a: u128, b: u128) -> U256 {
     U256::from(a).wrapping_mul(U256::from(b))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The same quotient in 256 bits, whatever the operands.
+    fn wide(numerator: U256, divisor: u128, rounds_up: bool) -> Option<u128> {
+        let quotient = numerator / U256::from(divisor);
+        let is_exact = quotient * U256::from(divisor) == numerator;
+        let quotient = if rounds_up && !is_exact { quotient + U256::from(1) } else { quotient };
+        u128::try_from(quotient).ok()
+    }
+
+    fn operand() -> impl Strategy<Value = u128> {
+        (any::<u128>(), 0..128_u32).prop_map(|(value, shift)| value >> shift)
+    }
+
+    proptest! {
+        #[test]
+        fn short_and_wide_divisions_agree(a in operand(), b in operand(), divisor in operand()) {
+            let divisor = divisor.max(1);
+            prop_assert_eq!(mul_div_floor(a, b, divisor), wide(product(a, b), divisor, false));
+            prop_assert_eq!(mul_div_ceil(a, b, divisor), wide(product(a, b), divisor, true));
+            prop_assert_eq!(shl_div_floor(a, divisor), wide(product(a, 1 << 64), divisor, false));
+            prop_assert_eq!(shl_div_ceil(a, divisor), wide(product(a, 1 << 64), divisor, true));
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use order_engine_core::Amount;
 use order_engine_routing::{
     Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, CreatorFee, CreatorFeeOn, Direction,
-    Dlmm, DlmmFees, DlmmState, DlmmVolatility, Fee, Moment, QuoteError, Tick,
+    Dlmm, DlmmFees, DlmmState, DlmmVolatility, Fee, Moment, QuoteError, StableState, StableSwap, Tick,
 };
 
 fn bps(bps: u64) -> Fee {
@@ -201,4 +201,51 @@ fn impossible_bins_are_errors() {
     assert_eq!(field(|state| state.fees.reduction_factor_bps = 10_001), "reduction_factor_bps");
     assert_eq!(field(|state| state.bins.reverse()), "bins");
     assert_eq!(field(|state| state.bins[3].id = 400_000), "bins");
+}
+
+/// A million dollars of either coin.
+fn stable() -> StableState {
+    StableState {
+        reserve_a: Amount::new(1_000_000_000_000),
+        reserve_b: Amount::new(1_000_000_000_000_000),
+        decimals_a: 6,
+        decimals_b: 9,
+        amplification: 100,
+        fee: bps(4),
+        protocol_share: bps(5_000),
+    }
+}
+
+#[test]
+fn stable_coins_trade_near_par_whatever_their_decimals() {
+    let pool = StableSwap::new(stable()).unwrap();
+    // Of 10⁹ units the curve takes 10⁹ / (10⁶ · 101) = 9.9 and roundings two; of the rest 4 bps are 400 000.
+    let out = pool.amount_out(Direction::AToB, Amount::new(1_000_000)).unwrap();
+    assert_eq!(out, Amount::new(999_599_988));
+    let back = pool.amount_out(Direction::BToA, Amount::new(1_000_000_000)).unwrap();
+    assert_eq!(back, Amount::new(999_599));
+    // Half of the fee of 0.0004 dollars leaves the pool.
+    let next = pool.after(Direction::AToB, Amount::new(1_000_000)).unwrap().state();
+    assert_eq!(next.reserve_a, Amount::new(1_000_001_000_000));
+    assert_eq!(next.reserve_b, Amount::new(1_000_000_000_000_000 - 999_599_988 - 200_000));
+}
+
+#[test]
+fn impossible_stable_pools_and_amounts_are_errors() {
+    let field = |change: fn(&mut StableState)| {
+        let mut state = stable();
+        change(&mut state);
+        StableSwap::new(state).unwrap_err().field
+    };
+    assert_eq!(field(|state| state.amplification = 0), "amplification");
+    assert_eq!(field(|state| state.amplification = 1_000_001), "amplification");
+    assert_eq!(field(|state| state.decimals_b = 25), "decimals_b");
+    assert_eq!(field(|state| state.reserve_a = Amount::ZERO), "reserve_a");
+    assert_eq!(field(|state| state.reserve_a = Amount::new(1 << 87)), "reserve_a");
+    assert_eq!(field(|state| state.reserve_b = Amount::MAX), "reserve_b");
+    let pool = StableSwap::new(stable()).unwrap();
+    let (one, all) = (Amount::new(1), Amount::new(1_000_000_000_000_000));
+    assert_eq!(pool.amount_out(Direction::BToA, one), Err(QuoteError::TooSmall));
+    assert_eq!(pool.amount_out(Direction::AToB, Amount::MAX), Err(QuoteError::Overflow));
+    assert_eq!(pool.amount_in(Direction::AToB, all), Err(QuoteError::NotEnoughLiquidity));
 }

@@ -350,7 +350,7 @@ def main():
     }
     write(
         "stable",
-        "tests/vectors/generate.py, after Curve's StableSwap whitepaper; newton_out is Curve's own iteration",
+        "tests/vectors/generate.py, after Curve's whitepaper on stable swaps; newton_out is Curve's own iteration",
         stable_pools,
         lambda pool, at, a_to_b, amount: stable_out(pool, a_to_b, amount, exactly),
         newton,
