@@ -4,7 +4,7 @@
 //! Amounts are brought to the same decimals first. The venues solve the invariant by Newton's iteration
 //! and stop within one unit; where that stops depends on where it began, so that its quotes are not quite
 //! monotone. Here the invariant is rounded up and the other coin is the least that keeps it, both
-//! exactly. A quote is the venue's less a unit or three of the common decimals.
+//! exactly. Near par a quote is up to three units of the common decimals below the venue's.
 
 mod invariant;
 

@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod hostile;
+mod invariants;
 mod probe;
 mod properties;
 mod units;

@@ -10,7 +10,7 @@ use crate::arbitrary::{amount, direction, moment, pool};
 /// An amount for a pool, as a share of what the pool can take if it is about that size: random amounts
 /// alone would mostly be far too small or far too large.
 #[derive(Clone, Copy, Debug)]
-struct Share {
+pub(crate) struct Share {
     part: u16,
     otherwise: Amount,
 }
@@ -29,13 +29,13 @@ impl Share {
     }
 
     /// An input that buys about so much of what the pool holds.
-    fn of_input(self, pool: &Pool, direction: Direction, at: Moment) -> Amount {
+    pub(crate) fn of_input(self, pool: &Pool, direction: Direction, at: Moment) -> Amount {
         let out = self.of_output(pool, direction, at);
         pool.amount_in(direction, out, at).unwrap_or(self.otherwise)
     }
 }
 
-fn share() -> impl Strategy<Value = Share> {
+pub(crate) fn share() -> impl Strategy<Value = Share> {
     (any::<u16>(), amount()).prop_map(|(part, otherwise)| Share { part, otherwise })
 }
 

@@ -1,0 +1,108 @@
+//! What a pool never loses by a trade, computed anew for each curve from its snapshots alone.
+
+use order_engine_core::Amount;
+use order_engine_routing::{
+    Bin, ConcentratedLiquidity, ConcentratedState, Curve, Direction, Dlmm, DlmmState, StableState,
+};
+use proptest::prelude::*;
+use ruint::aliases::{U256, U512};
+
+use crate::arbitrary::{direction, moment, pool};
+use crate::properties::share;
+
+fn wide(amount: Amount) -> U512 {
+    U512::from(amount.base_units())
+}
+
+/// The most that `D` may be for the coins of a pool, by bisection on the invariant as it is published.
+fn stable_invariant(state: &StableState) -> U512 {
+    let common = state.decimals_a.max(state.decimals_b);
+    let rate = |decimals: u8| U512::from(10_u64.pow(u32::from(common - decimals)));
+    let (x, y) =
+        (wide(state.reserve_a) * rate(state.decimals_a), wide(state.reserve_b) * rate(state.decimals_b));
+    let (ann, product) = (U512::from(2 * state.amplification), U512::from(4) * x * y);
+    let keeps = |d: U512| product * (ann * (x + y) + d) >= product * ann * d + d * d * d;
+    let (mut low, mut high) = (U512::ZERO, x + y);
+    while low < high {
+        let middle: U512 = (low + high + U512::from(1)) >> 1;
+        (low, high) = if keeps(middle) { (middle, high) } else { (low, middle - U512::from(1)) };
+    }
+    low
+}
+
+/// What each bin is worth at its price, in units of 2⁻⁶⁴ of token b.
+fn bins_worth(state: &DlmmState) -> Vec<U512> {
+    let price = |id| U512::from(Dlmm::price_of_bin(id, state.bin_step_bps).unwrap());
+    let worth =
+        |bin: &Bin| wide(bin.reserve_a) * price(bin.id) + wide(bin.reserve_b) * U512::from(1_u128 << 64);
+    state.bins.iter().map(worth).collect()
+}
+
+/// Between two prices, what positions must hand over or receive: of token a at least, and of token b in
+/// units of 2⁻⁶⁴ exactly.
+fn owed(state: &ConcentratedState, lower: u128, upper: u128) -> (U512, U512) {
+    let root = |index| ConcentratedLiquidity::sqrt_price_at_tick(index).unwrap();
+    // What lies below the first known tick cancels out, as trades do not go there.
+    let known: u128 = state
+        .ticks
+        .iter()
+        .filter(|tick| tick.index <= state.tick_current)
+        .fold(0, |sum, tick| sum.checked_add_signed(tick.liquidity_net).unwrap());
+    assert_eq!(known, state.liquidity, "liquidity is what the ticks below add up to");
+    let (mut liquidity, mut a, mut b) = (0_u128, U512::ZERO, U512::ZERO);
+    for (tick, next) in state.ticks.iter().zip(&state.ticks[1..]) {
+        liquidity = liquidity.checked_add_signed(tick.liquidity_net).unwrap();
+        let (from, to) = (root(tick.index).max(lower), root(next.index).min(upper));
+        if from < to {
+            let scaled = U512::from(liquidity) * U512::from(to - from);
+            let shifted: U512 = scaled << 64;
+            a += shifted / (U512::from(from) * U512::from(to));
+            b += scaled;
+        }
+    }
+    (a, b)
+}
+
+fn check_concentrated(
+    before: &ConcentratedState,
+    after: &ConcentratedState,
+    direction: Direction,
+    (amount_in, amount_out): (Amount, Amount),
+) {
+    let (old, new) = (before.sqrt_price_x64, after.sqrt_price_x64);
+    let (a, b) = owed(before, old.min(new), old.max(new));
+    assert_eq!(owed(after, old.min(new), old.max(new)), (a, b), "positions are the same");
+    let one = U512::from(1_u128 << 64);
+    match direction {
+        Direction::AToB => assert!(new <= old && wide(amount_in) >= a && wide(amount_out) * one <= b),
+        Direction::BToA => assert!(new >= old && wide(amount_in) * one >= b && wide(amount_out) <= a),
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_trade_takes_nothing_from_those_who_provided(
+        pool in pool(), direction in direction(), at in moment(), share in share(),
+    ) {
+        let amount_in = share.of_input(&pool, direction, at);
+        let Ok(amount_out) = pool.amount_out(direction, amount_in, at) else { return Ok(()) };
+        let next = pool.after(direction, amount_in, at).unwrap();
+        match (&pool.curve, &next.curve) {
+            (Curve::ConstantProduct(before), Curve::ConstantProduct(after)) => {
+                let product = |(a, b): (Amount, Amount)| U256::from(a.base_units()) * U256::from(b.base_units());
+                prop_assert!(product(after.reserves()) >= product(before.reserves()));
+            }
+            (Curve::Concentrated(before), Curve::Concentrated(after)) => {
+                check_concentrated(&before.state(), &after.state(), direction, (amount_in, amount_out));
+            }
+            (Curve::Dlmm(before), Curve::Dlmm(after)) => {
+                let (before, after) = (bins_worth(&before.state()), bins_worth(&after.state()));
+                prop_assert!(before.iter().zip(&after).all(|(before, after)| after >= before));
+            }
+            (Curve::Stable(before), Curve::Stable(after)) => {
+                prop_assert!(stable_invariant(&after.state()) > stable_invariant(&before.state()));
+            }
+            curves => prop_assert!(false, "a trade changed the curve: {curves:?}"),
+        }
+    }
+}
