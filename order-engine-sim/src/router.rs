@@ -23,11 +23,14 @@ pub(crate) struct SimRouter {
 
 impl SimRouter {
     pub(crate) fn new(chain: Arc<SimChain>, pace: Pace) -> Self {
-        let leg_cost = LegCost { mint: NATIVE_MINT.to_owned(), amount: Amount::new(LEG_COST_LAMPORTS) };
-        let config = RouterConfig { leg_cost: Some(leg_cost), ..RouterConfig::default() };
-        let router = Router::new(chain, Arc::clone(&pace.clock)).with_config(config);
-        Self { router, pace }
+        Self { router: Router::new(chain, Arc::clone(&pace.clock)).with_config(config()), pace }
     }
+}
+
+/// How to route on a simulated chain, wherever its pools come from.
+pub(crate) fn config() -> RouterConfig {
+    let leg_cost = LegCost { mint: NATIVE_MINT.to_owned(), amount: Amount::new(LEG_COST_LAMPORTS) };
+    RouterConfig { leg_cost: Some(leg_cost), ..RouterConfig::default() }
 }
 
 #[async_trait]

@@ -36,7 +36,8 @@ impl RpcRouter {
         let pools =
             Arc::new(NodePools { client: client.clone(), known, asking: tokio::sync::Mutex::default() });
         let clock = Arc::clone(&client.runtime().clock);
-        Self { router: Router::new(Arc::clone(&pools) as Arc<dyn PoolSource>, clock), pools }
+        let router = Router::new(Arc::clone(&pools) as Arc<dyn PoolSource>, clock);
+        Self { router: router.with_config(crate::router::config()), pools }
     }
 
     /// Asks for the pools now, so that the first order knows its exchanges.
