@@ -13,8 +13,8 @@ use sqlx::{Row, SqlitePool};
 
 use crate::error::Error;
 use crate::read::id_list;
-use crate::rows::{self, SettlementRow, due_after, event_columns, owner_text};
-use crate::sql::{DUE_DEBTS, FORGET_DEBTS, LEASE_DEBTS, NEXT_DEBT_DUE, PAY_OFF, SETTLE};
+use crate::rows::{self, SettlementRow, due_after, owner_text};
+use crate::sql::{DUE_DEBTS, FORGET_DEBTS, LEASE_DEBTS, NEXT_DEBT_DUE, OWED_EVENTS, PAY_OFF, SETTLE};
 use crate::write::{Transaction, Write};
 
 pub(crate) struct Register(pub(crate) Vec<Arc<str>>);
@@ -120,19 +120,12 @@ pub(crate) async fn deliveries(
     (debts, next_due_in): (Vec<Debt>, Option<Duration>),
     events_limit: u32,
 ) -> Result<Deliveries, Error> {
-    let sql = concat!(
-        "SELECT ",
-        event_columns!(),
-        " FROM json_each(?) AS debt CROSS JOIN order_events
-            ON order_id = debt.value ->> 0 AND seq > debt.value ->> 1 AND seq <= debt.value ->> 2
-        ORDER BY order_id, seq"
-    );
     let range = |debt: &Debt| {
         let last = debt.delivered_seq.saturating_add(i64::from(events_limit));
         format!("[\"{}\",{},{last}]", debt.lease.order_id, debt.delivered_seq)
     };
     let ranges: Vec<String> = debts.iter().map(range).collect();
-    let rows = sqlx::query(sql).bind(format!("[{}]", ranges.join(","))).fetch_all(pool).await?;
+    let rows = sqlx::query(OWED_EVENTS).bind(format!("[{}]", ranges.join(","))).fetch_all(pool).await?;
     let mut owed: HashMap<OrderId, Result<Vec<Arc<EventRecord>>, Undecodable>> = HashMap::new();
     for row in &rows {
         let events = owed.entry(rows::order_id(row)?).or_insert_with(|| Ok(Vec::new()));

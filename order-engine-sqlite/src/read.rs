@@ -12,6 +12,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 
 use crate::error::Error;
 use crate::rows::{self, event_columns, integer, order_columns};
+use crate::sql::{BACKLOG_ATTENTION, BACKLOG_LANES, BACKLOG_SINKS};
 
 /// A JSON array of ids, for `json_each`.
 pub(crate) fn id_list(ids: &[OrderId]) -> String {
@@ -73,10 +74,7 @@ pub(crate) async fn due(
 pub(crate) async fn backlog(pool: &SqlitePool, now: DateTime<Utc>) -> Result<Backlog, Error> {
     let now_ms = now.timestamp_millis();
     let mut backlog = Backlog::default();
-    // All of it stands in the index of due orders.
-    let lanes = "SELECT lane, COUNT(*), SUM(due_at <= ?), MIN(due_at) FROM orders
-        WHERE due_at IS NOT NULL GROUP BY lane";
-    for row in sqlx::query(lanes).bind(now_ms).fetch_all(pool).await? {
+    for row in sqlx::query(BACKLOG_LANES).bind(now_ms).fetch_all(pool).await? {
         let first: i64 = row.try_get(3)?;
         let counted = LaneBacklog {
             orders: count(&row, 1)?,
@@ -90,11 +88,8 @@ pub(crate) async fn backlog(pool: &SqlitePool, now: DateTime<Utc>) -> Result<Bac
             _ => {}
         }
     }
-    let attention = "SELECT COUNT(*) FROM orders WHERE attention IS NOT NULL";
-    backlog.attention = count(&sqlx::query(attention).fetch_one(pool).await?, 0)?;
-    let sinks = "SELECT name, COUNT(order_id), MIN(owed_since) FROM sinks LEFT JOIN sink_debts ON sink = name
-        GROUP BY name ORDER BY name";
-    for row in sqlx::query(sinks).fetch_all(pool).await? {
+    backlog.attention = count(&sqlx::query(BACKLOG_ATTENTION).fetch_one(pool).await?, 0)?;
+    for row in sqlx::query(BACKLOG_SINKS).fetch_all(pool).await? {
         let oldest: Option<i64> = row.try_get(2)?;
         backlog.sinks.push(SinkBacklog {
             sink: row.try_get::<&str, _>(0)?.into(),

@@ -1,6 +1,6 @@
 //! The statements, in one place, and what SQLite makes of them.
 
-use crate::rows::{AppendRow, EventRow, OrderRow, order_columns};
+use crate::rows::{AppendRow, EventRow, OrderRow, event_columns, order_columns};
 use crate::statement::ListStatement;
 
 pub(crate) const INSERT_ORDERS: ListStatement = ListStatement {
@@ -140,6 +140,24 @@ pub(crate) const SETTLE: ListStatement = ListStatement {
         AND lease_epoch = item.epoch AND lease_owner = item.owner
     RETURNING order_id, sink, lease_epoch",
 };
+
+/// The events of debts, each given by its order and the range of its numbers.
+pub(crate) const OWED_EVENTS: &str = concat!(
+    "SELECT ",
+    event_columns!(),
+    " FROM json_each(?) AS debt CROSS JOIN order_events
+        ON order_id = debt.value ->> 0 AND seq > debt.value ->> 1 AND seq <= debt.value ->> 2
+    ORDER BY order_id, seq"
+);
+
+/// All of it stands in the index of due orders.
+pub(crate) const BACKLOG_LANES: &str = "SELECT lane, COUNT(*), SUM(due_at <= ?), MIN(due_at) FROM orders
+    WHERE due_at IS NOT NULL GROUP BY lane";
+
+pub(crate) const BACKLOG_ATTENTION: &str = "SELECT COUNT(*) FROM orders WHERE attention IS NOT NULL";
+
+pub(crate) const BACKLOG_SINKS: &str = "SELECT name, COUNT(order_id), MIN(owed_since)
+    FROM sinks LEFT JOIN sink_debts ON sink = name GROUP BY name ORDER BY name";
 
 pub(crate) const FORGET_DEBTS: &str = "DELETE FROM sink_debts
     WHERE (order_id, sink) IN (SELECT order_id, sink FROM sink_debts WHERE sink = ? LIMIT ?)";
@@ -282,6 +300,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_backlog_is_counted_in_indexes() {
+        for (sql, step) in [
+            (BACKLOG_LANES, "SCAN orders USING COVERING INDEX orders_due"),
+            (BACKLOG_ATTENTION, "SCAN orders USING INDEX orders_attention"),
+            (BACKLOG_SINKS, "SEARCH sink_debts USING INDEX sink_debts_due (sink=?)"),
+        ] {
+            let plan = plan(sql.to_owned()).await;
+            assert!(plan.contains(step) && !plan.contains("TEMP B-TREE"), "{plan}");
+        }
+    }
+
+    #[tokio::test]
     async fn debts_are_found_by_their_keys() {
         for sql in [DUE_DEBTS, NEXT_DEBT_DUE] {
             let plan = plan(sql.to_owned()).await;
@@ -292,6 +322,12 @@ mod tests {
             );
             assert!(!plan.contains("TEMP B-TREE"), "{plan}");
         }
+        let events = plan(OWED_EVENTS.to_owned()).await;
+        assert!(
+            events.contains("SEARCH order_events USING")
+                && events.contains("(order_id=? AND seq>? AND seq<?)"),
+            "{events}"
+        );
         for statement in [PAY_OFF, SETTLE] {
             for rows in [1, 64] {
                 let plan = plan(statement.text(rows)).await;
