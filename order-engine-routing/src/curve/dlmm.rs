@@ -59,9 +59,9 @@ pub struct DlmmState {
 pub struct Bin {
     /// Which one; its price is `(1 + step)^id`.
     pub id: i32,
-    /// What it holds of token a. Bins below the active one hold none that could be bought.
+    /// What it holds of token a; bins below the active one hold none.
     pub reserve_a: Amount,
-    /// What it holds of token b. Bins above the active one hold none that could be bought.
+    /// What it holds of token b; bins above the active one hold none.
     pub reserve_b: Amount,
 }
 
@@ -85,7 +85,8 @@ impl Dlmm {
     /// The pool of a snapshot.
     ///
     /// # Errors
-    /// If the bin step or a fee parameter is impossible, or a bin is out of range or out of order.
+    /// If the bin step or a fee parameter is impossible, or a bin is out of range, out of order, or holds
+    /// what it cannot.
     pub fn new(state: &DlmmState) -> Result<Self, InvalidPool> {
         let invalid = |field, reason| InvalidPool { field, reason };
         let id_range = -MAX_ID..=MAX_ID;
@@ -101,6 +102,18 @@ impl Dlmm {
         state.fees.check()?;
         if !state.bins.is_sorted_by(|one, next| one.id < next.id) {
             return Err(invalid("bins", "must be ascending"));
+        }
+        // Whatever a trade passes it empties. A bin that could be bought from behind the price would let
+        // a round trip bring a profit.
+        let is_misplaced = |bin: &Bin| {
+            (bin.id < state.active_id && !bin.reserve_a.is_zero())
+                || (bin.id > state.active_id && !bin.reserve_b.is_zero())
+        };
+        if state.bins.iter().any(is_misplaced) {
+            return Err(invalid(
+                "bins",
+                "must hold only token b below the active one, only token a above it",
+            ));
         }
         let priced = |bin: &Bin| {
             let price_x64 = price::of_bin(bin.id, state.bin_step_bps).filter(|_| id_range.contains(&bin.id));
