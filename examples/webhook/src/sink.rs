@@ -1,5 +1,7 @@
 //! The sink.
 
+use std::error::Error as _;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +14,11 @@ use crate::body::WebhookBody;
 use crate::signature::{SIGNATURE_HEADER, Secret, TIMESTAMP_HEADER, sign};
 
 /// Where a webhook goes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct WebhookConfig {
     /// The name under which the store keeps what it is owed.
     pub name: String,
-    /// Where requests go.
+    /// Where requests go. It may hold a token, so it appears in no log and no `Debug`.
     pub url: String,
     /// What they are signed with. While a secret is being changed: the new one and the old one.
     pub secrets: Vec<Secret>,
@@ -29,10 +31,13 @@ pub struct WebhookConfig {
 #[non_exhaustive]
 pub enum InvalidWebhook {
     /// The URL cannot be read.
-    #[error("'{0}' is no URL of a web server")]
-    Url(String),
+    #[error("the webhook's URL is not that of a web server")]
+    Url,
+    /// The HTTP client of this crate is built without TLS, so nothing would ever arrive.
+    #[error("the webhook's URL begins with https, and this program is built without TLS")]
+    NoTls,
     /// A receiver could not tell who sent a request.
-    #[error("a webhook needs a secret")]
+    #[error("a webhook needs a secret, and no secret may be empty")]
     NoSecret,
     /// There can be no HTTP client.
     #[error("the HTTP client cannot be made: {0}")]
@@ -41,7 +46,7 @@ pub enum InvalidWebhook {
 
 /// A durable sink that posts an order's events to a URL, signed. The engine delivers again what the
 /// receiver did not answer with 2xx.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct WebhookSink {
     name: String,
     url: Url,
@@ -57,15 +62,19 @@ impl WebhookSink {
     /// If the configuration makes no sense.
     pub fn new(config: WebhookConfig) -> Result<Self, InvalidWebhook> {
         let WebhookConfig { name, url, secrets, timeout } = config;
-        let parsed = Url::parse(&url).ok().filter(|url| url.has_host() && url.scheme().starts_with("http"));
-        let parsed = parsed.ok_or(InvalidWebhook::Url(url))?;
-        if secrets.is_empty() {
+        let url = Url::parse(&url).ok().filter(Url::has_host).ok_or(InvalidWebhook::Url)?;
+        match url.scheme() {
+            "http" => {}
+            "https" => return Err(InvalidWebhook::NoTls),
+            _ => return Err(InvalidWebhook::Url),
+        }
+        if secrets.is_empty() || secrets.iter().any(Secret::is_empty) {
             return Err(InvalidWebhook::NoSecret);
         }
         // A redirect would send orders to somebody whom nobody has configured.
         let client =
             Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Self { name, url: parsed, secrets, client, clock: Arc::new(TokioClock::new()) })
+        Ok(Self { name, url, secrets, client, clock: Arc::new(TokioClock::new()) })
     }
 
     async fn post(&self, body: Vec<u8>) -> Result<reqwest::StatusCode, reqwest::Error> {
@@ -82,6 +91,36 @@ impl WebhookSink {
     }
 }
 
+impl fmt::Debug for WebhookConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, url: _, secrets, timeout } = self;
+        f.debug_struct("WebhookConfig")
+            .field("name", name)
+            .field("secrets", secrets)
+            .field("timeout", timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for WebhookSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookSink").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What went wrong, with its causes: the first sentence is the same for a refused connection and a
+/// time-out. Without the URL, which may hold a token.
+fn explain(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words = format!("{words}: {error}");
+        cause = error.source();
+    }
+    words
+}
+
 #[async_trait]
 impl StatusSink for WebhookSink {
     fn name(&self) -> &str {
@@ -95,9 +134,7 @@ impl StatusSink for WebhookSink {
     async fn deliver(&self, events: &[Arc<EventRecord>]) -> Result<(), SinkError> {
         let Some(body) = WebhookBody::new(events) else { return Ok(()) };
         let body = serde_json::to_vec(&body).map_err(|error| SinkError::new(error.to_string()))?;
-        // The URL may hold a token, which does not belong into a log.
-        let answer =
-            self.post(body).await.map_err(|error| SinkError::new(error.without_url().to_string()))?;
+        let answer = self.post(body).await.map_err(|error| SinkError::new(explain(error)))?;
         if answer.is_success() {
             Ok(())
         } else {
