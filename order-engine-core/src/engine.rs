@@ -94,6 +94,19 @@ pub enum Submission {
     Conflict(Arc<Order>),
 }
 
+impl Submission {
+    /// What a creation means for the request that the new order was made of.
+    pub fn new(new: &NewOrder, creation: Creation) -> Self {
+        match creation {
+            Creation::Created => Self::Created(Arc::clone(&new.order)),
+            Creation::Existing(existing) if existing.request == new.order.request => {
+                Self::Existing(existing.into())
+            }
+            Creation::Existing(existing) => Self::Conflict(existing.into()),
+        }
+    }
+}
+
 /// Why a request was not accepted. Nothing is stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -142,22 +155,22 @@ impl Engine {
     /// # Errors
     /// If the request is invalid, or the store cannot take it.
     pub async fn submit(&self, request: OrderRequest) -> Result<Submission, SubmitError> {
-        let (order, creation) = self.create(request, None).await?;
-        Ok(match creation {
-            Creation::Created => Submission::Created(order),
-            Creation::Existing(existing) if existing.request == order.request => {
-                Submission::Existing(existing.into())
-            }
-            Creation::Existing(existing) => Submission::Conflict(existing.into()),
-        })
+        let new = self.draft(request)?;
+        let creation = self.create(new.clone()).await?;
+        Ok(Submission::new(&new, creation))
     }
 
-    /// Writes a new order, unless its name is taken.
-    async fn create(
-        &self,
-        request: OrderRequest,
-        origin: Option<OrderId>,
-    ) -> Result<(Arc<Order>, Creation), SubmitError> {
+    /// Makes an order of a request without accepting it: for stores that can write it within a
+    /// transaction of the host's own, in the place of [`submit`](Self::submit).
+    ///
+    /// # Errors
+    /// If the request is invalid, or the engine shuts down.
+    pub fn draft(&self, request: OrderRequest) -> Result<NewOrder, SubmitError> {
+        self.draft_from(request, None)
+    }
+
+    /// The same for an order that repeats an earlier one.
+    fn draft_from(&self, request: OrderRequest, origin: Option<OrderId>) -> Result<NewOrder, SubmitError> {
         request.validate()?;
         let inner = self.inner();
         if inner.is_stopping() {
@@ -167,13 +180,19 @@ impl Engine {
         let id = OrderId::new(now, inner.runtime.entropy.next_u128());
         let (mut order, event) = Order::accept(id, request, inner.config.retry.max_attempts, now);
         order.origin = origin;
-        let (order, event) = (Arc::new(order), Arc::new(event));
-        match inner.committer.create(NewOrder { order: Arc::clone(&order), event }).await {
+        Ok(NewOrder { order: Arc::new(order), event: Arc::new(event) })
+    }
+
+    /// Writes a new order, unless its name is taken.
+    async fn create(&self, new: NewOrder) -> Result<Creation, SubmitError> {
+        let inner = self.inner();
+        let order = Arc::clone(&new.order);
+        match inner.committer.create(new).await {
             Ok(creation) => {
                 if creation == Creation::Created {
                     inner.wake_for(&order);
                 }
-                Ok((order, creation))
+                Ok(creation)
             }
             Err(CommitError::Refused(refused)) => Err(refused.into()),
             Err(CommitError::Store(error)) => Err(SubmitError::Store(error)),

@@ -14,6 +14,7 @@ mod event;
 mod execute;
 mod failure;
 mod fanout;
+pub mod hints;
 mod hub;
 mod ids;
 mod lease;

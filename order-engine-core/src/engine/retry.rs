@@ -50,9 +50,9 @@ impl Engine {
         }
         let name = ClientOrderId::new(format!("retry:{id}"));
         let request = OrderRequest { client_order_id: Some(name), ..origin.request.clone() };
-        let (order, creation) = self.create(request, Some(id)).await?;
-        Ok(Some(match creation {
-            Creation::Created => Retry::Created(order),
+        let new = self.draft_from(request, Some(id))?;
+        Ok(Some(match self.create(new.clone()).await? {
+            Creation::Created => Retry::Created(new.order),
             Creation::Existing(existing) if existing.origin == Some(id) => Retry::Existing(existing.into()),
             Creation::Existing(other) => Retry::NameTaken(other.into()),
         }))

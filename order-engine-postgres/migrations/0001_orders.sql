@@ -1,0 +1,120 @@
+-- Orders as SQL users read them, and, behind the public columns, what the engine itself reads. An @
+-- stands for the schema.
+CREATE TABLE @orders (
+    order_id         uuid           NOT NULL PRIMARY KEY,
+    user_id          text           NOT NULL COLLATE "C",
+    client_order_id  text           COLLATE "C",
+    origin           uuid,
+    order_type       text           NOT NULL,
+    input_token      text           NOT NULL,
+    input_symbol     text           NOT NULL,
+    input_decimals   smallint       NOT NULL,
+    output_token     text           NOT NULL,
+    output_symbol    text           NOT NULL,
+    output_decimals  smallint       NOT NULL,
+    amount           numeric(39, 0) NOT NULL,
+    slippage_bps     integer        NOT NULL,
+    expires_at       timestamptz,
+    status           text           NOT NULL,
+    attempt          bigint         NOT NULL,
+    max_attempts     bigint         NOT NULL,
+    chosen_dex       text,
+    tx_hash          text,
+    execution_price  numeric,
+    amount_out       numeric(39, 0),
+    -- Filled when the order has failed for good, and only then.
+    error_code       text,
+    error_message    text,
+    -- Why an operator should look at the order, if one should.
+    attention        text,
+    created_at       timestamptz    NOT NULL,
+    updated_at       timestamptz    NOT NULL,
+    -- How many events the order has: its revision.
+    seq              bigint         NOT NULL,
+    request_version  bigint         NOT NULL,
+    request          text           NOT NULL,
+    state_version    bigint         NOT NULL,
+    state            text           NOT NULL,
+    -- Which loop of the engine takes the order when it is due; none once it is terminal.
+    lane             text,
+    -- When the order is due. A leased order's due time is the expiry of its lease, so a dead worker's
+    -- orders fall due by themselves.
+    due_at           timestamptz,
+    lease_epoch      bigint         NOT NULL DEFAULT 0,
+    lease_owner      uuid,
+    fruitless_claims bigint         NOT NULL DEFAULT 0
+)
+-- Room in each page for the next version of its rows: an update that touches no indexed column then
+-- touches no index. Dead versions are cleared early, because each order is written many times.
+WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
+
+-- Finished orders are in no index that a claim reads.
+CREATE INDEX orders_due ON @orders (lane, due_at) WHERE due_at IS NOT NULL;
+-- A user's orders, newest first.
+CREATE INDEX orders_user ON @orders (user_id, order_id);
+CREATE UNIQUE INDEX orders_client_order_id ON @orders (user_id, client_order_id) WHERE client_order_id IS NOT NULL;
+-- The few orders that an operator should look at, and those that failed. No index names the status: it
+-- changes with nearly every event, and each change would write into every index.
+CREATE INDEX orders_attention ON @orders (order_id) WHERE attention IS NOT NULL;
+CREATE INDEX orders_failed ON @orders (order_id) WHERE error_code IS NOT NULL;
+
+-- No foreign keys: each row is written in the transaction that writes its order, and a key would lock
+-- the order's row once more for every event.
+CREATE TABLE @order_events (
+    order_id        uuid        NOT NULL,
+    seq             bigint      NOT NULL,
+    at              timestamptz NOT NULL,
+    kind            text        NOT NULL,
+    status          text        NOT NULL,
+    progress        smallint    NOT NULL,
+    attempt         bigint      NOT NULL,
+    max_attempts    bigint      NOT NULL,
+    message         text        NOT NULL,
+    payload_version bigint      NOT NULL,
+    payload         text        NOT NULL,
+    PRIMARY KEY (order_id, seq)
+);
+
+CREATE TABLE @order_failures (
+    order_id uuid        NOT NULL,
+    seq      bigint      NOT NULL,
+    attempt  bigint      NOT NULL,
+    code     text        NOT NULL,
+    message  text        NOT NULL,
+    at       timestamptz NOT NULL,
+    PRIMARY KEY (order_id, seq)
+);
+
+-- The public columns, with the events' messages in order.
+CREATE VIEW @order_logs AS
+SELECT
+    order_id, user_id, client_order_id, origin, order_type, input_token, input_symbol, output_token, output_symbol,
+    amount, slippage_bps, expires_at, status, attempt, max_attempts, chosen_dex, tx_hash, execution_price, amount_out,
+    error_code, error_message, attention, created_at, updated_at,
+    ARRAY(
+        SELECT message FROM @order_events AS event WHERE event.order_id = orders.order_id ORDER BY seq
+    ) AS logs
+FROM @orders AS orders;
+
+-- Sinks that are told every event at least once. Whoever writes events makes each of them a creditor.
+CREATE TABLE @sinks (name text COLLATE "C" NOT NULL PRIMARY KEY);
+
+-- What sinks are owed: one row for each order of which a sink lacks events, however many.
+CREATE TABLE @sink_debts (
+    order_id      uuid        NOT NULL,
+    sink          text        COLLATE "C" NOT NULL,
+    -- The number of the last event that the sink has.
+    delivered_seq bigint      NOT NULL,
+    owed_since    timestamptz NOT NULL,
+    -- A leased debt is due when its lease expires.
+    due_at        timestamptz NOT NULL,
+    lease_epoch   bigint      NOT NULL DEFAULT 0,
+    lease_owner   uuid,
+    failures      bigint      NOT NULL DEFAULT 0,
+    PRIMARY KEY (order_id, sink)
+);
+
+CREATE INDEX sink_debts_due ON @sink_debts (sink, due_at);
+
+-- One row that a readiness check writes: only a write shows that writing works.
+CREATE TABLE @writable (id smallint NOT NULL PRIMARY KEY CHECK (id = 1), checked_at timestamptz NOT NULL);

@@ -1,0 +1,119 @@
+//! What can go wrong, and how core is told of it.
+
+use order_engine_core::{Refused, StoreError, StoreErrorKind, Undecodable};
+use sqlx::migrate::MigrateError;
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("PostgreSQL failed: {0}")]
+    Sqlx(#[from] sqlx::Error),
+    #[error("the database cannot be opened: {0}")]
+    Open(#[source] Box<Self>),
+    #[error(
+        "it was written by a newer version of this software: schema '{schema}' has version {version}, which this program does not know"
+    )]
+    NewerSchema { schema: String, version: i64 },
+    #[error("it has another schema than this program: {0}")]
+    OtherSchema(#[source] MigrateError),
+    #[error(transparent)]
+    Undecodable(#[from] Undecodable),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("no answer in time")]
+    TimedOut,
+}
+
+/// The class of an SQLSTATE: its first two characters.
+const CLASS: usize = 2;
+/// Classes of errors that one row brings about: data exceptions, violated constraints, limits.
+const ROW_CLASSES: [&str; 3] = ["22", "23", "54"];
+/// Classes that may pass by themselves: connection lost, resources exhausted (a full disk, too many
+/// connections), an operator or a failover in between, a system error such as a failed read.
+const TRANSIENT_CLASSES: [&str; 5] = ["08", "53", "55", "57", "58"];
+/// Classes that come of how the server or the role is set up: no such role or password, no such
+/// database or schema.
+const SETUP_CLASSES: [&str; 3] = ["28", "3D", "3F"];
+/// A write was sent to a server that only reads, such as a former primary.
+const READ_ONLY: &str = "25006";
+/// The role may not do this.
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+/// Two transactions stood in each other's way, and this one was undone.
+const CONFLICTS: [&str; 2] = ["40001", "40P01"];
+
+impl Error {
+    fn kind(&self) -> StoreErrorKind {
+        match self {
+            Self::Open(source) => source.kind(),
+            Self::NewerSchema { .. } | Self::OtherSchema(_) => StoreErrorKind::Incompatible,
+            Self::Sqlx(error) => sqlx_kind(error),
+            Self::Undecodable(_) | Self::Refused(_) => StoreErrorKind::Internal,
+            Self::TimedOut => StoreErrorKind::Unavailable,
+        }
+    }
+
+    /// Whether the failure may be one item's fault, so that the others should be tried without it.
+    pub(crate) fn may_be_an_items_fault(&self) -> bool {
+        match self {
+            Self::Sqlx(sqlx::Error::Encode(_)) | Self::Undecodable(_) | Self::Refused(_) => true,
+            _ => self.sqlstate().is_some_and(|code| is_of(&code, &ROW_CLASSES)),
+        }
+    }
+
+    /// Whether nothing was written because another transaction stood in the way, which it may not do
+    /// a moment later.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.sqlstate().is_some_and(|code| CONFLICTS.contains(&code.as_str()))
+    }
+
+    fn sqlstate(&self) -> Option<String> {
+        match self {
+            Self::Sqlx(error) => sqlstate(error),
+            _ => None,
+        }
+    }
+}
+
+fn sqlstate(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
+}
+
+fn is_of(code: &str, classes: &[&str]) -> bool {
+    code.get(..CLASS).is_some_and(|class| classes.contains(&class))
+}
+
+fn sqlx_kind(error: &sqlx::Error) -> StoreErrorKind {
+    let Some(code) = sqlstate(error) else {
+        return match error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed => StoreErrorKind::Unavailable,
+            sqlx::Error::Configuration(_) => StoreErrorKind::Misconfigured,
+            _ => StoreErrorKind::Internal,
+        };
+    };
+    match code.as_str() {
+        READ_ONLY => StoreErrorKind::Unavailable,
+        INSUFFICIENT_PRIVILEGE => StoreErrorKind::Misconfigured,
+        code if CONFLICTS.contains(&code) || is_of(code, &TRANSIENT_CLASSES) => StoreErrorKind::Unavailable,
+        code if is_of(code, &SETUP_CLASSES) => StoreErrorKind::Misconfigured,
+        _ => StoreErrorKind::Internal,
+    }
+}
+
+impl From<MigrateError> for Error {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => Self::Sqlx(error),
+            other => Self::OtherSchema(other),
+        }
+    }
+}
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        Self::new(error.kind(), error.to_string()).with_source(error)
+    }
+}

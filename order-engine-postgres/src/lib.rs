@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod connect;
+mod error;
+mod fanout;
+mod migrate;
+mod options;
+mod outbox;
+mod read;
+mod rows;
+mod sql;
+mod statement;
+mod store;
+mod submit;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod write;
+
+pub use fanout::PostgresFanout;
+pub use options::{OptionsError, PostgresOptions};
+pub use store::PostgresStore;

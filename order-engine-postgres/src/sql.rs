@@ -1,0 +1,366 @@
+//! The statements, in one place, and what PostgreSQL makes of them.
+//!
+//! Each write is one statement, so it is one transaction and one round trip. An `@` stands for the
+//! schema: nothing relies on a search path, which a host's transaction or a proxy may have changed.
+
+use std::sync::Arc;
+
+use crate::rows::{
+    EVENT_COLUMNS, EventRow, GuardRow, LeaseRow, ORDER_COLUMNS, RangeRow, ReleaseRow, RequestRow,
+    SettlementRow, StateRow,
+};
+use crate::statement::{List, names, qualified, unnest, width};
+
+/// The statements for one schema.
+#[derive(Debug)]
+pub(crate) struct Sql {
+    pub(crate) create: Arc<str>,
+    pub(crate) existing: Arc<str>,
+    pub(crate) append: Arc<str>,
+    pub(crate) fences: Arc<str>,
+    pub(crate) claim: Arc<str>,
+    pub(crate) claim_ids: Arc<str>,
+    pub(crate) renew: Arc<str>,
+    pub(crate) give_back: Arc<str>,
+    pub(crate) rouse: Arc<str>,
+    pub(crate) load: Arc<str>,
+    pub(crate) events: Arc<str>,
+    pub(crate) heads: Arc<str>,
+    pub(crate) due: Arc<str>,
+    pub(crate) list: Arc<str>,
+    pub(crate) backlog_lanes: Arc<str>,
+    pub(crate) backlog_attention: Arc<str>,
+    pub(crate) backlog_sinks: Arc<str>,
+    pub(crate) purge: Arc<str>,
+    pub(crate) check: Arc<str>,
+    pub(crate) lock_sinks: Arc<str>,
+    pub(crate) bound_lock: Arc<str>,
+    pub(crate) registered: Arc<str>,
+    pub(crate) register: Arc<str>,
+    pub(crate) unregister: Arc<str>,
+    pub(crate) forget_debts: Arc<str>,
+    pub(crate) claim_debts: Arc<str>,
+    pub(crate) settle: Arc<str>,
+    pub(crate) owed_events: Arc<str>,
+}
+
+/// The time of the statement: a claim within a host's long transaction must not see the time of its
+/// beginning.
+const NOW: &str = "statement_timestamp()";
+
+/// A moment that is so many microseconds away.
+fn after(micros: &str) -> String {
+    format!("{NOW} + {micros} * interval '1 microsecond'")
+}
+
+/// Makes the commit wait for the disk, whatever the server's default is. A host that asks for more, such
+/// as a standby's word, keeps it.
+const DURABLE: &str = "durable AS (
+    SELECT CASE WHEN current_setting('synchronous_commit') = 'off'
+        THEN set_config('synchronous_commit', 'on', true) END
+)";
+
+/// Makes the commit wait for no disk. Leases need none: one that is lost in a crash of the server was
+/// never given, its holder's writes are refused, and what was written under it is on the disk only if
+/// the lease is, since the log is written in order.
+const LAZY: &str = "lazy AS (SELECT set_config('synchronous_commit', 'off', true))";
+
+/// Says things to whoever listens on a channel, with the commit of the transaction.
+pub(crate) const NOTIFY: &str = "SELECT pg_notify($1, message) FROM unnest($2::text[]) AS message";
+
+/// The same, without waiting for the disk: what is said is a hint, and nothing is written.
+pub(crate) const NOTIFY_NOW: &str =
+    "SELECT pg_notify($1, message), set_config('synchronous_commit', 'off', true)
+    FROM unnest($2::text[]) AS message";
+
+/// Writes the events of the orders that were `written`, and makes the sinks creditors of them.
+///
+/// The events are found by a hashed look-up; a join would compare each with each, because these
+/// connections know no other join than a walk.
+fn events_and_debts(first: usize) -> String {
+    let events = unnest("event", first, &[EventRow::COLUMNS]);
+    format!(
+        "event AS MATERIALIZED (
+            SELECT * FROM {events} WHERE coalesce(event.order_id IN (SELECT order_id FROM written), false)
+        ),
+        recorded AS (
+            INSERT INTO @order_events (
+                order_id, seq, at, kind, status, progress, attempt, max_attempts, message, payload_version, payload)
+            SELECT order_id, seq, at, kind, status, progress, attempt, max_attempts, message, payload_version, payload
+            FROM event
+        ),
+        failed AS (
+            INSERT INTO @order_failures (order_id, seq, attempt, code, message, at)
+            SELECT order_id, seq, attempt, failure_code, failure_message, at FROM event
+            WHERE failure_code IS NOT NULL
+        ),
+        owed AS (
+            INSERT INTO @sink_debts (order_id, sink, delivered_seq, owed_since, due_at)
+            SELECT written.order_id, name, after_seq, {NOW}, {NOW} FROM written CROSS JOIN @sinks
+            ON CONFLICT DO NOTHING
+        )"
+    )
+}
+
+fn create() -> String {
+    let lists = [RequestRow::COLUMNS, StateRow::COLUMNS];
+    let (items, columns) = (unnest("item", 1, &lists), names("", &lists));
+    let events_and_debts = events_and_debts(1 + width(&lists));
+    format!(
+        "WITH {DURABLE},
+        written AS (
+            INSERT INTO @orders ({columns}, due_at)
+            SELECT {columns}, {NOW} FROM {items}
+            ON CONFLICT DO NOTHING
+            RETURNING order_id, 0::bigint AS after_seq
+        ),
+        {events_and_debts}
+        SELECT order_id FROM written CROSS JOIN durable"
+    )
+}
+
+/// A row is updated only if it has the expected revision and, under a fence, that very lease. A
+/// terminal order has no lane; it loses its lease and its due time whatever is asked.
+fn append() -> String {
+    let lists = [GuardRow::COLUMNS, StateRow::COLUMNS];
+    let items = unnest("item", 1, &lists);
+    let columns = names("", &[StateRow::COLUMNS]);
+    let values = names("item.", &[StateRow::COLUMNS]);
+    let events_and_debts = events_and_debts(1 + width(&lists));
+    let released_at = after("item.release_us");
+    format!(
+        "WITH {DURABLE},
+        written AS (
+            UPDATE @orders AS orders SET
+                ({columns}) = ROW({values}),
+                lease_epoch = orders.lease_epoch
+                    + CASE WHEN item.revokes AND orders.lease_owner IS NOT NULL THEN 1 ELSE 0 END,
+                lease_owner = CASE
+                    WHEN item.lane IS NULL OR item.revokes OR item.release_us IS NOT NULL THEN NULL
+                    ELSE orders.lease_owner END,
+                due_at = CASE
+                    WHEN item.lane IS NULL THEN NULL
+                    WHEN item.release_us IS NOT NULL THEN {released_at}
+                    WHEN item.revokes AND orders.lease_owner IS NOT NULL THEN {NOW}
+                    ELSE orders.due_at END,
+                fruitless_claims = CASE WHEN item.epoch IS NULL THEN orders.fruitless_claims ELSE 0 END
+            FROM {items}
+            WHERE orders.order_id = item.order_id AND orders.seq = item.expected_seq
+                AND (item.epoch IS NULL
+                    OR (orders.lease_epoch = item.epoch AND orders.lease_owner = item.owner))
+            RETURNING orders.order_id, item.expected_seq AS after_seq
+        ),
+        {events_and_debts}
+        SELECT order_id FROM written CROSS JOIN durable"
+    )
+}
+
+/// Leases due orders, and tells when the next one becomes due that it did not take.
+fn claim(filter: &str) -> String {
+    let until = after("$4");
+    format!(
+        "WITH {LAZY},
+        due AS MATERIALIZED (
+            SELECT order_id AS id, due_at AS was_due_at FROM @orders
+            WHERE lane = $1 AND due_at IS NOT NULL AND due_at <= {NOW} {filter}
+            ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+        ),
+        leased AS (
+            UPDATE @orders SET lease_epoch = lease_epoch + 1, lease_owner = $3, due_at = {until},
+                fruitless_claims = fruitless_claims + 1
+            FROM due WHERE order_id = id
+            RETURNING {ORDER_COLUMNS}, lease_epoch, fruitless_claims, lease_owner, was_due_at
+        ),
+        next AS (
+            SELECT (
+                SELECT due_at FROM @orders
+                WHERE lane = $1 AND due_at IS NOT NULL AND coalesce(order_id NOT IN (SELECT id FROM due), true)
+                ORDER BY due_at LIMIT 1
+            ) AS next_due_at
+        )
+        SELECT leased.*, (extract(epoch FROM next_due_at - {NOW}) * 1000000)::bigint AS next_us
+        FROM next CROSS JOIN lazy LEFT JOIN leased ON true ORDER BY was_due_at"
+    )
+}
+
+fn renew() -> String {
+    let items = unnest("item", 2, &[LeaseRow::COLUMNS]);
+    let until = after("$1");
+    format!(
+        "WITH {LAZY}
+        UPDATE @orders AS orders SET due_at = {until}
+        FROM {items}, lazy
+        WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner
+        RETURNING orders.order_id, lease_epoch, lease_owner"
+    )
+}
+
+fn give_back() -> String {
+    let items = unnest("item", 1, &[LeaseRow::COLUMNS, ReleaseRow::COLUMNS]);
+    let due_at = after("item.due_us");
+    format!(
+        "WITH {LAZY}
+        UPDATE @orders AS orders SET
+            due_at = {due_at}, lease_owner = NULL,
+            fruitless_claims = greatest(0, fruitless_claims - item.innocent),
+            attention = coalesce(item.attention, orders.attention)
+        FROM {items}, lazy
+        WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner"
+    )
+}
+
+/// Leases debts of a sink, and tells when the next one becomes due that it did not take.
+fn claim_debts() -> String {
+    let until = after("$4");
+    format!(
+        "WITH {LAZY},
+        due AS MATERIALIZED (
+            SELECT order_id AS id, due_at AS was_due_at FROM @sink_debts
+            WHERE sink = $1 AND due_at <= {NOW} ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+        ),
+        leased AS (
+            UPDATE @sink_debts SET lease_epoch = lease_epoch + 1, lease_owner = $3, due_at = {until}
+            FROM due WHERE order_id = id AND sink = $1
+            RETURNING order_id, lease_epoch, lease_owner, delivered_seq, failures, was_due_at
+        ),
+        next AS (
+            SELECT (
+                SELECT due_at FROM @sink_debts
+                WHERE sink = $1 AND coalesce(order_id NOT IN (SELECT id FROM due), true)
+                ORDER BY due_at LIMIT 1
+            ) AS next_due_at
+        )
+        SELECT leased.*, (extract(epoch FROM next_due_at - {NOW}) * 1000000)::bigint AS next_us
+        FROM next CROSS JOIN lazy LEFT JOIN leased ON true ORDER BY was_due_at"
+    )
+}
+
+/// Removes the debts that are paid and gives the others back.
+///
+/// The orders' rows are locked first: an append that is under way either comes before, and its events
+/// are seen to be owed, or waits, and then owes them anew.
+fn settle() -> String {
+    let items = unnest("item", 1, &[LeaseRow::COLUMNS, SettlementRow::COLUMNS]);
+    let retry_at = after("item.retry_us");
+    let is_current = "debt.order_id = item.order_id AND debt.sink = item.sink
+        AND debt.lease_epoch = item.epoch AND debt.lease_owner = item.owner";
+    format!(
+        "WITH {LAZY},
+        delivered AS MATERIALIZED (SELECT * FROM {items}),
+        head AS MATERIALIZED (
+            SELECT order_id, seq FROM @orders WHERE order_id IN (SELECT order_id FROM delivered)
+            ORDER BY order_id FOR NO KEY UPDATE
+        ),
+        item AS MATERIALIZED (
+            SELECT delivered.*,
+                coalesce(delivered_seq >= coalesce((SELECT seq FROM head WHERE head.order_id = delivered.order_id), 0),
+                    false) AS is_paid
+            FROM delivered
+        ),
+        paid AS (
+            DELETE FROM @sink_debts AS debt USING item WHERE {is_current} AND is_paid
+            RETURNING debt.order_id, debt.lease_epoch, debt.lease_owner, debt.sink
+        ),
+        kept AS (
+            UPDATE @sink_debts AS debt SET
+                delivered_seq = coalesce(item.delivered_seq, debt.delivered_seq),
+                owed_since = CASE WHEN item.retry_us IS NULL THEN {NOW} ELSE owed_since END,
+                failures = CASE WHEN item.retry_us IS NULL THEN 0 ELSE failures + 1 END,
+                due_at = coalesce({retry_at}, {NOW}),
+                lease_owner = NULL
+            FROM item WHERE {is_current} AND NOT is_paid
+            RETURNING debt.order_id, item.epoch, item.owner, debt.sink
+        )
+        SELECT settled.* FROM (SELECT * FROM paid UNION ALL SELECT * FROM kept) AS settled CROSS JOIN lazy"
+    )
+}
+
+fn owed_events() -> String {
+    let ranges = unnest("debt", 1, &[RangeRow::COLUMNS]);
+    format!(
+        "SELECT event.* FROM {ranges} CROSS JOIN LATERAL (
+            SELECT {EVENT_COLUMNS} FROM @order_events
+            WHERE order_id = debt.order_id AND seq > after_seq AND seq <= last_seq
+        ) AS event
+        ORDER BY order_id, seq"
+    )
+}
+
+/// A step of a walk over all orders, with whether each was forgotten.
+const PURGE: &str = "WITH page AS MATERIALIZED (
+        SELECT order_id AS id,
+            status IN ('confirmed', 'failed')
+                AND updated_at < CASE WHEN client_order_id IS NULL THEN $1 ELSE $2 END
+                AND NOT EXISTS (SELECT FROM @sink_debts AS debt WHERE debt.order_id = orders.order_id) AS goes
+        FROM @orders AS orders WHERE order_id > $3 ORDER BY order_id LIMIT $4
+    ),
+    gone AS (DELETE FROM @orders USING page WHERE order_id = id AND goes),
+    events AS (DELETE FROM @order_events USING page WHERE order_id = id AND goes),
+    failures AS (DELETE FROM @order_failures USING page WHERE order_id = id AND goes)
+    SELECT id, goes FROM page ORDER BY id";
+
+impl Sql {
+    pub(crate) fn new(schema: &str) -> Self {
+        let text = |sql: &str| qualified(schema, sql);
+        let by_ids = |columns: &str| text(&format!("SELECT {columns} FROM @orders WHERE order_id = ANY($1)"));
+        Self {
+            create: text(&create()),
+            existing: text(&format!(
+                "SELECT {ORDER_COLUMNS} FROM @orders
+                WHERE order_id = $1 OR (user_id = $2 AND client_order_id = $3)
+                ORDER BY (user_id = $2 AND client_order_id = $3) IS TRUE DESC LIMIT 1"
+            )),
+            append: text(&append()),
+            fences: by_ids("order_id, seq, lease_epoch, lease_owner"),
+            claim: text(&claim("")),
+            claim_ids: text(&claim("AND order_id = ANY($5)")),
+            renew: text(&renew()),
+            give_back: text(&give_back()),
+            // A lease is its order's own business; a wait is not.
+            rouse: text(&format!(
+                "UPDATE @orders SET due_at = {NOW}
+                WHERE order_id = ANY($1) AND due_at > {NOW} AND lease_owner IS NULL"
+            )),
+            load: by_ids(ORDER_COLUMNS),
+            events: text(&format!(
+                "SELECT {EVENT_COLUMNS} FROM @order_events WHERE order_id = $1 AND seq > $2 ORDER BY seq LIMIT $3"
+            )),
+            heads: by_ids("order_id, seq"),
+            due: text(&format!(
+                "SELECT order_id FROM @orders
+                WHERE lane = $1 AND due_at IS NOT NULL AND due_at <= {NOW} ORDER BY due_at LIMIT $2"
+            )),
+            list: text(&format!("SELECT {ORDER_COLUMNS} FROM @orders WHERE true")),
+            backlog_lanes: text(&format!(
+                "SELECT lane, count(*), count(*) FILTER (WHERE due_at <= {NOW}),
+                    (extract(epoch FROM {NOW} - min(due_at)) * 1000000)::bigint
+                FROM @orders WHERE due_at IS NOT NULL GROUP BY lane"
+            )),
+            backlog_attention: text("SELECT count(*) FROM @orders WHERE attention IS NOT NULL"),
+            backlog_sinks: text(&format!(
+                "SELECT name, count(order_id), (extract(epoch FROM {NOW} - min(owed_since)) * 1000000)::bigint
+                FROM @sinks LEFT JOIN @sink_debts ON sink = name GROUP BY name ORDER BY name"
+            )),
+            purge: text(PURGE),
+            check: text(&format!(
+                "INSERT INTO @writable (id, checked_at) VALUES (1, {NOW})
+                ON CONFLICT (id) DO UPDATE SET checked_at = excluded.checked_at"
+            )),
+            // Waits for the writes that are under way, which may not know of a change of the sinks; but not
+            // for long, because all other writes wait behind it.
+            lock_sinks: text("LOCK TABLE @sinks IN ACCESS EXCLUSIVE MODE"),
+            bound_lock: text("SELECT set_config('lock_timeout', '2s', true)"),
+            registered: text("SELECT name FROM @sinks WHERE name = ANY($1)"),
+            register: text("INSERT INTO @sinks (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"),
+            unregister: text("DELETE FROM @sinks WHERE name = $1"),
+            forget_debts: text(
+                "DELETE FROM @sink_debts WHERE sink = $1
+                    AND order_id IN (SELECT order_id FROM @sink_debts WHERE sink = $1 LIMIT $2)
+                RETURNING order_id",
+            ),
+            claim_debts: text(&claim_debts()),
+            settle: text(&settle()),
+            owed_events: text(&owed_events()),
+        }
+    }
+}

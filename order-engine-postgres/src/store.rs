@@ -1,0 +1,284 @@
+//! The store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use order_engine_core::{
+    Append, AppendError, Backlog, ClaimRequest, Claims, Creation, Deliveries, DeliveryRequest, Durability,
+    EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox, PurgeRequest, Purged,
+    Refused, Release, Settlement, StoreError, Unreadable,
+};
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::{AssertSqlSafe, PgConnection, Row};
+
+use crate::connect::Connections;
+use crate::error::Error;
+use crate::migrate;
+use crate::options::PostgresOptions;
+use crate::outbox::{Forget, OwedEvents, Register, Settle, TakeDebts};
+use crate::read::{Due, Events, Heads, List, Load, ReadBacklog};
+use crate::sql::Sql;
+use crate::write::{Check, Create, GiveBack, Purge, Record, Renew, Rouse, TakeDue};
+
+/// How often a call is made that another transaction keeps undoing.
+const TRIES: usize = 5;
+
+/// A store in a schema of a PostgreSQL database. Cheap to clone; clones share the connections.
+///
+/// Any number of processes may use one schema.
+#[derive(Clone, Debug)]
+pub struct PostgresStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    connections: Connections,
+    sql: Sql,
+    options: PostgresOptions,
+    durability: Durability,
+}
+
+/// Something that is asked of the database. It may be asked again if the first try was undone.
+#[async_trait]
+pub(crate) trait Call: Send + Sync {
+    type Output: Send;
+
+    /// Whether it takes several statements, which belong together.
+    const IS_TRANSACTION: bool = false;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error>;
+}
+
+/// A connection, and the statements for it.
+pub(crate) struct Session<'a> {
+    pub(crate) connection: &'a mut PgConnection,
+    pub(crate) sql: &'a Sql,
+    /// Whether the session is ours, so that statements may be kept prepared in it.
+    pub(crate) is_ours: bool,
+}
+
+impl Session<'_> {
+    /// Runs a statement with the arguments that a function adds.
+    pub(crate) async fn fetch(
+        &mut self,
+        text: &Arc<str>,
+        bind: impl FnOnce(&mut PgArguments) -> Result<(), BoxDynError>,
+    ) -> Result<Vec<PgRow>, Error> {
+        let mut arguments = PgArguments::default();
+        bind(&mut arguments).map_err(sqlx::Error::Encode)?;
+        let query = sqlx::query_with(AssertSqlSafe(Arc::clone(text)), arguments).persistent(self.is_ours);
+        Ok(query.fetch_all(&mut *self.connection).await?)
+    }
+}
+
+impl PostgresStore {
+    /// Connects, and brings the schema up to date; a role that may not change it can open one that
+    /// is up to date.
+    ///
+    /// # Errors
+    /// If the database cannot be reached, the role may not do what a store does, or the schema is
+    /// newer than this program.
+    pub async fn open(options: PostgresOptions) -> Result<Self, StoreError> {
+        let timeout = options.operation_timeout;
+        let opened = tokio::time::timeout(timeout, Self::open_inner(options)).await;
+        Ok(opened.unwrap_or(Err(Error::TimedOut)).map_err(|error| Error::Open(Box::new(error)))?)
+    }
+
+    async fn open_inner(options: PostgresOptions) -> Result<Self, Error> {
+        let connections = Connections::new(&options);
+        let mut used = connections.take().await?;
+        migrate::run(&mut used.connection, &options.schema).await?;
+        let durability = durability(&mut used.connection).await?;
+        connections.put_back(used);
+        let sql = Sql::new(&options.schema);
+        Ok(Self { inner: Arc::new(Inner { connections, sql, options, durability }) })
+    }
+
+    pub(crate) fn sql(&self) -> &Sql {
+        &self.inner.sql
+    }
+
+    pub(crate) fn options(&self) -> &PostgresOptions {
+        &self.inner.options
+    }
+
+    async fn call<C: Call>(&self, call: C) -> Result<C::Output, StoreError> {
+        let timeout = self.inner.options.operation_timeout;
+        match tokio::time::timeout(timeout, self.inner.try_call(&call)).await {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(Error::TimedOut.into()),
+        }
+    }
+}
+
+impl Inner {
+    async fn try_call<C: Call>(&self, call: &C) -> Result<C::Output, Error> {
+        let mut tries = 0;
+        loop {
+            let mut used = self.connections.take().await?;
+            tries += 1;
+            match self.call_on(&mut used.connection, call).await {
+                Ok(output) => {
+                    self.connections.put_back(used);
+                    return Ok(output);
+                }
+                Err(error) if error.is_conflict() && tries < TRIES => {
+                    tracing::debug!(%error, tries, "another transaction stood in the way");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn call_on<C: Call>(&self, connection: &mut PgConnection, call: &C) -> Result<C::Output, Error> {
+        let is_ours = !self.options.transaction_pooling;
+        // A proxy keeps its hands off a session only within a transaction.
+        let is_transaction = C::IS_TRANSACTION || !is_ours;
+        if is_transaction {
+            sqlx::raw_sql("BEGIN").execute(&mut *connection).await?;
+        }
+        let mut session = Session { connection: &mut *connection, sql: &self.sql, is_ours };
+        let output = call.run(&mut session).await?;
+        if is_transaction {
+            sqlx::raw_sql("COMMIT").execute(connection).await?;
+        }
+        Ok(output)
+    }
+}
+
+/// What a commit survives on this server. Whether a commit waits for the disk is seen to by each write.
+async fn durability(connection: &mut PgConnection) -> Result<Durability, Error> {
+    let sql = "SELECT current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'";
+    let is_durable: bool = sqlx::raw_sql(sql).fetch_one(connection).await?.try_get(0)?;
+    if !is_durable {
+        tracing::warn!(
+            "the server has fsync or full_page_writes turned off and may lose orders with its machine"
+        );
+    }
+    Ok(if is_durable { Durability::Full } else { Durability::BoundedLoss })
+}
+
+#[async_trait]
+impl OrderStore for PostgresStore {
+    fn durability(&self) -> Durability {
+        self.inner.durability
+    }
+
+    async fn create_many(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, Refused>>, StoreError> {
+        self.item_by_item(orders, |orders| self.call(Create { orders })).await
+    }
+
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError> {
+        self.call(TakeDue(request)).await
+    }
+
+    async fn renew(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
+        self.call(Renew(leases, duration)).await
+    }
+
+    async fn release(&self, releases: &[Release]) -> Result<(), StoreError> {
+        self.call(GiveBack(releases)).await
+    }
+
+    async fn rouse(&self, ids: &[OrderId]) -> Result<(), StoreError> {
+        self.call(Rouse(ids)).await
+    }
+
+    async fn append_many(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
+        self.item_by_item(appends, |appends| self.call(Record(appends))).await
+    }
+
+    async fn load(&self, ids: &[OrderId]) -> Result<Vec<Option<Order>>, StoreError> {
+        self.call(Load(ids)).await
+    }
+
+    async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {
+        self.call(Events { id, after, limit }).await
+    }
+
+    async fn heads(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError> {
+        self.call(Heads(ids)).await
+    }
+
+    async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, Unreadable>>, StoreError> {
+        self.call(List(query)).await
+    }
+
+    async fn due(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {
+        self.call(Due(lane, limit)).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.call(ReadBacklog).await
+    }
+
+    async fn purge(&self, request: &PurgeRequest) -> Result<Purged, StoreError> {
+        self.call(Purge(request)).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.call(Check).await
+    }
+}
+
+#[async_trait]
+impl Outbox for PostgresStore {
+    async fn register_sinks(&self, sinks: &[Arc<str>]) -> Result<(), StoreError> {
+        self.call(Register(sinks)).await
+    }
+
+    async fn forget_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
+        self.call(Forget { sink, limit }).await
+    }
+
+    async fn claim_deliveries(&self, request: &DeliveryRequest) -> Result<Deliveries, StoreError> {
+        let (debts, next_due_in) = self.call(TakeDebts(request)).await?;
+        self.call(OwedEvents { debts: &debts, next_due_in, limit: request.events_limit }).await
+    }
+
+    async fn settle_deliveries(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
+        self.call(Settle(settlements)).await
+    }
+}
+
+impl PostgresStore {
+    /// Writes items together; if that fails for what may be one item's fault, each for itself, so that
+    /// it harms no other.
+    async fn item_by_item<'a, I, T, E, F>(
+        &self,
+        items: &'a [I],
+        write: impl Fn(&'a [I]) -> F + Send + Sync,
+    ) -> Result<Vec<Result<T, E>>, StoreError>
+    where
+        I: Sync,
+        F: Future<Output = Result<Vec<Result<T, E>>, StoreError>> + Send,
+        T: Send,
+        E: From<Refused> + Send,
+    {
+        match write(items).await {
+            Err(error) if is_an_items_fault(&error) => {
+                tracing::warn!(items = items.len(), %error, "a write failed; its items are tried one by one");
+            }
+            result => return result,
+        }
+        let mut results = Vec::with_capacity(items.len());
+        for item in items {
+            match write(std::slice::from_ref(item)).await {
+                Ok(result) => results.extend(result),
+                Err(error) if is_an_items_fault(&error) => {
+                    results.push(Err(Refused { message: error.to_string() }.into()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(results)
+    }
+}
+
+fn is_an_items_fault(error: &StoreError) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
+    source.is_some_and(Error::may_be_an_items_fault)
+}

@@ -1,0 +1,84 @@
+//! Orders within a transaction of the host's own.
+
+use std::sync::Arc;
+
+use order_engine_core::{
+    Creation, Engine, NewOrder, OrderRequest, StoreError, Submission, SubmitError, hints,
+};
+use sqlx::{Arguments, PgConnection};
+
+use crate::error::Error;
+use crate::fanout::{MAX_PAYLOAD_BYTES, channel};
+use crate::sql::NOTIFY;
+use crate::store::{Call, PostgresStore, Session};
+use crate::write::Create;
+
+/// The sender of what a host's transaction says: everybody hears it, also the engine it was made by.
+const NOBODY: u128 = 0;
+
+impl PostgresStore {
+    /// Accepts an order within a transaction of the host's own: with the row that the host writes about
+    /// it, or not at all.
+    ///
+    /// The transaction must be one of the database that the engine's store is in. What this returns is
+    /// provisional until the host commits: before that nobody sees the order, and no worker takes it.
+    /// Workers hear of it with the commit, or, where nothing is [heard](crate::PostgresFanout), find it
+    /// at their next poll. If another transaction is about to use the same client order id, this waits
+    /// for its end.
+    ///
+    /// The commit will wait for the disk, also where the server's default is not to.
+    ///
+    /// # Errors
+    /// As [`Engine::submit`]. After [`SubmitError::Store`] PostgreSQL refuses whatever else the
+    /// transaction asks; roll it back.
+    ///
+    /// ```no_run
+    /// # async fn transfer(
+    /// #     engine: order_engine_core::Engine,
+    /// #     store: order_engine_postgres::PostgresStore,
+    /// #     pool: sqlx::PgPool,
+    /// #     request: order_engine_core::OrderRequest,
+    /// # ) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut transaction = pool.begin().await?;
+    /// sqlx::query("UPDATE accounts SET reserved = reserved + 1 WHERE owner = 'alice'")
+    ///     .execute(&mut *transaction)
+    ///     .await?;
+    /// let submission = store.submit_in(&engine, &mut transaction, request).await?;
+    /// transaction.commit().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn submit_in(
+        &self,
+        engine: &Engine,
+        transaction: &mut PgConnection,
+        request: OrderRequest,
+    ) -> Result<Submission, SubmitError> {
+        let new = engine.draft(request)?;
+        let creation = self.create_in(transaction, &new).await.map_err(|error| match error {
+            Error::Refused(refused) => SubmitError::Refused(refused),
+            error => SubmitError::Store(Arc::new(StoreError::from(error))),
+        })?;
+        Ok(Submission::new(&new, creation))
+    }
+
+    async fn create_in(&self, transaction: &mut PgConnection, new: &NewOrder) -> Result<Creation, Error> {
+        // The session is the host's: nothing is left behind in it.
+        let mut session = Session { connection: transaction, sql: self.sql(), is_ours: false };
+        let create = Create { orders: std::slice::from_ref(new) };
+        let creation = match create.run(&mut session).await?.pop() {
+            Some(result) => result?,
+            None => return Err(sqlx::Error::RowNotFound.into()),
+        };
+        if creation == Creation::Created {
+            let messages = hints::pack(std::slice::from_ref(&new.event), NOBODY, MAX_PAYLOAD_BYTES);
+            session
+                .fetch(&NOTIFY.into(), |arguments| {
+                    arguments.add(channel(&self.options().schema))?;
+                    arguments.add(messages)
+                })
+                .await?;
+        }
+        Ok(creation)
+    }
+}
