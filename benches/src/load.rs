@@ -11,6 +11,8 @@ use order_engine_core::{
     Amount, Durability, Engine, EngineConfig, MemoryStore, OrderRequest, OrderStore, Runtime, Status,
     Submission, execute_order,
 };
+use order_engine_postgres::testing::fresh_schema;
+use order_engine_postgres::PostgresStore;
 use order_engine_sim::{Rate, SimConfig, Simulator, default_tokens};
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 use tokio::task::JoinSet;
@@ -39,6 +41,8 @@ struct Args {
 enum Store {
     Memory,
     Sqlite,
+    /// In the server that `ORDER_ENGINE_TEST_POSTGRES_URL` names, or in one that is started for it.
+    Postgres,
 }
 
 /// What one run measured.
@@ -91,6 +95,7 @@ async fn open(
     let store: Arc<dyn OrderStore> = match store {
         Store::Memory => Arc::new(MemoryStore::new()),
         Store::Sqlite => Arc::new(SqliteStore::open(SqliteOptions::new(folder.join("orders.db"))).await?),
+        Store::Postgres => Arc::new(PostgresStore::open(fresh_schema()).await?),
     };
     let durability = store.durability();
     Ok((store, durability))
