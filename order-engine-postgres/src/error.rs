@@ -26,8 +26,9 @@ pub(crate) enum Error {
 
 /// The class of an SQLSTATE: its first two characters.
 const CLASS: usize = 2;
-/// Classes of errors that one row brings about: data exceptions, violated constraints, limits.
-const ROW_CLASSES: [&str; 3] = ["22", "23", "54"];
+/// Classes of errors that one row brings about: data exceptions, violated constraints, limits, what a
+/// trigger of the host's raises.
+const ROW_CLASSES: [&str; 4] = ["22", "23", "54", "P0"];
 /// Classes that may pass by themselves: connection lost, resources exhausted (a full disk, too many
 /// connections), an operator or a failover in between, a system error such as a failed read.
 const TRANSIENT_CLASSES: [&str; 5] = ["08", "53", "55", "57", "58"];

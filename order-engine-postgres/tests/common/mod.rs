@@ -1,0 +1,86 @@
+//! A schema of its own, and a look into it from outside.
+#![allow(dead_code, missing_docs, unreachable_pub)] // Each test file uses a part of this.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use order_engine_core::testing::Proxy;
+use order_engine_core::{OrderStore, StoreError};
+use order_engine_postgres::testing::{fresh_name, shared_url};
+use order_engine_postgres::{PostgresOptions, PostgresStore};
+use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+
+pub struct Database {
+    pub schema: String,
+}
+
+impl Database {
+    pub fn new() -> Self {
+        Self { schema: fresh_name() }
+    }
+
+    pub fn options(&self) -> PostgresOptions {
+        PostgresOptions::from_url(&shared_url()).unwrap().schema(&*self.schema).unwrap()
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        let connect: PgConnectOptions = shared_url().parse().unwrap();
+        (connect.get_host(), connect.get_port()).to_socket_addrs().unwrap().next().unwrap()
+    }
+
+    /// Options for a way through a proxy.
+    pub fn options_through(&self, proxy: &Proxy) -> PostgresOptions {
+        let connect: PgConnectOptions = shared_url().parse().unwrap();
+        let connect = connect.host("127.0.0.1").port(proxy.address().port());
+        PostgresOptions::new(connect).schema(&*self.schema).unwrap()
+    }
+
+    pub async fn open(&self) -> Arc<dyn OrderStore> {
+        Arc::new(self.store().await)
+    }
+
+    pub async fn store(&self) -> PostgresStore {
+        PostgresStore::open(self.options()).await.unwrap()
+    }
+
+    pub async fn fails_to_open(&self) -> StoreError {
+        PostgresStore::open(self.options()).await.unwrap_err()
+    }
+
+    /// A connection that knows nothing of the store.
+    pub async fn connect(&self) -> PgConnection {
+        PgConnection::connect(&shared_url()).await.unwrap()
+    }
+
+    /// Runs SQL in which an `@` stands for the schema.
+    pub async fn execute(&self, sql: &str) {
+        execute(&mut self.connect().await, &self.qualified(sql)).await;
+    }
+
+    /// The one value of the one row, as text.
+    pub async fn text(&self, sql: &str) -> String {
+        text(&mut self.connect().await, &self.qualified(sql)).await
+    }
+
+    pub fn qualified(&self, sql: &str) -> String {
+        sql.replace('@', &format!("{}.", self.schema))
+    }
+}
+
+pub async fn execute(connection: &mut PgConnection, sql: &str) {
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(connection).await.unwrap();
+}
+
+/// The one value of the one row, as text; `-` where there is nothing.
+pub async fn text(connection: &mut PgConnection, sql: &str) -> String {
+    let rows = rows(connection, sql).await;
+    let value: Option<String> = rows[0].try_get_unchecked(0).unwrap();
+    value.unwrap_or_else(|| "-".to_owned())
+}
+
+pub async fn rows(connection: &mut PgConnection, sql: &str) -> Vec<PgRow> {
+    // Raw statements are answered in text.
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(connection).await.unwrap()
+}

@@ -1,0 +1,437 @@
+//! What only the PostgreSQL store has: tables that others read, a schema among others, a role, a server
+//! with settings of its own.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Database, execute, text};
+use order_engine_core::conformance::fixtures::{
+    AT_ONCE, FREELY, HOUR, Relay, Worker, append, assert_stored, attempt_failed, cancelled, create, create_one,
+    history, id, ids_of, new_order, new_order_for, new_orders, register, request_named,
+    routing_started, seqs_of, to_confirmed, to_submitted, write_freely,
+};
+use order_engine_core::{
+    AppendError, Blame, Creation, DeliveryOutcome, Failure, FailureCode, Order, OrderEvent, OrderQuery,
+    OrderStore, StoreErrorKind, Then,
+};
+use order_engine_postgres::testing::shared_url;
+use order_engine_postgres::{PostgresOptions, PostgresStore};
+
+#[tokio::test]
+async fn a_reopened_schema_has_everything() {
+    let database = Database::new();
+    let (order, lease) = {
+        let store = database.open().await;
+        create(&store, &new_orders(2)).await;
+        let worker = Worker::new(&store, 1);
+        let claim = worker.claim(1).await.remove(0);
+        (worker.write(&claim, Then::Keep, &to_submitted()).await, claim.lease)
+    };
+    let store = database.open().await;
+    assert_stored(&store, &order).await;
+    assert_eq!(Worker::new(&store, 2).claim(2).await.len(), 1);
+    assert!(Worker::new(&store, 1).renews(lease).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_may_open_a_new_schema_at_once() {
+    let database = Arc::new(Database::new());
+    let opening: Vec<_> = (1..=8)
+        .map(|n| {
+            let database = Arc::clone(&database);
+            tokio::spawn(async move { create_one(&database.open().await, n).await.id })
+        })
+        .collect();
+    let mut ids = Vec::new();
+    for opened in opening {
+        ids.push(opened.await.unwrap());
+    }
+    assert_eq!(database.open().await.heads(&ids).await.unwrap(), [Some(1); 8]);
+}
+
+#[tokio::test]
+async fn several_engines_share_a_database() {
+    let (one, other) = (Database::new(), Database::new());
+    let (store, others) = (one.open().await, other.open().await);
+    create(&store, &[new_order_for(1, request_named("alice", "key"))]).await;
+    create(&others, &[new_order_for(2, request_named("alice", "key"))]).await;
+    assert_eq!(ids_of(&Worker::new(&store, 1).claim(9).await), [id(1)]);
+    assert_eq!(ids_of(&Worker::new(&others, 1).claim(9).await), [id(2)]);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let database = Database::new();
+    drop(database.open().await);
+    database
+        .execute(
+            r"INSERT INTO @migrations (version, description, success, checksum, execution_time)
+            VALUES (99, 'from the future', TRUE, '\x00', 0)",
+        )
+        .await;
+    let error = database.fails_to_open().await;
+    assert_eq!(error.kind(), StoreErrorKind::Incompatible);
+    assert!(error.to_string().contains("newer version of this software"), "{error}");
+    assert!(error.to_string().contains(&database.schema), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_used_gives_one_clear_error() {
+    let missing = shared_url().replace("/postgres", "/missing").replace("//postgres@", "//postgres@");
+    let nobody = shared_url().replace("//postgres@", "//nobody@");
+    let nowhere = "postgres://postgres@127.0.0.1:1/postgres".to_owned();
+    for (url, kind) in [
+        (missing, StoreErrorKind::Misconfigured),
+        (nobody, StoreErrorKind::Misconfigured),
+        (nowhere, StoreErrorKind::Unavailable),
+    ] {
+        let error = PostgresStore::open(PostgresOptions::from_url(&url).unwrap()).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{url}: {error}");
+        assert!(error.to_string().starts_with("the database cannot be opened"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_tables_can_be_read_by_people() {
+    let database = Database::new();
+    let store = database.open().await;
+    let new = new_order_for(1, request_named("alice", "first"));
+    create(&store, std::slice::from_ref(&new)).await;
+    let order = write_freely(&store, &new.order, AT_ONCE, &to_confirmed()).await;
+    create(&store, &[new_order(2)]).await;
+    let failure = Failure::new(FailureCode::REJECTED, "before\0after");
+    write_freely(
+        &store,
+        &new_order(2).order,
+        AT_ONCE,
+        &[routing_started(1), attempt_failed(), OrderEvent::Failed { failure }],
+    )
+    .await;
+    let row = database
+        .text(
+            "SELECT concat_ws('|', user_id, client_order_id, order_type, input_symbol, amount, slippage_bps, status,
+                attempt, chosen_dex, tx_hash, execution_price, amount_out, error_code, pg_typeof(amount))
+            FROM @orders WHERE client_order_id = 'first'",
+        )
+        .await;
+    let fill = order.state.fill().unwrap();
+    let expected = format!(
+        "alice|first|market|SOL|{}|50|confirmed|1|{}|{}|{}|{}|numeric",
+        order.request.amount,
+        order.state.chosen_dex().unwrap(),
+        order.state.tx_id().unwrap(),
+        order.execution_price().unwrap(),
+        fill.amount_out
+    );
+    assert_eq!(row, expected);
+    let logs = database.text("SELECT logs[1] || '|' || cardinality(logs) FROM @order_logs ORDER BY order_id").await;
+    assert_eq!(logs, format!("Order accepted|{}", order.seq));
+    let failures = "SELECT string_agg(concat_ws(' ', seq, attempt, code), ', ' ORDER BY seq) FROM @order_failures";
+    assert_eq!(database.text(failures).await, "3 1 quote-unavailable, 4 1 rejected");
+    // PostgreSQL's texts have no NUL; the payload has.
+    let message = "SELECT error_message FROM @orders WHERE status = 'failed'";
+    assert_eq!(database.text(message).await, "before\u{fffd}after");
+    let stored = store.load(&[id(2)]).await.unwrap().remove(0).unwrap();
+    assert_eq!(stored.state.failure().unwrap().message, "before\0after");
+}
+
+#[tokio::test]
+async fn an_id_with_a_nul_is_refused_and_harms_no_other() {
+    let store = Database::new().open().await;
+    let batch = [
+        new_order_for(1, request_named("al\0ice", "key")),
+        new_order_for(2, request_named("alice", "k\0ey")),
+        new_order_for(3, request_named("alice", "key")),
+    ];
+    let results = store.create_many(&batch).await.unwrap();
+    assert!(results[0].is_err() && results[1].is_err());
+    assert_eq!(results[2], Ok(Creation::Created));
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_read_harms_no_other() {
+    let database = Database::new();
+    let store = database.open().await;
+    create(&store, &new_orders(4)).await;
+    for (column, value, n) in
+        [("state", "'{}'", 1), ("state_version", "99", 2), ("request_version", "99", 3)]
+    {
+        database.execute(&format!("UPDATE @orders SET {column} = {value} WHERE order_id = '{}'", id(n))).await;
+    }
+    let worker = Worker::new(&store, 1);
+    let claims = worker.claim(10).await;
+    assert_eq!(claims.len(), 4);
+    for claim in &claims {
+        assert_eq!(claim.order.is_err(), claim.lease.order_id < id(4), "{claim:?}");
+    }
+    let newer = claims.iter().find(|claim| claim.lease.order_id == id(2)).unwrap();
+    let message = newer.order.as_ref().unwrap_err().to_string();
+    assert!(message.contains("version 99 is newer"), "{message}");
+    worker.release(newer.lease, HOUR, Blame::Payload).await;
+    let attention = OrderQuery { attention: true, limit: 9, ..OrderQuery::default() };
+    let listed = store.list(&attention).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].as_ref().unwrap_err().order_id, id(2));
+}
+
+#[tokio::test]
+async fn a_state_carries_its_own_version() {
+    let database = Database::new();
+    let store = database.open().await;
+    create(&store, &new_orders(1)).await;
+    // As the first version of this software wrote it.
+    database.execute("UPDATE @orders SET request_version = 1, state_version = 1").await;
+    let order = write_freely(&store, &new_order(1).order, AT_ONCE, &[routing_started(1)]).await;
+    assert_stored(&store, &order).await;
+    let versions = "SELECT request_version || ' ' || state_version FROM @orders";
+    assert_eq!(database.text(versions).await, format!("1 {}", order_engine_core::codec::PAYLOAD_VERSION));
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_is_owed_after_those_that_can() {
+    let database = Database::new();
+    let store = database.open().await;
+    register(&store, "ledger").await;
+    create(&store, &new_orders(1)).await;
+    write_freely(&store, &new_order(1).order, AT_ONCE, &to_submitted()).await;
+    database.execute("UPDATE @order_events SET payload_version = 99 WHERE seq = 3").await;
+    let relay = Relay::new(&store, "ledger", 1);
+    let first = relay.claim_one().await;
+    assert_eq!(seqs_of(&first), [1, 2]);
+    assert!(relay.pay(&first).await);
+    let second = relay.claim_one().await;
+    assert!(second.events.as_ref().unwrap_err().message.contains("version 99"), "{second:?}");
+    assert!(relay.settle(&second, DeliveryOutcome::Failed { due_in: HOUR }).await);
+}
+
+#[tokio::test]
+async fn an_item_that_the_database_refuses_harms_no_other_in_its_batch() {
+    let database = Database::new();
+    let store = database.open().await;
+    database
+        .execute(
+            "CREATE FUNCTION @poison() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RAISE EXCEPTION 'poisoned'; END $$;
+            CREATE TRIGGER poison BEFORE INSERT ON @order_events FOR EACH ROW
+                WHEN (new.payload LIKE '%poison%') EXECUTE FUNCTION @poison();
+            CREATE CONSTRAINT TRIGGER poison AFTER INSERT ON @orders DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+                WHEN (new.user_id = 'mallory') EXECUTE FUNCTION @poison()",
+        )
+        .await;
+    let mallory = new_order_for(4, request_named("mallory", "key"));
+    let mut orders = new_orders(3);
+    orders.insert(1, mallory);
+    // The commit itself fails, for the sake of one of them.
+    let created = store.create_many(&orders).await.unwrap();
+    assert_eq!(created.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true, true]);
+    assert_eq!(history(&store, id(4)).await, []);
+
+    let poison = OrderEvent::Failed { failure: Failure::new(FailureCode::REJECTED, "poison") };
+    let batch: Vec<_> = [cancelled(), poison, cancelled()]
+        .into_iter()
+        .zip(1..)
+        .map(|(event, n)| append(&new_order(n).order, FREELY, AT_ONCE, &[event]))
+        .collect();
+    let results = store.append_many(&batch).await.unwrap();
+    assert_eq!((&results[0], &results[2]), (&Ok(()), &Ok(())));
+    assert!(
+        matches!(&results[1], Err(AppendError::Refused(refused)) if refused.message.contains("poisoned"))
+    );
+    assert_stored(&store, &new_order(2).order).await;
+    assert_stored(&store, &batch[2].order).await;
+}
+
+/// A trigger at the commit sees how the commit is going to be made.
+async fn record_commits(database: &Database, table: &str) {
+    database
+        .execute(&format!(
+            "CREATE TABLE IF NOT EXISTS @commits (setting text);
+            CREATE OR REPLACE FUNCTION @record_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                INSERT INTO @commits VALUES (current_setting('synchronous_commit'));
+                RETURN NULL;
+            END $$;
+            CREATE CONSTRAINT TRIGGER commits AFTER INSERT OR UPDATE ON @{table} DEFERRABLE INITIALLY DEFERRED
+                FOR EACH ROW EXECUTE FUNCTION @record_commit()"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn orders_and_events_wait_for_the_disk_whatever_the_server_is_set_to() {
+    let database = Database::new();
+    drop(database.open().await);
+    record_commits(&database, "order_events").await;
+    let take = "WITH taken AS (DELETE FROM @commits RETURNING setting)
+        SELECT string_agg(DISTINCT setting, ' ') FROM taken";
+    for (set, committed) in [("off", "on"), ("on", "on"), ("local", "local"), ("remote_apply", "remote_apply")] {
+        let url = format!("{}?options=-csynchronous_commit%3D{set}", shared_url());
+        let options = PostgresOptions::from_url(&url).unwrap().schema(&*database.schema).unwrap();
+        for options in [options.clone(), options.transaction_pooling(true)] {
+            let store: Arc<dyn OrderStore> = Arc::new(PostgresStore::open(options).await.unwrap());
+            database.execute("DELETE FROM @orders; DELETE FROM @order_events; DELETE FROM @commits").await;
+            create_one(&store, 1).await;
+            assert_eq!(database.text(&database.qualified(take)).await, committed, "{set}");
+            write_freely(&store, &new_order(1).order, AT_ONCE, &to_submitted()).await;
+            assert_eq!(database.text(&database.qualified(take)).await, committed, "{set}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn leases_wait_for_no_disk() {
+    let database = Database::new();
+    let store = database.open().await;
+    create_one(&store, 1).await;
+    record_commits(&database, "orders").await;
+    let worker = Worker::new(&store, 1);
+    let claim = worker.claim_one().await;
+    assert!(worker.renews(claim.lease).await);
+    worker.release(claim.lease, Duration::ZERO, Blame::Nobody).await;
+    assert_eq!(database.text("SELECT string_agg(setting, ' ') FROM @commits").await, "off off off");
+}
+
+/// The grants that the README gives, and no others.
+#[tokio::test]
+async fn a_role_with_these_grants_alone_can_do_everything_but_migrate() {
+    let database = Database::new();
+    drop(database.open().await);
+    let schema = &database.schema;
+    let grants = format!(
+        "CREATE ROLE {schema}_engine LOGIN;
+        GRANT USAGE ON SCHEMA {schema} TO {schema}_engine;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {schema}_engine;"
+    );
+    let documented = include_str!("../README.md");
+    for line in grants.lines().map(|line| line.trim().replace(&format!("{schema}_engine"), "engine")) {
+        let line = line.replace(schema, "order_engine");
+        assert!(documented.contains(&line), "the README does not tell of: {line}");
+    }
+    database.execute(&grants).await;
+    let url = shared_url().replace("//postgres@", &format!("//{schema}_engine@"));
+    let options = PostgresOptions::from_url(&url).unwrap().schema(schema).unwrap();
+    let store: Arc<dyn OrderStore> = Arc::new(PostgresStore::open(options.clone()).await.unwrap());
+    store.check().await.unwrap();
+    register(&store, "ledger").await;
+    create(&store, &new_orders(2)).await;
+    let worker = Worker::new(&store, 1);
+    let claim = worker.claim(1).await.remove(0);
+    let order = worker.write(&claim, AT_ONCE, &to_confirmed()).await;
+    assert_stored(&store, &order).await;
+    let relay = Relay::new(&store, "ledger", 1);
+    for delivery in relay.claim(9).await {
+        assert!(relay.pay(&delivery).await);
+    }
+    store.forget_sink("ledger", 9).await.unwrap();
+    store.rouse(&[id(2)]).await.unwrap();
+    store.backlog().await.unwrap();
+    let long_after = order.updated_at + chrono::Duration::days(1);
+    let request = order_engine_core::PurgeRequest {
+        ended_before: long_after,
+        named_ended_before: long_after,
+        after: None,
+        limit: 9,
+    };
+    assert_eq!(store.purge(&request).await.unwrap().orders, 1);
+
+    // It can make no schema, and is told so.
+    let elsewhere = options.schema(format!("{schema}_2")).unwrap();
+    let error = PostgresStore::open(elsewhere).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
+}
+
+#[tokio::test]
+async fn nothing_relies_on_a_search_path() {
+    let database = Database::new();
+    let url = format!("{}?options=-csearch_path%3D", shared_url());
+    let options = PostgresOptions::from_url(&url).unwrap().schema(&*database.schema).unwrap();
+    let store: Arc<dyn OrderStore> = Arc::new(PostgresStore::open(options).await.unwrap());
+    create_one(&store, 1).await;
+    let worker = Worker::new(&store, 1);
+    let claim = worker.claim_one().await;
+    worker.write(&claim, AT_ONCE, &to_confirmed()).await;
+    assert_eq!(database.text("SELECT status FROM @orders").await, "confirmed");
+}
+
+/// Two writers in each other's way: PostgreSQL undoes one of them, which tries again by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_was_undone_is_tried_again() {
+    let database = Database::new();
+    let store = database.open().await;
+    create(&store, &new_orders(2)).await;
+    let lock = |n| database.qualified(&format!("SELECT 1 FROM @orders WHERE order_id = '{}' FOR UPDATE", id(n)));
+    let (first, second) = (lock(1), lock(2));
+    let mut other = database.connect().await;
+    execute(&mut other, "BEGIN; SET LOCAL deadlock_timeout = '60s'").await;
+    execute(&mut other, &second).await;
+    // The store holds the first order and waits for the second.
+    let batch: Vec<_> =
+        (1..=2).map(|n| append(&new_order(n).order, FREELY, AT_ONCE, &[cancelled()])).collect();
+    let writing = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.append_many(&batch).await }
+    });
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()";
+    let mut watcher = database.connect().await;
+    while text(&mut watcher, waits).await == "0" {
+        tokio::task::yield_now().await;
+    }
+    // Now each waits for the other; the store is the one that looks for such circles sooner.
+    execute(&mut other, &first).await;
+    execute(&mut other, "COMMIT").await;
+    assert_eq!(writing.await.unwrap().unwrap(), [Ok(()), Ok(())]);
+    assert_eq!(store.heads(&[id(1), id(2)]).await.unwrap(), [Some(2), Some(2)]);
+}
+
+/// A relay that has delivered everything must not forget a debt to which an event is being added.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_debt_is_not_paid_off_while_an_event_is_written() {
+    let database = Database::new();
+    let store = database.open().await;
+    register(&store, "ledger").await;
+    create_one(&store, 1).await;
+    let relay = Relay::new(&store, "ledger", 1);
+    let delivery = relay.claim_one().await;
+    // The event is written, its debt is noted, and its transaction is still open.
+    database
+        .execute(
+            "CREATE FUNCTION @wait() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN PERFORM pg_advisory_xact_lock(42, hashtext(TG_TABLE_SCHEMA)); RETURN NULL; END $$;
+            CREATE CONSTRAINT TRIGGER wait AFTER UPDATE ON @orders DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+                EXECUTE FUNCTION @wait()",
+        )
+        .await;
+    let mut gate = database.connect().await;
+    execute(&mut gate, &format!("BEGIN; SELECT pg_advisory_xact_lock(42, hashtext('{}'))", database.schema)).await;
+    let writing = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { write_freely(&store, &new_order(1).order, AT_ONCE, &[routing_started(1)]).await }
+    });
+    let mut watcher = database.connect().await;
+    let at_the_gate = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory' AND classid = 42";
+    while text(&mut watcher, at_the_gate).await == "0" {
+        tokio::task::yield_now().await;
+    }
+    let paying = tokio::spawn(async move { relay.pay(&delivery).await.then_some(relay) });
+    let behind_it = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'";
+    while text(&mut watcher, behind_it).await == "0" {
+        tokio::task::yield_now().await;
+    }
+    execute(&mut gate, "COMMIT").await;
+    writing.await.unwrap();
+    let relay = paying.await.unwrap().expect("the lease was current");
+    assert_eq!(seqs_of(&relay.claim_one().await), [2]);
+}
+
+#[tokio::test]
+async fn an_existing_order_is_given_in_full() {
+    let database = Database::new();
+    let store = database.open().await;
+    let first = new_order_for(1, request_named("alice", "key"));
+    create(&store, std::slice::from_ref(&first)).await;
+    let moved = write_freely(&store, &first.order, AT_ONCE, &[routing_started(1)]).await;
+    let again = store.create_many(&[new_order_for(2, request_named("alice", "key"))]).await.unwrap();
+    assert_eq!(again, [Ok(Creation::Existing(Box::new(Order::clone(&moved))))]);
+    assert_eq!(store.heads(&[id(2)]).await.unwrap(), [None]);
+}

@@ -1,0 +1,186 @@
+//! Orders within the host's own transactions.
+
+mod common;
+#[path = "common/engine.rs"]
+mod engine;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Database, execute, text};
+use engine::{builder, listening, request, simulator, watch, work};
+use order_engine_core::{
+    EngineConfig, Hint, OrderRequest, OrderStore, Refused, StatusSource, StoreErrorKind, Submission, SubmitError,
+};
+use order_engine_postgres::{PostgresFanout, PostgresStore};
+
+fn named(key: &str) -> OrderRequest {
+    OrderRequest { client_order_id: Some(key.into()), ..request() }
+}
+
+/// An engine that executes nothing.
+async fn idle(store: &PostgresStore) -> order_engine_core::Engine {
+    builder(Arc::new(store.clone()), &simulator().await).build().await.unwrap()
+}
+
+#[tokio::test]
+async fn an_order_is_rolled_back_with_the_hosts_transaction() {
+    let database = Database::new();
+    let store = database.store().await;
+    let engine = idle(&store).await;
+    let mut host = database.connect().await;
+    execute(&mut host, "BEGIN").await;
+    let submission = store.submit_in(&engine, &mut host, named("key")).await.unwrap();
+    let Submission::Created(order) = submission else { panic!("{submission:?}") };
+    assert_eq!(engine.order(order.id).await.unwrap(), None, "nobody sees it yet");
+    assert_eq!(store.due(order_engine_core::Lane::Execute, 9).await.unwrap(), []);
+    execute(&mut host, "ROLLBACK").await;
+    assert_eq!(engine.order(order.id).await.unwrap(), None);
+    assert_eq!(database.text("SELECT count(*) FROM @order_events").await, "0");
+    // Its name is free again.
+    assert!(matches!(engine.submit(named("key")).await.unwrap(), Submission::Created(_)));
+}
+
+#[tokio::test]
+async fn an_order_is_visible_with_the_hosts_row() {
+    let database = Database::new();
+    let store = database.store().await;
+    let engine = idle(&store).await;
+    database.execute("CREATE TABLE @reservations (order_id uuid)").await;
+    let mut host = database.connect().await;
+    execute(&mut host, "BEGIN").await;
+    let submission = store.submit_in(&engine, &mut host, named("key")).await.unwrap();
+    let Submission::Created(order) = submission else { panic!("{submission:?}") };
+    execute(&mut host, &database.qualified(&format!("INSERT INTO @reservations VALUES ('{}')", order.id))).await;
+    execute(&mut host, "COMMIT").await;
+    assert_eq!(engine.order(order.id).await.unwrap().as_ref(), Some(&*order));
+    assert_eq!(database.text("SELECT count(*) FROM @reservations JOIN @orders USING (order_id)").await, "1");
+    // The same request again is the same order; another one under its name is none.
+    for request in [named("key"), OrderRequest { slippage_bps: 7, ..named("key") }] {
+        execute(&mut host, "BEGIN").await;
+        let again = store.submit_in(&engine, &mut host, request.clone()).await.unwrap();
+        let expected = if request == order.request {
+            Submission::Existing(Arc::clone(&order))
+        } else {
+            Submission::Conflict(Arc::clone(&order))
+        };
+        assert_eq!(again, expected);
+        execute(&mut host, "COMMIT").await;
+    }
+}
+
+#[tokio::test]
+async fn everybody_hears_of_it_once_with_the_commit() {
+    let database = Database::new();
+    let store = database.store().await;
+    let engine = idle(&store).await;
+    let fanout = PostgresFanout::new(database.options()).unwrap();
+    assert_eq!(fanout.next().await, Hint::Resync);
+    let mut host = database.connect().await;
+    for end in ["ROLLBACK", "COMMIT"] {
+        execute(&mut host, "BEGIN").await;
+        store.submit_in(&engine, &mut host, named(end)).await.unwrap();
+        execute(&mut host, end).await;
+    }
+    assert!(matches!(fanout.next().await, Hint::Due(order_engine_core::Lane::Execute)));
+    let Hint::Event(accepted) = fanout.next().await else { panic!("the event fits into the message") };
+    let committed = database.text("SELECT order_id FROM @orders WHERE client_order_id = 'COMMIT'").await;
+    assert_eq!((accepted.order_id.to_string(), accepted.seq), (committed, 1));
+    // Nothing else was said before this.
+    sqlx::query("SELECT pg_notify($1, $2)")
+        .bind(format!("{}.events", database.schema))
+        .bind(r#"{"sender":1,"version":2,"items":[{"due":"observe"}]}"#)
+        .execute(&mut host)
+        .await
+        .unwrap();
+    assert_eq!(fanout.next().await, Hint::Due(order_engine_core::Lane::Observe));
+}
+
+#[tokio::test]
+async fn a_worker_takes_it_with_the_commit_or_at_its_next_poll() {
+    let database = Database::new();
+    let (store, simulator) = (database.store().await, simulator().await);
+    let fanout = Arc::new(PostgresFanout::new(database.options()).unwrap());
+    let hearing = listening(Arc::new(store.clone()), &simulator, fanout).await;
+    let deaf = {
+        let store = PostgresStore::open(database.options().transaction_pooling(true)).await.unwrap();
+        let mut config = EngineConfig::default();
+        config.poll_interval = Duration::from_millis(50);
+        builder(Arc::new(store), &simulator).config(config).build().await.unwrap()
+    };
+    for engine in [hearing, deaf] {
+        let worker = work(&engine);
+        let mut host = database.connect().await;
+        execute(&mut host, "BEGIN").await;
+        let submission = store.submit_in(&engine, &mut host, request()).await.unwrap();
+        let Submission::Created(order) = submission else { panic!("{submission:?}") };
+        execute(&mut host, "COMMIT").await;
+        watch(&engine, order.id).await;
+        engine.shutdown(Duration::from_secs(10)).await.unwrap();
+        worker.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_is_about_to_be_used_is_waited_for() {
+    let database = Database::new();
+    let store = database.store().await;
+    let engine = idle(&store).await;
+    for (key, end) in [("kept", "COMMIT"), ("dropped", "ROLLBACK")] {
+        let mut host = database.connect().await;
+        execute(&mut host, "BEGIN").await;
+        let first = store.submit_in(&engine, &mut host, named(key)).await.unwrap();
+        let Submission::Created(first) = first else { panic!("{first:?}") };
+        let waiting = tokio::spawn({
+            let (store, engine, mut other) = (store.clone(), engine.clone(), database.connect().await);
+            let request = named(key);
+            async move {
+                execute(&mut other, "BEGIN").await;
+                let submission = store.submit_in(&engine, &mut other, request).await.unwrap();
+                execute(&mut other, "COMMIT").await;
+                submission
+            }
+        });
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'";
+        let mut watcher = database.connect().await;
+        while text(&mut watcher, waits).await == "0" {
+            tokio::task::yield_now().await;
+        }
+        execute(&mut host, end).await;
+        match waiting.await.unwrap() {
+            Submission::Existing(existing) if end == "COMMIT" => assert_eq!(existing.id, first.id),
+            Submission::Created(created) if end == "ROLLBACK" => assert_ne!(created.id, first.id),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_an_order_leaves_the_transaction_as_it_was() {
+    let database = Database::new();
+    let store = database.store().await;
+    let engine = idle(&store).await;
+    let mut host = database.connect().await;
+    execute(&mut host, "BEGIN").await;
+    let invalid = OrderRequest { slippage_bps: 10_001, ..request() };
+    assert!(matches!(
+        store.submit_in(&engine, &mut host, invalid).await,
+        Err(SubmitError::Invalid(_))
+    ));
+    let refused = OrderRequest { user_id: "al\0ice".into(), ..request() };
+    assert!(matches!(
+        store.submit_in(&engine, &mut host, refused).await,
+        Err(SubmitError::Refused(Refused { .. }))
+    ));
+    assert!(matches!(store.submit_in(&engine, &mut host, request()).await, Ok(Submission::Created(_))));
+    execute(&mut host, "COMMIT").await;
+    assert_eq!(database.text("SELECT count(*) FROM @orders").await, "1");
+
+    // A transaction that has failed already takes nothing more.
+    execute(&mut host, "BEGIN").await;
+    assert!(sqlx::query("SELECT 1 / 0").execute(&mut host).await.is_err());
+    let Err(SubmitError::Store(error)) = store.submit_in(&engine, &mut host, request()).await else {
+        panic!("nothing can be written")
+    };
+    assert_eq!(error.kind(), StoreErrorKind::Internal, "{error}");
+}
