@@ -11,8 +11,8 @@ use order_engine_core::{
     Amount, Durability, Engine, EngineConfig, MemoryStore, OrderRequest, OrderStore, Runtime, Status,
     Submission, execute_order,
 };
-use order_engine_postgres::testing::fresh_schema;
 use order_engine_postgres::PostgresStore;
+use order_engine_postgres::testing::fresh_schema;
 use order_engine_sim::{Rate, SimConfig, Simulator, default_tokens};
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 use tokio::task::JoinSet;

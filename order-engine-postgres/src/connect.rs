@@ -104,7 +104,11 @@ impl Connections {
 
 /// What every connection of this crate is opened with.
 pub(crate) fn connect_options(options: &PostgresOptions) -> PgConnectOptions {
-    let connect = options.connect.clone().disable_statement_logging();
+    let mut connect = options.connect.clone().disable_statement_logging();
+    if options.transaction_pooling {
+        // A statement that is kept prepared would be kept in somebody else's session.
+        connect = connect.statement_cache_capacity(0);
+    }
     match connect.get_application_name() {
         Some(_) => connect,
         None => connect.application_name("order-engine"),

@@ -1,7 +1,6 @@
 //! What can go wrong, and how core is told of it.
 
 use order_engine_core::{Refused, StoreError, StoreErrorKind, Undecodable};
-use sqlx::migrate::MigrateError;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -14,8 +13,6 @@ pub(crate) enum Error {
         "it was written by a newer version of this software: schema '{schema}' has version {version}, which this program does not know"
     )]
     NewerSchema { schema: String, version: i64 },
-    #[error("it has another schema than this program: {0}")]
-    OtherSchema(#[source] MigrateError),
     #[error(transparent)]
     Undecodable(#[from] Undecodable),
     #[error(transparent)]
@@ -46,7 +43,7 @@ impl Error {
     fn kind(&self) -> StoreErrorKind {
         match self {
             Self::Open(source) => source.kind(),
-            Self::NewerSchema { .. } | Self::OtherSchema(_) => StoreErrorKind::Incompatible,
+            Self::NewerSchema { .. } => StoreErrorKind::Incompatible,
             Self::Sqlx(error) => sqlx_kind(error),
             Self::Undecodable(_) | Self::Refused(_) => StoreErrorKind::Internal,
             Self::TimedOut => StoreErrorKind::Unavailable,
@@ -101,15 +98,6 @@ fn sqlx_kind(error: &sqlx::Error) -> StoreErrorKind {
         code if CONFLICTS.contains(&code) || is_of(code, &TRANSIENT_CLASSES) => StoreErrorKind::Unavailable,
         code if is_of(code, &SETUP_CLASSES) => StoreErrorKind::Misconfigured,
         _ => StoreErrorKind::Internal,
-    }
-}
-
-impl From<MigrateError> for Error {
-    fn from(error: MigrateError) -> Self {
-        match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => Self::Sqlx(error),
-            other => Self::OtherSchema(other),
-        }
     }
 }
 

@@ -12,7 +12,7 @@ mod sql;
 mod statement;
 mod store;
 mod submit;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod write;
 

@@ -155,14 +155,14 @@ fn append() -> String {
     )
 }
 
-/// Leases due orders, and tells when the next one becomes due that it did not take.
-fn claim(filter: &str) -> String {
+/// Leases due orders that fulfil a condition, and tells when the next one becomes due that it did not take.
+fn claim(condition: &str) -> String {
     let until = after("$4");
     format!(
         "WITH {LAZY},
         due AS MATERIALIZED (
             SELECT order_id AS id, due_at AS was_due_at FROM @orders
-            WHERE lane = $1 AND due_at IS NOT NULL AND due_at <= {NOW} {filter}
+            WHERE lane = $1 AND {condition}
             ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
         ),
         leased AS (
@@ -290,7 +290,7 @@ fn owed_events() -> String {
 const PURGE: &str = "WITH page AS MATERIALIZED (
         SELECT order_id AS id,
             status IN ('confirmed', 'failed')
-                AND updated_at < CASE WHEN client_order_id IS NULL THEN $1 ELSE $2 END
+                AND updated_at < CASE WHEN client_order_id IS NULL THEN $1::timestamptz ELSE $2 END
                 AND NOT EXISTS (SELECT FROM @sink_debts AS debt WHERE debt.order_id = orders.order_id) AS goes
         FROM @orders AS orders WHERE order_id > $3 ORDER BY order_id LIMIT $4
     ),
@@ -312,14 +312,16 @@ impl Sql {
             )),
             append: text(&append()),
             fences: by_ids("order_id, seq, lease_epoch, lease_owner"),
-            claim: text(&claim("")),
-            claim_ids: text(&claim("AND order_id = ANY($5)")),
+            claim: text(&claim(&format!("due_at IS NOT NULL AND due_at <= {NOW}"))),
+            // The coalescing keeps PostgreSQL from walking through all due orders instead of the few that are
+            // asked for; in the next one, too.
+            claim_ids: text(&claim(&format!("coalesce(due_at <= {NOW}, false) AND order_id = ANY($5)"))),
             renew: text(&renew()),
             give_back: text(&give_back()),
             // A lease is its order's own business; a wait is not.
             rouse: text(&format!(
                 "UPDATE @orders SET due_at = {NOW}
-                WHERE order_id = ANY($1) AND due_at > {NOW} AND lease_owner IS NULL"
+                WHERE order_id = ANY($1) AND coalesce(due_at > {NOW}, false) AND lease_owner IS NULL"
             )),
             load: by_ids(ORDER_COLUMNS),
             events: text(&format!(
@@ -362,5 +364,123 @@ impl Sql {
             settle: text(&settle()),
             owed_events: text(&owed_events()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use order_engine_core::{OrderQuery, Status};
+    use sqlx::{AssertSqlSafe, PgConnection, Row};
+
+    use super::*;
+    use crate::connect::Connections;
+    use crate::migrate;
+    use crate::read::list_statement;
+    use crate::testing::fresh_schema;
+
+    /// A connection such as the store has, to tables with a few finished orders, of which the planner
+    /// knows nothing.
+    async fn database() -> (PgConnection, Sql) {
+        let options = fresh_schema();
+        let mut connection = Connections::new(&options).take().await.unwrap().connection;
+        migrate::run(&mut connection, &options.schema).await.unwrap();
+        (connection, Sql::new(&options.schema))
+    }
+
+    /// PostgreSQL's plan for whatever values the parameters have.
+    async fn plan(connection: &mut PgConnection, text: &str) -> String {
+        let parameters = (1..).take_while(|n| text.contains(&format!("${n}"))).count();
+        let nulls = vec!["NULL"; parameters].join(", ");
+        let arguments = if parameters == 0 { String::new() } else { format!("({nulls})") };
+        for sql in [format!("PREPARE planned AS {text}"), format!("EXPLAIN EXECUTE planned {arguments}")] {
+            let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut *connection).await.unwrap();
+            if !rows.is_empty() {
+                sqlx::raw_sql("DEALLOCATE planned").execute(connection).await.unwrap();
+                return rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n");
+            }
+        }
+        unreachable!("an explanation has lines")
+    }
+
+    fn assert_looks_up(plan: &str, step: &str) {
+        assert!(plan.contains(step), "{plan}");
+        for table in ["orders", "order_events", "sink_debts"] {
+            assert!(!plan.contains(&format!("Seq Scan on {table}")), "{plan}");
+        }
+    }
+
+    #[tokio::test]
+    async fn claims_walk_along_the_index_of_due_orders() {
+        let (mut connection, sql) = database().await;
+        for text in [&sql.claim, &sql.due] {
+            let plan = plan(&mut connection, text).await;
+            assert_looks_up(&plan, "orders_due on orders");
+            assert!(!plan.contains("Bitmap"), "{plan}");
+        }
+        let claim = plan(&mut connection, &sql.claim).await;
+        assert_looks_up(&claim, "Index Scan using orders_pkey on orders");
+    }
+
+    #[tokio::test]
+    async fn claims_by_ids_look_their_orders_up() {
+        let (mut connection, sql) = database().await;
+        let plan = plan(&mut connection, &sql.claim_ids).await;
+        assert_looks_up(&plan, "Index Cond: (order_id = ANY ($5))");
+    }
+
+    #[tokio::test]
+    async fn lists_look_their_orders_up() {
+        let (mut connection, sql) = database().await;
+        for text in [&sql.append, &sql.renew, &sql.give_back, &sql.load, &sql.heads, &sql.fences, &sql.rouse]
+        {
+            let plan = plan(&mut connection, text).await;
+            assert_looks_up(&plan, "orders_pkey");
+        }
+        let append = plan(&mut connection, &sql.append).await;
+        assert_looks_up(&append, "Filter: COALESCE((hashed SubPlan");
+    }
+
+    #[tokio::test]
+    async fn purging_walks_along_the_ids() {
+        let (mut connection, sql) = database().await;
+        let plan = plan(&mut connection, &sql.purge).await;
+        assert_looks_up(&plan, "Index Scan using orders_pkey on orders");
+        assert_looks_up(&plan, "order_events_pkey");
+    }
+
+    #[tokio::test]
+    async fn lists_by_status_pass_by_what_was_confirmed() {
+        let (mut connection, sql) = database().await;
+        for status in Status::ALL {
+            let query = OrderQuery { status: Some(status), limit: 50, ..OrderQuery::default() };
+            let text = list_statement(&sql.list, &query).sql().as_str().to_owned();
+            let plan = plan(&mut connection, &text).await;
+            let step = match status {
+                Status::Confirmed => "orders_pkey",
+                Status::Failed => "orders_failed",
+                _ => "orders_due",
+            };
+            assert_looks_up(&plan, step);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_backlog_is_counted_in_indexes() {
+        let (mut connection, sql) = database().await;
+        for (text, step) in [
+            (&sql.backlog_lanes, "orders_due"),
+            (&sql.backlog_attention, "orders_attention"),
+            (&sql.backlog_sinks, "sink_debts_due"),
+        ] {
+            assert_looks_up(&plan(&mut connection, text).await, step);
+        }
+    }
+
+    #[tokio::test]
+    async fn debts_are_found_by_their_keys() {
+        let (mut connection, sql) = database().await;
+        assert_looks_up(&plan(&mut connection, &sql.claim_debts).await, "sink_debts_due on sink_debts");
+        assert_looks_up(&plan(&mut connection, &sql.settle).await, "sink_debts_pkey on sink_debts");
+        assert_looks_up(&plan(&mut connection, &sql.owed_events).await, "order_events_pkey on order_events");
     }
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::PostgresOptions;
 
@@ -25,6 +26,10 @@ const DEBIAN: &str = "/usr/lib/postgresql";
 const USER: &str = "postgres";
 /// How often a server is started until it has found a free port.
 const TRIES: u32 = 5;
+
+/// How often a server is started again, and how long to wait in between.
+const RESTART_TRIES: u32 = 100;
+const RESTART_WAIT: Duration = Duration::from_millis(100);
 
 /// Waits until whoever started it is gone, then stops the server and removes its folder.
 const WATCHDOG: &str = "trap '' INT TERM
@@ -133,11 +138,12 @@ impl PostgresServer {
     /// # Panics
     /// If it does not start.
     pub fn restart(&self) {
-        for _ in 0..TRIES {
-            // After a kill, the first try may find the old server's processes still ending.
+        for _ in 0..RESTART_TRIES {
             if self.launch() {
                 return;
             }
+            // After a kill, the old server's processes may still be ending.
+            std::thread::sleep(RESTART_WAIT);
         }
         panic!("the server does not start again; its last words:\n{}", self.log());
     }

@@ -11,7 +11,9 @@ use common::Database;
 use engine::{listening, simulator, submit, watch, work};
 use order_engine_core::conformance::fixtures::{id, new_order};
 use order_engine_core::testing::{Link, Proxy};
-use order_engine_core::{EventRecord, Failure, FailureCode, Hint, Lane, OrderEvent, StatusSink, StatusSource};
+use order_engine_core::{
+    EventRecord, Failure, FailureCode, Hint, Lane, OrderEvent, StatusSink, StatusSource,
+};
 use order_engine_postgres::testing::shared_url;
 use order_engine_postgres::{OptionsError, PostgresFanout, PostgresOptions};
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 use common::{Database, execute, text};
 use engine::{builder, listening, request, simulator, watch, work};
 use order_engine_core::{
-    EngineConfig, Hint, OrderRequest, OrderStore, Refused, StatusSource, StoreErrorKind, Submission, SubmitError,
+    EngineConfig, Hint, OrderRequest, OrderStore, Refused, StatusSource, StoreErrorKind, Submission,
+    SubmitError,
 };
 use order_engine_postgres::{PostgresFanout, PostgresStore};
 
@@ -51,7 +52,8 @@ async fn an_order_is_visible_with_the_hosts_row() {
     execute(&mut host, "BEGIN").await;
     let submission = store.submit_in(&engine, &mut host, named("key")).await.unwrap();
     let Submission::Created(order) = submission else { panic!("{submission:?}") };
-    execute(&mut host, &database.qualified(&format!("INSERT INTO @reservations VALUES ('{}')", order.id))).await;
+    execute(&mut host, &database.qualified(&format!("INSERT INTO @reservations VALUES ('{}')", order.id)))
+        .await;
     execute(&mut host, "COMMIT").await;
     assert_eq!(engine.order(order.id).await.unwrap().as_ref(), Some(&*order));
     assert_eq!(database.text("SELECT count(*) FROM @reservations JOIN @orders USING (order_id)").await, "1");
@@ -163,10 +165,7 @@ async fn what_cannot_be_an_order_leaves_the_transaction_as_it_was() {
     let mut host = database.connect().await;
     execute(&mut host, "BEGIN").await;
     let invalid = OrderRequest { slippage_bps: 10_001, ..request() };
-    assert!(matches!(
-        store.submit_in(&engine, &mut host, invalid).await,
-        Err(SubmitError::Invalid(_))
-    ));
+    assert!(matches!(store.submit_in(&engine, &mut host, invalid).await, Err(SubmitError::Invalid(_))));
     let refused = OrderRequest { user_id: "al\0ice".into(), ..request() };
     assert!(matches!(
         store.submit_in(&engine, &mut host, refused).await,

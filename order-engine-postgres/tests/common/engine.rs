@@ -55,8 +55,10 @@ pub async fn listening(
 
 /// A worker on an engine, until it is aborted.
 pub fn work(engine: &Engine) -> JoinHandle<()> {
-    let worker =
-        WorkerBuilder::new(format!("worker-{:p}", engine)).backend(engine.backend()).concurrency(32).build(execute_order);
+    let worker = WorkerBuilder::new(format!("worker-{:p}", engine))
+        .backend(engine.backend())
+        .concurrency(32)
+        .build(execute_order);
     tokio::spawn(async move { worker.run().await.unwrap() })
 }
 

@@ -1,0 +1,119 @@
+//! What was finished long ago costs the hot path nothing.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{Database, text};
+use order_engine_core::OrderStore;
+use order_engine_core::conformance::fixtures::{
+    AT_ONCE, FREELY, Worker, append, create, id, new_order, to_confirmed, write_freely,
+};
+use order_engine_postgres::testing::shared_url;
+use order_engine_postgres::{PostgresOptions, PostgresStore};
+
+/// How many finished orders lie in the table; the long form sets a million.
+const FINISHED: &str = "FINISHED_ORDERS";
+const ROUNDS: u64 = 30;
+const BATCH: u32 = 64;
+
+/// What a batch of claims and appends costs.
+#[derive(Debug)]
+struct Cost {
+    claim: Duration,
+    append: Duration,
+    /// Rows that indexes led to.
+    rows: u64,
+    /// Walks through a whole table.
+    walks: u64,
+}
+
+#[tokio::test]
+async fn finished_orders_cost_claims_and_appends_nothing() {
+    let finished: u64 = std::env::var(FINISHED).map_or(100_000, |text| text.parse().unwrap());
+    let database = Database::new();
+    drop(open(&database).await);
+    let empty = measure(&database, 0).await;
+    let store = open(&database).await;
+    create(&store, &[new_order(500_000)]).await;
+    write_freely(&store, &new_order(500_000).order, AT_ONCE, &to_confirmed()).await;
+    drop(store);
+    // Copies of a finished order, each under an id of its own.
+    let columns = database
+        .text(&format!(
+            "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+            WHERE attrelid = '{}.orders'::regclass AND attnum > 1 AND NOT attisdropped",
+            database.schema
+        ))
+        .await;
+    database
+        .execute(&format!(
+            "INSERT INTO @orders (order_id, {columns}) SELECT gen_random_uuid(), {columns}
+            FROM @orders, generate_series(1, {finished}) WHERE order_id = '{}'",
+            id(500_000)
+        ))
+        .await;
+    let full = measure(&database, 1_000_000).await;
+    println!("{finished} finished orders: {full:?}; none: {empty:?}");
+    assert_eq!((empty.walks, full.walks), (0, 0));
+    assert!(full.rows <= empty.rows + empty.rows / 10, "{} rows, and {} before", full.rows, empty.rows);
+}
+
+/// Creates, claims and advances batches of orders.
+async fn measure(database: &Database, first: u64) -> Cost {
+    let before = statistics(database).await;
+    let (claim, append) = work(&open(database).await, first).await;
+    let after = statistics(database).await;
+    Cost { claim, append, rows: after.0 - before.0, walks: after.1 - before.1 }
+}
+
+/// The median times of a claim and of an append.
+async fn work(store: &Arc<dyn OrderStore>, first: u64) -> (Duration, Duration) {
+    let worker = Worker::new(store, 1);
+    let (mut claims, mut appends) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let orders: Vec<_> =
+            (0..u64::from(BATCH)).map(|n| new_order(first + 1 + round * u64::from(BATCH) + n)).collect();
+        create(store, &orders).await;
+        let begun = Instant::now();
+        let claimed = worker.claim(BATCH).await;
+        claims.push(begun.elapsed());
+        assert_eq!(claimed.len(), BATCH as usize);
+        let batch: Vec<_> =
+            orders.iter().map(|new| append(&new.order, FREELY, AT_ONCE, &to_confirmed())).collect();
+        let begun = Instant::now();
+        let written = store.append_many(&batch).await.unwrap();
+        appends.push(begun.elapsed());
+        assert!(written.iter().all(Result::is_ok));
+    }
+    claims.sort_unstable();
+    appends.sort_unstable();
+    (claims[claims.len() / 2], appends[appends.len() / 2])
+}
+
+/// Opens the store on connections that can be told from others.
+async fn open(database: &Database) -> Arc<dyn OrderStore> {
+    let url = format!("{}?application_name={}", shared_url(), database.schema);
+    let options = PostgresOptions::from_url(&url).unwrap().schema(&*database.schema).unwrap();
+    Arc::new(PostgresStore::open(options).await.unwrap())
+}
+
+/// How many rows indexes have led to, and how often a table was walked through, by all stores that were
+/// opened: a server's process tells what it counted when it ends.
+async fn statistics(database: &Database) -> (u64, u64) {
+    let mut connection = database.connect().await;
+    let open =
+        format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}'", database.schema);
+    while text(&mut connection, &open).await != "0" {
+        tokio::task::yield_now().await;
+    }
+    let counted = format!(
+        "SELECT sum(idx_tup_fetch) || ' ' || sum(seq_scan) FROM pg_stat_user_tables
+        WHERE schemaname = '{}' AND relname IN ('orders', 'order_events')",
+        database.schema
+    );
+    let counted = text(&mut connection, &counted).await;
+    let (rows, walks) = counted.split_once(' ').unwrap();
+    (rows.parse().unwrap(), walks.parse().unwrap())
+}
