@@ -1,3 +1,6 @@
+// A proxy is the outside world; no engine's time or tasks are its own.
+#![allow(clippy::disallowed_methods)]
+
 use std::io;
 use std::net::SocketAddr;
 
