@@ -3,6 +3,7 @@
 use order_engine_core::Amount;
 use ruint::aliases::{U256, U512};
 
+use crate::ceiling::Ceiling;
 use crate::curve::Curve;
 use crate::pool::{Pool, QuoteError};
 use crate::ratio::Ratio;
@@ -83,6 +84,12 @@ impl<'a> Lane<'a> {
     pub(crate) fn worth(&self, amount: Amount, at: Moment) -> Option<Amount> {
         let spot_price = |hop: Hop<'a>| hop.pool.spot_price(hop.direction, at).ok();
         self.hops().try_fold(amount, |amount, hop| worth(amount, spot_price(hop)?))
+    }
+
+    /// A price that no trade along the lane betters.
+    pub(crate) fn price_ceiling(&self) -> Ceiling {
+        let ceilings = self.hops().map(|hop| hop.pool.price_ceiling(hop.direction));
+        ceilings.fold(Ceiling::ONE, Ceiling::times)
     }
 
     /// Whether the lane never pays more for one unit than for the unit before it. A DLMM pool may, if

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod budget;
+mod ceiling;
 mod curve;
 mod decimal;
 mod fee;

@@ -3,6 +3,7 @@
 use order_engine_core::Amount;
 use serde::{Deserialize, Serialize};
 
+use crate::ceiling::Ceiling;
 use crate::curve::Curve;
 use crate::ratio::Ratio;
 use crate::trade::{Direction, Moment};
@@ -126,5 +127,19 @@ impl Pool {
     /// If the pool holds nothing that could come out.
     pub fn mid_price(&self, direction: Direction) -> Result<Ratio, QuoteError> {
         self.curve.mid_price(direction)
+    }
+
+    /// A price that no trade betters, whenever it takes place.
+    pub(crate) fn price_ceiling(&self, direction: Direction) -> Ceiling {
+        let price = match &self.curve {
+            // Its fee changes with the time, and may fall while it is traded.
+            Curve::Dlmm(curve) => curve.mid_price(direction),
+            curve => curve.spot_price(direction, Moment::EARLIEST),
+        };
+        match price {
+            Ok(price) => price.into(),
+            Err(QuoteError::NotEnoughLiquidity) => Ceiling::ZERO,
+            Err(_) => Ceiling::UNKNOWN,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Finds the best way to trade over a snapshot of pools.
 
+mod detours;
 mod exact_in;
 mod exact_out;
 mod paths;
@@ -34,6 +35,13 @@ pub struct SearchLimits {
 impl Default for SearchLimits {
     fn default() -> Self {
         Self { max_hops: 4, max_legs: 8, max_paths: 4, labels_per_token: 4, max_age_s: None }
+    }
+}
+
+impl SearchLimits {
+    /// Single pools only: no splits and no paths, which takes the least time to search and to carry out.
+    pub fn single_pools() -> Self {
+        Self { max_hops: 1, max_legs: 1, ..Self::default() }
     }
 }
 

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 pub use self::feed::PoolFeed;
 pub(crate) use self::graph::{Edge, Graph};
+use crate::ceiling::Ceiling;
 use crate::pool::Pool;
-use crate::trade::Moment;
+use crate::trade::{Direction, Moment};
 
 /// Pools as they were at one moment, or each at its own.
 ///
@@ -20,6 +21,8 @@ use crate::trade::Moment;
 pub struct PoolSet {
     pools: Vec<Arc<Pool>>,
     taken_at: Vec<Option<Moment>>,
+    /// By pool and direction: prices that no trade betters.
+    ceilings: Vec<[Ceiling; 2]>,
     graph: Arc<Graph>,
 }
 
@@ -44,35 +47,40 @@ impl PoolSet {
     /// The set without the pools with these ids.
     #[must_use]
     pub fn without(&self, ids: &[&str]) -> Self {
-        let kept = self.pools.iter().zip(&self.taken_at).filter(|(pool, _)| !ids.contains(&pool.id.as_str()));
-        let (pools, taken_at): (Vec<_>, Vec<_>) = kept.map(|(pool, at)| (Arc::clone(pool), *at)).unzip();
+        let kept: Vec<usize> =
+            (0..self.pools.len()).filter(|&pool| !ids.contains(&self.pools[pool].id.as_str())).collect();
+        let pools: Vec<_> = kept.iter().map(|&pool| Arc::clone(&self.pools[pool])).collect();
+        let taken_at = kept.iter().map(|&pool| self.taken_at[pool]).collect();
+        let ceilings = kept.iter().map(|&pool| self.ceilings[pool]).collect();
         let graph = Arc::new(Graph::new(&pools));
-        Self { pools, taken_at, graph }
+        Self { pools, taken_at, ceilings, graph }
     }
 
     fn with(&self, seen: Vec<Pool>, at: Option<Moment>) -> Self {
-        let (mut pools, mut taken_at) = (self.pools.clone(), self.taken_at.clone());
+        let Self { mut pools, mut taken_at, mut ceilings, .. } = self.clone();
         let mut positions: HashMap<String, usize> =
             pools.iter().enumerate().map(|(index, pool)| (pool.id.clone(), index)).collect();
         let mut is_rewired = false;
         for pool in seen {
+            let ceiling = Direction::BOTH.map(|direction| pool.price_ceiling(direction));
             match positions.get(&pool.id) {
                 Some(&index) => {
                     let known = &pools[index];
                     is_rewired |= (&known.token_a, &known.token_b, &known.dex)
                         != (&pool.token_a, &pool.token_b, &pool.dex);
-                    (pools[index], taken_at[index]) = (Arc::new(pool), at);
+                    (pools[index], taken_at[index], ceilings[index]) = (Arc::new(pool), at, ceiling);
                 }
                 None => {
                     is_rewired = true;
                     positions.insert(pool.id.clone(), pools.len());
                     pools.push(Arc::new(pool));
                     taken_at.push(at);
+                    ceilings.push(ceiling);
                 }
             }
         }
         let graph = if is_rewired { Arc::new(Graph::new(&pools)) } else { Arc::clone(&self.graph) };
-        Self { pools, taken_at, graph }
+        Self { pools, taken_at, ceilings, graph }
     }
 
     /// All pools.
@@ -87,6 +95,12 @@ impl PoolSet {
 
     pub(crate) fn pool(&self, edge: Edge) -> &Pool {
         &self.pools[edge.pool]
+    }
+
+    /// A price that no trade with a pool betters.
+    pub(crate) fn ceiling(&self, edge: Edge) -> Ceiling {
+        let [a_to_b, b_to_a] = self.ceilings[edge.pool];
+        edge.direction.orient(a_to_b, b_to_a).0
     }
 
     /// How old the snapshot of a pool is, if anybody knows.

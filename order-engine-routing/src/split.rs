@@ -9,6 +9,7 @@ use order_engine_core::Amount;
 pub(crate) use self::closed_form::Hyperbola;
 use self::closed_form::Seed;
 use crate::budget::Budget;
+use crate::ceiling::Ceiling;
 use crate::lane::Lane;
 use crate::pool::QuoteError;
 use crate::trade::Moment;
@@ -73,7 +74,7 @@ impl Problem<'_, '_> {
     /// best of these. Nothing if the lanes together cannot take the amount.
     pub(crate) fn solve(&self, singles: &[Option<u128>]) -> Option<Division> {
         let single = self.best_single(singles);
-        if self.lanes.len() == 1 {
+        if self.lanes.len() == 1 || self.is_best(single.as_ref()) {
             return single.map(|single| Division { is_proven: true, ..single });
         }
         let solver = Solver::new(self);
@@ -87,6 +88,19 @@ impl Problem<'_, '_> {
         let is_exact = is_exhaustive && self.lanes.iter().all(Lane::is_concave);
         let best = self.better(single, divided)?;
         Some(Division { is_proven: is_exact && self.budget.lasts(), ..best })
+    }
+
+    /// Whether no division over several lanes can be better than this one over a single lane: because it
+    /// pays nearly as much as the best price of all would, and what is missing is less than another leg
+    /// costs.
+    fn is_best(&self, single: Option<&Division>) -> bool {
+        let Some(single) = single else { return false };
+        if self.max_legs == 1 {
+            return true;
+        }
+        let price = self.lanes.iter().map(Lane::price_ceiling).max().unwrap_or(Ceiling::ZERO);
+        let divided = self.net(price.of(Amount::new(self.amount)), 2);
+        self.net(single.gross, single.legs) >= divided
     }
 
     /// What is left of an output when the chain has been paid.

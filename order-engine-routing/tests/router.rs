@@ -101,6 +101,16 @@ async fn small_orders_are_not_split_where_legs_cost_something() {
 }
 
 #[tokio::test]
+async fn single_pools_can_be_all_that_is_asked_for() {
+    let mut pools = three_pools();
+    pools.push(pool_of("Meteora", "cb", ("C", "B"), (1_000_000_000, 1_000_000_000), 25));
+    let router = router(pools)
+        .with_config(RouterConfig { limits: SearchLimits::single_pools(), ..RouterConfig::default() });
+    assert_eq!(ids(&quote(&router, 100_000_000, "B").await), ["r2", "m1"]);
+    assert!(best(&quote(&router, 1_000_000, "C").await).is_none(), "no pool trades the pair");
+}
+
+#[tokio::test]
 async fn the_chain_may_be_paid_in_any_token_that_has_a_price() {
     // Two C are worth one B, and nothing is known of D.
     let mut pools = three_pools();

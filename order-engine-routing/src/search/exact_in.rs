@@ -21,7 +21,7 @@ const SIDE_PATH_DIVISOR: u128 = 4;
 pub(crate) struct Alternatives<'a> {
     /// Over the pools of the pair: a single one, or several side by side.
     pub(crate) direct: Option<RouteQuote<'a>>,
-    /// Over several pools in a row.
+    /// Over several pools in a row, unless that is certainly worse.
     pub(crate) detour: Option<RouteQuote<'a>>,
     /// Over any of these side by side, if there are detours.
     pub(crate) combined: Option<RouteQuote<'a>>,
@@ -72,8 +72,22 @@ impl<'a> Search<'a> {
     /// The best routes of each kind.
     pub(crate) fn alternatives(&self, input: &str, output: &str, amount: Amount) -> Alternatives<'a> {
         let mut rejected = Vec::new();
-        let mut lanes = self.direct_lanes(input, output, &mut rejected);
+        let lanes = self.direct_lanes(input, output, &mut rejected);
         let direct = self.divide(&lanes, amount, &mut rejected);
+        if !self.may_detour(&lanes, (input, output), amount) {
+            return Alternatives { direct, detour: None, combined: None, rejected };
+        }
+        let (detour, combined) = self.with_detours(lanes, (input, output), amount);
+        Alternatives { direct, detour, combined, rejected }
+    }
+
+    /// The best path of several pools, and the best split over such paths and these lanes.
+    pub(super) fn with_detours(
+        &self,
+        mut lanes: Vec<Lane<'a>>,
+        (input, output): (&str, &str),
+        amount: Amount,
+    ) -> (Option<RouteQuote<'a>>, Option<RouteQuote<'a>>) {
         let detours = self.disjoint_detours(input, output, amount);
         let detour = detours.first().and_then(|path| self.follow(path, amount));
         lanes.extend(detours.iter().map(|path| path.lane));
@@ -81,7 +95,7 @@ impl<'a> Search<'a> {
         let combined = if detours.is_empty() { None } else { self.divide(&lanes, amount, &mut Vec::new()) };
         // Which detours are combined was a choice.
         let combined = combined.map(|combined| RouteQuote { is_proven_optimal: false, ..combined });
-        Alternatives { direct, detour, combined, rejected }
+        (detour, combined)
     }
 
     fn best_pool_among(
@@ -227,7 +241,12 @@ impl<'a> Search<'a> {
     }
 
     /// The pools between two tokens, each a lane of its own.
-    fn direct_lanes(&self, input: &str, output: &str, rejected: &mut Vec<Rejection<'a>>) -> Vec<Lane<'a>> {
+    pub(super) fn direct_lanes(
+        &self,
+        input: &str,
+        output: &str,
+        rejected: &mut Vec<Rejection<'a>>,
+    ) -> Vec<Lane<'a>> {
         let lane = |edge: Edge| Lane::new([Hop { pool: self.pool(edge), direction: edge.direction }]);
         self.fresh_edges(input, output, rejected).map(lane).collect()
     }
