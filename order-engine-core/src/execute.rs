@@ -18,7 +18,7 @@ use crate::retry::{expired, is_expired};
 use crate::telemetry::{self, StepName};
 use crate::{
     AppendError, Candidate, CandidateOutcome, Failure, FailureClass, FailureCode, Fence, IllegalTransition,
-    Order, OrderEvent, OrderId, Phase, PrepareRequest, Quote, QuoteRequest, Refused, Route, SignedTx, Step,
+    Order, OrderEvent, OrderId, Phase, PrepareRequest, Quote, QuoteRequest, Refused, SignedTx, Step,
     StepError, StoreError, SubmitReport, best,
 };
 
@@ -123,7 +123,7 @@ impl Execution<'_> {
         }
         let order = self.active.order();
         let may_expire = order.state.live_transaction().is_none() && !order.status().is_terminal();
-        if may_expire && is_expired(order, self.engine.runtime.now()) {
+        if may_expire && order.request.deadline.is_some() && is_expired(order, self.engine.runtime.now()) {
             self.record(OrderEvent::Failed { failure: expired() })?;
         }
         if self.is_quote_spent() {
@@ -207,13 +207,8 @@ impl Execution<'_> {
     /// Lets the venue build and sign the transaction.
     async fn prepare(&mut self) -> Result<OrderEvent, Interrupt> {
         let order = Arc::clone(self.active.order());
-        let Phase::Building { quote: Quote { route, .. } } = order.state.phase().clone() else {
-            return Err(
-                IllegalTransition { state: order.state.phase().name(), event: "transaction_signed" }.into()
-            );
-        };
-        let prepared = prepare(Arc::clone(self.engine), order, route, self.active.fence());
-        let prepared = self.alongside(StepName::Prepare, prepared).await?;
+        let prepared = prepare(Arc::clone(self.engine), order, self.active.fence());
+        let prepared = self.alongside(StepName::Prepare, prepared).await?.transpose()?;
         let late = || {
             StepError::transient(Failure::new(
                 FailureCode::VENUE_UNAVAILABLE,
@@ -233,7 +228,10 @@ impl Execution<'_> {
         let order = Arc::clone(self.active.order());
         let Some(tx) = order.state.live_transaction() else { return Ok(Next::Continue) };
         self.last_sent = Some(self.engine.runtime.now());
-        if self.engine.send(tx).await {
+        let accepted = self.engine.send(tx).await;
+        // What follows changes the order in place if nobody else holds it.
+        drop(order);
+        if accepted {
             self.record(OrderEvent::SubmissionAccepted)?;
         }
         Ok(Next::Watch)
@@ -290,12 +288,14 @@ impl Execution<'_> {
 async fn prepare(
     engine: Arc<Inner>,
     order: Arc<Order>,
-    route: Route,
     fence: Fence,
-) -> Result<SignedTx, StepError> {
+) -> Result<Result<SignedTx, StepError>, IllegalTransition> {
+    let Some(Quote { route, .. }) = order.state.quote() else {
+        return Err(IllegalTransition { state: order.state.phase().name(), event: "transaction_signed" });
+    };
     let min_amount_out = route.amount_out.less_slippage(order.request.slippage_bps);
-    let request = PrepareRequest { order: &order, route: &route, min_amount_out, fence };
-    engine.venue.prepare(request).await
+    let request = PrepareRequest { order: &order, route, min_amount_out, fence };
+    Ok(engine.venue.prepare(request).await)
 }
 
 fn failed_attempt(error: StepError) -> OrderEvent {

@@ -311,10 +311,14 @@ impl OrderState {
     /// # Errors
     /// If this state does not allow the event.
     pub fn apply(&self, event: &OrderEvent) -> Result<Self, IllegalTransition> {
-        let mut next = self.clone();
-        next.phase = self
-            .next_phase(event)
-            .ok_or_else(|| IllegalTransition { state: self.phase.name(), event: event.kind() })?;
+        let illegal = || IllegalTransition { state: self.phase.name(), event: event.kind() };
+        let mut next = Self {
+            phase: self.next_phase(event).ok_or_else(illegal)?,
+            chosen_dex: self.chosen_dex.clone(),
+            tx_id: self.tx_id.clone(),
+            attention: self.attention.clone(),
+            ..*self
+        };
         match event {
             OrderEvent::RoutingStarted { attempt, .. } => {
                 next.attempt = *attempt;

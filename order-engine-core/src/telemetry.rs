@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Counter, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 use crate::{Backlog, EventRecord, Lane, LaneBacklog, OrderEvent, Runtime, Status};
 
@@ -62,6 +62,25 @@ pub(crate) fn describe() {
     describe_counter!(SINK_DROPPED, "Events that a best-effort sink missed");
 }
 
+/// A metric with a label. Nothing is allocated for the values that are named here, as it would be for a
+/// label whose value is only known at run time.
+macro_rules! labelled {
+    ($metric:ident!($name:expr, $label:literal => $value:expr): $($known:literal)+) => {
+        match $value {
+            $($known => $metric!($name, $label => $known),)+
+            other => $metric!($name, $label => other),
+        }
+    };
+}
+
+/// A metric by the status of an order.
+macro_rules! by_status {
+    ($metric:ident!($name:expr, $status:expr)) => {
+        labelled!($metric!($name, "status" => $status.as_str()):
+            "pending" "routing" "building" "submitted" "confirmed" "failed")
+    };
+}
+
 /// A call whose time is taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum StepName {
@@ -90,26 +109,37 @@ impl StepName {
 pub(crate) async fn timed<T>(name: StepName, runtime: &Runtime, call: impl Future<Output = T>) -> T {
     let from = runtime.now();
     let result = call.await;
-    histogram!(STEP_SECONDS, "step" => name.as_str()).record(seconds(runtime.now() - from));
+    let taken = seconds(runtime.now() - from);
+    labelled!(histogram!(STEP_SECONDS, "step" => name.as_str()):
+        "quote" "prepare" "submit" "observe" "append" "create")
+    .record(taken);
     result
 }
 
 /// This process committed an event, and publishes it now.
 pub(crate) fn committed(event: &EventRecord, now: DateTime<Utc>) {
-    counter!(EVENTS, "kind" => event.event.kind()).increment(1);
+    events(event.event.kind()).increment(1);
     histogram!(FANOUT_LAG).record(seconds(now - event.at));
     if let Some(status) = reached(event) {
-        counter!(ORDERS, "status" => status.as_str()).increment(1);
+        by_status!(counter!(ORDERS, status)).increment(1);
     }
     match event.event {
         OrderEvent::RetryScheduled { .. } => counter!(RETRIES).increment(1),
         OrderEvent::OutcomeUnknown => counter!(UNKNOWN_OUTCOMES).increment(1),
         OrderEvent::Confirmed { .. } | OrderEvent::Failed { .. } => {
             let taken = seconds(event.at - event.order_id.accepted_at());
-            histogram!(ORDER_SECONDS, "status" => event.status.as_str()).record(taken);
+            by_status!(histogram!(ORDER_SECONDS, event.status)).record(taken);
         }
         _ => {}
     }
+}
+
+fn events(kind: &'static str) -> Counter {
+    labelled!(counter!(EVENTS, "kind" => kind):
+        "accepted" "routing_started" "route_chosen" "build_started" "build_restarted" "transaction_signed"
+        "submission_started" "submission_accepted" "inclusion_observed" "attempt_failed" "transaction_died"
+        "retry_scheduled" "cancel_requested" "quarantined" "quarantine_lifted" "outcome_unknown"
+        "outcome_resolved" "confirmed" "failed")
 }
 
 /// The status that an order came to with an event, if the event changes it.
