@@ -11,8 +11,8 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 
 use crate::error::Error;
-use crate::rows::{self, event_columns, integer, order_columns};
-use crate::sql::{BACKLOG_ATTENTION, BACKLOG_LANES, BACKLOG_SINKS};
+use crate::rows::{self, integer, order_columns};
+use crate::sql::{BACKLOG_ATTENTION, BACKLOG_LANES, BACKLOG_SINKS, EVENTS};
 
 /// A JSON array of ids, for `json_each`.
 pub(crate) fn id_list(ids: &[OrderId]) -> String {
@@ -38,14 +38,9 @@ pub(crate) async fn events(
     after: u64,
     limit: u32,
 ) -> Result<Vec<EventRecord>, Error> {
-    let sql = concat!(
-        "SELECT ",
-        event_columns!(),
-        " FROM order_events WHERE order_id = ? AND seq > ? ORDER BY seq LIMIT ?"
-    );
     // Nothing is stored beyond 63 bits, so nothing comes after such a number.
     let after = integer(after).unwrap_or(i64::MAX);
-    let rows = sqlx::query(sql).bind(id.to_string()).bind(after).bind(limit).fetch_all(pool).await?;
+    let rows = sqlx::query(EVENTS).bind(id.to_string()).bind(after).bind(limit).fetch_all(pool).await?;
     rows.iter().map(rows::event).collect()
 }
 
@@ -66,7 +61,7 @@ pub(crate) async fn due(
     now: DateTime<Utc>,
 ) -> Result<Vec<OrderId>, Error> {
     let sql = "SELECT order_id FROM orders
-        WHERE lane = ? AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at LIMIT ?";
+        WHERE lane = ? AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at LIMIT +?";
     let rows = sqlx::query(sql).bind(lane.as_str()).bind(now.timestamp_millis()).bind(limit);
     rows.fetch_all(pool).await?.iter().map(rows::order_id).collect()
 }
@@ -147,7 +142,7 @@ pub(crate) fn list_statement(query: &OrderQuery) -> QueryBuilder<Sqlite> {
     if let Some(before) = query.before {
         sql.push(" AND order_id < ").push_bind(before.to_string());
     }
-    sql.push(" ORDER BY order_id DESC LIMIT ").push_bind(query.limit);
+    sql.push(" ORDER BY order_id DESC LIMIT +").push_bind(query.limit);
     sql
 }
 

@@ -1,4 +1,7 @@
 //! The statements, in one place, and what SQLite makes of them.
+//!
+//! A limit is written `+?`. SQLite fits a plan to the very value of a bare `?` there, and prepares the
+//! statement anew whenever another value is bound, which for short reads costs more than reading.
 
 use crate::rows::{AppendRow, EventRow, OrderRow, event_columns, order_columns};
 use crate::statement::ListStatement;
@@ -100,7 +103,7 @@ pub(crate) const OWE: ListStatement = ListStatement {
 };
 
 pub(crate) const DUE_DEBTS: &str = "SELECT order_id, delivered_seq, lease_epoch, failures FROM sink_debts
-    WHERE sink = ? AND due_at <= ? ORDER BY due_at LIMIT ?";
+    WHERE sink = ? AND due_at <= ? ORDER BY due_at LIMIT +?";
 
 pub(crate) const LEASE_DEBTS: &str = "UPDATE sink_debts SET
         lease_epoch = lease_epoch + 1, lease_owner = ?, due_at = ?
@@ -141,6 +144,13 @@ pub(crate) const SETTLE: ListStatement = ListStatement {
     RETURNING order_id, sink, lease_epoch",
 };
 
+/// The events of an order after one.
+pub(crate) const EVENTS: &str = concat!(
+    "SELECT ",
+    event_columns!(),
+    " FROM order_events WHERE order_id = ? AND seq > ? ORDER BY seq LIMIT +?"
+);
+
 /// The events of debts, each given by its order and the range of its numbers.
 pub(crate) const OWED_EVENTS: &str = concat!(
     "SELECT ",
@@ -160,14 +170,14 @@ pub(crate) const BACKLOG_SINKS: &str = "SELECT name, COUNT(order_id), MIN(owed_s
     FROM sinks LEFT JOIN sink_debts ON sink = name GROUP BY name ORDER BY name";
 
 pub(crate) const FORGET_DEBTS: &str = "DELETE FROM sink_debts
-    WHERE (order_id, sink) IN (SELECT order_id, sink FROM sink_debts WHERE sink = ? LIMIT ?)";
+    WHERE (order_id, sink) IN (SELECT order_id, sink FROM sink_debts WHERE sink = ? LIMIT +?)";
 
 /// A page of a walk over all orders, with whether each may be forgotten.
 pub(crate) const PURGEABLE: &str = "SELECT order_id,
         status IN ('confirmed', 'failed')
             AND updated_at < CASE WHEN client_order_id IS NULL THEN ?1 ELSE ?2 END
             AND NOT EXISTS (SELECT 1 FROM sink_debts WHERE sink_debts.order_id = orders.order_id)
-    FROM orders WHERE order_id > ?3 ORDER BY order_id LIMIT ?4";
+    FROM orders WHERE order_id > ?3 ORDER BY order_id LIMIT +?4";
 
 pub(crate) const PURGE: [&str; 3] = [
     "DELETE FROM order_events WHERE order_id IN (SELECT value FROM json_each(?))",
@@ -183,7 +193,7 @@ macro_rules! select_due {
             order_columns!(),
             ", rowid, lease_epoch, fruitless_claims FROM orders WHERE ",
             $filter,
-            " ORDER BY due_at LIMIT ?"
+            " ORDER BY due_at LIMIT +?"
         )
     };
 }
@@ -234,6 +244,14 @@ mod tests {
             .unwrap();
         let steps: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
         steps.join("\n")
+    }
+
+    #[test]
+    fn no_limit_makes_sqlite_prepare_a_statement_anew() {
+        let list = list_statement(&OrderQuery { limit: 50, ..OrderQuery::default() });
+        for sql in [DUE, DUE_OF_IDS, DUE_DEBTS, FORGET_DEBTS, PURGEABLE, EVENTS, list.sql().as_str()] {
+            assert!(sql.contains("LIMIT +?"), "{sql}");
+        }
     }
 
     #[tokio::test]
