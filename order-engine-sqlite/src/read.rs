@@ -12,7 +12,7 @@ use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 
 use crate::error::Error;
 use crate::rows::{self, integer, order_columns};
-use crate::sql::{BACKLOG_ATTENTION, BACKLOG_LANES, BACKLOG_SINKS, EVENTS};
+use crate::sql::{BACKLOG_ATTENTION, BACKLOG_LANES, BACKLOG_SINKS, EVENTS, HEADS, LOAD};
 
 /// A JSON array of ids, for `json_each`.
 pub(crate) fn id_list(ids: &[OrderId]) -> String {
@@ -21,12 +21,7 @@ pub(crate) fn id_list(ids: &[OrderId]) -> String {
 }
 
 pub(crate) async fn load(pool: &SqlitePool, ids: &[OrderId]) -> Result<Vec<Option<Order>>, Error> {
-    let sql = concat!(
-        "SELECT ",
-        order_columns!(),
-        " FROM orders WHERE order_id IN (SELECT value FROM json_each(?))"
-    );
-    let rows = sqlx::query(sql).bind(id_list(ids)).fetch_all(pool).await?;
+    let rows = sqlx::query(LOAD).bind(id_list(ids)).fetch_all(pool).await?;
     let found: HashMap<OrderId, Order> =
         rows.iter().map(|row| Ok((rows::order_id(row)?, rows::order(row)?))).collect::<Result<_, Error>>()?;
     Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
@@ -45,8 +40,7 @@ pub(crate) async fn events(
 }
 
 pub(crate) async fn heads(pool: &SqlitePool, ids: &[OrderId]) -> Result<Vec<Option<u64>>, Error> {
-    let sql = "SELECT order_id, seq FROM orders WHERE order_id IN (SELECT value FROM json_each(?))";
-    let rows = sqlx::query(sql).bind(id_list(ids)).fetch_all(pool).await?;
+    let rows = sqlx::query(HEADS).bind(id_list(ids)).fetch_all(pool).await?;
     let mut found = HashMap::with_capacity(rows.len());
     for row in &rows {
         found.insert(rows::order_id(row)?, u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or(0));

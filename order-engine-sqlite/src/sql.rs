@@ -144,6 +144,17 @@ pub(crate) const SETTLE: ListStatement = ListStatement {
     RETURNING order_id, sink, lease_epoch",
 };
 
+/// Joined rather than by `IN`, for which SQLite would build a table of the ids first.
+pub(crate) const LOAD: &str = concat!(
+    "SELECT ",
+    order_columns!(),
+    " FROM json_each(?) AS wanted CROSS JOIN orders ON order_id = wanted.value"
+);
+
+/// As the orders themselves.
+pub(crate) const HEADS: &str =
+    "SELECT order_id, seq FROM json_each(?) AS wanted CROSS JOIN orders ON order_id = wanted.value";
+
 /// The events of an order after one.
 pub(crate) const EVENTS: &str = concat!(
     "SELECT ",
@@ -270,6 +281,18 @@ mod tests {
         let plan = plan(DUE_OF_IDS.to_owned()).await;
         assert!(plan.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1 (order_id=?)"), "{plan}");
         assert!(!plan.contains("orders_due") && !plan.contains("SCAN orders"), "{plan}");
+    }
+
+    #[tokio::test]
+    async fn orders_are_looked_up_by_their_ids_without_a_table_of_them() {
+        for sql in [LOAD, HEADS] {
+            let plan = plan(sql.to_owned()).await;
+            assert!(
+                plan.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1 (order_id=?)"),
+                "{plan}"
+            );
+            assert!(!plan.contains("LIST SUBQUERY") && !plan.contains("SCAN orders"), "{plan}");
+        }
     }
 
     #[tokio::test]

@@ -13,8 +13,9 @@ use sqlx::{Arguments, AssertSqlSafe, SqliteConnection};
 
 use crate::error::Error;
 
-/// The sizes of pieces, largest first.
-const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
+/// The sizes of pieces, largest first: no list is cut into more pieces than its length has bits, but for
+/// the longest.
+const SIZES: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
 /// A statement with a list of rows in its middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
