@@ -248,8 +248,7 @@ impl Engine {
             // Nobody will tell this listener anything, nor that the engine has closed.
             inner.fanout.hub.close();
         }
-        let head = inner.store.heads(&[id]).await?.pop().flatten();
-        Ok(head.map(|last_seq| Subscription::new(Arc::clone(&inner.store), listener, id, last_seq, after)))
+        Subscription::begin(Arc::clone(&inner.store), listener, id, after).await
     }
 
     /// The due orders as an apalis backend with [`EngineConfig::worker_slots`] slots.

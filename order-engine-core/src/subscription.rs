@@ -48,24 +48,38 @@ pub enum SubscribeError {
 }
 
 impl Subscription {
-    /// The listener must be listening since before `last_seq` was read.
-    pub(crate) fn new(
+    /// Reads where the order stands; nothing if there is no such order. The listener is already
+    /// listening, so that nothing falls between the two.
+    pub(crate) async fn begin(
         store: Arc<dyn OrderStore>,
         listener: Listener,
         order_id: OrderId,
-        last_seq: u64,
         after: u64,
-    ) -> Self {
-        Self {
+    ) -> Result<Option<Self>, StoreError> {
+        let mut begun = Self {
             store,
             listener,
             order_id,
-            last_seq,
+            last_seq: 0,
             next_seq: after.saturating_add(1),
             read: VecDeque::new(),
             behind: true,
             ended: false,
+        };
+        // Where there is something to be given, it also says where the end is, in one read.
+        begun.read_page().await?;
+        begun.last_seq = match begun.read.back() {
+            Some(last) if !begun.behind => last.seq,
+            _ => match begun.store.heads(&[order_id]).await?.pop().flatten() {
+                Some(head) => head,
+                None => return Ok(None),
+            },
+        };
+        if begun.read.is_empty() {
+            begun.behind = begun.cursor() < begun.last_seq;
+            begun.ended = !begun.behind && begun.is_past_the_end().await?;
         }
+        Ok(Some(begun))
     }
 
     /// The number of the order's last event when the subscription began.
@@ -124,12 +138,19 @@ impl Subscription {
     }
 
     async fn catch_up(&mut self) -> Result<(), StoreError> {
+        self.read_page().await?;
+        if self.read.is_empty() && self.cursor() >= self.last_seq && self.is_past_the_end().await? {
+            self.ended = true;
+        }
+        Ok(())
+    }
+
+    /// Reads the events after the last one given.
+    async fn read_page(&mut self) -> Result<(), StoreError> {
         let page = self.store.events(self.order_id, self.cursor(), PAGE).await?;
         self.behind = page.len() == PAGE as usize;
         if let Some(last) = page.last() {
             self.listener.note(last.seq);
-        } else if self.cursor() >= self.last_seq && self.is_past_the_end().await? {
-            self.ended = true;
         }
         self.read.extend(page.into_iter().map(Arc::new));
         Ok(())
