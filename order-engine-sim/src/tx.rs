@@ -11,6 +11,7 @@ use order_engine_core::{Amount, OrderId, TxId};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::base58;
 use crate::heights::BLOCKHASH_WINDOW_SLOTS;
 
 const VERSION: u8 = 1;
@@ -112,8 +113,8 @@ impl Signer {
     }
 }
 
-fn id_of(signature: &[u8]) -> TxId {
-    TxId::new(bs58::encode(signature).into_string())
+fn id_of(signature: &[u8; SIGNATURE_BYTES]) -> TxId {
+    TxId::new(base58::encode(signature))
 }
 
 fn encode(message: &Message, out: &mut Vec<u8>) -> Result<(), Malformed> {
