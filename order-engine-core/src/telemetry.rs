@@ -23,7 +23,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use metrics::{Counter, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Key, Label, Level, Metadata, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge,
+};
 
 use crate::{Backlog, EventRecord, Lane, LaneBacklog, OrderEvent, Runtime, Status};
 
@@ -62,21 +65,36 @@ pub(crate) fn describe() {
     describe_counter!(SINK_DROPPED, "Events that a best-effort sink missed");
 }
 
-/// A metric with a label. Nothing is allocated for the values that are named here, as it would be for a
-/// label whose value is only known at run time.
+/// A metric, by its name and one of the named values of a label. Its key is made when the program is
+/// compiled: what every event measures allocates and hashes nothing, whichever recorder there is.
+macro_rules! fixed {
+    ($register:ident($name:expr $(, $label:literal => $value:literal)?)) => {{
+        static LABELS: &[Label] = &[$(Label::from_static_parts($label, $value))?];
+        static KEY: Key = Key::from_static_parts($name, LABELS);
+        static METADATA: Metadata<'_> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+        metrics::with_recorder(|recorder| recorder.$register(&KEY, &METADATA))
+    }};
+}
+
+/// A metric by a label, of which these values are fixed; any other is made as it comes.
 macro_rules! labelled {
-    ($metric:ident!($name:expr, $label:literal => $value:expr): $($known:literal)+) => {
+    ($register:ident($name:expr, $label:literal => $value:expr): $($known:literal)+) => {
         match $value {
-            $($known => $metric!($name, $label => $known),)+
-            other => $metric!($name, $label => other),
+            $($known => fixed!($register($name, $label => $known)),)+
+            other => {
+                static METADATA: Metadata<'_> =
+                    Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+                let key = Key::from_parts($name, vec![Label::new($label, other)]);
+                metrics::with_recorder(|recorder| recorder.$register(&key, &METADATA))
+            }
         }
     };
 }
 
 /// A metric by the status of an order.
 macro_rules! by_status {
-    ($metric:ident!($name:expr, $status:expr)) => {
-        labelled!($metric!($name, "status" => $status.as_str()):
+    ($register:ident($name:expr, $status:expr)) => {
+        labelled!($register($name, "status" => $status.as_str()):
             "pending" "routing" "building" "submitted" "confirmed" "failed")
     };
 }
@@ -110,7 +128,7 @@ pub(crate) async fn timed<T>(name: StepName, runtime: &Runtime, call: impl Futur
     let from = runtime.now();
     let result = call.await;
     let taken = seconds(runtime.now() - from);
-    labelled!(histogram!(STEP_SECONDS, "step" => name.as_str()):
+    labelled!(register_histogram(STEP_SECONDS, "step" => name.as_str()):
         "quote" "prepare" "submit" "observe" "append" "create")
     .record(taken);
     result
@@ -119,23 +137,23 @@ pub(crate) async fn timed<T>(name: StepName, runtime: &Runtime, call: impl Futur
 /// This process committed an event, and publishes it now.
 pub(crate) fn committed(event: &EventRecord, now: DateTime<Utc>) {
     events(event.event.kind()).increment(1);
-    histogram!(FANOUT_LAG).record(seconds(now - event.at));
+    fixed!(register_histogram(FANOUT_LAG)).record(seconds(now - event.at));
     if let Some(status) = reached(event) {
-        by_status!(counter!(ORDERS, status)).increment(1);
+        by_status!(register_counter(ORDERS, status)).increment(1);
     }
     match event.event {
         OrderEvent::RetryScheduled { .. } => counter!(RETRIES).increment(1),
         OrderEvent::OutcomeUnknown => counter!(UNKNOWN_OUTCOMES).increment(1),
         OrderEvent::Confirmed { .. } | OrderEvent::Failed { .. } => {
             let taken = seconds(event.at - event.order_id.accepted_at());
-            by_status!(histogram!(ORDER_SECONDS, event.status)).record(taken);
+            by_status!(register_histogram(ORDER_SECONDS, event.status)).record(taken);
         }
         _ => {}
     }
 }
 
 fn events(kind: &'static str) -> Counter {
-    labelled!(counter!(EVENTS, "kind" => kind):
+    labelled!(register_counter(EVENTS, "kind" => kind):
         "accepted" "routing_started" "route_chosen" "build_started" "build_restarted" "transaction_signed"
         "submission_started" "submission_accepted" "inclusion_observed" "attempt_failed" "transaction_died"
         "retry_scheduled" "cancel_requested" "quarantined" "quarantine_lifted" "outcome_unknown"
