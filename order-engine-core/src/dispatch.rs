@@ -39,14 +39,17 @@ where
     let mut stop = engine.stopping();
     let mut woken = engine.wakes(lane);
     loop {
-        let permits = tokio::select! {
+        let taken = tokio::select! {
             biased;
             () = stop.wait() => return,
-            permits = free_slots(&slots) => permits,
+            taken = free_slots(&slots) => match taken {
+                Some(taken) => taken,
+                None => return,
+            },
         };
         // Whatever wakes us from here on may be missed by the claim, and is then claimed next.
         woken.mark_unchanged();
-        let wait = match claim(&engine, lane, permits, &mut deliver).await {
+        let wait = match claim(&engine, lane, taken, &mut deliver).await {
             Ok(Claiming::Full) => continue,
             Ok(Claiming::Refused) => return,
             Ok(Claiming::Drained { next_due_in }) => next_due_in
@@ -75,32 +78,33 @@ enum Claiming {
     Refused,
 }
 
-/// Waits for a free slot, and takes all that are free.
-async fn free_slots(slots: &Arc<Semaphore>) -> Vec<OwnedSemaphorePermit> {
-    let mut permits = Vec::new();
-    // The semaphore is never closed.
-    permits.extend(Arc::clone(slots).acquire_owned().await.ok());
-    while permits.len() < CLAIM_BATCH
-        && let Ok(permit) = Arc::clone(slots).try_acquire_owned()
-    {
-        permits.push(permit);
+/// Waits for a free slot, and takes all that are free. None if the semaphore is closed, which it never
+/// is.
+async fn free_slots(slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    let mut taken = Arc::clone(slots).acquire_owned().await.ok()?;
+    let more = slots.available_permits().min(CLAIM_BATCH - 1);
+    // Somebody else may take one meanwhile. Then one has to do for now.
+    if let Ok(more) = Arc::clone(slots).try_acquire_many_owned(u32::try_from(more).unwrap_or(u32::MAX)) {
+        taken.merge(more);
     }
-    permits
+    Some(taken)
 }
 
 async fn claim<F>(
     engine: &Arc<Inner>,
     lane: Lane,
-    permits: Vec<OwnedSemaphorePermit>,
+    mut free: OwnedSemaphorePermit,
     deliver: &mut F,
 ) -> Result<Claiming, StoreError>
 where
     F: FnMut(Claimed) -> bool,
 {
-    let asked = permits.len();
+    let asked = free.num_permits();
     let (actives, next_due_in) = engine.claim(lane, ClaimScope::Any, asked).await?;
     let drained = actives.len() < asked;
-    for (active, permit) in actives.into_iter().zip(permits) {
+    for active in actives {
+        // A claim gives no more than was asked for.
+        let Some(permit) = free.split(1) else { break };
         if !deliver(Claimed { active, permit }) {
             return Ok(Claiming::Refused);
         }
