@@ -1,6 +1,7 @@
 //! What happens to an order: facts in the past tense, recorded once.
 
 use std::fmt;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -72,8 +73,8 @@ pub enum OrderEvent {
     },
     /// A route was chosen among the candidates.
     RouteChosen {
-        /// The chosen route.
-        route: Route,
+        /// The chosen route. The state shares it.
+        route: Arc<Route>,
         /// Everything that was considered, the rejected ones with their reasons.
         candidates: Vec<Candidate>,
         /// When it was quoted; nobody knows of orders from the first payload version.
@@ -89,8 +90,8 @@ pub enum OrderEvent {
     },
     /// The transaction is signed. From here on nothing else is built without proof of its death.
     TransactionSigned {
-        /// The transaction.
-        tx: SignedTx,
+        /// The transaction. The state shares it.
+        tx: Arc<SignedTx>,
     },
     /// The transaction is about to be sent. It may have been sent from here on.
     SubmissionStarted,

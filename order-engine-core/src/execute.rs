@@ -198,7 +198,7 @@ impl Execution<'_> {
             Ok(candidates) => candidates,
             Err(error) => return Ok(failed_attempt(error)),
         };
-        Ok(match best(&candidates).cloned() {
+        Ok(match best(&candidates).cloned().map(Arc::new) {
             Some(route) => OrderEvent::RouteChosen { route, candidates, quoted_at: Some(asked_at) },
             None => failed_attempt(no_route(&candidates)),
         })
@@ -216,7 +216,7 @@ impl Execution<'_> {
             ))
         };
         Ok(match prepared.unwrap_or_else(|| Err(late())) {
-            Ok(tx) => OrderEvent::TransactionSigned { tx },
+            Ok(tx) => OrderEvent::TransactionSigned { tx: Arc::new(tx) },
             Err(error) => failed_attempt(error),
         })
     }

@@ -4,6 +4,7 @@
 //! go through it. [`OrderState::next_step`] says what an executor has to do next, and does nothing
 //! itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -67,7 +68,7 @@ impl FailedAttempts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quote {
     /// The route.
-    pub route: Route,
+    pub route: Arc<Route>,
     /// When it was quoted, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quoted_at: Option<DateTime<Utc>>,
@@ -126,14 +127,14 @@ pub enum Phase {
     /// A transaction is signed and was not sent.
     Signed {
         /// The transaction.
-        tx: SignedTx,
+        tx: Arc<SignedTx>,
         /// Whether a cancel waits for its death.
         cancel_requested: bool,
     },
     /// A transaction may have been sent.
     Submitted {
         /// The transaction.
-        tx: SignedTx,
+        tx: Arc<SignedTx>,
         /// How far it has come.
         stage: Stage,
         /// Whether a cancel waits for its death.
@@ -545,7 +546,7 @@ impl OrderState {
     }
 
     /// The transaction that may land, if there is one.
-    pub const fn live_transaction(&self) -> Option<&SignedTx> {
+    pub fn live_transaction(&self) -> Option<&SignedTx> {
         match &self.phase {
             Phase::Signed { tx, .. } | Phase::Submitted { tx, .. } => Some(tx),
             _ => None,

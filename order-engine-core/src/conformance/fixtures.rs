@@ -341,7 +341,7 @@ pub fn route_chosen() -> OrderEvent {
         candidate("Meteora", CandidateOutcome::Quoted(route())),
         candidate("Raydium", CandidateOutcome::Rejected(paused)),
     ];
-    OrderEvent::RouteChosen { route: route(), candidates, quoted_at: Some(moment(1_234)) }
+    OrderEvent::RouteChosen { route: route().into(), candidates, quoted_at: Some(moment(1_234)) }
 }
 
 /// A transaction with an id.
@@ -365,7 +365,7 @@ pub fn to_submitted() -> Vec<OrderEvent> {
         routing_started(1),
         route_chosen(),
         OrderEvent::BuildStarted,
-        OrderEvent::TransactionSigned { tx: tx("tx-1") },
+        OrderEvent::TransactionSigned { tx: tx("tx-1").into() },
         OrderEvent::SubmissionStarted,
     ]
 }

@@ -128,7 +128,7 @@ pub async fn every_kind_of_event_survives(harness: &impl Harness) {
         attempt_failed(),
         retry(),
         OrderEvent::BuildRestarted { attempt: 3 },
-        OrderEvent::TransactionSigned { tx: unbounded },
+        OrderEvent::TransactionSigned { tx: unbounded.into() },
         OrderEvent::CancelRequested,
         OrderEvent::OutcomeUnknown,
         OrderEvent::OutcomeResolved { executed: false, note: "the custodian's statement".into() },

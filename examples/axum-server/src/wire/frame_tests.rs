@@ -92,7 +92,7 @@ fn route_chosen() -> OrderEvent {
     let candidate = |dex: &str, outcome| Candidate { dex: dex.into(), id: dex.into(), outcome };
     let failure = Failure::new(FailureCode::NO_ROUTE, "The pool is paused");
     OrderEvent::RouteChosen {
-        route: route("Meteora", 300_100_000),
+        route: route("Meteora", 300_100_000).into(),
         candidates: vec![
             candidate("Raydium", CandidateOutcome::Rejected(failure)),
             candidate("Meteora", CandidateOutcome::Quoted(route("Meteora", 300_100_000))),
@@ -108,7 +108,8 @@ fn signed_event() -> OrderEvent {
             bytes: vec![1, 2, 3],
             validity: Validity::UntilHeight(150),
             min_amount_out: Amount::new(298_599_500),
-        },
+        }
+        .into(),
     }
 }
 
