@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+
+mod connect;
+mod error;
+mod link;
+mod options;
+mod outbox;
+mod read;
+mod rows;
+mod script;
+mod server;
+mod store;
+mod write;
+
+pub use options::{OptionsError, RedisOptions};
+pub use store::RedisStore;

@@ -1,0 +1,224 @@
+//! The one connection of a store, shared by all its calls and replaced when it fails.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use order_engine_core::StoreErrorKind;
+use redis::aio::MultiplexedConnection;
+use redis::{Client, Cmd, FromRedisValue, Pipeline, RedisError, ServerErrorKind, Value};
+use tokio::time::Instant;
+
+use crate::connect::{self, Purpose};
+use crate::error::{Error, needs_another_connection};
+use crate::options::RedisOptions;
+use crate::script;
+
+/// The wait after a failed attempt to connect; doubled up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_millis(50);
+/// The longest such wait: a server that is back is used again within a second.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// A shared connection to a server. A call connects if nobody is connected; one that fails is never
+/// repeated here, except where it is known to have done nothing.
+#[derive(Debug)]
+pub(crate) struct Link {
+    client: Client,
+    options: RedisOptions,
+    purpose: Purpose,
+    live: Mutex<Option<Live>>,
+    /// Held by the one call that connects.
+    attempts: tokio::sync::Mutex<Attempts>,
+}
+
+#[derive(Clone, Debug)]
+struct Live {
+    connection: MultiplexedConnection,
+    /// Tells this connection from the ones before and after it.
+    number: u64,
+}
+
+/// The attempts to connect.
+#[derive(Debug, Default)]
+struct Attempts {
+    connections: u64,
+    failed: Option<Failed>,
+}
+
+/// The last attempt, which failed.
+#[derive(Debug)]
+struct Failed {
+    message: String,
+    kind: StoreErrorKind,
+    wait: Duration,
+    retry_at: Instant,
+}
+
+impl Link {
+    /// Connects.
+    pub(crate) async fn open(options: RedisOptions, purpose: Purpose) -> Result<Arc<Self>, Error> {
+        let link = Self {
+            client: connect::client(&options)?,
+            options,
+            purpose,
+            live: Mutex::default(),
+            attempts: tokio::sync::Mutex::default(),
+        };
+        link.connect().await?;
+        Ok(Arc::new(link))
+    }
+
+    pub(crate) fn options(&self) -> &RedisOptions {
+        &self.options
+    }
+
+    pub(crate) fn purpose(&self) -> &Purpose {
+        &self.purpose
+    }
+
+    fn live(&self) -> Option<Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives the connection up. Calls that wait on it are answered or fail as they would have.
+    pub(crate) fn abandon(&self) {
+        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Gives a connection up, unless it was replaced already.
+    fn abandon_number(&self, number: u64) {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        if live.as_ref().is_some_and(|live| live.number == number) {
+            *live = None;
+        }
+    }
+
+    /// The connection; a new one where there is none.
+    async fn connect(&self) -> Result<Live, Error> {
+        if let Some(live) = self.live() {
+            return Ok(live);
+        }
+        let mut attempts = self.attempts.lock().await;
+        // Somebody else may have connected meanwhile.
+        if let Some(live) = self.live() {
+            return Ok(live);
+        }
+        if let Some(failed) = attempts.failed.as_ref().filter(|failed| Instant::now() < failed.retry_at) {
+            return Err(Error::NotConnected { message: failed.message.clone(), kind: failed.kind });
+        }
+        match connect::connect(&self.client, &self.options, &self.purpose).await {
+            Ok(connection) => {
+                attempts.connections += 1;
+                attempts.failed = None;
+                let live = Live { connection, number: attempts.connections };
+                *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
+                Ok(live)
+            }
+            Err(error) => {
+                let wait =
+                    attempts.failed.as_ref().map_or(RETRY_MIN, |failed| (failed.wait * 2).min(RETRY_MAX));
+                attempts.failed = Some(Failed {
+                    message: error.to_string(),
+                    kind: error.kind(),
+                    wait,
+                    retry_at: Instant::now() + wait,
+                });
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives a connection up if what happened on it says so.
+    fn judge<T>(&self, number: u64, result: Result<T, Error>) -> Result<T, Error> {
+        let is_lost = match &result {
+            Err(Error::Redis(error)) => needs_another_connection(error),
+            Err(Error::Replica | Error::TimedOut) => true,
+            _ => false,
+        };
+        if is_lost {
+            self.abandon_number(number);
+        }
+        result
+    }
+
+    /// Checks that the server is still what it was when it was connected to.
+    pub(crate) async fn check(&self) -> Result<(), Error> {
+        let Live { mut connection, number } = self.connect().await?;
+        let result = match &self.purpose {
+            Purpose::Store { promised } => {
+                connect::keeps_promise(&mut connection, &self.options, promised).await
+            }
+            Purpose::Hints => connect::is_primary(&mut connection).await,
+        };
+        self.judge(number, result)
+    }
+
+    /// Sends commands at once, and gives one reply each.
+    pub(crate) async fn send(&self, commands: &[Cmd]) -> Result<Vec<Value>, Error> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Live { mut connection, number } = self.connect().await?;
+        let replies = send(&mut connection, commands).await;
+        self.judge(number, replies)
+    }
+
+    /// Sends commands that only read: if the connection turns out to be broken, once more on another.
+    pub(crate) async fn read(&self, commands: &[Cmd]) -> Result<Vec<Value>, Error> {
+        match self.send(commands).await {
+            Err(Error::Redis(error)) if needs_another_connection(&error) => self.send(commands).await,
+            result => result,
+        }
+    }
+}
+
+/// Sends commands; those that call a script which the server has forgotten, and did not run, once more.
+async fn send(connection: &mut MultiplexedConnection, commands: &[Cmd]) -> Result<Vec<Value>, Error> {
+    let mut replies = send_once(connection, commands).await?;
+    let unknown: Vec<usize> = (0..replies.len()).filter(|n| is_unknown_script(&replies[*n])).collect();
+    if !unknown.is_empty() {
+        let load = script::load_all();
+        connection.send_packed_commands(&load, 0, load.len()).await?;
+        let again: Vec<Cmd> = unknown.iter().map(|n| commands[*n].clone()).collect();
+        for (n, reply) in unknown.into_iter().zip(send_once(connection, &again).await?) {
+            replies[n] = reply;
+        }
+    }
+    replies.into_iter().map(|reply| Ok(reply.extract_error()?)).collect()
+}
+
+async fn send_once(connection: &mut MultiplexedConnection, commands: &[Cmd]) -> Result<Vec<Value>, Error> {
+    let mut pipeline = Pipeline::with_capacity(commands.len());
+    for command in commands {
+        pipeline.add_command(command.clone());
+    }
+    let replies = connection.send_packed_commands(&pipeline, 0, commands.len()).await?;
+    if replies.len() == commands.len() {
+        Ok(replies)
+    } else {
+        Err(Error::Reply(format!("{} replies to {} commands", replies.len(), commands.len())))
+    }
+}
+
+fn is_unknown_script(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript))
+}
+
+/// What a reply says.
+pub(crate) fn reply<T: FromRedisValue>(value: Value) -> Result<T, Error> {
+    redis::from_redis_value(value).map_err(|error| Error::Reply(RedisError::from(error).to_string()))
+}
+
+/// What the one reply says.
+pub(crate) fn only<T: FromRedisValue>(replies: Vec<Value>) -> Result<T, Error> {
+    reply(replies.into_iter().next().unwrap_or_default())
+}
+
+/// The replies of all calls of a script, each of which gives one reply an item.
+pub(crate) fn items<T: FromRedisValue>(replies: Vec<Value>) -> Result<Vec<T>, Error> {
+    let mut items = Vec::new();
+    for value in replies {
+        items.extend(reply::<Vec<T>>(value)?);
+    }
+    Ok(items)
+}
+

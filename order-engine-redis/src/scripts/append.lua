@@ -1,0 +1,71 @@
+-- Records what happened to orders. Each item is FIELDS arguments and its events, and gets one reply.
+local FIELDS = 13
+
+local function append(first_event, id, epoch, owner, revokes, expected_seq, due_in_ms, seq, status, lane, attention, updated_at, state, events)
+  local row, failure = read(id, 'seq', 'epoch', 'owner', 'status', 'lane', 'attention', 'fruitless')
+  if failure then
+    return { 'refused', failure }
+  end
+  local old_seq, old_epoch, old_owner, old_status, old_lane, old_attention, fruitless = unpack(row, 1, 7)
+  if not old_seq then
+    return { 'unknown' }
+  end
+  local is_fenced = epoch ~= ''
+  if is_fenced and (epoch ~= old_epoch or owner ~= old_owner) then
+    return { 'stale-fence' }
+  end
+  if expected_seq ~= old_seq then
+    return { 'stale-revision', old_seq }
+  end
+  local length = redis.pcall('LLEN', key('events', id))
+  if type(length) == 'table' or text(length) ~= old_seq then
+    return { 'refused', 'the stored history does not lead to the stored order' }
+  end
+
+  local due_ms, new_owner, new_epoch = nil, old_owner, old_epoch
+  if revokes == '1' and old_owner ~= '' then
+    new_epoch, new_owner, due_ms = text(tonumber(old_epoch) + 1), '', now_ms
+  end
+  if due_in_ms ~= '' then
+    new_owner, due_ms = '', now_ms + due_in_ms
+  end
+  if lane == '' then
+    new_owner = ''
+  end
+
+  for event = first_event, first_event + events - 1 do
+    redis.call('RPUSH', key('events', id), ARGV[event])
+  end
+  redis.call('HSET', key('order', id),
+    'seq', seq, 'status', status, 'lane', lane, 'attention', attention, 'updated_at', updated_at, 'state', state,
+    'epoch', new_epoch, 'owner', new_owner, 'fruitless', is_fenced and '0' or fruitless)
+  if lane ~= old_lane and old_lane ~= '' then
+    -- A due time moves with the order from lane to lane.
+    due_ms = due_ms or tonumber(redis.call('ZSCORE', key('due', old_lane), id))
+    redis.call('ZREM', key('due', old_lane), id)
+  end
+  if lane ~= '' and due_ms then
+    redis.call('ZADD', key('due', lane), text(due_ms), id)
+  end
+  if status ~= old_status then
+    redis.call('ZREM', key('status', old_status), id)
+    redis.call('ZADD', key('status', status), 0, id)
+  end
+  if attention ~= old_attention then
+    if attention == '' then
+      redis.call('ZREM', prefix .. ':attention', id)
+    else
+      redis.call('ZADD', prefix .. ':attention', 0, id)
+    end
+  end
+  owe(id, expected_seq)
+  return { 'written' }
+end
+
+local replies, first = {}, 1
+while first <= #ARGV do
+  local first_event = first + FIELDS
+  replies[#replies + 1] = append(first_event, unpack(ARGV, first, first_event - 1))
+  first = first_event + ARGV[first_event - 1]
+end
+return replies

@@ -1,0 +1,3 @@
+-- Only a write shows that writing works.
+redis.call('SET', prefix .. ':checked_at', text(now_ms))
+return {}

@@ -1,0 +1,18 @@
+-- Gives leases back: each item is an id, an epoch, an owner, when it is due again, and who is to blame.
+for first = 1, #ARGV, 5 do
+  local id, epoch, owner, due_in_ms, blame = unpack(ARGV, first, first + 4)
+  local row = read(id, 'epoch', 'owner', 'lane', 'fruitless')
+  if row[1] == epoch and row[2] == owner then
+    local fruitless = tonumber(row[4])
+    if blame == 'nobody' then
+      fruitless = math.max(0, fruitless - 1)
+    end
+    redis.call('HSET', key('order', id), 'owner', '', 'fruitless', text(fruitless))
+    redis.call('ZADD', key('due', row[3]), text(now_ms + due_in_ms), id)
+    if blame == 'payload' then
+      redis.call('HSET', key('order', id), 'attention', 'unreadable')
+      redis.call('ZADD', prefix .. ':attention', 0, id)
+    end
+  end
+end
+return {}

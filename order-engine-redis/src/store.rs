@@ -1,0 +1,137 @@
+//! The store.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use order_engine_core::{
+    Append, AppendError, Backlog, ClaimRequest, Claims, Creation, Deliveries, DeliveryRequest, Durability,
+    EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox, PurgeRequest, Purged,
+    Refused, Release, Settlement, StoreError, Unreadable,
+};
+
+use crate::connect::Purpose;
+use crate::error::Error;
+use crate::link::Link;
+use crate::options::RedisOptions;
+use crate::{outbox, read, write};
+
+/// A store on one Redis server. Cheap to clone; clones share the connection.
+#[derive(Clone, Debug)]
+pub struct RedisStore {
+    link: Arc<Link>,
+    durability: Durability,
+}
+
+impl RedisStore {
+    /// Connects to the server and checks that it can keep orders.
+    ///
+    /// # Errors
+    /// If the server cannot be reached, is part of a cluster, may evict keys, promises less than
+    /// [required](RedisOptions::require_durability), or has orders of a newer version of this software.
+    pub async fn open(options: RedisOptions) -> Result<Self, StoreError> {
+        let address = options.address();
+        let promised = OnceLock::new();
+        let link = Link::open(options, Purpose::Store { promised })
+            .await
+            .map_err(|error| Error::Open { address, source: Box::new(error) })?;
+        let durability = match link.purpose() {
+            Purpose::Store { promised } => promised.get().copied(),
+            Purpose::Hints => None,
+        };
+        Ok(Self { link, durability: durability.unwrap_or(Durability::BoundedLoss) })
+    }
+
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T, Error>> + Send) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.link.options().operation_timeout, call).await {
+            Ok(result) => Ok(result?),
+            Err(_) => {
+                // Whatever is wrong with the connection, the next call shall not wait for it as well.
+                self.link.abandon();
+                Err(Error::TimedOut.into())
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl OrderStore for RedisStore {
+    fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    async fn create_many(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, Refused>>, StoreError> {
+        self.in_time(write::create(&self.link, orders)).await
+    }
+
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError> {
+        self.in_time(write::claim(&self.link, request)).await
+    }
+
+    async fn renew(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
+        self.in_time(write::renew(&self.link, leases, duration)).await
+    }
+
+    async fn release(&self, releases: &[Release]) -> Result<(), StoreError> {
+        self.in_time(write::release(&self.link, releases)).await
+    }
+
+    async fn rouse(&self, ids: &[OrderId]) -> Result<(), StoreError> {
+        self.in_time(write::rouse(&self.link, ids)).await
+    }
+
+    async fn append_many(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
+        self.in_time(write::append(&self.link, appends)).await
+    }
+
+    async fn load(&self, ids: &[OrderId]) -> Result<Vec<Option<Order>>, StoreError> {
+        self.in_time(read::load(&self.link, ids)).await
+    }
+
+    async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {
+        self.in_time(read::events(&self.link, id, after, limit)).await
+    }
+
+    async fn heads(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError> {
+        self.in_time(read::heads(&self.link, ids)).await
+    }
+
+    async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, Unreadable>>, StoreError> {
+        self.in_time(read::list(&self.link, query)).await
+    }
+
+    async fn due(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {
+        self.in_time(read::due(&self.link, lane, limit)).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.in_time(read::backlog(&self.link)).await
+    }
+
+    async fn purge(&self, request: &PurgeRequest) -> Result<Purged, StoreError> {
+        self.in_time(write::purge(&self.link, request)).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.in_time(write::check(&self.link)).await
+    }
+}
+
+#[async_trait]
+impl Outbox for RedisStore {
+    async fn register_sinks(&self, sinks: &[Arc<str>]) -> Result<(), StoreError> {
+        self.in_time(outbox::register(&self.link, sinks)).await
+    }
+
+    async fn forget_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
+        self.in_time(outbox::forget(&self.link, sink, limit)).await
+    }
+
+    async fn claim_deliveries(&self, request: &DeliveryRequest) -> Result<Deliveries, StoreError> {
+        self.in_time(outbox::claim(&self.link, request)).await
+    }
+
+    async fn settle_deliveries(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
+        self.in_time(outbox::settle(&self.link, settlements)).await
+    }
+}
