@@ -54,8 +54,9 @@ fn redis_kind(error: &RedisError) -> StoreErrorKind {
     use ServerErrorKind as Server;
     match error.kind() {
         // What cannot be parsed is no Redis protocol: the stream is broken, and another one may not be.
-        ErrorKind::Io | ErrorKind::Parse => StoreErrorKind::Unavailable,
-        ErrorKind::Server(
+        ErrorKind::Io
+        | ErrorKind::Parse
+        | ErrorKind::Server(
             Server::BusyLoading
             | Server::MasterDown
             | Server::ReadOnly

@@ -2,6 +2,7 @@
 
 mod connect;
 mod error;
+mod fanout;
 mod link;
 mod options;
 mod outbox;
@@ -12,5 +13,6 @@ mod server;
 mod store;
 mod write;
 
+pub use fanout::RedisFanout;
 pub use options::{OptionsError, RedisOptions};
 pub use store::RedisStore;

@@ -162,8 +162,9 @@ impl Link {
         self.judge(number, replies)
     }
 
-    /// Sends commands that only read: if the connection turns out to be broken, once more on another.
-    pub(crate) async fn read(&self, commands: &[Cmd]) -> Result<Vec<Value>, Error> {
+    /// Sends commands that may be repeated, such as reads: if the connection turns out to be broken, once
+    /// more on another one.
+    pub(crate) async fn send_repeatable(&self, commands: &[Cmd]) -> Result<Vec<Value>, Error> {
         match self.send(commands).await {
             Err(Error::Redis(error)) if needs_another_connection(&error) => self.send(commands).await,
             result => result,

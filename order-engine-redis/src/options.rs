@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use order_engine_core::Durability;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion};
 
 /// How a [`RedisStore`](crate::RedisStore) or a [`RedisFanout`](crate::RedisFanout) is opened.
 #[derive(Clone)]
@@ -59,8 +59,9 @@ impl RedisOptions {
         let server = url
             .into_connection_info()
             .map_err(|error| OptionsError::Url { reason: error.category().to_owned() })?;
+        let settings = server.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
         Ok(Self {
-            server,
+            server: server.set_redis_settings(settings),
             prefix: "order-engine".to_owned(),
             required: None,
             connect_timeout: Duration::from_secs(3),

@@ -291,13 +291,13 @@ pub(crate) fn owed_events(
 /// How long it is until a moment in milliseconds, at a time in microseconds; nothing if that has passed.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A score is a whole number.
 pub(crate) fn until(now_us: u64, due_ms: f64) -> Duration {
-    let due_us = (due_ms.max(0.0) as u64).saturating_mul(1_000);
-    Duration::from_micros(due_us.saturating_sub(now_us))
+    let due = Duration::from_millis(due_ms.max(0.0) as u64);
+    due.saturating_sub(Duration::from_micros(now_us))
 }
 
 /// A moment in whole milliseconds, so that a whole number of milliseconds is before the one if and only
 /// if it is before the other.
 pub(crate) fn before_ms(moment: DateTime<Utc>) -> i64 {
     let ms = moment.timestamp_millis();
-    if moment.timestamp_subsec_nanos() % 1_000_000 == 0 { ms } else { ms.saturating_add(1) }
+    if moment.timestamp_subsec_nanos().is_multiple_of(1_000_000) { ms } else { ms.saturating_add(1) }
 }

@@ -120,12 +120,10 @@ mod tests {
     use super::*;
 
     fn server(info: &[(&str, &str)], config: Option<&[(&str, &str)]>) -> Server {
-        let mut text = "# Server\r\nredis_version:7.0.15\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n\
-            cluster_enabled:0\r\n"
-            .to_owned();
-        for (name, value) in info {
-            text.push_str(&format!("{name}:{value}\r\n"));
-        }
+        let sound = "# Server\r\nredis_version:7.0.15\r\nrole:master\r\nmaxmemory_policy:noeviction\r\n\
+            cluster_enabled:0\r\n";
+        let lines = info.iter().map(|(name, value)| format!("{name}:{value}\r\n"));
+        let text: String = std::iter::once(sound.to_owned()).chain(lines).collect();
         let config = config.map(|settings| {
             settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
         });

@@ -1,6 +1,7 @@
 //! The writes: each a few scripts with many items each, sent at once.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use order_engine_core::{
     Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, Creation, Lease, NewOrder, OrderId,
@@ -145,13 +146,10 @@ pub(crate) async fn claim(link: &Link, request: &ClaimRequest) -> Result<Claims,
     let mut claims: Vec<Claim> = Vec::new();
     loop {
         let left = request.limit.saturating_sub(u32::try_from(claims.len()).unwrap_or(u32::MAX));
-        let page = match &mut pages {
-            None => None,
-            Some(pages) => Some(pages.next().unwrap_or_default()),
-        };
+        let page = pages.as_mut().map(|pages| pages.next().unwrap_or_default());
         let (next_due_in, taken) = claim_page(link, request, left.min(PAGE), page).await?;
         let is_over = match &pages {
-            None => taken.is_empty() || next_due_in != Some(std::time::Duration::ZERO),
+            None => taken.is_empty() || next_due_in != Some(Duration::ZERO),
             Some(pages) => pages.len() == 0,
         };
         // With leases that end at once, a page may have orders of the page before: the later lease counts.
@@ -170,7 +168,7 @@ async fn claim_page(
     request: &ClaimRequest,
     limit: u32,
     ids: Option<&[OrderId]>,
-) -> Result<(Option<std::time::Duration>, Vec<Claim>), Error> {
+) -> Result<(Option<Duration>, Vec<Claim>), Error> {
     let mut call = link.call(&script::CLAIM);
     call.arg(request.lane.as_str()).arg(rows::owner_text(request.owner));
     call.arg(rows::wait_ms(request.duration)).arg(limit).arg(if ids.is_some() { "ids" } else { "any" });
@@ -239,7 +237,7 @@ async fn longest_due_first(
 pub(crate) async fn renew(
     link: &Link,
     leases: &[Lease],
-    duration: std::time::Duration,
+    duration: Duration,
 ) -> Result<Vec<bool>, Error> {
     let begin = || {
         let mut call = link.call(&script::RENEW);

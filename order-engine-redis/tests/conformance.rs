@@ -6,26 +6,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use common::Scratch;
 use order_engine_core::OrderStore;
 use order_engine_core::conformance::Harness;
-use order_engine_redis::{RedisOptions, RedisStore};
 
 /// A prefix of its own on the server that all cases share. Each handle has a connection of its own, as
 /// another process has one.
 struct Redis {
-    options: RedisOptions,
+    scratch: Scratch,
 }
 
 impl Redis {
     fn new() -> Self {
-        Self { options: common::shared() }
+        Self { scratch: Scratch::new() }
     }
 }
 
 #[async_trait]
 impl Harness for Redis {
     async fn store(&self) -> Arc<dyn OrderStore> {
-        Arc::new(RedisStore::open(self.options.clone()).await.unwrap())
+        self.scratch.open().await
     }
 
     async fn elapse(&self, duration: Duration) {

@@ -31,13 +31,33 @@ static SHARED: LazyLock<(String, Option<Server>)> = LazyLock::new(|| match std::
     }
 });
 
-/// Options for the shared server, with a prefix that nobody else has.
-pub fn shared() -> RedisOptions {
-    RedisOptions::from_url(&SHARED.0).unwrap().prefix(&unique_prefix()).unwrap()
+/// A prefix on the shared server that nobody else has, and a look at it from outside.
+pub struct Scratch {
+    prefix: String,
 }
 
-pub fn unique_prefix() -> String {
-    format!("test-{:032x}", Runtime::tokio().entropy.next_u128())
+impl Scratch {
+    pub fn new() -> Self {
+        Self { prefix: format!("test-{:032x}", Runtime::tokio().entropy.next_u128()) }
+    }
+
+    pub fn options(&self) -> RedisOptions {
+        RedisOptions::from_url(&SHARED.0).unwrap().prefix(&self.prefix).unwrap()
+    }
+
+    pub async fn open(&self) -> Arc<dyn OrderStore> {
+        Arc::new(RedisStore::open(self.options()).await.unwrap())
+    }
+
+    pub fn key(&self, rest: &str) -> String {
+        format!("{{{}}}:{rest}", self.prefix)
+    }
+
+    /// Runs a command on a key, which is its first argument.
+    pub async fn run<T: FromRedisValue>(&self, command: &str, rest: &str, arguments: &[&str]) -> T {
+        let key = self.key(rest);
+        run(&SHARED.0, &[&[command, &key], arguments].concat()).await
+    }
 }
 
 /// A server in a folder of its own. It ends with this value, and at the latest with this process.
@@ -58,7 +78,7 @@ impl Server {
     /// Starts a server with these arguments, and waits until it answers.
     pub fn start(arguments: &[&str]) -> Self {
         // Another process may take the free port before the server does.
-        for _ in 0..20 {
+        for _ in 0..5 {
             let server = Self {
                 folder: tempfile::tempdir().unwrap(),
                 port: free_port(),
@@ -127,7 +147,8 @@ impl Server {
             stream.write_all(b"PING\r\n")?;
             let mut answer = [0; 5];
             stream.read_exact(&mut answer)?;
-            Ok(&answer == b"+PONG")
+            // Whoever asks for a password first answers as well.
+            Ok([b"+PONG", b"-NOAU"].contains(&&answer))
         };
         ping().unwrap_or(false)
     }

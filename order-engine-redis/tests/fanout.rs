@@ -1,0 +1,163 @@
+//! Hints between processes.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::Server;
+use order_engine_core::conformance::fixtures::{
+    FREELY, append, new_order, routing_started, to_confirmed,
+};
+use order_engine_core::{EventRecord, Hint, Lane, SinkGuarantee, StatusSource, Then};
+use order_engine_redis::RedisFanout;
+
+/// How long a hint may take before a test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn next(source: &Arc<dyn StatusSource>) -> Hint {
+    tokio::time::timeout(PATIENCE, source.next()).await.expect("a hint comes")
+}
+
+/// The next hint that something may have been missed.
+async fn resync(source: &Arc<dyn StatusSource>) {
+    while next(source).await != Hint::Resync {}
+}
+
+async fn until(is_done: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it happens");
+}
+
+/// The first events of the order with a number.
+fn events(n: u64) -> Vec<Arc<EventRecord>> {
+    let new = new_order(n);
+    let append = append(&new.order, FREELY, Then::Keep, &[routing_started(1)]);
+    [vec![new.event], append.events].concat()
+}
+
+#[tokio::test]
+async fn an_event_crosses_from_one_process_to_the_others() {
+    let server = Server::start(&[]);
+    let here = RedisFanout::open(server.options()).await.unwrap();
+    let there = [
+        RedisFanout::open(server.options()).await.unwrap().source(),
+        RedisFanout::open(server.options()).await.unwrap().source(),
+    ];
+    let stranger = RedisFanout::open(server.options().prefix("other").unwrap()).await.unwrap();
+    assert_eq!(here.sink().guarantee(), SinkGuarantee::BestEffort);
+    here.sink().deliver(&events(1)).await.unwrap();
+    for source in &there {
+        assert!(source.is_connected());
+        // Others can take the order.
+        assert_eq!(next(source).await, Hint::Due(Lane::Execute));
+        for event in events(1) {
+            assert_eq!(next(source).await, Hint::Event(event));
+        }
+    }
+    // Neither the process itself heard them nor one under another prefix: the first they hear is this.
+    let third = RedisFanout::open(server.options()).await.unwrap();
+    third.sink().deliver(&events(2)[1..]).await.unwrap();
+    stranger.sink().deliver(&events(3)[1..]).await.unwrap();
+    assert_eq!(next(&here.source()).await, Hint::Event(Arc::clone(&events(2)[1])));
+}
+
+#[tokio::test]
+async fn a_cut_connection_is_replaced_and_a_loss_is_told() {
+    let server = Server::start(&[]);
+    let here = RedisFanout::open(server.options()).await.unwrap();
+    let there = RedisFanout::open(server.options()).await.unwrap().source();
+    let () = server.run(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    resync(&there).await;
+    assert!(there.is_connected());
+    here.sink().deliver(&events(1)[1..]).await.unwrap();
+    assert_eq!(next(&there).await, Hint::Event(Arc::clone(&events(1)[1])));
+}
+
+#[tokio::test]
+async fn what_could_not_be_published_is_told_as_lost() {
+    let server = Server::start(&[]);
+    let here = RedisFanout::open(server.options()).await.unwrap();
+    let there = RedisFanout::open(server.options()).await.unwrap().source();
+    server.kill();
+    assert!(here.sink().deliver(&events(1)).await.is_err());
+    until(|| !there.is_connected()).await;
+    server.restart();
+    // It connected anew.
+    resync(&there).await;
+    while here.sink().deliver(&events(2)[1..]).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // And was told of what it missed although it was connected.
+    resync(&there).await;
+    assert_eq!(next(&there).await, Hint::Event(Arc::clone(&events(2)[1])));
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_noticed() {
+    let server = Server::start(&[]);
+    let short = Duration::from_millis(200);
+    let options = server.options().operation_timeout(short).connect_timeout(short);
+    let source = RedisFanout::open(options).await.unwrap().source();
+    assert!(source.is_connected());
+    server.pause();
+    until(|| !source.is_connected()).await;
+    server.unpause();
+    resync(&source).await;
+    assert!(source.is_connected());
+}
+
+/// After a fail-over the old server is a replica, where nobody publishes and which cuts nobody off.
+#[tokio::test]
+async fn a_read_only_replica_is_noticed_and_left() {
+    let server = Server::start(&[]);
+    let fanout = RedisFanout::open(server.options()).await.unwrap();
+    let source = fanout.source();
+    let gone = Server::start(&[]);
+    let port = gone.port().to_string();
+    gone.kill();
+    let () = server.run(&["REPLICAOF", "127.0.0.1", &port]).await;
+    until(|| !source.is_connected()).await;
+    assert!(fanout.sink().deliver(&events(1)).await.is_err());
+    assert!(RedisFanout::open(server.options()).await.is_err());
+    let () = server.run(&["REPLICAOF", "NO", "ONE"]).await;
+    resync(&source).await;
+    assert!(source.is_connected());
+}
+
+#[tokio::test]
+async fn a_flood_is_told_as_a_loss_and_keeps_nobody_waiting() {
+    let server = Server::start(&[]);
+    let here = RedisFanout::open(server.options()).await.unwrap();
+    let there = RedisFanout::open(server.options()).await.unwrap();
+    let source = there.source();
+    let new = new_order(1);
+    let many = append(&new.order, FREELY, Then::Keep, &to_confirmed()).events;
+    // More than may wait, while nobody takes any.
+    for _ in 0..2_000 {
+        here.sink().deliver(&many).await.unwrap();
+    }
+    resync(&source).await;
+}
+
+#[tokio::test]
+async fn a_dropped_fanout_leaves_no_connection() {
+    let server = Server::start(&[]);
+    let fanout = RedisFanout::open(server.options()).await.unwrap();
+    let (sink, source) = (fanout.sink(), fanout.source());
+    drop(fanout);
+    assert!(source.is_connected());
+    drop((sink, source));
+    let clients = async || server.run::<String>(&["CLIENT", "LIST"]).await.lines().count();
+    let waiting = async {
+        // The one that asks is left.
+        while clients().await > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("the connections end");
+}

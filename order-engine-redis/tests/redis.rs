@@ -1,0 +1,336 @@
+//! What only the Redis store has: keys that others may damage, and orders by the thousand.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Scratch, Server};
+use order_engine_core::conformance::fixtures::{
+    AT_ONCE, FREELY, HOUR, Relay, Worker, append, assert_stored, cancelled, create, create_one, history, id,
+    ids_of, load, new_order, new_order_for, new_orders, order_of, register, request_named, routing_started,
+    seqs_of, to_confirmed, to_submitted, write, write_freely,
+};
+use order_engine_core::{
+    AppendError, Blame, ClaimScope, Creation, DeliveryOutcome, EventRecord, Guard, Lane, Order, OrderQuery,
+    PurgeRequest, Status, StoreErrorKind, Then,
+};
+use order_engine_redis::{RedisFanout, RedisStore};
+
+#[tokio::test]
+async fn prefixes_and_databases_share_nothing() {
+    let server = Server::start(&[]);
+    let other_prefix = server.options().prefix("other").unwrap();
+    let other_database = server.url().replace("/0", "/3");
+    let other_database = order_engine_redis::RedisOptions::from_url(&other_database).unwrap();
+    create_one(&server.open().await, 1).await;
+    for options in [other_prefix, other_database] {
+        let store: Arc<dyn order_engine_core::OrderStore> = Arc::new(RedisStore::open(options).await.unwrap());
+        assert_eq!(store.heads(&[id(1)]).await.unwrap(), [None]);
+        create_one(&store, 1).await;
+    }
+}
+
+/// Every key begins with the prefix, so that one grant covers them all.
+#[tokio::test]
+async fn every_key_is_under_the_prefix_and_none_expires() {
+    let server = Server::start(&[]);
+    let store = server.open().await;
+    register(&store, "ledger").await;
+    let named = new_order_for(1, request_named("alice", "key"));
+    create(&store, std::slice::from_ref(&named)).await;
+    write_freely(&store, &named.order, AT_ONCE, &to_submitted()).await;
+    store.check().await.unwrap();
+    let keys: Vec<String> = server.run(&["KEYS", "*"]).await;
+    assert!(keys.len() > 8, "{keys:?}");
+    for key in &keys {
+        assert!(key.starts_with("{order-engine}:"), "{key}");
+        assert_eq!(server.run::<i64>(&["TTL", key]).await, -1, "{key}");
+    }
+}
+
+/// What a purge leaves of an order is nothing.
+#[tokio::test]
+async fn a_purge_leaves_no_key() {
+    let server = Server::start(&[]);
+    let store = server.open().await;
+    let named = new_order_for(1, request_named("alice", "key"));
+    create(&store, std::slice::from_ref(&named)).await;
+    write_freely(&store, &named.order, AT_ONCE, &to_confirmed()).await;
+    let before = chrono::DateTime::<chrono::Utc>::MAX_UTC;
+    let everything =
+        PurgeRequest { ended_before: before, named_ended_before: before, after: None, limit: u32::MAX };
+    assert_eq!(store.purge(&everything).await.unwrap().orders, 1);
+    assert_eq!(server.run::<Vec<String>>(&["KEYS", "*"]).await, ["{order-engine}:layout"]);
+}
+
+#[tokio::test]
+async fn a_newer_layout_is_refused() {
+    let scratch = Scratch::new();
+    drop(scratch.open().await);
+    let () = scratch.run("SET", "layout", &["2"]).await;
+    let error = RedisStore::open(scratch.options()).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Incompatible, "{error}");
+    assert!(error.to_string().contains("newer version of this software"), "{error}");
+    // Hints need no layout.
+    RedisFanout::open(scratch.options()).await.unwrap();
+}
+
+#[tokio::test]
+async fn forgotten_scripts_are_loaded_again() {
+    let server = Server::start(&[]);
+    let store = server.open().await;
+    create(&store, &new_orders(200)).await;
+    let () = server.run(&["SCRIPT", "FLUSH"]).await;
+    // Several runs of one script at once, each of which must run once.
+    create(&store, &(201..=400).map(new_order).collect::<Vec<_>>()).await;
+    let () = server.run(&["SCRIPT", "FLUSH"]).await;
+    assert_eq!(Worker::new(&store, 1).claim(1_000).await.len(), 400);
+    let () = server.run(&["SCRIPT", "FLUSH"]).await;
+    assert_eq!(store.backlog().await.unwrap().execute.orders, 400);
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_read_harms_no_other() {
+    let scratch = Scratch::new();
+    let store = scratch.open().await;
+    create(&store, &new_orders(6)).await;
+    for (field, value, n) in [
+        ("state", "2 {}", 1),
+        ("state", "99 {}", 2),
+        ("created_at", "soon", 3),
+        ("request", "\u{fffd}", 4),
+    ] {
+        let _: u32 = scratch.run("HSET", &format!("order:{}", id(n)), &[field, value]).await;
+    }
+    let worker = Worker::new(&store, 1);
+    let claims = worker.claim(10).await;
+    assert_eq!(claims.len(), 6);
+    for claim in &claims {
+        let is_spoiled = claim.lease.order_id < id(5);
+        assert_eq!(claim.order.is_err(), is_spoiled, "{claim:?}");
+        if !is_spoiled {
+            worker.write(claim, AT_ONCE, &[routing_started(1)]).await;
+        }
+    }
+    let newer = claims.iter().find(|claim| claim.lease.order_id == id(2)).unwrap();
+    let message = newer.order.as_ref().unwrap_err().to_string();
+    assert!(message.contains("version 99 is newer"), "{message}");
+    // It is leased as any other, so it is not in everybody's way, and its claims are counted.
+    worker.release(newer.lease, Duration::ZERO, Blame::Payload).await;
+    let again = worker.claim_ids(&[id(2)], 1).await.remove(0);
+    assert_eq!((again.lease.fence.epoch, again.fruitless_claims), (2, 2));
+    assert_eq!(store.load(&[id(2)]).await.unwrap_err().kind(), StoreErrorKind::Internal);
+    assert_eq!(store.load(&[id(5)]).await.unwrap()[0].as_ref().unwrap().seq, 2);
+    // Whoever repeats its creation is refused, and no other.
+    let repeated = store.create_many(&[new_order(2), new_order(7)]).await.unwrap();
+    assert!(repeated[0].as_ref().unwrap_err().message.contains("version 99"), "{repeated:?}");
+    assert_eq!(repeated[1], Ok(Creation::Created));
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_read_is_shown_to_an_operator_until_it_can() {
+    let scratch = Scratch::new();
+    let store = scratch.open().await;
+    create(&store, &new_orders(2)).await;
+    let row = format!("order:{}", id(1));
+    let state: String = scratch.run("HGET", &row, &["state"]).await;
+    let (_, json) = state.split_once(' ').unwrap();
+    let _: u32 = scratch.run("HSET", &row, &["state", &format!("99 {json}")]).await;
+    let worker = Worker::new(&store, 1);
+    let claim = worker.claim_ids(&[id(1)], 1).await.remove(0);
+    worker.release(claim.lease, HOUR, Blame::Payload).await;
+    let attention = OrderQuery { attention: true, limit: 9, ..OrderQuery::default() };
+    let listed = store.list(&attention).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    let unreadable = listed[0].as_ref().unwrap_err();
+    assert_eq!(unreadable.order_id, id(1));
+    assert!(unreadable.error.message.contains("version 99 is newer"), "{unreadable}");
+    let everything = store.list(&OrderQuery { limit: 9, ..OrderQuery::default() }).await.unwrap();
+    assert_eq!(everything.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(store.backlog().await.unwrap().attention, 1);
+
+    let _: u32 = scratch.run("HSET", &row, &["state", &state]).await;
+    store.rouse(&[id(1)]).await.unwrap();
+    let claim = worker.claim_ids(&[id(1)], 1).await.remove(0);
+    worker.write(&claim, AT_ONCE, &[routing_started(1)]).await;
+    assert!(store.list(&attention).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_is_owed_after_those_that_can() {
+    let scratch = Scratch::new();
+    let store = scratch.open().await;
+    register(&store, "ledger").await;
+    create(&store, &new_orders(2)).await;
+    write_freely(&store, &new_order(1).order, AT_ONCE, &to_submitted()).await;
+    let events = format!("events:{}", id(1));
+    let () = scratch.run("LSET", &events, &["2", r#"{"version":99,"words":"from the future"}"#]).await;
+    let relay = Relay::new(&store, "ledger", 1);
+    let deliveries = relay.claim(9).await;
+    let first = deliveries.iter().find(|delivery| delivery.lease.order_id == id(1)).unwrap();
+    assert_eq!(seqs_of(first), [1, 2]);
+    assert!(relay.pay(first).await);
+    let second = relay.claim_one().await;
+    assert!(second.events.as_ref().unwrap_err().message.contains("version 99"), "{second:?}");
+    assert!(relay.settle(&second, DeliveryOutcome::Failed { due_in: HOUR }).await);
+    let other = deliveries.iter().find(|delivery| delivery.lease.order_id == id(2)).unwrap();
+    assert!(relay.pay(other).await);
+    assert_eq!(store.events(id(1), 0, 9).await.unwrap_err().kind(), StoreErrorKind::Internal);
+    assert_eq!(store.events(id(1), 0, 2).await.unwrap().len(), 2);
+}
+
+/// Whatever stands in the due set, the orders that can be leased are.
+#[tokio::test]
+async fn damage_is_in_nobodys_way() {
+    let scratch = Scratch::new();
+    let store = scratch.open().await;
+    create(&store, &new_orders(6)).await;
+    let due = "due:execute";
+    let _: u32 = scratch.run("ZADD", due, &["1", "no id at all", "2", &id(99).to_string()]).await;
+    // A key that holds something else, a history that is gone, and an epoch beyond all counting.
+    let () = scratch.run("SET", &format!("order:{}", id(1)), &["text"]).await;
+    let _: u32 = scratch.run("DEL", &format!("events:{}", id(2)), &[]).await;
+    let _: u32 =
+        scratch.run("HSET", &format!("order:{}", id(3)), &["epoch", "18446744073709551615"]).await;
+    let () = scratch.run("RENAME", &format!("order:{}", id(4)), &[&scratch.key("order:no id at all")]).await;
+    let worker = Worker::new(&store, 1);
+    let claimed: BTreeSet<_> = ids_of(&worker.claim(3).await).into_iter().collect();
+    let rest: BTreeSet<_> = ids_of(&worker.claim(9).await).into_iter().collect();
+    assert_eq!(claimed.union(&rest).copied().collect::<Vec<_>>(), [id(2), id(5), id(6)]);
+
+    let appends: Vec<_> = [1, 2, 5]
+        .map(|n| append(&new_order(n).order, FREELY, AT_ONCE, &[routing_started(1)]))
+        .to_vec();
+    let results = store.append_many(&appends).await.unwrap();
+    assert!(matches!(results[0], Err(AppendError::Refused(_))), "{results:?}");
+    assert!(matches!(results[1], Err(AppendError::Refused(_))), "{results:?}");
+    assert_eq!(results[2], Ok(()));
+    assert_eq!(load(&store, id(2)).await.seq, 1);
+    let listed = store.list(&OrderQuery { limit: 99, ..OrderQuery::default() }).await.unwrap();
+    assert_eq!(listed.iter().filter(|order| order.is_ok()).count(), 4);
+}
+
+#[tokio::test]
+async fn numbers_beyond_what_lua_can_count_are_refused() {
+    let scratch = Scratch::new();
+    let store = scratch.open().await;
+    let order = create_one(&store, 1).await;
+    let mut beyond = append(&order, FREELY, AT_ONCE, &[routing_started(1)]);
+    beyond.expected_seq = 1 << 53;
+    beyond.order = Arc::new(Order { seq: (1 << 53) + 1, ..Order::clone(&beyond.order) });
+    beyond.events = vec![Arc::new(EventRecord { seq: (1 << 53) + 1, ..EventRecord::clone(&beyond.events[0]) })];
+    assert!(matches!(write(&store, beyond).await, Err(AppendError::Refused(_))));
+    assert_stored(&store, &order).await;
+
+    let worker = Worker::new(&store, 1);
+    let claim = worker.claim_one().await;
+    let mut beyond = claim.lease;
+    beyond.fence.epoch = u64::MAX;
+    let stale = append(order_of(&claim), Guard::Fence(beyond.fence), AT_ONCE, &[cancelled()]);
+    assert_eq!(write(&store, stale).await, Err(AppendError::StaleFence));
+    assert_eq!(store.renew(&[beyond, claim.lease], HOUR).await.unwrap(), [false, true]);
+    worker.release(beyond, Duration::ZERO, Blame::Nobody).await;
+    worker.finds_nothing().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_thousand_orders_due_at_once_are_drained() {
+    const ORDERS: u64 = 20_000;
+    let scratch = Scratch::new();
+    let store = scratch.open().await;
+    let orders = new_orders(ORDERS);
+    for batch in orders.chunks(1_000) {
+        create(&store, batch).await;
+    }
+    let worker = Worker::new(&store, 1);
+    // More than the server gives in one run of a script, and a last page that is not full.
+    let mut claimed = Vec::new();
+    loop {
+        let claims = worker.ask(ClaimScope::Any, 1_500).await;
+        if claims.claims.is_empty() {
+            break;
+        }
+        let appends: Vec<_> = claims
+            .claims
+            .iter()
+            .map(|claim| {
+                append(order_of(claim), Guard::Fence(claim.lease.fence), Then::Keep, &to_confirmed())
+            })
+            .collect();
+        assert!(store.append_many(&appends).await.unwrap().iter().all(Result::is_ok));
+        claimed.extend(ids_of(&claims.claims));
+    }
+    // Nobody is overtaken: those of one batch became due within the same few milliseconds.
+    assert_eq!(claimed.len() as u64, ORDERS);
+    assert_eq!(claimed.iter().collect::<BTreeSet<_>>().len() as u64, ORDERS);
+    assert_eq!(store.backlog().await.unwrap(), order_engine_core::Backlog::default());
+    for lane in [Lane::Execute, Lane::Observe] {
+        assert!(store.due(lane, 10).await.unwrap().is_empty());
+    }
+    let confirmed = OrderQuery { status: Some(Status::Confirmed), limit: 3_000, ..OrderQuery::default() };
+    let listed = store.list(&confirmed).await.unwrap();
+    let newest: Vec<_> = (ORDERS - 2_999..=ORDERS).rev().map(id).collect();
+    assert_eq!(listed.into_iter().map(|order| order.unwrap().id).collect::<Vec<_>>(), newest);
+}
+
+/// A claim by more ids than one run of a script takes.
+#[tokio::test]
+async fn a_claim_by_many_ids_takes_the_longest_due_first() {
+    let scratch = Scratch::new();
+    let store = scratch.open().await;
+    create(&store, &new_orders(600)).await;
+    // The order with the largest id became due first.
+    let _: u32 = scratch.run("ZADD", "due:execute", &["1", &id(600).to_string()]).await;
+    let ids: Vec<_> = (1..=600).map(id).collect();
+    let worker = Worker::new(&store, 1);
+    let first = worker.claim_ids(&ids, 300).await;
+    assert_eq!(first.len(), 300);
+    assert_eq!(first[0].lease.order_id, id(600));
+    assert_eq!(worker.claim_ids(&ids, 600).await.len(), 300);
+    assert!(worker.claim_ids(&ids, 600).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_lease_that_ends_at_once_is_given_once_a_call() {
+    let scratch = Scratch::new();
+    let store = scratch.open().await;
+    create(&store, &new_orders(700)).await;
+    let worker = Worker::new(&store, 1).with_lease(Duration::ZERO);
+    let claims = worker.claim(700).await;
+    let ids: BTreeSet<_> = ids_of(&claims).into_iter().collect();
+    assert_eq!(ids.len(), claims.len());
+    // Of each order, the claim is the current one.
+    let leases: Vec<_> = claims.iter().map(|claim| claim.lease).collect();
+    assert!(store.renew(&leases, HOUR).await.unwrap().into_iter().all(|is_current| is_current));
+}
+
+#[tokio::test]
+async fn a_user_with_many_orders_is_listed_by_status() {
+    let scratch = Scratch::new();
+    let store = scratch.open().await;
+    let orders: Vec<_> =
+        (1..=1_200).map(|n| new_order_for(n, request_named("alice", &n.to_string()))).collect();
+    create(&store, &orders).await;
+    create(&store, &[new_order_for(1_201, request_named("bob", "key"))]).await;
+    let end = append(&orders[4].order, FREELY, AT_ONCE, &[cancelled()]);
+    write(&store, end).await.unwrap();
+    let found = |status, limit| {
+        let query = OrderQuery {
+            user_id: Some("alice".into()),
+            status: Some(status),
+            limit,
+            ..OrderQuery::default()
+        };
+        let store = Arc::clone(&store);
+        async move {
+            let listed = store.list(&query).await.unwrap();
+            listed.into_iter().map(|order| order.unwrap().id).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(found(Status::Failed, 10).await, [id(5)]);
+    assert_eq!(found(Status::Pending, 5_000).await.len(), 1_199);
+    assert_eq!(found(Status::Confirmed, 10).await, []);
+    assert_eq!(history(&store, id(5)).await.len(), 2);
+}

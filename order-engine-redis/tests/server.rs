@@ -1,0 +1,261 @@
+//! Servers that are set up wrongly, or that do not do what they should.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{DURABLE, Server};
+use order_engine_core::conformance::fixtures::{
+    AT_ONCE, Relay, Worker, assert_stored, create, create_one, id, ids_of, new_order, new_orders, register,
+    routing_started, to_confirmed, write_freely,
+};
+use order_engine_core::{Durability, OrderQuery, OrderStore, StoreError, StoreErrorKind, Then};
+use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
+
+async fn fails_to_open(options: RedisOptions) -> StoreError {
+    RedisStore::open(options).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_cluster_is_refused() {
+    let server = Server::start(&["--cluster-enabled", "yes"]);
+    let error = fails_to_open(server.options()).await;
+    assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
+    assert!(error.to_string().contains("cluster-enabled no"), "{error}");
+    assert!(error.to_string().contains(&server.port().to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_may_evict_is_refused_whatever_its_memory() {
+    for policy in ["allkeys-lru", "volatile-ttl"] {
+        let server = Server::start(&["--maxmemory-policy", policy]);
+        let error = fails_to_open(server.options()).await;
+        assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
+        assert!(error.to_string().contains("maxmemory-policy noeviction"), "{error}");
+        // Hints are not kept, so nothing of them can be evicted.
+        RedisFanout::open(server.options()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn durability_is_what_the_server_is_set_to() {
+    let durable = Server::start(&DURABLE);
+    let full = durable.options().require_durability(Durability::Full);
+    assert_eq!(RedisStore::open(full).await.unwrap().durability(), Durability::Full);
+    for (settings, advice) in [
+        (&["--appendonly", "no"][..], "set 'appendonly yes'"),
+        (&["--appendonly", "yes"], "set 'appendfsync always'"),
+        (
+            &["--appendonly", "yes", "--appendfsync", "always", "--no-appendfsync-on-rewrite", "yes"],
+            "set 'no-appendfsync-on-rewrite no'",
+        ),
+    ] {
+        let server = Server::start(settings);
+        let store = RedisStore::open(server.options()).await.unwrap();
+        assert_eq!(store.durability(), Durability::BoundedLoss);
+        let error = fails_to_open(server.options().require_durability(Durability::Full)).await;
+        assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
+        assert!(error.to_string().contains(advice), "{error}");
+    }
+}
+
+/// With exactly the grants that the README names.
+#[tokio::test]
+async fn a_user_with_few_rights_is_enough() {
+    let server = Server::start(&DURABLE);
+    let grants = "~{order-engine}* &{order-engine}:* -@all +@read +@write +@scripting +@connection +publish \
+        +subscribe +time +info +role +config|get";
+    for (name, grants, durability) in [
+        ("engine", grants.to_owned(), Durability::Full),
+        ("blind", grants.replace("+config|get", ""), Durability::BoundedLoss),
+    ] {
+        let mut words = vec!["ACL", "SETUSER", name, "on", ">secret"];
+        words.extend(grants.split_whitespace());
+        let () = server.run(&words).await;
+        let url = server.url().replace("redis://", &format!("redis://{name}:secret@"));
+        let options = RedisOptions::from_url(&url).unwrap();
+        let store: Arc<dyn OrderStore> = Arc::new(RedisStore::open(options.clone()).await.unwrap());
+        assert_eq!(store.durability(), durability, "{name}");
+        everything_works(&store, if name == "engine" { 1 } else { 100 }).await;
+        RedisFanout::open(options.clone()).await.unwrap();
+        if durability != Durability::Full {
+            let error = fails_to_open(options.require_durability(Durability::Full)).await;
+            assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
+            assert!(error.to_string().contains("CONFIG GET is forbidden"), "{error}");
+        }
+    }
+}
+
+async fn everything_works(store: &Arc<dyn OrderStore>, first: u64) {
+    register(store, "ledger").await;
+    let orders: Vec<_> = (first..first + 3).map(new_order).collect();
+    create(store, &orders).await;
+    let worker = Worker::new(store, 1);
+    let claims = worker.claim(3).await;
+    assert_eq!(claims.len(), 3);
+    assert!(worker.renews(claims[0].lease).await);
+    worker.release(claims[1].lease, Duration::ZERO, order_engine_core::Blame::Nobody).await;
+    store.rouse(&[id(first)]).await.unwrap();
+    let order = worker.write(&claims[0], Then::Keep, &to_confirmed()).await;
+    assert_stored(store, &order).await;
+    let relay = Relay::new(store, "ledger", 1);
+    for delivery in relay.claim(9).await {
+        assert!(relay.pay(&delivery).await);
+    }
+    assert_eq!(store.list(&OrderQuery { limit: 2, ..OrderQuery::default() }).await.unwrap().len(), 2);
+    assert!(store.backlog().await.unwrap().execute.orders > 0);
+    assert_eq!(store.forget_sink("ledger", 9).await.unwrap(), 0);
+    let now = chrono::DateTime::<chrono::Utc>::MAX_UTC;
+    let purge = order_engine_core::PurgeRequest {
+        ended_before: now,
+        named_ended_before: now,
+        after: None,
+        limit: 9,
+    };
+    assert_eq!(store.purge(&purge).await.unwrap().orders, 1);
+    store.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_no_outage() {
+    let server = Server::start(&["--requirepass", "secret"]);
+    let options = RedisOptions::from_url(&server.url().replace("redis://", "redis://:wrong@")).unwrap();
+    for options in [options, server.options()] {
+        let error = fails_to_open(options).await;
+        assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+    let right = RedisOptions::from_url(&server.url().replace("redis://", "redis://:secret@")).unwrap();
+    assert!(RedisStore::open(right).await.unwrap().check().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unavailable() {
+    let server = Server::start(&[]);
+    server.kill();
+    let error = fails_to_open(server.options()).await;
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains(&format!("redis://127.0.0.1:{}/0", server.port())), "{error}");
+}
+
+#[tokio::test]
+async fn a_restarted_server_has_everything() {
+    let server = Server::start(&DURABLE);
+    let store = server.open().await;
+    create(&store, &new_orders(2)).await;
+    let worker = Worker::new(&store, 1);
+    let claim = worker.claim(1).await.remove(0);
+    let order = worker.write(&claim, Then::Keep, &[routing_started(1)]).await;
+    server.kill();
+    server.restart();
+    // The same store goes on: what it asks next is asked on another connection.
+    assert_stored(&store, &order).await;
+    assert_eq!(ids_of(&worker.claim(9).await), [id(2)]);
+    assert!(worker.renews(claim.lease).await);
+}
+
+/// A write that finds its connection broken is not repeated: nobody knows what became of it.
+#[tokio::test]
+async fn a_cut_connection_costs_one_write_and_no_read() {
+    let server = Server::start(&[]);
+    let store = server.open().await;
+    create_one(&store, 1).await;
+    let () = server.run(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    assert_eq!(store.heads(&[id(1)]).await.unwrap(), [Some(1)]);
+    let () = server.run(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    if let Err(error) = store.create_many(&[new_order(2)]).await {
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+    }
+    create_one(&store, 3).await;
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_weaker_is_not_written_to() {
+    let mut server = Server::start(&DURABLE);
+    let store = server.open().await;
+    let order = create_one(&store, 1).await;
+    // While the connection lasts, only the check notices.
+    let () = server.run(&["CONFIG", "SET", "appendfsync", "no"]).await;
+    let error = store.check().await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
+    assert!(error.to_string().contains("set 'appendfsync always'"), "{error}");
+
+    server.restart_with(&["--appendfsync", "everysec"]);
+    // The first write may find its connection broken.
+    let _ = store.create_many(&[new_order(2)]).await;
+    let error = store.create_many(&[new_order(3)]).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
+
+    server.restart_with(&["--appendfsync", "always"]);
+    while store.check().await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(store.heads(&[id(3)]).await.unwrap(), [None]);
+    assert_stored(&store, &order).await;
+}
+
+#[tokio::test]
+async fn a_full_server_is_unavailable_and_readable() {
+    let server = Server::start(&[]);
+    let store = server.open().await;
+    let order = create_one(&store, 1).await;
+    let () = server.run(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let error = store.create_many(&[new_order(2)]).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+    assert_eq!(store.check().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    assert_stored(&store, &order).await;
+    assert_eq!(store.backlog().await.unwrap().execute.orders, 1);
+    let () = server.run(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    assert_eq!(store.heads(&[id(2)]).await.unwrap(), [None]);
+    create_one(&store, 2).await;
+}
+
+/// After a fail-over the name of the server leads elsewhere; here the same server changes its role.
+#[tokio::test]
+async fn a_read_only_replica_is_noticed_and_left() {
+    let server = Server::start(&[]);
+    let store = server.open().await;
+    create_one(&store, 1).await;
+    let gone = Server::start(&[]);
+    let port = gone.port().to_string();
+    gone.kill();
+    let () = server.run(&["REPLICAOF", "127.0.0.1", &port]).await;
+    for _ in 0..3 {
+        let error = store.create_many(&[new_order(2)]).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+    }
+    let error = fails_to_open(server.options()).await;
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert!(error.to_string().contains("read-only replica"), "{error}");
+    let () = server.run(&["REPLICAOF", "NO", "ONE"]).await;
+    while store.check().await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    create_one(&store, 2).await;
+}
+
+#[tokio::test]
+async fn a_paused_server_costs_each_call_its_time_and_no_more() {
+    let server = Server::start(&[]);
+    let short = Duration::from_millis(100);
+    let options = server.options().operation_timeout(short).connect_timeout(short);
+    let store: Arc<dyn OrderStore> = Arc::new(RedisStore::open(options).await.unwrap());
+    let order = create_one(&store, 1).await;
+    server.pause();
+    for _ in 0..3 {
+        let error = store.create_many(&[new_order(2)]).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+        assert_eq!(store.heads(&[id(2)]).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    }
+    server.unpause();
+    while store.check().await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // The caller was told nothing for sure: the order is written whole, or not at all.
+    let written = store.heads(&[id(2)]).await.unwrap();
+    let events = store.events(id(2), 0, 10).await.unwrap();
+    assert_eq!(events.len() as u64, written[0].unwrap_or(0));
+    assert_stored(&store, &order).await;
+    write_freely(&store, &order, AT_ONCE, &[routing_started(1)]).await;
+}
