@@ -75,13 +75,8 @@ impl RedisFanout {
         let link = Link::open(options, Purpose::Hints).await?;
         let (queue, hints) = mpsc::channel(QUEUE);
         let state = Arc::new(State::default());
-        let subscriber = Subscriber::new(
-            Arc::clone(&link),
-            channel.clone(),
-            sender.clone(),
-            queue,
-            Arc::clone(&state),
-        );
+        let subscriber =
+            Subscriber::new(Arc::clone(&link), channel.clone(), sender.clone(), queue, Arc::clone(&state));
         let first = subscriber.subscribe().await?;
         let listening = tokio::spawn(subscriber.run(first)).abort_handle();
         let (has_lost, hints) = (AtomicBool::new(false), Mutex::new(hints));
@@ -126,8 +121,7 @@ impl StatusSink for RedisSink {
             publish.arg(channel).arg(message);
             publish
         };
-        let messages: Vec<Cmd> =
-            message::encode(sender, had_lost, events).into_iter().map(publish).collect();
+        let messages: Vec<Cmd> = message::encode(sender, had_lost, events).into_iter().map(publish).collect();
         let publishing = link.send_repeatable(&messages);
         match tokio::time::timeout(link.options().operation_timeout, publishing).await {
             Ok(Ok(_)) => {

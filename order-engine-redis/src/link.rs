@@ -222,4 +222,3 @@ pub(crate) fn items<T: FromRedisValue>(replies: Vec<Value>) -> Result<Vec<T>, Er
     }
     Ok(items)
 }
-

@@ -30,7 +30,9 @@ pub enum OptionsError {
         reason: String,
     },
     /// The URL asks for TLS, which this program was built without.
-    #[error("'rediss://' needs the feature 'tls' of order-engine-redis, without which this program was built")]
+    #[error(
+        "'rediss://' needs the feature 'tls' of order-engine-redis, without which this program was built"
+    )]
     NoTls,
     /// The prefix could be confused with another one.
     #[error("'{prefix}' is no prefix: it must be 1 to 64 letters, digits, dots, dashes and underscores")]

@@ -112,10 +112,7 @@ fn age(since_ms: f64, now_ms: u64) -> Duration {
 /// Where the walk goes on, and the orders found with their fields.
 type ListReply = (Option<Vec<u8>>, Vec<(Vec<u8>, Vec<Field>)>);
 
-pub(crate) async fn list(
-    link: &Link,
-    query: &OrderQuery,
-) -> Result<Vec<Result<Order, Unreadable>>, Error> {
+pub(crate) async fn list(link: &Link, query: &OrderQuery) -> Result<Vec<Result<Order, Unreadable>>, Error> {
     let mut listed = Vec::new();
     let mut before = query.before.map_or(Vec::new(), |id| id.to_string().into_bytes());
     loop {

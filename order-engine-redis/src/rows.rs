@@ -267,7 +267,11 @@ fn newer_or(json: &[u8], error: &serde_json::Error) -> Undecodable {
 }
 
 /// The events of an order from one number on.
-pub(crate) fn events(order_id: OrderId, first_seq: u64, texts: &[Vec<u8>]) -> Vec<Result<EventRecord, Undecodable>> {
+pub(crate) fn events(
+    order_id: OrderId,
+    first_seq: u64,
+    texts: &[Vec<u8>],
+) -> Vec<Result<EventRecord, Undecodable>> {
     (first_seq..).zip(texts).map(|(seq, json)| event(order_id, seq, json)).collect()
 }
 

@@ -59,7 +59,8 @@ impl Server {
         }
         if self.info("cluster_enabled") == "1" {
             return Err(Error::Misconfigured(
-                "it is part of a cluster, and orders need one Redis server: set 'cluster-enabled no'".to_owned(),
+                "it is part of a cluster, and orders need one Redis server: set 'cluster-enabled no'"
+                    .to_owned(),
             ));
         }
         // Any other policy is refused whatever `maxmemory` is, which can be changed while nobody looks.

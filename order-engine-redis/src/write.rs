@@ -54,9 +54,7 @@ impl Calls {
         let mut replies = link::items(link.send(&self.calls).await?)?.into_iter();
         let result = |refused: Option<Refused>| match refused {
             Some(refused) => Ok(Err(refused)),
-            None => {
-                replies.next().map(Ok).ok_or_else(|| Error::Reply("an item has no answer".to_owned()))
-            }
+            None => replies.next().map(Ok).ok_or_else(|| Error::Reply("an item has no answer".to_owned())),
         };
         self.refused.into_iter().map(result).collect()
     }
@@ -106,10 +104,7 @@ fn creation(reply: Vec<Value>) -> Result<Result<Creation, Refused>, Error> {
     }
 }
 
-pub(crate) async fn append(
-    link: &Link,
-    appends: &[Append],
-) -> Result<Vec<Result<(), AppendError>>, Error> {
+pub(crate) async fn append(link: &Link, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, Error> {
     let calls = Calls::over(appends, || link.call(&script::APPEND), rows::add_append);
     let replies = calls.run::<Vec<String>>(link).await?;
     replies
@@ -124,9 +119,7 @@ fn appended(reply: &[String]) -> Result<Result<(), AppendError>, Error> {
         ["written"] => Ok(()),
         ["unknown"] => Err(AppendError::NotFound),
         ["stale-fence"] => Err(AppendError::StaleFence),
-        ["stale-revision", actual] => {
-            Err(AppendError::StaleRevision { actual: rows::parse(actual, "seq")? })
-        }
+        ["stale-revision", actual] => Err(AppendError::StaleRevision { actual: rows::parse(actual, "seq")? }),
         ["refused", message] => Err(Refused { message: message.to_owned() }.into()),
         _ => return Err(Error::Reply(words.join(" "))),
     })
@@ -234,11 +227,7 @@ async fn longest_due_first(
     Ok(due.into_iter().map(|(id, _)| id).collect())
 }
 
-pub(crate) async fn renew(
-    link: &Link,
-    leases: &[Lease],
-    duration: Duration,
-) -> Result<Vec<bool>, Error> {
+pub(crate) async fn renew(link: &Link, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, Error> {
     let begin = || {
         let mut call = link.call(&script::RENEW);
         call.arg(rows::wait_ms(duration));

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::Server;
-use order_engine_core::conformance::fixtures::{
-    FREELY, append, new_order, routing_started, to_confirmed,
+use common::service::{Chain, Service, request};
+use order_engine_core::conformance::fixtures::{FREELY, append, new_order, routing_started, to_confirmed};
+use order_engine_core::{
+    EngineConfig, EventRecord, Hint, Lane, MemoryStore, SinkGuarantee, StatusSource, Submission, Then,
 };
-use order_engine_core::{EventRecord, Hint, Lane, SinkGuarantee, StatusSource, Then};
 use order_engine_redis::RedisFanout;
 
 /// How long a hint may take before a test gives up on it.
@@ -160,4 +161,30 @@ async fn a_dropped_fanout_leaves_no_connection() {
         }
     };
     tokio::time::timeout(PATIENCE, waiting).await.expect("the connections end");
+}
+
+/// Beside any store: nobody polls here, so whatever one process knows of the other came by a hint.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_over_another_store_tell_each_other_everything() {
+    let server = Server::start(&[]);
+    let (store, chain) = (Arc::new(MemoryStore::new()), Chain::new().await);
+    let mut config = EngineConfig::default();
+    config.poll_interval = Duration::from_hours(1);
+    let service = async || {
+        let fanout = RedisFanout::open(server.options()).await.unwrap();
+        Service::start(store.clone(), Some(&fanout), &chain, config.clone()).await
+    };
+    let (api, _worker) = (service().await, service().await.with_worker());
+    for n in 0..5 {
+        let Submission::Created(order) = api.engine.submit(request(n.to_string())).await.unwrap() else {
+            panic!("it is new");
+        };
+        let mut subscription = api.engine.subscribe(order.id, 0).await.unwrap().unwrap();
+        let mut seen = Vec::new();
+        while seen.last().is_none_or(|event: &Arc<EventRecord>| !event.status.is_terminal()) {
+            let next = tokio::time::timeout(PATIENCE, subscription.next()).await.expect("an event comes");
+            seen.push(next.unwrap().unwrap());
+        }
+        assert!(seen.iter().map(|event| event.seq).eq(1..=seen.len() as u64));
+    }
 }

@@ -26,7 +26,8 @@ async fn prefixes_and_databases_share_nothing() {
     let other_database = order_engine_redis::RedisOptions::from_url(&other_database).unwrap();
     create_one(&server.open().await, 1).await;
     for options in [other_prefix, other_database] {
-        let store: Arc<dyn order_engine_core::OrderStore> = Arc::new(RedisStore::open(options).await.unwrap());
+        let store: Arc<dyn order_engine_core::OrderStore> =
+            Arc::new(RedisStore::open(options).await.unwrap());
         assert_eq!(store.heads(&[id(1)]).await.unwrap(), [None]);
         create_one(&store, 1).await;
     }
@@ -96,12 +97,9 @@ async fn an_order_that_cannot_be_read_harms_no_other() {
     let scratch = Scratch::new();
     let store = scratch.open().await;
     create(&store, &new_orders(6)).await;
-    for (field, value, n) in [
-        ("state", "2 {}", 1),
-        ("state", "99 {}", 2),
-        ("created_at", "soon", 3),
-        ("request", "\u{fffd}", 4),
-    ] {
+    for (field, value, n) in
+        [("state", "2 {}", 1), ("state", "99 {}", 2), ("created_at", "soon", 3), ("request", "\u{fffd}", 4)]
+    {
         let _: u32 = scratch.run("HSET", &format!("order:{}", id(n)), &[field, value]).await;
     }
     let worker = Worker::new(&store, 1);
@@ -192,17 +190,15 @@ async fn damage_is_in_nobodys_way() {
     // A key that holds something else, a history that is gone, and an epoch beyond all counting.
     let () = scratch.run("SET", &format!("order:{}", id(1)), &["text"]).await;
     let _: u32 = scratch.run("DEL", &format!("events:{}", id(2)), &[]).await;
-    let _: u32 =
-        scratch.run("HSET", &format!("order:{}", id(3)), &["epoch", "18446744073709551615"]).await;
+    let _: u32 = scratch.run("HSET", &format!("order:{}", id(3)), &["epoch", "18446744073709551615"]).await;
     let () = scratch.run("RENAME", &format!("order:{}", id(4)), &[&scratch.key("order:no id at all")]).await;
     let worker = Worker::new(&store, 1);
     let claimed: BTreeSet<_> = ids_of(&worker.claim(3).await).into_iter().collect();
     let rest: BTreeSet<_> = ids_of(&worker.claim(9).await).into_iter().collect();
     assert_eq!(claimed.union(&rest).copied().collect::<Vec<_>>(), [id(2), id(5), id(6)]);
 
-    let appends: Vec<_> = [1, 2, 5]
-        .map(|n| append(&new_order(n).order, FREELY, AT_ONCE, &[routing_started(1)]))
-        .to_vec();
+    let appends: Vec<_> =
+        [1, 2, 5].map(|n| append(&new_order(n).order, FREELY, AT_ONCE, &[routing_started(1)])).to_vec();
     let results = store.append_many(&appends).await.unwrap();
     assert!(matches!(results[0], Err(AppendError::Refused(_))), "{results:?}");
     assert!(matches!(results[1], Err(AppendError::Refused(_))), "{results:?}");
@@ -220,7 +216,8 @@ async fn numbers_beyond_what_lua_can_count_are_refused() {
     let mut beyond = append(&order, FREELY, AT_ONCE, &[routing_started(1)]);
     beyond.expected_seq = 1 << 53;
     beyond.order = Arc::new(Order { seq: (1 << 53) + 1, ..Order::clone(&beyond.order) });
-    beyond.events = vec![Arc::new(EventRecord { seq: (1 << 53) + 1, ..EventRecord::clone(&beyond.events[0]) })];
+    beyond.events =
+        vec![Arc::new(EventRecord { seq: (1 << 53) + 1, ..EventRecord::clone(&beyond.events[0]) })];
     assert!(matches!(write(&store, beyond).await, Err(AppendError::Refused(_))));
     assert_stored(&store, &order).await;
 

@@ -107,12 +107,8 @@ async fn everything_works(store: &Arc<dyn OrderStore>, first: u64) {
     assert!(store.backlog().await.unwrap().execute.orders > 0);
     assert_eq!(store.forget_sink("ledger", 9).await.unwrap(), 0);
     let now = chrono::DateTime::<chrono::Utc>::MAX_UTC;
-    let purge = order_engine_core::PurgeRequest {
-        ended_before: now,
-        named_ended_before: now,
-        after: None,
-        limit: 9,
-    };
+    let purge =
+        order_engine_core::PurgeRequest { ended_before: now, named_ended_before: now, after: None, limit: 9 };
     assert_eq!(store.purge(&purge).await.unwrap().orders, 1);
     store.check().await.unwrap();
 }

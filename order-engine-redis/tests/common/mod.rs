@@ -1,6 +1,8 @@
 //! Redis servers of the tests' own.
 #![allow(dead_code, missing_docs, unreachable_pub)] // Each test file uses a part of this.
 
+pub mod service;
+
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};

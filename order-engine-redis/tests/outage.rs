@@ -1,0 +1,169 @@
+//! A server that is killed under load, again and again, while the same processes go on.
+//!
+//! `REDIS_KILLS=100` makes it a long night; a few times unless set.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use common::service::{Chain, Service, request};
+use common::{DURABLE, Server};
+use order_engine_core::OrderStore;
+use order_engine_core::{Durability, EngineConfig, OrderId, Runtime, Submission, SubmitError};
+use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
+
+/// How many clients send orders at a time.
+const CLIENTS: usize = 8;
+/// How long the processes may take to go on once the server is back.
+const RECOVERY: Duration = Duration::from_secs(5);
+/// How long the last orders may take to their end.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn kills() -> u32 {
+    std::env::var("REDIS_KILLS").map_or(5, |kills| kills.parse().unwrap())
+}
+
+/// Somewhere within a few hundred milliseconds, so that a kill meets everything in its middle.
+fn moment() -> Duration {
+    let random = Runtime::tokio().entropy.next_u128() % 300;
+    Duration::from_millis(20 + u64::try_from(random).unwrap())
+}
+
+fn config() -> EngineConfig {
+    let mut config = EngineConfig::default();
+    // What a claim took whose answer got lost is taken over soon.
+    config.lease_duration = Duration::from_secs(2);
+    config.worker_slots = 50;
+    // A server that is killed every moment looks as if its orders killed their workers.
+    config.quarantine_after = u32::MAX;
+    config
+}
+
+async fn open(options: RedisOptions) -> Arc<dyn OrderStore> {
+    let options = options.require_durability(Durability::Full);
+    Arc::new(RedisStore::open(options).await.unwrap())
+}
+
+/// Submits an order as a client does that repeats itself until it has an answer.
+async fn submit(service: &Service, name: String) -> OrderId {
+    loop {
+        match service.engine.submit(request(name.clone())).await {
+            Ok(Submission::Created(order) | Submission::Existing(order)) => return order.id,
+            Err(SubmitError::Store(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Waits until an order has ended, whatever becomes of the subscription meanwhile.
+async fn to_its_end(service: &Service, id: OrderId) -> Vec<u64> {
+    let mut seen = Vec::new();
+    loop {
+        let after = seen.last().copied().unwrap_or(0);
+        let Ok(Some(mut subscription)) = service.engine.subscribe(id, after).await else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        // A client that comes and goes.
+        for _ in 0..3 {
+            match subscription.next().await {
+                Some(Ok(event)) => {
+                    seen.push(event.seq);
+                    if event.status.is_terminal() {
+                        return seen;
+                    }
+                }
+                Some(Err(_)) | None => break,
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_under_load_loses_and_doubles_nothing() {
+    let server = Server::start(&DURABLE);
+    let chain = Chain::new().await;
+    let service = Service::start(open(server.options()).await, None, &chain, config()).await.with_worker();
+    let service = Arc::new(service);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            let (service, is_over) = (Arc::clone(&service), Arc::clone(&is_over));
+            tokio::spawn(async move {
+                let mut orders = Vec::new();
+                while !is_over.load(Ordering::Relaxed) {
+                    orders.push(submit(&service, format!("{client}-{}", orders.len())).await);
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                orders
+            })
+        })
+        .collect();
+    let mut orders = Vec::new();
+    for kill in 0..kills() {
+        tokio::time::sleep(moment()).await;
+        server.kill();
+        tokio::time::sleep(moment()).await;
+        tokio::task::block_in_place(|| server.restart());
+        let recovered = async {
+            let id = submit(&service, format!("after kill {kill}")).await;
+            to_its_end(&service, id).await;
+            id
+        };
+        orders.push(tokio::time::timeout(RECOVERY, recovered).await.expect("the process goes on"));
+    }
+    is_over.store(true, Ordering::Relaxed);
+    for client in clients {
+        orders.extend(client.await.unwrap());
+    }
+
+    let ended = async {
+        for id in &orders {
+            to_its_end(&service, *id).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("no order hangs");
+    let mut executed = chain.executed().await;
+    for id in &orders {
+        let expected = usize::from(service.check_history(*id).await == order_engine_core::Status::Confirmed);
+        assert_eq!(executed.remove(id).unwrap_or(0), expected, "{id}");
+    }
+    assert!(executed.is_empty(), "what was executed was acknowledged: {executed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscribers_see_no_gap_and_no_duplicate_while_the_server_restarts() {
+    let server = Server::start(&DURABLE);
+    let chain = Chain::new().await;
+    let service = async || {
+        let fanout = RedisFanout::open(server.options()).await.unwrap();
+        Service::start(open(server.options()).await, Some(&fanout), &chain, config()).await
+    };
+    // One process answers clients, another one executes.
+    let (api, worker) = (Arc::new(service().await), service().await.with_worker());
+    let subscribers: Vec<_> = (0..40)
+        .map(|n| {
+            let api = Arc::clone(&api);
+            tokio::spawn(async move {
+                let id = submit(&api, n.to_string()).await;
+                // Half of them come late.
+                if n % 2 == 0 {
+                    tokio::time::sleep(moment()).await;
+                }
+                (id, to_its_end(&api, id).await)
+            })
+        })
+        .collect();
+    for _ in 0..2 {
+        tokio::time::sleep(moment()).await;
+        server.kill();
+        tokio::task::block_in_place(|| server.restart());
+    }
+    for subscriber in subscribers {
+        let (id, seen) = tokio::time::timeout(PATIENCE, subscriber).await.expect("no order hangs").unwrap();
+        assert!(seen.iter().copied().eq(1..=seen.len() as u64), "{seen:?}");
+        worker.check_history(id).await;
+    }
+}
