@@ -122,7 +122,7 @@ impl StatusSink for RedisSink {
             publish
         };
         let messages: Vec<Cmd> = message::encode(sender, had_lost, events).into_iter().map(publish).collect();
-        let publishing = link.send_repeatable(&messages);
+        let publishing = link.send_repeatable(messages);
         match tokio::time::timeout(link.options().operation_timeout, publishing).await {
             Ok(Ok(_)) => {
                 has_lost.store(false, Ordering::Release);

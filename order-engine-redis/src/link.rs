@@ -153,7 +153,21 @@ impl Link {
     }
 
     /// Sends commands at once, and gives one reply each.
-    pub(crate) async fn send(&self, commands: &[Cmd]) -> Result<Vec<Value>, Error> {
+    pub(crate) async fn send(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Error> {
+        self.send_all(&pipeline(commands)).await
+    }
+
+    /// Sends commands that may be repeated, such as reads: if the connection turns out to be broken, once
+    /// more on another one.
+    pub(crate) async fn send_repeatable(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, Error> {
+        let commands = pipeline(commands);
+        match self.send_all(&commands).await {
+            Err(Error::Redis(error)) if needs_another_connection(&error) => self.send_all(&commands).await,
+            result => result,
+        }
+    }
+
+    async fn send_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Error> {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
@@ -161,25 +175,24 @@ impl Link {
         let replies = send(&mut connection, commands).await;
         self.judge(number, replies)
     }
+}
 
-    /// Sends commands that may be repeated, such as reads: if the connection turns out to be broken, once
-    /// more on another one.
-    pub(crate) async fn send_repeatable(&self, commands: &[Cmd]) -> Result<Vec<Value>, Error> {
-        match self.send(commands).await {
-            Err(Error::Redis(error)) if needs_another_connection(&error) => self.send(commands).await,
-            result => result,
-        }
+fn pipeline(commands: Vec<Cmd>) -> Pipeline {
+    let mut pipeline = Pipeline::with_capacity(commands.len());
+    for command in commands {
+        pipeline.add_command(command);
     }
+    pipeline
 }
 
 /// Sends commands; those that call a script which the server has forgotten, and did not run, once more.
-async fn send(connection: &mut MultiplexedConnection, commands: &[Cmd]) -> Result<Vec<Value>, Error> {
+async fn send(connection: &mut MultiplexedConnection, commands: &Pipeline) -> Result<Vec<Value>, Error> {
     let mut replies = send_once(connection, commands).await?;
     let unknown: Vec<usize> = (0..replies.len()).filter(|n| is_unknown_script(&replies[*n])).collect();
     if !unknown.is_empty() {
-        let load = script::load_all();
-        connection.send_packed_commands(&load, 0, load.len()).await?;
-        let again: Vec<Cmd> = unknown.iter().map(|n| commands[*n].clone()).collect();
+        send_once(connection, &script::load_all()).await?;
+        let all: Vec<&Cmd> = commands.cmd_iter().collect();
+        let again = pipeline(unknown.iter().map(|n| all[*n].clone()).collect());
         for (n, reply) in unknown.into_iter().zip(send_once(connection, &again).await?) {
             replies[n] = reply;
         }
@@ -187,12 +200,8 @@ async fn send(connection: &mut MultiplexedConnection, commands: &[Cmd]) -> Resul
     replies.into_iter().map(|reply| Ok(reply.extract_error()?)).collect()
 }
 
-async fn send_once(connection: &mut MultiplexedConnection, commands: &[Cmd]) -> Result<Vec<Value>, Error> {
-    let mut pipeline = Pipeline::with_capacity(commands.len());
-    for command in commands {
-        pipeline.add_command(command.clone());
-    }
-    let replies = connection.send_packed_commands(&pipeline, 0, commands.len()).await?;
+async fn send_once(connection: &mut MultiplexedConnection, commands: &Pipeline) -> Result<Vec<Value>, Error> {
+    let replies = connection.send_packed_commands(commands, 0, commands.len()).await?;
     if replies.len() == commands.len() {
         Ok(replies)
     } else {

@@ -24,7 +24,7 @@ pub(crate) async fn register(link: &Link, sinks: &[Arc<str>]) -> Result<(), Erro
     for sink in sinks {
         add.arg(&**sink);
     }
-    link.send(&[add]).await.map(drop)
+    link.send(vec![add]).await.map(drop)
 }
 
 pub(crate) async fn forget(link: &Link, sink: &str, limit: u32) -> Result<u64, Error> {
@@ -33,7 +33,7 @@ pub(crate) async fn forget(link: &Link, sink: &str, limit: u32) -> Result<u64, E
         let page = DEBTS.min(limit - forgotten);
         let mut call = link.call(&script::FORGET_SINK);
         call.arg(sink).arg(page);
-        let step: u32 = link::only(link.send(&[call]).await?)?;
+        let step: u32 = link::only(link.send(vec![call]).await?)?;
         forgotten += step;
         if step < page || forgotten >= limit {
             return Ok(u64::from(forgotten));
@@ -49,8 +49,8 @@ type DebtsReply = (u64, Option<f64>, Vec<DebtRow>);
 pub(crate) async fn claim(link: &Link, request: &DeliveryRequest) -> Result<Deliveries, Error> {
     let mut call = link.call(&script::CLAIM_DEBTS);
     call.arg(&*request.sink).arg(rows::owner_text(request.owner)).arg(rows::wait_ms(request.duration));
-    call.arg(request.limit.min(DEBTS)).arg(request.events_limit.min(EVENTS));
-    let (now_us, next_ms, debts): DebtsReply = link::only(link.send(&[call]).await?)?;
+    call.arg(request.limit.min(DEBTS)).arg(request.events_limit.clamp(1, EVENTS));
+    let (now_us, next_ms, debts): DebtsReply = link::only(link.send(vec![call]).await?)?;
     let mut deliveries = Vec::with_capacity(debts.len());
     for (id, epoch, failures, delivered_seq, texts) in debts {
         let lease = rows::lease(&id, &epoch, request.owner)?;
@@ -62,5 +62,5 @@ pub(crate) async fn claim(link: &Link, request: &DeliveryRequest) -> Result<Deli
 
 pub(crate) async fn settle(link: &Link, settlements: &[Settlement]) -> Result<Vec<bool>, Error> {
     let calls = write::calls(settlements, || link.call(&script::SETTLE), rows::add_settlement);
-    link::items(link.send(&calls).await?)
+    link::items(link.send(calls).await?)
 }

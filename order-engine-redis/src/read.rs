@@ -6,7 +6,6 @@ use std::time::Duration;
 use order_engine_core::{
     Backlog, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, Unreadable,
 };
-use redis::Cmd;
 
 use crate::error::Error;
 use crate::link::{self, Link};
@@ -28,7 +27,7 @@ pub(crate) async fn load(link: &Link, ids: &[OrderId]) -> Result<Vec<Option<Orde
         get.arg(row_key(link, *id)).arg(&ORDER_FIELDS);
         get
     };
-    let replies = link.send_repeatable(&ids.iter().map(get).collect::<Vec<Cmd>>()).await?;
+    let replies = link.send_repeatable(ids.iter().map(get).collect()).await?;
     let order = |(id, reply)| {
         let fields: Vec<Field> = link::reply(reply)?;
         Ok(rows::order(id, &fields)?)
@@ -42,7 +41,7 @@ pub(crate) async fn heads(link: &Link, ids: &[OrderId]) -> Result<Vec<Option<u64
         get.arg(row_key(link, *id)).arg("seq");
         get
     };
-    let replies = link.send_repeatable(&ids.iter().map(get).collect::<Vec<Cmd>>()).await?;
+    let replies = link.send_repeatable(ids.iter().map(get).collect()).await?;
     replies.into_iter().map(link::reply).collect()
 }
 
@@ -59,7 +58,7 @@ pub(crate) async fn events(
         let page = left.min(EVENTS);
         let mut range = redis::cmd("LRANGE");
         range.arg(&key).arg(after).arg(after + page - 1);
-        let texts: Vec<Vec<u8>> = link::only(link.send_repeatable(&[range]).await?)?;
+        let texts: Vec<Vec<u8>> = link::only(link.send_repeatable(vec![range]).await?)?;
         for event in rows::events(id, after + 1, &texts) {
             events.push(event?);
         }
@@ -75,7 +74,7 @@ pub(crate) async fn events(
 pub(crate) async fn due(link: &Link, lane: Lane, limit: u32) -> Result<Vec<OrderId>, Error> {
     let mut call = link.call(&script::DUE);
     call.arg(lane.as_str()).arg(limit);
-    let ids: Vec<Vec<u8>> = link::only(link.send_repeatable(&[call]).await?)?;
+    let ids: Vec<Vec<u8>> = link::only(link.send_repeatable(vec![call]).await?)?;
     // An id that cannot be read names no order.
     Ok(ids.iter().filter_map(|id| rows::order_id(id).ok()).collect())
 }
@@ -87,7 +86,7 @@ type LaneReply = (u64, u64, Option<f64>);
 type BacklogReply = (u64, LaneReply, LaneReply, u64, Vec<(String, u64, Option<f64>)>);
 
 pub(crate) async fn backlog(link: &Link) -> Result<Backlog, Error> {
-    let reply = link.send_repeatable(&[link.call(&script::BACKLOG)]).await?;
+    let reply = link.send_repeatable(vec![link.call(&script::BACKLOG)]).await?;
     let (now_ms, execute, observe, attention, sinks): BacklogReply = link::only(reply)?;
     let lane = |(orders, due, first): LaneReply| LaneBacklog {
         orders,
@@ -125,7 +124,7 @@ pub(crate) async fn list(link: &Link, query: &OrderQuery) -> Result<Vec<Result<O
         call.arg(query.user_id.as_ref().map_or("", |user| user.as_str()));
         call.arg(query.status.map_or("", |status| status.as_str())).arg(u8::from(query.attention));
         call.arg(&before).arg(left).arg(SCAN);
-        let (next, rows): ListReply = link::only(link.send_repeatable(&[call]).await?)?;
+        let (next, rows): ListReply = link::only(link.send_repeatable(vec![call]).await?)?;
         listed.extend(rows.iter().filter_map(|(id, fields)| listed_order(id, fields)));
         match next {
             Some(next) => before = next,

@@ -305,3 +305,50 @@ pub(crate) fn before_ms(moment: DateTime<Utc>) -> i64 {
     let ms = moment.timestamp_millis();
     if moment.timestamp_subsec_nanos().is_multiple_of(1_000_000) { ms } else { ms.saturating_add(1) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_never_too_short_and_never_too_long_to_count() {
+        for (duration, ms) in [
+            (Duration::ZERO, 0),
+            (Duration::from_nanos(1), 1),
+            (Duration::from_millis(7), 7),
+            (Duration::from_micros(7_001), 8),
+            (Duration::MAX, MAX_WAIT_MS),
+        ] {
+            assert_eq!(wait_ms(duration), ms, "{duration:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_due_is_due_in_no_time_and_anything_else_not_too_late() {
+        assert_eq!(until(5_000, 5.0), Duration::ZERO);
+        assert_eq!(until(5_999, 5.0), Duration::ZERO);
+        assert_eq!(until(4_999, 5.0), Duration::from_micros(1));
+    }
+
+    #[test]
+    fn a_whole_millisecond_is_before_a_moment_or_not_also_when_that_is_rounded() {
+        let moment = |micros| DateTime::from_timestamp_micros(micros).unwrap();
+        for micros in [-2_500, -2_000, 0, 1, 999, 1_000, 1_001] {
+            for ms in -4..4 {
+                let is_before = moment(ms * 1_000) < moment(micros);
+                assert_eq!(ms < before_ms(moment(micros)), is_before, "{ms} ms before {micros} us");
+            }
+        }
+    }
+
+    #[test]
+    fn payloads_carry_their_version() {
+        let state = order_engine_core::OrderState::accepted(3);
+        let text = payload(&state).unwrap();
+        assert_eq!(decode(&text), Ok(state));
+        for (spoiled, why) in [("{}", "no version"), ("two {}", "payload version"), ("99 {}", "newer")] {
+            let error = decode::<order_engine_core::OrderState>(spoiled).unwrap_err();
+            assert!(error.message.contains(why), "{error}");
+        }
+    }
+}

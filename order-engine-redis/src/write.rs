@@ -51,7 +51,7 @@ impl Calls {
 
     /// Runs them: one reply for each item that was not refused.
     async fn run<T: FromRedisValue>(self, link: &Link) -> Result<Vec<Result<T, Refused>>, Error> {
-        let mut replies = link::items(link.send(&self.calls).await?)?.into_iter();
+        let mut replies = link::items(link.send(self.calls).await?)?.into_iter();
         let result = |refused: Option<Refused>| match refused {
             Some(refused) => Ok(Err(refused)),
             None => replies.next().map(Ok).ok_or_else(|| Error::Reply("an item has no answer".to_owned())),
@@ -168,7 +168,7 @@ async fn claim_page(
     for id in ids.unwrap_or_default() {
         call.arg(id.to_string());
     }
-    let (now_us, next_ms, found): ClaimReply = link::only(link.send(&[call]).await?)?;
+    let (now_us, next_ms, found): ClaimReply = link::only(link.send(vec![call]).await?)?;
     let mut claims = Vec::with_capacity(found.len());
     for (id, epoch, fruitless, fields) in found {
         match claimed(&id, epoch, fruitless, &fields, request.owner) {
@@ -219,7 +219,7 @@ async fn longest_due_first(
     let scores = calls(ids, begin, |id, call| {
         call.arg(id.to_string());
     });
-    let scores: Vec<Option<f64>> = link::items(link.send(&scores).await?)?;
+    let scores: Vec<Option<f64>> = link::items(link.send(scores).await?)?;
     let mut due: HashMap<OrderId, f64> = HashMap::new();
     due.extend(ids.iter().zip(scores).filter_map(|(id, score)| Some((*id, score?))));
     let mut due: Vec<(OrderId, f64)> = due.into_iter().collect();
@@ -233,18 +233,18 @@ pub(crate) async fn renew(link: &Link, leases: &[Lease], duration: Duration) -> 
         call.arg(rows::wait_ms(duration));
         call
     };
-    link::items(link.send(&calls(leases, begin, rows::add_lease)).await?)
+    link::items(link.send(calls(leases, begin, rows::add_lease)).await?)
 }
 
 pub(crate) async fn release(link: &Link, releases: &[Release]) -> Result<(), Error> {
-    link.send(&calls(releases, || link.call(&script::RELEASE), rows::add_release)).await.map(drop)
+    link.send(calls(releases, || link.call(&script::RELEASE), rows::add_release)).await.map(drop)
 }
 
 pub(crate) async fn rouse(link: &Link, ids: &[OrderId]) -> Result<(), Error> {
     let add = |id: &OrderId, call: &mut Cmd| {
         call.arg(id.to_string());
     };
-    link.send(&calls(ids, || link.call(&script::ROUSE), add)).await.map(drop)
+    link.send(calls(ids, || link.call(&script::ROUSE), add)).await.map(drop)
 }
 
 pub(crate) async fn purge(link: &Link, request: &PurgeRequest) -> Result<Purged, Error> {
@@ -254,7 +254,7 @@ pub(crate) async fn purge(link: &Link, request: &PurgeRequest) -> Result<Purged,
         let mut call = link.call(&script::PURGE);
         call.arg(purged.next.map_or(String::new(), |id| id.to_string())).arg(limit);
         call.arg(rows::before_ms(request.ended_before)).arg(rows::before_ms(request.named_ended_before));
-        let (orders, seen, last): (u64, u32, Option<Vec<u8>>) = link::only(link.send(&[call]).await?)?;
+        let (orders, seen, last): (u64, u32, Option<Vec<u8>>) = link::only(link.send(vec![call]).await?)?;
         purged.orders += orders;
         // An id that cannot be read ends the walk: nothing this program wrote comes after it.
         purged.next = last.filter(|_| seen == limit).and_then(|last| rows::order_id(&last).ok());
@@ -268,5 +268,5 @@ pub(crate) async fn purge(link: &Link, request: &PurgeRequest) -> Result<Purged,
 
 pub(crate) async fn check(link: &Link) -> Result<(), Error> {
     link.check().await?;
-    link.send(&[link.call(&script::CHECK)]).await.map(drop)
+    link.send(vec![link.call(&script::CHECK)]).await.map(drop)
 }

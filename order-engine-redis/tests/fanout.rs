@@ -5,16 +5,13 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::Server;
 use common::service::{Chain, Service, request};
+use common::{PATIENCE, Server};
 use order_engine_core::conformance::fixtures::{FREELY, append, new_order, routing_started, to_confirmed};
 use order_engine_core::{
     EngineConfig, EventRecord, Hint, Lane, MemoryStore, SinkGuarantee, StatusSource, Submission, Then,
 };
 use order_engine_redis::RedisFanout;
-
-/// How long a hint may take before a test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn next(source: &Arc<dyn StatusSource>) -> Hint {
     tokio::time::timeout(PATIENCE, source.next()).await.expect("a hint comes")
@@ -25,7 +22,7 @@ async fn resync(source: &Arc<dyn StatusSource>) {
     while next(source).await != Hint::Resync {}
 }
 
-async fn until(is_done: impl Fn() -> bool) {
+async fn until(is_done: impl Fn() -> bool + Send + Sync) {
     let waiting = async {
         while !is_done() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -90,9 +87,12 @@ async fn what_could_not_be_published_is_told_as_lost() {
     server.restart();
     // It connected anew.
     resync(&there).await;
-    while here.sink().deliver(&events(2)[1..]).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let publishing = async {
+        while here.sink().deliver(&events(2)[1..]).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, publishing).await.expect("it publishes again");
     // And was told of what it missed although it was connected.
     resync(&there).await;
     assert_eq!(next(&there).await, Hint::Event(Arc::clone(&events(2)[1])));
@@ -101,7 +101,7 @@ async fn what_could_not_be_published_is_told_as_lost() {
 #[tokio::test]
 async fn a_server_that_says_nothing_is_noticed() {
     let server = Server::start(&[]);
-    let short = Duration::from_millis(200);
+    let short = Duration::from_secs(1);
     let options = server.options().operation_timeout(short).connect_timeout(short);
     let source = RedisFanout::open(options).await.unwrap().source();
     assert!(source.is_connected());

@@ -14,20 +14,19 @@ use order_engine_core::conformance::fixtures::{
 };
 use order_engine_core::{
     AppendError, Blame, ClaimScope, Creation, DeliveryOutcome, EventRecord, Guard, Lane, Order, OrderQuery,
-    PurgeRequest, Status, StoreErrorKind, Then,
+    OrderStore, PurgeRequest, Status, StoreErrorKind, Then,
 };
-use order_engine_redis::{RedisFanout, RedisStore};
+use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
 
 #[tokio::test]
 async fn prefixes_and_databases_share_nothing() {
     let server = Server::start(&[]);
     let other_prefix = server.options().prefix("other").unwrap();
     let other_database = server.url().replace("/0", "/3");
-    let other_database = order_engine_redis::RedisOptions::from_url(&other_database).unwrap();
+    let other_database = RedisOptions::from_url(&other_database).unwrap();
     create_one(&server.open().await, 1).await;
     for options in [other_prefix, other_database] {
-        let store: Arc<dyn order_engine_core::OrderStore> =
-            Arc::new(RedisStore::open(options).await.unwrap());
+        let store: Arc<dyn OrderStore> = Arc::new(RedisStore::open(options).await.unwrap());
         assert_eq!(store.heads(&[id(1)]).await.unwrap(), [None]);
         create_one(&store, 1).await;
     }

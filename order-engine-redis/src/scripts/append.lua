@@ -1,5 +1,18 @@
 -- Records what happened to orders. Each item is FIELDS arguments and its events, and gets one reply.
 local FIELDS = 13
+local PAGE = 64
+
+-- Adds events to a history, a bounded number at a time: how long it is then, or nothing if it is none.
+local function push(id, first, last)
+  local length
+  for page = first, last, PAGE do
+    length = redis.pcall('RPUSH', key('events', id), unpack(ARGV, page, math.min(page + PAGE - 1, last)))
+    if type(length) == 'table' then
+      return nil
+    end
+  end
+  return length
+end
 
 local function append(first_event, id, epoch, owner, revokes, expected_seq, due_in_ms, seq, status, lane, attention, updated_at, state, events)
   local row, failure = read(id, 'seq', 'epoch', 'owner', 'status', 'lane', 'attention', 'fruitless')
@@ -17,8 +30,12 @@ local function append(first_event, id, epoch, owner, revokes, expected_seq, due_
   if expected_seq ~= old_seq then
     return { 'stale-revision', old_seq }
   end
-  local length = redis.pcall('LLEN', key('events', id))
-  if type(length) == 'table' or text(length) ~= old_seq then
+  -- The first write is the only one that damage can make fail, and it is taken back then.
+  local length = push(id, first_event, first_event + events - 1)
+  if length ~= tonumber(old_seq) + events then
+    if length then
+      redis.call('RPOP', key('events', id), events)
+    end
     return { 'refused', 'the stored history does not lead to the stored order' }
   end
 
@@ -33,9 +50,6 @@ local function append(first_event, id, epoch, owner, revokes, expected_seq, due_
     new_owner = ''
   end
 
-  for event = first_event, first_event + events - 1 do
-    redis.call('RPUSH', key('events', id), ARGV[event])
-  end
   redis.call('HSET', key('order', id),
     'seq', seq, 'status', status, 'lane', lane, 'attention', attention, 'updated_at', updated_at, 'state', state,
     'epoch', new_epoch, 'owner', new_owner, 'fruitless', is_fenced and '0' or fruitless)

@@ -22,10 +22,14 @@ local function create(id, user, is_named, client, origin, request, status, lane,
   if redis.call('EXISTS', key('order', id)) == 1 then
     return existing(id)
   end
-  if redis.call('EXISTS', key('events', id)) == 1 then
-    return { 'refused', 'the order is gone, but a history under its id is there' }
+  -- The first write is the only one that damage can make fail, and it is taken back then.
+  local length = redis.pcall('RPUSH', key('events', id), event)
+  if length ~= 1 then
+    if type(length) ~= 'table' then
+      redis.call('RPOP', key('events', id))
+    end
+    return { 'refused', 'the order is gone, but something is there in the place of its history' }
   end
-  redis.call('RPUSH', key('events', id), event)
   redis.call('HSET', key('order', id),
     'user', user, 'origin', origin, 'request', request, 'status', status, 'lane', lane, 'attention', attention,
     'created_at', created_at, 'updated_at', updated_at, 'seq', seq, 'state', state,

@@ -19,7 +19,7 @@ const URL: &str = "ORDER_ENGINE_TEST_REDIS_URL";
 /// The programs that will do.
 const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 /// How long a server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What makes a write survive a loss of power.
 pub const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
@@ -230,4 +230,14 @@ pub async fn run<T: FromRedisValue>(url: &str, command: &[&str]) -> T {
     let mut cmd = redis::cmd(command[0]);
     cmd.arg(&command[1..]);
     cmd.query_async(&mut connection).await.unwrap()
+}
+
+/// Waits until a store works again.
+pub async fn recovered(store: &Arc<dyn OrderStore>) {
+    let working = async {
+        while store.check().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, working).await.expect("the store recovers");
 }
