@@ -15,7 +15,7 @@ use order_engine_core::{Durability, EngineConfig, OrderId, Runtime, Submission, 
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
 
 /// How many clients send orders at a time.
-const CLIENTS: usize = 32;
+const CLIENTS: usize = 128;
 /// How long the processes may take to go on once the server is back.
 const RECOVERY: Duration = Duration::from_secs(5);
 /// How long the last orders may take to their end.
