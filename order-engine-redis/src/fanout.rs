@@ -1,6 +1,5 @@
 //! Hints between processes, over one channel of a Redis server.
 
-mod message;
 mod subscriber;
 
 use std::fmt::Debug;
@@ -9,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use order_engine_core::{
-    EventRecord, Hint, Runtime, SinkError, SinkGuarantee, StatusSink, StatusSource, StoreError,
+    EventRecord, Hint, Runtime, SinkError, SinkGuarantee, StatusSink, StatusSource, StoreError, hints,
 };
 use redis::Cmd;
 use tokio::sync::{Mutex, mpsc};
@@ -23,6 +22,11 @@ use subscriber::Subscriber;
 
 /// How many hints may wait for the engine. What does not fit is replaced by one word that hints were lost.
 const QUEUE: usize = 4_096;
+/// How large a message may be. Every process is sent every message, and the server cuts those off that are
+/// too far behind.
+const MESSAGE_BYTES: usize = 64 * 1024;
+/// The message that others before it were lost.
+const LOST: &str = "lost";
 
 /// Tells the other processes of what this one commits, and the other way round: beside any store.
 ///
@@ -39,7 +43,7 @@ struct Inner {
     link: Arc<Link>,
     channel: String,
     /// Who this process is, so that it can tell its own messages.
-    sender: String,
+    sender: u128,
     /// Whether something could not be published, which the others must be told.
     has_lost: AtomicBool,
     hints: Mutex<mpsc::Receiver<Hint>>,
@@ -71,12 +75,12 @@ impl RedisFanout {
 
     async fn open_inner(options: RedisOptions) -> Result<Self, Error> {
         let channel = format!("{}:events", options.key_prefix());
-        let sender = format!("{:032x}", Runtime::tokio().entropy.next_u128());
+        let sender = Runtime::tokio().entropy.next_u128();
         let link = Link::open(options, Purpose::Hints).await?;
         let (queue, hints) = mpsc::channel(QUEUE);
         let state = Arc::new(State::default());
         let subscriber =
-            Subscriber::new(Arc::clone(&link), channel.clone(), sender.clone(), queue, Arc::clone(&state));
+            Subscriber::new(Arc::clone(&link), channel.clone(), sender, queue, Arc::clone(&state));
         let first = subscriber.subscribe().await?;
         let listening = tokio::spawn(subscriber.run(first)).abort_handle();
         let (has_lost, hints) = (AtomicBool::new(false), Mutex::new(hints));
@@ -116,12 +120,14 @@ impl StatusSink for RedisSink {
     async fn deliver(&self, events: &[Arc<EventRecord>]) -> Result<(), SinkError> {
         let Inner { link, channel, sender, has_lost, .. } = &*self.0;
         let had_lost = has_lost.swap(true, Ordering::AcqRel);
-        let publish = |message: String| {
+        let publish = |message: &str| {
             let mut publish: Cmd = redis::cmd("PUBLISH");
             publish.arg(channel).arg(message);
             publish
         };
-        let messages: Vec<Cmd> = message::encode(sender, had_lost, events).into_iter().map(publish).collect();
+        let packed = hints::pack(events, *sender, MESSAGE_BYTES);
+        let lost = had_lost.then_some(LOST);
+        let messages = lost.into_iter().chain(packed.iter().map(String::as_str)).map(publish).collect();
         let publishing = link.send_repeatable(messages);
         match tokio::time::timeout(link.options().operation_timeout, publishing).await {
             Ok(Ok(_)) => {

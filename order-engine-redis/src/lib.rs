@@ -11,6 +11,8 @@ mod rows;
 mod script;
 mod server;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod write;
 
 pub use fanout::RedisFanout;

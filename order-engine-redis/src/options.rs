@@ -102,9 +102,9 @@ impl RedisOptions {
         Self { operation_timeout: timeout, ..self }
     }
 
-    /// The prefix with its braces: should the server ever be part of a cluster, all keys of one prefix
-    /// would lie together.
-    pub(crate) fn key_prefix(&self) -> String {
+    /// What the names of all keys and channels begin with: the prefix in braces, so that all keys of one
+    /// prefix lie together, should something spread keys.
+    pub fn key_prefix(&self) -> String {
         format!("{{{}}}", self.prefix)
     }
 

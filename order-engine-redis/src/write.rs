@@ -140,7 +140,15 @@ pub(crate) async fn claim(link: &Link, request: &ClaimRequest) -> Result<Claims,
     loop {
         let left = request.limit.saturating_sub(u32::try_from(claims.len()).unwrap_or(u32::MAX));
         let page = pages.as_mut().map(|pages| pages.next().unwrap_or_default());
-        let (next_due_in, taken) = claim_page(link, request, left.min(PAGE), page).await?;
+        let (next_due_in, taken) = match claim_page(link, request, left.min(PAGE), page).await {
+            Ok(taken) => taken,
+            // What was leased before must not wait for its leases to run out.
+            Err(error) if !claims.is_empty() => {
+                tracing::warn!(%error, "fewer orders were claimed than are due");
+                return Ok(Claims { claims, next_due_in: Some(Duration::ZERO) });
+            }
+            Err(error) => return Err(error),
+        };
         let is_over = match &pages {
             None => taken.is_empty() || next_due_in != Some(Duration::ZERO),
             Some(pages) => pages.len() == 0,

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::service::{Chain, Service, request};
-use common::{PATIENCE, Server};
+use common::{PATIENCE, run};
 use order_engine_core::conformance::fixtures::{FREELY, append, new_order, routing_started, to_confirmed};
+use order_engine_core::testing::{Link, Proxy};
 use order_engine_core::{
     EngineConfig, EventRecord, Hint, Lane, MemoryStore, SinkGuarantee, StatusSource, Submission, Then,
 };
-use order_engine_redis::RedisFanout;
+use order_engine_redis::testing::RedisServer;
+use order_engine_redis::{RedisFanout, RedisOptions};
 
 async fn next(source: &Arc<dyn StatusSource>) -> Hint {
     tokio::time::timeout(PATIENCE, source.next()).await.expect("a hint comes")
@@ -40,7 +42,7 @@ fn events(n: u64) -> Vec<Arc<EventRecord>> {
 
 #[tokio::test]
 async fn an_event_crosses_from_one_process_to_the_others() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start(&[]);
     let here = RedisFanout::open(server.options()).await.unwrap();
     let there = [
         RedisFanout::open(server.options()).await.unwrap().source(),
@@ -66,10 +68,10 @@ async fn an_event_crosses_from_one_process_to_the_others() {
 
 #[tokio::test]
 async fn a_cut_connection_is_replaced_and_a_loss_is_told() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start(&[]);
     let here = RedisFanout::open(server.options()).await.unwrap();
     let there = RedisFanout::open(server.options()).await.unwrap().source();
-    let () = server.run(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    let () = run(&server, &["CLIENT", "KILL", "TYPE", "pubsub"]).await;
     resync(&there).await;
     assert!(there.is_connected());
     here.sink().deliver(&events(1)[1..]).await.unwrap();
@@ -78,7 +80,7 @@ async fn a_cut_connection_is_replaced_and_a_loss_is_told() {
 
 #[tokio::test]
 async fn what_could_not_be_published_is_told_as_lost() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start(&[]);
     let here = RedisFanout::open(server.options()).await.unwrap();
     let there = RedisFanout::open(server.options()).await.unwrap().source();
     server.kill();
@@ -100,7 +102,7 @@ async fn what_could_not_be_published_is_told_as_lost() {
 
 #[tokio::test]
 async fn a_server_that_says_nothing_is_noticed() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start(&[]);
     let short = Duration::from_secs(1);
     let options = server.options().operation_timeout(short).connect_timeout(short);
     let source = RedisFanout::open(options).await.unwrap().source();
@@ -115,24 +117,24 @@ async fn a_server_that_says_nothing_is_noticed() {
 /// After a fail-over the old server is a replica, where nobody publishes and which cuts nobody off.
 #[tokio::test]
 async fn a_read_only_replica_is_noticed_and_left() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start(&[]);
     let fanout = RedisFanout::open(server.options()).await.unwrap();
     let source = fanout.source();
-    let gone = Server::start(&[]);
+    let gone = RedisServer::start(&[]);
     let port = gone.port().to_string();
     gone.kill();
-    let () = server.run(&["REPLICAOF", "127.0.0.1", &port]).await;
+    let () = run(&server, &["REPLICAOF", "127.0.0.1", &port]).await;
     until(|| !source.is_connected()).await;
     assert!(fanout.sink().deliver(&events(1)).await.is_err());
     assert!(RedisFanout::open(server.options()).await.is_err());
-    let () = server.run(&["REPLICAOF", "NO", "ONE"]).await;
+    let () = run(&server, &["REPLICAOF", "NO", "ONE"]).await;
     resync(&source).await;
     assert!(source.is_connected());
 }
 
 #[tokio::test]
 async fn a_flood_is_told_as_a_loss_and_keeps_nobody_waiting() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start(&[]);
     let here = RedisFanout::open(server.options()).await.unwrap();
     let there = RedisFanout::open(server.options()).await.unwrap();
     let source = there.source();
@@ -147,13 +149,13 @@ async fn a_flood_is_told_as_a_loss_and_keeps_nobody_waiting() {
 
 #[tokio::test]
 async fn a_dropped_fanout_leaves_no_connection() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start(&[]);
     let fanout = RedisFanout::open(server.options()).await.unwrap();
     let (sink, source) = (fanout.sink(), fanout.source());
     drop(fanout);
     assert!(source.is_connected());
     drop((sink, source));
-    let clients = async || server.run::<String>(&["CLIENT", "LIST"]).await.lines().count();
+    let clients = async || run::<String>(&server, &["CLIENT", "LIST"]).await.lines().count();
     let waiting = async {
         // The one that asks is left.
         while clients().await > 1 {
@@ -166,7 +168,7 @@ async fn a_dropped_fanout_leaves_no_connection() {
 /// Beside any store: nobody polls here, so whatever one process knows of the other came by a hint.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_over_another_store_tell_each_other_everything() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start(&[]);
     let (store, chain) = (Arc::new(MemoryStore::new()), Chain::new().await);
     let mut config = EngineConfig::default();
     config.poll_interval = Duration::from_hours(1);
@@ -187,4 +189,31 @@ async fn two_processes_over_another_store_tell_each_other_everything() {
         }
         assert!(seen.iter().map(|event| event.seq).eq(1..=seen.len() as u64));
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_falls_silent_is_replaced() {
+    let server = RedisServer::start(&[]);
+    let proxy = Proxy::start(([127, 0, 0, 1], server.port()).into()).await.unwrap();
+    let short = Duration::from_secs(1);
+    let options = RedisOptions::from_url(&format!("redis://{}", proxy.address())).unwrap();
+    let there =
+        RedisFanout::open(options.operation_timeout(short).connect_timeout(short)).await.unwrap().source();
+    let here = RedisFanout::open(server.options()).await.unwrap();
+    proxy.set(Link::Silent);
+    until(|| !there.is_connected()).await;
+    here.sink().deliver(&events(1)).await.unwrap();
+    proxy.set(Link::Up);
+    resync(&there).await;
+    here.sink().deliver(&events(2)[1..]).await.unwrap();
+    while next(&there).await != Hint::Event(Arc::clone(&events(2)[1])) {}
+}
+
+#[tokio::test]
+async fn a_message_of_another_kind_is_told_as_a_loss() {
+    let server = RedisServer::start(&[]);
+    let source = RedisFanout::open(server.options()).await.unwrap().source();
+    let heard: u32 = run(&server, &["PUBLISH", "{order-engine}:events", "from the future"]).await;
+    assert_eq!(heard, 1);
+    assert_eq!(next(&source).await, Hint::Resync);
 }

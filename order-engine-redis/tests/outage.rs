@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::service::{Chain, Service, request};
-use common::{DURABLE, Server};
 use order_engine_core::OrderStore;
 use order_engine_core::{Durability, EngineConfig, OrderId, Runtime, Submission, SubmitError};
+use order_engine_redis::testing::{DURABLE, RedisServer};
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
 
 /// How many clients send orders at a time.
@@ -82,7 +82,7 @@ async fn to_its_end(service: &Service, id: OrderId) -> Vec<u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_under_load_loses_and_doubles_nothing() {
-    let server = Server::start(&DURABLE);
+    let server = RedisServer::start(&DURABLE);
     let chain = Chain::new().await;
     let service = Service::start(open(server.options()).await, None, &chain, config()).await.with_worker();
     let service = Arc::new(service);
@@ -141,7 +141,7 @@ async fn a_server_that_is_killed_under_load_loses_and_doubles_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn subscribers_see_no_gap_and_no_duplicate_while_the_server_restarts() {
-    let server = Server::start(&DURABLE);
+    let server = RedisServer::start(&DURABLE);
     let chain = Chain::new().await;
     let service = async || {
         let fanout = RedisFanout::open(server.options()).await.unwrap();

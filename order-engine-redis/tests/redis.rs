@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Scratch, Server};
+use common::{Scratch, open, run};
 use order_engine_core::conformance::fixtures::{
     AT_ONCE, FREELY, HOUR, Relay, Worker, append, assert_stored, cancelled, create, create_one, history, id,
     ids_of, load, new_order, new_order_for, new_orders, order_of, register, request_named, routing_started,
@@ -16,15 +16,16 @@ use order_engine_core::{
     AppendError, Blame, ClaimScope, Creation, DeliveryOutcome, EventRecord, Guard, Lane, Order, OrderQuery,
     OrderStore, PurgeRequest, Status, StoreErrorKind, Then,
 };
+use order_engine_redis::testing::RedisServer;
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
 
 #[tokio::test]
 async fn prefixes_and_databases_share_nothing() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start(&[]);
     let other_prefix = server.options().prefix("other").unwrap();
     let other_database = server.url().replace("/0", "/3");
     let other_database = RedisOptions::from_url(&other_database).unwrap();
-    create_one(&server.open().await, 1).await;
+    create_one(&open(server.options()).await, 1).await;
     for options in [other_prefix, other_database] {
         let store: Arc<dyn OrderStore> = Arc::new(RedisStore::open(options).await.unwrap());
         assert_eq!(store.heads(&[id(1)]).await.unwrap(), [None]);
@@ -35,26 +36,26 @@ async fn prefixes_and_databases_share_nothing() {
 /// Every key begins with the prefix, so that one grant covers them all.
 #[tokio::test]
 async fn every_key_is_under_the_prefix_and_none_expires() {
-    let server = Server::start(&[]);
-    let store = server.open().await;
+    let server = RedisServer::start(&[]);
+    let store = open(server.options()).await;
     register(&store, "ledger").await;
     let named = new_order_for(1, request_named("alice", "key"));
     create(&store, std::slice::from_ref(&named)).await;
     write_freely(&store, &named.order, AT_ONCE, &to_submitted()).await;
     store.check().await.unwrap();
-    let keys: Vec<String> = server.run(&["KEYS", "*"]).await;
+    let keys: Vec<String> = run(&server, &["KEYS", "*"]).await;
     assert!(keys.len() > 8, "{keys:?}");
     for key in &keys {
         assert!(key.starts_with("{order-engine}:"), "{key}");
-        assert_eq!(server.run::<i64>(&["TTL", key]).await, -1, "{key}");
+        assert_eq!(run::<i64>(&server, &["TTL", key]).await, -1, "{key}");
     }
 }
 
 /// What a purge leaves of an order is nothing.
 #[tokio::test]
 async fn a_purge_leaves_no_key() {
-    let server = Server::start(&[]);
-    let store = server.open().await;
+    let server = RedisServer::start(&[]);
+    let store = open(server.options()).await;
     let named = new_order_for(1, request_named("alice", "key"));
     create(&store, std::slice::from_ref(&named)).await;
     write_freely(&store, &named.order, AT_ONCE, &to_confirmed()).await;
@@ -62,7 +63,7 @@ async fn a_purge_leaves_no_key() {
     let everything =
         PurgeRequest { ended_before: before, named_ended_before: before, after: None, limit: u32::MAX };
     assert_eq!(store.purge(&everything).await.unwrap().orders, 1);
-    assert_eq!(server.run::<Vec<String>>(&["KEYS", "*"]).await, ["{order-engine}:layout"]);
+    assert_eq!(run::<Vec<String>>(&server, &["KEYS", "*"]).await, ["{order-engine}:layout"]);
 }
 
 #[tokio::test]
@@ -70,24 +71,24 @@ async fn a_newer_layout_is_refused() {
     let scratch = Scratch::new();
     drop(scratch.open().await);
     let () = scratch.run("SET", "layout", &["2"]).await;
-    let error = RedisStore::open(scratch.options()).await.unwrap_err();
+    let error = RedisStore::open(scratch.options.clone()).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Incompatible, "{error}");
     assert!(error.to_string().contains("newer version of this software"), "{error}");
     // Hints need no layout.
-    RedisFanout::open(scratch.options()).await.unwrap();
+    RedisFanout::open(scratch.options.clone()).await.unwrap();
 }
 
 #[tokio::test]
 async fn forgotten_scripts_are_loaded_again() {
-    let server = Server::start(&[]);
-    let store = server.open().await;
+    let server = RedisServer::start(&[]);
+    let store = open(server.options()).await;
     create(&store, &new_orders(200)).await;
-    let () = server.run(&["SCRIPT", "FLUSH"]).await;
+    let () = run(&server, &["SCRIPT", "FLUSH"]).await;
     // Several runs of one script at once, each of which must run once.
     create(&store, &(201..=400).map(new_order).collect::<Vec<_>>()).await;
-    let () = server.run(&["SCRIPT", "FLUSH"]).await;
+    let () = run(&server, &["SCRIPT", "FLUSH"]).await;
     assert_eq!(Worker::new(&store, 1).claim(1_000).await.len(), 400);
-    let () = server.run(&["SCRIPT", "FLUSH"]).await;
+    let () = run(&server, &["SCRIPT", "FLUSH"]).await;
     assert_eq!(store.backlog().await.unwrap().execute.orders, 400);
 }
 

@@ -5,12 +5,14 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{DURABLE, Server, recovered};
+use common::{open, recovered, run};
 use order_engine_core::conformance::fixtures::{
     AT_ONCE, Relay, Worker, assert_stored, create, create_one, id, ids_of, new_order, new_orders, register,
     routing_started, to_confirmed, write_freely,
 };
-use order_engine_core::{Durability, OrderQuery, OrderStore, StoreError, StoreErrorKind, Then};
+use order_engine_core::testing::{Link, Proxy};
+use order_engine_core::{Creation, Durability, OrderQuery, OrderStore, StoreError, StoreErrorKind, Then};
+use order_engine_redis::testing::{DURABLE, RedisServer};
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
 
 async fn fails_to_open(options: RedisOptions) -> StoreError {
@@ -19,7 +21,7 @@ async fn fails_to_open(options: RedisOptions) -> StoreError {
 
 #[tokio::test]
 async fn a_cluster_is_refused() {
-    let server = Server::start(&["--cluster-enabled", "yes"]);
+    let server = RedisServer::start(&["--cluster-enabled", "yes"]);
     let error = fails_to_open(server.options()).await;
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
     assert!(error.to_string().contains("cluster-enabled no"), "{error}");
@@ -29,7 +31,7 @@ async fn a_cluster_is_refused() {
 #[tokio::test]
 async fn a_server_that_may_evict_is_refused_whatever_its_memory() {
     for policy in ["allkeys-lru", "volatile-ttl"] {
-        let server = Server::start(&["--maxmemory-policy", policy]);
+        let server = RedisServer::start(&["--maxmemory-policy", policy]);
         let error = fails_to_open(server.options()).await;
         assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
         assert!(error.to_string().contains("maxmemory-policy noeviction"), "{error}");
@@ -40,7 +42,7 @@ async fn a_server_that_may_evict_is_refused_whatever_its_memory() {
 
 #[tokio::test]
 async fn durability_is_what_the_server_is_set_to() {
-    let durable = Server::start(&DURABLE);
+    let durable = RedisServer::start(&DURABLE);
     let full = durable.options().require_durability(Durability::Full);
     assert_eq!(RedisStore::open(full).await.unwrap().durability(), Durability::Full);
     for (settings, advice) in [
@@ -51,7 +53,7 @@ async fn durability_is_what_the_server_is_set_to() {
             "set 'no-appendfsync-on-rewrite no'",
         ),
     ] {
-        let server = Server::start(settings);
+        let server = RedisServer::start(settings);
         let store = RedisStore::open(server.options()).await.unwrap();
         assert_eq!(store.durability(), Durability::BoundedLoss);
         let error = fails_to_open(server.options().require_durability(Durability::Full)).await;
@@ -63,7 +65,7 @@ async fn durability_is_what_the_server_is_set_to() {
 /// With exactly the grants that the README names.
 #[tokio::test]
 async fn a_user_with_few_rights_is_enough() {
-    let server = Server::start(&DURABLE);
+    let server = RedisServer::start(&DURABLE);
     let grants = "~{order-engine}* &{order-engine}:* -@all +@read +@write +@scripting +@connection +publish \
         +subscribe +time +info +role +config|get";
     for (name, grants, durability) in [
@@ -72,7 +74,7 @@ async fn a_user_with_few_rights_is_enough() {
     ] {
         let mut words = vec!["ACL", "SETUSER", name, "on", ">secret"];
         words.extend(grants.split_whitespace());
-        let () = server.run(&words).await;
+        let () = run(&server, &words).await;
         let url = server.url().replace("redis://", &format!("redis://{name}:secret@"));
         let options = RedisOptions::from_url(&url).unwrap();
         let store: Arc<dyn OrderStore> = Arc::new(RedisStore::open(options.clone()).await.unwrap());
@@ -115,7 +117,7 @@ async fn everything_works(store: &Arc<dyn OrderStore>, first: u64) {
 
 #[tokio::test]
 async fn wrong_credentials_are_no_outage() {
-    let server = Server::start(&["--requirepass", "secret"]);
+    let server = RedisServer::start(&["--requirepass", "secret"]);
     let options = RedisOptions::from_url(&server.url().replace("redis://", "redis://:wrong@")).unwrap();
     for options in [options, server.options()] {
         let error = fails_to_open(options).await;
@@ -128,7 +130,7 @@ async fn wrong_credentials_are_no_outage() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start(&[]);
     server.kill();
     let error = fails_to_open(server.options()).await;
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
@@ -137,8 +139,8 @@ async fn a_server_that_is_not_there_is_unavailable() {
 
 #[tokio::test]
 async fn a_restarted_server_has_everything() {
-    let server = Server::start(&DURABLE);
-    let store = server.open().await;
+    let server = RedisServer::start(&DURABLE);
+    let store = open(server.options()).await;
     create(&store, &new_orders(2)).await;
     let worker = Worker::new(&store, 1);
     let claim = worker.claim(1).await.remove(0);
@@ -154,12 +156,12 @@ async fn a_restarted_server_has_everything() {
 /// A write that finds its connection broken is not repeated: nobody knows what became of it.
 #[tokio::test]
 async fn a_cut_connection_costs_one_write_and_no_read() {
-    let server = Server::start(&[]);
-    let store = server.open().await;
+    let server = RedisServer::start(&[]);
+    let store = open(server.options()).await;
     create_one(&store, 1).await;
-    let () = server.run(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    let () = run(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
     assert_eq!(store.heads(&[id(1)]).await.unwrap(), [Some(1)]);
-    let () = server.run(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    let () = run(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
     if let Err(error) = store.create_many(&[new_order(2)]).await {
         assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
     }
@@ -168,11 +170,11 @@ async fn a_cut_connection_costs_one_write_and_no_read() {
 
 #[tokio::test]
 async fn a_server_that_comes_back_weaker_is_not_written_to() {
-    let mut server = Server::start(&DURABLE);
-    let store = server.open().await;
+    let mut server = RedisServer::start(&DURABLE);
+    let store = open(server.options()).await;
     let order = create_one(&store, 1).await;
     // While the connection lasts, only the check notices.
-    let () = server.run(&["CONFIG", "SET", "appendfsync", "no"]).await;
+    let () = run(&server, &["CONFIG", "SET", "appendfsync", "no"]).await;
     let error = store.check().await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
     assert!(error.to_string().contains("set 'appendfsync always'"), "{error}");
@@ -191,16 +193,16 @@ async fn a_server_that_comes_back_weaker_is_not_written_to() {
 
 #[tokio::test]
 async fn a_full_server_is_unavailable_and_readable() {
-    let server = Server::start(&[]);
-    let store = server.open().await;
+    let server = RedisServer::start(&[]);
+    let store = open(server.options()).await;
     let order = create_one(&store, 1).await;
-    let () = server.run(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let () = run(&server, &["CONFIG", "SET", "maxmemory", "1"]).await;
     let error = store.create_many(&[new_order(2)]).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
     assert_eq!(store.check().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
     assert_stored(&store, &order).await;
     assert_eq!(store.backlog().await.unwrap().execute.orders, 1);
-    let () = server.run(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    let () = run(&server, &["CONFIG", "SET", "maxmemory", "0"]).await;
     assert_eq!(store.heads(&[id(2)]).await.unwrap(), [None]);
     create_one(&store, 2).await;
 }
@@ -208,13 +210,13 @@ async fn a_full_server_is_unavailable_and_readable() {
 /// After a fail-over the name of the server leads elsewhere; here the same server changes its role.
 #[tokio::test]
 async fn a_read_only_replica_is_noticed_and_left() {
-    let server = Server::start(&[]);
-    let store = server.open().await;
+    let server = RedisServer::start(&[]);
+    let store = open(server.options()).await;
     create_one(&store, 1).await;
-    let gone = Server::start(&[]);
+    let gone = RedisServer::start(&[]);
     let port = gone.port().to_string();
     gone.kill();
-    let () = server.run(&["REPLICAOF", "127.0.0.1", &port]).await;
+    let () = run(&server, &["REPLICAOF", "127.0.0.1", &port]).await;
     for _ in 0..3 {
         let error = store.create_many(&[new_order(2)]).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
@@ -222,14 +224,14 @@ async fn a_read_only_replica_is_noticed_and_left() {
     let error = fails_to_open(server.options()).await;
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     assert!(error.to_string().contains("read-only replica"), "{error}");
-    let () = server.run(&["REPLICAOF", "NO", "ONE"]).await;
+    let () = run(&server, &["REPLICAOF", "NO", "ONE"]).await;
     recovered(&store).await;
     create_one(&store, 2).await;
 }
 
 #[tokio::test]
 async fn a_paused_server_costs_each_call_its_time_and_no_more() {
-    let server = Server::start(&[]);
+    let server = RedisServer::start(&[]);
     let short = Duration::from_secs(1);
     let options = server.options().operation_timeout(short).connect_timeout(short);
     let store: Arc<dyn OrderStore> = Arc::new(RedisStore::open(options).await.unwrap());
@@ -248,4 +250,28 @@ async fn a_paused_server_costs_each_call_its_time_and_no_more() {
     assert_eq!(events.len() as u64, written[0].unwrap_or(0));
     assert_stored(&store, &order).await;
     write_freely(&store, &order, AT_ONCE, &[routing_started(1)]).await;
+}
+
+#[tokio::test]
+async fn whatever_the_network_does_a_write_is_whole_and_the_store_goes_on() {
+    let server = RedisServer::start(&[]);
+    let proxy = Proxy::start(([127, 0, 0, 1], server.port()).into()).await.unwrap();
+    let short = Duration::from_secs(1);
+    let options = RedisOptions::from_url(&format!("redis://{}", proxy.address())).unwrap();
+    let store = open(options.operation_timeout(short).connect_timeout(short)).await;
+    for (n, link) in (1..).zip([Link::Cut, Link::Silent, Link::RepliesLost]) {
+        proxy.set(link);
+        let error = store.create_many(&[new_order(n)]).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{link:?}: {error}");
+        proxy.set(Link::Up);
+        recovered(&store).await;
+        let written = store.heads(&[id(n)]).await.unwrap()[0];
+        assert_eq!(store.events(id(n), 0, 9).await.unwrap().len() as u64, written.unwrap_or(0));
+        if link == Link::RepliesLost {
+            assert_eq!(written, Some(1), "the request arrived");
+        }
+        // Whatever became of it, it can be repeated.
+        let repeated = store.create_many(&[new_order(n)]).await.unwrap().remove(0).unwrap();
+        assert_eq!(repeated == Creation::Created, written.is_none());
+    }
 }

@@ -1,12 +1,10 @@
 //! Connections over TLS. The certificate of the server is one that only these tests trust.
 #![cfg(feature = "tls")]
 
-mod common;
-
 use std::process::Command;
 
-use common::Server;
 use order_engine_core::{OrderStore as _, StoreErrorKind};
+use order_engine_redis::testing::{RedisServer, free_port};
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
 
 /// In the process that trusts the certificate: the URL of the server.
@@ -24,9 +22,9 @@ async fn a_server_is_spoken_to_only_if_its_certificate_is_trusted() {
         assert!(RedisFanout::open(options).await.unwrap().source().is_connected());
         return;
     }
-    let tls_port = common::free_port().to_string();
+    let tls_port = free_port().to_string();
     let (certificate, key) = (file("server.pem"), file("server.key"));
-    let _server = Server::start(&[
+    let _server = RedisServer::start(&[
         "--tls-port",
         &tls_port,
         "--tls-cert-file",

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use order_engine_core::Hint;
+use order_engine_core::{Hint, hints};
 use redis::aio::{PubSubSink, PubSubStream};
 use redis::{Client, Msg, Value};
 use tokio::sync::mpsc;
 
-use super::{State, message};
+use super::{LOST, State};
 use crate::connect;
 use crate::error::Error;
 use crate::link::Link;
@@ -28,7 +28,7 @@ pub(super) struct Subscriber {
     link: Arc<Link>,
     channel: String,
     /// Who this process is.
-    own: String,
+    own: u128,
     queue: mpsc::Sender<Hint>,
     state: Arc<State>,
 }
@@ -40,7 +40,7 @@ impl Subscriber {
     pub(super) fn new(
         link: Arc<Link>,
         channel: String,
-        own: String,
+        own: u128,
         queue: mpsc::Sender<Hint>,
         state: Arc<State>,
     ) -> Self {
@@ -117,8 +117,17 @@ impl Subscriber {
     }
 
     fn hear(&self, message: &Msg) {
-        for hint in message::decode(&self.own, message.get_payload_bytes()) {
-            self.push(hint);
+        let text = String::from_utf8_lossy(message.get_payload_bytes());
+        if text == LOST {
+            return self.push(Hint::Resync);
+        }
+        match hints::unpack(&text, self.own) {
+            Ok(hints) => hints.into_iter().for_each(|hint| self.push(hint)),
+            Err(error) => {
+                // Whoever said it may be newer. Something happened, in any case.
+                tracing::debug!(%error, "a message cannot be read");
+                self.push(Hint::Resync);
+            }
         }
     }
 
