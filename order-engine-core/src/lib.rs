@@ -53,7 +53,7 @@ pub use state::*;
 pub use store::MemoryStore;
 pub use subscription::{SubscribeError, Subscription};
 pub use transaction::*;
-pub use worker::{OrderBackend, OrderTask, execute_order};
+pub use worker::{OrderBackend, OrderTask, execute_order, sweep};
 
 /// The job framework that hosts run workers with, in the version this engine is built for.
 pub use apalis;

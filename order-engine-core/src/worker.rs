@@ -4,6 +4,8 @@
 //! rows. It owns the worker slots, because apalis does not tell a backend how many tasks run; it
 //! never fails, because a failing backend would end its worker and drop what is in flight.
 
+mod sweep;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,6 +27,8 @@ use crate::dispatch::{self, Claimed};
 use crate::engine::Engine;
 use crate::execute::ExecuteError;
 use crate::{EngineConfig, Lane, OrderId};
+
+pub use sweep::sweep;
 
 /// An order to execute: the argument of [`execute_order`].
 ///

@@ -1,15 +1,14 @@
 //! What can be set, by flags and by the environment.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use order_engine_sim::Rate;
 
 use crate::address::PublicUrl;
+use crate::backend::{FanoutUrl, StoreUrl};
 
 /// Executes orders on simulated exchanges, durably, over HTTP and WebSocket.
 #[derive(Clone, Debug, Parser)]
@@ -28,9 +27,26 @@ pub struct Config {
     #[arg(long, env = "ALLOW_PUBLIC_UNAUTHENTICATED")]
     pub allow_public_unauthenticated: bool,
 
-    /// Where orders are kept: `sqlite:PATH`, created when missing, or `memory:`, which forgets.
-    #[arg(long = "store", env = "STORE_URL", value_name = "URL", default_value = "sqlite:data/orders.db")]
+    /// Where orders are kept: `sqlite:PATH`, created when missing, `postgres://…`, `redis://…`, or `memory:`,
+    /// which forgets.
+    #[arg(
+        long = "store",
+        env = "STORE_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "sqlite:data/orders.db"
+    )]
     pub store: StoreUrl,
+
+    /// How processes that share a store tell each other what they committed: `postgres://…` or `redis://…`
+    /// [default: the store itself, where it can].
+    #[arg(long = "fanout", env = "FANOUT_URL", hide_env_values = true, value_name = "URL")]
+    pub fanout: Option<FanoutUrl>,
+
+    /// Take a store that may lose its last orders when its machine fails. An order that it forgot may then be
+    /// executed again.
+    #[arg(long, env = "ACCEPT_BOUNDED_LOSS")]
+    pub accept_bounded_loss: bool,
 
     /// How many orders are executed at a time. An order that waits takes no worker.
     #[arg(long, env = "WORKERS", default_value_t = 10, value_parser = at_least_one)]
@@ -112,17 +128,14 @@ impl Config {
         match self.role {
             Role::All => Ok(()),
             role if self.venue_url.is_none() => Err(InvalidRole::NoVenue(role.as_str())),
-            role if self.store == StoreUrl::Memory => Err(InvalidRole::NoStore(role.as_str())),
+            role if !self.store.is_shared() => Err(InvalidRole::NoStore(role.as_str())),
             Role::Api | Role::Worker => Ok(()),
         }
     }
 
     /// Where the simulator records what it executed; nowhere if the store forgets as well.
     pub fn ledger(&self) -> Option<PathBuf> {
-        self.sim_ledger.clone().or_else(|| match &self.store {
-            StoreUrl::Sqlite { path, .. } => Some(path.with_extension("ledger.jsonl")),
-            StoreUrl::Memory => None,
-        })
+        self.sim_ledger.clone().or_else(|| self.store.beside("ledger.jsonl"))
     }
 }
 
@@ -168,45 +181,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// Where orders are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StoreUrl {
-    /// In an SQLite file.
-    Sqlite {
-        /// The URL as given.
-        url: String,
-        /// The file.
-        path: PathBuf,
-    },
-    /// In memory, until the process ends.
-    Memory,
-}
-
-/// A URL of no store that this server knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownStore;
-
-impl fmt::Display for UnknownStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a store is 'sqlite:PATH' or 'memory:'")
-    }
-}
-
-impl std::error::Error for UnknownStore {}
-
-impl FromStr for StoreUrl {
-    type Err = UnknownStore;
-
-    fn from_str(url: &str) -> Result<Self, UnknownStore> {
-        if url == "memory:" {
-            return Ok(Self::Memory);
-        }
-        let options = order_engine_sqlite::SqliteOptions::from_url(url).map_err(|_| UnknownStore)?;
-        Ok(Self::Sqlite { url: url.to_owned(), path: options.path().to_owned() })
-    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -260,6 +234,7 @@ mod tests {
     fn senseless_settings_are_refused_by_name() {
         for (arguments, name) in [
             (["--store", "mysql://host/db"], "--store"),
+            (["--fanout", "sqlite:orders.db"], "--fanout"),
             (["--workers", "0"], "--workers"),
             (["--sim-fail-rate", "1.5"], "--sim-fail-rate"),
             (["--port", "70000"], "--port"),

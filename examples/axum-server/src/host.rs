@@ -5,23 +5,21 @@ use std::time::Duration;
 
 use apalis::prelude::{Monitor, MonitorError, WorkerBuilder, WorkerBuilderExt};
 use order_engine_core::{
-    BuildError, DexRouter, Engine, EngineConfig, MemoryStore, OrderStore, Runtime, StoreError, Venue,
-    execute_order,
+    BuildError, DexRouter, Durability, Engine, EngineConfig, Runtime, StoreError, Venue, execute_order,
 };
 use order_engine_sim::rpc::{RpcClient, RpcError, RpcOptions, RpcRouter, RpcVenue};
 use order_engine_sim::{SimConfig, SimError, Simulator};
-use order_engine_sqlite::{OptionsError, SqliteOptions, SqliteStore};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::config::{Config, InvalidRole, Role, StoreUrl};
+use crate::config::{Config, InvalidRole, Role};
 use crate::tokens::{TokenRegistry, TokenRegistryError};
 
 /// How long a crashed process keeps its orders from the next one. The store is a file of this
 /// machine, so a lease needs no slack for a slow network.
 const LEASE: Duration = Duration::from_secs(10);
 
-/// How often processes that share a file look for what the others wrote: nobody tells them.
+/// How often processes that share a store look for what the others wrote where nobody tells them.
 const SHARED_POLL: Duration = Duration::from_millis(200);
 
 /// The parts that serve requests: an engine whose orders are executed in this process.
@@ -51,9 +49,15 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("cannot open the store: {0}")]
     Store(#[from] StoreError),
-    /// The URL names no store.
-    #[error(transparent)]
-    StoreUrl(#[from] OptionsError),
+    /// The store promises less than is asked for.
+    #[error(
+        "the store may lose its last orders when its machine fails, and an order that it forgot may then be \
+         executed again; set the store up to lose nothing, or say --accept-bounded-loss"
+    )]
+    BoundedLoss,
+    /// There can be no fan-out.
+    #[error("cannot join the fan-out: {0}")]
+    Fanout(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The role cannot be filled.
     #[error(transparent)]
     Role(#[from] InvalidRole),
@@ -82,10 +86,11 @@ impl Host {
         config.check_role()?;
         let tokens =
             config.tokens.as_deref().map_or_else(|| Ok(TokenRegistry::default()), TokenRegistry::read)?;
-        let store: Arc<dyn OrderStore> = match &config.store {
-            StoreUrl::Memory => Arc::new(MemoryStore::new()),
-            StoreUrl::Sqlite { url, .. } => Arc::new(SqliteStore::open(SqliteOptions::from_url(url)?).await?),
-        };
+        let store = config.store.open().await?;
+        if store.durability() == Durability::BoundedLoss && !config.accept_bounded_loss {
+            return Err(StartError::BoundedLoss);
+        }
+        let fanout = config.fanout.clone().or_else(|| config.store.fanout());
         let (router, venue) = match &config.venue_url {
             Some(url) => remote(url).await?,
             None => {
@@ -96,11 +101,15 @@ impl Host {
         let mut engine_config = EngineConfig::default();
         engine_config.worker_slots = config.workers;
         engine_config.lease_duration = LEASE;
-        if config.role != Role::All {
+        if config.role != Role::All && fanout.is_none() {
             engine_config.poll_interval = SHARED_POLL;
         }
-        let engine =
-            Engine::builder().store(store).router(router).venue(venue).config(engine_config).build().await?;
+        let mut engine =
+            Engine::builder().store(store).router(router).venue(venue).config(engine_config);
+        if let Some(fanout) = fanout {
+            engine = fanout.join(engine).await.map_err(StartError::Fanout)?;
+        }
+        let engine = engine.build().await?;
         let worker = (config.role != Role::Api).then(|| {
             let (stop, stopped) = oneshot::channel();
             Worker { stop, task: tokio::spawn(work(engine.clone(), config.workers, stopped)) }

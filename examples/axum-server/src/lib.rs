@@ -2,6 +2,7 @@
 
 mod address;
 mod app;
+mod backend;
 mod config;
 mod host;
 mod http;
@@ -13,7 +14,8 @@ mod wire;
 
 pub use address::{InvalidPublicUrl, PublicUrl};
 pub use app::{AppState, Options};
-pub use config::{Config, InvalidRole, LogFormat, Role, StoreUrl, UnknownStore};
+pub use backend::{FanoutUrl, StoreUrl, UnknownUrl};
+pub use config::{Config, InvalidRole, LogFormat, Role};
 pub use host::{Host, StartError};
 pub use http::origin::{AllowedOrigins, InvalidOrigin};
 pub use listen::serve;
