@@ -7,24 +7,33 @@ use apalis_postgres::{Config, PostgresStorage};
 use order_engine_core::{Engine, OrderTask, Runtime, execute_order, sweep};
 use sqlx::PgPool;
 
-/// How often due orders are looked for, beyond those that are accepted in this process.
-const SWEEP: Duration = Duration::from_secs(1);
-
-/// Executes the engine's orders from a queue in the stock storage, until the engine shuts down.
+/// Executes the engine's orders from a queue in the stock storage, until the engine shuts down. Due orders
+/// are looked for `every` so often, beyond those that are accepted in this process.
 ///
 /// # Errors
 /// If the queue cannot be set up, or its worker ends.
-pub async fn work(engine: Engine, pool: PgPool, queue: &str, slots: usize) -> Result<(), BoxDynError> {
+pub async fn work(
+    engine: Engine,
+    pool: PgPool,
+    queue: &str,
+    slots: usize,
+    every: Duration,
+) -> Result<(), BoxDynError> {
     PostgresStorage::setup(&pool).await?;
-    let storage = PostgresStorage::<OrderTask>::new(&pool).with_config(Config::default().queue(queue).batch_size(slots));
+    let config = Config::default().queue(queue).batch_size(slots);
+    // A storage that found nothing to do looks again at its next heartbeat, which comes every half minute
+    // unless it is told otherwise; and takes a worker for dead that misses a number of them.
+    let config = config.heartbeat_interval(every).missed_heartbeats(60);
+    let storage = PostgresStorage::<OrderTask>::new(&pool).with_config(config);
     let queue = storage.clone();
-    let sweeping = sweep(engine.clone(), SWEEP, move |task| {
+    let sweeping = sweep(engine.clone(), every, move |task| {
         let mut queue = queue.clone();
         async move { queue.push(task).await }
     });
     let worker = Monitor::new().register(move |restart| {
         // A name that no other start has: whoever takes an earlier worker's name strands what it was doing.
-        let name = format!("orders-{}-{}-{restart}", std::process::id(), Runtime::tokio().entropy.next_u128());
+        let name =
+            format!("orders-{}-{}-{restart}", std::process::id(), Runtime::tokio().entropy.next_u128());
         WorkerBuilder::new(name)
             .backend(storage.clone())
             .data(engine.clone())

@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let pool = PgPool::connect(&args.database).await?;
     let working = tokio::spawn({
         let engine = engine.clone();
-        async move { work(engine, pool, "orders", args.slots).await }
+        async move { work(engine, pool, "orders", args.slots, Duration::from_secs(1)).await }
     });
     for _ in 0..args.orders {
         let Submission::Created(order) = engine.submit(request()).await? else { continue };

@@ -8,7 +8,7 @@ use apalis::prelude::TaskSink;
 use apalis_postgres::{Config, PostgresStorage};
 use apalis_postgres_worker::work;
 use order_engine_core::{
-    Amount, Engine, OrderId, OrderRequest, OrderTask, Runtime, Status, Submission,
+    Amount, Engine, EngineConfig, OrderId, OrderRequest, OrderTask, Runtime, Status, Submission,
 };
 use order_engine_postgres::PostgresStore;
 use order_engine_postgres::testing::{fresh_schema, shared_url};
@@ -32,7 +32,11 @@ impl Fixture {
         };
         let simulator = Simulator::open(config, Runtime::tokio()).await.unwrap();
         let store = PostgresStore::open(fresh_schema()).await.unwrap();
+        // The storage may end a worker in the middle of an order, which is then left to its lease.
+        let mut config = EngineConfig::default();
+        config.lease_duration = Duration::from_secs(2);
         let engine = Engine::builder()
+            .config(config)
             .store(Arc::new(store))
             .router(simulator.router())
             .venue(simulator.venue())
@@ -46,7 +50,7 @@ impl Fixture {
 
     fn work(&self, queue: &'static str) {
         let (engine, pool) = (self.engine.clone(), self.pool.clone());
-        tokio::spawn(async move { work(engine, pool, queue, 10).await });
+        tokio::spawn(async move { work(engine, pool, queue, 10, Duration::from_millis(100)).await });
     }
 
     async fn submit(&self) -> OrderId {
@@ -88,7 +92,8 @@ impl Fixture {
 async fn doubled_jobs_execute_an_order_once() {
     let fixture = Fixture::new().await;
     fixture.work("doubled");
-    let mut queue = PostgresStorage::<OrderTask>::new(&fixture.pool).with_config(Config::default().queue("doubled"));
+    let mut queue =
+        PostgresStorage::<OrderTask>::new(&fixture.pool).with_config(Config::default().queue("doubled"));
     let mut orders = BTreeSet::new();
     for _ in 0..ORDERS {
         let order = fixture.submit().await;

@@ -62,9 +62,7 @@ impl FromStr for StoreUrl {
         match scheme(url) {
             "memory" if url == "memory:" => Ok(Self::Memory),
             "sqlite" => SqliteOptions::from_url(url).map(Self::Sqlite).map_err(unknown),
-            "postgres" | "postgresql" => {
-                PostgresOptions::from_url(url).map(Self::Postgres).map_err(unknown)
-            }
+            "postgres" | "postgresql" => PostgresOptions::from_url(url).map(Self::Postgres).map_err(unknown),
             "redis" | "rediss" => RedisOptions::from_url(url).map(Self::Redis).map_err(unknown),
             _ => Err(unknown("a store is 'sqlite:PATH', 'postgres://…', 'redis://…' or 'memory:'")),
         }
@@ -154,7 +152,10 @@ impl FanoutUrl {
     ///
     /// # Errors
     /// If there can be none.
-    pub async fn join(&self, engine: EngineBuilder) -> Result<EngineBuilder, Box<dyn std::error::Error + Send + Sync>> {
+    pub async fn join(
+        &self,
+        engine: EngineBuilder,
+    ) -> Result<EngineBuilder, Box<dyn std::error::Error + Send + Sync>> {
         Ok(match self {
             Self::Postgres(options) => {
                 let fanout = Arc::new(PostgresFanout::new(options.clone())?);
@@ -194,7 +195,8 @@ mod tests {
 
     #[test]
     fn a_store_is_its_own_fanout_where_it_can_be() {
-        let fanout = |url: &str| url.parse::<StoreUrl>().unwrap().fanout().map(|fanout| format!("{fanout:?}"));
+        let fanout =
+            |url: &str| url.parse::<StoreUrl>().unwrap().fanout().map(|fanout| format!("{fanout:?}"));
         assert_eq!(fanout("postgres://db/trading").as_deref(), Some("Postgres"));
         assert_eq!(fanout("redis://cache").as_deref(), Some("Redis"));
         for url in ["memory:", "sqlite:orders.db", "postgres://db/trading?pooling=transaction"] {

@@ -104,8 +104,7 @@ impl Host {
         if config.role != Role::All && fanout.is_none() {
             engine_config.poll_interval = SHARED_POLL;
         }
-        let mut engine =
-            Engine::builder().store(store).router(router).venue(venue).config(engine_config);
+        let mut engine = Engine::builder().store(store).router(router).venue(venue).config(engine_config);
         if let Some(fanout) = fanout {
             engine = fanout.join(engine).await.map_err(StartError::Fanout)?;
         }

@@ -1,0 +1,129 @@
+//! What the stock storage does to its jobs changes nothing for the orders.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use apalis::prelude::TaskSink;
+use apalis_redis::{Config, RedisStorage};
+use apalis_redis_worker::work;
+use order_engine_core::{
+    Amount, Engine, EngineConfig, OrderId, OrderRequest, OrderTask, Runtime, Status, Submission,
+};
+use order_engine_redis::RedisStore;
+use order_engine_redis::testing::{fresh_prefix, shared_url};
+use order_engine_sim::{Rate, SimConfig, Simulator, default_tokens};
+
+const ORDERS: usize = 40;
+
+struct Fixture {
+    engine: Engine,
+    simulator: Simulator,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let config = SimConfig {
+            step_delay: Duration::from_millis(5),
+            fail_rate: Rate::NEVER,
+            ..SimConfig::default()
+        };
+        let simulator = Simulator::open(config, Runtime::tokio()).await.unwrap();
+        let store = RedisStore::open(fresh_prefix()).await.unwrap();
+        // The storage may end a worker in the middle of an order, which is then left to its lease.
+        let mut config = EngineConfig::default();
+        config.lease_duration = Duration::from_secs(2);
+        let engine = Engine::builder()
+            .config(config)
+            .store(Arc::new(store))
+            .router(simulator.router())
+            .venue(simulator.venue())
+            .build()
+            .await
+            .unwrap();
+        Self { engine, simulator }
+    }
+
+    fn work(&self, queue: &'static str) {
+        let engine = self.engine.clone();
+        tokio::spawn(async move { work(engine, &shared_url(), queue, 10, Duration::from_millis(100)).await });
+    }
+
+    async fn submit(&self) -> OrderId {
+        let tokens = default_tokens();
+        let request = OrderRequest {
+            user_id: "alice".into(),
+            client_order_id: None,
+            input: tokens[0].clone(),
+            output: tokens[1].clone(),
+            amount: Amount::new(1_000_000_000),
+            slippage_bps: 100,
+            deadline: None,
+        };
+        match self.engine.submit(request).await.unwrap() {
+            Submission::Created(order) => order.id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Every order ends well and was executed once.
+    async fn assert_executed_once(&self, orders: &BTreeSet<OrderId>) {
+        for order in orders {
+            let mut events = self.engine.subscribe(*order, 0).await.unwrap().unwrap();
+            let mut last = Status::Pending;
+            while let Some(event) = events.next().await {
+                last = event.unwrap().status;
+            }
+            assert_eq!(last, Status::Confirmed);
+        }
+        let executed: Vec<OrderId> =
+            self.simulator.executions(None).iter().map(|execution| execution.order_id).collect();
+        assert_eq!(executed.len(), orders.len());
+        assert_eq!(executed.into_iter().collect::<BTreeSet<_>>(), *orders);
+        self.engine.shutdown(Duration::from_secs(10)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doubled_jobs_execute_an_order_once() {
+    let fixture = Fixture::new().await;
+    fixture.work("doubled");
+    let mut queue = RedisStorage::<OrderTask>::new(apalis_redis::connect(shared_url()).await.unwrap())
+        .with_config(Config::default().queue("doubled"));
+    let mut orders = BTreeSet::new();
+    for _ in 0..ORDERS {
+        let order = fixture.submit().await;
+        for _ in 0..3 {
+            queue.push(OrderTask::new(order)).await.unwrap();
+        }
+        orders.insert(order);
+    }
+    fixture.assert_executed_once(&orders).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_destroyed_queue_costs_no_order() {
+    let fixture = Fixture::new().await;
+    fixture.work("destroyed");
+    let (mut orders, mut destroyed) = (BTreeSet::new(), 0);
+    for n in 0..ORDERS {
+        orders.insert(fixture.submit().await);
+        if n % 4 == 0 {
+            destroyed += destroy("destroyed").await;
+        }
+    }
+    assert!(destroyed > 0, "there was a queue to destroy");
+    fixture.assert_executed_once(&orders).await;
+}
+
+/// Deletes everything that the storage has of a queue: how many keys.
+async fn destroy(queue: &str) -> usize {
+    let mut server =
+        redis::Client::open(shared_url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let keys: Vec<String> =
+        redis::cmd("KEYS").arg(format!("{queue}*")).query_async(&mut server).await.unwrap();
+    if !keys.is_empty() {
+        let () = redis::cmd("DEL").arg(&keys).query_async(&mut server).await.unwrap();
+    }
+    keys.len()
+}
