@@ -122,7 +122,14 @@ impl PostgresServer {
     /// # Panics
     /// If it does not run.
     pub fn kill(&self) {
-        must_succeed(Command::new("kill").args(["-9", &self.process_id()]));
+        let parent = self.process_id();
+        // Stopped first, because it would start its children again.
+        send("STOP", &parent);
+        for child in children(&parent) {
+            // One that has ended meanwhile is no harm.
+            let _ = Command::new("kill").args(["-KILL", &child]).stderr(Stdio::null()).status();
+        }
+        send("KILL", &parent);
     }
 
     /// Ends the server the way an operator does: connections are cut, transactions are undone.
@@ -238,6 +245,21 @@ fn id(kind: &str) -> u32 {
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("its address").port()
+}
+
+fn send(signal: &str, process: &str) {
+    must_succeed(Command::new("kill").args([&format!("-{signal}"), process]));
+}
+
+/// The processes that a process has started.
+fn children(parent: &str) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let is_child = |process: &String| {
+        // The state and the parent follow the name, which stands in parentheses.
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)) == Some(parent)
+    };
+    processes.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_child).collect()
 }
 
 fn must_succeed(command: &mut Command) {

@@ -14,6 +14,7 @@ fn migrator() -> Migrator {
     let mut migrator = Migrator::with_migrations(vec![
         migration(1, "orders", include_str!("../migrations/0001_orders.sql")),
         migration(2, "sinks", include_str!("../migrations/0002_sinks.sql")),
+        migration(3, "state version", include_str!("../migrations/0003_state_version.sql")),
     ]);
     migrator.dangerous_set_table_name(TABLE);
     migrator

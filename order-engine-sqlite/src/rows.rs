@@ -71,6 +71,7 @@ pub(crate) struct StateColumns {
     attention: Option<&'static str>,
     updated_at: String,
     seq: i64,
+    state_version: i64,
     state: String,
     lane: Option<&'static str>,
 }
@@ -92,18 +93,19 @@ impl StateColumns {
             attention: state.attention().map(Attention::as_str),
             updated_at: time_text(order.updated_at),
             seq: integer(order.seq)?,
+            state_version: i64::from(PAYLOAD_VERSION),
             state: codec::encode(state)?,
             lane: state.lane().map(Lane::as_str),
         })
     }
 
     /// How many columns there are.
-    pub(crate) const COUNT: usize = 14;
+    pub(crate) const COUNT: usize = 15;
 
     fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
         add!(arguments; self.status, self.attempt, self.max_attempts, &self.chosen_dex, &self.tx_hash,
             &self.execution_price, &self.amount_out, &self.error_code, &self.error_message, self.attention, &self.updated_at,
-            self.seq, &self.state, self.lane)
+            self.seq, self.state_version, &self.state, self.lane)
     }
 }
 
@@ -305,23 +307,22 @@ impl ListRow for ReleaseRow {
 /// The columns that [`order`] reads, in its order.
 macro_rules! order_columns {
     () => {
-        "order_id, origin, payload_version, request, state, seq, created_at, updated_at"
+        "order_id, origin, payload_version, request, coalesce(state_version, payload_version), state, seq, created_at, updated_at"
     };
 }
 pub(crate) use order_columns;
 
 /// The order of a row that begins with [`order_columns`].
 pub(crate) fn order(row: &SqliteRow) -> Result<Order, Error> {
-    let version = payload_version(row, 2)?;
     let origin: Option<String> = row.try_get(1)?;
     Ok(Order {
         id: order_id(row)?,
         origin: origin.map(|text| parse(&text, "origin")).transpose()?,
-        request: codec::decode(version, row.try_get(3)?)?,
-        state: codec::decode(version, row.try_get(4)?)?,
-        seq: unsigned(row.try_get(5)?, "seq")?,
-        created_at: parse(row.try_get(6)?, "created_at")?,
-        updated_at: parse(row.try_get(7)?, "updated_at")?,
+        request: codec::decode(payload_version(row, 2)?, row.try_get(3)?)?,
+        state: codec::decode(payload_version(row, 4)?, row.try_get(5)?)?,
+        seq: unsigned(row.try_get(6)?, "seq")?,
+        created_at: parse(row.try_get(7)?, "created_at")?,
+        updated_at: parse(row.try_get(8)?, "updated_at")?,
     })
 }
 

@@ -9,7 +9,7 @@ use crate::statement::ListStatement;
 pub(crate) const INSERT_ORDERS: ListStatement = ListStatement {
     before: "INSERT INTO orders (
         status, attempt, max_attempts, chosen_dex, tx_hash, execution_price, amount_out, error_code, error_message,
-        attention, updated_at, seq, state, lane,
+        attention, updated_at, seq, state_version, state, lane,
         order_id, user_id, client_order_id, origin, order_type, input_token, input_symbol, input_decimals,
         output_token, output_symbol, output_decimals, amount, slippage_bps, expires_at, created_at, payload_version,
         request, due_at)",
@@ -36,7 +36,7 @@ pub(crate) const INSERT_FAILURES: ListStatement = ListStatement {
 pub(crate) const UPDATE_ORDERS: ListStatement = ListStatement {
     before: "WITH item (
         status, attempt, max_attempts, chosen_dex, tx_hash, execution_price, amount_out, error_code, error_message,
-        attention, updated_at, seq, state, lane,
+        attention, updated_at, seq, state_version, state, lane,
         order_id, expected_seq, epoch, owner, revoke_due_at, release_due_at) AS (",
     columns: AppendRow::COUNT,
     after: ")
@@ -45,7 +45,7 @@ pub(crate) const UPDATE_ORDERS: ListStatement = ListStatement {
         tx_hash = item.tx_hash, execution_price = item.execution_price, amount_out = item.amount_out,
         error_code = item.error_code, error_message = item.error_message, attention = item.attention,
         updated_at = item.updated_at,
-        seq = item.seq, state = item.state, lane = item.lane,
+        seq = item.seq, state_version = item.state_version, state = item.state, lane = item.lane,
         lease_epoch = lease_epoch + (item.revoke_due_at IS NOT NULL AND lease_owner IS NOT NULL),
         lease_owner = CASE
             WHEN item.lane IS NULL OR item.revoke_due_at IS NOT NULL OR item.release_due_at IS NOT NULL THEN NULL

@@ -371,7 +371,7 @@ impl Transaction<'_> {
                 Ok(None)
             }
         };
-        rows.iter().map(|row| Ok((row.try_get(8)?, claim(row)?))).collect()
+        rows.iter().map(|row| Ok((row.try_get(9)?, claim(row)?))).collect()
     }
 
     async fn next_due_in(&mut self, lane: Lane) -> Result<Option<Duration>, Error> {
@@ -384,8 +384,8 @@ impl Transaction<'_> {
 
 /// The claim that is about to be given on a due row.
 fn claim(row: &SqliteRow, order_id: OrderId, owner: u128) -> Result<Claim, Error> {
-    let epoch = u64::try_from(row.try_get::<i64, _>(9)?).unwrap_or(0) + 1;
-    let fruitless = u32::try_from(row.try_get::<i64, _>(10)?).unwrap_or(u32::MAX);
+    let epoch = u64::try_from(row.try_get::<i64, _>(10)?).unwrap_or(0) + 1;
+    let fruitless = u32::try_from(row.try_get::<i64, _>(11)?).unwrap_or(u32::MAX);
     Ok(Claim {
         lease: Lease { order_id, fence: Fence { epoch, owner } },
         fruitless_claims: fruitless.saturating_add(1),

@@ -218,13 +218,19 @@ async fn an_older_file_is_brought_up_to_date() {
     database.execute("DROP INDEX orders_failed").await;
     database.execute("DROP TABLE sinks").await;
     database.execute("DROP TABLE sink_debts").await;
-    database.execute("DELETE FROM order_engine_migrations WHERE version = 2").await;
+    database.execute("ALTER TABLE orders DROP COLUMN state_version").await;
+    database.execute("DELETE FROM order_engine_migrations WHERE version > 1").await;
 
     let store = database.open().await;
     assert_stored(&store, &quarantined).await;
     register(&store, "ledger").await;
     write_freely(&store, &quarantined, AT_ONCE, &[OrderEvent::QuarantineLifted]).await;
     assert_eq!(seqs_of(&Relay::new(&store, "ledger", 1).claim_one().await), [3]);
+    // The request stays as that version wrote it; the state is written anew, and says so.
+    let versions = "SELECT payload_version || ' ' || state_version FROM orders WHERE seq = 3";
+    let present = order_engine_core::codec::PAYLOAD_VERSION;
+    assert_eq!(database.text(versions).await, format!("1 {present}"));
+    assert_eq!(store.load(&[quarantined.id]).await.unwrap()[0].as_ref().unwrap().seq, 3);
 }
 
 #[tokio::test]
