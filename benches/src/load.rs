@@ -43,8 +43,6 @@ enum Store {
     Sqlite,
     /// In the server that `ORDER_ENGINE_TEST_POSTGRES_URL` names, or in one that is started for it.
     Postgres,
-    /// In a server that is started for it and waits for the disk at every write.
-    Redis,
 }
 
 /// What one run measured.

@@ -3,13 +3,14 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::prelude::*;
 use common::Fixture;
 use order_engine_core::testing::{Sending, request};
-use order_engine_core::{EngineConfig, OrderEvent, OrderTask, Status, execute_order};
+use order_engine_core::{EngineConfig, OrderEvent, OrderTask, Status, execute_order, sweep};
 
 #[tokio::test(start_paused = true)]
 async fn a_timeout_layer_drops_the_handler_and_the_order_goes_on() {
@@ -121,6 +122,39 @@ async fn a_task_without_a_claim_claims_the_row_and_does_nothing_twice() {
     assert_eq!(fixture.events_to_the_end(order.id).await.last().unwrap().status, Status::Confirmed);
     assert_eq!(fixture.venue.executions(order.id), 1);
     assert_eq!(fixture.venue.sent(order.id).len(), 1);
+}
+
+/// The queue loses the first job of each order, and doubles every other one.
+#[tokio::test(start_paused = true)]
+async fn a_queue_of_ones_own_may_lose_and_double_its_jobs() {
+    let fixture = Fixture::new().await;
+    let (jobs, mut queue) = tokio::sync::mpsc::unbounded_channel();
+    let mut lost = BTreeSet::new();
+    let sweeping = tokio::spawn(sweep(fixture.engine.clone(), Duration::from_secs(1), move |task| {
+        let order_id = task.order_id;
+        let copies = if lost.insert(order_id) { 0 } else { 2 };
+        let jobs = jobs.clone();
+        async move { (0..copies).try_for_each(|_| jobs.send(order_id)) }
+    }));
+    let working = tokio::spawn({
+        let engine = fixture.engine.clone();
+        async move {
+            while let Some(order_id) = queue.recv().await {
+                engine.execute(OrderTask::new(order_id)).await.unwrap();
+            }
+        }
+    });
+    let mut orders = Vec::new();
+    for _ in 0..20 {
+        orders.push(fixture.submit(request()).await.id);
+    }
+    for id in orders {
+        assert_eq!(fixture.events_to_the_end(id).await.last().unwrap().status, Status::Confirmed);
+        assert_eq!(fixture.venue.executions(id), 1);
+    }
+    fixture.engine.shutdown(Duration::from_secs(30)).await.unwrap();
+    sweeping.await.unwrap();
+    working.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

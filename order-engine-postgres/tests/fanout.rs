@@ -108,7 +108,7 @@ async fn a_lost_connection_is_made_again_and_told() {
 #[tokio::test]
 async fn a_silent_connection_is_noticed() {
     let database = Database::new();
-    let proxy = Proxy::start(database.address()).await.unwrap();
+    let proxy = Proxy::start(Database::address()).await.unwrap();
     let options = database.options_through(&proxy);
     let fanout = Arc::new(connected(options).await);
     proxy.set(Link::Silent);

@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 /// How often a server is restarted under load; the long form sets a hundred.
 const RESTARTS: &str = "POSTGRES_RESTARTS";
 /// Nothing takes so long that works.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 fn quick(options: PostgresOptions) -> PostgresOptions {
     options.operation_timeout(Duration::from_millis(500))
@@ -35,7 +35,7 @@ fn quick(options: PostgresOptions) -> PostgresOptions {
 #[tokio::test]
 async fn a_call_over_a_broken_connection_fails_and_the_next_one_works() {
     let database = Database::new();
-    let proxy = Proxy::start(database.address()).await.unwrap();
+    let proxy = Proxy::start(Database::address()).await.unwrap();
     let store = PostgresStore::open(quick(database.options_through(&proxy))).await.unwrap();
     let store: Arc<dyn OrderStore> = Arc::new(store);
     create_one(&store, 1).await;
@@ -53,7 +53,7 @@ async fn a_call_over_a_broken_connection_fails_and_the_next_one_works() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_whose_commit_was_not_answered_is_accepted() {
     let database = Database::new();
-    let proxy = Proxy::start(database.address()).await.unwrap();
+    let proxy = Proxy::start(Database::address()).await.unwrap();
     let store = PostgresStore::open(quick(database.options_through(&proxy))).await.unwrap();
     let engine = builder(Arc::new(store), &simulator().await).build().await.unwrap();
     // So that the connection that writes exists.
@@ -222,9 +222,9 @@ async fn a_server_that_is_killed_and_restarted_under_load_costs_no_order() {
                 .await;
         }
         if restart % 2 == 0 {
-            server.kill()
+            server.kill();
         } else {
-            server.stop()
+            server.stop();
         }
         server.restart();
         let back = Instant::now();
@@ -251,7 +251,7 @@ async fn a_server_that_is_killed_and_restarted_under_load_costs_no_order() {
 async fn a_network_that_fails_in_every_way_costs_no_order() {
     let database = Database::new();
     drop(database.open().await);
-    let proxy = Proxy::start(database.address()).await.unwrap();
+    let proxy = Proxy::start(Database::address()).await.unwrap();
     let simulator = simulator().await;
     let engine = engine_on(quick(database.options_through(&proxy)), &simulator).await;
     let worker = work(&engine);

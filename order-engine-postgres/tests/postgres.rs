@@ -74,7 +74,7 @@ async fn a_newer_schema_is_refused() {
 
 #[tokio::test]
 async fn a_database_that_cannot_be_used_gives_one_clear_error() {
-    let missing = shared_url().replace("/postgres", "/missing").replace("//postgres@", "//postgres@");
+    let missing = format!("{}/missing", shared_url().trim_end_matches("/postgres"));
     let nobody = shared_url().replace("//postgres@", "//nobody@");
     let nowhere = "postgres://postgres@127.0.0.1:1/postgres".to_owned();
     for (url, kind) in [

@@ -113,7 +113,11 @@ async fn a_server_outlives_its_database() {
     for round in 0..2 {
         let id = server.place(&http, &format!("before-{round}")).await;
         expected.insert(id, 1);
-        if round == 0 { postgres.kill() } else { postgres.stop() }
+        if round == 0 {
+            postgres.kill();
+        } else {
+            postgres.stop();
+        }
         for (path, status) in [("/health", 200), ("/ready", 503)] {
             let answer = http.get(format!("{}{path}", server.url)).send().await.unwrap();
             assert_eq!(answer.status(), status, "{path}");

@@ -13,8 +13,9 @@ use crate::{EventRecord, Lane, Order, OrderId, Outbox, Status, UserId};
 /// # Contract
 /// - **Atomic.** Each item of a write changes the order, its events and its due time together or
 ///   not at all. Items succeed and fail alone: one stale or unencodable item harms no other.
-/// - **Durable.** What a write returned `Ok` for survives whatever
-///   [`durability`](Self::durability) promises.
+/// - **Durable.** What a write of orders or events returned `Ok` for survives whatever
+///   [`durability`](Self::durability) promises. A lease need not: one that is lost was never given, as
+///   long as no event that was written under it survives it.
 /// - **Fenced.** A write under a [`Guard::Fence`] succeeds only while the order's lease carries the
 ///   very same epoch and owner, and the order has exactly the expected revision. An expired lease
 ///   that nobody claimed since is still the current one.

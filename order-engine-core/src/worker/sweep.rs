@@ -32,7 +32,7 @@ where
         woken.mark_unchanged();
         match engine.due_orders(ROUND).await {
             Ok(due) => {
-                for order_id in sent.to_send(&due, inner.runtime.now()) {
+                for order_id in sent.unsent(&due, inner.runtime.now()) {
                     if let Err(error) = push(OrderTask::new(order_id)).await {
                         tracing::warn!(order.id = %order_id, %error, "a due order could not be sent to its queue");
                         sent.forget(order_id);
@@ -65,7 +65,7 @@ impl Sent {
     }
 
     /// The due orders that were not sent lately, which they are from now on.
-    fn to_send(&mut self, due: &[OrderId], now: DateTime<Utc>) -> Vec<OrderId> {
+    fn unsent(&mut self, due: &[OrderId], now: DateTime<Utc>) -> Vec<OrderId> {
         let lately =
             |sent: &DateTime<Utc>| sent.checked_add_signed(self.resend_after).is_none_or(|end| now < end);
         let (fresh, known): (Vec<OrderId>, Vec<OrderId>) =
@@ -90,12 +90,12 @@ mod tests {
         let at = |ms| DateTime::from_timestamp_millis(ms).unwrap();
         let id = |n| OrderId::new(at(1), n);
         let mut sent = Sent::new(Duration::from_millis(100));
-        assert_eq!(sent.to_send(&[id(1), id(2)], at(0)), [id(1), id(2)]);
-        assert_eq!(sent.to_send(&[id(1), id(2), id(3)], at(50)), [id(3)]);
+        assert_eq!(sent.unsent(&[id(1), id(2)], at(0)), [id(1), id(2)]);
+        assert_eq!(sent.unsent(&[id(1), id(2), id(3)], at(50)), [id(3)]);
         sent.forget(id(2));
-        assert_eq!(sent.to_send(&[id(2), id(3)], at(99)), [id(2)]);
+        assert_eq!(sent.unsent(&[id(2), id(3)], at(99)), [id(2)]);
         // The first was gone for a round, and is news; the third was not, and waits for its time.
-        assert_eq!(sent.to_send(&[id(1), id(3)], at(100)), [id(1)]);
-        assert_eq!(sent.to_send(&[id(3)], at(150)), [id(3)]);
+        assert_eq!(sent.unsent(&[id(1), id(3)], at(100)), [id(1)]);
+        assert_eq!(sent.unsent(&[id(3)], at(150)), [id(3)]);
     }
 }

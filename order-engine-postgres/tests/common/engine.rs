@@ -55,7 +55,7 @@ pub async fn listening(
 
 /// A worker on an engine, until it is aborted.
 pub fn work(engine: &Engine) -> JoinHandle<()> {
-    let worker = WorkerBuilder::new(format!("worker-{:p}", engine))
+    let worker = WorkerBuilder::new(format!("worker-{engine:p}"))
         .backend(engine.backend())
         .concurrency(32)
         .build(execute_order);

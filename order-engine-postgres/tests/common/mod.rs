@@ -25,7 +25,7 @@ impl Database {
     }
 
     /// Where the server listens.
-    pub fn address(&self) -> SocketAddr {
+    pub fn address() -> SocketAddr {
         let connect: PgConnectOptions = shared_url().parse().unwrap();
         (connect.get_host(), connect.get_port()).to_socket_addrs().unwrap().next().unwrap()
     }
