@@ -101,6 +101,15 @@ fn sqlx_kind(error: &sqlx::Error) -> StoreErrorKind {
     }
 }
 
+/// Sets apart what only one row suffers from: that it cannot be decoded.
+pub(crate) fn undecodable_apart<T>(result: Result<T, Error>) -> Result<Result<T, Undecodable>, Error> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(Error::Undecodable(error)) => Ok(Err(error)),
+        Err(error) => Err(error),
+    }
+}
+
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         Self::new(error.kind(), error.to_string()).with_source(error)

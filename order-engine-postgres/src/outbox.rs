@@ -11,7 +11,7 @@ use order_engine_core::{
 use sqlx::postgres::PgRow;
 use sqlx::{Arguments, Row};
 
-use crate::error::Error;
+use crate::error::{Error, undecodable_apart};
 use crate::rows::{self, LeaseRow, RangeRow, SettlementRow, micros, owner_uuid};
 use crate::statement::bind_each;
 use crate::store::{Call, Session};
@@ -134,38 +134,20 @@ impl Call for OwedEvents<'_> {
         let ranges: Vec<RangeRow> = self.debts.iter().map(range).collect();
         let text = Arc::clone(&session.sql.owed_events);
         let rows = session.fetch(&text, |arguments| bind_each(arguments, &ranges, |range| range)).await?;
-        let mut owed = pieces(&rows)?;
-        let delivery = |Debt { lease, failures, .. }: &Debt| {
-            let events = owed.remove(&lease.order_id).unwrap_or_else(|| Ok(Vec::new()));
-            Delivery { lease: *lease, failures: *failures, events }
+        let mut owed: HashMap<OrderId, Vec<Result<EventRecord, Undecodable>>> = HashMap::new();
+        for row in &rows {
+            owed.entry(rows::order_id(row)?).or_default().push(undecodable_apart(rows::event(row))?);
+        }
+        let delivery = |Debt { lease, failures, .. }: &Debt| Delivery {
+            lease: *lease,
+            failures: *failures,
+            events: Delivery::readable(owed.remove(&lease.order_id).unwrap_or_default()),
         };
         Ok(Deliveries {
             deliveries: self.debts.iter().map(delivery).collect(),
             next_due_in: self.next_due_in,
         })
     }
-}
-
-type Piece = Result<Vec<Arc<EventRecord>>, Undecodable>;
-
-/// The events of each order, as far as they can be read.
-fn pieces(rows: &[PgRow]) -> Result<HashMap<OrderId, Piece>, Error> {
-    let mut owed: HashMap<OrderId, Piece> = HashMap::new();
-    for row in rows {
-        let events = owed.entry(rows::order_id(row)?).or_insert_with(|| Ok(Vec::new()));
-        // What cannot be read ends the piece before it; where it is the first, that is the answer.
-        match (rows::event(row), &mut *events) {
-            (Ok(event), Ok(readable))
-                if readable.last().is_none_or(|last: &Arc<EventRecord>| last.seq + 1 == event.seq) =>
-            {
-                readable.push(Arc::new(event));
-            }
-            (Err(Error::Undecodable(error)), Ok(readable)) if readable.is_empty() => *events = Err(error),
-            (Err(error), _) if !matches!(error, Error::Undecodable(_)) => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(owed)
 }
 
 #[async_trait]

@@ -11,7 +11,7 @@ use order_engine_core::{
 use sqlx::postgres::PgRow;
 use sqlx::{Arguments, Postgres, QueryBuilder, Row};
 
-use crate::error::Error;
+use crate::error::{Error, undecodable_apart};
 use crate::rows::{self, integer, uuids};
 use crate::store::{Call, Session};
 
@@ -171,10 +171,10 @@ impl Call for List<'_> {
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
         let mut statement = list_statement(&session.sql.list, self.0);
         let rows = statement.build().persistent(session.is_ours).fetch_all(&mut *session.connection).await?;
-        let order = |row: &PgRow| match rows::order(row) {
-            Ok(order) => Ok(Ok(order)),
-            Err(Error::Undecodable(error)) => Ok(Err(Unreadable { order_id: rows::order_id(row)?, error })),
-            Err(error) => Err(error),
+        let order = |row: &PgRow| {
+            let order_id = rows::order_id(row)?;
+            let order = undecodable_apart(rows::order(row))?;
+            Ok(order.map_err(|error| Unreadable { order_id, error }))
         };
         rows.iter().map(order).collect()
     }

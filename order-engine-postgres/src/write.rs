@@ -13,7 +13,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Arguments, Row};
 use uuid::Uuid;
 
-use crate::error::Error;
+use crate::error::{Error, undecodable_apart};
 use crate::rows::{
     self, AppendRow, EventRow, GuardRow, LeaseRow, NewRow, ORDER_WIDTH, ReleaseRow, micros, owner_uuid, uuids,
 };
@@ -88,11 +88,10 @@ async fn existing(session: &mut Session<'_>, order: &Order) -> Result<Result<Cre
         return Err(sqlx::Error::RowNotFound.into());
     };
     // An order that this program cannot read fails its own item only.
-    Ok(match rows::order(row) {
-        Ok(order) => Ok(Creation::Existing(Box::new(order))),
-        Err(Error::Undecodable(error)) => Err(Refused { message: error.to_string() }),
-        Err(error) => return Err(error),
-    })
+    let existing = undecodable_apart(rows::order(row))?;
+    Ok(existing
+        .map(|order| Creation::Existing(Box::new(order)))
+        .map_err(|error| Refused { message: error.to_string() }))
 }
 
 #[async_trait]

@@ -11,7 +11,7 @@ use order_engine_core::{
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
 
-use crate::error::Error;
+use crate::error::{Error, undecodable_apart};
 use crate::read::id_list;
 use crate::rows::{self, SettlementRow, due_after, owner_text};
 use crate::sql::{DUE_DEBTS, FORGET_DEBTS, LEASE_DEBTS, NEXT_DEBT_DUE, OWED_EVENTS, PAY_OFF, SETTLE};
@@ -126,24 +126,14 @@ pub(crate) async fn deliveries(
     };
     let ranges: Vec<String> = debts.iter().map(range).collect();
     let rows = sqlx::query(OWED_EVENTS).bind(format!("[{}]", ranges.join(","))).fetch_all(pool).await?;
-    let mut owed: HashMap<OrderId, Result<Vec<Arc<EventRecord>>, Undecodable>> = HashMap::new();
+    let mut owed: HashMap<OrderId, Vec<Result<EventRecord, Undecodable>>> = HashMap::new();
     for row in &rows {
-        let events = owed.entry(rows::order_id(row)?).or_insert_with(|| Ok(Vec::new()));
-        // What cannot be read ends the piece before it; where it is the first, that is the answer.
-        match (rows::event(row), &mut *events) {
-            (Ok(event), Ok(readable))
-                if readable.last().is_none_or(|last: &Arc<EventRecord>| last.seq + 1 == event.seq) =>
-            {
-                readable.push(Arc::new(event));
-            }
-            (Err(Error::Undecodable(error)), Ok(readable)) if readable.is_empty() => *events = Err(error),
-            (Err(error), _) if !matches!(error, Error::Undecodable(_)) => return Err(error),
-            _ => {}
-        }
+        owed.entry(rows::order_id(row)?).or_default().push(undecodable_apart(rows::event(row))?);
     }
-    let delivery = |Debt { lease, failures, .. }: Debt| {
-        let events = owed.remove(&lease.order_id).unwrap_or_else(|| Ok(Vec::new()));
-        Delivery { lease, failures, events }
+    let delivery = |Debt { lease, failures, .. }: Debt| Delivery {
+        lease,
+        failures,
+        events: Delivery::readable(owed.remove(&lease.order_id).unwrap_or_default()),
     };
     Ok(Deliveries { deliveries: debts.into_iter().map(delivery).collect(), next_due_in })
 }

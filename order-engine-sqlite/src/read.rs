@@ -10,7 +10,7 @@ use order_engine_core::{
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
 
-use crate::error::Error;
+use crate::error::{Error, undecodable_apart};
 use crate::rows::{self, integer, order_columns};
 use crate::sql::{BACKLOG_ATTENTION, BACKLOG_LANES, BACKLOG_SINKS, EVENTS, HEADS, LOAD};
 
@@ -145,10 +145,9 @@ pub(crate) async fn list(
     query: &OrderQuery,
 ) -> Result<Vec<Result<Order, Unreadable>>, Error> {
     let rows = list_statement(query).build().fetch_all(pool).await?;
-    let order = |row: &SqliteRow| match rows::order(row) {
+    let order = |row: &SqliteRow| match undecodable_apart(rows::order(row))? {
         Ok(order) => Ok(Ok(order)),
-        Err(Error::Undecodable(error)) => Ok(Err(Unreadable { order_id: rows::order_id(row)?, error })),
-        Err(error) => Err(error),
+        Err(error) => Ok(Err(Unreadable { order_id: rows::order_id(row)?, error })),
     };
     rows.iter().map(order).collect()
 }

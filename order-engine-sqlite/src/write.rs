@@ -13,7 +13,7 @@ use order_engine_core::{
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use crate::error::Error;
+use crate::error::{Error, undecodable_apart};
 use crate::read::id_list;
 use crate::rows::{
     self, AppendRow, DebtRow, EventRow, FailureRow, OrderRow, ReleaseRow, RenewRow, due_after, owner_text,
@@ -332,11 +332,10 @@ impl Transaction<'_> {
             .fetch_one(&mut *self.connection)
             .await?;
         // An order that this program cannot read fails its own item only.
-        Ok(match rows::order(&row) {
-            Ok(order) => Ok(Creation::Existing(Box::new(order))),
-            Err(Error::Undecodable(error)) => Err(Refused { message: error.to_string() }),
-            Err(error) => return Err(error),
-        })
+        let existing = undecodable_apart(rows::order(&row))?;
+        Ok(existing
+            .map(|order| Creation::Existing(Box::new(order)))
+            .map_err(|error| Refused { message: error.to_string() }))
     }
 
     /// Why an append changed nothing.

@@ -85,6 +85,29 @@ pub struct Delivery {
     pub events: Result<Vec<Arc<EventRecord>>, Undecodable>,
 }
 
+impl Delivery {
+    /// The events of a debt, of those that a store has read, oldest first: as far as they can be read,
+    /// without a gap.
+    ///
+    /// # Errors
+    /// Why the first one cannot be read.
+    pub fn readable(
+        events: impl IntoIterator<Item = Result<EventRecord, Undecodable>>,
+    ) -> Result<Vec<Arc<EventRecord>>, Undecodable> {
+        let mut readable: Vec<Arc<EventRecord>> = Vec::new();
+        for event in events {
+            match event {
+                Ok(event) if readable.last().is_none_or(|last| last.seq + 1 == event.seq) => {
+                    readable.push(Arc::new(event));
+                }
+                Err(error) if readable.is_empty() => return Err(error),
+                _ => break,
+            }
+        }
+        Ok(readable)
+    }
+}
+
 /// What became of a delivery.
 #[derive(Clone, Debug)]
 pub struct Settlement {
