@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn what_stays_due_is_sent_again_after_a_while() {
         let at = |ms| DateTime::from_timestamp_millis(ms).unwrap();
-        let id = |n| OrderId::new(at(1), n);
+        let id = |n: u128| OrderId::new(at(1), n << 64);
         let mut sent = Sent::new(Duration::from_millis(100));
         assert_eq!(sent.unsent(&[id(1), id(2)], at(0)), [id(1), id(2)]);
         assert_eq!(sent.unsent(&[id(1), id(2), id(3)], at(50)), [id(3)]);
