@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use order_engine_core::apalis::prelude::*;
 use order_engine_core::{
-    Amount, Engine, EngineConfig, OrderId, OrderRequest, OrderState, OrderStore, Runtime, Status,
+    Amount, Engine, EngineConfig, OrderId, OrderRequest, OrderState, OrderStore, Runtime, Status, StoreError,
     execute_order,
 };
 use order_engine_redis::RedisFanout;
@@ -73,11 +73,24 @@ impl Service {
 
     /// Checks that an order has a whole history that leads to where it stands, and gives its status.
     pub async fn check_history(&self, id: OrderId) -> Status {
-        let order = self.engine.order(id).await.unwrap().expect("an acknowledged order is there");
-        let events = self.engine.events(id, 0, u32::MAX).await.unwrap();
+        let order = answered(|| self.engine.order(id)).await.expect("an acknowledged order is there");
+        let events = answered(|| self.engine.events(id, 0, u32::MAX)).await;
         assert!(events.iter().map(|event| event.seq).eq(1..=order.seq), "{id}");
         assert_eq!(OrderState::replay(&events), Ok(order.state.clone()), "{id}");
         order.status()
+    }
+}
+
+/// Asks until there is an answer: a server that is back may still be reading its file.
+async fn answered<T, F>(ask: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    loop {
+        match ask().await {
+            Err(error) if error.is_transient() => tokio::time::sleep(Duration::from_millis(20)).await,
+            answer => return answer.unwrap(),
+        }
     }
 }
 
