@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 use crate::address::PublicUrl;
 use crate::config::Role;
 use crate::http::origin::AllowedOrigins;
+use crate::live::known::KnownOrders;
 use crate::live::session::SessionRules;
 use crate::live::sockets::{SocketCaps, Sockets};
 use crate::metrics::Metrics;
@@ -60,6 +61,7 @@ pub struct AppState {
     pub(crate) tokens: Arc<TokenRegistry>,
     pub(crate) options: Arc<Options>,
     pub(crate) sockets: Sockets,
+    pub(crate) known: Arc<KnownOrders>,
     pub(crate) session_rules: SessionRules,
     pub(crate) local_addr: SocketAddr,
 }
@@ -73,6 +75,7 @@ impl AppState {
             tokens: Arc::new(tokens),
             options: Arc::new(options),
             sockets: Sockets::new(caps),
+            known: Arc::default(),
             session_rules: SessionRules::default(),
             local_addr,
         }

@@ -25,7 +25,10 @@ pub(crate) async fn create(State(app): State<AppState>, request: Request) -> Res
         (status, location, Json(AcceptedBody::new(order, ws_url))).into_response()
     };
     match app.engine.submit(request).await {
-        Ok(Submission::Created(order)) => Ok(answer(StatusCode::ACCEPTED, &order)),
+        Ok(Submission::Created(order)) => {
+            app.known.insert(&order);
+            Ok(answer(StatusCode::ACCEPTED, &order))
+        }
         Ok(Submission::Existing(order)) => Ok(answer(StatusCode::OK, &order)),
         Ok(Submission::Conflict(_)) => {
             let detail = "The client order id was already used for a different order.";

@@ -44,7 +44,9 @@ pub(crate) async fn stream(
     }
     let place = app.sockets.admit(Some(id)).map_err(no_place)?;
     let announcements = Announcements { notices: app.sockets.notices(), closing: app.sockets.closing() };
-    let feed = Feed::open(&app.engine, id, after).await?.ok_or_else(Problem::order_not_found)?;
+    let feed = Feed::open(&app.engine, &app.known, id, after, place.frames())
+        .await?
+        .ok_or_else(Problem::order_not_found)?;
     let opening = ControlFrame::opening(id, feed.last_seq(), Utc::now());
     let source = EventSource {
         opening: opening.iter().map(to_json).collect(),
@@ -94,7 +96,7 @@ impl EventSource {
                 }
                 item = self.feed.next() => {
                     let item = item?.ok()?;
-                    return Some(Event::default().id(item.seq.to_string()).data(item.json));
+                    return Some(Event::default().id(item.seq.to_string()).data(item.frame.as_str()));
                 }
             }
         }

@@ -14,6 +14,9 @@ use crate::wire::frame::{ControlFrame, to_json};
 /// The largest message that is read at all. Anything beyond the session's own bound ends the
 /// session, so there is no use in a buffer much larger than that.
 const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+/// How much is read at a time. Clients send pongs and closes, which are at most 131 bytes; the usual
+/// 128 KiB would be the greater part of what an idle client costs, and are cleared at each read.
+const READ_BUFFER_BYTES: usize = 512;
 
 /// Answers an upgrade, and serves the socket in a task of its own.
 pub(crate) fn upgrade(
@@ -23,18 +26,17 @@ pub(crate) fn upgrade(
     after: u64,
     place: Place,
 ) -> Response {
-    upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX).on_upgrade(
-        async move |socket| {
-            serve(&app, id, after, socket).await;
-            drop(place);
-        },
-    )
+    upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX)
+        .on_upgrade(async move |socket| serve(&app, id, after, socket, &place).await)
 }
 
-async fn serve(app: &AppState, id: Option<OrderId>, after: u64, socket: WebSocket) {
+async fn serve(app: &AppState, id: Option<OrderId>, after: u64, socket: WebSocket, place: &Place) {
     let announcements = Announcements { notices: app.sockets.notices(), closing: app.sockets.closing() };
     let mut session = Session::new(socket, app.session_rules);
-    let end = match open(app, id, after).await {
+    let end = match open(app, id, after, place).await {
         Ok(Some((id, feed))) => {
             let last_seq = feed.last_seq();
             for frame in ControlFrame::opening(id, last_seq, Utc::now()) {
@@ -60,9 +62,10 @@ async fn open(
     app: &AppState,
     id: Option<OrderId>,
     after: u64,
+    place: &Place,
 ) -> Result<Option<(OrderId, Feed)>, StoreError> {
     let Some(id) = id else { return Ok(None) };
-    let feed = Feed::open(&app.engine, id, after).await?;
+    let feed = Feed::open(&app.engine, &app.known, id, after, place.frames()).await?;
     Ok(feed.map(|feed| (id, feed)))
 }
 

@@ -1,11 +1,15 @@
 //! An order's events as rendered frames: what every kind of live stream sends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::ws::Utf8Bytes;
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use order_engine_core::{Engine, OrderId, StoreError, SubscribeError, Subscription};
 
+use crate::live::frames::Frames;
+use crate::live::known::KnownOrders;
 use crate::wire::frame::{OrderFacts, frame, to_json};
 
 /// How long to wait before the store is read again after it failed.
@@ -15,7 +19,7 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) seq: u64,
-    pub(crate) json: String,
+    pub(crate) frame: Utf8Bytes,
 }
 
 /// Why a feed stops before its order is done.
@@ -32,16 +36,30 @@ pub(crate) enum FeedEnd {
 pub(crate) struct Feed {
     subscription: Subscription,
     facts: OrderFacts,
+    frames: Arc<Frames>,
 }
 
 impl Feed {
     /// Follows an order after the event numbered `after`. Nothing for an unknown order.
-    pub(crate) async fn open(engine: &Engine, id: OrderId, after: u64) -> Result<Option<Self>, StoreError> {
-        let Some(order) = engine.order(id).await? else { return Ok(None) };
-        // Events that are newer than the facts come with the subscription and are observed there.
-        let facts = OrderFacts::new(&order);
-        let subscription = engine.subscribe(id, after.min(order.seq)).await?;
-        Ok(subscription.map(|subscription| Self { subscription, facts }))
+    pub(crate) async fn open(
+        engine: &Engine,
+        known: &KnownOrders,
+        id: OrderId,
+        after: u64,
+        frames: Arc<Frames>,
+    ) -> Result<Option<Self>, StoreError> {
+        let known = known.decimals(id).filter(|_| after == 0).map(OrderFacts::at_the_beginning);
+        let (facts, after) = match known {
+            // All events come with the subscription, so that there is nothing to be read before.
+            Some(facts) => (facts, 0),
+            None => {
+                let Some(order) = engine.order(id).await? else { return Ok(None) };
+                // Events that are newer than the facts are observed as they come.
+                (OrderFacts::new(&order), after.min(order.seq))
+            }
+        };
+        let subscription = engine.subscribe(id, after).await?;
+        Ok(subscription.map(|subscription| Self { subscription, facts, frames }))
     }
 
     /// The number of the order's last event when the feed began.
@@ -59,8 +77,9 @@ impl Feed {
             match self.subscription.next().await? {
                 Ok(record) => {
                     self.facts.observe(&record.event);
-                    let json = to_json(&frame(&self.facts, &record));
-                    return Some(Ok(Item { seq: record.seq, json }));
+                    let render = || to_json(&frame(&self.facts, &record));
+                    let frame = self.frames.get_or_render(record.seq, render);
+                    return Some(Ok(Item { seq: record.seq, frame }));
                 }
                 Err(SubscribeError::Lagged { .. }) => return Some(Err(FeedEnd::Lagged)),
                 Err(SubscribeError::Store(error)) => {

@@ -1,10 +1,9 @@
 //! What waits to be sent to one client, within bounds.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
-use axum::extract::ws::Message;
+use axum::extract::ws::{Message, Utf8Bytes};
 use futures_util::{Sink, SinkExt};
 
 /// How much may wait.
@@ -33,18 +32,19 @@ impl Outbox {
         Self { bounds, queue: VecDeque::new(), waiting: 0, waiting_bytes: 0 }
     }
 
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.waiting == 0
+    /// How many messages wait.
+    pub(crate) const fn waiting(&self) -> usize {
+        self.waiting
     }
 
     /// Queues a frame, unless too much waits already.
-    pub(crate) fn push_text(&mut self, text: impl Into<String>) -> Result<(), Overflow> {
+    pub(crate) fn push_text(&mut self, text: impl Into<Utf8Bytes>) -> Result<(), Overflow> {
         let text = text.into();
         if self.waiting >= self.bounds.messages || self.waiting_bytes + text.len() > self.bounds.bytes {
             return Err(Overflow);
         }
         self.waiting_bytes += text.len();
-        self.push_control(Message::Text(text.into()));
+        self.push_control(Message::Text(text));
         Ok(())
     }
 
@@ -59,33 +59,36 @@ impl Outbox {
         self.queue.clear();
     }
 
-    /// Sends everything. Safe to drop: what is not sent stays queued.
-    pub(crate) async fn flush<S>(&mut self, sink: &mut S) -> Result<(), S::Error>
+    /// Sends everything. What is not sent yet stays queued.
+    pub(crate) fn poll_flush<S>(&mut self, cx: &mut Context<'_>, sink: &mut S) -> Poll<Result<(), S::Error>>
     where
         S: Sink<Message> + Unpin,
     {
-        poll_fn(|cx| {
-            while !self.queue.is_empty() {
-                ready!(sink.poll_ready_unpin(cx))?;
-                if let Some(message) = self.queue.pop_front() {
-                    sink.start_send_unpin(message)?;
-                }
+        if self.waiting == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        while !self.queue.is_empty() {
+            ready!(sink.poll_ready_unpin(cx))?;
+            if let Some(message) = self.queue.pop_front() {
+                sink.start_send_unpin(message)?;
             }
-            ready!(sink.poll_flush_unpin(cx))?;
-            (self.waiting, self.waiting_bytes) = (0, 0);
-            Poll::Ready(Ok(()))
-        })
-        .await
+        }
+        ready!(sink.poll_flush_unpin(cx))?;
+        (self.waiting, self.waiting_bytes) = (0, 0);
+        Poll::Ready(Ok(()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::pin::Pin;
-    use std::task::Context;
+    use std::task::Waker;
 
     use super::*;
-    use futures_util::FutureExt;
+
+    fn idle() -> Context<'static> {
+        Context::from_waker(Waker::noop())
+    }
 
     #[test]
     fn messages_and_bytes_are_bounded() {
@@ -95,9 +98,9 @@ mod tests {
         assert_eq!(outbox.push_text("de"), Ok(()));
         assert_eq!(outbox.push_text(""), Err(Overflow));
         let mut sent: Vec<Message> = Vec::new();
-        outbox.flush(&mut sent).now_or_never().unwrap().unwrap();
+        assert!(outbox.poll_flush(&mut idle(), &mut sent).is_ready());
         assert_eq!(sent, [Message::text("abc"), Message::text("de")]);
-        assert!(outbox.is_empty());
+        assert_eq!(outbox.waiting(), 0);
         assert_eq!(outbox.push_text("abcde"), Ok(()));
     }
 
@@ -128,8 +131,8 @@ mod tests {
     fn what_the_socket_holds_back_still_counts() {
         let mut outbox = Outbox::new(OutboxBounds { messages: 8, bytes: 4 });
         assert_eq!(outbox.push_text("abcd"), Ok(()));
-        assert!(outbox.flush(&mut Stuck).now_or_never().is_none());
-        assert!(!outbox.is_empty());
+        assert!(outbox.poll_flush(&mut idle(), &mut Stuck).is_pending());
+        assert_eq!(outbox.waiting(), 1);
         assert_eq!(outbox.push_text("e"), Err(Overflow));
     }
 }

@@ -1,18 +1,25 @@
 //! One WebSocket client: frames out, nothing of interest in, and a reason to end.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes};
-use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::stream::unfold;
 use futures_util::{Sink, Stream, StreamExt};
 use tokio::sync::broadcast;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::{self, error::ProtocolError};
 
 use crate::live::feed::{FeedEnd, Item};
 use crate::live::outbox::{Outbox, OutboxBounds, Overflow};
 use crate::live::sockets::Closing;
+
+/// How many frames are gathered before they are written. The whole life of most orders fits, so that a
+/// client who comes late is told all of it in one write.
+const BURST: usize = 32;
 
 /// The rules of a session.
 #[derive(Clone, Copy, Debug)]
@@ -94,11 +101,33 @@ pub(crate) struct Announcements {
 /// A session with one client.
 pub(crate) struct Session<S> {
     rules: SessionRules,
-    sink: SplitSink<S, Message>,
-    inbound: SplitStream<S>,
+    socket: S,
     outbox: Outbox,
+    /// Whether the last frame of all is in the outbox, or was.
+    is_closing: bool,
     allowance: Allowance,
     heard_at: Instant,
+    ping_at: Instant,
+}
+
+/// How far a session has come with its feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// History, up to the event of this number, is read at the client's pace.
+    History { last_seq: u64 },
+    /// What is live must be taken as it comes.
+    Live,
+    /// There is nothing more to read.
+    Complete,
+}
+
+/// Why no more of a feed was gathered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gathered {
+    /// It has nothing more at the moment, and wakes the session once it has.
+    All,
+    /// There is enough to be written first.
+    Burst,
 }
 
 impl<S> std::fmt::Debug for Session<S> {
@@ -112,9 +141,16 @@ where
     S: Stream<Item = Result<Message, axum::Error>> + Sink<Message, Error = axum::Error> + Send + Unpin,
 {
     pub(crate) fn new(socket: S, rules: SessionRules) -> Self {
-        let (sink, inbound) = socket.split();
-        let allowance = Allowance::new(rules.inbound_per_second_max);
-        Self { rules, sink, inbound, outbox: Outbox::new(rules.outbox), allowance, heard_at: Instant::now() }
+        let now = Instant::now();
+        Self {
+            rules,
+            socket,
+            outbox: Outbox::new(rules.outbox),
+            is_closing: false,
+            allowance: Allowance::new(rules.inbound_per_second_max),
+            heard_at: now,
+            ping_at: now + rules.ping_interval,
+        }
     }
 
     /// Queues a frame that belongs to no event.
@@ -123,57 +159,136 @@ where
         let _ = self.outbox.push_text(frame);
     }
 
-    /// Sends a feed until something ends the session, and says why. History, up to the event
-    /// numbered `last_seq`, is read at the client's pace; what is live must be taken as it comes.
-    pub(crate) async fn run<F>(&mut self, feed: F, last_seq: u64, mut announcements: Announcements) -> End
+    /// Sends a feed, whose history goes up to the event numbered `last_seq`, until something ends the
+    /// session, and says what.
+    pub(crate) async fn run<F>(&mut self, feed: F, last_seq: u64, announcements: Announcements) -> End
     where
         F: Stream<Item = Result<Item, FeedEnd>> + Send,
     {
-        let mut feed = std::pin::pin!(feed);
-        let mut pings = interval_at(Instant::now() + self.rules.ping_interval, self.rules.ping_interval);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut is_history, mut is_complete) = (last_seq > 0, false);
+        let Announcements { notices, mut closing } = announcements;
+        let mut reading = if last_seq > 0 { Reading::History { last_seq } } else { Reading::Live };
+        let mut feed = pin!(feed);
+        // All of these last as long as the session does: to begin to wait costs more than to go on.
+        let mut closing = pin!(closing.wait());
+        let mut notices = pin!(unfold(notices, next_notice).fuse());
+        let mut clock = pin!(sleep_until(self.tick_at()));
         loop {
-            if is_complete && self.outbox.is_empty() {
-                return End::Done;
-            }
-            let is_pulling = !is_complete && (!is_history || self.outbox.is_empty());
             tokio::select! {
                 biased;
-                () = announcements.closing.wait() => return End::ShuttingDown,
-                message = self.inbound.next() => {
-                    if let Err(end) = self.take(message) {
-                        return end;
+                () = &mut closing => return End::ShuttingDown,
+                end = poll_fn(|cx| self.poll_exchange(cx, feed.as_mut(), &mut reading)) => return end,
+                Some(notice) = notices.next() => {
+                    // A client that has no room for a notice has more urgent frames waiting.
+                    if !self.is_closing {
+                        let _ = self.outbox.push_text(&*notice);
                     }
                 }
-                // Before the feed: only a client that does not take its frames falls behind.
-                result = self.outbox.flush(&mut self.sink), if !self.outbox.is_empty() => {
-                    if result.is_err() {
-                        return End::Gone;
+                () = &mut clock => {
+                    if self.tick(Instant::now()) {
+                        return End::Silent;
                     }
+                    clock.as_mut().reset(self.tick_at());
                 }
-                item = feed.next(), if is_pulling => match item {
-                    Some(Ok(item)) => {
-                        is_history = item.seq < last_seq;
-                        if self.outbox.push_text(item.json) == Err(Overflow) {
-                            return End::Lagged;
-                        }
-                    }
-                    Some(Err(FeedEnd::Lagged)) => return End::Lagged,
-                    Some(Err(FeedEnd::Closed)) => return End::ShuttingDown,
-                    None => is_complete = true,
-                },
-                notice = announcements.notices.recv() => {
-                    // Missed notices are of no use afterwards, and a client that has no room for
-                    // one has more urgent frames waiting.
-                    if let Ok(notice) = notice {
-                        let _ = self.outbox.push_text(notice.to_string());
-                    }
-                }
-                _ = pings.tick() => self.outbox.push_control(Message::Ping(axum::body::Bytes::new())),
-                () = sleep_until(self.heard_at + self.rules.silence_max) => return End::Silent,
             }
         }
+    }
+
+    /// Receives and sends all that can be, until there is a reason to end.
+    fn poll_exchange<F>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut feed: Pin<&mut F>,
+        reading: &mut Reading,
+    ) -> Poll<End>
+    where
+        F: Stream<Item = Result<Item, FeedEnd>>,
+    {
+        loop {
+            while let Poll::Ready(message) = self.socket.poll_next_unpin(cx) {
+                if let Err(end) = self.take(message) {
+                    return Poll::Ready(end);
+                }
+            }
+            let gathered = match self.gather(cx, feed.as_mut(), reading) {
+                Ok(gathered) => gathered,
+                Err(end) => return Poll::Ready(end),
+            };
+            let is_flushed = match self.outbox.poll_flush(cx, &mut self.socket) {
+                Poll::Ready(Err(_)) => return Poll::Ready(End::Gone),
+                flushed => flushed.is_ready(),
+            };
+            match *reading {
+                Reading::Complete if is_flushed => return Poll::Ready(End::Done),
+                Reading::Complete => return Poll::Pending,
+                // History waits until there is room again. What is live does not: only a client that
+                // does not take its frames falls behind.
+                Reading::History { .. } if !is_flushed => return Poll::Pending,
+                _ if gathered == Gathered::All => return Poll::Pending,
+                _ => {}
+            }
+        }
+    }
+
+    /// Queues what the feed has, so many frames at a time.
+    fn gather<F>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut feed: Pin<&mut F>,
+        reading: &mut Reading,
+    ) -> Result<Gathered, End>
+    where
+        F: Stream<Item = Result<Item, FeedEnd>>,
+    {
+        for _ in 0..BURST {
+            match *reading {
+                Reading::Complete => return Ok(Gathered::All),
+                Reading::History { .. } if self.outbox.waiting() >= BURST => return Ok(Gathered::Burst),
+                _ => {}
+            }
+            match feed.as_mut().poll_next(cx) {
+                Poll::Pending => return Ok(Gathered::All),
+                Poll::Ready(Some(Ok(item))) => {
+                    if matches!(*reading, Reading::History { last_seq } if item.seq >= last_seq) {
+                        *reading = Reading::Live;
+                    }
+                    self.outbox.push_text(item.frame).map_err(|Overflow| End::Lagged)?;
+                }
+                Poll::Ready(Some(Err(FeedEnd::Lagged))) => return Err(End::Lagged),
+                Poll::Ready(Some(Err(FeedEnd::Closed))) => return Err(End::ShuttingDown),
+                Poll::Ready(None) => {
+                    *reading = Reading::Complete;
+                    // With the last frame, in one write.
+                    self.say_goodbye(End::Done);
+                }
+            }
+        }
+        Ok(Gathered::Burst)
+    }
+
+    /// Queues the close, after which nothing may follow.
+    fn say_goodbye(&mut self, end: End) {
+        if let Some((code, reason)) = end.close().filter(|_| !self.is_closing) {
+            self.is_closing = true;
+            let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
+            self.outbox.push_control(Message::Close(Some(frame)));
+        }
+    }
+
+    /// When the client is to be pinged, or given up.
+    fn tick_at(&self) -> Instant {
+        self.ping_at.min(self.heard_at + self.rules.silence_max)
+    }
+
+    /// Pings the client if it is time to; whether it has been silent for too long.
+    fn tick(&mut self, now: Instant) -> bool {
+        if now >= self.ping_at {
+            // Pings that were missed are not made up for.
+            self.ping_at = now + self.rules.ping_interval;
+            if !self.is_closing {
+                self.outbox.push_control(Message::Ping(axum::body::Bytes::new()));
+            }
+        }
+        now >= self.heard_at + self.rules.silence_max
     }
 
     /// Looks at what the client sent: it is never of interest, but it may be too much.
@@ -203,19 +318,29 @@ where
             // What is not sent is read again after a reconnect.
             self.outbox.clear();
         }
-        if let Some((code, reason)) = end.close() {
-            let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
-            self.outbox.push_control(Message::Close(Some(frame)));
-        }
+        self.say_goodbye(end);
         let farewell = async {
-            if self.outbox.flush(&mut self.sink).await.is_ok() {
+            if poll_fn(|cx| self.outbox.poll_flush(cx, &mut self.socket)).await.is_ok() {
                 // Whatever is still under way is read until the client hangs up: unread data
                 // would reset the connection and take the close frame with it.
-                while let Some(Ok(_)) = self.inbound.next().await {}
+                while let Some(Ok(_)) = self.socket.next().await {}
             }
         };
         // A client that does not answer is left behind.
         let _ = timeout(self.rules.close_grace, farewell).await;
+    }
+}
+
+/// The next notice to all. Missed ones are of no use afterwards.
+async fn next_notice(
+    mut notices: broadcast::Receiver<Arc<str>>,
+) -> Option<(Arc<str>, broadcast::Receiver<Arc<str>>)> {
+    loop {
+        match notices.recv().await {
+            Ok(notice) => return Some((notice, notices)),
+            Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return None,
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use order_engine_core::OrderId;
 use tokio::sync::{broadcast, watch};
 
+use crate::live::frames::Frames;
+
 /// How many notices may wait for a stream; one that sleeps through more misses the oldest.
 const NOTICES_WAITING_MAX: usize = 16;
 
@@ -26,11 +28,18 @@ pub(crate) struct Sockets {
 #[derive(Debug)]
 struct Shared {
     caps: SocketCaps,
-    by_order: Mutex<HashMap<OrderId, usize>>,
+    by_order: Mutex<HashMap<OrderId, Streams>>,
     /// The number of streams; kept apart so that it can be waited upon.
     total: watch::Sender<usize>,
     notices: broadcast::Sender<Arc<str>>,
     closing: watch::Sender<bool>,
+}
+
+/// The streams of one order.
+#[derive(Debug, Default)]
+struct Streams {
+    count: usize,
+    frames: Arc<Frames>,
 }
 
 /// The place of one stream. Dropping it gives the place back.
@@ -38,6 +47,7 @@ struct Shared {
 pub(crate) struct Place {
     shared: Arc<Shared>,
     order_id: Option<OrderId>,
+    frames: Arc<Frames>,
 }
 
 /// There is no place for another stream.
@@ -80,15 +90,12 @@ impl Sockets {
         if *shared.total.borrow() >= shared.caps.total {
             return Err(NoPlace::Total);
         }
-        if let Some(order_id) = order_id {
-            let of_order = by_order.entry(order_id).or_insert(0);
-            if *of_order >= shared.caps.per_order {
-                return Err(NoPlace::Order);
-            }
-            *of_order += 1;
-        }
+        let frames = match order_id {
+            Some(order_id) => by_order.entry(order_id).or_default().admit(shared.caps.per_order)?,
+            None => Arc::default(),
+        };
         shared.total.send_modify(|total| *total += 1);
-        Ok(Place { shared: Arc::clone(shared), order_id })
+        Ok(Place { shared: Arc::clone(shared), order_id, frames })
     }
 
     /// How many streams there are.
@@ -98,7 +105,7 @@ impl Sockets {
 
     /// How many streams an order has.
     pub(crate) fn of_order(&self, order_id: OrderId) -> usize {
-        self.shared.by_order().get(&order_id).copied().unwrap_or(0)
+        self.shared.by_order().get(&order_id).map_or(0, |streams| streams.count)
     }
 
     /// Sends a frame to every stream.
@@ -133,18 +140,39 @@ impl Sockets {
 }
 
 impl Shared {
-    fn by_order(&self) -> MutexGuard<'_, HashMap<OrderId, usize>> {
+    fn by_order(&self) -> MutexGuard<'_, HashMap<OrderId, Streams>> {
         self.by_order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Streams {
+    /// Counts another stream, and gives what it shares with the others.
+    fn admit(&mut self, cap: usize) -> Result<Arc<Frames>, NoPlace> {
+        if self.count >= cap {
+            return Err(NoPlace::Order);
+        }
+        self.count += 1;
+        if self.count > 1 {
+            self.frames.share();
+        }
+        Ok(Arc::clone(&self.frames))
+    }
+}
+
+impl Place {
+    /// What the streams of the order share.
+    pub(crate) fn frames(&self) -> Arc<Frames> {
+        Arc::clone(&self.frames)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut by_order = self.shared.by_order();
-        if let Some(Entry::Occupied(mut of_order)) = self.order_id.map(|id| by_order.entry(id)) {
-            *of_order.get_mut() -= 1;
-            if *of_order.get() == 0 {
-                of_order.remove();
+        if let Some(Entry::Occupied(mut streams)) = self.order_id.map(|id| by_order.entry(id)) {
+            streams.get_mut().count -= 1;
+            if streams.get().count == 0 {
+                streams.remove();
             }
         }
         self.shared.total.send_modify(|total| *total -= 1);

@@ -2,20 +2,19 @@
 
 use chrono::{DateTime, Utc};
 use order_engine_core::{
-    Amount, EventRecord, Failure, FailureClass, Fill, Order, OrderEvent, OrderId, SignedTx, Status, Token,
-    TxId, amount,
+    Amount, EventRecord, Failure, FailureClass, Fill, Order, OrderEvent, OrderId, SignedTx, Status, TxId,
+    amount,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::wire::quotes::{QuoteBody, RouteBody, price_number, quotes};
+use crate::wire::quotes::{Decimals, QuoteBody, RouteBody, price_number, quotes};
 use crate::wire::{serialize_time, timestamp};
 
 /// What frames tell of an order that its events do not.
 #[derive(Clone, Debug)]
 pub(crate) struct OrderFacts {
-    input: Token,
-    output: Token,
+    decimals: Decimals,
     /// The last signed transaction, which is the one that a confirmation speaks of.
     tx_id: Option<TxId>,
 }
@@ -24,9 +23,12 @@ impl OrderFacts {
     /// The facts of an order as it is at some time. Events after that time must be
     /// [observed](Self::observe); earlier ones may be.
     pub(crate) fn new(order: &Order) -> Self {
-        let request = &order.request;
-        let tx_id = order.state.tx_id().cloned();
-        Self { input: request.input.clone(), output: request.output.clone(), tx_id }
+        Self { decimals: Decimals::of(&order.request), tx_id: order.state.tx_id().cloned() }
+    }
+
+    /// The facts of an order before its first event: all of its events must be observed.
+    pub(crate) const fn at_the_beginning(decimals: Decimals) -> Self {
+        Self { decimals, tx_id: None }
     }
 
     /// Takes note of an event.
@@ -140,14 +142,14 @@ fn frame_type(event: &OrderEvent) -> &'static str {
 }
 
 fn adds(order: &OrderFacts, record: &EventRecord) -> Adds {
-    let OrderFacts { input, output, .. } = order;
+    let decimals = order.decimals;
     match &record.event {
         OrderEvent::RouteChosen { route, candidates, .. } => Adds::Routed {
-            quotes: quotes(candidates, input, output),
+            quotes: quotes(candidates, decimals),
             chosen_dex: route.dex.clone(),
-            route: RouteBody::new(route, input, output),
+            route: RouteBody::new(route, decimals),
         },
-        OrderEvent::TransactionSigned { tx } => signed(tx, output),
+        OrderEvent::TransactionSigned { tx } => signed(tx, decimals),
         OrderEvent::AttemptFailed { failure, class } | OrderEvent::TransactionDied { failure, class, .. } => {
             Adds::AttemptFailed { error: retryable(failure, *class) }
         }
@@ -172,10 +174,10 @@ fn adds(order: &OrderFacts, record: &EventRecord) -> Adds {
     }
 }
 
-fn signed(tx: &SignedTx, output: &Token) -> Adds {
+fn signed(tx: &SignedTx, decimals: Decimals) -> Adds {
     Adds::Signed {
         tx_hash: tx.id.clone(),
-        min_out: tx.min_amount_out.to_human(output.decimals),
+        min_out: tx.min_amount_out.to_human(decimals.output),
         min_out_base_units: tx.min_amount_out,
     }
 }
@@ -185,13 +187,13 @@ fn retryable(failure: &Failure, class: FailureClass) -> RetryableErrorBody {
 }
 
 fn confirmed(order: &OrderFacts, fill: &Fill, filled_at: DateTime<Utc>) -> ConfirmedBody {
-    let (input, output) = (&order.input, &order.output);
-    let price = amount::price((fill.amount_in, input.decimals), (fill.amount_out, output.decimals));
+    let decimals = order.decimals;
+    let price = amount::price((fill.amount_in, decimals.input), (fill.amount_out, decimals.output));
     ConfirmedBody {
         tx_hash: order.tx_id.clone(),
         execution_price: price.as_deref().and_then(price_number),
         execution_price_exact: price,
-        amount_out: fill.amount_out.to_human(output.decimals),
+        amount_out: fill.amount_out.to_human(decimals.output),
         amount_out_base_units: fill.amount_out,
         filled_at,
     }

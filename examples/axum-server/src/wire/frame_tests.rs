@@ -1,6 +1,7 @@
 use expect_test::{Expect, expect};
 use order_engine_core::{
-    Candidate, CandidateOutcome, Certainty, DeathProof, FailureCode, Leg, OrderRequest, Route, Validity,
+    Candidate, CandidateOutcome, Certainty, DeathProof, FailureCode, Leg, OrderRequest, Route, Token,
+    Validity,
 };
 
 use super::*;

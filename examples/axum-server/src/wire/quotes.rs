@@ -1,7 +1,7 @@
 //! Quotes and routes as clients see them.
 
 use order_engine_core::{
-    Amount, Candidate, CandidateOutcome, Leg, Quotation, QuoteRequest, Route, Token, amount,
+    Amount, Candidate, CandidateOutcome, Leg, OrderRequest, Quotation, QuoteRequest, Route, amount,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -94,12 +94,26 @@ pub(crate) fn price_number(text: &str) -> Option<Box<RawValue>> {
     RawValue::from_string(text.to_owned()).ok()
 }
 
-fn amounts(route: &Route, input: &Token, output: &Token) -> RouteAmounts {
-    let price = amount::price((route.amount_in, input.decimals), (route.amount_out, output.decimals));
+/// How many decimals what is sold and what is bought have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Decimals {
+    pub(crate) input: u8,
+    pub(crate) output: u8,
+}
+
+impl Decimals {
+    /// Those of an order.
+    pub(crate) fn of(request: &OrderRequest) -> Self {
+        Self { input: request.input.decimals, output: request.output.decimals }
+    }
+}
+
+fn amounts(route: &Route, decimals: Decimals) -> RouteAmounts {
+    let price = amount::price((route.amount_in, decimals.input), (route.amount_out, decimals.output));
     let analysis = route.analysis.as_ref();
-    let mid_price = analysis.and_then(|analysis| analysis.mid_price_text(input.decimals, output.decimals));
+    let mid_price = analysis.and_then(|analysis| analysis.mid_price_text(decimals.input, decimals.output));
     RouteAmounts {
-        amount_out: route.amount_out.to_human(output.decimals),
+        amount_out: route.amount_out.to_human(decimals.output),
         amount_out_base_units: route.amount_out,
         price: price.as_deref().and_then(price_number),
         mid_price: mid_price.as_deref().and_then(price_number),
@@ -108,15 +122,15 @@ fn amounts(route: &Route, input: &Token, output: &Token) -> RouteAmounts {
 }
 
 impl RouteBody {
-    pub(crate) fn new(route: &Route, input: &Token, output: &Token) -> Self {
-        Self { dex: route.dex.clone(), details: RouteDetails::new(route, input, output) }
+    pub(crate) fn new(route: &Route, decimals: Decimals) -> Self {
+        Self { dex: route.dex.clone(), details: RouteDetails::new(route, decimals) }
     }
 }
 
 impl RouteDetails {
-    fn new(route: &Route, input: &Token, output: &Token) -> Self {
+    fn new(route: &Route, decimals: Decimals) -> Self {
         let legs = route.legs.iter().map(LegBody::new).collect();
-        Self { amounts: amounts(route, input, output), legs }
+        Self { amounts: amounts(route, decimals), legs }
     }
 }
 
@@ -134,11 +148,11 @@ impl LegBody {
 }
 
 /// All candidates, in the order in which the router gave them.
-pub(crate) fn quotes(candidates: &[Candidate], input: &Token, output: &Token) -> Vec<QuoteBody> {
+pub(crate) fn quotes(candidates: &[Candidate], decimals: Decimals) -> Vec<QuoteBody> {
     let quote = |candidate: &Candidate| QuoteBody {
         dex: candidate.dex.clone(),
         outcome: match &candidate.outcome {
-            CandidateOutcome::Quoted(route) => QuoteOutcome::Quoted(RouteDetails::new(route, input, output)),
+            CandidateOutcome::Quoted(route) => QuoteOutcome::Quoted(RouteDetails::new(route, decimals)),
             CandidateOutcome::Rejected(failure) => QuoteOutcome::Rejected { error: ErrorBody::new(failure) },
         },
     };
@@ -148,6 +162,7 @@ pub(crate) fn quotes(candidates: &[Candidate], input: &Token, output: &Token) ->
 impl QuotationBody {
     pub(crate) fn new(request: &QuoteRequest, slippage_bps: u16, quotation: &Quotation) -> Self {
         let QuoteRequest { input, output, amount } = request;
+        let decimals = Decimals { input: input.decimals, output: output.decimals };
         let route = quotation.route.as_ref();
         let amount_out = route.map(|route| route.amount_out);
         let min_out = quotation.min_amount_out(slippage_bps);
@@ -158,9 +173,9 @@ impl QuotationBody {
             amount: amount.to_human(input.decimals),
             amount_base_units: *amount,
             slippage_bps,
-            quotes: quotes(&quotation.candidates, input, output),
+            quotes: quotes(&quotation.candidates, decimals),
             chosen_dex: route.map(|route| route.dex.clone()),
-            route: route.map(|route| RouteBody::new(route, input, output)),
+            route: route.map(|route| RouteBody::new(route, decimals)),
             amount_out: amount_out.map(human),
             amount_out_base_units: amount_out,
             min_out: min_out.map(human),
