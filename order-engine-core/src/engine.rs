@@ -27,6 +27,7 @@ use crate::committer::{CommitError, Committer};
 use crate::dispatch::Claimed;
 use crate::execute::{self, ExecuteError};
 use crate::fanout::Fanout;
+use crate::heads::Heads;
 use crate::lease::LeaseKeeper;
 use crate::observe::Watch;
 use crate::worker::{OrderBackend, OrderTask};
@@ -68,6 +69,7 @@ pub(crate) struct Inner {
     pub(crate) runtime: Runtime,
     pub(crate) config: EngineConfig,
     pub(crate) committer: Committer,
+    heads: Heads,
     pub(crate) fanout: Arc<Fanout>,
     sources: Vec<Arc<dyn StatusSource>>,
     pub(crate) keeper: Arc<LeaseKeeper>,
@@ -248,7 +250,7 @@ impl Engine {
             // Nobody will tell this listener anything, nor that the engine has closed.
             inner.fanout.hub.close();
         }
-        Subscription::begin(Arc::clone(&inner.store), listener, id, after).await
+        Subscription::begin(Arc::clone(&inner.store), &inner.heads, listener, id, after).await
     }
 
     /// The due orders as an apalis backend with [`EngineConfig::worker_slots`] slots.

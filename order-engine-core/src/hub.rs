@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
+use crate::recent::Recent;
 use crate::{EventRecord, OrderId};
 
 /// The listeners of this process, by order.
@@ -15,6 +16,8 @@ use crate::{EventRecord, OrderId};
 #[derive(Debug)]
 pub(crate) struct Hub {
     orders: Mutex<BTreeMap<OrderId, Topic>>,
+    /// What was told lately, whether or not anybody listened.
+    recent: Mutex<Recent>,
     next_listener: AtomicU64,
     /// How many events may wait for one listener.
     capacity: usize,
@@ -57,6 +60,7 @@ impl Hub {
     pub(crate) fn new(capacity: usize) -> Arc<Self> {
         Arc::new(Self {
             orders: Mutex::default(),
+            recent: Mutex::default(),
             next_listener: AtomicU64::new(0),
             capacity: capacity.max(1),
         })
@@ -65,6 +69,11 @@ impl Hub {
     fn orders(&self) -> MutexGuard<'_, BTreeMap<OrderId, Topic>> {
         // Nothing in here panics while the lock is held.
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        // As above.
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to listen to an order.
@@ -78,7 +87,11 @@ impl Hub {
     }
 
     /// Tells the listeners of these events' orders.
-    pub(crate) fn publish<'a>(&self, events: impl IntoIterator<Item = &'a Arc<EventRecord>>) {
+    pub(crate) fn publish<'a>(&self, events: impl IntoIterator<Item = &'a Arc<EventRecord>> + Clone) {
+        // Before they are told: whoever begins to listen between the two finds them here.
+        let mut recent = self.recent();
+        events.clone().into_iter().for_each(|event| recent.note(event));
+        drop(recent);
         let mut orders = self.orders();
         if orders.is_empty() {
             return;
@@ -145,6 +158,21 @@ impl Listener {
             None if self.lagged.load(Ordering::Acquire) => Err(ListenEnd::Lagged),
             None => Err(ListenEnd::Closed),
         }
+    }
+
+    /// Whether anything is remembered of the order.
+    pub(crate) fn is_recent(&self) -> bool {
+        self.hub.recent().history(self.order_id).is_some()
+    }
+
+    /// The order's history, if it is remembered up to the event numbered `head` at least: the events after
+    /// the one numbered `after`, and the last one.
+    pub(crate) fn history(&self, after: u64, head: u64) -> Option<(Vec<Arc<EventRecord>>, Arc<EventRecord>)> {
+        let recent = self.hub.recent();
+        let history = recent.history(self.order_id)?;
+        let last = history.last().filter(|last| last.seq >= head)?;
+        let events = history.iter().filter(|event| event.seq > after).cloned().collect();
+        Some((events, Arc::clone(last)))
     }
 
     /// Notes that this listener knows the order's events up to `seq` from the store.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::heads::Heads;
 use crate::hub::{ListenEnd, Listener};
 use crate::{EventRecord, OrderId, OrderStore, StoreError};
 
@@ -52,6 +53,7 @@ impl Subscription {
     /// listening, so that nothing falls between the two.
     pub(crate) async fn begin(
         store: Arc<dyn OrderStore>,
+        heads: &Heads,
         listener: Listener,
         order_id: OrderId,
         after: u64,
@@ -66,6 +68,9 @@ impl Subscription {
             behind: true,
             ended: false,
         };
+        if begun.recall(heads).await {
+            return Ok(Some(begun));
+        }
         // Where there is something to be given, it also says where the end is, in one read.
         begun.read_page().await?;
         begun.last_seq = match begun.read.back() {
@@ -80,6 +85,22 @@ impl Subscription {
             begun.ended = !begun.behind && begun.is_past_the_end().await?;
         }
         Ok(Some(begun))
+    }
+
+    /// Begins from what this process was told lately, if that is all there is: whether it was.
+    async fn recall(&mut self, heads: &Heads) -> bool {
+        if !self.listener.is_recent() {
+            return false;
+        }
+        // The store is asked first, so that what is told meanwhile is remembered by now.
+        let Some(head) = heads.of(self.order_id).await else { return false };
+        let Some((history, last)) = self.listener.history(self.cursor(), head) else { return false };
+        self.listener.note(last.seq);
+        self.last_seq = last.seq;
+        self.behind = false;
+        self.ended = history.is_empty() && last.status.is_terminal();
+        self.read = history.into();
+        true
     }
 
     /// The number of the order's last event when the subscription began.

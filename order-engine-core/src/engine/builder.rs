@@ -9,6 +9,7 @@ use super::lifecycle::Lifecycle;
 use super::{Engine, Handle, Inner};
 use crate::committer::Committer;
 use crate::fanout::Fanout;
+use crate::heads::Heads;
 use crate::hub::Hub;
 use crate::lease::{self, LeaseKeeper};
 use crate::telemetry;
@@ -120,6 +121,7 @@ impl EngineBuilder {
                 &runtime,
                 config.commit_batch,
             ),
+            heads: Heads::start(Arc::clone(&store), &runtime),
             store,
             router,
             venue,

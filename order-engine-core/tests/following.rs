@@ -1,0 +1,133 @@
+//! What it costs to follow an order, and that it is the store's history whatever it costs.
+#![allow(clippy::disallowed_methods)] // Tests are the outside world.
+
+mod common;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use common::{Fixture, Setup};
+use order_engine_core::testing::{Call, Intercept, request};
+use order_engine_core::{EventRecord, OrderId, StoreError, Subscription};
+use tokio::sync::Notify;
+
+/// Counts what is read of orders, and can hold up the reading of heads.
+#[derive(Debug, Default)]
+struct Reads {
+    pages: AtomicUsize,
+    /// How many orders each read of heads was about.
+    heads: Mutex<Vec<usize>>,
+    orders: AtomicUsize,
+    is_held: Mutex<bool>,
+    released: Notify,
+}
+
+#[async_trait]
+impl Intercept for Reads {
+    async fn before(&self, call: Call<'_>) -> Result<(), StoreError> {
+        match call {
+            Call::Events(_) => _ = self.pages.fetch_add(1, Ordering::SeqCst),
+            Call::Load(_) => _ = self.orders.fetch_add(1, Ordering::SeqCst),
+            Call::Heads(ids) => {
+                self.heads.lock().unwrap().push(ids.len());
+                let is_held = std::mem::take(&mut *self.is_held.lock().unwrap());
+                if is_held {
+                    self.released.notified().await;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn after(&self, _: Call<'_>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+async fn counted() -> (Fixture, Arc<Reads>) {
+    let reads = Arc::new(Reads::default());
+    let intercept = Some(Arc::clone(&reads) as Arc<dyn Intercept>);
+    (Fixture::with(Setup { intercept, ..Setup::default() }).await, reads)
+}
+
+async fn follow(fixture: &Fixture, id: OrderId, after: u64) -> Subscription {
+    fixture.engine.subscribe(id, after).await.unwrap().expect("the order exists")
+}
+
+async fn to_the_end(mut subscription: Subscription) -> Vec<EventRecord> {
+    let mut events = Vec::new();
+    while let Some(event) = subscription.next().await {
+        events.push(EventRecord::clone(&event.unwrap()));
+    }
+    events
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recent_order_is_followed_without_reading_its_history() {
+    let (fixture, reads) = counted().await;
+    let id = fixture.submit(request()).await.id;
+    let early = follow(&fixture, id, 0).await;
+    assert_eq!(early.last_seq(), 1);
+    let worker = fixture.work();
+    let live = to_the_end(early).await;
+    let late = follow(&fixture, id, 0).await;
+    assert_eq!(late.last_seq(), 8);
+    assert_eq!(to_the_end(late).await, live);
+    assert_eq!(to_the_end(follow(&fixture, id, 5).await).await, live[5..]);
+    assert!(to_the_end(follow(&fixture, id, 8).await).await.is_empty());
+    let counted = (reads.pages.load(Ordering::SeqCst), reads.orders.load(Ordering::SeqCst));
+    assert_eq!((counted, &**reads.heads.lock().unwrap()), ((0, 0), &[1; 4][..]));
+    assert_eq!(live, fixture.engine.events(id, 0, 100).await.unwrap());
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_begins_to_follow_at_a_time_shares_a_read() {
+    let (fixture, reads) = counted().await;
+    let (first, second) = (fixture.submit(request()).await.id, fixture.submit(request()).await.id);
+    *reads.is_held.lock().unwrap() = true;
+    let begin = |id| {
+        let engine = fixture.engine.clone();
+        tokio::spawn(async move { engine.subscribe(id, 0).await.unwrap().map(|begun| begun.last_seq()) })
+    };
+    let held = begin(first);
+    // Time moves only once everything else has come to rest.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let others: Vec<_> = [first, second, first, second].into_iter().map(begin).collect();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    reads.released.notify_one();
+    assert_eq!(held.await.unwrap(), Some(1));
+    for other in others {
+        assert_eq!(other.await.unwrap(), Some(1));
+    }
+    assert_eq!(*reads.heads.lock().unwrap(), [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_process_wrote_is_there_from_the_start() {
+    let here = Fixture::new().await;
+    let elsewhere = here.restart().await;
+    let id = here.submit(request()).await.id;
+    let worker = elsewhere.work();
+    elsewhere.until_terminal(id).await;
+    let late = follow(&here, id, 0).await;
+    assert_eq!(late.last_seq(), 8);
+    assert_eq!(to_the_end(late).await, here.engine.events(id, 0, 100).await.unwrap());
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_was_deleted_is_unknown_however_recent() {
+    let fixture = Fixture::new().await;
+    let id = fixture.submit(request()).await.id;
+    let worker = fixture.work();
+    fixture.until_terminal(id).await;
+    assert!(fixture.engine.subscribe(id, 0).await.unwrap().is_some());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(fixture.engine.purge(Duration::from_secs(1)).await.unwrap(), 1);
+    assert!(fixture.engine.subscribe(id, 0).await.unwrap().is_none());
+    worker.stop().await;
+}
