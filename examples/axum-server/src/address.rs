@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use axum::http::HeaderMap;
 use axum::http::header::HOST;
 use axum::http::request::Parts;
 use axum::http::uri::{Authority, Uri};
@@ -56,7 +57,7 @@ pub(crate) fn ws_url(
     match public_url {
         Some(PublicUrl { is_secure: true, rest }) => format!("wss://{rest}/ws/orders/{id}"),
         Some(PublicUrl { is_secure: false, rest }) => format!("ws://{rest}/ws/orders/{id}"),
-        None => match requested_host(request) {
+        None => match requested_host(&request.uri, &request.headers) {
             Some(host) => format!("ws://{host}/ws/orders/{id}"),
             None => format!("ws://{local_addr}/ws/orders/{id}"),
         },
@@ -64,11 +65,11 @@ pub(crate) fn ws_url(
 }
 
 /// The host, and the port if any, that a request is for.
-pub(crate) fn requested_host(request: &Parts) -> Option<Authority> {
-    if let Some(authority) = request.uri.authority() {
+pub(crate) fn requested_host(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
+    if let Some(authority) = uri.authority() {
         return Some(authority.clone());
     }
-    let host = request.headers.get(HOST)?;
+    let host = headers.get(HOST)?;
     host.to_str().ok()?.parse().ok()
 }
 

@@ -15,24 +15,76 @@ mod quote;
 mod sse;
 mod websocket;
 
+use std::convert::Infallible;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::http::StatusCode;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::Response;
+use axum::http::{Method, Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::future::RouteFuture;
 use axum::routing::{get, post};
+use futures_util::future::{Either, Ready, ready};
+use hyper::body::Incoming;
+use tower_http::cors::Cors;
+use tower_service::Service;
 
 use crate::app::AppState;
 use crate::config::Role;
 use crate::wire::problem::Problem;
 
+/// Everything that is served, and what lies around all of it.
+///
+/// It lies around the router as a whole: a layer of the router is cloned and boxed for each request, once
+/// by every layer around it.
+#[derive(Clone, Debug)]
+pub(crate) struct Site(Cors<Guarded>);
+
+/// The routes, for pages that may use them.
+#[derive(Clone, Debug)]
+struct Guarded {
+    app: AppState,
+    router: Router,
+}
+
+impl Site {
+    pub(crate) fn new(app: &AppState) -> Self {
+        let router = router(app.clone());
+        Self(app.options.allowed_origins.cors(Guarded { router, app: app.clone() }))
+    }
+
+    /// Answers a request.
+    pub(crate) async fn answer(mut self, request: Request<Incoming>) -> Result<Response, Infallible> {
+        let log = Log::of(&request);
+        let mut response = self.0.call(request).await?;
+        harden(&mut response);
+        log.write(&response);
+        Ok(response)
+    }
+}
+
+impl Service<Request<Incoming>> for Guarded {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Either<Ready<Result<Response, Infallible>>, RouteFuture<Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<Incoming>>::poll_ready(&mut self.router, cx)
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        match origin::check(&self.app.options.allowed_origins, &request) {
+            Ok(()) => Either::Right(self.router.call(request)),
+            Err(problem) => Either::Left(ready(Ok(problem.into_response()))),
+        }
+    }
+}
+
 /// All routes of the server, as its role has them.
-pub(crate) fn router(app: AppState) -> Router {
+fn router(app: AppState) -> Router {
     let routes = if app.options.role == Role::Worker { operations() } else { operations().merge(service()) };
     routes
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "not-found", "There is no such path.") })
@@ -40,10 +92,6 @@ pub(crate) fn router(app: AppState) -> Router {
             let detail = "The path exists, but not for this method.";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
         })
-        .layer(from_fn_with_state(app.clone(), origin::check))
-        .layer(app.options.allowed_origins.cors())
-        .layer(from_fn(harden))
-        .layer(from_fn(log))
         .with_state(app)
 }
 
@@ -71,30 +119,37 @@ fn service() -> Router<AppState> {
 }
 
 /// Sets what every answer carries unless its handler knows better.
-async fn harden(request: Request, next: Next) -> Response {
-    const DEFAULTS: [(HeaderName, &str); 4] = [
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
-        (CACHE_CONTROL, "no-store"),
-        (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+fn harden(response: &mut Response) {
+    const DEFAULTS: [(HeaderName, HeaderValue); 4] = [
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
     ];
-    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.reserve(DEFAULTS.len());
     for (name, value) in DEFAULTS {
-        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+        headers.entry(name).or_insert(value);
     }
-    response
 }
 
-async fn log(request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let began_at = Instant::now();
-    let response = next.run(request).await;
-    tracing::debug!(
-        http.method = %method,
-        http.path = path,
-        http.status = response.status().as_u16(),
-        http.duration_ms = u64::try_from(began_at.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "answered"
-    );
-    response
+/// What is logged of a request: nothing, unless somebody looks.
+struct Log(Option<(Method, String, Instant)>);
+
+impl Log {
+    fn of<B>(request: &Request<B>) -> Self {
+        let is_wanted = tracing::enabled!(tracing::Level::DEBUG);
+        Self(is_wanted.then(|| (request.method().clone(), request.uri().path().to_owned(), Instant::now())))
+    }
+
+    fn write(self, response: &Response) {
+        let Some((method, path, began_at)) = self.0 else { return };
+        tracing::debug!(
+            http.method = %method,
+            http.path = path,
+            http.status = response.status().as_u16(),
+            http.duration_ms = u64::try_from(began_at.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "answered"
+        );
+    }
 }

@@ -4,16 +4,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::app::AppState;
-use crate::http::router;
+use crate::http::Site;
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
@@ -32,7 +31,7 @@ where
     F: Future<Output = ()> + Send,
 {
     let (closing, closed) = watch::channel(false);
-    let accepting = accept_all(listener, router(app.clone()), app.options.max_connections, closed);
+    let accepting = accept_all(listener, Site::new(&app), app.options.max_connections, closed);
     let shutdown = async {
         shutdown.await;
         closing.send_replace(true);
@@ -45,7 +44,7 @@ where
 /// Serves connections, so many at a time, until told to close; then waits for their end.
 async fn accept_all(
     listener: TcpListener,
-    router: Router,
+    site: Site,
     max_connections: usize,
     mut closing: watch::Receiver<bool>,
 ) {
@@ -57,7 +56,7 @@ async fn accept_all(
             () = closed(&mut closing) => break,
             accepted = accept(&listener, &places) => match accepted {
                 Ok((stream, place)) => {
-                    let connection = connection(stream, router.clone(), closing.clone());
+                    let connection = connection(stream, site.clone(), closing.clone());
                     connections.spawn(async move {
                         connection.await;
                         drop(place);
@@ -95,8 +94,8 @@ async fn accept(
 }
 
 /// Serves one connection, until it ends or becomes a WebSocket.
-async fn connection(stream: TcpStream, router: Router, mut closing: watch::Receiver<bool>) {
-    let service = TowerToHyperService::new(router);
+async fn connection(stream: TcpStream, site: Site, mut closing: watch::Receiver<bool>) {
+    let service = service_fn(move |request| site.clone().answer(request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)

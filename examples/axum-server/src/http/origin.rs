@@ -1,17 +1,13 @@
 //! Which web pages may talk to the server. Programs other than browsers send no `Origin` and are
 //! not concerned.
 
-use axum::extract::{Request, State};
 use axum::http::header::{
     CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, ORIGIN, RETRY_AFTER, UPGRADE,
 };
-use axum::http::{Method, StatusCode};
-use axum::middleware::Next;
-use axum::response::Response;
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use axum::http::{Method, Request, StatusCode};
+use tower_http::cors::{AllowOrigin, Cors};
 
 use crate::address::requested_host;
-use crate::app::AppState;
 use crate::wire::problem::Problem;
 
 /// The web pages that may talk to the server beside its own.
@@ -61,12 +57,12 @@ impl AllowedOrigins {
     }
 
     /// Tells browsers which pages may read the answers.
-    pub(crate) fn cors(&self) -> CorsLayer {
+    pub(crate) fn cors<S>(&self, service: S) -> Cors<S> {
         let origins = match &self.0 {
             Allowed::Any => AllowOrigin::any(),
             Allowed::Only(origins) => AllowOrigin::list(origins.iter().cloned()),
         };
-        CorsLayer::new()
+        Cors::new(service)
             .allow_origin(origins)
             .allow_methods([Method::GET, Method::POST])
             .allow_headers([
@@ -80,22 +76,18 @@ impl AllowedOrigins {
 
 /// Refuses what another page asks for on behalf of its visitor: writes, and WebSockets, to which
 /// browsers do not apply their same-origin policy.
-pub(crate) async fn check(
-    State(app): State<AppState>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
-    let is_guarded = !parts.method.is_safe() || parts.headers.contains_key(UPGRADE);
-    if is_guarded && let Some(origin) = parts.headers.get(ORIGIN) {
-        let own = requested_host(&parts).map(|host| host.as_str().to_ascii_lowercase());
+pub(crate) fn check<B>(allowed: &AllowedOrigins, request: &Request<B>) -> Result<(), Problem> {
+    let (uri, headers) = (request.uri(), request.headers());
+    let is_guarded = !request.method().is_safe() || headers.contains_key(UPGRADE);
+    if is_guarded && let Some(origin) = headers.get(ORIGIN) {
+        let own = requested_host(uri, headers).map(|host| host.as_str().to_ascii_lowercase());
         let is_own = host_of(origin).is_some_and(|host| own.as_deref() == Some(host));
-        if !is_own && !app.options.allowed_origins.allow(origin) {
+        if !is_own && !allowed.allow(origin) {
             let detail = "Web pages of this origin may not use this server.";
             return Err(Problem::new(StatusCode::FORBIDDEN, "origin-not-allowed", detail));
         }
     }
-    Ok(next.run(Request::from_parts(parts, body)).await)
+    Ok(())
 }
 
 /// The host, and the port if any, of an origin. Its scheme is not compared: a proxy in front may
