@@ -1,0 +1,201 @@
+//! The database servers of a load, and what they say of the disk.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use order_engine_core::{EngineBuilder, MemoryStore, OrderStore};
+use order_engine_postgres::testing::PostgresServer;
+use order_engine_postgres::{PostgresFanout, PostgresOptions, PostgresStore};
+use order_engine_redis::testing::{DURABLE, RedisServer};
+use order_engine_redis::{RedisFanout, RedisStore};
+use order_engine_sqlite::{SqliteOptions, SqliteStore};
+use sqlx::{Connection as _, PgConnection};
+use tempfile::TempDir;
+
+use crate::args::{self, Args};
+use crate::{Result, process};
+
+/// How long an idle backend of PostgreSQL keeps what it has counted to itself (ten seconds), and a little
+/// more.
+const POSTGRES_STATS_DELAY: Duration = Duration::from_secs(11);
+/// What lets a Redis server promise less.
+const EVERYSEC: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "everysec"];
+
+/// The store, and what carries the fan-out where that is not the store.
+pub(crate) struct Databases {
+    store: Database,
+    fanout: Option<Database>,
+    joins_own: bool,
+}
+
+/// Something that keeps orders.
+enum Database {
+    Memory,
+    Sqlite { _folder: TempDir, file: PathBuf },
+    Postgres { server: PostgresServer, pid: u32 },
+    Redis { server: RedisServer, pid: u32 },
+}
+
+/// What was written, as the database counts it, since it was started.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Written {
+    /// Bytes of the write-ahead log, or of the append-only file.
+    pub(crate) log_bytes: Option<u64>,
+    /// How often the log was synced.
+    pub(crate) log_syncs: Option<u64>,
+}
+
+impl Databases {
+    /// Starts what is asked for.
+    ///
+    /// # Errors
+    /// If a database cannot be asked for its process.
+    pub(crate) async fn start(args: &Args) -> Result<Self> {
+        let store = match args.store {
+            args::Store::Memory => Database::Memory,
+            args::Store::Sqlite => {
+                let folder = tempfile::tempdir()?;
+                Database::Sqlite { file: folder.path().join("orders.db"), _folder: folder }
+            }
+            args::Store::Postgres => Database::postgres().await?,
+            args::Store::Redis => Database::redis(&DURABLE).await?,
+            args::Store::RedisEverysec => Database::redis(&EVERYSEC).await?,
+        };
+        let (fanout, joins_own) = match (args.fanout, &store) {
+            (args::Fanout::None, _) | (args::Fanout::Own, Database::Memory | Database::Sqlite { .. }) => {
+                (None, false)
+            }
+            (args::Fanout::Own, _)
+            | (args::Fanout::Postgres, Database::Postgres { .. })
+            | (args::Fanout::Redis, Database::Redis { .. }) => (None, true),
+            (args::Fanout::Postgres, _) => (Some(Database::postgres().await?), false),
+            // Hints need no disk.
+            (args::Fanout::Redis, _) => (Some(Database::redis(&["--appendonly", "no"]).await?), false),
+        };
+        Ok(Self { store, fanout, joins_own })
+    }
+
+    /// The URL of the store.
+    pub(crate) fn store_url(&self) -> String {
+        self.store.url()
+    }
+
+    /// The URL of the fan-out, where it is not the store's own.
+    pub(crate) fn fanout_url(&self) -> Option<String> {
+        self.fanout.as_ref().map(Database::url)
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub(crate) async fn open(&self) -> Result<Arc<dyn OrderStore>> {
+        Ok(match &self.store {
+            Database::Memory => Arc::new(MemoryStore::new()),
+            Database::Sqlite { file, .. } => Arc::new(SqliteStore::open(SqliteOptions::new(file)).await?),
+            Database::Postgres { server, .. } => {
+                Arc::new(PostgresStore::open(PostgresOptions::from_url(&server.url())?).await?)
+            }
+            Database::Redis { server, .. } => Arc::new(RedisStore::open(server.options()).await?),
+        })
+    }
+
+    /// Lets an engine join the fan-out, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub(crate) async fn join(&self, engine: EngineBuilder) -> Result<EngineBuilder> {
+        let carrier = if self.joins_own { Some(&self.store) } else { self.fanout.as_ref() };
+        Ok(match carrier {
+            Some(Database::Postgres { server, .. }) => {
+                let fanout = Arc::new(PostgresFanout::new(PostgresOptions::from_url(&server.url())?)?);
+                engine.sink(fanout.clone()).source(fanout)
+            }
+            Some(Database::Redis { server, .. }) => {
+                let fanout = RedisFanout::open(server.options()).await?;
+                engine.sink(fanout.sink()).source(fanout.source())
+            }
+            _ => engine,
+        })
+    }
+
+    /// The processes of the database servers.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        std::iter::once(&self.store)
+            .chain(&self.fanout)
+            .filter_map(Database::pid)
+            .flat_map(process::family)
+            .collect()
+    }
+
+    /// What the store's server has written so far, with all that it is yet to tell of.
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub(crate) async fn written(&self) -> Result<Written> {
+        match &self.store {
+            Database::Memory | Database::Sqlite { .. } => Ok(Written::default()),
+            Database::Postgres { server, .. } => {
+                tokio::time::sleep(POSTGRES_STATS_DELAY).await;
+                let mut connection = PgConnection::connect(&server.url()).await?;
+                let (bytes, syncs): (i64, i64) = sqlx::query_as(
+                    "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint, \
+                            (SELECT wal_sync FROM pg_stat_wal)",
+                )
+                .fetch_one(&mut connection)
+                .await?;
+                connection.close().await?;
+                Ok(Written { log_bytes: u64::try_from(bytes).ok(), log_syncs: u64::try_from(syncs).ok() })
+            }
+            Database::Redis { server, .. } => {
+                let info = redis_info(server).await?;
+                Ok(Written { log_bytes: info_number(&info, "aof_current_size:"), log_syncs: None })
+            }
+        }
+    }
+}
+
+impl Database {
+    async fn postgres() -> Result<Self> {
+        let server = PostgresServer::start();
+        let mut connection = PgConnection::connect(&server.url()).await?;
+        let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await?;
+        let pid = process::parent(u32::try_from(backend)?).ok_or("the server has no process")?;
+        connection.close().await?;
+        Ok(Self::Postgres { server, pid })
+    }
+
+    async fn redis(arguments: &[&str]) -> Result<Self> {
+        let server = RedisServer::start(arguments);
+        let info = redis_info(&server).await?;
+        let pid = info_number(&info, "process_id:").ok_or("the server does not tell its process")?;
+        Ok(Self::Redis { pid: u32::try_from(pid)?, server })
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Self::Memory => "memory:".to_owned(),
+            Self::Sqlite { file, .. } => format!("sqlite:{}", file.display()),
+            Self::Postgres { server, .. } => server.url(),
+            Self::Redis { server, .. } => server.url(),
+        }
+    }
+
+    const fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Memory | Self::Sqlite { .. } => None,
+            Self::Postgres { pid, .. } | Self::Redis { pid, .. } => Some(*pid),
+        }
+    }
+}
+
+async fn redis_info(server: &RedisServer) -> Result<String> {
+    let client = redis::Client::open(server.url())?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    Ok(redis::cmd("INFO").query_async(&mut connection).await?)
+}
+
+fn info_number(info: &str, name: &str) -> Option<u64> {
+    info.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
+}

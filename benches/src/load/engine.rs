@@ -1,0 +1,171 @@
+//! The engine in this process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use apalis::prelude::{Monitor, WorkerBuilder, WorkerBuilderExt};
+use order_engine_core::{
+    Amount, Durability, Engine, EngineConfig, OrderId, OrderRequest, Runtime, Status, Submission,
+    Subscription, execute_order,
+};
+use order_engine_sim::{Rate, SimConfig, Simulator, default_tokens};
+
+use crate::args::{Args, Watch};
+use crate::databases::Databases;
+use crate::drive::{Followed, Target};
+use crate::tap::{Commits, Life, Tapped};
+use crate::{Result, ledger};
+
+/// How long the engine may take to end.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+
+/// An engine with a worker, and maybe another one whose subscribers follow.
+pub(crate) struct InProcess {
+    engine: Engine,
+    /// Where orders are followed, if they are.
+    watching: Option<Engine>,
+    commits: Arc<Commits>,
+    simulator: Simulator,
+    request: OrderRequest,
+}
+
+impl InProcess {
+    /// Starts the engine and its worker.
+    ///
+    /// # Errors
+    /// If a part cannot be started.
+    pub(crate) async fn start(args: &Args, databases: &Databases) -> Result<Self> {
+        let config = SimConfig { step_delay: Duration::ZERO, fail_rate: Rate::NEVER, ..SimConfig::default() };
+        let simulator = Simulator::open(config, Runtime::tokio()).await?;
+        let (store, commits) = Tapped::new(databases.open().await?);
+        let build = async |store| {
+            let mut config = EngineConfig::default();
+            config.worker_slots = args.slots;
+            let engine = Engine::builder()
+                .store(store)
+                .router(simulator.router())
+                .venue(simulator.venue())
+                .config(config);
+            Result::Ok(databases.join(engine).await?.build().await?)
+        };
+        let engine = build(Arc::new(store)).await?;
+        let watching = match args.watch {
+            Watch::None => None,
+            Watch::All => Some(engine.clone()),
+            Watch::Elsewhere => Some(build(databases.open().await?).await?),
+        };
+        let (worker_engine, slots) = (engine.clone(), args.slots);
+        let monitor = Monitor::new().register(move |restart| {
+            WorkerBuilder::new(format!("load-{restart}"))
+                .backend(worker_engine.backend())
+                .concurrency(slots)
+                .build(execute_order)
+        });
+        tokio::spawn(monitor.run());
+        Ok(Self { engine, watching, commits, simulator, request: request()? })
+    }
+
+    /// What the store promises.
+    pub(crate) fn durability(&self) -> Durability {
+        self.engine.durability()
+    }
+
+    /// Ends the engine, and gives how often the ledger executed each order.
+    ///
+    /// # Errors
+    /// If it does not end in time.
+    pub(crate) async fn stop(&self) -> Result<BTreeMap<OrderId, usize>> {
+        self.engine.shutdown(SHUTDOWN).await?;
+        if let Some(watching) = &self.watching {
+            watching.shutdown(SHUTDOWN).await?;
+        }
+        Ok(ledger::count(&self.simulator.executions(None)))
+    }
+}
+
+impl Target for InProcess {
+    type Client = ();
+
+    async fn client(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn place(&self, (): &mut ()) -> Result<OrderId> {
+        match self.engine.submit(self.request.clone()).await? {
+            Submission::Created(order) => Ok(order.id),
+            other => Err(format!("an order without a name is new, and this is not: {other:?}").into()),
+        }
+    }
+
+    async fn follow(&self, id: OrderId) -> Result<Option<Followed>> {
+        let received = match &self.watching {
+            None => None,
+            Some(engine) => Some(receive(engine, id).await?),
+        };
+        let life = self.commits.life(id).await.ok_or("the store is gone")?;
+        let ended = life.ended().ok_or("an order ended without an event")?;
+        if life.end() != Some(Status::Confirmed) {
+            return Err(format!("order {id} ended as {:?}", life.end()).into());
+        }
+        let delivered = received.map_or_else(|| Ok(Vec::new()), |received| received.check(&life))?;
+        Ok(Some(Followed { ended, delivered }))
+    }
+
+    async fn drained(&self, _orders: usize) -> Result<()> {
+        // Each was followed to its end.
+        Ok(())
+    }
+
+    async fn lives(&self, _orders: usize) -> Result<Vec<Duration>> {
+        Ok(Vec::new())
+    }
+}
+
+/// What a subscriber was told: when the events came, in order, and how many were history by then.
+struct Received {
+    at: Vec<Instant>,
+    history: u64,
+}
+
+/// Follows an order to its end.
+async fn receive(engine: &Engine, id: OrderId) -> Result<Received> {
+    let mut events: Subscription = engine.subscribe(id, 0).await?.ok_or("an accepted order is unknown")?;
+    let mut received = Received { at: Vec::new(), history: events.last_seq() };
+    while let Some(event) = events.next().await {
+        let event = event?;
+        received.at.push(Instant::now());
+        if event.seq != received.at.len() as u64 {
+            return Err(
+                format!("order {id}: event {} came as number {}", event.seq, received.at.len()).into()
+            );
+        }
+    }
+    Ok(received)
+}
+
+impl Received {
+    /// Compares with what was committed: how old each event was that came live.
+    fn check(&self, life: &Life) -> Result<Vec<Duration>> {
+        if self.at.len() as u64 != life.events() {
+            return Err(format!("{} events were told, and {} committed", self.at.len(), life.events()).into());
+        }
+        let live = (1..).zip(&self.at).filter(|(seq, _)| *seq > self.history);
+        Ok(live.filter_map(|(seq, at)| Some(at.saturating_duration_since(life.committed(seq)?))).collect())
+    }
+}
+
+/// Sells one SOL for USDC.
+fn request() -> Result<OrderRequest> {
+    let tokens = default_tokens();
+    let [input, output, ..] = tokens.as_slice() else { return Err("the simulator has no pair".into()) };
+    Ok(OrderRequest {
+        user_id: "load".into(),
+        client_order_id: None,
+        input: input.clone(),
+        output: output.clone(),
+        amount: Amount::new(1_000_000_000),
+        slippage_bps: 50,
+        deadline: None,
+    })
+}

@@ -1,0 +1,123 @@
+//! Loads an engine or a server with orders, measures it, and checks what it promises.
+//!
+//! `cargo run --release -p order-engine-benches --bin load -- --help`
+
+mod args;
+mod databases;
+mod drive;
+mod engine;
+mod http;
+mod ledger;
+mod measure;
+mod pace;
+mod plot;
+mod process;
+mod report;
+mod server;
+mod socket;
+mod stats;
+mod tap;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser as _;
+use order_engine_core::{EngineConfig, OrderId};
+use tokio::runtime::{Builder, Runtime};
+
+use args::{Args, Over, Watch, name};
+use databases::Databases;
+use engine::InProcess;
+use measure::{Series, meanings};
+use report::{Costs, Report, Setting, Step};
+use server::Server;
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T> = std::result::Result<T, Error>;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = args.check().map_err(Error::from).and_then(|()| runtime(&args)?.block_on(run(&args)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The engine gets all cores; a load on the server takes one thread at most.
+fn runtime(args: &Args) -> std::io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    if args.over == Over::Http {
+        builder.worker_threads(1);
+    }
+    builder.enable_all().build()
+}
+
+async fn run(args: &Args) -> Result<()> {
+    let databases = Databases::start(args).await?;
+    let report = match args.over {
+        Over::Engine => {
+            let target = Arc::new(InProcess::start(args, &databases).await?);
+            let setting = setting(args, format!("{:?}", target.durability()))?;
+            println!("{setting}\n");
+            let series = Series::new(args, &databases, Arc::clone(&target), std::process::id());
+            let measured = series.run().await?;
+            conclude(args, setting, measured, target.stop().await?)?
+        }
+        Over::Http => {
+            let target = Arc::new(Server::start(args, &databases).await?);
+            let setting = setting(args, target.durability().to_owned())?;
+            println!("{setting}\n");
+            let series = Series::new(args, &databases, Arc::clone(&target), target.pid());
+            let measured = series.run().await?;
+            conclude(args, setting, measured, target.stop().await?)?
+        }
+    };
+    println!("{report}");
+    if let Some(file) = &args.json {
+        std::fs::write(file, serde_json::to_string_pretty(&report)?)?;
+    }
+    if let Some(file) = &args.plot {
+        std::fs::write(file, plot::svg(&report))?;
+    }
+    Ok(())
+}
+
+fn setting(args: &Args, durability: String) -> Result<Setting> {
+    let [delivery, life] = meanings(args, args.over == Over::Http);
+    Ok(Setting {
+        over: name(args.over),
+        store: name(args.store),
+        durability,
+        fanout: name(args.fanout),
+        watch: name(args.watch),
+        slots: args.slots,
+        commit_batch: EngineConfig::default().commit_batch,
+        clients: args.clients,
+        arrivals: args.rates().iter().any(Option::is_some).then(|| name(args.arrivals)),
+        cores: std::thread::available_parallelism()?.get(),
+        processor: process::processor().unwrap_or_else(|| "an unknown processor".to_owned()),
+        delivery,
+        life,
+    })
+}
+
+/// Checks the ledger, and puts the report together.
+fn conclude(
+    args: &Args,
+    setting: Setting,
+    (steps, costs, accepted): (Vec<Step>, Costs, Vec<OrderId>),
+    executed: BTreeMap<OrderId, usize>,
+) -> Result<Report> {
+    ledger::check(&accepted, executed)?;
+    let told = match args.watch {
+        Watch::None => "",
+        Watch::All | Watch::Elsewhere => "; every event of each was told once and in order",
+    };
+    let checked = format!("{} orders confirmed, each executed once by the ledger{told}", accepted.len());
+    Ok(Report { setting, steps, costs, checked })
+}

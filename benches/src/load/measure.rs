@@ -1,0 +1,150 @@
+//! Runs a load, and measures what it costs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use order_engine_core::OrderId;
+
+use crate::args::{Args, Watch};
+use crate::databases::Databases;
+use crate::drive::{self, Target};
+use crate::pace::{self, Pace};
+use crate::report::{Costs, Run, Step};
+use crate::stats::{Latency, milliseconds};
+use crate::{Result, process};
+
+/// A load on one target, from its start to its end.
+pub(crate) struct Series<'a, T> {
+    pub(crate) args: &'a Args,
+    pub(crate) databases: &'a Databases,
+    pub(crate) target: Arc<T>,
+    /// The process that executes the orders.
+    pub(crate) pid: u32,
+    /// All orders that were accepted.
+    accepted: Vec<OrderId>,
+}
+
+/// Processor time that was used so far.
+#[derive(Clone, Copy)]
+struct Used {
+    engine: Duration,
+    databases: Duration,
+    load: Duration,
+}
+
+impl<'a, T: Target> Series<'a, T> {
+    pub(crate) const fn new(args: &'a Args, databases: &'a Databases, target: Arc<T>, pid: u32) -> Self {
+        Self { args, databases, target, pid, accepted: Vec::new() }
+    }
+
+    /// Warms up and does all runs, telling of each: the steps of the load, and all accepted orders.
+    ///
+    /// # Errors
+    /// If a run is not as promised.
+    pub(crate) async fn run(mut self) -> Result<(Vec<Step>, Costs, Vec<OrderId>)> {
+        if self.args.warm_up > 0 {
+            self.once(Pace::closed(self.args.warm_up)).await?;
+        }
+        let mut steps = Vec::new();
+        for offered in self.args.rates() {
+            let mut runs = Vec::with_capacity(self.args.runs);
+            for number in 1..=self.args.runs {
+                let run = self.once(self.pace(offered, number)).await?;
+                println!(
+                    "{}{run}",
+                    offered.map_or_else(String::new, |rate| format!("{rate} a second offered: "))
+                );
+                runs.push(run);
+            }
+            steps.push(Step::new(offered, runs));
+        }
+        let costs = self.costs().await?;
+        Ok((steps, costs, self.accepted))
+    }
+
+    fn pace(&self, offered: Option<f64>, number: usize) -> Pace {
+        match offered {
+            None => Pace::closed(self.args.orders),
+            Some(rate) => {
+                // Each run has arrivals of its own, and the same ones every time.
+                let seed = self.args.seed.wrapping_add(number as u64);
+                Pace::open(pace::arrivals(self.args.arrivals, rate, self.args.seconds, seed))
+            }
+        }
+    }
+
+    async fn once(&mut self, pace: Pace) -> Result<Run> {
+        let before = self.used();
+        let driven = drive::drive(&self.target, pace, self.args.clients, self.accepted.len()).await?;
+        let after = self.used();
+        let orders = driven.ids.len();
+        #[allow(clippy::cast_precision_loss)] // Counts of orders are far below 2⁵³.
+        let count = orders as f64;
+        let each = |from: Duration, to: Duration| milliseconds(to.saturating_sub(from)) / count;
+        self.accepted.extend(driven.ids);
+        let mut life = driven.life;
+        life.extend(self.target.lives(orders).await?);
+        Ok(Run {
+            orders,
+            accepted_per_second: count / driven.accepting.as_secs_f64(),
+            completed_per_second: count / driven.completing.as_secs_f64(),
+            accept: Latency::of(driven.accept),
+            delivery: Latency::of(driven.delivery),
+            life: Latency::of(life),
+            engine_cpu_ms: each(before.engine, after.engine),
+            database_cpu_ms: each(before.databases, after.databases),
+            load_cpu_ms: self.is_apart().then(|| each(before.load, after.load)),
+        })
+    }
+
+    /// Whether the load comes from another process than the engine's.
+    fn is_apart(&self) -> bool {
+        self.pid != std::process::id()
+    }
+
+    fn used(&self) -> Used {
+        let cpu = |pid| process::cpu(pid).unwrap_or_default();
+        Used {
+            engine: cpu(self.pid),
+            databases: self.databases.pids().into_iter().map(cpu).sum(),
+            load: cpu(std::process::id()),
+        }
+    }
+
+    /// What all orders cost together, those of the warm-up included: databases tell this late.
+    async fn costs(&self) -> Result<Costs> {
+        let disk_bytes =
+            std::iter::once(self.pid).chain(self.databases.pids()).map(process::disk_bytes).sum();
+        let memory = process::memory_bytes(self.pid);
+        let written = self.databases.written().await?;
+        #[allow(clippy::cast_precision_loss)] // Neither orders nor bytes reach 2⁵³.
+        let each = |all: Option<u64>| all.map(|all| all as f64 / self.accepted.len() as f64);
+        Ok(Costs {
+            log_bytes_per_order: each(written.log_bytes),
+            log_syncs_per_order: each(written.log_syncs),
+            disk_bytes_per_order: each(disk_bytes),
+            memory_bytes: memory.map(|(now, _)| now),
+            memory_peak_bytes: memory.map(|(_, peak)| peak),
+        })
+    }
+}
+
+/// What the times in the report are, as they were taken.
+pub(crate) fn meanings(args: &Args, is_apart: bool) -> [&'static str; 2] {
+    let delivery = match (is_apart, args.watch) {
+        (_, Watch::None) => "nobody watched",
+        (false, _) => "from the commit of an event to its subscriber; of events that were told live",
+        (true, _) => {
+            "from the moment of an order's last event (before its commit, cut to a millisecond) to its frame"
+        }
+    };
+    let life = match (is_apart, args.watch) {
+        (false, Watch::None) => "from the submission to the commit of the last event",
+        (false, _) => "from the submission to the commit of the last event, all of them delivered",
+        (true, Watch::None) => {
+            "from the order's creation to its last event, as the server tells them: milliseconds"
+        }
+        (true, _) => "from the request to the last frame",
+    };
+    [delivery, life]
+}

@@ -1,0 +1,207 @@
+//! What was measured, for people and for programs.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::stats::{Latency, Spread};
+
+/// Everything about one load.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) setting: Setting,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) costs: Costs,
+    /// What was checked at the end; a load of which this does not hold has no report.
+    pub(crate) checked: String,
+}
+
+/// What was measured, and where.
+#[derive(Debug, Serialize)]
+pub(crate) struct Setting {
+    pub(crate) over: String,
+    pub(crate) store: String,
+    pub(crate) durability: String,
+    pub(crate) fanout: String,
+    pub(crate) watch: String,
+    pub(crate) slots: usize,
+    pub(crate) commit_batch: usize,
+    pub(crate) clients: usize,
+    pub(crate) arrivals: Option<String>,
+    pub(crate) cores: usize,
+    pub(crate) processor: String,
+    /// What the latencies are, as they were taken.
+    pub(crate) delivery: &'static str,
+    pub(crate) life: &'static str,
+}
+
+/// The runs at one load.
+#[derive(Debug, Serialize)]
+pub(crate) struct Step {
+    /// Orders a second that were sent whatever happened; none in closed loop.
+    pub(crate) offered_per_second: Option<f64>,
+    pub(crate) runs: Vec<Run>,
+    pub(crate) summary: Vec<Figure>,
+}
+
+/// One run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Run {
+    pub(crate) orders: usize,
+    pub(crate) accepted_per_second: f64,
+    pub(crate) completed_per_second: f64,
+    pub(crate) accept: Option<Latency>,
+    pub(crate) delivery: Option<Latency>,
+    pub(crate) life: Option<Latency>,
+    /// Processor time an order.
+    pub(crate) engine_cpu_ms: f64,
+    pub(crate) database_cpu_ms: f64,
+    /// Of the program that makes the load, where it is not the engine's.
+    pub(crate) load_cpu_ms: Option<f64>,
+}
+
+/// A figure over all runs of a step.
+#[derive(Debug, Serialize)]
+pub(crate) struct Figure {
+    pub(crate) name: &'static str,
+    #[serde(flatten)]
+    pub(crate) spread: Spread,
+}
+
+/// What orders cost in all, an order; the warm-up included.
+#[derive(Debug, Serialize)]
+pub(crate) struct Costs {
+    /// Of the write-ahead log, or the append-only file.
+    pub(crate) log_bytes_per_order: Option<f64>,
+    pub(crate) log_syncs_per_order: Option<f64>,
+    /// Of all processes, as the kernel counts: whole pages.
+    pub(crate) disk_bytes_per_order: Option<f64>,
+    /// Of the engine's process.
+    pub(crate) memory_bytes: Option<u64>,
+    pub(crate) memory_peak_bytes: Option<u64>,
+}
+
+/// The figures of a run by their names.
+type Getter = fn(&Run) -> Option<f64>;
+const FIGURES: [(&str, Getter); 14] = [
+    ("completed a second", |run| Some(run.completed_per_second)),
+    ("accepted a second", |run| Some(run.accepted_per_second)),
+    ("accept p50 ms", |run| Some(run.accept?.p50_ms)),
+    ("accept p99 ms", |run| Some(run.accept?.p99_ms)),
+    ("accept p99.9 ms", |run| Some(run.accept?.p999_ms)),
+    ("to subscriber p50 ms", |run| Some(run.delivery?.p50_ms)),
+    ("to subscriber p99 ms", |run| Some(run.delivery?.p99_ms)),
+    ("to subscriber p99.9 ms", |run| Some(run.delivery?.p999_ms)),
+    ("to the end p50 ms", |run| Some(run.life?.p50_ms)),
+    ("to the end p99 ms", |run| Some(run.life?.p99_ms)),
+    ("to the end p99.9 ms", |run| Some(run.life?.p999_ms)),
+    ("engine CPU ms an order", |run| Some(run.engine_cpu_ms)),
+    ("database CPU ms an order", |run| Some(run.database_cpu_ms)),
+    ("load CPU ms an order", |run| run.load_cpu_ms),
+];
+
+impl Step {
+    /// The runs, and their medians.
+    pub(crate) fn new(offered_per_second: Option<f64>, runs: Vec<Run>) -> Self {
+        let summary = FIGURES.iter().filter_map(|(name, get)| {
+            Some(Figure { name, spread: Spread::of(runs.iter().filter_map(get))? })
+        });
+        Self { offered_per_second, summary: summary.collect(), runs }
+    }
+
+    /// The median of a figure.
+    pub(crate) fn median(&self, name: &str) -> Option<f64> {
+        Some(self.summary.iter().find(|figure| figure.name == name)?.spread.median)
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            over,
+            store,
+            durability,
+            fanout,
+            watch,
+            slots,
+            commit_batch,
+            clients,
+            cores,
+            processor,
+            ..
+        } = self;
+        writeln!(f, "{over}, store {store} (durability {durability}), fan-out {fanout}, watched by {watch}")?;
+        write!(f, "{slots} slots, batches of at most {commit_batch}, {clients} clients, ")?;
+        match &self.arrivals {
+            Some(arrivals) => writeln!(f, "open loop, {arrivals} arrivals")?,
+            None => writeln!(f, "closed loop")?,
+        }
+        write!(f, "{cores} cores of {processor}; the venue takes no time")
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} orders, {:.0} a second accepted, {:.0} completed",
+            self.orders, self.accepted_per_second, self.completed_per_second
+        )?;
+        for (name, latency) in
+            [("accept", self.accept), ("to subscriber", self.delivery), ("to the end", self.life)]
+        {
+            if let Some(Latency { p50_ms, p99_ms, .. }) = latency {
+                write!(f, "; {name} {p50_ms:.2} / {p99_ms:.2} ms")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.offered_per_second {
+            Some(rate) => {
+                write!(f, "\nmedians of {} runs at {rate} a second (least to most)", self.runs.len())?
+            }
+            None => write!(f, "\nmedians of {} runs (least to most)", self.runs.len())?,
+        }
+        for Figure { name, spread: Spread { median, min, max } } in &self.summary {
+            let digits = if *median < 100.0 { 3 } else { 0 };
+            write!(f, "\n  {name:<26}{median:>10.digits$}   ({min:.digits$} to {max:.digits$})")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Costs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        #[allow(clippy::cast_precision_loss)] // No process has 2⁵³ bytes.
+        let mebibytes = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64 / 1_048_576.0);
+        write!(f, "\nin all, the warm-up included")?;
+        for (name, value) in [
+            ("log bytes an order", self.log_bytes_per_order),
+            ("log syncs an order", self.log_syncs_per_order),
+            ("disk bytes an order", self.disk_bytes_per_order),
+            ("engine memory MiB", mebibytes(self.memory_bytes)),
+            ("engine memory peak MiB", mebibytes(self.memory_peak_bytes)),
+        ] {
+            if let Some(value) = value {
+                let digits = if value < 100.0 { 3 } else { 0 };
+                write!(f, "\n  {name:<26}{value:>10.digits$}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.steps {
+            writeln!(f, "{step}")?;
+        }
+        writeln!(f, "{}", self.costs)?;
+        writeln!(f, "\nto subscriber: {}\nto the end: {}", self.setting.delivery, self.setting.life)?;
+        write!(f, "{}", self.checked)
+    }
+}
