@@ -33,7 +33,7 @@ pub(crate) struct Databases {
 enum Database {
     Memory,
     Sqlite { _folder: TempDir, file: PathBuf },
-    Postgres { server: PostgresServer, pid: u32 },
+    Postgres { server: PostgresServer, pid: u32, log_bytes_at_start: i64 },
     Redis { server: RedisServer, pid: u32 },
 }
 
@@ -136,17 +136,18 @@ impl Databases {
     pub(crate) async fn written(&self) -> Result<Written> {
         match &self.store {
             Database::Memory | Database::Sqlite { .. } => Ok(Written::default()),
-            Database::Postgres { server, .. } => {
+            Database::Postgres { server, log_bytes_at_start, .. } => {
                 tokio::time::sleep(POSTGRES_STATS_DELAY).await;
                 let mut connection = PgConnection::connect(&server.url()).await?;
-                let (bytes, syncs): (i64, i64) = sqlx::query_as(
-                    "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint, \
-                            (SELECT wal_sync FROM pg_stat_wal)",
-                )
-                .fetch_one(&mut connection)
-                .await?;
+                let log_bytes = log_bytes(&mut connection).await? - log_bytes_at_start;
+                // Newer versions count this elsewhere.
+                let syncs: Option<i64> = sqlx::query_scalar("SELECT wal_sync FROM pg_stat_wal")
+                    .fetch_one(&mut connection)
+                    .await
+                    .ok();
                 connection.close().await?;
-                Ok(Written { log_bytes: u64::try_from(bytes).ok(), log_syncs: u64::try_from(syncs).ok() })
+                let log_syncs = syncs.and_then(|syncs| u64::try_from(syncs).ok());
+                Ok(Written { log_bytes: u64::try_from(log_bytes).ok(), log_syncs })
             }
             Database::Redis { server, .. } => {
                 let info = redis_info(server).await?;
@@ -162,8 +163,10 @@ impl Database {
         let mut connection = PgConnection::connect(&server.url()).await?;
         let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await?;
         let pid = process::parent(u32::try_from(backend)?).ok_or("the server has no process")?;
+        // A new server's log does not begin at zero.
+        let log_bytes_at_start = log_bytes(&mut connection).await?;
         connection.close().await?;
-        Ok(Self::Postgres { server, pid })
+        Ok(Self::Postgres { server, pid, log_bytes_at_start })
     }
 
     async fn redis(arguments: &[&str]) -> Result<Self> {
@@ -188,6 +191,12 @@ impl Database {
             Self::Postgres { pid, .. } | Self::Redis { pid, .. } => Some(*pid),
         }
     }
+}
+
+/// How long the write-ahead log of a PostgreSQL server is.
+async fn log_bytes(connection: &mut PgConnection) -> Result<i64> {
+    let bytes = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint";
+    Ok(sqlx::query_scalar(bytes).fetch_one(connection).await?)
 }
 
 async fn redis_info(server: &RedisServer) -> Result<String> {

@@ -16,7 +16,7 @@ const TICKS: f64 = 4.0;
 /// Colours that can be told apart on white as well as on black, also by those who see fewer.
 const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#24292f}.grid{stroke:#8886;stroke-width:1}\
     .a{stroke:#0072b2;fill:#0072b2}.b{stroke:#d55e00;fill:#d55e00}.c{stroke:#999;fill:#999}\
-    polyline{fill:none!important;stroke-width:2}.c{stroke-dasharray:4}.name{stroke:none}\
+    polyline{fill:none!important;stroke-width:2}.c{stroke-dasharray:4}.name{stroke:none!important}\
     @media(prefers-color-scheme:dark){text{fill:#e6edf3}.a{stroke:#56b4e9;fill:#56b4e9}\
     .b{stroke:#e69f00;fill:#e69f00}}";
 

@@ -1,0 +1,73 @@
+//! The life of an order, as an engine wrote it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use apalis::prelude::{Monitor, WorkerBuilder};
+use order_engine_core::{
+    Amount, Append, Engine, EventRecord, Guard, MemoryStore, NewOrder, Order, OrderId, OrderRequest, Runtime,
+    Submission, Then, execute_order,
+};
+use order_engine_sim::{Rate, SimConfig, Simulator, default_tokens};
+
+/// An order from its acceptance to its confirmation.
+pub struct Life {
+    pub request: OrderRequest,
+    pub records: Vec<EventRecord>,
+}
+
+impl Life {
+    /// Lets an engine execute an order on a venue that takes no time.
+    pub async fn live() -> Self {
+        let config = SimConfig { step_delay: Duration::ZERO, fail_rate: Rate::NEVER, ..SimConfig::default() };
+        let simulator = Simulator::open(config, Runtime::tokio()).await.expect("a simulator");
+        let engine = Engine::builder()
+            .store(Arc::new(MemoryStore::new()))
+            .router(simulator.router())
+            .venue(simulator.venue())
+            .build()
+            .await
+            .expect("an engine");
+        let worker = engine.clone();
+        let monitor = Monitor::new()
+            .register(move |_| WorkerBuilder::new("life").backend(worker.backend()).build(execute_order));
+        tokio::spawn(monitor.run());
+        let request = request();
+        let submission = engine.submit(request.clone()).await.expect("the store takes it");
+        let Submission::Created(order) = submission else { panic!("it has no name that could be taken") };
+        let mut events = engine.subscribe(order.id, 0).await.expect("the store answers").expect("it exists");
+        let mut records = Vec::new();
+        while let Some(event) = events.next().await {
+            records.push(EventRecord::clone(&*event.expect("nobody lags")));
+        }
+        assert!(records.last().is_some_and(|last| last.status.is_terminal()));
+        Self { request, records }
+    }
+
+    /// The same life of another order: how it is accepted, and all that follows in one write.
+    pub fn again(&self, number: u128) -> (NewOrder, Append) {
+        let [first, rest @ ..] = self.records.as_slice() else { panic!("a life has a beginning") };
+        let id = OrderId::new(first.at, number << 64);
+        let (mut order, event) = Order::accept(id, self.request.clone(), first.max_attempts, first.at);
+        let new = NewOrder { order: Arc::new(order.clone()), event: Arc::new(event) };
+        let advance = |record: &EventRecord| {
+            Arc::new(order.advance_mut(record.event.clone(), record.at).expect("it went the same way before"))
+        };
+        let events = rest.iter().map(advance).collect();
+        let guard = Guard::Revision { revoke: false };
+        (new, Append { guard, expected_seq: 1, order: Arc::new(order), events, then: Then::Keep })
+    }
+}
+
+fn request() -> OrderRequest {
+    let tokens = default_tokens();
+    OrderRequest {
+        user_id: "bench".into(),
+        client_order_id: None,
+        input: tokens[0].clone(),
+        output: tokens[1].clone(),
+        amount: Amount::new(1_000_000_000),
+        slippage_bps: 50,
+        deadline: None,
+    }
+}

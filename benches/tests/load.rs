@@ -1,0 +1,96 @@
+//! The load itself, with few orders: that it runs, checks what it promises to check, and reports it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const LOAD: &str = env!("CARGO_BIN_EXE_load");
+
+fn load(args: &[&str]) -> Output {
+    let mut command = Command::new(LOAD);
+    if let Some(server) = server() {
+        command.arg("--server").arg(server);
+    }
+    command.args(["--runs", "1", "--warm-up", "10", "--clients", "4"]).args(args).output().unwrap()
+}
+
+/// The server, where the tests of the whole workspace have built it. Where only this package is tested,
+/// the load builds it.
+fn server() -> Option<PathBuf> {
+    let program = Path::new(LOAD).with_file_name("order-engine-server");
+    program.exists().then_some(program)
+}
+
+/// Runs a load that must succeed: its report.
+fn report(args: &[&str]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let output = load(&[args, &["--json", file.to_str().unwrap()]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+}
+
+fn only_run(report: &Value) -> &Value {
+    let runs = report["steps"][0]["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 1);
+    &runs[0]
+}
+
+#[test]
+fn the_engine_is_measured() {
+    for (store, watch) in [("memory", "all"), ("memory", "none"), ("sqlite", "all")] {
+        let report = report(&["--store", store, "--orders", "50", "--watch", watch]);
+        let run = only_run(&report);
+        assert_eq!(run["orders"], 50);
+        assert!(run["accept"]["p50_ms"].is_f64() && run["life"]["p999_ms"].is_f64(), "{run}");
+        assert!(run["load_cpu_ms"].is_null());
+        assert!(report["checked"].as_str().unwrap().starts_with("60 orders confirmed"));
+    }
+}
+
+#[test]
+fn the_server_is_measured() {
+    for watch in ["all", "none"] {
+        let report = report(&["--store", "memory", "--orders", "50", "--over", "http", "--watch", watch]);
+        let run = only_run(&report);
+        assert_eq!(run["orders"], 50);
+        assert!(run["accept"]["p50_ms"].is_f64() && run["life"]["p99_ms"].is_f64(), "{run}");
+        assert!(run["load_cpu_ms"].is_f64());
+        assert_eq!(report["setting"]["durability"], "Volatile");
+        assert!(report["checked"].as_str().unwrap().starts_with("60 orders confirmed"));
+    }
+}
+
+#[test]
+fn a_sweep_has_a_step_for_each_rate_and_a_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let plot = folder.path().join("sweep.svg");
+    let sweep = ["--store", "memory", "--sweep", "20,40", "--seconds", "1", "--arrivals", "even"];
+    let report = report(&[&sweep[..], &["--plot", plot.to_str().unwrap()]].concat());
+    let steps = report["steps"].as_array().unwrap();
+    let offered: Vec<_> = steps.iter().map(|step| step["offered_per_second"].as_f64().unwrap()).collect();
+    assert_eq!(offered, [20.0, 40.0]);
+    let svg = std::fs::read_to_string(plot).unwrap();
+    assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
+    // What was offered, what was completed, and two latencies.
+    assert_eq!(svg.matches("<polyline").count(), 4);
+}
+
+#[test]
+fn what_makes_no_sense_together_is_refused() {
+    for args in [
+        &["--over", "http", "--watch", "elsewhere"][..],
+        &["--over", "http", "--store", "postgres", "--fanout", "none"],
+        &["--store", "memory", "--watch", "elsewhere"],
+        &["--store", "sqlite", "--watch", "elsewhere"],
+        &["--rate", "10", "--sweep", "10,20"],
+        &["--plot", "sweep.svg"],
+        &["--sweep", "0"],
+        &["--orders", "0"],
+    ] {
+        let output = load(args);
+        assert!(!output.status.success(), "{args:?}");
+        assert!(!output.stderr.is_empty());
+    }
+}
