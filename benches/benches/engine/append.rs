@@ -12,7 +12,7 @@ use crate::life::Life;
 /// As many orders as wait together while a write is under way, on a busy engine.
 const BATCH: u64 = 64;
 
-pub fn append(c: &mut Criterion) {
+pub(crate) fn append(c: &mut Criterion) {
     let runtime = crate::runtime();
     let life = runtime.block_on(Life::live());
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -34,7 +34,7 @@ impl StatusSource for Told {
     }
 }
 
-pub fn fanout(c: &mut Criterion) {
+pub(crate) fn fanout(c: &mut Criterion) {
     let runtime = crate::runtime();
     let (say, mut event, mut subscriptions, engine) = runtime.block_on(subscribed());
     let mut group = c.benchmark_group("fanout");

@@ -11,14 +11,14 @@ use order_engine_core::{
 use order_engine_sim::{Rate, SimConfig, Simulator, default_tokens};
 
 /// An order from its acceptance to its confirmation.
-pub struct Life {
-    pub request: OrderRequest,
-    pub records: Vec<EventRecord>,
+pub(crate) struct Life {
+    pub(crate) request: OrderRequest,
+    pub(crate) records: Vec<EventRecord>,
 }
 
 impl Life {
     /// Lets an engine execute an order on a venue that takes no time.
-    pub async fn live() -> Self {
+    pub(crate) async fn live() -> Self {
         let config = SimConfig { step_delay: Duration::ZERO, fail_rate: Rate::NEVER, ..SimConfig::default() };
         let simulator = Simulator::open(config, Runtime::tokio()).await.expect("a simulator");
         let engine = Engine::builder()
@@ -45,7 +45,7 @@ impl Life {
     }
 
     /// The same life of another order: how it is accepted, and all that follows in one write.
-    pub fn again(&self, number: u128) -> (NewOrder, Append) {
+    pub(crate) fn again(&self, number: u128) -> (NewOrder, Append) {
         let [first, rest @ ..] = self.records.as_slice() else { panic!("a life has a beginning") };
         let id = OrderId::new(first.at, number << 64);
         let (mut order, event) = Order::accept(id, self.request.clone(), first.max_attempts, first.at);

@@ -150,8 +150,10 @@ impl Received {
         if self.at.len() as u64 != life.events() {
             return Err(format!("{} events were told, and {} committed", self.at.len(), life.events()).into());
         }
-        let live = (1..).zip(&self.at).filter(|(seq, _)| *seq > self.history);
-        Ok(live.filter_map(|(seq, at)| Some(at.saturating_duration_since(life.committed(seq)?))).collect())
+        let told_live = (1..).zip(&self.at).filter(|(seq, _)| *seq > self.history);
+        Ok(told_live
+            .filter_map(|(seq, at)| Some(at.saturating_duration_since(life.committed(seq)?)))
+            .collect())
     }
 }
 

@@ -90,15 +90,15 @@ async fn run(args: &Args) -> Result<()> {
 fn setting(args: &Args, durability: String) -> Result<Setting> {
     let [delivery, life] = meanings(args, args.over == Over::Http);
     Ok(Setting {
-        over: name(args.over),
-        store: name(args.store),
+        over: name(&args.over),
+        store: name(&args.store),
         durability,
-        fanout: name(args.fanout),
-        watch: name(args.watch),
+        fanout: name(&args.fanout),
+        watch: name(&args.watch),
         slots: args.slots,
         commit_batch: EngineConfig::default().commit_batch,
         clients: args.clients,
-        arrivals: args.rates().iter().any(Option::is_some).then(|| name(args.arrivals)),
+        arrivals: args.rates().iter().any(Option::is_some).then(|| name(&args.arrivals)),
         cores: std::thread::available_parallelism()?.get(),
         processor: process::processor().unwrap_or_else(|| "an unknown processor".to_owned()),
         delivery,

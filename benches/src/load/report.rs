@@ -160,12 +160,11 @@ impl fmt::Display for Run {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.offered_per_second {
-            Some(rate) => {
-                write!(f, "\nmedians of {} runs at {rate} a second (least to most)", self.runs.len())?
-            }
-            None => write!(f, "\nmedians of {} runs (least to most)", self.runs.len())?,
+        write!(f, "\nmedians of {} runs", self.runs.len())?;
+        if let Some(rate) = self.offered_per_second {
+            write!(f, " at {rate} a second")?;
         }
+        write!(f, " (least to most)")?;
         for Figure { name, spread: Spread { median, min, max } } in &self.summary {
             let digits = if *median < 100.0 { 3 } else { 0 };
             write!(f, "\n  {name:<26}{median:>10.digits$}   ({min:.digits$} to {max:.digits$})")?;

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 /// How latencies are distributed, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[allow(clippy::struct_field_names)] // Units stand in names.
 pub(crate) struct Latency {
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
