@@ -151,7 +151,10 @@ impl Databases {
             }
             Database::Redis { server, .. } => {
                 let info = redis_info(server).await?;
-                Ok(Written { log_bytes: info_number(&info, "aof_current_size:"), log_syncs: None })
+                // A rewrite shortens the file, and nobody knows by how much.
+                let is_whole = info_number(&info, "aof_rewrites:") == Some(0);
+                let log_bytes = info_number(&info, "aof_current_size:").filter(|_| is_whole);
+                Ok(Written { log_bytes, log_syncs: None })
             }
         }
     }

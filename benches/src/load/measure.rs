@@ -1,7 +1,7 @@
 //! Runs a load, and measures what it costs.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use order_engine_core::OrderId;
 
@@ -30,6 +30,7 @@ struct Used {
     engine: Duration,
     databases: Duration,
     load: Duration,
+    machine: Duration,
 }
 
 impl<'a, T: Target> Series<'a, T> {
@@ -74,9 +75,9 @@ impl<'a, T: Target> Series<'a, T> {
     }
 
     async fn once(&mut self, pace: Pace) -> Result<Run> {
-        let before = self.used();
+        let (before, begun) = (self.used(), Instant::now());
         let driven = drive::drive(&self.target, pace, self.args.clients, self.accepted.len()).await?;
-        let after = self.used();
+        let (after, taken) = (self.used(), begun.elapsed());
         let orders = driven.ids.len();
         #[allow(clippy::cast_precision_loss)] // Counts of orders are far below 2⁵³.
         let count = orders as f64;
@@ -93,6 +94,7 @@ impl<'a, T: Target> Series<'a, T> {
             life: Latency::of(life),
             engine_cpu_ms: each(before.engine, after.engine),
             database_cpu_ms: each(before.databases, after.databases),
+            other_cores: self.others(before, after).as_secs_f64() / taken.as_secs_f64(),
             load_cpu_ms: self.is_apart().then(|| each(before.load, after.load)),
         })
     }
@@ -102,12 +104,24 @@ impl<'a, T: Target> Series<'a, T> {
         self.pid != std::process::id()
     }
 
+    /// Processor time that went to whatever else ran on the machine.
+    fn others(&self, before: Used, after: Used) -> Duration {
+        let load = if self.is_apart() { after.load.saturating_sub(before.load) } else { Duration::ZERO };
+        after
+            .machine
+            .saturating_sub(before.machine)
+            .saturating_sub(after.engine.saturating_sub(before.engine))
+            .saturating_sub(after.databases.saturating_sub(before.databases))
+            .saturating_sub(load)
+    }
+
     fn used(&self) -> Used {
         let cpu = |pid| process::cpu(pid).unwrap_or_default();
         Used {
             engine: cpu(self.pid),
             databases: self.databases.pids().into_iter().map(cpu).sum(),
             load: cpu(std::process::id()),
+            machine: process::machine_cpu().unwrap_or_default(),
         }
     }
 

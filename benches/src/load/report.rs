@@ -58,6 +58,8 @@ pub(crate) struct Run {
     pub(crate) database_cpu_ms: f64,
     /// Of the program that makes the load, where it is not the engine's.
     pub(crate) load_cpu_ms: Option<f64>,
+    /// How many cores were busy with anything else: on a quiet machine, next to none.
+    pub(crate) other_cores: f64,
 }
 
 /// A figure over all runs of a step.
@@ -83,7 +85,7 @@ pub(crate) struct Costs {
 
 /// The figures of a run by their names.
 type Getter = fn(&Run) -> Option<f64>;
-const FIGURES: [(&str, Getter); 14] = [
+const FIGURES: [(&str, Getter); 15] = [
     ("completed a second", |run| Some(run.completed_per_second)),
     ("accepted a second", |run| Some(run.accepted_per_second)),
     ("accept p50 ms", |run| Some(run.accept?.p50_ms)),
@@ -98,6 +100,7 @@ const FIGURES: [(&str, Getter); 14] = [
     ("engine CPU ms an order", |run| Some(run.engine_cpu_ms)),
     ("database CPU ms an order", |run| Some(run.database_cpu_ms)),
     ("load CPU ms an order", |run| run.load_cpu_ms),
+    ("cores busy with others", |run| Some(run.other_cores)),
 ];
 
 impl Step {
