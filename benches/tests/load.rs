@@ -1,18 +1,25 @@
 //! The load itself, with few orders: that it runs, checks what it promises to check, and reports it.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 const LOAD: &str = env!("CARGO_BIN_EXE_load");
 
 fn load(args: &[&str]) -> Output {
+    command(args).output().unwrap()
+}
+
+fn command(args: &[&str]) -> Command {
     let mut command = Command::new(LOAD);
     if let Some(server) = server() {
         command.arg("--server").arg(server);
     }
-    command.args(["--runs", "1", "--warm-up", "10", "--clients", "4"]).args(args).output().unwrap()
+    command.args(["--runs", "1", "--warm-up", "10", "--clients", "4"]).args(args);
+    command
 }
 
 /// The server, where the tests of the whole workspace have built it. Where only this package is tested,
@@ -60,6 +67,32 @@ fn the_server_is_measured() {
         assert_eq!(report["setting"]["durability"], "Volatile");
         assert!(report["checked"].as_str().unwrap().starts_with("60 orders confirmed"));
     }
+}
+
+#[test]
+fn a_load_that_is_ended_ends_its_server() {
+    let args = ["--store", "memory", "--over", "http", "--rate", "1", "--seconds", "3600"];
+    let mut load = command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The load tells what it measures once the server is there.
+    let mut lines = BufReader::new(load.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().starts_with("http, store memory"));
+    let id = load.id().to_string();
+    let children = Command::new("ps").args(["-o", "pid=", "--ppid", &id]).output().unwrap();
+    let server = String::from_utf8(children.stdout).unwrap().trim().to_owned();
+    assert!(runs(&server));
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert!(!load.wait().unwrap().success());
+    // Whoever is killed takes a moment to die.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while runs(&server) {
+        assert!(Instant::now() < deadline, "the server outlives its load");
+        std::thread::yield_now();
+    }
+}
+
+fn runs(process: &str) -> bool {
+    let status = std::fs::read_to_string(Path::new("/proc").join(process).join("status"));
+    status.is_ok_and(|status| !status.contains("(zombie)"))
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, Throughput};
+use criterion::{Criterion, SamplingMode, Throughput};
 use order_engine_core::{Append, MemoryStore, NewOrder, OrderStore};
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 
@@ -22,7 +22,7 @@ pub(crate) fn append(c: &mut Criterion) {
         ("sqlite", Arc::new(runtime.block_on(sqlite).expect("a file can be made"))),
     ];
     let mut group = c.benchmark_group("append_many");
-    group.throughput(Throughput::Elements(BATCH)).sample_size(20);
+    group.throughput(Throughput::Elements(BATCH)).sample_size(20).sampling_mode(SamplingMode::Flat);
     for (name, store) in stores {
         let mut next = 0;
         group.bench_function(format!("{name}_{BATCH}"), |b| {

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use clap::Parser as _;
 use order_engine_core::{EngineConfig, OrderId};
 use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
 
 use args::{Args, Over, Watch, name};
 use databases::Databases;
@@ -38,7 +39,7 @@ type Result<T> = std::result::Result<T, Error>;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let done = args.check().map_err(Error::from).and_then(|()| runtime(&args)?.block_on(run(&args)));
+    let done = args.check().map_err(Error::from).and_then(|()| runtime(&args)?.block_on(until_told(&args)));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -55,6 +56,17 @@ fn runtime(args: &Args) -> std::io::Result<Runtime> {
         builder.worker_threads(1);
     }
     builder.enable_all().build()
+}
+
+/// Runs the load, unless somebody wants it to end: then the servers end with it as well.
+async fn until_told(args: &Args) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = run(args) => done,
+        _ = interrupt.recv() => Err("interrupted".into()),
+        _ = terminate.recv() => Err("terminated".into()),
+    }
 }
 
 async fn run(args: &Args) -> Result<()> {
