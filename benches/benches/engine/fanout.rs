@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::life::Life;
 
-const SUBSCRIBERS: usize = 1_000;
+const SUBSCRIBERS: [usize; 4] = [1, 100, 1_000, 10_000];
 
 /// Says what it is told to.
 #[derive(Debug)]
@@ -36,57 +36,71 @@ impl StatusSource for Told {
 
 pub(crate) fn fanout(c: &mut Criterion) {
     let runtime = crate::runtime();
-    let (say, mut event, mut subscriptions, engine) = runtime.block_on(subscribed());
     let mut group = c.benchmark_group("fanout");
-    group.throughput(Throughput::Elements(SUBSCRIBERS as u64));
-    group.bench_function(format!("event_to_{SUBSCRIBERS}"), |b| {
-        b.iter_custom(|iterations| {
-            runtime.block_on(async {
-                let mut taken = Duration::ZERO;
-                for _ in 0..iterations {
-                    event.seq += 1;
-                    let hint = Hint::Event(Arc::new(event.clone()));
-                    let begun = Instant::now();
-                    say.send(hint).expect("the engine listens");
-                    for subscription in &mut subscriptions {
-                        let told =
-                            subscription.next().await.expect("the order goes on").expect("nobody lags");
-                        assert_eq!(told.seq, event.seq);
+    for subscribers in SUBSCRIBERS {
+        let mut audience = runtime.block_on(Audience::new(subscribers));
+        group.throughput(Throughput::Elements(subscribers as u64));
+        group.bench_function(format!("event_to_{subscribers}"), |b| {
+            b.iter_custom(|iterations| {
+                runtime.block_on(async {
+                    let mut taken = Duration::ZERO;
+                    for _ in 0..iterations {
+                        taken += audience.hears_an_event().await;
                     }
-                    taken += begun.elapsed();
-                }
-                taken
-            })
+                    taken
+                })
+            });
         });
-    });
+    }
     group.finish();
-    drop(engine);
 }
 
 /// An engine that hears of an order's events from elsewhere, and the subscribers that it tells.
-async fn subscribed() -> (UnboundedSender<Hint>, EventRecord, Vec<Subscription>, Engine) {
-    let life = Life::live().await;
-    let (new, append) = life.again(1);
-    let store = Arc::new(MemoryStore::new());
-    let created = store.create_many(std::slice::from_ref(&new)).await.expect("the store answers");
-    assert!(created.iter().all(Result::is_ok));
-    let simulator = Simulator::open(SimConfig::default(), Runtime::tokio()).await.expect("a simulator");
-    let (say, heard) = unbounded_channel();
-    let engine = Engine::builder()
-        .store(store)
-        .router(simulator.router())
-        .venue(simulator.venue())
-        .source(Arc::new(Told(Mutex::new(heard))))
-        .build()
-        .await
-        .expect("an engine");
-    let mut subscriptions = Vec::with_capacity(SUBSCRIBERS);
-    for _ in 0..SUBSCRIBERS {
-        let subscription = engine.subscribe(new.order.id, 1).await.expect("the store answers");
-        subscriptions.push(subscription.expect("it was created"));
+struct Audience {
+    say: UnboundedSender<Hint>,
+    event: EventRecord,
+    subscriptions: Vec<Subscription>,
+    _engine: Engine,
+}
+
+impl Audience {
+    async fn new(subscribers: usize) -> Self {
+        let life = Life::live().await;
+        let (new, append) = life.again(1);
+        let store = Arc::new(MemoryStore::new());
+        let created = store.create_many(std::slice::from_ref(&new)).await.expect("the store answers");
+        assert!(created.iter().all(Result::is_ok));
+        let simulator = Simulator::open(SimConfig::default(), Runtime::tokio()).await.expect("a simulator");
+        let (say, heard) = unbounded_channel();
+        let engine = Engine::builder()
+            .store(store)
+            .router(simulator.router())
+            .venue(simulator.venue())
+            .source(Arc::new(Told(Mutex::new(heard))))
+            .build()
+            .await
+            .expect("an engine");
+        let mut subscriptions = Vec::with_capacity(subscribers);
+        for _ in 0..subscribers {
+            let subscription = engine.subscribe(new.order.id, 1).await.expect("the store answers");
+            subscriptions.push(subscription.expect("it was created"));
+        }
+        // The event with the quotes is the largest of a life.
+        let mut event = EventRecord::clone(&append.events[1]);
+        event.seq = 1;
+        Self { say, event, subscriptions, _engine: engine }
     }
-    // The event with the quotes is the largest of a life.
-    let mut event = EventRecord::clone(&append.events[1]);
-    event.seq = 1;
-    (say, event, subscriptions, engine)
+
+    /// Tells the next event; how long it takes until everybody has it.
+    async fn hears_an_event(&mut self) -> Duration {
+        self.event.seq += 1;
+        let hint = Hint::Event(Arc::new(self.event.clone()));
+        let begun = Instant::now();
+        self.say.send(hint).expect("the engine listens");
+        for subscription in &mut self.subscriptions {
+            let told = subscription.next().await.expect("the order goes on").expect("nobody lags");
+            assert_eq!(told.seq, self.event.seq);
+        }
+        begun.elapsed()
+    }
 }
