@@ -236,6 +236,9 @@ impl Outbox for PostgresStore {
 
     async fn claim_deliveries(&self, request: &DeliveryRequest) -> Result<Deliveries, StoreError> {
         let (debts, next_due_in) = self.call(TakeDebts(request)).await?;
+        if debts.is_empty() {
+            return Ok(Deliveries { deliveries: Vec::new(), next_due_in });
+        }
         self.call(OwedEvents { debts: &debts, next_due_in, limit: request.events_limit }).await
     }
 

@@ -139,8 +139,11 @@ impl Outbox for SqliteStore {
     }
 
     async fn claim_deliveries(&self, request: &DeliveryRequest) -> Result<Deliveries, StoreError> {
-        let taken = self.write(TakeDebts(request.clone())).await?;
-        self.in_time(outbox::deliveries(&self.readers, taken, request.events_limit)).await
+        let (debts, next_due_in) = self.write(TakeDebts(request.clone())).await?;
+        if debts.is_empty() {
+            return Ok(Deliveries { deliveries: Vec::new(), next_due_in });
+        }
+        self.in_time(outbox::deliveries(&self.readers, (debts, next_due_in), request.events_limit)).await
     }
 
     async fn settle_deliveries(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
