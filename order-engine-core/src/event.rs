@@ -55,6 +55,31 @@ impl fmt::Display for Status {
     }
 }
 
+/// Why nobody can say what became of a transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum UnknownReason {
+    /// It should be dead by its validity, and the venue cannot prove it.
+    #[default]
+    Unproven,
+    /// The venue answers about other transactions, and fails whenever it is asked about this one.
+    Unobservable,
+    /// The venue does not know it, and nothing that happens by itself will end it soon: it is not sent
+    /// again, or sending it again does not help.
+    Absent,
+}
+
+impl fmt::Display for UnknownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Unproven => "it has expired, and the venue cannot prove that it never landed",
+            Self::Unobservable => "the venue fails whenever it is asked about it",
+            Self::Absent => "the venue has not known it for long, and it has not expired",
+        })
+    }
+}
+
 /// A fact about an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -125,8 +150,31 @@ pub enum OrderEvent {
         /// How long that is from now, in milliseconds.
         retry_in_ms: u64,
     },
+    /// The router or the venue could not be reached before anything was signed. The order waits for it
+    /// to come back; no attempt is used.
+    Deferred {
+        /// What could not be reached, and why.
+        failure: Failure,
+        /// Since when the order has been held up in this attempt.
+        since: DateTime<Utc>,
+        /// When it is tried again.
+        retry_at: DateTime<Utc>,
+        /// How long that is from now, in milliseconds.
+        retry_in_ms: u64,
+    },
     /// A cancel came after the signing. Nothing is built again; the landing still wins.
     CancelRequested,
+    /// A worker panicked with the order, or the order is about to be tried alone because workers died
+    /// while they had it. It counts as a strike until the order makes progress.
+    Suspected {
+        /// Why.
+        failure: Failure,
+        /// How many strikes in a row this makes.
+        strikes: u32,
+        /// Whether the order is now tried alone. If its worker dies again, no other order can be the
+        /// reason.
+        alone: bool,
+    },
     /// Workers died or panicked with the order again and again; it is set aside for an operator.
     Quarantined {
         /// Why.
@@ -134,9 +182,13 @@ pub enum OrderEvent {
     },
     /// An operator gave the order back to the workers.
     QuarantineLifted,
-    /// The transaction should be dead by now, but the venue cannot prove it: nobody knows whether it
-    /// landed. It goes on being observed, and an operator may say what happened.
-    OutcomeUnknown,
+    /// Nobody can say what became of the transaction. It goes on being observed, and an operator may say
+    /// what happened.
+    OutcomeUnknown {
+        /// Why nobody can.
+        #[serde(default)]
+        reason: UnknownReason,
+    },
     /// An operator said what became of a transaction whose outcome was unknown.
     OutcomeResolved {
         /// Whether it was executed.
@@ -172,10 +224,12 @@ impl OrderEvent {
             Self::AttemptFailed { .. } => "attempt_failed",
             Self::TransactionDied { .. } => "transaction_died",
             Self::RetryScheduled { .. } => "retry_scheduled",
+            Self::Deferred { .. } => "deferred",
+            Self::Suspected { .. } => "suspected",
             Self::CancelRequested => "cancel_requested",
             Self::Quarantined { .. } => "quarantined",
             Self::QuarantineLifted => "quarantine_lifted",
-            Self::OutcomeUnknown => "outcome_unknown",
+            Self::OutcomeUnknown { .. } => "outcome_unknown",
             Self::OutcomeResolved { .. } => "outcome_resolved",
             Self::Confirmed { .. } => "confirmed",
             Self::Failed { .. } => "failed",
@@ -187,6 +241,8 @@ impl OrderEvent {
         match self {
             Self::AttemptFailed { failure, .. }
             | Self::TransactionDied { failure, .. }
+            | Self::Deferred { failure, .. }
+            | Self::Suspected { failure, .. }
             | Self::Quarantined { failure }
             | Self::Failed { failure } => Some(failure),
             _ => None,
@@ -243,13 +299,17 @@ impl EventRecord {
                 format!("Attempt {}/{} failed: {}", self.attempt, self.max_attempts, failure.message)
             }
             OrderEvent::RetryScheduled { retry_in_ms, .. } => format!("Trying again in {retry_in_ms} ms"),
+            OrderEvent::Deferred { failure, retry_in_ms, .. } => {
+                format!("{}; trying again in {retry_in_ms} ms", failure.message)
+            }
+            OrderEvent::Suspected { failure, .. } => failure.message.clone(),
             OrderEvent::CancelRequested => {
                 "Cancel requested; the transaction may already have been sent".to_owned()
             }
             OrderEvent::Quarantined { failure } => format!("Set aside for an operator: {}", failure.message),
             OrderEvent::QuarantineLifted => "Given back to the workers".to_owned(),
-            OrderEvent::OutcomeUnknown => {
-                "The outcome of the transaction is unknown; it goes on being observed".to_owned()
+            OrderEvent::OutcomeUnknown { reason } => {
+                format!("The outcome of the transaction is unknown: {reason}; it goes on being observed")
             }
             OrderEvent::OutcomeResolved { executed, note } => {
                 let word = if *executed { "executed" } else { "not executed" };

@@ -39,6 +39,10 @@ impl FailureCode {
     pub const TRANSACTION_EXPIRED: Self = Self::new("transaction-expired");
     /// The transaction landed and failed on the chain.
     pub const TRANSACTION_FAILED: Self = Self::new("transaction-failed");
+    /// A worker panicked while it executed the order.
+    pub const WORKER_PANICKED: Self = Self::new("worker-panicked");
+    /// Workers died while they executed the order, or others beside it.
+    pub const WORKER_DIED: Self = Self::new("worker-died");
     /// Workers died or panicked with the order again and again.
     pub const QUARANTINED: Self = Self::new("quarantined");
     /// An operator said that a transaction of unknown outcome was not executed.
@@ -89,7 +93,10 @@ impl Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureClass {
-    /// The reason may pass: a time-out, no route at the moment. One attempt is used.
+    /// Who was asked could not be reached: a time-out, a refused connection, an overloaded server. It says
+    /// nothing about the order, which waits for the end of the outage and uses no attempt.
+    Unavailable,
+    /// The reason may pass: no route at the moment. One attempt is used.
     Transient,
     /// The quote no longer holds: quote again. One attempt is used.
     Requote,

@@ -21,7 +21,7 @@ use crate::execute::ExecuteError;
 use crate::telemetry::{self, StepName};
 use crate::{
     AppendError, Certainty, ChainView, IllegalTransition, Observation, OrderEvent, OrderId, Phase, SignedTx,
-    Stage, TxId, VenueError, Verdict, verdict,
+    Stage, TxId, UnknownReason, VenueError, Verdict, verdict,
 };
 
 /// After so many looks without news a transaction is looked at more rarely.
@@ -236,7 +236,9 @@ impl Observer {
                 // A venue whose history lags answers in a moment; an operator is told if it does not.
                 if !is_told && since + self.engine.config.unknown_after <= now {
                     tracing::warn!(order.id = %watch.active.order().id, "the outcome of a transaction is unknown");
-                    watch.active.record(OrderEvent::OutcomeUnknown, now)?;
+                    watch
+                        .active
+                        .record(OrderEvent::OutcomeUnknown { reason: UnknownReason::Unproven }, now)?;
                 }
             }
         }

@@ -34,7 +34,31 @@ pub struct OrderState {
     /// How many attempts failed in which way.
     #[serde(default, skip_serializing_if = "FailedAttempts::is_none")]
     failed_attempts: FailedAttempts,
+    /// Since when the router or the venue has held this attempt up, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held_up_since: Option<DateTime<Utc>>,
+    /// Whether workers die of this order, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    suspicion: Option<Suspicion>,
+    /// How far this attempt had come before it was quoted again: progress does not run backwards.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    progress_floor: u8,
     phase: Phase,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // So serde asks.
+const fn is_zero(number: &u8) -> bool {
+    *number == 0
+}
+
+/// The suspicion that workers die of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspicion {
+    /// How many strikes in a row the order has: executions that ended in a panic, or began alone and did
+    /// not get anywhere.
+    pub strikes: u32,
+    /// Whether the last one began alone.
+    pub alone: bool,
 }
 
 /// How many of an order's attempts failed in which way.
@@ -57,8 +81,8 @@ impl FailedAttempts {
         match class {
             FailureClass::Transient => self.transient += 1,
             FailureClass::Requote => self.requote += 1,
-            // It is the last one anyway.
-            FailureClass::Permanent => {}
+            // It uses no attempt, or it is the last one anyway.
+            FailureClass::Unavailable | FailureClass::Permanent => {}
         }
         self
     }
@@ -284,6 +308,9 @@ impl OrderState {
             tx_id: None,
             attention: None,
             failed_attempts: FailedAttempts { transient: 0, requote: 0 },
+            held_up_since: None,
+            suspicion: None,
+            progress_floor: 0,
             phase: Phase::Pending,
         }
     }
@@ -322,20 +349,20 @@ impl OrderState {
         };
         match event {
             OrderEvent::RoutingStarted { attempt, .. } => {
-                next.attempt = *attempt;
+                next.begin_attempt(*attempt, self);
                 next.chosen_dex = None;
-                next.tx_id = None;
             }
-            OrderEvent::BuildRestarted { attempt } => {
-                next.attempt = *attempt;
-                next.tx_id = None;
-            }
+            OrderEvent::BuildRestarted { attempt } => next.begin_attempt(*attempt, self),
             OrderEvent::RouteChosen { route, .. } => next.chosen_dex = Some(route.dex.clone()),
-            OrderEvent::TransactionSigned { tx } => next.tx_id = Some(tx.id.clone()),
+            OrderEvent::TransactionSigned { tx } => {
+                next.tx_id = Some(tx.id.clone());
+                next.held_up_since = None;
+            }
+            OrderEvent::Deferred { since, .. } => next.held_up_since = Some(*since),
             OrderEvent::Quarantined { failure } => {
                 next.attention = Some(Attention::Quarantined(failure.clone()));
             }
-            OrderEvent::OutcomeUnknown => next.attention = Some(Attention::OutcomeUnknown),
+            OrderEvent::OutcomeUnknown { .. } => next.attention = Some(Attention::OutcomeUnknown),
             OrderEvent::QuarantineLifted
             | OrderEvent::OutcomeResolved { .. }
             | OrderEvent::InclusionObserved { .. }
@@ -347,7 +374,29 @@ impl OrderState {
         if let OrderEvent::AttemptFailed { class, .. } | OrderEvent::TransactionDied { class, .. } = event {
             next.failed_attempts = self.failed_attempts.and(*class);
         }
+        next.suspicion = self.next_suspicion(event);
         Ok(next)
+    }
+
+    fn begin_attempt(&mut self, attempt: u32, before: &Self) {
+        let is_another = attempt != before.attempt;
+        self.attempt = attempt;
+        self.tx_id = None;
+        self.held_up_since = before.held_up_since.filter(|_| !is_another);
+        self.progress_floor = if is_another { 0 } else { before.progress() };
+    }
+
+    /// Whoever makes progress is no suspect; what others do to the order is no progress.
+    const fn next_suspicion(&self, event: &OrderEvent) -> Option<Suspicion> {
+        match event {
+            OrderEvent::Suspected { strikes, alone, .. } => {
+                Some(Suspicion { strikes: *strikes, alone: *alone })
+            }
+            OrderEvent::Quarantined { .. }
+            | OrderEvent::CancelRequested
+            | OrderEvent::OutcomeUnknown { .. } => self.suspicion,
+            _ => None,
+        }
     }
 
     /// The phase after an event, or nothing if the event is not allowed.
@@ -368,6 +417,21 @@ impl OrderState {
                 if *attempt == self.attempt + 1 && *attempt <= self.max_attempts =>
             {
                 Phase::Building { quote: quote.clone() }
+            }
+            // An outage took so long that the quote is worth nothing any more.
+            (Phase::Routed { .. } | Phase::Building { .. }, E::RoutingStarted { attempt, .. })
+                if *attempt == self.attempt && self.held_up_since.is_some() =>
+            {
+                Phase::Routing
+            }
+            (
+                phase @ (Phase::Routing | Phase::Routed { .. } | Phase::Building { .. }),
+                E::Deferred { .. },
+            ) => phase.clone(),
+            (phase, E::Suspected { strikes, .. })
+                if !phase.is_terminal() && *strikes == self.strikes() + 1 =>
+            {
+                phase.clone()
             }
             (Phase::Routing, E::RouteChosen { route, quoted_at, .. }) => {
                 Phase::Routed { quote: Quote { route: route.clone(), quoted_at: *quoted_at } }
@@ -411,7 +475,7 @@ impl OrderState {
             }
             (phase, E::Quarantined { .. }) if !phase.is_terminal() => phase.clone(),
             (phase, E::QuarantineLifted) if self.quarantine().is_some() => phase.clone(),
-            (phase, E::OutcomeUnknown) if phase.has_live_transaction() && self.attention.is_none() => {
+            (phase, E::OutcomeUnknown { .. }) if phase.has_live_transaction() && self.attention.is_none() => {
                 phase.clone()
             }
             (phase, E::OutcomeResolved { executed: true, .. }) if self.is_outcome_unknown() => phase.clone(),
@@ -499,8 +563,8 @@ impl OrderState {
 
     /// How far the attempt has come, 0..=100. It grows within an attempt.
     pub const fn progress(&self) -> u8 {
-        match &self.phase {
-            Phase::Pending | Phase::Failed { .. } => 0,
+        let progress = match &self.phase {
+            Phase::Pending | Phase::Failed { .. } => return 0,
             Phase::Routing => 10,
             Phase::Routed { .. } => 30,
             Phase::Building { .. } => 50,
@@ -508,7 +572,8 @@ impl OrderState {
             Phase::Submitted { stage, .. } => stage.progress(),
             Phase::AttemptFailed { standing, .. } | Phase::Waiting { standing, .. } => standing.progress,
             Phase::Confirmed { .. } => 100,
-        }
+        };
+        if progress < self.progress_floor { self.progress_floor } else { progress }
     }
 
     /// The number of the attempt, from 1; 0 before the first.
@@ -524,6 +589,24 @@ impl OrderState {
     /// How many attempts failed in which way.
     pub const fn failed_attempts(&self) -> FailedAttempts {
         self.failed_attempts
+    }
+
+    /// Since when the router or the venue has held this attempt up, if it does.
+    pub const fn held_up_since(&self) -> Option<DateTime<Utc>> {
+        self.held_up_since
+    }
+
+    /// Whether workers die of this order, as far as that is known.
+    pub const fn suspicion(&self) -> Option<Suspicion> {
+        self.suspicion
+    }
+
+    /// How many strikes in a row the order has.
+    pub const fn strikes(&self) -> u32 {
+        match self.suspicion {
+            Some(suspicion) => suspicion.strikes,
+            None => 0,
+        }
     }
 
     /// The route that a transaction may be built on, if there is one.

@@ -143,7 +143,7 @@ pub(crate) fn committed(event: &EventRecord, now: DateTime<Utc>) {
     }
     match event.event {
         OrderEvent::RetryScheduled { .. } => counter!(RETRIES).increment(1),
-        OrderEvent::OutcomeUnknown => counter!(UNKNOWN_OUTCOMES).increment(1),
+        OrderEvent::OutcomeUnknown { .. } => counter!(UNKNOWN_OUTCOMES).increment(1),
         OrderEvent::Confirmed { .. } | OrderEvent::Failed { .. } => {
             let taken = seconds(event.at - event.order_id.accepted_at());
             by_status!(register_histogram(ORDER_SECONDS, event.status)).record(taken);
@@ -156,7 +156,7 @@ fn events(kind: &'static str) -> Counter {
     labelled!(register_counter(EVENTS, "kind" => kind):
         "accepted" "routing_started" "route_chosen" "build_started" "build_restarted" "transaction_signed"
         "submission_started" "submission_accepted" "inclusion_observed" "attempt_failed" "transaction_died"
-        "retry_scheduled" "cancel_requested" "quarantined" "quarantine_lifted" "outcome_unknown"
+        "retry_scheduled" "deferred" "cancel_requested" "suspected" "quarantined" "quarantine_lifted" "outcome_unknown"
         "outcome_resolved" "confirmed" "failed")
 }
 

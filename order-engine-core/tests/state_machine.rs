@@ -10,7 +10,7 @@ use chrono::DateTime;
 use expect_test::expect_file;
 use order_engine_core::{
     Amount, Certainty, DeathProof, Failure, FailureClass, FailureCode, Fill, OrderEvent, OrderState, Route,
-    SignedTx, Status, Validity,
+    SignedTx, Status, Suspicion, UnknownReason, Validity,
 };
 use proptest::prelude::*;
 
@@ -37,6 +37,9 @@ fn events() -> Vec<(&'static str, OrderEvent)> {
     let fill = Fill { amount_in: Amount::new(1), amount_out: Amount::new(2), height: 7 };
     let died = |class| OrderEvent::TransactionDied { proof: DeathProof::Reverted, failure: failure(), class };
     let attempt_failed = |class| OrderEvent::AttemptFailed { failure: failure(), class };
+    let suspected = |strikes, alone| OrderEvent::Suspected { failure: failure(), strikes, alone };
+    let since = DateTime::UNIX_EPOCH;
+    let deferred = OrderEvent::Deferred { failure: failure(), since, retry_at: since, retry_in_ms: 1 };
     let resolved = |executed| OrderEvent::OutcomeResolved { executed, note: "a note".into() };
     vec![
         ("accepted", OrderEvent::Accepted { max_attempts: 2 }),
@@ -61,10 +64,13 @@ fn events() -> Vec<(&'static str, OrderEvent)> {
         ("transaction_died (requote)", died(FailureClass::Requote)),
         ("transaction_died (permanent)", died(FailureClass::Permanent)),
         ("retry_scheduled", OrderEvent::RetryScheduled { retry_at: DateTime::UNIX_EPOCH, retry_in_ms: 1 }),
+        ("deferred", deferred),
         ("cancel_requested", OrderEvent::CancelRequested),
+        ("suspected (1)", suspected(1, false)),
+        ("suspected (2, alone)", suspected(2, true)),
         ("quarantined", OrderEvent::Quarantined { failure: failure() }),
         ("quarantine_lifted", OrderEvent::QuarantineLifted),
-        ("outcome_unknown", OrderEvent::OutcomeUnknown),
+        ("outcome_unknown", OrderEvent::OutcomeUnknown { reason: UnknownReason::Absent }),
         ("outcome_resolved (executed)", resolved(true)),
         ("outcome_resolved (not executed)", resolved(false)),
         ("confirmed", OrderEvent::Confirmed { fill }),
@@ -72,13 +78,15 @@ fn events() -> Vec<(&'static str, OrderEvent)> {
     ]
 }
 
-/// Every state that can be reached with two attempts, in the order of discovery.
+/// Every state that can be reached with two attempts, in the order of discovery. Suspicion is left out: it
+/// stands beside everything else, and `a_suspicion_changes_nothing_but_itself`.
 fn reachable() -> Vec<OrderState> {
     let mut states = vec![OrderState::accepted(2)];
     let mut next = 0;
     while next < states.len() {
         for (_, event) in events() {
             if let Ok(state) = states[next].apply(&event)
+                && state.suspicion().is_none()
                 && !states.contains(&state)
             {
                 states.push(state);
@@ -104,7 +112,15 @@ fn label(state: &OrderState) -> String {
         _ => String::new(),
     };
     let attention = state.attention().map_or(String::new(), |attention| format!(", {}", attention.as_str()));
-    format!("{} (attempt {}{retry}{standing}{attention})", state.phase().name(), state.attempt())
+    let held_up = if state.held_up_since().is_some() { ", held up" } else { "" };
+    let strikes = match state.suspicion() {
+        Some(Suspicion { strikes, alone }) => {
+            format!(", {strikes} strikes{}", if alone { ", tried alone" } else { "" })
+        }
+        None => String::new(),
+    };
+    let name = state.phase().name();
+    format!("{name} (attempt {}{retry}{standing}{attention}{held_up}{strikes})", state.attempt())
 }
 
 /// What the page shows of a state.
@@ -116,17 +132,22 @@ fn place(state: &OrderState) -> String {
 #[test]
 fn every_state_against_every_event() {
     let mut table = String::new();
+    let mut seen = BTreeSet::new();
     for state in reachable() {
-        writeln!(table, "{}", label(&state)).unwrap();
+        let mut entry = format!("{}\n", label(&state));
         let mut refused = Vec::new();
         for (name, event) in events() {
             match state.apply(&event) {
-                Ok(next) => writeln!(table, "    {name} -> {}", label(&next)).unwrap(),
+                Ok(next) => writeln!(entry, "    {name} -> {}", label(&next)).unwrap(),
                 Err(_) => refused.push(name),
             }
         }
-        writeln!(table, "    refused: {}", refused.join(", ")).unwrap();
-        writeln!(table, "    next step: {:?}", state.next_step()).unwrap();
+        writeln!(entry, "    refused: {}", refused.join(", ")).unwrap();
+        writeln!(entry, "    next step: {:?}", state.next_step()).unwrap();
+        // States that differ only in what no event asks about read alike.
+        if seen.insert(entry.clone()) {
+            table.push_str(&entry);
+        }
     }
     expect_file!["snapshots/state_machine.txt"].assert_eq(&table);
 }
@@ -205,6 +226,46 @@ fn a_live_transaction_is_left_only_by_landing_or_proof_of_death_or_an_operators_
                     state.phase().name()
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn a_suspicion_changes_nothing_but_itself() {
+    for state in reachable() {
+        let suspected = OrderEvent::Suspected { failure: failure(), strikes: 1, alone: true };
+        let Ok(suspect) = state.apply(&suspected) else {
+            assert!(state.status().is_terminal() || state.quarantine().is_some());
+            continue;
+        };
+        assert_eq!((suspect.phase(), suspect.next_step()), (state.phase(), state.next_step()));
+        assert_eq!(suspect.suspicion(), Some(Suspicion { strikes: 1, alone: true }));
+        for (name, event) in events() {
+            if matches!(event, OrderEvent::Suspected { .. }) {
+                continue;
+            }
+            let (with, without) = (suspect.apply(&event), state.apply(&event));
+            let phase = |next: &OrderState| next.phase().clone();
+            assert_eq!(with.as_ref().map(phase), without.as_ref().map(phase), "{name}");
+        }
+    }
+}
+
+#[test]
+fn progress_ends_a_suspicion_and_what_others_do_does_not() {
+    let suspected = OrderEvent::Suspected { failure: failure(), strikes: 1, alone: false };
+    for state in reachable() {
+        let Ok(suspect) = state.apply(&suspected) else { continue };
+        for (name, event) in events() {
+            let Ok(next) = suspect.apply(&event) else { continue };
+            let is_of_others = matches!(
+                event,
+                OrderEvent::CancelRequested
+                    | OrderEvent::Quarantined { .. }
+                    | OrderEvent::OutcomeUnknown { .. }
+                    | OrderEvent::Suspected { .. }
+            );
+            assert_eq!(next.suspicion().is_some(), is_of_others, "{name}");
         }
     }
 }

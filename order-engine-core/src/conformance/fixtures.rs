@@ -11,7 +11,7 @@ use crate::{
     Amount, Append, AppendError, Blame, Candidate, CandidateOutcome, Claim, ClaimRequest, ClaimScope, Claims,
     Creation, Deliveries, Delivery, DeliveryOutcome, DeliveryRequest, EventRecord, Failure, FailureClass,
     FailureCode, Fence, Fill, Guard, Lane, Lease, Leg, NewOrder, Order, OrderEvent, OrderId, OrderRequest,
-    OrderState, OrderStore, Release, Route, Settlement, SignedTx, Then, Validity,
+    OrderState, OrderStore, Release, Route, Settlement, SignedTx, Then, UnknownReason, Validity,
 };
 
 /// What must not run out while a case runs.
@@ -381,6 +381,11 @@ pub fn to_confirmed() -> Vec<OrderEvent> {
 pub fn attempt_failed() -> OrderEvent {
     let failure = Failure::new(FailureCode::QUOTE_UNAVAILABLE, "No answer in time");
     OrderEvent::AttemptFailed { failure, class: FailureClass::Transient }
+}
+
+/// Nobody can say what became of the transaction.
+pub fn outcome_unknown() -> OrderEvent {
+    OrderEvent::OutcomeUnknown { reason: UnknownReason::Unproven }
 }
 
 /// The end of an order that nothing was signed for.

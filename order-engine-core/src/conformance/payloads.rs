@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::Harness;
 use super::fixtures::{
     AT_ONCE, FREELY, append, assert_stored, attempt_failed, cancelled, create, create_one, fill, history, id,
-    moment, new_order_for, request, request_named, route_chosen, routing_started, to_confirmed, to_submitted,
-    tx, write, write_freely,
+    moment, new_order_for, outcome_unknown, request, request_named, route_chosen, routing_started,
+    to_confirmed, to_submitted, tx, write, write_freely,
 };
 use crate::{
     Amount, Certainty, Creation, Deadline, DeathProof, Failure, FailureClass, FailureCode, Fill, NewOrder,
-    Order, OrderEvent, OrderRequest, SignedTx, Then, Token, TxId, Validity,
+    Order, OrderEvent, OrderRequest, SignedTx, Then, Token, TxId, UnknownReason, Validity,
 };
 
 /// No amount passes through a float or loses its upper half.
@@ -110,6 +110,12 @@ pub async fn every_kind_of_event_survives(harness: &impl Harness) {
     let expired = DeathProof::Expired { valid_until_height: u64::MAX - 1, finalized_height: u64::MAX };
     let died = |proof, class| OrderEvent::TransactionDied { proof, failure: failure(), class };
     let retry = || OrderEvent::RetryScheduled { retry_at: moment(999_999), retry_in_ms: u64::MAX };
+    let deferred = || OrderEvent::Deferred {
+        failure: failure(),
+        since: moment(999_998),
+        retry_at: moment(999_999),
+        retry_in_ms: u64::MAX,
+    };
     let seen = |certainty| OrderEvent::InclusionObserved { certainty };
 
     let mut long = to_submitted();
@@ -117,12 +123,19 @@ pub async fn every_kind_of_event_survives(harness: &impl Harness) {
         OrderEvent::SubmissionAccepted,
         seen(Certainty::Processed),
         seen(Certainty::Confirmed),
-        OrderEvent::OutcomeUnknown,
+        outcome_unknown(),
         died(expired, FailureClass::Requote),
         retry(),
         routing_started(2),
         OrderEvent::Quarantined { failure: failure() },
         OrderEvent::QuarantineLifted,
+        deferred(),
+        OrderEvent::Suspected { failure: failure(), strikes: 1, alone: true },
+        OrderEvent::Suspected { failure: failure(), strikes: 2, alone: false },
+        route_chosen(),
+        OrderEvent::BuildStarted,
+        deferred(),
+        routing_started(2),
         route_chosen(),
         OrderEvent::BuildStarted,
         attempt_failed(),
@@ -130,7 +143,7 @@ pub async fn every_kind_of_event_survives(harness: &impl Harness) {
         OrderEvent::BuildRestarted { attempt: 3 },
         OrderEvent::TransactionSigned { tx: unbounded.into() },
         OrderEvent::CancelRequested,
-        OrderEvent::OutcomeUnknown,
+        OrderEvent::OutcomeUnknown { reason: UnknownReason::Unobservable },
         OrderEvent::OutcomeResolved { executed: false, note: "the custodian's statement".into() },
         cancelled(),
     ]);
@@ -144,7 +157,7 @@ pub async fn every_kind_of_event_survives(harness: &impl Harness) {
     kinds.push(OrderEvent::Confirmed { fill: fill() }.kind());
     kinds.sort_unstable();
     kinds.dedup();
-    assert_eq!(kinds.len(), 19, "every kind is here, or `Confirmed`, which comes below");
+    assert_eq!(kinds.len(), 21, "every kind is here, or `Confirmed`, which comes below");
 
     let order = create_one(&store, 2).await;
     let order = write_freely(&store, &order, AT_ONCE, &to_confirmed()).await;

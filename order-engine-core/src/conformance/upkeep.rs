@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::Harness;
 use super::fixtures::{
     AT_ONCE, HOUR, LONGER_THAN_SHORT, Relay, SHORT, Worker, cancelled, create, create_one, history, id,
-    ids_of, moment, new_order, new_order_for, new_orders, register, request_named, to_confirmed,
-    to_submitted, write_freely,
+    ids_of, moment, new_order, new_order_for, new_orders, outcome_unknown, register, request_named,
+    to_confirmed, to_submitted, write_freely,
 };
-use crate::{Blame, Creation, Lane, OrderEvent, OrderId, OrderQuery, OrderStore, PurgeRequest, Purged, Then};
+use crate::{Blame, Creation, Lane, OrderId, OrderQuery, OrderStore, PurgeRequest, Purged, Then};
 
 /// Long after everything in the case.
 const LATER_MS: u64 = 1_000_000_000;
@@ -99,7 +99,7 @@ pub async fn orders_of_unknown_outcome_are_found_and_due(harness: &impl Harness)
     create_one(&store, 1).await;
     let order = create_one(&store, 2).await;
     let order = write_freely(&store, &order, AT_ONCE, &to_submitted()).await;
-    let order = write_freely(&store, &order, AT_ONCE, &[OrderEvent::OutcomeUnknown]).await;
+    let order = write_freely(&store, &order, AT_ONCE, &[outcome_unknown()]).await;
     let query = OrderQuery { attention: true, limit: 10, ..OrderQuery::default() };
     let found = store.list(&query).await.unwrap();
     assert_eq!(found, [Ok(order.as_ref().clone())]);

@@ -36,6 +36,11 @@ pub struct StepError {
 }
 
 impl StepError {
+    /// Nothing was answered: a time-out, a refused connection, an overloaded server.
+    pub fn unavailable(failure: Failure) -> Self {
+        Self { failure, class: FailureClass::Unavailable }
+    }
+
     /// A failure that may pass by itself.
     pub fn transient(failure: Failure) -> Self {
         Self { failure, class: FailureClass::Transient }

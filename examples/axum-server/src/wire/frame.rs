@@ -131,10 +131,12 @@ fn frame_type(event: &OrderEvent) -> &'static str {
         OrderEvent::SubmissionStarted
         | OrderEvent::SubmissionAccepted
         | OrderEvent::InclusionObserved { .. } => "submitted",
-        OrderEvent::AttemptFailed { .. } | OrderEvent::TransactionDied { .. } => "execution-failed",
-        OrderEvent::RetryScheduled { .. } => "retry-pending",
+        OrderEvent::AttemptFailed { .. }
+        | OrderEvent::TransactionDied { .. }
+        | OrderEvent::Suspected { .. } => "execution-failed",
+        OrderEvent::RetryScheduled { .. } | OrderEvent::Deferred { .. } => "retry-pending",
         OrderEvent::CancelRequested => "cancel-requested",
-        OrderEvent::Quarantined { .. } | OrderEvent::OutcomeUnknown => "attention",
+        OrderEvent::Quarantined { .. } | OrderEvent::OutcomeUnknown { .. } => "attention",
         OrderEvent::QuarantineLifted | OrderEvent::OutcomeResolved { .. } => "attention-cleared",
         OrderEvent::Confirmed { .. } => "confirmed",
         OrderEvent::Failed { .. } => "failed",
@@ -153,7 +155,11 @@ fn adds(order: &OrderFacts, record: &EventRecord) -> Adds {
         OrderEvent::AttemptFailed { failure, class } | OrderEvent::TransactionDied { failure, class, .. } => {
             Adds::AttemptFailed { error: retryable(failure, *class) }
         }
-        OrderEvent::RetryScheduled { retry_at, retry_in_ms } => {
+        OrderEvent::Suspected { failure, .. } => {
+            Adds::AttemptFailed { error: retryable(failure, FailureClass::Transient) }
+        }
+        OrderEvent::RetryScheduled { retry_at, retry_in_ms }
+        | OrderEvent::Deferred { retry_at, retry_in_ms, .. } => {
             Adds::RetryPending { retry_in_ms: *retry_in_ms, retry_at: timestamp(*retry_at) }
         }
         OrderEvent::Confirmed { fill } => Adds::Confirmed(confirmed(order, fill, record.at)),
@@ -169,7 +175,7 @@ fn adds(order: &OrderFacts, record: &EventRecord) -> Adds {
         | OrderEvent::InclusionObserved { .. }
         | OrderEvent::CancelRequested
         | OrderEvent::QuarantineLifted
-        | OrderEvent::OutcomeUnknown
+        | OrderEvent::OutcomeUnknown { .. }
         | OrderEvent::OutcomeResolved { .. } => Adds::Nothing {},
     }
 }
