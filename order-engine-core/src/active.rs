@@ -34,6 +34,10 @@ impl ActiveOrder {
         &self.lease
     }
 
+    pub(crate) const fn lease_mut(&mut self) -> &mut HeldLease {
+        &mut self.lease
+    }
+
     pub(crate) const fn fence(&self) -> Fence {
         self.lease.lease().fence
     }
@@ -55,11 +59,18 @@ impl ActiveOrder {
     /// How long the order waits, if it has come to a wait. A deadline ends a wait.
     fn wait(&self) -> Option<Duration> {
         let last = self.pending.last()?;
-        let OrderEvent::RetryScheduled { retry_in_ms, .. } = last.event else { return None };
-        let backoff = Duration::from_millis(retry_in_ms);
-        let until_deadline =
-            self.order.expires_at().map(|deadline| (deadline - last.at).to_std().unwrap_or_default());
-        Some(until_deadline.map_or(backoff, |left| left.min(backoff)))
+        match last.event {
+            OrderEvent::RetryScheduled { retry_in_ms, .. } | OrderEvent::Deferred { retry_in_ms, .. } => {
+                Some(self.until_deadline(Duration::from_millis(retry_in_ms), last.at))
+            }
+            _ => None,
+        }
+    }
+
+    /// A wait, or what is left until the order's deadline, if that is less.
+    pub(crate) fn until_deadline(&self, wait: Duration, now: DateTime<Utc>) -> Duration {
+        let left = self.order.expires_at().map(|deadline| (deadline - now).to_std().unwrap_or_default());
+        left.map_or(wait, |left| left.min(wait))
     }
 
     /// Writes what is not yet written and gives the order back, due after a while.

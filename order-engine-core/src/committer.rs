@@ -5,20 +5,25 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
-use crate::batch::{self, Batcher, Closed, Queued};
+use crate::batch::{self, Batcher, NoResult, Queue};
 use crate::fanout::Fanout;
+use crate::supervise::Supervisor;
 use crate::telemetry::{self, StepName};
-use crate::{Append, AppendError, Creation, EventRecord, NewOrder, OrderStore, Refused, Runtime, StoreError};
+use crate::{
+    Append, AppendError, Creation, EventRecord, NewOrder, OrderStore, Refused, Runtime, StoreError,
+    StoreErrorKind,
+};
 
 /// How long to wait before a failed write is looked into; doubled up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(50);
 /// The longest such wait: a store that is back is used again within a second.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
-type AppendQueue = mpsc::Receiver<Queued<Append, Result<(), CommitError>>>;
-type CreationQueue = mpsc::Receiver<Queued<NewOrder, Result<Creation, CommitError>>>;
+/// How often a write is tried again that panics whenever it is tried.
+const PANICS_MAX: u32 = 3;
+
+type AppendQueue = Queue<Append, Result<(), CommitError>>;
+type CreationQueue = Queue<NewOrder, Result<Creation, CommitError>>;
 
 /// Writes for all orders of the process.
 #[derive(Debug)]
@@ -42,9 +47,14 @@ pub(crate) enum CommitError {
     Closed,
 }
 
-impl From<Closed> for CommitError {
-    fn from(_: Closed) -> Self {
-        Self::Closed
+impl From<NoResult> for CommitError {
+    fn from(no_result: NoResult) -> Self {
+        match no_result {
+            NoResult::Closed => Self::Closed,
+            NoResult::Panicked => {
+                Self::Store(Arc::new(StoreError::new(StoreErrorKind::Internal, "the write panicked")))
+            }
+        }
     }
 }
 
@@ -55,12 +65,14 @@ impl Committer {
         store: Arc<dyn OrderStore>,
         fanout: Arc<Fanout>,
         runtime: &Runtime,
+        supervisor: &Arc<Supervisor>,
         max_batch: usize,
     ) -> Self {
         // A second batch may wait while the first is written; beyond that, writers wait.
         let (appends, append_queue) = Batcher::new(2 * max_batch);
         let (creations, creation_queue) = Batcher::new(2 * max_batch);
-        let writer = Arc::new(Writer { store, fanout, runtime: runtime.clone() });
+        let writer =
+            Arc::new(Writer { store, fanout, runtime: runtime.clone(), supervisor: Arc::clone(supervisor) });
         let append_task = Arc::clone(&writer).run_appends(append_queue, max_batch);
         let creation_task = Arc::clone(&writer).run_creations(creation_queue, max_batch);
         runtime.spawner.spawn("appends", Box::pin(append_task));
@@ -71,7 +83,8 @@ impl Committer {
     /// Writes a new order. An outcome that got lost is read from the store.
     pub(crate) async fn create(&self, new: NewOrder) -> Result<Creation, CommitError> {
         let written = self.creations.call(new.clone());
-        match telemetry::timed(StepName::Create, &self.writer.runtime, written).await? {
+        let written = telemetry::timed(StepName::Create, &self.writer.runtime, written).await;
+        match written.unwrap_or_else(|no_result| Err(no_result.into())) {
             Err(CommitError::Store(error)) if self.writer.is_created(&new).await => {
                 tracing::info!(order.id = %new.order.id, %error, "an order was created although the store did not say so");
                 self.writer.fanout.publish([&new.event]);
@@ -84,11 +97,18 @@ impl Committer {
     /// Writes events. While the store does not answer, this goes on trying: whoever cannot wait
     /// drops the call, and the events may or may not be written.
     pub(crate) async fn append(&self, append: Append) -> Result<(), CommitError> {
-        let mut wait = RETRY_MIN;
+        let (mut wait, mut panics) = (RETRY_MIN, 0);
         loop {
             let written = self.appends.call(append.clone());
-            let error = match telemetry::timed(StepName::Append, &self.writer.runtime, written).await? {
+            let written = telemetry::timed(StepName::Append, &self.writer.runtime, written).await;
+            let error = match written.unwrap_or_else(|no_result| Err(no_result.into())) {
                 Err(CommitError::Store(error)) if error.is_transient() => error,
+                Err(CommitError::Store(error))
+                    if error.kind() == StoreErrorKind::Internal && panics < PANICS_MAX =>
+                {
+                    panics += 1;
+                    error
+                }
                 result => return result,
             };
             tracing::warn!(order.id = %append.order.id, %error, "events could not be written, trying again");
@@ -108,15 +128,18 @@ struct Writer {
     store: Arc<dyn OrderStore>,
     fanout: Arc<Fanout>,
     runtime: Runtime,
+    supervisor: Arc<Supervisor>,
 }
 
 impl Writer {
     async fn run_appends(self: Arc<Self>, queue: AppendQueue, max_batch: usize) {
-        batch::run(queue, max_batch, |batch| self.append_batch(batch)).await;
+        let supervisor = Arc::clone(&self.supervisor);
+        batch::run(supervisor, "appends", queue, max_batch, |batch| self.append_batch(batch)).await;
     }
 
     async fn run_creations(self: Arc<Self>, queue: CreationQueue, max_batch: usize) {
-        batch::run(queue, max_batch, |batch| self.create_batch(batch)).await;
+        let supervisor = Arc::clone(&self.supervisor);
+        batch::run(supervisor, "creations", queue, max_batch, |batch| self.create_batch(batch)).await;
     }
 
     async fn append_batch(&self, batch: Vec<Append>) -> Vec<Result<(), CommitError>> {
@@ -131,19 +154,42 @@ impl Writer {
     }
 
     async fn append_distinct(&self, appends: &[Append]) -> Vec<Result<(), CommitError>> {
-        let results = match self.store.append_many(appends).await {
-            Ok(results) => results,
-            Err(error) => return unanswered(error, appends.len()),
+        let results = match self.supervisor.guard("store.append", self.store.append_many(appends)).await {
+            Ok(Ok(results)) => results,
+            Ok(Err(error)) => return unanswered(error, appends.len()),
+            Err(panicked) if appends.len() == 1 => return unanswered(panicked.into(), 1),
+            Err(_) => return self.append_each(appends).await,
         };
         let written = appends.iter().zip(&results).filter(|(_, result)| result.is_ok());
         self.fanout.publish(written.flat_map(|(append, _)| &append.events));
         results.into_iter().map(|result| result.map_err(CommitError::from)).collect()
     }
 
+    /// Writes each item for itself, after a panic that one of them may have caused. Any of them may have
+    /// been written before it.
+    async fn append_each(&self, appends: &[Append]) -> Vec<Result<(), CommitError>> {
+        let mut results = Vec::with_capacity(appends.len());
+        for append in appends {
+            if let Ok(true) = self.is_appended(append).await {
+                self.fanout.publish(&append.events);
+                results.push(Ok(()));
+            } else {
+                results.extend(Box::pin(self.append_distinct(std::slice::from_ref(append))).await);
+            }
+        }
+        results
+    }
+
     async fn create_batch(&self, batch: Vec<NewOrder>) -> Vec<Result<Creation, CommitError>> {
-        let results = match self.store.create_many(&batch).await {
-            Ok(results) => results,
-            Err(error) => return unanswered(error, batch.len()),
+        self.create_all(&batch).await
+    }
+
+    async fn create_all(&self, batch: &[NewOrder]) -> Vec<Result<Creation, CommitError>> {
+        let results = match self.supervisor.guard("store.create", self.store.create_many(batch)).await {
+            Ok(Ok(results)) => results,
+            Ok(Err(error)) => return unanswered(error, batch.len()),
+            Err(panicked) if batch.len() == 1 => return unanswered(panicked.into(), 1),
+            Err(_) => return self.create_each(batch).await,
         };
         let created =
             batch.iter().zip(&results).filter(|(_, result)| matches!(result, Ok(Creation::Created)));
@@ -151,15 +197,31 @@ impl Writer {
         results.into_iter().map(|result| result.map_err(CommitError::from)).collect()
     }
 
+    /// Creates each order for itself, after a panic that one of them may have caused.
+    async fn create_each(&self, batch: &[NewOrder]) -> Vec<Result<Creation, CommitError>> {
+        let mut results = Vec::with_capacity(batch.len());
+        for new in batch {
+            if self.is_created(new).await {
+                self.fanout.publish([&new.event]);
+                results.push(Ok(Creation::Created));
+            } else {
+                results.extend(Box::pin(self.create_all(std::slice::from_ref(new))).await);
+            }
+        }
+        results
+    }
+
     /// Whether a creation whose outcome got lost was written.
     async fn is_created(&self, new: &NewOrder) -> bool {
-        matches!(self.store.heads(&[new.order.id]).await.as_deref(), Ok([Some(_)]))
+        let heads = self.supervisor.guard("store.heads", self.store.heads(&[new.order.id])).await;
+        matches!(heads, Ok(Ok(heads)) if matches!(heads[..], [Some(_)]))
     }
 
     /// Whether an append whose outcome got lost was written: the order's history has its events.
     async fn is_appended(&self, append: &Append) -> Result<bool, StoreError> {
         let limit = u32::try_from(append.events.len()).unwrap_or(u32::MAX);
-        let written = self.store.events(append.order.id, append.expected_seq, limit).await?;
+        let events = self.store.events(append.order.id, append.expected_seq, limit);
+        let written = self.supervisor.guard("store.events", events).await??;
         Ok(written.iter().eq(append.events.iter().map(|event: &Arc<EventRecord>| event.as_ref())))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Backoff, RetryPolicy};
+use crate::{Backoff, BreakerConfig, RetryPolicy};
 
 /// The engine's bounds and intervals. The default suits a service with one store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct EngineConfig {
     pub observe_interval: Duration,
     /// How many transactions are looked at in one call of the venue.
     pub observe_batch: usize,
+    /// How many such calls are under way at a time.
+    pub observe_concurrency: usize,
     /// How many sent transactions are held in memory; more than that wait in the store.
     pub observe_capacity: usize,
     /// After what time a transaction that the venue does not know is sent again.
@@ -31,13 +33,19 @@ pub struct EngineConfig {
     pub subscription_capacity: usize,
     /// How many orders are written at once.
     pub commit_batch: usize,
-    /// After how many claims in a row that brought nothing an order is set aside: its worker died or
-    /// panicked each time.
+    /// After how many strikes in a row an order is set aside. A panic of the worker is a strike. A worker
+    /// that dies may have died of any of its orders: one that was claimed in vain for so many times in a
+    /// row is tried alone from then on, and each such try that brings nothing is a strike.
     pub quarantine_after: u32,
     /// For how long nobody must have known the outcome of a transaction before an operator is told.
     /// It goes on being observed all the same.
     pub unknown_after: Duration,
-    /// How many orders are delivered to a durable sink at a time.
+    /// For how long the venue must not have known a transaction that may still land before an operator is
+    /// told. It goes on being observed all the same.
+    pub absent_after: Duration,
+    /// When a router (for a pair), a venue or a sink that does not answer is left alone for a while.
+    pub breaker: BreakerConfig,
+    /// How many orders are delivered to a durable sink at a time. At most half of them are repetitions.
     pub sink_concurrency: u32,
     /// How long a durable sink may take for one delivery.
     pub sink_timeout: Duration,
@@ -59,13 +67,16 @@ impl Default for EngineConfig {
             quote_ttl: Duration::from_secs(10),
             observe_interval: Duration::from_millis(250),
             observe_batch: 256,
+            observe_concurrency: 4,
             observe_capacity: 10_000,
             resend_interval: Duration::from_secs(2),
             subscription_capacity: 256,
             commit_batch: 256,
             quarantine_after: 3,
             unknown_after: Duration::from_secs(30),
-            sink_concurrency: 16,
+            absent_after: Duration::from_mins(5),
+            breaker: BreakerConfig::default(),
+            sink_concurrency: 32,
             sink_timeout: Duration::from_secs(10),
             sink_backoff: Backoff { max_ms: 60_000, ..Backoff::default() },
             gauge_interval: Duration::from_secs(10),

@@ -128,15 +128,13 @@ impl Inner {
             duration: self.config.lease_duration,
         };
         let asked_at = self.runtime.now();
-        let claims = self.store.claim(&request).await?;
+        let claims = self.supervisor.guard("store.claim", self.store.claim(&request)).await??;
         let (mut actives, mut hopeless, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         for Claim { lease, fruitless_claims, order } in claims.claims {
             match order {
                 Ok(order) => {
                     let active = ActiveOrder::new(order, self.keeper.hold(lease, fruitless_claims, asked_at));
-                    // Watching cannot kill a worker, however often watchers are killed.
-                    let is_hopeless =
-                        lane == Lane::Execute && fruitless_claims > self.config.quarantine_after;
+                    let is_hopeless = active.order().state.strikes() >= self.config.quarantine_after;
                     if is_hopeless { hopeless.push(active) } else { actives.push(active) }
                 }
                 Err(error) => {
@@ -147,7 +145,7 @@ impl Inner {
         }
         join_all(hopeless.into_iter().map(|active| self.quarantine(active))).await;
         if !unreadable.is_empty() {
-            self.store.release(&unreadable).await?;
+            self.supervisor.guard("store.release", self.store.release(&unreadable)).await??;
         }
         Ok((actives, claims.next_due_in))
     }
@@ -156,8 +154,8 @@ impl Inner {
     async fn quarantine(&self, mut active: ActiveOrder) {
         let order_id = active.order().id;
         let message = format!(
-            "{} claims in a row brought nothing: a worker died or panicked each time",
-            self.config.quarantine_after
+            "{} executions in a row killed their worker or made it panic",
+            active.order().state.strikes()
         );
         let failure = Failure::new(FailureCode::QUARANTINED, message);
         if let Err(error) = active.record(OrderEvent::Quarantined { failure }, self.runtime.now()) {

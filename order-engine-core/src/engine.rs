@@ -23,13 +23,16 @@ pub use resolve::{Resolution, Resolved};
 pub use retry::{Retry, RetryError};
 pub use upkeep::{Health, NAME_RETENTION};
 
+use crate::breaker::Breakers;
+use crate::bulkhead::{Bulkheads, Pair};
 use crate::committer::{CommitError, Committer};
 use crate::dispatch::Claimed;
-use crate::execute::{self, ExecuteError};
+use crate::execute::{self, ExecuteError, Turns};
 use crate::fanout::Fanout;
 use crate::heads::Heads;
 use crate::lease::LeaseKeeper;
-use crate::observe::Watch;
+use crate::observe::{SharedObserver, Watch};
+use crate::supervise::Supervisor;
 use crate::worker::{OrderBackend, OrderTask};
 use crate::{
     Amount, Candidate, Creation, DexRouter, Durability, EngineConfig, EventRecord, InvalidRequest, Lane,
@@ -56,6 +59,7 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.inner.lifecycle.close();
+        self.inner.supervisor.hurry();
         self.inner.fanout.hub.close();
     }
 }
@@ -73,10 +77,18 @@ pub(crate) struct Inner {
     pub(crate) fanout: Arc<Fanout>,
     sources: Vec<Arc<dyn StatusSource>>,
     pub(crate) keeper: Arc<LeaseKeeper>,
+    pub(crate) supervisor: Arc<Supervisor>,
+    pub(crate) turns: Turns,
+    pub(crate) bulkheads: Arc<Bulkheads>,
+    /// Before the router, for each pair.
+    pub(crate) router_breakers: Breakers<Pair>,
+    /// Before the venue's preparing, and before its observing.
+    pub(crate) venue_breakers: Breakers<()>,
+    pub(crate) observe_breakers: Breakers<()>,
     /// Where orders go whose transaction is to be watched.
     pub(crate) arrivals: mpsc::UnboundedSender<Watch>,
-    /// The other end, until the observer is started.
-    arrivals_queue: Mutex<Option<mpsc::UnboundedReceiver<Watch>>>,
+    /// The observer, until it is started.
+    observer: Mutex<Option<SharedObserver>>,
     /// How many more orders can be watched.
     pub(crate) observe_slots: Arc<Semaphore>,
     /// Changes when an order may have become due in a lane.
@@ -282,7 +294,8 @@ impl Engine {
                     Err(error) => return Err(ExecuteError::Store(Arc::new(error))),
                 },
             };
-            execute::execute(inner, active).await
+            let executed = inner.supervisor.guard("execution", execute::execute(inner, active)).await;
+            executed.unwrap_or_else(|panicked| Err(ExecuteError::Panicked(panicked.part)))
         }
         .instrument(span)
         .await

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use crate::hub::Hub;
+use crate::supervise::Supervisor;
 use crate::{EventRecord, Runtime, StatusSink, relay, telemetry};
 
 /// How many events may wait for one sink. What does not fit is dropped: it is only a hint.
@@ -30,10 +31,16 @@ struct SinkQueue {
 
 impl Fanout {
     /// Starts one task a best-effort sink.
-    pub(crate) fn start(hub: Arc<Hub>, sinks: Vec<Arc<dyn StatusSink>>, runtime: &Runtime) -> Arc<Self> {
+    pub(crate) fn start(
+        hub: Arc<Hub>,
+        sinks: Vec<Arc<dyn StatusSink>>,
+        runtime: &Runtime,
+        supervisor: &Arc<Supervisor>,
+    ) -> Arc<Self> {
         let sinks = sinks.into_iter().map(|sink| {
             let (queue, events) = mpsc::channel(SINK_QUEUE);
-            runtime.spawner.spawn("sink", Box::pin(deliver(Arc::clone(&sink), events)));
+            let task = deliver(Arc::clone(supervisor), Arc::clone(&sink), events);
+            runtime.spawner.spawn("sink", Box::pin(task));
             SinkQueue { sink, events: queue }
         });
         let sinks = sinks.collect();
@@ -64,10 +71,14 @@ impl Fanout {
     }
 }
 
-async fn deliver(sink: Arc<dyn StatusSink>, mut events: mpsc::Receiver<Arc<EventRecord>>) {
+async fn deliver(
+    supervisor: Arc<Supervisor>,
+    sink: Arc<dyn StatusSink>,
+    mut events: mpsc::Receiver<Arc<EventRecord>>,
+) {
     let mut batch = Vec::with_capacity(SINK_BATCH);
     while events.recv_many(&mut batch, SINK_BATCH).await > 0 {
-        if let Err(error) = relay::call(&*sink, &batch).await {
+        if let Err(error) = relay::call(&supervisor, &*sink, &batch).await {
             telemetry::sink_dropped(sink.name(), batch.len());
             tracing::warn!(sink.name = sink.name(), events = batch.len(), %error, "a sink missed events");
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::batch::{self, Batcher};
+use crate::supervise::Supervisor;
 use crate::{OrderId, OrderStore, Runtime};
 
 /// How many orders are asked about in one read.
@@ -17,9 +18,10 @@ pub(crate) struct Heads {
 
 impl Heads {
     /// Starts the task that reads. It ends when this is dropped.
-    pub(crate) fn start(store: Arc<dyn OrderStore>, runtime: &Runtime) -> Self {
+    pub(crate) fn start(store: Arc<dyn OrderStore>, runtime: &Runtime, supervisor: &Arc<Supervisor>) -> Self {
         let (asked, queue) = Batcher::new(2 * BATCH);
-        let task = batch::run(queue, BATCH, move |ids| read(Arc::clone(&store), ids));
+        let supervisor = Arc::clone(supervisor);
+        let task = batch::run(supervisor, "heads", queue, BATCH, move |ids| read(Arc::clone(&store), ids));
         runtime.spawner.spawn("heads", Box::pin(task));
         Self { asked }
     }

@@ -25,14 +25,15 @@ pub(crate) struct Hub {
 
 #[derive(Debug, Default)]
 struct Topic {
-    /// The highest number that the listeners were told.
-    told: u64,
-    listeners: Vec<Channel>,
+    /// By their numbers.
+    listeners: BTreeMap<u64, Channel>,
 }
 
 #[derive(Debug)]
 struct Channel {
-    id: u64,
+    /// The highest number that this listener was told, or knows from the store. What one listener knows
+    /// says nothing of the others.
+    told: u64,
     events: mpsc::Sender<Arc<EventRecord>>,
     lagged: Arc<AtomicBool>,
 }
@@ -81,8 +82,8 @@ impl Hub {
         let id = self.next_listener.fetch_add(1, Ordering::Relaxed);
         let (sender, events) = mpsc::channel(self.capacity);
         let lagged = Arc::new(AtomicBool::new(false));
-        let channel = Channel { id, events: sender, lagged: Arc::clone(&lagged) };
-        self.orders().entry(order_id).or_default().listeners.push(channel);
+        let channel = Channel { told: 0, events: sender, lagged: Arc::clone(&lagged) };
+        self.orders().entry(order_id).or_default().listeners.insert(id, channel);
         Listener { hub: Arc::clone(self), order_id, id, events, lagged }
     }
 
@@ -103,20 +104,22 @@ impl Hub {
         }
     }
 
-    /// The orders that are listened to, and the highest number told of each.
-    pub(crate) fn topics(&self) -> Vec<(OrderId, u64)> {
-        self.orders().iter().map(|(id, topic)| (*id, topic.told)).collect()
+    /// The orders that are listened to.
+    pub(crate) fn topics(&self) -> Vec<OrderId> {
+        self.orders().keys().copied().collect()
     }
 
-    /// The highest number told of an order, if anybody listens to it.
+    /// The highest number that all listeners of an order were told, if it has any.
     pub(crate) fn told(&self, order_id: OrderId) -> Option<u64> {
-        self.orders().get(&order_id).map(|topic| topic.told)
+        self.orders().get(&order_id)?.listeners.values().map(|channel| channel.told).min()
     }
 
-    /// Notes that an order's listeners know its events up to `seq` from the store.
-    pub(crate) fn note(&self, order_id: OrderId, seq: u64) {
-        if let Some(topic) = self.orders().get_mut(&order_id) {
-            topic.told = topic.told.max(seq);
+    /// Notes that a listener knows an order's events up to `seq` from the store.
+    fn note(&self, order_id: OrderId, listener: u64, seq: u64) {
+        if let Some(topic) = self.orders().get_mut(&order_id)
+            && let Some(channel) = topic.listeners.get_mut(&listener)
+        {
+            channel.told = channel.told.max(seq);
         }
     }
 
@@ -128,7 +131,7 @@ impl Hub {
     fn leave(&self, order_id: OrderId, listener: u64) {
         let mut orders = self.orders();
         if let Some(topic) = orders.get_mut(&order_id) {
-            topic.listeners.retain(|channel| channel.id != listener);
+            topic.listeners.remove(&listener);
             if topic.listeners.is_empty() {
                 orders.remove(&order_id);
             }
@@ -137,15 +140,21 @@ impl Hub {
 }
 
 impl Topic {
+    /// Tells those listeners that do not know the event yet.
     fn tell(&mut self, event: &Arc<EventRecord>) {
-        self.told = self.told.max(event.seq);
-        self.listeners.retain(|channel| match channel.events.try_send(Arc::clone(event)) {
-            Ok(()) => true,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                channel.lagged.store(true, Ordering::Release);
-                false
+        self.listeners.retain(|_, channel| {
+            if channel.told >= event.seq {
+                return true;
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
+            channel.told = event.seq;
+            match channel.events.try_send(Arc::clone(event)) {
+                Ok(()) => true,
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    channel.lagged.store(true, Ordering::Release);
+                    false
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => false,
+            }
         });
     }
 }
@@ -177,7 +186,7 @@ impl Listener {
 
     /// Notes that this listener knows the order's events up to `seq` from the store.
     pub(crate) fn note(&self, seq: u64) {
-        self.hub.note(self.order_id, seq);
+        self.hub.note(self.order_id, self.id, seq);
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::supervise::Supervisor;
 use crate::{Blame, Lease, OrderId, OrderStore, Release, Runtime};
 
 /// All leases that this process holds.
@@ -37,6 +38,8 @@ pub(crate) struct HeldLease {
     fruitless_claims: u32,
     /// After what time the order is due again once the lease is given back.
     due_in: Duration,
+    /// Why the lease brought nothing, if it is to be said.
+    blame: Option<Blame>,
     /// Whether the store already ended the lease, so that nothing is left to give back.
     ended: bool,
 }
@@ -55,6 +58,11 @@ pub(crate) type GiveBacks = mpsc::UnboundedReceiver<GiveBack>;
 
 /// How long an order rests after its first panic; doubled with each further one.
 const PANIC_REST: Duration = Duration::from_secs(1);
+
+/// How long an order rests after so many panics in a row.
+pub(crate) fn panic_rest(panics: u32) -> Duration {
+    PANIC_REST.saturating_mul(2_u32.saturating_pow(panics.saturating_sub(1)))
+}
 
 /// How many leases are given back in one write.
 const GIVE_BACK_BATCH: usize = 256;
@@ -89,6 +97,7 @@ impl LeaseKeeper {
             lost,
             fruitless_claims,
             due_in: Duration::ZERO,
+            blame: None,
             ended: false,
         }
     }
@@ -174,11 +183,24 @@ impl HeldLease {
     /// How the lease is given back. After a panic the order rests, longer each time, so that it does
     /// not keep a worker busy with panicking.
     fn release(&self, panicked: bool) -> Release {
-        if !panicked {
+        let blame = if panicked { Some(Blame::Worker) } else { self.blame };
+        let Some(blame) = blame else {
             return Release { lease: self.lease, due_in: self.due_in, blame: Blame::Nobody };
-        }
-        let rest = PANIC_REST * 2_u32.saturating_pow(self.fruitless_claims.saturating_sub(1));
-        Release { lease: self.lease, due_in: rest.min(self.keeper.duration), blame: Blame::Worker }
+        };
+        let rest = panic_rest(self.fruitless_claims);
+        Release { lease: self.lease, due_in: rest.min(self.keeper.duration), blame }
+    }
+
+    /// How many claims of the order in a row brought nothing, this one included.
+    pub(crate) const fn fruitless_claims(&self) -> u32 {
+        self.fruitless_claims
+    }
+
+    /// Notes that the order itself is why the lease brings nothing. After so many in a row an operator
+    /// should look at it.
+    pub(crate) const fn blame(&mut self, attention_after: u32) {
+        let is_hopeless = self.fruitless_claims > attention_after;
+        self.blame = Some(if is_hopeless { Blame::Payload } else { Blame::Worker });
     }
 
     /// Lets the order rest for a while once the lease is given back.
@@ -209,7 +231,7 @@ impl Drop for HeldLease {
 }
 
 /// Gives back dropped leases until nobody can drop one any more.
-pub(crate) async fn give_back(store: Arc<dyn OrderStore>, mut asked: GiveBacks) {
+pub(crate) async fn give_back(supervisor: Arc<Supervisor>, store: Arc<dyn OrderStore>, mut asked: GiveBacks) {
     let mut batch = Vec::new();
     while asked.recv_many(&mut batch, GIVE_BACK_BATCH).await > 0 {
         let (mut releases, mut flushes) = (Vec::new(), Vec::new());
@@ -219,9 +241,9 @@ pub(crate) async fn give_back(store: Arc<dyn OrderStore>, mut asked: GiveBacks) 
                 GiveBack::Flush(done) => flushes.push(done),
             }
         }
-        if !releases.is_empty()
-            && let Err(error) = store.release(&releases).await
-        {
+        let released = async { if releases.is_empty() { Ok(()) } else { store.release(&releases).await } };
+        let released = supervisor.guard("store.release", released).await;
+        if let Err(error) = released.unwrap_or_else(|panicked| Err(panicked.into())) {
             tracing::warn!(leases = releases.len(), %error, "leases could not be given back; they will expire");
         }
         for done in flushes {

@@ -3,6 +3,8 @@
 mod active;
 pub mod amount;
 mod batch;
+mod breaker;
+mod bulkhead;
 pub mod codec;
 mod committer;
 mod config;
@@ -30,6 +32,7 @@ mod sink;
 mod state;
 mod store;
 mod subscription;
+mod supervise;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -37,6 +40,7 @@ mod transaction;
 mod worker;
 
 pub use amount::{Amount, AmountError};
+pub use breaker::BreakerConfig;
 pub use config::EngineConfig;
 pub use engine::{
     BuildError, Cancellation, ChangeError, Engine, EngineBuilder, Health, NAME_RETENTION, Quotation,
@@ -48,12 +52,13 @@ pub use failure::*;
 pub use ids::*;
 pub use order::*;
 pub use port::*;
-pub use retry::{Backoff, Budget, RetryPolicy};
+pub use retry::{Backoff, Budget, OutagePolicy, RetryPolicy};
 pub use route::*;
 pub use sink::{ChannelSink, TracingSink};
 pub use state::*;
 pub use store::MemoryStore;
 pub use subscription::{SubscribeError, Subscription};
+pub use supervise::PartHealth;
 pub use transaction::*;
 pub use worker::{OrderBackend, OrderTask, execute_order, sweep};
 

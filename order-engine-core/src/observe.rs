@@ -1,8 +1,11 @@
 //! The other half of an order's path: from a transaction that may have been sent to its outcome.
 //!
-//! One task watches all transactions of the process, many in one call of the venue. A watched
-//! order takes no worker slot; its lease stays with this process, so that nothing is written while
-//! nothing changes.
+//! One task watches all transactions of the process, many in one call of the venue, several calls at a
+//! time. A watched order takes no worker slot; its lease stays with this process, so that nothing is
+//! written while nothing changes.
+//!
+//! A call that fails may fail because of one of its transactions. Those that were asked about together are
+//! asked about in two halves next time, until the one that fails stands alone and harms no other.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -10,11 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
+use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt, stream};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 
 use crate::active::ActiveOrder;
+use crate::breaker::Admission;
 use crate::committer::CommitError;
 use crate::engine::Inner;
 use crate::execute::ExecuteError;
@@ -41,8 +46,10 @@ pub(crate) struct Watch {
     quiet_looks: u32,
     /// Whether the venue did not know the transaction at the last look, and it may still land.
     is_absent: bool,
-    /// Since when the transaction should be dead, but the venue cannot prove it.
-    unknown_since: Option<DateTime<Utc>>,
+    /// Since when nobody can say what became of the transaction, and why.
+    doubt: Option<(UnknownReason, DateTime<Utc>)>,
+    /// How many transactions may be asked about together with this one.
+    company: usize,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -52,7 +59,15 @@ impl Watch {
         last_sent: Option<DateTime<Utc>>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        Self { active, last_sent, quiet_looks: 0, is_absent: false, unknown_since: None, _permit: permit }
+        Self {
+            active,
+            last_sent,
+            quiet_looks: 0,
+            is_absent: false,
+            doubt: None,
+            company: usize::MAX,
+            _permit: permit,
+        }
     }
 
     fn transaction(&self) -> Option<&SignedTx> {
@@ -83,101 +98,197 @@ impl Inner {
     }
 }
 
-/// Watches transactions until the engine stops.
-pub(crate) async fn run(engine: Arc<Inner>, mut arrivals: mpsc::UnboundedReceiver<Watch>) {
-    let mut observer = Observer { engine, watched: BTreeMap::new() };
-    let mut stop = observer.engine.closing();
-    loop {
-        while let Ok(watch) = arrivals.try_recv() {
-            observer.admit(watch, Duration::ZERO);
-        }
-        let batch = observer.take_due();
-        if !batch.is_empty() {
-            observer.look(batch).await;
-            // Stopping is looked at between batches: a batch that began is brought to its end.
-            if stop.is_stopping() {
-                break;
-            }
-            continue;
-        }
-        let idle = observer.until_next_look();
-        tokio::select! {
-            biased;
-            () = stop.wait() => break,
-            watch = arrivals.recv() => match watch {
-                Some(watch) => observer.admit(watch, Duration::ZERO),
-                None => break,
-            },
-            () = observer.engine.runtime.clock.sleep(idle) => {}
-        }
-    }
-    observer.give_back(arrivals).await;
-}
+/// What a look gives back: the transactions that are still watched, and when the next look is due.
+type Looked = Vec<(Watch, Duration)>;
 
-struct Observer {
-    engine: Arc<Inner>,
+/// The observer of a process. It survives the task that runs it.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    arrivals: mpsc::UnboundedReceiver<Watch>,
     /// By the time of the next look.
     watched: BTreeMap<(DateTime<Utc>, OrderId), Watch>,
 }
 
-/// What a venue says: how far its chain had come, and then what it knew of each transaction.
-type Report = Result<(ChainView, BTreeMap<TxId, Observation>), VenueError>;
+/// What the task that observes and its successor after a panic share.
+pub(crate) type SharedObserver = Arc<Mutex<Observer>>;
 
 impl Observer {
-    fn admit(&mut self, watch: Watch, look_in: Duration) {
-        let look_at = self.engine.runtime.now() + look_in;
+    pub(crate) fn new(arrivals: mpsc::UnboundedReceiver<Watch>) -> SharedObserver {
+        Arc::new(Mutex::new(Self { arrivals, watched: BTreeMap::new() }))
+    }
+}
+
+/// Watches transactions until the engine stops.
+pub(crate) async fn run(engine: Arc<Inner>, observer: SharedObserver) {
+    let mut observer = observer.lock().await;
+    let mut stop = engine.closing();
+    let mut looks = FuturesUnordered::new();
+    loop {
+        let idle = observer.begin_looks(&engine, &mut looks);
+        let Observer { arrivals, .. } = &mut *observer;
+        tokio::select! {
+            biased;
+            () = stop.wait() => break,
+            Some(looked) = looks.next() => observer.admit_all(&engine, looked),
+            watch = arrivals.recv() => match watch {
+                Some(watch) => observer.admit(&engine, watch, Duration::ZERO),
+                None => break,
+            },
+            () = engine.runtime.clock.sleep(idle) => {}
+        }
+    }
+    // A look that began is brought to its end: what it found is not forgotten.
+    while let Some(looked) = looks.next().await {
+        observer.admit_all(&engine, looked);
+    }
+    observer.give_back(&engine).await;
+}
+
+impl Observer {
+    fn admit(&mut self, engine: &Inner, watch: Watch, look_in: Duration) {
+        let look_at = engine.runtime.now() + look_in;
         self.watched.insert((look_at, watch.active.order().id), watch);
     }
 
-    /// Takes the orders that are due for a look, and are still ours.
-    fn take_due(&mut self) -> Vec<Watch> {
-        let now = self.engine.runtime.now();
-        let mut due = Vec::new();
-        while due.len() < self.engine.config.observe_batch {
-            match self.watched.first_entry() {
-                Some(entry) if entry.key().0 <= now => due.push(entry.remove()),
-                _ => break,
+    fn admit_all(&mut self, engine: &Inner, looked: Looked) {
+        for (watch, look_in) in looked {
+            self.admit(engine, watch, look_in);
+        }
+    }
+
+    /// Begins as many looks as are due and may be under way at a time. Gives how long to wait for the next.
+    fn begin_looks(
+        &mut self,
+        engine: &Arc<Inner>,
+        looks: &mut FuturesUnordered<BoxFuture<'static, Looked>>,
+    ) -> Duration {
+        while let Ok(watch) = self.arrivals.try_recv() {
+            self.admit(engine, watch, Duration::ZERO);
+        }
+        loop {
+            let idle = self.until_next_look(engine);
+            if !idle.is_zero() {
+                return idle;
+            }
+            if looks.len() >= engine.config.observe_concurrency {
+                return engine.config.poll_interval;
+            }
+            let admission = match engine.observe_breakers.admit(&()) {
+                Ok(admission) => admission,
+                Err(open) => return open.retry_in,
+            };
+            let batch = self.take_due(engine);
+            if !batch.is_empty() {
+                looks.push(look_safely(Arc::clone(engine), batch, admission).boxed());
             }
         }
-        due.retain(|watch| !watch.active.lease().is_lost());
+    }
+
+    /// Takes orders that are due for a look, are still ours, and may be asked about together.
+    fn take_due(&mut self, engine: &Inner) -> Vec<Watch> {
+        let now = engine.runtime.now();
+        let mut room = engine.config.observe_batch;
+        let mut due: Vec<Watch> = Vec::new();
+        while due.len() < room {
+            let Some(entry) = self.watched.first_entry().filter(|entry| entry.key().0 <= now) else { break };
+            if entry.get().active.lease().is_lost() {
+                entry.remove();
+                continue;
+            }
+            let company = entry.get().company.max(1);
+            if company <= due.len() {
+                break;
+            }
+            room = room.min(company);
+            due.push(entry.remove());
+        }
         due
     }
 
-    fn until_next_look(&self) -> Duration {
-        let now = self.engine.runtime.now();
-        self.watched.first_key_value().map_or(self.engine.config.poll_interval, |((look_at, _), _)| {
+    fn until_next_look(&self, engine: &Inner) -> Duration {
+        let now = engine.runtime.now();
+        self.watched.first_key_value().map_or(engine.config.poll_interval, |((look_at, _), _)| {
+            if *look_at <= now {
+                return Duration::ZERO;
+            }
             // A wait that is cut to whole milliseconds must not end just before its time.
             (*look_at - now).to_std().unwrap_or_default() + Duration::from_millis(1)
         })
     }
 
-    /// Looks at a batch of transactions and does what follows.
-    async fn look(&mut self, batch: Vec<Watch>) {
-        let (mut batch, report) = self.ask_alongside(batch).await;
-        let now = self.engine.runtime.now();
-        match report {
-            Ok((view, mut observations)) => {
-                for watch in &mut batch {
-                    let observation = watch.transaction().and_then(|tx| observations.remove(&tx.id));
-                    let Some(observation) = observation else { continue };
-                    if let Err(illegal) = self.conclude(watch, &view, &observation, now) {
-                        tracing::error!(order.id = %watch.active.order().id, error = %illegal, "defect in the observer");
-                    }
+    /// Writes what is still to be written and gives all leases back.
+    async fn give_back(&mut self, engine: &Inner) {
+        self.arrivals.close();
+        let mut remaining: Vec<Watch> = std::mem::take(&mut self.watched).into_values().collect();
+        while let Some(watch) = self.arrivals.recv().await {
+            remaining.push(watch);
+        }
+        let given_back =
+            remaining.iter_mut().map(|watch| watch.active.give_back(&engine.committer, Duration::ZERO));
+        for error in join_all(given_back).await.into_iter().filter_map(Result::err) {
+            tracing::warn!(%error, "a watched order could not be given back; its lease will expire");
+        }
+    }
+}
+
+/// What a venue says: how far its chain had come, and then what it knew of each transaction.
+type Report = Result<(ChainView, BTreeMap<TxId, Observation>), Silence>;
+
+/// Why a venue said nothing.
+#[derive(Debug, thiserror::Error)]
+enum Silence {
+    /// It says nothing at all.
+    #[error(transparent)]
+    View(VenueError),
+    /// It says nothing about these transactions.
+    #[error(transparent)]
+    Observe(VenueError),
+}
+
+/// Looks at a batch of transactions. A defect in here costs the batch its leases, and nobody else anything.
+async fn look_safely(engine: Arc<Inner>, batch: Vec<Watch>, admission: Admission<()>) -> Looked {
+    let supervisor = Arc::clone(&engine.supervisor);
+    supervisor.guard("look", look(engine, batch, admission)).await.unwrap_or_default()
+}
+
+/// Looks at a batch of transactions and does what follows.
+async fn look(engine: Arc<Inner>, batch: Vec<Watch>, admission: Admission<()>) -> Looked {
+    let asked = batch.len();
+    let (mut batch, report) = engine.ask_alongside(batch).await;
+    match &report {
+        // That is about this transaction, and must not keep the venue from being asked about others.
+        Err(Silence::Observe(_)) if asked == 1 => drop(admission),
+        report => admission.tell(report.is_ok()),
+    }
+    let now = engine.runtime.now();
+    match report {
+        Ok((view, mut observations)) => {
+            for watch in &mut batch {
+                watch.company = usize::MAX;
+                let observation = watch.transaction().and_then(|tx| observations.remove(&tx.id));
+                let Some(observation) = observation else { continue };
+                if let Err(illegal) = engine.conclude(watch, &view, &observation, now) {
+                    tracing::error!(order.id = %watch.active.order().id, error = %illegal, "defect in the observer");
                 }
             }
-            Err(error) => {
-                tracing::warn!(transactions = batch.len(), %error, "transactions could not be observed");
+        }
+        Err(silence) => {
+            tracing::warn!(transactions = asked, error = %silence, "transactions could not be observed");
+            if matches!(silence, Silence::Observe(_)) {
+                for watch in &mut batch {
+                    engine.separate(watch, asked, now);
+                }
             }
         }
-        let batch = self.commit(batch).await;
-        let (absent, present): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|watch| self.is_to_be_resent(watch, now));
-        for watch in present {
-            self.admit_again(watch);
-        }
-        self.resend(absent);
     }
+    let batch = engine.commit_watched(batch).await;
+    let (absent, present): (Vec<_>, Vec<_>) =
+        batch.into_iter().partition(|watch| engine.is_to_be_resent(watch, now));
+    engine.resend(absent);
+    present.into_iter().map(|watch| engine.with_next_look(watch)).collect()
+}
 
+impl Inner {
     /// Asks the venue. Events that wait to be written ride with the conclusions if it answers at
     /// once, and are written meanwhile if not.
     async fn ask_alongside(&self, batch: Vec<Watch>) -> (Vec<Watch>, Report) {
@@ -186,22 +297,32 @@ impl Observer {
         if let Some(report) = asked.as_mut().now_or_never() {
             (batch, report)
         } else {
-            futures_util::join!(self.commit(batch), asked)
+            futures_util::join!(self.commit_watched(batch), asked)
         }
     }
 
     /// Asks the venue for the facts from which verdicts are drawn: the view first.
     async fn ask(&self, ids: Vec<TxId>) -> Report {
-        let venue = &self.engine.venue;
-        let asked = telemetry::timed(StepName::Observe, &self.engine.runtime, async {
-            let view = venue.view().await?;
-            let observations = venue.observe(&ids).await?;
-            Ok((view, observations))
-        });
-        let asked = self.engine.in_time(asked);
-        let (view, observations) =
-            asked.await.unwrap_or_else(|| Err(VenueError::new("no answer in time")))?;
-        Ok((view, ids.into_iter().zip(observations).collect()))
+        telemetry::timed(StepName::Observe, &self.runtime, async {
+            let view = self.ask_one("venue.view", self.venue.view()).await.map_err(Silence::View)?;
+            let observed = self.ask_one("venue.observe", self.venue.observe(&ids)).await;
+            let observations = observed.map_err(Silence::Observe)?;
+            Ok((view, ids.into_iter().zip(observations).collect()))
+        })
+        .await
+    }
+
+    /// Asks the venue one question.
+    async fn ask_one<T: Send>(
+        &self,
+        part: &'static str,
+        question: impl Future<Output = Result<T, VenueError>> + Send,
+    ) -> Result<T, VenueError> {
+        match self.in_time(self.supervisor.guard(part, question)).await {
+            Some(Ok(answer)) => answer,
+            Some(Err(panicked)) => Err(VenueError::new(panicked.to_string())),
+            None => Err(VenueError::new("no answer in time")),
+        }
     }
 
     /// Records what follows from a report.
@@ -221,47 +342,78 @@ impl Observer {
             Verdict::Landed(fill) => watch.active.record(OrderEvent::Confirmed { fill }, now)?,
             Verdict::Dead(proof, failure, class) => {
                 watch.active.record(OrderEvent::TransactionDied { proof, failure, class }, now)?;
-                if let Some(event) = self.engine.settle(watch.active.order()) {
+                if let Some(event) = self.settle(watch.active.order()) {
                     watch.active.record(event, now)?;
                 }
             }
             Verdict::Pending(Some(certainty)) if is_news(watch, certainty) => {
                 watch.quiet_looks = 0;
+                watch.doubt = None;
                 watch.active.record(OrderEvent::InclusionObserved { certainty }, now)?;
             }
-            Verdict::Pending(_) => watch.unknown_since = None,
-            Verdict::Unknown => {
-                let since = *watch.unknown_since.get_or_insert(now);
-                let is_told = watch.active.order().state.attention().is_some();
-                // A venue whose history lags answers in a moment; an operator is told if it does not.
-                if !is_told && since + self.engine.config.unknown_after <= now {
-                    tracing::warn!(order.id = %watch.active.order().id, "the outcome of a transaction is unknown");
-                    watch
-                        .active
-                        .record(OrderEvent::OutcomeUnknown { reason: UnknownReason::Unproven }, now)?;
-                }
-            }
+            Verdict::Pending(None) if watch.is_absent => self.doubt(watch, UnknownReason::Absent, now)?,
+            Verdict::Pending(_) => watch.doubt = None,
+            Verdict::Unknown => self.doubt(watch, UnknownReason::Unproven, now)?,
         }
         Ok(())
     }
 
+    /// Tells an operator of a transaction of which nobody could say for a while what became of it.
+    fn doubt(
+        &self,
+        watch: &mut Watch,
+        reason: UnknownReason,
+        now: DateTime<Utc>,
+    ) -> Result<(), IllegalTransition> {
+        let since = match watch.doubt {
+            Some((known, since)) if known == reason => since,
+            _ => now,
+        };
+        watch.doubt = Some((reason, since));
+        let patience = match reason {
+            UnknownReason::Absent => self.config.absent_after,
+            // A venue whose history lags answers in a moment.
+            UnknownReason::Unproven | UnknownReason::Unobservable => self.config.unknown_after,
+        };
+        let is_told = watch.active.order().state.attention().is_some();
+        if is_told || since + patience > now {
+            return Ok(());
+        }
+        tracing::warn!(order.id = %watch.active.order().id, %reason, "the outcome of a transaction is unknown");
+        watch.active.record(OrderEvent::OutcomeUnknown { reason }, now)
+    }
+
+    /// Separates transactions that were asked about together, and not answered. One that was asked about
+    /// alone is in doubt.
+    fn separate(&self, watch: &mut Watch, asked: usize, now: DateTime<Utc>) {
+        watch.is_absent = false;
+        watch.company = (asked / 2).max(1);
+        if asked > 1 {
+            return;
+        }
+        watch.quiet_looks = QUIET_LOOKS + 1;
+        if let Err(illegal) = self.doubt(watch, UnknownReason::Unobservable, now) {
+            tracing::error!(order.id = %watch.active.order().id, error = %illegal, "defect in the observer");
+        }
+    }
+
     /// Writes what is to be written; gives those that are still to be watched.
-    async fn commit(&self, batch: Vec<Watch>) -> Vec<Watch> {
+    async fn commit_watched(&self, batch: Vec<Watch>) -> Vec<Watch> {
         let written = batch.into_iter().map(|watch| self.commit_one(watch));
         join_all(written).await.into_iter().flatten().collect()
     }
 
     async fn commit_one(&self, mut watch: Watch) -> Option<Watch> {
         let order_id = watch.active.order().id;
-        match watch.active.commit(&self.engine.committer).await {
+        match watch.active.commit(&self.committer).await {
             Ok(()) if watch.transaction().is_some() => Some(watch),
             Ok(()) => {
-                self.engine.wake_for(watch.active.order());
+                self.wake_for(watch.active.order());
                 None
             }
             Err(CommitError::Append(AppendError::StaleRevision { .. })) => {
                 // A cancel, for instance. The lease is still ours: go on from what is there now.
-                let order = self.engine.reload(order_id).await.ok()?;
+                let order = self.reload(order_id).await.ok()?;
                 watch.active.reset(order);
                 watch.transaction().is_some().then_some(watch)
             }
@@ -272,41 +424,27 @@ impl Observer {
         }
     }
 
-    fn admit_again(&mut self, watch: Watch) {
+    fn with_next_look(&self, watch: Watch) -> (Watch, Duration) {
         let factor = if watch.quiet_looks > QUIET_LOOKS { QUIET_FACTOR } else { 1 };
-        self.admit(watch, self.engine.config.observe_interval * factor);
+        (watch, self.config.observe_interval * factor)
     }
 
     /// Whether sending a transaction again can help. A cancelled one is left to die.
     fn is_to_be_resent(&self, watch: &Watch, now: DateTime<Utc>) -> bool {
         watch.is_absent
             && !watch.active.order().state.is_cancel_requested()
-            && watch.last_sent.is_none_or(|at| at + self.engine.config.resend_interval <= now)
+            && watch.last_sent.is_none_or(|at| at + self.config.resend_interval <= now)
     }
 
     /// Sends the committed bytes again, beside the looking; the orders come back as arrivals.
-    fn resend(&self, absent: Vec<Watch>) {
+    fn resend(self: &Arc<Self>, absent: Vec<Watch>) {
         if absent.is_empty() {
             return;
         }
-        let engine = Arc::clone(&self.engine);
+        let engine = Arc::clone(self);
         let task = stream::iter(absent)
             .for_each_concurrent(RESENDS, move |watch| resend_one(Arc::clone(&engine), watch));
-        self.engine.spawn("resend", Box::pin(task));
-    }
-
-    /// Writes what is still to be written and gives all leases back.
-    async fn give_back(self, mut arrivals: mpsc::UnboundedReceiver<Watch>) {
-        arrivals.close();
-        let mut remaining: Vec<Watch> = self.watched.into_values().collect();
-        while let Some(watch) = arrivals.recv().await {
-            remaining.push(watch);
-        }
-        let committer = &self.engine.committer;
-        let given_back = remaining.iter_mut().map(|watch| watch.active.give_back(committer, Duration::ZERO));
-        for error in join_all(given_back).await.into_iter().filter_map(Result::err) {
-            tracing::warn!(%error, "a watched order could not be given back; its lease will expire");
-        }
+        self.spawn("resend", Box::pin(task));
     }
 }
 

@@ -1,13 +1,18 @@
 //! Pays what durable sinks are owed: one relay a sink, so that a slow one delays no other.
+//!
+//! Deliveries of different orders run side by side, and each place that becomes free is filled at once: a
+//! receiver that hangs takes one place, and delays nobody behind it. Repetitions take half of the places at
+//! most, so that receivers that hang again and again leave room for the others.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 
+use crate::breaker::Breakers;
 use crate::engine::Inner;
+use crate::supervise::Supervisor;
 use crate::telemetry;
 use crate::{
     Delivery, DeliveryOutcome, DeliveryRequest, EventRecord, Settlement, SinkError, StatusSink, StoreError,
@@ -15,87 +20,169 @@ use crate::{
 
 /// How many events of one order a sink is given at once; orders rarely have more.
 const EVENTS: u32 = 64;
+/// How long to wait at least for debts that are due and that somebody else has their hands on.
+const MIN_IDLE: Duration = Duration::from_millis(1);
+/// How many settlements are written at once.
+const SETTLE_BATCH: usize = 256;
 
 /// Delivers to a sink until the engine closes.
 pub(crate) async fn run(engine: Arc<Inner>, sink: Arc<dyn StatusSink>) {
-    let relay = Relay { name: sink.name().into(), sink, engine };
+    let breakers = Breakers::new(engine.config.breaker, engine.runtime.clone());
+    let relay = Relay { name: sink.name().into(), sink, engine, breakers };
     let mut stop = relay.engine.closing();
     let mut owed = relay.engine.fanout.owed();
-    let mut failed_rounds = 0;
-    while !stop.is_stopping() {
-        // Whatever is owed from here on may be missed by the round, and is then taken by the next.
+    let mut under_way = FuturesUnordered::new();
+    let mut retries_under_way = 0;
+    let mut failed_claims = 0;
+    loop {
+        // Whatever is owed from here on may be missed by the claim, and is then taken by the next.
         owed.mark_unchanged();
-        let rest = match relay.round().await {
-            Ok(Round::Paid { next_due_in }) => {
-                failed_rounds = 0;
-                tokio::select! {
-                    biased;
-                    () = stop.wait() => return,
-                    _ = owed.changed() => {}
-                    () = relay.idle(next_due_in) => {}
-                }
-                continue;
-            }
-            Ok(Round::Refused) => {
-                failed_rounds += 1;
-                relay.rest(failed_rounds)
+        let claimed = relay.claim(under_way.len()).await;
+        let idle = match claimed {
+            Ok(Claimed { deliveries, idle }) => {
+                failed_claims = 0;
+                let (now, later) = relay.admit(deliveries, retries_under_way);
+                retries_under_way += now.iter().filter(|delivery| delivery.failures > 0).count();
+                under_way.extend(now.into_iter().map(|delivery| relay.deliver(delivery)));
+                relay.settle(later).await;
+                idle
             }
             Err(error) => {
-                tracing::warn!(sink.name = %relay.name, %error, "what a sink is owed could not be read or settled");
-                failed_rounds += 1;
-                relay.rest(failed_rounds)
+                tracing::warn!(sink.name = %relay.name, %error, "what a sink is owed could not be read");
+                failed_claims += 1;
+                relay.rest(failed_claims)
             }
         };
         tokio::select! {
             biased;
-            () = stop.wait() => return,
-            () = relay.engine.runtime.clock.sleep(rest) => {}
+            () = stop.wait() => break,
+            Some(first) = under_way.next() => {
+                let delivered = finished(first, &mut under_way);
+                retries_under_way -= delivered.iter().filter(|delivered| delivered.is_retry).count();
+                relay.settle(delivered.into_iter().map(|delivered| delivered.settlement).collect()).await;
+            }
+            _ = owed.changed(), if failed_claims == 0 => {}
+            () = relay.engine.runtime.clock.sleep(idle) => {}
         }
     }
+    // Deliveries end by themselves when the engine closes.
+    let delivered: Vec<Delivered> = under_way.collect().await;
+    relay.settle(delivered.into_iter().map(|delivered| delivered.settlement).collect()).await;
+}
+
+/// What has finished by now, beginning with the first.
+fn finished<F>(first: Delivered, under_way: &mut FuturesUnordered<F>) -> Vec<Delivered>
+where
+    F: Future<Output = Delivered>,
+{
+    let mut delivered = vec![first];
+    while delivered.len() < SETTLE_BATCH {
+        match under_way.next().now_or_never() {
+            Some(Some(next)) => delivered.push(next),
+            _ => break,
+        }
+    }
+    delivered
 }
 
 struct Relay {
     name: Arc<str>,
     sink: Arc<dyn StatusSink>,
     engine: Arc<Inner>,
+    breakers: Breakers<()>,
 }
 
-/// What a round of deliveries came to.
-enum Round {
-    /// The sink took something, or nothing was due.
-    Paid { next_due_in: Option<Duration> },
-    /// The sink took nothing at all.
-    Refused,
+/// What was claimed, and how long to wait where nothing else happens.
+struct Claimed {
+    deliveries: Vec<Delivery>,
+    idle: Duration,
+}
+
+/// What became of a delivery.
+struct Delivered {
+    settlement: Settlement,
+    is_retry: bool,
 }
 
 impl Relay {
-    /// Claims debts that are due, delivers them at the same time, and records in one write what
-    /// became of them.
-    async fn round(&self) -> Result<Round, StoreError> {
+    /// Claims debts that are due, as many as there are free places.
+    async fn claim(&self, under_way: usize) -> Result<Claimed, StoreError> {
         let config = &self.engine.config;
+        let free = config.sink_concurrency.saturating_sub(u32::try_from(under_way).unwrap_or(u32::MAX));
+        let nothing = |idle| Ok(Claimed { deliveries: Vec::new(), idle });
+        if free == 0 {
+            return nothing(config.poll_interval);
+        }
+        let limit = match self.breakers.admit(&()) {
+            Ok(admission) if admission.is_probe() => 1,
+            Ok(_) => free,
+            Err(open) => return nothing(open.retry_in),
+        };
         let request = DeliveryRequest {
             sink: Arc::clone(&self.name),
-            limit: config.sink_concurrency,
+            limit,
             events_limit: EVENTS,
             owner: self.engine.runtime.entropy.next_u128(),
             // Delivered or not, every claim is settled within the time-out.
             duration: config.sink_timeout + config.lease_duration,
         };
-        let claimed = self.engine.store.claim_deliveries(&request).await?;
-        if claimed.deliveries.is_empty() {
-            return Ok(Round::Paid { next_due_in: claimed.next_due_in });
-        }
-        let settlements = join_all(claimed.deliveries.iter().map(|delivery| self.deliver(delivery))).await;
-        let is_taken = |settled: &Settlement| matches!(settled.outcome, DeliveryOutcome::Delivered { .. });
-        let is_refused = !settlements.iter().any(is_taken);
-        self.engine.store.settle_deliveries(&settlements).await?;
-        // What was claimed may not be all: the next round begins at once.
-        Ok(if is_refused { Round::Refused } else { Round::Paid { next_due_in: Some(Duration::ZERO) } })
+        let claimed = self.engine.store.claim_deliveries(&request);
+        let claimed = self.engine.supervisor.guard("store.claim_deliveries", claimed).await??;
+        let is_full = claimed.deliveries.len() >= limit as usize;
+        // What other processes write is found by looking.
+        let idle = match claimed.next_due_in {
+            _ if is_full && limit == free => config.poll_interval,
+            Some(due_in) => due_in.clamp(MIN_IDLE, config.poll_interval.max(MIN_IDLE)),
+            None => config.poll_interval,
+        };
+        Ok(Claimed { deliveries: claimed.deliveries, idle })
     }
 
-    async fn deliver(&self, delivery: &Delivery) -> Settlement {
-        let outcome = match self.try_deliver(delivery).await {
-            Ok(seq) => DeliveryOutcome::Delivered { seq },
+    /// Divides what was claimed into what is delivered now and the repetitions for which there is no place:
+    /// they wait again.
+    fn admit(&self, claimed: Vec<Delivery>, retries_under_way: usize) -> (Vec<Delivery>, Vec<Settlement>) {
+        let places = (self.engine.config.sink_concurrency as usize / 2).max(1);
+        let mut free = places.saturating_sub(retries_under_way);
+        let (mut now, mut later) = (Vec::with_capacity(claimed.len()), Vec::new());
+        for delivery in claimed {
+            if delivery.failures == 0 {
+                now.push(delivery);
+            } else if free > 0 {
+                free -= 1;
+                now.push(delivery);
+            } else {
+                let due_in = self.rest(delivery.failures + 1);
+                later.push(self.settlement(&delivery, DeliveryOutcome::Failed { due_in }));
+            }
+        }
+        (now, later)
+    }
+
+    fn settlement(&self, delivery: &Delivery, outcome: DeliveryOutcome) -> Settlement {
+        Settlement { sink: Arc::clone(&self.name), lease: delivery.lease, outcome }
+    }
+
+    /// Records what became of deliveries. What cannot be recorded is delivered again when its lease expires.
+    async fn settle(&self, settlements: Vec<Settlement>) {
+        if settlements.is_empty() {
+            return;
+        }
+        let settled = self.engine.store.settle_deliveries(&settlements);
+        let settled = self.engine.supervisor.guard("store.settle_deliveries", settled).await;
+        if let Err(error) = settled.unwrap_or_else(|panicked| Err(panicked.into())) {
+            tracing::warn!(sink.name = %self.name, %error, "deliveries could not be settled; they will be repeated");
+        }
+    }
+
+    async fn deliver(&self, delivery: Delivery) -> Delivered {
+        let admission = self.breakers.admit(&());
+        let outcome = match self.try_deliver(&delivery).await {
+            Ok(seq) => {
+                if let Ok(admission) = admission {
+                    admission.succeeded();
+                }
+                DeliveryOutcome::Delivered { seq }
+            }
             Err(error) => {
                 telemetry::sink_failed(&self.name);
                 // After a shutdown another process goes on at once.
@@ -104,10 +191,13 @@ impl Relay {
                 let order_id = delivery.lease.order_id;
                 tracing::warn!(sink.name = %self.name, order.id = %order_id, %error, retry_in_ms = due_in.as_millis(),
                     "a sink did not take events; they will be delivered again");
+                if let Ok(admission) = admission {
+                    admission.failed();
+                }
                 DeliveryOutcome::Failed { due_in }
             }
         };
-        Settlement { sink: Arc::clone(&self.name), lease: delivery.lease, outcome }
+        Delivered { settlement: self.settlement(&delivery, outcome), is_retry: delivery.failures > 0 }
     }
 
     /// Delivers, and gives the number of the last event that the sink has now.
@@ -115,7 +205,8 @@ impl Relay {
         let events = delivery.events.as_ref().map_err(|error| SinkError::new(error.to_string()))?;
         let last = events.last().ok_or_else(|| SinkError::new("the debt has no event"))?;
         let mut stop = self.engine.closing();
-        let delivered = self.engine.within(self.engine.config.sink_timeout, call(&*self.sink, events));
+        let called = call(&self.engine.supervisor, &*self.sink, events);
+        let delivered = self.engine.within(self.engine.config.sink_timeout, called);
         tokio::select! {
             biased;
             result = delivered => result.unwrap_or_else(|| Err(SinkError::new("no answer in time")))?,
@@ -129,17 +220,14 @@ impl Relay {
         let entropy = self.engine.runtime.entropy.next_u128();
         Duration::from_millis(self.engine.config.sink_backoff.delay_ms(failures, entropy))
     }
-
-    /// Waits until something may be due. What other processes write is found by looking.
-    async fn idle(&self, next_due_in: Option<Duration>) {
-        let poll = self.engine.config.poll_interval;
-        let wait = next_due_in.map_or(poll, |due_in| due_in.min(poll));
-        self.engine.runtime.clock.sleep(wait).await;
-    }
 }
 
 /// Calls a sink. One that panics has refused, and takes nobody with it.
-pub(crate) async fn call(sink: &dyn StatusSink, events: &[Arc<EventRecord>]) -> Result<(), SinkError> {
-    let delivered = AssertUnwindSafe(sink.deliver(events)).catch_unwind().await;
+pub(crate) async fn call(
+    supervisor: &Supervisor,
+    sink: &dyn StatusSink,
+    events: &[Arc<EventRecord>],
+) -> Result<(), SinkError> {
+    let delivered = supervisor.guard("sink.deliver", sink.deliver(events)).await;
     delivered.unwrap_or_else(|_| Err(SinkError::new("it panicked")))
 }

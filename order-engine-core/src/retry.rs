@@ -15,6 +15,45 @@ pub struct RetryPolicy {
     pub transient: Budget,
     /// What it may spend on quotes that no longer held.
     pub requote: Budget,
+    /// How long it waits for a router or a venue that cannot be reached.
+    pub outage: OutagePolicy,
+}
+
+/// How an order waits out an outage before anything is signed. It uses no attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutagePolicy {
+    /// How long an order without a deadline waits in one attempt before it fails. One with a deadline
+    /// waits until then.
+    pub max_wait: Duration,
+    /// How soon it is tried again at first. Each further wait is as long as the outage has lasted.
+    pub min_interval: Duration,
+    /// No wait is longer than this.
+    pub max_interval: Duration,
+}
+
+impl Default for OutagePolicy {
+    /// Ten minutes, looking again after a second at first and every half minute in the end.
+    fn default() -> Self {
+        Self {
+            max_wait: Duration::from_mins(10),
+            min_interval: Duration::from_secs(1),
+            max_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+impl OutagePolicy {
+    /// How long to wait when the order has been held up for so long already.
+    fn interval_ms(&self, held_up: Duration, entropy: u128) -> u64 {
+        let interval = held_up.clamp(self.min_interval, self.max_interval.max(self.min_interval));
+        let exact = Backoff {
+            initial_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1),
+            multiplier: 1,
+            max_ms: u64::MAX,
+            ..Backoff::default()
+        };
+        exact.delay_ms(1, entropy)
+    }
 }
 
 /// What an order may spend on one class of failures.
@@ -36,7 +75,12 @@ impl Default for Budget {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { max_attempts: 3, transient: Budget::default(), requote: Budget::default() }
+        Self {
+            max_attempts: 3,
+            transient: Budget::default(),
+            requote: Budget::default(),
+            outage: OutagePolicy::default(),
+        }
     }
 }
 
@@ -102,6 +146,29 @@ impl RetryPolicy {
     }
 }
 
+impl RetryPolicy {
+    /// What follows when the router or the venue cannot be reached for an order that has signed nothing:
+    /// it waits, at least for `at_least`, or has waited for long enough.
+    pub fn defer(
+        &self,
+        order: &Order,
+        failure: Failure,
+        at_least: Duration,
+        now: DateTime<Utc>,
+        entropy: u128,
+    ) -> OrderEvent {
+        let since = order.state.held_up_since().unwrap_or(now);
+        let held_up = (now - since).to_std().unwrap_or_default();
+        if order.request.deadline.is_none() && held_up >= self.outage.max_wait {
+            return OrderEvent::Failed { failure };
+        }
+        let at_least_ms = u64::try_from(at_least.as_millis()).unwrap_or(u64::MAX);
+        let retry_in_ms = self.outage.interval_ms(held_up, entropy).max(at_least_ms);
+        let retry_at = now + Duration::from_millis(retry_in_ms);
+        OrderEvent::Deferred { failure, since, retry_at, retry_in_ms }
+    }
+}
+
 /// Whether the order's deadline has passed.
 pub(crate) fn is_expired(order: &Order, now: DateTime<Utc>) -> bool {
     order.expires_at().is_some_and(|deadline| deadline <= now)
@@ -135,6 +202,42 @@ mod tests {
         let exact = Backoff { jitter_percent: 0, ..Backoff::default() };
         let waits: Vec<_> = (1..=6).map(|attempt| exact.delay_ms(attempt, 7)).collect();
         assert_eq!(waits, [1_000, 2_000, 4_000, 8_000, 16_000, 30_000]);
+    }
+
+    fn held_up(since: DateTime<Utc>, deadline: Option<crate::Deadline>) -> Order {
+        let request = crate::OrderRequest { deadline, ..crate::testing::request() };
+        let (mut order, _) = Order::accept(crate::OrderId::new(since, 1), request, 3, since);
+        let failure = Failure::new(FailureCode::VENUE_UNAVAILABLE, "503");
+        let held_up = OrderEvent::Deferred { failure, since, retry_at: since, retry_in_ms: 0 };
+        for event in [OrderEvent::RoutingStarted { attempt: 1, dexes: vec![] }, held_up] {
+            order.advance_mut(event, since).unwrap();
+        }
+        order
+    }
+
+    #[test]
+    fn an_outage_is_waited_out_for_as_long_as_a_person_would() {
+        let (start, policy) = (DateTime::UNIX_EPOCH, RetryPolicy::default());
+        let defer = |order: &Order, after: Duration| {
+            let failure = Failure::new(FailureCode::VENUE_UNAVAILABLE, "503");
+            policy.defer(order, failure, Duration::ZERO, start + after, 0)
+        };
+        let order = held_up(start, None);
+        let mut wait_ms = Vec::new();
+        for seconds in [0, 1, 4, 20, 599] {
+            match defer(&order, Duration::from_secs(seconds)) {
+                OrderEvent::Deferred { since, retry_in_ms, .. } => {
+                    assert_eq!(since, start);
+                    wait_ms.push(retry_in_ms);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        // The jitter takes a fifth at most.
+        assert_eq!(wait_ms, [800, 800, 3_200, 16_000, 24_000]);
+        assert!(matches!(defer(&order, Duration::from_mins(10)), OrderEvent::Failed { .. }));
+        let with_deadline = held_up(start, Some(crate::Deadline::AfterMs(3_600_000)));
+        assert!(matches!(defer(&with_deadline, Duration::from_mins(10)), OrderEvent::Deferred { .. }));
     }
 
     proptest! {

@@ -16,6 +16,7 @@
 //! | `order_engine_attention_orders` | gauge | | orders that an operator should look at |
 //! | `order_engine_sink_owed_orders` | gauge | `sink` | orders of which a durable sink is owed events |
 //! | `order_engine_sink_lag_seconds` | gauge | `sink` | for how long it has been owed the oldest |
+//! | `order_engine_panics_total` | counter | `part` | panics of a task or a port that were caught |
 //! | `order_engine_sink_failures_total` | counter | `sink` | deliveries that a sink did not take |
 //! | `order_engine_sink_dropped_events_total` | counter | `sink` | events that a best-effort sink missed |
 
@@ -43,6 +44,7 @@ const DUE_AGE: &str = "order_engine_due_age_seconds";
 const ATTENTION: &str = "order_engine_attention_orders";
 const SINK_OWED: &str = "order_engine_sink_owed_orders";
 const SINK_LAG: &str = "order_engine_sink_lag_seconds";
+const PANICS: &str = "order_engine_panics_total";
 const SINK_FAILURES: &str = "order_engine_sink_failures_total";
 const SINK_DROPPED: &str = "order_engine_sink_dropped_events_total";
 
@@ -61,6 +63,7 @@ pub(crate) fn describe() {
     describe_gauge!(ATTENTION, "Orders that an operator should look at");
     describe_gauge!(SINK_OWED, "Orders of which a durable sink is owed events");
     describe_gauge!(SINK_LAG, metrics::Unit::Seconds, "For how long it has been owed the oldest");
+    describe_counter!(PANICS, "Panics of a task or a port that were caught");
     describe_counter!(SINK_FAILURES, "Deliveries that a sink did not take");
     describe_counter!(SINK_DROPPED, "Events that a best-effort sink missed");
 }
@@ -172,6 +175,11 @@ const fn reached(event: &EventRecord) -> Option<Status> {
         | OrderEvent::Failed { .. } => Some(event.status),
         _ => None,
     }
+}
+
+/// A task or a port panicked.
+pub(crate) fn panicked(part: &'static str) {
+    counter!(PANICS, "part" => part).increment(1);
 }
 
 /// A sink did not take a delivery.

@@ -88,10 +88,12 @@ impl OrderBackend {
         // As many as there are slots can be in this queue, and no more.
         let (deliver, tasks) = mpsc::unbounded_channel();
         let slots = Arc::new(Semaphore::new(inner.config.worker_slots));
-        let dispatcher = dispatch::run(Arc::clone(inner), Lane::Execute, slots, move |claimed| {
-            deliver.send(claimed).is_ok()
+        let dispatched = Arc::clone(inner);
+        inner.keep_running("dispatcher", move || {
+            let deliver = deliver.clone();
+            let deliver = move |claimed| deliver.send(claimed).is_ok();
+            dispatch::run(Arc::clone(&dispatched), Lane::Execute, Arc::clone(&slots), deliver)
         });
-        inner.spawn("dispatcher", Box::pin(dispatcher));
         Self { engine, tasks, closing: None }
     }
 }

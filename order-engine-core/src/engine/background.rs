@@ -18,10 +18,12 @@ impl Inner {
         self.repeat("leases", lease_interval, |inner| async move { inner.keeper.renew(&*inner.store).await });
         self.repeat("hub poll", self.config.poll_interval, |inner| async move { inner.poll_hub().await });
         for source in &self.sources {
-            self.spawn("source", Box::pin(follow(Arc::clone(self), Arc::clone(source))));
+            let (inner, source) = (Arc::clone(self), Arc::clone(source));
+            self.keep_running("source", move || follow(Arc::clone(&inner), Arc::clone(&source)));
         }
         for sink in durable_sinks {
-            self.spawn("relay", Box::pin(relay::run(Arc::clone(self), sink)));
+            let inner = Arc::clone(self);
+            self.keep_running("relay", move || relay::run(Arc::clone(&inner), Arc::clone(&sink)));
         }
         self.repeat("gauges", self.config.gauge_interval, |inner| async move { inner.count_backlog().await });
     }
@@ -32,33 +34,35 @@ impl Inner {
         F: Fn(Arc<Self>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let inner = Arc::clone(self);
-        let task = async move {
-            let mut stop = inner.closing();
-            loop {
-                tokio::select! {
-                    biased;
-                    () = stop.wait() => return,
-                    () = inner.runtime.clock.sleep(every) => job(Arc::clone(&inner)).await,
+        let (inner, job) = (Arc::clone(self), Arc::new(job));
+        self.keep_running(name, move || {
+            let (inner, job) = (Arc::clone(&inner), Arc::clone(&job));
+            async move {
+                let mut stop = inner.closing();
+                loop {
+                    tokio::select! {
+                        biased;
+                        () = stop.wait() => return,
+                        () = inner.runtime.clock.sleep(every) => job(Arc::clone(&inner)).await,
+                    }
                 }
             }
-        };
-        self.spawn(name, Box::pin(task));
+        });
     }
 
     /// Starts the observer, and the claiming of orders that wait for it, unless it runs already.
     pub(crate) fn ensure_observer(self: &Arc<Self>) {
-        let queue = self.arrivals_queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(queue) = queue else { return };
-        self.spawn("observer", Box::pin(observe::run(Arc::clone(self), queue)));
-        let arrivals = self.arrivals.clone();
-        let slots = Arc::clone(&self.observe_slots);
-        let deliver =
-            move |Claimed { active, permit }| arrivals.send(Watch::new(active, None, permit)).is_ok();
-        self.spawn(
-            "observe dispatcher",
-            Box::pin(dispatch::run(Arc::clone(self), Lane::Observe, slots, deliver)),
-        );
+        let observer = self.observer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(observer) = observer else { return };
+        let inner = Arc::clone(self);
+        self.keep_running("observer", move || observe::run(Arc::clone(&inner), Arc::clone(&observer)));
+        let inner = Arc::clone(self);
+        self.keep_running("observe dispatcher", move || {
+            let (arrivals, slots) = (inner.arrivals.clone(), Arc::clone(&inner.observe_slots));
+            let deliver =
+                move |Claimed { active, permit }| arrivals.send(Watch::new(active, None, permit)).is_ok();
+            dispatch::run(Arc::clone(&inner), Lane::Observe, slots, deliver)
+        });
     }
 
     async fn count_backlog(&self) {
@@ -72,11 +76,10 @@ impl Inner {
     /// may write without giving any.
     async fn poll_hub(&self) {
         let topics = self.fanout.hub.topics();
-        for page in topics.chunks(PAGE as usize) {
-            let ids: Vec<OrderId> = page.iter().map(|(id, _)| *id).collect();
-            match self.store.heads(&ids).await {
+        for ids in topics.chunks(PAGE as usize) {
+            match self.store.heads(ids).await {
                 Ok(heads) => {
-                    for (id, head) in ids.into_iter().zip(heads) {
+                    for (id, head) in ids.iter().copied().zip(heads) {
                         self.tell_up_to(id, head.unwrap_or(0)).await;
                     }
                 }

@@ -2,19 +2,26 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::lifecycle::Lifecycle;
 use super::{Engine, Handle, Inner};
+use crate::breaker::Breakers;
+use crate::bulkhead::Bulkheads;
 use crate::committer::Committer;
+use crate::execute::Turns;
 use crate::fanout::Fanout;
 use crate::heads::Heads;
 use crate::hub::Hub;
 use crate::lease::{self, LeaseKeeper};
+use crate::observe::Observer;
+use crate::supervise::Supervisor;
 use crate::telemetry;
 use crate::{
-    DexRouter, EngineConfig, OrderStore, Runtime, SinkGuarantee, StatusSink, StatusSource, StoreError, Venue,
+    Backoff, DexRouter, EngineConfig, OrderStore, RetryPolicy, Runtime, SinkGuarantee, StatusSink,
+    StatusSource, StoreError, Venue,
 };
 
 /// Puts an [`Engine`] together. A store, a router and a venue are required.
@@ -40,6 +47,9 @@ pub enum BuildError {
     /// A setting makes no sense.
     #[error("{0} must be greater than zero")]
     Zero(&'static str),
+    /// A setting is so long that the engine could not count with it.
+    #[error("{0} must be at most a year")]
+    TooLong(&'static str),
     /// Two durable sinks have one name.
     #[error("two durable sinks are called '{0}'")]
     SinkNameTaken(Arc<str>),
@@ -110,18 +120,28 @@ impl EngineBuilder {
         let (durable, best_effort): (Vec<_>, Vec<_>) =
             self.sinks.into_iter().partition(|sink| sink.guarantee() == SinkGuarantee::Durable);
         register(&*store, &durable).await?;
-        let fanout = Fanout::start(Hub::new(config.subscription_capacity), best_effort, &runtime);
+        let supervisor = Supervisor::new(runtime.clone());
+        let fanout =
+            Fanout::start(Hub::new(config.subscription_capacity), best_effort, &runtime, &supervisor);
         let (keeper, give_backs) = LeaseKeeper::new(runtime.clone(), config.lease_duration);
-        runtime.spawner.spawn("give back", Box::pin(lease::give_back(Arc::clone(&store), give_backs)));
+        let give_back = lease::give_back(Arc::clone(&supervisor), Arc::clone(&store), give_backs);
+        runtime.spawner.spawn("give back", Box::pin(give_back));
         let (arrivals, arrivals_queue) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner {
             committer: Committer::start(
                 Arc::clone(&store),
                 Arc::clone(&fanout),
                 &runtime,
+                &supervisor,
                 config.commit_batch,
             ),
-            heads: Heads::start(Arc::clone(&store), &runtime),
+            heads: Heads::start(Arc::clone(&store), &runtime, &supervisor),
+            turns: Turns::default(),
+            bulkheads: Bulkheads::new(config.worker_slots, runtime.clone()),
+            router_breakers: Breakers::new(config.breaker, runtime.clone()),
+            venue_breakers: Breakers::new(config.breaker, runtime.clone()),
+            observe_breakers: Breakers::new(config.breaker, runtime.clone()),
+            supervisor,
             store,
             router,
             venue,
@@ -130,7 +150,7 @@ impl EngineBuilder {
             sources: self.sources,
             keeper,
             arrivals,
-            arrivals_queue: Mutex::new(Some(arrivals_queue)),
+            observer: Mutex::new(Some(Observer::new(arrivals_queue))),
             observe_slots: Arc::new(Semaphore::new(config.observe_capacity)),
             execute_wakes: watch::Sender::new(()),
             observe_wakes: watch::Sender::new(()),
@@ -155,8 +175,36 @@ async fn register(store: &dyn OrderStore, durable: &[Arc<dyn StatusSink>]) -> Re
     Ok(store.register_sinks(&names).await?)
 }
 
-/// A bound of zero would stop everything, and an interval of zero would never rest.
+/// Times are added to moments, and multiplied by small numbers. Within this bound none overflows.
+const MAX_DURATION: Duration = Duration::from_hours(24 * 366);
+
+/// A bound of zero would stop everything, an interval of zero would never rest, and one without end would
+/// never come.
 fn check(config: &EngineConfig) -> Result<(), BuildError> {
+    let RetryPolicy { transient, requote, outage, .. } = &config.retry;
+    let backoff = |backoff: &Backoff| Duration::from_millis(backoff.max_ms);
+    let durations = [
+        ("lease_duration", config.lease_duration),
+        ("poll_interval", config.poll_interval),
+        ("step_timeout", config.step_timeout),
+        ("quote_ttl", config.quote_ttl),
+        ("observe_interval", config.observe_interval),
+        ("resend_interval", config.resend_interval),
+        ("unknown_after", config.unknown_after),
+        ("absent_after", config.absent_after),
+        ("sink_timeout", config.sink_timeout),
+        ("gauge_interval", config.gauge_interval),
+        ("sink_backoff", backoff(&config.sink_backoff)),
+        ("breaker.backoff", backoff(&config.breaker.backoff)),
+        ("retry.transient.backoff", backoff(&transient.backoff)),
+        ("retry.requote.backoff", backoff(&requote.backoff)),
+        ("retry.outage.max_wait", outage.max_wait),
+        ("retry.outage.min_interval", outage.min_interval),
+        ("retry.outage.max_interval", outage.max_interval),
+    ];
+    if let Some((name, _)) = durations.iter().find(|(_, duration)| *duration > MAX_DURATION) {
+        return Err(BuildError::TooLong(name));
+    }
     let settings = [
         ("worker_slots", config.worker_slots == 0),
         ("lease_duration", config.lease_duration.is_zero()),
@@ -164,6 +212,7 @@ fn check(config: &EngineConfig) -> Result<(), BuildError> {
         ("step_timeout", config.step_timeout.is_zero()),
         ("observe_interval", config.observe_interval.is_zero()),
         ("observe_batch", config.observe_batch == 0),
+        ("observe_concurrency", config.observe_concurrency == 0),
         ("observe_capacity", config.observe_capacity == 0),
         ("subscription_capacity", config.subscription_capacity == 0),
         ("commit_batch", config.commit_batch == 0),
@@ -171,7 +220,9 @@ fn check(config: &EngineConfig) -> Result<(), BuildError> {
         ("sink_timeout", config.sink_timeout.is_zero()),
         ("gauge_interval", config.gauge_interval.is_zero()),
         ("quarantine_after", config.quarantine_after == 0),
+        ("breaker.max_failures", config.breaker.max_failures == 0),
         ("retry.max_attempts", config.retry.max_attempts == 0),
+        ("retry.outage.min_interval", outage.min_interval.is_zero()),
     ];
     match settings.iter().find(|(_, is_zero)| *is_zero) {
         Some((name, _)) => Err(BuildError::Zero(name)),

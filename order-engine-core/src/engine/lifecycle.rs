@@ -1,5 +1,6 @@
 //! How an engine comes to its end: it drains, then closes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -124,11 +125,13 @@ impl Engine {
         let drained = async {
             lifecycle.executions.zero().await;
             lifecycle.close();
+            inner.supervisor.hurry();
             lifecycle.tasks.zero().await;
             inner.keeper.flush().await;
         };
         let result = inner.within(timeout, drained).await;
         lifecycle.close();
+        inner.supervisor.hurry();
         inner.fanout.hub.close();
         result.ok_or(ShutdownTimedOut(timeout))
     }
@@ -150,10 +153,25 @@ impl Inner {
         self.lifecycle.signal(Stage::Closing)
     }
 
-    /// Starts a task that the shutdown waits for.
+    /// Starts a task that the shutdown waits for. It ends with its first panic, which is counted.
     pub(crate) fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
         let running = self.lifecycle.tasks.enter();
-        self.runtime.spawner.spawn(name, task.map(move |()| drop(running)).boxed());
+        let supervisor = Arc::clone(&self.supervisor);
+        let task = async move {
+            // What ended it is counted and logged.
+            let _ = supervisor.guard(name, task).await;
+            drop(running);
+        };
+        self.runtime.spawner.spawn(name, task.boxed());
+    }
+
+    /// Starts a task that the shutdown waits for, and that begins again after a panic.
+    pub(crate) fn keep_running<F, Fut>(&self, name: &'static str, start: F)
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.spawn(name, Box::pin(Arc::clone(&self.supervisor).keep_running(name, start)));
     }
 
     /// Waits for a step of a router or a venue, for as long as the host allows.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
-use crate::{Backlog, Durability, Lane, OrderId, PurgeRequest, StoreError};
+use crate::{Backlog, Durability, Lane, OrderId, PartHealth, PurgeRequest, StoreError};
 
 /// For how long after its end an order with a client order id is kept at least: its owner may
 /// still repeat the request, and must not get a second order for it.
@@ -27,6 +27,9 @@ pub struct Health {
     pub sources_connected: bool,
     /// Whether it takes nothing new because it shuts down.
     pub is_stopping: bool,
+    /// The tasks and ports that have panicked since the engine was built. Each panic was caught, and its
+    /// task began again; it is a defect all the same.
+    pub panicked: Vec<PartHealth>,
 }
 
 impl Engine {
@@ -42,6 +45,7 @@ impl Engine {
             store,
             sources_connected: inner.sources.iter().all(|source| source.is_connected()),
             is_stopping: inner.is_stopping(),
+            panicked: inner.supervisor.health(),
         }
     }
 

@@ -27,7 +27,7 @@ where
 {
     let inner = engine.inner();
     let (mut stop, mut woken) = (inner.stopping(), inner.wakes(Lane::Execute));
-    let mut sent = Sent::new(every * ROUNDS_TO_RESEND);
+    let mut sent = Sent::new(every.saturating_mul(ROUNDS_TO_RESEND));
     loop {
         woken.mark_unchanged();
         match engine.due_orders(ROUND).await {

@@ -1,0 +1,221 @@
+//! Circuit breakers: who fails again and again is left alone for a while, and then tried once.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::{Backoff, Runtime};
+
+/// When a circuit breaker opens, and how soon it tries again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerConfig {
+    /// After how many failures in a row it opens.
+    pub max_failures: u32,
+    /// How long it stays open before it lets one call through, longer after each that fails.
+    pub backoff: Backoff,
+}
+
+impl Default for BreakerConfig {
+    /// Opens after 5 failures for a second, at most for half a minute.
+    fn default() -> Self {
+        Self { max_failures: 5, backoff: Backoff::default() }
+    }
+}
+
+/// The circuit breakers of a kind, by what they stand before. Clones are the same ones.
+#[derive(Clone, Debug)]
+pub(crate) struct Breakers<K> {
+    shared: Arc<Shared<K>>,
+}
+
+#[derive(Debug)]
+struct Shared<K> {
+    config: BreakerConfig,
+    runtime: Runtime,
+    /// Only those that have something to remember.
+    breakers: Mutex<BTreeMap<K, Breaker>>,
+}
+
+/// One that has failed.
+#[derive(Debug, Default)]
+struct Breaker {
+    /// Failures in a row.
+    failures: u32,
+    /// How often in a row it opened.
+    openings: u32,
+    /// Until when it lets nobody through; none while it is closed.
+    open_until: Option<DateTime<Utc>>,
+    /// Whether one call is under way that decides.
+    is_probed: bool,
+}
+
+/// The right to make a call. What came of it must be [told](Self::succeeded); a call that is dropped has no
+/// result, and if it was a probe, the next one decides.
+#[derive(Debug)]
+#[must_use = "what came of the call must be told"]
+pub(crate) struct Admission<K: Ord + Clone> {
+    breakers: Breakers<K>,
+    key: K,
+    is_probe: bool,
+    is_told: bool,
+}
+
+/// How long nobody is let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Open {
+    pub(crate) retry_in: Duration,
+}
+
+impl<K: Ord + Clone> Breakers<K> {
+    pub(crate) fn new(config: BreakerConfig, runtime: Runtime) -> Self {
+        Self { shared: Arc::new(Shared { config, runtime, breakers: Mutex::default() }) }
+    }
+
+    /// Asks whether a call may be made now.
+    pub(crate) fn admit(&self, key: &K) -> Result<Admission<K>, Open> {
+        let now = self.shared.runtime.now();
+        let is_probe = match self.breakers().get_mut(key) {
+            Some(Breaker { open_until: Some(until), is_probed, .. }) => {
+                if now < *until {
+                    return Err(Open { retry_in: (*until - now).to_std().unwrap_or_default() });
+                }
+                if *is_probed {
+                    // What the probe says is known soon.
+                    return Err(Open { retry_in: self.first_wait() });
+                }
+                *is_probed = true;
+                true
+            }
+            _ => false,
+        };
+        Ok(Admission { breakers: self.clone(), key: key.clone(), is_probe, is_told: false })
+    }
+
+    fn first_wait(&self) -> Duration {
+        Duration::from_millis(self.shared.config.backoff.initial_ms.max(1))
+    }
+
+    fn breakers(&self) -> MutexGuard<'_, BTreeMap<K, Breaker>> {
+        // Nothing in here panics while the lock is held.
+        self.shared.breakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self, key: &K, is_probe: bool) {
+        let Shared { config, runtime, .. } = &*self.shared;
+        let (now, entropy) = (runtime.now(), runtime.entropy.next_u128());
+        let mut breakers = self.breakers();
+        let breaker = breakers.entry(key.clone()).or_default();
+        breaker.failures = breaker.failures.saturating_add(1);
+        let is_open = breaker.open_until.is_some();
+        // What began before it opened says nothing new.
+        if is_probe || (!is_open && breaker.failures >= config.max_failures) {
+            breaker.openings = breaker.openings.saturating_add(1);
+            let wait = Duration::from_millis(config.backoff.delay_ms(breaker.openings, entropy).max(1));
+            breaker.open_until = Some(now + wait);
+            breaker.is_probed = false;
+        }
+    }
+}
+
+impl<K: Ord + Clone> Admission<K> {
+    /// Whether what comes of the call decides about those after it.
+    pub(crate) const fn is_probe(&self) -> bool {
+        self.is_probe
+    }
+
+    /// The call was answered.
+    pub(crate) fn succeeded(mut self) {
+        self.is_told = true;
+        self.breakers.breakers().remove(&self.key);
+    }
+
+    /// The call was not answered.
+    pub(crate) fn failed(mut self) {
+        self.is_told = true;
+        self.breakers.failed(&self.key, self.is_probe);
+    }
+
+    /// Tells what came of the call.
+    pub(crate) fn tell(self, is_answered: bool) {
+        if is_answered { self.succeeded() } else { self.failed() }
+    }
+}
+
+impl<K: Ord + Clone> Drop for Admission<K> {
+    fn drop(&mut self) {
+        if self.is_probe
+            && !self.is_told
+            && let Some(breaker) = self.breakers.breakers().get_mut(&self.key)
+        {
+            breaker.is_probed = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::ManualClock;
+
+    fn breakers() -> (Breakers<u8>, ManualClock) {
+        let clock = ManualClock::new();
+        let runtime = Runtime { clock: Arc::new(clock.clone()), ..Runtime::tokio() };
+        let backoff = Backoff { jitter_percent: 0, ..Backoff::default() };
+        (Breakers::new(BreakerConfig { max_failures: 3, backoff }, runtime), clock)
+    }
+
+    fn open(breakers: &Breakers<u8>, key: u8) {
+        for _ in 0..3 {
+            breakers.admit(&key).unwrap().failed();
+        }
+    }
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_and_only_for_its_key() {
+        let (breakers, _) = breakers();
+        breakers.admit(&1).unwrap().failed();
+        breakers.admit(&1).unwrap().failed();
+        breakers.admit(&1).unwrap().succeeded();
+        open(&breakers, 1);
+        assert_eq!(breakers.admit(&1).unwrap_err(), Open { retry_in: Duration::from_secs(1) });
+        assert!(breakers.admit(&2).is_ok());
+    }
+
+    #[test]
+    fn one_probe_at_a_time_decides() {
+        let (breakers, clock) = breakers();
+        open(&breakers, 1);
+        clock.advance(Duration::from_secs(1));
+        let probe = breakers.admit(&1).unwrap();
+        assert!(breakers.admit(&1).is_err(), "one probe is enough");
+        probe.failed();
+        assert_eq!(breakers.admit(&1).unwrap_err(), Open { retry_in: Duration::from_secs(2) });
+        clock.advance(Duration::from_secs(2));
+        breakers.admit(&1).unwrap().succeeded();
+        let both = (breakers.admit(&1).unwrap(), breakers.admit(&1).unwrap());
+        both.0.failed();
+        both.1.failed();
+        assert!(breakers.admit(&1).is_ok(), "it forgot what was before");
+    }
+
+    #[test]
+    fn a_probe_that_is_dropped_leaves_the_decision_to_the_next() {
+        let (breakers, clock) = breakers();
+        open(&breakers, 1);
+        clock.advance(Duration::from_secs(1));
+        drop(breakers.admit(&1).unwrap());
+        assert!(breakers.admit(&1).is_ok());
+    }
+
+    #[test]
+    fn calls_that_began_before_it_opened_do_not_open_it_again() {
+        let (breakers, clock) = breakers();
+        let late: Vec<_> = (0..5).map(|_| breakers.admit(&1).unwrap()).collect();
+        open(&breakers, 1);
+        late.into_iter().for_each(Admission::failed);
+        clock.advance(Duration::from_secs(1));
+        assert!(breakers.admit(&1).is_ok());
+    }
+}
