@@ -10,27 +10,34 @@ use crate::fanout::Fanout;
 use crate::supervise::Supervisor;
 use crate::telemetry::{self, StepName};
 use crate::{
-    Append, AppendError, Creation, EventRecord, NewOrder, OrderStore, Refused, Runtime, StoreError,
-    StoreErrorKind,
+    Append, AppendError, CreateError, Creation, EventRecord, NewOrder, OrderStore, Refused, Runtime,
+    StoreError, StoreErrorKind,
 };
 
 /// How long to wait before a failed write is looked into; doubled up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(50);
 /// The longest such wait: a store that is back is used again within a second.
 const RETRY_MAX: Duration = Duration::from_secs(1);
+/// How long a new order's name is waited for that another transaction is about to use. Whoever asks is
+/// waiting for an answer, and can ask again.
+const LOCKED_MAX: Duration = Duration::from_secs(5);
+/// How often a write is tried again that fails for a reason that does not pass by itself, a panic for
+/// instance.
+const DEFECTS_MAX: u32 = 3;
 
-/// How often a write is tried again that panics whenever it is tried.
-const PANICS_MAX: u32 = 3;
-
-type AppendQueue = Queue<Append, Result<(), CommitError>>;
-type CreationQueue = Queue<NewOrder, Result<Creation, CommitError>>;
+type Appended = Result<(), CommitError>;
+type Created = Result<Result<Creation, CreateError>, CommitError>;
 
 /// Writes for all orders of the process.
 #[derive(Debug)]
 pub(crate) struct Committer {
     writer: Arc<Writer>,
-    appends: Batcher<Append, Result<(), CommitError>>,
-    creations: Batcher<NewOrder, Result<Creation, CommitError>>,
+    appends: Batcher<Append, Appended>,
+    creations: Batcher<NewOrder, Created>,
+    /// What another transaction stood in the way of. It is tried again in batches of its own: the
+    /// store may wait for it once more, and nobody else should.
+    locked_appends: Batcher<Append, Appended>,
+    locked_creations: Batcher<NewOrder, Created>,
 }
 
 /// Why something was not committed.
@@ -68,46 +75,76 @@ impl Committer {
         supervisor: &Arc<Supervisor>,
         max_batch: usize,
     ) -> Self {
+        let supervisor = Arc::clone(supervisor);
+        let writer = Arc::new(Writer { store, fanout, runtime: runtime.clone(), supervisor });
         // A second batch may wait while the first is written; beyond that, writers wait.
-        let (appends, append_queue) = Batcher::new(2 * max_batch);
-        let (creations, creation_queue) = Batcher::new(2 * max_batch);
-        let writer =
-            Arc::new(Writer { store, fanout, runtime: runtime.clone(), supervisor: Arc::clone(supervisor) });
-        let append_task = Arc::clone(&writer).run_appends(append_queue, max_batch);
-        let creation_task = Arc::clone(&writer).run_creations(creation_queue, max_batch);
-        runtime.spawner.spawn("appends", Box::pin(append_task));
-        runtime.spawner.spawn("creations", Box::pin(creation_task));
-        Self { writer, appends, creations }
-    }
-
-    /// Writes a new order. An outcome that got lost is read from the store.
-    pub(crate) async fn create(&self, new: NewOrder) -> Result<Creation, CommitError> {
-        let written = self.creations.call(new.clone());
-        let written = telemetry::timed(StepName::Create, &self.writer.runtime, written).await;
-        match written.unwrap_or_else(|no_result| Err(no_result.into())) {
-            Err(CommitError::Store(error)) if self.writer.is_created(&new).await => {
-                tracing::info!(order.id = %new.order.id, %error, "an order was created although the store did not say so");
-                self.writer.fanout.publish([&new.event]);
-                Ok(Creation::Created)
-            }
-            result => result,
+        let appends = |name| {
+            let (appends, queue) = Batcher::new(2 * max_batch);
+            let task = Arc::clone(&writer).run_appends(name, queue, max_batch);
+            runtime.spawner.spawn(name, Box::pin(task));
+            appends
+        };
+        let creations = |name| {
+            let (creations, queue) = Batcher::new(2 * max_batch);
+            let task = Arc::clone(&writer).run_creations(name, queue, max_batch);
+            runtime.spawner.spawn(name, Box::pin(task));
+            creations
+        };
+        Self {
+            appends: appends("appends"),
+            creations: creations("creations"),
+            locked_appends: appends("locked appends"),
+            locked_creations: creations("locked creations"),
+            writer,
         }
     }
 
-    /// Writes events. While the store does not answer, this goes on trying: whoever cannot wait
-    /// drops the call, and the events may or may not be written.
-    pub(crate) async fn append(&self, append: Append) -> Result<(), CommitError> {
-        let (mut wait, mut panics) = (RETRY_MIN, 0);
+    /// Writes a new order. An outcome that got lost is read from the store; a name that another
+    /// transaction is about to use is waited for, a while.
+    pub(crate) async fn create(&self, new: NewOrder) -> Result<Creation, CommitError> {
+        let (mut creations, mut wait, mut waited) = (&self.creations, RETRY_MIN, Duration::ZERO);
         loop {
-            let written = self.appends.call(append.clone());
+            let written = creations.call(new.clone());
+            let written = telemetry::timed(StepName::Create, &self.writer.runtime, written).await;
+            let locked = match written.unwrap_or_else(|no_result| Err(no_result.into())) {
+                Ok(Err(locked @ CreateError::Locked)) => locked,
+                Ok(Err(CreateError::Refused(refused))) => return Err(refused.into()),
+                Ok(Ok(creation)) => return Ok(creation),
+                Err(CommitError::Store(error)) if self.writer.is_created(&new).await => {
+                    tracing::info!(order.id = %new.order.id, %error, "an order was created although the store did not say so");
+                    self.writer.fanout.publish([&new.event]);
+                    return Ok(Creation::Created);
+                }
+                Err(error) => return Err(error),
+            };
+            if waited >= LOCKED_MAX {
+                return Err(unavailable(locked));
+            }
+            self.writer.runtime.clock.sleep(wait).await;
+            waited += wait;
+            wait = (wait * 2).min(RETRY_MAX);
+            creations = &self.locked_creations;
+        }
+    }
+
+    /// Writes events. While the store does not answer or another transaction holds the order, this
+    /// goes on trying: whoever cannot wait drops the call, and the events may or may not be written.
+    pub(crate) async fn append(&self, append: Append) -> Result<(), CommitError> {
+        let (mut appends, mut wait, mut defects) = (&self.appends, RETRY_MIN, 0);
+        loop {
+            let written = appends.call(append.clone());
             let written = telemetry::timed(StepName::Append, &self.writer.runtime, written).await;
             let error = match written.unwrap_or_else(|no_result| Err(no_result.into())) {
-                Err(CommitError::Store(error)) if error.is_transient() => error,
+                Err(CommitError::Append(locked @ AppendError::Locked)) => {
+                    appends = &self.locked_appends;
+                    unavailable(locked)
+                }
+                Err(CommitError::Store(error)) if error.is_transient() => CommitError::Store(error),
                 Err(CommitError::Store(error))
-                    if error.kind() == StoreErrorKind::Internal && panics < PANICS_MAX =>
+                    if error.kind() == StoreErrorKind::Internal && defects < DEFECTS_MAX =>
                 {
-                    panics += 1;
-                    error
+                    defects += 1;
+                    CommitError::Store(error)
                 }
                 result => return result,
             };
@@ -132,17 +169,27 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run_appends(self: Arc<Self>, queue: AppendQueue, max_batch: usize) {
+    async fn run_appends(
+        self: Arc<Self>,
+        name: &'static str,
+        queue: Queue<Append, Appended>,
+        max_batch: usize,
+    ) {
         let supervisor = Arc::clone(&self.supervisor);
-        batch::run(supervisor, "appends", queue, max_batch, |batch| self.append_batch(batch)).await;
+        batch::run(supervisor, name, queue, max_batch, |batch| self.append_batch(batch)).await;
     }
 
-    async fn run_creations(self: Arc<Self>, queue: CreationQueue, max_batch: usize) {
+    async fn run_creations(
+        self: Arc<Self>,
+        name: &'static str,
+        queue: Queue<NewOrder, Created>,
+        max_batch: usize,
+    ) {
         let supervisor = Arc::clone(&self.supervisor);
-        batch::run(supervisor, "creations", queue, max_batch, |batch| self.create_batch(batch)).await;
+        batch::run(supervisor, name, queue, max_batch, |batch| self.create_batch(batch)).await;
     }
 
-    async fn append_batch(&self, batch: Vec<Append>) -> Vec<Result<(), CommitError>> {
+    async fn append_batch(&self, batch: Vec<Append>) -> Vec<Appended> {
         let mut results = Vec::with_capacity(batch.len());
         let mut rest = batch.as_slice();
         while !rest.is_empty() {
@@ -153,7 +200,7 @@ impl Writer {
         results
     }
 
-    async fn append_distinct(&self, appends: &[Append]) -> Vec<Result<(), CommitError>> {
+    async fn append_distinct(&self, appends: &[Append]) -> Vec<Appended> {
         let results = match self.supervisor.guard("store.append", self.store.append_many(appends)).await {
             Ok(Ok(results)) => results,
             Ok(Err(error)) => return unanswered(error, appends.len()),
@@ -167,7 +214,7 @@ impl Writer {
 
     /// Writes each item for itself, after a panic that one of them may have caused. Any of them may have
     /// been written before it.
-    async fn append_each(&self, appends: &[Append]) -> Vec<Result<(), CommitError>> {
+    async fn append_each(&self, appends: &[Append]) -> Vec<Appended> {
         let mut results = Vec::with_capacity(appends.len());
         for append in appends {
             if let Ok(true) = self.is_appended(append).await {
@@ -180,11 +227,11 @@ impl Writer {
         results
     }
 
-    async fn create_batch(&self, batch: Vec<NewOrder>) -> Vec<Result<Creation, CommitError>> {
+    async fn create_batch(&self, batch: Vec<NewOrder>) -> Vec<Created> {
         self.create_all(&batch).await
     }
 
-    async fn create_all(&self, batch: &[NewOrder]) -> Vec<Result<Creation, CommitError>> {
+    async fn create_all(&self, batch: &[NewOrder]) -> Vec<Created> {
         let results = match self.supervisor.guard("store.create", self.store.create_many(batch)).await {
             Ok(Ok(results)) => results,
             Ok(Err(error)) => return unanswered(error, batch.len()),
@@ -194,16 +241,16 @@ impl Writer {
         let created =
             batch.iter().zip(&results).filter(|(_, result)| matches!(result, Ok(Creation::Created)));
         self.fanout.publish(created.map(|(new, _)| &new.event));
-        results.into_iter().map(|result| result.map_err(CommitError::from)).collect()
+        results.into_iter().map(Ok).collect()
     }
 
     /// Creates each order for itself, after a panic that one of them may have caused.
-    async fn create_each(&self, batch: &[NewOrder]) -> Vec<Result<Creation, CommitError>> {
+    async fn create_each(&self, batch: &[NewOrder]) -> Vec<Created> {
         let mut results = Vec::with_capacity(batch.len());
         for new in batch {
             if self.is_created(new).await {
                 self.fanout.publish([&new.event]);
-                results.push(Ok(Creation::Created));
+                results.push(Ok(Ok(Creation::Created)));
             } else {
                 results.extend(Box::pin(self.create_all(std::slice::from_ref(new))).await);
             }
@@ -224,6 +271,12 @@ impl Writer {
         let written = self.supervisor.guard("store.events", events).await??;
         Ok(written.iter().eq(append.events.iter().map(|event: &Arc<EventRecord>| event.as_ref())))
     }
+}
+
+/// What is told to whoever waited in vain for the end of another transaction.
+fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> CommitError {
+    let unavailable = StoreError::new(StoreErrorKind::Unavailable, error.to_string());
+    CommitError::Store(Arc::new(unavailable.with_source(error)))
 }
 
 fn unanswered<T>(error: StoreError, items: usize) -> Vec<Result<T, CommitError>> {

@@ -1,6 +1,6 @@
 //! What can go wrong, and how core is told of it.
 
-use order_engine_core::{Refused, StoreError, StoreErrorKind, Undecodable};
+use order_engine_core::{CreateError, StoreError, StoreErrorKind, Undecodable};
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Undecodable(#[from] Undecodable),
     #[error(transparent)]
-    Refused(#[from] Refused),
+    NotCreated(#[from] CreateError),
     #[error("no answer in time")]
     TimedOut,
 }
@@ -45,15 +45,15 @@ impl Error {
             Self::Open(source) => source.kind(),
             Self::NewerSchema { .. } => StoreErrorKind::Incompatible,
             Self::Sqlx(error) => sqlx_kind(error),
-            Self::Undecodable(_) | Self::Refused(_) => StoreErrorKind::Internal,
-            Self::TimedOut => StoreErrorKind::Unavailable,
+            Self::NotCreated(CreateError::Locked) | Self::TimedOut => StoreErrorKind::Unavailable,
+            Self::Undecodable(_) | Self::NotCreated(_) => StoreErrorKind::Internal,
         }
     }
 
     /// Whether the failure may be one item's fault, so that the others should be tried without it.
     pub(crate) fn may_be_an_items_fault(&self) -> bool {
         match self {
-            Self::Sqlx(sqlx::Error::Encode(_)) | Self::Undecodable(_) | Self::Refused(_) => true,
+            Self::Sqlx(sqlx::Error::Encode(_)) | Self::Undecodable(_) => true,
             _ => self.sqlstate().is_some_and(|code| is_of(&code, &ROW_CLASSES)),
         }
     }

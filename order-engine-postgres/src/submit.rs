@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use order_engine_core::{
-    Creation, Engine, NewOrder, OrderRequest, StoreError, Submission, SubmitError, hints,
+    CreateError, Creation, Engine, NewOrder, OrderRequest, StoreError, Submission, SubmitError, hints,
 };
 use sqlx::{Arguments, PgConnection};
 
@@ -56,7 +56,7 @@ impl PostgresStore {
     ) -> Result<Submission, SubmitError> {
         let new = engine.draft(request)?;
         let creation = self.create_in(transaction, &new).await.map_err(|error| match error {
-            Error::Refused(refused) => SubmitError::Refused(refused),
+            Error::NotCreated(CreateError::Refused(refused)) => SubmitError::Refused(refused),
             error => SubmitError::Store(Arc::new(StoreError::from(error))),
         })?;
         Ok(Submission::new(&new, creation))

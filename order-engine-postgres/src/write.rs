@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use order_engine_core::{
-    Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, ClientOrderId, Creation, Lease, NewOrder,
-    Order, OrderId, PurgeRequest, Purged, Refused, Release, Undecodable,
+    Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, ClientOrderId, CreateError, Creation,
+    Lease, NewOrder, Order, OrderId, PurgeRequest, Purged, Refused, Release, Undecodable,
 };
 use sqlx::postgres::PgRow;
 use sqlx::{Arguments, Row};
@@ -36,7 +36,7 @@ pub(crate) struct Check;
 
 #[async_trait]
 impl Call for Create<'_> {
-    type Output = Vec<Result<Creation, Refused>>;
+    type Output = Vec<Result<Creation, CreateError>>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
         let encoded: Vec<Result<NewRow<'_>, Refused>> = self.orders.iter().map(NewRow::new).collect();
@@ -47,7 +47,7 @@ impl Call for Create<'_> {
             results.push(match row {
                 Ok(row) if created.remove(&row.order.id) => Ok(Creation::Created),
                 Ok(row) => existing(session, row.order).await?,
-                Err(refused) => Err(refused),
+                Err(refused) => Err(refused.into()),
             });
         }
         Ok(results)
@@ -74,7 +74,7 @@ async fn insert(session: &mut Session<'_>, mut rows: Vec<&NewRow<'_>>) -> Result
 }
 
 /// The order that stands in the way of a new one.
-async fn existing(session: &mut Session<'_>, order: &Order) -> Result<Result<Creation, Refused>, Error> {
+async fn existing(session: &mut Session<'_>, order: &Order) -> Result<Result<Creation, CreateError>, Error> {
     let text = Arc::clone(&session.sql.existing);
     let found = session
         .fetch(&text, |arguments| {
@@ -91,7 +91,7 @@ async fn existing(session: &mut Session<'_>, order: &Order) -> Result<Result<Cre
     let existing = undecodable_apart(rows::order(row))?;
     Ok(existing
         .map(|order| Creation::Existing(Box::new(order)))
-        .map_err(|error| Refused { message: error.to_string() }))
+        .map_err(|error| Refused { message: error.to_string() }.into()))
 }
 
 #[async_trait]

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use order_engine_core::{
-    Append, AppendError, Backlog, ClaimRequest, Claims, Creation, Deliveries, DeliveryRequest, Durability,
-    EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox, PurgeRequest, Purged,
-    Refused, Release, Settlement, StoreError, Unreadable,
+    Append, AppendError, Backlog, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryRequest,
+    Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox,
+    PurgeRequest, Purged, Release, Settlement, StoreError, Unreadable,
 };
 
 use crate::connect::Purpose;
@@ -60,7 +60,10 @@ impl OrderStore for RedisStore {
         self.durability
     }
 
-    async fn create_many(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, Refused>>, StoreError> {
+    async fn create_many(
+        &self,
+        orders: &[NewOrder],
+    ) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
         self.in_time(write::create(&self.link, orders)).await
     }
 

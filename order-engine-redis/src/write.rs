@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use order_engine_core::{
-    Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, Creation, Lease, NewOrder, OrderId,
-    PurgeRequest, Purged, Refused, Release,
+    Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, CreateError, Creation, Lease, NewOrder,
+    OrderId, PurgeRequest, Purged, Refused, Release,
 };
 use redis::{Cmd, FromRedisValue, Value};
 
@@ -79,25 +79,25 @@ impl Link {
 pub(crate) async fn create(
     link: &Link,
     orders: &[NewOrder],
-) -> Result<Vec<Result<Creation, Refused>>, Error> {
+) -> Result<Vec<Result<Creation, CreateError>>, Error> {
     let calls = Calls::over(orders, || link.call(&script::CREATE), rows::add_order);
     let replies = calls.run::<Vec<Value>>(link).await?;
-    replies.into_iter().map(|reply| reply.map_or_else(|refused| Ok(Err(refused)), creation)).collect()
+    replies.into_iter().map(|reply| reply.map_or_else(|refused| Ok(Err(refused.into())), creation)).collect()
 }
 
-fn creation(reply: Vec<Value>) -> Result<Result<Creation, Refused>, Error> {
+fn creation(reply: Vec<Value>) -> Result<Result<Creation, CreateError>, Error> {
     let mut reply = reply.into_iter();
     let mut next = || reply.next().unwrap_or_default();
     match link::reply::<String>(next())?.as_str() {
         "created" => Ok(Ok(Creation::Created)),
-        "refused" => Ok(Err(Refused { message: link::reply(next())? })),
+        "refused" => Ok(Err(Refused { message: link::reply(next())? }.into())),
         "existing" => {
             let (id, fields): (Vec<u8>, Vec<Field>) = (link::reply(next())?, link::reply(next())?);
             // An order that this program cannot read fails its own item only.
             Ok(match rows::order_id(&id).and_then(|id| rows::order(id, &fields)) {
                 Ok(Some(order)) => Ok(Creation::Existing(Box::new(order))),
-                Ok(None) => Err(Refused { message: "the order of this name is gone".to_owned() }),
-                Err(error) => Err(Refused { message: error.to_string() }),
+                Ok(None) => Err(Refused { message: "the order of this name is gone".to_owned() }.into()),
+                Err(error) => Err(Refused { message: error.to_string() }.into()),
             })
         }
         other => Err(Error::Reply(other.to_owned())),

@@ -123,7 +123,7 @@ async fn an_order_that_cannot_be_read_harms_no_other() {
     assert_eq!(store.load(&[id(5)]).await.unwrap()[0].as_ref().unwrap().seq, 2);
     // Whoever repeats its creation is refused, and no other.
     let repeated = store.create_many(&[new_order(2), new_order(7)]).await.unwrap();
-    assert!(repeated[0].as_ref().unwrap_err().message.contains("version 99"), "{repeated:?}");
+    assert!(repeated[0].as_ref().unwrap_err().to_string().contains("version 99"), "{repeated:?}");
     assert_eq!(repeated[1], Ok(Creation::Created));
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use order_engine_core::{
-    Append, AppendError, Backlog, ClaimRequest, Claims, Clock, Creation, Deliveries, DeliveryRequest,
-    Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox,
-    PurgeRequest, Purged, Refused, Release, Settlement, StoreError, Unreadable,
+    Append, AppendError, Backlog, ClaimRequest, Claims, Clock, CreateError, Creation, Deliveries,
+    DeliveryRequest, Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore,
+    Outbox, PurgeRequest, Purged, Release, Settlement, StoreError, Unreadable,
 };
 use sqlx::SqlitePool;
 
@@ -71,7 +71,10 @@ impl OrderStore for SqliteStore {
         Durability::Full
     }
 
-    async fn create_many(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, Refused>>, StoreError> {
+    async fn create_many(
+        &self,
+        orders: &[NewOrder],
+    ) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
         self.write(Create(orders.to_vec())).await
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use order_engine_core::{
-    Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, Creation, Fence, Lane, Lease, NewOrder,
-    Order, OrderId, PurgeRequest, Purged, Refused, Release, Undecodable,
+    Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, CreateError, Creation, Fence, Lane, Lease,
+    NewOrder, Order, OrderId, PurgeRequest, Purged, Refused, Release, Undecodable,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -72,7 +72,7 @@ struct Written {
 
 #[async_trait]
 impl Write for Create {
-    type Output = Vec<Result<Creation, Refused>>;
+    type Output = Vec<Result<Creation, CreateError>>;
 
     async fn run(&self, transaction: &mut Transaction<'_>) -> Result<Self::Output, Error> {
         if transaction.pace == Pace::OneByOne {
@@ -95,7 +95,7 @@ impl Write for Create {
             results.push(match row {
                 Ok(row) if created.remove(&row.order.id) => Ok(Creation::Created),
                 Ok(row) => transaction.existing(&row.order).await?,
-                Err(refused) => Err(refused),
+                Err(refused) => Err(refused.into()),
             });
         }
         Ok(results)
@@ -324,7 +324,7 @@ impl Transaction<'_> {
     }
 
     /// The order that stands in the way of a new one.
-    async fn existing(&mut self, order: &Arc<Order>) -> Result<Result<Creation, Refused>, Error> {
+    async fn existing(&mut self, order: &Arc<Order>) -> Result<Result<Creation, CreateError>, Error> {
         let row = sqlx::query(EXISTING)
             .bind(order.id.to_string())
             .bind(order.request.user_id.as_str())
@@ -335,7 +335,7 @@ impl Transaction<'_> {
         let existing = undecodable_apart(rows::order(&row))?;
         Ok(existing
             .map(|order| Creation::Existing(Box::new(order)))
-            .map_err(|error| Refused { message: error.to_string() }))
+            .map_err(|error| Refused { message: error.to_string() }.into()))
     }
 
     /// Why an append changed nothing.

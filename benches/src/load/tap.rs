@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use order_engine_core::{
-    Append, AppendError, Backlog, ClaimRequest, Claims, Creation, Deliveries, DeliveryRequest, Durability,
-    EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox, PurgeRequest, Purged,
-    Refused, Release, Settlement, Status, StoreError, Unreadable,
+    Append, AppendError, Backlog, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryRequest,
+    Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox,
+    PurgeRequest, Purged, Release, Settlement, Status, StoreError, Unreadable,
 };
 use tokio::sync::oneshot;
 
@@ -118,7 +118,10 @@ impl OrderStore for Tapped {
         self.inner.durability()
     }
 
-    async fn create_many(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, Refused>>, StoreError> {
+    async fn create_many(
+        &self,
+        orders: &[NewOrder],
+    ) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
         let results = self.inner.create_many(orders).await?;
         let created =
             orders.iter().zip(&results).filter(|(_, result)| matches!(result, Ok(Creation::Created)));

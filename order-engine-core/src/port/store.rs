@@ -25,6 +25,8 @@ use crate::{EventRecord, Lane, Order, OrderId, Outbox, Status, UserId};
 /// - **Unknown outcomes.** If a whole write returns [`StoreError`], its items may or may not have
 ///   been written; callers read again.
 /// - **Owed.** What durable sinks are owed of an event is recorded with the event: see [`Outbox`].
+/// - **Brief lock waits.** A write waits only briefly for what another transaction holds. An item
+///   that needs it longer fails alone, as `Locked`, and the others are written.
 /// - Every call ends by itself in bounded time, and is safe to drop: a dropped write may or may
 ///   not happen, but never half.
 #[async_trait]
@@ -39,7 +41,10 @@ pub trait OrderStore: Outbox + Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// If the store cannot answer.
-    async fn create_many(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, Refused>>, StoreError>;
+    async fn create_many(
+        &self,
+        orders: &[NewOrder],
+    ) -> Result<Vec<Result<Creation, CreateError>>, StoreError>;
 
     /// Leases due orders of a lane, those that became due first, first. No order is leased twice
     /// at a time; each claim raises the order's epoch.
@@ -401,6 +406,19 @@ pub enum Then {
     },
 }
 
+/// Why an order was not created.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// Another transaction is about to use this name and has not ended. Nothing was written: ask
+    /// again.
+    #[error("another transaction is about to use this client order id and has not ended")]
+    Locked,
+    /// The item cannot be stored.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
 /// Why an append was not written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -417,6 +435,9 @@ pub enum AppendError {
     /// There is no such order.
     #[error("there is no such order")]
     NotFound,
+    /// Another transaction holds the order and has not ended. Nothing was written: ask again.
+    #[error("another transaction holds the order and has not ended")]
+    Locked,
     /// The item cannot be stored.
     #[error(transparent)]
     Refused(#[from] Refused),

@@ -12,9 +12,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     Append, AppendError, Backlog, Blame, Claim, ClaimRequest, ClaimScope, Claims, ClientOrderId, Clock,
-    Creation, Deliveries, DeliveryRequest, Durability, EventRecord, Fence, Guard, Lane, LaneBacklog, Lease,
-    NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox, PurgeRequest, Purged, Refused, Release,
-    Settlement, StoreError, StoreErrorKind, Then, TokioClock, Unreadable, UserId,
+    CreateError, Creation, Deliveries, DeliveryRequest, Durability, EventRecord, Fence, Guard, Lane,
+    LaneBacklog, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox, PurgeRequest, Purged,
+    Release, Settlement, StoreError, StoreErrorKind, Then, TokioClock, Unreadable, UserId,
 };
 use debts::Debts;
 use queue::{DueKey, Queue};
@@ -69,7 +69,10 @@ impl OrderStore for MemoryStore {
         Durability::Volatile
     }
 
-    async fn create_many(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, Refused>>, StoreError> {
+    async fn create_many(
+        &self,
+        orders: &[NewOrder],
+    ) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
         let (mut data, now) = (self.data()?, self.clock.now());
         Ok(orders.iter().map(|new| data.create(new, now)).collect())
     }
@@ -207,7 +210,7 @@ impl Row {
 }
 
 impl Data {
-    fn create(&mut self, new: &NewOrder, now: DateTime<Utc>) -> Result<Creation, Refused> {
+    fn create(&mut self, new: &NewOrder, now: DateTime<Utc>) -> Result<Creation, CreateError> {
         new.check()?;
         let order = &new.order;
         let key = order.request.client_order_id.clone().map(|key| (order.request.user_id.clone(), key));

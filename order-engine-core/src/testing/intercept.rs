@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 
 use crate::{
-    Append, AppendError, Backlog, ChainView, ClaimRequest, Claims, Creation, Deliveries, DeliveryRequest,
-    Durability, EventRecord, Lane, Lease, NewOrder, Observation, Order, OrderId, OrderQuery, OrderStore,
-    Outbox, PrepareRequest, PurgeRequest, Purged, Refused, Release, Settlement, SignedTx, StepError,
+    Append, AppendError, Backlog, ChainView, ClaimRequest, Claims, CreateError, Creation, Deliveries,
+    DeliveryRequest, Durability, EventRecord, Lane, Lease, NewOrder, Observation, Order, OrderId, OrderQuery,
+    OrderStore, Outbox, PrepareRequest, PurgeRequest, Purged, Release, Settlement, SignedTx, StepError,
     StoreError, SubmitReport, TxId, Unreadable, Venue, VenueError,
 };
 
@@ -92,7 +92,10 @@ impl OrderStore for InterceptedStore {
         self.inner.durability()
     }
 
-    async fn create_many(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, Refused>>, StoreError> {
+    async fn create_many(
+        &self,
+        orders: &[NewOrder],
+    ) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
         self.around(Call::Create(orders), |inner| inner.create_many(orders)).await
     }
 
