@@ -94,6 +94,7 @@ impl ActiveOrder {
             order: Arc::clone(&self.order),
             events: std::mem::take(&mut self.pending),
             then,
+            not_after: None,
         };
         committer.append(append).await?;
         self.committed_seq = self.order.seq;

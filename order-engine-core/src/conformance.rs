@@ -53,6 +53,7 @@ use crate::OrderStore;
 pub mod appending;
 pub mod batches;
 pub mod claiming;
+pub mod clock;
 pub mod creating;
 pub mod fixtures;
 pub mod guards;
@@ -119,6 +120,16 @@ macro_rules! conformance_suite {
                 a_fruitless_release_counts
                 an_innocent_release_does_not_count
                 a_write_without_a_lease_is_no_progress_of_a_claim
+            }
+            clock {
+                the_clock_runs_forward
+                the_time_is_in_whole_milliseconds
+                a_claim_tells_the_time
+                the_clock_agrees_with_due_times
+                an_append_after_its_time_is_refused_and_changes_nothing
+                an_append_before_its_time_is_written
+                a_stale_append_is_stale_before_it_is_late
+                a_late_append_harms_no_other_in_the_batch
             }
             listing {
                 lists_are_paged_newest_first_without_a_gap
@@ -280,6 +291,7 @@ mod tests {
             include_str!("conformance/appending.rs"),
             include_str!("conformance/batches.rs"),
             include_str!("conformance/claiming.rs"),
+            include_str!("conformance/clock.rs"),
             include_str!("conformance/creating.rs"),
             include_str!("conformance/guards.rs"),
             include_str!("conformance/leasing.rs"),

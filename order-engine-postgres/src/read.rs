@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use order_engine_core::{
     Backlog, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, Status, Unreadable,
 };
@@ -25,6 +26,7 @@ pub(crate) struct Heads<'a>(pub(crate) &'a [OrderId]);
 pub(crate) struct Due(pub(crate) Lane, pub(crate) u32);
 pub(crate) struct List<'a>(pub(crate) &'a OrderQuery);
 pub(crate) struct ReadBacklog;
+pub(crate) struct ReadClock;
 
 #[async_trait]
 impl Call for Load<'_> {
@@ -88,6 +90,17 @@ impl Call for Due {
             })
             .await?;
         rows.iter().map(rows::order_id).collect()
+    }
+}
+
+#[async_trait]
+impl Call for ReadClock {
+    type Output = DateTime<Utc>;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
+        let text = Arc::clone(&session.sql.now);
+        let rows = session.fetch(&text, |_| Ok(())).await?;
+        Ok(rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?)
     }
 }
 

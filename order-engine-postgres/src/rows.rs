@@ -200,6 +200,7 @@ list! {
         owner: Option<Uuid> = "uuid[]",
         revokes: bool = "boolean[]",
         release_us: Option<i64> = "bigint[]",
+        not_after: Option<DateTime<Utc>> = "timestamptz[]",
     }
 }
 
@@ -219,6 +220,7 @@ impl GuardRow {
                 Then::Keep => None,
                 Then::Release { due_in } => Some(micros(due_in)),
             },
+            not_after: append.not_after,
         })
     }
 

@@ -28,6 +28,7 @@ pub(crate) struct Sql {
     pub(crate) heads: Arc<str>,
     pub(crate) due: Arc<str>,
     pub(crate) list: Arc<str>,
+    pub(crate) now: Arc<str>,
     pub(crate) backlog_lanes: Arc<str>,
     pub(crate) backlog_attention: Arc<str>,
     pub(crate) backlog_sinks: Arc<str>,
@@ -47,6 +48,10 @@ pub(crate) struct Sql {
 /// The time of the statement: a claim within a host's long transaction must not see the time of its
 /// beginning.
 const NOW: &str = "statement_timestamp()";
+
+/// The store's time, cut to milliseconds: the server's at this very moment. A statement that waited for
+/// another one is late, however early it came.
+const CLOCK: &str = "date_trunc('milliseconds', clock_timestamp())";
 
 /// A moment that is so many microseconds away.
 fn after(micros: &str) -> String {
@@ -119,8 +124,8 @@ fn create() -> String {
     )
 }
 
-/// A row is updated only if it has the expected revision and, under a fence, that very lease. A
-/// terminal order has no lane; it loses its lease and its due time whatever is asked.
+/// A row is updated only if it has the expected revision, under a fence that very lease, and if it is not
+/// too late. A terminal order has no lane; it loses its lease and its due time whatever is asked.
 fn append() -> String {
     let lists = [GuardRow::COLUMNS, StateRow::COLUMNS];
     let items = unnest("item", 1, &lists);
@@ -148,6 +153,7 @@ fn append() -> String {
             WHERE orders.order_id = item.order_id AND orders.seq = item.expected_seq
                 AND (item.epoch IS NULL
                     OR (orders.lease_epoch = item.epoch AND orders.lease_owner = item.owner))
+                AND (item.not_after IS NULL OR {CLOCK} <= item.not_after)
             RETURNING orders.order_id, item.expected_seq AS after_seq
         ),
         {events_and_debts}
@@ -178,7 +184,8 @@ fn claim(condition: &str) -> String {
                 ORDER BY due_at LIMIT 1
             ) AS next_due_at
         )
-        SELECT leased.*, (extract(epoch FROM next_due_at - {NOW}) * 1000000)::bigint AS next_us
+        SELECT leased.*, (extract(epoch FROM next_due_at - {NOW}) * 1000000)::bigint AS next_us,
+            date_trunc('milliseconds', {NOW}) AS as_of
         FROM next CROSS JOIN lazy LEFT JOIN leased ON true ORDER BY was_due_at"
     )
 }
@@ -333,6 +340,7 @@ impl Sql {
                 WHERE lane = $1 AND due_at IS NOT NULL AND due_at <= {NOW} ORDER BY due_at LIMIT $2"
             )),
             list: text(&format!("SELECT {ORDER_COLUMNS} FROM @orders WHERE true")),
+            now: text(&format!("SELECT {CLOCK}")),
             backlog_lanes: text(&format!(
                 "SELECT lane, count(*), count(*) FILTER (WHERE due_at <= {NOW}),
                     (extract(epoch FROM {NOW} - min(due_at)) * 1000000)::bigint

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use order_engine_core::{
     Append, AppendError, Backlog, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryRequest,
     Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox,
@@ -18,7 +19,7 @@ use crate::error::Error;
 use crate::migrate;
 use crate::options::PostgresOptions;
 use crate::outbox::{Forget, OwedEvents, Register, Settle, TakeDebts};
-use crate::read::{Due, Events, Heads, List, Load, ReadBacklog};
+use crate::read::{Due, Events, Heads, List, Load, ReadBacklog, ReadClock};
 use crate::sql::Sql;
 use crate::write::{Check, Create, GiveBack, Purge, Record, Renew, Rouse, TakeDue};
 
@@ -165,6 +166,10 @@ async fn durability(connection: &mut PgConnection) -> Result<Durability, Error> 
 impl OrderStore for PostgresStore {
     fn durability(&self) -> Durability {
         self.inner.durability
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        self.call(ReadClock).await
     }
 
     async fn create_many(

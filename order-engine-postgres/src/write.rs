@@ -157,10 +157,12 @@ async fn why_not(
 
 fn refusal(guard: &GuardRow, row: &PgRow) -> Result<AppendError, Error> {
     let (seq, epoch): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
-    Ok(if guard.admits(epoch, row.try_get(3)?) {
-        AppendError::StaleRevision { actual: u64::try_from(seq).unwrap_or(0) }
-    } else {
+    Ok(if !guard.admits(epoch, row.try_get(3)?) {
         AppendError::StaleFence
+    } else if seq == guard.expected_seq && guard.not_after.is_some() {
+        AppendError::TooLate
+    } else {
+        AppendError::StaleRevision { actual: u64::try_from(seq).unwrap_or(0) }
     })
 }
 
@@ -189,7 +191,8 @@ impl Call for TakeDue<'_> {
         let floor = if waits_for_others { LOCKED_RETRY } else { Duration::ZERO };
         let next = next_due_in(&rows, ORDER_WIDTH + 4)?.map(|wait| wait.max(floor));
         let expiry = (!claims.is_empty()).then_some(*duration);
-        Ok(Claims { claims, next_due_in: next.into_iter().chain(expiry).min() })
+        let as_of = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(ORDER_WIDTH + 5)?;
+        Ok(Claims { claims, as_of, next_due_in: next.into_iter().chain(expiry).min() })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use order_engine_core::{
     Backlog, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, Unreadable,
 };
@@ -19,6 +20,11 @@ const SCAN: u32 = 512;
 
 fn row_key(link: &Link, id: OrderId) -> String {
     format!("{}:order:{id}", link.options().key_prefix())
+}
+
+pub(crate) async fn now(link: &Link) -> Result<DateTime<Utc>, Error> {
+    let (seconds, micros): (u64, u64) = link::only(link.send_repeatable(vec![redis::cmd("TIME")]).await?)?;
+    rows::moment(seconds * 1_000_000 + micros)
 }
 
 pub(crate) async fn load(link: &Link, ids: &[OrderId]) -> Result<Vec<Option<Order>>, Error> {

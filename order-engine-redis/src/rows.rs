@@ -83,6 +83,11 @@ pub(crate) fn add_append(append: &Append, cmd: &mut Cmd) -> Result<(), Refused> 
         Then::Keep => cmd.arg(""),
         Then::Release { due_in } => cmd.arg(wait_ms(due_in)),
     };
+    // The store's time is in whole milliseconds: it is past the moment if and only if it is past this.
+    match append.not_after {
+        None => cmd.arg(""),
+        Some(moment) => cmd.arg(moment.timestamp_millis()),
+    };
     cmd.arg(state.seq).arg(state.status).arg(state.lane).arg(state.attention).arg(state.updated_at);
     cmd.arg(state.state).arg(events.len()).arg(events);
     Ok(())
@@ -290,6 +295,12 @@ pub(crate) fn owed_events(
         }
     }
     Ok(owed)
+}
+
+/// The store's time, of a time in microseconds.
+pub(crate) fn moment(us: u64) -> Result<DateTime<Utc>, Error> {
+    let moment = i64::try_from(us / 1_000).ok().and_then(DateTime::from_timestamp_millis);
+    moment.ok_or_else(|| Error::Reply(format!("the server's clock shows {us}")))
 }
 
 /// How long it is until a moment in milliseconds, at a time in microseconds; nothing if that has passed.

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use order_engine_core::{
     Append, AppendError, Backlog, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryRequest,
     Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox,
@@ -58,6 +59,10 @@ impl RedisStore {
 impl OrderStore for RedisStore {
     fn durability(&self) -> Durability {
         self.durability
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        self.in_time(read::now(&self.link)).await
     }
 
     async fn create_many(

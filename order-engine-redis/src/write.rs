@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use order_engine_core::{
     Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, CreateError, Creation, Lease, NewOrder,
     OrderId, PurgeRequest, Purged, Refused, Release,
@@ -118,6 +119,7 @@ fn appended(reply: &[String]) -> Result<Result<(), AppendError>, Error> {
     Ok(match words[..] {
         ["written"] => Ok(()),
         ["unknown"] => Err(AppendError::NotFound),
+        ["too-late"] => Err(AppendError::TooLate),
         ["stale-fence"] => Err(AppendError::StaleFence),
         ["stale-revision", actual] => Err(AppendError::StaleRevision { actual: rows::parse(actual, "seq")? }),
         ["refused", message] => Err(Refused { message: message.to_owned() }.into()),
@@ -137,18 +139,24 @@ pub(crate) async fn claim(link: &Link, request: &ClaimRequest) -> Result<Claims,
     };
     let mut pages = ids.as_ref().map(|ids| ids.chunks(PAGE as usize));
     let mut claims: Vec<Claim> = Vec::new();
+    let mut as_of = None;
     loop {
         let left = request.limit.saturating_sub(u32::try_from(claims.len()).unwrap_or(u32::MAX));
         let page = pages.as_mut().map(|pages| pages.next().unwrap_or_default());
-        let (next_due_in, taken) = match claim_page(link, request, left.min(PAGE), page).await {
+        let (now, next_due_in, taken) = match claim_page(link, request, left.min(PAGE), page).await {
             Ok(taken) => taken,
             // What was leased before must not wait for its leases to run out.
             Err(error) if !claims.is_empty() => {
                 tracing::warn!(%error, "fewer orders were claimed than are due");
-                return Ok(Claims { claims, next_due_in: Some(Duration::ZERO) });
+                return Ok(Claims {
+                    claims,
+                    as_of: as_of.unwrap_or_default(),
+                    next_due_in: Some(Duration::ZERO),
+                });
             }
             Err(error) => return Err(error),
         };
+        let as_of = *as_of.get_or_insert(now);
         let is_over = match &pages {
             None => taken.is_empty() || next_due_in != Some(Duration::ZERO),
             Some(pages) => pages.len() == 0,
@@ -158,18 +166,18 @@ pub(crate) async fn claim(link: &Link, request: &ClaimRequest) -> Result<Claims,
         claims.retain(|claim| !again.contains(&claim.lease.order_id));
         claims.extend(taken);
         if is_over || claims.len() >= request.limit as usize {
-            return Ok(Claims { claims, next_due_in });
+            return Ok(Claims { claims, as_of, next_due_in });
         }
     }
 }
 
-/// One run of the script: the orders that it leased, and when the next one is due.
+/// One run of the script: the store's time, when the next order is due, and those that it leased.
 async fn claim_page(
     link: &Link,
     request: &ClaimRequest,
     limit: u32,
     ids: Option<&[OrderId]>,
-) -> Result<(Option<Duration>, Vec<Claim>), Error> {
+) -> Result<(DateTime<Utc>, Option<Duration>, Vec<Claim>), Error> {
     let mut call = link.call(&script::CLAIM);
     call.arg(request.lane.as_str()).arg(rows::owner_text(request.owner));
     call.arg(rows::wait_ms(request.duration)).arg(limit).arg(if ids.is_some() { "ids" } else { "any" });
@@ -187,7 +195,7 @@ async fn claim_page(
             }
         }
     }
-    Ok((next_ms.map(|next_ms| rows::until(now_us, next_ms)), claims))
+    Ok((rows::moment(now_us)?, next_ms.map(|next_ms| rows::until(now_us, next_ms)), claims))
 }
 
 fn claimed(

@@ -218,6 +218,7 @@ pub(crate) struct AppendRow {
     pub(crate) expected_seq: i64,
     revoke_due_at: Option<i64>,
     release_due_at: Option<i64>,
+    is_too_late: bool,
     columns: StateColumns,
     pub(crate) events: Vec<EventRow>,
 }
@@ -238,19 +239,21 @@ impl AppendRow {
                 Then::Keep => None,
                 Then::Release { due_in } => Some(due_after(now, due_in)),
             },
+            is_too_late: append.not_after.is_some_and(|limit| now > limit),
             columns: StateColumns::new(&append.order)?,
             events: append.events.iter().map(EventRow::new).collect::<Result<_, _>>()?,
         })
     }
 
-    pub(crate) const COUNT: usize = 6 + StateColumns::COUNT;
+    pub(crate) const COUNT: usize = 7 + StateColumns::COUNT;
 }
 
 impl ListRow for &AppendRow {
     fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
         self.columns.bind(arguments)?;
         let (epoch, owner) = self.fence.as_ref().map(|(epoch, owner)| (*epoch, owner.as_str())).unzip();
-        add!(arguments; &self.order_id, self.expected_seq, epoch, owner, self.revoke_due_at, self.release_due_at)
+        add!(arguments; &self.order_id, self.expected_seq, epoch, owner, self.revoke_due_at, self.release_due_at,
+            self.is_too_late)
     }
 }
 

@@ -31,13 +31,13 @@ pub(crate) const INSERT_FAILURES: ListStatement = ListStatement {
     after: "",
 };
 
-/// A row is updated only if it has the expected revision and, under a fence, that very lease. A
-/// terminal order has no lane; it loses its lease and its due time whatever is asked.
+/// A row is updated only if it has the expected revision, under a fence that very lease, and if it is not
+/// too late. A terminal order has no lane; it loses its lease and its due time whatever is asked.
 pub(crate) const UPDATE_ORDERS: ListStatement = ListStatement {
     before: "WITH item (
         status, attempt, max_attempts, chosen_dex, tx_hash, execution_price, amount_out, error_code, error_message,
         attention, updated_at, seq, state_version, state, lane,
-        order_id, expected_seq, epoch, owner, revoke_due_at, release_due_at) AS (",
+        order_id, expected_seq, epoch, owner, revoke_due_at, release_due_at, is_too_late) AS (",
     columns: AppendRow::COUNT,
     after: ")
     UPDATE orders SET
@@ -59,6 +59,7 @@ pub(crate) const UPDATE_ORDERS: ListStatement = ListStatement {
     FROM item
     WHERE orders.order_id = item.order_id AND orders.seq = item.expected_seq
         AND (item.epoch IS NULL OR (orders.lease_epoch = item.epoch AND orders.lease_owner = item.owner))
+        AND NOT item.is_too_late
     RETURNING order_id, EXISTS (SELECT 1 FROM sinks)",
 };
 

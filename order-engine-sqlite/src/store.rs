@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use order_engine_core::{
     Append, AppendError, Backlog, ClaimRequest, Claims, Clock, CreateError, Creation, Deliveries,
     DeliveryRequest, Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore,
@@ -69,6 +70,10 @@ impl OrderStore for SqliteStore {
     fn durability(&self) -> Durability {
         // Every connection was checked to wait for the disk.
         Durability::Full
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        Ok(self.clock.now())
     }
 
     async fn create_many(

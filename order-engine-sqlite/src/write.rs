@@ -158,7 +158,7 @@ impl Write for TakeDue {
         }
         let claims = due.into_iter().filter_map(|(_, claim)| claim).collect();
         let next_due_in = transaction.next_due_in(request.lane).await?;
-        Ok(Claims { claims, next_due_in })
+        Ok(Claims { claims, as_of: transaction.now, next_due_in })
     }
 }
 
@@ -346,10 +346,12 @@ impl Transaction<'_> {
         let owner: Option<String> = found.try_get(2)?;
         let is_current =
             row.fence.as_ref().is_none_or(|fence| fence.0 == epoch && Some(&fence.1) == owner.as_ref());
-        Ok(if is_current {
-            AppendError::StaleRevision { actual: u64::try_from(seq).unwrap_or(0) }
-        } else {
+        Ok(if !is_current {
             AppendError::StaleFence
+        } else if seq == row.expected_seq {
+            AppendError::TooLate
+        } else {
+            AppendError::StaleRevision { actual: u64::try_from(seq).unwrap_or(0) }
         })
     }
 

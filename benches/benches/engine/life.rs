@@ -55,7 +55,15 @@ impl Life {
         };
         let events = rest.iter().map(advance).collect();
         let guard = Guard::Revision { revoke: false };
-        (new, Append { guard, expected_seq: 1, order: Arc::new(order), events, then: Then::Keep })
+        let append = Append {
+            guard,
+            expected_seq: 1,
+            order: Arc::new(order),
+            events,
+            then: Then::Keep,
+            not_after: None,
+        };
+        (new, append)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use order_engine_core::{
     Append, AppendError, Backlog, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryRequest,
     Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox,
@@ -116,6 +117,10 @@ impl Tapped {
 impl OrderStore for Tapped {
     fn durability(&self) -> Durability {
         self.inner.durability()
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        self.inner.now().await
     }
 
     async fn create_many(

@@ -59,6 +59,7 @@ impl Engine {
             order: Arc::clone(&next),
             events: records,
             then,
+            not_after: None,
         };
         match inner.committer.append(append).await {
             Ok(()) => {

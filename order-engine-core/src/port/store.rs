@@ -20,8 +20,8 @@ use crate::{EventRecord, Lane, Order, OrderId, Outbox, Status, UserId};
 ///   very same epoch and owner, and the order has exactly the expected revision. An expired lease
 ///   that nobody claimed since is still the current one.
 /// - **Its own clock.** Leases and due times are measured on one clock that all users of the store
-///   share. An order is due when it waits for nothing, when its wait is over, or when the lease of
-///   the worker that held it has expired; an order without a lane is never due.
+///   share, and so are deadlines. An order is due when it waits for nothing, when its wait is over, or
+///   when the lease of the worker that held it has expired; an order without a lane is never due.
 /// - **Unknown outcomes.** If a whole write returns [`StoreError`], its items may or may not have
 ///   been written; callers read again.
 /// - **Owed.** What durable sinks are owed of an event is recorded with the event: see [`Outbox`].
@@ -33,6 +33,13 @@ use crate::{EventRecord, Lane, Order, OrderId, Outbox, Status, UserId};
 pub trait OrderStore: Outbox + Debug + Send + Sync + 'static {
     /// What a successful write survives.
     fn durability(&self) -> Durability;
+
+    /// The time on the store's clock, cut to milliseconds: the clock on which leases and due times are
+    /// measured.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    async fn now(&self) -> Result<DateTime<Utc>, StoreError>;
 
     /// Accepts orders, due at once, each with its first event: one result each, in order.
     ///
@@ -241,6 +248,8 @@ pub enum ClaimScope {
 pub struct Claims {
     /// The leased orders.
     pub claims: Vec<Claim>,
+    /// The store's time at the claim, as [`OrderStore::now`] tells it.
+    pub as_of: DateTime<Utc>,
     /// When the next order of the lane becomes due, if one is waiting. It may be a little too
     /// early, never too late; it says nothing about orders that arrive meanwhile.
     pub next_due_in: Option<Duration>,
@@ -380,6 +389,9 @@ pub struct Append {
     /// What becomes of the lease. Whatever stands here, an order without a lane (a terminal one, or
     /// one in quarantine) loses its lease and is due no more.
     pub then: Then,
+    /// Until when the events may be written, on the store's clock: compared in the very write. Past it
+    /// the append is refused, unless there is another reason to.
+    pub not_after: Option<DateTime<Utc>>,
 }
 
 /// Who may write.
@@ -438,6 +450,9 @@ pub enum AppendError {
     /// Another transaction holds the order and has not ended. Nothing was written: ask again.
     #[error("another transaction holds the order and has not ended")]
     Locked,
+    /// Nobody stood in the way, but the store's clock is past [`Append::not_after`]. Nothing is written.
+    #[error("it is too late to write this")]
+    TooLate,
     /// The item cannot be stored.
     #[error(transparent)]
     Refused(#[from] Refused),

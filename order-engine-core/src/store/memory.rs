@@ -69,6 +69,10 @@ impl OrderStore for MemoryStore {
         Durability::Volatile
     }
 
+    async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        Ok(self.clock.now())
+    }
+
     async fn create_many(
         &self,
         orders: &[NewOrder],
@@ -81,7 +85,7 @@ impl OrderStore for MemoryStore {
         let (mut data, now) = (self.data()?, self.clock.now());
         let claims =
             data.due_orders(request, now).into_iter().filter_map(|id| data.lease(id, request, now)).collect();
-        Ok(Claims { claims, next_due_in: data.next_due_in(request.lane, now) })
+        Ok(Claims { claims, as_of: now, next_due_in: data.next_due_in(request.lane, now) })
     }
 
     async fn renew(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
@@ -301,6 +305,9 @@ impl Data {
         };
         if row.order.seq != append.expected_seq {
             return Err(AppendError::StaleRevision { actual: row.order.seq });
+        }
+        if append.not_after.is_some_and(|limit| now > limit) {
+            return Err(AppendError::TooLate);
         }
         row.order = Arc::clone(&append.order);
         row.events.extend(append.events.iter().cloned());

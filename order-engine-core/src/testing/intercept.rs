@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
 #[non_exhaustive]
 #[allow(missing_docs)] // Each is named after the method that is called.
 pub enum Call<'a> {
+    Now,
     Create(&'a [NewOrder]),
     Claim(&'a ClaimRequest),
     Renew(&'a [Lease]),
@@ -90,6 +92,10 @@ impl InterceptedStore {
 impl OrderStore for InterceptedStore {
     fn durability(&self) -> Durability {
         self.inner.durability()
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        self.around(Call::Now, |inner| inner.now()).await
     }
 
     async fn create_many(

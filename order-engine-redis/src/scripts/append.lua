@@ -1,5 +1,5 @@
 -- Records what happened to orders. Each item is FIELDS arguments and its events, and gets one reply.
-local FIELDS = 13
+local FIELDS = 14
 local PAGE = 64
 
 -- Adds events to a history, a bounded number at a time: how long it is then, or nothing if it is none.
@@ -14,7 +14,7 @@ local function push(id, first, last)
   return length
 end
 
-local function append(first_event, id, epoch, owner, revokes, expected_seq, due_in_ms, seq, status, lane, attention, updated_at, state, events)
+local function append(first_event, id, epoch, owner, revokes, expected_seq, due_in_ms, not_after_ms, seq, status, lane, attention, updated_at, state, events)
   local row, failure = read(id, 'seq', 'epoch', 'owner', 'status', 'lane', 'attention', 'fruitless')
   if failure then
     return { 'refused', failure }
@@ -29,6 +29,9 @@ local function append(first_event, id, epoch, owner, revokes, expected_seq, due_
   end
   if expected_seq ~= old_seq then
     return { 'stale-revision', old_seq }
+  end
+  if not_after_ms ~= '' and now_ms > tonumber(not_after_ms) then
+    return { 'too-late' }
   end
   -- The first write is the only one that damage can make fail, and it is taken back then.
   local length = push(id, first_event, first_event + events - 1)
