@@ -59,18 +59,30 @@ impl ActiveOrder {
     /// How long the order waits, if it has come to a wait. A deadline ends a wait.
     fn wait(&self) -> Option<Duration> {
         let last = self.pending.last()?;
-        match last.event {
+        let wait = match last.event {
             OrderEvent::RetryScheduled { retry_in_ms, .. } | OrderEvent::Deferred { retry_in_ms, .. } => {
-                Some(self.until_deadline(Duration::from_millis(retry_in_ms), last.at))
+                Duration::from_millis(retry_in_ms)
             }
-            _ => None,
-        }
+            // What follows is left to a worker.
+            OrderEvent::TransactionDied { .. } => Duration::ZERO,
+            _ => return None,
+        };
+        Some(self.until_deadline(wait, last.at))
     }
 
     /// A wait, or what is left until the order's deadline, if that is less.
     pub(crate) fn until_deadline(&self, wait: Duration, now: DateTime<Utc>) -> Duration {
         let left = self.order.expires_at().map(|deadline| (deadline - now).to_std().unwrap_or_default());
         left.map_or(wait, |left| left.min(wait))
+    }
+
+    /// Until when what is not yet written may be written. After the commit of a transaction it may be
+    /// sent, so that commit comes before the deadline or never, however long this process stands still.
+    fn limit(&self) -> Option<DateTime<Utc>> {
+        let sends = |event: &OrderEvent| {
+            matches!(event, OrderEvent::TransactionSigned { .. } | OrderEvent::SubmissionStarted)
+        };
+        self.order.expires_at().filter(|_| self.pending.iter().any(|record| sends(&record.event)))
     }
 
     /// Writes what is not yet written and gives the order back, due after a while.
@@ -88,13 +100,14 @@ impl ActiveOrder {
         if self.pending.is_empty() {
             return Ok(());
         }
+        let not_after = self.limit();
         let append = Append {
             guard: Guard::Fence(self.fence()),
             expected_seq: self.committed_seq,
             order: Arc::clone(&self.order),
             events: std::mem::take(&mut self.pending),
             then,
-            not_after: None,
+            not_after,
         };
         committer.append(append).await?;
         self.committed_seq = self.order.seq;

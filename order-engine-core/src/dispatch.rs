@@ -129,6 +129,7 @@ impl Inner {
         };
         let asked_at = self.runtime.now();
         let claims = self.supervisor.guard("store.claim", self.store.claim(&request)).await??;
+        self.store_clock.learn(asked_at, claims.as_of);
         let (mut actives, mut hopeless, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         for Claim { lease, fruitless_claims, order } in claims.claims {
             match order {
@@ -158,7 +159,7 @@ impl Inner {
             active.order().state.strikes()
         );
         let failure = Failure::new(FailureCode::QUARANTINED, message);
-        if let Err(error) = active.record(OrderEvent::Quarantined { failure }, self.runtime.now()) {
+        if let Err(error) = active.record(OrderEvent::Quarantined { failure }, self.now()) {
             tracing::error!(order.id = %order_id, %error, "an order cannot be set aside");
             return;
         }

@@ -12,6 +12,7 @@ mod upkeep;
 
 use std::sync::{Arc, Mutex};
 
+use chrono::{DateTime, Utc};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::Instrument;
 
@@ -32,12 +33,15 @@ use crate::fanout::Fanout;
 use crate::heads::Heads;
 use crate::lease::LeaseKeeper;
 use crate::observe::{SharedObserver, Watch};
+use crate::retry::is_expired;
+use crate::store_clock::StoreClock;
 use crate::supervise::Supervisor;
 use crate::worker::{OrderBackend, OrderTask};
 use crate::{
-    Amount, Candidate, Creation, DexRouter, Durability, EngineConfig, EventRecord, InvalidRequest, Lane,
-    NewOrder, Order, OrderEvent, OrderId, OrderQuery, OrderRequest, OrderStore, QuoteRequest, Refused, Route,
-    Runtime, StatusSource, StepError, StoreError, Subscription, Unreadable, Venue, best,
+    Amount, Candidate, Creation, DexRouter, Durability, EngineConfig, EventRecord, FailureCode,
+    InvalidRequest, Lane, NewOrder, Order, OrderEvent, OrderId, OrderQuery, OrderRequest, OrderStore,
+    QuoteRequest, Refused, Route, Runtime, StatusSource, StepError, StoreError, Subscription, Unreadable,
+    Venue, best,
 };
 use lifecycle::Lifecycle;
 
@@ -72,6 +76,7 @@ pub(crate) struct Inner {
     pub(crate) venue: Arc<dyn Venue>,
     pub(crate) runtime: Runtime,
     pub(crate) config: EngineConfig,
+    pub(crate) store_clock: StoreClock,
     pub(crate) committer: Committer,
     heads: Heads,
     pub(crate) fanout: Arc<Fanout>,
@@ -190,7 +195,7 @@ impl Engine {
         if inner.is_stopping() {
             return Err(SubmitError::ShuttingDown);
         }
-        let now = inner.runtime.now();
+        let now = inner.now();
         let id = OrderId::new(now, inner.runtime.entropy.next_u128());
         let (mut order, event) = Order::accept(id, request, inner.config.retry.max_attempts, now);
         order.origin = origin;
@@ -343,8 +348,26 @@ impl Inner {
         }
     }
 
-    /// What follows from a failed attempt, by the host's policy.
-    pub(crate) fn settle(&self, order: &Order) -> Option<OrderEvent> {
-        self.config.retry.settle(order, self.runtime.now(), self.runtime.entropy.next_u128())
+    /// The store's time, as far as this process knows it: the time of events.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.store_clock.now()
+    }
+
+    /// The time by which an order's deadline is judged: where it seems to have passed, the store is asked.
+    pub(crate) async fn judged_now(&self, order: &Order) -> Result<DateTime<Utc>, StoreError> {
+        let now = self.now();
+        if is_expired(order, now) { self.store_clock.ask().await } else { Ok(now) }
+    }
+
+    /// What follows from a failed attempt, by the host's policy, at a time that is judged.
+    pub(crate) fn settle(&self, order: &Order, now: DateTime<Utc>) -> Option<OrderEvent> {
+        self.config.retry.settle(order, now, self.runtime.entropy.next_u128())
+    }
+
+    /// The same where nobody asks the store: nothing if the deadline seems to decide, which is then left
+    /// to a worker.
+    pub(crate) fn settle_unless_late(&self, order: &Order) -> Option<OrderEvent> {
+        let event = self.settle(order, self.now());
+        event.filter(|event| event.failure().is_none_or(|failure| failure.code != FailureCode::EXPIRED))
     }
 }

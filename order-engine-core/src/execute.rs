@@ -61,6 +61,8 @@ enum Interrupt {
     Moved,
     /// The router or the venue panicked.
     Panicked(Panicked),
+    /// The deadline passed before a transaction was committed.
+    TooLate,
     Failed(ExecuteError),
 }
 
@@ -68,6 +70,7 @@ impl From<CommitError> for Interrupt {
     fn from(error: CommitError) -> Self {
         Self::Failed(match error {
             CommitError::Append(AppendError::StaleRevision { .. }) => return Self::Moved,
+            CommitError::Append(AppendError::TooLate) => return Self::TooLate,
             CommitError::Append(AppendError::Refused(refused)) | CommitError::Refused(refused) => {
                 refused.into()
             }
@@ -168,6 +171,14 @@ impl Execution<'_> {
                 Ok(Next::Watch) => return self.engine.watch(self.active, self.last_sent).await,
                 Err(Interrupt::Moved) => self.reload().await?,
                 Err(Interrupt::Panicked(panicked)) => return self.strike(&panicked).await,
+                Err(Interrupt::TooLate) => {
+                    self.engine.store_clock.refresh().await;
+                    self.reload().await?;
+                    if self.active.order().state.live_transaction().is_some() {
+                        // It was signed in time and not sent in time: it is left to die.
+                        return self.engine.watch(self.active, None).await;
+                    }
+                }
                 Err(Interrupt::Failed(error)) => return Err(self.give_up(error)),
             }
             next = self.advance().await;
@@ -186,7 +197,7 @@ impl Execution<'_> {
 
     /// Counts a panic against the order, which rests, longer each time, or is set aside.
     async fn strike(mut self, panicked: &Panicked) -> Result<(), ExecuteError> {
-        let (limit, now) = (self.engine.config.quarantine_after, self.engine.runtime.now());
+        let (limit, now) = (self.engine.config.quarantine_after, self.engine.now());
         let strikes = self.active.order().state.strikes() + 1;
         let failure = Failure::new(FailureCode::WORKER_PANICKED, "A worker panicked with the order");
         self.active.record(OrderEvent::Suspected { failure, strikes, alone: false }, now)?;
@@ -228,7 +239,7 @@ impl Execution<'_> {
         }
         let order = self.active.order();
         let may_expire = order.state.live_transaction().is_none() && !order.status().is_terminal();
-        if may_expire && order.request.deadline.is_some() && is_expired(order, self.engine.runtime.now()) {
+        if may_expire && is_expired(order, self.judged_now().await?) {
             self.record(OrderEvent::Failed { failure: expired() })?;
         }
         if self.is_quote_spent() {
@@ -279,7 +290,7 @@ impl Execution<'_> {
     }
 
     fn is_fresh(&self, quote: &Quote) -> bool {
-        quote.is_fresh(self.engine.runtime.now(), self.engine.config.quote_ttl)
+        quote.is_fresh(self.engine.now(), self.engine.config.quote_ttl)
     }
 
     /// Whether a transaction is to be built on a quote that has grown old, after a crash for instance,
@@ -312,7 +323,7 @@ impl Execution<'_> {
         };
         let router = Arc::clone(&self.engine.router);
         // The age of a quote counts from the question: who knows when the answer was looked up.
-        let asked_at = self.engine.runtime.now();
+        let asked_at = self.engine.now();
         let quoted = self
             .alongside(StepName::Quote, "router.quote", async move { router.quote(&request).await })
             .await;
@@ -382,7 +393,7 @@ impl Execution<'_> {
         match event {
             OrderEvent::Deferred { retry_in_ms, .. } if is_known => {
                 let wait = Duration::from_millis(retry_in_ms);
-                let due_in = self.active.until_deadline(wait, self.engine.runtime.now());
+                let due_in = self.active.until_deadline(wait, self.engine.now());
                 self.active.give_back(&self.engine.committer, due_in).await?;
                 Ok(Next::Rest)
             }
@@ -420,7 +431,8 @@ impl Execution<'_> {
     /// Decides what follows from the failed attempt. A wait is written at once, and the row
     /// carries it from there.
     async fn settle(&mut self) -> Result<Next, Interrupt> {
-        if let Some(event) = self.engine.settle(self.active.order()) {
+        let now = self.judged_now().await?;
+        if let Some(event) = self.engine.settle(self.active.order(), now) {
             self.record(event)?;
         }
         if !matches!(self.active.order().state.phase(), Phase::Waiting { .. }) {
@@ -432,7 +444,12 @@ impl Execution<'_> {
     }
 
     fn record(&mut self, event: OrderEvent) -> Result<(), Interrupt> {
-        Ok(self.active.record(event, self.engine.runtime.now())?)
+        Ok(self.active.record(event, self.engine.now())?)
+    }
+
+    async fn judged_now(&self) -> Result<DateTime<Utc>, Interrupt> {
+        let judged = self.engine.judged_now(self.active.order()).await;
+        judged.map_err(|error| Interrupt::Failed(ExecuteError::Store(Arc::new(error))))
     }
 
     async fn commit(&mut self) -> Result<(), Interrupt> {
@@ -542,7 +559,7 @@ impl Inner {
 
     /// What follows when an order cannot be brought on because somebody does not answer.
     fn defer(&self, order: &Order, failure: Failure, at_least: Duration) -> OrderEvent {
-        let (now, entropy) = (self.runtime.now(), self.runtime.entropy.next_u128());
+        let (now, entropy) = (self.now(), self.runtime.entropy.next_u128());
         self.config.retry.defer(order, failure, at_least, now, entropy)
     }
 

@@ -31,6 +31,7 @@ mod route;
 mod sink;
 mod state;
 mod store;
+mod store_clock;
 mod subscription;
 mod supervise;
 pub mod telemetry;

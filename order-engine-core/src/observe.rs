@@ -25,8 +25,8 @@ use crate::engine::Inner;
 use crate::execute::ExecuteError;
 use crate::telemetry::{self, StepName};
 use crate::{
-    AppendError, Certainty, ChainView, IllegalTransition, Observation, OrderEvent, OrderId, Phase, SignedTx,
-    Stage, TxId, UnknownReason, VenueError, Verdict, verdict,
+    AppendError, Certainty, ChainView, IllegalTransition, Observation, OrderEvent, OrderId, OrderState,
+    Phase, SignedTx, Stage, TxId, UnknownReason, VenueError, Verdict, verdict,
 };
 
 /// After so many looks without news a transaction is looked at more rarely.
@@ -334,22 +334,23 @@ impl Inner {
         now: DateTime<Utc>,
     ) -> Result<(), IllegalTransition> {
         let Some(tx) = watch.transaction() else { return Ok(()) };
+        let at = self.now();
         let conclusion = verdict(tx, view, observation);
         watch.quiet_looks += 1;
         watch.is_absent =
             conclusion == Verdict::Pending(None) && matches!(observation, Observation::NotFound { .. });
         match conclusion {
-            Verdict::Landed(fill) => watch.active.record(OrderEvent::Confirmed { fill }, now)?,
+            Verdict::Landed(fill) => watch.active.record(OrderEvent::Confirmed { fill }, at)?,
             Verdict::Dead(proof, failure, class) => {
-                watch.active.record(OrderEvent::TransactionDied { proof, failure, class }, now)?;
-                if let Some(event) = self.settle(watch.active.order()) {
-                    watch.active.record(event, now)?;
+                watch.active.record(OrderEvent::TransactionDied { proof, failure, class }, at)?;
+                if let Some(event) = self.settle_unless_late(watch.active.order()) {
+                    watch.active.record(event, at)?;
                 }
             }
             Verdict::Pending(Some(certainty)) if is_news(watch, certainty) => {
                 watch.quiet_looks = 0;
                 watch.doubt = None;
-                watch.active.record(OrderEvent::InclusionObserved { certainty }, now)?;
+                watch.active.record(OrderEvent::InclusionObserved { certainty }, at)?;
             }
             Verdict::Pending(None) if watch.is_absent => self.doubt(watch, UnknownReason::Absent, now)?,
             Verdict::Pending(_) => watch.doubt = None,
@@ -380,7 +381,7 @@ impl Inner {
             return Ok(());
         }
         tracing::warn!(order.id = %watch.active.order().id, %reason, "the outcome of a transaction is unknown");
-        watch.active.record(OrderEvent::OutcomeUnknown { reason }, now)
+        watch.active.record(OrderEvent::OutcomeUnknown { reason }, self.now())
     }
 
     /// Separates transactions that were asked about together, and not answered. One that was asked about
@@ -429,10 +430,11 @@ impl Inner {
         (watch, self.config.observe_interval * factor)
     }
 
-    /// Whether sending a transaction again can help. A cancelled one is left to die.
+    /// Whether sending a transaction again can help. A cancelled one is left to die, and so is one of
+    /// which no intent to send it was ever committed.
     fn is_to_be_resent(&self, watch: &Watch, now: DateTime<Utc>) -> bool {
         watch.is_absent
-            && !watch.active.order().state.is_cancel_requested()
+            && is_sendable(&watch.active.order().state)
             && watch.last_sent.is_none_or(|at| at + self.config.resend_interval <= now)
     }
 
@@ -446,6 +448,10 @@ impl Inner {
             .for_each_concurrent(RESENDS, move |watch| resend_one(Arc::clone(&engine), watch));
         self.spawn("resend", Box::pin(task));
     }
+}
+
+fn is_sendable(state: &OrderState) -> bool {
+    matches!(state.phase(), Phase::Submitted { cancel_requested: false, .. })
 }
 
 fn is_news(watch: &Watch, certainty: Certainty) -> bool {
@@ -470,13 +476,10 @@ async fn resend_one(engine: Arc<Inner>, mut watch: Watch) {
         }
     }
     let order = Arc::clone(watch.active.order());
-    if let Some(tx) = order.state.live_transaction().filter(|_| !order.state.is_cancel_requested()) {
+    if let Some(tx) = order.state.live_transaction().filter(|_| is_sendable(&order.state)) {
         let accepted = engine.send(tx).await;
         let is_new = matches!(order.state.phase(), Phase::Submitted { stage: Stage::Sending, .. });
-        if accepted
-            && is_new
-            && watch.active.record(OrderEvent::SubmissionAccepted, engine.runtime.now()).is_err()
-        {
+        if accepted && is_new && watch.active.record(OrderEvent::SubmissionAccepted, engine.now()).is_err() {
             return;
         }
     }

@@ -16,6 +16,7 @@ impl Inner {
     pub(super) fn start(self: &Arc<Self>, durable_sinks: Vec<Arc<dyn StatusSink>>) {
         let lease_interval = self.keeper.interval();
         self.repeat("leases", lease_interval, |inner| async move { inner.keeper.renew(&*inner.store).await });
+        self.repeat("store clock", lease_interval, |inner| async move { inner.store_clock.refresh().await });
         self.repeat("hub poll", self.config.poll_interval, |inner| async move { inner.poll_hub().await });
         for source in &self.sources {
             let (inner, source) = (Arc::clone(self), Arc::clone(source));

@@ -17,6 +17,7 @@ use crate::heads::Heads;
 use crate::hub::Hub;
 use crate::lease::{self, LeaseKeeper};
 use crate::observe::Observer;
+use crate::store_clock::StoreClock;
 use crate::supervise::Supervisor;
 use crate::telemetry;
 use crate::{
@@ -121,6 +122,8 @@ impl EngineBuilder {
             self.sinks.into_iter().partition(|sink| sink.guarantee() == SinkGuarantee::Durable);
         register(&*store, &durable).await?;
         let supervisor = Supervisor::new(runtime.clone());
+        let store_clock =
+            StoreClock::start(Arc::clone(&store), runtime.clone(), Arc::clone(&supervisor)).await?;
         let fanout =
             Fanout::start(Hub::new(config.subscription_capacity), best_effort, &runtime, &supervisor);
         let (keeper, give_backs) = LeaseKeeper::new(runtime.clone(), config.lease_duration);
@@ -135,6 +138,7 @@ impl EngineBuilder {
                 &supervisor,
                 config.commit_batch,
             ),
+            store_clock,
             heads: Heads::start(Arc::clone(&store), &runtime, &supervisor),
             turns: Turns::default(),
             bulkheads: Bulkheads::new(config.worker_slots, runtime.clone()),

@@ -48,7 +48,7 @@ impl Engine {
     ) -> Result<Option<Arc<Order>>, ChangeError> {
         let inner = self.inner();
         let mut next = order.clone();
-        let now = inner.runtime.now();
+        let now = inner.now();
         let advanced: Result<Vec<_>, _> =
             events.into_iter().map(|event| next.advance_mut(event, now).map(Arc::new)).collect();
         let Ok(records) = advanced else { return Ok(None) };

@@ -58,8 +58,9 @@ impl Engine {
         let end = match resolution {
             Resolution::Executed(fill) => Some(OrderEvent::Confirmed { fill: fill.clone() }),
             Resolution::NotExecuted => {
-                let now = self.inner().runtime.now();
-                order.advance(said.clone(), now).ok().and_then(|(failed, _)| self.inner().settle(&failed))
+                let now = self.inner().now();
+                let failed = order.advance(said.clone(), now).ok();
+                failed.and_then(|(failed, _)| self.inner().settle_unless_late(&failed))
             }
         };
         std::iter::once(said).chain(end).collect()

@@ -60,7 +60,7 @@ impl Engine {
     /// If the store cannot answer. What was forgotten until then is gone.
     pub async fn purge(&self, older_than: Duration) -> Result<u64, StoreError> {
         let inner = self.inner();
-        let now = inner.runtime.now();
+        let now = inner.now();
         let before = |age: Duration| {
             let age = chrono::TimeDelta::from_std(age).unwrap_or(chrono::TimeDelta::MAX);
             now.checked_sub_signed(age).unwrap_or(chrono::DateTime::<chrono::Utc>::MIN_UTC)

@@ -102,6 +102,11 @@ impl ScriptedVenue {
         chain.sent.iter().filter(of_order).cloned().collect()
     }
 
+    /// How often anything was sent at all, also what this venue did not sign.
+    pub fn total_sent(&self) -> usize {
+        self.chain().sent.len()
+    }
+
     /// How many transactions were signed in all.
     pub fn signed(&self) -> u64 {
         self.chain().signed

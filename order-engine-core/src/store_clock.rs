@@ -1,0 +1,72 @@
+//! The store's clock, as far as this process knows it.
+//!
+//! One clock decides about deadlines: the store's, which all processes share. Asking it each time would
+//! cost a call of the store for each event; so this process remembers how far its own clock is from it,
+//! and learns that anew whenever the store says what time it is. Such an estimate stamps events. It ends
+//! nothing: what hangs on a deadline is asked of the store, or written with a limit.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::supervise::Supervisor;
+use crate::{OrderStore, Runtime, StoreError};
+
+/// Tells the store's time.
+#[derive(Debug)]
+pub(crate) struct StoreClock {
+    store: Arc<dyn OrderStore>,
+    runtime: Runtime,
+    supervisor: Arc<Supervisor>,
+    /// How far the store's clock is ahead of this process', in milliseconds.
+    ahead_ms: AtomicI64,
+}
+
+impl StoreClock {
+    /// Asks the store for the first time.
+    pub(crate) async fn start(
+        store: Arc<dyn OrderStore>,
+        runtime: Runtime,
+        supervisor: Arc<Supervisor>,
+    ) -> Result<Self, StoreError> {
+        let asked_at = runtime.now();
+        let as_of = store.now().await?;
+        let ahead_ms = AtomicI64::new((as_of - asked_at).num_milliseconds());
+        Ok(Self { store, runtime, supervisor, ahead_ms })
+    }
+
+    /// The store's time, as far as this process knows. It is ahead of the truth by no more than the last
+    /// answer took, and behind it by no more than this process stood still since then.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        let ahead = TimeDelta::milliseconds(self.ahead_ms.load(Ordering::Relaxed));
+        self.runtime.now().checked_add_signed(ahead).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+
+    /// The store's time, from the store itself.
+    pub(crate) async fn ask(&self) -> Result<DateTime<Utc>, StoreError> {
+        let asked_at = self.runtime.now();
+        let as_of = self.supervisor.guard("store.now", self.store.now()).await??;
+        self.learn(asked_at, as_of);
+        Ok(as_of)
+    }
+
+    /// Asks the store, for the sake of the answer alone.
+    pub(crate) async fn refresh(&self) {
+        if let Err(error) = self.ask().await {
+            tracing::warn!(%error, "the store could not be asked for the time");
+        }
+    }
+
+    /// Notes what the store said that was asked at `asked_at` and has answered just now.
+    ///
+    /// It said so at some moment in between. What was known before stays if it agrees with that, because
+    /// it may be more exact; otherwise the nearest that does takes its place.
+    pub(crate) fn learn(&self, asked_at: DateTime<Utc>, as_of: DateTime<Utc>) {
+        let ahead_of = |moment: DateTime<Utc>| (as_of - moment).num_milliseconds();
+        let (least, most) = (ahead_of(self.runtime.now()), ahead_of(asked_at));
+        let known = self.ahead_ms.load(Ordering::Relaxed);
+        // Whoever learns at the same time is as right.
+        self.ahead_ms.store(known.max(least).min(most), Ordering::Relaxed);
+    }
+}

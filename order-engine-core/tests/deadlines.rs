@@ -1,0 +1,301 @@
+//! Deadlines count on the store's clock, whatever the processes' own clocks show.
+#![allow(clippy::disallowed_methods)] // Tests are the outside world.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::BoxFuture;
+use order_engine_core::conformance::fixtures::{FREELY, append, to_submitted};
+use order_engine_core::testing::{
+    Call, Intercept, InterceptedStore, InterceptedVenue, ManualClock, ScriptedRouter, ScriptedVenue, Sending,
+    request,
+};
+use order_engine_core::{
+    Clock, Deadline, Engine, FailureCode, MemoryStore, Order, OrderEvent, OrderId, OrderRequest, OrderStore,
+    OrderTask, Runtime, Status, StoreError, Submission, Then,
+};
+
+/// The time to live of the orders.
+const TTL: Duration = Duration::from_secs(60);
+/// A little longer than that.
+const TOO_LONG: Duration = Duration::from_secs(61);
+
+/// A clock that goes as another one, but shows another time.
+#[derive(Clone, Debug)]
+struct Wrong {
+    clock: ManualClock,
+    by: TimeDelta,
+}
+
+impl Clock for Wrong {
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now() + self.by
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.clock.sleep(duration)
+    }
+}
+
+/// Suspends the process at a call, once: for everybody else time goes on.
+#[derive(Debug)]
+struct Suspend {
+    at: fn(Call<'_>) -> bool,
+    others: ManualClock,
+    has_happened: std::sync::atomic::AtomicBool,
+}
+
+#[async_trait]
+impl Intercept for Suspend {
+    async fn before(&self, call: Call<'_>) -> Result<(), StoreError> {
+        if (self.at)(call) && !self.has_happened.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            self.others.advance(TOO_LONG);
+        }
+        Ok(())
+    }
+
+    async fn after(&self, _: Call<'_>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// One store and one venue, and the store's clock.
+struct World {
+    clock: ManualClock,
+    store: MemoryStore,
+    venue: Arc<ScriptedVenue>,
+    /// A clock that stands still where a process is suspended, and goes on with it.
+    own: ManualClock,
+}
+
+impl World {
+    fn new() -> Self {
+        let clock = ManualClock::new();
+        let store = MemoryStore::with_clock(Arc::new(clock.clone()));
+        Self { clock, store, venue: Arc::new(ScriptedVenue::new()), own: ManualClock::new() }
+    }
+
+    /// A process whose clock is off by this much.
+    async fn process(&self, by: TimeDelta) -> Engine {
+        let clock = Wrong { clock: self.clock.clone(), by };
+        self.engine(Arc::new(clock), Arc::new(self.store.clone()), self.venue.clone()).await
+    }
+
+    /// A process with a clock of its own, which is suspended at a call.
+    async fn suspended(&self, at: fn(Call<'_>) -> bool) -> Engine {
+        let suspend = Suspend { at, others: self.clock.clone(), has_happened: false.into() };
+        let suspend: Arc<dyn Intercept> = Arc::new(suspend);
+        let store = InterceptedStore::new(Arc::new(self.store.clone()), Arc::clone(&suspend));
+        let venue = InterceptedVenue::new(self.venue.clone(), suspend);
+        self.engine(Arc::new(self.own.clone()), Arc::new(store), Arc::new(venue)).await
+    }
+
+    async fn engine(
+        &self,
+        clock: Arc<dyn Clock>,
+        store: Arc<dyn OrderStore>,
+        venue: Arc<dyn order_engine_core::Venue>,
+    ) -> Engine {
+        let engine = Engine::builder().store(store).router(Arc::new(ScriptedRouter::new())).venue(venue);
+        engine.runtime(Runtime { clock, ..Runtime::tokio() }).build().await.unwrap()
+    }
+
+    /// Lets a process do whatever it does, and time go on, until the order has ended.
+    async fn until_terminal(&self, engine: &Engine, id: OrderId) -> Order {
+        for _ in 0..1_000 {
+            let order = engine.order(id).await.unwrap().unwrap();
+            if order.status().is_terminal() {
+                return order;
+            }
+            engine.execute(OrderTask::new(id)).await.unwrap();
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            self.clock.advance(Duration::from_millis(250));
+            self.own.advance(Duration::from_millis(250));
+            self.venue.grow(1);
+        }
+        panic!("the order does not end");
+    }
+}
+
+async fn submit(engine: &Engine, deadline: Deadline) -> Arc<Order> {
+    let request = OrderRequest { deadline: Some(deadline), ..request() };
+    match engine.submit(request).await.unwrap() {
+        Submission::Created(order) => order,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn ttl() -> Deadline {
+    Deadline::AfterMs(u64::try_from(TTL.as_millis()).unwrap())
+}
+
+fn hours(hours: i64) -> TimeDelta {
+    TimeDelta::hours(hours)
+}
+
+fn fast() -> TimeDelta {
+    TimeDelta::seconds(61)
+}
+
+fn code(order: &Order) -> Option<FailureCode> {
+    order.state.failure().map(|failure| failure.code.clone())
+}
+
+#[tokio::test]
+async fn a_process_whose_clock_is_fast_expires_nothing_early() {
+    for by in [fast(), hours(1), hours(24 * 365)] {
+        let world = World::new();
+        let order = submit(&world.process(TimeDelta::zero()).await, ttl()).await;
+        world.clock.advance(TTL - Duration::from_millis(1));
+        let worker = world.process(by).await;
+        let ended = world.until_terminal(&worker, order.id).await;
+        assert_eq!(
+            (ended.status(), world.venue.executions(order.id)),
+            (Status::Confirmed, 1),
+            "{by}: {ended:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_process_whose_clock_is_slow_executes_nothing_late() {
+    for by in [-fast(), hours(-1), hours(-24 * 365)] {
+        let world = World::new();
+        let order = submit(&world.process(TimeDelta::zero()).await, ttl()).await;
+        world.clock.advance(TTL);
+        let worker = world.process(by).await;
+        let ended = world.until_terminal(&worker, order.id).await;
+        assert_eq!((code(&ended), world.venue.signed()), (Some(FailureCode::EXPIRED), 0), "{by}");
+    }
+}
+
+#[tokio::test]
+async fn a_time_to_live_counts_from_the_acceptance_wherever_the_order_was_submitted() {
+    for by in [fast(), -fast(), hours(1), hours(-1)] {
+        for (waits, expected) in [(TTL - Duration::from_millis(1), Status::Confirmed), (TTL, Status::Failed)]
+        {
+            let world = World::new();
+            let order = submit(&world.process(by).await, ttl()).await;
+            assert_eq!(order.created_at, world.clock.now(), "{by}");
+            assert_eq!(order.expires_at(), Some(world.clock.now() + TTL), "{by}");
+            world.clock.advance(waits);
+            let worker = world.process(TimeDelta::zero()).await;
+            assert_eq!(world.until_terminal(&worker, order.id).await.status(), expected, "{by} {waits:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_is_a_moment_is_one_on_the_stores_clock() {
+    for by in [fast(), -fast()] {
+        for (waits, expected) in [(TTL - Duration::from_millis(1), Status::Confirmed), (TTL, Status::Failed)]
+        {
+            let world = World::new();
+            let process = world.process(by).await;
+            let order = submit(&process, Deadline::At(world.clock.now() + TTL)).await;
+            world.clock.advance(waits);
+            assert_eq!(world.until_terminal(&process, order.id).await.status(), expected, "{by} {waits:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn events_are_told_in_the_stores_time() {
+    let world = World::new();
+    let order = submit(&world.process(hours(1)).await, ttl()).await;
+    world.clock.advance(Duration::from_secs(1));
+    let worker = world.process(hours(-1)).await;
+    worker.execute(OrderTask::new(order.id)).await.unwrap();
+    let events = worker.events(order.id, 0, u32::MAX).await.unwrap();
+    assert_eq!(events[0].at, order.created_at);
+    for event in &events[1..] {
+        assert_eq!(event.at, world.clock.now(), "{event:?}");
+    }
+    world.until_terminal(&worker, order.id).await;
+}
+
+/// The worker believes that it is early, whenever it was suspended.
+async fn sends_nothing_when_suspended(at: fn(Call<'_>) -> bool) {
+    let world = World::new();
+    let order = submit(&world.process(TimeDelta::zero()).await, ttl()).await;
+    let worker = world.suspended(at).await;
+    let ended = world.until_terminal(&worker, order.id).await;
+    assert_eq!(code(&ended), Some(FailureCode::EXPIRED));
+    assert_eq!(world.venue.sent(order.id), [], "it was too late to send anything");
+    let events = worker.events(order.id, 0, u32::MAX).await.unwrap();
+    let signed = events.iter().any(|record| matches!(record.event, OrderEvent::TransactionSigned { .. }));
+    assert!(!signed, "nothing is committed that might be sent: {events:#?}");
+}
+
+#[tokio::test]
+async fn a_worker_that_is_suspended_while_it_signs_sends_nothing_after_the_deadline() {
+    sends_nothing_when_suspended(|call| matches!(call, Call::Prepare(_))).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_suspended_between_signing_and_commit_sends_nothing_after_the_deadline() {
+    sends_nothing_when_suspended(|call| {
+        let Call::Append(appends) = call else { return false };
+        appends
+            .iter()
+            .flat_map(|append| &append.events)
+            .any(|record| record.event == OrderEvent::SubmissionStarted)
+    })
+    .await;
+}
+
+/// A worker that shuts down may commit what it signed, and leave the sending to another.
+#[tokio::test]
+async fn a_transaction_that_was_signed_in_time_and_not_sent_is_left_to_die() {
+    let world = World::new();
+    let submitter = world.process(TimeDelta::zero()).await;
+    let order = submit(&submitter, ttl()).await;
+    let store: Arc<dyn OrderStore> = Arc::new(world.store.clone());
+    let mut events = to_submitted();
+    events.truncate(4);
+    let Some(OrderEvent::TransactionSigned { tx }) = events.last_mut() else { panic!("{events:?}") };
+    Arc::make_mut(tx).validity = order_engine_core::Validity::UntilHeight(100);
+    let signed = append(&order, FREELY, Then::Release { due_in: Duration::ZERO }, &events);
+    assert_eq!(store.append_many(&[signed]).await.unwrap(), [Ok(())]);
+    world.clock.advance(TOO_LONG);
+
+    let worker = world.process(hours(-1)).await;
+    let ended = world.until_terminal(&worker, order.id).await;
+    assert_eq!(code(&ended), Some(FailureCode::EXPIRED));
+    assert_eq!(world.venue.total_sent(), 0, "it was too late to send it");
+    let events = worker.events(order.id, 0, u32::MAX).await.unwrap();
+    let died = events.iter().filter(|record| matches!(record.event, OrderEvent::TransactionDied { .. }));
+    assert_eq!(died.count(), 1, "it was left by the proof of its death: {events:#?}");
+}
+
+#[tokio::test]
+async fn a_transaction_that_dies_after_the_deadline_is_the_last_one() {
+    for by in [fast(), -fast(), hours(-1)] {
+        let world = World::new();
+        world.venue.next_sendings([Sending::Dropped]);
+        let worker = world.process(by).await;
+        let order = submit(&worker, ttl()).await;
+        worker.execute(OrderTask::new(order.id)).await.unwrap();
+        world.clock.advance(TTL);
+        world.venue.grow(1_000);
+        let ended = world.until_terminal(&worker, order.id).await;
+        assert_eq!((code(&ended), world.venue.signed()), (Some(FailureCode::EXPIRED), 1), "{by}");
+    }
+}
+
+/// Also where a process believes for a moment that it is too late, for its clock jumped.
+#[tokio::test]
+async fn nothing_expires_before_the_store_says_so() {
+    let world = World::new();
+    let jumpy = ManualClock::new();
+    let store = Arc::new(world.store.clone());
+    let worker = world.engine(Arc::new(jumpy.clone()), store, world.venue.clone()).await;
+    let order = submit(&world.process(TimeDelta::zero()).await, ttl()).await;
+    jumpy.advance(Duration::from_hours(1));
+    worker.execute(OrderTask::new(order.id)).await.unwrap();
+    assert_eq!(world.venue.sent(order.id).len(), 1);
+}
