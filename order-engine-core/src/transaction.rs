@@ -66,11 +66,15 @@ pub struct Fill {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Observation {
-    /// The venue knows nothing of it.
+    /// The node that answered knows nothing of it.
     NotFound {
-        /// Whether the venue searched everything back to the transaction's signing. A recent-only
-        /// cache answers `false`, and then nothing follows from the absence.
-        history_complete: bool,
+        /// The finalized height of that node when it searched, if it searched everything up to there
+        /// and back to the transaction's signing. `None` if its history has gaps, as a recent-only
+        /// cache has; then nothing follows from the absence.
+        ///
+        /// It is the node's *finalized* height and not the newest that it has seen: on a minority
+        /// fork a node may have seen higher blocks and still lack the one of the majority.
+        searched_through: Option<u64>,
     },
     /// It landed and did what it should.
     Landed {
@@ -94,12 +98,15 @@ pub enum Observation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeathProof {
-    /// The finalized height passed the validity, and a complete search afterwards found nothing.
+    /// The finalized height passed the validity, and a node that had come as far itself searched
+    /// afterwards, completely, and found nothing.
     Expired {
         /// The last height at which it could have landed.
         valid_until_height: u64,
         /// The finalized height that was read *before* the search.
         finalized_height: u64,
+        /// The height through which the node that searched held the chain as final.
+        searched_through: u64,
     },
     /// It landed, failed, and the failure is final.
     Reverted,
@@ -120,8 +127,9 @@ pub enum Verdict {
 
 /// Draws the conclusion from one report about one transaction.
 ///
-/// `view` must have been read *before* the observation was made: only then does a search that
-/// finds nothing prove that nothing landed at or below the view's finalized height.
+/// `view` must have been read *before* the observation was made. The node that searched may be
+/// another than the one that was read, and behind it, so absence carries its evidence: only a search
+/// through the view's finalized height proves that nothing landed at or below it.
 pub fn verdict(tx: &SignedTx, view: &ChainView, observation: &Observation) -> Verdict {
     match observation {
         Observation::Landed { certainty: Certainty::Finalized, fill } => Verdict::Landed(fill.clone()),
@@ -131,20 +139,19 @@ pub fn verdict(tx: &SignedTx, view: &ChainView, observation: &Observation) -> Ve
         Observation::Landed { certainty, .. } => Verdict::Pending(Some(*certainty)),
         // A failure that is not final may be undone by a fork, and the transaction then succeed.
         Observation::Reverted { .. } => Verdict::Pending(None),
-        Observation::NotFound { history_complete } => match tx.validity {
-            Validity::UntilHeight(height) if view.finalized > height => {
-                if *history_complete {
-                    expired(height, view.finalized)
-                } else {
-                    Verdict::Unknown
-                }
+        Observation::NotFound { searched_through } => match (tx.validity, *searched_through) {
+            (Validity::UntilHeight(height), Some(searched))
+                if view.finalized > height && searched >= view.finalized =>
+            {
+                expired(height, view.finalized, searched)
             }
-            Validity::UntilHeight(_) | Validity::Unbounded => Verdict::Pending(None),
+            (Validity::UntilHeight(height), _) if view.finalized > height => Verdict::Unknown,
+            (Validity::UntilHeight(_) | Validity::Unbounded, _) => Verdict::Pending(None),
         },
     }
 }
 
-fn expired(valid_until_height: u64, finalized_height: u64) -> Verdict {
+fn expired(valid_until_height: u64, finalized_height: u64, searched_through: u64) -> Verdict {
     let failure = Failure::new(
         crate::FailureCode::TRANSACTION_EXPIRED,
         format!(
@@ -152,7 +159,7 @@ fn expired(valid_until_height: u64, finalized_height: u64) -> Verdict {
         ),
     );
     Verdict::Dead(
-        DeathProof::Expired { valid_until_height, finalized_height },
+        DeathProof::Expired { valid_until_height, finalized_height, searched_through },
         failure,
         FailureClass::Requote,
     )
@@ -177,6 +184,7 @@ mod base64_bytes {
 mod tests {
     use super::*;
     use crate::FailureCode;
+    use proptest::option;
     use proptest::prelude::*;
 
     fn tx(validity: Validity) -> SignedTx {
@@ -195,7 +203,7 @@ mod tests {
         let fill = Fill { amount_in: Amount::new(1), amount_out: Amount::new(2), height: 3 };
         let failure = Failure::new(FailureCode::SLIPPAGE, "below the minimum");
         prop_oneof![
-            any::<bool>().prop_map(|history_complete| Observation::NotFound { history_complete }),
+            option::of(0_u64..200).prop_map(|searched_through| Observation::NotFound { searched_through }),
             certainty().prop_map(move |certainty| Observation::Landed { certainty, fill: fill.clone() }),
             certainty().prop_map(move |certainty| {
                 let class = FailureClass::Requote;
@@ -206,14 +214,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn death_needs_a_final_revert_or_expiry_with_a_complete_search(
+        fn death_needs_a_final_revert_or_expiry_with_a_search_that_came_as_far(
             until in 0_u64..200, finalized in 0_u64..200, bounded: bool, observation in observation(),
         ) {
             let validity = if bounded { Validity::UntilHeight(until) } else { Validity::Unbounded };
             match verdict(&tx(validity), &view(finalized), &observation) {
-                Verdict::Dead(DeathProof::Expired { .. }, ..) => {
-                    prop_assert!(bounded && finalized > until);
-                    prop_assert_eq!(observation, Observation::NotFound { history_complete: true });
+                Verdict::Dead(DeathProof::Expired { searched_through, .. }, ..) => {
+                    prop_assert!(bounded && finalized > until && searched_through >= finalized);
+                    let searched_through = Some(searched_through);
+                    prop_assert_eq!(observation, Observation::NotFound { searched_through });
                 }
                 Verdict::Dead(DeathProof::Reverted, ..) => {
                     let is_final = matches!(observation, Observation::Reverted { certainty: Certainty::Finalized, .. });
@@ -226,7 +235,10 @@ mod tests {
                 Verdict::Pending(_) => {}
                 Verdict::Unknown => {
                     prop_assert!(bounded && finalized > until);
-                    prop_assert_eq!(observation, Observation::NotFound { history_complete: false });
+                    let Observation::NotFound { searched_through } = observation else {
+                        return Err(TestCaseError::fail("only absence leaves a doubt"));
+                    };
+                    prop_assert!(searched_through.is_none_or(|searched| searched < finalized));
                 }
             }
         }
@@ -234,10 +246,22 @@ mod tests {
 
     #[test]
     fn the_last_valid_height_itself_is_no_death() {
-        let absent = Observation::NotFound { history_complete: true };
+        let absent = Observation::NotFound { searched_through: Some(101) };
         let tx = tx(Validity::UntilHeight(100));
         assert_eq!(verdict(&tx, &view(100), &absent), Verdict::Pending(None));
         assert!(matches!(verdict(&tx, &view(101), &absent), Verdict::Dead(DeathProof::Expired { .. }, ..)));
+    }
+
+    #[test]
+    fn a_node_that_has_not_come_as_far_as_was_read_proves_no_absence() {
+        let tx = tx(Validity::UntilHeight(100));
+        for (searched_through, is_dead) in
+            [(None, false), (Some(0), false), (Some(104), false), (Some(105), true), (Some(106), true)]
+        {
+            let verdict = verdict(&tx, &view(105), &Observation::NotFound { searched_through });
+            assert_eq!(matches!(verdict, Verdict::Dead(..)), is_dead, "{searched_through:?}: {verdict:?}");
+            assert_eq!(verdict == Verdict::Unknown, !is_dead, "{searched_through:?}: {verdict:?}");
+        }
     }
 
     #[test]

@@ -78,6 +78,30 @@ async fn a_venue_whose_history_lags_for_a_moment_alarms_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_honest_node_that_lags_does_not_make_an_order_execute_twice() {
+    let fixture = Fixture::new().await;
+    fixture.venue.grow(100);
+    // Whoever tells how far the chain has come is at 251, past the validity; whoever searches is at 91.
+    fixture.venue.set_search_lag(160);
+    fixture.venue.next_sendings([Sending::LandsUnheard]);
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    fixture.reaches(order.id, |record| matches!(record.event, OrderEvent::SubmissionStarted)).await;
+    while fixture.venue.executions(order.id) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    fixture.venue.grow(151);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(fixture.venue.executions(order.id), 1, "nothing is built again");
+    assert_eq!(fixture.engine.order(order.id).await.unwrap().unwrap().status(), Status::Submitted);
+    fixture.venue.set_search_lag(0);
+    let records = fixture.events_to_the_end(order.id).await;
+    assert!(matches!(records.last().unwrap().event, OrderEvent::Confirmed { .. }));
+    assert_eq!((fixture.venue.signed(), fixture.venue.executions(order.id)), (1, 1));
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_operator_says_that_it_was_executed() {
     let fixture = Fixture::new().await;
     let (id, worker) = until_unknown(&fixture).await;

@@ -23,12 +23,13 @@ fn situations() -> [(&'static str, Validity, u64); 4] {
     ]
 }
 
-fn observations() -> Vec<(String, Observation)> {
+fn observations(finalized: u64) -> Vec<(String, Observation)> {
     let fill = Fill { amount_in: Amount::new(1), amount_out: Amount::new(2), height: 3 };
     let failure = Failure::new(FailureCode::SLIPPAGE, "below the minimum");
     let mut all = vec![
-        ("not found, history incomplete".to_owned(), Observation::NotFound { history_complete: false }),
-        ("not found, history complete".to_owned(), Observation::NotFound { history_complete: true }),
+        absent("not found, history with gaps", None),
+        absent("not found, searched through less than that", Some(finalized - 1)),
+        absent("not found, searched through that", Some(finalized)),
     ];
     for (name, certainty) in [
         ("processed", Certainty::Processed),
@@ -43,6 +44,10 @@ fn observations() -> Vec<(String, Observation)> {
         ));
     }
     all
+}
+
+fn absent(name: &str, searched_through: Option<u64>) -> (String, Observation) {
+    (name.to_owned(), Observation::NotFound { searched_through })
 }
 
 fn words(verdict: &Verdict) -> &'static str {
@@ -63,7 +68,7 @@ fn the_table_in_the_docs_is_the_verdict() {
     for (situation, validity, finalized) in situations() {
         let tx = SignedTx { id: "tx".into(), bytes: vec![1], validity, min_amount_out: Amount::new(1) };
         let view = ChainView { processed: finalized + 32, confirmed: finalized + 2, finalized };
-        for (name, observation) in observations() {
+        for (name, observation) in observations(finalized) {
             let verdict = verdict(&tx, &view, &observation);
             writeln!(page, "| {situation} | {name} | {} |", words(&verdict)).unwrap();
         }
@@ -77,7 +82,9 @@ const HEAD: &str = "\
 This page is generated from the code by `order-engine-core/tests/verdict.rs`, which fails when the two differ.
 
 A venue reports facts; one pure function, `verdict`, draws the conclusion from the transaction's validity, the chain's
-heights, which were read *before* the search, and what the search found. Only the verdicts in bold end anything: `landed`
+heights, which were read *before* the search, and what the search found. The node that searches may be another than the one
+that was read, and behind it: so absence carries its evidence, the finalized height through which that node itself had
+searched, and proves something only if that is at or past the finalized height that was read before. Only the verdicts in bold end anything: `landed`
 confirms the order, `dead` allows another attempt. What is pending is looked at again, and sent again with the same bytes
 while nobody knows it; what is unknown is looked at again and shown to an operator. No error, no time-out and no answer of a
 send is in this table, because none of them proves anything.

@@ -6,18 +6,17 @@
 //! function of the slot, nobody can tell the difference, and the chain needs no task of its own.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use order_engine_core::{Amount, Certainty, ChainView, FailureCode, OrderId, Runtime, TxId};
+use order_engine_core::{Amount, Certainty, FailureCode, OrderId, Runtime, TxId};
 use order_engine_routing::PoolSet;
 #[cfg(feature = "rpc-server")]
 use sha2::{Digest, Sha256};
 
 use crate::dice::{self, Dice, Purpose};
 use crate::heights::Heights;
-use crate::history::History;
 use crate::ledger::{Ledger, Ticket};
+use crate::node::Node;
 use crate::plan::{Fork, Plan};
 use crate::pools::Pools;
 use crate::swap::{SwapError, Trade, carry_out};
@@ -101,11 +100,6 @@ pub(crate) enum Arrival {
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) sightings: Vec<Option<Sighting>>,
-    /// Whether what was not found never landed.
-    pub(crate) is_complete: bool,
-    /// The heights that the node which answered can see.
-    #[cfg_attr(not(feature = "rpc-server"), allow(dead_code))] // Told by a node only.
-    pub(crate) visible: RangeInclusive<u64>,
     /// What must be durable before any of it is told.
     pub(crate) ticket: Ticket,
 }
@@ -163,9 +157,9 @@ impl SimChain {
         }
     }
 
-    /// How far the chain has come.
-    pub(crate) fn view(&self) -> ChainView {
-        self.heights.view(self.now_ms())
+    /// The node that answers a call of this name, now.
+    pub(crate) fn node(&self, call: &str) -> Node {
+        Node::answering(call, self.now_ms(), self.heights, (self.dice, &self.lock().faults))
     }
 
     /// The pools as they are now.
@@ -239,35 +233,37 @@ impl SimChain {
         (Arrival::Taken, ticket)
     }
 
-    /// What can be seen of transactions.
-    pub(crate) fn sight(&self, ids: &[TxId]) -> Report {
+    /// What a node can see of transactions.
+    pub(crate) fn sight(&self, ids: &[TxId], node: &Node) -> Report {
         let mut state = self.lock();
-        let now_ms = self.now_ms();
-        self.settle(&mut state, now_ms);
-        let history = History::at(self.heights.at(now_ms), self.dice, &state.faults);
+        self.settle(&mut state, self.now_ms());
         let mut ticket = 0;
         let mut sight = |id| {
-            let (sighting, its_ticket) = self.sight_one(&state, id, now_ms)?;
-            let is_shown = history.shows(sighting.execution.height);
+            let (sighting, its_ticket) = self.sight_one(&state, id, node.at_ms)?;
+            let is_shown = node.shows(sighting.execution.height);
             ticket = ticket.max(if is_shown { its_ticket } else { 0 });
             is_shown.then_some(sighting)
         };
         let sightings = ids.iter().map(&mut sight).collect();
-        Report { sightings, is_complete: history.is_complete, visible: history.visible, ticket }
+        Report { sightings, ticket }
     }
 
-    fn sight_one(&self, state: &State, id: &TxId, now_ms: u64) -> Option<(Sighting, Ticket)> {
+    /// What could be seen of a transaction at a moment that is not to come.
+    fn sight_one(&self, state: &State, id: &TxId, at_ms: u64) -> Option<(Sighting, Ticket)> {
         match state.transactions.get(id)? {
             Standing::InFlight(Flight { message, fork, .. }) => {
-                let fork = fork.filter(|fork| fork.is_seen(now_ms))?;
+                let fork = fork.filter(|fork| fork.is_seen(at_ms))?;
                 let execution = self.execute(id, message, fork.from_ms);
-                let certainty = self.heights.certainty(fork.from_ms, now_ms);
+                let certainty = self.heights.certainty(fork.from_ms, at_ms);
                 // What is undone later was never executed, so the ledger has no part in it.
                 Some((Sighting { execution, certainty }, 0))
             }
             Standing::Landed(index) => {
                 let landing = &state.landings[*index];
-                let certainty = self.heights.certainty(landing.certain_from_ms, now_ms);
+                if landing.certain_from_ms > at_ms {
+                    return None;
+                }
+                let certainty = self.heights.certainty(landing.certain_from_ms, at_ms);
                 Some((Sighting { execution: landing.execution.clone(), certainty }, landing.ticket))
             }
         }

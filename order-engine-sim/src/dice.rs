@@ -41,6 +41,8 @@ pub(crate) enum Purpose {
     HistoryLag,
     /// Whether the history is pruned.
     HistoryPruning,
+    /// Whether the node that answers lags.
+    NodeLag,
 }
 
 /// The source of all chance in one simulation.

@@ -4,8 +4,8 @@ use crate::Rate;
 ///
 /// Whether a fault strikes follows from the seed, the transaction and the moment, never from the
 /// order of calls. No fault breaks what an engine may rely on: a transaction executes at most once,
-/// never after its last valid height, what is final stays, and a search that missed something does
-/// not call itself complete.
+/// never after its last valid height, what is final stays, and a search that finds nothing says
+/// truly how far it has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FaultConfig {
     /// How often a request to send is lost on the way: the answer is ambiguous, nothing arrived.
@@ -27,11 +27,17 @@ pub struct FaultConfig {
     /// again some slots later, or is forgotten. Without a step delay a landing is final at once, and
     /// nothing can be abandoned.
     pub reorg_rate: Rate,
-    /// In how many slots the history answers from a node that lags behind.
+    /// How often a call is answered by a node that is honestly behind: it tells the heights, what
+    /// landed, and how far it has searched, all as of its own past. The call before or after it may
+    /// reach another node, even in the same moment. Blocks that are abandoned by now it has forgotten.
+    pub node_lag_rate: Rate,
+    /// By how many slots that node is behind.
+    pub node_lag_slots: u64,
+    /// How often a search is answered from an index that lags behind its node.
     pub history_lag_rate: Rate,
     /// By how many slots it lags.
     pub history_lag_slots: u64,
-    /// In how many slots the history answers from a node that keeps recent landings only.
+    /// How often a search is answered by a node that keeps recent landings only.
     pub history_prune_rate: Rate,
     /// How many slots that node keeps.
     pub history_kept_slots: u64,

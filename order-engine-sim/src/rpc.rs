@@ -6,7 +6,7 @@
 //! | method | as on Solana | differs |
 //! |---|---|---|
 //! | `sendTransaction` | yes, base58 and base64 | a lost reply closes the connection without an answer |
-//! | `getSignatureStatuses` | yes, up to 256 | `context` names the slots that the node can see; each status has the execution in `sim` |
+//! | `getSignatureStatuses` | yes, up to 256 | `context` names the slots that the node can see and, as `finalizedSlot`, how far they are final for it; each status has the execution in `sim` |
 //! | `getLatestBlockhash`, `isBlockhashValid`, `getBlockHeight`, `getSlot`, `getHealth` | yes | a slot is a height |
 //! | `simulateTransaction` | yes | errors are `{"InstructionError":[0,{"Custom":n}]}` with 6001 for slippage and 6002 for a swap that cannot be carried out |
 //! | `simPools` | | the pools as they are now |

@@ -56,13 +56,14 @@ impl Venue for SimVenue {
     }
 
     async fn view(&self) -> Result<ChainView, VenueError> {
-        Ok(self.chain.view())
+        Ok(self.chain.node("view").view)
     }
 
     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
-        let report = self.chain.sight(tx_ids);
+        let node = self.chain.node("observe");
+        let report = self.chain.sight(tx_ids, &node);
         self.chain.durable(report.ticket).await.map_err(|error| VenueError::new(error.to_string()))?;
-        let absent = Observation::NotFound { history_complete: report.is_complete };
+        let absent = Observation::NotFound { searched_through: node.searched_through() };
         let observe = |sighting: Option<Sighting>| sighting.map_or_else(|| absent.clone(), observation);
         Ok(report.sightings.into_iter().map(observe).collect())
     }

@@ -29,6 +29,8 @@ fn everything_fails() -> FaultConfig {
         delay_slots: 200,
         late_rate: Rate::from_percent(5).unwrap(),
         reorg_rate: tenth,
+        node_lag_rate: tenth,
+        node_lag_slots: 60,
         history_lag_rate: tenth,
         history_lag_slots: 20,
         history_prune_rate: tenth,

@@ -5,15 +5,14 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::{World, certainty, instant, order, reliable};
+use common::{World, certainty, instant, is_absent, order, reliable};
 use order_engine_core::{Certainty, Observation, SignedTx, SubmitReport, TxId, Validity, Verdict, verdict};
 use order_engine_sim::{Execution, FaultConfig, Rate, SimConfig};
 use proptest::prelude::*;
 
 const STEP: Duration = Duration::from_millis(150);
 const SLOT: Duration = Duration::from_millis(400);
-const ABSENT: Observation = Observation::NotFound { history_complete: true };
-const UNSEEN: Observation = Observation::NotFound { history_complete: false };
+const UNSEEN: Observation = Observation::NotFound { searched_through: None };
 
 async fn suffering(faults: FaultConfig) -> World {
     World::new(SimConfig { faults, ..reliable() }).await
@@ -31,7 +30,7 @@ async fn a_dropped_transaction_is_accepted_and_forgotten_until_it_is_sent_again(
     for _ in 0..2 {
         assert_eq!(world.submit(&tx).await, SubmitReport::Accepted);
         world.clock.skip(SLOT);
-        assert_eq!(world.observe(&tx.id).await, ABSENT);
+        assert!(is_absent(&world.observe(&tx.id).await));
     }
     world.sim.set_faults(FaultConfig::default());
     assert_eq!(world.submit(&tx).await, SubmitReport::Accepted);
@@ -72,7 +71,7 @@ async fn a_late_landing_comes_exactly_at_the_last_valid_height_and_no_proof_deni
     let tx = world.signed(&order(1)).await;
     assert_eq!(world.submit(&tx).await, SubmitReport::Accepted);
     while world.height() < last_valid_height(&tx) {
-        assert_eq!(world.observe(&tx.id).await, ABSENT);
+        assert!(is_absent(&world.observe(&tx.id).await));
         world.clock.skip(SLOT);
     }
     // Nobody looks until the height is long final: the landing must still be found.
@@ -116,7 +115,7 @@ async fn an_abandoned_block_undoes_what_was_seen_and_never_what_was_final() {
             world.clock.skip(Duration::from_millis(1));
             let now = world.observe(&tx.id).await;
             assert!(certainty(&now) < Some(Certainty::Finalized));
-            if now == ABSENT {
+            if is_absent(&now) {
                 undone += 1;
                 break;
             }
@@ -165,15 +164,16 @@ async fn a_bad_history_hides_landings_and_never_calls_itself_complete() {
     }
     world.sim.set_faults(FaultConfig::default());
     assert_eq!(certainty(&world.observe(&tx.id).await), Some(Certainty::Finalized));
-    assert_eq!(world.observe(&TxId::new("unknown")).await, ABSENT);
+    assert!(is_absent(&world.observe(&TxId::new("unknown")).await));
 }
 
 fn faults() -> impl Strategy<Value = FaultConfig> {
     let rate = || (0_u32..600_000).prop_map(|ppm| Rate::from_ppm(ppm).unwrap());
     let sending = (rate(), rate(), rate(), rate());
     let landing = (rate(), 0_u64..200, rate(), rate());
+    let nodes = (rate(), 0_u64..300);
     let history = (rate(), 0_u64..50, rate(), 0_u64..50);
-    (sending, landing, history).prop_map(|(sending, landing, history)| FaultConfig {
+    (sending, landing, nodes, history).prop_map(|(sending, landing, nodes, history)| FaultConfig {
         lost_request_rate: sending.0,
         lost_reply_rate: sending.1,
         drop_rate: sending.2,
@@ -182,6 +182,8 @@ fn faults() -> impl Strategy<Value = FaultConfig> {
         delay_slots: landing.1,
         late_rate: landing.2,
         reorg_rate: landing.3,
+        node_lag_rate: nodes.0,
+        node_lag_slots: nodes.1,
         history_lag_rate: history.0,
         history_lag_slots: history.1,
         history_prune_rate: history.2,

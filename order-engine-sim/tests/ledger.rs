@@ -6,9 +6,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{BEGIN_MS, World, certainty, instant, order, reliable};
+use common::{BEGIN_MS, World, certainty, instant, is_absent, order, reliable};
 use futures_util::future::join_all;
-use order_engine_core::{Certainty, Observation, Runtime, SubmitReport};
+use order_engine_core::{Certainty, Runtime, SubmitReport};
 use order_engine_sim::{Execution, Rate, SimConfig, SimError, Simulator, read_ledger};
 
 fn ledger_in(folder: &tempfile::TempDir) -> PathBuf {
@@ -39,7 +39,7 @@ async fn an_observation_comes_after_the_disk_has_it_and_the_line_waits_for_the_l
     let world = World::new(with_ledger(reliable(), &path)).await;
     let tx = world.signed(&order(1)).await;
     assert_eq!(world.submit(&tx).await, SubmitReport::Accepted);
-    assert_eq!(world.observe(&tx.id).await, Observation::NotFound { history_complete: true });
+    assert!(is_absent(&world.observe(&tx.id).await));
     assert_eq!(read_ledger(&path).unwrap(), []);
     world.clock.skip(Duration::from_millis(150));
     assert_eq!(certainty(&world.observe(&tx.id).await), Some(Certainty::Processed));

@@ -180,14 +180,38 @@ async fn a_history_with_gaps_proves_no_absence() {
         FaultConfig { history_prune_rate: Rate::ALWAYS, history_kept_slots: 5, ..FaultConfig::default() };
     let lagging =
         FaultConfig { history_lag_rate: Rate::ALWAYS, history_lag_slots: 1_000, ..FaultConfig::default() };
-    for (faults, complete) in [(FaultConfig::default(), true), (pruned, false), (lagging, false)] {
+    for (faults, is_told) in [(FaultConfig::default(), true), (pruned, false), (lagging, false)] {
         let node = Node::start(faulty(faults)).await;
         let (_, venue) = node.trading();
         let view = venue.view().await.unwrap();
         assert!(view.finalized < view.confirmed && view.confirmed < view.processed);
         let observed = venue.observe(&["unknown".into()]).await.unwrap();
-        assert_eq!(observed, [Observation::NotFound { history_complete: complete }], "{faults:?}");
+        let [Observation::NotFound { searched_through }] = observed[..] else { panic!("{observed:?}") };
+        assert_eq!(searched_through.is_some(), is_told, "{faults:?}");
+        assert!(searched_through.is_none_or(|searched| searched >= view.finalized), "{faults:?}");
     }
+}
+
+#[tokio::test]
+async fn a_node_that_lags_says_how_far_it_has_come_itself() {
+    let node = Node::start(instant()).await;
+    let (router, venue) = node.trading();
+    let view = venue.view().await.unwrap();
+    let tx = prepare(&router, &venue, 50).await.unwrap();
+    assert_eq!(venue.submit(&tx).await, SubmitReport::Accepted);
+    // The next node is a thousand slots behind, and nothing that another one said counts.
+    let lagging =
+        FaultConfig { node_lag_rate: Rate::ALWAYS, node_lag_slots: 1_000, ..FaultConfig::default() };
+    node.sim.set_faults(lagging);
+    let observed = venue.observe(std::slice::from_ref(&tx.id)).await.unwrap();
+    let [Observation::NotFound { searched_through: Some(searched) }] = observed[..] else {
+        panic!("{observed:?}")
+    };
+    assert!(searched < view.finalized && searched + 1_000 >= view.finalized, "{searched} {view:?}");
+    let behind = venue.view().await.unwrap();
+    assert!(behind.processed < view.finalized && behind.finalized < behind.confirmed, "{behind:?}");
+    let raw = node.result("getSignatureStatuses", json!([[tx.id]])).await;
+    assert!(raw["context"]["finalizedSlot"].as_u64() < Some(view.finalized), "{raw}");
 }
 
 /// A server that answers with a status, and counts.

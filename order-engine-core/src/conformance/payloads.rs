@@ -107,7 +107,11 @@ pub async fn every_kind_of_event_survives(harness: &impl Harness) {
     let store = harness.store().await;
     let failure = || Failure::new(FailureCode::TRANSACTION_FAILED, "Below the minimum");
     let unbounded = SignedTx { validity: Validity::Unbounded, bytes: Vec::new(), ..tx("tx-2") };
-    let expired = DeathProof::Expired { valid_until_height: u64::MAX - 1, finalized_height: u64::MAX };
+    let expired = DeathProof::Expired {
+        valid_until_height: u64::MAX - 2,
+        finalized_height: u64::MAX - 1,
+        searched_through: u64::MAX,
+    };
     let died = |proof, class| OrderEvent::TransactionDied { proof, failure: failure(), class };
     let retry = || OrderEvent::RetryScheduled { retry_at: moment(999_999), retry_in_ms: u64::MAX };
     let deferred = || OrderEvent::Deferred {

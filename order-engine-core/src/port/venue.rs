@@ -13,6 +13,11 @@ use crate::{Amount, ChainView, Fence, Observation, Order, Route, SignedTx, StepE
 /// - [`submit`](Self::submit) sends exactly the given bytes. Sending the same bytes again has no
 ///   second effect: a venue that cannot promise this must not be driven by this engine.
 /// - The methods report facts and draw no conclusion; the engine does, in one pure function.
+/// - Behind one address there may be many nodes, and some lag. [`view`](Self::view) and
+///   [`observe`](Self::observe) may be answered by different ones, so absence carries its evidence: how
+///   far the node that searched held the chain as final *itself*, when it searched. What another node
+///   said, or what was read before, is no substitute; nor is the newest height that the node had seen,
+///   since on a minority fork it may lack the majority's block. A venue that cannot tell says `None`.
 /// - Every call ends by itself in bounded time.
 /// - Safe to drop at every await. A dropped `submit` may or may not have sent.
 #[async_trait]
@@ -36,7 +41,7 @@ pub trait Venue: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// If the venue does not answer. An unknown transaction is no error but
-    /// [`Observation::NotFound`].
+    /// [`Observation::NotFound`], with the height through which the node that answered had searched.
     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError>;
 }
 

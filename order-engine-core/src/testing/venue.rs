@@ -41,12 +41,14 @@ struct Chain {
     height: u64,
     signed: u64,
     orders: BTreeMap<TxId, (OrderId, Fill)>,
-    landed: BTreeMap<TxId, Observation>,
+    /// What landed, and the height at which it did.
+    landed: BTreeMap<TxId, (u64, Observation)>,
     sent: Vec<(TxId, Vec<u8>)>,
     sendings: VecDeque<Sending>,
     refusals: VecDeque<StepError>,
     is_down: bool,
     is_forgetful: bool,
+    search_lag: u64,
 }
 
 impl ScriptedVenue {
@@ -84,10 +86,16 @@ impl ScriptedVenue {
         self.chain().is_forgetful = is_forgetful;
     }
 
+    /// Lets searches be answered by a node that is so many heights behind the one that tells how far
+    /// the chain has come. What it has is complete, and it says how far it has come itself.
+    pub fn set_search_lag(&self, heights: u64) {
+        self.chain().search_lag = heights;
+    }
+
     /// How often an order was executed.
     pub fn executions(&self, order_id: OrderId) -> usize {
         let chain = self.chain();
-        let executed = |(id, observation): &(&TxId, &Observation)| {
+        let executed = |(id, (_, observation)): &(&TxId, &(u64, Observation))| {
             matches!(observation, Observation::Landed { .. })
                 && chain.orders.get(*id).is_some_and(|(order, _)| *order == order_id)
         };
@@ -126,19 +134,34 @@ impl ScriptedVenue {
             && let Some((_, fill)) = chain.orders.get(&tx.id).cloned()
         {
             let landed = Observation::Landed { certainty: Certainty::Finalized, fill };
-            chain.landed.insert(tx.id.clone(), landed);
+            chain.land(tx, landed);
         }
         if sending == Sending::Reverts {
             let failure = Failure::new(FailureCode::SLIPPAGE, "The output fell below the minimum");
             let class = FailureClass::Requote;
             let reverted = Observation::Reverted { certainty: Certainty::Finalized, failure, class };
-            chain.landed.insert(tx.id.clone(), reverted);
+            chain.land(tx, reverted);
         }
         match sending {
             Sending::Lands | Sending::Dropped | Sending::Reverts => Some(SubmitReport::Accepted),
             Sending::LandsUnheard => Some(SubmitReport::Ambiguous { message: "the reply was lost".into() }),
             Sending::Refused => Some(SubmitReport::DefinitelyNotAccepted { message: "refused".into() }),
             Sending::Hangs => None,
+        }
+    }
+}
+
+impl Chain {
+    fn land(&mut self, tx: &SignedTx, observation: Observation) {
+        self.landed.insert(tx.id.clone(), (self.height, observation));
+    }
+
+    /// What the node that is asked about transactions says of one.
+    fn search(&self, id: &TxId) -> Observation {
+        let reached = self.height.saturating_sub(self.search_lag);
+        match self.landed.get(id) {
+            Some((height, observation)) if *height <= reached => observation.clone(),
+            _ => Observation::NotFound { searched_through: (!self.is_forgetful).then_some(reached) },
         }
     }
 }
@@ -187,8 +210,6 @@ impl Venue for ScriptedVenue {
 
     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
         let chain = self.chain();
-        let unknown = Observation::NotFound { history_complete: !chain.is_forgetful };
-        let look = |id| chain.landed.get(id).cloned().unwrap_or_else(|| unknown.clone());
-        Ok(tx_ids.iter().map(look).collect())
+        Ok(tx_ids.iter().map(|id| chain.search(id)).collect())
     }
 }

@@ -45,6 +45,12 @@ struct Args {
     /// How often a transaction lands in a block that is abandoned
     #[arg(long, env = "SIM_REORG_RATE", default_value_t = Rate::NEVER)]
     reorg_rate: Rate,
+    /// How often a call is answered by a node that is behind, and says so honestly
+    #[arg(long, env = "SIM_NODE_LAG_RATE", default_value_t = Rate::NEVER)]
+    node_lag_rate: Rate,
+    /// By how many slots such a node is behind
+    #[arg(long, env = "SIM_NODE_LAG_SLOTS", default_value_t = 60)]
+    node_lag_slots: u64,
     /// How often somebody trades ahead of a transaction, so that it lands and fails
     #[arg(long, env = "SIM_FAIL_RATE", default_value_t = Rate::NEVER)]
     fail_rate: Rate,
@@ -110,6 +116,8 @@ fn config(args: Args) -> SimConfig {
             delay_rate: args.delay_rate,
             delay_slots: DELAY_SLOTS,
             reorg_rate: args.reorg_rate,
+            node_lag_rate: args.node_lag_rate,
+            node_lag_slots: args.node_lag_slots,
             ..FaultConfig::default()
         },
         ..SimConfig::default()

@@ -2,13 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use order_engine_core::{Certainty, FailureCode, OrderId, TxId};
+use order_engine_core::{Certainty, ChainView, FailureCode, OrderId, TxId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::chain::{Arrival, Sighting, SimChain, SimulationError};
 use crate::heights::BLOCKHASH_WINDOW_SLOTS;
+use crate::node::Node;
 use crate::rpc::wire::{
     CUSTOM_SLIPPAGE, CUSTOM_SWAP, Context, LatestBlockhash, STATUSES_MAX, SignatureStatus, Simulation,
     WithContext, custom,
@@ -63,16 +64,20 @@ enum Encoding {
     Base64,
 }
 
-/// Calls a method.
-pub(crate) async fn call(chain: &SimChain, method: &str, params: &Value) -> Result<Value, Unanswered> {
+/// Calls a method of a node.
+pub(crate) async fn call(
+    (chain, node): (&SimChain, &Node),
+    method: &str,
+    params: &Value,
+) -> Result<Value, Unanswered> {
     Ok(match method {
         "getHealth" => json!("ok"),
-        "getBlockHeight" | "getSlot" => json!(height(chain, &config(params, 0)?)),
-        "getLatestBlockhash" => latest_blockhash(chain, &config(params, 0)?)?,
-        "isBlockhashValid" => is_blockhash_valid(chain, params)?,
-        "simulateTransaction" => simulate(chain, params)?,
+        "getBlockHeight" | "getSlot" => json!(height(node, &config(params, 0)?)),
+        "getLatestBlockhash" => latest_blockhash((chain, node), &config(params, 0)?)?,
+        "isBlockhashValid" => is_blockhash_valid((chain, node), params)?,
+        "simulateTransaction" => simulate((chain, node), params)?,
         "sendTransaction" => send(chain, params).await?,
-        "getSignatureStatuses" => statuses(chain, params).await?,
+        "getSignatureStatuses" => statuses((chain, node), params).await?,
         "simPools" => {
             let pools: Vec<_> = chain.pools().pools().to_vec();
             to_value(&pools)?
@@ -98,9 +103,9 @@ fn config(params: &Value, at: usize) -> Result<Config, Fault> {
     Ok(param::<Option<Config>>(params, at, "configuration")?.unwrap_or_default())
 }
 
-/// A chain that is asked without a commitment tells what is final.
-fn height(chain: &SimChain, config: &Config) -> u64 {
-    let view = chain.view();
+/// A node that is asked without a commitment tells what is final.
+fn height(node: &Node, config: &Config) -> u64 {
+    let view = node.view;
     match config.commitment.unwrap_or(Certainty::Finalized) {
         Certainty::Processed => view.processed,
         Certainty::Confirmed => view.confirmed,
@@ -108,25 +113,26 @@ fn height(chain: &SimChain, config: &Config) -> u64 {
     }
 }
 
-fn with_context<T: serde::Serialize>(chain: &SimChain, value: T) -> Result<Value, Fault> {
-    let context = Context { slot: chain.view().processed, first_available_slot: 0 };
+fn with_context<T: serde::Serialize>(node: &Node, value: T) -> Result<Value, Fault> {
+    let ChainView { processed, finalized, .. } = node.view;
+    let context = Context { slot: processed, finalized_slot: finalized, first_available_slot: 0 };
     to_value(&WithContext { context, value })
 }
 
-fn latest_blockhash(chain: &SimChain, config: &Config) -> Result<Value, Fault> {
-    let height = height(chain, config);
+fn latest_blockhash((chain, node): (&SimChain, &Node), config: &Config) -> Result<Value, Fault> {
+    let height = height(node, config);
     let value = LatestBlockhash {
         blockhash: chain.blockhash(height),
         last_valid_block_height: height + BLOCKHASH_WINDOW_SLOTS,
     };
-    with_context(chain, value)
+    with_context(node, value)
 }
 
-fn is_blockhash_valid(chain: &SimChain, params: &Value) -> Result<Value, Fault> {
+fn is_blockhash_valid((chain, node): (&SimChain, &Node), params: &Value) -> Result<Value, Fault> {
     let blockhash: String = param(params, 0, "blockhash")?;
-    let now = height(chain, &config(params, 1)?);
+    let now = height(node, &config(params, 1)?);
     let named = chain.height_of(&blockhash);
-    with_context(chain, named.is_some_and(|height| now <= height + BLOCKHASH_WINDOW_SLOTS))
+    with_context(node, named.is_some_and(|height| now <= height + BLOCKHASH_WINDOW_SLOTS))
 }
 
 /// The bytes of a transaction, which is base58 unless the settings say otherwise.
@@ -150,10 +156,10 @@ fn failure(chain: &SimChain, bytes: &[u8]) -> Result<Option<(Value, String)>, Fa
     }
 }
 
-fn simulate(chain: &SimChain, params: &Value) -> Result<Value, Fault> {
+fn simulate((chain, node): (&SimChain, &Node), params: &Value) -> Result<Value, Fault> {
     let bytes = transaction(params, &config(params, 1)?)?;
     let (err, logs) = failure(chain, &bytes)?.map(|(err, log)| (err, vec![log])).unzip();
-    with_context(chain, Simulation { err, logs: logs.unwrap_or_default() })
+    with_context(node, Simulation { err, logs: logs.unwrap_or_default() })
 }
 
 async fn send(chain: &SimChain, params: &Value) -> Result<Value, Unanswered> {
@@ -176,22 +182,23 @@ async fn send(chain: &SimChain, params: &Value) -> Result<Value, Unanswered> {
     }
 }
 
-async fn statuses(chain: &SimChain, params: &Value) -> Result<Value, Fault> {
+async fn statuses((chain, node): (&SimChain, &Node), params: &Value) -> Result<Value, Fault> {
     let ids: Vec<TxId> = param(params, 0, "signatures")?;
     if ids.len() > STATUSES_MAX {
         return Err(fault(INVALID_PARAMS, format!("Too many inputs provided; max {STATUSES_MAX}")));
     }
     let searches = config(params, 1)?.search_transaction_history;
-    let report = chain.sight(&ids);
+    let report = chain.sight(&ids, node);
     chain.durable(report.ticket).await.map_err(|error| fault(INTERNAL, error.to_string()))?;
-    let processed = chain.view().processed;
+    let ChainView { processed, finalized, .. } = node.view;
     let recent = processed.saturating_sub(BLOCKHASH_WINDOW_SLOTS);
     // Without a search, only the recent slots are looked at.
     let is_seen = |sighting: &Sighting| searches || sighting.execution.height >= recent;
     let status =
         |sighting: Option<Sighting>| sighting.filter(is_seen).map(|sighting| status(sighting, processed));
-    let oldest = if searches { *report.visible.start() } else { recent };
-    let context = Context { slot: *report.visible.end(), first_available_slot: oldest };
+    let oldest = if searches { *node.visible.start() } else { recent };
+    let context =
+        Context { slot: *node.visible.end(), finalized_slot: finalized, first_available_slot: oldest };
     let value: Vec<Option<SignatureStatus>> = report.sightings.into_iter().map(status).collect();
     to_value(&WithContext { context, value })
 }

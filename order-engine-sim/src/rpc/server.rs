@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::Simulator;
+use crate::node::Node;
 use crate::rpc::methods::{self, Fault, Unanswered, fault};
 
 const PARSE_ERROR: i64 = -32_700;
@@ -45,7 +46,7 @@ async fn answer(State(simulator): State<Simulator>, body: Bytes) -> Response {
             Ok(failed(&Value::Null, &fault(INVALID_REQUEST, message)))
         }
         Value::Array(calls) => batch(&simulator, &calls).await,
-        call => one(&simulator, &call).await,
+        call => one(&simulator, &node_for(&simulator, &call), &call).await,
     };
     answered.map_or_else(|Lost| broken(), |answer| json_response(&answer))
 }
@@ -54,20 +55,26 @@ async fn answer(State(simulator): State<Simulator>, body: Bytes) -> Response {
 struct Lost;
 
 async fn batch(simulator: &Simulator, calls: &[Value]) -> Result<Value, Lost> {
+    let node = node_for(simulator, calls.first().unwrap_or(&Value::Null));
     let mut answers = Vec::with_capacity(calls.len());
     for call in calls {
-        answers.push(one(simulator, call).await?);
+        answers.push(one(simulator, &node, call).await?);
     }
     Ok(Value::Array(answers))
 }
 
-async fn one(simulator: &Simulator, call: &Value) -> Result<Value, Lost> {
+/// The node that answers a request: one for a whole batch, since it comes over one connection.
+fn node_for(simulator: &Simulator, call: &Value) -> Node {
+    simulator.chain().node(call.get("method").and_then(Value::as_str).unwrap_or_default())
+}
+
+async fn one(simulator: &Simulator, node: &Node, call: &Value) -> Result<Value, Lost> {
     let id = call.get("id").unwrap_or(&Value::Null);
     let Some(method) = call.get("method").and_then(Value::as_str) else {
         return Ok(failed(id, &fault(INVALID_REQUEST, "a call names its method")));
     };
     let params = call.get("params").unwrap_or(&Value::Null);
-    match methods::call(simulator.chain(), method, params).await {
+    match methods::call((simulator.chain(), node), method, params).await {
         Ok(result) => Ok(json!({ "jsonrpc": "2.0", "result": result, "id": id })),
         Err(Unanswered::Fault(fault)) => Ok(failed(id, &fault)),
         Err(Unanswered::Lost) => Err(Lost),

@@ -1,7 +1,6 @@
 //! A venue on the chain of a node.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -19,7 +18,8 @@ use crate::heights::BLOCKHASH_WINDOW_SLOTS;
 use crate::rpc::client::{RpcClient, RpcError};
 use crate::rpc::router::{NodePools, RpcRouter};
 use crate::rpc::wire::{
-    CUSTOM_SLIPPAGE, LatestBlockhash, STATUSES_MAX, SignatureStatus, Simulation, WithContext, custom_code,
+    CUSTOM_SLIPPAGE, Context, LatestBlockhash, STATUSES_MAX, SignatureStatus, Simulation, WithContext,
+    custom_code,
 };
 use crate::tx::{Message, Signer, Swap};
 use crate::venue::{check_pair, observation};
@@ -30,15 +30,12 @@ pub struct RpcVenue {
     client: RpcClient,
     pools: Arc<NodePools>,
     signer: OnceCell<Signer>,
-    /// The highest finalized height that the engine was told: a node that has not come so far yet
-    /// cannot say that it does not know a transaction.
-    told_finalized: AtomicU64,
 }
 
 impl RpcVenue {
     /// A venue on the node of this client, whose pools the router knows.
     pub fn new(client: RpcClient, router: &RpcRouter) -> Self {
-        Self { client, pools: router.pools(), signer: OnceCell::new(), told_finalized: AtomicU64::new(0) }
+        Self { client, pools: router.pools(), signer: OnceCell::new() }
     }
 
     async fn signer(&self) -> Result<&Signer, RpcError> {
@@ -132,7 +129,6 @@ impl Venue for RpcVenue {
         let [finalized, confirmed, processed] = heights[..] else {
             return Err(VenueError::new("the node answered something else"));
         };
-        self.told_finalized.fetch_max(finalized, Ordering::Relaxed);
         Ok(ChainView { processed, confirmed, finalized })
     }
 
@@ -147,24 +143,29 @@ impl Venue for RpcVenue {
 
 impl RpcVenue {
     async fn observe_some(&self, ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
-        let told_finalized = self.told_finalized.load(Ordering::Relaxed);
         let params = json!([ids, { "searchTransactionHistory": true }]);
         let WithContext { context, value }: WithContext<Vec<Option<SignatureStatus>>> =
             self.client.ask("getSignatureStatuses", params).await.map_err(|error| venue_error(&error))?;
         if value.len() != ids.len() {
             return Err(VenueError::new("the node answered about something else"));
         }
-        // Nothing can be said to be absent by a node that has pruned its past, or that has not come
-        // as far as what was called final before.
-        let history_complete = context.first_available_slot == 0 && context.slot >= told_finalized;
+        let searched_through = searched_through(&context);
         let observe = |status: Option<SignatureStatus>| match status {
-            None => Observation::NotFound { history_complete },
+            None => Observation::NotFound { searched_through },
             Some(SignatureStatus { confirmation_status: certainty, sim: execution, .. }) => {
                 observation(Sighting { execution, certainty })
             }
         };
         Ok(value.into_iter().map(observe).collect())
     }
+}
+
+/// Up to where a node can say that something never landed: nowhere, if it has pruned its past or does
+/// not even have what is final for it. Only what it says of itself counts; another may have answered
+/// before.
+fn searched_through(context: &Context) -> Option<u64> {
+    let has_gaps = context.first_available_slot > 0 || context.slot < context.finalized_slot;
+    (!has_gaps).then_some(context.finalized_slot)
 }
 
 fn unavailable(error: &RpcError) -> StepError {

@@ -28,8 +28,10 @@ pub(crate) struct WithContext<T> {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Context {
-    /// The newest slot that it has.
+    /// The newest slot of which it has the transactions.
     pub(crate) slot: u64,
+    /// The newest slot that is final for it.
+    pub(crate) finalized_slot: u64,
     /// The oldest slot of which it still has the transactions.
     pub(crate) first_available_slot: u64,
 }

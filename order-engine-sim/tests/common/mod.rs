@@ -148,6 +148,11 @@ pub fn trade(number: u64, (input, output): (&str, &str), amount: u128) -> Order 
     Order::accept(OrderId::new(at, u128::from(number) << 64), request, 3, at).0
 }
 
+/// Whether a node without gaps says that it knows nothing of a transaction.
+pub const fn is_absent(observation: &Observation) -> bool {
+    matches!(observation, Observation::NotFound { searched_through: Some(_) })
+}
+
 pub fn certainty(observation: &Observation) -> Option<Certainty> {
     match observation {
         Observation::Landed { certainty, .. } | Observation::Reverted { certainty, .. } => Some(*certainty),

@@ -318,7 +318,7 @@ fn a_failed_attempt_and_its_retry() {
 #[test]
 fn a_dead_transaction() {
     let event = OrderEvent::TransactionDied {
-        proof: DeathProof::Expired { valid_until_height: 150, finalized_height: 151 },
+        proof: DeathProof::Expired { valid_until_height: 150, finalized_height: 151, searched_through: 152 },
         failure: Failure::new(FailureCode::TRANSACTION_EXPIRED, "It expired"),
         class: FailureClass::Requote,
     };
