@@ -34,13 +34,17 @@ pub(crate) struct Breakers<K> {
 struct Shared<K> {
     config: BreakerConfig,
     runtime: Runtime,
-    /// Only those that have something to remember.
+    /// Those that are being called, or have failed and were not answered since.
     breakers: Mutex<BTreeMap<K, Breaker>>,
 }
 
-/// One that has failed.
+/// One that has failed, or is being called.
 #[derive(Debug, Default)]
 struct Breaker {
+    /// How many calls are under way.
+    calls: usize,
+    /// How many calls were answered while others were under way.
+    answers: u64,
     /// Failures in a row.
     failures: u32,
     /// How often in a row it opened.
@@ -58,8 +62,9 @@ struct Breaker {
 pub(crate) struct Admission<K: Ord + Clone> {
     breakers: Breakers<K>,
     key: K,
+    /// How many calls had been answered when this one began.
+    answers: u64,
     is_probe: bool,
-    is_told: bool,
 }
 
 /// How long nobody is let through.
@@ -76,21 +81,21 @@ impl<K: Ord + Clone> Breakers<K> {
     /// Asks whether a call may be made now.
     pub(crate) fn admit(&self, key: &K) -> Result<Admission<K>, Open> {
         let now = self.shared.runtime.now();
-        let is_probe = match self.breakers().get_mut(key) {
-            Some(Breaker { open_until: Some(until), is_probed, .. }) => {
-                if now < *until {
-                    return Err(Open { retry_in: (*until - now).to_std().unwrap_or_default() });
-                }
-                if *is_probed {
-                    // What the probe says is known soon.
-                    return Err(Open { retry_in: self.first_wait() });
-                }
-                *is_probed = true;
-                true
+        let mut breakers = self.breakers();
+        let breaker = breakers.entry(key.clone()).or_default();
+        let is_probe = match breaker.open_until {
+            Some(until) if now < until => {
+                return Err(Open { retry_in: (until - now).to_std().unwrap_or_default() });
             }
-            _ => false,
+            // What the probe says is known soon.
+            Some(_) if breaker.is_probed => return Err(Open { retry_in: self.first_wait() }),
+            Some(_) => true,
+            None => false,
         };
-        Ok(Admission { breakers: self.clone(), key: key.clone(), is_probe, is_told: false })
+        breaker.is_probed = is_probe;
+        breaker.calls += 1;
+        let answers = breaker.answers;
+        Ok(Admission { breakers: self.clone(), key: key.clone(), answers, is_probe })
     }
 
     fn first_wait(&self) -> Duration {
@@ -102,11 +107,22 @@ impl<K: Ord + Clone> Breakers<K> {
         self.shared.breakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failed(&self, key: &K, is_probe: bool) {
+    fn answered(&self, key: &K) {
+        if let Some(breaker) = self.breakers().get_mut(key) {
+            let (calls, answers) = (breaker.calls, breaker.answers + 1);
+            *breaker = Breaker { calls, answers, ..Breaker::default() };
+        }
+    }
+
+    fn failed(&self, key: &K, answers: u64, is_probe: bool) {
         let Shared { config, runtime, .. } = &*self.shared;
         let (now, entropy) = (runtime.now(), runtime.entropy.next_u128());
         let mut breakers = self.breakers();
-        let breaker = breakers.entry(key.clone()).or_default();
+        let Some(breaker) = breakers.get_mut(key) else { return };
+        if answers != breaker.answers {
+            // Others were answered meanwhile: it is this call that fails.
+            return;
+        }
         breaker.failures = breaker.failures.saturating_add(1);
         let is_open = breaker.open_until.is_some();
         // What began before it opened says nothing new.
@@ -115,6 +131,18 @@ impl<K: Ord + Clone> Breakers<K> {
             let wait = Duration::from_millis(config.backoff.delay_ms(breaker.openings, entropy).max(1));
             breaker.open_until = Some(now + wait);
             breaker.is_probed = false;
+        }
+    }
+
+    fn ended(&self, key: &K, is_probe: bool) {
+        let mut breakers = self.breakers();
+        let Some(breaker) = breakers.get_mut(key) else { return };
+        breaker.calls -= 1;
+        if is_probe {
+            breaker.is_probed = false;
+        }
+        if breaker.calls == 0 && breaker.failures == 0 && breaker.open_until.is_none() {
+            breakers.remove(key);
         }
     }
 }
@@ -126,15 +154,13 @@ impl<K: Ord + Clone> Admission<K> {
     }
 
     /// The call was answered.
-    pub(crate) fn succeeded(mut self) {
-        self.is_told = true;
-        self.breakers.breakers().remove(&self.key);
+    pub(crate) fn succeeded(self) {
+        self.breakers.answered(&self.key);
     }
 
     /// The call was not answered.
-    pub(crate) fn failed(mut self) {
-        self.is_told = true;
-        self.breakers.failed(&self.key, self.is_probe);
+    pub(crate) fn failed(self) {
+        self.breakers.failed(&self.key, self.answers, self.is_probe);
     }
 
     /// Tells what came of the call.
@@ -145,12 +171,7 @@ impl<K: Ord + Clone> Admission<K> {
 
 impl<K: Ord + Clone> Drop for Admission<K> {
     fn drop(&mut self) {
-        if self.is_probe
-            && !self.is_told
-            && let Some(breaker) = self.breakers.breakers().get_mut(&self.key)
-        {
-            breaker.is_probed = false;
-        }
+        self.breakers.ended(&self.key, self.is_probe);
     }
 }
 
@@ -198,6 +219,16 @@ mod tests {
         both.0.failed();
         both.1.failed();
         assert!(breakers.admit(&1).is_ok(), "it forgot what was before");
+    }
+
+    #[test]
+    fn calls_that_fail_beside_others_that_are_answered_open_nothing() {
+        let (breakers, _) = breakers();
+        let hang: Vec<_> = (0..20).map(|_| breakers.admit(&1).unwrap()).collect();
+        breakers.admit(&1).unwrap().succeeded();
+        hang.into_iter().for_each(Admission::failed);
+        assert!(breakers.admit(&1).is_ok());
+        assert!(breakers.breakers().is_empty(), "nothing is remembered of who answers");
     }
 
     #[test]

@@ -234,7 +234,9 @@ impl Engine {
     /// # Errors
     /// If the store cannot answer.
     pub async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
-        Ok(self.inner().store.load(&[id]).await?.pop().flatten())
+        let inner = self.inner();
+        let loaded = inner.supervisor.guard("store.load", inner.store.load(&[id])).await??;
+        Ok(loaded.into_iter().next().flatten())
     }
 
     /// Orders by some properties, newest first, a page at a time. One that this program cannot read
@@ -243,7 +245,8 @@ impl Engine {
     /// # Errors
     /// If the store cannot answer.
     pub async fn orders(&self, query: &OrderQuery) -> Result<Vec<Result<Order, Unreadable>>, StoreError> {
-        self.inner().store.list(query).await
+        let inner = self.inner();
+        inner.supervisor.guard("store.list", inner.store.list(query)).await?
     }
 
     /// At most `limit` events of an order after the one numbered `after`, oldest first.
@@ -251,7 +254,8 @@ impl Engine {
     /// # Errors
     /// If the store cannot answer.
     pub async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {
-        self.inner().store.events(id, after, limit).await
+        let inner = self.inner();
+        inner.supervisor.guard("store.events", inner.store.events(id, after, limit)).await?
     }
 
     /// An order's events after the one numbered `after` (0: from the beginning), and then every
@@ -267,7 +271,8 @@ impl Engine {
             // Nobody will tell this listener anything, nor that the engine has closed.
             inner.fanout.hub.close();
         }
-        Subscription::begin(Arc::clone(&inner.store), &inner.heads, listener, id, after).await
+        let (store, supervisor) = (Arc::clone(&inner.store), Arc::clone(&inner.supervisor));
+        Subscription::begin((store, supervisor), &inner.heads, listener, id, after).await
     }
 
     /// The due orders as an apalis backend with [`EngineConfig::worker_slots`] slots.
@@ -316,7 +321,8 @@ impl Engine {
     /// # Errors
     /// Why not.
     pub async fn check(&self) -> Result<(), StoreError> {
-        self.inner().store.check().await
+        let inner = self.inner();
+        inner.supervisor.guard("store.check", inner.store.check()).await?
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {

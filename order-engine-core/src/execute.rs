@@ -282,7 +282,7 @@ impl Execution<'_> {
     /// Quotes again what grew too old to build on: in the same attempt, if it grew old in an outage.
     fn requote(&self) -> Result<OrderEvent, Interrupt> {
         let state = &self.active.order().state;
-        if state.held_up_since().is_some() {
+        if state.may_requote() {
             return self.start_routing(state.attempt());
         }
         let failure = Failure::new(FailureCode::QUOTE_EXPIRED, "The quote grew too old to build on");
@@ -300,7 +300,7 @@ impl Execution<'_> {
         let state = &self.active.order().state;
         let is_before_building = matches!(state.next_step(), Step::StartBuilding | Step::Prepare);
         is_before_building
-            && (state.attempt() < state.max_attempts() || state.held_up_since().is_some())
+            && (state.attempt() < state.max_attempts() || state.may_requote())
             && state.quote().is_some_and(|quote| !self.is_fresh(quote))
     }
 
@@ -388,7 +388,7 @@ impl Execution<'_> {
     /// Waits because others are waiting for an answer already. The history says it once.
     async fn wait_behind(&mut self, open: Open, code: FailureCode, message: &str) -> Result<Next, Interrupt> {
         let order = self.active.order();
-        let is_known = order.state.held_up_since().is_some();
+        let is_known = order.state.may_requote();
         let event = self.engine.defer(order, Failure::new(code, message), open.retry_in);
         match event {
             OrderEvent::Deferred { retry_in_ms, .. } if is_known => {

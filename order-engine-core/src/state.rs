@@ -37,6 +37,10 @@ pub struct OrderState {
     /// Since when the router or the venue has held this attempt up, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     held_up_since: Option<DateTime<Utc>>,
+    /// Whether the last thing that happened in this attempt was a wait for the end of an outage, so that a
+    /// quote may have grown old through nobody's fault.
+    #[serde(default, skip_serializing_if = "is_false")]
+    may_requote: bool,
     /// Whether workers die of this order, as far as that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     suspicion: Option<Suspicion>,
@@ -49,6 +53,11 @@ pub struct OrderState {
 #[allow(clippy::trivially_copy_pass_by_ref)] // So serde asks.
 const fn is_zero(number: &u8) -> bool {
     *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As above.
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// The suspicion that workers die of an order.
@@ -309,6 +318,7 @@ impl OrderState {
             attention: None,
             failed_attempts: FailedAttempts { transient: 0, requote: 0 },
             held_up_since: None,
+            may_requote: false,
             suspicion: None,
             progress_floor: 0,
             phase: Phase::Pending,
@@ -358,7 +368,10 @@ impl OrderState {
                 next.tx_id = Some(tx.id.clone());
                 next.held_up_since = None;
             }
-            OrderEvent::Deferred { since, .. } => next.held_up_since = Some(*since),
+            OrderEvent::Deferred { since, .. } => {
+                next.held_up_since = Some(*since);
+                next.may_requote = true;
+            }
             OrderEvent::Quarantined { failure } => {
                 next.attention = Some(Attention::Quarantined(failure.clone()));
             }
@@ -383,6 +396,8 @@ impl OrderState {
         self.attempt = attempt;
         self.tx_id = None;
         self.held_up_since = before.held_up_since.filter(|_| !is_another);
+        // Once an outage: an order of which workers die while it is built would be quoted for ever.
+        self.may_requote = false;
         self.progress_floor = if is_another { 0 } else { before.progress() };
     }
 
@@ -420,7 +435,7 @@ impl OrderState {
             }
             // An outage took so long that the quote is worth nothing any more.
             (Phase::Routed { .. } | Phase::Building { .. }, E::RoutingStarted { attempt, .. })
-                if *attempt == self.attempt && self.held_up_since.is_some() =>
+                if *attempt == self.attempt && self.may_requote =>
             {
                 Phase::Routing
             }
@@ -594,6 +609,11 @@ impl OrderState {
     /// Since when the router or the venue has held this attempt up, if it does.
     pub const fn held_up_since(&self) -> Option<DateTime<Utc>> {
         self.held_up_since
+    }
+
+    /// Whether the attempt may begin again with another quote, because its own grew old in an outage.
+    pub const fn may_requote(&self) -> bool {
+        self.may_requote
     }
 
     /// Whether workers die of this order, as far as that is known.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::heads::Heads;
 use crate::hub::{ListenEnd, Listener};
+use crate::supervise::Supervisor;
 use crate::{EventRecord, OrderId, OrderStore, StoreError};
 
 /// How many events of the history are read at once. An order's whole life fits, but for the most
@@ -15,6 +16,7 @@ const PAGE: u32 = 256;
 #[derive(Debug)]
 pub struct Subscription {
     store: Arc<dyn OrderStore>,
+    supervisor: Arc<Supervisor>,
     listener: Listener,
     order_id: OrderId,
     last_seq: u64,
@@ -52,7 +54,7 @@ impl Subscription {
     /// Reads where the order stands; nothing if there is no such order. The listener is already
     /// listening, so that nothing falls between the two.
     pub(crate) async fn begin(
-        store: Arc<dyn OrderStore>,
+        (store, supervisor): (Arc<dyn OrderStore>, Arc<Supervisor>),
         heads: &Heads,
         listener: Listener,
         order_id: OrderId,
@@ -60,6 +62,7 @@ impl Subscription {
     ) -> Result<Option<Self>, StoreError> {
         let mut begun = Self {
             store,
+            supervisor,
             listener,
             order_id,
             last_seq: 0,
@@ -75,7 +78,7 @@ impl Subscription {
         begun.read_page().await?;
         begun.last_seq = match begun.read.back() {
             Some(last) if !begun.behind => last.seq,
-            _ => match begun.store.heads(&[order_id]).await?.pop().flatten() {
+            _ => match begun.head().await? {
                 Some(head) => head,
                 None => return Ok(None),
             },
@@ -168,7 +171,8 @@ impl Subscription {
 
     /// Reads the events after the last one given.
     async fn read_page(&mut self) -> Result<(), StoreError> {
-        let page = self.store.events(self.order_id, self.cursor(), PAGE).await?;
+        let page = self.store.events(self.order_id, self.cursor(), PAGE);
+        let page = self.supervisor.guard("store.events", page).await??;
         self.behind = page.len() == PAGE as usize;
         if let Some(last) = page.last() {
             self.listener.note(last.seq);
@@ -177,9 +181,16 @@ impl Subscription {
         Ok(())
     }
 
+    /// The number of the order's last event.
+    async fn head(&self) -> Result<Option<u64>, StoreError> {
+        let heads = self.store.heads(std::slice::from_ref(&self.order_id));
+        Ok(self.supervisor.guard("store.heads", heads).await??.pop().flatten())
+    }
+
     /// Whether the subscriber already has the terminal event, so that nothing will ever follow.
     async fn is_past_the_end(&self) -> Result<bool, StoreError> {
-        let orders = self.store.load(&[self.order_id]).await?;
+        let orders = self.store.load(std::slice::from_ref(&self.order_id));
+        let orders = self.supervisor.guard("store.load", orders).await??;
         Ok(orders
             .into_iter()
             .flatten()

@@ -210,7 +210,10 @@ mod tests {
         let supervisor = supervisor(&ManualClock::new());
         assert_eq!(supervisor.guard("port", async { 7 }).await.unwrap(), 7);
         assert!(supervisor.health().is_empty());
-        let panicked = supervisor.guard("port", async { panic!("{} is wrong", "it") }).await as Result<(), _>;
+        let wrong = async { assert_eq!(supervisor.health(), [], "it is wrong") };
+        supervisor.guard("port", wrong).await.unwrap();
+        let panicked = supervisor.guard("port", async { panic!("{} is wrong", "it") });
+        let panicked: Result<(), Panicked> = panicked.await;
         assert_eq!(panicked.unwrap_err().to_string(), "port panicked: it is wrong");
         assert!(supervisor.guard_sync("port", || panic!("again")).is_err());
         assert_eq!(supervisor.health()[0].panics, 2);

@@ -53,6 +53,24 @@ async fn counted() -> (Fixture, Arc<Reads>) {
     (Fixture::with(Setup { intercept, ..Setup::default() }).await, reads)
 }
 
+/// What one listener reads from the store says nothing of what another was told.
+#[tokio::test(start_paused = true)]
+async fn two_listeners_in_a_process_that_writes_nothing_both_hear_the_end() {
+    let writes = Fixture::new().await;
+    let listens = writes.restart().await;
+    for _ in 0..300 {
+        let order = writes.submit(request()).await;
+        let early = follow(&listens, order.id, 0).await;
+        let worker = writes.work();
+        writes.until_terminal(order.id).await;
+        worker.stop().await;
+        // It reads the whole history; nothing more will ever happen to the order.
+        let late = to_the_end(follow(&listens, order.id, 0).await).await;
+        let heard = tokio::time::timeout(Duration::from_mins(1), to_the_end(early)).await;
+        assert_eq!(heard.expect("the first one hears the end, too"), late);
+    }
+}
+
 async fn follow(fixture: &Fixture, id: OrderId, after: u64) -> Subscription {
     fixture.engine.subscribe(id, after).await.unwrap().expect("the order exists")
 }

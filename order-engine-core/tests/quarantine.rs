@@ -3,11 +3,19 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::Fixture;
-use order_engine_core::testing::request;
-use order_engine_core::{Cancellation, EventRecord, FailureCode, OrderEvent, OrderId, Status};
+use async_trait::async_trait;
+use common::{Fixture, Setup};
+use order_engine_core::testing::{Call, Intercept, ScriptedRouter, request};
+use order_engine_core::{
+    Amount, Cancellation, Candidate, DexRouter, EventRecord, FailureCode, OrderEvent, OrderId, OrderRequest,
+    QuoteRequest, Status, StepError, StoreError, StoreErrorKind,
+};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 async fn until_quarantined(fixture: &Fixture, id: OrderId) -> Vec<EventRecord> {
     fixture.reaches(id, |record| matches!(record.event, OrderEvent::Quarantined { .. })).await
@@ -35,14 +43,18 @@ async fn an_order_that_panics_is_set_aside_after_three_claims_while_a_thousand_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn claims_are_counted_across_crashes_of_the_process() {
+async fn executions_are_counted_across_crashes_of_the_process() {
     let mut fixture = Fixture::new().await;
     let order = fixture.submit(request()).await;
-    // The first process gets as far as to record that routing began; the next three get nowhere.
-    for _ in 0..4 {
+    // The first process gets as far as to record that routing began; the next ones get nowhere. After
+    // three of them the order is tried alone, three times.
+    for crash in 1..=7 {
         fixture.router.hang_next();
         let worker = fixture.work();
         tokio::time::sleep(Duration::from_millis(10)).await;
+        let state = fixture.engine.order(order.id).await.unwrap().unwrap().state;
+        let strikes = if crash <= 4 { 0 } else { crash - 4 };
+        assert_eq!((state.strikes(), state.quarantine()), (strikes, None), "crash {crash}");
         fixture = fixture.crash(worker).await;
         // The lease of the dead process expires.
         tokio::time::advance(Duration::from_secs(31)).await;
@@ -51,6 +63,108 @@ async fn claims_are_counted_across_crashes_of_the_process() {
     until_quarantined(&fixture, order.id).await;
     assert_eq!(fixture.venue.signed(), 0);
     worker.stop().await;
+}
+
+/// A router of which one order kills the process: whoever asks it meanwhile gets no answer any more.
+#[derive(Debug, Default)]
+struct DeadlyRouter {
+    inner: ScriptedRouter,
+    is_dying: AtomicBool,
+    dies: Notify,
+}
+
+/// What the deadly order sells.
+const DEADLY: Amount = Amount::new(666);
+
+#[async_trait]
+impl DexRouter for DeadlyRouter {
+    fn dexes(&self) -> Vec<String> {
+        self.inner.dexes()
+    }
+
+    async fn quote(&self, request: &QuoteRequest) -> Result<Vec<Candidate>, StepError> {
+        if request.amount == DEADLY {
+            self.is_dying.store(true, Ordering::SeqCst);
+            self.dies.notify_one();
+        }
+        // Whatever else the process does takes a moment, too.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        if self.is_dying.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        self.inner.quote(request).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_kills_its_process_takes_no_other_with_it() {
+    let router = Arc::new(DeadlyRouter::default());
+    let setup = Setup { router: Some(Arc::clone(&router) as Arc<dyn DexRouter>), ..Setup::default() };
+    let mut fixture = Fixture::with(setup).await;
+    let deadly = fixture.submit(OrderRequest { amount: DEADLY, ..request() }).await.id;
+    let mut innocent = Vec::new();
+    for _ in 0..9 {
+        innocent.push(fixture.submit(request()).await.id);
+    }
+    let mut crashes = 0;
+    loop {
+        let worker = fixture.work();
+        let is_dead = tokio::time::timeout(Duration::from_mins(5), router.dies.notified()).await.is_ok();
+        if !is_dead {
+            worker.stop().await;
+            break;
+        }
+        crashes += 1;
+        assert!(crashes <= 10, "it is set aside in the end");
+        fixture = fixture.crash(worker).await;
+        router.is_dying.store(false, Ordering::SeqCst);
+        tokio::time::advance(Duration::from_secs(31)).await;
+    }
+    let order = fixture.engine.order(deadly).await.unwrap().unwrap();
+    assert!(order.state.quarantine().is_some(), "{:?} after {crashes} crashes", order.state);
+    for id in innocent {
+        let order = fixture.engine.order(id).await.unwrap().unwrap();
+        assert_eq!(order.status(), Status::Confirmed, "{:?}", order.state);
+    }
+}
+
+/// A network that loses every reply to a claim for a while.
+#[derive(Debug)]
+struct LostClaims {
+    until: Instant,
+}
+
+#[async_trait]
+impl Intercept for LostClaims {
+    async fn before(&self, _: Call<'_>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn after(&self, call: Call<'_>) -> Result<(), StoreError> {
+        if matches!(call, Call::Claim(_)) && Instant::now() < self.until {
+            return Err(StoreError::new(StoreErrorKind::Unavailable, "the reply is lost"));
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn orders_whose_claims_nobody_heard_of_are_not_suspected() {
+    for outage in [Duration::from_secs(95), Duration::from_mins(15)] {
+        let intercept = Arc::new(LostClaims { until: Instant::now() + outage });
+        let setup = Setup { intercept: Some(intercept), ..Setup::default() };
+        let fixture = Fixture::with(setup).await;
+        let mut ids = Vec::new();
+        for _ in 0..200 {
+            ids.push(fixture.submit(request()).await.id);
+        }
+        let worker = fixture.work();
+        for id in ids {
+            let ends = tokio::time::timeout(outage + Duration::from_mins(30), fixture.until_terminal(id));
+            assert_eq!(ends.await.expect("it ends").status(), Status::Confirmed);
+        }
+        worker.stop().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

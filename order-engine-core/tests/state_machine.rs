@@ -112,7 +112,11 @@ fn label(state: &OrderState) -> String {
         _ => String::new(),
     };
     let attention = state.attention().map_or(String::new(), |attention| format!(", {}", attention.as_str()));
-    let held_up = if state.held_up_since().is_some() { ", held up" } else { "" };
+    let held_up = match (state.held_up_since(), state.may_requote()) {
+        (None, _) => "",
+        (Some(_), false) => ", held up",
+        (Some(_), true) => ", held up, may requote",
+    };
     let strikes = match state.suspicion() {
         Some(Suspicion { strikes, alone }) => {
             format!(", {strikes} strikes{}", if alone { ", tried alone" } else { "" })

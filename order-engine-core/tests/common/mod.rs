@@ -10,8 +10,8 @@ use order_engine_core::testing::{
     Intercept, InterceptedStore, InterceptedVenue, Process, RecordingSink, ScriptedRouter, ScriptedVenue,
 };
 use order_engine_core::{
-    Backoff, Budget, Engine, EngineConfig, EventRecord, MemoryStore, Order, OrderId, OrderRequest,
-    RetryPolicy, Status, StatusSink, Submission, execute_order,
+    Backoff, Budget, DexRouter, Engine, EngineConfig, EventRecord, MemoryStore, Order, OrderId, OrderRequest,
+    RetryPolicy, Status, StatusSink, Submission, Venue, execute_order,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -22,6 +22,9 @@ pub struct Setup {
     pub config: EngineConfig,
     pub sinks: Vec<Arc<dyn StatusSink>>,
     pub intercept: Option<Arc<dyn Intercept>>,
+    /// In the place of the scripted ones.
+    pub router: Option<Arc<dyn DexRouter>>,
+    pub venue: Option<Arc<dyn Venue>>,
 }
 
 pub struct Fixture {
@@ -75,6 +78,12 @@ impl Fixture {
             let store = InterceptedStore::new(Arc::new(store.clone()), Arc::clone(intercept));
             let venue = InterceptedVenue::new(venue.clone(), Arc::clone(intercept));
             engine = engine.store(Arc::new(store)).venue(Arc::new(venue));
+        }
+        if let Some(router) = &setup.router {
+            engine = engine.router(Arc::clone(router));
+        }
+        if let Some(venue) = &setup.venue {
+            engine = engine.venue(Arc::clone(venue));
         }
         for sink in &setup.sinks {
             engine = engine.sink(Arc::clone(sink));

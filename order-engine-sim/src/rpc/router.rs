@@ -86,7 +86,7 @@ impl DexRouter for RpcRouter {
     async fn quote(&self, request: &QuoteRequest) -> Result<Vec<Candidate>, StepError> {
         // An old price is no quote: without an answer there is none.
         self.refresh().await.map_err(|error| {
-            StepError::transient(Failure::new(FailureCode::QUOTE_UNAVAILABLE, error.to_string()))
+            StepError::unavailable(Failure::new(FailureCode::QUOTE_UNAVAILABLE, error.to_string()))
         })?;
         self.router.quote(request).await
     }

@@ -169,7 +169,7 @@ fn searched_through(context: &Context) -> Option<u64> {
 }
 
 fn unavailable(error: &RpcError) -> StepError {
-    StepError::transient(Failure::new(FailureCode::VENUE_UNAVAILABLE, error.to_string()))
+    StepError::unavailable(Failure::new(FailureCode::VENUE_UNAVAILABLE, error.to_string()))
 }
 
 fn venue_error(error: &RpcError) -> VenueError {
