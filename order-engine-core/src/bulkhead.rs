@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 
 use crate::{OrderRequest, Runtime};
 
@@ -40,8 +41,8 @@ struct Places {
     taken: usize,
     /// When an order last left one.
     left_at: DateTime<Utc>,
-    /// Changes when an order leaves one.
-    left: watch::Sender<()>,
+    /// Tells when an order leaves one. It wakes in the order of waiting, as a watch channel does not.
+    left: Arc<Notify>,
 }
 
 /// A place that an order takes.
@@ -66,7 +67,7 @@ impl Bulkheads {
     pub(crate) async fn enter(self: &Arc<Self>, pair: Pair) -> Result<Place, Congested> {
         let give_up_at = self.runtime.now() + PATIENCE;
         loop {
-            let mut left = match self.try_enter(&pair) {
+            let left = match self.try_enter(&pair) {
                 Ok(place) => return Ok(place),
                 Err(left) => left.ok_or(Congested)?,
             };
@@ -76,24 +77,24 @@ impl Bulkheads {
             }
             tokio::select! {
                 biased;
-                _ = left.changed() => {}
+                () = left => {}
                 () = self.runtime.clock.sleep(wait) => {}
             }
         }
     }
 
     /// Takes a place, or says what to wait for; for nothing, if none became free lately.
-    fn try_enter(self: &Arc<Self>, pair: &Pair) -> Result<Place, Option<watch::Receiver<()>>> {
+    fn try_enter(self: &Arc<Self>, pair: &Pair) -> Result<Place, Option<OwnedNotified>> {
         let now = self.runtime.now();
         let mut pairs = self.pairs();
         let places = pairs.entry(pair.clone()).or_insert_with(|| Places {
             taken: 0,
             left_at: now,
-            left: watch::Sender::new(()),
+            left: Arc::default(),
         });
         if places.taken >= self.places {
             let is_moving = now - places.left_at < TimeDelta::from_std(PATIENCE).unwrap_or_default();
-            return Err(is_moving.then(|| places.left.subscribe()));
+            return Err(is_moving.then(|| Arc::clone(&places.left).notified_owned()));
         }
         places.taken += 1;
         Ok(Place { bulkheads: Arc::clone(self), pair: pair.clone() })
@@ -105,7 +106,7 @@ impl Bulkheads {
         let Some(places) = pairs.get_mut(pair) else { return };
         places.taken -= 1;
         places.left_at = now;
-        places.left.send_replace(());
+        places.left.notify_waiters();
         // Whoever waits for a place finds a new entry.
         if places.taken == 0 {
             pairs.remove(pair);
