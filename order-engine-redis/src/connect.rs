@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use order_engine_core::Durability;
+use order_engine_core::{Durability, Status};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo as _, Pipeline, Value};
 
@@ -63,8 +63,7 @@ async fn greet(
         Purpose::Store { promised } => {
             keeps_promise(connection, options, promised).await?;
             check_layout(connection, options).await?;
-            send(connection, &script::load_all()).await?;
-            Ok(())
+            prepare(connection, options).await
         }
     }
 }
@@ -110,6 +109,26 @@ async fn check_layout(connection: &mut MultiplexedConnection, options: &RedisOpt
         Some(layout) if layout != LAYOUT => Err(Error::NewerLayout(layout)),
         _ => Ok(()),
     }
+}
+
+/// Makes the server know the scripts, and mends what runs left that were torn by a kill of the server.
+/// Nothing else is read or written through a connection before, since whatever builds on what they left
+/// makes it part of the truth.
+pub(crate) async fn prepare(
+    connection: &mut MultiplexedConnection,
+    options: &RedisOptions,
+) -> Result<(), Error> {
+    send(connection, &script::load_all()).await?;
+    let mut mend = script::MEND.call(&options.key_prefix());
+    for status in Status::ALL {
+        mend.arg(status.as_str());
+    }
+    let (runs, orders): (u64, u64) = mend.query_async(connection).await?;
+    if runs > 0 {
+        let server = options.address();
+        tracing::warn!(%server, runs, orders, "the server was killed while it wrote: what it left was mended");
+    }
+    Ok(())
 }
 
 /// Sends commands at once; the first that the server refuses is the error.

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use crate::connect::{self, Purpose};
 use crate::error::{Error, needs_another_connection};
 use crate::options::RedisOptions;
-use crate::script;
 
 /// The wait after a failed attempt to connect; doubled up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(50);
@@ -172,7 +171,7 @@ impl Link {
             return Ok(Vec::new());
         }
         let Live { mut connection, number } = self.connect().await?;
-        let replies = send(&mut connection, commands).await;
+        let replies = send(&mut connection, commands, &self.options).await;
         self.judge(number, replies)
     }
 }
@@ -186,11 +185,16 @@ fn pipeline(commands: Vec<Cmd>) -> Pipeline {
 }
 
 /// Sends commands; those that call a script which the server has forgotten, and did not run, once more.
-async fn send(connection: &mut MultiplexedConnection, commands: &Pipeline) -> Result<Vec<Value>, Error> {
+async fn send(
+    connection: &mut MultiplexedConnection,
+    commands: &Pipeline,
+    options: &RedisOptions,
+) -> Result<Vec<Value>, Error> {
     let mut replies = send_once(connection, commands).await?;
     let unknown: Vec<usize> = (0..replies.len()).filter(|n| is_unknown_script(&replies[*n])).collect();
     if !unknown.is_empty() {
-        send_once(connection, &script::load_all()).await?;
+        // It may have been restarted behind something that keeps connections.
+        connect::prepare(connection, options).await?;
         let all: Vec<&Cmd> = commands.cmd_iter().collect();
         let again = pipeline(unknown.iter().map(|n| all[*n].clone()).collect());
         for (n, reply) in unknown.into_iter().zip(send_once(connection, &again).await?) {

@@ -13,7 +13,7 @@ use crate::link::{self, Link};
 use crate::rows::{self, Field, ORDER_FIELDS};
 use crate::script;
 
-/// The most events that one command gives.
+/// The most events that one run of a script gives.
 const EVENTS: u64 = 512;
 /// The most orders that one run of a script looks at.
 const SCAN: u32 = 512;
@@ -57,14 +57,13 @@ pub(crate) async fn events(
     after: u64,
     limit: u32,
 ) -> Result<Vec<EventRecord>, Error> {
-    let key = format!("{}:events:{id}", link.options().key_prefix());
     let (mut events, mut after, mut left) = (Vec::new(), after, u64::from(limit));
     // No history reaches numbers that Redis could not count to.
     while left > 0 && i64::try_from(after.saturating_add(EVENTS)).is_ok() {
         let page = left.min(EVENTS);
-        let mut range = redis::cmd("LRANGE");
-        range.arg(&key).arg(after).arg(after + page - 1);
-        let texts: Vec<Vec<u8>> = link::only(link.send_repeatable(vec![range]).await?)?;
+        let mut call = link.call(&script::EVENTS);
+        call.arg(id.to_string()).arg(after).arg(page);
+        let texts: Vec<Vec<u8>> = link::only(link.send_repeatable(vec![call]).await?)?;
         for event in rows::events(id, after + 1, &texts) {
             events.push(event?);
         }

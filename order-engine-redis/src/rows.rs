@@ -203,6 +203,11 @@ fn undecodable(what: &str, why: impl std::fmt::Display) -> Undecodable {
     Undecodable { message: format!("{what}: {why}") }
 }
 
+/// What is wrong with an order whose history ends before the order does.
+pub(crate) fn lost_history(seq: u64) -> Undecodable {
+    undecodable("history", format!("it ends before event {seq}, to which the order has come"))
+}
+
 fn decode<P: Payload>(text: &str) -> Result<P, Undecodable> {
     let (version, json) = text.split_once(' ').ok_or_else(|| undecodable("payload", "it has no version"))?;
     codec::decode(parse(version, "payload version")?, json)

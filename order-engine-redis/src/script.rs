@@ -49,18 +49,20 @@ macro_rules! scripts {
 }
 
 scripts! {
-    APPEND "" "owe.lua" "append.lua";
+    APPEND "" "runs.lua" "history.lua" "owe.lua" "append.lua";
     BACKLOG " flags=no-writes" "backlog.lua";
     CHECK "" "check.lua";
-    CLAIM "" "claim.lua";
-    CLAIM_DEBTS "" "debt.lua" "claim_debts.lua";
-    CREATE "" "owe.lua" "create.lua";
+    CLAIM "" "history.lua" "claim.lua";
+    CLAIM_DEBTS "" "runs.lua" "debt.lua" "claim_debts.lua";
+    CREATE "" "runs.lua" "owe.lua" "create.lua";
     DUE " flags=no-writes" "due.lua";
-    FORGET_SINK "" "debt.lua" "forget_sink.lua";
+    EVENTS " flags=no-writes" "events.lua";
+    FORGET_SINK "" "runs.lua" "debt.lua" "forget_sink.lua";
     LIST " flags=no-writes" "list.lua";
-    PURGE "" "purge.lua";
-    RELEASE "" "release.lua";
+    MEND "" "runs.lua" "debt.lua" "forget.lua" "mend.lua";
+    PURGE "" "runs.lua" "forget.lua" "purge.lua";
+    RELEASE "" "runs.lua" "history.lua" "release.lua";
     RENEW "" "renew.lua";
     ROUSE "" "rouse.lua";
-    SETTLE "" "debt.lua" "settle.lua";
+    SETTLE "" "runs.lua" "debt.lua" "settle.lua";
 }

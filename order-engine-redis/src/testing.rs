@@ -8,6 +8,7 @@
 use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -101,6 +102,11 @@ impl RedisServer {
     /// The port on which it listens, from its start to its end.
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where it keeps its files, from its start to its end.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Its URL.

@@ -127,8 +127,9 @@ fn appended(reply: &[String]) -> Result<Result<(), AppendError>, Error> {
     })
 }
 
-/// A leased order: its id, epoch and fruitless claims (nothing where they cannot be read), and its fields.
-type ClaimRow = (Vec<u8>, Option<String>, Option<u32>, Vec<Field>);
+/// A leased order: its id, epoch and fruitless claims (nothing where they cannot be read), its fields, and
+/// whether its history reaches to it.
+type ClaimRow = (Vec<u8>, Option<String>, Option<u32>, Vec<Field>, bool);
 /// The store's time in microseconds, when the next order is due in milliseconds, and the leased orders.
 type ClaimReply = (u64, Option<f64>, Vec<ClaimRow>);
 
@@ -186,8 +187,9 @@ async fn claim_page(
     }
     let (now_us, next_ms, found): ClaimReply = link::only(link.send(vec![call]).await?)?;
     let mut claims = Vec::with_capacity(found.len());
-    for (id, epoch, fruitless, fields) in found {
-        match claimed(&id, epoch, fruitless, &fields, request.owner) {
+    for row in found {
+        let id = row.0.clone();
+        match claimed(row, request.owner) {
             Ok(claim) => claims.push(claim),
             Err(error) => {
                 let id = String::from_utf8_lossy(&id);
@@ -198,19 +200,15 @@ async fn claim_page(
     Ok((rows::moment(now_us)?, next_ms.map(|next_ms| rows::until(now_us, next_ms)), claims))
 }
 
-fn claimed(
-    id: &[u8],
-    epoch: Option<String>,
-    fruitless_claims: Option<u32>,
-    fields: &[Field],
-    owner: u128,
-) -> Result<Claim, Error> {
+fn claimed(row: ClaimRow, owner: u128) -> Result<Claim, Error> {
+    let (id, epoch, fruitless_claims, fields, has_history) = row;
     let (Some(epoch), Some(fruitless_claims)) = (epoch, fruitless_claims) else {
         return Err(Error::Reply("its lease cannot be read".to_owned()));
     };
-    let lease = rows::lease(id, &epoch, owner)?;
-    let order = match rows::order(lease.order_id, fields) {
-        Ok(Some(order)) => Ok(order.into()),
+    let lease = rows::lease(&id, &epoch, owner)?;
+    let order = match rows::order(lease.order_id, &fields) {
+        Ok(Some(order)) if has_history => Ok(order.into()),
+        Ok(Some(order)) => Err(rows::lost_history(order.seq)),
         Ok(None) => return Err(Error::Reply("it is gone".to_owned())),
         Err(error) => Err(error),
     };

@@ -2,16 +2,11 @@
 local FIELDS = 14
 local PAGE = 64
 
--- Adds events to a history, a bounded number at a time: how long it is then, or nothing if it is none.
+-- Adds events to a history, a bounded number at a time.
 local function push(id, first, last)
-  local length
   for page = first, last, PAGE do
-    length = redis.pcall('RPUSH', key('events', id), unpack(ARGV, page, math.min(page + PAGE - 1, last)))
-    if type(length) == 'table' then
-      return nil
-    end
+    redis.call('RPUSH', key('events', id), unpack(ARGV, page, math.min(page + PAGE - 1, last)))
   end
-  return length
 end
 
 local function append(first_event, id, epoch, owner, revokes, expected_seq, due_in_ms, not_after_ms, seq, status, lane, attention, updated_at, state, events)
@@ -33,14 +28,15 @@ local function append(first_event, id, epoch, owner, revokes, expected_seq, due_
   if not_after_ms ~= '' and now_ms > tonumber(not_after_ms) then
     return { 'too-late' }
   end
-  -- The first write is the only one that damage can make fail, and it is taken back then.
-  local length = push(id, first_event, first_event + events - 1)
-  if length ~= tonumber(old_seq) + events then
-    if length then
-      redis.call('RPOP', key('events', id), events)
-    end
+  local beyond = beyond_row(id, old_seq)
+  if beyond < 0 then
+    show(id)
     return { 'refused', 'the stored history does not lead to the stored order' }
   end
+  if beyond > 0 then
+    redis.call('LTRIM', key('events', id), 0, text(old_seq - 1))
+  end
+  push(id, first_event, first_event + events - 1)
 
   local due_ms, new_owner, new_epoch = nil, old_owner, old_epoch
   if revokes == '1' and old_owner ~= '' then
@@ -79,10 +75,19 @@ local function append(first_event, id, epoch, owner, revokes, expected_seq, due_
   return { 'written' }
 end
 
-local replies, first = {}, 1
+local firsts, touched, first = {}, {}, 1
 while first <= #ARGV do
-  local first_event = first + FIELDS
-  replies[#replies + 1] = append(first_event, unpack(ARGV, first, first_event - 1))
-  first = first_event + ARGV[first_event - 1]
+  firsts[#firsts + 1] = first
+  -- The id, and the revision that is expected.
+  touched[#touched + 1] = ARGV[first]
+  touched[#touched + 1] = ARGV[first + 4]
+  first = first + FIELDS + ARGV[first + FIELDS - 1]
 end
+
+local run = begin('append', touched)
+local replies = {}
+for n, first in ipairs(firsts) do
+  replies[n] = append(first + FIELDS, unpack(ARGV, first, first + FIELDS - 1))
+end
+finish(run)
 return replies

@@ -32,10 +32,16 @@ end
 
 local claims = {}
 for _, id in ipairs(limit > 0 and due_ids() or {}) do
-  local row, failure = read(id, 'epoch', 'fruitless', 'origin', 'request', 'state', 'seq', 'created_at', 'updated_at')
+  local row, failure = read(id, 'epoch', 'fruitless', 'origin', 'request', 'state', 'seq', 'created_at', 'updated_at', 'lane')
+  local true_lane = row[9]
   if not failure and not row[6] then
     -- There is no such order, so nothing is due.
     redis.call('ZREM', due, id)
+  elseif true_lane and true_lane ~= lane then
+    redis.call('ZREM', due, id)
+    if true_lane ~= '' then
+      redis.call('ZADD', key('due', true_lane), 'NX', text(now_ms), id)
+    end
   else
     local epoch, fruitless = tonumber(row[1]), tonumber(row[2])
     -- Whatever cannot be leased waits as if it were, or it would be in every claim's way.
@@ -44,9 +50,10 @@ for _, id in ipairs(limit > 0 and due_ids() or {}) do
       redis.call('HSET', key('order', id), 'epoch', text(epoch + 1), 'owner', owner, 'fruitless', text(fruitless + 1))
       claims[#claims + 1] = {
         id, text(epoch + 1), text(fruitless + 1), { row[3], row[4], row[5], row[6], row[7], row[8] },
+        beyond_row(id, row[6]) < 0 and 0 or 1,
       }
     else
-      claims[#claims + 1] = { id, false, false, {} }
+      claims[#claims + 1] = { id, false, false, {}, 0 }
     end
   end
 end

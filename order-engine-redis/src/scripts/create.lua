@@ -9,7 +9,7 @@ local function existing(id)
   return { 'existing', id, row }
 end
 
-local function create(id, user, is_named, client, origin, request, status, lane, attention, created_at, updated_at, seq, state, event)
+local function create(run, id, user, is_named, client, origin, request, status, lane, attention, created_at, updated_at, seq, state, event)
   if is_named == '1' then
     local named = redis.pcall('HGET', key('names', user), client)
     if type(named) == 'table' then
@@ -22,18 +22,13 @@ local function create(id, user, is_named, client, origin, request, status, lane,
   if redis.call('EXISTS', key('order', id)) == 1 then
     return existing(id)
   end
-  -- The first write is the only one that damage can make fail, and it is taken back then.
-  local length = redis.pcall('RPUSH', key('events', id), event)
-  if length ~= 1 then
-    if type(length) ~= 'table' then
-      redis.call('RPOP', key('events', id))
-    end
-    return { 'refused', 'the order is gone, but something is there in the place of its history' }
-  end
+  -- Whatever is there without a row is of an order that nobody was ever told of.
+  redis.call('UNLINK', key('events', id), key('debt', id))
+  redis.call('RPUSH', key('events', id), event)
   redis.call('HSET', key('order', id),
     'user', user, 'origin', origin, 'request', request, 'status', status, 'lane', lane, 'attention', attention,
     'created_at', created_at, 'updated_at', updated_at, 'seq', seq, 'state', state,
-    'epoch', '0', 'owner', '', 'fruitless', '0')
+    'epoch', '0', 'owner', '', 'fruitless', '0', 'run', run)
   if is_named == '1' then
     redis.call('HSET', key('order', id), 'client_order_id', client)
     redis.call('HSET', key('names', user), client, id)
@@ -51,8 +46,15 @@ local function create(id, user, is_named, client, origin, request, status, lane,
   return { 'created' }
 end
 
+local touched = {}
+for first = 1, #ARGV, FIELDS do
+  touched[#touched + 1] = ARGV[first]
+  touched[#touched + 1] = '0'
+end
+local run = begin('create', touched)
 local replies = {}
 for first = 1, #ARGV, FIELDS do
-  replies[#replies + 1] = create(unpack(ARGV, first, first + FIELDS - 1))
+  replies[#replies + 1] = create(run, unpack(ARGV, first, first + FIELDS - 1))
 end
+finish(run)
 return replies

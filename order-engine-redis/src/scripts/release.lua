@@ -1,4 +1,5 @@
 -- Gives leases back: each item is an id, an epoch, an owner, when it is due again, and who is to blame.
+local shown, touched = {}, {}
 for first = 1, #ARGV, 5 do
   local id, epoch, owner, due_in_ms, blame = unpack(ARGV, first, first + 4)
   local row = read(id, 'epoch', 'owner', 'lane', 'fruitless')
@@ -10,9 +11,17 @@ for first = 1, #ARGV, 5 do
     redis.call('HSET', key('order', id), 'owner', '', 'fruitless', text(fruitless))
     redis.call('ZADD', key('due', row[3]), text(now_ms + due_in_ms), id)
     if blame == 'payload' then
-      redis.call('HSET', key('order', id), 'attention', 'unreadable')
-      redis.call('ZADD', prefix .. ':attention', 0, id)
+      shown[#shown + 1] = id
+      touched[#touched + 1] = id
+      touched[#touched + 1] = ''
     end
   end
+end
+if #shown > 0 then
+  local run = begin('release', touched)
+  for _, id in ipairs(shown) do
+    show(id)
+  end
+  finish(run)
 end
 return {}

@@ -1,0 +1,491 @@
+//! Transactions of which a kill left the first commands in the append-only file, and which a later
+//! transaction completes when the server loads that file again.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{open, run};
+use order_engine_core::conformance::fixtures::{
+    AT_ONCE, FREELY, HOUR, Relay, Worker, append, assert_stored, cancelled, create, create_one, history, id,
+    load, new_order, new_order_for, new_orders, outcome_unknown, register, request_named, routing_started,
+    seqs_of, to_confirmed, to_submitted, write, write_freely,
+};
+use order_engine_core::{
+    Blame, Claim, Creation, Delivery, Guard, OrderEvent, OrderId, OrderQuery, OrderState, OrderStore,
+    PurgeRequest, Status, Then,
+};
+use order_engine_redis::RedisOptions;
+use order_engine_redis::testing::{DURABLE, RedisServer};
+
+type Store = Arc<dyn OrderStore>;
+
+/// The file to which the server adds what it writes.
+fn append_only_file(server: &RedisServer) -> PathBuf {
+    let files = std::fs::read_dir(server.folder().join("appendonlydir")).unwrap();
+    let mut files = files.map(|file| file.unwrap().path());
+    files.find(|path| path.to_string_lossy().ends_with(".incr.aof")).expect("there is one")
+}
+
+/// The commands in a part of the file: where each ends.
+fn command_ends(bytes: &[u8]) -> Vec<usize> {
+    let line = |from: usize| {
+        let length = bytes[from..].windows(2).position(|pair| pair == b"\r\n").unwrap();
+        let number = std::str::from_utf8(&bytes[from + 1..from + length]).unwrap();
+        (number.parse::<usize>().unwrap(), from + length + 2)
+    };
+    let (mut ends, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        let (arguments, mut next) = line(at);
+        for _ in 0..arguments {
+            let (length, text) = line(next);
+            next = text + length + 2;
+        }
+        ends.push(next);
+        at = next;
+    }
+    ends
+}
+
+fn is_command(bytes: &[u8], name: &str) -> bool {
+    bytes.ends_with(format!("\r\n{name}\r\n").as_bytes())
+}
+
+/// Whether the file has a transaction that nothing ended.
+fn is_open(bytes: &[u8]) -> bool {
+    let (mut is_open, mut from) = (false, 0);
+    for end in command_ends(bytes) {
+        let command = &bytes[from..end];
+        is_open = (is_open || is_command(command, "MULTI")) && !is_command(command, "EXEC");
+        from = end;
+    }
+    is_open
+}
+
+/// Where the first transaction can be torn so that the server leaves it open: a byte behind each of its
+/// commands, but not behind its end.
+fn cuts(written: &[u8]) -> Vec<usize> {
+    let (mut cuts, mut from) = (Vec::new(), 0);
+    for end in command_ends(written) {
+        if is_command(&written[from..end], "EXEC") {
+            break;
+        }
+        cuts.push(end + 1);
+        from = end;
+    }
+    assert!(cuts.len() > 1, "it is no transaction");
+    cuts
+}
+
+/// Tears what `torn` writes wherever it can be torn, so that nobody has an answer. Each time the server
+/// is started again, `later` goes on from what is there, and the server is killed once more.
+async fn torn_anywhere<S>(
+    before: impl AsyncFn(Store, &RedisServer) -> S,
+    torn: impl AsyncFn(Store, &S),
+    later: impl AsyncFn(Store, &S),
+    check: impl AsyncFn(Store, &S),
+) {
+    let server = RedisServer::start(&DURABLE);
+    let start = open(server.options()).await;
+    let state = before(Arc::clone(&start), &server).await;
+    let file = append_only_file(&server);
+    let sound = std::fs::read(&file).unwrap();
+    torn(start, &state).await;
+    let written = std::fs::read(&file).unwrap().split_off(sound.len());
+    for cut in cuts(&written) {
+        server.kill();
+        std::fs::write(&file, [&sound[..], &written[..cut]].concat()).unwrap();
+        server.restart();
+        assert!(is_open(&std::fs::read(&file).unwrap()), "the server leaves the transaction open");
+        later(open(server.options()).await, &state).await;
+        server.kill();
+        server.restart();
+        let store = open(server.options()).await;
+        println!("torn after {cut} of {} bytes", written.len());
+        assert_sound(&server).await;
+        check(Arc::clone(&store), &state).await;
+        goes_on(&store).await;
+        assert_sound(&server).await;
+    }
+}
+
+/// Somebody else writes: nothing of what was torn, but it completes the transaction in the file.
+async fn something_else<S>(store: Store, _: &S) {
+    create_one(&store, 99).await;
+}
+
+/// Checks that every row has its history and stands in every index where it belongs, and that nothing
+/// else stands there.
+async fn assert_sound(server: &RedisServer) {
+    let keys: Vec<String> = run(server, &["KEYS", "*"]).await;
+    let of = |kind: &str| -> Vec<String> {
+        let prefix = format!("{{order-engine}}:{kind}:");
+        keys.iter().filter_map(|key| key.strip_prefix(&prefix)).map(str::to_owned).collect()
+    };
+    let members = async |key: String| -> BTreeSet<String> {
+        run(server, &["ZRANGE", &format!("{{order-engine}}:{key}"), "0", "-1"]).await
+    };
+    let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut names: BTreeSet<(String, String, String)> = BTreeSet::new();
+    let rows: BTreeSet<String> = of("order").into_iter().collect();
+    for id in &rows {
+        let row: BTreeMap<String, String> =
+            run(server, &["HGETALL", &format!("{{order-engine}}:order:{id}")]).await;
+        let length: u64 = run(server, &["LLEN", &format!("{{order-engine}}:events:{id}")]).await;
+        assert_eq!(length.to_string(), row["seq"], "the history of {id}");
+        let mut belongs = vec!["orders".to_owned(), format!("user:{}", row["user"])];
+        belongs.push(format!("status:{}", row["status"]));
+        if !row["lane"].is_empty() {
+            belongs.push(format!("due:{}", row["lane"]));
+        }
+        if !row["attention"].is_empty() {
+            belongs.push("attention".to_owned());
+        }
+        let debts: BTreeMap<String, String> =
+            run(server, &["HGETALL", &format!("{{order-engine}}:debt:{id}")]).await;
+        for sink in debts.keys() {
+            belongs.extend([format!("debts:{sink}"), format!("owed:{sink}")]);
+        }
+        for index in belongs {
+            wanted.entry(index).or_default().insert(id.clone());
+        }
+        if let Some(client) = row.get("client_order_id") {
+            names.insert((row["user"].clone(), client.clone(), id.clone()));
+        }
+    }
+    for kind in ["events", "debt"] {
+        for id in of(kind) {
+            assert!(rows.contains(&id), "{kind} of {id}, which is gone");
+        }
+    }
+    let mut indexes = vec!["orders".to_owned(), "attention".to_owned()];
+    for kind in ["user", "status", "due", "debts", "owed"] {
+        indexes.extend(of(kind).into_iter().map(|name| format!("{kind}:{name}")));
+    }
+    for index in &indexes {
+        let found = members(index.clone()).await;
+        assert_eq!(found, wanted.remove(index).unwrap_or_default(), "{index}");
+    }
+    assert!(wanted.is_empty(), "missing: {wanted:?}");
+    let mut named = BTreeSet::new();
+    for user in of("names") {
+        let found: BTreeMap<String, String> =
+            run(server, &["HGETALL", &format!("{{order-engine}}:names:{user}")]).await;
+        named.extend(found.into_iter().map(|(client, id)| (user.clone(), client, id)));
+    }
+    assert_eq!(named, names);
+}
+
+/// Checks that no order is wedged: each has a history that leads to it, and takes another event.
+async fn goes_on(store: &Store) {
+    let everything = OrderQuery { limit: 99, ..OrderQuery::default() };
+    for order in store.list(&everything).await.unwrap() {
+        let order = order.unwrap();
+        assert_stored(store, &order).await;
+        if order.state.lane().is_some() {
+            let next = if order.status() == Status::Submitted { outcome_unknown() } else { cancelled() };
+            let is_told = order.state.attention().is_some() && order.status() == Status::Submitted;
+            if !is_told {
+                let order = write_freely(store, &order, AT_ONCE, &[next]).await;
+                assert_stored(store, &order).await;
+            }
+        }
+    }
+}
+
+/// What a sink is told from now on, by order.
+async fn told(store: &Store, sink: &str) -> BTreeMap<OrderId, BTreeSet<u64>> {
+    let relay = Relay::new(store, sink, 9);
+    let mut told: BTreeMap<OrderId, BTreeSet<u64>> = BTreeMap::new();
+    loop {
+        let deliveries = relay.claim(99).await;
+        if deliveries.is_empty() {
+            return told;
+        }
+        for delivery in deliveries {
+            told.entry(delivery.lease.order_id).or_default().extend(seqs_of(&delivery));
+            assert!(relay.pay(&delivery).await);
+        }
+    }
+}
+
+async fn claimed_orders(store: Store, _: &RedisServer) -> Vec<Claim> {
+    register(&store, "ledger").await;
+    create(&store, &new_orders(3)).await;
+    Worker::new(&store, 1).claim(3).await
+}
+
+/// One write for three orders: one gets sent and needs attention, one ends, one goes on.
+async fn writes_of_a_worker(store: Store, claims: &Vec<Claim>) {
+    let unclear: Vec<OrderEvent> = to_submitted().into_iter().chain([outcome_unknown()]).collect();
+    let events = [unclear, to_confirmed(), vec![routing_started(1)]];
+    let appends: Vec<_> = claims.iter().zip(&events).map(|(claim, events)| fenced(claim, events)).collect();
+    assert!(store.append_many(&appends).await.unwrap().iter().all(Result::is_ok));
+}
+
+fn fenced(claim: &Claim, events: &[OrderEvent]) -> order_engine_core::Append {
+    append(claim.order.as_ref().unwrap(), Guard::Fence(claim.lease.fence), Then::Keep, events)
+}
+
+async fn everybody_is_told_everything(store: Store, _: &Vec<Claim>) {
+    let told = told(&store, "ledger").await;
+    for n in 1..=3 {
+        let order = load(&store, id(n)).await;
+        assert!(told[&order.id].iter().copied().eq(1..=order.seq), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_torn_append_is_written_whole_or_not_at_all() {
+    torn_anywhere(claimed_orders, writes_of_a_worker, something_else, everybody_is_told_everything).await;
+}
+
+#[tokio::test]
+async fn what_is_written_after_a_torn_append_holds() {
+    let later = async |store: Store, claims: &Vec<Claim>| {
+        let events = [vec![cancelled()], vec![routing_started(1), cancelled()], to_submitted()[..3].to_vec()];
+        for (claim, events) in claims.iter().zip(events) {
+            write(&store, fenced(claim, &events)).await.unwrap();
+        }
+    };
+    let check = async |store: Store, claims: &Vec<Claim>| {
+        for (claim, (status, seq)) in
+            claims.iter().zip([(Status::Failed, 2), (Status::Failed, 3), (Status::Building, 4)])
+        {
+            let order = load(&store, claim.lease.order_id).await;
+            assert_eq!((order.status(), order.seq), (status, seq));
+            let events = history(&store, order.id).await;
+            assert_eq!(OrderState::replay(&events), Ok(order.state));
+        }
+        everybody_is_told_everything(store, claims).await;
+    };
+    torn_anywhere(claimed_orders, writes_of_a_worker, later, check).await;
+}
+
+/// Redis runs what follows a torn transaction only together with it: an answered write of one command
+/// would be lost with the next kill.
+#[tokio::test]
+async fn an_answered_write_of_one_command_after_a_torn_one_survives() {
+    let later = async |store: Store, claims: &Vec<Claim>| {
+        register(&store, "late").await;
+        assert!(Worker::new(&store, 1).renews(claims[0].lease).await);
+    };
+    let check = async |store: Store, _: &Vec<Claim>| {
+        let backlog = store.backlog().await.unwrap();
+        assert!(backlog.sinks.iter().any(|sink| &*sink.sink == "late"), "{backlog:?}");
+    };
+    torn_anywhere(claimed_orders, writes_of_a_worker, later, check).await;
+}
+
+async fn one_order(store: Store, _: &RedisServer) {
+    register(&store, "ledger").await;
+    create_one(&store, 1).await;
+}
+
+async fn three_creations(store: Store, (): &()) {
+    let named = |n, key| new_order_for(n, request_named("alice", key));
+    create(&store, &[named(2, "a"), named(3, "b"), new_order(4)]).await;
+}
+
+async fn ids_in(store: &Store) -> BTreeSet<OrderId> {
+    let everything = OrderQuery { limit: 99, ..OrderQuery::default() };
+    store.list(&everything).await.unwrap().into_iter().map(|order| order.unwrap().id).collect()
+}
+
+/// Nobody was told of them, and whoever asked for them since was told that there are none.
+#[tokio::test]
+async fn orders_of_a_torn_creation_stay_away() {
+    let check = async |store: Store, (): &()| {
+        assert_eq!(ids_in(&store).await, BTreeSet::from([1, 99].map(id)));
+        assert_eq!(Worker::new(&store, 1).claim(9).await.len(), 2);
+        create(&store, &[new_order_for(12, request_named("alice", "a"))]).await;
+    };
+    torn_anywhere(one_order, three_creations, something_else, check).await;
+}
+
+/// A client that had no answer repeats itself, and must not get two orders of one name.
+#[tokio::test]
+async fn orders_that_are_created_again_after_a_torn_creation_are_there_once() {
+    let named = |n, key| new_order_for(n, request_named("alice", key));
+    let later = async |store: Store, (): &()| {
+        create(&store, &[named(12, "a"), named(13, "b"), new_order(4)]).await;
+    };
+    let check = async |store: Store, (): &()| {
+        assert_eq!(ids_in(&store).await, BTreeSet::from([1, 4, 12, 13].map(id)));
+        let repeated = store.create_many(&[named(22, "a"), named(23, "b")]).await.unwrap();
+        for (creation, wanted) in repeated.into_iter().zip([id(12), id(13)]) {
+            assert!(matches!(creation, Ok(Creation::Existing(order)) if order.id == wanted));
+        }
+        let told = told(&store, "ledger").await;
+        assert_eq!(told.into_keys().collect::<BTreeSet<_>>(), BTreeSet::from([1, 4, 12, 13].map(id)));
+        assert_eq!(Worker::new(&store, 1).claim(9).await.len(), 4);
+    };
+    torn_anywhere(one_order, three_creations, later, check).await;
+}
+
+#[tokio::test]
+async fn a_sink_is_told_what_happens_after_a_torn_settlement() {
+    let before = async |store: Store, server: &RedisServer| {
+        one_order(Arc::clone(&store), server).await;
+        let relay = Relay::new(&store, "ledger", 1).with_lease(Duration::ZERO);
+        relay.claim_one().await
+    };
+    let torn = async |store: Store, delivery: &Delivery| {
+        assert!(Relay::new(&store, "ledger", 1).pay(delivery).await);
+    };
+    let later = async |store: Store, _: &Delivery| {
+        write_freely(&store, &new_order(1).order, AT_ONCE, &[routing_started(1)]).await;
+    };
+    let check = async |store: Store, _: &Delivery| {
+        assert!(told(&store, "ledger").await[&id(1)].contains(&2));
+    };
+    torn_anywhere(before, torn, later, check).await;
+}
+
+#[tokio::test]
+async fn a_sink_that_comes_back_after_it_was_forgotten_by_halves_is_told_what_happens() {
+    let torn = async |store: Store, (): &()| {
+        assert_eq!(store.forget_sink("ledger", 9).await.unwrap(), 1);
+    };
+    let later = async |store: Store, (): &()| {
+        register(&store, "ledger").await;
+        write_freely(&store, &new_order(1).order, AT_ONCE, &[routing_started(1)]).await;
+    };
+    let check = async |store: Store, (): &()| {
+        assert!(told(&store, "ledger").await[&id(1)].contains(&2));
+    };
+    torn_anywhere(one_order, torn, later, check).await;
+}
+
+#[tokio::test]
+async fn a_torn_purge_leaves_orders_whole_or_nothing_of_them() {
+    let before = async |store: Store, _: &RedisServer| {
+        let orders = [1, 2].map(|n| new_order_for(n, request_named("alice", &n.to_string())));
+        create(&store, &orders).await;
+        for new in &orders {
+            write_freely(&store, &new.order, AT_ONCE, &to_confirmed()).await;
+        }
+    };
+    let purge = async |store: Store, (): &()| {
+        let moment = chrono::DateTime::<chrono::Utc>::MAX_UTC;
+        let everything =
+            PurgeRequest { ended_before: moment, named_ended_before: moment, after: None, limit: 9 };
+        store.purge(&everything).await.unwrap();
+    };
+    let check = async |store: Store, (): &()| {
+        purge(Arc::clone(&store), &()).await;
+        assert_eq!(ids_in(&store).await, BTreeSet::from([id(99)]));
+    };
+    torn_anywhere(before, purge, something_else, check).await;
+}
+
+#[tokio::test]
+async fn a_torn_release_gets_no_attention_that_is_over() {
+    let before = async |store: Store, _: &RedisServer| {
+        create_one(&store, 1).await;
+        Worker::new(&store, 1).claim(1).await
+    };
+    let torn = async |store: Store, claims: &Vec<Claim>| {
+        Worker::new(&store, 1).release(claims[0].lease, HOUR, Blame::Payload).await;
+    };
+    let later = async |store: Store, claims: &Vec<Claim>| {
+        Worker::new(&store, 1).write(&claims[0], AT_ONCE, &[routing_started(1)]).await;
+    };
+    let check = async |store: Store, _: &Vec<Claim>| {
+        assert_eq!(store.backlog().await.unwrap().attention, 0);
+    };
+    torn_anywhere(before, torn, later, check).await;
+}
+
+#[tokio::test]
+async fn a_torn_claim_takes_no_order_from_who_claims_it_next() {
+    let before = async |store: Store, _: &RedisServer| create(&store, &new_orders(2)).await;
+    let torn = async |store: Store, (): &()| {
+        assert_eq!(Worker::new(&store, 1).claim(9).await.len(), 2);
+    };
+    let later = async |store: Store, (): &()| {
+        let worker = Worker::new(&store, 2);
+        for claim in worker.claim(9).await {
+            worker.write(&claim, Then::Keep, &[routing_started(1)]).await;
+        }
+    };
+    let check = async |store: Store, (): &()| {
+        for n in 1..=2 {
+            assert_eq!(load(&store, id(n)).await.seq, 2);
+        }
+        Worker::new(&store, 3).finds_nothing().await;
+    };
+    torn_anywhere(before, torn, later, check).await;
+}
+
+/// What a torn run left is mended by another run, which can be torn as well.
+#[tokio::test]
+async fn a_torn_mending_is_done_again() {
+    let before = async |store: Store, server: &RedisServer| {
+        claimed_orders(Arc::clone(&store), server).await;
+        // As if an append of these events was torn, and an earlier creation of this order.
+        let note = format!("append\n{}\n1\n{}\n1", id(1), id(2));
+        let _: u32 =
+            run(server, &["HSET", "{order-engine}:runs", "7", &note, "8", &format!("create\n{}\n0", id(4))])
+                .await;
+        for n in [1, 2, 4] {
+            let events = format!("{{order-engine}}:events:{}", id(n));
+            let _: u32 = run(server, &["RPUSH", &events, r#"{"version":1,"seq":2}"#]).await;
+            let _: u32 =
+                run(server, &["ZADD", "{order-engine}:status:routing", "0", &id(n).to_string()]).await;
+        }
+        server.options()
+    };
+    let torn = async |_: Store, options: &RedisOptions| {
+        open(options.clone()).await;
+    };
+    torn_anywhere(before, torn, something_else, async |_: Store, _: &RedisOptions| ()).await;
+}
+
+/// Whatever put an event there that no row knows.
+#[tokio::test]
+async fn an_event_beyond_its_order_is_neither_read_nor_told_and_written_over() {
+    let server = RedisServer::start(&DURABLE);
+    let store = open(server.options()).await;
+    register(&store, "ledger").await;
+    let order = create_one(&store, 1).await;
+    let events = format!("{{order-engine}}:events:{}", id(1));
+    let ghost = r#"{"version":1,"seq":2,"words":"of a torn write"}"#;
+    let _: u64 = run(&server, &["RPUSH", &events, ghost]).await;
+    assert_stored(&store, &order).await;
+    let relay = Relay::new(&store, "ledger", 1);
+    let delivery = relay.claim_one().await;
+    assert_eq!(seqs_of(&delivery), [1]);
+    assert!(relay.pay(&delivery).await);
+    relay.finds_nothing().await;
+    let order = write_freely(&store, &order, AT_ONCE, &[cancelled()]).await;
+    assert_stored(&store, &order).await;
+    assert_eq!(seqs_of(&relay.claim_one().await), [2]);
+}
+
+/// An order whose history is gone cannot be helped, and is not tried again and again in silence.
+#[tokio::test]
+async fn an_order_ahead_of_its_history_gets_attention() {
+    let server = RedisServer::start(&DURABLE);
+    let store = open(server.options()).await;
+    create(&store, &new_orders(2)).await;
+    for n in 1..=2 {
+        write_freely(&store, &new_order(n).order, AT_ONCE, &[routing_started(1)]).await;
+        let events = format!("{{order-engine}}:events:{}", id(n));
+        let _: String = run(&server, &["RPOP", &events]).await;
+    }
+    // A worker that claims it is told, as of any order that cannot be read.
+    let worker = Worker::new(&store, 1);
+    let claim = worker.claim_ids(&[id(1)], 1).await.remove(0);
+    assert!(claim.order.as_ref().unwrap_err().message.contains("history"), "{claim:?}");
+    worker.release(claim.lease, HOUR, Blame::Payload).await;
+    // So is an operator who meets it first.
+    let refused = write(&store, append(&load(&store, id(2)).await, FREELY, AT_ONCE, &[cancelled()])).await;
+    assert!(refused.is_err());
+    let attention = OrderQuery { attention: true, limit: 9, ..OrderQuery::default() };
+    assert_eq!(store.list(&attention).await.unwrap().len(), 2);
+    assert_eq!(store.backlog().await.unwrap().attention, 2);
+}
