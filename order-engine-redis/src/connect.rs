@@ -1,6 +1,6 @@
 //! New connections, each checked before anything is written through it.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use order_engine_core::{Durability, Status};
 use redis::aio::MultiplexedConnection;
@@ -9,7 +9,7 @@ use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo as _, Pipeline, Va
 use crate::error::Error;
 use crate::options::RedisOptions;
 use crate::script;
-use crate::server::Server;
+use crate::server::{Server, Sighting};
 
 /// The layout of keys and values that this program writes. A server keeps it beside the orders.
 const LAYOUT: &str = "1";
@@ -17,10 +17,26 @@ const LAYOUT: &str = "1";
 /// What a connection is for.
 #[derive(Debug)]
 pub(crate) enum Purpose {
-    /// To keep orders. What the first connection found the server to promise holds for all later ones.
-    Store { promised: OnceLock<Durability> },
+    /// To keep orders.
+    Store(Promise),
     /// To publish hints.
     Hints,
+}
+
+/// What a store knows of the promise of its server.
+#[derive(Debug, Default)]
+pub(crate) struct Promise {
+    /// What the first connection found holds for all later ones.
+    durability: OnceLock<Durability>,
+    /// When the server was last seen to promise everything.
+    sound: Mutex<Option<Sighting>>,
+}
+
+impl Promise {
+    /// What the first connection found; nothing before there was one.
+    pub(crate) fn durability(&self) -> Option<Durability> {
+        self.durability.get().copied()
+    }
 }
 
 /// A client, which resolves the name of the server anew for each connection.
@@ -60,8 +76,8 @@ async fn greet(
 ) -> Result<(), Error> {
     match purpose {
         Purpose::Hints => is_primary(connection).await,
-        Purpose::Store { promised } => {
-            keeps_promise(connection, options, promised).await?;
+        Purpose::Store(promise) => {
+            keeps_promise(connection, options, promise).await?;
             check_layout(connection, options).await?;
             prepare(connection, options).await
         }
@@ -82,13 +98,17 @@ pub(crate) async fn is_primary(connection: &mut MultiplexedConnection) -> Result
 pub(crate) async fn keeps_promise(
     connection: &mut MultiplexedConnection,
     options: &RedisOptions,
-    promised: &OnceLock<Durability>,
+    promise: &Promise,
 ) -> Result<(), Error> {
     let server = Server::ask(connection).await?;
     server.check()?;
-    let (found, why) = server.durability();
-    let is_first = promised.get().is_none();
-    let wanted = promised.get().copied().or(options.required);
+    let sound = promise.sound.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let (found, why) = server.durability(sound.as_ref());
+    if found == Durability::Full {
+        *promise.sound.lock().unwrap_or_else(PoisonError::into_inner) = server.sighting();
+    }
+    let is_first = promise.durability().is_none();
+    let wanted = promise.durability().or(options.required);
     if wanted == Some(Durability::Full) && found != Durability::Full {
         let why = why.unwrap_or_default();
         return Err(Error::Misconfigured(format!("writes must survive a loss of power, but {why}")));
@@ -96,7 +116,7 @@ pub(crate) async fn keeps_promise(
     if let Some(why) = why.filter(|_| is_first) {
         tracing::warn!(server = %options.address(), "the last writes may be lost with the machine: {why}");
     }
-    promised.get_or_init(|| found);
+    promise.durability.get_or_init(|| found);
     Ok(())
 }
 

@@ -143,9 +143,7 @@ impl Link {
     pub(crate) async fn check(&self) -> Result<(), Error> {
         let Live { mut connection, number } = self.connect().await?;
         let result = match &self.purpose {
-            Purpose::Store { promised } => {
-                connect::keeps_promise(&mut connection, &self.options, promised).await
-            }
+            Purpose::Store(promise) => connect::keeps_promise(&mut connection, &self.options, promise).await,
             Purpose::Hints => connect::is_primary(&mut connection).await,
         };
         self.judge(number, result)

@@ -1,6 +1,6 @@
 //! The store.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +11,7 @@ use order_engine_core::{
     PurgeRequest, Purged, Release, Settlement, StoreError, Unreadable,
 };
 
-use crate::connect::Purpose;
+use crate::connect::{Promise, Purpose};
 use crate::error::Error;
 use crate::link::Link;
 use crate::options::RedisOptions;
@@ -32,12 +32,11 @@ impl RedisStore {
     /// [required](RedisOptions::require_durability), or has orders of a newer version of this software.
     pub async fn open(options: RedisOptions) -> Result<Self, StoreError> {
         let address = options.address();
-        let promised = OnceLock::new();
-        let link = Link::open(options, Purpose::Store { promised })
+        let link = Link::open(options, Purpose::Store(Promise::default()))
             .await
             .map_err(|error| Error::Open { address, source: Box::new(error) })?;
         let durability = match link.purpose() {
-            Purpose::Store { promised } => promised.get().copied(),
+            Purpose::Store(promise) => promise.durability(),
             Purpose::Hints => None,
         };
         Ok(Self { link, durability: durability.unwrap_or(Durability::BoundedLoss) })

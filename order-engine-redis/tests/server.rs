@@ -191,6 +191,129 @@ async fn a_server_that_comes_back_weaker_is_not_written_to() {
     assert_stored(&store, &order).await;
 }
 
+/// Waits until a server says this of itself.
+async fn says(server: &RedisServer, words: &str) {
+    until(server, |info| info.contains(words)).await;
+}
+
+async fn until(server: &RedisServer, is_so: impl Fn(&str) -> bool) {
+    let saying = async {
+        while !is_so(&run::<String>(server, &["INFO"]).await) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(common::PATIENCE, saying).await.expect("the server says so in time");
+}
+
+/// Who promised that writes survive notices by the check that they do not; who comes new is told at once.
+async fn promises_less(store: &Arc<dyn OrderStore>, server: &RedisServer, words: &str) {
+    let error = store.check().await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
+    assert!(error.to_string().contains(words), "{error}");
+    let error = fails_to_open(server.options().require_durability(Durability::Full)).await;
+    assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
+    assert!(error.to_string().contains(words), "{error}");
+    let open = RedisStore::open(server.options()).await.unwrap();
+    assert_eq!(open.durability(), Durability::BoundedLoss);
+}
+
+/// Replication does not wait: what was answered is not on the replica that is promoted.
+#[tokio::test]
+async fn with_a_replica_a_promotion_may_lose_what_was_answered() {
+    let server = RedisServer::start(&DURABLE);
+    let store = open(server.options()).await;
+    assert_eq!(store.durability(), Durability::Full);
+    let proxy = Proxy::start(([127, 0, 0, 1], server.port()).into()).await.unwrap();
+    let port = proxy.address().port().to_string();
+    let replica = RedisServer::start(&[&["--replicaof", "127.0.0.1", &port][..], &DURABLE].concat());
+    says(&replica, "master_link_status:up").await;
+    create_one(&store, 1).await;
+    promises_less(&store, &server, "detach its replicas").await;
+
+    proxy.set(Link::Silent);
+    create_one(&store, 2).await;
+    server.kill();
+    let () = run(&replica, &["REPLICAOF", "NO", "ONE"]).await;
+    let promoted = open(replica.options()).await;
+    assert_eq!(promoted.heads(&[id(2)]).await.unwrap(), [None], "the order is lost");
+
+    // Alone again it is what it was.
+    drop(replica);
+    server.restart();
+    recovered(&store).await;
+    assert_eq!(store.heads(&[id(2)]).await.unwrap(), [Some(1)]);
+}
+
+/// Until the first rewrite is over, the list of files names none that has what was written since.
+#[tokio::test]
+async fn before_its_file_is_whole_a_server_that_is_killed_loses_what_was_answered() {
+    let mut server = RedisServer::start(&["--appendfsync", "always", "--rdb-key-save-delay", "3000000"]);
+    create(&open(server.options()).await, &new_orders(3)).await;
+    let () = run(&server, &["CONFIG", "SET", "appendonly", "yes"]).await;
+    let store = open(server.options()).await;
+    create_one(&store, 4).await;
+    says(&server, "aof_rewrite_in_progress:1").await;
+    assert_eq!(store.durability(), Durability::BoundedLoss);
+    let error = fails_to_open(server.options().require_durability(Durability::Full)).await;
+    assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
+    assert!(error.to_string().contains("wait until the rewrite is over"), "{error}");
+    server.kill();
+    server.restart_with(&["--appendonly", "yes"]);
+    assert_eq!(open(server.options()).await.heads(&[id(4)]).await.unwrap(), [None], "the order is lost");
+}
+
+#[tokio::test]
+async fn once_its_file_is_whole_a_server_promises_everything() {
+    let server = RedisServer::start(&["--appendfsync", "always"]);
+    create(&open(server.options()).await, &new_orders(3)).await;
+    let () = run(&server, &["CONFIG", "SET", "appendonly", "yes"]).await;
+    until(&server, |info| !info.contains("aof_last_rewrite_time_sec:-1")).await;
+    let store = RedisStore::open(server.options().require_durability(Durability::Full)).await.unwrap();
+    assert_eq!(store.durability(), Durability::Full);
+}
+
+/// The files from before an ordinary rewrite stay in the list until it is over.
+#[tokio::test]
+async fn an_ordinary_rewrite_breaks_no_promise() {
+    let server = RedisServer::start(&[&DURABLE[..], &["--rdb-key-save-delay", "3000000"]].concat());
+    let full = server.options().require_durability(Durability::Full);
+    let store = open(full.clone()).await;
+    create(&store, &new_orders(3)).await;
+    let _: String = run(&server, &["BGREWRITEAOF"]).await;
+    says(&server, "aof_rewrite_in_progress:1").await;
+    store.check().await.unwrap();
+    let () = run(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    recovered(&store).await;
+    assert_eq!(open(full).await.durability(), Durability::Full);
+    create_one(&store, 4).await;
+    server.kill();
+    server.restart();
+    recovered(&store).await;
+    assert_eq!(store.heads(&[id(4)]).await.unwrap(), [Some(1)]);
+}
+
+/// A server does not tell which rewrite runs. Where its settings were changed, only who saw it sound since
+/// can know; anybody else has to wait.
+#[tokio::test]
+async fn a_rewrite_after_a_changed_setting_is_ordinary_to_who_saw_the_server_sound_since() {
+    let server = RedisServer::start(&DURABLE);
+    let store = open(server.options().require_durability(Durability::Full)).await;
+    create(&store, &new_orders(3)).await;
+    let () = run(&server, &["CONFIG", "SET", "rdb-key-save-delay", "3000000"]).await;
+    store.check().await.unwrap();
+    let _: String = run(&server, &["BGREWRITEAOF"]).await;
+    says(&server, "aof_rewrite_in_progress:1").await;
+    store.check().await.unwrap();
+    let () = run(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    recovered(&store).await;
+    let stranger = open(server.options()).await;
+    assert_eq!(stranger.durability(), Durability::BoundedLoss);
+    // Turned off and on again, it is a first rewrite, whatever else is the same.
+    let () = run(&server, &["CONFIG", "SET", "appendonly", "no"]).await;
+    let () = run(&server, &["CONFIG", "SET", "appendonly", "yes"]).await;
+    promises_less(&store, &server, "wait until the rewrite is over").await;
+}
+
 #[tokio::test]
 async fn a_full_server_is_unavailable_and_readable() {
     let server = RedisServer::start(&[]);
