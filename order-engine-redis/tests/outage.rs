@@ -1,19 +1,28 @@
 //! A server that is killed under load, again and again, while the same processes go on.
 //!
-//! `REDIS_KILLS=100` makes it a long night; a few times unless set.
+//! `REDIS_KILLS=1000` is its long form, of a quarter of an hour; a few times unless set.
 
 mod common;
 
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use common::append_only_file;
 use common::service::{Chain, Service, request};
-use order_engine_core::OrderStore;
-use order_engine_core::{Durability, EngineConfig, OrderId, Runtime, Submission, SubmitError};
+use order_engine_core::testing::{Link, Proxy};
+use order_engine_core::{
+    Backlog, Durability, EngineConfig, OrderId, OrderStore, Runtime, Status, Submission, SubmitError,
+};
 use order_engine_redis::testing::{DURABLE, RedisServer};
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
 
+/// How often one server is killed before the next one is: it loads all its orders each time.
+const KILLS_A_SERVER: u32 = 50;
+/// After every how many kills it is awaited that the workers work again.
+const WATCHED: u32 = 10;
 /// How many clients send orders at a time.
 const CLIENTS: usize = 128;
 /// How long the processes may take to go on once the server is back.
@@ -25,9 +34,9 @@ fn kills() -> u32 {
     std::env::var("REDIS_KILLS").map_or(5, |kills| kills.parse().unwrap())
 }
 
-/// Somewhere within a few hundred milliseconds, so that a kill meets everything in its middle.
-fn moment() -> Duration {
-    let random = Runtime::tokio().entropy.next_u128() % 300;
+/// Somewhere within so many milliseconds, so that a kill meets everything in its middle.
+fn moment(longest_ms: u128) -> Duration {
+    let random = Runtime::tokio().entropy.next_u128() % longest_ms;
     Duration::from_millis(20 + u64::try_from(random).unwrap())
 }
 
@@ -80,11 +89,55 @@ async fn to_its_end(service: &Service, id: OrderId) -> Vec<u64> {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_killed_under_load_loses_and_doubles_nothing() {
+/// Kills a server whose last answers are lost on the way, and tears its file somewhere among what it wrote
+/// meanwhile, which nobody was told of: as a loss of power does, and a kill in the middle of a write.
+async fn tear(server: &RedisServer, proxy: &Proxy) {
+    server.pause();
+    proxy.set(Link::RepliesLost);
+    let file = append_only_file(server);
+    let answered = std::fs::metadata(&file).unwrap().len();
+    server.unpause();
+    tokio::time::sleep(moment(100)).await;
+    server.kill();
+    proxy.set(Link::Up);
+    let unanswered = std::fs::metadata(&file).unwrap().len() - answered;
+    let kept = Runtime::tokio().entropy.next_u128() % (u128::from(unanswered) + 1);
+    let file = OpenOptions::new().write(true).open(file).unwrap();
+    file.set_len(answered + u64::try_from(kept).unwrap()).unwrap();
+}
+
+/// Whether the file of a server that was killed ends within a transaction.
+fn is_torn(server: &RedisServer) -> bool {
+    const TAIL: u64 = 1 << 20;
+    let mut file = File::open(append_only_file(server)).unwrap();
+    let length = file.metadata().unwrap().len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).unwrap();
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail).unwrap();
+    let last = |command: &[u8]| tail.windows(command.len()).rposition(|window| window == command);
+    last(b"\r\nMULTI\r\n") > last(b"\r\nEXEC\r\n")
+}
+
+/// What was done to one server after the other.
+#[derive(Debug, Default)]
+struct Tally {
+    orders: usize,
+    kills: u32,
+    /// How many kills left a transaction without its end in the file: those in the middle of whatever the
+    /// server did, and those after which the file was torn as well.
+    torn_by_kills: u32,
+    torn_by_hand: u32,
+    /// How long it took until an order was worked on after the slowest return.
+    slowest: Duration,
+}
+
+/// Kills a server so often under load, and checks every order then.
+async fn kill_under_load(kills: u32, tally: &mut Tally) {
     let server = RedisServer::start(&DURABLE);
+    let proxy = Proxy::start(([127, 0, 0, 1], server.port()).into()).await.unwrap();
+    let store = open(RedisOptions::from_url(&format!("redis://{}", proxy.address())).unwrap()).await;
     let chain = Chain::new().await;
-    let service = Service::start(open(server.options()).await, None, &chain, config()).await.with_worker();
+    let service = Service::start(Arc::clone(&store), None, &chain, config()).await.with_worker();
     let service = Arc::new(service);
     let is_over = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..CLIENTS)
@@ -101,23 +154,32 @@ async fn a_server_that_is_killed_under_load_loses_and_doubles_nothing() {
             })
         })
         .collect();
-    let (mut orders, mut slowest) = (Vec::new(), Duration::ZERO);
-    for kill in 0..kills() {
-        tokio::time::sleep(moment()).await;
-        server.kill();
-        tokio::time::sleep(moment()).await;
+    let mut orders = Vec::new();
+    for kill in 0..kills {
+        tokio::time::sleep(moment(200)).await;
+        if kill % 2 == 0 {
+            server.kill();
+            tally.torn_by_kills += u32::from(is_torn(&server));
+        } else {
+            tear(&server, &proxy).await;
+            tally.torn_by_hand += u32::from(is_torn(&server));
+        }
+        tokio::time::sleep(moment(100)).await;
         tokio::task::block_in_place(|| server.restart());
         let returned = Instant::now();
         let recovered = async {
             let id = submit(&service, format!("after kill {kill}")).await;
-            // A worker takes it and writes what it does.
-            while !matches!(service.engine.order(id).await, Ok(Some(order)) if order.seq > 1) {
+            // Now and then until a worker takes it and writes what it does; the next kill mostly meets them
+            // while they recover from the last one.
+            let is_watched = kill % WATCHED == 0;
+            while is_watched && !matches!(service.engine.order(id).await, Ok(Some(order)) if order.seq > 1) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             id
         };
         orders.push(tokio::time::timeout(RECOVERY, recovered).await.expect("the process goes on"));
-        slowest = slowest.max(returned.elapsed());
+        tally.slowest = tally.slowest.max(returned.elapsed());
+        tally.kills += 1;
     }
     is_over.store(true, Ordering::Relaxed);
     for id in &orders {
@@ -126,17 +188,24 @@ async fn a_server_that_is_killed_under_load_loses_and_doubles_nothing() {
     for client in clients {
         orders.extend(tokio::time::timeout(PATIENCE, client).await.expect("no order hangs").unwrap());
     }
+    assert_eq!(store.backlog().await.unwrap(), Backlog::default(), "no order is open");
     let mut executed = chain.executed().await;
     for id in &orders {
-        let expected = usize::from(service.check_history(*id).await == order_engine_core::Status::Confirmed);
+        let expected = usize::from(service.check_history(*id).await == Status::Confirmed);
         assert_eq!(executed.remove(id).unwrap_or(0), expected, "{id}");
     }
     assert!(executed.is_empty(), "what was executed was acknowledged: {executed:?}");
-    println!(
-        "{} orders, {} kills, {slowest:?} until an order was worked on after the slowest return",
-        orders.len(),
-        kills()
-    );
+    tally.orders += orders.len();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_under_load_loses_and_doubles_nothing() {
+    let (began, mut tally) = (Instant::now(), Tally::default());
+    while tally.kills < kills() {
+        let left = kills() - tally.kills;
+        kill_under_load(left.min(KILLS_A_SERVER), &mut tally).await;
+        println!("{tally:?} in {:?}", began.elapsed());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -156,14 +225,14 @@ async fn subscribers_see_no_gap_and_no_duplicate_while_the_server_restarts() {
                 let id = submit(&api, n.to_string()).await;
                 // Half of them come late.
                 if n % 2 == 0 {
-                    tokio::time::sleep(moment()).await;
+                    tokio::time::sleep(moment(300)).await;
                 }
                 (id, to_its_end(&api, id).await)
             })
         })
         .collect();
     for _ in 0..2 {
-        tokio::time::sleep(moment()).await;
+        tokio::time::sleep(moment(300)).await;
         server.kill();
         tokio::task::block_in_place(|| server.restart());
     }

@@ -4,11 +4,10 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{open, run};
+use common::{append_only_file, open, run};
 use order_engine_core::conformance::fixtures::{
     AT_ONCE, FREELY, HOUR, Relay, Worker, append, assert_stored, cancelled, create, create_one, history, id,
     load, new_order, new_order_for, new_orders, outcome_unknown, register, request_named, routing_started,
@@ -22,13 +21,6 @@ use order_engine_redis::RedisOptions;
 use order_engine_redis::testing::{DURABLE, RedisServer};
 
 type Store = Arc<dyn OrderStore>;
-
-/// The file to which the server adds what it writes.
-fn append_only_file(server: &RedisServer) -> PathBuf {
-    let files = std::fs::read_dir(server.folder().join("appendonlydir")).unwrap();
-    let mut files = files.map(|file| file.unwrap().path());
-    files.find(|path| path.to_string_lossy().ends_with(".incr.aof")).expect("there is one")
-}
 
 /// The commands in a part of the file: where each ends.
 fn command_ends(bytes: &[u8]) -> Vec<usize> {

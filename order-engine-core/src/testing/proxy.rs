@@ -104,6 +104,8 @@ async fn pass(
             }
         };
         let count = tokio::select! {
+            // Nothing that arrives after a change is treated as before it.
+            biased;
             changed = link.changed() => match changed {
                 Ok(()) => continue,
                 Err(_) => return,

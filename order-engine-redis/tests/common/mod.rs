@@ -3,6 +3,7 @@
 
 pub mod service;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +56,16 @@ async fn run_at<T: FromRedisValue>(url: &str, command: &[&str]) -> T {
     let mut cmd = redis::cmd(command[0]);
     cmd.arg(&command[1..]);
     cmd.query_async(&mut connection).await.unwrap()
+}
+
+/// The file to which a server adds what it writes: the newest, if a rewrite left several.
+pub fn append_only_file(server: &RedisServer) -> PathBuf {
+    let files = std::fs::read_dir(server.folder().join("appendonlydir")).unwrap();
+    let number = |path: &PathBuf| -> Option<u64> {
+        path.file_name()?.to_str()?.strip_suffix(".incr.aof")?.rsplit('.').next()?.parse().ok()
+    };
+    let files = files.map(|file| file.unwrap().path()).filter(|path| number(path).is_some());
+    files.max_by_key(number).expect("there is one")
 }
 
 /// Waits until a store works again.
