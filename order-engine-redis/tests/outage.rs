@@ -44,8 +44,6 @@ fn config() -> EngineConfig {
     let mut config = EngineConfig::default();
     // What a claim took whose answer got lost is taken over soon.
     config.lease_duration = Duration::from_secs(2);
-    // A server that is killed every moment looks as if its orders killed their workers.
-    config.quarantine_after = u32::MAX;
     config
 }
 
