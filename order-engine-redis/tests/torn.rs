@@ -1,6 +1,9 @@
 //! Transactions of which a kill left the first commands in the append-only file, and which a later
 //! transaction completes when the server loads that file again.
 
+// Each test runs on a thread of its own, and its state is whatever its first part gives.
+#![allow(clippy::future_not_send, clippy::ptr_arg)]
+
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
