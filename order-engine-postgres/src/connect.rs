@@ -22,11 +22,16 @@ const PING: Duration = Duration::from_secs(2);
 /// A connection that nobody needs is closed after this time.
 const IDLE: Duration = Duration::from_mins(5);
 
-/// How the planner is to think on these connections. Each statement is a look-up by keys, and is planned
+/// How the planner is to think on these connections, and what a statement is to see. Each statement is a look-up by keys, and is planned
 /// once: statistics of the hour when a table was nearly empty must not choose a plan that walks
 /// through millions of rows later.
 const SESSION: &str = "SET plan_cache_mode = force_generic_plan;
-    SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;";
+    SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;
+    SET default_transaction_isolation = 'read committed';";
+
+/// A transaction in which each statement sees what was committed before it, whatever the default is: a
+/// write that has waited for a lock must know what its former holder did.
+pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// The connections of a store.
 #[derive(Debug)]

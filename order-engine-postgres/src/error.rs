@@ -38,6 +38,8 @@ const READ_ONLY: &str = "25006";
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 /// Two transactions stood in each other's way, and this one was undone.
 const CONFLICTS: [&str; 2] = ["40001", "40P01"];
+/// Another transaction holds what this one needs, and has not ended in time.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 impl Error {
     fn kind(&self) -> StoreErrorKind {
@@ -50,11 +52,11 @@ impl Error {
         }
     }
 
-    /// Whether the failure may be one item's fault, so that the others should be tried without it.
-    pub(crate) fn may_be_an_items_fault(&self) -> bool {
+    /// Whether the failure may be one item's doing, so that the others should be tried without it.
+    pub(crate) fn may_be_an_items_doing(&self) -> bool {
         match self {
             Self::Sqlx(sqlx::Error::Encode(_)) | Self::Undecodable(_) => true,
-            _ => self.sqlstate().is_some_and(|code| is_of(&code, &ROW_CLASSES)),
+            _ => self.is_locked() || self.sqlstate().is_some_and(|code| is_of(&code, &ROW_CLASSES)),
         }
     }
 
@@ -62,6 +64,11 @@ impl Error {
     /// a moment later.
     pub(crate) fn is_conflict(&self) -> bool {
         self.sqlstate().is_some_and(|code| CONFLICTS.contains(&code.as_str()))
+    }
+
+    /// Whether nothing was written because another transaction holds on to something.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.sqlstate().is_some_and(|code| code == LOCK_NOT_AVAILABLE)
     }
 
     fn sqlstate(&self) -> Option<String> {

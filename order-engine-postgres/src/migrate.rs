@@ -5,6 +5,7 @@
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
+use crate::connect::BEGIN;
 use crate::error::Error;
 use crate::statement::qualified;
 
@@ -34,7 +35,7 @@ const SCHEMA_EXISTS: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace 
 /// several processes that start at once, one changes the schema, and the others find it changed.
 pub(crate) async fn run(connection: &mut PgConnection, schema: &str) -> Result<(), Error> {
     // Also what only reads is a transaction: a proxy may take another session for the next one.
-    let mut transaction = connection.begin().await?;
+    let mut transaction = connection.begin_with(BEGIN).await?;
     if missing(&mut transaction, schema).await?.is_empty() {
         return Ok(transaction.rollback().await?);
     }

@@ -17,6 +17,7 @@ pub struct PostgresOptions {
     pub(crate) schema: String,
     pub(crate) connections: u32,
     pub(crate) operation_timeout: Duration,
+    pub(crate) lock_timeout: Duration,
     pub(crate) transaction_pooling: bool,
 }
 
@@ -50,6 +51,7 @@ impl PostgresOptions {
             schema: SCHEMA.to_owned(),
             connections: 10,
             operation_timeout: Duration::from_secs(15),
+            lock_timeout: Duration::from_millis(25),
             transaction_pooling: false,
         }
     }
@@ -117,6 +119,14 @@ impl PostgresOptions {
     /// How long a call may take in all before it fails as unavailable. Fifteen seconds unless set.
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
         self.operation_timeout = timeout;
+        self
+    }
+
+    /// How long a batch of writes waits for what another transaction holds, such as an order's row or a
+    /// client order id that is about to be used. 25 ms unless set: longer than a commit takes, and short
+    /// for the others in the batch. After that they are written without the item that has to wait.
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
         self
     }
 

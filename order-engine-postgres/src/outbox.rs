@@ -162,7 +162,7 @@ impl Call for Settle<'_> {
             .collect();
         let text = Arc::clone(&session.sql.settle);
         let rows = session
-            .fetch(&text, |arguments| {
+            .fetch_briefly(&text, |arguments| {
                 bind_each(arguments, &items, |(lease, _)| lease)?;
                 bind_each(arguments, &items, |(_, settlement)| settlement)
             })

@@ -18,6 +18,7 @@ pub(crate) struct Sql {
     pub(crate) existing: Arc<str>,
     pub(crate) append: Arc<str>,
     pub(crate) fences: Arc<str>,
+    pub(crate) leases: Arc<str>,
     pub(crate) claim: Arc<str>,
     pub(crate) claim_ids: Arc<str>,
     pub(crate) renew: Arc<str>,
@@ -60,15 +61,26 @@ fn after(micros: &str) -> String {
 
 /// Makes the commit wait for the disk, whatever the server's default is. A host that asks for more, such
 /// as a standby's word, keeps it.
-const DURABLE: &str = "durable AS (
-    SELECT CASE WHEN current_setting('synchronous_commit') = 'off'
-        THEN set_config('synchronous_commit', 'on', true) END
+///
+/// The first parameter says how long the statement waits for what another transaction holds; without
+/// it, as long as the session does. What the statement locks is joined with this, so that the wait is
+/// set before.
+const DURABLE: &str = "settings AS (
+    SELECT
+        CASE WHEN current_setting('synchronous_commit') = 'off'
+            THEN set_config('synchronous_commit', 'on', true) END AS synchronous_commit,
+        CASE WHEN $1::text IS NOT NULL THEN set_config('lock_timeout', $1, true) END AS lock_timeout
 )";
 
 /// Makes the commit wait for no disk. Leases need none: one that is lost in a crash of the server was
 /// never given, its holder's writes are refused, and what was written under it is on the disk only if
 /// the lease is, since the log is written in order.
 const LAZY: &str = "lazy AS (SELECT set_config('synchronous_commit', 'off', true))";
+
+/// The same for what locks rows: the first parameter says how long it waits for them.
+const LAZY_AND_BRIEF: &str = "settings AS (
+    SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', $1::text, true) AS lock_timeout
+)";
 
 /// Says things to whoever listens on a channel, with the commit of the transaction.
 pub(crate) const NOTIFY: &str = "SELECT pg_notify($1, message) FROM unnest($2::text[]) AS message";
@@ -109,18 +121,18 @@ fn events_and_debts(first: usize) -> String {
 
 fn create() -> String {
     let lists = [RequestRow::COLUMNS, StateRow::COLUMNS];
-    let (items, columns) = (unnest("item", 1, &lists), names("", &lists));
-    let events_and_debts = events_and_debts(1 + width(&lists));
+    let (items, columns) = (unnest("item", 2, &lists), names("", &lists));
+    let events_and_debts = events_and_debts(2 + width(&lists));
     format!(
         "WITH {DURABLE},
         written AS (
             INSERT INTO @orders ({columns}, due_at)
-            SELECT {columns}, {NOW} FROM {items}
+            SELECT {columns}, {NOW} FROM {items} CROSS JOIN settings
             ON CONFLICT DO NOTHING
             RETURNING order_id, 0::bigint AS after_seq
         ),
         {events_and_debts}
-        SELECT order_id FROM written CROSS JOIN durable"
+        SELECT order_id FROM written"
     )
 }
 
@@ -128,10 +140,10 @@ fn create() -> String {
 /// too late. A terminal order has no lane; it loses its lease and its due time whatever is asked.
 fn append() -> String {
     let lists = [GuardRow::COLUMNS, StateRow::COLUMNS];
-    let items = unnest("item", 1, &lists);
+    let items = unnest("item", 2, &lists);
     let columns = names("", &[StateRow::COLUMNS]);
     let values = names("item.", &[StateRow::COLUMNS]);
-    let events_and_debts = events_and_debts(1 + width(&lists));
+    let events_and_debts = events_and_debts(2 + width(&lists));
     let released_at = after("item.release_us");
     format!(
         "WITH {DURABLE},
@@ -149,7 +161,7 @@ fn append() -> String {
                     WHEN item.revokes AND orders.lease_owner IS NOT NULL THEN {NOW}
                     ELSE orders.due_at END,
                 fruitless_claims = CASE WHEN item.epoch IS NULL THEN orders.fruitless_claims ELSE 0 END
-            FROM {items}
+            FROM {items} CROSS JOIN settings
             WHERE orders.order_id = item.order_id AND orders.seq = item.expected_seq
                 AND (item.epoch IS NULL
                     OR (orders.lease_epoch = item.epoch AND orders.lease_owner = item.owner))
@@ -157,7 +169,7 @@ fn append() -> String {
             RETURNING orders.order_id, item.expected_seq AS after_seq
         ),
         {events_and_debts}
-        SELECT order_id FROM written CROSS JOIN durable"
+        SELECT order_id FROM written"
     )
 }
 
@@ -191,27 +203,27 @@ fn claim(condition: &str) -> String {
 }
 
 fn renew() -> String {
-    let items = unnest("item", 2, &[LeaseRow::COLUMNS]);
-    let until = after("$1");
+    let items = unnest("item", 3, &[LeaseRow::COLUMNS]);
+    let until = after("$2");
     format!(
-        "WITH {LAZY}
+        "WITH {LAZY_AND_BRIEF}
         UPDATE @orders AS orders SET due_at = {until}
-        FROM {items}, lazy
+        FROM {items} CROSS JOIN settings
         WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner
         RETURNING orders.order_id, lease_epoch, lease_owner"
     )
 }
 
 fn give_back() -> String {
-    let items = unnest("item", 1, &[LeaseRow::COLUMNS, ReleaseRow::COLUMNS]);
+    let items = unnest("item", 2, &[LeaseRow::COLUMNS, ReleaseRow::COLUMNS]);
     let due_at = after("item.due_us");
     format!(
-        "WITH {LAZY}
+        "WITH {LAZY_AND_BRIEF}
         UPDATE @orders AS orders SET
             due_at = {due_at}, lease_owner = NULL,
             fruitless_claims = greatest(0, fruitless_claims - item.innocent),
             attention = coalesce(item.attention, orders.attention)
-        FROM {items}, lazy
+        FROM {items} CROSS JOIN settings
         WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner"
     )
 }
@@ -247,13 +259,13 @@ fn claim_debts() -> String {
 /// The orders' rows are locked first: an append that is under way either comes before, and its events
 /// are seen to be owed, or waits, and then owes them anew.
 fn settle() -> String {
-    let items = unnest("item", 1, &[LeaseRow::COLUMNS, SettlementRow::COLUMNS]);
+    let items = unnest("item", 2, &[LeaseRow::COLUMNS, SettlementRow::COLUMNS]);
     let retry_at = after("item.retry_us");
     let is_current = "debt.order_id = item.order_id AND debt.sink = item.sink
         AND debt.lease_epoch = item.epoch AND debt.lease_owner = item.owner";
     format!(
-        "WITH {LAZY},
-        delivered AS MATERIALIZED (SELECT * FROM {items}),
+        "WITH {LAZY_AND_BRIEF},
+        delivered AS MATERIALIZED (SELECT item.* FROM {items} CROSS JOIN settings),
         head AS MATERIALIZED (
             SELECT order_id, seq FROM @orders WHERE order_id IN (SELECT order_id FROM delivered)
             ORDER BY order_id FOR NO KEY UPDATE
@@ -278,7 +290,7 @@ fn settle() -> String {
             FROM item WHERE {is_current} AND NOT is_paid
             RETURNING debt.order_id, item.epoch, item.owner, debt.sink
         )
-        SELECT settled.* FROM (SELECT * FROM paid UNION ALL SELECT * FROM kept) AS settled CROSS JOIN lazy"
+        SELECT * FROM paid UNION ALL SELECT * FROM kept"
     )
 }
 
@@ -319,6 +331,10 @@ impl Sql {
             )),
             append: text(&append()),
             fences: by_ids("order_id, seq, lease_epoch, lease_owner"),
+            leases: text(
+                "SELECT order_id, lease_epoch, lease_owner FROM @orders
+                WHERE order_id = ANY($1) AND lease_owner IS NOT NULL",
+            ),
             claim: text(&claim(&format!("due_at IS NOT NULL AND due_at <= {NOW}"))),
             // The coalescing keeps PostgreSQL from walking through all due orders instead of the few that are
             // asked for; in the next one, too.

@@ -12,19 +12,22 @@ use order_engine_core::{
 };
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::{AssertSqlSafe, PgConnection, Row};
+use sqlx::{Arguments, AssertSqlSafe, PgConnection, Row};
 
-use crate::connect::Connections;
+use crate::connect::{BEGIN, Connections};
 use crate::error::Error;
 use crate::migrate;
 use crate::options::PostgresOptions;
 use crate::outbox::{Forget, OwedEvents, Register, Settle, TakeDebts};
 use crate::read::{Due, Events, Heads, List, Load, ReadBacklog, ReadClock};
 use crate::sql::Sql;
-use crate::write::{Check, Create, GiveBack, Purge, Record, Renew, Rouse, TakeDue};
+use crate::write::{Check, Create, Current, GiveBack, Purge, Record, Renew, Renewal, Rouse, TakeDue};
 
 /// How often a call is made that another transaction keeps undoing.
 const TRIES: usize = 5;
+/// How long the parts of a batch wait for what another transaction holds: it was waited for already, and
+/// many of the parts may have to wait.
+const LOCK_TIMEOUT_OF_PARTS: Duration = Duration::from_millis(2);
 
 /// A store in a schema of a PostgreSQL database. Cheap to clone; clones share the connections.
 ///
@@ -59,6 +62,9 @@ pub(crate) struct Session<'a> {
     pub(crate) sql: &'a Sql,
     /// Whether the session is ours, so that statements may be kept prepared in it.
     pub(crate) is_ours: bool,
+    /// How long a write waits for what another transaction holds; without it, as long as the session
+    /// does.
+    pub(crate) lock_timeout: Option<Duration>,
 }
 
 impl Session<'_> {
@@ -72,6 +78,21 @@ impl Session<'_> {
         bind(&mut arguments).map_err(sqlx::Error::Encode)?;
         let query = sqlx::query_with(AssertSqlSafe(Arc::clone(text)), arguments).persistent(self.is_ours);
         Ok(query.fetch_all(&mut *self.connection).await?)
+    }
+
+    /// Runs a statement whose first parameter says how many milliseconds it waits for locks.
+    pub(crate) async fn fetch_briefly(
+        &mut self,
+        text: &Arc<str>,
+        bind: impl FnOnce(&mut PgArguments) -> Result<(), BoxDynError>,
+    ) -> Result<Vec<PgRow>, Error> {
+        // Zero would be no limit.
+        let lock_timeout = self.lock_timeout.map(|timeout| timeout.as_millis().max(1).to_string());
+        self.fetch(text, |arguments| {
+            arguments.add(lock_timeout)?;
+            bind(arguments)
+        })
+        .await
     }
 }
 
@@ -107,46 +128,73 @@ impl PostgresStore {
     }
 
     async fn call<C: Call>(&self, call: C) -> Result<C::Output, StoreError> {
+        Ok(self.call_within(&call, self.inner.options.lock_timeout).await?)
+    }
+
+    async fn call_within<C: Call>(&self, call: &C, lock_timeout: Duration) -> Result<C::Output, Error> {
         let timeout = self.inner.options.operation_timeout;
-        match tokio::time::timeout(timeout, self.inner.try_call(&call)).await {
-            Ok(result) => Ok(result?),
-            Err(_) => Err(Error::TimedOut.into()),
-        }
+        let result = tokio::time::timeout(timeout, self.inner.try_call(call, lock_timeout)).await;
+        result.unwrap_or(Err(Error::TimedOut))
     }
 }
 
 impl Inner {
-    async fn try_call<C: Call>(&self, call: &C) -> Result<C::Output, Error> {
+    async fn try_call<C: Call>(&self, call: &C, lock_timeout: Duration) -> Result<C::Output, Error> {
         let mut tries = 0;
         loop {
             let mut used = self.connections.take().await?;
             tries += 1;
-            match self.call_on(&mut used.connection, call).await {
+            let error = match self.call_on(&mut used.connection, call, lock_timeout).await {
                 Ok(output) => {
                     self.connections.put_back(used);
                     return Ok(output);
                 }
-                Err(error) if error.is_conflict() && tries < TRIES => {
-                    tracing::debug!(%error, tries, "another transaction stood in the way");
-                }
-                Err(error) => return Err(error),
+                Err(error) => error,
+            };
+            if error.is_locked() && self.undo::<C>(&mut used.connection).await.is_ok() {
+                self.connections.put_back(used);
             }
+            if !error.is_conflict() || tries >= TRIES {
+                return Err(error);
+            }
+            tracing::debug!(%error, tries, "another transaction stood in the way");
         }
     }
 
-    async fn call_on<C: Call>(&self, connection: &mut PgConnection, call: &C) -> Result<C::Output, Error> {
-        let is_ours = !self.options.transaction_pooling;
-        // A proxy keeps its hands off a session only within a transaction.
-        let is_transaction = C::IS_TRANSACTION || !is_ours;
+    async fn call_on<C: Call>(
+        &self,
+        connection: &mut PgConnection,
+        call: &C,
+        lock_timeout: Duration,
+    ) -> Result<C::Output, Error> {
+        let is_transaction = self.is_transaction::<C>();
         if is_transaction {
-            sqlx::raw_sql("BEGIN").execute(&mut *connection).await?;
+            sqlx::raw_sql(BEGIN).execute(&mut *connection).await?;
         }
-        let mut session = Session { connection: &mut *connection, sql: &self.sql, is_ours };
+        let mut session = Session {
+            connection: &mut *connection,
+            sql: &self.sql,
+            is_ours: !self.options.transaction_pooling,
+            lock_timeout: Some(lock_timeout),
+        };
         let output = call.run(&mut session).await?;
         if is_transaction {
             sqlx::raw_sql("COMMIT").execute(connection).await?;
         }
         Ok(output)
+    }
+
+    /// A proxy keeps its hands off a session only within a transaction.
+    fn is_transaction<C: Call>(&self) -> bool {
+        C::IS_TRANSACTION || self.options.transaction_pooling
+    }
+
+    /// Makes a connection fit for the next call after PostgreSQL refused one.
+    async fn undo<C: Call>(&self, connection: &mut PgConnection) -> Result<(), Error> {
+        if self.is_transaction::<C>() {
+            sqlx::raw_sql("ROLLBACK").execute(connection).await?;
+        }
+        Ok(())
     }
 }
 
@@ -176,7 +224,7 @@ impl OrderStore for PostgresStore {
         &self,
         orders: &[NewOrder],
     ) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
-        self.item_by_item(orders, |orders| self.call(Create { orders })).await
+        self.in_parts(orders, |orders| Create { orders }, unwritten(CreateError::Locked)).await
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError> {
@@ -184,11 +232,25 @@ impl OrderStore for PostgresStore {
     }
 
     async fn renew(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
-        self.call(Renew(leases, duration)).await
+        let locked = |error: Error| if error.is_locked() { Ok(Renewal::Locked) } else { Err(error) };
+        let renewals = self.in_parts(leases, |leases| Renew(leases, duration), locked).await?;
+        if !renewals.contains(&Renewal::Locked) {
+            return Ok(renewals.into_iter().map(|renewal| renewal == Renewal::Renewed).collect());
+        }
+        // A lease cannot be prolonged while another transaction holds its order, but neither can the order
+        // be claimed.
+        let current = self.call(Current(leases)).await?;
+        let is_current = |(lease, renewal)| match renewal {
+            Renewal::Renewed => true,
+            Renewal::NotCurrent => false,
+            Renewal::Locked => current.contains(lease),
+        };
+        Ok(leases.iter().zip(renewals).map(is_current).collect())
     }
 
     async fn release(&self, releases: &[Release]) -> Result<(), StoreError> {
-        self.call(GiveBack(releases)).await
+        let results = self.in_parts(releases, GiveBack, |error| Ok(Err(error))).await?;
+        Ok(results.into_iter().collect::<Result<(), Error>>()?)
     }
 
     async fn rouse(&self, ids: &[OrderId]) -> Result<(), StoreError> {
@@ -196,7 +258,7 @@ impl OrderStore for PostgresStore {
     }
 
     async fn append_many(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
-        self.item_by_item(appends, |appends| self.call(Record(appends))).await
+        self.in_parts(appends, Record, unwritten(AppendError::Locked)).await
     }
 
     async fn load(&self, ids: &[OrderId]) -> Result<Vec<Option<Order>>, StoreError> {
@@ -251,45 +313,52 @@ impl Outbox for PostgresStore {
     }
 
     async fn settle_deliveries(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
-        self.call(Settle(settlements)).await
+        // What another transaction holds up stays owed, and comes twice.
+        let locked = |error: Error| if error.is_locked() { Ok(false) } else { Err(error) };
+        self.in_parts(settlements, Settle, locked).await
     }
 }
 
 impl PostgresStore {
-    /// Writes items together; if that fails for what may be one item's fault, each for itself, so that
-    /// it harms no other.
-    async fn item_by_item<'a, I, T, E, F>(
+    /// Writes items together; if that fails for what may be one item's doing, in ever smaller parts, so
+    /// that it harms no other. What an item that fails alone is answered is said by `alone`.
+    async fn in_parts<'a, I, C, R>(
         &self,
         items: &'a [I],
-        write: impl Fn(&'a [I]) -> F + Send + Sync,
-    ) -> Result<Vec<Result<T, E>>, StoreError>
+        write: impl Fn(&'a [I]) -> C + Send + Sync,
+        alone: impl Fn(Error) -> Result<R, Error> + Send + Sync,
+    ) -> Result<Vec<R>, StoreError>
     where
         I: Sync,
-        F: Future<Output = Result<Vec<Result<T, E>>, StoreError>> + Send,
-        T: Send,
-        E: From<Refused> + Send,
+        C: Call<Output = Vec<R>>,
+        R: Send,
     {
-        match write(items).await {
-            Err(error) if is_an_items_fault(&error) => {
-                tracing::warn!(items = items.len(), %error, "a write failed; its items are tried one by one");
-            }
-            result => return result,
-        }
         let mut results = Vec::with_capacity(items.len());
-        for item in items {
-            match write(std::slice::from_ref(item)).await {
-                Ok(result) => results.extend(result),
-                Err(error) if is_an_items_fault(&error) => {
-                    results.push(Err(Refused { message: error.to_string() }.into()));
+        let (mut parts, mut lock_timeout) = (vec![items], self.inner.options.lock_timeout);
+        while let Some(part) = parts.pop() {
+            match self.call_within(&write(part), lock_timeout).await {
+                Ok(written) => results.extend(written),
+                Err(error) if part.is_empty() || !error.may_be_an_items_doing() => return Err(error.into()),
+                Err(error) if part.len() == 1 => results.push(alone(error)?),
+                Err(error) => {
+                    tracing::debug!(items = part.len(), %error, "a write failed; its items are tried in parts");
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
                 }
-                Err(error) => return Err(error),
             }
+            lock_timeout = lock_timeout.min(LOCK_TIMEOUT_OF_PARTS);
         }
         Ok(results)
     }
 }
 
-fn is_an_items_fault(error: &StoreError) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Error>());
-    source.is_some_and(Error::may_be_an_items_fault)
+/// What an item is answered that could not be written, by itself: that it is locked, or refused.
+fn unwritten<T, E: From<Refused> + Clone>(locked: E) -> impl Fn(Error) -> Result<Result<T, E>, Error> {
+    move |error| {
+        if error.is_locked() {
+            return Ok(Err(locked.clone()));
+        }
+        tracing::warn!(%error, "the database refuses an item");
+        Ok(Err(Refused { message: error.to_string() }.into()))
+    }
 }

@@ -64,7 +64,8 @@ impl PostgresStore {
 
     async fn create_in(&self, transaction: &mut PgConnection, new: &NewOrder) -> Result<Creation, Error> {
         // The session is the host's: nothing is left behind in it.
-        let mut session = Session { connection: transaction, sql: self.sql(), is_ours: false };
+        let mut session =
+            Session { connection: transaction, sql: self.sql(), is_ours: false, lock_timeout: None };
         let create = Create { orders: std::slice::from_ref(new) };
         let creation = match create.run(&mut session).await?.pop() {
             Some(result) => result?,

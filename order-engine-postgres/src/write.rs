@@ -29,10 +29,20 @@ pub(crate) struct Create<'a> {
 pub(crate) struct Record<'a>(pub(crate) &'a [Append]);
 pub(crate) struct TakeDue<'a>(pub(crate) &'a ClaimRequest);
 pub(crate) struct Renew<'a>(pub(crate) &'a [Lease], pub(crate) Duration);
+pub(crate) struct Current<'a>(pub(crate) &'a [Lease]);
 pub(crate) struct GiveBack<'a>(pub(crate) &'a [Release]);
 pub(crate) struct Rouse<'a>(pub(crate) &'a [OrderId]);
 pub(crate) struct Purge<'a>(pub(crate) &'a PurgeRequest);
 pub(crate) struct Check;
+
+/// What became of a lease that was to be prolonged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    Renewed,
+    NotCurrent,
+    /// Another transaction holds its order.
+    Locked,
+}
 
 #[async_trait]
 impl Call for Create<'_> {
@@ -59,12 +69,12 @@ async fn insert(session: &mut Session<'_>, mut rows: Vec<&NewRow<'_>>) -> Result
     if rows.is_empty() {
         return Ok(HashSet::new());
     }
-    // A name that another transaction is about to take is waited for. Whoever waits in the order of the
-    // names is waited for by nobody in turn.
+    // A name that another transaction is about to use is waited for, a moment. Whoever waits in the order
+    // of the names is waited for by nobody in turn.
     rows.sort_by_key(|row| (row.request.user_id, row.request.client_order_id));
     let text = Arc::clone(&session.sql.create);
     let returned = session
-        .fetch(&text, |arguments| {
+        .fetch_briefly(&text, |arguments| {
             bind_each(arguments, &rows, |row| &row.request)?;
             bind_each(arguments, &rows, |row| &row.state)?;
             bind_each(arguments, &rows, |row| &row.event)
@@ -122,7 +132,7 @@ async fn update(session: &mut Session<'_>, rows: &[&AppendRow<'_>]) -> Result<Ha
     let text = Arc::clone(&session.sql.append);
     let events: Vec<&EventRow<'_>> = rows.iter().flat_map(|row| &row.events).collect();
     let returned = session
-        .fetch(&text, |arguments| {
+        .fetch_briefly(&text, |arguments| {
             bind_each(arguments, rows, |row| &row.guard)?;
             bind_each(arguments, rows, |row| &row.state)?;
             bind_each(arguments, &events, |event| *event)
@@ -222,30 +232,43 @@ fn claim(row: &PgRow) -> Result<Claim, Error> {
 
 #[async_trait]
 impl Call for Renew<'_> {
-    type Output = Vec<bool>;
+    type Output = Vec<Renewal>;
 
-    async fn run(&self, session: &mut Session<'_>) -> Result<Vec<bool>, Error> {
+    async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
         let Self(leases, duration) = self;
         let text = Arc::clone(&session.sql.renew);
         let mut items: Vec<LeaseRow> = leases.iter().map(LeaseRow::from).collect();
         items.sort_by_key(|row| row.order_id);
         let renewed = session
-            .fetch(&text, |arguments| {
+            .fetch_briefly(&text, |arguments| {
                 arguments.add(micros(*duration))?;
                 bind_each(arguments, &items, |row| row)
             })
             .await?;
         // One call may ask for an order's former leases too, and only the current one is renewed.
         let renewed: HashSet<Lease> = renewed.iter().map(rows::lease).collect::<Result<_, _>>()?;
-        Ok(leases.iter().map(|lease| renewed.contains(lease)).collect())
+        let renewal = |lease| if renewed.contains(lease) { Renewal::Renewed } else { Renewal::NotCurrent };
+        Ok(leases.iter().map(renewal).collect())
+    }
+}
+
+#[async_trait]
+impl Call for Current<'_> {
+    type Output = HashSet<Lease>;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
+        let text = Arc::clone(&session.sql.leases);
+        let ids: Vec<OrderId> = self.0.iter().map(|lease| lease.order_id).collect();
+        let found = session.fetch(&text, |arguments| arguments.add(uuids(&ids))).await?;
+        found.iter().map(rows::lease).collect()
     }
 }
 
 #[async_trait]
 impl Call for GiveBack<'_> {
-    type Output = ();
+    type Output = Vec<Result<(), Error>>;
 
-    async fn run(&self, session: &mut Session<'_>) -> Result<(), Error> {
+    async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
         let text = Arc::clone(&session.sql.give_back);
         let mut items: Vec<(LeaseRow, ReleaseRow)> = self
             .0
@@ -254,12 +277,12 @@ impl Call for GiveBack<'_> {
             .collect();
         items.sort_by_key(|(lease, _)| lease.order_id);
         session
-            .fetch(&text, |arguments| {
+            .fetch_briefly(&text, |arguments| {
                 bind_each(arguments, &items, |(lease, _)| lease)?;
                 bind_each(arguments, &items, |(_, release)| release)
             })
             .await?;
-        Ok(())
+        Ok(self.0.iter().map(|_| Ok(())).collect())
     }
 }
 

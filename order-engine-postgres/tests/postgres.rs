@@ -51,6 +51,51 @@ async fn many_may_open_a_new_schema_at_once() {
     assert_eq!(database.open().await.heads(&ids).await.unwrap(), [Some(1); 8]);
 }
 
+/// Options under which every transaction sees the database as it was at its beginning, unless it asks for
+/// something else.
+fn serializable(database: &Database) -> PostgresOptions {
+    let url = format!("{}?options=-cdefault_transaction_isolation%3Dserializable", shared_url());
+    PostgresOptions::from_url(&url).unwrap().schema(&*database.schema).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_transaction_sees_does_not_depend_on_the_servers_default() {
+    for is_pooled in [false, true] {
+        let database = Database::new();
+        let options = serializable(&database).transaction_pooling(is_pooled);
+        let opening: Vec<_> = (0..8).map(|_| tokio::spawn(PostgresStore::open(options.clone()))).collect();
+        for opened in opening {
+            opened.await.unwrap().unwrap();
+        }
+        let store: Arc<dyn OrderStore> = Arc::new(PostgresStore::open(options).await.unwrap());
+        create_one(&store, 1).await;
+        // A write that begins while a sink is being registered waits, and then knows it.
+        let mut registering = database.connect().await;
+        let register =
+            "BEGIN; LOCK TABLE @sinks IN ACCESS EXCLUSIVE MODE; INSERT INTO @sinks VALUES ('ledger')";
+        execute(&mut registering, &database.qualified(register)).await;
+        let writing = tokio::spawn({
+            let store = Arc::clone(&store);
+            async move { create_one(&store, 2).await }
+        });
+        let waits = format!(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{}.sinks'::regclass",
+            database.schema
+        );
+        let mut watcher = database.connect().await;
+        while text(&mut watcher, &waits).await == "0" {
+            tokio::task::yield_now().await;
+        }
+        execute(&mut registering, "COMMIT").await;
+        writing.await.unwrap();
+        assert_eq!(ids_owed(&database).await, format!("{}", id(2)));
+    }
+}
+
+async fn ids_owed(database: &Database) -> String {
+    database.text("SELECT string_agg(order_id::text, ' ' ORDER BY order_id) FROM @sink_debts").await
+}
+
 #[tokio::test]
 async fn several_engines_share_a_database() {
     let (one, other) = (Database::new(), Database::new());
@@ -354,11 +399,17 @@ async fn nothing_relies_on_a_search_path() {
     assert_eq!(database.text("SELECT status FROM @orders").await, "confirmed");
 }
 
+/// A store that waits for whatever another transaction holds.
+async fn patient(database: &Database) -> Arc<dyn OrderStore> {
+    let options = database.options().lock_timeout(Duration::from_mins(1));
+    Arc::new(PostgresStore::open(options).await.unwrap())
+}
+
 /// Two writers in each other's way: PostgreSQL undoes one of them, which tries again by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_was_undone_is_tried_again() {
     let database = Database::new();
-    let store = database.open().await;
+    let store = patient(&database).await;
     create(&store, &new_orders(2)).await;
     let lock =
         |n| database.qualified(&format!("SELECT 1 FROM @orders WHERE order_id = '{}' FOR UPDATE", id(n)));
@@ -389,7 +440,7 @@ async fn a_write_that_was_undone_is_tried_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_debt_is_not_paid_off_while_an_event_is_written() {
     let database = Database::new();
-    let store = database.open().await;
+    let store = patient(&database).await;
     register(&store, "ledger").await;
     create_one(&store, 1).await;
     let relay = Relay::new(&store, "ledger", 1);

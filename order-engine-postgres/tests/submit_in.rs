@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::{Database, execute, text};
 use engine::{builder, listening, request, simulator, watch, work};
 use order_engine_core::{
-    EngineConfig, Hint, OrderRequest, OrderStore, Refused, StatusSource, StoreErrorKind, Submission,
+    Engine, EngineConfig, Hint, OrderRequest, OrderStore, Refused, StatusSource, StoreErrorKind, Submission,
     SubmitError,
 };
 use order_engine_postgres::{PostgresFanout, PostgresStore};
@@ -20,7 +20,7 @@ fn named(key: &str) -> OrderRequest {
 }
 
 /// An engine that executes nothing.
-async fn idle(store: &PostgresStore) -> order_engine_core::Engine {
+async fn idle(store: &PostgresStore) -> Engine {
     builder(Arc::new(store.clone()), &simulator().await).build().await.unwrap()
 }
 
@@ -182,4 +182,83 @@ async fn what_cannot_be_an_order_leaves_the_transaction_as_it_was() {
         panic!("nothing can be written")
     };
     assert_eq!(error.kind(), StoreErrorKind::Internal, "{error}");
+}
+
+#[tokio::test]
+async fn an_open_transaction_delays_only_who_repeats_its_name() {
+    let database = Database::new();
+    let store = database.store().await;
+    let engine = idle(&store).await;
+    for (key, end) in [("kept", "COMMIT"), ("dropped", "ROLLBACK")] {
+        let mut host = database.connect().await;
+        execute(&mut host, "BEGIN").await;
+        let first = store.submit_in(&engine, &mut host, named(key)).await.unwrap();
+        let Submission::Created(first) = first else { panic!("{first:?}") };
+        let repeats = tokio::spawn(repeat(engine.clone(), named(key)));
+        let others: Vec<_> = (0..100)
+            .map(|n| if n % 2 == 0 { request() } else { named(&format!("{key}-{n}")) })
+            .map(|request| tokio::spawn(submit(engine.clone(), request)))
+            .collect();
+        for other in others {
+            let accepted = tokio::time::timeout(Duration::from_mins(1), other).await;
+            let accepted = accepted.expect("nobody has to wait for the host").unwrap();
+            assert!(matches!(accepted, Ok(Submission::Created(_))), "{accepted:?}");
+        }
+        assert!(!repeats.is_finished(), "whether the name is used is not known yet");
+        execute(&mut host, end).await;
+        match repeats.await.unwrap() {
+            Submission::Existing(existing) if end == "COMMIT" => assert_eq!(existing.id, first.id),
+            Submission::Created(created) if end == "ROLLBACK" => assert_ne!(created.id, first.id),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn submit(engine: Engine, request: OrderRequest) -> Result<Submission, SubmitError> {
+    engine.submit(request).await
+}
+
+/// Asks until there is an answer: a host's transaction may last longer than one call waits.
+async fn repeat(engine: Engine, request: OrderRequest) -> Submission {
+    loop {
+        match engine.submit(request.clone()).await {
+            Err(SubmitError::Store(error)) if error.is_transient() => {}
+            answer => return answer.unwrap(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_stays_about_to_be_used_is_an_unavailable_store() {
+    let database = Database::new();
+    let store = database.store().await;
+    let engine = idle(&store).await;
+    let mut host = database.connect().await;
+    execute(&mut host, "BEGIN").await;
+    store.submit_in(&engine, &mut host, named("key")).await.unwrap();
+    let Err(SubmitError::Store(error)) = engine.submit(named("key")).await else {
+        panic!("whether the name is used is not known")
+    };
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert!(error.to_string().contains("client order id"), "{error}");
+    execute(&mut host, "COMMIT").await;
+    assert!(matches!(engine.submit(named("key")).await.unwrap(), Submission::Existing(_)));
+}
+
+#[tokio::test]
+async fn nothing_is_left_behind_in_the_hosts_session() {
+    let database = Database::new();
+    let store = database.store().await;
+    let engine = idle(&store).await;
+    let mut host = database.connect().await;
+    let settings = "SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings
+        WHERE name <> 'transaction_isolation'";
+    let prepared = "SELECT count(*) FROM pg_prepared_statements";
+    let before = text(&mut host, settings).await;
+    execute(&mut host, "BEGIN").await;
+    store.submit_in(&engine, &mut host, named("key")).await.unwrap();
+    assert_eq!(text(&mut host, settings).await, before);
+    execute(&mut host, "COMMIT").await;
+    assert_eq!(text(&mut host, settings).await, before);
+    assert_eq!(text(&mut host, prepared).await, "0");
 }

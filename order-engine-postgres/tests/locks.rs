@@ -1,0 +1,165 @@
+//! A host's transaction that holds something of the engine's delays nobody who does not need it.
+
+mod common;
+#[path = "common/engine.rs"]
+mod engine;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Database, execute};
+use engine::{builder, simulator, submit};
+use order_engine_core::conformance::fixtures::{
+    AT_ONCE, FREELY, HOUR, Relay, SHORT, Worker, append, create, create_one, history, id, new_orders,
+    register, routing_started,
+};
+use order_engine_core::{
+    AppendError, Blame, Cancellation, DeliveryOutcome, OrderId, OrderStore, Release, Settlement, Status,
+    StoreErrorKind,
+};
+use order_engine_postgres::testing::shared_url;
+use order_engine_postgres::{PostgresOptions, PostgresStore};
+use sqlx::PgConnection;
+use sqlx::postgres::PgConnectOptions;
+
+/// Ample for whatever need not wait, and less than a host may take.
+const AMPLE: Duration = Duration::from_secs(60);
+
+/// What these tests are about ends while the host's transaction is open.
+async fn meanwhile<T>(call: impl Future<Output = T>) -> T {
+    tokio::time::timeout(AMPLE, call).await.expect("nobody has to wait for the host")
+}
+
+/// A transaction of the host's that holds an order.
+async fn hold(database: &Database, id: OrderId) -> PgConnection {
+    let mut host = database.connect().await;
+    let lock = format!("BEGIN; SELECT FROM @orders WHERE order_id = '{id}' FOR UPDATE");
+    execute(&mut host, &database.qualified(&lock)).await;
+    host
+}
+
+#[tokio::test]
+async fn an_order_that_a_host_holds_delays_no_others_events() {
+    let database = Database::new();
+    let store = database.open().await;
+    let orders = new_orders(100);
+    create(&store, &orders).await;
+    let mut host = hold(&database, id(50)).await;
+    let appends: Vec<_> =
+        orders.iter().map(|new| append(&new.order, FREELY, AT_ONCE, &[routing_started(1)])).collect();
+    let results = meanwhile(store.append_many(&appends)).await.unwrap();
+    for (append, result) in appends.iter().zip(results) {
+        let expected = if append.order.id == id(50) { Err(AppendError::Locked) } else { Ok(()) };
+        assert_eq!(result, expected);
+    }
+    assert_eq!(store.heads(&[id(49), id(50), id(51)]).await.unwrap(), [Some(2), Some(1), Some(2)]);
+    execute(&mut host, "ROLLBACK").await;
+    assert_eq!(store.append_many(&appends[49..50]).await.unwrap(), [Ok(())]);
+    assert_eq!(history(&store, id(50)).await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_event_of_a_held_order_is_written_when_the_host_has_ended() {
+    let database = Database::new();
+    // A batch that waited for the host would wait for longer than this test.
+    let options = database.options().operation_timeout(Duration::from_mins(5));
+    let store = Arc::new(PostgresStore::open(options).await.unwrap());
+    let engine = builder(store, &simulator().await).build().await.unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..50 {
+        ids.push(submit(&engine).await);
+    }
+    let held = ids.pop().unwrap();
+    let mut host = hold(&database, held).await;
+    let cancel = |id| {
+        let engine = engine.clone();
+        tokio::spawn(async move { engine.cancel(id).await.unwrap() })
+    };
+    let waits = cancel(held);
+    let others: Vec<_> = ids.into_iter().map(cancel).collect();
+    for other in others {
+        assert!(matches!(meanwhile(other).await.unwrap(), Some(Cancellation::Cancelled(_))));
+    }
+    assert!(!waits.is_finished());
+    execute(&mut host, "COMMIT").await;
+    assert!(matches!(waits.await.unwrap(), Some(Cancellation::Cancelled(_))));
+    assert_eq!(engine.order(held).await.unwrap().unwrap().status(), Status::Failed);
+}
+
+#[tokio::test]
+async fn an_order_that_a_host_holds_delays_no_others_lease() {
+    let database = Database::new();
+    let store = database.open().await;
+    create(&store, &new_orders(9)).await;
+    let worker = Worker::new(&store, 1).with_lease(SHORT);
+    let leases: Vec<_> = worker.claim(9).await.iter().map(|claim| claim.lease).collect();
+    let mut host = hold(&database, leases[4].order_id).await;
+    // Nobody can have claimed the held one: its lease is still the current one.
+    let renewed = meanwhile(store.renew(&leases, HOUR)).await.unwrap();
+    assert_eq!(renewed, [true; 9]);
+    let mut stale = leases[4];
+    stale.fence.epoch += 1;
+    assert_eq!(meanwhile(store.renew(&[stale], HOUR)).await.unwrap(), [false]);
+    let still_due = "SELECT count(*) FROM @orders WHERE due_at < now() + interval '1 minute'";
+    assert_eq!(database.text(still_due).await, "1");
+
+    let release = |lease| Release { lease, due_in: Duration::ZERO, blame: Blame::Nobody };
+    let releases: Vec<_> = leases.iter().copied().map(release).collect();
+    let error = meanwhile(store.release(&releases)).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+    assert_eq!(database.text("SELECT count(*) FROM @orders WHERE lease_owner IS NULL").await, "8");
+    execute(&mut host, "ROLLBACK").await;
+    store.release(&releases[4..5]).await.unwrap();
+    assert_eq!(Worker::new(&store, 2).claim(9).await.len(), 9);
+}
+
+#[tokio::test]
+async fn an_order_that_a_host_holds_delays_no_others_deliveries() {
+    let database = Database::new();
+    let store = database.open().await;
+    register(&store, "ledger").await;
+    create(&store, &new_orders(9)).await;
+    let relay = Relay::new(&store, "ledger", 1);
+    let settlements: Vec<_> = relay
+        .claim(9)
+        .await
+        .iter()
+        .map(|delivery| Settlement {
+            sink: "ledger".into(),
+            lease: delivery.lease,
+            outcome: DeliveryOutcome::Delivered { seq: 1 },
+        })
+        .collect();
+    let mut host = hold(&database, settlements[4].lease.order_id).await;
+    let settled = meanwhile(store.settle_deliveries(&settlements)).await.unwrap();
+    let expected: Vec<bool> = (0..9).map(|n| n != 4).collect();
+    assert_eq!(settled, expected);
+    execute(&mut host, "ROLLBACK").await;
+    // It is still owed, and comes twice.
+    assert_eq!(database.text("SELECT count(*) FROM @sink_debts").await, "1");
+    assert_eq!(store.settle_deliveries(&settlements[4..5]).await.unwrap(), [true]);
+}
+
+#[tokio::test]
+async fn a_call_that_gave_up_waiting_costs_no_connection() {
+    for is_pooled in [false, true] {
+        let database = Database::new();
+        let connect: PgConnectOptions = shared_url().parse().unwrap();
+        let options = PostgresOptions::new(connect.application_name(&database.schema))
+            .schema(&*database.schema)
+            .unwrap()
+            .transaction_pooling(is_pooled);
+        let store: Arc<dyn OrderStore> = Arc::new(PostgresStore::open(options).await.unwrap());
+        let order = create_one(&store, 1).await;
+        let _host = hold(&database, order.id).await;
+        let sessions = format!(
+            "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE application_name = '{}'",
+            database.schema
+        );
+        let before = database.text(&sessions).await;
+        let held = append(&order, FREELY, AT_ONCE, &[routing_started(1)]);
+        assert_eq!(store.append_many(&[held]).await.unwrap(), [Err(AppendError::Locked)]);
+        assert_eq!(store.heads(&[order.id]).await.unwrap(), [Some(1)]);
+        assert_eq!(database.text(&sessions).await, before);
+    }
+}
