@@ -99,6 +99,11 @@ FROM @orders AS orders;
 -- Sinks that are told every event at least once. Whoever writes events makes each of them a creditor.
 CREATE TABLE @sinks (name text COLLATE "C" NOT NULL PRIMARY KEY);
 
+-- One row that changes with the sinks. A transaction with a snapshot does not see a sink that is newer, but it
+-- cannot lock this row once it has changed since.
+CREATE TABLE @sink_registry (id smallint NOT NULL PRIMARY KEY CHECK (id = 1), changes bigint NOT NULL);
+INSERT INTO @sink_registry VALUES (1, 0);
+
 -- What sinks are owed: one row for each order of which a sink lacks events, however many.
 CREATE TABLE @sink_debts (
     order_id      uuid        NOT NULL,

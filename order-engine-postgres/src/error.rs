@@ -72,15 +72,17 @@ impl Error {
     }
 
     fn sqlstate(&self) -> Option<String> {
-        match self {
-            Self::Sqlx(error) => sqlstate(error),
-            _ => None,
-        }
+        sqlstate(self)
     }
 }
 
-fn sqlstate(error: &sqlx::Error) -> Option<String> {
-    Some(error.as_database_error()?.code()?.into_owned())
+/// The SQLSTATE of the answer of PostgreSQL's that an error comes of, if it comes of one.
+///
+/// A host finds out with this whether to repeat its transaction: `40001` and `40P01` ask for it.
+pub fn sqlstate(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    let answer = causes.find_map(|error| error.downcast_ref::<sqlx::Error>()?.as_database_error());
+    Some(answer?.code()?.into_owned())
 }
 
 fn is_of(code: &str, classes: &[&str]) -> bool {

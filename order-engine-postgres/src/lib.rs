@@ -16,6 +16,7 @@ mod submit;
 pub mod testing;
 mod write;
 
+pub use error::sqlstate;
 pub use fanout::PostgresFanout;
 pub use options::{OptionsError, PostgresOptions};
 pub use store::PostgresStore;

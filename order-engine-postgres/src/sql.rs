@@ -119,15 +119,25 @@ fn events_and_debts(first: usize) -> String {
     )
 }
 
+/// Fails (40001) in a transaction whose snapshot is older than the last change of the sinks: it would not
+/// see whom it owes what it writes. Where each statement sees what was committed before it, nothing is
+/// read or locked. What is written must be joined with this.
+const SINKS_ARE_KNOWN: &str = "registry AS MATERIALIZED (
+    SELECT FROM @sink_registry
+    WHERE id = 1 AND current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted')
+    FOR SHARE
+),
+sinks_are_known AS MATERIALIZED (SELECT count(*) FROM registry)";
+
 fn create() -> String {
     let lists = [RequestRow::COLUMNS, StateRow::COLUMNS];
     let (items, columns) = (unnest("item", 2, &lists), names("", &lists));
     let events_and_debts = events_and_debts(2 + width(&lists));
     format!(
-        "WITH {DURABLE},
+        "WITH {DURABLE}, {SINKS_ARE_KNOWN},
         written AS (
             INSERT INTO @orders ({columns}, due_at)
-            SELECT {columns}, {NOW} FROM {items} CROSS JOIN settings
+            SELECT {columns}, {NOW} FROM {items} CROSS JOIN settings CROSS JOIN sinks_are_known
             ON CONFLICT DO NOTHING
             RETURNING order_id, 0::bigint AS after_seq
         ),
@@ -305,6 +315,9 @@ fn owed_events() -> String {
     )
 }
 
+/// Tells transactions with older snapshots that they do not know the sinks.
+const CHANGE_OF_SINKS: &str = "WITH change AS (UPDATE @sink_registry SET changes = changes + 1 WHERE id = 1)";
+
 /// A step of a walk over all orders, with whether each was forgotten.
 const PURGE: &str = "WITH page AS MATERIALIZED (
         SELECT order_id AS id,
@@ -377,8 +390,10 @@ impl Sql {
             lock_sinks: text("LOCK TABLE @sinks IN ACCESS EXCLUSIVE MODE"),
             bound_lock: text("SELECT set_config('lock_timeout', '2s', true)"),
             registered: text("SELECT name FROM @sinks WHERE name = ANY($1)"),
-            register: text("INSERT INTO @sinks (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"),
-            unregister: text("DELETE FROM @sinks WHERE name = $1"),
+            register: text(&format!(
+                "{CHANGE_OF_SINKS} INSERT INTO @sinks (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
+            )),
+            unregister: text(&format!("{CHANGE_OF_SINKS} DELETE FROM @sinks WHERE name = $1")),
             forget_debts: text(
                 "DELETE FROM @sink_debts WHERE sink = $1
                     AND order_id IN (SELECT order_id FROM @sink_debts WHERE sink = $1 LIMIT $2)

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use common::{Database, execute, text};
 use engine::{builder, listening, request, simulator, watch, work};
+use order_engine_core::testing::RecordingSink;
 use order_engine_core::{
     Engine, EngineConfig, Hint, OrderRequest, OrderStore, Refused, StatusSource, StoreErrorKind, Submission,
     SubmitError,
 };
-use order_engine_postgres::{PostgresFanout, PostgresStore};
+use order_engine_postgres::{PostgresFanout, PostgresStore, sqlstate};
 
 fn named(key: &str) -> OrderRequest {
     OrderRequest { client_order_id: Some(key.into()), ..request() }
@@ -261,4 +262,37 @@ async fn nothing_is_left_behind_in_the_hosts_session() {
     execute(&mut host, "COMMIT").await;
     assert_eq!(text(&mut host, settings).await, before);
     assert_eq!(text(&mut host, prepared).await, "0");
+}
+
+#[tokio::test]
+async fn a_sink_that_is_newer_than_the_hosts_snapshot_misses_nothing() {
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        let database = Database::new();
+        let store = database.store().await;
+        let former = idle(&store).await;
+        let mut host = database.connect().await;
+        let begin = format!("BEGIN ISOLATION LEVEL {level}");
+        execute(&mut host, &begin).await;
+        // What the transaction sees is settled with its first look, before there is a sink.
+        assert_eq!(text(&mut host, &database.qualified("SELECT count(*) FROM @orders")).await, "0");
+        let ledger = RecordingSink::durable("ledger");
+        let engine = builder(Arc::new(store.clone()), &simulator().await)
+            .sink(Arc::new(ledger.clone()))
+            .build()
+            .await
+            .unwrap();
+        let mut submission = store.submit_in(&former, &mut host, named("key")).await;
+        if let Err(SubmitError::Store(error)) = &submission {
+            assert!(error.is_transient(), "{error}");
+            assert_eq!(sqlstate(&**error).as_deref(), Some("40001"), "{error}");
+            execute(&mut host, &format!("ROLLBACK; {begin}")).await;
+            submission = store.submit_in(&former, &mut host, named("key")).await;
+        }
+        let Ok(Submission::Created(order)) = submission else { panic!("{submission:?}") };
+        execute(&mut host, "COMMIT").await;
+        let heard = tokio::time::timeout(Duration::from_mins(1), ledger.has_taken(1)).await;
+        heard.expect("the sink hears of every order that is committed after it was registered");
+        assert_eq!(ledger.events_of(order.id).len(), 1);
+        engine.shutdown(Duration::from_secs(10)).await.unwrap();
+    }
 }
