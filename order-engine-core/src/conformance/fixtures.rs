@@ -9,9 +9,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::testing;
 use crate::{
     Amount, Append, AppendError, Blame, Candidate, CandidateOutcome, Claim, ClaimRequest, ClaimScope, Claims,
-    Creation, Deliveries, Delivery, DeliveryOutcome, DeliveryRequest, EventRecord, Failure, FailureClass,
-    FailureCode, Fence, Fill, Guard, Lane, Lease, Leg, NewOrder, Order, OrderEvent, OrderId, OrderRequest,
-    OrderState, OrderStore, Release, Route, Settlement, SignedTx, Then, UnknownReason, Validity,
+    CreateError, Creation, Deliveries, Delivery, DeliveryOutcome, DeliveryRequest, EventRecord, Failure,
+    FailureClass, FailureCode, Fence, Fill, Guard, Lane, Lease, Leg, NewOrder, Order, OrderEvent, OrderId,
+    OrderRequest, OrderState, OrderStore, Release, Route, Settlement, SignedTx, Then, UnknownReason,
+    Validity,
 };
 
 /// What must not run out while a case runs.
@@ -105,14 +106,34 @@ pub fn append(order: &Order, guard: Guard, then: Then, events: &[OrderEvent]) ->
     Append { guard, expected_seq: order.seq, order: Arc::new(next), events, then, not_after: None }
 }
 
-/// Appends one item.
+/// Appends one item, again while another writer's transaction holds the order.
 ///
 /// # Errors
 /// If the item is not written.
 pub async fn write(store: &Arc<dyn OrderStore>, append: Append) -> Result<(), AppendError> {
-    let mut results = store.append_many(&[append]).await.expect("the store answers");
-    assert_eq!(results.len(), 1);
-    results.remove(0)
+    let append = [append];
+    loop {
+        let results = store.append_many(&append).await.expect("the store answers");
+        assert_eq!(results.len(), 1);
+        if results != [Err(AppendError::Locked)] {
+            return results[0].clone();
+        }
+    }
+}
+
+/// Creates orders of which others may be about to use the names: again while that is not decided.
+pub async fn create_racing(
+    store: &Arc<dyn OrderStore>,
+    orders: &[NewOrder],
+) -> Vec<Result<Creation, CreateError>> {
+    let mut results = store.create_many(orders).await.expect("the store answers");
+    for (result, new) in results.iter_mut().zip(orders) {
+        while *result == Err(CreateError::Locked) {
+            let again = store.create_many(std::slice::from_ref(new)).await.expect("the store answers");
+            result.clone_from(&again[0]);
+        }
+    }
+    results
 }
 
 /// Appends to an order, whoever holds it, and gives the order as it is then.

@@ -11,8 +11,9 @@ use tokio::sync::Barrier;
 
 use super::Harness;
 use super::fixtures::{
-    FREELY, REVOKING, Worker, append, assert_stored, cancelled, create, create_one, history, id, ids_of,
-    load, new_order_for, new_orders, order_of, request_named, routing_started, to_confirmed, write,
+    FREELY, REVOKING, Worker, append, assert_stored, cancelled, create, create_one, create_racing, history,
+    id, ids_of, load, new_order_for, new_orders, order_of, request_named, routing_started, to_confirmed,
+    write,
 };
 use crate::{AppendError, Creation, Guard, NewOrder, OrderId, OrderState, OrderStore, Status, Then};
 
@@ -94,7 +95,7 @@ pub async fn one_of_many_racing_creations_wins(harness: &impl Harness) {
     let results = race(harness, |n, store| {
         let new = new_order_for(1 + n as u64, request_named("alice", "key"));
         async move {
-            let result = store.create_many(std::slice::from_ref(&new)).await.unwrap().remove(0).unwrap();
+            let result = create_racing(&store, std::slice::from_ref(&new)).await.remove(0).unwrap();
             match result {
                 Creation::Created => (true, new.order.id),
                 Creation::Existing(existing) => (false, existing.id),
@@ -122,7 +123,7 @@ pub async fn racing_creations_in_many_batches_create_each_order_once(harness: &i
             if n % 2 == 1 {
                 batch.reverse();
             }
-            let results = store.create_many(&batch).await.unwrap();
+            let results = create_racing(&store, &batch).await;
             results.iter().filter(|result| **result == Ok(Creation::Created)).count()
         }
     })
