@@ -388,7 +388,7 @@ impl Sql {
             // Waits for the writes that are under way, which may not know of a change of the sinks; but not
             // for long, because all other writes wait behind it.
             lock_sinks: text("LOCK TABLE @sinks IN ACCESS EXCLUSIVE MODE"),
-            bound_lock: text("SELECT set_config('lock_timeout', '2s', true)"),
+            bound_lock: text("SELECT set_config('lock_timeout', '100', true)"),
             registered: text("SELECT name FROM @sinks WHERE name = ANY($1)"),
             register: text(&format!(
                 "{CHANGE_OF_SINKS} INSERT INTO @sinks (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"

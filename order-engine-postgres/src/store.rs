@@ -28,6 +28,10 @@ const TRIES: usize = 5;
 /// How long the parts of a batch wait for what another transaction holds: it was waited for already, and
 /// many of the parts may have to wait.
 const LOCK_TIMEOUT_OF_PARTS: Duration = Duration::from_millis(2);
+/// What cannot be handed back to the engine to ask again is tried so often more, with such pauses: for
+/// longer than any transaction of the engine's takes.
+const LOCKED_ROUNDS: u32 = 20;
+const LOCKED_PAUSE: Duration = Duration::from_millis(50);
 
 /// A store in a schema of a PostgreSQL database. Cheap to clone; clones share the connections.
 ///
@@ -224,7 +228,7 @@ impl OrderStore for PostgresStore {
         &self,
         orders: &[NewOrder],
     ) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
-        self.in_parts(orders, |orders| Create { orders }, unwritten(CreateError::Locked)).await
+        self.in_parts(orders, 0, |orders| Create { orders }, unwritten(CreateError::Locked)).await
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError> {
@@ -233,7 +237,7 @@ impl OrderStore for PostgresStore {
 
     async fn renew(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
         let locked = |error: Error| if error.is_locked() { Ok(Renewal::Locked) } else { Err(error) };
-        let renewals = self.in_parts(leases, |leases| Renew(leases, duration), locked).await?;
+        let renewals = self.in_parts(leases, 0, |leases| Renew(leases, duration), locked).await?;
         if !renewals.contains(&Renewal::Locked) {
             return Ok(renewals.into_iter().map(|renewal| renewal == Renewal::Renewed).collect());
         }
@@ -249,7 +253,7 @@ impl OrderStore for PostgresStore {
     }
 
     async fn release(&self, releases: &[Release]) -> Result<(), StoreError> {
-        let results = self.in_parts(releases, GiveBack, |error| Ok(Err(error))).await?;
+        let results = self.in_parts(releases, LOCKED_ROUNDS, GiveBack, |error| Ok(Err(error))).await?;
         Ok(results.into_iter().collect::<Result<(), Error>>()?)
     }
 
@@ -258,7 +262,7 @@ impl OrderStore for PostgresStore {
     }
 
     async fn append_many(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
-        self.in_parts(appends, Record, unwritten(AppendError::Locked)).await
+        self.in_parts(appends, 0, Record, unwritten(AppendError::Locked)).await
     }
 
     async fn load(&self, ids: &[OrderId]) -> Result<Vec<Option<Order>>, StoreError> {
@@ -297,11 +301,11 @@ impl OrderStore for PostgresStore {
 #[async_trait]
 impl Outbox for PostgresStore {
     async fn register_sinks(&self, sinks: &[Arc<str>]) -> Result<(), StoreError> {
-        self.call(Register(sinks)).await
+        self.in_turns(Register(sinks)).await
     }
 
     async fn forget_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
-        self.call(Forget { sink, limit }).await
+        self.in_turns(Forget { sink, limit }).await
     }
 
     async fn claim_deliveries(&self, request: &DeliveryRequest) -> Result<Deliveries, StoreError> {
@@ -313,18 +317,20 @@ impl Outbox for PostgresStore {
     }
 
     async fn settle_deliveries(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
-        // What another transaction holds up stays owed, and comes twice.
+        // What another transaction holds on to stays owed, and comes twice.
         let locked = |error: Error| if error.is_locked() { Ok(false) } else { Err(error) };
-        self.in_parts(settlements, Settle, locked).await
+        self.in_parts(settlements, LOCKED_ROUNDS, Settle, locked).await
     }
 }
 
 impl PostgresStore {
     /// Writes items together; if that fails for what may be one item's doing, in ever smaller parts, so
-    /// that it harms no other. What an item that fails alone is answered is said by `alone`.
+    /// that it harms no other. Those that are locked are tried again for some rounds, when all others
+    /// are written. What an item that fails alone is answered is said by `alone`.
     async fn in_parts<'a, I, C, R>(
         &self,
         items: &'a [I],
+        rounds: u32,
         write: impl Fn(&'a [I]) -> C + Send + Sync,
         alone: impl Fn(Error) -> Result<R, Error> + Send + Sync,
     ) -> Result<Vec<R>, StoreError>
@@ -333,22 +339,46 @@ impl PostgresStore {
         C: Call<Output = Vec<R>>,
         R: Send,
     {
-        let mut results = Vec::with_capacity(items.len());
-        let (mut parts, mut lock_timeout) = (vec![items], self.inner.options.lock_timeout);
-        while let Some(part) = parts.pop() {
-            match self.call_within(&write(part), lock_timeout).await {
-                Ok(written) => results.extend(written),
-                Err(error) if part.is_empty() || !error.may_be_an_items_doing() => return Err(error.into()),
-                Err(error) if part.len() == 1 => results.push(alone(error)?),
-                Err(error) => {
-                    tracing::debug!(items = part.len(), %error, "a write failed; its items are tried in parts");
-                    let (first, second) = part.split_at(part.len() / 2);
-                    parts.extend([second, first]);
+        let mut results: Vec<Option<R>> = items.iter().map(|_| None).collect();
+        let mut lock_timeout = self.inner.options.lock_timeout;
+        let (mut parts, mut locked, mut round) = (vec![0..items.len()], Vec::new(), 0);
+        loop {
+            while let Some(part) = parts.pop() {
+                match self.call_within(&write(&items[part.clone()]), lock_timeout).await {
+                    Ok(written) => part.zip(written).for_each(|(item, result)| results[item] = Some(result)),
+                    Err(error) if part.is_empty() || !error.may_be_an_items_doing() => {
+                        return Err(error.into());
+                    }
+                    Err(error) if part.len() > 1 => {
+                        tracing::debug!(items = part.len(), %error, "a write failed; its items are tried in parts");
+                        let middle = part.start.midpoint(part.end);
+                        parts.extend([part.start..middle, middle..part.end]);
+                    }
+                    Err(error) if error.is_locked() && round < rounds => locked.push(part),
+                    Err(error) => results[part.start] = Some(alone(error)?),
                 }
+                lock_timeout = lock_timeout.min(LOCK_TIMEOUT_OF_PARTS);
             }
-            lock_timeout = lock_timeout.min(LOCK_TIMEOUT_OF_PARTS);
+            if locked.is_empty() {
+                return Ok(results.into_iter().flatten().collect());
+            }
+            tokio::time::sleep(LOCKED_PAUSE).await;
+            parts.append(&mut locked);
+            round += 1;
         }
-        Ok(results)
+    }
+
+    /// Makes a call that locks out all writes, in turns with them: it does not wait for long, lest they wait
+    /// behind it.
+    async fn in_turns<C: Call>(&self, call: C) -> Result<C::Output, StoreError> {
+        let mut turns = 0;
+        loop {
+            match self.call_within(&call, self.inner.options.lock_timeout).await {
+                Err(error) if error.is_locked() && turns < LOCKED_ROUNDS => turns += 1,
+                result => return Ok(result?),
+            }
+            tokio::time::sleep(LOCKED_PAUSE).await;
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use common::{Database, execute, text};
 use engine::{builder, listening, request, simulator, watch, work};
 use order_engine_core::testing::RecordingSink;
 use order_engine_core::{
-    Engine, EngineConfig, Hint, OrderRequest, OrderStore, Refused, StatusSource, StoreErrorKind, Submission,
-    SubmitError,
+    Engine, EngineConfig, Hint, OrderRequest, OrderStore, Outbox, Refused, StatusSource, StoreErrorKind,
+    Submission, SubmitError,
 };
 use order_engine_postgres::{PostgresFanout, PostgresStore, sqlstate};
 
@@ -295,4 +295,36 @@ async fn a_sink_that_is_newer_than_the_hosts_snapshot_misses_nothing() {
         assert_eq!(ledger.events_of(order.id).len(), 1);
         engine.shutdown(Duration::from_secs(10)).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn an_open_transaction_delays_a_new_sink_and_no_orders() {
+    let database = Database::new();
+    let store = database.store().await;
+    let engine = idle(&store).await;
+    let mut host = database.connect().await;
+    execute(&mut host, "BEGIN").await;
+    store.submit_in(&engine, &mut host, named("key")).await.unwrap();
+    // The host's order is owed to no sink that it does not know.
+    let registering = tokio::spawn({
+        let store = store.clone();
+        async move {
+            let sinks = ["ledger".into()];
+            loop {
+                match store.register_sinks(&sinks).await {
+                    Err(error) if error.is_transient() => {}
+                    registered => return registered,
+                }
+            }
+        }
+    });
+    for _ in 0..20 {
+        assert!(matches!(engine.submit(request()).await, Ok(Submission::Created(_))));
+    }
+    assert!(!registering.is_finished());
+    execute(&mut host, "COMMIT").await;
+    registering.await.unwrap().unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM @sink_debts").await, "0");
+    engine.submit(request()).await.unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM @sink_debts").await, "1");
 }
