@@ -23,14 +23,22 @@ impl PostgresStore {
     /// The transaction must be one of the database that the engine's store is in. What this returns is
     /// provisional until the host commits: before that nobody sees the order, and no worker takes it.
     /// Workers hear of it with the commit, or, where nothing is [heard](crate::PostgresFanout), find it
-    /// at their next poll. If another transaction is about to use the same client order id, this waits
-    /// for its end.
+    /// at their next poll.
     ///
-    /// The commit will wait for the disk, also where the server's default is not to.
+    /// If another transaction is about to use the same client order id, this waits for its end: for as
+    /// long as the host's session lets a statement wait (`lock_timeout`, `statement_timeout`; without
+    /// them, without limit). In turn, whoever repeats this request elsewhere waits for the end of this
+    /// transaction: [`Engine::submit`] for some seconds, after which it calls the store unavailable.
+    /// Nobody else waits.
+    ///
+    /// The commit will wait for the disk, also where the server's default is not to. Nothing else is left
+    /// behind in the host's session.
     ///
     /// # Errors
     /// As [`Engine::submit`]. After [`SubmitError::Store`] PostgreSQL refuses whatever else the
-    /// transaction asks; roll it back.
+    /// transaction asks; roll it back. At the levels REPEATABLE READ and SERIALIZABLE this may be a
+    /// serialization failure ([`sqlstate`](crate::sqlstate) `40001`), for instance because a durable sink
+    /// was registered that the transaction's snapshot does not know; repeat the transaction.
     ///
     /// ```no_run
     /// # async fn transfer(

@@ -60,7 +60,8 @@ pub trait OrderStore: Outbox + Debug + Send + Sync + 'static {
     /// If the store cannot answer.
     async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError>;
 
-    /// Prolongs leases: for each, in order, whether it is still the current one.
+    /// Prolongs leases: for each, in order, whether it is still the current one. One whose order another
+    /// transaction holds stays as it is until the next time.
     ///
     /// # Errors
     /// If the store cannot answer.
