@@ -341,7 +341,8 @@ impl PostgresStore {
     {
         let mut results: Vec<Option<R>> = items.iter().map(|_| None).collect();
         let mut lock_timeout = self.inner.options.lock_timeout;
-        let (mut parts, mut locked, mut round) = (vec![0..items.len()], Vec::new(), 0);
+        let whole = 0..items.len();
+        let (mut parts, mut locked, mut round) = (vec![whole], Vec::new(), 0);
         loop {
             while let Some(part) = parts.pop() {
                 match self.call_within(&write(&items[part.clone()]), lock_timeout).await {

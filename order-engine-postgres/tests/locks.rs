@@ -23,7 +23,7 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
 
 /// Ample for whatever need not wait, and less than a host may take.
-const AMPLE: Duration = Duration::from_secs(60);
+const AMPLE: Duration = Duration::from_mins(1);
 
 /// What these tests are about ends while the host's transaction is open.
 async fn meanwhile<T>(call: impl Future<Output = T>) -> T {
