@@ -70,3 +70,84 @@ impl StoreClock {
         self.ahead_ms.store(known.max(least).min(most), Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::MemoryStore;
+    use crate::testing::ManualClock;
+
+    struct World {
+        stores: ManualClock,
+        own: ManualClock,
+        clock: StoreClock,
+    }
+
+    impl World {
+        /// The store's clock is an hour ahead, and the process knows that.
+        async fn new() -> Self {
+            let (stores, own) = (ManualClock::new(), ManualClock::new());
+            stores.advance(Duration::from_hours(1));
+            let store = Arc::new(MemoryStore::with_clock(Arc::new(stores.clone())));
+            let runtime = Runtime { clock: Arc::new(own.clone()), ..Runtime::tokio() };
+            let supervisor = Supervisor::new(runtime.clone());
+            let clock = StoreClock::start(store, runtime, supervisor).await.unwrap();
+            Self { stores, own, clock }
+        }
+
+        fn elapse(&self, seconds: u64) {
+            self.stores.advance(Duration::from_secs(seconds));
+            self.own.advance(Duration::from_secs(seconds));
+        }
+
+        /// How many seconds the estimate is ahead of the store's clock.
+        fn error(&self) -> i64 {
+            (self.clock.now() - crate::Clock::now(&self.stores)).num_seconds()
+        }
+
+        /// An answer that was on its way for a while before the store read its clock, and after it.
+        fn learn(&self, before: u64, after: u64) {
+            let asked_at = crate::Clock::now(&self.own);
+            self.elapse(before);
+            let as_of = crate::Clock::now(&self.stores);
+            self.elapse(after);
+            self.clock.learn(asked_at, as_of);
+        }
+    }
+
+    #[tokio::test]
+    async fn it_goes_on_with_the_process_clock() {
+        let world = World::new().await;
+        for _ in 0..3 {
+            assert_eq!(world.error(), 0);
+            world.elapse(100);
+        }
+    }
+
+    #[tokio::test]
+    async fn slow_answers_spoil_nothing_that_is_known_better() {
+        let world = World::new().await;
+        for (before, after) in [(10, 0), (0, 10), (5, 5)] {
+            world.learn(before, after);
+            assert_eq!(world.error(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_jump_it_is_wrong_by_no_more_than_the_answer_took() {
+        for (before, after) in [(0, 0), (10, 0), (0, 10), (5, 5)] {
+            for is_own in [false, true] {
+                let world = World::new().await;
+                let jumps = if is_own { &world.own } else { &world.stores };
+                jumps.advance(Duration::from_hours(2));
+                assert_eq!(world.error().abs(), 7_200);
+                world.learn(before, after);
+                let took = i64::try_from(before + after).unwrap();
+                assert!(world.error().abs() <= took, "{}", world.error());
+                assert_eq!(world.clock.ask().await.unwrap(), world.clock.now());
+            }
+        }
+    }
+}

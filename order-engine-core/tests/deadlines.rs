@@ -18,7 +18,9 @@ use order_engine_core::{
 };
 
 /// The time to live of the orders.
-const TTL: Duration = Duration::from_secs(60);
+const TTL: Duration = Duration::from_mins(1);
+/// The last millisecond of it.
+const IN_TIME: Duration = Duration::from_millis(59_999);
 /// A little longer than that.
 const TOO_LONG: Duration = Duration::from_secs(61);
 
@@ -39,19 +41,19 @@ impl Clock for Wrong {
     }
 }
 
-/// Suspends the process at a call, once: for everybody else time goes on.
+/// Moves a clock at a call, once, and leaves all others where they are.
 #[derive(Debug)]
-struct Suspend {
+struct Jump {
     at: fn(Call<'_>) -> bool,
-    others: ManualClock,
+    clock: ManualClock,
     has_happened: std::sync::atomic::AtomicBool,
 }
 
 #[async_trait]
-impl Intercept for Suspend {
+impl Intercept for Jump {
     async fn before(&self, call: Call<'_>) -> Result<(), StoreError> {
         if (self.at)(call) && !self.has_happened.swap(true, std::sync::atomic::Ordering::SeqCst) {
-            self.others.advance(TOO_LONG);
+            self.clock.advance(TOO_LONG);
         }
         Ok(())
     }
@@ -83,12 +85,17 @@ impl World {
         self.engine(Arc::new(clock), Arc::new(self.store.clone()), self.venue.clone()).await
     }
 
-    /// A process with a clock of its own, which is suspended at a call.
+    /// A process with a clock of its own, which is suspended at a call: for everybody else time goes on.
     async fn suspended(&self, at: fn(Call<'_>) -> bool) -> Engine {
-        let suspend = Suspend { at, others: self.clock.clone(), has_happened: false.into() };
-        let suspend: Arc<dyn Intercept> = Arc::new(suspend);
-        let store = InterceptedStore::new(Arc::new(self.store.clone()), Arc::clone(&suspend));
-        let venue = InterceptedVenue::new(self.venue.clone(), suspend);
+        self.jumping(&self.clock, at).await
+    }
+
+    /// A process with a clock of its own. At a call a clock jumps.
+    async fn jumping(&self, clock: &ManualClock, at: fn(Call<'_>) -> bool) -> Engine {
+        let jump = Jump { at, clock: clock.clone(), has_happened: false.into() };
+        let jump: Arc<dyn Intercept> = Arc::new(jump);
+        let store = InterceptedStore::new(Arc::new(self.store.clone()), Arc::clone(&jump));
+        let venue = InterceptedVenue::new(self.venue.clone(), jump);
         self.engine(Arc::new(self.own.clone()), Arc::new(store), Arc::new(venue)).await
     }
 
@@ -150,7 +157,7 @@ async fn a_process_whose_clock_is_fast_expires_nothing_early() {
     for by in [fast(), hours(1), hours(24 * 365)] {
         let world = World::new();
         let order = submit(&world.process(TimeDelta::zero()).await, ttl()).await;
-        world.clock.advance(TTL - Duration::from_millis(1));
+        world.clock.advance(IN_TIME);
         let worker = world.process(by).await;
         let ended = world.until_terminal(&worker, order.id).await;
         assert_eq!(
@@ -176,8 +183,7 @@ async fn a_process_whose_clock_is_slow_executes_nothing_late() {
 #[tokio::test]
 async fn a_time_to_live_counts_from_the_acceptance_wherever_the_order_was_submitted() {
     for by in [fast(), -fast(), hours(1), hours(-1)] {
-        for (waits, expected) in [(TTL - Duration::from_millis(1), Status::Confirmed), (TTL, Status::Failed)]
-        {
+        for (waits, expected) in [(IN_TIME, Status::Confirmed), (TTL, Status::Failed)] {
             let world = World::new();
             let order = submit(&world.process(by).await, ttl()).await;
             assert_eq!(order.created_at, world.clock.now(), "{by}");
@@ -192,8 +198,7 @@ async fn a_time_to_live_counts_from_the_acceptance_wherever_the_order_was_submit
 #[tokio::test]
 async fn a_deadline_that_is_a_moment_is_one_on_the_stores_clock() {
     for by in [fast(), -fast()] {
-        for (waits, expected) in [(TTL - Duration::from_millis(1), Status::Confirmed), (TTL, Status::Failed)]
-        {
+        for (waits, expected) in [(IN_TIME, Status::Confirmed), (TTL, Status::Failed)] {
             let world = World::new();
             let process = world.process(by).await;
             let order = submit(&process, Deadline::At(world.clock.now() + TTL)).await;
@@ -287,15 +292,12 @@ async fn a_transaction_that_dies_after_the_deadline_is_the_last_one() {
     }
 }
 
-/// Also where a process believes for a moment that it is too late, for its clock jumped.
+/// Also where a process believes that it is too late: its clock jumped while the store answered.
 #[tokio::test]
 async fn nothing_expires_before_the_store_says_so() {
     let world = World::new();
-    let jumpy = ManualClock::new();
-    let store = Arc::new(world.store.clone());
-    let worker = world.engine(Arc::new(jumpy.clone()), store, world.venue.clone()).await;
+    let worker = world.jumping(&world.own, |call| matches!(call, Call::Claim(_))).await;
     let order = submit(&world.process(TimeDelta::zero()).await, ttl()).await;
-    jumpy.advance(Duration::from_hours(1));
-    worker.execute(OrderTask::new(order.id)).await.unwrap();
-    assert_eq!(world.venue.sent(order.id).len(), 1);
+    let ended = world.until_terminal(&worker, order.id).await;
+    assert_eq!((ended.status(), world.venue.executions(order.id)), (Status::Confirmed, 1), "{ended:?}");
 }
