@@ -92,3 +92,14 @@ FROM orders;
 
 -- One row that a readiness check writes: only a write shows that writing works.
 CREATE TABLE writable (id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1), checked_at INTEGER NOT NULL) STRICT;
+
+-- The clock of all who use the file: the time since a boot of the machine, plus an offset. All of it in
+-- milliseconds, those of a moment since 1970.
+CREATE TABLE clock (
+    id         INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    -- The boot that the offset belongs to; none where the system does not tell its boots apart.
+    boot_id    TEXT,
+    offset_ms  INTEGER NOT NULL,
+    -- Nothing was written later than this. It is a moment ahead, so that not every write has to move it.
+    reached_ms INTEGER NOT NULL
+) STRICT;

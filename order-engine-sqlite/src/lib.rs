@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod clock;
 mod connect;
 mod error;
 mod folder;
+mod machine;
 mod migrate;
 mod options;
 mod outbox;

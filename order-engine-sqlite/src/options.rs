@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use order_engine_core::{Clock, TokioClock};
+use order_engine_core::Clock;
+
+use crate::machine::{Machine, ThisMachine};
 
 /// How a [`SqliteStore`](crate::SqliteStore) is opened.
 #[derive(Clone, Debug)]
@@ -15,7 +17,9 @@ pub struct SqliteOptions {
     pub(crate) operation_timeout: Duration,
     pub(crate) readers: u32,
     pub(crate) max_pages: Option<u32>,
-    pub(crate) clock: Arc<dyn Clock>,
+    /// None for the machine's.
+    pub(crate) clock: Option<Arc<dyn Clock>>,
+    pub(crate) machine: Arc<dyn Machine>,
 }
 
 /// A URL that names no SQLite file.
@@ -34,7 +38,8 @@ impl SqliteOptions {
             operation_timeout: Duration::from_secs(15),
             readers: 4,
             max_pages: None,
-            clock: Arc::new(TokioClock::new()),
+            clock: None,
+            machine: Arc::new(ThisMachine),
         }
     }
 
@@ -82,10 +87,11 @@ impl SqliteOptions {
         self
     }
 
-    /// The clock on which leases and due times are measured. Every process that uses the file must
-    /// have the same time; the system's is used unless set.
+    /// A clock of the host's own on which leases, due times and deadlines are measured: for tests that
+    /// steer time. Every process that uses the file must have the same. Unless it is set, all processes of
+    /// a machine share one clock, which stands in the file.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.clock = Some(clock);
         self
     }
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use order_engine_core::{
-    Append, AppendError, Backlog, ClaimRequest, Claims, Clock, CreateError, Creation, Deliveries,
-    DeliveryRequest, Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore,
-    Outbox, PurgeRequest, Purged, Release, Settlement, StoreError, Unreadable,
+    Append, AppendError, Backlog, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryRequest,
+    Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox,
+    PurgeRequest, Purged, Release, Settlement, StoreError, Unreadable,
 };
 use sqlx::SqlitePool;
 
+use crate::clock::StoreClock;
 use crate::error::Error;
 use crate::options::SqliteOptions;
 use crate::outbox::{self, Forget, Register, Settle, TakeDebts};
@@ -26,7 +27,7 @@ use crate::{connect, folder, migrate, read};
 pub struct SqliteStore {
     writer: WriterHandle,
     readers: SqlitePool,
-    clock: Arc<dyn Clock>,
+    clock: StoreClock,
     operation_timeout: Duration,
 }
 
@@ -48,9 +49,11 @@ impl SqliteStore {
         let mut connection = connect::first_writer(&options).await?;
         // It takes the write lock, so a file that cannot be written is found out here.
         migrate::run(&mut connection).await?;
+        let clock = StoreClock::open(&mut connection, &options).await?;
         let readers = connect::readers(&options).await?;
-        let (clock, operation_timeout) = (Arc::clone(&options.clock), options.operation_timeout);
-        Ok(Self { writer: WriterHandle::start(options, connection)?, readers, clock, operation_timeout })
+        let operation_timeout = options.operation_timeout;
+        let writer = WriterHandle::start(options, clock.clone(), connection)?;
+        Ok(Self { writer, readers, clock, operation_timeout })
     }
 
     async fn write<W: Write>(&self, write: W) -> Result<W::Output, StoreError> {

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clock::{Reached, StoreClock};
 use crate::connect;
 use crate::error::Error;
 use crate::options::SqliteOptions;
@@ -30,9 +31,19 @@ impl WriterHandle {
     /// Starts the task, on a thread of its own: a transaction is a conversation with SQLite's own
     /// thread, and must not queue behind the host's tasks at every word. The thread ends when the
     /// last handle is dropped and what is queued is written.
-    pub(crate) fn start(options: SqliteOptions, connection: SqliteConnection) -> Result<Self, Error> {
+    pub(crate) fn start(
+        options: SqliteOptions,
+        clock: StoreClock,
+        connection: SqliteConnection,
+    ) -> Result<Self, Error> {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let writer = Writer { options, connection: Some(connection), statements: Statements::default() };
+        let writer = Writer {
+            options,
+            clock,
+            reached: Reached::new(),
+            connection: Some(connection),
+            statements: Statements::default(),
+        };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(Error::Thread)?;
         std::thread::Builder::new()
@@ -91,6 +102,8 @@ impl<W: Write> Job for Call<W> {
 
 struct Writer {
     options: SqliteOptions,
+    clock: StoreClock,
+    reached: Reached,
     /// None after a failure: what state a failed connection is in is anybody's guess.
     connection: Option<SqliteConnection>,
     statements: Statements,
@@ -129,16 +142,21 @@ impl Writer {
         // Taken out, so that a failure anywhere below leaves none behind; dropping it rolls back.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect::writer(&self.options).await?,
+            None => {
+                self.reached = Reached::new();
+                connect::writer(&self.options).await?
+            }
         };
         sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
-        let now = self.options.clock.now();
+        let now = self.clock.now();
         for job in jobs {
             let mut transaction =
                 Transaction { connection: &mut connection, statements: &mut self.statements, now, pace };
             job.run(&mut transaction).await?;
         }
+        let reached = self.reached.note(&mut connection, &self.clock, now).await?;
         sqlx::query("COMMIT").execute(&mut connection).await?;
+        self.reached = reached;
         self.connection = Some(connection);
         Ok(())
     }

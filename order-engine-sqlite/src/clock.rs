@@ -1,0 +1,131 @@
+//! The store's clock: one for all processes that use the file.
+//!
+//! It shows the time since the machine's boot, which nobody can set and which goes on while the machine
+//! sleeps, plus an offset that stands in the file. Whoever opens the file first in a boot decides the
+//! offset, by the system's time; after that the system's time may be set as anybody likes. Where the
+//! system does not tell its boots apart, each process decides for itself. Never does the clock fall behind
+//! what was written.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use order_engine_core::Clock;
+use sqlx::{Connection, Row, SqliteConnection};
+
+use crate::error::Error;
+use crate::machine::Machine;
+use crate::options::SqliteOptions;
+
+/// How far ahead the time is noted that the file has reached. After a boot at which the system's clock is
+/// slow, the store's clock goes on from there.
+const AHEAD_MS: i64 = 1_000;
+
+/// Shows the store's time.
+#[derive(Clone, Debug)]
+pub(crate) enum StoreClock {
+    /// A host steers it.
+    Steered(Arc<dyn Clock>),
+    /// The machine's steady time plus an offset.
+    Steady { machine: Arc<dyn Machine>, offset_ms: i64 },
+}
+
+impl StoreClock {
+    /// The clock of a file.
+    pub(crate) async fn open(
+        connection: &mut SqliteConnection,
+        options: &SqliteOptions,
+    ) -> Result<Self, Error> {
+        if let Some(clock) = &options.clock {
+            return Ok(Self::Steered(Arc::clone(clock)));
+        }
+        // Of several processes that open a file at once, one decides.
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let clock = Self::decide(&mut transaction, Arc::clone(&options.machine)).await?;
+        transaction.commit().await?;
+        Ok(clock)
+    }
+
+    async fn decide(connection: &mut SqliteConnection, machine: Arc<dyn Machine>) -> Result<Self, Error> {
+        let boot_id = machine.boot_id();
+        let known = sqlx::query("SELECT boot_id, offset_ms, reached_ms FROM clock");
+        let mut now_ms = machine.system_time_ms();
+        if let Some(row) = known.fetch_optional(&mut *connection).await? {
+            let (known_boot, reached_ms): (Option<String>, i64) = (row.try_get(0)?, row.try_get(2)?);
+            if boot_id.is_some() && known_boot == boot_id {
+                return Ok(Self::Steady { machine, offset_ms: row.try_get(1)? });
+            }
+            now_ms = now_ms.max(reached_ms);
+        }
+        let offset_ms = now_ms.saturating_sub(machine.steady_ms());
+        sqlx::query(
+            "INSERT INTO clock (id, boot_id, offset_ms, reached_ms) VALUES (1, ?, ?, ?)
+            ON CONFLICT (id) DO UPDATE SET
+                boot_id = excluded.boot_id, offset_ms = excluded.offset_ms, reached_ms = excluded.reached_ms",
+        )
+        .bind(&boot_id)
+        .bind(offset_ms)
+        .bind(now_ms)
+        .execute(connection)
+        .await?;
+        Ok(Self::Steady { machine, offset_ms })
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        match self {
+            Self::Steered(clock) => clock.now(),
+            Self::Steady { machine, offset_ms } => moment(offset_ms.saturating_add(machine.steady_ms())),
+        }
+    }
+
+    /// Whether the file has to know how far time has come.
+    const fn is_kept(&self) -> bool {
+        !matches!(self, Self::Steered(_))
+    }
+}
+
+fn moment(ms: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(ms).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// How far time has come, as far as the writer knows what the file knows of it.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    ms: i64,
+    /// How many rows the connection had changed when it was last looked at.
+    changes: i64,
+}
+
+impl Reached {
+    /// Nothing is known of a connection that is new.
+    pub(crate) const fn new() -> Self {
+        Self { ms: i64::MIN, changes: -1 }
+    }
+
+    /// Notes in the file how far time has come, if the transaction changed anything and the file does not
+    /// know it yet. What this gives holds once the transaction is committed.
+    pub(crate) async fn note(
+        &self,
+        connection: &mut SqliteConnection,
+        clock: &StoreClock,
+        now: DateTime<Utc>,
+    ) -> Result<Self, Error> {
+        let now_ms = now.timestamp_millis();
+        if !clock.is_kept() || now_ms <= self.ms {
+            return Ok(Self { ..*self });
+        }
+        if changes(connection).await? == self.changes {
+            return Ok(Self { ..*self });
+        }
+        let ms = now_ms.saturating_add(AHEAD_MS);
+        let note = sqlx::query("UPDATE clock SET reached_ms = max(reached_ms, ?)").bind(ms);
+        note.execute(&mut *connection).await?;
+        Ok(Self { ms, changes: changes(connection).await? })
+    }
+}
+
+async fn changes(connection: &mut SqliteConnection) -> Result<i64, Error> {
+    Ok(sqlx::query("SELECT total_changes()").fetch_one(connection).await?.try_get(0)?)
+}
+
+#[cfg(test)]
+mod tests;
