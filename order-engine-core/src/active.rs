@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::committer::{CommitError, Committer};
 use crate::lease::HeldLease;
@@ -82,7 +82,10 @@ impl ActiveOrder {
         let sends = |event: &OrderEvent| {
             matches!(event, OrderEvent::TransactionSigned { .. } | OrderEvent::SubmissionStarted)
         };
-        self.order.expires_at().filter(|_| self.pending.iter().any(|record| sends(&record.event)))
+        let deadline =
+            self.order.expires_at().filter(|_| self.pending.iter().any(|record| sends(&record.event)))?;
+        // The deadline itself is past it.
+        Some(deadline.checked_sub_signed(TimeDelta::microseconds(1)).unwrap_or(deadline))
     }
 
     /// Writes what is not yet written and gives the order back, due after a while.

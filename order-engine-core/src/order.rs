@@ -21,7 +21,7 @@ pub struct Token {
     pub decimals: u8,
 }
 
-/// When an order is too late to be executed.
+/// When an order is too late to be executed, on the store's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Deadline {

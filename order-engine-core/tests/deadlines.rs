@@ -21,8 +21,6 @@ use order_engine_core::{
 const TTL: Duration = Duration::from_mins(1);
 /// The last millisecond of it.
 const IN_TIME: Duration = Duration::from_millis(59_999);
-/// A little longer than that.
-const TOO_LONG: Duration = Duration::from_secs(61);
 
 /// A clock that goes as another one, but shows another time.
 #[derive(Clone, Debug)]
@@ -53,7 +51,7 @@ struct Jump {
 impl Intercept for Jump {
     async fn before(&self, call: Call<'_>) -> Result<(), StoreError> {
         if (self.at)(call) && !self.has_happened.swap(true, std::sync::atomic::Ordering::SeqCst) {
-            self.clock.advance(TOO_LONG);
+            self.clock.advance(TTL);
         }
         Ok(())
     }
@@ -266,7 +264,7 @@ async fn a_transaction_that_was_signed_in_time_and_not_sent_is_left_to_die() {
     Arc::make_mut(tx).validity = order_engine_core::Validity::UntilHeight(100);
     let signed = append(&order, FREELY, Then::Release { due_in: Duration::ZERO }, &events);
     assert_eq!(store.append_many(&[signed]).await.unwrap(), [Ok(())]);
-    world.clock.advance(TOO_LONG);
+    world.clock.advance(TTL);
 
     let worker = world.process(hours(-1)).await;
     let ended = world.until_terminal(&worker, order.id).await;

@@ -57,6 +57,8 @@ struct World {
     elsewhere: Process,
     order: OrderId,
     cancelled: Arc<Mutex<Option<Cancellation>>>,
+    /// Whether nothing was committed that might be sent when the deadline passed.
+    is_too_late: bool,
     seed: u64,
 }
 
@@ -83,6 +85,7 @@ impl World {
             elsewhere,
             order: order.id,
             cancelled: Arc::default(),
+            is_too_late: false,
             seed: 2,
         };
         world.work();
@@ -116,7 +119,12 @@ impl World {
         match action {
             Action::CancelHere => self.cancel(&self.worker),
             Action::CancelElsewhere => self.cancel(&self.elsewhere),
-            Action::PassDeadline => self.clock.advance(Duration::from_millis(TTL_MS)),
+            Action::PassDeadline => {
+                let is_signed =
+                    |record: &EventRecord| matches!(record.event, OrderEvent::TransactionSigned { .. });
+                self.is_too_late = !self.events().iter().any(is_signed);
+                self.clock.advance(Duration::from_millis(TTL_MS));
+            }
             Action::Crash => {
                 self.worker.executor.kill();
                 self.seed += 1;
@@ -228,11 +236,15 @@ impl Drop for World {
 }
 
 impl World {
-    fn is_terminal(&self) -> bool {
+    /// The log is looked at past the gates.
+    fn events(&self) -> Vec<EventRecord> {
         let (engine, id) = (self.elsewhere.engine.clone(), self.order);
-        // The head of the log is looked at past the gates.
         let events = self.elsewhere.executor.block_on(async move { engine.events(id, 0, u32::MAX).await });
-        events.unwrap().last().is_some_and(|record| record.status.is_terminal())
+        events.unwrap()
+    }
+
+    fn is_terminal(&self) -> bool {
+        self.events().last().is_some_and(|record| record.status.is_terminal())
     }
 }
 
@@ -245,6 +257,9 @@ fn check(world: &World, trace: &dyn std::fmt::Debug) {
     assert!(order.status().is_terminal(), "the order did not end: {context}");
     assert_eq!(OrderState::replay(&history).as_ref(), Ok(&order.state), "{context}");
     assert_eq!(executions, usize::from(order.status() == Status::Confirmed), "{context}");
+    if world.is_too_late {
+        assert_eq!(world.venue.sent(world.order), [], "it was sent after the deadline: {context}");
+    }
     let ended = history.iter().filter(|record| record.status.is_terminal()).count();
     assert_eq!(ended, 1, "something followed the end: {context}");
 
