@@ -132,7 +132,8 @@ async fn survives(name: &'static str, chosen: Chosen) {
     if !matches!(name, "now" | "release" | "renew" | "events") {
         until(Duration::from_mins(10), name, used).await;
         let health = fixture.engine.health().await;
-        assert!(health.panicked.iter().any(|part| part.name.contains(name)), "{name}: {:?}", health.panicked);
+        let panics: u64 = health.panicked.iter().map(|part| part.panics).sum();
+        assert!(panics >= 1, "{name}: {:?}", health.panicked);
         let rested = async {
             while fixture.engine.health().await.panicked.iter().any(|part| part.is_resting) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
