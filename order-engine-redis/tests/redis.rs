@@ -65,7 +65,7 @@ async fn a_purge_leaves_no_key() {
     assert_eq!(store.purge(&everything).await.unwrap().orders, 1);
     let mut left: Vec<String> = run(&server, &["KEYS", "*"]).await;
     left.sort();
-    assert_eq!(left, ["checked_at", "layout", "runs"].map(|key| format!("{{order-engine}}:{key}")));
+    assert_eq!(left, ["layout", "runs"].map(|key| format!("{{order-engine}}:{key}")));
 }
 
 #[tokio::test]

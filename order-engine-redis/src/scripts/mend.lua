@@ -86,7 +86,7 @@ end
 
 local notes = redis.call('HGETALL', runs)
 local last = redis.call('HGET', runs, 'last')
-local torn, touched = {}, {}
+local torn = {}
 for n = 1, #notes, 2 do
   if notes[n] ~= 'last' and notes[n] ~= last then
     local words = {}
@@ -94,16 +94,12 @@ for n = 1, #notes, 2 do
       words[#words + 1] = word
     end
     torn[#torn + 1] = { run = notes[n], words = words }
-    for m = 2, #words do
-      touched[#touched + 1] = words[m]
-    end
   end
 end
 
--- Always a transaction of several commands: it ends one that a torn run left open in the file, where all that
--- came after it would wait for the next transaction.
-local run = begin('mend', touched)
-redis.call('SET', prefix .. ':checked_at', text(now_ms))
+-- What begins and ends it makes it a transaction, which ends one that a torn run left open in the file: all that
+-- came after that would wait for the next one. It notes no orders: if it is torn, the next one does the same.
+local run = begin('mend', {})
 local mended = 0
 for _, one in ipairs(torn) do
   local sink = string.match(one.words[1], '^forget (.*)$')
