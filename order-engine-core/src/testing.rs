@@ -6,25 +6,31 @@
 mod assert;
 mod clock;
 mod crash;
+mod dice;
 mod entropy;
+mod executor;
 mod intercept;
 mod outage;
 mod process;
 mod proxy;
 mod router;
 mod sink;
+mod skew;
 mod venue;
 
 pub use assert::{assert_broadcasts, assert_path, path};
 pub use clock::ManualClock;
 pub use crash::{CrashPoint, CrashPoints, When};
+pub use dice::Dice;
 pub use entropy::SeededEntropy;
+pub use executor::{Executor, SimulatedProcess};
 pub use intercept::{Call, Intercept, InterceptedStore, InterceptedVenue};
 pub use outage::Outage;
 pub use process::Process;
 pub use proxy::{Link, Proxy};
 pub use router::ScriptedRouter;
 pub use sink::RecordingSink;
+pub use skew::{Skew, SkewedClock};
 pub use venue::{ScriptedVenue, Sending};
 
 use crate::{Amount, OrderRequest, Token};

@@ -43,6 +43,15 @@ impl ManualClock {
         }
     }
 
+    /// Moves the clock to the moment at which the next sleeper wakes, and wakes it; whether there was one
+    /// until `end`. If not, the clock is moved there.
+    pub fn advance_to_next(&self, end: DateTime<Utc>) -> bool {
+        let next = self.time().sleepers.first_key_value().map(|(key, _)| key.0).filter(|next| *next <= end);
+        let now = self.now();
+        self.advance((next.unwrap_or(end) - now).to_std().unwrap_or_default());
+        next.is_some()
+    }
+
     fn time(&self) -> MutexGuard<'_, Time> {
         self.time.lock().unwrap_or_else(PoisonError::into_inner)
     }
