@@ -4,6 +4,7 @@
 //! Behind the feature `testing`.
 
 mod assert;
+mod chaos;
 mod clock;
 mod crash;
 mod dice;
@@ -16,21 +17,26 @@ mod proxy;
 mod router;
 mod sink;
 mod skew;
+mod trace;
 mod venue;
 
 pub use assert::{assert_broadcasts, assert_path, path};
+pub use chaos::{CallFaults, Chaos, ChaosConfig};
 pub use clock::ManualClock;
 pub use crash::{CrashPoint, CrashPoints, When};
 pub use dice::Dice;
 pub use entropy::SeededEntropy;
 pub use executor::{Executor, SimulatedProcess};
-pub use intercept::{Call, Intercept, InterceptedStore, InterceptedVenue};
+pub use intercept::{
+    Call, Intercept, InterceptedRouter, InterceptedSink, InterceptedStore, InterceptedVenue, Port,
+};
 pub use outage::Outage;
 pub use process::Process;
 pub use proxy::{Link, Proxy};
 pub use router::ScriptedRouter;
 pub use sink::RecordingSink;
 pub use skew::{Skew, SkewedClock};
+pub use trace::Trace;
 pub use venue::{ScriptedVenue, Sending};
 
 use crate::{Amount, OrderRequest, Token};

@@ -7,15 +7,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
 
 use crate::{
-    Append, AppendError, Backlog, ChainView, ClaimRequest, Claims, CreateError, Creation, Deliveries,
-    DeliveryRequest, Durability, EventRecord, Lane, Lease, NewOrder, Observation, Order, OrderId, OrderQuery,
-    OrderStore, Outbox, PrepareRequest, PurgeRequest, Purged, Release, Settlement, SignedTx, StepError,
+    Append, AppendError, Backlog, Candidate, ChainView, ClaimRequest, Claims, CreateError, Creation,
+    Deliveries, DeliveryRequest, DexRouter, Durability, EventRecord, Failure, FailureCode, Lane, Lease,
+    NewOrder, Observation, Order, OrderId, OrderQuery, OrderStore, Outbox, PrepareRequest, PurgeRequest,
+    Purged, QuoteRequest, Release, Settlement, SignedTx, SinkError, SinkGuarantee, StatusSink, StepError,
     StoreError, SubmitReport, TxId, Unreadable, Venue, VenueError,
 };
 
-/// A call of a store or a venue, with what it is about.
+/// A call of a port, with what it is about.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 #[allow(missing_docs)] // Each is named after the method that is called.
@@ -43,23 +45,80 @@ pub enum Call<'a> {
     Submit(&'a SignedTx),
     View,
     Observe(&'a [TxId]),
+    Quote(&'a QuoteRequest),
+    Deliver(&'a [Arc<EventRecord>]),
 }
 
-/// Stands between an engine and its store or venue.
+/// What a call goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+#[allow(missing_docs)] // Each is named after its trait.
+pub enum Port {
+    Store,
+    Venue,
+    Router,
+    Sink,
+}
+
+impl Call<'_> {
+    /// What it goes to.
+    pub const fn port(&self) -> Port {
+        match self {
+            Self::Prepare(_) | Self::Submit(_) | Self::View | Self::Observe(_) => Port::Venue,
+            Self::Quote(_) => Port::Router,
+            Self::Deliver(_) => Port::Sink,
+            _ => Port::Store,
+        }
+    }
+
+    /// The name of the method.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Now => "now",
+            Self::Create(_) => "create_many",
+            Self::Claim(_) => "claim",
+            Self::Renew(_) => "renew",
+            Self::Release(_) => "release",
+            Self::Rouse(_) => "rouse",
+            Self::Append(_) => "append_many",
+            Self::Load(_) => "load",
+            Self::Events(_) => "events",
+            Self::Heads(_) => "heads",
+            Self::List(_) => "list",
+            Self::Due(_) => "due",
+            Self::Backlog => "backlog",
+            Self::Purge(_) => "purge",
+            Self::Check => "check",
+            Self::RegisterSinks(_) => "register_sinks",
+            Self::ForgetSink(_) => "forget_sink",
+            Self::ClaimDeliveries(_) => "claim_deliveries",
+            Self::SettleDeliveries(_) => "settle_deliveries",
+            Self::Prepare(_) => "prepare",
+            Self::Submit(_) => "submit",
+            Self::View => "view",
+            Self::Observe(_) => "observe",
+            Self::Quote(_) => "quote",
+            Self::Deliver(_) => "deliver",
+        }
+    }
+}
+
+/// Stands between an engine and one of its ports.
 ///
-/// A call goes on when this returns; it can be held up, made to hang, or made to fail.
+/// A call goes on when this returns; it can be held up, made to hang or panic, or made to fail.
 #[async_trait]
 pub trait Intercept: Debug + Send + Sync + 'static {
     /// Before the call has any effect.
     ///
     /// # Errors
-    /// To let the call of a store fail without having an effect. Calls of a venue do not look at it.
+    /// To let the call fail without having an effect: with this error if it is one of a store, in the words
+    /// of its own port if not.
     async fn before(&self, call: Call<'_>) -> Result<(), StoreError>;
 
     /// After the call has had its effect, and before the caller knows.
     ///
     /// # Errors
-    /// To let the caller of a store believe that the call failed. Calls of a venue do not look at it.
+    /// To let the caller believe that the call failed.
     async fn after(&self, call: Call<'_>) -> Result<(), StoreError>;
 }
 
@@ -68,12 +127,20 @@ pub trait Intercept: Debug + Send + Sync + 'static {
 pub struct InterceptedStore {
     inner: Arc<dyn OrderStore>,
     intercept: Arc<dyn Intercept>,
+    runtime: Option<Handle>,
 }
 
 impl InterceptedStore {
     /// This store behind this interceptor.
     pub fn new(inner: Arc<dyn OrderStore>, intercept: Arc<dyn Intercept>) -> Self {
-        Self { inner, intercept }
+        Self { inner, intercept, runtime: None }
+    }
+
+    /// Lets the store's own calls run to their end on a tokio runtime, while the caller's thread waits: for
+    /// a store that needs tokio, under an [`Executor`](super::Executor), for which they take no time.
+    pub fn blocking_on(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
     }
 
     async fn around<'a, T: Send>(
@@ -82,7 +149,10 @@ impl InterceptedStore {
         run: impl FnOnce(&'a dyn OrderStore) -> BoxFuture<'a, Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         self.intercept.before(call).await?;
-        let result = run(&*self.inner).await;
+        let result = match &self.runtime {
+            Some(runtime) => runtime.block_on(run(&*self.inner)),
+            None => run(&*self.inner).await,
+        };
         self.intercept.after(call).await?;
         result
     }
@@ -189,31 +259,98 @@ impl InterceptedVenue {
     pub fn new(inner: Arc<dyn Venue>, intercept: Arc<dyn Intercept>) -> Self {
         Self { inner, intercept }
     }
-
-    async fn around<'a, T: Send>(&'a self, call: Call<'a>, run: BoxFuture<'a, T>) -> T {
-        // What the interceptor says of a venue's call is whether it comes through at all: it can hang.
-        let _ = self.intercept.before(call).await;
-        let result = run.await;
-        let _ = self.intercept.after(call).await;
-        result
-    }
 }
 
 #[async_trait]
 impl Venue for InterceptedVenue {
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
-        self.around(Call::Prepare(&request), self.inner.prepare(request)).await
+        let prepared = around(&*self.intercept, Call::Prepare(&request), self.inner.prepare(request)).await;
+        prepared.unwrap_or_else(|error| Err(no_answer(FailureCode::VENUE_UNAVAILABLE, &error)))
     }
 
     async fn submit(&self, tx: &SignedTx) -> SubmitReport {
-        self.around(Call::Submit(tx), self.inner.submit(tx)).await
+        let report = around(&*self.intercept, Call::Submit(tx), self.inner.submit(tx)).await;
+        report.unwrap_or_else(|error| SubmitReport::Ambiguous { message: error.to_string() })
     }
 
     async fn view(&self) -> Result<ChainView, VenueError> {
-        self.around(Call::View, self.inner.view()).await
+        let view = around(&*self.intercept, Call::View, self.inner.view()).await;
+        view.unwrap_or_else(|error| Err(VenueError::new(error.to_string())))
     }
 
     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
-        self.around(Call::Observe(tx_ids), self.inner.observe(tx_ids)).await
+        let seen = around(&*self.intercept, Call::Observe(tx_ids), self.inner.observe(tx_ids)).await;
+        seen.unwrap_or_else(|error| Err(VenueError::new(error.to_string())))
     }
+}
+
+/// A router whose calls are intercepted.
+#[derive(Clone, Debug)]
+pub struct InterceptedRouter {
+    inner: Arc<dyn DexRouter>,
+    intercept: Arc<dyn Intercept>,
+}
+
+impl InterceptedRouter {
+    /// This router behind this interceptor.
+    pub fn new(inner: Arc<dyn DexRouter>, intercept: Arc<dyn Intercept>) -> Self {
+        Self { inner, intercept }
+    }
+}
+
+#[async_trait]
+impl DexRouter for InterceptedRouter {
+    fn dexes(&self) -> Vec<String> {
+        self.inner.dexes()
+    }
+
+    async fn quote(&self, request: &QuoteRequest) -> Result<Vec<Candidate>, StepError> {
+        let quoted = around(&*self.intercept, Call::Quote(request), self.inner.quote(request)).await;
+        quoted.unwrap_or_else(|error| Err(no_answer(FailureCode::QUOTE_UNAVAILABLE, &error)))
+    }
+}
+
+/// A sink whose calls are intercepted.
+#[derive(Clone, Debug)]
+pub struct InterceptedSink {
+    inner: Arc<dyn StatusSink>,
+    intercept: Arc<dyn Intercept>,
+}
+
+impl InterceptedSink {
+    /// This sink behind this interceptor.
+    pub fn new(inner: Arc<dyn StatusSink>, intercept: Arc<dyn Intercept>) -> Self {
+        Self { inner, intercept }
+    }
+}
+
+#[async_trait]
+impl StatusSink for InterceptedSink {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn guarantee(&self) -> SinkGuarantee {
+        self.inner.guarantee()
+    }
+
+    async fn deliver(&self, events: &[Arc<EventRecord>]) -> Result<(), SinkError> {
+        let delivered = around(&*self.intercept, Call::Deliver(events), self.inner.deliver(events)).await;
+        delivered.unwrap_or_else(|error| Err(SinkError::new(error.to_string())))
+    }
+}
+
+async fn around<'a, T>(
+    intercept: &'a dyn Intercept,
+    call: Call<'a>,
+    run: BoxFuture<'a, T>,
+) -> Result<T, StoreError> {
+    intercept.before(call).await?;
+    let result = run.await;
+    intercept.after(call).await?;
+    Ok(result)
+}
+
+fn no_answer(code: FailureCode, error: &StoreError) -> StepError {
+    StepError::unavailable(Failure::new(code, error.to_string()))
 }
