@@ -6,6 +6,8 @@ mod config;
 mod dice;
 mod error;
 mod execution;
+#[cfg(feature = "explore")]
+pub mod explore;
 mod faults;
 mod heights;
 mod ledger;

@@ -36,8 +36,10 @@ pub struct CallFaults {
 pub struct ChaosConfig {
     /// Calls of the store, the outbox among them.
     pub store: CallFaults,
-    /// Calls of the venue.
+    /// Calls of the venue that send and observe.
     pub venue: CallFaults,
+    /// Calls of the venue that prepare.
+    pub prepare: CallFaults,
     /// Calls of the router.
     pub router: CallFaults,
     /// Calls of sinks.
@@ -98,16 +100,17 @@ impl Chaos {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn faults(&self, port: Port) -> (CallFaults, bool) {
+    fn faults(&self, call: Call<'_>) -> (CallFaults, bool) {
         let state = self.state();
         let config = &state.config;
-        let faults = match port {
-            Port::Store => config.store,
-            Port::Venue => config.venue,
-            Port::Router => config.router,
-            Port::Sink => config.sink,
+        let faults = match (call.port(), call) {
+            (_, Call::Prepare(_)) => config.prepare,
+            (Port::Store, _) => config.store,
+            (Port::Venue, _) => config.venue,
+            (Port::Router, _) => config.router,
+            (Port::Sink, _) => config.sink,
         };
-        (faults, port == Port::Store && state.is_store_down)
+        (faults, call.port() == Port::Store && state.is_store_down)
     }
 
     fn strike(&self, kind: &'static str, call: Call<'_>) {
@@ -131,7 +134,7 @@ impl Chaos {
     }
 
     async fn pass(&self, call: Call<'_>, side: Side) -> Result<(), StoreError> {
-        let (faults, is_down) = self.faults(call.port());
+        let (faults, is_down) = self.faults(call);
         self.wait(&faults, call).await;
         let ((panic_ppm, panics), (fail_ppm, fails)) = match side {
             Side::Before => ((faults.panic_ppm, PANICS[0]), (faults.refused_ppm, FAILURES[0])),

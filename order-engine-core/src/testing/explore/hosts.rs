@@ -1,0 +1,210 @@
+//! The processes: each an engine with a worker, on a clock of its own.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use apalis::prelude::*;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either, select};
+use tokio::sync::oneshot;
+
+use super::plan::draw_skew;
+use super::spy::Spy;
+use super::world::Shared;
+use crate::testing::{
+    Chaos, Dice, InterceptedRouter, InterceptedSink, InterceptedStore, InterceptedVenue, SimulatedProcess,
+    SkewedClock,
+};
+use crate::{BuildError, Clock, Engine, EngineBuilder, Runtime, Spawner, StatusSink, execute_order};
+
+/// How long a client waits for an answer before it asks somebody else.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a process that cannot start waits before it tries again.
+const RESTART_WAIT: Duration = Duration::from_secs(1);
+/// How long a process may take to shut down.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// All processes of a run.
+pub(super) struct Hosts {
+    shared: Arc<Shared>,
+    slots: Mutex<Vec<Slot>>,
+}
+
+/// One process.
+struct Slot {
+    process: SimulatedProcess,
+    chaos: Chaos,
+    dice: Dice,
+    life: Option<Life>,
+}
+
+/// A process from its start to its death.
+#[derive(Clone)]
+struct Life {
+    clock: SkewedClock,
+    /// Once it has started.
+    engine: Option<Engine>,
+}
+
+/// Runs a worker as a host does.
+fn work(engine: &Engine) -> BoxFuture<'static, Result<(), WorkerError>> {
+    let worker = WorkerBuilder::new("orders")
+        .backend(engine.backend())
+        .concurrency(10)
+        .catch_panic()
+        .build(execute_order);
+    worker.run().boxed()
+}
+
+impl Hosts {
+    pub(super) fn new(shared: &Arc<Shared>, dice: &Dice) -> Arc<Self> {
+        let slots = (0..shared.exploration.processes).map(|index| {
+            let dice = dice.fork(index as u64);
+            let clock = Arc::new(shared.world.clone());
+            let chaos = Chaos::new(&format!("p{index}"), clock, dice.fork(1), shared.trace.clone());
+            Slot { process: shared.executor.process(), chaos, dice, life: None }
+        });
+        Arc::new(Self { slots: Mutex::new(slots.collect()), shared: Arc::clone(shared) })
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn chaos(&self, index: usize) -> Chaos {
+        self.slots()[index].chaos.clone()
+    }
+
+    pub(super) fn process(&self, index: usize) -> SimulatedProcess {
+        self.slots()[index].process.clone()
+    }
+
+    pub(super) fn engine(&self, index: usize) -> Option<Engine> {
+        self.slots()[index].life.as_ref()?.engine.clone()
+    }
+
+    /// Starts a process, unless it runs.
+    pub(super) fn start(self: &Arc<Self>, index: usize) {
+        let mut slots = self.slots();
+        let slot = &mut slots[index];
+        if slot.life.is_some() {
+            return;
+        }
+        slot.dice.roll();
+        let clock = SkewedClock::new(&self.shared.world, draw_skew(&self.shared.exploration, &slot.dice));
+        let runtime = Runtime {
+            clock: Arc::new(clock.clone()),
+            entropy: Arc::new(slot.dice.fork(2)),
+            spawner: Arc::new(slot.process.clone()),
+        };
+        slot.life = Some(Life { clock, engine: None });
+        let process = slot.process.clone();
+        drop(slots);
+        process.spawn("host", Arc::clone(self).host(index, runtime).boxed());
+    }
+
+    /// What a host's program does: it builds an engine, and runs a worker.
+    async fn host(self: Arc<Self>, index: usize, runtime: Runtime) {
+        let engine = loop {
+            // A program that panics as it starts is started again.
+            let built = AssertUnwindSafe(self.build(index, runtime.clone())).catch_unwind().await;
+            match built {
+                Ok(Ok(engine)) => break engine,
+                Ok(Err(_)) | Err(_) => runtime.clock.sleep(RESTART_WAIT).await,
+            }
+        };
+        if let Some(life) = &mut self.slots()[index].life {
+            life.engine = Some(engine.clone());
+        }
+        self.shared.trace.note(format_args!("p{index} has started"));
+        let ended = work(&engine).await;
+        self.shared.trace.note(format_args!("p{index}: its worker has ended: {ended:?}"));
+    }
+
+    async fn build(&self, index: usize, runtime: Runtime) -> Result<Engine, BuildError> {
+        let chaos = Arc::new(self.chaos(index));
+        let shared = &self.shared;
+        let store = InterceptedStore::new(shared.site.open_store(), chaos.clone());
+        let venue = Spy::new(index, shared.site.venue(index), Arc::clone(shared));
+        let sink = |inner: &dyn Fn() -> Arc<dyn StatusSink>| {
+            Arc::new(InterceptedSink::new(inner(), chaos.clone())) as Arc<dyn StatusSink>
+        };
+        EngineBuilder::default()
+            .store(Arc::new(store))
+            .router(Arc::new(InterceptedRouter::new(shared.site.router(index), chaos.clone())))
+            .venue(Arc::new(InterceptedVenue::new(Arc::new(venue), chaos.clone())))
+            .sink(sink(&|| Arc::new(shared.durable.clone())))
+            .sink(sink(&|| Arc::new(shared.best_effort.clone())))
+            .runtime(runtime)
+            .build()
+            .await
+    }
+
+    /// Ends a process where it stands.
+    pub(super) fn kill(&self, index: usize) {
+        let (process, life) = {
+            let slot = &mut self.slots()[index];
+            (slot.process.clone(), slot.life.take())
+        };
+        process.kill();
+        drop(life);
+    }
+
+    /// Holds a process up; its clock may stand still with it.
+    pub(super) fn suspend(&self, index: usize, stops_clock: bool) {
+        let slot = &self.slots()[index];
+        if let Some(life) = &slot.life {
+            slot.process.suspend();
+            if stops_clock {
+                life.clock.stop();
+            }
+        }
+    }
+
+    pub(super) fn resume(&self, index: usize) {
+        let slot = &self.slots()[index];
+        if let Some(life) = &slot.life {
+            life.clock.resume();
+            slot.process.resume();
+        }
+    }
+
+    pub(super) fn shut_down(&self, index: usize) {
+        let (process, engine) = (self.process(index), self.engine(index));
+        if let Some(engine) = engine {
+            let shutdown = async move {
+                // What did not end in time is left to its leases.
+                let _ = engine.shutdown(SHUTDOWN_TIMEOUT).await;
+            };
+            process.spawn("shutdown", shutdown.boxed());
+        }
+    }
+
+    /// A process that takes requests, and the engine in it.
+    pub(super) fn any(&self, dice: &Dice) -> Option<(SimulatedProcess, Engine)> {
+        let slots = self.slots();
+        let up = |slot: &Slot| Some((slot.process.clone(), slot.life.as_ref()?.engine.clone()?));
+        let mut up: Vec<_> = slots.iter().filter_map(up).collect();
+        if up.is_empty() { None } else { Some(up.swap_remove(dice.choose(up.len()))) }
+    }
+
+    /// Asks any process. Nothing if it dies before it answers, or takes too long.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        dice: &Dice,
+        request: impl FnOnce(Engine) -> BoxFuture<'static, T> + Send,
+    ) -> Option<T> {
+        let Some((process, engine)) = self.any(dice) else {
+            self.shared.world.sleep(RESTART_WAIT).await;
+            return None;
+        };
+        let (reply, answer) = oneshot::channel();
+        let handled = request(engine).map(|result| _ = reply.send(result));
+        process.spawn("request", handled.boxed());
+        match select(answer, self.shared.world.sleep(CLIENT_TIMEOUT)).await {
+            Either::Left((answer, _)) => answer.ok(),
+            Either::Right(_) => None,
+        }
+    }
+}

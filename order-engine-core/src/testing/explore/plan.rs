@@ -1,0 +1,234 @@
+//! What will go wrong when, drawn from the seed before the run begins.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use super::{Exploration, Hazard};
+use crate::testing::{CallFaults, ChaosConfig, Dice, Skew};
+
+/// What is done to the world at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Action {
+    /// Starts a process, unless it runs.
+    Start(usize),
+    /// Kills a process.
+    Kill(usize),
+    /// Holds a process up; whether its clock stands still meanwhile.
+    Suspend(usize, bool),
+    /// Lets it go on.
+    Resume(usize),
+    /// Asks a process to shut down.
+    ShutDown(usize),
+    /// Lets other faults strike a process.
+    ChangeWeather(usize),
+    /// The store is down for everybody, or works again.
+    SetStoreDown(bool),
+}
+
+/// An order that somebody will submit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PlannedOrder {
+    pub(super) at: Duration,
+    /// Whether it has a client order id.
+    pub(super) is_named: bool,
+    /// Whether it is submitted by two at once.
+    pub(super) is_doubled: bool,
+    /// Its time to live.
+    pub(super) ttl: Option<Duration>,
+    /// How long after its acceptance it is cancelled, by each who does.
+    pub(super) cancels: [Option<Duration>; 2],
+    pub(super) killer: Option<Killer>,
+}
+
+/// What an order does to whoever prepares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Killer {
+    /// Its process dies.
+    Kills,
+    /// It panics.
+    Panics,
+}
+
+/// All that is planned.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) actions: Vec<(Duration, Action)>,
+    pub(super) orders: Vec<PlannedOrder>,
+}
+
+/// One of how many seeds has an order that kills.
+const SEEDS_TO_A_KILLER: u64 = 6;
+
+fn ms(dice: &Dice, low: u64, high: u64) -> Duration {
+    Duration::from_millis(dice.between(low, high))
+}
+
+impl Plan {
+    pub(super) fn draw(exploration: &Exploration, dice: &Dice) -> Self {
+        let mut actions = Vec::new();
+        for process in 0..exploration.processes {
+            draw_life(exploration, &dice.fork(process as u64), process, &mut actions);
+        }
+        if exploration.has(Hazard::Outages) && dice.happens(500_000) {
+            let from = ms(dice, 0, trouble_ms(exploration));
+            actions.push((from, Action::SetStoreDown(true)));
+            actions.push((from + ms(dice, 100, 45_000), Action::SetStoreDown(false)));
+        }
+        let mut orders: Vec<_> = (0..exploration.orders).map(|_| draw_order(exploration, dice)).collect();
+        if exploration.has(Hazard::Killers) && exploration.seed % SEEDS_TO_A_KILLER == SEEDS_TO_A_KILLER - 1 {
+            let killer = if dice.happens(500_000) { Killer::Kills } else { Killer::Panics };
+            let at = ms(dice, 0, trouble_ms(exploration));
+            orders.push(PlannedOrder {
+                at,
+                is_named: true,
+                killer: Some(killer),
+                ..PlannedOrder::default()
+            });
+        }
+        actions.sort();
+        Self { actions, orders }
+    }
+}
+
+fn trouble_ms(exploration: &Exploration) -> u64 {
+    u64::try_from(exploration.trouble.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The life of one process: it begins, and whatever befalls it, it comes back.
+fn draw_life(
+    exploration: &Exploration,
+    dice: &Dice,
+    process: usize,
+    actions: &mut Vec<(Duration, Action)>,
+) {
+    let mut now = ms(dice, 0, 2_000);
+    actions.push((now, Action::Start(process)));
+    let befalls: Vec<Hazard> = [Hazard::Kills, Hazard::Suspensions, Hazard::Shutdowns]
+        .into_iter()
+        .filter(|hazard| exploration.has(*hazard))
+        .collect();
+    loop {
+        actions.push((now, Action::ChangeWeather(process)));
+        now += ms(dice, 2_000, 60_000);
+        if now >= exploration.trouble {
+            return;
+        }
+        if befalls.is_empty() || dice.happens(300_000) {
+            continue;
+        }
+        match befalls[dice.choose(befalls.len())] {
+            Hazard::Suspensions => {
+                actions.push((now, Action::Suspend(process, dice.happens(500_000))));
+                now += ms(dice, 100, 90_000);
+                actions.push((now, Action::Resume(process)));
+            }
+            Hazard::Shutdowns => {
+                actions.push((now, Action::ShutDown(process)));
+                now += ms(dice, 100, 20_000);
+                actions.push((now, Action::Kill(process)));
+                now += ms(dice, 100, 20_000);
+                actions.push((now, Action::Start(process)));
+            }
+            _ => {
+                actions.push((now, Action::Kill(process)));
+                now += ms(dice, 1, 60_000);
+                actions.push((now, Action::Start(process)));
+            }
+        }
+    }
+}
+
+fn draw_order(exploration: &Exploration, dice: &Dice) -> PlannedOrder {
+    let at = ms(dice, 0, trouble_ms(exploration));
+    let is_named = dice.happens(600_000);
+    let mut cancels = [None, None];
+    if exploration.has(Hazard::Cancels) && dice.happens(250_000) {
+        cancels[0] = Some(ms(dice, 0, 3_000));
+        cancels[1] = dice.happens(400_000).then(|| ms(dice, 0, 3_000));
+    }
+    let has_deadline = exploration.has(Hazard::Deadlines) && dice.happens(200_000);
+    PlannedOrder {
+        at,
+        is_named,
+        is_doubled: is_named && dice.happens(400_000),
+        ttl: has_deadline.then(|| ms(dice, 500, 90_000)),
+        cancels,
+        killer: None,
+    }
+}
+
+/// How a clock differs.
+pub(super) fn draw_skew(exploration: &Exploration, dice: &Dice) -> Skew {
+    if !exploration.has(Hazard::Clocks) {
+        return Skew::default();
+    }
+    let signed = |most: u64| i64::try_from(dice.between(0, 2 * most)).unwrap_or(0) - i64::try_from(most).unwrap_or(0);
+    let ahead = TimeDelta::milliseconds(signed(3 * 3_600_000));
+    let fast_ppm = i32::try_from(signed(2_000)).unwrap_or(0);
+    Skew { ahead, fast_ppm }
+}
+
+/// The faults of a while.
+pub(super) fn draw_weather(exploration: &Exploration, dice: &Dice) -> ChaosConfig {
+    // A third of the time is calm, and little of it a storm.
+    let strength = match dice.between(0, 5) {
+        0 | 1 => 0,
+        2 | 3 => 1,
+        4 => 3,
+        _ => 10,
+    };
+    let rate = |hazard, base_ppm: u32| if exploration.has(hazard) { base_ppm * strength } else { 0 };
+    let delays = |most_ms| CallFaults {
+        delay_ppm: if exploration.has(Hazard::Delays) { 300_000 } else { 0 },
+        most_delay: Duration::from_millis(most_ms),
+        ..CallFaults::default()
+    };
+    ChaosConfig {
+        store: CallFaults {
+            refused_ppm: rate(Hazard::StoreErrors, 10_000),
+            reply_lost_ppm: rate(Hazard::StoreReplies, 10_000),
+            panic_ppm: rate(Hazard::StorePanics, 400),
+            late_panic_ppm: rate(Hazard::StorePanics, 400),
+            stall_ppm: rate(Hazard::StoreStalls, 400),
+            most_stall: Duration::from_secs(15),
+            ..delays(20)
+        },
+        venue: CallFaults {
+            refused_ppm: rate(Hazard::VenueErrors, 10_000),
+            reply_lost_ppm: rate(Hazard::VenueErrors, 10_000),
+            panic_ppm: rate(Hazard::ObservePanics, 1_000),
+            late_panic_ppm: rate(Hazard::ObservePanics, 1_000),
+            stall_ppm: rate(Hazard::VenueStalls, 2_000),
+            most_stall: Duration::from_secs(40),
+            ..delays(300)
+        },
+        prepare: CallFaults {
+            refused_ppm: rate(Hazard::VenueErrors, 10_000),
+            reply_lost_ppm: rate(Hazard::VenueErrors, 10_000),
+            panic_ppm: rate(Hazard::PreparePanics, 1_000),
+            late_panic_ppm: rate(Hazard::PreparePanics, 1_000),
+            stall_ppm: rate(Hazard::VenueStalls, 2_000),
+            most_stall: Duration::from_secs(40),
+            ..delays(300)
+        },
+        router: CallFaults {
+            refused_ppm: rate(Hazard::RouterErrors, 10_000),
+            reply_lost_ppm: rate(Hazard::RouterErrors, 10_000),
+            panic_ppm: rate(Hazard::RouterPanics, 1_000),
+            late_panic_ppm: rate(Hazard::RouterPanics, 1_000),
+            stall_ppm: rate(Hazard::RouterErrors, 2_000),
+            most_stall: Duration::from_secs(40),
+            ..delays(300)
+        },
+        sink: CallFaults {
+            refused_ppm: rate(Hazard::SinkErrors, 30_000),
+            reply_lost_ppm: rate(Hazard::SinkErrors, 30_000),
+            panic_ppm: rate(Hazard::SinkPanics, 10_000),
+            late_panic_ppm: rate(Hazard::SinkPanics, 10_000),
+            stall_ppm: rate(Hazard::SinkStalls, 10_000),
+            most_stall: Duration::from_mins(3),
+            ..delays(300)
+        },
+    }
+}

@@ -1,0 +1,103 @@
+//! What is checked when the world has healed.
+
+use std::collections::BTreeMap;
+use std::sync::{MutexGuard, PoisonError};
+
+use super::Hazard;
+use super::clients::{Followed, Tracked};
+use super::world::Shared;
+use crate::testing::invariants::{
+    Violation, check_executions, check_followed, check_history, check_told, kinds,
+};
+use crate::{Cancellation, EventRecord, FailureCode, Order, OrderId, UserId};
+
+/// An order with all that is known of it.
+pub(super) struct Evidence<'a> {
+    pub(super) order: &'a Order,
+    pub(super) history: &'a [EventRecord],
+    /// None for an order whose submission nobody was answered.
+    pub(super) tracked: Option<&'a Tracked>,
+}
+
+impl Evidence<'_> {
+    pub(super) fn check(&self, shared: &Shared) -> Vec<Violation> {
+        let (order, history) = (self.order, self.history);
+        let mut found = check_history(order, history);
+        found.extend(check_executions(order, shared.site.executions(order.id)));
+        found.extend(check_told(history, &shared.durable.events_of(order.id)));
+        found.extend(self.check_end(shared));
+        for followed in self.tracked.iter().flat_map(|tracked| &tracked.followers) {
+            found.extend(self.check_follower(&followed.lock().unwrap_or_else(PoisonError::into_inner)));
+        }
+        for answer in self.tracked.iter().flat_map(|tracked| &tracked.cancelled) {
+            found.extend(self.check_cancel(answer));
+        }
+        found
+    }
+
+    /// Every order ends, but for one with which workers die.
+    fn check_end(&self, shared: &Shared) -> Option<Violation> {
+        let is_killer = self.order.request.user_id != UserId::from("alice");
+        let is_set_aside = self.order.state.quarantine().is_some();
+        let found = || format!("{:?}: {}", self.order.state.phase().name(), kinds(self.history));
+        if is_killer {
+            return (!is_set_aside)
+                .then(|| Violation::of(self.order.id, "an order that kills is set aside", found()));
+        }
+        if is_set_aside {
+            let counts = shared.exploration.has(Hazard::Quarantine);
+            return counts
+                .then(|| Violation::of(self.order.id, "an innocent order is not set aside", found()));
+        }
+        let has_ended = self.order.status().is_terminal();
+        (!has_ended).then(|| Violation::of(self.order.id, "every order ends", found()))
+    }
+
+    fn check_follower(&self, followed: &MutexGuard<'_, Followed>) -> Vec<Violation> {
+        let after = followed.after.min(self.order.seq);
+        let mut found = check_followed(self.history, after, &followed.given);
+        if self.order.status().is_terminal() && !followed.has_ended {
+            let text = format!("it has {} of {}", followed.given.len() as u64 + after, self.order.seq);
+            found.push(Violation::of(self.order.id, "a subscription ends with its order", text));
+        }
+        found
+    }
+
+    fn check_cancel(&self, answer: &Cancellation) -> Option<Violation> {
+        let code = self.order.state.failure().map(|failure| failure.code.clone());
+        let is_cancelled = code == Some(FailureCode::CANCELLED);
+        let is_kept = match answer {
+            Cancellation::Cancelled(_) => is_cancelled,
+            Cancellation::Pending(_) => {
+                is_cancelled || self.order.state.fill().is_some() || !self.order.status().is_terminal()
+            }
+            Cancellation::TooLate(then) => then.state == self.order.state && !is_cancelled,
+        };
+        let found = || format!("{answer:?}, and it is {} {code:?}", self.order.status());
+        (!is_kept).then(|| Violation::of(self.order.id, "a cancel's answer is kept", found()))
+    }
+}
+
+/// One order for each name, and none that nobody asked for.
+pub(super) fn check_names(shared: &Shared, orders: &[Order]) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut names: BTreeMap<&str, OrderId> = BTreeMap::new();
+    for order in orders {
+        if let Some(name) = &order.request.client_order_id
+            && let Some(other) = names.insert(name.as_str(), order.id)
+        {
+            found.push(Violation::of(order.id, "a name is one order", format!("{other} has it, too")));
+        }
+    }
+    let tracked = shared.orders.lock().unwrap_or_else(PoisonError::into_inner);
+    for id in tracked.iter().filter_map(|tracked| tracked.id) {
+        if !orders.iter().any(|order| order.id == id) {
+            found.push(Violation::of(id, "an accepted order exists", "it is gone"));
+        }
+    }
+    if orders.len() > tracked.len() {
+        let text = format!("{} orders of {} submissions", orders.len(), tracked.len());
+        found.push(Violation::new("a submission is at most one order", text));
+    }
+    found
+}

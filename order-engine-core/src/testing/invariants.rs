@@ -1,0 +1,139 @@
+//! What must hold of an order, whatever went wrong: checks that give what they find.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{EventRecord, Order, OrderEvent, OrderId, OrderState, Status};
+
+/// A promise that was not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The order it is about, if it is about one.
+    pub order_id: Option<OrderId>,
+    /// The promise.
+    pub promise: &'static str,
+    /// What was found instead.
+    pub found: String,
+}
+
+impl Violation {
+    /// A promise that was not kept for an order.
+    pub fn of(order_id: OrderId, promise: &'static str, found: impl Into<String>) -> Self {
+        Self { order_id: Some(order_id), promise, found: found.into() }
+    }
+
+    /// A promise that was not kept.
+    pub fn new(promise: &'static str, found: impl Into<String>) -> Self {
+        Self { order_id: None, promise, found: found.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(id) = self.order_id {
+            write!(f, "order {id}: ")?;
+        }
+        write!(f, "{}: {}", self.promise, self.found)
+    }
+}
+
+/// The kinds of a history's events, in order, for people to read.
+pub fn kinds(history: &[EventRecord]) -> String {
+    let kinds: Vec<&str> = history.iter().map(|record| record.event.kind()).collect();
+    kinds.join(" ")
+}
+
+/// Checks a history against itself and against its order: it is numbered without a hole, its fold is the
+/// order's state, nothing follows its end, and nothing is built again after a cancel.
+pub fn check_history(order: &Order, history: &[EventRecord]) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut note = |promise, text: String| found.push(Violation::of(order.id, promise, text));
+    let numbers: Vec<u64> = history.iter().map(|record| record.seq).collect();
+    if !numbers.iter().copied().eq(1..=order.seq) {
+        note("events are numbered from 1 without a hole", format!("{numbers:?}, revision {}", order.seq));
+    }
+    match OrderState::replay(history) {
+        Ok(state) if state == order.state => {}
+        Ok(state) => note("the state is the fold of the events", format!("{state:?}, not {:?}", order.state)),
+        Err(error) => note("the state is the fold of the events", error.to_string()),
+    }
+    let end = history.iter().position(|record| record.status.is_terminal());
+    if end.is_some_and(|end| end + 1 != history.len()) {
+        note("nothing follows the end", kinds(history));
+    }
+    let wish = history.iter().position(|record| record.event == OrderEvent::CancelRequested);
+    if wish.is_some_and(|wish| history[wish..].iter().any(is_built)) {
+        note("nothing is built after a cancel", kinds(history));
+    }
+    found
+}
+
+fn is_built(record: &EventRecord) -> bool {
+    matches!(
+        record.event,
+        OrderEvent::RoutingStarted { .. }
+            | OrderEvent::BuildRestarted { .. }
+            | OrderEvent::TransactionSigned { .. }
+    )
+}
+
+/// Checks an order that has ended against the ledger of its venue: it was executed once if it is
+/// confirmed, and never if it failed.
+pub fn check_executions(order: &Order, executions: usize) -> Vec<Violation> {
+    let expected = usize::from(order.status() == Status::Confirmed);
+    let is_possible = executions == expected || (!order.status().is_terminal() && executions <= 1);
+    let found = || {
+        let failure = order.state.failure().map(ToString::to_string).unwrap_or_default();
+        format!("{executions} executions, and it is {} {failure}", order.status())
+    };
+    if is_possible { Vec::new() } else { vec![Violation::of(order.id, "executed once if confirmed", found())] }
+}
+
+/// Checks what a durable sink was told of an order: every event at least once, each for the first time
+/// in order, and nothing else.
+pub fn check_told(history: &[EventRecord], told: &[Arc<EventRecord>]) -> Vec<Violation> {
+    let Some(order_id) = history.first().map(|record| record.order_id) else { return Vec::new() };
+    let numbers = || format!("{:?} of {}", numbers(told), history.len());
+    let mut found = Vec::new();
+    if !told.iter().all(|event| is_recorded(history, event)) {
+        found.push(Violation::of(order_id, "a sink is told what is committed", numbers()));
+    }
+    let first_hearing =
+        told.iter().try_fold(0, |last, event| (event.seq <= last + 1).then_some(last.max(event.seq)));
+    match first_hearing {
+        None => {
+            found.push(Violation::of(order_id, "a durable sink hears each event first in order", numbers()));
+        }
+        Some(last) if last != history.len() as u64 => {
+            found.push(Violation::of(order_id, "a durable sink hears every event", numbers()));
+        }
+        Some(_) => {}
+    }
+    found
+}
+
+/// Checks what a subscriber that began after the event numbered `after` was given: every later event,
+/// once, in order, and nothing else.
+pub fn check_followed(history: &[EventRecord], after: u64, given: &[Arc<EventRecord>]) -> Vec<Violation> {
+    let Some(order_id) = history.first().map(|record| record.order_id) else { return Vec::new() };
+    let mut found = Vec::new();
+    let last = history.len() as u64;
+    if !given.iter().map(|event| event.seq).eq(after + 1..=last) {
+        let text = format!("{:?} after {after} of {last}", numbers(given));
+        found.push(Violation::of(order_id, "a subscriber gets every event once and in order", text));
+    }
+    if !given.iter().all(|event| is_recorded(history, event)) {
+        let text = format!("{:?}", numbers(given));
+        found.push(Violation::of(order_id, "a subscriber is told what is committed", text));
+    }
+    found
+}
+
+fn is_recorded(history: &[EventRecord], event: &EventRecord) -> bool {
+    let index = usize::try_from(event.seq).unwrap_or(usize::MAX).wrapping_sub(1);
+    history.get(index).is_some_and(|record| record == event)
+}
+
+fn numbers(events: &[Arc<EventRecord>]) -> Vec<u64> {
+    events.iter().map(|event| event.seq).collect()
+}

@@ -1,0 +1,165 @@
+//! Explores the engine on the simulated chain, seed by seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use clap::{Parser, ValueEnum};
+use order_engine_core::testing::explore::{Exploration, Hazard, Report};
+use order_engine_sim::explore::{StoreKind, run};
+
+/// Several processes over one store and one chain, in a world where everything goes wrong, from a seed; then
+/// the world heals, and every promise is checked.
+///
+/// Prints the seeds, the simulated hours, the faults by kind and the violations; ends with 1 if there are any.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// How many seeds to run
+    #[arg(long, default_value_t = 100)]
+    seeds: u64,
+    /// The first of them
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Only this seed
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Print what happens in the one seed
+    #[arg(long, requires = "seed")]
+    trace: bool,
+    /// Where orders are kept
+    #[arg(long, value_enum, default_value_t = StoreName::Memory)]
+    store: StoreName,
+    /// How many seeds run at a time
+    #[arg(long, default_value_t = 2)]
+    threads: u64,
+    /// How many orders a seed has
+    #[arg(long, default_value_t = 24)]
+    orders: usize,
+    /// What does not go wrong
+    #[arg(long, value_delimiter = ',')]
+    without: Vec<Hazard>,
+    /// Nothing else goes wrong
+    #[arg(long, value_delimiter = ',', conflicts_with = "without")]
+    only: Vec<Hazard>,
+    /// How many violations to print
+    #[arg(long, default_value_t = 20)]
+    print: usize,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum StoreName {
+    Memory,
+    Sqlite,
+}
+
+/// What came of all seeds.
+#[derive(Debug, Default)]
+struct Total {
+    seeds: u64,
+    simulated: Duration,
+    faults: BTreeMap<&'static str, u64>,
+    ends: BTreeMap<&'static str, u64>,
+    failed: BTreeSet<u64>,
+    violations: BTreeMap<&'static str, u64>,
+    printed: usize,
+}
+
+impl Args {
+    fn exploration(&self, seed: u64) -> Exploration {
+        let mut exploration = Exploration::new(seed);
+        exploration.orders = self.orders;
+        exploration.keeps_trace = self.trace;
+        exploration.without = if self.only.is_empty() {
+            self.without.iter().copied().collect()
+        } else {
+            Hazard::ALL.iter().filter(|hazard| !self.only.contains(hazard)).copied().collect()
+        };
+        exploration
+    }
+}
+
+impl Total {
+    fn add(&mut self, report: &Report, most: usize) {
+        self.seeds += 1;
+        self.simulated += report.simulated;
+        for (kind, count) in &report.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+        for (end, count) in &report.ends {
+            *self.ends.entry(end).or_default() += count;
+        }
+        for violation in &report.violations {
+            self.failed.insert(report.seed);
+            *self.violations.entry(violation.promise).or_default() += 1;
+            if self.printed < most {
+                self.printed += 1;
+                println!("seed {}: {violation}", report.seed);
+            }
+        }
+    }
+
+    fn print(&self, took: Duration) {
+        let hours = self.simulated.as_secs_f64() / 3_600.0;
+        println!("seeds {}, simulated hours {hours:.1}, wall time {:.1} s", self.seeds, took.as_secs_f64());
+        let list = |title: &str, counts: &BTreeMap<&'static str, u64>| {
+            println!("{title} {}", counts.values().sum::<u64>());
+            for (kind, count) in counts {
+                println!("  {count:>10} {kind}");
+            }
+        };
+        list("orders", &self.ends);
+        list("faults", &self.faults);
+        list("violations", &self.violations);
+        if !self.failed.is_empty() {
+            let seeds: Vec<String> = self.failed.iter().take(50).map(u64::to_string).collect();
+            println!("{} failing seeds: {}", self.failed.len(), seeds.join(" "));
+            println!("replay one with --seed <seed> --trace and the same other options");
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let (first, seeds) = args.seed.map_or((args.from, args.seeds), |seed| (seed, 1));
+    #[allow(clippy::expect_used)] // Without threads there is nothing to do.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime starts");
+    let store = match args.store {
+        StoreName::Memory => StoreKind::Memory,
+        StoreName::Sqlite => StoreKind::Sqlite(runtime.handle().clone()),
+    };
+    let (next, total, begun) = (AtomicU64::new(first), Mutex::new(Total::default()), Instant::now());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + seeds {
+                return;
+            }
+            match run(&args.exploration(seed), &store) {
+                Ok(report) => {
+                    let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
+                    report.trace.iter().for_each(|line| println!("{line}"));
+                    if args.seed.is_some() {
+                        println!("seed {seed}, trace {:016x}", report.hash);
+                    }
+                    total.add(&report, args.print);
+                }
+                Err(error) => println!("seed {seed} could not be run: {error}"),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..args.threads.max(1) {
+            scope.spawn(work);
+        }
+    });
+    let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
+    total.print(begun.elapsed());
+    if total.failed.is_empty() && total.seeds == seeds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

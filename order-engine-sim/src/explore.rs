@@ -1,0 +1,156 @@
+//! The chain as a site on which the engine is explored, seed by seed: see
+//! [`order_engine_core::testing::explore`].
+//!
+//! Behind the feature `explore`, as is the program of the same name.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use order_engine_core::testing::explore::{Exploration, Hazard, Report, Site, Surroundings};
+use order_engine_core::testing::{Dice, InterceptedStore, Outage};
+use order_engine_core::{
+    Amount, DexRouter, MemoryStore, OrderId, OrderRequest, OrderStore, StoreError, Venue,
+};
+use order_engine_sqlite::{SqliteOptions, SqliteStore};
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+
+use crate::{FaultConfig, Rate, SimConfig, SimError, Simulator, default_tokens};
+
+/// Where the orders of a run are kept.
+#[derive(Clone, Debug)]
+pub enum StoreKind {
+    /// In memory.
+    Memory,
+    /// In a SQLite file in a temporary folder. Its calls run on this runtime, while virtual time stands.
+    Sqlite(Handle),
+}
+
+/// Why a site could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SiteError {
+    /// The chain could not be opened.
+    #[error(transparent)]
+    Chain(#[from] SimError),
+    /// There is no temporary folder.
+    #[error("no temporary folder: {0}")]
+    Folder(#[from] std::io::Error),
+    /// The store could not be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Runs one seed on the simulated chain.
+///
+/// # Errors
+/// If the site cannot be opened.
+pub fn run(exploration: &Exploration, store: &StoreKind) -> Result<Report, SiteError> {
+    order_engine_core::testing::explore::explore(exploration, |surroundings| {
+        ChainSite::open(surroundings, store)
+    })
+}
+
+/// The simulated chain and a store.
+struct ChainSite {
+    simulator: Simulator,
+    store: Store,
+}
+
+enum Store {
+    Memory(MemoryStore),
+    Sqlite { runtime: Handle, options: SqliteOptions, _folder: TempDir },
+}
+
+impl ChainSite {
+    fn open(surroundings: &Surroundings, store: &StoreKind) -> Result<Self, SiteError> {
+        let dice = Dice::new(surroundings.exploration.seed).fork(100);
+        let steps_ms = [0, 50, 150, 400];
+        let config = SimConfig {
+            seed: dice.roll(),
+            step_delay: Duration::from_millis(steps_ms[dice.choose(steps_ms.len())]),
+            ..SimConfig::default()
+        };
+        let opening = Simulator::open(config, surroundings.runtime.clone());
+        let opened = surroundings.executor.block_on(&surroundings.world, opening);
+        let simulator = opened.ok_or_else(|| SimError::Config("the chain never opened".into()))??;
+        if surroundings.exploration.has(Hazard::Chain) {
+            simulator.set_faults(faults(&dice));
+        }
+        let clock = Arc::new(surroundings.store_clock.clone());
+        let store = match store {
+            StoreKind::Memory => Store::Memory(MemoryStore::with_clock(clock)),
+            StoreKind::Sqlite(runtime) => {
+                let folder = tempfile::tempdir()?;
+                let options = SqliteOptions::new(folder.path().join("orders.db")).clock(clock).readers(1);
+                runtime.block_on(SqliteStore::open(options.clone()))?;
+                Store::Sqlite { runtime: runtime.clone(), options, _folder: folder }
+            }
+        };
+        Ok(Self { simulator, store })
+    }
+}
+
+/// Everything that a network and a chain do, each up to a sixth of the time.
+fn faults(dice: &Dice) -> FaultConfig {
+    let rate = || Rate::from_ppm(u32::try_from(dice.between(0, 160_000)).unwrap_or(0)).unwrap_or(Rate::NEVER);
+    FaultConfig {
+        lost_request_rate: rate(),
+        lost_reply_rate: rate(),
+        drop_rate: rate(),
+        duplicate_rate: rate(),
+        delay_rate: rate(),
+        delay_slots: 200,
+        late_rate: rate(),
+        reorg_rate: rate(),
+        history_lag_rate: rate(),
+        history_lag_slots: 20,
+        history_prune_rate: rate(),
+        history_kept_slots: 40,
+    }
+}
+
+impl Site for ChainSite {
+    fn open_store(&self) -> Arc<dyn OrderStore> {
+        match &self.store {
+            Store::Memory(store) => Arc::new(store.clone()),
+            Store::Sqlite { runtime, options, .. } => {
+                let store = runtime.block_on(SqliteStore::open(options.clone()));
+                #[allow(clippy::expect_used)] // A folder of our own that was written a moment ago.
+                let store = Arc::new(store.expect("the file opens again"));
+                Arc::new(InterceptedStore::new(store, Arc::new(Outage::new())).blocking_on(runtime.clone()))
+            }
+        }
+    }
+
+    fn venue(&self, _process: usize) -> Arc<dyn Venue> {
+        self.simulator.venue()
+    }
+
+    fn router(&self, _process: usize) -> Arc<dyn DexRouter> {
+        self.simulator.router()
+    }
+
+    fn request(&self, dice: &Dice) -> OrderRequest {
+        let tokens = default_tokens();
+        let input = dice.choose(tokens.len());
+        let output = (input + 1 + dice.choose(tokens.len() - 1)) % tokens.len();
+        OrderRequest {
+            user_id: "somebody".into(),
+            client_order_id: None,
+            input: tokens[input].clone(),
+            output: tokens[output].clone(),
+            amount: Amount::new(u128::from(dice.between(1_000_000, 1_000_000_000))),
+            slippage_bps: u16::try_from(dice.between(10, 500)).unwrap_or(500),
+            deadline: None,
+        }
+    }
+
+    fn heal(&self) {
+        self.simulator.set_faults(FaultConfig::default());
+    }
+
+    fn executions(&self, order: OrderId) -> usize {
+        self.simulator.executions(Some(order)).iter().filter(|execution| execution.executed).count()
+    }
+}
