@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -46,11 +46,21 @@ pub struct Executor {
 /// The tasks that can run.
 #[derive(Debug)]
 struct Ready {
-    tasks: Mutex<Vec<Arc<Task>>>,
+    /// By number: in which order they were woken must not matter, for tokio's watch channel wakes its
+    /// receivers in a random one.
+    tasks: Mutex<BTreeMap<u64, Arc<Task>>>,
+    spawned: AtomicU64,
     dice: Dice,
 }
 
+impl Ready {
+    fn add(&self, task: Arc<Task>) {
+        lock(&self.tasks).insert(task.number, task);
+    }
+}
+
 struct Task {
+    number: u64,
     name: &'static str,
     /// None while it runs, and once it has ended.
     future: Mutex<Option<BoxFuture<'static, ()>>>,
@@ -69,8 +79,7 @@ impl std::fmt::Debug for Task {
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
         if !self.is_queued.swap(true, Ordering::SeqCst) {
-            let ready = Arc::clone(&self.ready);
-            lock(&ready.tasks).push(self);
+            Arc::clone(&self.ready).add(self);
         }
     }
 }
@@ -96,7 +105,7 @@ struct Inner {
 impl Executor {
     /// An executor whose schedule follows from a seed.
     pub fn seeded(seed: u64) -> Self {
-        Self { ready: Arc::new(Ready { tasks: Mutex::default(), dice: Dice::new(seed) }) }
+        Self { ready: Arc::new(Ready { tasks: Mutex::default(), spawned: AtomicU64::new(0), dice: Dice::new(seed) }) }
     }
 
     /// A process without tasks.
@@ -146,11 +155,13 @@ impl Executor {
 
     fn next(&self) -> Option<Arc<Task>> {
         let mut tasks = lock(&self.ready.tasks);
-        match tasks.len() {
-            0 => None,
-            1 => tasks.pop(),
-            among => Some(tasks.swap_remove(self.ready.dice.choose(among))),
-        }
+        let chosen = match tasks.len() {
+            0 => return None,
+            1 => 0,
+            among => self.ready.dice.choose(among),
+        };
+        let number = *tasks.keys().nth(chosen)?;
+        tasks.remove(&number)
     }
 }
 
@@ -203,7 +214,7 @@ impl SimulatedProcess {
     pub fn resume(&self) {
         self.inner.is_suspended.store(false, Ordering::SeqCst);
         let held_up = std::mem::take(&mut *lock(&self.inner.held_up));
-        lock(&self.ready.tasks).extend(held_up);
+        held_up.into_iter().for_each(|task| self.ready.add(task));
     }
 
     /// How many tasks of each name ended by a panic so far.
@@ -215,6 +226,7 @@ impl SimulatedProcess {
 impl Spawner for SimulatedProcess {
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
         let task = Arc::new(Task {
+            number: self.ready.spawned.fetch_add(1, Ordering::Relaxed),
             name,
             future: Mutex::new(Some(task)),
             is_queued: AtomicBool::new(true),
@@ -227,7 +239,7 @@ impl Spawner for SimulatedProcess {
         }
         tasks.push(Arc::downgrade(&task));
         drop(tasks);
-        lock(&self.ready.tasks).push(task);
+        self.ready.add(task);
     }
 }
 

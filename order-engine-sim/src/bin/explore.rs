@@ -64,6 +64,8 @@ struct Total {
     ends: BTreeMap<&'static str, u64>,
     failed: BTreeSet<u64>,
     violations: BTreeMap<&'static str, u64>,
+    /// The first seed in which a promise was not kept.
+    first: BTreeMap<&'static str, u64>,
     printed: usize,
 }
 
@@ -94,6 +96,8 @@ impl Total {
         for violation in &report.violations {
             self.failed.insert(report.seed);
             *self.violations.entry(violation.promise).or_default() += 1;
+            let first = self.first.entry(violation.promise).or_insert(report.seed);
+            *first = report.seed.min(*first);
             if self.printed < most {
                 self.printed += 1;
                 println!("seed {}: {violation}", report.seed);
@@ -113,6 +117,9 @@ impl Total {
         list("orders", &self.ends);
         list("faults", &self.faults);
         list("violations", &self.violations);
+        for (promise, seed) in &self.first {
+            println!("first in seed {seed}: {promise}");
+        }
         if !self.failed.is_empty() {
             let seeds: Vec<String> = self.failed.iter().take(50).map(u64::to_string).collect();
             println!("{} failing seeds: {}", self.failed.len(), seeds.join(" "));

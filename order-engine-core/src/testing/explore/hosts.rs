@@ -29,6 +29,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Hosts {
     shared: Arc<Shared>,
     slots: Mutex<Vec<Slot>>,
+    /// The only one that is asked, when one is tried alone.
+    only: Mutex<Option<usize>>,
 }
 
 /// One process.
@@ -65,7 +67,11 @@ impl Hosts {
             let chaos = Chaos::new(&format!("p{index}"), clock, dice.fork(1), shared.trace.clone());
             Slot { process: shared.executor.process(), chaos, dice, life: None }
         });
-        Arc::new(Self { slots: Mutex::new(slots.collect()), shared: Arc::clone(shared) })
+        Arc::new(Self {
+            slots: Mutex::new(slots.collect()),
+            only: Mutex::default(),
+            shared: Arc::clone(shared),
+        })
     }
 
     fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
@@ -181,11 +187,18 @@ impl Hosts {
         }
     }
 
+    /// Lets only one process be asked from now on, or any.
+    pub(super) fn ask_only(&self, index: Option<usize>) {
+        *self.only.lock().unwrap_or_else(PoisonError::into_inner) = index;
+    }
+
     /// A process that takes requests, and the engine in it.
     pub(super) fn any(&self, dice: &Dice) -> Option<(SimulatedProcess, Engine)> {
+        let only = *self.only.lock().unwrap_or_else(PoisonError::into_inner);
         let slots = self.slots();
-        let up = |slot: &Slot| Some((slot.process.clone(), slot.life.as_ref()?.engine.clone()?));
-        let mut up: Vec<_> = slots.iter().filter_map(up).collect();
+        let asked = slots.iter().enumerate().filter(|(index, _)| only.is_none_or(|only| only == *index));
+        let up = |(_, slot): (usize, &Slot)| Some((slot.process.clone(), slot.life.as_ref()?.engine.clone()?));
+        let mut up: Vec<_> = asked.filter_map(up).collect();
         if up.is_empty() { None } else { Some(up.swap_remove(dice.choose(up.len()))) }
     }
 

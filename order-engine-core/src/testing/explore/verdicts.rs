@@ -9,7 +9,7 @@ use super::world::Shared;
 use crate::testing::invariants::{
     Violation, check_executions, check_followed, check_history, check_told, kinds,
 };
-use crate::{Cancellation, EventRecord, FailureCode, Order, OrderId, UserId};
+use crate::{Cancellation, EventRecord, FailureCode, Order, OrderId, Status, UserId};
 
 /// An order with all that is known of it.
 pub(super) struct Evidence<'a> {
@@ -35,13 +35,15 @@ impl Evidence<'_> {
         found
     }
 
-    /// Every order ends, but for one with which workers die.
+    /// Every order ends, but for one with which workers die: it is set aside, unless something else
+    /// ends it before.
     fn check_end(&self, shared: &Shared) -> Option<Violation> {
         let is_killer = self.order.request.user_id != UserId::from("alice");
         let is_set_aside = self.order.state.quarantine().is_some();
         let found = || format!("{:?}: {}", self.order.state.phase().name(), kinds(self.history));
         if is_killer {
-            return (!is_set_aside)
+            let is_out_of_the_way = is_set_aside || self.order.status() == Status::Failed;
+            return (!is_out_of_the_way)
                 .then(|| Violation::of(self.order.id, "an order that kills is set aside", found()));
         }
         if is_set_aside {
