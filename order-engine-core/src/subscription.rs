@@ -151,9 +151,11 @@ impl Subscription {
         None
     }
 
-    /// Gives an event if it is the next one; an older one was given before.
+    /// Gives an event if it is the next one; an older one was given before, or the subscriber is ahead of
+    /// the order, and then ends with it all the same.
     fn take(&mut self, event: Arc<EventRecord>) -> Option<Arc<EventRecord>> {
         if event.seq != self.next_seq {
+            self.ended = event.seq < self.next_seq && event.status.is_terminal();
             return None;
         }
         self.next_seq += 1;

@@ -149,3 +149,24 @@ async fn an_order_that_was_deleted_is_unknown_however_recent() {
     assert!(fixture.engine.subscribe(id, 0).await.unwrap().is_none());
     worker.stop().await;
 }
+
+/// A store that lost its last writes gives such numbers away, as does a client that guesses.
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_that_is_ahead_of_its_order_ends_with_it() {
+    let fixture = Fixture::new().await;
+    let elsewhere = fixture.restart().await;
+    let id = fixture.submit(request()).await.id;
+    let mut subscriptions = Vec::new();
+    for after in [2, 1_000] {
+        subscriptions.push((after, follow(&fixture, id, after).await));
+        subscriptions.push((after, follow(&elsewhere, id, after).await));
+    }
+    let worker = fixture.work();
+    let end = fixture.until_terminal(id).await.seq;
+    for (after, subscription) in subscriptions {
+        let given = tokio::time::timeout(Duration::from_mins(1), to_the_end(subscription)).await;
+        let given = given.unwrap_or_else(|_| panic!("the subscription after {after} never ends"));
+        assert!(given.iter().map(|record| record.seq).eq(after + 1..=end), "{after}: {given:?}");
+    }
+    worker.stop().await;
+}
