@@ -107,6 +107,8 @@ fn faults(dice: &Dice) -> FaultConfig {
         history_lag_slots: 20,
         history_prune_rate: rate(),
         history_kept_slots: 40,
+        node_lag_rate: rate(),
+        node_lag_slots: dice.between(1, 200),
     }
 }
 

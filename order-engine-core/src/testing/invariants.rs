@@ -37,10 +37,22 @@ impl fmt::Display for Violation {
     }
 }
 
+/// How many events of a long history are shown, at its beginning and at its end each.
+const SHOWN: usize = 20;
+
 /// The kinds of a history's events, in order, for people to read.
 pub fn kinds(history: &[EventRecord]) -> String {
-    let kinds: Vec<&str> = history.iter().map(|record| record.event.kind()).collect();
-    kinds.join(" ")
+    let kinds = |records: &[EventRecord]| {
+        let kinds: Vec<&str> = records.iter().map(|record| record.event.kind()).collect();
+        kinds.join(" ")
+    };
+    match history.len().checked_sub(2 * SHOWN) {
+        None | Some(0) => kinds(history),
+        Some(left_out) => {
+            let (first, last) = (&history[..SHOWN], &history[history.len() - SHOWN..]);
+            format!("{} … {left_out} more … {}", kinds(first), kinds(last))
+        }
+    }
 }
 
 /// Checks a history against itself and against its order: it is numbered without a hole, its fold is the
