@@ -165,13 +165,13 @@ async fn assert_sound(server: &RedisServer) {
         assert_eq!(found, wanted.remove(index).unwrap_or_default(), "{index}");
     }
     assert!(wanted.is_empty(), "missing: {wanted:?}");
-    let mut named = BTreeSet::new();
+    let mut stored = BTreeSet::new();
     for user in of("names") {
         let found: BTreeMap<String, String> =
             run(server, &["HGETALL", &format!("{{order-engine}}:names:{user}")]).await;
-        named.extend(found.into_iter().map(|(client, id)| (user.clone(), client, id)));
+        stored.extend(found.into_iter().map(|(client, id)| (user.clone(), client, id)));
     }
-    assert_eq!(named, names);
+    assert_eq!(stored, names);
 }
 
 /// Checks that no order is wedged: each has a history that leads to it, and takes another event.
