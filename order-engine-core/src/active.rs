@@ -42,6 +42,11 @@ impl ActiveOrder {
         self.lease.lease().fence
     }
 
+    /// Whether anything happened that is not yet written.
+    pub(crate) const fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// Takes note of an event. It is not written yet.
     pub(crate) fn record(&mut self, event: OrderEvent, now: DateTime<Utc>) -> Result<(), IllegalTransition> {
         let record = Arc::make_mut(&mut self.order).advance_mut(event, now)?;

@@ -98,6 +98,14 @@ impl<K: Ord + Clone> Breakers<K> {
         Ok(Admission { breakers: self.clone(), key: key.clone(), answers, is_probe })
     }
 
+    /// Whether nobody is let through now.
+    pub(crate) fn is_open(&self, key: &K) -> bool {
+        let now = self.shared.runtime.now();
+        let breakers = self.breakers();
+        let open = breakers.get(key).and_then(|breaker| Some((breaker.open_until?, breaker.is_probed)));
+        open.is_some_and(|(until, is_probed)| now < until || is_probed)
+    }
+
     fn first_wait(&self) -> Duration {
         Duration::from_millis(self.shared.config.backoff.initial_ms.max(1))
     }

@@ -241,9 +241,9 @@ pub(crate) async fn give_back(supervisor: Arc<Supervisor>, store: Arc<dyn OrderS
                 GiveBack::Flush(done) => flushes.push(done),
             }
         }
-        let released = async { if releases.is_empty() { Ok(()) } else { store.release(&releases).await } };
-        let released = supervisor.guard("store.release", released).await;
-        if let Err(error) = released.unwrap_or_else(|panicked| Err(panicked.into())) {
+        let call = async { if releases.is_empty() { Ok(()) } else { store.release(&releases).await } };
+        let given_back = supervisor.guard("store.release", call).await;
+        if let Err(error) = given_back.unwrap_or_else(|panicked| Err(panicked.into())) {
             tracing::warn!(leases = releases.len(), %error, "leases could not be given back; they will expire");
         }
         for done in flushes {

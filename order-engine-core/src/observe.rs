@@ -105,6 +105,8 @@ type Looked = Vec<(Watch, Duration)>;
 #[derive(Debug)]
 pub(crate) struct Observer {
     arrivals: mpsc::UnboundedReceiver<Watch>,
+    /// Those of which something is not yet written. It rides with the next look, if there is one soon.
+    unwritten: Vec<Watch>,
     /// By the time of the next look.
     watched: BTreeMap<(DateTime<Utc>, OrderId), Watch>,
 }
@@ -114,7 +116,7 @@ pub(crate) type SharedObserver = Arc<Mutex<Observer>>;
 
 impl Observer {
     pub(crate) fn new(arrivals: mpsc::UnboundedReceiver<Watch>) -> SharedObserver {
-        Arc::new(Mutex::new(Self { arrivals, watched: BTreeMap::new() }))
+        Arc::new(Mutex::new(Self { arrivals, unwritten: Vec::new(), watched: BTreeMap::new() }))
     }
 }
 
@@ -146,6 +148,10 @@ pub(crate) async fn run(engine: Arc<Inner>, observer: SharedObserver) {
 
 impl Observer {
     fn admit(&mut self, engine: &Inner, watch: Watch, look_in: Duration) {
+        if watch.active.has_pending() {
+            self.unwritten.push(watch);
+            return;
+        }
         let look_at = engine.runtime.now() + look_in;
         self.watched.insert((look_at, watch.active.order().id), watch);
     }
@@ -164,6 +170,16 @@ impl Observer {
     ) -> Duration {
         while let Ok(watch) = self.arrivals.try_recv() {
             self.admit(engine, watch, Duration::ZERO);
+        }
+        if !self.unwritten.is_empty() {
+            let unwritten = std::mem::take(&mut self.unwritten);
+            if engine.observe_breakers.is_open(&()) {
+                looks.push(write_safely(Arc::clone(engine), unwritten).boxed());
+            } else {
+                let now = engine.runtime.now();
+                self.watched
+                    .extend(unwritten.into_iter().map(|watch| ((now, watch.active.order().id), watch)));
+            }
         }
         loop {
             let idle = self.until_next_look(engine);
@@ -219,7 +235,8 @@ impl Observer {
     /// Writes what is still to be written and gives all leases back.
     async fn give_back(&mut self, engine: &Inner) {
         self.arrivals.close();
-        let mut remaining: Vec<Watch> = std::mem::take(&mut self.watched).into_values().collect();
+        let mut remaining = std::mem::take(&mut self.unwritten);
+        remaining.extend(std::mem::take(&mut self.watched).into_values());
         while let Some(watch) = self.arrivals.recv().await {
             remaining.push(watch);
         }
@@ -249,6 +266,12 @@ enum Silence {
 async fn look_safely(engine: Arc<Inner>, batch: Vec<Watch>, admission: Admission<()>) -> Looked {
     let supervisor = Arc::clone(&engine.supervisor);
     supervisor.guard("look", look(engine, batch, admission)).await.unwrap_or_default()
+}
+
+/// Writes what is not yet written of transactions that are not looked at for a while.
+async fn write_safely(engine: Arc<Inner>, unwritten: Vec<Watch>) -> Looked {
+    let written = engine.supervisor.guard("look", engine.commit_watched(unwritten)).await.unwrap_or_default();
+    written.into_iter().map(|watch| engine.with_next_look(watch)).collect()
 }
 
 /// Looks at a batch of transactions and does what follows.

@@ -46,8 +46,12 @@ async fn dies_at(point: CrashPoint, when: When) {
     let mut config = EngineConfig::default();
     // The order goes on from the step that it had reached, and not with another quote.
     config.quote_ttl = Duration::from_hours(1);
-    let setup =
-        Setup { config, sinks: vec![Arc::new(sink.clone())], intercept: Some(Arc::new(crash.clone())) };
+    let setup = Setup {
+        config,
+        sinks: vec![Arc::new(sink.clone())],
+        intercept: Some(Arc::new(crash.clone())),
+        ..Setup::default()
+    };
     let fixture = Fixture::with(setup).await;
     crash.arm(point, when);
     let worker = fixture.work();

@@ -230,16 +230,15 @@ async fn an_order_past_its_deadline_fails_as_expired_and_signs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quote_that_never_comes_costs_one_attempt() {
+async fn a_quote_that_never_comes_is_an_outage_and_costs_no_attempt() {
     let fixture = Fixture::new().await;
     fixture.router.hang_next();
     let order = fixture.submit(request()).await;
     let worker = fixture.work();
     let records = fixture.events_to_the_end(order.id).await;
-    let failed =
-        records.iter().find(|record| matches!(record.event, OrderEvent::AttemptFailed { .. })).unwrap();
-    assert_eq!(failed.event.failure().unwrap().code, FailureCode::QUOTE_UNAVAILABLE);
-    assert_eq!(records.last().unwrap().attempt, 2);
+    let deferred = records.iter().find(|record| matches!(record.event, OrderEvent::Deferred { .. })).unwrap();
+    assert_eq!(deferred.event.failure().unwrap().code, FailureCode::QUOTE_UNAVAILABLE);
+    assert_eq!(records.last().unwrap().attempt, 1);
     worker.stop().await;
 }
 

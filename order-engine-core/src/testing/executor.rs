@@ -105,7 +105,13 @@ struct Inner {
 impl Executor {
     /// An executor whose schedule follows from a seed.
     pub fn seeded(seed: u64) -> Self {
-        Self { ready: Arc::new(Ready { tasks: Mutex::default(), spawned: AtomicU64::new(0), dice: Dice::new(seed) }) }
+        Self {
+            ready: Arc::new(Ready {
+                tasks: Mutex::default(),
+                spawned: AtomicU64::new(0),
+                dice: Dice::new(seed),
+            }),
+        }
     }
 
     /// A process without tasks.
@@ -214,7 +220,9 @@ impl SimulatedProcess {
     pub fn resume(&self) {
         self.inner.is_suspended.store(false, Ordering::SeqCst);
         let held_up = std::mem::take(&mut *lock(&self.inner.held_up));
-        held_up.into_iter().for_each(|task| self.ready.add(task));
+        for task in held_up {
+            self.ready.add(task);
+        }
     }
 
     /// How many tasks of each name ended by a panic so far.

@@ -98,7 +98,11 @@ pub fn check_executions(order: &Order, executions: usize) -> Vec<Violation> {
         let failure = order.state.failure().map(ToString::to_string).unwrap_or_default();
         format!("{executions} executions, and it is {} {failure}", order.status())
     };
-    if is_possible { Vec::new() } else { vec![Violation::of(order.id, "executed once if confirmed", found())] }
+    if is_possible {
+        Vec::new()
+    } else {
+        vec![Violation::of(order.id, "executed once if confirmed", found())]
+    }
 }
 
 /// Checks what a durable sink was told of an order: every event at least once, each for the first time

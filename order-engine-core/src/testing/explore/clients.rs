@@ -14,8 +14,8 @@ use super::world::Shared;
 use crate::testing::invariants::Violation;
 use crate::testing::{Dice, SimulatedProcess};
 use crate::{
-    Cancellation, Clock, Deadline, Engine, EventRecord, OrderId, OrderRequest, Spawner, SubmitError,
-    SubscribeError, Submission,
+    Cancellation, Clock, Deadline, Engine, EventRecord, OrderId, OrderRequest, Spawner, Submission,
+    SubmitError, SubscribeError,
 };
 
 /// How long a client rests after a failure.

@@ -197,7 +197,8 @@ impl Hosts {
         let only = *self.only.lock().unwrap_or_else(PoisonError::into_inner);
         let slots = self.slots();
         let asked = slots.iter().enumerate().filter(|(index, _)| only.is_none_or(|only| only == *index));
-        let up = |(_, slot): (usize, &Slot)| Some((slot.process.clone(), slot.life.as_ref()?.engine.clone()?));
+        let up =
+            |(_, slot): (usize, &Slot)| Some((slot.process.clone(), slot.life.as_ref()?.engine.clone()?));
         let mut up: Vec<_> = asked.filter_map(up).collect();
         if up.is_empty() { None } else { Some(up.swap_remove(dice.choose(up.len()))) }
     }

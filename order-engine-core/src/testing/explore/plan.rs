@@ -79,12 +79,7 @@ impl Plan {
         if exploration.has(Hazard::Killers) && exploration.seed % SEEDS_TO_A_KILLER == SEEDS_TO_A_KILLER - 1 {
             let killer = if dice.happens(500_000) { Killer::Kills } else { Killer::Panics };
             let at = ms(dice, 0, trouble_ms(exploration));
-            orders.push(PlannedOrder {
-                at,
-                is_named: true,
-                killer: Some(killer),
-                ..PlannedOrder::default()
-            });
+            orders.push(PlannedOrder { at, is_named: true, killer: Some(killer), ..PlannedOrder::default() });
         }
         actions.sort();
         Self { actions, orders }
@@ -96,12 +91,7 @@ fn trouble_ms(exploration: &Exploration) -> u64 {
 }
 
 /// The life of one process: it begins, and whatever befalls it, it comes back.
-fn draw_life(
-    exploration: &Exploration,
-    dice: &Dice,
-    process: usize,
-    actions: &mut Vec<(Duration, Action)>,
-) {
+fn draw_life(exploration: &Exploration, dice: &Dice, process: usize, actions: &mut Vec<(Duration, Action)>) {
     let mut now = ms(dice, 0, 2_000);
     actions.push((now, Action::Start(process)));
     let befalls: Vec<Hazard> = [Hazard::Kills, Hazard::Suspensions, Hazard::Shutdowns]
@@ -163,7 +153,8 @@ pub(super) fn draw_skew(exploration: &Exploration, dice: &Dice) -> Skew {
     if !exploration.has(Hazard::Clocks) {
         return Skew::default();
     }
-    let signed = |most: u64| i64::try_from(dice.between(0, 2 * most)).unwrap_or(0) - i64::try_from(most).unwrap_or(0);
+    let signed =
+        |most: u64| i64::try_from(dice.between(0, 2 * most)).unwrap_or(0) - i64::try_from(most).unwrap_or(0);
     let ahead = TimeDelta::milliseconds(signed(3 * 3_600_000));
     let fast_ppm = i32::try_from(signed(2_000)).unwrap_or(0);
     Skew { ahead, fast_ppm }

@@ -53,10 +53,10 @@ impl Spy {
             return;
         };
         // The store is asked directly, and answers at once.
-        let Some(Ok(history)) = self.shared.store.events(order_id, 0, u32::MAX).now_or_never() else { return };
-        let signed = |record: &EventRecord| {
-            matches!(&record.event, OrderEvent::TransactionSigned { tx: signed } if **signed == *tx)
+        let Some(Ok(history)) = self.shared.store.events(order_id, 0, u32::MAX).now_or_never() else {
+            return;
         };
+        let signed = |record: &EventRecord| matches!(&record.event, OrderEvent::TransactionSigned { tx: signed } if **signed == *tx);
         let is_meant = history
             .iter()
             .skip_while(|record| !signed(record))

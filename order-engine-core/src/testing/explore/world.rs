@@ -17,9 +17,7 @@ use crate::testing::invariants::Violation;
 use crate::testing::{
     ChaosConfig, Dice, Executor, ManualClock, RecordingSink, SimulatedProcess, SkewedClock, Trace,
 };
-use crate::{
-    Clock, EventRecord, Order, OrderId, OrderQuery, OrderStore, Runtime, TxId,
-};
+use crate::{Clock, EventRecord, Order, OrderId, OrderQuery, OrderStore, Runtime, TxId};
 
 /// How often it is looked whether everything has ended.
 const LOOK: Duration = Duration::from_secs(2);
@@ -264,8 +262,7 @@ impl World {
             self.hosts.chaos(process).set_store_down(false);
             self.hosts.resume(process);
             // One that is shutting down never comes back by itself.
-            let is_stopping =
-                self.hosts.engine(process).is_some_and(|engine| engine.inner().is_stopping());
+            let is_stopping = self.hosts.engine(process).is_some_and(|engine| engine.inner().is_stopping());
             if is_stopping {
                 self.hosts.kill(process);
             }
@@ -285,9 +282,8 @@ impl World {
             let mut followers = tracked.followers.iter();
             tracked.busy == 0
                 && (!tracked.id.is_some_and(ended)
-                    || followers.all(|followed| {
-                        followed.lock().unwrap_or_else(PoisonError::into_inner).has_ended
-                    }))
+                    || followers
+                        .all(|followed| followed.lock().unwrap_or_else(PoisonError::into_inner).has_ended))
         };
         if !self.shared.tracked().iter().all(is_done) {
             return false;
@@ -331,7 +327,8 @@ impl World {
         }
         let mut ends: BTreeMap<&'static str, u64> = BTreeMap::new();
         for order in &orders {
-            let end = if order.state.quarantine().is_some() { "quarantined" } else { order.status().as_str() };
+            let end =
+                if order.state.quarantine().is_some() { "quarantined" } else { order.status().as_str() };
             *ends.entry(end).or_default() += 1;
             let history = shared.history(order.id);
             let found = {
