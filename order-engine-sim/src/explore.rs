@@ -52,18 +52,24 @@ pub fn run(exploration: &Exploration, store: &StoreKind) -> Result<Report, SiteE
 }
 
 /// The simulated chain and a store.
-struct ChainSite {
+#[derive(Debug)]
+pub struct ChainSite {
     simulator: Simulator,
     store: Store,
 }
 
+#[derive(Debug)]
 enum Store {
     Memory(MemoryStore),
     Sqlite { runtime: Handle, options: SqliteOptions, _folder: TempDir },
 }
 
 impl ChainSite {
-    fn open(surroundings: &Surroundings, store: &StoreKind) -> Result<Self, SiteError> {
+    /// Opens a chain whose faults follow from the seed, and a store.
+    ///
+    /// # Errors
+    /// If one of them cannot be opened.
+    pub fn open(surroundings: &Surroundings, store: &StoreKind) -> Result<Self, SiteError> {
         let dice = Dice::new(surroundings.exploration.seed).fork(100);
         let steps_ms = [0, 50, 150, 400];
         let config = SimConfig {

@@ -1,1 +1,141 @@
+//! The whole engine in a bad world, from seeds: no promise is broken, one seed is one run, and what is
+//! broken on purpose is found out.
+//!
+//! `EXPLORE_SEEDS` sets how many seeds there are; the program `explore` runs as many as it is told.
+#![allow(clippy::disallowed_methods)] // Tests are the outside world.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use order_engine_core::testing::Dice;
+use order_engine_core::testing::explore::{Exploration, Report, Site, explore};
+use order_engine_core::{
+    ChainView, DexRouter, Observation, OrderId, OrderRequest, OrderStore, PrepareRequest, SignedTx,
+    StepError, SubmitReport, TxId, Venue, VenueError,
+};
+use order_engine_sim::explore::{ChainSite, StoreKind, run};
+
+/// How many seeds are run unless the environment says otherwise.
+const SEEDS: u64 = 24;
+/// The same for the store in a file.
+const SQLITE_SEEDS: u64 = 3;
+
+fn seeds(default: u64) -> u64 {
+    std::env::var("EXPLORE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(default)
+}
+
+/// Runs seeds, two at a time.
+fn each_seed(seeds: u64, run: impl Fn(u64) + Sync) {
+    let next = AtomicU64::new(0);
+    let work = || {
+        loop {
+            match next.fetch_add(1, Ordering::Relaxed) {
+                seed if seed < seeds => run(seed),
+                _ => return,
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        work();
+    });
+}
+
+fn assert_clean(report: &Report) {
+    let Report { seed, violations, .. } = report;
+    let list: Vec<String> = violations.iter().map(ToString::to_string).collect();
+    assert!(list.is_empty(), "seed {seed}:\n{}\nexplore --seed {seed} --trace", list.join("\n"));
+}
+
+#[test]
+fn no_promise_is_broken_whatever_goes_wrong() {
+    each_seed(seeds(SEEDS), |seed| {
+        let report = run(&Exploration::new(seed), &StoreKind::Memory).unwrap();
+        assert_clean(&report);
+        assert!(report.simulated >= Exploration::new(seed).at_least);
+    });
+}
+
+#[test]
+fn one_seed_is_one_run_and_another_seed_another() {
+    let hash = |seed| run(&Exploration::new(seed), &StoreKind::Memory).unwrap().hash;
+    let hashes = [7, 8].map(|seed| {
+        assert_eq!(hash(seed), hash(seed), "seed {seed}");
+        hash(seed)
+    });
+    assert_ne!(hashes[0], hashes[1]);
+}
+
+#[test]
+fn no_promise_is_broken_on_a_file() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let store = StoreKind::Sqlite(runtime.handle().clone());
+    each_seed(seeds(SQLITE_SEEDS), |seed| assert_clean(&run(&Exploration::new(seed), &store).unwrap()));
+}
+
+/// A chain whose nodes claim to have searched everything, however far they are behind.
+struct Lying(ChainSite);
+
+impl Site for Lying {
+    fn open_store(&self) -> Arc<dyn OrderStore> {
+        self.0.open_store()
+    }
+
+    fn venue(&self, process: usize) -> Arc<dyn Venue> {
+        Arc::new(LyingVenue(self.0.venue(process)))
+    }
+
+    fn router(&self, process: usize) -> Arc<dyn DexRouter> {
+        self.0.router(process)
+    }
+
+    fn request(&self, dice: &Dice) -> OrderRequest {
+        self.0.request(dice)
+    }
+
+    fn heal(&self) {
+        self.0.heal();
+    }
+
+    fn executions(&self, order: OrderId) -> usize {
+        self.0.executions(order)
+    }
+}
+
+#[derive(Debug)]
+struct LyingVenue(Arc<dyn Venue>);
+
+#[async_trait]
+impl Venue for LyingVenue {
+    async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
+        self.0.prepare(request).await
+    }
+
+    async fn submit(&self, tx: &SignedTx) -> SubmitReport {
+        self.0.submit(tx).await
+    }
+
+    async fn view(&self) -> Result<ChainView, VenueError> {
+        self.0.view().await
+    }
+
+    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
+        let lie = |seen| match seen {
+            Observation::NotFound { .. } => Observation::NotFound { searched_through: Some(u64::MAX) },
+            seen => seen,
+        };
+        Ok(self.0.observe(tx_ids).await?.into_iter().map(lie).collect())
+    }
+}
+
+#[test]
+fn a_venue_that_lies_about_absence_is_found_out() {
+    let is_found_out = (0..200).any(|seed| {
+        let report = explore(&Exploration::new(seed), |surroundings| {
+            ChainSite::open(surroundings, &StoreKind::Memory).map(Lying)
+        });
+        report.unwrap().violations.iter().any(|violation| violation.promise == "executed once if confirmed")
+    });
+    assert!(is_found_out, "an order was executed twice, or failed and was executed");
+}

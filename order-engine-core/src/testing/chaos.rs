@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::intercept::{Call, Intercept, Port};
 use super::{Dice, Trace};
-use crate::{Clock, OrderEvent, StoreError, StoreErrorKind};
+use crate::{Clock, StoreError, StoreErrorKind};
 
 /// How often which fault strikes a call of a port, in millionths of the calls. Nothing by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,14 +180,6 @@ impl Intercept for Chaos {
     /// # Panics
     /// If the dice say so.
     async fn after(&self, call: Call<'_>) -> Result<(), StoreError> {
-        if let Call::Append(appends) = call {
-            for append in appends {
-                let kinds: Vec<&str> =
-                    append.events.iter().map(|record| OrderEvent::kind(&record.event)).collect();
-                let (id, first) = (append.order.id, append.expected_seq + 1);
-                self.trace.note(format_args!("{} writes {id} {first} {}", self.name, kinds.join(" ")));
-            }
-        }
         self.pass(call, Side::After).await
     }
 }

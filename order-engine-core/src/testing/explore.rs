@@ -4,6 +4,48 @@
 //!
 //! [`explore`] runs one seed. It takes milliseconds for minutes of virtual time, needs no runtime, and is
 //! the same every time. What it runs on is a [`Site`]: a host brings its own store, venue and router.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use order_engine_core::testing::explore::{Exploration, Site, explore};
+//! use order_engine_core::testing::{Dice, ScriptedRouter, ScriptedVenue, request};
+//! use order_engine_core::{DexRouter, MemoryStore, OrderId, OrderRequest, OrderStore, Venue};
+//!
+//! /// A host's own venue would stand here.
+//! struct Scripted {
+//!     store: MemoryStore,
+//!     venue: Arc<ScriptedVenue>,
+//! }
+//!
+//! impl Site for Scripted {
+//!     fn open_store(&self) -> Arc<dyn OrderStore> {
+//!         Arc::new(self.store.clone())
+//!     }
+//!     fn venue(&self, _process: usize) -> Arc<dyn Venue> {
+//!         self.venue.clone()
+//!     }
+//!     fn router(&self, _process: usize) -> Arc<dyn DexRouter> {
+//!         Arc::new(ScriptedRouter::new())
+//!     }
+//!     fn request(&self, _: &Dice) -> OrderRequest {
+//!         request()
+//!     }
+//!     fn heal(&self) {}
+//!     fn executions(&self, order: OrderId) -> usize {
+//!         self.venue.executions(order)
+//!     }
+//! }
+//!
+//! for seed in 0..2 {
+//!     let report = explore(&Exploration::new(seed), |surroundings| {
+//!         let store = MemoryStore::with_clock(Arc::new(surroundings.store_clock.clone()));
+//!         Ok::<_, std::convert::Infallible>(Scripted { store, venue: Arc::default() })
+//!     })?;
+//!     assert_eq!(report.violations, []);
+//! }
+//! # Ok::<(), std::convert::Infallible>(())
+//! ```
 
 mod clients;
 mod hosts;

@@ -10,7 +10,7 @@ use futures_util::future::{BoxFuture, Either, select};
 use tokio::sync::oneshot;
 
 use super::plan::draw_skew;
-use super::spy::Spy;
+use super::spy::{Spy, Witness};
 use super::world::Shared;
 use crate::testing::{
     Chaos, Dice, InterceptedRouter, InterceptedSink, InterceptedStore, InterceptedVenue, SimulatedProcess,
@@ -131,7 +131,9 @@ impl Hosts {
     async fn build(&self, index: usize, runtime: Runtime) -> Result<Engine, BuildError> {
         let chaos = Arc::new(self.chaos(index));
         let shared = &self.shared;
-        let store = InterceptedStore::new(shared.site.open_store(), chaos.clone());
+        let witness = Arc::new(Witness::new(index, Arc::clone(shared)));
+        let store = Arc::new(InterceptedStore::new(shared.site.open_store(), witness));
+        let store = InterceptedStore::new(store, chaos.clone());
         let venue = Spy::new(index, shared.site.venue(index), Arc::clone(shared));
         let sink = |inner: &dyn Fn() -> Arc<dyn StatusSink>| {
             Arc::new(InterceptedSink::new(inner(), chaos.clone())) as Arc<dyn StatusSink>

@@ -1,4 +1,4 @@
-//! A venue that looks at what it is given to send.
+//! Who looks over the engine's shoulder: at what it writes, and at what it sends.
 
 use std::sync::Arc;
 
@@ -8,9 +8,10 @@ use futures_util::FutureExt;
 use super::plan::Killer;
 use super::world::Shared;
 use crate::testing::invariants::{Violation, kinds};
+use crate::testing::{Call, Intercept};
 use crate::{
-    ChainView, EventRecord, Observation, OrderEvent, PrepareRequest, SignedTx, StepError, SubmitReport, TxId,
-    Venue, VenueError,
+    Append, ChainView, Clock, EventRecord, Observation, OrderEvent, PrepareRequest, SignedTx, StepError,
+    StoreError, SubmitReport, TxId, Venue, VenueError,
 };
 
 /// Whose orders kill.
@@ -97,5 +98,63 @@ impl Venue for Spy {
 
     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
         self.inner.observe(tx_ids).await
+    }
+}
+
+/// Sits right at the store of a process, where no time passes, and looks at what was committed.
+pub(super) struct Witness {
+    process: usize,
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Witness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Witness").field("process", &self.process).finish_non_exhaustive()
+    }
+}
+
+impl Witness {
+    pub(super) const fn new(process: usize, shared: Arc<Shared>) -> Self {
+        Self { process, shared }
+    }
+
+    fn look(&self, append: &Append) {
+        let (id, before) = (append.order.id, append.expected_seq);
+        let limit = u32::try_from(append.events.len()).unwrap_or(u32::MAX);
+        let Some(Ok(written)) = self.shared.store.events(id, before, limit).now_or_never() else { return };
+        let is_committed = written.iter().eq(append.events.iter().map(AsRef::as_ref));
+        if !is_committed || !self.shared.is_news(id, append.order.seq) {
+            return;
+        }
+        self.shared.trace.note(format_args!(
+            "p{} commits {id} {}: {}",
+            self.process,
+            before + 1,
+            kinds(&written)
+        ));
+        let sends = |record: &EventRecord| {
+            matches!(record.event, OrderEvent::TransactionSigned { .. } | OrderEvent::SubmissionStarted)
+        };
+        let now = self.shared.store_clock.now();
+        if written.iter().any(sends) && append.order.expires_at().is_some_and(|deadline| deadline < now) {
+            let promise = "nothing is signed or sent for the first time after the deadline";
+            self.shared.violate(Violation::of(id, promise, format!("{} at {now}", kinds(&written))));
+        }
+    }
+}
+
+#[async_trait]
+impl Intercept for Witness {
+    async fn before(&self, _: Call<'_>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn after(&self, call: Call<'_>) -> Result<(), StoreError> {
+        if let Call::Append(appends) = call {
+            for append in appends {
+                self.look(append);
+            }
+        }
+        Ok(())
     }
 }

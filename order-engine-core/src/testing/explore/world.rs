@@ -31,6 +31,7 @@ const HANDLERS: [&str; 3] = ["request", "connection", "shutdown"];
 pub(super) struct Shared {
     pub(super) exploration: Exploration,
     pub(super) world: ManualClock,
+    pub(super) store_clock: SkewedClock,
     pub(super) executor: Executor,
     pub(super) trace: Trace,
     pub(super) site: Box<dyn Site>,
@@ -45,6 +46,8 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct State {
     signed: BTreeMap<TxId, OrderId>,
+    /// The number of the last event of each order that was seen to be committed.
+    committed: BTreeMap<OrderId, u64>,
     /// The processes that are about to die of an order.
     dying: Vec<usize>,
     is_healed: bool,
@@ -67,6 +70,15 @@ impl Shared {
 
     pub(super) fn order_of(&self, tx: &TxId) -> Option<OrderId> {
         self.state().signed.get(tx).copied()
+    }
+
+    /// Notes that an order's events were committed up to this number; whether that was not known.
+    pub(super) fn is_news(&self, order: OrderId, seq: u64) -> bool {
+        let mut state = self.state();
+        let known = state.committed.entry(order).or_default();
+        let is_news = seq > *known;
+        *known = seq.max(*known);
+        is_news
     }
 
     pub(super) fn wish_death(&self, process: usize) {
@@ -124,7 +136,7 @@ impl World {
         let surroundings = Surroundings {
             exploration: exploration.clone(),
             world: world.clone(),
-            store_clock,
+            store_clock: store_clock.clone(),
             executor: executor.clone(),
             runtime,
         };
@@ -139,6 +151,7 @@ impl World {
             orders: Mutex::default(),
             state: Mutex::default(),
             world: world.clone(),
+            store_clock,
             executor: executor.clone(),
         });
         let plan = Plan::draw(exploration, &dice.fork(2));
@@ -341,6 +354,7 @@ impl World {
             }
         }
         self.check_tasks();
+        self.check_health();
         let mut faults: BTreeMap<&'static str, u64> = BTreeMap::new();
         for process in self.processes() {
             for (kind, count) in self.hosts.chaos(process).counts() {
@@ -355,6 +369,24 @@ impl World {
             violations: shared.state().violations.clone(),
             hash: shared.trace.hash(),
             trace: shared.trace.lines(),
+        }
+    }
+
+    /// Every engine says that it is well.
+    fn check_health(&self) {
+        for process in self.processes() {
+            let Some(engine) = self.hosts.engine(process) else {
+                let found = format!("p{process} never started again");
+                self.shared.violate(Violation::new("each process works in the end", found));
+                continue;
+            };
+            let asked = async move { engine.health().await };
+            let Some(health) = self.shared.executor.block_on(&self.shared.world, asked) else { continue };
+            let is_resting = health.panicked.iter().any(|part| part.is_resting);
+            if health.store.is_err() || health.is_stopping || is_resting {
+                let found = format!("p{process}: {health:?}");
+                self.shared.violate(Violation::new("each process is well in the end", found));
+            }
         }
     }
 
