@@ -48,6 +48,7 @@
 //! ```
 
 mod clients;
+mod gossip;
 mod hosts;
 mod plan;
 mod site;
@@ -178,10 +179,16 @@ hazards! {
     SinkStalls = "sink-stalls",
     /// Sinks panic.
     SinkPanics = "sink-panics",
+    /// Sources of hints panic. Hints are lost, doubled, delayed and reordered in any case.
+    SourcePanics = "source-panics",
     /// A little time passes in every call.
     Delays = "delays",
     /// Processes are killed.
     Kills = "kills",
+    /// Processes die in the middle of a call: before its effect, or after it.
+    Crashes = "crashes",
+    /// Processes are suspended in the middle of a call, and go on beyond their leases.
+    Zombies = "zombies",
     /// Processes are suspended beyond their leases, and resumed.
     Suspensions = "suspensions",
     /// Processes shut down.

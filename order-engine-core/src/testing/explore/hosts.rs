@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, select};
 use tokio::sync::oneshot;
 
+use super::gossip::Gossip;
 use super::plan::draw_skew;
 use super::spy::{Spy, Witness};
 use super::world::Shared;
@@ -138,7 +139,10 @@ impl Hosts {
         let sink = |inner: &dyn Fn() -> Arc<dyn StatusSink>| {
             Arc::new(InterceptedSink::new(inner(), chaos.clone())) as Arc<dyn StatusSink>
         };
+        let gossip = Gossip { process: index, shared: Arc::clone(shared) };
         EngineBuilder::default()
+            .source(Arc::new(gossip.clone()))
+            .sink(Arc::new(gossip))
             .store(Arc::new(store))
             .router(Arc::new(InterceptedRouter::new(shared.site.router(index), chaos.clone())))
             .venue(Arc::new(InterceptedVenue::new(Arc::new(venue), chaos.clone())))
@@ -163,6 +167,7 @@ impl Hosts {
     pub(super) fn suspend(&self, index: usize, stops_clock: bool) {
         let slot = &self.slots()[index];
         if let Some(life) = &slot.life {
+            self.shared.trace.note(format_args!("p{index} stands still"));
             slot.process.suspend();
             if stops_clock {
                 life.clock.stop();

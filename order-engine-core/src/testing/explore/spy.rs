@@ -1,12 +1,14 @@
 //! Who looks over the engine's shoulder: at what it writes, and at what it sends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
 
+use super::Hazard;
 use super::plan::Killer;
-use super::world::Shared;
+use super::world::{Fate, Shared};
 use crate::testing::invariants::{Violation, kinds};
 use crate::testing::{Call, Intercept};
 use crate::{
@@ -74,20 +76,24 @@ impl Venue for Spy {
         let order_id = request.order.id;
         match request.order.request.user_id.as_str() {
             KILLS => {
-                self.shared.wish_death(self.process);
+                self.shared.befall(self.process, Fate::Dies, "order kills its process");
                 std::future::pending::<()>().await;
             }
             PANICS => std::panic::resume_unwind(Box::new("an order that panics")),
             _ => {}
         }
+        pass(&self.shared, self.process, 3_000).await;
         let tx = self.inner.prepare(request).await?;
         self.shared.note_signed(&tx.id, order_id);
         Ok(tx)
     }
 
     async fn submit(&self, tx: &SignedTx) -> SubmitReport {
+        // Between the commit and the effect, and after the effect.
+        pass(&self.shared, self.process, 20_000).await;
         self.check(tx);
         let report = self.inner.submit(tx).await;
+        pass(&self.shared, self.process, 20_000).await;
         self.shared.trace.note(format_args!("p{} sends {}: {report:?}", self.process, tx.id));
         report
     }
@@ -98,6 +104,28 @@ impl Venue for Spy {
 
     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
         self.inner.observe(tx_ids).await
+    }
+}
+
+/// A point at which a process may die, or stand still for so long that it loses its leases.
+async fn pass(shared: &Shared, process: usize, probability_ppm: u32) {
+    if shared.has(Hazard::Crashes) && shared.dice.happens(probability_ppm) {
+        shared.befall(process, Fate::Dies, "process dies in a call");
+        std::future::pending::<()>().await;
+    }
+    if shared.has(Hazard::Zombies) && shared.dice.happens(probability_ppm) {
+        shared.befall(process, Fate::Freezes, "process stands still in a call");
+        // It is suspended as soon as nobody is running, and goes on from here.
+        shared.world.sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// How often a process dies, or stands still, before or after a call of its store, in millionths.
+const fn fatality_ppm(call: Call<'_>) -> u32 {
+    match call {
+        Call::Create(_) | Call::Append(_) | Call::SettleDeliveries(_) => 3_000,
+        Call::Claim(_) | Call::Release(_) | Call::Renew(_) => 200,
+        _ => 0,
     }
 }
 
@@ -145,7 +173,8 @@ impl Witness {
 
 #[async_trait]
 impl Intercept for Witness {
-    async fn before(&self, _: Call<'_>) -> Result<(), StoreError> {
+    async fn before(&self, call: Call<'_>) -> Result<(), StoreError> {
+        pass(&self.shared, self.process, fatality_ppm(call)).await;
         Ok(())
     }
 
@@ -155,6 +184,7 @@ impl Intercept for Witness {
                 self.look(append);
             }
         }
+        pass(&self.shared, self.process, fatality_ppm(call)).await;
         Ok(())
     }
 }

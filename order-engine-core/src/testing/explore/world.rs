@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 
 use super::clients::{Client, Tracked};
+use super::gossip::Mailbox;
 use super::hosts::Hosts;
 use super::plan::{Action, Plan, PlannedOrder, draw_skew, draw_weather};
 use super::verdicts::{Evidence, check_names};
@@ -34,6 +35,9 @@ pub(super) struct Shared {
     pub(super) store_clock: SkewedClock,
     pub(super) executor: Executor,
     pub(super) trace: Trace,
+    /// For whoever sits at a port.
+    pub(super) dice: Dice,
+    pub(super) mailboxes: Vec<Mailbox>,
     pub(super) site: Box<dyn Site>,
     /// The store itself, without faults.
     pub(super) store: Arc<dyn OrderStore>,
@@ -43,13 +47,24 @@ pub(super) struct Shared {
     state: Mutex<State>,
 }
 
+/// What befalls a process in the middle of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It dies, and is started again after a while.
+    Dies,
+    /// It is suspended, for longer than a lease lasts.
+    Freezes,
+}
+
 #[derive(Default)]
 struct State {
     signed: BTreeMap<TxId, OrderId>,
     /// The number of the last event of each order that was seen to be committed.
     committed: BTreeMap<OrderId, u64>,
-    /// The processes that are about to die of an order.
-    dying: Vec<usize>,
+    /// What is about to befall processes in the middle of something.
+    fates: Vec<(usize, Fate)>,
+    /// How often each befell one.
+    faults: BTreeMap<&'static str, u64>,
     is_healed: bool,
     violations: Vec<Violation>,
 }
@@ -81,12 +96,20 @@ impl Shared {
         is_news
     }
 
-    pub(super) fn wish_death(&self, process: usize) {
-        self.state().dying.push(process);
+    /// Lets something befall a process as soon as nobody is running.
+    pub(super) fn befall(&self, process: usize, fate: Fate, kind: &'static str) {
+        let mut state = self.state();
+        state.fates.push((process, fate));
+        *state.faults.entry(kind).or_default() += 1;
     }
 
     pub(super) fn is_healed(&self) -> bool {
         self.state().is_healed
+    }
+
+    /// Whether something may go wrong now.
+    pub(super) fn has(&self, hazard: Hazard) -> bool {
+        self.exploration.has(hazard) && !self.is_healed()
     }
 
     fn tracked(&self) -> MutexGuard<'_, Vec<Tracked>> {
@@ -144,6 +167,8 @@ impl World {
         let shared = Arc::new(Shared {
             exploration: exploration.clone(),
             trace: Trace::new(&world, exploration.keeps_trace),
+            dice: dice.fork(6),
+            mailboxes: (0..exploration.processes).map(|_| Mailbox::default()).collect(),
             store: site.open_store(),
             site,
             durable: RecordingSink::durable("ledger"),
@@ -212,7 +237,7 @@ impl World {
                 self.shared.violate(Violation::new("time passes", "tasks wake each other for ever"));
                 return;
             }
-            self.bury();
+            self.seal_fates();
             let now = self.shared.world.now();
             if let Some(action) = self.due(now) {
                 self.act(action);
@@ -230,13 +255,21 @@ impl World {
         self.agenda.pop().map(|Reverse((_, action))| action)
     }
 
-    /// Ends the processes that an order killed.
-    fn bury(&mut self) {
-        let dying = std::mem::take(&mut self.shared.state().dying);
-        for process in dying {
-            self.act(Action::Kill(process));
-            let back_at = self.shared.world.now() + Duration::from_millis(self.dice.between(1, 5_000));
-            self.agenda.push(Reverse((back_at, Action::Start(process))));
+    /// Lets befall processes what was to befall them.
+    fn seal_fates(&mut self) {
+        let fates = std::mem::take(&mut self.shared.state().fates);
+        let now = self.shared.world.now();
+        for (process, fate) in fates {
+            let (action, after, back_in_ms) = match fate {
+                Fate::Dies => (Action::Kill(process), Action::Start(process), self.dice.between(1, 5_000)),
+                Fate::Freezes => {
+                    let stops_clock = self.dice.happens(500_000);
+                    let action = Action::Suspend(process, stops_clock);
+                    (action, Action::Resume(process), self.dice.between(20_000, 70_000))
+                }
+            };
+            self.act(action);
+            self.agenda.push(Reverse((now + Duration::from_millis(back_in_ms), after)));
         }
     }
 
@@ -356,6 +389,7 @@ impl World {
         self.check_tasks();
         self.check_health();
         let mut faults: BTreeMap<&'static str, u64> = BTreeMap::new();
+        faults.clone_from(&shared.state().faults);
         for process in self.processes() {
             for (kind, count) in self.hosts.chaos(process).counts() {
                 *faults.entry(kind).or_default() += count;
