@@ -48,6 +48,8 @@ struct Life {
     clock: SkewedClock,
     /// Once it has started.
     engine: Option<Engine>,
+    /// Whether it was asked to shut down, so that it has to be started again.
+    is_leaving: bool,
 }
 
 /// Runs a worker as a host does.
@@ -105,7 +107,7 @@ impl Hosts {
             entropy: Arc::new(slot.dice.fork(2)),
             spawner: Arc::new(slot.process.clone()),
         };
-        slot.life = Some(Life { clock, engine: None });
+        slot.life = Some(Life { clock, engine: None, is_leaving: false });
         let process = slot.process.clone();
         drop(slots);
         process.spawn("host", Arc::clone(self).host(index, runtime).boxed());
@@ -184,7 +186,11 @@ impl Hosts {
     }
 
     pub(super) fn shut_down(&self, index: usize) {
-        let (process, engine) = (self.process(index), self.engine(index));
+        let process = self.process(index);
+        let engine = self.slots()[index].life.as_mut().and_then(|life| {
+            life.is_leaving = true;
+            life.engine.clone()
+        });
         if let Some(engine) = engine {
             let shutdown = async move {
                 // What did not end in time is left to its leases.
@@ -197,6 +203,11 @@ impl Hosts {
     /// Lets only one process be asked from now on, or any.
     pub(super) fn ask_only(&self, index: Option<usize>) {
         *self.only.lock().unwrap_or_else(PoisonError::into_inner) = index;
+    }
+
+    /// Whether a process was asked to shut down.
+    pub(super) fn is_leaving(&self, index: usize) -> bool {
+        self.slots()[index].life.as_ref().is_some_and(|life| life.is_leaving)
     }
 
     /// A process that takes requests, and the engine in it.

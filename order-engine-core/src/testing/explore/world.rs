@@ -307,9 +307,8 @@ impl World {
             self.hosts.chaos(process).set(ChaosConfig::default());
             self.hosts.chaos(process).set_store_down(false);
             self.hosts.resume(process);
-            // One that is shutting down never comes back by itself.
-            let is_stopping = self.hosts.engine(process).is_some_and(|engine| engine.inner().is_stopping());
-            if is_stopping {
+            // One that shuts down never comes back by itself.
+            if self.hosts.is_leaving(process) {
                 self.hosts.kill(process);
             }
             self.hosts.start(process);
