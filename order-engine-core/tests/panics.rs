@@ -260,9 +260,12 @@ async fn a_new_order_is_observed_at_once_beside_one_that_cannot_be() {
     worker.stop().await;
 }
 
+/// A setting that is a time.
+type Setting = fn(&mut EngineConfig) -> &mut Duration;
+
 #[tokio::test]
 async fn times_without_end_are_refused_where_they_are_set() {
-    let settings: [(&str, fn(&mut EngineConfig) -> &mut Duration); 12] = [
+    let settings: [(&str, Setting); 12] = [
         ("lease_duration", |config| &mut config.lease_duration),
         ("poll_interval", |config| &mut config.poll_interval),
         ("step_timeout", |config| &mut config.step_timeout),

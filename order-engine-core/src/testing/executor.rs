@@ -274,8 +274,7 @@ mod tests {
         executor.run_until(&clock, Duration::from_mins(1), || lock(&written).len() == 24);
         assert_eq!((clock.now() - begin).num_seconds(), 2);
         process.kill();
-        let written = lock(&written).clone();
-        written
+        lock(&written).clone()
     }
 
     #[test]
