@@ -92,7 +92,7 @@ impl Exploration {
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
-            orders: 24,
+            orders: 30,
             processes: 3,
             trouble: Duration::from_mins(4),
             at_least: Duration::from_mins(6),

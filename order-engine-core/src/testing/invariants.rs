@@ -1,5 +1,6 @@
 //! What must hold of an order, whatever went wrong: checks that give what they find.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -56,7 +57,8 @@ pub fn kinds(history: &[EventRecord]) -> String {
 }
 
 /// Checks a history against itself and against its order: it is numbered without a hole, its fold is the
-/// order's state, nothing follows its end, and nothing is built again after a cancel.
+/// order's state, nothing follows its end, nothing is built again after a cancel, and neither its times nor
+/// the progress of an attempt run backwards.
 pub fn check_history(order: &Order, history: &[EventRecord]) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut note = |promise, text: String| found.push(Violation::of(order.id, promise, text));
@@ -72,6 +74,21 @@ pub fn check_history(order: &Order, history: &[EventRecord]) -> Vec<Violation> {
     let end = history.iter().position(|record| record.status.is_terminal());
     if end.is_some_and(|end| end + 1 != history.len()) {
         note("nothing follows the end", kinds(history));
+    }
+    if !history.is_sorted_by_key(|record| record.at) {
+        note("times do not run backwards", kinds(history));
+    }
+    let runs_back = |pair: &[EventRecord]| {
+        let [before, after] = pair else { return false };
+        let goes_on = after.attempt == before.attempt && !after.status.is_terminal();
+        goes_on && after.progress < before.progress
+    };
+    if history.windows(2).any(runs_back) {
+        let progress: Vec<u8> = history.iter().map(|record| record.progress).collect();
+        note(
+            "the progress of an attempt does not run backwards",
+            format!("{progress:?}: {}", kinds(history)),
+        );
     }
     let wish = history.iter().position(|record| record.event == OrderEvent::CancelRequested);
     if wish.is_some_and(|wish| history[wish..].iter().any(is_built)) {
@@ -124,6 +141,22 @@ pub fn check_told(history: &[EventRecord], told: &[Arc<EventRecord>]) -> Vec<Vio
             found.push(Violation::of(order_id, "a durable sink hears every event", numbers()));
         }
         Some(_) => {}
+    }
+    found
+}
+
+/// Checks what a best-effort sink was told of an order: each event at most once, and nothing else.
+pub fn check_hinted(history: &[EventRecord], told: &[Arc<EventRecord>]) -> Vec<Violation> {
+    let Some(order_id) = history.first().map(|record| record.order_id) else { return Vec::new() };
+    let mut found = Vec::new();
+    if !told.iter().all(|event| is_recorded(history, event)) {
+        let text = format!("{:?} of {}", numbers(told), history.len());
+        found.push(Violation::of(order_id, "a sink is told what is committed", text));
+    }
+    let mut seen = BTreeSet::new();
+    if !told.iter().all(|event| seen.insert(event.seq)) {
+        let text = format!("{:?}", numbers(told));
+        found.push(Violation::of(order_id, "a best-effort sink is told each event at most once", text));
     }
     found
 }

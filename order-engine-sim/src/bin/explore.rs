@@ -36,7 +36,7 @@ struct Args {
     #[arg(long, default_value_t = 2)]
     threads: u64,
     /// How many orders a seed has
-    #[arg(long, default_value_t = 24)]
+    #[arg(long, default_value_t = 30)]
     orders: usize,
     /// What does not go wrong
     #[arg(long, value_delimiter = ',')]
@@ -54,6 +54,9 @@ enum StoreName {
     Memory,
     Sqlite,
 }
+
+/// After how many seeds it is told how far the run has come.
+const PROGRESS: u64 = 1_000;
 
 /// What came of all seeds.
 #[derive(Debug, Default)]
@@ -87,6 +90,9 @@ impl Total {
     fn add(&mut self, report: &Report, most: usize) {
         self.seeds += 1;
         self.simulated += report.simulated;
+        if self.seeds % PROGRESS == 0 {
+            eprintln!("{} seeds, {} failing", self.seeds, self.failed.len());
+        }
         for (kind, count) in &report.faults {
             *self.faults.entry(kind).or_default() += count;
         }

@@ -12,8 +12,8 @@ use super::world::{Fate, Shared};
 use crate::testing::invariants::{Violation, kinds};
 use crate::testing::{Call, Intercept};
 use crate::{
-    Append, ChainView, Clock, EventRecord, Observation, OrderEvent, PrepareRequest, SignedTx, StepError,
-    StoreError, SubmitReport, TxId, Venue, VenueError,
+    Append, ChainView, Clock, EventRecord, FailureCode, Observation, OrderEvent, PrepareRequest, SignedTx,
+    StepError, StoreError, SubmitReport, TxId, Venue, VenueError,
 };
 
 /// Whose orders kill.
@@ -164,6 +164,14 @@ impl Witness {
             matches!(record.event, OrderEvent::TransactionSigned { .. } | OrderEvent::SubmissionStarted)
         };
         let now = self.shared.store_clock.now();
+        let expires = |record: &EventRecord| {
+            let failure = record.event.failure().filter(|_| record.status.is_terminal());
+            failure.is_some_and(|failure| failure.code == FailureCode::EXPIRED)
+        };
+        if written.iter().any(expires) && append.order.expires_at().is_none_or(|deadline| now < deadline) {
+            let found = format!("it expires at {:?}, and it is {now}", append.order.expires_at());
+            self.shared.violate(Violation::of(id, "no order expires before its deadline", found));
+        }
         if written.iter().any(sends) && append.order.expires_at().is_some_and(|deadline| deadline < now) {
             let promise = "nothing is signed or sent for the first time after the deadline";
             self.shared.violate(Violation::of(id, promise, format!("{} at {now}", kinds(&written))));

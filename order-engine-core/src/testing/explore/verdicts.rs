@@ -7,7 +7,7 @@ use super::Hazard;
 use super::clients::{Followed, Tracked};
 use super::world::Shared;
 use crate::testing::invariants::{
-    Violation, check_executions, check_followed, check_history, check_told, kinds,
+    Violation, check_executions, check_followed, check_hinted, check_history, check_told, kinds,
 };
 use crate::{Cancellation, EventRecord, FailureCode, Order, OrderId, Status, UserId};
 
@@ -25,6 +25,7 @@ impl Evidence<'_> {
         let mut found = check_history(order, history);
         found.extend(check_executions(order, shared.site.executions(order.id)));
         found.extend(check_told(history, &shared.durable.events_of(order.id)));
+        found.extend(check_hinted(history, &shared.best_effort.events_of(order.id)));
         found.extend(self.check_end(shared));
         for followed in self.tracked.iter().flat_map(|tracked| &tracked.followers) {
             found.extend(self.check_follower(&followed.lock().unwrap_or_else(PoisonError::into_inner)));

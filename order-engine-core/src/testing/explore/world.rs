@@ -416,7 +416,11 @@ impl World {
             let asked = async move { engine.health().await };
             let Some(health) = self.shared.executor.block_on(&self.shared.world, asked) else { continue };
             let is_resting = health.panicked.iter().any(|part| part.is_resting);
-            if health.store.is_err() || health.is_stopping || is_resting {
+            let is_idle = health.store.as_ref().is_ok_and(|backlog| {
+                let lanes = backlog.execute.orders + backlog.observe.orders;
+                lanes + backlog.sinks.iter().map(|sink| sink.orders).sum::<u64>() == 0
+            });
+            if !is_idle || health.is_stopping || is_resting {
                 let found = format!("p{process}: {health:?}");
                 self.shared.violate(Violation::new("each process is well in the end", found));
             }
