@@ -1,5 +1,6 @@
 //! Tools for the tests of hosts and backends: a router, a venue, a sink and a clock that do as they are
-//! told, stores that fail, processes that die at a named point, and assertions about orders.
+//! told, ports that fail, processes that die at a named point or run from a seed, assertions about orders,
+//! and a whole engine in a bad world ([`explore`]).
 //!
 //! Behind the feature `testing`.
 

@@ -37,7 +37,8 @@ pub trait StatusSink: Debug + Send + Sync + 'static {
 /// What a sink asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SinkGuarantee {
-    /// Each event at most once; some may be missing. It costs no write.
+    /// Each event once as a rule; some may be missing, and one may come twice where the store's reply
+    /// was lost: the receiver tells by `(order_id, seq)`. It costs no write.
     BestEffort,
     /// Each event at least once, in order for each order. It costs a row for each order of which
     /// events wait to be delivered.

@@ -90,7 +90,7 @@ impl Total {
     fn add(&mut self, report: &Report, most: usize) {
         self.seeds += 1;
         self.simulated += report.simulated;
-        if self.seeds % PROGRESS == 0 {
+        if self.seeds.is_multiple_of(PROGRESS) {
             eprintln!("{} seeds, {} failing", self.seeds, self.failed.len());
         }
         for (kind, count) in &report.faults {
