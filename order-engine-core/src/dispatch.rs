@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::active::ActiveOrder;
 use crate::engine::Inner;
+use crate::planted::planted;
 use crate::{
     Blame, Claim, ClaimRequest, ClaimScope, Failure, FailureCode, Lane, OrderEvent, OrderId, Release,
     StoreError,
@@ -135,7 +136,12 @@ impl Inner {
             match order {
                 Ok(order) => {
                     let active = ActiveOrder::new(order, self.keeper.hold(lease, fruitless_claims, asked_at));
-                    let is_hopeless = active.order().state.strikes() >= self.config.quarantine_after;
+                    let strikes = if planted!(ClaimsAreStrikes) {
+                        fruitless_claims.saturating_sub(1)
+                    } else {
+                        active.order().state.strikes()
+                    };
+                    let is_hopeless = lane == Lane::Execute && strikes >= self.config.quarantine_after;
                     if is_hopeless { hopeless.push(active) } else { actives.push(active) }
                 }
                 Err(error) => {

@@ -19,13 +19,14 @@ use crate::bulkhead::{CONGESTED_RETRY, pair_of};
 use crate::committer::CommitError;
 use crate::engine::Inner;
 use crate::lease::panic_rest;
+use crate::planted::planted;
 use crate::retry::{expired, is_expired};
 use crate::supervise::Panicked;
 use crate::telemetry::{self, StepName};
 use crate::{
     AppendError, Candidate, CandidateOutcome, Failure, FailureClass, FailureCode, Fence, IllegalTransition,
     Order, OrderEvent, OrderId, Phase, PrepareRequest, Quote, QuoteRequest, Refused, SignedTx, Step,
-    StepError, StoreError, SubmitReport, best,
+    StepError, StoreError, StoreErrorKind, SubmitReport, best,
 };
 
 /// Why a worker could not go on with an order.
@@ -118,6 +119,9 @@ impl Turns {
 /// Executes an order until it waits, is handed to the observer, or is done.
 pub(crate) async fn execute(engine: &Arc<Inner>, active: ActiveOrder) -> Result<(), ExecuteError> {
     let lost = active.lease().lost();
+    if planted!(LostLeaseIsIgnored) {
+        return take_turn(engine, active).await;
+    }
     tokio::select! {
         biased;
         () = lost => Err(ExecuteError::LeaseLost),
@@ -128,7 +132,7 @@ pub(crate) async fn execute(engine: &Arc<Inner>, active: ActiveOrder) -> Result<
 /// Executes an order when it is its turn, and its pair has a place for it.
 async fn take_turn(engine: &Arc<Inner>, mut active: ActiveOrder) -> Result<(), ExecuteError> {
     let alone = is_suspect(engine, &active);
-    let _turn = engine.turns.begin(alone).await;
+    let _turn = engine.turns.begin(alone && !planted!(SuspectsAreNotAlone)).await;
     let Ok(_place) = engine.bulkheads.enter(pair_of(&active.order().request)).await else {
         // Nothing is to be written; the lease goes back when it is dropped.
         active.lease_mut().rest_for(CONGESTED_RETRY);
@@ -220,7 +224,8 @@ impl Execution<'_> {
     /// back at once, again and again.
     fn give_up(&mut self, error: ExecuteError) -> ExecuteError {
         let is_lasting = match &error {
-            ExecuteError::Store(error) => !error.is_transient(),
+            // A store that is away, or comes back otherwise than it should, says nothing about the order.
+            ExecuteError::Store(error) => error.kind() == StoreErrorKind::Internal,
             ExecuteError::Refused(_) | ExecuteError::Illegal(_) => true,
             _ => false,
         };
@@ -377,7 +382,7 @@ impl Execution<'_> {
     /// Records that a step before the signing failed, or that the order waits for the end of an outage.
     async fn step_failed(&mut self, error: StepError) -> Result<Next, Interrupt> {
         let StepError { failure, class } = error;
-        if class == FailureClass::Unavailable {
+        if class == FailureClass::Unavailable && !planted!(OutageUsesAttempt) {
             let event = self.engine.defer(self.active.order(), failure, Duration::ZERO);
             return self.wait_out(event).await;
         }
@@ -414,6 +419,11 @@ impl Execution<'_> {
 
     /// Commits the transaction, and only then sends it.
     async fn submit(&mut self) -> Result<Next, Interrupt> {
+        if planted!(SendBeforeCommit)
+            && let Some(tx) = self.active.order().state.live_transaction()
+        {
+            self.engine.send(tx).await;
+        }
         self.record(OrderEvent::SubmissionStarted)?;
         self.commit().await?;
         let order = Arc::clone(self.active.order());

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
+use crate::planted::planted;
 use crate::recent::Recent;
 use crate::{EventRecord, OrderId};
 
@@ -120,6 +121,9 @@ impl Hub {
             && let Some(channel) = topic.listeners.get_mut(&listener)
         {
             channel.told = channel.told.max(seq);
+            if planted!(OneListenerSpeaksForAll) {
+                topic.listeners.values_mut().for_each(|channel| channel.told = channel.told.max(seq));
+            }
         }
     }
 

@@ -23,6 +23,10 @@ mod ids;
 mod lease;
 mod observe;
 mod order;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
+#[cfg(not(feature = "planted-bugs"))]
+mod planted;
 mod port;
 mod recent;
 mod relay;

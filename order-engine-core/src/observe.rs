@@ -23,6 +23,7 @@ use crate::breaker::Admission;
 use crate::committer::CommitError;
 use crate::engine::Inner;
 use crate::execute::ExecuteError;
+use crate::planted::planted;
 use crate::telemetry::{self, StepName};
 use crate::{
     AppendError, Certainty, ChainView, IllegalTransition, Observation, OrderEvent, OrderId, OrderState,
@@ -327,7 +328,25 @@ impl Inner {
     /// Asks the venue for the facts from which verdicts are drawn: the view first.
     async fn ask(&self, ids: Vec<TxId>) -> Report {
         telemetry::timed(StepName::Observe, &self.runtime, async {
+            let early = if planted!(SearchBeforeHeight) {
+                Some(
+                    self.ask_one("venue.observe", self.venue.observe(&ids))
+                        .await
+                        .map_err(Silence::Observe)?,
+                )
+            } else {
+                None
+            };
             let view = self.ask_one("venue.view", self.venue.view()).await.map_err(Silence::View)?;
+            if let Some(early) = early {
+                let trusted = early.into_iter().map(|observation| match observation {
+                    Observation::NotFound { searched_through: Some(_) } => {
+                        Observation::NotFound { searched_through: Some(u64::MAX) }
+                    }
+                    other => other,
+                });
+                return Ok((view, ids.into_iter().zip(trusted).collect()));
+            }
             let observed = self.ask_one("venue.observe", self.venue.observe(&ids)).await;
             let observations = observed.map_err(Silence::Observe)?;
             Ok((view, ids.into_iter().zip(observations).collect()))
@@ -411,7 +430,7 @@ impl Inner {
     /// alone is in doubt.
     fn separate(&self, watch: &mut Watch, asked: usize, now: DateTime<Utc>) {
         watch.is_absent = false;
-        watch.company = (asked / 2).max(1);
+        watch.company = if planted!(BatchStaysTogether) { usize::MAX } else { (asked / 2).max(1) };
         if asked > 1 {
             return;
         }
@@ -474,7 +493,7 @@ impl Inner {
 }
 
 fn is_sendable(state: &OrderState) -> bool {
-    matches!(state.phase(), Phase::Submitted { cancel_requested: false, .. })
+    matches!(state.phase(), Phase::Submitted { cancel_requested, .. } if !cancel_requested || planted!(CancelledIsSentAgain))
 }
 
 fn is_news(watch: &Watch, certainty: Certainty) -> bool {

@@ -12,6 +12,7 @@ use futures_util::{FutureExt, StreamExt};
 
 use crate::breaker::Breakers;
 use crate::engine::Inner;
+use crate::planted::planted;
 use crate::supervise::Supervisor;
 use crate::telemetry;
 use crate::{
@@ -57,7 +58,10 @@ pub(crate) async fn run(engine: Arc<Inner>, sink: Arc<dyn StatusSink>) {
             biased;
             () = stop.wait() => break,
             Some(first) = under_way.next() => {
-                let delivered = finished(first, &mut under_way);
+                let mut delivered = finished(first, &mut under_way);
+                if planted!(RelayHasBarrier) {
+                    delivered.extend((&mut under_way).collect::<Vec<_>>().await);
+                }
                 retries_under_way -= delivered.iter().filter(|delivered| delivered.is_retry).count();
                 relay.settle(delivered.into_iter().map(|delivered| delivered.settlement).collect()).await;
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::heads::Heads;
 use crate::hub::{ListenEnd, Listener};
+use crate::planted::planted;
 use crate::supervise::Supervisor;
 use crate::{EventRecord, OrderId, OrderStore, StoreError};
 
@@ -135,7 +136,9 @@ impl Subscription {
                 }
             } else {
                 match self.listener.next().await {
-                    Ok(event) if event.seq > self.next_seq => self.behind = true,
+                    Ok(event) if event.seq > self.next_seq && !planted!(SubscriptionSkipsGaps) => {
+                        self.behind = true;
+                    }
                     Ok(event) => {
                         if let Some(event) = self.take(event) {
                             return Some(Ok(event));
@@ -154,11 +157,11 @@ impl Subscription {
     /// Gives an event if it is the next one; an older one was given before, or the subscriber is ahead of
     /// the order, and then ends with it all the same.
     fn take(&mut self, event: Arc<EventRecord>) -> Option<Arc<EventRecord>> {
-        if event.seq != self.next_seq {
+        if event.seq != self.next_seq && !(planted!(SubscriptionSkipsGaps) && event.seq > self.next_seq) {
             self.ended = event.seq < self.next_seq && event.status.is_terminal();
             return None;
         }
-        self.next_seq += 1;
+        self.next_seq = event.seq + 1;
         self.ended = event.status.is_terminal();
         Some(event)
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::planted::planted;
 use crate::{Amount, Failure, FailureClass, TxId};
 
 /// A transaction that is signed and can be sent, again and again, with one effect at most.
@@ -136,12 +137,20 @@ pub fn verdict(tx: &SignedTx, view: &ChainView, observation: &Observation) -> Ve
         Observation::Reverted { certainty: Certainty::Finalized, failure, class } => {
             Verdict::Dead(DeathProof::Reverted, failure.clone(), *class)
         }
+        Observation::Landed { fill, .. } if planted!(InclusionIsFinal) => Verdict::Landed(fill.clone()),
         Observation::Landed { certainty, .. } => Verdict::Pending(Some(*certainty)),
         // A failure that is not final may be undone by a fork, and the transaction then succeed.
         Observation::Reverted { .. } => Verdict::Pending(None),
+        Observation::NotFound { .. } if planted!(AbsenceIsDeath) => expired(0, view.finalized, 0),
         Observation::NotFound { searched_through } => match (tx.validity, *searched_through) {
             (Validity::UntilHeight(height), Some(searched))
-                if view.finalized > height && searched >= view.finalized =>
+                if planted!(ExpiryOffByOne) && view.finalized >= height && searched >= view.finalized =>
+            {
+                expired(height, view.finalized, searched)
+            }
+            (Validity::UntilHeight(height), Some(searched))
+                if view.finalized > height
+                    && (searched >= view.finalized || planted!(AbsenceWithoutEvidence)) =>
             {
                 expired(height, view.finalized, searched)
             }

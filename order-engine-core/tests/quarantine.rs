@@ -53,7 +53,7 @@ async fn executions_are_counted_across_crashes_of_the_process() {
         let worker = fixture.work();
         tokio::time::sleep(Duration::from_millis(10)).await;
         let state = fixture.engine.order(order.id).await.unwrap().unwrap().state;
-        let strikes = if crash <= 4 { 0 } else { crash - 4 };
+        let strikes = u32::saturating_sub(crash, 4);
         assert_eq!((state.strikes(), state.quarantine()), (strikes, None), "crash {crash}");
         fixture = fixture.crash(worker).await;
         // The lease of the dead process expires.

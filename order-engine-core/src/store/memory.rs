@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::planted::planted;
 use crate::{
     Append, AppendError, Backlog, Blame, Claim, ClaimRequest, ClaimScope, Claims, ClientOrderId, Clock,
     CreateError, Creation, Deliveries, DeliveryRequest, Durability, EventRecord, Fence, Guard, Lane,
@@ -209,7 +210,8 @@ struct Row {
 
 impl Row {
     fn is_held_under(&self, fence: Fence) -> bool {
-        self.epoch == fence.epoch && self.owner == Some(fence.owner)
+        planted!(NoFence)
+            || (self.epoch == fence.epoch && (self.owner == Some(fence.owner) || planted!(EpochWithoutToken)))
     }
 }
 
@@ -219,7 +221,7 @@ impl Data {
         let order = &new.order;
         let key = order.request.client_order_id.clone().map(|key| (order.request.user_id.clone(), key));
         let id = key.as_ref().and_then(|key| self.keys.get(key)).unwrap_or(&order.id);
-        if let Some(existing) = self.orders.get(id) {
+        if let Some(existing) = self.orders.get(id).filter(|_| !planted!(NamesAreNotUnique)) {
             return Ok(Creation::Existing(Box::new(Order::clone(&existing.order))));
         }
         if let Some(key) = key {
@@ -257,10 +259,12 @@ impl Data {
     /// for dead workers.
     fn lease(&mut self, id: OrderId, request: &ClaimRequest, now: DateTime<Utc>) -> Option<Claim> {
         let row = self.orders.get_mut(&id)?;
-        row.epoch += 1;
+        row.epoch += u64::from(!planted!(ClaimKeepsEpoch));
         row.owner = Some(request.owner);
         row.fruitless_claims = row.fruitless_claims.saturating_add(1);
-        self.queue.schedule(row, Some(after(now, request.duration)));
+        if !planted!(ClaimLeavesDue) {
+            self.queue.schedule(row, Some(after(now, request.duration)));
+        }
         let fence = Fence { epoch: row.epoch, owner: request.owner };
         Some(Claim {
             lease: Lease { order_id: id, fence },
@@ -303,10 +307,10 @@ impl Data {
             Guard::Fence(_) => true,
             Guard::Revision { .. } => false,
         };
-        if row.order.seq != append.expected_seq {
+        if row.order.seq != append.expected_seq && !planted!(NoRevision) {
             return Err(AppendError::StaleRevision { actual: row.order.seq });
         }
-        if append.not_after.is_some_and(|limit| now > limit) {
+        if append.not_after.is_some_and(|limit| now > limit) && !planted!(LimitIsIgnored) {
             return Err(AppendError::TooLate);
         }
         row.order = Arc::clone(&append.order);
@@ -315,7 +319,8 @@ impl Data {
             row.fruitless_claims = 0;
         }
         let mut due_at = row.due.map(|due| due.due_at);
-        if append.guard == (Guard::Revision { revoke: true }) && row.owner.is_some() {
+        let revokes = append.guard == (Guard::Revision { revoke: true }) && !planted!(CancelLeavesLease);
+        if revokes && row.owner.is_some() {
             row.epoch += 1;
             row.owner = None;
             due_at = Some(now);
@@ -328,7 +333,9 @@ impl Data {
             row.owner = None;
         }
         self.queue.schedule(row, due_at);
-        self.debts.owe(append.order.id, append.expected_seq, now);
+        if !planted!(AppendOwesNothing) {
+            self.debts.owe(append.order.id, append.expected_seq, now);
+        }
         Ok(())
     }
 

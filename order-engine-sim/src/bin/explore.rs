@@ -44,6 +44,9 @@ struct Args {
     /// Nothing else goes wrong
     #[arg(long, value_delimiter = ',', conflicts_with = "without")]
     only: Vec<Hazard>,
+    /// Begin no further seed once a promise was not kept
+    #[arg(long)]
+    until_violation: bool,
     /// How many violations to print
     #[arg(long, default_value_t = 20)]
     print: usize,
@@ -126,7 +129,8 @@ impl Total {
         for (promise, seed) in &self.first {
             println!("first in seed {seed}: {promise}");
         }
-        if !self.failed.is_empty() {
+        if let Some(first) = self.failed.first() {
+            println!("first violation: seed {first}");
             let seeds: Vec<String> = self.failed.iter().take(50).map(u64::to_string).collect();
             println!("{} failing seeds: {}", self.failed.len(), seeds.join(" "));
             println!("replay one with --seed <seed> --trace and the same other options");
@@ -151,7 +155,9 @@ fn main() -> ExitCode {
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + seeds {
+            let is_enough = args.until_violation
+                && !total.lock().unwrap_or_else(PoisonError::into_inner).failed.is_empty();
+            if seed >= first + seeds || is_enough {
                 return;
             }
             match run(&args.exploration(seed), &store) {

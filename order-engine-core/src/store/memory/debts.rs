@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::queue::{DueKey, Queue};
 use super::{after, until};
+use crate::planted::planted;
 use crate::{
     Deliveries, Delivery, DeliveryOutcome, DeliveryRequest, EventRecord, Fence, Lease, OrderId, Settlement,
     SinkBacklog,
@@ -103,7 +104,7 @@ impl Debts {
             return false;
         }
         let due_at = match settlement.outcome {
-            DeliveryOutcome::Delivered { seq } if seq >= head => {
+            DeliveryOutcome::Delivered { seq } if seq >= head || planted!(DeliveryPaysForLater) => {
                 self.remove(&key);
                 return true;
             }
