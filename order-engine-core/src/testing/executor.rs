@@ -14,7 +14,7 @@ use super::{Dice, ManualClock};
 use crate::{Clock, Spawner};
 
 /// So many polls without any time passing say that tasks wake each other for ever.
-const MOST_POLLS_AT_ONE_TIME: u64 = 1_000_000;
+const MOST_POLLS_AT_ONE_TIME: u64 = 200_000;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing in here panics while a lock is held.

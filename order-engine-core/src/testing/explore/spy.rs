@@ -1,6 +1,7 @@
 //! Who looks over the engine's shoulder: at what it writes, and at what it sends.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -107,6 +108,19 @@ impl Venue for Spy {
     }
 }
 
+/// Lets whoever else is ready go first, once.
+async fn take_a_turn() {
+    let mut is_first = true;
+    std::future::poll_fn(|cx| {
+        if std::mem::take(&mut is_first) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
 /// A point at which a process may die, or stand still for so long that it loses its leases.
 async fn pass(shared: &Shared, process: usize, probability_ppm: u32) {
     if shared.has(Hazard::Crashes) && shared.dice.happens(probability_ppm) {
@@ -182,6 +196,8 @@ impl Witness {
 #[async_trait]
 impl Intercept for Witness {
     async fn before(&self, call: Call<'_>) -> Result<(), StoreError> {
+        // Others may come in between, and whoever asks again and again without waiting is noticed.
+        take_a_turn().await;
         pass(&self.shared, self.process, fatality_ppm(call)).await;
         Ok(())
     }
