@@ -8,6 +8,10 @@ use chrono::{DateTime, Utc};
 
 use crate::{Backoff, Runtime};
 
+/// How many may be remembered before those are forgotten that keep nobody waiting: a failure now and then of
+/// many pairs must not gather for ever.
+const BREAKERS_MAX: usize = 4_096;
+
 /// When a circuit breaker opens, and how soon it tries again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerConfig {
@@ -82,6 +86,11 @@ impl<K: Ord + Clone> Breakers<K> {
     pub(crate) fn admit(&self, key: &K) -> Result<Admission<K>, Open> {
         let now = self.shared.runtime.now();
         let mut breakers = self.breakers();
+        if breakers.len() >= BREAKERS_MAX {
+            breakers.retain(|_, breaker| {
+                breaker.calls > 0 || breaker.open_until.is_some_and(|until| now < until)
+            });
+        }
         let breaker = breakers.entry(key.clone()).or_default();
         let is_probe = match breaker.open_until {
             Some(until) if now < until => {
@@ -237,6 +246,17 @@ mod tests {
         hang.into_iter().for_each(Admission::failed);
         assert!(breakers.admit(&1).is_ok());
         assert!(breakers.breakers().is_empty(), "nothing is remembered of who answers");
+    }
+
+    #[test]
+    fn failures_of_ever_new_keys_do_not_gather() {
+        let (_, clock) = breakers();
+        let runtime = Runtime { clock: Arc::new(clock), ..Runtime::tokio() };
+        let breakers: Breakers<usize> = Breakers::new(BreakerConfig::default(), runtime);
+        for key in 0..3 * BREAKERS_MAX {
+            breakers.admit(&key).unwrap().failed();
+        }
+        assert!(breakers.breakers().len() <= BREAKERS_MAX);
     }
 
     #[test]

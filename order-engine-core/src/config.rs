@@ -8,7 +8,8 @@ use crate::{Backoff, BreakerConfig, RetryPolicy};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineConfig {
-    /// How many orders a worker executes at a time. An order that waits takes no slot.
+    /// How many orders a worker executes at a time. An order that waits takes no slot. Orders of one pair
+    /// of tokens take three quarters of the slots at most.
     pub worker_slots: usize,
     /// How long a lease lasts without renewal: after a crash, others take over after this long.
     pub lease_duration: Duration,

@@ -77,7 +77,7 @@ pub(crate) struct Inner {
     pub(crate) venue: Arc<dyn Venue>,
     pub(crate) runtime: Runtime,
     pub(crate) config: EngineConfig,
-    pub(crate) store_clock: StoreClock,
+    pub(crate) store_clock: Arc<StoreClock>,
     pub(crate) committer: Committer,
     heads: Heads,
     pub(crate) fanout: Arc<Fanout>,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use crate::hub::Hub;
+use crate::store_clock::StoreClock;
 use crate::supervise::Supervisor;
 use crate::{EventRecord, Runtime, StatusSink, relay, telemetry};
 
@@ -20,7 +21,8 @@ pub(crate) struct Fanout {
     sinks: Vec<SinkQueue>,
     /// Changes when durable sinks may be owed something new.
     owed: watch::Sender<()>,
-    runtime: Runtime,
+    /// By which events are stamped.
+    clock: Arc<StoreClock>,
 }
 
 #[derive(Debug)]
@@ -36,6 +38,7 @@ impl Fanout {
         sinks: Vec<Arc<dyn StatusSink>>,
         runtime: &Runtime,
         supervisor: &Arc<Supervisor>,
+        clock: Arc<StoreClock>,
     ) -> Arc<Self> {
         let sinks = sinks.into_iter().map(|sink| {
             let (queue, events) = mpsc::channel(SINK_QUEUE);
@@ -44,7 +47,7 @@ impl Fanout {
             SinkQueue { sink, events: queue }
         });
         let sinks = sinks.collect();
-        Arc::new(Self { hub, sinks, owed: watch::Sender::new(()), runtime: runtime.clone() })
+        Arc::new(Self { hub, sinks, owed: watch::Sender::new(()), clock })
     }
 
     /// Changes when durable sinks may be owed something new.
@@ -54,7 +57,7 @@ impl Fanout {
 
     /// Tells everybody what this process has committed. Never waits.
     pub(crate) fn publish<'a>(&self, events: impl IntoIterator<Item = &'a Arc<EventRecord>> + Clone) {
-        let now = self.runtime.now();
+        let now = self.clock.now();
         for event in events.clone() {
             telemetry::committed(event, now);
         }

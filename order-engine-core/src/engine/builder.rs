@@ -124,8 +124,9 @@ impl EngineBuilder {
         let supervisor = Supervisor::new(runtime.clone());
         let store_clock =
             StoreClock::start(Arc::clone(&store), runtime.clone(), Arc::clone(&supervisor)).await?;
-        let fanout =
-            Fanout::start(Hub::new(config.subscription_capacity), best_effort, &runtime, &supervisor);
+        let store_clock = Arc::new(store_clock);
+        let hub = Hub::new(config.subscription_capacity);
+        let fanout = Fanout::start(hub, best_effort, &runtime, &supervisor, Arc::clone(&store_clock));
         let (keeper, give_backs) = LeaseKeeper::new(runtime.clone(), config.lease_duration);
         let give_back = lease::give_back(Arc::clone(&supervisor), Arc::clone(&store), give_backs);
         runtime.spawner.spawn("give back", Box::pin(give_back));
