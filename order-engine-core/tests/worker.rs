@@ -34,6 +34,24 @@ async fn a_timeout_layer_drops_the_handler_and_the_order_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_lets_go_of_an_order_when_its_lease_is_lost() {
+    let mut config = EngineConfig::default();
+    config.worker_slots = 1;
+    config.step_timeout = Duration::from_mins(30);
+    let fixture = Fixture::with_config(config).await;
+    fixture.router.hang_next();
+    let lost = fixture.submit(request()).await;
+    let worker = fixture.work();
+    fixture.reaches(lost.id, |record| matches!(record.event, OrderEvent::RoutingStarted { .. })).await;
+    // The cancel takes the lease, which the process notices when it renews it.
+    fixture.engine.cancel(lost.id).await.unwrap();
+    let next = fixture.submit(request()).await;
+    let ends = tokio::time::timeout(Duration::from_mins(1), fixture.until_terminal(next.id)).await;
+    assert_eq!(ends.expect("the slot is free").status(), Status::Confirmed);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_caught_panic_harms_no_other_order() {
     let fixture = Fixture::new().await;
     fixture.router.panic_next();
