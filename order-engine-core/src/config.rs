@@ -44,7 +44,8 @@ pub struct EngineConfig {
     /// For how long the venue must not have known a transaction that may still land before an operator is
     /// told. It goes on being observed all the same.
     pub absent_after: Duration,
-    /// When a router (for a pair), a venue or a sink that does not answer is left alone for a while.
+    /// When a router (for a pair), a venue or a sink that does not answer is left alone for a while. How long
+    /// a sink is left alone says [`sink_backoff`](Self::sink_backoff).
     pub breaker: BreakerConfig,
     /// How many orders are delivered to a durable sink at a time. At most half of them are repetitions.
     pub sink_concurrency: u32,

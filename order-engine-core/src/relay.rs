@@ -16,7 +16,8 @@ use crate::planted::planted;
 use crate::supervise::Supervisor;
 use crate::telemetry;
 use crate::{
-    Delivery, DeliveryOutcome, DeliveryRequest, EventRecord, Settlement, SinkError, StatusSink, StoreError,
+    BreakerConfig, Delivery, DeliveryOutcome, DeliveryRequest, EventRecord, Settlement, SinkError,
+    StatusSink, StoreError,
 };
 
 /// How many events of one order a sink is given at once; orders rarely have more.
@@ -28,7 +29,8 @@ const SETTLE_BATCH: usize = 256;
 
 /// Delivers to a sink until the engine closes.
 pub(crate) async fn run(engine: Arc<Inner>, sink: Arc<dyn StatusSink>) {
-    let breakers = Breakers::new(engine.config.breaker, engine.runtime.clone());
+    let backoff = engine.config.sink_backoff;
+    let breakers = Breakers::new(BreakerConfig { backoff, ..engine.config.breaker }, engine.runtime.clone());
     let relay = Relay { name: sink.name().into(), sink, engine, breakers };
     let mut stop = relay.engine.closing();
     let mut owed = relay.engine.fanout.owed();
