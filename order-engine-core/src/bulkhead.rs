@@ -151,10 +151,8 @@ mod tests {
     fn a_pair_leaves_a_quarter_of_the_slots_to_others() {
         for (slots, places) in [(1, 1), (2, 2), (4, 3), (10, 8), (100, 75)] {
             let (bulkheads, _) = bulkheads(slots);
-            let mut taken = Vec::new();
-            while let Some(Ok(place)) = enter(&bulkheads, "SOL") {
-                taken.push(place);
-            }
+            let next = || enter(&bulkheads, "SOL").and_then(Result::ok);
+            let taken: Vec<_> = std::iter::from_fn(next).take(2 * slots).collect();
             assert_eq!(taken.len(), places, "{slots} slots");
             assert!(enter(&bulkheads, "ETH").unwrap().is_ok());
         }
