@@ -4,16 +4,16 @@
 //! `EXPLORE_SEEDS` sets how many seeds there are; the program `explore` runs as many as it is told.
 #![allow(clippy::disallowed_methods)] // Tests are the outside world.
 
+#[path = "common/credulous.rs"]
+mod credulous;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_trait::async_trait;
+use credulous::Credulous;
 use order_engine_core::testing::Dice;
 use order_engine_core::testing::explore::{Exploration, Report, Site, explore};
-use order_engine_core::{
-    ChainView, DexRouter, Observation, OrderId, OrderRequest, OrderStore, PrepareRequest, SignedTx,
-    StepError, SubmitReport, TxId, Venue, VenueError,
-};
+use order_engine_core::{DexRouter, OrderId, OrderRequest, OrderStore, Venue};
 use order_engine_sim::explore::{ChainSite, StoreKind, run};
 
 /// How many seeds are run unless the environment says otherwise.
@@ -83,7 +83,7 @@ impl Site for Lying {
     }
 
     fn venue(&self, process: usize) -> Arc<dyn Venue> {
-        Arc::new(LyingVenue(self.0.venue(process)))
+        Arc::new(Credulous(self.0.venue(process)))
     }
 
     fn router(&self, process: usize) -> Arc<dyn DexRouter> {
@@ -100,32 +100,6 @@ impl Site for Lying {
 
     fn executions(&self, order: OrderId) -> usize {
         self.0.executions(order)
-    }
-}
-
-#[derive(Debug)]
-struct LyingVenue(Arc<dyn Venue>);
-
-#[async_trait]
-impl Venue for LyingVenue {
-    async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
-        self.0.prepare(request).await
-    }
-
-    async fn submit(&self, tx: &SignedTx) -> SubmitReport {
-        self.0.submit(tx).await
-    }
-
-    async fn view(&self) -> Result<ChainView, VenueError> {
-        self.0.view().await
-    }
-
-    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
-        let lie = |seen| match seen {
-            Observation::NotFound { .. } => Observation::NotFound { searched_through: Some(u64::MAX) },
-            seen => seen,
-        };
-        Ok(self.0.observe(tx_ids).await?.into_iter().map(lie).collect())
     }
 }
 

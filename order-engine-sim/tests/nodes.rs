@@ -2,20 +2,21 @@
 //! complete as far as they have come, and only that.
 
 mod common;
+#[path = "common/credulous.rs"]
+mod credulous;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::DateTime;
 use common::{World, is_absent, order, reliable};
+use credulous::Credulous;
 use order_engine_core::apalis::prelude::*;
 use order_engine_core::testing::SeededEntropy;
 use order_engine_core::{
-    ChainView, DeathProof, Engine, EngineConfig, MemoryStore, Observation, OrderId, OrderRequest,
-    PrepareRequest, Runtime, SignedTx, Status, StepError, Submission, SubmitReport, TokioClock, TxId,
-    Validity, Venue, VenueError, Verdict, execute_order, verdict,
+    DeathProof, Engine, EngineConfig, MemoryStore, Observation, OrderId, OrderRequest, Runtime, Status,
+    Submission, SubmitReport, TokioClock, Validity, Verdict, execute_order, verdict,
 };
 use order_engine_sim::{FaultConfig, Rate, SimConfig, Simulator};
 
@@ -83,36 +84,6 @@ async fn a_lagging_node_proves_death_once_it_has_come_as_far_as_was_read() {
         }
     }
     assert!(by_laggards > 0, "two calls in a row reach nodes that are behind");
-}
-
-/// A venue that takes the absence that any node reports for complete, as if the node that searched
-/// were the one that was read.
-#[derive(Debug)]
-struct Credulous(Arc<dyn Venue>);
-
-#[async_trait]
-impl Venue for Credulous {
-    async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
-        self.0.prepare(request).await
-    }
-
-    async fn submit(&self, tx: &SignedTx) -> SubmitReport {
-        self.0.submit(tx).await
-    }
-
-    async fn view(&self) -> Result<ChainView, VenueError> {
-        self.0.view().await
-    }
-
-    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
-        let mut observations = self.0.observe(tx_ids).await?;
-        for observation in &mut observations {
-            if let Observation::NotFound { searched_through: Some(searched) } = observation {
-                *searched = u64::MAX;
-            }
-        }
-        Ok(observations)
-    }
 }
 
 /// Lets an engine trade until every order has ended; gives how often each was executed.

@@ -1,0 +1,37 @@
+//! What the evidence of an absence is for: a venue without it.
+#![allow(unreachable_pub)] // A part of the tests that include it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use order_engine_core::{
+    ChainView, Observation, PrepareRequest, SignedTx, StepError, SubmitReport, TxId, Venue, VenueError,
+};
+
+/// A venue that takes the absence that any node reports for complete, as if the node that searched
+/// were the one that was read.
+#[derive(Debug)]
+pub struct Credulous(pub Arc<dyn Venue>);
+
+#[async_trait]
+impl Venue for Credulous {
+    async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
+        self.0.prepare(request).await
+    }
+
+    async fn submit(&self, tx: &SignedTx) -> SubmitReport {
+        self.0.submit(tx).await
+    }
+
+    async fn view(&self) -> Result<ChainView, VenueError> {
+        self.0.view().await
+    }
+
+    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
+        let believed = |seen| match seen {
+            Observation::NotFound { .. } => Observation::NotFound { searched_through: Some(u64::MAX) },
+            seen => seen,
+        };
+        Ok(self.0.observe(tx_ids).await?.into_iter().map(believed).collect())
+    }
+}
