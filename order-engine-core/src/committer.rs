@@ -275,7 +275,7 @@ impl Writer {
         }
         let limit = u32::try_from(append.events.len()).unwrap_or(u32::MAX);
         let events = self.store.events(append.order.id, append.expected_seq, limit);
-        let written = self.supervisor.guard("store.events", events).await??;
+        let written = self.supervisor.store("store.events", events).await?;
         Ok(written.iter().eq(append.events.iter().map(|event: &Arc<EventRecord>| event.as_ref())))
     }
 }

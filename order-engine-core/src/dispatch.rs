@@ -129,7 +129,7 @@ impl Inner {
             duration: self.config.lease_duration,
         };
         let asked_at = self.runtime.now();
-        let claims = self.supervisor.guard("store.claim", self.store.claim(&request)).await??;
+        let claims = self.supervisor.store("store.claim", self.store.claim(&request)).await?;
         self.store_clock.learn(asked_at, claims.as_of);
         let (mut actives, mut hopeless, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         for Claim { lease, fruitless_claims, order } in claims.claims {
@@ -152,7 +152,7 @@ impl Inner {
         }
         join_all(hopeless.into_iter().map(|active| self.quarantine(active))).await;
         if !unreadable.is_empty() {
-            self.supervisor.guard("store.release", self.store.release(&unreadable)).await??;
+            self.supervisor.store("store.release", self.store.release(&unreadable)).await?;
         }
         Ok((actives, claims.next_due_in))
     }

@@ -241,7 +241,7 @@ impl Engine {
     /// If the store cannot answer.
     pub async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         let inner = self.inner();
-        let loaded = inner.supervisor.guard("store.load", inner.store.load(&[id])).await??;
+        let loaded = inner.supervisor.store("store.load", inner.store.load(&[id])).await?;
         Ok(loaded.into_iter().next().flatten())
     }
 
@@ -252,7 +252,7 @@ impl Engine {
     /// If the store cannot answer.
     pub async fn orders(&self, query: &OrderQuery) -> Result<Vec<Result<Order, Unreadable>>, StoreError> {
         let inner = self.inner();
-        inner.supervisor.guard("store.list", inner.store.list(query)).await?
+        inner.supervisor.store("store.list", inner.store.list(query)).await
     }
 
     /// At most `limit` events of an order after the one numbered `after`, oldest first.
@@ -261,7 +261,7 @@ impl Engine {
     /// If the store cannot answer.
     pub async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {
         let inner = self.inner();
-        inner.supervisor.guard("store.events", inner.store.events(id, after, limit)).await?
+        inner.supervisor.store("store.events", inner.store.events(id, after, limit)).await
     }
 
     /// An order's events after the one numbered `after` (0: from the beginning), and then every
@@ -328,7 +328,7 @@ impl Engine {
     /// Why not.
     pub async fn check(&self) -> Result<(), StoreError> {
         let inner = self.inner();
-        inner.supervisor.guard("store.check", inner.store.check()).await?
+        inner.supervisor.store("store.check", inner.store.check()).await
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {

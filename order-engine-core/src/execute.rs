@@ -574,10 +574,8 @@ impl Inner {
     }
 
     pub(crate) async fn reload(&self, id: OrderId) -> Result<Arc<Order>, ExecuteError> {
-        let loaded = self.supervisor.guard("store.load", self.store.load(&[id])).await;
-        let mut orders = loaded
-            .unwrap_or_else(|panicked| Err(panicked.into()))
-            .map_err(|error| ExecuteError::Store(Arc::new(error)))?;
+        let loaded = self.supervisor.store("store.load", self.store.load(&[id])).await;
+        let mut orders = loaded.map_err(|error| ExecuteError::Store(Arc::new(error)))?;
         // An order that is gone cannot be acted for.
         orders.pop().flatten().map(Arc::new).ok_or(ExecuteError::LeaseLost)
     }

@@ -243,8 +243,7 @@ pub(crate) async fn give_back(supervisor: Arc<Supervisor>, store: Arc<dyn OrderS
             }
         }
         let call = async { if releases.is_empty() { Ok(()) } else { store.release(&releases).await } };
-        let given_back = supervisor.guard("store.release", call).await;
-        if let Err(error) = given_back.unwrap_or_else(|panicked| Err(panicked.into())) {
+        if let Err(error) = supervisor.store("store.release", call).await {
             tracing::warn!(leases = releases.len(), %error, "leases could not be given back; they will expire");
         }
         for done in flushes {

@@ -133,7 +133,7 @@ impl Relay {
             duration: config.sink_timeout + config.lease_duration,
         };
         let claimed = self.engine.store.claim_deliveries(&request);
-        let claimed = self.engine.supervisor.guard("store.claim_deliveries", claimed).await??;
+        let claimed = self.engine.supervisor.store("store.claim_deliveries", claimed).await?;
         let is_full = claimed.deliveries.len() >= limit as usize;
         // What other processes write is found by looking.
         let idle = match claimed.next_due_in {
@@ -174,8 +174,7 @@ impl Relay {
             return;
         }
         let settled = self.engine.store.settle_deliveries(&settlements);
-        let settled = self.engine.supervisor.guard("store.settle_deliveries", settled).await;
-        if let Err(error) = settled.unwrap_or_else(|panicked| Err(panicked.into())) {
+        if let Err(error) = self.engine.supervisor.store("store.settle_deliveries", settled).await {
             tracing::warn!(sink.name = %self.name, %error, "deliveries could not be settled; they will be repeated");
         }
     }

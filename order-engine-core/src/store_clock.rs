@@ -46,7 +46,7 @@ impl StoreClock {
     /// The store's time, from the store itself.
     pub(crate) async fn ask(&self) -> Result<DateTime<Utc>, StoreError> {
         let asked_at = self.runtime.now();
-        let as_of = self.supervisor.guard("store.now", self.store.now()).await??;
+        let as_of = self.supervisor.store("store.now", self.store.now()).await?;
         self.learn(asked_at, as_of);
         Ok(as_of)
     }

@@ -177,7 +177,7 @@ impl Subscription {
     /// Reads the events after the last one given.
     async fn read_page(&mut self) -> Result<(), StoreError> {
         let page = self.store.events(self.order_id, self.cursor(), PAGE);
-        let page = self.supervisor.guard("store.events", page).await??;
+        let page = self.supervisor.store("store.events", page).await?;
         self.behind = page.len() == PAGE as usize;
         if let Some(last) = page.last() {
             self.listener.note(last.seq);
@@ -189,13 +189,13 @@ impl Subscription {
     /// The number of the order's last event.
     async fn head(&self) -> Result<Option<u64>, StoreError> {
         let heads = self.store.heads(std::slice::from_ref(&self.order_id));
-        Ok(self.supervisor.guard("store.heads", heads).await??.pop().flatten())
+        Ok(self.supervisor.store("store.heads", heads).await?.pop().flatten())
     }
 
     /// Whether the subscriber already has the terminal event, so that nothing will ever follow.
     async fn is_past_the_end(&self) -> Result<bool, StoreError> {
         let orders = self.store.load(std::slice::from_ref(&self.order_id));
-        let orders = self.supervisor.guard("store.load", orders).await??;
+        let orders = self.supervisor.store("store.load", orders).await?;
         Ok(orders
             .into_iter()
             .flatten()

@@ -79,7 +79,16 @@ impl Supervisor {
         result.map_err(|payload| self.caught(part, &*payload))
     }
 
-    /// The same for a call that does not wait.
+    /// Runs a call of the store. A panic is an error of it like any other.
+    pub(crate) async fn store<T>(
+        &self,
+        part: &'static str,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.guard(part, call).await.unwrap_or_else(|panicked| Err(panicked.into()))
+    }
+
+    /// The same as [`guard`](Self::guard) for a call that does not wait.
     pub(crate) fn guard_sync<T>(&self, part: &'static str, call: impl FnOnce() -> T) -> Result<T, Panicked> {
         let result = std::panic::catch_unwind(AssertUnwindSafe(call));
         result.map_err(|payload| self.caught(part, &*payload))
