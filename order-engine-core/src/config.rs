@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{Backoff, BreakerConfig, RetryPolicy};
+use crate::domain::retry_policy::{Backoff, RetryPolicy};
+use crate::resilience::breaker::BreakerConfig;
 
 /// The engine's bounds and intervals. The default suits a service with one store.
 #[derive(Clone, Debug, PartialEq, Eq)]

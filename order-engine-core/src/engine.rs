@@ -1,14 +1,16 @@
 //! The engine: what a host holds.
 
+pub(crate) mod admin;
+pub(crate) mod apalis;
 mod background;
-mod builder;
-mod cancel;
-mod change;
-mod lifecycle;
+pub(crate) mod builder;
+pub(crate) mod cancel;
+pub(crate) mod change;
+pub(crate) mod due_orders;
 mod quarantine;
-mod resolve;
-mod retry;
-mod upkeep;
+pub(crate) mod resolve;
+pub(crate) mod retry;
+pub(crate) mod shutdown;
 
 use std::sync::{Arc, Mutex};
 
@@ -16,35 +18,40 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::Instrument;
 
-pub use builder::{BuildError, EngineBuilder};
-pub use cancel::Cancellation;
-pub use change::ChangeError;
-pub use lifecycle::ShutdownTimedOut;
-pub use resolve::{Resolution, Resolved};
-pub use retry::{Retry, RetryError};
-pub use upkeep::{Health, NAME_RETENTION};
-
-use crate::breaker::Breakers;
-use crate::bulkhead::{Bulkheads, Pair};
-use crate::committer::{CommitError, Committer};
-use crate::dispatch::Claimed;
-use crate::execute::{self, ExecuteError, Turns};
-use crate::fanout::Fanout;
-use crate::heads::Heads;
-use crate::lease::LeaseKeeper;
-use crate::observe::{SharedObserver, Watch};
+use crate::commit::committer::{CommitError, Committer};
+use crate::commit::store_clock::StoreClock;
+use crate::config::EngineConfig;
+use crate::delivery::heads::Heads;
+use crate::delivery::publisher::Fanout;
+use crate::delivery::subscription::Subscription;
+use crate::domain::amount::Amount;
+use crate::domain::codec::ItemRejected;
+use crate::domain::event::{EventRecord, OrderEvent};
+use crate::domain::failure::FailureCode;
+use crate::domain::ids::OrderId;
+use crate::domain::order::{InvalidRequest, Order, OrderRequest};
+use crate::domain::retry_policy::is_expired;
+use crate::domain::route::{Candidate, QuoteRequest, Route, best};
+use crate::domain::state::step::Lane;
+use crate::engine::apalis::{OrderBackend, OrderTask};
+use crate::engine::builder::EngineBuilder;
+use crate::execution::bulkhead::{Bulkheads, Pair};
+use crate::execution::claimer::Claimed;
+use crate::execution::executor::{self, ExecuteError, Turns};
+use crate::execution::lease::LeaseManager;
+use crate::execution::observer::{SharedObserver, Watch};
 use crate::planted::planted;
-use crate::retry::is_expired;
-use crate::store_clock::StoreClock;
-use crate::supervise::Supervisor;
-use crate::worker::{OrderBackend, OrderTask};
-use crate::{
-    Amount, Candidate, Creation, DexRouter, Durability, EngineConfig, EventRecord, FailureCode,
-    InvalidRequest, Lane, NewOrder, Order, OrderEvent, OrderId, OrderQuery, OrderRequest, OrderStore,
-    QuoteRequest, Refused, Route, Runtime, StatusSource, StepError, StoreError, Subscription, Unreadable,
-    Venue, best,
-};
-use lifecycle::Lifecycle;
+use crate::ports::order_store::error::StoreError;
+use crate::ports::order_store::query::{OrderQuery, UndecodableOrder};
+use crate::ports::order_store::write::{Creation, NewOrder};
+use crate::ports::order_store::{Durability, OrderStore};
+use crate::ports::router::{DexRouter, StepError};
+use crate::ports::runtime::Runtime;
+use crate::ports::source::StatusSource;
+use crate::ports::venue::Venue;
+use crate::resilience::breaker::Breakers;
+use crate::resilience::supervisor::Supervisor;
+use shutdown::Lifecycle;
 
 /// Executes orders durably. Cheap to clone; every clone is the same engine.
 ///
@@ -82,7 +89,7 @@ pub(crate) struct Inner {
     heads: Heads,
     pub(crate) fanout: Arc<Fanout>,
     sources: Vec<Arc<dyn StatusSource>>,
-    pub(crate) keeper: Arc<LeaseKeeper>,
+    pub(crate) keeper: Arc<LeaseManager>,
     pub(crate) supervisor: Arc<Supervisor>,
     pub(crate) turns: Turns,
     pub(crate) bulkheads: Arc<Bulkheads>,
@@ -136,7 +143,7 @@ pub enum SubmitError {
     Invalid(#[from] InvalidRequest),
     /// The store cannot take this request.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Rejected(#[from] ItemRejected),
     /// The store does not answer. The order may have been accepted; asking again under the same
     /// client order id is safe.
     #[error("the store failed: {0}")]
@@ -219,7 +226,7 @@ impl Engine {
                 }
                 Ok(creation)
             }
-            Err(CommitError::Refused(refused)) => Err(refused.into()),
+            Err(CommitError::Rejected(refused)) => Err(refused.into()),
             Err(CommitError::Store(error)) => Err(SubmitError::Store(error)),
             Err(CommitError::Append(_) | CommitError::Closed) => Err(SubmitError::ShuttingDown),
         }
@@ -241,8 +248,7 @@ impl Engine {
     /// If the store cannot answer.
     pub async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         let inner = self.inner();
-        let loaded = inner.supervisor.store("store.load", inner.store.load(&[id])).await?;
-        Ok(loaded.into_iter().next().flatten())
+        inner.supervisor.store("store.load", inner.store.load(id)).await
     }
 
     /// Orders by some properties, newest first, a page at a time. One that this program cannot read
@@ -250,7 +256,10 @@ impl Engine {
     ///
     /// # Errors
     /// If the store cannot answer.
-    pub async fn orders(&self, query: &OrderQuery) -> Result<Vec<Result<Order, Unreadable>>, StoreError> {
+    pub async fn orders(
+        &self,
+        query: &OrderQuery,
+    ) -> Result<Vec<Result<Order, UndecodableOrder>>, StoreError> {
         let inner = self.inner();
         inner.supervisor.store("store.list", inner.store.list(query)).await
     }
@@ -310,7 +319,7 @@ impl Engine {
                     Err(error) => return Err(ExecuteError::Store(Arc::new(error))),
                 },
             };
-            let executed = inner.supervisor.guard("execution", execute::execute(inner, active)).await;
+            let executed = inner.supervisor.guard("execution", executor::execute(inner, active)).await;
             executed.unwrap_or_else(|panicked| Err(ExecuteError::Panicked(panicked.part)))
         }
         .instrument(span)

@@ -1,71 +1,72 @@
 #![doc = include_str!("../README.md")]
 
-mod active;
-pub mod amount;
-mod batch;
-mod breaker;
-mod bulkhead;
-pub mod codec;
-mod committer;
+mod commit;
 mod config;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-mod dispatch;
+mod delivery;
+mod domain;
 mod engine;
-mod event;
-mod execute;
-mod failure;
-mod fanout;
-mod heads;
-pub mod hints;
-mod hub;
-mod ids;
-mod lease;
-mod observe;
-mod order;
+mod execution;
+mod memory_store;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
 #[cfg(not(feature = "planted-bugs"))]
 mod planted;
-mod port;
-mod recent;
-mod relay;
-mod retry;
-mod route;
-mod sink;
-mod state;
-mod store;
-mod store_clock;
-mod subscription;
-mod supervise;
+mod ports;
+mod resilience;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-mod transaction;
-mod worker;
 
-pub use amount::{Amount, AmountError};
-pub use breaker::BreakerConfig;
 pub use config::EngineConfig;
-pub use engine::{
-    BuildError, Cancellation, ChangeError, Engine, EngineBuilder, Health, NAME_RETENTION, Quotation,
-    Resolution, Resolved, Retry, RetryError, ShutdownTimedOut, Submission, SubmitError,
+pub use delivery::hints;
+pub use delivery::sinks::{ChannelSink, TracingSink};
+pub use delivery::subscription::{SubscribeError, Subscription};
+pub use domain::amount::{self, Amount, AmountError};
+pub use domain::codec::{self, DecodeError, ItemRejected};
+pub use domain::event::{EventRecord, OrderEvent, Status, UnknownReason};
+pub use domain::failure::{Failure, FailureClass, FailureCode};
+pub use domain::ids::{ClientOrderId, OrderId, TxId, UserId};
+pub use domain::order::{Deadline, InvalidRequest, Order, OrderRequest, Token};
+pub use domain::phase::{Phase, Quote, Stage, Standing};
+pub use domain::retry_policy::{Backoff, Budget, OutagePolicy, RetryPolicy};
+pub use domain::route::{Candidate, CandidateOutcome, Leg, QuoteRequest, Route, RouteAnalysis, best};
+pub use domain::state::step::{Lane, Step};
+pub use domain::state::transition::{IllegalTransition, ReplayError};
+pub use domain::state::{Attention, FailedAttempts, OrderState, Suspicion};
+pub use domain::transaction::{
+    Certainty, ChainView, DeathProof, Fill, Observation, SignedTx, Validity, Verdict, verdict,
 };
-pub use event::*;
-pub use execute::ExecuteError;
-pub use failure::*;
-pub use ids::*;
-pub use order::*;
-pub use port::*;
-pub use retry::{Backoff, Budget, OutagePolicy, RetryPolicy};
-pub use route::*;
-pub use sink::{ChannelSink, TracingSink};
-pub use state::*;
-pub use store::MemoryStore;
-pub use subscription::{SubscribeError, Subscription};
-pub use supervise::PartHealth;
-pub use transaction::*;
-pub use worker::{OrderBackend, OrderTask, execute_order, sweep};
+pub use engine::admin::{Health, NAME_RETENTION};
+pub use engine::apalis::{OrderBackend, OrderTask, execute_order};
+pub use engine::builder::{BuildError, EngineBuilder};
+pub use engine::cancel::Cancellation;
+pub use engine::change::ChangeError;
+pub use engine::due_orders::enqueue_due_orders;
+pub use engine::resolve::{Resolution, Resolved};
+pub use engine::retry::{Retry, RetryError};
+pub use engine::shutdown::ShutdownTimedOut;
+pub use engine::{Engine, Quotation, Submission, SubmitError};
+pub use execution::executor::ExecuteError;
+pub use memory_store::MemoryStore;
+pub use ports::order_store::error::{StoreError, StoreErrorKind};
+pub use ports::order_store::lease::{
+    Claim, ClaimRequest, ClaimScope, Claims, Fence, Lease, Release, ReleaseReason,
+};
+pub use ports::order_store::query::{
+    Backlog, LaneBacklog, OrderQuery, PurgeRequest, Purged, SinkBacklog, UndecodableOrder,
+};
+pub use ports::order_store::write::{Append, AppendError, CreateError, Creation, Guard, NewOrder, Then};
+pub use ports::order_store::{Durability, OrderStore};
+pub use ports::outbox::{Deliveries, Delivery, DeliveryAck, DeliveryOutcome, DeliveryRequest, Outbox};
+pub use ports::router::{DexRouter, StepError};
+pub use ports::runtime::{Clock, Entropy, Runtime, Spawner, TokioClock};
+pub use ports::sink::{SinkError, SinkGuarantee, StatusSink};
+pub use ports::source::{Hint, StatusSource};
+pub use ports::venue::{PrepareRequest, SubmitReport, Venue, VenueError};
+pub use resilience::breaker::BreakerConfig;
+pub use resilience::supervisor::PartHealth;
 
 /// The job framework that hosts run workers with, in the version this engine is built for.
 pub use apalis;

@@ -61,7 +61,7 @@ bugs! {
     /// A commit past the limit that it carries is written.
     LimitIsIgnored = "limit-is-ignored",
     /// What is appended is not recorded for durable sinks.
-    AppendOwesNothing = "append-owes-nothing",
+    AppendSkipsOutbox = "append-skips-outbox",
     /// A delivery counts for whatever was written since it began.
     DeliveryPaysForLater = "delivery-pays-for-later",
     /// Subscribers are told before the commit.

@@ -29,7 +29,10 @@ use metrics::{
     gauge,
 };
 
-use crate::{Backlog, EventRecord, Lane, LaneBacklog, OrderEvent, Runtime, Status};
+use crate::domain::event::{EventRecord, OrderEvent, Status};
+use crate::domain::state::step::Lane;
+use crate::ports::order_store::query::{Backlog, LaneBacklog};
+use crate::ports::runtime::Runtime;
 
 const ORDERS: &str = "order_engine_orders_total";
 const EVENTS: &str = "order_engine_events_total";
@@ -200,7 +203,7 @@ pub(crate) fn backlog(backlog: &Backlog) {
     gauge!(ATTENTION).set(backlog.attention as f64);
     for owed in &backlog.sinks {
         gauge!(SINK_OWED, "sink" => Arc::clone(&owed.sink)).set(owed.orders as f64);
-        gauge!(SINK_LAG, "sink" => Arc::clone(&owed.sink)).set(age(owed.owed_for));
+        gauge!(SINK_LAG, "sink" => Arc::clone(&owed.sink)).set(age(owed.pending_for));
     }
 }
 
@@ -227,7 +230,11 @@ mod tests {
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
     use super::*;
-    use crate::{Failure, FailureCode, Order, OrderId, SinkBacklog, testing};
+    use crate::domain::failure::{Failure, FailureCode};
+    use crate::domain::ids::OrderId;
+    use crate::domain::order::Order;
+    use crate::ports::order_store::query::SinkBacklog;
+    use crate::testing;
 
     /// What was measured: names with their labels, and values.
     fn measured(measure: impl FnOnce()) -> BTreeMap<String, DebugValue> {
@@ -246,7 +253,7 @@ mod tests {
     #[test]
     fn the_backlog_is_told_by_lane_and_sink() {
         let backlog_of = |orders| LaneBacklog { orders, due: 2, due_for: Some(Duration::from_millis(1_500)) };
-        let sink = SinkBacklog { sink: "ledger".into(), orders: 7, owed_for: None };
+        let sink = SinkBacklog { sink: "ledger".into(), orders: 7, pending_for: None };
         let told = Backlog {
             execute: backlog_of(3),
             observe: LaneBacklog::default(),

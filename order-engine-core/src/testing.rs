@@ -42,7 +42,8 @@ pub use skew::{Skew, SkewedClock};
 pub use trace::Trace;
 pub use venue::{ScriptedVenue, Sending};
 
-use crate::{Amount, OrderRequest, Token};
+use crate::domain::amount::Amount;
+use crate::domain::order::{OrderRequest, Token};
 
 /// SOL, as a token with 9 decimals.
 pub fn sol() -> Token {

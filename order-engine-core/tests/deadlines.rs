@@ -263,7 +263,7 @@ async fn a_transaction_that_was_signed_in_time_and_not_sent_is_left_to_die() {
     let Some(OrderEvent::TransactionSigned { tx }) = events.last_mut() else { panic!("{events:?}") };
     Arc::make_mut(tx).validity = order_engine_core::Validity::UntilHeight(100);
     let signed = append(&order, FREELY, Then::Release { due_in: Duration::ZERO }, &events);
-    assert_eq!(store.append_many(&[signed]).await.unwrap(), [Ok(())]);
+    assert_eq!(store.append(&[signed]).await.unwrap(), [Ok(())]);
     world.clock.advance(TTL);
 
     let worker = world.process(hours(-1)).await;

@@ -30,7 +30,7 @@ impl Intercept for Reads {
         match call {
             Call::Events(_) => _ = self.pages.fetch_add(1, Ordering::SeqCst),
             Call::Load(_) => _ = self.orders.fetch_add(1, Ordering::SeqCst),
-            Call::Heads(ids) => {
+            Call::LastSeqs(ids) => {
                 self.heads.lock().unwrap().push(ids.len());
                 let is_held = std::mem::take(&mut *self.is_held.lock().unwrap());
                 if is_held {

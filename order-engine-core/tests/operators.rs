@@ -1,4 +1,4 @@
-//! What an operator can do: resolve, retry, rouse, purge, and see how the engine is.
+//! What an operator can do: resolve, retry, make_due, purge, and see how the engine is.
 #![allow(clippy::disallowed_methods)] // Tests are the outside world.
 
 mod common;
@@ -218,7 +218,7 @@ async fn a_backoff_is_cut_short() {
     };
     fixture.reaches(order.id, is_second_wait).await;
     let began = tokio::time::Instant::now();
-    fixture.engine.rouse(order.id).await.unwrap();
+    fixture.engine.make_due(order.id).await.unwrap();
     fixture.events_to_the_end(order.id).await;
     assert!(began.elapsed() < Duration::from_secs(1), "it did not wait for two seconds");
     worker.stop().await;

@@ -203,7 +203,7 @@ async fn a_sink_that_is_used_no_more_can_be_forgotten() {
     let day = Duration::from_hours(24);
     tokio::time::sleep(2 * day).await;
     assert_eq!(successor.engine.purge(day).await.unwrap(), 0, "the sink is still owed the order");
-    assert_eq!(successor.engine.forget_sink("ledger").await.unwrap(), 1);
+    assert_eq!(successor.engine.unregister_sink("ledger").await.unwrap(), 1);
     assert!(successor.engine.health().await.store.unwrap().sinks.is_empty());
     assert_eq!(successor.engine.purge(day).await.unwrap(), 1);
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use apalis::prelude::*;
 use common::Fixture;
 use order_engine_core::testing::{Sending, request};
-use order_engine_core::{EngineConfig, OrderEvent, OrderTask, Status, execute_order, sweep};
+use order_engine_core::{EngineConfig, OrderEvent, OrderTask, Status, enqueue_due_orders, execute_order};
 
 #[tokio::test(start_paused = true)]
 async fn a_timeout_layer_drops_the_handler_and_the_order_goes_on() {
@@ -148,12 +148,13 @@ async fn a_queue_of_ones_own_may_lose_and_double_its_jobs() {
     let fixture = Fixture::new().await;
     let (jobs, mut queue) = tokio::sync::mpsc::unbounded_channel();
     let mut lost = BTreeSet::new();
-    let sweeping = tokio::spawn(sweep(fixture.engine.clone(), Duration::from_secs(1), move |task| {
-        let order_id = task.order_id;
-        let copies = if lost.insert(order_id) { 0 } else { 2 };
-        let jobs = jobs.clone();
-        async move { (0..copies).try_for_each(|_| jobs.send(order_id)) }
-    }));
+    let sweeping =
+        tokio::spawn(enqueue_due_orders(fixture.engine.clone(), Duration::from_secs(1), move |task| {
+            let order_id = task.order_id;
+            let copies = if lost.insert(order_id) { 0 } else { 2 };
+            let jobs = jobs.clone();
+            async move { (0..copies).try_for_each(|_| jobs.send(order_id)) }
+        }));
     let working = tokio::spawn({
         let engine = fixture.engine.clone();
         async move {

@@ -42,7 +42,7 @@ CREATE TABLE @orders (
     due_at           timestamptz,
     lease_epoch      bigint         NOT NULL DEFAULT 0,
     lease_owner      uuid,
-    fruitless_claims bigint         NOT NULL DEFAULT 0
+    claims_without_progress bigint         NOT NULL DEFAULT 0
 )
 -- Room in each page for the next version of its rows: an update that touches no indexed column then
 -- touches no index. Dead versions are cleared early, because each order is written many times.
@@ -105,12 +105,12 @@ CREATE TABLE @sink_registry (id smallint NOT NULL PRIMARY KEY CHECK (id = 1), ch
 INSERT INTO @sink_registry VALUES (1, 0);
 
 -- What sinks are owed: one row for each order of which a sink lacks events, however many.
-CREATE TABLE @sink_debts (
+CREATE TABLE @outbox_entries (
     order_id      uuid        NOT NULL,
     sink          text        COLLATE "C" NOT NULL,
     -- The number of the last event that the sink has.
     delivered_seq bigint      NOT NULL,
-    owed_since    timestamptz NOT NULL,
+    pending_since    timestamptz NOT NULL,
     -- A leased debt is due when its lease expires.
     due_at        timestamptz NOT NULL,
     lease_epoch   bigint      NOT NULL DEFAULT 0,
@@ -119,7 +119,7 @@ CREATE TABLE @sink_debts (
     PRIMARY KEY (order_id, sink)
 );
 
-CREATE INDEX sink_debts_due ON @sink_debts (sink, due_at);
+CREATE INDEX outbox_entries_due ON @outbox_entries (sink, due_at);
 
 -- One row that a readiness check writes: only a write shows that writing works.
 CREATE TABLE @writable (id smallint NOT NULL PRIMARY KEY CHECK (id = 1), checked_at timestamptz NOT NULL);

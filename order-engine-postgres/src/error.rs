@@ -1,6 +1,6 @@
 //! What can go wrong, and how core is told of it.
 
-use order_engine_core::{CreateError, StoreError, StoreErrorKind, Undecodable};
+use order_engine_core::{CreateError, DecodeError, StoreError, StoreErrorKind};
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +14,7 @@ pub(crate) enum Error {
     )]
     NewerSchema { schema: String, version: i64 },
     #[error(transparent)]
-    Undecodable(#[from] Undecodable),
+    Decode(#[from] DecodeError),
     #[error(transparent)]
     NotCreated(#[from] CreateError),
     #[error("no answer in time")]
@@ -48,14 +48,14 @@ impl Error {
             Self::NewerSchema { .. } => StoreErrorKind::Incompatible,
             Self::Sqlx(error) => sqlx_kind(error),
             Self::NotCreated(CreateError::Locked) | Self::TimedOut => StoreErrorKind::Unavailable,
-            Self::Undecodable(_) | Self::NotCreated(_) => StoreErrorKind::Internal,
+            Self::Decode(_) | Self::NotCreated(_) => StoreErrorKind::Internal,
         }
     }
 
     /// Whether the failure may be one item's doing, so that the others should be tried without it.
     pub(crate) fn may_be_an_items_doing(&self) -> bool {
         match self {
-            Self::Sqlx(sqlx::Error::Encode(_)) | Self::Undecodable(_) => true,
+            Self::Sqlx(sqlx::Error::Encode(_)) | Self::Decode(_) => true,
             _ => self.is_locked() || self.sqlstate().is_some_and(|code| is_of(&code, &ROW_CLASSES)),
         }
     }
@@ -111,10 +111,10 @@ fn sqlx_kind(error: &sqlx::Error) -> StoreErrorKind {
 }
 
 /// Sets apart what only one row suffers from: that it cannot be decoded.
-pub(crate) fn undecodable_apart<T>(result: Result<T, Error>) -> Result<Result<T, Undecodable>, Error> {
+pub(crate) fn undecodable_apart<T>(result: Result<T, Error>) -> Result<Result<T, DecodeError>, Error> {
     match result {
         Ok(value) => Ok(Ok(value)),
-        Err(Error::Undecodable(error)) => Ok(Err(error)),
+        Err(Error::Decode(error)) => Ok(Err(error)),
         Err(error) => Err(error),
     }
 }

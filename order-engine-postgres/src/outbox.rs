@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use order_engine_core::{
-    Deliveries, Delivery, DeliveryRequest, EventRecord, Lease, OrderId, Settlement, Undecodable,
+    DecodeError, Deliveries, Delivery, DeliveryAck, DeliveryRequest, EventRecord, Lease, OrderId,
 };
 use sqlx::postgres::PgRow;
 use sqlx::{Arguments, Row};
 
 use crate::error::{Error, undecodable_apart};
-use crate::rows::{self, LeaseRow, RangeRow, SettlementRow, micros, owner_uuid};
+use crate::rows::{self, DeliveryAckRow, LeaseRow, RangeRow, micros, owner_uuid};
 use crate::statement::bind_each;
 use crate::store::{Call, Session};
 use crate::write::{is_empty, next_due_in};
@@ -28,7 +28,7 @@ pub(crate) struct OwedEvents<'a> {
     pub(crate) next_due_in: Option<Duration>,
     pub(crate) limit: u32,
 }
-pub(crate) struct Settle<'a>(pub(crate) &'a [Settlement]);
+pub(crate) struct Settle<'a>(pub(crate) &'a [DeliveryAck]);
 
 /// A debt that was leased; its events are read after the write.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl Call for OwedEvents<'_> {
         let ranges: Vec<RangeRow> = self.debts.iter().map(range).collect();
         let text = Arc::clone(&session.sql.owed_events);
         let rows = session.fetch(&text, |arguments| bind_each(arguments, &ranges, |range| range)).await?;
-        let mut owed: HashMap<OrderId, Vec<Result<EventRecord, Undecodable>>> = HashMap::new();
+        let mut owed: HashMap<OrderId, Vec<Result<EventRecord, DecodeError>>> = HashMap::new();
         for row in &rows {
             owed.entry(rows::order_id(row)?).or_default().push(undecodable_apart(rows::event(row))?);
         }
@@ -155,26 +155,19 @@ impl Call for Settle<'_> {
     type Output = Vec<bool>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Vec<bool>, Error> {
-        let items: Vec<(LeaseRow, SettlementRow<'_>)> = self
-            .0
-            .iter()
-            .map(|settlement| (LeaseRow::from(&settlement.lease), SettlementRow::new(settlement)))
-            .collect();
+        let items: Vec<(LeaseRow, DeliveryAckRow<'_>)> =
+            self.0.iter().map(|ack| (LeaseRow::from(&ack.lease), DeliveryAckRow::new(ack))).collect();
         let text = Arc::clone(&session.sql.settle);
         let rows = session
             .fetch_briefly(&text, |arguments| {
                 bind_each(arguments, &items, |(lease, _)| lease)?;
-                bind_each(arguments, &items, |(_, settlement)| settlement)
+                bind_each(arguments, &items, |(_, ack)| ack)
             })
             .await?;
         let mut settled = HashSet::new();
         for row in &rows {
             settled.insert((rows::lease(row)?, row.try_get::<String, _>(3)?));
         }
-        Ok(self
-            .0
-            .iter()
-            .map(|settlement| settled.contains(&(settlement.lease, settlement.sink.to_string())))
-            .collect())
+        Ok(self.0.iter().map(|ack| settled.contains(&(ack.lease, ack.sink.to_string()))).collect())
     }
 }

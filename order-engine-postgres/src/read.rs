@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use order_engine_core::{
-    Backlog, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, Status, Unreadable,
+    Backlog, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, Status,
+    UndecodableOrder,
 };
 use sqlx::postgres::PgRow;
 use sqlx::{Arguments, Postgres, QueryBuilder, Row};
@@ -22,7 +23,7 @@ pub(crate) struct Events {
     pub(crate) after: u64,
     pub(crate) limit: u32,
 }
-pub(crate) struct Heads<'a>(pub(crate) &'a [OrderId]);
+pub(crate) struct LastSeqs<'a>(pub(crate) &'a [OrderId]);
 pub(crate) struct Due(pub(crate) Lane, pub(crate) u32);
 pub(crate) struct List<'a>(pub(crate) &'a OrderQuery);
 pub(crate) struct ReadBacklog;
@@ -63,7 +64,7 @@ impl Call for Events {
 }
 
 #[async_trait]
-impl Call for Heads<'_> {
+impl Call for LastSeqs<'_> {
     type Output = Vec<Option<u64>>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
@@ -130,7 +131,7 @@ impl Call for ReadBacklog {
             backlog.sinks.push(SinkBacklog {
                 sink: row.try_get::<&str, _>(0)?.into(),
                 orders: count(&row, 1)?,
-                owed_for: age(&row, 2)?,
+                pending_for: age(&row, 2)?,
             });
         }
         Ok(backlog)
@@ -179,7 +180,7 @@ pub(crate) fn list_statement(select: &str, query: &OrderQuery) -> QueryBuilder<P
 
 #[async_trait]
 impl Call for List<'_> {
-    type Output = Vec<Result<Order, Unreadable>>;
+    type Output = Vec<Result<Order, UndecodableOrder>>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
         let mut statement = list_statement(&session.sql.list, self.0);
@@ -187,7 +188,7 @@ impl Call for List<'_> {
         let order = |row: &PgRow| {
             let order_id = rows::order_id(row)?;
             let order = undecodable_apart(rows::order(row))?;
-            Ok(order.map_err(|error| Unreadable { order_id, error }))
+            Ok(order.map_err(|error| UndecodableOrder { order_id, error }))
         };
         rows.iter().map(order).collect()
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use order_engine_core::codec::{self, PAYLOAD_VERSION};
 use order_engine_core::{
-    Append, Attention, Blame, ClientOrderId, DeliveryOutcome, EventRecord, Fence, Guard, Lane, Lease,
-    NewOrder, Order, OrderId, Refused, Release, Settlement, Status, Then, Undecodable,
+    Append, Attention, ClientOrderId, DecodeError, DeliveryAck, DeliveryOutcome, EventRecord, Fence, Guard,
+    ItemRejected, Lane, Lease, NewOrder, Order, OrderId, Release, ReleaseReason, Status, Then,
 };
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -24,8 +24,8 @@ const UNREADABLE: &str = "unreadable";
 const ENDLESS_US: i64 = 9_467_280_000_000_000;
 
 /// PostgreSQL's integers are signed.
-pub(crate) fn integer(value: u64) -> Result<i64, Refused> {
-    i64::try_from(value).map_err(|_| Refused { message: format!("{value} does not fit into 63 bits") })
+pub(crate) fn integer(value: u64) -> Result<i64, ItemRejected> {
+    i64::try_from(value).map_err(|_| ItemRejected { message: format!("{value} does not fit into 63 bits") })
 }
 
 /// An epoch as it stands in a row. One beyond 63 bits was never given to anybody; it becomes one
@@ -34,8 +34,8 @@ fn epoch_integer(epoch: u64) -> i64 {
     i64::try_from(epoch).unwrap_or(-1)
 }
 
-fn unsigned(value: i64, what: &str) -> Result<u64, Undecodable> {
-    u64::try_from(value).map_err(|_| Undecodable { message: format!("{what} is negative: {value}") })
+fn unsigned(value: i64, what: &str) -> Result<u64, DecodeError> {
+    u64::try_from(value).map_err(|_| DecodeError { message: format!("{what} is negative: {value}") })
 }
 
 /// A duration in microseconds.
@@ -50,9 +50,9 @@ fn readable(text: &str) -> Cow<'_, str> {
 }
 
 /// A text that is compared, and must stay as it is.
-fn exact(text: &str) -> Result<&str, Refused> {
+fn exact(text: &str) -> Result<&str, ItemRejected> {
     if text.contains('\0') {
-        return Err(Refused { message: "an id contains a NUL character".to_owned() });
+        return Err(ItemRejected { message: "an id contains a NUL character".to_owned() });
     }
     Ok(text)
 }
@@ -79,7 +79,7 @@ list! {
 }
 
 impl<'a> StateRow<'a> {
-    fn new(order: &'a Order) -> Result<Self, Refused> {
+    fn new(order: &'a Order) -> Result<Self, ItemRejected> {
         let state = &order.state;
         let failure = state.failure().filter(|_| state.status() == Status::Failed);
         Ok(Self {
@@ -126,7 +126,7 @@ list! {
 }
 
 impl<'a> RequestRow<'a> {
-    fn new(order: &'a Order) -> Result<Self, Refused> {
+    fn new(order: &'a Order) -> Result<Self, ItemRejected> {
         let request = &order.request;
         let client_order_id = request.client_order_id.as_ref().map(ClientOrderId::as_str);
         Ok(Self {
@@ -171,7 +171,7 @@ list! {
 }
 
 impl<'a> EventRow<'a> {
-    fn new(record: &'a EventRecord) -> Result<Self, Refused> {
+    fn new(record: &'a EventRecord) -> Result<Self, ItemRejected> {
         let failure = record.event.failure();
         Ok(Self {
             order_id: *record.order_id.as_uuid(),
@@ -205,7 +205,7 @@ list! {
 }
 
 impl GuardRow {
-    fn new(append: &Append) -> Result<Self, Refused> {
+    fn new(append: &Append) -> Result<Self, ItemRejected> {
         let fence = match append.guard {
             Guard::Fence(fence) => Some(fence),
             Guard::Revision { .. } => None,
@@ -240,7 +240,7 @@ pub(crate) struct NewRow<'a> {
 }
 
 impl<'a> NewRow<'a> {
-    pub(crate) fn new(new: &'a NewOrder) -> Result<Self, Refused> {
+    pub(crate) fn new(new: &'a NewOrder) -> Result<Self, ItemRejected> {
         new.check()?;
         Ok(Self {
             order: &new.order,
@@ -260,7 +260,7 @@ pub(crate) struct AppendRow<'a> {
 }
 
 impl<'a> AppendRow<'a> {
-    pub(crate) fn new(append: &'a Append) -> Result<Self, Refused> {
+    pub(crate) fn new(append: &'a Append) -> Result<Self, ItemRejected> {
         append.check()?;
         Ok(Self {
             guard: GuardRow::new(append)?,
@@ -299,32 +299,32 @@ list! {
 }
 
 impl From<&Release> for ReleaseRow {
-    fn from(Release { due_in, blame, .. }: &Release) -> Self {
+    fn from(Release { due_in, reason, .. }: &Release) -> Self {
         Self {
             due_us: micros(*due_in),
-            innocent: i64::from(*blame == Blame::Nobody),
-            attention: (*blame == Blame::Payload).then_some(UNREADABLE),
+            innocent: i64::from(*reason == ReleaseReason::Yielded),
+            attention: (*reason == ReleaseReason::Undecodable).then_some(UNREADABLE),
         }
     }
 }
 
 list! {
     /// What became of a delivery.
-    SettlementRow<'a> {
+    DeliveryAckRow<'a> {
         sink: &'a str = "text[]",
         delivered_seq: Option<i64> = "bigint[]",
         retry_us: Option<i64> = "bigint[]",
     }
 }
 
-impl<'a> SettlementRow<'a> {
-    pub(crate) fn new(settlement: &'a Settlement) -> Self {
-        let (delivered_seq, retry_us) = match settlement.outcome {
+impl<'a> DeliveryAckRow<'a> {
+    pub(crate) fn new(ack: &'a DeliveryAck) -> Self {
+        let (delivered_seq, retry_us) = match ack.outcome {
             // No order has an event beyond 63 bits.
-            DeliveryOutcome::Delivered { seq } => (Some(integer(seq).unwrap_or(i64::MAX)), None),
-            DeliveryOutcome::Failed { due_in } => (None, Some(micros(due_in))),
+            DeliveryOutcome::Ack { seq } => (Some(integer(seq).unwrap_or(i64::MAX)), None),
+            DeliveryOutcome::Nack { retry_in } => (None, Some(micros(retry_in))),
         };
-        Self { sink: &settlement.sink, delivered_seq, retry_us }
+        Self { sink: &ack.sink, delivered_seq, retry_us }
     }
 }
 
@@ -390,7 +390,7 @@ pub(crate) fn event(row: &PgRow) -> Result<EventRecord, Error> {
         order_id: order_id(row)?,
         seq: unsigned(row.try_get(1)?, "seq")?,
         at: row.try_get(2)?,
-        status: status.ok_or_else(|| Undecodable { message: "unknown status".to_owned() })?,
+        status: status.ok_or_else(|| DecodeError { message: "unknown status".to_owned() })?,
         progress: small(row.try_get::<i16, _>(4)?.into(), "progress")?,
         attempt: small(row.try_get(5)?, "attempt")?,
         max_attempts: small(row.try_get(6)?, "max_attempts")?,
@@ -402,6 +402,6 @@ fn version(row: &PgRow, column: usize) -> Result<u32, Error> {
     Ok(small(row.try_get(column)?, "payload version")?)
 }
 
-fn small<T: TryFrom<i64>>(value: i64, what: &str) -> Result<T, Undecodable> {
-    T::try_from(value).map_err(|_| Undecodable { message: format!("{what} is out of range: {value}") })
+fn small<T: TryFrom<i64>>(value: i64, what: &str) -> Result<T, DecodeError> {
+    T::try_from(value).map_err(|_| DecodeError { message: format!("{what} is out of range: {value}") })
 }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use crate::rows::{
-    EVENT_COLUMNS, EventRow, GuardRow, LeaseRow, ORDER_COLUMNS, RangeRow, ReleaseRow, RequestRow,
-    SettlementRow, StateRow,
+    DeliveryAckRow, EVENT_COLUMNS, EventRow, GuardRow, LeaseRow, ORDER_COLUMNS, RangeRow, ReleaseRow,
+    RequestRow, StateRow,
 };
 use crate::statement::{List, names, qualified, unnest, width};
 
@@ -23,7 +23,7 @@ pub(crate) struct Sql {
     pub(crate) claim_ids: Arc<str>,
     pub(crate) renew: Arc<str>,
     pub(crate) give_back: Arc<str>,
-    pub(crate) rouse: Arc<str>,
+    pub(crate) make_due: Arc<str>,
     pub(crate) load: Arc<str>,
     pub(crate) events: Arc<str>,
     pub(crate) heads: Arc<str>,
@@ -112,7 +112,7 @@ fn events_and_debts(first: usize) -> String {
             WHERE failure_code IS NOT NULL
         ),
         owed AS (
-            INSERT INTO @sink_debts (order_id, sink, delivered_seq, owed_since, due_at)
+            INSERT INTO @outbox_entries (order_id, sink, delivered_seq, pending_since, due_at)
             SELECT written.order_id, name, after_seq, {NOW}, {NOW} FROM written CROSS JOIN @sinks
             ON CONFLICT DO NOTHING
         )"
@@ -170,7 +170,7 @@ fn append() -> String {
                     WHEN item.release_us IS NOT NULL THEN {released_at}
                     WHEN item.revokes AND orders.lease_owner IS NOT NULL THEN {NOW}
                     ELSE orders.due_at END,
-                fruitless_claims = CASE WHEN item.epoch IS NULL THEN orders.fruitless_claims ELSE 0 END
+                claims_without_progress = CASE WHEN item.epoch IS NULL THEN orders.claims_without_progress ELSE 0 END
             FROM {items} CROSS JOIN settings
             WHERE orders.order_id = item.order_id AND orders.seq = item.expected_seq
                 AND (item.epoch IS NULL
@@ -195,9 +195,9 @@ fn claim(condition: &str) -> String {
         ),
         leased AS (
             UPDATE @orders SET lease_epoch = lease_epoch + 1, lease_owner = $3, due_at = {until},
-                fruitless_claims = fruitless_claims + 1
+                claims_without_progress = claims_without_progress + 1
             FROM due WHERE order_id = id
-            RETURNING {ORDER_COLUMNS}, lease_epoch, fruitless_claims, lease_owner, was_due_at
+            RETURNING {ORDER_COLUMNS}, lease_epoch, claims_without_progress, lease_owner, was_due_at
         ),
         next AS (
             SELECT (
@@ -231,7 +231,7 @@ fn give_back() -> String {
         "WITH {LAZY_AND_BRIEF}
         UPDATE @orders AS orders SET
             due_at = {due_at}, lease_owner = NULL,
-            fruitless_claims = greatest(0, fruitless_claims - item.innocent),
+            claims_without_progress = greatest(0, claims_without_progress - item.innocent),
             attention = coalesce(item.attention, orders.attention)
         FROM {items} CROSS JOIN settings
         WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner"
@@ -244,17 +244,17 @@ fn claim_debts() -> String {
     format!(
         "WITH {LAZY},
         due AS MATERIALIZED (
-            SELECT order_id AS id, due_at AS was_due_at FROM @sink_debts
+            SELECT order_id AS id, due_at AS was_due_at FROM @outbox_entries
             WHERE sink = $1 AND due_at <= {NOW} ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
         ),
         leased AS (
-            UPDATE @sink_debts SET lease_epoch = lease_epoch + 1, lease_owner = $3, due_at = {until}
+            UPDATE @outbox_entries SET lease_epoch = lease_epoch + 1, lease_owner = $3, due_at = {until}
             FROM due WHERE order_id = id AND sink = $1
             RETURNING order_id, lease_epoch, lease_owner, delivered_seq, failures, was_due_at
         ),
         next AS (
             SELECT (
-                SELECT due_at FROM @sink_debts
+                SELECT due_at FROM @outbox_entries
                 WHERE sink = $1 AND coalesce(order_id NOT IN (SELECT id FROM due), true)
                 ORDER BY due_at LIMIT 1
             ) AS next_due_at
@@ -269,7 +269,7 @@ fn claim_debts() -> String {
 /// The orders' rows are locked first: an append that is under way either comes before, and its events
 /// are seen to be owed, or waits, and then owes them anew.
 fn settle() -> String {
-    let items = unnest("item", 2, &[LeaseRow::COLUMNS, SettlementRow::COLUMNS]);
+    let items = unnest("item", 2, &[LeaseRow::COLUMNS, DeliveryAckRow::COLUMNS]);
     let retry_at = after("item.retry_us");
     let is_current = "debt.order_id = item.order_id AND debt.sink = item.sink
         AND debt.lease_epoch = item.epoch AND debt.lease_owner = item.owner";
@@ -287,13 +287,13 @@ fn settle() -> String {
             FROM delivered
         ),
         paid AS (
-            DELETE FROM @sink_debts AS debt USING item WHERE {is_current} AND is_paid
+            DELETE FROM @outbox_entries AS debt USING item WHERE {is_current} AND is_paid
             RETURNING debt.order_id, debt.lease_epoch, debt.lease_owner, debt.sink
         ),
         kept AS (
-            UPDATE @sink_debts AS debt SET
+            UPDATE @outbox_entries AS debt SET
                 delivered_seq = coalesce(item.delivered_seq, debt.delivered_seq),
-                owed_since = CASE WHEN item.retry_us IS NULL THEN {NOW} ELSE owed_since END,
+                pending_since = CASE WHEN item.retry_us IS NULL THEN {NOW} ELSE pending_since END,
                 failures = CASE WHEN item.retry_us IS NULL THEN 0 ELSE failures + 1 END,
                 due_at = coalesce({retry_at}, {NOW}),
                 lease_owner = NULL
@@ -323,7 +323,7 @@ const PURGE: &str = "WITH page AS MATERIALIZED (
         SELECT order_id AS id,
             status IN ('confirmed', 'failed')
                 AND updated_at < CASE WHEN client_order_id IS NULL THEN $1::timestamptz ELSE $2 END
-                AND NOT EXISTS (SELECT FROM @sink_debts AS debt WHERE debt.order_id = orders.order_id) AS goes
+                AND NOT EXISTS (SELECT FROM @outbox_entries AS debt WHERE debt.order_id = orders.order_id) AS goes
         FROM @orders AS orders WHERE order_id > $3 ORDER BY order_id LIMIT $4
     ),
     gone AS (DELETE FROM @orders USING page WHERE order_id = id AND goes),
@@ -355,7 +355,7 @@ impl Sql {
             renew: text(&renew()),
             give_back: text(&give_back()),
             // A lease is its order's own business; a wait is not.
-            rouse: text(&format!(
+            make_due: text(&format!(
                 "UPDATE @orders SET due_at = {NOW}
                 WHERE order_id = ANY($1) AND coalesce(due_at > {NOW}, false) AND lease_owner IS NULL"
             )),
@@ -377,8 +377,8 @@ impl Sql {
             )),
             backlog_attention: text("SELECT count(*) FROM @orders WHERE attention IS NOT NULL"),
             backlog_sinks: text(&format!(
-                "SELECT name, count(order_id), (extract(epoch FROM {NOW} - min(owed_since)) * 1000000)::bigint
-                FROM @sinks LEFT JOIN @sink_debts ON sink = name GROUP BY name ORDER BY name"
+                "SELECT name, count(order_id), (extract(epoch FROM {NOW} - min(pending_since)) * 1000000)::bigint
+                FROM @sinks LEFT JOIN @outbox_entries ON sink = name GROUP BY name ORDER BY name"
             )),
             purge: text(PURGE),
             check: text(&format!(
@@ -395,8 +395,8 @@ impl Sql {
             )),
             unregister: text(&format!("{CHANGE_OF_SINKS} DELETE FROM @sinks WHERE name = $1")),
             forget_debts: text(
-                "DELETE FROM @sink_debts WHERE sink = $1
-                    AND order_id IN (SELECT order_id FROM @sink_debts WHERE sink = $1 LIMIT $2)
+                "DELETE FROM @outbox_entries WHERE sink = $1
+                    AND order_id IN (SELECT order_id FROM @outbox_entries WHERE sink = $1 LIMIT $2)
                 RETURNING order_id",
             ),
             claim_debts: text(&claim_debts()),
@@ -443,7 +443,7 @@ mod tests {
 
     fn assert_looks_up(plan: &str, step: &str) {
         assert!(plan.contains(step), "{plan}");
-        for table in ["orders", "order_events", "sink_debts"] {
+        for table in ["orders", "order_events", "outbox_entries"] {
             assert!(!plan.contains(&format!("Seq Scan on {table}")), "{plan}");
         }
     }
@@ -470,7 +470,8 @@ mod tests {
     #[tokio::test]
     async fn lists_look_their_orders_up() {
         let (mut connection, sql) = database().await;
-        for text in [&sql.append, &sql.renew, &sql.give_back, &sql.load, &sql.heads, &sql.fences, &sql.rouse]
+        for text in
+            [&sql.append, &sql.renew, &sql.give_back, &sql.load, &sql.heads, &sql.fences, &sql.make_due]
         {
             let plan = plan(&mut connection, text).await;
             assert_looks_up(&plan, "orders_pkey");
@@ -509,7 +510,7 @@ mod tests {
         for (text, step) in [
             (&sql.backlog_lanes, "orders_due"),
             (&sql.backlog_attention, "orders_attention"),
-            (&sql.backlog_sinks, "sink_debts_due"),
+            (&sql.backlog_sinks, "outbox_entries_due"),
         ] {
             assert_looks_up(&plan(&mut connection, text).await, step);
         }
@@ -518,8 +519,11 @@ mod tests {
     #[tokio::test]
     async fn debts_are_found_by_their_keys() {
         let (mut connection, sql) = database().await;
-        assert_looks_up(&plan(&mut connection, &sql.claim_debts).await, "sink_debts_due on sink_debts");
-        assert_looks_up(&plan(&mut connection, &sql.settle).await, "sink_debts_pkey on sink_debts");
+        assert_looks_up(
+            &plan(&mut connection, &sql.claim_debts).await,
+            "outbox_entries_due on outbox_entries",
+        );
+        assert_looks_up(&plan(&mut connection, &sql.settle).await, "outbox_entries_pkey on outbox_entries");
         assert_looks_up(&plan(&mut connection, &sql.owed_events).await, "order_events_pkey on order_events");
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use order_engine_core::{
-    Append, AppendError, Backlog, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryRequest,
-    Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox,
-    PurgeRequest, Purged, Refused, Release, Settlement, StoreError, Unreadable,
+    Append, AppendError, Backlog, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryAck,
+    DeliveryRequest, Durability, EventRecord, ItemRejected, Lane, Lease, NewOrder, Order, OrderId,
+    OrderQuery, OrderStore, Outbox, PurgeRequest, Purged, Release, StoreError, UndecodableOrder,
 };
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgRow};
@@ -19,9 +19,9 @@ use crate::error::Error;
 use crate::migrate;
 use crate::options::PostgresOptions;
 use crate::outbox::{Forget, OwedEvents, Register, Settle, TakeDebts};
-use crate::read::{Due, Events, Heads, List, Load, ReadBacklog, ReadClock};
+use crate::read::{Due, Events, LastSeqs, List, Load, ReadBacklog, ReadClock};
 use crate::sql::Sql;
-use crate::write::{Check, Create, Current, GiveBack, Purge, Record, Renew, Renewal, Rouse, TakeDue};
+use crate::write::{Check, Create, Current, GiveBack, MakeDue, Purge, Record, Renew, Renewal, TakeDue};
 
 /// How often a call is made that another transaction keeps undoing.
 const TRIES: usize = 5;
@@ -224,10 +224,7 @@ impl OrderStore for PostgresStore {
         self.call(ReadClock).await
     }
 
-    async fn create_many(
-        &self,
-        orders: &[NewOrder],
-    ) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
+    async fn create(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
         self.in_parts(orders, 0, |orders| Create { orders }, unwritten(CreateError::Locked)).await
     }
 
@@ -257,31 +254,31 @@ impl OrderStore for PostgresStore {
         Ok(results.into_iter().collect::<Result<(), Error>>()?)
     }
 
-    async fn rouse(&self, ids: &[OrderId]) -> Result<(), StoreError> {
-        self.call(Rouse(ids)).await
+    async fn make_due(&self, id: OrderId) -> Result<(), StoreError> {
+        self.call(MakeDue(&[id])).await
     }
 
-    async fn append_many(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
+    async fn append(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
         self.in_parts(appends, 0, Record, unwritten(AppendError::Locked)).await
     }
 
-    async fn load(&self, ids: &[OrderId]) -> Result<Vec<Option<Order>>, StoreError> {
-        self.call(Load(ids)).await
+    async fn load(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        Ok(self.call(Load(&[id])).await?.pop().flatten())
     }
 
     async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {
         self.call(Events { id, after, limit }).await
     }
 
-    async fn heads(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError> {
-        self.call(Heads(ids)).await
+    async fn last_seqs(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError> {
+        self.call(LastSeqs(ids)).await
     }
 
-    async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, Unreadable>>, StoreError> {
+    async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, UndecodableOrder>>, StoreError> {
         self.call(List(query)).await
     }
 
-    async fn due(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {
+    async fn due_orders(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {
         self.call(Due(lane, limit)).await
     }
 
@@ -304,7 +301,7 @@ impl Outbox for PostgresStore {
         self.in_turns(Register(sinks)).await
     }
 
-    async fn forget_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
+    async fn unregister_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
         self.in_turns(Forget { sink, limit }).await
     }
 
@@ -316,10 +313,10 @@ impl Outbox for PostgresStore {
         self.call(OwedEvents { debts: &debts, next_due_in, limit: request.events_limit }).await
     }
 
-    async fn settle_deliveries(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
+    async fn ack_deliveries(&self, acks: &[DeliveryAck]) -> Result<Vec<bool>, StoreError> {
         // What another transaction holds on to stays owed, and comes twice.
         let locked = |error: Error| if error.is_locked() { Ok(false) } else { Err(error) };
-        self.in_parts(settlements, LOCKED_ROUNDS, Settle, locked).await
+        self.in_parts(acks, LOCKED_ROUNDS, Settle, locked).await
     }
 }
 
@@ -384,12 +381,12 @@ impl PostgresStore {
 }
 
 /// What an item is answered that could not be written, by itself: that it is locked, or refused.
-fn unwritten<T, E: From<Refused> + Clone>(locked: E) -> impl Fn(Error) -> Result<Result<T, E>, Error> {
+fn unwritten<T, E: From<ItemRejected> + Clone>(locked: E) -> impl Fn(Error) -> Result<Result<T, E>, Error> {
     move |error| {
         if error.is_locked() {
             return Ok(Err(locked.clone()));
         }
         tracing::warn!(%error, "the database refuses an item");
-        Ok(Err(Refused { message: error.to_string() }.into()))
+        Ok(Err(ItemRejected { message: error.to_string() }.into()))
     }
 }

@@ -64,7 +64,7 @@ impl PostgresStore {
     ) -> Result<Submission, SubmitError> {
         let new = engine.draft(request)?;
         let creation = self.create_in(transaction, &new).await.map_err(|error| match error {
-            Error::NotCreated(CreateError::Refused(refused)) => SubmitError::Refused(refused),
+            Error::NotCreated(CreateError::Rejected(refused)) => SubmitError::Rejected(refused),
             error => SubmitError::Store(Arc::new(StoreError::from(error))),
         })?;
         Ok(Submission::new(&new, creation))

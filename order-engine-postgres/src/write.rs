@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use order_engine_core::{
     Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, ClientOrderId, CreateError, Creation,
-    Lease, NewOrder, Order, OrderId, PurgeRequest, Purged, Refused, Release, Undecodable,
+    DecodeError, ItemRejected, Lease, NewOrder, Order, OrderId, PurgeRequest, Purged, Release,
 };
 use sqlx::postgres::PgRow;
 use sqlx::{Arguments, Row};
@@ -31,7 +31,7 @@ pub(crate) struct TakeDue<'a>(pub(crate) &'a ClaimRequest);
 pub(crate) struct Renew<'a>(pub(crate) &'a [Lease], pub(crate) Duration);
 pub(crate) struct Current<'a>(pub(crate) &'a [Lease]);
 pub(crate) struct GiveBack<'a>(pub(crate) &'a [Release]);
-pub(crate) struct Rouse<'a>(pub(crate) &'a [OrderId]);
+pub(crate) struct MakeDue<'a>(pub(crate) &'a [OrderId]);
 pub(crate) struct Purge<'a>(pub(crate) &'a PurgeRequest);
 pub(crate) struct Check;
 
@@ -49,7 +49,7 @@ impl Call for Create<'_> {
     type Output = Vec<Result<Creation, CreateError>>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
-        let encoded: Vec<Result<NewRow<'_>, Refused>> = self.orders.iter().map(NewRow::new).collect();
+        let encoded: Vec<Result<NewRow<'_>, ItemRejected>> = self.orders.iter().map(NewRow::new).collect();
         let mut created = insert(session, encoded.iter().flatten().collect()).await?;
         // An id that stands twice in one call was created once, by its first item.
         let mut results = Vec::with_capacity(encoded.len());
@@ -101,7 +101,7 @@ async fn existing(session: &mut Session<'_>, order: &Order) -> Result<Result<Cre
     let existing = undecodable_apart(rows::order(row))?;
     Ok(existing
         .map(|order| Creation::Existing(Box::new(order)))
-        .map_err(|error| Refused { message: error.to_string() }.into()))
+        .map_err(|error| ItemRejected { message: error.to_string() }.into()))
 }
 
 #[async_trait]
@@ -109,14 +109,14 @@ impl Call for Record<'_> {
     type Output = Vec<Result<(), AppendError>>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
-        let encoded: Vec<Result<AppendRow<'_>, Refused>> = self.0.iter().map(AppendRow::new).collect();
+        let encoded: Vec<Result<AppendRow<'_>, ItemRejected>> = self.0.iter().map(AppendRow::new).collect();
         let mut rows: Vec<&AppendRow<'_>> = encoded.iter().flatten().collect();
         // Two writers that lock the same orders in the same order cannot lock each other out.
         rows.sort_by_key(|row| row.guard.order_id);
         let written = update(session, &rows).await?;
         rows.retain(|row| !written.contains(&row.guard.order_id));
         let mut reasons = why_not(session, &rows).await?;
-        let result = |row: Result<AppendRow<'_>, Refused>| match row {
+        let result = |row: Result<AppendRow<'_>, ItemRejected>| match row {
             Ok(row) => reasons.remove(&row.guard.order_id).map_or(Ok(()), Err),
             Err(refused) => Err(refused.into()),
         };
@@ -184,7 +184,9 @@ impl Call for TakeDue<'_> {
         let ClaimRequest { lane, scope, limit, owner, duration } = self.0;
         let (text, ids) = match scope {
             ClaimScope::Any => (Arc::clone(&session.sql.claim), None),
-            ClaimScope::Ids(ids) => (Arc::clone(&session.sql.claim_ids), Some(uuids(ids))),
+            ClaimScope::Order(id) => {
+                (Arc::clone(&session.sql.claim_ids), Some(uuids(std::slice::from_ref(id))))
+            }
         };
         let rows = session
             .fetch(&text, |arguments| {
@@ -225,8 +227,8 @@ fn claim(row: &PgRow) -> Result<Claim, Error> {
     let fence = order_engine_core::Fence { epoch: u64::try_from(epoch).unwrap_or(0), owner };
     Ok(Claim {
         lease: Lease { order_id, fence },
-        fruitless_claims: u32::try_from(fruitless).unwrap_or(u32::MAX),
-        order: rows::order(row).map(Arc::new).map_err(|error| Undecodable { message: error.to_string() }),
+        claims_without_progress: u32::try_from(fruitless).unwrap_or(u32::MAX),
+        order: rows::order(row).map(Arc::new).map_err(|error| DecodeError { message: error.to_string() }),
     })
 }
 
@@ -287,11 +289,11 @@ impl Call for GiveBack<'_> {
 }
 
 #[async_trait]
-impl Call for Rouse<'_> {
+impl Call for MakeDue<'_> {
     type Output = ();
 
     async fn run(&self, session: &mut Session<'_>) -> Result<(), Error> {
-        let text = Arc::clone(&session.sql.rouse);
+        let text = Arc::clone(&session.sql.make_due);
         session.fetch(&text, |arguments| arguments.add(uuids(self.0))).await?;
         Ok(())
     }

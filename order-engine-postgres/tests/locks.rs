@@ -14,8 +14,8 @@ use order_engine_core::conformance::fixtures::{
     register, routing_started,
 };
 use order_engine_core::{
-    AppendError, Blame, Cancellation, DeliveryOutcome, OrderId, OrderStore, Release, Settlement, Status,
-    StoreErrorKind,
+    AppendError, Cancellation, DeliveryAck, DeliveryOutcome, OrderId, OrderStore, Release, ReleaseReason,
+    Status, StoreErrorKind,
 };
 use order_engine_postgres::testing::shared_url;
 use order_engine_postgres::{PostgresOptions, PostgresStore};
@@ -47,14 +47,14 @@ async fn an_order_that_a_host_holds_delays_no_others_events() {
     let mut host = hold(&database, id(50)).await;
     let appends: Vec<_> =
         orders.iter().map(|new| append(&new.order, FREELY, AT_ONCE, &[routing_started(1)])).collect();
-    let results = meanwhile(store.append_many(&appends)).await.unwrap();
+    let results = meanwhile(store.append(&appends)).await.unwrap();
     for (append, result) in appends.iter().zip(results) {
         let expected = if append.order.id == id(50) { Err(AppendError::Locked) } else { Ok(()) };
         assert_eq!(result, expected);
     }
-    assert_eq!(store.heads(&[id(49), id(50), id(51)]).await.unwrap(), [Some(2), Some(1), Some(2)]);
+    assert_eq!(store.last_seqs(&[id(49), id(50), id(51)]).await.unwrap(), [Some(2), Some(1), Some(2)]);
     execute(&mut host, "ROLLBACK").await;
-    assert_eq!(store.append_many(&appends[49..50]).await.unwrap(), [Ok(())]);
+    assert_eq!(store.append(&appends[49..50]).await.unwrap(), [Ok(())]);
     assert_eq!(history(&store, id(50)).await.len(), 2);
 }
 
@@ -103,7 +103,7 @@ async fn an_order_that_a_host_holds_delays_no_others_lease() {
     let still_due = "SELECT count(*) FROM @orders WHERE due_at < now() + interval '1 minute'";
     assert_eq!(database.text(still_due).await, "1");
 
-    let release = |lease| Release { lease, due_in: Duration::ZERO, blame: Blame::Nobody };
+    let release = |lease| Release { lease, due_in: Duration::ZERO, reason: ReleaseReason::Yielded };
     let releases: Vec<_> = leases.iter().copied().map(release).collect();
     let error = meanwhile(store.release(&releases)).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
@@ -120,24 +120,24 @@ async fn an_order_that_a_host_holds_delays_no_others_deliveries() {
     register(&store, "ledger").await;
     create(&store, &new_orders(9)).await;
     let relay = Relay::new(&store, "ledger", 1);
-    let settlements: Vec<_> = relay
+    let acks: Vec<_> = relay
         .claim(9)
         .await
         .iter()
-        .map(|delivery| Settlement {
+        .map(|delivery| DeliveryAck {
             sink: "ledger".into(),
             lease: delivery.lease,
-            outcome: DeliveryOutcome::Delivered { seq: 1 },
+            outcome: DeliveryOutcome::Ack { seq: 1 },
         })
         .collect();
-    let mut host = hold(&database, settlements[4].lease.order_id).await;
-    let settled = meanwhile(store.settle_deliveries(&settlements)).await.unwrap();
+    let mut host = hold(&database, acks[4].lease.order_id).await;
+    let settled = meanwhile(store.ack_deliveries(&acks)).await.unwrap();
     let expected: Vec<bool> = (0..9).map(|n| n != 4).collect();
     assert_eq!(settled, expected);
     execute(&mut host, "ROLLBACK").await;
     // It is still owed, and comes twice.
-    assert_eq!(database.text("SELECT count(*) FROM @sink_debts").await, "1");
-    assert_eq!(store.settle_deliveries(&settlements[4..5]).await.unwrap(), [true]);
+    assert_eq!(database.text("SELECT count(*) FROM @outbox_entries").await, "1");
+    assert_eq!(store.ack_deliveries(&acks[4..5]).await.unwrap(), [true]);
 }
 
 #[tokio::test]
@@ -158,8 +158,8 @@ async fn a_call_that_gave_up_waiting_costs_no_connection() {
         );
         let before = database.text(&sessions).await;
         let held = append(&order, FREELY, AT_ONCE, &[routing_started(1)]);
-        assert_eq!(store.append_many(&[held]).await.unwrap(), [Err(AppendError::Locked)]);
-        assert_eq!(store.heads(&[order.id]).await.unwrap(), [Some(1)]);
+        assert_eq!(store.append(&[held]).await.unwrap(), [Err(AppendError::Locked)]);
+        assert_eq!(store.last_seqs(&[order.id]).await.unwrap(), [Some(1)]);
         assert_eq!(database.text(&sessions).await, before);
     }
 }

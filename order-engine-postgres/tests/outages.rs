@@ -41,11 +41,11 @@ async fn a_call_over_a_broken_connection_fails_and_the_next_one_works() {
     create_one(&store, 1).await;
     for link in [Link::Cut, Link::Silent, Link::RepliesLost] {
         proxy.set(link);
-        let error = store.heads(&[id(1)]).await.unwrap_err();
+        let error = store.last_seqs(&[id(1)]).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{link:?}: {error}");
         assert!(store.check().await.is_err(), "{link:?}");
         proxy.set(Link::Up);
-        assert_eq!(store.heads(&[id(1)]).await.unwrap(), [Some(1)], "{link:?}");
+        assert_eq!(store.last_seqs(&[id(1)]).await.unwrap(), [Some(1)], "{link:?}");
     }
 }
 
@@ -275,7 +275,7 @@ async fn calls_that_nobody_waits_for_leave_no_connection_in_the_middle_of_someth
     create_one(&store, 1).await;
     for polls in 0..40 {
         let new = [new_order(100 + polls)];
-        let mut writing = store.create_many(&new);
+        let mut writing = store.create(&new);
         for _ in 0..polls {
             let step = std::future::poll_fn(|context| std::task::Poll::Ready(writing.as_mut().poll(context)));
             if step.await.is_ready() {
@@ -284,6 +284,6 @@ async fn calls_that_nobody_waits_for_leave_no_connection_in_the_middle_of_someth
             tokio::task::yield_now().await;
         }
         drop(writing);
-        assert_eq!(store.heads(&[id(1)]).await.unwrap(), [Some(1)]);
+        assert_eq!(store.last_seqs(&[id(1)]).await.unwrap(), [Some(1)]);
     }
 }

@@ -13,8 +13,8 @@ use order_engine_core::conformance::fixtures::{
     routing_started, seqs_of, to_confirmed, to_submitted, write_freely,
 };
 use order_engine_core::{
-    AppendError, Blame, Creation, DeliveryOutcome, Failure, FailureCode, Order, OrderEvent, OrderQuery,
-    OrderStore, StoreErrorKind, Then,
+    AppendError, Creation, DeliveryOutcome, Failure, FailureCode, Order, OrderEvent, OrderQuery, OrderStore,
+    ReleaseReason, StoreErrorKind, Then,
 };
 use order_engine_postgres::testing::shared_url;
 use order_engine_postgres::{PostgresOptions, PostgresStore};
@@ -48,7 +48,7 @@ async fn many_may_open_a_new_schema_at_once() {
     for opened in opening {
         ids.push(opened.await.unwrap());
     }
-    assert_eq!(database.open().await.heads(&ids).await.unwrap(), [Some(1); 8]);
+    assert_eq!(database.open().await.last_seqs(&ids).await.unwrap(), [Some(1); 8]);
 }
 
 /// Options under which every transaction sees the database as it was at its beginning, unless it asks for
@@ -93,7 +93,7 @@ async fn what_a_transaction_sees_does_not_depend_on_the_servers_default() {
 }
 
 async fn ids_owed(database: &Database) -> String {
-    database.text("SELECT string_agg(order_id::text, ' ' ORDER BY order_id) FROM @sink_debts").await
+    database.text("SELECT string_agg(order_id::text, ' ' ORDER BY order_id) FROM @outbox_entries").await
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn the_tables_can_be_read_by_people() {
     // PostgreSQL's texts have no NUL; the payload has.
     let message = "SELECT error_message FROM @orders WHERE status = 'failed'";
     assert_eq!(database.text(message).await, "before\u{fffd}after");
-    let stored = store.load(&[id(2)]).await.unwrap().remove(0).unwrap();
+    let stored = store.load(id(2)).await.unwrap().unwrap();
     assert_eq!(stored.state.failure().unwrap().message, "before\0after");
 }
 
@@ -187,7 +187,7 @@ async fn an_id_with_a_nul_is_refused_and_harms_no_other() {
         new_order_for(2, request_named("alice", "k\0ey")),
         new_order_for(3, request_named("alice", "key")),
     ];
-    let results = store.create_many(&batch).await.unwrap();
+    let results = store.create(&batch).await.unwrap();
     assert!(results[0].is_err() && results[1].is_err());
     assert_eq!(results[2], Ok(Creation::Created));
 }
@@ -212,7 +212,7 @@ async fn an_order_that_cannot_be_read_harms_no_other() {
     let newer = claims.iter().find(|claim| claim.lease.order_id == id(2)).unwrap();
     let message = newer.order.as_ref().unwrap_err().to_string();
     assert!(message.contains("version 99 is newer"), "{message}");
-    worker.release(newer.lease, HOUR, Blame::Payload).await;
+    worker.release(newer.lease, HOUR, ReleaseReason::Undecodable).await;
     let attention = OrderQuery { attention: true, limit: 9, ..OrderQuery::default() };
     let listed = store.list(&attention).await.unwrap();
     assert_eq!(listed.len(), 1);
@@ -243,10 +243,10 @@ async fn an_event_that_cannot_be_read_is_owed_after_those_that_can() {
     let relay = Relay::new(&store, "ledger", 1);
     let first = relay.claim_one().await;
     assert_eq!(seqs_of(&first), [1, 2]);
-    assert!(relay.pay(&first).await);
+    assert!(relay.ack(&first).await);
     let second = relay.claim_one().await;
     assert!(second.events.as_ref().unwrap_err().message.contains("version 99"), "{second:?}");
-    assert!(relay.settle(&second, DeliveryOutcome::Failed { due_in: HOUR }).await);
+    assert!(relay.record(&second, DeliveryOutcome::Nack { retry_in: HOUR }).await);
 }
 
 #[tokio::test]
@@ -267,7 +267,7 @@ async fn an_item_that_the_database_refuses_harms_no_other_in_its_batch() {
     let mut orders = new_orders(3);
     orders.insert(1, mallory);
     // The commit itself fails, for the sake of one of them.
-    let created = store.create_many(&orders).await.unwrap();
+    let created = store.create(&orders).await.unwrap();
     assert_eq!(created.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true, true]);
     assert_eq!(history(&store, id(4)).await, []);
 
@@ -277,10 +277,10 @@ async fn an_item_that_the_database_refuses_harms_no_other_in_its_batch() {
         .zip(1..)
         .map(|(event, n)| append(&new_order(n).order, FREELY, AT_ONCE, &[event]))
         .collect();
-    let results = store.append_many(&batch).await.unwrap();
+    let results = store.append(&batch).await.unwrap();
     assert_eq!((&results[0], &results[2]), (&Ok(()), &Ok(())));
     assert!(
-        matches!(&results[1], Err(AppendError::Refused(refused)) if refused.message.contains("poisoned"))
+        matches!(&results[1], Err(AppendError::Rejected(refused)) if refused.message.contains("poisoned"))
     );
     assert_stored(&store, &new_order(2).order).await;
     assert_stored(&store, &batch[2].order).await;
@@ -333,7 +333,7 @@ async fn leases_wait_for_no_disk() {
     let worker = Worker::new(&store, 1);
     let claim = worker.claim_one().await;
     assert!(worker.renews(claim.lease).await);
-    worker.release(claim.lease, Duration::ZERO, Blame::Nobody).await;
+    worker.release(claim.lease, Duration::ZERO, ReleaseReason::Yielded).await;
     assert_eq!(database.text("SELECT string_agg(setting, ' ') FROM @commits").await, "off off off");
 }
 
@@ -366,10 +366,10 @@ async fn a_role_with_these_grants_alone_can_do_everything_but_migrate() {
     assert_stored(&store, &order).await;
     let relay = Relay::new(&store, "ledger", 1);
     for delivery in relay.claim(9).await {
-        assert!(relay.pay(&delivery).await);
+        assert!(relay.ack(&delivery).await);
     }
-    store.forget_sink("ledger", 9).await.unwrap();
-    store.rouse(&[id(2)]).await.unwrap();
+    store.unregister_sink("ledger", 9).await.unwrap();
+    store.make_due(id(2)).await.unwrap();
     store.backlog().await.unwrap();
     let long_after = order.updated_at + chrono::Duration::days(1);
     let request = order_engine_core::PurgeRequest {
@@ -422,7 +422,7 @@ async fn a_write_that_was_undone_is_tried_again() {
         (1..=2).map(|n| append(&new_order(n).order, FREELY, AT_ONCE, &[cancelled()])).collect();
     let writing = tokio::spawn({
         let store = Arc::clone(&store);
-        async move { store.append_many(&batch).await }
+        async move { store.append(&batch).await }
     });
     let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()";
     let mut watcher = database.connect().await;
@@ -433,7 +433,7 @@ async fn a_write_that_was_undone_is_tried_again() {
     execute(&mut other, &first).await;
     execute(&mut other, "COMMIT").await;
     assert_eq!(writing.await.unwrap().unwrap(), [Ok(()), Ok(())]);
-    assert_eq!(store.heads(&[id(1), id(2)]).await.unwrap(), [Some(2), Some(2)]);
+    assert_eq!(store.last_seqs(&[id(1), id(2)]).await.unwrap(), [Some(2), Some(2)]);
 }
 
 /// A relay that has delivered everything must not forget a debt to which an event is being added.
@@ -467,7 +467,7 @@ async fn a_debt_is_not_paid_off_while_an_event_is_written() {
     while text(&mut watcher, at_the_gate).await == "0" {
         tokio::task::yield_now().await;
     }
-    let paying = tokio::spawn(async move { relay.pay(&delivery).await.then_some(relay) });
+    let paying = tokio::spawn(async move { relay.ack(&delivery).await.then_some(relay) });
     let behind_it = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'";
     while text(&mut watcher, behind_it).await == "0" {
         tokio::task::yield_now().await;
@@ -485,7 +485,7 @@ async fn an_existing_order_is_given_in_full() {
     let first = new_order_for(1, request_named("alice", "key"));
     create(&store, std::slice::from_ref(&first)).await;
     let moved = write_freely(&store, &first.order, AT_ONCE, &[routing_started(1)]).await;
-    let again = store.create_many(&[new_order_for(2, request_named("alice", "key"))]).await.unwrap();
+    let again = store.create(&[new_order_for(2, request_named("alice", "key"))]).await.unwrap();
     assert_eq!(again, [Ok(Creation::Existing(Box::new(Order::clone(&moved))))]);
-    assert_eq!(store.heads(&[id(2)]).await.unwrap(), [None]);
+    assert_eq!(store.last_seqs(&[id(2)]).await.unwrap(), [None]);
 }

@@ -85,7 +85,7 @@ async fn work(store: &Arc<dyn OrderStore>, first: u64) -> (Duration, Duration) {
         let batch: Vec<_> =
             orders.iter().map(|new| append(&new.order, FREELY, AT_ONCE, &to_confirmed())).collect();
         let begun = Instant::now();
-        let written = store.append_many(&batch).await.unwrap();
+        let written = store.append(&batch).await.unwrap();
         appends.push(begun.elapsed());
         assert!(written.iter().all(Result::is_ok));
     }

@@ -11,7 +11,7 @@ use common::{Database, execute, text};
 use engine::{builder, listening, request, simulator, watch, work};
 use order_engine_core::testing::RecordingSink;
 use order_engine_core::{
-    Engine, EngineConfig, Hint, OrderRequest, OrderStore, Outbox, Refused, StatusSource, StoreErrorKind,
+    Engine, EngineConfig, Hint, ItemRejected, OrderRequest, OrderStore, Outbox, StatusSource, StoreErrorKind,
     Submission, SubmitError,
 };
 use order_engine_postgres::{PostgresFanout, PostgresStore, sqlstate};
@@ -35,7 +35,7 @@ async fn an_order_is_rolled_back_with_the_hosts_transaction() {
     let submission = store.submit_in(&engine, &mut host, named("key")).await.unwrap();
     let Submission::Created(order) = submission else { panic!("{submission:?}") };
     assert_eq!(engine.order(order.id).await.unwrap(), None, "nobody sees it yet");
-    assert_eq!(store.due(order_engine_core::Lane::Execute, 9).await.unwrap(), []);
+    assert_eq!(store.due_orders(order_engine_core::Lane::Execute, 9).await.unwrap(), []);
     execute(&mut host, "ROLLBACK").await;
     assert_eq!(engine.order(order.id).await.unwrap(), None);
     assert_eq!(database.text("SELECT count(*) FROM @order_events").await, "0");
@@ -170,7 +170,7 @@ async fn what_cannot_be_an_order_leaves_the_transaction_as_it_was() {
     let refused = OrderRequest { user_id: "al\0ice".into(), ..request() };
     assert!(matches!(
         store.submit_in(&engine, &mut host, refused).await,
-        Err(SubmitError::Refused(Refused { .. }))
+        Err(SubmitError::Rejected(ItemRejected { .. }))
     ));
     assert!(matches!(store.submit_in(&engine, &mut host, request()).await, Ok(Submission::Created(_))));
     execute(&mut host, "COMMIT").await;
@@ -324,7 +324,7 @@ async fn an_open_transaction_delays_a_new_sink_and_no_orders() {
     assert!(!registering.is_finished());
     execute(&mut host, "COMMIT").await;
     registering.await.unwrap().unwrap();
-    assert_eq!(database.text("SELECT count(*) FROM @sink_debts").await, "0");
+    assert_eq!(database.text("SELECT count(*) FROM @outbox_entries").await, "0");
     engine.submit(request()).await.unwrap();
-    assert_eq!(database.text("SELECT count(*) FROM @sink_debts").await, "1");
+    assert_eq!(database.text("SELECT count(*) FROM @outbox_entries").await, "1");
 }

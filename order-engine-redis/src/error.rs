@@ -1,6 +1,6 @@
 //! What can go wrong, and how core is told of it.
 
-use order_engine_core::{Refused, StoreError, StoreErrorKind, Undecodable};
+use order_engine_core::{DecodeError, ItemRejected, StoreError, StoreErrorKind};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// Why a call failed.
@@ -23,9 +23,9 @@ pub(crate) enum Error {
     #[error("a script gave an answer that this program does not understand: {0}")]
     Reply(String),
     #[error(transparent)]
-    Undecodable(#[from] Undecodable),
+    Decode(#[from] DecodeError),
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Rejected(#[from] ItemRejected),
     #[error("no answer in time")]
     TimedOut,
 }
@@ -44,7 +44,7 @@ impl Error {
             Self::Misconfigured(_) => StoreErrorKind::Misconfigured,
             Self::NewerLayout(_) => StoreErrorKind::Incompatible,
             Self::NotConnected { kind, .. } => *kind,
-            Self::Reply(_) | Self::Undecodable(_) | Self::Refused(_) => StoreErrorKind::Internal,
+            Self::Reply(_) | Self::Decode(_) | Self::Rejected(_) => StoreErrorKind::Internal,
             Self::Replica | Self::TimedOut => StoreErrorKind::Unavailable,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use order_engine_core::{Deliveries, Delivery, DeliveryRequest, Settlement};
+use order_engine_core::{Deliveries, Delivery, DeliveryAck, DeliveryRequest};
 
 use crate::error::Error;
 use crate::link::{self, Link};
@@ -31,7 +31,7 @@ pub(crate) async fn forget(link: &Link, sink: &str, limit: u32) -> Result<u64, E
     let mut forgotten = 0;
     loop {
         let page = DEBTS.min(limit - forgotten);
-        let mut call = link.call(&script::FORGET_SINK);
+        let mut call = link.call(&script::UNREGISTER_SINK);
         call.arg(sink).arg(page);
         let step: u32 = link::only(link.send(vec![call]).await?)?;
         forgotten += step;
@@ -60,7 +60,7 @@ pub(crate) async fn claim(link: &Link, request: &DeliveryRequest) -> Result<Deli
     Ok(Deliveries { deliveries, next_due_in: next_ms.map(|next_ms| rows::until(now_us, next_ms)) })
 }
 
-pub(crate) async fn settle(link: &Link, settlements: &[Settlement]) -> Result<Vec<bool>, Error> {
-    let calls = write::calls(settlements, || link.call(&script::SETTLE), rows::add_settlement);
+pub(crate) async fn settle(link: &Link, acks: &[DeliveryAck]) -> Result<Vec<bool>, Error> {
+    let calls = write::calls(acks, || link.call(&script::SETTLE), rows::add_ack);
     link::items(link.send(calls).await?)
 }

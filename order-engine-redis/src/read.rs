@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use order_engine_core::{
-    Backlog, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, Unreadable,
+    Backlog, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, UndecodableOrder,
 };
 
 use crate::error::Error;
@@ -41,7 +41,7 @@ pub(crate) async fn load(link: &Link, ids: &[OrderId]) -> Result<Vec<Option<Orde
     ids.iter().copied().zip(replies).map(order).collect()
 }
 
-pub(crate) async fn heads(link: &Link, ids: &[OrderId]) -> Result<Vec<Option<u64>>, Error> {
+pub(crate) async fn last_seqs(link: &Link, ids: &[OrderId]) -> Result<Vec<Option<u64>>, Error> {
     let get = |id: &OrderId| {
         let mut get = redis::cmd("HGET");
         get.arg(row_key(link, *id)).arg("seq");
@@ -76,7 +76,7 @@ pub(crate) async fn events(
     Ok(events)
 }
 
-pub(crate) async fn due(link: &Link, lane: Lane, limit: u32) -> Result<Vec<OrderId>, Error> {
+pub(crate) async fn due_orders(link: &Link, lane: Lane, limit: u32) -> Result<Vec<OrderId>, Error> {
     let mut call = link.call(&script::DUE);
     call.arg(lane.as_str()).arg(limit);
     let ids: Vec<Vec<u8>> = link::only(link.send_repeatable(vec![call]).await?)?;
@@ -101,7 +101,7 @@ pub(crate) async fn backlog(link: &Link) -> Result<Backlog, Error> {
     let sink = |(name, orders, oldest): (String, u64, Option<f64>)| SinkBacklog {
         sink: Arc::from(name),
         orders,
-        owed_for: oldest.map(|oldest| age(oldest, now_ms)),
+        pending_for: oldest.map(|oldest| age(oldest, now_ms)),
     };
     let mut sinks: Vec<SinkBacklog> = sinks.into_iter().map(sink).collect();
     sinks.sort_by(|one, other| one.sink.cmp(&other.sink));
@@ -116,7 +116,10 @@ fn age(since_ms: f64, now_ms: u64) -> Duration {
 /// Where the walk goes on, and the orders found with their fields.
 type ListReply = (Option<Vec<u8>>, Vec<(Vec<u8>, Vec<Field>)>);
 
-pub(crate) async fn list(link: &Link, query: &OrderQuery) -> Result<Vec<Result<Order, Unreadable>>, Error> {
+pub(crate) async fn list(
+    link: &Link,
+    query: &OrderQuery,
+) -> Result<Vec<Result<Order, UndecodableOrder>>, Error> {
     let mut listed = Vec::new();
     let mut before = query.before.map_or(Vec::new(), |id| id.to_string().into_bytes());
     loop {
@@ -138,13 +141,13 @@ pub(crate) async fn list(link: &Link, query: &OrderQuery) -> Result<Vec<Result<O
     }
 }
 
-fn listed_order(id: &[u8], fields: &[Field]) -> Option<Result<Order, Unreadable>> {
+fn listed_order(id: &[u8], fields: &[Field]) -> Option<Result<Order, UndecodableOrder>> {
     let Ok(order_id) = rows::order_id(id) else {
         tracing::error!(order.id = %String::from_utf8_lossy(id), "an order with an unreadable id is not listed");
         return None;
     };
     match rows::order(order_id, fields) {
         Ok(order) => order.map(Ok),
-        Err(error) => Some(Err(Unreadable { order_id, error })),
+        Err(error) => Some(Err(UndecodableOrder { order_id, error })),
     }
 }

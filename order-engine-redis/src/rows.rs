@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use order_engine_core::codec::{self, PAYLOAD_VERSION, Payload};
 use order_engine_core::{
-    Append, Attention, Blame, DeliveryOutcome, EventRecord, Fence, Guard, Lane, Lease, NewOrder, Order,
-    OrderEvent, OrderId, Refused, Release, Settlement, Status, Then, Undecodable,
+    Append, Attention, DecodeError, DeliveryAck, DeliveryOutcome, EventRecord, Fence, Guard, ItemRejected,
+    Lane, Lease, NewOrder, Order, OrderEvent, OrderId, Release, ReleaseReason, Status, Then,
 };
 use redis::Cmd;
 use serde::{Deserialize, Serialize};
@@ -27,11 +27,11 @@ pub(crate) type Field = Option<Vec<u8>>;
 /// The fields of a row of which an order is made, as every script gives them.
 pub(crate) const ORDER_FIELDS: [&str; 6] = ["origin", "request", "state", "seq", "created_at", "updated_at"];
 
-fn number(value: u64) -> Result<u64, Refused> {
+fn number(value: u64) -> Result<u64, ItemRejected> {
     if value < MAX_NUMBER {
         Ok(value)
     } else {
-        Err(Refused { message: format!("{value} does not fit into 53 bits") })
+        Err(ItemRejected { message: format!("{value} does not fit into 53 bits") })
     }
 }
 
@@ -47,12 +47,12 @@ pub(crate) fn owner_text(owner: u128) -> String {
 }
 
 /// A payload: its version, a space, and its JSON.
-fn payload<P: Payload>(payload: &P) -> Result<String, Refused> {
+fn payload<P: Payload>(payload: &P) -> Result<String, ItemRejected> {
     Ok(format!("{PAYLOAD_VERSION} {}", codec::encode(payload)?))
 }
 
 /// Adds the arguments of a new order.
-pub(crate) fn add_order(new: &NewOrder, cmd: &mut Cmd) -> Result<(), Refused> {
+pub(crate) fn add_order(new: &NewOrder, cmd: &mut Cmd) -> Result<(), ItemRejected> {
     new.check()?;
     let order = &new.order;
     let request = &order.request;
@@ -68,7 +68,7 @@ pub(crate) fn add_order(new: &NewOrder, cmd: &mut Cmd) -> Result<(), Refused> {
 }
 
 /// Adds the arguments of an append.
-pub(crate) fn add_append(append: &Append, cmd: &mut Cmd) -> Result<(), Refused> {
+pub(crate) fn add_append(append: &Append, cmd: &mut Cmd) -> Result<(), ItemRejected> {
     append.check()?;
     let state = StateFields::new(&append.order)?;
     let events: Vec<String> =
@@ -105,7 +105,7 @@ struct StateFields {
 }
 
 impl StateFields {
-    fn new(order: &Order) -> Result<Self, Refused> {
+    fn new(order: &Order) -> Result<Self, ItemRejected> {
         Ok(Self {
             seq: number(order.seq)?,
             status: order.status().as_str(),
@@ -131,27 +131,27 @@ pub(crate) fn add_lease(lease: &Lease, cmd: &mut Cmd) {
 /// Adds the arguments of a lease to give back.
 pub(crate) fn add_release(release: &Release, cmd: &mut Cmd) {
     add_lease(&release.lease, cmd);
-    let blame = match release.blame {
-        Blame::Nobody => "nobody",
-        Blame::Worker => "worker",
-        Blame::Payload => "payload",
+    let reason = match release.reason {
+        ReleaseReason::Yielded => "yielded",
+        ReleaseReason::WorkerPanicked => "worker-panicked",
+        ReleaseReason::Undecodable => "undecodable",
     };
-    cmd.arg(wait_ms(release.due_in)).arg(blame);
+    cmd.arg(wait_ms(release.due_in)).arg(reason);
 }
 
-/// Adds the arguments of a settlement.
-pub(crate) fn add_settlement(settlement: &Settlement, cmd: &mut Cmd) {
-    cmd.arg(&*settlement.sink);
-    add_lease(&settlement.lease, cmd);
-    match settlement.outcome {
+/// Adds the arguments of an acknowledgement.
+pub(crate) fn add_ack(ack: &DeliveryAck, cmd: &mut Cmd) {
+    cmd.arg(&*ack.sink);
+    add_lease(&ack.lease, cmd);
+    match ack.outcome {
         // No history is longer, so to have more than it can hold is to have all of it.
-        DeliveryOutcome::Delivered { seq } => cmd.arg(seq.min(MAX_NUMBER)).arg(""),
-        DeliveryOutcome::Failed { due_in } => cmd.arg("").arg(wait_ms(due_in)),
+        DeliveryOutcome::Ack { seq } => cmd.arg(seq.min(MAX_NUMBER)).arg(""),
+        DeliveryOutcome::Nack { retry_in } => cmd.arg("").arg(wait_ms(retry_in)),
     };
 }
 
 /// The order of a row's [`ORDER_FIELDS`]; none if there is no such row.
-pub(crate) fn order(id: OrderId, fields: &[Field]) -> Result<Option<Order>, Undecodable> {
+pub(crate) fn order(id: OrderId, fields: &[Field]) -> Result<Option<Order>, DecodeError> {
     let [origin, request, state, seq, created_at, updated_at] = fields else {
         return Err(undecodable("row", "it cannot be read"));
     };
@@ -171,7 +171,7 @@ pub(crate) fn order(id: OrderId, fields: &[Field]) -> Result<Option<Order>, Unde
 }
 
 /// An order's id.
-pub(crate) fn order_id(id: &[u8]) -> Result<OrderId, Undecodable> {
+pub(crate) fn order_id(id: &[u8]) -> Result<OrderId, DecodeError> {
     let id = std::str::from_utf8(id).map_err(|error| undecodable("order id", error))?;
     parse(id, "order id")
 }
@@ -181,12 +181,12 @@ pub(crate) fn lease(id: &[u8], epoch: &str, owner: u128) -> Result<Lease, Error>
     Ok(Lease { order_id: order_id(id)?, fence: Fence { epoch: parse(epoch, "epoch")?, owner } })
 }
 
-fn text<'a>(field: &'a Field, what: &str) -> Result<&'a str, Undecodable> {
+fn text<'a>(field: &'a Field, what: &str) -> Result<&'a str, DecodeError> {
     let field = field.as_ref().ok_or_else(|| undecodable(what, "it is missing"))?;
     std::str::from_utf8(field).map_err(|error| undecodable(what, error))
 }
 
-pub(crate) fn parse<T>(text: &str, what: &str) -> Result<T, Undecodable>
+pub(crate) fn parse<T>(text: &str, what: &str) -> Result<T, DecodeError>
 where
     T: std::str::FromStr,
     T::Err: std::fmt::Display,
@@ -194,21 +194,21 @@ where
     text.parse().map_err(|error| undecodable(what, error))
 }
 
-fn time(text: &str, what: &str) -> Result<DateTime<Utc>, Undecodable> {
+fn time(text: &str, what: &str) -> Result<DateTime<Utc>, DecodeError> {
     DateTime::from_timestamp_millis(parse(text, what)?)
         .ok_or_else(|| undecodable(what, "it is beyond all time"))
 }
 
-fn undecodable(what: &str, why: impl std::fmt::Display) -> Undecodable {
-    Undecodable { message: format!("{what}: {why}") }
+fn undecodable(what: &str, why: impl std::fmt::Display) -> DecodeError {
+    DecodeError { message: format!("{what}: {why}") }
 }
 
 /// What is wrong with an order whose history ends before the order does.
-pub(crate) fn lost_history(seq: u64) -> Undecodable {
+pub(crate) fn lost_history(seq: u64) -> DecodeError {
     undecodable("history", format!("it ends before event {seq}, to which the order has come"))
 }
 
-fn decode<P: Payload>(text: &str) -> Result<P, Undecodable> {
+fn decode<P: Payload>(text: &str) -> Result<P, DecodeError> {
     let (version, json) = text.split_once(' ').ok_or_else(|| undecodable("payload", "it has no version"))?;
     codec::decode(parse(version, "payload version")?, json)
 }
@@ -234,8 +234,8 @@ struct Versioned {
 }
 
 /// An event as JSON, without the id of its order.
-pub(crate) fn event_text(record: &EventRecord) -> Result<String, Refused> {
-    let refused = |error: serde_json::Error| Refused { message: error.to_string() };
+pub(crate) fn event_text(record: &EventRecord) -> Result<String, ItemRejected> {
+    let refused = |error: serde_json::Error| ItemRejected { message: error.to_string() };
     let event = RawValue::from_string(codec::encode(&record.event)?).map_err(refused)?;
     serde_json::to_string(&EventText {
         version: PAYLOAD_VERSION,
@@ -251,7 +251,7 @@ pub(crate) fn event_text(record: &EventRecord) -> Result<String, Refused> {
 }
 
 /// The event of an order, which must have this number.
-pub(crate) fn event(order_id: OrderId, seq: u64, json: &[u8]) -> Result<EventRecord, Undecodable> {
+pub(crate) fn event(order_id: OrderId, seq: u64, json: &[u8]) -> Result<EventRecord, DecodeError> {
     let text: EventText<'_> = serde_json::from_slice(json).map_err(|error| newer_or(json, &error))?;
     if text.seq != seq {
         return Err(undecodable("event", format!("number {} stands in the place of {seq}", text.seq)));
@@ -269,7 +269,7 @@ pub(crate) fn event(order_id: OrderId, seq: u64, json: &[u8]) -> Result<EventRec
 }
 
 /// Why an event cannot be read: if it is newer, then for that reason, whatever else is odd about it.
-fn newer_or(json: &[u8], error: &serde_json::Error) -> Undecodable {
+fn newer_or(json: &[u8], error: &serde_json::Error) -> DecodeError {
     let newer = serde_json::from_slice(json)
         .ok()
         .and_then(|Versioned { version }| codec::decode::<OrderEvent>(version, "null").err());
@@ -281,7 +281,7 @@ pub(crate) fn events(
     order_id: OrderId,
     first_seq: u64,
     texts: &[Vec<u8>],
-) -> Vec<Result<EventRecord, Undecodable>> {
+) -> Vec<Result<EventRecord, DecodeError>> {
     (first_seq..).zip(texts).map(|(seq, json)| event(order_id, seq, json)).collect()
 }
 
@@ -290,7 +290,7 @@ pub(crate) fn owed_events(
     order_id: OrderId,
     delivered_seq: u64,
     texts: &[Vec<u8>],
-) -> Result<Vec<Arc<EventRecord>>, Undecodable> {
+) -> Result<Vec<Arc<EventRecord>>, DecodeError> {
     let mut owed = Vec::with_capacity(texts.len());
     for event in events(order_id, delivered_seq.saturating_add(1), texts) {
         match event {

@@ -57,12 +57,12 @@ scripts! {
     CREATE "" "runs.lua" "owe.lua" "create.lua";
     DUE " flags=no-writes" "due.lua";
     EVENTS " flags=no-writes" "events.lua";
-    FORGET_SINK "" "runs.lua" "debt.lua" "forget_sink.lua";
+    UNREGISTER_SINK "" "runs.lua" "debt.lua" "unregister_sink.lua";
     LIST " flags=no-writes" "list.lua";
     MEND "" "runs.lua" "debt.lua" "forget.lua" "mend.lua";
     PURGE "" "runs.lua" "forget.lua" "purge.lua";
     RELEASE "" "runs.lua" "history.lua" "release.lua";
     RENEW "" "renew.lua";
-    ROUSE "" "rouse.lua";
+    MAKE_DUE "" "make_due.lua";
     SETTLE "" "runs.lua" "debt.lua" "settle.lua";
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use order_engine_core::{
-    Append, AppendError, Backlog, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryRequest,
-    Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox,
-    PurgeRequest, Purged, Release, Settlement, StoreError, Unreadable,
+    Append, AppendError, Backlog, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryAck,
+    DeliveryRequest, Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore,
+    Outbox, PurgeRequest, Purged, Release, StoreError, UndecodableOrder,
 };
 
 use crate::connect::{Promise, Purpose};
@@ -64,10 +64,7 @@ impl OrderStore for RedisStore {
         self.in_time(read::now(&self.link)).await
     }
 
-    async fn create_many(
-        &self,
-        orders: &[NewOrder],
-    ) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
+    async fn create(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
         self.in_time(write::create(&self.link, orders)).await
     }
 
@@ -83,32 +80,32 @@ impl OrderStore for RedisStore {
         self.in_time(write::release(&self.link, releases)).await
     }
 
-    async fn rouse(&self, ids: &[OrderId]) -> Result<(), StoreError> {
-        self.in_time(write::rouse(&self.link, ids)).await
+    async fn make_due(&self, id: OrderId) -> Result<(), StoreError> {
+        self.in_time(write::make_due(&self.link, &[id])).await
     }
 
-    async fn append_many(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
+    async fn append(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
         self.in_time(write::append(&self.link, appends)).await
     }
 
-    async fn load(&self, ids: &[OrderId]) -> Result<Vec<Option<Order>>, StoreError> {
-        self.in_time(read::load(&self.link, ids)).await
+    async fn load(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        Ok(self.in_time(read::load(&self.link, &[id])).await?.pop().flatten())
     }
 
     async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {
         self.in_time(read::events(&self.link, id, after, limit)).await
     }
 
-    async fn heads(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError> {
-        self.in_time(read::heads(&self.link, ids)).await
+    async fn last_seqs(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError> {
+        self.in_time(read::last_seqs(&self.link, ids)).await
     }
 
-    async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, Unreadable>>, StoreError> {
+    async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, UndecodableOrder>>, StoreError> {
         self.in_time(read::list(&self.link, query)).await
     }
 
-    async fn due(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {
-        self.in_time(read::due(&self.link, lane, limit)).await
+    async fn due_orders(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {
+        self.in_time(read::due_orders(&self.link, lane, limit)).await
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {
@@ -130,7 +127,7 @@ impl Outbox for RedisStore {
         self.in_time(outbox::register(&self.link, sinks)).await
     }
 
-    async fn forget_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
+    async fn unregister_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
         self.in_time(outbox::forget(&self.link, sink, limit)).await
     }
 
@@ -138,7 +135,7 @@ impl Outbox for RedisStore {
         self.in_time(outbox::claim(&self.link, request)).await
     }
 
-    async fn settle_deliveries(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
-        self.in_time(outbox::settle(&self.link, settlements)).await
+    async fn ack_deliveries(&self, acks: &[DeliveryAck]) -> Result<Vec<bool>, StoreError> {
+        self.in_time(outbox::settle(&self.link, acks)).await
     }
 }

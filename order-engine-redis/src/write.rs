@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use order_engine_core::{
-    Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, CreateError, Creation, Lease, NewOrder,
-    OrderId, PurgeRequest, Purged, Refused, Release,
+    Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, CreateError, Creation, ItemRejected, Lease,
+    NewOrder, OrderId, PurgeRequest, Purged, Release,
 };
 use redis::{Cmd, FromRedisValue, Value};
 
@@ -24,7 +24,7 @@ const PAGE: u32 = 256;
 /// The calls of a script over items, and which items it refused before anything was sent.
 struct Calls {
     calls: Vec<Cmd>,
-    refused: Vec<Option<Refused>>,
+    refused: Vec<Option<ItemRejected>>,
 }
 
 impl Calls {
@@ -32,7 +32,7 @@ impl Calls {
     fn over<T>(
         items: &[T],
         begin: impl Fn() -> Cmd,
-        add: impl Fn(&T, &mut Cmd) -> Result<(), Refused>,
+        add: impl Fn(&T, &mut Cmd) -> Result<(), ItemRejected>,
     ) -> Self {
         let (mut calls, mut refused) = (Vec::new(), Vec::with_capacity(items.len()));
         for chunk in items.chunks(ITEMS) {
@@ -51,9 +51,9 @@ impl Calls {
     }
 
     /// Runs them: one reply for each item that was not refused.
-    async fn run<T: FromRedisValue>(self, link: &Link) -> Result<Vec<Result<T, Refused>>, Error> {
+    async fn run<T: FromRedisValue>(self, link: &Link) -> Result<Vec<Result<T, ItemRejected>>, Error> {
         let mut replies = link::items(link.send(self.calls).await?)?.into_iter();
-        let result = |refused: Option<Refused>| match refused {
+        let result = |refused: Option<ItemRejected>| match refused {
             Some(refused) => Ok(Err(refused)),
             None => replies.next().map(Ok).ok_or_else(|| Error::Reply("an item has no answer".to_owned())),
         };
@@ -91,14 +91,14 @@ fn creation(reply: Vec<Value>) -> Result<Result<Creation, CreateError>, Error> {
     let mut next = || reply.next().unwrap_or_default();
     match link::reply::<String>(next())?.as_str() {
         "created" => Ok(Ok(Creation::Created)),
-        "refused" => Ok(Err(Refused { message: link::reply(next())? }.into())),
+        "refused" => Ok(Err(ItemRejected { message: link::reply(next())? }.into())),
         "existing" => {
             let (id, fields): (Vec<u8>, Vec<Field>) = (link::reply(next())?, link::reply(next())?);
             // An order that this program cannot read fails its own item only.
             Ok(match rows::order_id(&id).and_then(|id| rows::order(id, &fields)) {
                 Ok(Some(order)) => Ok(Creation::Existing(Box::new(order))),
-                Ok(None) => Err(Refused { message: "the order of this name is gone".to_owned() }.into()),
-                Err(error) => Err(Refused { message: error.to_string() }.into()),
+                Ok(None) => Err(ItemRejected { message: "the order of this name is gone".to_owned() }.into()),
+                Err(error) => Err(ItemRejected { message: error.to_string() }.into()),
             })
         }
         other => Err(Error::Reply(other.to_owned())),
@@ -122,7 +122,7 @@ fn appended(reply: &[String]) -> Result<Result<(), AppendError>, Error> {
         ["too-late"] => Err(AppendError::TooLate),
         ["stale-fence"] => Err(AppendError::StaleFence),
         ["stale-revision", actual] => Err(AppendError::StaleRevision { actual: rows::parse(actual, "seq")? }),
-        ["refused", message] => Err(Refused { message: message.to_owned() }.into()),
+        ["refused", message] => Err(ItemRejected { message: message.to_owned() }.into()),
         _ => return Err(Error::Reply(words.join(" "))),
     })
 }
@@ -136,7 +136,7 @@ type ClaimReply = (u64, Option<f64>, Vec<ClaimRow>);
 pub(crate) async fn claim(link: &Link, request: &ClaimRequest) -> Result<Claims, Error> {
     let ids = match &request.scope {
         ClaimScope::Any => None,
-        ClaimScope::Ids(ids) => Some(longest_due_first(link, request, ids).await?),
+        ClaimScope::Order(id) => Some(longest_due_first(link, request, std::slice::from_ref(id)).await?),
     };
     let mut pages = ids.as_ref().map(|ids| ids.chunks(PAGE as usize));
     let mut claims: Vec<Claim> = Vec::new();
@@ -201,8 +201,8 @@ async fn claim_page(
 }
 
 fn claimed(row: ClaimRow, owner: u128) -> Result<Claim, Error> {
-    let (id, epoch, fruitless_claims, fields, has_history) = row;
-    let (Some(epoch), Some(fruitless_claims)) = (epoch, fruitless_claims) else {
+    let (id, epoch, claims_without_progress, fields, has_history) = row;
+    let (Some(epoch), Some(claims_without_progress)) = (epoch, claims_without_progress) else {
         return Err(Error::Reply("its lease cannot be read".to_owned()));
     };
     let lease = rows::lease(&id, &epoch, owner)?;
@@ -212,7 +212,7 @@ fn claimed(row: ClaimRow, owner: u128) -> Result<Claim, Error> {
         Ok(None) => return Err(Error::Reply("it is gone".to_owned())),
         Err(error) => Err(error),
     };
-    Ok(Claim { lease, fruitless_claims, order })
+    Ok(Claim { lease, claims_without_progress, order })
 }
 
 /// Sorts more ids than one run of the script takes by when their orders are due; it sorts fewer by itself.
@@ -254,11 +254,11 @@ pub(crate) async fn release(link: &Link, releases: &[Release]) -> Result<(), Err
     link.send(calls(releases, || link.call(&script::RELEASE), rows::add_release)).await.map(drop)
 }
 
-pub(crate) async fn rouse(link: &Link, ids: &[OrderId]) -> Result<(), Error> {
+pub(crate) async fn make_due(link: &Link, ids: &[OrderId]) -> Result<(), Error> {
     let add = |id: &OrderId, call: &mut Cmd| {
         call.arg(id.to_string());
     };
-    link.send(calls(ids, || link.call(&script::ROUSE), add)).await.map(drop)
+    link.send(calls(ids, || link.call(&script::MAKE_DUE), add)).await.map(drop)
 }
 
 pub(crate) async fn purge(link: &Link, request: &PurgeRequest) -> Result<Purged, Error> {

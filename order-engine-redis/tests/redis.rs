@@ -13,8 +13,8 @@ use order_engine_core::conformance::fixtures::{
     seqs_of, to_confirmed, to_submitted, write, write_freely,
 };
 use order_engine_core::{
-    AppendError, Blame, ClaimScope, Creation, DeliveryOutcome, EventRecord, Guard, Lane, Order, OrderQuery,
-    OrderStore, PurgeRequest, Status, StoreErrorKind, Then,
+    AppendError, ClaimScope, Creation, DeliveryOutcome, EventRecord, Guard, Lane, Order, OrderQuery,
+    OrderStore, PurgeRequest, ReleaseReason, Status, StoreErrorKind, Then,
 };
 use order_engine_redis::testing::RedisServer;
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
@@ -28,7 +28,7 @@ async fn prefixes_and_databases_share_nothing() {
     create_one(&open(server.options()).await, 1).await;
     for options in [other_prefix, other_database] {
         let store: Arc<dyn OrderStore> = Arc::new(RedisStore::open(options).await.unwrap());
-        assert_eq!(store.heads(&[id(1)]).await.unwrap(), [None]);
+        assert_eq!(store.last_seqs(&[id(1)]).await.unwrap(), [None]);
         create_one(&store, 1).await;
     }
 }
@@ -118,13 +118,13 @@ async fn an_order_that_cannot_be_read_harms_no_other() {
     let message = newer.order.as_ref().unwrap_err().to_string();
     assert!(message.contains("version 99 is newer"), "{message}");
     // It is leased as any other, so it is not in everybody's way, and its claims are counted.
-    worker.release(newer.lease, Duration::ZERO, Blame::Payload).await;
-    let again = worker.claim_ids(&[id(2)], 1).await.remove(0);
-    assert_eq!((again.lease.fence.epoch, again.fruitless_claims), (2, 2));
-    assert_eq!(store.load(&[id(2)]).await.unwrap_err().kind(), StoreErrorKind::Internal);
-    assert_eq!(store.load(&[id(5)]).await.unwrap()[0].as_ref().unwrap().seq, 2);
+    worker.release(newer.lease, Duration::ZERO, ReleaseReason::Undecodable).await;
+    let again = worker.claim_order(id(2)).await.remove(0);
+    assert_eq!((again.lease.fence.epoch, again.claims_without_progress), (2, 2));
+    assert_eq!(store.load(id(2)).await.unwrap_err().kind(), StoreErrorKind::Internal);
+    assert_eq!(store.load(id(5)).await.unwrap().unwrap().seq, 2);
     // Whoever repeats its creation is refused, and no other.
-    let repeated = store.create_many(&[new_order(2), new_order(7)]).await.unwrap();
+    let repeated = store.create(&[new_order(2), new_order(7)]).await.unwrap();
     assert!(repeated[0].as_ref().unwrap_err().to_string().contains("version 99"), "{repeated:?}");
     assert_eq!(repeated[1], Ok(Creation::Created));
 }
@@ -139,8 +139,8 @@ async fn an_order_that_cannot_be_read_is_shown_to_an_operator_until_it_can() {
     let (_, json) = state.split_once(' ').unwrap();
     let _: u32 = scratch.run("HSET", &row, &["state", &format!("99 {json}")]).await;
     let worker = Worker::new(&store, 1);
-    let claim = worker.claim_ids(&[id(1)], 1).await.remove(0);
-    worker.release(claim.lease, HOUR, Blame::Payload).await;
+    let claim = worker.claim_order(id(1)).await.remove(0);
+    worker.release(claim.lease, HOUR, ReleaseReason::Undecodable).await;
     let attention = OrderQuery { attention: true, limit: 9, ..OrderQuery::default() };
     let listed = store.list(&attention).await.unwrap();
     assert_eq!(listed.len(), 1);
@@ -152,8 +152,8 @@ async fn an_order_that_cannot_be_read_is_shown_to_an_operator_until_it_can() {
     assert_eq!(store.backlog().await.unwrap().attention, 1);
 
     let _: u32 = scratch.run("HSET", &row, &["state", &state]).await;
-    store.rouse(&[id(1)]).await.unwrap();
-    let claim = worker.claim_ids(&[id(1)], 1).await.remove(0);
+    store.make_due(id(1)).await.unwrap();
+    let claim = worker.claim_order(id(1)).await.remove(0);
     worker.write(&claim, AT_ONCE, &[routing_started(1)]).await;
     assert!(store.list(&attention).await.unwrap().is_empty());
 }
@@ -171,12 +171,12 @@ async fn an_event_that_cannot_be_read_is_owed_after_those_that_can() {
     let deliveries = relay.claim(9).await;
     let first = deliveries.iter().find(|delivery| delivery.lease.order_id == id(1)).unwrap();
     assert_eq!(seqs_of(first), [1, 2]);
-    assert!(relay.pay(first).await);
+    assert!(relay.ack(first).await);
     let second = relay.claim_one().await;
     assert!(second.events.as_ref().unwrap_err().message.contains("version 99"), "{second:?}");
-    assert!(relay.settle(&second, DeliveryOutcome::Failed { due_in: HOUR }).await);
+    assert!(relay.record(&second, DeliveryOutcome::Nack { retry_in: HOUR }).await);
     let other = deliveries.iter().find(|delivery| delivery.lease.order_id == id(2)).unwrap();
-    assert!(relay.pay(other).await);
+    assert!(relay.ack(other).await);
     assert_eq!(store.events(id(1), 0, 9).await.unwrap_err().kind(), StoreErrorKind::Internal);
     assert_eq!(store.events(id(1), 0, 2).await.unwrap().len(), 2);
 }
@@ -201,9 +201,9 @@ async fn damage_is_in_nobodys_way() {
 
     let appends: Vec<_> =
         [1, 2, 5].map(|n| append(&new_order(n).order, FREELY, AT_ONCE, &[routing_started(1)])).to_vec();
-    let results = store.append_many(&appends).await.unwrap();
-    assert!(matches!(results[0], Err(AppendError::Refused(_))), "{results:?}");
-    assert!(matches!(results[1], Err(AppendError::Refused(_))), "{results:?}");
+    let results = store.append(&appends).await.unwrap();
+    assert!(matches!(results[0], Err(AppendError::Rejected(_))), "{results:?}");
+    assert!(matches!(results[1], Err(AppendError::Rejected(_))), "{results:?}");
     assert_eq!(results[2], Ok(()));
     assert_eq!(load(&store, id(2)).await.seq, 1);
     let listed = store.list(&OrderQuery { limit: 99, ..OrderQuery::default() }).await.unwrap();
@@ -220,7 +220,7 @@ async fn numbers_beyond_what_lua_can_count_are_refused() {
     beyond.order = Arc::new(Order { seq: (1 << 53) + 1, ..Order::clone(&beyond.order) });
     beyond.events =
         vec![Arc::new(EventRecord { seq: (1 << 53) + 1, ..EventRecord::clone(&beyond.events[0]) })];
-    assert!(matches!(write(&store, beyond).await, Err(AppendError::Refused(_))));
+    assert!(matches!(write(&store, beyond).await, Err(AppendError::Rejected(_))));
     assert_stored(&store, &order).await;
 
     let worker = Worker::new(&store, 1);
@@ -230,7 +230,7 @@ async fn numbers_beyond_what_lua_can_count_are_refused() {
     let stale = append(order_of(&claim), Guard::Fence(beyond.fence), AT_ONCE, &[cancelled()]);
     assert_eq!(write(&store, stale).await, Err(AppendError::StaleFence));
     assert_eq!(store.renew(&[beyond, claim.lease], HOUR).await.unwrap(), [false, true]);
-    worker.release(beyond, Duration::ZERO, Blame::Nobody).await;
+    worker.release(beyond, Duration::ZERO, ReleaseReason::Yielded).await;
     worker.finds_nothing().await;
 }
 
@@ -258,7 +258,7 @@ async fn twenty_thousand_orders_due_at_once_are_drained() {
                 append(order_of(claim), Guard::Fence(claim.lease.fence), Then::Keep, &to_confirmed())
             })
             .collect();
-        assert!(store.append_many(&appends).await.unwrap().iter().all(Result::is_ok));
+        assert!(store.append(&appends).await.unwrap().iter().all(Result::is_ok));
         claimed.extend(ids_of(&claims.claims));
     }
     // Nobody is overtaken: those of one batch became due within the same few milliseconds.
@@ -266,7 +266,7 @@ async fn twenty_thousand_orders_due_at_once_are_drained() {
     assert_eq!(claimed.iter().collect::<BTreeSet<_>>().len() as u64, ORDERS);
     assert_eq!(store.backlog().await.unwrap(), order_engine_core::Backlog::default());
     for lane in [Lane::Execute, Lane::Observe] {
-        assert!(store.due(lane, 10).await.unwrap().is_empty());
+        assert!(store.due_orders(lane, 10).await.unwrap().is_empty());
     }
     let confirmed = OrderQuery { status: Some(Status::Confirmed), limit: 3_000, ..OrderQuery::default() };
     let listed = store.list(&confirmed).await.unwrap();
@@ -274,21 +274,20 @@ async fn twenty_thousand_orders_due_at_once_are_drained() {
     assert_eq!(listed.into_iter().map(|order| order.unwrap().id).collect::<Vec<_>>(), newest);
 }
 
-/// A claim by more ids than one run of a script takes.
+/// A claim of more orders than one run of a script takes.
 #[tokio::test]
-async fn a_claim_by_many_ids_takes_the_longest_due_first() {
+async fn a_claim_of_many_orders_takes_the_longest_due_first() {
     let scratch = Scratch::new();
     let store = scratch.open().await;
     create(&store, &new_orders(600)).await;
     // The order with the largest id became due first.
     let _: u32 = scratch.run("ZADD", "due:execute", &["1", &id(600).to_string()]).await;
-    let ids: Vec<_> = (1..=600).map(id).collect();
     let worker = Worker::new(&store, 1);
-    let first = worker.claim_ids(&ids, 300).await;
+    let first = worker.claim(300).await;
     assert_eq!(first.len(), 300);
     assert_eq!(first[0].lease.order_id, id(600));
-    assert_eq!(worker.claim_ids(&ids, 600).await.len(), 300);
-    assert!(worker.claim_ids(&ids, 600).await.is_empty());
+    assert_eq!(worker.claim(600).await.len(), 300);
+    assert!(worker.claim(600).await.is_empty());
 }
 
 #[tokio::test]

@@ -97,17 +97,17 @@ async fn everything_works(store: &Arc<dyn OrderStore>, first: u64) {
     let claims = worker.claim(3).await;
     assert_eq!(claims.len(), 3);
     assert!(worker.renews(claims[0].lease).await);
-    worker.release(claims[1].lease, Duration::ZERO, order_engine_core::Blame::Nobody).await;
-    store.rouse(&[id(first)]).await.unwrap();
+    worker.release(claims[1].lease, Duration::ZERO, order_engine_core::ReleaseReason::Yielded).await;
+    store.make_due(id(first)).await.unwrap();
     let order = worker.write(&claims[0], Then::Keep, &to_confirmed()).await;
     assert_stored(store, &order).await;
     let relay = Relay::new(store, "ledger", 1);
     for delivery in relay.claim(9).await {
-        assert!(relay.pay(&delivery).await);
+        assert!(relay.ack(&delivery).await);
     }
     assert_eq!(store.list(&OrderQuery { limit: 2, ..OrderQuery::default() }).await.unwrap().len(), 2);
     assert!(store.backlog().await.unwrap().execute.orders > 0);
-    assert_eq!(store.forget_sink("ledger", 9).await.unwrap(), 0);
+    assert_eq!(store.unregister_sink("ledger", 9).await.unwrap(), 0);
     let now = chrono::DateTime::<chrono::Utc>::MAX_UTC;
     let purge =
         order_engine_core::PurgeRequest { ended_before: now, named_ended_before: now, after: None, limit: 9 };
@@ -160,9 +160,9 @@ async fn a_cut_connection_costs_one_write_and_no_read() {
     let store = open(server.options()).await;
     create_one(&store, 1).await;
     let () = run(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
-    assert_eq!(store.heads(&[id(1)]).await.unwrap(), [Some(1)]);
+    assert_eq!(store.last_seqs(&[id(1)]).await.unwrap(), [Some(1)]);
     let () = run(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
-    if let Err(error) = store.create_many(&[new_order(2)]).await {
+    if let Err(error) = store.create(&[new_order(2)]).await {
         assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
     }
     create_one(&store, 3).await;
@@ -181,13 +181,13 @@ async fn a_server_that_comes_back_weaker_is_not_written_to() {
 
     server.restart_with(&["--appendfsync", "everysec"]);
     // The first write may find its connection broken.
-    let _ = store.create_many(&[new_order(2)]).await;
-    let error = store.create_many(&[new_order(3)]).await.unwrap_err();
+    let _ = store.create(&[new_order(2)]).await;
+    let error = store.create(&[new_order(3)]).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
 
     server.restart_with(&["--appendfsync", "always"]);
     recovered(&store).await;
-    assert_eq!(store.heads(&[id(3)]).await.unwrap(), [None]);
+    assert_eq!(store.last_seqs(&[id(3)]).await.unwrap(), [None]);
     assert_stored(&store, &order).await;
 }
 
@@ -236,13 +236,13 @@ async fn with_a_replica_a_promotion_may_lose_what_was_answered() {
     server.kill();
     let () = run(&replica, &["REPLICAOF", "NO", "ONE"]).await;
     let promoted = open(replica.options()).await;
-    assert_eq!(promoted.heads(&[id(2)]).await.unwrap(), [None], "the order is lost");
+    assert_eq!(promoted.last_seqs(&[id(2)]).await.unwrap(), [None], "the order is lost");
 
     // Alone again it is what it was.
     drop(replica);
     server.restart();
     recovered(&store).await;
-    assert_eq!(store.heads(&[id(2)]).await.unwrap(), [Some(1)]);
+    assert_eq!(store.last_seqs(&[id(2)]).await.unwrap(), [Some(1)]);
 }
 
 /// Until the first rewrite is over, the list of files names none that has what was written since.
@@ -260,7 +260,7 @@ async fn before_its_file_is_whole_a_server_that_is_killed_loses_what_was_answere
     assert!(error.to_string().contains("wait until the rewrite is over"), "{error}");
     server.kill();
     server.restart_with(&["--appendonly", "yes"]);
-    assert_eq!(open(server.options()).await.heads(&[id(4)]).await.unwrap(), [None], "the order is lost");
+    assert_eq!(open(server.options()).await.last_seqs(&[id(4)]).await.unwrap(), [None], "the order is lost");
 }
 
 #[tokio::test]
@@ -290,7 +290,7 @@ async fn an_ordinary_rewrite_breaks_no_promise() {
     server.kill();
     server.restart();
     recovered(&store).await;
-    assert_eq!(store.heads(&[id(4)]).await.unwrap(), [Some(1)]);
+    assert_eq!(store.last_seqs(&[id(4)]).await.unwrap(), [Some(1)]);
 }
 
 /// A server does not tell which rewrite runs. Where its settings were changed, only who saw it sound since
@@ -321,13 +321,13 @@ async fn a_full_server_is_unavailable_and_readable() {
     let store = open(server.options()).await;
     let order = create_one(&store, 1).await;
     let () = run(&server, &["CONFIG", "SET", "maxmemory", "1"]).await;
-    let error = store.create_many(&[new_order(2)]).await.unwrap_err();
+    let error = store.create(&[new_order(2)]).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
     assert_eq!(store.check().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
     assert_stored(&store, &order).await;
     assert_eq!(store.backlog().await.unwrap().execute.orders, 1);
     let () = run(&server, &["CONFIG", "SET", "maxmemory", "0"]).await;
-    assert_eq!(store.heads(&[id(2)]).await.unwrap(), [None]);
+    assert_eq!(store.last_seqs(&[id(2)]).await.unwrap(), [None]);
     create_one(&store, 2).await;
 }
 
@@ -342,7 +342,7 @@ async fn a_read_only_replica_is_noticed_and_left() {
     gone.kill();
     let () = run(&server, &["REPLICAOF", "127.0.0.1", &port]).await;
     for _ in 0..3 {
-        let error = store.create_many(&[new_order(2)]).await.unwrap_err();
+        let error = store.create(&[new_order(2)]).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
     }
     let error = fails_to_open(server.options()).await;
@@ -362,14 +362,14 @@ async fn a_paused_server_costs_each_call_its_time_and_no_more() {
     let order = create_one(&store, 1).await;
     server.pause();
     for _ in 0..2 {
-        let error = store.create_many(&[new_order(2)]).await.unwrap_err();
+        let error = store.create(&[new_order(2)]).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
-        assert_eq!(store.heads(&[id(2)]).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+        assert_eq!(store.last_seqs(&[id(2)]).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
     }
     server.unpause();
     recovered(&store).await;
     // The caller was told nothing for sure: the order is written whole, or not at all.
-    let written = store.heads(&[id(2)]).await.unwrap();
+    let written = store.last_seqs(&[id(2)]).await.unwrap();
     let events = store.events(id(2), 0, 10).await.unwrap();
     assert_eq!(events.len() as u64, written[0].unwrap_or(0));
     assert_stored(&store, &order).await;
@@ -385,17 +385,17 @@ async fn whatever_the_network_does_a_write_is_whole_and_the_store_goes_on() {
     let store = open(options.operation_timeout(short).connect_timeout(short)).await;
     for (n, link) in (1..).zip([Link::Cut, Link::Silent, Link::RepliesLost]) {
         proxy.set(link);
-        let error = store.create_many(&[new_order(n)]).await.unwrap_err();
+        let error = store.create(&[new_order(n)]).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{link:?}: {error}");
         proxy.set(Link::Up);
         recovered(&store).await;
-        let written = store.heads(&[id(n)]).await.unwrap()[0];
+        let written = store.last_seqs(&[id(n)]).await.unwrap()[0];
         assert_eq!(store.events(id(n), 0, 9).await.unwrap().len() as u64, written.unwrap_or(0));
         if link == Link::RepliesLost {
             assert_eq!(written, Some(1), "the request arrived");
         }
         // Whatever became of it, it can be repeated.
-        let repeated = store.create_many(&[new_order(n)]).await.unwrap().remove(0).unwrap();
+        let repeated = store.create(&[new_order(n)]).await.unwrap().remove(0).unwrap();
         assert_eq!(repeated == Creation::Created, written.is_none());
     }
 }

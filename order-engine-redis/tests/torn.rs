@@ -17,8 +17,8 @@ use order_engine_core::conformance::fixtures::{
     seqs_of, to_confirmed, to_submitted, write, write_freely,
 };
 use order_engine_core::{
-    Blame, Claim, Creation, Delivery, Guard, OrderEvent, OrderId, OrderQuery, OrderState, OrderStore,
-    PurgeRequest, Status, Then,
+    Claim, Creation, Delivery, Guard, OrderEvent, OrderId, OrderQuery, OrderState, OrderStore, PurgeRequest,
+    ReleaseReason, Status, Then,
 };
 use order_engine_redis::RedisOptions;
 use order_engine_redis::testing::{DURABLE, RedisServer};
@@ -202,7 +202,7 @@ async fn told(store: &Store, sink: &str) -> BTreeMap<OrderId, BTreeSet<u64>> {
         }
         for delivery in deliveries {
             told.entry(delivery.lease.order_id).or_default().extend(seqs_of(&delivery));
-            assert!(relay.pay(&delivery).await);
+            assert!(relay.ack(&delivery).await);
         }
     }
 }
@@ -218,7 +218,7 @@ async fn writes_of_a_worker(store: Store, claims: &Vec<Claim>) {
     let unclear: Vec<OrderEvent> = to_submitted().into_iter().chain([outcome_unknown()]).collect();
     let events = [unclear, to_confirmed(), vec![routing_started(1)]];
     let appends: Vec<_> = claims.iter().zip(&events).map(|(claim, events)| fenced(claim, events)).collect();
-    assert!(store.append_many(&appends).await.unwrap().iter().all(Result::is_ok));
+    assert!(store.append(&appends).await.unwrap().iter().all(Result::is_ok));
 }
 
 fn fenced(claim: &Claim, events: &[OrderEvent]) -> order_engine_core::Append {
@@ -310,7 +310,7 @@ async fn orders_that_are_created_again_after_a_torn_creation_are_there_once() {
     };
     let check = async |store: Store, (): &()| {
         assert_eq!(ids_in(&store).await, BTreeSet::from([1, 4, 12, 13].map(id)));
-        let repeated = store.create_many(&[named(22, "a"), named(23, "b")]).await.unwrap();
+        let repeated = store.create(&[named(22, "a"), named(23, "b")]).await.unwrap();
         for (creation, wanted) in repeated.into_iter().zip([id(12), id(13)]) {
             assert!(matches!(creation, Ok(Creation::Existing(order)) if order.id == wanted));
         }
@@ -329,7 +329,7 @@ async fn a_sink_is_told_what_happens_after_a_torn_settlement() {
         relay.claim_one().await
     };
     let torn = async |store: Store, delivery: &Delivery| {
-        assert!(Relay::new(&store, "ledger", 1).pay(delivery).await);
+        assert!(Relay::new(&store, "ledger", 1).ack(delivery).await);
     };
     let later = async |store: Store, _: &Delivery| {
         write_freely(&store, &new_order(1).order, AT_ONCE, &[routing_started(1)]).await;
@@ -343,7 +343,7 @@ async fn a_sink_is_told_what_happens_after_a_torn_settlement() {
 #[tokio::test]
 async fn a_sink_that_comes_back_after_it_was_forgotten_by_halves_is_told_what_happens() {
     let torn = async |store: Store, (): &()| {
-        assert_eq!(store.forget_sink("ledger", 9).await.unwrap(), 1);
+        assert_eq!(store.unregister_sink("ledger", 9).await.unwrap(), 1);
     };
     let later = async |store: Store, (): &()| {
         register(&store, "ledger").await;
@@ -384,7 +384,7 @@ async fn a_torn_release_gets_no_attention_that_is_over() {
         Worker::new(&store, 1).claim(1).await
     };
     let torn = async |store: Store, claims: &Vec<Claim>| {
-        Worker::new(&store, 1).release(claims[0].lease, HOUR, Blame::Payload).await;
+        Worker::new(&store, 1).release(claims[0].lease, HOUR, ReleaseReason::Undecodable).await;
     };
     let later = async |store: Store, claims: &Vec<Claim>| {
         Worker::new(&store, 1).write(&claims[0], AT_ONCE, &[routing_started(1)]).await;
@@ -454,7 +454,7 @@ async fn an_event_beyond_its_order_is_neither_read_nor_told_and_written_over() {
     let relay = Relay::new(&store, "ledger", 1);
     let delivery = relay.claim_one().await;
     assert_eq!(seqs_of(&delivery), [1]);
-    assert!(relay.pay(&delivery).await);
+    assert!(relay.ack(&delivery).await);
     relay.finds_nothing().await;
     let order = write_freely(&store, &order, AT_ONCE, &[cancelled()]).await;
     assert_stored(&store, &order).await;
@@ -474,9 +474,9 @@ async fn an_order_ahead_of_its_history_gets_attention() {
     }
     // A worker that claims it is told, as of any order that cannot be read.
     let worker = Worker::new(&store, 1);
-    let claim = worker.claim_ids(&[id(1)], 1).await.remove(0);
+    let claim = worker.claim_order(id(1)).await.remove(0);
     assert!(claim.order.as_ref().unwrap_err().message.contains("history"), "{claim:?}");
-    worker.release(claim.lease, HOUR, Blame::Payload).await;
+    worker.release(claim.lease, HOUR, ReleaseReason::Undecodable).await;
     // So is an operator who meets it first.
     let refused = write(&store, append(&load(&store, id(2)).await, FREELY, AT_ONCE, &[cancelled()])).await;
     assert!(refused.is_err());

@@ -40,7 +40,7 @@ CREATE TABLE orders (
     due_at           INTEGER,
     lease_epoch      INTEGER NOT NULL DEFAULT 0,
     lease_owner      TEXT,
-    fruitless_claims INTEGER NOT NULL DEFAULT 0
+    claims_without_progress INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- Finished orders are in no index that a claim reads.

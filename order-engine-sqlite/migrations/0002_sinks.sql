@@ -2,13 +2,13 @@
 CREATE TABLE sinks (name TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;
 
 -- What sinks are owed: one row for each order of which a sink lacks events, however many.
-CREATE TABLE sink_debts (
+CREATE TABLE outbox_entries (
     order_id      TEXT    NOT NULL,
     sink          TEXT    NOT NULL,
     -- The number of the last event that the sink has.
     delivered_seq INTEGER NOT NULL,
     -- In milliseconds since 1970, as the next one. A leased debt is due when its lease expires.
-    owed_since    INTEGER NOT NULL,
+    pending_since    INTEGER NOT NULL,
     due_at        INTEGER NOT NULL,
     lease_epoch   INTEGER NOT NULL DEFAULT 0,
     lease_owner   TEXT,
@@ -16,7 +16,7 @@ CREATE TABLE sink_debts (
     PRIMARY KEY (order_id, sink)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX sink_debts_due ON sink_debts (sink, due_at);
+CREATE INDEX outbox_entries_due ON outbox_entries (sink, due_at);
 
 -- The few orders that failed, newest first. Those that are open stand in the index of due orders, and
 -- those that were confirmed are most of the table.

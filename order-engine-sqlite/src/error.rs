@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use order_engine_core::{Refused, StoreError, StoreErrorKind, Undecodable};
+use order_engine_core::{DecodeError, ItemRejected, StoreError, StoreErrorKind};
 use sqlx::migrate::MigrateError;
 
 /// Why a call failed.
@@ -26,9 +26,9 @@ pub(crate) enum Error {
     #[error("a connection has {pragma} = {found}, but {wanted} was set")]
     Pragma { pragma: &'static str, wanted: String, found: String },
     #[error(transparent)]
-    Undecodable(#[from] Undecodable),
+    Decode(#[from] DecodeError),
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Rejected(#[from] ItemRejected),
     #[error("no answer in time")]
     TimedOut,
     #[error("the store is closed")]
@@ -58,7 +58,7 @@ impl Error {
             Self::Folder(_) | Self::Pragma { .. } => StoreErrorKind::Misconfigured,
             Self::NewerSchema(_) | Self::OtherSchema(_) => StoreErrorKind::Incompatible,
             Self::Sqlx(error) => sqlx_kind(error),
-            Self::Undecodable(_) | Self::Refused(_) => StoreErrorKind::Internal,
+            Self::Decode(_) | Self::Rejected(_) => StoreErrorKind::Internal,
             Self::Thread(_) | Self::TimedOut | Self::Closed => StoreErrorKind::Unavailable,
             Self::Shared(error) => error.kind(),
         }
@@ -67,7 +67,7 @@ impl Error {
     /// Whether the failure may be one item's fault, so that the others should be tried without it.
     pub(crate) fn may_be_an_items_fault(&self) -> bool {
         match self {
-            Self::Sqlx(sqlx::Error::Encode(_)) | Self::Undecodable(_) | Self::Refused(_) => true,
+            Self::Sqlx(sqlx::Error::Encode(_)) | Self::Decode(_) | Self::Rejected(_) => true,
             _ => self.sqlite_code().is_some_and(|code| ROW_CODES.contains(&code)),
         }
     }
@@ -114,10 +114,10 @@ impl From<MigrateError> for Error {
 }
 
 /// Sets apart what only one row suffers from: that it cannot be decoded.
-pub(crate) fn undecodable_apart<T>(result: Result<T, Error>) -> Result<Result<T, Undecodable>, Error> {
+pub(crate) fn undecodable_apart<T>(result: Result<T, Error>) -> Result<Result<T, DecodeError>, Error> {
     match result {
         Ok(value) => Ok(Ok(value)),
-        Err(Error::Undecodable(error)) => Ok(Err(error)),
+        Err(Error::Decode(error)) => Ok(Err(error)),
         Err(error) => Err(error),
     }
 }

@@ -6,21 +6,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use order_engine_core::{
-    Deliveries, Delivery, DeliveryRequest, EventRecord, Fence, Lease, OrderId, Settlement, Undecodable,
+    DecodeError, Deliveries, Delivery, DeliveryAck, DeliveryRequest, EventRecord, Fence, Lease, OrderId,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
 
 use crate::error::{Error, undecodable_apart};
 use crate::read::id_list;
-use crate::rows::{self, SettlementRow, due_after, owner_text};
+use crate::rows::{self, DeliveryAckRow, due_after, owner_text};
 use crate::sql::{DUE_DEBTS, FORGET_DEBTS, LEASE_DEBTS, NEXT_DEBT_DUE, OWED_EVENTS, PAY_OFF, SETTLE};
 use crate::write::{Transaction, Write};
 
 pub(crate) struct Register(pub(crate) Vec<Arc<str>>);
 pub(crate) struct Forget(pub(crate) Arc<str>, pub(crate) u32);
 pub(crate) struct TakeDebts(pub(crate) DeliveryRequest);
-pub(crate) struct Settle(pub(crate) Vec<Settlement>);
+pub(crate) struct Settle(pub(crate) Vec<DeliveryAck>);
 
 /// A debt that was leased; its events are read after the write.
 #[derive(Debug)]
@@ -84,7 +84,8 @@ impl Write for Settle {
 
     async fn run(&self, transaction: &mut Transaction<'_>) -> Result<Vec<bool>, Error> {
         let now = transaction.now;
-        let rows: Vec<SettlementRow<'_>> = self.0.iter().map(|settled| SettlementRow(settled, now)).collect();
+        let rows: Vec<DeliveryAckRow<'_>> =
+            self.0.iter().map(|settled| DeliveryAckRow(settled, now)).collect();
         let mut settled = HashSet::new();
         for statement in [&PAY_OFF, &SETTLE] {
             let returned = transaction.statements.run(transaction.connection, statement, &rows).await?;
@@ -96,7 +97,7 @@ impl Write for Settle {
                 ));
             }
         }
-        let is_settled = |Settlement { sink, lease, .. }: &Settlement| {
+        let is_settled = |DeliveryAck { sink, lease, .. }: &DeliveryAck| {
             let epoch = i64::try_from(lease.fence.epoch).unwrap_or(-1);
             settled.contains(&(lease.order_id, sink.to_string(), epoch))
         };
@@ -126,7 +127,7 @@ pub(crate) async fn deliveries(
     };
     let ranges: Vec<String> = debts.iter().map(range).collect();
     let rows = sqlx::query(OWED_EVENTS).bind(format!("[{}]", ranges.join(","))).fetch_all(pool).await?;
-    let mut owed: HashMap<OrderId, Vec<Result<EventRecord, Undecodable>>> = HashMap::new();
+    let mut owed: HashMap<OrderId, Vec<Result<EventRecord, DecodeError>>> = HashMap::new();
     for row in &rows {
         owed.entry(rows::order_id(row)?).or_default().push(undecodable_apart(rows::event(row))?);
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use order_engine_core::{
-    Backlog, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, Status, Unreadable,
+    Backlog, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, Status,
+    UndecodableOrder,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
@@ -39,7 +40,7 @@ pub(crate) async fn events(
     rows.iter().map(rows::event).collect()
 }
 
-pub(crate) async fn heads(pool: &SqlitePool, ids: &[OrderId]) -> Result<Vec<Option<u64>>, Error> {
+pub(crate) async fn last_seqs(pool: &SqlitePool, ids: &[OrderId]) -> Result<Vec<Option<u64>>, Error> {
     let rows = sqlx::query(HEADS).bind(id_list(ids)).fetch_all(pool).await?;
     let mut found = HashMap::with_capacity(rows.len());
     for row in &rows {
@@ -48,7 +49,7 @@ pub(crate) async fn heads(pool: &SqlitePool, ids: &[OrderId]) -> Result<Vec<Opti
     Ok(ids.iter().map(|id| found.get(id).copied()).collect())
 }
 
-pub(crate) async fn due(
+pub(crate) async fn due_orders(
     pool: &SqlitePool,
     lane: Lane,
     limit: u32,
@@ -83,7 +84,7 @@ pub(crate) async fn backlog(pool: &SqlitePool, now: DateTime<Utc>) -> Result<Bac
         backlog.sinks.push(SinkBacklog {
             sink: row.try_get::<&str, _>(0)?.into(),
             orders: count(&row, 1)?,
-            owed_for: oldest.map(|since| age(since, now_ms)),
+            pending_for: oldest.map(|since| age(since, now_ms)),
         });
     }
     Ok(backlog)
@@ -143,11 +144,11 @@ pub(crate) fn list_statement(query: &OrderQuery) -> QueryBuilder<Sqlite> {
 pub(crate) async fn list(
     pool: &SqlitePool,
     query: &OrderQuery,
-) -> Result<Vec<Result<Order, Unreadable>>, Error> {
+) -> Result<Vec<Result<Order, UndecodableOrder>>, Error> {
     let rows = list_statement(query).build().fetch_all(pool).await?;
     let order = |row: &SqliteRow| match undecodable_apart(rows::order(row))? {
         Ok(order) => Ok(Ok(order)),
-        Err(error) => Ok(Err(Unreadable { order_id: rows::order_id(row)?, error })),
+        Err(error) => Ok(Err(UndecodableOrder { order_id: rows::order_id(row)?, error })),
     };
     rows.iter().map(order).collect()
 }

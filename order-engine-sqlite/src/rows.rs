@@ -5,8 +5,8 @@ use std::sync::Arc;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use order_engine_core::codec::{self, PAYLOAD_VERSION};
 use order_engine_core::{
-    Append, Attention, Blame, DeliveryOutcome, EventRecord, Fence, Guard, Lane, Lease, NewOrder, Order,
-    OrderId, Refused, Release, Settlement, Status, Then, Undecodable,
+    Append, Attention, DecodeError, DeliveryAck, DeliveryOutcome, EventRecord, Fence, Guard, ItemRejected,
+    Lane, Lease, NewOrder, Order, OrderId, Release, ReleaseReason, Status, Then,
 };
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
@@ -27,8 +27,8 @@ macro_rules! add {
 const UNREADABLE: &str = "unreadable";
 
 /// SQLite's integers are signed.
-pub(crate) fn integer(value: u64) -> Result<i64, Refused> {
-    i64::try_from(value).map_err(|_| Refused { message: format!("{value} does not fit into 63 bits") })
+pub(crate) fn integer(value: u64) -> Result<i64, ItemRejected> {
+    i64::try_from(value).map_err(|_| ItemRejected { message: format!("{value} does not fit into 63 bits") })
 }
 
 /// An epoch as it stands in a row. One beyond 63 bits was never given to anybody; it becomes one
@@ -37,8 +37,8 @@ fn epoch_integer(epoch: u64) -> i64 {
     i64::try_from(epoch).unwrap_or(-1)
 }
 
-fn unsigned(value: i64, what: &str) -> Result<u64, Undecodable> {
-    u64::try_from(value).map_err(|_| Undecodable { message: format!("{what} is negative: {value}") })
+fn unsigned(value: i64, what: &str) -> Result<u64, DecodeError> {
+    u64::try_from(value).map_err(|_| DecodeError { message: format!("{what} is negative: {value}") })
 }
 
 /// The owner half of a fence, as it stands in a row.
@@ -77,7 +77,7 @@ pub(crate) struct StateColumns {
 }
 
 impl StateColumns {
-    fn new(order: &Order) -> Result<Self, Refused> {
+    fn new(order: &Order) -> Result<Self, ItemRejected> {
         let state = &order.state;
         let failure = state.failure().filter(|_| state.status() == Status::Failed);
         Ok(Self {
@@ -123,14 +123,14 @@ pub(crate) struct OrderRow {
 }
 
 impl OrderRow {
-    pub(crate) fn new(new: &NewOrder, now: DateTime<Utc>) -> Result<Self, Refused> {
+    pub(crate) fn new(new: &NewOrder, now: DateTime<Utc>) -> Result<Self, ItemRejected> {
         new.check()?;
         let order = &new.order;
         let request = &order.request;
         let key = request.client_order_id.as_ref().map_or("", |key| key.as_str());
         if request.user_id.as_str().contains('\0') || key.contains('\0') {
             // SQLite's text functions end at a NUL, so two different keys could look alike.
-            return Err(Refused { message: "an id contains a NUL character".to_owned() });
+            return Err(ItemRejected { message: "an id contains a NUL character".to_owned() });
         }
         Ok(Self {
             order_id: order.id.to_string(),
@@ -171,7 +171,7 @@ pub(crate) struct EventRow {
 }
 
 impl EventRow {
-    pub(crate) fn new(record: &Arc<EventRecord>) -> Result<Self, Refused> {
+    pub(crate) fn new(record: &Arc<EventRecord>) -> Result<Self, ItemRejected> {
         Ok(Self {
             order_id: record.order_id.to_string(),
             seq: integer(record.seq)?,
@@ -224,7 +224,7 @@ pub(crate) struct AppendRow {
 }
 
 impl AppendRow {
-    pub(crate) fn new(append: &Append, now: DateTime<Utc>) -> Result<Self, Refused> {
+    pub(crate) fn new(append: &Append, now: DateTime<Utc>) -> Result<Self, ItemRejected> {
         append.check()?;
         let revokes = append.guard == (Guard::Revision { revoke: true });
         Ok(Self {
@@ -280,14 +280,14 @@ impl ListRow for DebtRow {
 
 /// What became of a delivery, and the store's time.
 #[derive(Debug)]
-pub(crate) struct SettlementRow<'a>(pub(crate) &'a Settlement, pub(crate) DateTime<Utc>);
+pub(crate) struct DeliveryAckRow<'a>(pub(crate) &'a DeliveryAck, pub(crate) DateTime<Utc>);
 
-impl ListRow for SettlementRow<'_> {
+impl ListRow for DeliveryAckRow<'_> {
     fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        let Self(Settlement { sink, lease, outcome }, now) = self;
+        let Self(DeliveryAck { sink, lease, outcome }, now) = self;
         let (delivered_seq, retry_at) = match outcome {
-            DeliveryOutcome::Delivered { seq } => (Some(integer(*seq)?), None),
-            DeliveryOutcome::Failed { due_in } => (None, Some(due_after(*now, *due_in))),
+            DeliveryOutcome::Ack { seq } => (Some(integer(*seq)?), None),
+            DeliveryOutcome::Nack { retry_in } => (None, Some(due_after(*now, *retry_in))),
         };
         add!(arguments; lease.order_id.to_string(), &**sink, epoch_integer(lease.fence.epoch),
             owner_text(lease.fence.owner), delivered_seq, now.timestamp_millis(), retry_at)
@@ -300,10 +300,10 @@ pub(crate) struct ReleaseRow(pub(crate) Release, pub(crate) DateTime<Utc>);
 
 impl ListRow for ReleaseRow {
     fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        let Self(Release { lease, due_in, blame }, now) = self;
-        let attention = (*blame == Blame::Payload).then_some(UNREADABLE);
+        let Self(Release { lease, due_in, reason }, now) = self;
+        let attention = (*reason == ReleaseReason::Undecodable).then_some(UNREADABLE);
         add!(arguments; lease.order_id.to_string(), epoch_integer(lease.fence.epoch), owner_text(lease.fence.owner),
-            due_after(*now, *due_in), i64::from(*blame == Blame::Nobody), attention)
+            due_after(*now, *due_in), i64::from(*reason == ReleaseReason::Yielded), attention)
     }
 }
 
@@ -337,7 +337,7 @@ pub(crate) fn order_id(row: &SqliteRow) -> Result<OrderId, Error> {
 /// The lease of a row that begins with the id, the epoch and the owner.
 pub(crate) fn lease(row: &SqliteRow) -> Result<Lease, Error> {
     let owner = u128::from_str_radix(row.try_get(2)?, 16)
-        .map_err(|error| Undecodable { message: format!("lease_owner: {error}") })?;
+        .map_err(|error| DecodeError { message: format!("lease_owner: {error}") })?;
     let epoch = unsigned(row.try_get(1)?, "lease_epoch")?;
     Ok(Lease { order_id: order_id(row)?, fence: Fence { epoch, owner } })
 }
@@ -358,7 +358,7 @@ pub(crate) fn event(row: &SqliteRow) -> Result<EventRecord, Error> {
         order_id: order_id(row)?,
         seq: unsigned(row.try_get(1)?, "seq")?,
         at: parse(row.try_get(2)?, "at")?,
-        status: status.ok_or_else(|| Undecodable { message: "unknown status".to_owned() })?,
+        status: status.ok_or_else(|| DecodeError { message: "unknown status".to_owned() })?,
         progress: row.try_get(4)?,
         attempt: row.try_get(5)?,
         max_attempts: row.try_get(6)?,
@@ -369,7 +369,7 @@ pub(crate) fn event(row: &SqliteRow) -> Result<EventRecord, Error> {
 fn payload_version(row: &SqliteRow, column: usize) -> Result<u32, Error> {
     let version: i64 = row.try_get(column)?;
     Ok(u32::try_from(version)
-        .map_err(|error| Undecodable { message: format!("payload version: {error}") })?)
+        .map_err(|error| DecodeError { message: format!("payload version: {error}") })?)
 }
 
 fn parse<T>(text: &str, what: &str) -> Result<T, Error>
@@ -377,5 +377,5 @@ where
     T: std::str::FromStr,
     T::Err: std::fmt::Display,
 {
-    Ok(text.parse().map_err(|error| Undecodable { message: format!("{what}: {error}") })?)
+    Ok(text.parse().map_err(|error| DecodeError { message: format!("{what}: {error}") })?)
 }

@@ -55,7 +55,7 @@ pub(crate) const UPDATE_ORDERS: ListStatement = ListStatement {
             WHEN item.release_due_at IS NOT NULL THEN item.release_due_at
             WHEN item.revoke_due_at IS NOT NULL AND lease_owner IS NOT NULL THEN item.revoke_due_at
             ELSE due_at END,
-        fruitless_claims = CASE WHEN item.epoch IS NULL THEN fruitless_claims ELSE 0 END
+        claims_without_progress = CASE WHEN item.epoch IS NULL THEN claims_without_progress ELSE 0 END
     FROM item
     WHERE orders.order_id = item.order_id AND orders.seq = item.expected_seq
         AND (item.epoch IS NULL OR (orders.lease_epoch = item.epoch AND orders.lease_owner = item.owner))
@@ -78,7 +78,7 @@ pub(crate) const GIVE_BACK: ListStatement = ListStatement {
     columns: 6,
     after: ")
     UPDATE orders SET
-        due_at = item.due_at, lease_owner = NULL, fruitless_claims = max(0, fruitless_claims - item.innocent),
+        due_at = item.due_at, lease_owner = NULL, claims_without_progress = max(0, claims_without_progress - item.innocent),
         attention = coalesce(item.attention, orders.attention)
     FROM item
     WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner
@@ -86,11 +86,11 @@ pub(crate) const GIVE_BACK: ListStatement = ListStatement {
 };
 
 pub(crate) const LEASE: &str = "UPDATE orders SET
-        lease_epoch = lease_epoch + 1, lease_owner = ?, due_at = ?, fruitless_claims = fruitless_claims + 1
+        lease_epoch = lease_epoch + 1, lease_owner = ?, due_at = ?, claims_without_progress = claims_without_progress + 1
     WHERE rowid IN (SELECT value FROM json_each(?))";
 
 /// A lease is its order's own business; a wait is not.
-pub(crate) const ROUSE: &str = "UPDATE orders SET due_at = ?1
+pub(crate) const MAKE_DUE: &str = "UPDATE orders SET due_at = ?1
     WHERE order_id IN (SELECT value FROM json_each(?2)) AND due_at > ?1 AND lease_owner IS NULL";
 
 /// The sinks are owed the events of an order from some number on.
@@ -98,29 +98,30 @@ pub(crate) const OWE: ListStatement = ListStatement {
     before: "WITH item (order_id, delivered_seq, now) AS (",
     columns: 3,
     after: ")
-    INSERT INTO sink_debts (order_id, sink, delivered_seq, owed_since, due_at)
+    INSERT INTO outbox_entries (order_id, sink, delivered_seq, pending_since, due_at)
     SELECT item.order_id, sinks.name, item.delivered_seq, item.now, item.now FROM item CROSS JOIN sinks WHERE true
     ON CONFLICT DO NOTHING",
 };
 
-pub(crate) const DUE_DEBTS: &str = "SELECT order_id, delivered_seq, lease_epoch, failures FROM sink_debts
+pub(crate) const DUE_DEBTS: &str = "SELECT order_id, delivered_seq, lease_epoch, failures FROM outbox_entries
     WHERE sink = ? AND due_at <= ? ORDER BY due_at LIMIT +?";
 
-pub(crate) const LEASE_DEBTS: &str = "UPDATE sink_debts SET
+pub(crate) const LEASE_DEBTS: &str = "UPDATE outbox_entries SET
         lease_epoch = lease_epoch + 1, lease_owner = ?, due_at = ?
     WHERE sink = ? AND order_id IN (SELECT value FROM json_each(?))";
 
-pub(crate) const NEXT_DEBT_DUE: &str = "SELECT due_at FROM sink_debts WHERE sink = ? ORDER BY due_at LIMIT 1";
+pub(crate) const NEXT_DEBT_DUE: &str =
+    "SELECT due_at FROM outbox_entries WHERE sink = ? ORDER BY due_at LIMIT 1";
 
 /// Removes the debts under these leases that are paid: the order has no event after those delivered.
 pub(crate) const PAY_OFF: ListStatement = ListStatement {
     before: "WITH item (order_id, sink, epoch, owner, delivered_seq, now, retry_at) AS (",
     columns: 7,
     after: ")
-    DELETE FROM sink_debts WHERE (order_id, sink) IN (
+    DELETE FROM outbox_entries WHERE (order_id, sink) IN (
         SELECT debt.order_id, debt.sink
         FROM item
-            CROSS JOIN sink_debts AS debt ON debt.order_id = item.order_id AND debt.sink = item.sink
+            CROSS JOIN outbox_entries AS debt ON debt.order_id = item.order_id AND debt.sink = item.sink
             LEFT JOIN orders ON orders.order_id = item.order_id
         WHERE debt.lease_epoch = item.epoch AND debt.lease_owner = item.owner
             AND item.delivered_seq >= coalesce(orders.seq, 0)
@@ -133,14 +134,14 @@ pub(crate) const SETTLE: ListStatement = ListStatement {
     before: PAY_OFF.before,
     columns: PAY_OFF.columns,
     after: ")
-    UPDATE sink_debts SET
-        delivered_seq = coalesce(item.delivered_seq, sink_debts.delivered_seq),
-        owed_since = CASE WHEN item.retry_at IS NULL THEN item.now ELSE owed_since END,
+    UPDATE outbox_entries SET
+        delivered_seq = coalesce(item.delivered_seq, outbox_entries.delivered_seq),
+        pending_since = CASE WHEN item.retry_at IS NULL THEN item.now ELSE pending_since END,
         failures = CASE WHEN item.retry_at IS NULL THEN 0 ELSE failures + 1 END,
         due_at = coalesce(item.retry_at, item.now),
         lease_owner = NULL
     FROM item
-    WHERE sink_debts.order_id = item.order_id AND sink_debts.sink = item.sink
+    WHERE outbox_entries.order_id = item.order_id AND outbox_entries.sink = item.sink
         AND lease_epoch = item.epoch AND lease_owner = item.owner
     RETURNING order_id, sink, lease_epoch",
 };
@@ -178,17 +179,17 @@ pub(crate) const BACKLOG_LANES: &str = "SELECT lane, COUNT(*), SUM(due_at <= ?),
 
 pub(crate) const BACKLOG_ATTENTION: &str = "SELECT COUNT(*) FROM orders WHERE attention IS NOT NULL";
 
-pub(crate) const BACKLOG_SINKS: &str = "SELECT name, COUNT(order_id), MIN(owed_since)
-    FROM sinks LEFT JOIN sink_debts ON sink = name GROUP BY name ORDER BY name";
+pub(crate) const BACKLOG_SINKS: &str = "SELECT name, COUNT(order_id), MIN(pending_since)
+    FROM sinks LEFT JOIN outbox_entries ON sink = name GROUP BY name ORDER BY name";
 
-pub(crate) const FORGET_DEBTS: &str = "DELETE FROM sink_debts
-    WHERE (order_id, sink) IN (SELECT order_id, sink FROM sink_debts WHERE sink = ? LIMIT +?)";
+pub(crate) const FORGET_DEBTS: &str = "DELETE FROM outbox_entries
+    WHERE (order_id, sink) IN (SELECT order_id, sink FROM outbox_entries WHERE sink = ? LIMIT +?)";
 
 /// A page of a walk over all orders, with whether each may be forgotten.
 pub(crate) const PURGEABLE: &str = "SELECT order_id,
         status IN ('confirmed', 'failed')
             AND updated_at < CASE WHEN client_order_id IS NULL THEN ?1 ELSE ?2 END
-            AND NOT EXISTS (SELECT 1 FROM sink_debts WHERE sink_debts.order_id = orders.order_id)
+            AND NOT EXISTS (SELECT 1 FROM outbox_entries WHERE outbox_entries.order_id = orders.order_id)
     FROM orders WHERE order_id > ?3 ORDER BY order_id LIMIT +?4";
 
 pub(crate) const PURGE: [&str; 3] = [
@@ -203,7 +204,7 @@ macro_rules! select_due {
         concat!(
             "SELECT ",
             order_columns!(),
-            ", rowid, lease_epoch, fruitless_claims FROM orders WHERE ",
+            ", rowid, lease_epoch, claims_without_progress FROM orders WHERE ",
             $filter,
             " ORDER BY due_at LIMIT +?"
         )
@@ -315,13 +316,13 @@ mod tests {
 
     #[tokio::test]
     async fn rousing_and_purging_look_their_orders_up() {
-        for sql in [ROUSE].into_iter().chain(PURGE) {
+        for sql in [MAKE_DUE].into_iter().chain(PURGE) {
             let plan = plan(sql.to_owned()).await;
             assert!(plan.contains("SEARCH") && !plan.contains("SCAN order"), "{plan}");
         }
         let plan = plan(PURGEABLE.to_owned()).await;
         assert!(plan.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1 (order_id>?)"), "{plan}");
-        assert!(plan.contains("SEARCH sink_debts USING") && !plan.contains("TEMP B-TREE"), "{plan}");
+        assert!(plan.contains("SEARCH outbox_entries USING") && !plan.contains("TEMP B-TREE"), "{plan}");
     }
 
     #[tokio::test]
@@ -346,7 +347,7 @@ mod tests {
         for (sql, step) in [
             (BACKLOG_LANES, "SCAN orders USING COVERING INDEX orders_due"),
             (BACKLOG_ATTENTION, "SCAN orders USING INDEX orders_attention"),
-            (BACKLOG_SINKS, "SEARCH sink_debts USING INDEX sink_debts_due (sink=?)"),
+            (BACKLOG_SINKS, "SEARCH outbox_entries USING INDEX outbox_entries_due (sink=?)"),
         ] {
             let plan = plan(sql.to_owned()).await;
             assert!(plan.contains(step) && !plan.contains("TEMP B-TREE"), "{plan}");
@@ -358,8 +359,8 @@ mod tests {
         for sql in [DUE_DEBTS, NEXT_DEBT_DUE] {
             let plan = plan(sql.to_owned()).await;
             assert!(
-                plan.contains("USING INDEX sink_debts_due")
-                    || plan.contains("USING COVERING INDEX sink_debts_due"),
+                plan.contains("USING INDEX outbox_entries_due")
+                    || plan.contains("USING COVERING INDEX outbox_entries_due"),
                 "{plan}"
             );
             assert!(!plan.contains("TEMP B-TREE"), "{plan}");
@@ -374,11 +375,11 @@ mod tests {
             for rows in [1, 64] {
                 let plan = plan(statement.text(rows)).await;
                 assert!(
-                    plan.contains("SEARCH sink_debts USING PRIMARY KEY (order_id=? AND sink=?)"),
+                    plan.contains("SEARCH outbox_entries USING PRIMARY KEY (order_id=? AND sink=?)"),
                     "{plan}"
                 );
                 assert!(
-                    !plan.contains("SCAN sink_debts")
+                    !plan.contains("SCAN outbox_entries")
                         && !plan.contains("SCAN debt")
                         && !plan.contains("SCAN orders"),
                     "{plan}"

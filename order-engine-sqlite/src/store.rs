@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use order_engine_core::{
-    Append, AppendError, Backlog, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryRequest,
-    Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox,
-    PurgeRequest, Purged, Release, Settlement, StoreError, Unreadable,
+    Append, AppendError, Backlog, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryAck,
+    DeliveryRequest, Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore,
+    Outbox, PurgeRequest, Purged, Release, StoreError, UndecodableOrder,
 };
 use sqlx::SqlitePool;
 
@@ -16,7 +16,7 @@ use crate::clock::StoreClock;
 use crate::error::Error;
 use crate::options::SqliteOptions;
 use crate::outbox::{self, Forget, Register, Settle, TakeDebts};
-use crate::write::{Check, Create, GiveBack, Purge, Record, Renew, Rouse, TakeDue, Write};
+use crate::write::{Check, Create, GiveBack, MakeDue, Purge, Record, Renew, TakeDue, Write};
 use crate::writer::WriterHandle;
 use crate::{connect, folder, migrate, read};
 
@@ -79,10 +79,7 @@ impl OrderStore for SqliteStore {
         Ok(self.clock.now())
     }
 
-    async fn create_many(
-        &self,
-        orders: &[NewOrder],
-    ) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
+    async fn create(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
         self.write(Create(orders.to_vec())).await
     }
 
@@ -98,32 +95,32 @@ impl OrderStore for SqliteStore {
         self.write(GiveBack(releases.to_vec())).await
     }
 
-    async fn rouse(&self, ids: &[OrderId]) -> Result<(), StoreError> {
-        self.write(Rouse(ids.to_vec())).await
+    async fn make_due(&self, id: OrderId) -> Result<(), StoreError> {
+        self.write(MakeDue(vec![id])).await
     }
 
-    async fn append_many(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
+    async fn append(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
         self.write(Record(appends.to_vec())).await
     }
 
-    async fn load(&self, ids: &[OrderId]) -> Result<Vec<Option<Order>>, StoreError> {
-        self.in_time(read::load(&self.readers, ids)).await
+    async fn load(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        Ok(self.in_time(read::load(&self.readers, &[id])).await?.pop().flatten())
     }
 
     async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {
         self.in_time(read::events(&self.readers, id, after, limit)).await
     }
 
-    async fn heads(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError> {
-        self.in_time(read::heads(&self.readers, ids)).await
+    async fn last_seqs(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError> {
+        self.in_time(read::last_seqs(&self.readers, ids)).await
     }
 
-    async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, Unreadable>>, StoreError> {
+    async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, UndecodableOrder>>, StoreError> {
         self.in_time(read::list(&self.readers, query)).await
     }
 
-    async fn due(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {
-        self.in_time(read::due(&self.readers, lane, limit, self.clock.now())).await
+    async fn due_orders(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {
+        self.in_time(read::due_orders(&self.readers, lane, limit, self.clock.now())).await
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {
@@ -145,7 +142,7 @@ impl Outbox for SqliteStore {
         self.write(Register(sinks.to_vec())).await
     }
 
-    async fn forget_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
+    async fn unregister_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
         self.write(Forget(sink.into(), limit)).await
     }
 
@@ -157,7 +154,7 @@ impl Outbox for SqliteStore {
         self.in_time(outbox::deliveries(&self.readers, (debts, next_due_in), request.events_limit)).await
     }
 
-    async fn settle_deliveries(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
-        self.write(Settle(settlements.to_vec())).await
+    async fn ack_deliveries(&self, acks: &[DeliveryAck]) -> Result<Vec<bool>, StoreError> {
+        self.write(Settle(acks.to_vec())).await
     }
 }

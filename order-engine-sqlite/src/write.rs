@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use order_engine_core::{
-    Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, CreateError, Creation, Fence, Lane, Lease,
-    NewOrder, Order, OrderId, PurgeRequest, Purged, Refused, Release, Undecodable,
+    Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, CreateError, Creation, DecodeError, Fence,
+    ItemRejected, Lane, Lease, NewOrder, Order, OrderId, PurgeRequest, Purged, Release,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -21,7 +21,7 @@ use crate::rows::{
 };
 use crate::sql::{
     DUE, DUE_OF_IDS, EXISTING, FENCE, GIVE_BACK, INSERT_EVENTS, INSERT_FAILURES, INSERT_ORDERS, LEASE,
-    NEXT_DUE, OWE, PURGE, PURGEABLE, RENEW, ROUSE, UPDATE_ORDERS,
+    MAKE_DUE, NEXT_DUE, OWE, PURGE, PURGEABLE, RENEW, UPDATE_ORDERS,
 };
 use crate::statement::{ListRow, ListStatement, Statements};
 
@@ -58,7 +58,7 @@ pub(crate) struct TakeDue(pub(crate) ClaimRequest);
 pub(crate) struct Renew(pub(crate) Vec<Lease>, pub(crate) Duration);
 pub(crate) struct GiveBack(pub(crate) Vec<Release>);
 pub(crate) struct Record(pub(crate) Vec<Append>);
-pub(crate) struct Rouse(pub(crate) Vec<OrderId>);
+pub(crate) struct MakeDue(pub(crate) Vec<OrderId>);
 pub(crate) struct Purge(pub(crate) PurgeRequest);
 pub(crate) struct Check;
 
@@ -79,7 +79,7 @@ impl Write for Create {
             return transaction.one_by_one(&self.0, |new| Self(vec![new.clone()])).await;
         }
         let now = transaction.now;
-        let encoded: Vec<Result<OrderRow, Refused>> =
+        let encoded: Vec<Result<OrderRow, ItemRejected>> =
             self.0.iter().map(|new| OrderRow::new(new, now)).collect();
         let rows: Vec<&OrderRow> = encoded.iter().flatten().collect();
         let Written { orders: mut created, has_sinks } = transaction.write(&INSERT_ORDERS, &rows).await?;
@@ -111,7 +111,7 @@ impl Write for Record {
             return transaction.one_by_one(&self.0, |append| Self(vec![append.clone()])).await;
         }
         let now = transaction.now;
-        let encoded: Vec<Result<AppendRow, Refused>> =
+        let encoded: Vec<Result<AppendRow, ItemRejected>> =
             self.0.iter().map(|append| AppendRow::new(append, now)).collect();
         let rows: Vec<&AppendRow> = encoded.iter().flatten().collect();
         let Written { orders: updated, has_sinks } = transaction.write(&UPDATE_ORDERS, &rows).await?;
@@ -190,13 +190,13 @@ impl Write for GiveBack {
 }
 
 #[async_trait]
-impl Write for Rouse {
+impl Write for MakeDue {
     type Output = ();
 
     async fn run(&self, transaction: &mut Transaction<'_>) -> Result<(), Error> {
         let now_ms = transaction.now.timestamp_millis();
-        let rouse = sqlx::query(ROUSE).bind(now_ms).bind(id_list(&self.0));
-        rouse.execute(&mut *transaction.connection).await?;
+        let make_due = sqlx::query(MAKE_DUE).bind(now_ms).bind(id_list(&self.0));
+        make_due.execute(&mut *transaction.connection).await?;
         Ok(())
     }
 }
@@ -255,7 +255,7 @@ impl Transaction<'_> {
         I: Sync,
         W: Write<Output = Vec<Result<T, E>>>,
         T: Send,
-        E: From<Refused> + Send,
+        E: From<ItemRejected> + Send,
     {
         let mut results = Vec::with_capacity(items.len());
         for item in items {
@@ -270,7 +270,7 @@ impl Transaction<'_> {
                 Ok(result) => results.extend(result),
                 Err(error) if error.may_be_an_items_fault() => {
                     self.execute("ROLLBACK TO item").await?;
-                    results.push(Err(Refused { message: error.to_string() }.into()));
+                    results.push(Err(ItemRejected { message: error.to_string() }.into()));
                 }
                 Err(error) => return Err(error),
             }
@@ -335,7 +335,7 @@ impl Transaction<'_> {
         let existing = undecodable_apart(rows::order(&row))?;
         Ok(existing
             .map(|order| Creation::Existing(Box::new(order)))
-            .map_err(|error| Refused { message: error.to_string() }.into()))
+            .map_err(|error| ItemRejected { message: error.to_string() }.into()))
     }
 
     /// Why an append changed nothing.
@@ -362,7 +362,9 @@ impl Transaction<'_> {
         let (lane, now_ms) = (request.lane.as_str(), self.now.timestamp_millis());
         let query = match &request.scope {
             ClaimScope::Any => sqlx::query(DUE).bind(lane).bind(now_ms),
-            ClaimScope::Ids(ids) => sqlx::query(DUE_OF_IDS).bind(lane).bind(now_ms).bind(id_list(ids)),
+            ClaimScope::Order(id) => {
+                sqlx::query(DUE_OF_IDS).bind(lane).bind(now_ms).bind(id_list(std::slice::from_ref(id)))
+            }
         };
         let rows = query.bind(request.limit).fetch_all(&mut *self.connection).await?;
         let claim = |row: &SqliteRow| match rows::order_id(row) {
@@ -389,7 +391,7 @@ fn claim(row: &SqliteRow, order_id: OrderId, owner: u128) -> Result<Claim, Error
     let fruitless = u32::try_from(row.try_get::<i64, _>(11)?).unwrap_or(u32::MAX);
     Ok(Claim {
         lease: Lease { order_id, fence: Fence { epoch, owner } },
-        fruitless_claims: fruitless.saturating_add(1),
-        order: rows::order(row).map(Arc::new).map_err(|error| Undecodable { message: error.to_string() }),
+        claims_without_progress: fruitless.saturating_add(1),
+        order: rows::order(row).map(Arc::new).map_err(|error| DecodeError { message: error.to_string() }),
     })
 }

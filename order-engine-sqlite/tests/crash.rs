@@ -34,7 +34,7 @@ async fn a_killed_process_loses_nothing_that_it_was_told() {
         let store = open(&database.path()).await;
         // What the process wrote last may be there, although it was not told.
         for n in first..=acknowledged.next {
-            if n == acknowledged.next && store.heads(&[id(n)]).await.unwrap() == [None] {
+            if n == acknowledged.next && store.last_seqs(&[id(n)]).await.unwrap() == [None] {
                 continue;
             }
             let order = load(&store, id(n)).await;

@@ -12,8 +12,8 @@ use order_engine_core::conformance::fixtures::{
     request_named, routing_started, seqs_of, to_confirmed, to_submitted, write, write_freely,
 };
 use order_engine_core::{
-    Amount, AppendError, Blame, ClaimScope, Creation, Deadline, DeliveryOutcome, Failure, FailureCode, Fill,
-    NewOrder, Order, OrderEvent, OrderQuery, OrderRequest, OrderStore, StoreErrorKind, Then,
+    Amount, AppendError, ClaimScope, Creation, Deadline, DeliveryOutcome, Failure, FailureCode, Fill,
+    NewOrder, Order, OrderEvent, OrderQuery, OrderRequest, OrderStore, ReleaseReason, StoreErrorKind, Then,
 };
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 
@@ -55,7 +55,7 @@ async fn many_may_open_a_new_file_at_once() {
     for opened in opening {
         ids.push(opened.await.unwrap());
     }
-    assert_eq!(database.open().await.heads(&ids).await.unwrap(), [Some(1); 8]);
+    assert_eq!(database.open().await.last_seqs(&ids).await.unwrap(), [Some(1); 8]);
 }
 
 #[tokio::test]
@@ -137,11 +137,11 @@ async fn an_order_that_cannot_be_read_harms_no_other() {
     let message = newer.order.as_ref().unwrap_err().to_string();
     assert!(message.contains("version 99 is newer"), "{message}");
     // It is leased as any other, so it is not in everybody's way, and its claims are counted.
-    worker.release(newer.lease, Duration::ZERO, Blame::Payload).await;
-    let again = worker.claim_ids(&[id(2)], 1).await.remove(0);
-    assert_eq!((again.lease.fence.epoch, again.fruitless_claims), (2, 2));
-    assert_eq!(store.load(&[id(2)]).await.unwrap_err().kind(), StoreErrorKind::Internal);
-    assert_eq!(store.load(&[id(4)]).await.unwrap()[0].as_ref().unwrap().seq, 2);
+    worker.release(newer.lease, Duration::ZERO, ReleaseReason::Undecodable).await;
+    let again = worker.claim_order(id(2)).await.remove(0);
+    assert_eq!((again.lease.fence.epoch, again.claims_without_progress), (2, 2));
+    assert_eq!(store.load(id(2)).await.unwrap_err().kind(), StoreErrorKind::Internal);
+    assert_eq!(store.load(id(4)).await.unwrap().unwrap().seq, 2);
 }
 
 #[tokio::test]
@@ -153,8 +153,8 @@ async fn an_order_that_cannot_be_read_is_shown_to_an_operator_until_it_can() {
         |version: u32| format!("UPDATE orders SET payload_version = {version} WHERE order_id = '{}'", id(1));
     database.execute(&version(99)).await;
     let worker = Worker::new(&store, 1);
-    let claim = worker.claim_ids(&[id(1)], 1).await.remove(0);
-    worker.release(claim.lease, HOUR, Blame::Payload).await;
+    let claim = worker.claim_order(id(1)).await.remove(0);
+    worker.release(claim.lease, HOUR, ReleaseReason::Undecodable).await;
     let attention = OrderQuery { attention: true, limit: 9, ..OrderQuery::default() };
     let listed = store.list(&attention).await.unwrap();
     assert_eq!(listed.len(), 1);
@@ -166,8 +166,8 @@ async fn an_order_that_cannot_be_read_is_shown_to_an_operator_until_it_can() {
     assert_eq!(store.backlog().await.unwrap().attention, 1);
 
     database.execute(&version(order_engine_core::codec::PAYLOAD_VERSION)).await;
-    store.rouse(&[id(1)]).await.unwrap();
-    let claim = worker.claim_ids(&[id(1)], 1).await.remove(0);
+    store.make_due(id(1)).await.unwrap();
+    let claim = worker.claim_order(id(1)).await.remove(0);
     worker.write(&claim, AT_ONCE, &[routing_started(1)]).await;
     assert!(store.list(&attention).await.unwrap().is_empty());
 }
@@ -189,12 +189,12 @@ async fn an_event_that_cannot_be_read_is_owed_after_those_that_can() {
     let deliveries = relay.claim(9).await;
     let first = deliveries.iter().find(|delivery| delivery.lease.order_id == id(1)).unwrap();
     assert_eq!(seqs_of(first), [1, 2]);
-    assert!(relay.pay(first).await);
+    assert!(relay.ack(first).await);
     let second = relay.claim_one().await;
     assert!(second.events.as_ref().unwrap_err().message.contains("version 99"), "{second:?}");
-    assert!(relay.settle(&second, DeliveryOutcome::Failed { due_in: HOUR }).await);
+    assert!(relay.record(&second, DeliveryOutcome::Nack { retry_in: HOUR }).await);
     let other = deliveries.iter().find(|delivery| delivery.lease.order_id == id(2)).unwrap();
-    assert!(relay.pay(other).await);
+    assert!(relay.ack(other).await);
 }
 
 /// A file of the first version of the schema and of the payloads, as that version wrote it.
@@ -217,7 +217,7 @@ async fn an_older_file_is_brought_up_to_date() {
     database.execute("UPDATE order_events SET payload_version = 1").await;
     database.execute("DROP INDEX orders_failed").await;
     database.execute("DROP TABLE sinks").await;
-    database.execute("DROP TABLE sink_debts").await;
+    database.execute("DROP TABLE outbox_entries").await;
     database.execute("ALTER TABLE orders DROP COLUMN state_version").await;
     database.execute("DELETE FROM order_engine_migrations WHERE version > 1").await;
 
@@ -230,7 +230,7 @@ async fn an_older_file_is_brought_up_to_date() {
     let versions = "SELECT payload_version || ' ' || state_version FROM orders WHERE seq = 3";
     let present = order_engine_core::codec::PAYLOAD_VERSION;
     assert_eq!(database.text(versions).await, format!("1 {present}"));
-    assert_eq!(store.load(&[quarantined.id]).await.unwrap()[0].as_ref().unwrap().seq, 3);
+    assert_eq!(store.load(quarantined.id).await.unwrap().unwrap().seq, 3);
 }
 
 #[tokio::test]
@@ -261,12 +261,12 @@ async fn an_item_that_the_database_refuses_harms_no_other_in_its_batch() {
         .zip(1..)
         .map(|(event, n)| append(&new_order(n).order, FREELY, AT_ONCE, &[event]))
         .collect();
-    let results = store.append_many(&batch).await.unwrap();
+    let results = store.append(&batch).await.unwrap();
     assert_eq!((&results[0], &results[2]), (&Ok(()), &Ok(())));
     assert!(
-        matches!(&results[1], Err(AppendError::Refused(refused)) if refused.message.contains("poisoned"))
+        matches!(&results[1], Err(AppendError::Rejected(refused)) if refused.message.contains("poisoned"))
     );
-    assert_eq!(store.heads(&[id(1), id(2), id(3)]).await.unwrap(), [Some(2), Some(1), Some(2)]);
+    assert_eq!(store.last_seqs(&[id(1), id(2), id(3)]).await.unwrap(), [Some(2), Some(1), Some(2)]);
     assert_stored(&store, &new_order(2).order).await;
     assert_stored(&store, &batch[2].order).await;
 }
@@ -287,12 +287,12 @@ async fn a_creation_that_the_database_refuses_harms_no_other_in_its_batch() {
         new_order_for(3, request_named("alice", "key")),
         new_order_for(4, request_named("bob", "key")),
     ];
-    let results = store.create_many(&batch).await.unwrap();
+    let results = store.create(&batch).await.unwrap();
     assert_eq!(results[0], Ok(Creation::Created));
     assert!(results[1].is_err());
     assert_eq!(results[2], Ok(Creation::Existing(Box::new(Order::clone(&batch[0].order)))));
     assert_eq!(results[3], Ok(Creation::Created));
-    assert_eq!(store.heads(&[id(1), id(2), id(3), id(4)]).await.unwrap(), [Some(1), None, None, Some(1)]);
+    assert_eq!(store.last_seqs(&[id(1), id(2), id(3), id(4)]).await.unwrap(), [Some(1), None, None, Some(1)]);
     assert_eq!(history(&store, id(2)).await, []);
 }
 
@@ -305,7 +305,7 @@ async fn an_id_with_a_nul_is_refused_and_harms_no_other() {
         new_order_for(2, request_named("alice", "k\0ey")),
         new_order_for(3, request_named("alice", "key")),
     ];
-    let results = store.create_many(&batch).await.unwrap();
+    let results = store.create(&batch).await.unwrap();
     assert!(results[0].is_err() && results[1].is_err());
     assert_eq!(results[2], Ok(Creation::Created));
     // Elsewhere a NUL is a character as any other.
@@ -328,21 +328,21 @@ async fn a_failed_commit_is_no_success() {
         )
         .await;
     let bad = new_order_for(1, request_named("mallory", "key"));
-    assert!(store.create_many(&[bad]).await.is_err());
-    assert_eq!(store.heads(&[id(1)]).await.unwrap(), [None]);
+    assert!(store.create(&[bad]).await.is_err());
+    assert_eq!(store.last_seqs(&[id(1)]).await.unwrap(), [None]);
     assert_eq!(history(&store, id(1)).await, []);
     // Those who shared the transaction, or come later, are written.
     let handles =
         [new_order(2), new_order_for(3, request_named("mallory", "key")), new_order(4)].map(|new| {
             let store = Arc::clone(&store);
-            tokio::spawn(async move { store.create_many(&[new]).await.is_ok() })
+            tokio::spawn(async move { store.create(&[new]).await.is_ok() })
         });
     let mut written = Vec::new();
     for handle in handles {
         written.push(handle.await.unwrap());
     }
     assert_eq!(written, [true, false, true]);
-    assert_eq!(store.heads(&[id(2), id(3), id(4)]).await.unwrap(), [Some(1), None, Some(1)]);
+    assert_eq!(store.last_seqs(&[id(2), id(3), id(4)]).await.unwrap(), [Some(1), None, Some(1)]);
 }
 
 #[tokio::test]
@@ -358,7 +358,7 @@ async fn a_full_disk_is_no_success_and_passes() {
     let error = loop {
         let new = new_order(1 + accepted.len() as u64);
         assert!(accepted.len() < 10_000, "the disk is never full");
-        match store.create_many(std::slice::from_ref(&new)).await {
+        match store.create(std::slice::from_ref(&new)).await {
             Ok(results) => assert_eq!(results, [Ok(Creation::Created)]),
             Err(error) => break error,
         }
@@ -368,7 +368,7 @@ async fn a_full_disk_is_no_success_and_passes() {
     assert!(!accepted.is_empty());
     // What was refused is not there, and what was accepted is.
     let refused = 1 + accepted.len() as u64;
-    assert_eq!(store.heads(&[id(refused)]).await.unwrap(), [None]);
+    assert_eq!(store.last_seqs(&[id(refused)]).await.unwrap(), [None]);
     for new in &accepted {
         assert_stored(&store, &new.order).await;
     }
@@ -387,7 +387,7 @@ async fn a_locked_file_is_unavailable_and_readable() {
     let mut other = database.connect().await;
     sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
 
-    let error = store.create_many(&[new_order(2)]).await.unwrap_err();
+    let error = store.create(&[new_order(2)]).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
     assert_eq!(store.check().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
     assert_stored(&store, &order).await;
@@ -404,14 +404,14 @@ async fn a_call_ends_in_time() {
     let store = SqliteStore::open(options).await.unwrap();
     let mut other = database.connect().await;
     sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
-    let error = store.create_many(&[new_order(1)]).await.unwrap_err();
+    let error = store.create(&[new_order(1)]).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     assert!(error.to_string().contains("in time"), "{error}");
     // Its caller was told nothing for sure: the order is written whole, or not at all. A later write
     // comes after it, so what it left is final then.
     sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
-    while store.create_many(&[new_order(2)]).await.is_err() {}
-    let written = store.heads(&[id(1)]).await.unwrap();
+    while store.create(&[new_order(2)]).await.is_err() {}
+    let written = store.last_seqs(&[id(1)]).await.unwrap();
     let events = store.events(id(1), 0, 10).await.unwrap();
     assert_eq!(events.len() as u64, written[0].unwrap_or(0));
 }
@@ -470,8 +470,10 @@ async fn the_columns_say_what_the_order_is() {
     );
 
     let claim = Worker::new(&store, 0xab).claim_one().await;
-    let owner =
-        format!("SELECT lease_owner, lease_epoch, fruitless_claims FROM orders WHERE order_id = '{}'", id(1));
+    let owner = format!(
+        "SELECT lease_owner, lease_epoch, claims_without_progress FROM orders WHERE order_id = '{}'",
+        id(1)
+    );
     assert_eq!(database.rows(&owner).await, rows(&[&["000000000000000000000000000000ab", "1", "1"]]));
 
     write_freely(&store, order_of(&claim), Then::Keep, &to_confirmed()).await;
@@ -613,7 +615,7 @@ async fn writes_that_gather_share_transactions() {
     // The first transaction was begun with what was there, and the second takes all the rest.
     assert!(matches!(commits, 1 | 2), "{commits} commits for 60 writes");
     let ids: Vec<_> = (1..=60).map(id).collect();
-    assert_eq!(store.heads(&ids).await.unwrap(), vec![Some(1); 60]);
+    assert_eq!(store.last_seqs(&ids).await.unwrap(), vec![Some(1); 60]);
 }
 
 #[tokio::test]
@@ -646,7 +648,7 @@ async fn a_fence_beyond_what_sqlite_can_hold_is_only_stale() {
         append(order_of(&claim), order_engine_core::Guard::Fence(beyond.fence), AT_ONCE, &[cancelled()]);
     assert_eq!(write(&store, stale).await, Err(AppendError::StaleFence));
     assert_eq!(store.renew(&[beyond, claim.lease], HOUR).await.unwrap(), [false, true]);
-    worker.release(beyond, Duration::ZERO, Blame::Nobody).await;
+    worker.release(beyond, Duration::ZERO, ReleaseReason::Yielded).await;
     assert_eq!(load(&store, id(1)).await.seq, 1);
     worker.finds_nothing().await;
 }

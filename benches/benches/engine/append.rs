@@ -21,7 +21,7 @@ pub(crate) fn append(c: &mut Criterion) {
         ("memory", Arc::new(MemoryStore::new())),
         ("sqlite", Arc::new(runtime.block_on(sqlite).expect("a file can be made"))),
     ];
-    let mut group = c.benchmark_group("append_many");
+    let mut group = c.benchmark_group("append");
     group.throughput(Throughput::Elements(BATCH)).sample_size(20).sampling_mode(SamplingMode::Flat);
     for (name, store) in stores {
         let mut next = 0;
@@ -47,10 +47,10 @@ async fn write(store: &dyn OrderStore, life: &Life, next: &mut u128) -> Duration
         life.again(*next)
     });
     let (new, appends): (Vec<NewOrder>, Vec<Append>) = lives.unzip();
-    let created = store.create_many(&new).await.expect("the store answers");
+    let created = store.create(&new).await.expect("the store answers");
     assert!(created.iter().all(Result::is_ok));
     let begun = Instant::now();
-    let written = store.append_many(&appends).await.expect("the store answers");
+    let written = store.append(&appends).await.expect("the store answers");
     let taken = begun.elapsed();
     assert!(written.iter().all(Result::is_ok), "{written:?}");
     taken

@@ -68,7 +68,7 @@ impl Audience {
         let life = Life::live().await;
         let (new, append) = life.again(1);
         let store = Arc::new(MemoryStore::new());
-        let created = store.create_many(std::slice::from_ref(&new)).await.expect("the store answers");
+        let created = store.create(std::slice::from_ref(&new)).await.expect("the store answers");
         assert!(created.iter().all(Result::is_ok));
         let simulator = Simulator::open(SimConfig::default(), Runtime::tokio()).await.expect("a simulator");
         let (say, heard) = unbounded_channel();

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use order_engine_core::{
-    Append, AppendError, Backlog, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryRequest,
-    Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore, Outbox,
-    PurgeRequest, Purged, Release, Settlement, Status, StoreError, Unreadable,
+    Append, AppendError, Backlog, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryAck,
+    DeliveryRequest, Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore,
+    Outbox, PurgeRequest, Purged, Release, Status, StoreError, UndecodableOrder,
 };
 use tokio::sync::oneshot;
 
@@ -123,11 +123,8 @@ impl OrderStore for Tapped {
         self.inner.now().await
     }
 
-    async fn create_many(
-        &self,
-        orders: &[NewOrder],
-    ) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
-        let results = self.inner.create_many(orders).await?;
+    async fn create(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
+        let results = self.inner.create(orders).await?;
         let created =
             orders.iter().zip(&results).filter(|(_, result)| matches!(result, Ok(Creation::Created)));
         self.commits.note(created.map(|(new, _)| &new.event));
@@ -146,35 +143,35 @@ impl OrderStore for Tapped {
         self.inner.release(releases).await
     }
 
-    async fn rouse(&self, ids: &[OrderId]) -> Result<(), StoreError> {
-        self.inner.rouse(ids).await
+    async fn make_due(&self, id: OrderId) -> Result<(), StoreError> {
+        self.inner.make_due(id).await
     }
 
-    async fn append_many(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
-        let results = self.inner.append_many(appends).await?;
+    async fn append(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
+        let results = self.inner.append(appends).await?;
         let written = appends.iter().zip(&results).filter(|(_, result)| result.is_ok());
         self.commits.note(written.flat_map(|(append, _)| &append.events));
         Ok(results)
     }
 
-    async fn load(&self, ids: &[OrderId]) -> Result<Vec<Option<Order>>, StoreError> {
-        self.inner.load(ids).await
+    async fn load(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        self.inner.load(id).await
     }
 
     async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {
         self.inner.events(id, after, limit).await
     }
 
-    async fn heads(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError> {
-        self.inner.heads(ids).await
+    async fn last_seqs(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError> {
+        self.inner.last_seqs(ids).await
     }
 
-    async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, Unreadable>>, StoreError> {
+    async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, UndecodableOrder>>, StoreError> {
         self.inner.list(query).await
     }
 
-    async fn due(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {
-        self.inner.due(lane, limit).await
+    async fn due_orders(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {
+        self.inner.due_orders(lane, limit).await
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {
@@ -196,15 +193,15 @@ impl Outbox for Tapped {
         self.inner.register_sinks(sinks).await
     }
 
-    async fn forget_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
-        self.inner.forget_sink(sink, limit).await
+    async fn unregister_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
+        self.inner.unregister_sink(sink, limit).await
     }
 
     async fn claim_deliveries(&self, request: &DeliveryRequest) -> Result<Deliveries, StoreError> {
         self.inner.claim_deliveries(request).await
     }
 
-    async fn settle_deliveries(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
-        self.inner.settle_deliveries(settlements).await
+    async fn ack_deliveries(&self, acks: &[DeliveryAck]) -> Result<Vec<bool>, StoreError> {
+        self.inner.ack_deliveries(acks).await
     }
 }

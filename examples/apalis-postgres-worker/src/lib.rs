@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use apalis::prelude::*;
 use apalis_postgres::{Config, PostgresStorage};
-use order_engine_core::{Engine, OrderTask, Runtime, execute_order, sweep};
+use order_engine_core::{Engine, OrderTask, Runtime, enqueue_due_orders, execute_order};
 use sqlx::PgPool;
 
 /// Executes the engine's orders from a queue in the stock storage, until the engine shuts down. Due orders
@@ -26,7 +26,7 @@ pub async fn work(
     let config = config.heartbeat_interval(every).missed_heartbeats(60);
     let storage = PostgresStorage::<OrderTask>::new(&pool).with_config(config);
     let queue = storage.clone();
-    let sweeping = sweep(engine.clone(), every, move |task| {
+    let sweeping = enqueue_due_orders(engine.clone(), every, move |task| {
         let mut queue = queue.clone();
         async move { queue.push(task).await }
     });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use apalis::prelude::*;
 use apalis_redis::{Config, RedisStorage};
-use order_engine_core::{Engine, OrderTask, Runtime, execute_order, sweep};
+use order_engine_core::{Engine, OrderTask, Runtime, enqueue_due_orders, execute_order};
 
 /// Executes the engine's orders from a queue in the stock storage, until the engine shuts down. Due orders
 /// are looked for `every` so often, beyond those that are accepted in this process.
@@ -24,7 +24,7 @@ pub async fn work(
     let config = config.heartbeat_interval(every).missed_heartbeats(60);
     let storage = RedisStorage::<OrderTask>::new(apalis_redis::connect(url).await?).with_config(config);
     let queue = storage.clone();
-    let sweeping = sweep(engine.clone(), every, move |task| {
+    let sweeping = enqueue_due_orders(engine.clone(), every, move |task| {
         let mut queue = queue.clone();
         async move { queue.push(task).await }
     });

@@ -193,7 +193,7 @@ const fn is_write(call: Call<'_>) -> bool {
             | Call::Claim(_)
             | Call::Renew(_)
             | Call::Release(_)
-            | Call::Rouse(_)
+            | Call::MakeDue(_)
             | Call::Append(_)
     )
 }
@@ -483,7 +483,7 @@ impl World {
     }
 
     async fn stored(&self, id: OrderId) -> Stored {
-        let order = self.store.load(&[id]).await.unwrap().remove(0).unwrap();
+        let order = self.store.load(id).await.unwrap().unwrap();
         (order, self.store.events(id, 0, u32::MAX).await.unwrap())
     }
 
@@ -499,7 +499,7 @@ impl World {
     async fn until_due(&self, id: OrderId) {
         until(async || {
             let lane = self.stored(id).await.0.state.lane().expect("it has not ended");
-            self.store.due(lane, 9).await.unwrap().contains(&id)
+            self.store.due_orders(lane, 9).await.unwrap().contains(&id)
         })
         .await;
     }
@@ -535,7 +535,7 @@ impl World {
             assert_eq!(told.events(), expected);
         }
         for lane in [Lane::Execute, Lane::Observe] {
-            assert_eq!(self.store.due(lane, 9).await.unwrap(), []);
+            assert_eq!(self.store.due_orders(lane, 9).await.unwrap(), []);
         }
         (order, history)
     }

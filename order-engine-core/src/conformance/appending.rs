@@ -8,7 +8,10 @@ use super::fixtures::{
     cancelled, create, create_one, history, id, ids_of, load, new_order, new_orders, order_of, route_chosen,
     routing_started, to_confirmed, to_submitted, write, write_freely,
 };
-use crate::{Append, AppendError, Guard, Lane, OrderEvent, Refused, Then};
+use crate::domain::codec::ItemRejected;
+use crate::domain::event::OrderEvent;
+use crate::domain::state::step::Lane;
+use crate::ports::order_store::write::{Append, AppendError, Guard, Then};
 
 /// After every single step, what is stored is what the stored events add up to.
 pub async fn the_state_is_the_fold_of_the_events(harness: &impl Harness) {
@@ -41,7 +44,7 @@ async fn is_refused(harness: &impl Harness, spoil: impl FnOnce(&mut Append)) {
     let mut bad = append(&order, FREELY, AT_ONCE, &[routing_started(1), route_chosen()]);
     spoil(&mut bad);
     let result = write(&store, bad).await;
-    assert!(matches!(result, Err(AppendError::Refused(Refused { .. }))), "{result:?}");
+    assert!(matches!(result, Err(AppendError::Rejected(ItemRejected { .. }))), "{result:?}");
     assert_stored(&store, &order).await;
 }
 
@@ -73,11 +76,11 @@ pub async fn an_append_to_an_unknown_order_is_told_so(harness: &impl Harness) {
     let store = harness.store().await;
     create_one(&store, 1).await;
     assert_eq!(write(&store, append_to_stranger()).await, Err(AppendError::NotFound));
-    let fence = crate::Fence { epoch: 1, owner: 1 };
+    let fence = crate::ports::order_store::lease::Fence { epoch: 1, owner: 1 };
     let fenced = Append { guard: Guard::Fence(fence), ..append_to_stranger() };
     assert_eq!(write(&store, fenced).await, Err(AppendError::NotFound));
     assert_eq!(history(&store, id(2)).await, []);
-    assert_eq!(store.heads(&[id(2)]).await.unwrap(), [None]);
+    assert_eq!(store.last_seqs(&[id(2)]).await.unwrap(), [None]);
 }
 
 /// What is refused leaves no trace: not in the order, its history, its lease or its due time.
@@ -148,11 +151,14 @@ pub async fn the_lane_follows_the_state(harness: &impl Harness) {
     write_freely(&store, &order, AT_ONCE, &to_submitted()).await;
     executor.finds_nothing().await;
     let claim = observer.claim_one().await;
-    let failure = crate::Failure::new(crate::FailureCode::TRANSACTION_FAILED, "Below the minimum");
+    let failure = crate::domain::failure::Failure::new(
+        crate::domain::failure::FailureCode::TRANSACTION_FAILED,
+        "Below the minimum",
+    );
     let died = OrderEvent::TransactionDied {
-        proof: crate::DeathProof::Reverted,
+        proof: crate::domain::transaction::DeathProof::Reverted,
         failure,
-        class: crate::FailureClass::Requote,
+        class: crate::domain::failure::FailureClass::Requote,
     };
     let order = observer.write(&claim, AT_ONCE, &[died]).await;
     observer.finds_nothing().await;

@@ -8,7 +8,9 @@ use super::fixtures::{
     AT_ONCE, FREELY, HOUR, Worker, append, assert_stored, create, history, id, ids_of, new_order, new_orders,
     order_of, routing_started, to_confirmed, to_submitted, with_epoch, write_freely,
 };
-use crate::{Append, AppendError, Blame, Guard, Lease, OrderId, Release, Then};
+use crate::domain::ids::OrderId;
+use crate::ports::order_store::lease::{Lease, Release, ReleaseReason};
+use crate::ports::order_store::write::{Append, AppendError, Guard, Then};
 
 /// Each kind of bad item is told what is wrong with it, and the good ones are written.
 pub async fn bad_appends_harm_no_other_in_the_batch(harness: &impl Harness) {
@@ -26,12 +28,12 @@ pub async fn bad_appends_harm_no_other_in_the_batch(harness: &impl Harness) {
     batch[3].events.pop();
     batch.insert(5, append(&new_order(9).order, FREELY, AT_ONCE, &[routing_started(1)]));
 
-    let results = store.append_many(&batch).await.unwrap();
+    let results = store.append(&batch).await.unwrap();
     assert_eq!(results.len(), 7);
     assert_eq!(results[0], Ok(()));
     assert_eq!(results[1], Err(AppendError::StaleFence));
     assert_eq!(results[2], Err(AppendError::StaleRevision { actual: 2 }));
-    assert!(matches!(results[3], Err(AppendError::Refused(_))), "{:?}", results[3]);
+    assert!(matches!(results[3], Err(AppendError::Rejected(_))), "{:?}", results[3]);
     assert_eq!(results[4], Ok(()));
     assert_eq!(results[5], Err(AppendError::NotFound));
     assert_eq!(results[6], Ok(()));
@@ -42,7 +44,7 @@ pub async fn bad_appends_harm_no_other_in_the_batch(harness: &impl Harness) {
     }
     let ids: Vec<OrderId> = claims.iter().map(|claim| claim.lease.order_id).collect();
     let heads = [Some(6), Some(1), Some(2), Some(1), Some(6), Some(6)];
-    assert_eq!(store.heads(&ids).await.unwrap(), heads);
+    assert_eq!(store.last_seqs(&ids).await.unwrap(), heads);
 }
 
 /// A batch of a thousand is only a large batch.
@@ -60,14 +62,12 @@ pub async fn a_thousand_orders_are_created_claimed_and_advanced(harness: &impl H
         .iter()
         .map(|claim| append(order_of(claim), Guard::Fence(claim.lease.fence), Then::Keep, &to_confirmed()))
         .collect();
-    let results = store.append_many(&appends).await.unwrap();
+    let results = store.append(&appends).await.unwrap();
     assert_eq!(results, vec![Ok(()); 1_000]);
-    let loaded = store.load(&ids).await.unwrap();
     for append in &appends {
-        let stored = ids.binary_search(&append.order.id).ok().and_then(|index| loaded[index].as_ref());
-        assert_eq!(stored, Some(&*append.order));
+        assert_eq!(store.load(append.order.id).await.unwrap().as_ref(), Some(&*append.order));
     }
-    assert_eq!(store.heads(&ids).await.unwrap(), vec![Some(7); 1_000]);
+    assert_eq!(store.last_seqs(&ids).await.unwrap(), vec![Some(7); 1_000]);
     assert_stored(&store, &appends[999].order).await;
     worker.finds_nothing().await;
 }
@@ -81,12 +81,12 @@ pub async fn a_thousand_leases_are_renewed_and_given_back(harness: &impl Harness
     assert_eq!(store.renew(&leases, HOUR).await.unwrap(), vec![true; 1_000]);
     let releases: Vec<Release> = leases
         .iter()
-        .map(|lease| Release { lease: *lease, due_in: Duration::ZERO, blame: Blame::Nobody })
+        .map(|lease| Release { lease: *lease, due_in: Duration::ZERO, reason: ReleaseReason::Yielded })
         .collect();
     store.release(&releases).await.unwrap();
     let again = worker.claim(1_000).await;
     assert_eq!(again.len(), 1_000);
-    assert!(again.iter().all(|claim| claim.fruitless_claims == 1));
+    assert!(again.iter().all(|claim| claim.claims_without_progress == 1));
 }
 
 /// Whoever claims a few at a time gets to all of them, and to each once.
@@ -108,7 +108,7 @@ pub async fn every_order_is_drained_by_small_claims(harness: &impl Harness) {
             .iter()
             .map(|claim| append(order_of(claim), Guard::Fence(claim.lease.fence), AT_ONCE, &to_confirmed()))
             .collect();
-        assert_eq!(store.append_many(&appends).await.unwrap(), vec![Ok(()); appends.len()]);
+        assert_eq!(store.append(&appends).await.unwrap(), vec![Ok(()); appends.len()]);
     }
     assert_eq!(done.len(), orders.len());
     assert_eq!(history(&store, id(100)).await.len(), 7);

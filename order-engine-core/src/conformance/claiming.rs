@@ -7,7 +7,9 @@ use super::fixtures::{
     AT_ONCE, FREELY, HOUR, LONGER_THAN_SHORT, SHORT, Worker, append, create, create_one, id, ids_of,
     new_order, new_orders, order_of, routing_started, to_confirmed, to_submitted, write, write_freely,
 };
-use crate::{Blame, Lane, Then};
+use crate::domain::state::step::Lane;
+use crate::ports::order_store::lease::{ClaimScope, ReleaseReason};
+use crate::ports::order_store::write::Then;
 
 /// While a lease runs, nobody else gets the order, its holder included.
 pub async fn a_claimed_order_is_claimed_by_nobody_else(harness: &impl Harness) {
@@ -17,7 +19,7 @@ pub async fn a_claimed_order_is_claimed_by_nobody_else(harness: &impl Harness) {
     worker.claim_one().await;
     worker.finds_nothing().await;
     Worker::new(&harness.store().await, 2).finds_nothing().await;
-    assert!(worker.claim_ids(&[id(1)], 1).await.is_empty());
+    assert!(worker.claim_order(id(1)).await.is_empty());
 }
 
 /// A claim comes with the order in its present state.
@@ -39,7 +41,7 @@ pub async fn each_claim_raises_the_epoch(harness: &impl Harness) {
         let lease = worker.claim_one().await.lease;
         assert!(lease.fence.epoch > last);
         last = lease.fence.epoch;
-        worker.release(lease, Duration::ZERO, Blame::Nobody).await;
+        worker.release(lease, Duration::ZERO, ReleaseReason::Yielded).await;
     }
 }
 
@@ -87,67 +89,59 @@ pub async fn a_terminal_order_is_never_due(harness: &impl Harness) {
     for lane in [Lane::Execute, Lane::Observe] {
         let worker = Worker::new(&store, 1).in_lane(lane);
         worker.finds_nothing().await;
-        assert!(worker.claim_ids(&[order.id], 1).await.is_empty());
+        assert!(worker.claim_order(order.id).await.is_empty());
     }
 }
 
-/// A claim by ids leaves the others to others.
-pub async fn a_claim_by_ids_takes_no_other_order(harness: &impl Harness) {
+/// A claim of one order leaves the others to others.
+pub async fn a_claim_of_one_order_takes_no_other(harness: &impl Harness) {
     let store = harness.store().await;
     create(&store, &new_orders(4)).await;
     let worker = Worker::new(&store, 1);
-    let mut claimed = ids_of(&worker.claim_ids(&[id(4), id(2)], 10).await);
-    claimed.sort();
-    assert_eq!(claimed, [id(2), id(4)]);
+    for n in [4, 2] {
+        assert_eq!(ids_of(&worker.claim_order(id(n)).await), [id(n)]);
+    }
     let mut rest = ids_of(&worker.claim(10).await);
     rest.sort();
     assert_eq!(rest, [id(1), id(3)]);
 }
 
 /// To know an order's id is no right to it.
-pub async fn a_claim_by_ids_takes_due_orders_only(harness: &impl Harness) {
+pub async fn a_claim_of_one_order_takes_it_only_when_due(harness: &impl Harness) {
     let store = harness.store().await;
     create(&store, &new_orders(3)).await;
     let holder = Worker::new(&store, 1);
-    holder.claim_ids(&[id(1)], 1).await;
-    let waiting = holder.claim_ids(&[id(2)], 1).await.remove(0);
-    holder.release(waiting.lease, HOUR, Blame::Nobody).await;
-    let claims = Worker::new(&store, 2).claim_ids(&[id(1), id(2), id(3)], 10).await;
-    assert_eq!(ids_of(&claims), [id(3)]);
+    holder.claim_order(id(1)).await;
+    let waiting = holder.claim_order(id(2)).await.remove(0);
+    holder.release(waiting.lease, HOUR, ReleaseReason::Yielded).await;
+    let worker = Worker::new(&store, 2);
+    for (n, claimed) in [(1, vec![]), (2, vec![]), (3, vec![id(3)])] {
+        assert_eq!(ids_of(&worker.claim_order(id(n)).await), claimed);
+    }
 }
 
-/// A claim by ids is bound as any other.
-pub async fn a_claim_by_ids_keeps_to_its_lane_and_its_limit(harness: &impl Harness) {
+/// A claim of one order is bound to its lane and its limit as any other.
+pub async fn a_claim_of_one_order_keeps_to_its_lane_and_its_limit(harness: &impl Harness) {
     let store = harness.store().await;
     create(&store, &new_orders(3)).await;
-    let all = [id(1), id(2), id(3)];
     let worker = Worker::new(&store, 1);
-    assert!(worker.clone().in_lane(Lane::Observe).claim_ids(&all, 10).await.is_empty());
-    assert_eq!(worker.claim_ids(&all, 2).await.len(), 2);
-    assert_eq!(worker.claim_ids(&all, 2).await.len(), 1);
-}
-
-/// However the ids are sorted, the order that is due longest comes first.
-pub async fn a_claim_by_ids_takes_the_longest_due_first(harness: &impl Harness) {
-    let store = harness.store().await;
-    for n in [2, 3, 1] {
-        create(&store, &[new_order(n)]).await;
-        harness.elapse(Duration::from_millis(2)).await;
+    for n in 1..=3 {
+        assert!(worker.clone().in_lane(Lane::Observe).claim_order(id(n)).await.is_empty());
+        assert!(worker.ask(ClaimScope::Order(id(n)), 0).await.claims.is_empty());
+        assert_eq!(worker.claim_order(id(n)).await.len(), 1);
     }
-    let worker = Worker::new(&store, 1);
-    let ids = [id(1), id(2), id(3)];
-    assert_eq!(ids_of(&worker.claim_ids(&ids, 2).await), [id(2), id(3)]);
-    assert_eq!(ids_of(&worker.claim_ids(&ids, 2).await), [id(1)]);
 }
 
-/// Ids that name nothing, or name one order twice, do no harm.
-pub async fn a_claim_by_ids_ignores_unknown_and_doubled_ids(harness: &impl Harness) {
+/// A claim of an unknown order takes nothing, and a second claim of an order finds it taken.
+pub async fn a_claim_of_an_unknown_order_takes_nothing(harness: &impl Harness) {
     let store = harness.store().await;
     create_one(&store, 1).await;
     let worker = Worker::new(&store, 1);
-    let claims = worker.claim_ids(&[id(9), id(1), id(1), id(8)], 10).await;
+    assert!(worker.claim_order(id(9)).await.is_empty());
+    let claims = worker.claim_order(id(1)).await;
     assert_eq!(ids_of(&claims), [id(1)]);
-    assert_eq!((claims[0].lease.fence.epoch, claims[0].fruitless_claims), (1, 1));
+    assert_eq!((claims[0].lease.fence.epoch, claims[0].claims_without_progress), (1, 1));
+    assert!(worker.claim_order(id(1)).await.is_empty());
 }
 
 /// A crash loop shows, whoever crashes.
@@ -156,7 +150,7 @@ pub async fn claims_without_progress_are_counted(harness: &impl Harness) {
     create_one(&store, 1).await;
     for count in 1..=3 {
         let worker = Worker::new(&store, u128::from(count)).with_lease(SHORT);
-        assert_eq!(worker.claim_one().await.fruitless_claims, count);
+        assert_eq!(worker.claim_one().await.claims_without_progress, count);
         harness.elapse(LONGER_THAN_SHORT).await;
     }
 }
@@ -169,10 +163,10 @@ pub async fn progress_resets_the_count_of_fruitless_claims(harness: &impl Harnes
     worker.claim_one().await;
     harness.elapse(LONGER_THAN_SHORT).await;
     let second = worker.claim_one().await;
-    assert_eq!(second.fruitless_claims, 2);
+    assert_eq!(second.claims_without_progress, 2);
     worker.write(&second, Then::Keep, &[routing_started(1)]).await;
     harness.elapse(LONGER_THAN_SHORT).await;
-    assert_eq!(worker.claim_one().await.fruitless_claims, 1);
+    assert_eq!(worker.claim_one().await.claims_without_progress, 1);
 }
 
 /// Whoever gives up with an order says so.
@@ -182,8 +176,8 @@ pub async fn a_fruitless_release_counts(harness: &impl Harness) {
     let worker = Worker::new(&store, 1);
     for count in 1..=3 {
         let claim = worker.claim_one().await;
-        assert_eq!(claim.fruitless_claims, count);
-        worker.release(claim.lease, Duration::ZERO, Blame::Worker).await;
+        assert_eq!(claim.claims_without_progress, count);
+        worker.release(claim.lease, Duration::ZERO, ReleaseReason::WorkerPanicked).await;
     }
 }
 
@@ -194,8 +188,8 @@ pub async fn an_innocent_release_does_not_count(harness: &impl Harness) {
     let worker = Worker::new(&store, 1);
     for _ in 0..3 {
         let claim = worker.claim_one().await;
-        assert_eq!(claim.fruitless_claims, 1);
-        worker.release(claim.lease, Duration::ZERO, Blame::Nobody).await;
+        assert_eq!(claim.claims_without_progress, 1);
+        worker.release(claim.lease, Duration::ZERO, ReleaseReason::Yielded).await;
     }
 }
 
@@ -208,5 +202,5 @@ pub async fn a_write_without_a_lease_is_no_progress_of_a_claim(harness: &impl Ha
     let outside = append(&order, FREELY, Then::Keep, &[routing_started(1)]);
     assert_eq!(write(&store, outside).await, Ok(()));
     harness.elapse(LONGER_THAN_SHORT).await;
-    assert_eq!(worker.claim_one().await.fruitless_claims, 2);
+    assert_eq!(worker.claim_one().await.claims_without_progress, 2);
 }

@@ -11,7 +11,9 @@ use super::fixtures::{
     create_one, id, load, new_orders, order_of, route_chosen, routing_started, to_submitted, with_epoch,
     write, write_freely,
 };
-use crate::{Append, AppendError, Blame, ClaimScope, Guard, OrderStore, Then};
+use crate::ports::order_store::OrderStore;
+use crate::ports::order_store::lease::{ClaimScope, ReleaseReason};
+use crate::ports::order_store::write::{Append, AppendError, Guard, Then};
 
 /// What the store says of a moment that is so far from its present one.
 async fn with_limit(store: &Arc<dyn OrderStore>, append: Append, from_now: TimeDelta) -> Append {
@@ -61,7 +63,7 @@ pub async fn a_claim_tells_the_time(harness: &impl Harness) {
         if orders > 0 {
             create_one(&store, orders).await;
         }
-        for scope in [ClaimScope::Ids(vec![id(1)]), ClaimScope::Any] {
+        for scope in [ClaimScope::Order(id(1)), ClaimScope::Any] {
             let before = store.now().await.unwrap();
             let as_of = worker.ask(scope, 1).await.as_of;
             let after = store.now().await.unwrap();
@@ -81,7 +83,7 @@ pub async fn the_clock_agrees_with_due_times(harness: &impl Harness) {
     assert!(again.as_of >= leased + SHORT, "{leased} and then {}", again.as_of);
 
     let before = store.now().await.unwrap();
-    worker.release(again.claims[0].lease, HOUR, Blame::Nobody).await;
+    worker.release(again.claims[0].lease, HOUR, ReleaseReason::Yielded).await;
     let after = store.now().await.unwrap();
     harness.elapse(SHORT).await;
     let waiting = worker.ask(ClaimScope::Any, 1).await;
@@ -162,7 +164,7 @@ pub async fn a_late_append_harms_no_other_in_the_batch(harness: &impl Harness) {
             None => free,
         });
     }
-    let results = store.append_many(&appends).await.unwrap();
+    let results = store.append(&appends).await.unwrap();
     assert_eq!(results, [Err(AppendError::TooLate), Ok(()), Ok(()), Err(AppendError::TooLate)]);
     for ((new, append), result) in new.iter().zip(&appends).zip(results) {
         let expected = if result.is_ok() { &append.order } else { &new.order };

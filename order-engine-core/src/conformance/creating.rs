@@ -8,7 +8,10 @@ use super::fixtures::{
     AT_ONCE, Worker, assert_stored, create, create_one, history, id, new_order, new_order_for, new_orders,
     request, request_named, routing_started, to_confirmed, write_freely,
 };
-use crate::{Amount, ClaimScope, Creation, EventRecord, NewOrder, Order};
+use crate::domain::amount::Amount;
+use crate::domain::event::EventRecord;
+use crate::domain::order::Order;
+use crate::ports::order_store::write::{Creation, NewOrder};
 
 /// What a creation gives when the order stands in its way.
 fn existing(order: &Order) -> Creation {
@@ -22,7 +25,7 @@ pub async fn a_new_order_is_stored_as_it_was_given(harness: &impl Harness) {
     create(&store, std::slice::from_ref(&new)).await;
     assert_stored(&store, &new.order).await;
     assert_eq!(history(&store, new.order.id).await, [EventRecord::clone(&new.event)]);
-    assert_eq!(store.heads(&[new.order.id]).await.unwrap(), [Some(1)]);
+    assert_eq!(store.last_seqs(&[new.order.id]).await.unwrap(), [Some(1)]);
 }
 
 /// A new order can be claimed at once.
@@ -39,9 +42,9 @@ pub async fn a_used_client_order_id_gives_the_existing_order(harness: &impl Harn
     let first = new_order_for(1, request_named("alice", "key"));
     create(&store, std::slice::from_ref(&first)).await;
     let again = new_order_for(2, request_named("alice", "key"));
-    let results = store.create_many(std::slice::from_ref(&again)).await.unwrap();
+    let results = store.create(std::slice::from_ref(&again)).await.unwrap();
     assert_eq!(results, [Ok(existing(&first.order))]);
-    assert_eq!(store.load(&[again.order.id]).await.unwrap(), [None]);
+    assert_eq!(store.load(again.order.id).await.unwrap(), None);
     assert_eq!(history(&store, again.order.id).await, []);
 }
 
@@ -52,7 +55,7 @@ pub async fn a_used_client_order_id_with_another_payload_gives_the_existing_orde
     create(&store, std::slice::from_ref(&first)).await;
     let mut other = request_named("alice", "key");
     other.amount = Amount::new(1);
-    let results = store.create_many(&[new_order_for(2, other)]).await.unwrap();
+    let results = store.create(&[new_order_for(2, other)]).await.unwrap();
     assert_eq!(results, [Ok(existing(&first.order))]);
     assert_stored(&store, &first.order).await;
 }
@@ -66,10 +69,10 @@ pub async fn a_client_order_id_twice_in_one_batch_creates_one_order(harness: &im
         new_order_for(3, request_named("alice", "other")),
         new_order_for(4, request_named("alice", "key")),
     ];
-    let results = store.create_many(&orders).await.unwrap();
+    let results = store.create(&orders).await.unwrap();
     let (created, first) = (Ok(Creation::Created), Ok(existing(&orders[0].order)));
     assert_eq!(results, [created.clone(), first.clone(), created, first]);
-    assert_eq!(store.heads(&[id(1), id(2), id(3), id(4)]).await.unwrap(), [Some(1), None, Some(1), None]);
+    assert_eq!(store.last_seqs(&[id(1), id(2), id(3), id(4)]).await.unwrap(), [Some(1), None, Some(1), None]);
 }
 
 /// The end of an order does not free its name.
@@ -78,7 +81,7 @@ pub async fn a_client_order_id_stays_used_after_the_order_has_ended(harness: &im
     let first = new_order_for(1, request_named("alice", "key"));
     create(&store, std::slice::from_ref(&first)).await;
     let ended = write_freely(&store, &first.order, AT_ONCE, &to_confirmed()).await;
-    let results = store.create_many(&[new_order_for(2, request_named("alice", "key"))]).await.unwrap();
+    let results = store.create(&[new_order_for(2, request_named("alice", "key"))]).await.unwrap();
     assert_eq!(results, [Ok(existing(&ended))]);
 }
 
@@ -93,7 +96,7 @@ pub async fn client_order_ids_are_per_user(harness: &impl Harness) {
         new_order_for(4, request_named("alicek", "ey")),
     ];
     create(&store, &orders).await;
-    assert_eq!(store.heads(&[id(1), id(2), id(3), id(4)]).await.unwrap(), [Some(1); 4]);
+    assert_eq!(store.last_seqs(&[id(1), id(2), id(3), id(4)]).await.unwrap(), [Some(1); 4]);
 }
 
 /// Names that look alike are different names.
@@ -111,7 +114,7 @@ pub async fn orders_without_a_client_order_id_never_collide(harness: &impl Harne
     let store = harness.store().await;
     create(&store, &new_orders(3)).await;
     create(&store, &[new_order_for(4, request())]).await;
-    assert_eq!(store.heads(&[id(1), id(2), id(3), id(4)]).await.unwrap(), [Some(1); 4]);
+    assert_eq!(store.last_seqs(&[id(1), id(2), id(3), id(4)]).await.unwrap(), [Some(1); 4]);
 }
 
 /// What a repeated request gives has the present status.
@@ -120,7 +123,7 @@ pub async fn the_existing_order_is_given_in_its_present_state(harness: &impl Har
     let first = new_order_for(1, request_named("alice", "key"));
     create(&store, std::slice::from_ref(&first)).await;
     let now = write_freely(&store, &first.order, AT_ONCE, &[routing_started(1)]).await;
-    let results = store.create_many(&[new_order_for(2, request_named("alice", "key"))]).await.unwrap();
+    let results = store.create(&[new_order_for(2, request_named("alice", "key"))]).await.unwrap();
     assert_eq!(results, [Ok(existing(&now))]);
 }
 
@@ -129,7 +132,7 @@ pub async fn a_repeated_creation_gives_the_existing_order(harness: &impl Harness
     let store = harness.store().await;
     let orders = [new_order(1), new_order_for(2, request_named("alice", "key"))];
     create(&store, &orders).await;
-    let results = store.create_many(&orders).await.unwrap();
+    let results = store.create(&orders).await.unwrap();
     assert_eq!(results, [Ok(existing(&orders[0].order)), Ok(existing(&orders[1].order))]);
     for new in &orders {
         assert_eq!(history(&store, new.order.id).await.len(), 1);
@@ -143,8 +146,9 @@ pub async fn a_repeated_creation_changes_nothing(harness: &impl Harness) {
     create(&store, std::slice::from_ref(&new)).await;
     let worker = Worker::new(&store, 1);
     let claim = worker.claim_one().await;
-    let order = worker.write(&claim, crate::Then::Keep, &[routing_started(1)]).await;
-    let results = store.create_many(std::slice::from_ref(&new)).await.unwrap();
+    let order =
+        worker.write(&claim, crate::ports::order_store::write::Then::Keep, &[routing_started(1)]).await;
+    let results = store.create(std::slice::from_ref(&new)).await.unwrap();
     assert_eq!(results, [Ok(existing(&order))]);
     assert_stored(&store, &order).await;
     assert!(worker.renews(claim.lease).await);
@@ -156,25 +160,23 @@ pub async fn an_inconsistent_order_in_a_batch_harms_no_other(harness: &impl Harn
     let store = harness.store().await;
     let [first, mut bad, last] = [new_order(1), new_order(2), new_order(3)];
     bad.event = Arc::clone(&first.event);
-    let results = store.create_many(&[first, bad, last]).await.unwrap();
+    let results = store.create(&[first, bad, last]).await.unwrap();
     assert_eq!(results[0], Ok(Creation::Created));
     assert!(results[1].is_err(), "{:?}", results[1]);
     assert_eq!(results[2], Ok(Creation::Created));
-    assert_eq!(store.heads(&[id(1), id(2), id(3)]).await.unwrap(), [Some(1), None, Some(1)]);
+    assert_eq!(store.last_seqs(&[id(1), id(2), id(3)]).await.unwrap(), [Some(1), None, Some(1)]);
 }
 
 /// Empty calls are answered, and empty.
 pub async fn calls_about_nothing_do_nothing(harness: &impl Harness) {
     let store = harness.store().await;
     create_one(&store, 1).await;
-    assert_eq!(store.create_many(&[]).await.unwrap(), []);
-    assert_eq!(store.append_many(&[]).await.unwrap(), []);
+    assert_eq!(store.create(&[]).await.unwrap(), []);
+    assert_eq!(store.append(&[]).await.unwrap(), []);
     assert_eq!(store.renew(&[], Duration::from_secs(1)).await.unwrap(), Vec::<bool>::new());
     store.release(&[]).await.unwrap();
-    assert_eq!(store.load(&[]).await.unwrap(), []);
-    assert_eq!(store.heads(&[]).await.unwrap(), []);
+    assert_eq!(store.last_seqs(&[]).await.unwrap(), []);
     let worker = Worker::new(&store, 1);
     assert!(worker.claim(0).await.is_empty());
-    assert!(worker.ask(ClaimScope::Ids(Vec::new()), 10).await.claims.is_empty());
     assert_eq!(worker.claim_one().await.lease.fence.epoch, 1, "nobody claimed it before");
 }

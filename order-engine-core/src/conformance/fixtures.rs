@@ -6,14 +6,22 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::testing;
-use crate::{
-    Amount, Append, AppendError, Blame, Candidate, CandidateOutcome, Claim, ClaimRequest, ClaimScope, Claims,
-    CreateError, Creation, Deliveries, Delivery, DeliveryOutcome, DeliveryRequest, EventRecord, Failure,
-    FailureClass, FailureCode, Fence, Fill, Guard, Lane, Lease, Leg, NewOrder, Order, OrderEvent, OrderId,
-    OrderRequest, OrderState, OrderStore, Release, Route, Settlement, SignedTx, Then, UnknownReason,
-    Validity,
+use crate::domain::amount::Amount;
+use crate::domain::event::{EventRecord, OrderEvent, UnknownReason};
+use crate::domain::failure::{Failure, FailureClass, FailureCode};
+use crate::domain::ids::OrderId;
+use crate::domain::order::{Order, OrderRequest};
+use crate::domain::route::{Candidate, CandidateOutcome, Leg, Route};
+use crate::domain::state::OrderState;
+use crate::domain::state::step::Lane;
+use crate::domain::transaction::{Fill, SignedTx, Validity};
+use crate::ports::order_store::OrderStore;
+use crate::ports::order_store::lease::{
+    Claim, ClaimRequest, ClaimScope, Claims, Fence, Lease, Release, ReleaseReason,
 };
+use crate::ports::order_store::write::{Append, AppendError, CreateError, Creation, Guard, NewOrder, Then};
+use crate::ports::outbox::{Deliveries, Delivery, DeliveryAck, DeliveryOutcome, DeliveryRequest};
+use crate::testing;
 
 /// What must not run out while a case runs.
 pub const HOUR: Duration = Duration::from_hours(1);
@@ -64,7 +72,7 @@ pub fn new_orders(count: u64) -> Vec<NewOrder> {
 
 /// Creates orders, all of which must be new.
 pub async fn create(store: &Arc<dyn OrderStore>, orders: &[NewOrder]) {
-    let results = store.create_many(orders).await.expect("the store answers");
+    let results = store.create(orders).await.expect("the store answers");
     assert_eq!(results, vec![Ok(Creation::Created); orders.len()]);
 }
 
@@ -77,8 +85,7 @@ pub async fn create_one(store: &Arc<dyn OrderStore>, n: u64) -> Arc<Order> {
 
 /// The stored order.
 pub async fn load(store: &Arc<dyn OrderStore>, id: OrderId) -> Order {
-    let mut found = store.load(&[id]).await.expect("the store answers");
-    found.pop().flatten().expect("the order is there")
+    store.load(id).await.expect("the store answers").expect("the order is there")
 }
 
 /// All events of an order.
@@ -113,7 +120,7 @@ pub fn append(order: &Order, guard: Guard, then: Then, events: &[OrderEvent]) ->
 pub async fn write(store: &Arc<dyn OrderStore>, append: Append) -> Result<(), AppendError> {
     let append = [append];
     loop {
-        let results = store.append_many(&append).await.expect("the store answers");
+        let results = store.append(&append).await.expect("the store answers");
         assert_eq!(results.len(), 1);
         if results != [Err(AppendError::Locked)] {
             return results[0].clone();
@@ -126,10 +133,10 @@ pub async fn create_racing(
     store: &Arc<dyn OrderStore>,
     orders: &[NewOrder],
 ) -> Vec<Result<Creation, CreateError>> {
-    let mut results = store.create_many(orders).await.expect("the store answers");
+    let mut results = store.create(orders).await.expect("the store answers");
     for (result, new) in results.iter_mut().zip(orders) {
         while *result == Err(CreateError::Locked) {
-            let again = store.create_many(std::slice::from_ref(new)).await.expect("the store answers");
+            let again = store.create(std::slice::from_ref(new)).await.expect("the store answers");
             result.clone_from(&again[0]);
         }
     }
@@ -207,9 +214,9 @@ impl Worker {
         claims.remove(0)
     }
 
-    /// The due orders, claimed by their ids.
-    pub async fn claim_ids(&self, ids: &[OrderId], limit: u32) -> Vec<Claim> {
-        self.ask(ClaimScope::Ids(ids.to_vec()), limit).await.claims
+    /// Claims this order, if it is due.
+    pub async fn claim_order(&self, id: OrderId) -> Vec<Claim> {
+        self.ask(ClaimScope::Order(id), 10).await.claims
     }
 
     /// Checks that nothing is due.
@@ -225,8 +232,8 @@ impl Worker {
     }
 
     /// Gives a lease back.
-    pub async fn release(&self, lease: Lease, due_in: Duration, blame: Blame) {
-        self.store.release(&[Release { lease, due_in, blame }]).await.expect("the store answers");
+    pub async fn release(&self, lease: Lease, due_in: Duration, reason: ReleaseReason) {
+        self.store.release(&[Release { lease, due_in, reason }]).await.expect("the store answers");
     }
 
     /// Appends under a lease, and gives the order as it is then.
@@ -286,7 +293,7 @@ impl Relay {
     /// Claims the one debt that is due.
     pub async fn claim_one(&self) -> Delivery {
         let mut claimed = self.claim(2).await;
-        assert_eq!(claimed.len(), 1, "one debt is due");
+        assert_eq!(claimed.len(), 1, "one entry is due");
         claimed.remove(0)
     }
 
@@ -295,18 +302,18 @@ impl Relay {
         assert!(self.claim(1).await.is_empty());
     }
 
-    /// Settles a delivery: whether its lease was current.
-    pub async fn settle(&self, delivery: &Delivery, outcome: DeliveryOutcome) -> bool {
-        let settlement = Settlement { sink: Arc::clone(&self.sink), lease: delivery.lease, outcome };
-        let settled = self.store.settle_deliveries(&[settlement]).await.expect("the store answers");
-        assert_eq!(settled.len(), 1);
-        settled[0]
+    /// Records what came of a delivery. Returns whether its lease was current.
+    pub async fn record(&self, delivery: &Delivery, outcome: DeliveryOutcome) -> bool {
+        let ack = DeliveryAck { sink: Arc::clone(&self.sink), lease: delivery.lease, outcome };
+        let acked = self.store.ack_deliveries(&[ack]).await.expect("the store answers");
+        assert_eq!(acked.len(), 1);
+        acked[0]
     }
 
-    /// Settles everything that a delivery had as delivered.
-    pub async fn pay(&self, delivery: &Delivery) -> bool {
-        let seq = *seqs_of(delivery).last().expect("a debt has events");
-        self.settle(delivery, DeliveryOutcome::Delivered { seq }).await
+    /// Acknowledges all events of a delivery. Returns whether its lease was current.
+    pub async fn ack(&self, delivery: &Delivery) -> bool {
+        let seq = *seqs_of(delivery).last().expect("an entry has events");
+        self.record(delivery, DeliveryOutcome::Ack { seq }).await
     }
 }
 

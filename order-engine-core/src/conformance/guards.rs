@@ -5,7 +5,10 @@ use super::fixtures::{
     AT_ONCE, FREELY, HOUR, REVOKING, Worker, append, assert_stored, cancelled, create_one, order_of,
     route_chosen, routing_started, to_submitted, with_epoch, write, write_freely,
 };
-use crate::{Append, AppendError, Blame, Fence, Guard, Lane, OrderEvent, Then};
+use crate::domain::event::OrderEvent;
+use crate::domain::state::step::Lane;
+use crate::ports::order_store::lease::{Fence, ReleaseReason};
+use crate::ports::order_store::write::{Append, AppendError, Guard, Then};
 
 /// Neither the past nor the future holder writes.
 pub async fn a_stale_epoch_is_refused(harness: &impl Harness) {
@@ -165,7 +168,7 @@ pub async fn a_revoking_write_to_a_free_order_leaves_its_due_time(harness: &impl
     create_one(&store, 1).await;
     let worker = Worker::new(&store, 1);
     let claim = worker.claim_one().await;
-    worker.release(claim.lease, HOUR, Blame::Nobody).await;
+    worker.release(claim.lease, HOUR, ReleaseReason::Yielded).await;
     let revoking = append(order_of(&claim), REVOKING, Then::Keep, &[routing_started(1)]);
     assert_eq!(write(&store, revoking).await, Ok(()));
     worker.finds_nothing().await;
@@ -177,7 +180,7 @@ pub async fn keep_leaves_a_free_order_as_it_is(harness: &impl Harness) {
     let waiting = create_one(&store, 1).await;
     let worker = Worker::new(&store, 1);
     let claim = worker.claim_one().await;
-    worker.release(claim.lease, HOUR, Blame::Nobody).await;
+    worker.release(claim.lease, HOUR, ReleaseReason::Yielded).await;
     write_freely(&store, &waiting, Then::Keep, &[routing_started(1)]).await;
     worker.finds_nothing().await;
     let due = create_one(&store, 2).await;

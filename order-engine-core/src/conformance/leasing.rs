@@ -7,7 +7,8 @@ use super::fixtures::{
     AT_ONCE, HOUR, LONGER_THAN_SHORT, SHORT, Worker, append, assert_stored, create, create_one, id, ids_of,
     new_orders, order_of, routing_started, to_confirmed, with_epoch, write,
 };
-use crate::{AppendError, Blame, Guard, Lease, Release, Then};
+use crate::ports::order_store::lease::{Lease, Release, ReleaseReason};
+use crate::ports::order_store::write::{AppendError, Guard, Then};
 
 /// Time that passes within the lease takes nothing from its holder.
 pub async fn a_lease_that_runs_is_not_taken_over(harness: &impl Harness) {
@@ -44,7 +45,7 @@ pub async fn a_lost_lease_is_refused_everything(harness: &impl Harness) {
     let stale = append(order_of(&lost), Guard::Fence(lost.lease.fence), AT_ONCE, &[routing_started(1)]);
     assert_eq!(write(&store, stale).await, Err(AppendError::StaleFence));
     assert!(!paused.renews(lost.lease).await);
-    paused.release(lost.lease, Duration::ZERO, Blame::Worker).await;
+    paused.release(lost.lease, Duration::ZERO, ReleaseReason::WorkerPanicked).await;
 
     paused.finds_nothing().await;
     let order = successor.write(&current, Then::Keep, &[routing_started(1)]).await;
@@ -103,7 +104,7 @@ pub async fn renewals_are_answered_one_by_one(harness: &impl Harness) {
     create(&store, &new_orders(3)).await;
     let worker = Worker::new(&store, 1);
     let leases: Vec<Lease> = worker.claim(3).await.iter().map(|claim| claim.lease).collect();
-    worker.release(leases[1], HOUR, Blame::Nobody).await;
+    worker.release(leases[1], HOUR, ReleaseReason::Yielded).await;
     let stale = Lease { fence: with_epoch(leases[2].fence, 7), ..leases[2] };
     let unknown = Lease { order_id: id(9), ..leases[0] };
     let asked = [leases[2], leases[1], unknown, stale, leases[0]];
@@ -116,7 +117,7 @@ pub async fn a_lease_given_back_at_once_is_due_at_once(harness: &impl Harness) {
     create_one(&store, 1).await;
     let worker = Worker::new(&store, 1);
     let claim = worker.claim_one().await;
-    worker.release(claim.lease, Duration::ZERO, Blame::Nobody).await;
+    worker.release(claim.lease, Duration::ZERO, ReleaseReason::Yielded).await;
     Worker::new(&store, 2).claim_one().await;
 }
 
@@ -126,12 +127,12 @@ pub async fn a_lease_given_back_is_over(harness: &impl Harness) {
     create_one(&store, 1).await;
     let worker = Worker::new(&store, 1);
     let claim = worker.claim_one().await;
-    worker.release(claim.lease, HOUR, Blame::Nobody).await;
+    worker.release(claim.lease, HOUR, ReleaseReason::Yielded).await;
     assert!(!worker.renews(claim.lease).await);
     let late = append(order_of(&claim), Guard::Fence(claim.lease.fence), AT_ONCE, &[routing_started(1)]);
     assert_eq!(write(&store, late).await, Err(AppendError::StaleFence));
     // Giving it back again does not end the wait.
-    worker.release(claim.lease, Duration::ZERO, Blame::Nobody).await;
+    worker.release(claim.lease, Duration::ZERO, ReleaseReason::Yielded).await;
     worker.finds_nothing().await;
 }
 
@@ -143,11 +144,11 @@ pub async fn a_lost_lease_cannot_be_given_back(harness: &impl Harness) {
     let current = worker.claim_one().await.lease;
     let wrong = [
         Lease { fence: with_epoch(current.fence, current.fence.epoch + 1), ..current },
-        Lease { fence: crate::Fence { owner: 2, ..current.fence }, ..current },
+        Lease { fence: crate::ports::order_store::lease::Fence { owner: 2, ..current.fence }, ..current },
         Lease { order_id: id(9), ..current },
     ];
     for lease in wrong {
-        worker.release(lease, Duration::ZERO, Blame::Worker).await;
+        worker.release(lease, Duration::ZERO, ReleaseReason::WorkerPanicked).await;
         worker.finds_nothing().await;
     }
     assert!(worker.renews(current).await);
@@ -162,7 +163,7 @@ pub async fn leases_are_given_back_one_by_one(harness: &impl Harness) {
     worker.write(&claims[1], Then::Keep, &to_confirmed()).await;
     let releases: Vec<Release> = claims
         .iter()
-        .map(|claim| Release { lease: claim.lease, due_in: Duration::ZERO, blame: Blame::Nobody })
+        .map(|claim| Release { lease: claim.lease, due_in: Duration::ZERO, reason: ReleaseReason::Yielded })
         .collect();
     store.release(&releases).await.unwrap();
     let mut again = ids_of(&worker.claim(3).await);

@@ -5,7 +5,11 @@ use super::fixtures::{
     AT_ONCE, Worker, create, create_one, id, ids_of, new_order_for, new_orders, request_named, to_confirmed,
     write_freely,
 };
-use crate::{Failure, FailureCode, OrderEvent, OrderId, OrderQuery, OrderStore, Status};
+use crate::domain::event::{OrderEvent, Status};
+use crate::domain::failure::{Failure, FailureCode};
+use crate::domain::ids::OrderId;
+use crate::ports::order_store::OrderStore;
+use crate::ports::order_store::query::OrderQuery;
 
 async fn ids(store: &dyn OrderStore, query: OrderQuery) -> Vec<OrderId> {
     store.list(&query).await.unwrap().into_iter().map(|order| order.unwrap().id).collect()

@@ -9,7 +9,8 @@ use super::fixtures::{
     AT_ONCE, FREELY, HOUR, LONGER_THAN_SHORT, Relay, SHORT, append, cancelled, create, create_one, history,
     id, new_orders, register, routing_started, seqs_of, to_confirmed, write, write_freely,
 };
-use crate::{DeliveryOutcome, DeliveryRequest, Settlement, Then};
+use crate::ports::order_store::write::Then;
+use crate::ports::outbox::{DeliveryAck, DeliveryOutcome, DeliveryRequest};
 
 /// Without a registered sink, nobody is owed anything, and nothing is written for it.
 pub async fn without_a_sink_nothing_is_owed(harness: &impl Harness) {
@@ -68,7 +69,7 @@ pub async fn sinks_are_owed_separately(harness: &impl Harness) {
     create_one(&store, 1).await;
     let (ledger, webhook) = (Relay::new(&store, "ledger", 1), Relay::new(&store, "webhook", 2));
     let delivery = ledger.claim_one().await;
-    assert!(ledger.pay(&delivery).await);
+    assert!(ledger.ack(&delivery).await);
     ledger.finds_nothing().await;
     assert_eq!(seqs_of(&webhook.claim_one().await), [1]);
 }
@@ -80,7 +81,7 @@ pub async fn a_paid_debt_is_gone(harness: &impl Harness) {
     let order = create_one(&store, 1).await;
     let relay = Relay::new(&store, "ledger", 1);
     let delivery = relay.claim_one().await;
-    assert!(relay.pay(&delivery).await);
+    assert!(relay.ack(&delivery).await);
     let claimed = relay.ask(1, 1).await;
     assert!(claimed.deliveries.is_empty());
     assert_eq!(claimed.next_due_in, None);
@@ -106,7 +107,7 @@ pub async fn events_during_a_delivery_are_owed_next(harness: &impl Harness) {
     let relay = Relay::new(&store, "ledger", 1);
     let delivery = relay.claim_one().await;
     write_freely(&store, &order, AT_ONCE, &[routing_started(1)]).await;
-    assert!(relay.pay(&delivery).await);
+    assert!(relay.ack(&delivery).await);
     assert_eq!(seqs_of(&relay.claim_one().await), [2]);
 }
 
@@ -122,7 +123,7 @@ pub async fn long_debts_are_paid_in_pieces(harness: &impl Harness) {
         let seqs = seqs_of(&delivery);
         assert!(seqs.len() <= 3);
         delivered.extend(seqs);
-        assert!(relay.pay(&delivery).await);
+        assert!(relay.ack(&delivery).await);
     }
     assert_eq!(delivered, [1, 2, 3, 4, 5, 6, 7]);
 }
@@ -139,8 +140,8 @@ pub async fn an_expired_delivery_is_claimed_again(harness: &impl Harness) {
     let taken = relay.claim_one().await;
     assert_eq!(seqs_of(&taken), [1]);
     assert!(taken.lease.fence.epoch > lost.lease.fence.epoch);
-    assert!(!dead.pay(&lost).await, "the lease is another one's");
-    assert!(relay.pay(&taken).await);
+    assert!(!dead.ack(&lost).await, "the lease is another one's");
+    assert!(relay.ack(&taken).await);
 }
 
 /// What a sink did not take is due after a while, and counted.
@@ -152,7 +153,7 @@ pub async fn a_failed_delivery_waits(harness: &impl Harness) {
     for failures in 0..3 {
         let delivery = relay.claim_one().await;
         assert_eq!((delivery.failures, seqs_of(&delivery)), (failures, vec![1]));
-        assert!(relay.settle(&delivery, DeliveryOutcome::Failed { due_in: SHORT }).await);
+        assert!(relay.record(&delivery, DeliveryOutcome::Nack { retry_in: SHORT }).await);
         let claimed = relay.ask(1, 1).await;
         assert!(claimed.deliveries.is_empty());
         assert!(claimed.next_due_in.is_some_and(|due_in| due_in <= SHORT), "{:?}", claimed.next_due_in);
@@ -168,9 +169,9 @@ pub async fn a_delivery_resets_the_count_of_failures(harness: &impl Harness) {
     write_freely(&store, &order, AT_ONCE, &[routing_started(1)]).await;
     let relay = Relay::new(&store, "ledger", 1);
     let delivery = relay.claim_one().await;
-    assert!(relay.settle(&delivery, DeliveryOutcome::Failed { due_in: Duration::ZERO }).await);
+    assert!(relay.record(&delivery, DeliveryOutcome::Nack { retry_in: Duration::ZERO }).await);
     let delivery = relay.claim_one().await;
-    assert!(relay.settle(&delivery, DeliveryOutcome::Delivered { seq: 1 }).await);
+    assert!(relay.record(&delivery, DeliveryOutcome::Ack { seq: 1 }).await);
     let delivery = relay.claim_one().await;
     assert_eq!((delivery.failures, seqs_of(&delivery)), (0, vec![2]));
 }
@@ -182,7 +183,7 @@ pub async fn a_waiting_debt_holds_no_other_up(harness: &impl Harness) {
     create(&store, &new_orders(3)).await;
     let relay = Relay::new(&store, "ledger", 1);
     let bad = relay.claim(1).await.remove(0);
-    assert!(relay.settle(&bad, DeliveryOutcome::Failed { due_in: HOUR }).await);
+    assert!(relay.record(&bad, DeliveryOutcome::Nack { retry_in: HOUR }).await);
     let others: Vec<_> = relay.claim(9).await.iter().map(|delivery| delivery.lease.order_id).collect();
     assert_eq!(others.len(), 2);
     assert!(!others.contains(&bad.lease.order_id));
@@ -206,17 +207,17 @@ pub async fn settlements_are_answered_one_by_one(harness: &impl Harness) {
     create(&store, &new_orders(3)).await;
     let relay = Relay::new(&store, "ledger", 1);
     let deliveries = relay.claim(3).await;
-    assert!(relay.pay(&deliveries[1]).await);
-    let settlements: Vec<_> = deliveries
+    assert!(relay.ack(&deliveries[1]).await);
+    let acks: Vec<_> = deliveries
         .iter()
-        .map(|delivery| Settlement {
+        .map(|delivery| DeliveryAck {
             sink: Arc::clone(&relay.sink),
             lease: delivery.lease,
-            outcome: DeliveryOutcome::Delivered { seq: 1 },
+            outcome: DeliveryOutcome::Ack { seq: 1 },
         })
         .collect();
-    assert_eq!(store.settle_deliveries(&settlements).await.unwrap(), [true, false, true]);
-    assert_eq!(store.settle_deliveries(&[]).await.unwrap(), Vec::<bool>::new());
+    assert_eq!(store.ack_deliveries(&acks).await.unwrap(), [true, false, true]);
+    assert_eq!(store.ack_deliveries(&[]).await.unwrap(), Vec::<bool>::new());
 }
 
 /// A sink that is forgotten is owed nothing, and nothing more; another one's debts stay.
@@ -227,10 +228,10 @@ pub async fn a_forgotten_sink_is_owed_nothing(harness: &impl Harness) {
     create(&store, &new_orders(3)).await;
     let mut forgotten = Vec::new();
     while forgotten.last() != Some(&0) {
-        forgotten.push(store.forget_sink("gone", 2).await.unwrap());
+        forgotten.push(store.unregister_sink("gone", 2).await.unwrap());
     }
     assert_eq!(forgotten, [2, 1, 0]);
-    store.create_many(&[super::fixtures::new_order(4)]).await.unwrap()[0].as_ref().expect("it is new");
+    store.create(&[super::fixtures::new_order(4)]).await.unwrap()[0].as_ref().expect("it is new");
     Relay::new(&store, "gone", 1).finds_nothing().await;
     let owed = store.backlog().await.unwrap().sinks;
     assert_eq!(owed.iter().map(|sink| (&*sink.sink, sink.orders)).collect::<Vec<_>>(), [("stays", 4)]);
@@ -282,7 +283,7 @@ pub async fn a_racing_writer_and_relay_lose_nothing(harness: &impl Harness) {
         let is_written = writer.is_finished();
         for delivery in relay.claim(1).await {
             delivered.extend(seqs_of(&delivery));
-            assert!(relay.pay(&delivery).await);
+            assert!(relay.ack(&delivery).await);
         }
         if is_written && store.backlog().await.unwrap().sinks[0].orders == 0 {
             break;
@@ -300,5 +301,5 @@ pub async fn an_unknown_sink_is_owed_nothing(harness: &impl Harness) {
     let claimed = store.claim_deliveries(&request).await.unwrap();
     assert!(claimed.deliveries.is_empty());
     assert_eq!(claimed.next_due_in, None);
-    assert_eq!(store.forget_sink("nobody", 9).await.unwrap(), 0);
+    assert_eq!(store.unregister_sink("nobody", 9).await.unwrap(), 0);
 }

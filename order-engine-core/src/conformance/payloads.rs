@@ -8,10 +8,13 @@ use super::fixtures::{
     moment, new_order_for, outcome_unknown, request, request_named, route_chosen, routing_started,
     to_confirmed, to_submitted, tx, write, write_freely,
 };
-use crate::{
-    Amount, Certainty, Creation, Deadline, DeathProof, Failure, FailureClass, FailureCode, Fill, NewOrder,
-    Order, OrderEvent, OrderRequest, SignedTx, Then, Token, TxId, UnknownReason, Validity,
-};
+use crate::domain::amount::Amount;
+use crate::domain::event::{OrderEvent, UnknownReason};
+use crate::domain::failure::{Failure, FailureClass, FailureCode};
+use crate::domain::ids::TxId;
+use crate::domain::order::{Deadline, Order, OrderRequest, Token};
+use crate::domain::transaction::{Certainty, DeathProof, Fill, SignedTx, Validity};
+use crate::ports::order_store::write::{Creation, NewOrder, Then};
 
 /// No amount passes through a float or loses its upper half.
 pub async fn amounts_survive_to_the_last_unit(harness: &impl Harness) {
@@ -58,7 +61,7 @@ pub async fn texts_survive_in_any_script(harness: &impl Harness) {
         let failure = Failure::new(FailureCode::from_text(text), text);
         let order = write_freely(&store, &new.order, AT_ONCE, &[OrderEvent::Failed { failure }]).await;
         assert_stored(&store, &order).await;
-        let again = store.create_many(&[new_order_for(n + 100, request)]).await.unwrap();
+        let again = store.create(&[new_order_for(n + 100, request)]).await.unwrap();
         assert_eq!(again, [Ok(Creation::Existing(Box::new(Order::clone(&order))))], "{text:?}");
     }
 }
@@ -71,7 +74,7 @@ pub async fn the_longest_client_order_id_survives(harness: &impl Harness) {
     assert!(first.order.request.validate().is_ok());
     create(&store, std::slice::from_ref(&first)).await;
     assert_stored(&store, &first.order).await;
-    let again = store.create_many(&[new_order_for(2, request_named("alice", &key))]).await.unwrap();
+    let again = store.create(&[new_order_for(2, request_named("alice", &key))]).await.unwrap();
     assert_eq!(again, [Ok(Creation::Existing(Box::new(Order::clone(&first.order))))]);
     // A key that differs in its last character only is another key.
     let mut other = key;

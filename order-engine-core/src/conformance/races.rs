@@ -15,7 +15,11 @@ use super::fixtures::{
     id, ids_of, load, new_order_for, new_orders, order_of, request_named, routing_started, to_confirmed,
     write,
 };
-use crate::{AppendError, Creation, Guard, NewOrder, OrderId, OrderState, OrderStore, Status, Then};
+use crate::domain::event::Status;
+use crate::domain::ids::OrderId;
+use crate::domain::state::OrderState;
+use crate::ports::order_store::OrderStore;
+use crate::ports::order_store::write::{AppendError, Creation, Guard, NewOrder, Then};
 
 /// How many race.
 const RACERS: usize = 8;
@@ -107,7 +111,7 @@ pub async fn one_of_many_racing_creations_wins(harness: &impl Harness) {
     let named: BTreeSet<OrderId> = results.iter().map(|(_, id)| *id).collect();
     assert_eq!(named.len(), 1);
     let ids: Vec<OrderId> = (1..=RACERS as u64).map(id).collect();
-    let heads = store.heads(&ids).await.unwrap();
+    let heads = store.last_seqs(&ids).await.unwrap();
     assert_eq!(heads.iter().flatten().count(), 1);
 }
 
@@ -139,7 +143,7 @@ pub async fn a_cancel_and_a_worker_never_both_win(harness: &impl Harness) {
     let (host, store) = (harness.store().await, harness.store().await);
     for n in 1..=20 {
         let order = create_one(&store, n).await;
-        let claim = Worker::new(&store, 1).claim_ids(&[order.id], 1).await.remove(0);
+        let claim = Worker::new(&store, 1).claim_order(order.id).await.remove(0);
         let step = append(&order, Guard::Fence(claim.lease.fence), Then::Keep, &[routing_started(1)]);
         let cancel = append(&order, REVOKING, Then::Keep, &[cancelled()]);
         let (stepped, cancelled) = tokio::join!(write(&store, step), write(&host, cancel));
@@ -182,7 +186,7 @@ pub async fn a_reader_never_sees_half_an_append(harness: &impl Harness) {
 
 /// Checks that the order is absent, or stands where a whole append left it.
 async fn assert_is_whole(reader: &Arc<dyn OrderStore>, id: OrderId) {
-    let Some(order) = reader.load(&[id]).await.unwrap().remove(0) else { return };
+    let Some(order) = reader.load(id).await.unwrap() else { return };
     // Read later, so there may be more events than the order had, but never fewer.
     let events = history(reader, id).await;
     let known = usize::try_from(order.seq).unwrap();
@@ -198,7 +202,7 @@ pub async fn a_dropped_write_is_whole_or_absent(harness: &impl Harness) {
         let order = create_one(&store, n).await;
         let step = append(&order, FREELY, Then::Keep, &to_confirmed());
         // Polled once and dropped: whatever the store does with the rest is its own affair.
-        drop(store.append_many(std::slice::from_ref(&step)).now_or_never());
+        drop(store.append(std::slice::from_ref(&step)).now_or_never());
         // A write that comes later shows which of the two happened.
         let result = write(&store, append(&order, FREELY, Then::Keep, &[cancelled()])).await;
         let stored = load(&store, order.id).await;

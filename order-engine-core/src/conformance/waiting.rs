@@ -7,7 +7,9 @@ use super::fixtures::{
     HOUR, LONGER_THAN_SHORT, SHORT, Worker, create, create_one, id, ids_of, new_orders, to_confirmed,
     write_freely,
 };
-use crate::{Blame, ClaimScope, Lane, Then};
+use crate::domain::state::step::Lane;
+use crate::ports::order_store::lease::{ClaimScope, ReleaseReason};
+use crate::ports::order_store::write::Then;
 
 /// Where nothing waits, there is no next time.
 pub async fn an_empty_lane_has_no_next_due_time(harness: &impl Harness) {
@@ -34,8 +36,8 @@ pub async fn the_next_due_time_is_never_too_late(harness: &impl Harness) {
     create(&store, &new_orders(2)).await;
     let worker = Worker::new(&store, 1);
     let claims = worker.claim(2).await;
-    worker.release(claims[0].lease, HOUR, Blame::Nobody).await;
-    worker.release(claims[1].lease, SHORT, Blame::Nobody).await;
+    worker.release(claims[0].lease, HOUR, ReleaseReason::Yielded).await;
+    worker.release(claims[1].lease, SHORT, ReleaseReason::Yielded).await;
     let wait = worker.ask(ClaimScope::Any, 2).await.next_due_in.expect("two orders wait");
     assert!(wait <= SHORT, "{wait:?}");
     harness.elapse(LONGER_THAN_SHORT).await;
@@ -59,11 +61,11 @@ pub async fn the_next_due_time_belongs_to_its_lane(harness: &impl Harness) {
     assert_eq!(observer.ask(ClaimScope::Any, 1).await.next_due_in, None);
 }
 
-/// A claim by ids tells of all orders of the lane, since its caller sleeps for all of them.
-pub async fn a_claim_by_ids_tells_the_next_due_time_of_the_lane(harness: &impl Harness) {
+/// A claim of one order tells of all orders of the lane, since its caller sleeps for all of them.
+pub async fn a_claim_of_one_order_tells_the_next_due_time_of_the_lane(harness: &impl Harness) {
     let store = harness.store().await;
     create(&store, &new_orders(2)).await;
-    let claims = Worker::new(&store, 1).ask(ClaimScope::Ids(vec![id(1)]), 10).await;
+    let claims = Worker::new(&store, 1).ask(ClaimScope::Order(id(1)), 10).await;
     assert_eq!(ids_of(&claims.claims), [id(1)]);
     assert_eq!(claims.next_due_in, Some(Duration::ZERO));
 }
@@ -74,8 +76,8 @@ pub async fn an_order_waits_until_it_is_due_and_no_longer(harness: &impl Harness
     create(&store, &new_orders(2)).await;
     let worker = Worker::new(&store, 1);
     let claims = worker.claim(2).await;
-    worker.release(claims[0].lease, SHORT, Blame::Nobody).await;
-    worker.release(claims[1].lease, HOUR, Blame::Nobody).await;
+    worker.release(claims[0].lease, SHORT, ReleaseReason::Yielded).await;
+    worker.release(claims[1].lease, HOUR, ReleaseReason::Yielded).await;
     harness.elapse(LONGER_THAN_SHORT).await;
     assert_eq!(ids_of(&worker.claim(2).await), [claims[0].lease.order_id]);
 }
@@ -86,7 +88,7 @@ pub async fn an_endless_wait_is_a_wait(harness: &impl Harness) {
     create(&store, &new_orders(2)).await;
     let worker = Worker::new(&store, 1);
     let claims = worker.claim(2).await;
-    worker.release(claims[0].lease, Duration::MAX, Blame::Nobody).await;
+    worker.release(claims[0].lease, Duration::MAX, ReleaseReason::Yielded).await;
     assert_eq!(store.renew(&[claims[1].lease], Duration::MAX).await.unwrap(), [true]);
     let asked = worker.ask(ClaimScope::Any, 2).await;
     assert!(asked.claims.is_empty());

@@ -5,9 +5,16 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::Inner;
-use crate::dispatch::{self, Claimed};
-use crate::observe::{self, Watch};
-use crate::{EventRecord, Hint, Lane, OrderId, StatusSink, StatusSource, StoreError, relay, telemetry};
+use crate::delivery::outbox_relay;
+use crate::domain::event::EventRecord;
+use crate::domain::ids::OrderId;
+use crate::domain::state::step::Lane;
+use crate::execution::claimer::{self, Claimed};
+use crate::execution::observer::{self, Watch};
+use crate::ports::order_store::error::StoreError;
+use crate::ports::sink::StatusSink;
+use crate::ports::source::{Hint, StatusSource};
+use crate::telemetry;
 
 /// How many orders are asked about, or events read, in one call.
 const PAGE: u32 = 512;
@@ -24,7 +31,7 @@ impl Inner {
         }
         for sink in durable_sinks {
             let inner = Arc::clone(self);
-            self.keep_running("relay", move || relay::run(Arc::clone(&inner), Arc::clone(&sink)));
+            self.keep_running("relay", move || outbox_relay::run(Arc::clone(&inner), Arc::clone(&sink)));
         }
         self.repeat("gauges", self.config.gauge_interval, |inner| async move { inner.count_backlog().await });
     }
@@ -56,13 +63,13 @@ impl Inner {
         let observer = self.observer.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(observer) = observer else { return };
         let inner = Arc::clone(self);
-        self.keep_running("observer", move || observe::run(Arc::clone(&inner), Arc::clone(&observer)));
+        self.keep_running("observer", move || observer::run(Arc::clone(&inner), Arc::clone(&observer)));
         let inner = Arc::clone(self);
         self.keep_running("observe dispatcher", move || {
             let (arrivals, slots) = (inner.arrivals.clone(), Arc::clone(&inner.observe_slots));
             let deliver =
                 move |Claimed { active, permit }| arrivals.send(Watch::new(active, None, permit)).is_ok();
-            dispatch::run(Arc::clone(&inner), Lane::Observe, slots, deliver)
+            claimer::run(Arc::clone(&inner), Lane::Observe, slots, deliver)
         });
     }
 
@@ -78,7 +85,7 @@ impl Inner {
     async fn poll_hub(&self) {
         let topics = self.fanout.hub.topics();
         for ids in topics.chunks(PAGE as usize) {
-            match self.store.heads(ids).await {
+            match self.store.last_seqs(ids).await {
                 Ok(heads) => {
                     for (id, head) in ids.iter().copied().zip(heads) {
                         self.tell_up_to(id, head.unwrap_or(0)).await;

@@ -6,24 +6,29 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::lifecycle::Lifecycle;
+use super::shutdown::Lifecycle;
 use super::{Engine, Handle, Inner};
-use crate::breaker::Breakers;
-use crate::bulkhead::Bulkheads;
-use crate::committer::Committer;
-use crate::execute::Turns;
-use crate::fanout::Fanout;
-use crate::heads::Heads;
-use crate::hub::Hub;
-use crate::lease::{self, LeaseKeeper};
-use crate::observe::Observer;
-use crate::store_clock::StoreClock;
-use crate::supervise::Supervisor;
+use crate::commit::committer::Committer;
+use crate::commit::store_clock::StoreClock;
+use crate::config::EngineConfig;
+use crate::delivery::heads::Heads;
+use crate::delivery::publisher::Fanout;
+use crate::delivery::subscribers::Hub;
+use crate::domain::retry_policy::{Backoff, RetryPolicy};
+use crate::execution::bulkhead::Bulkheads;
+use crate::execution::executor::Turns;
+use crate::execution::lease::{self, LeaseManager};
+use crate::execution::observer::Observer;
+use crate::ports::order_store::OrderStore;
+use crate::ports::order_store::error::StoreError;
+use crate::ports::router::DexRouter;
+use crate::ports::runtime::Runtime;
+use crate::ports::sink::{SinkGuarantee, StatusSink};
+use crate::ports::source::StatusSource;
+use crate::ports::venue::Venue;
+use crate::resilience::breaker::Breakers;
+use crate::resilience::supervisor::Supervisor;
 use crate::telemetry;
-use crate::{
-    Backoff, DexRouter, EngineConfig, OrderStore, RetryPolicy, Runtime, SinkGuarantee, StatusSink,
-    StatusSource, StoreError, Venue,
-};
 
 /// Puts an [`Engine`] together. A store, a router and a venue are required.
 #[derive(Debug, Default)]
@@ -80,7 +85,7 @@ impl EngineBuilder {
 
     /// One more that is told of committed events, as its [guarantee](StatusSink::guarantee) says. A
     /// durable one is registered in the store when the engine is built, and stays registered until
-    /// [`Engine::forget_sink`].
+    /// [`Engine::unregister_sink`].
     pub fn sink(mut self, sink: Arc<dyn StatusSink>) -> Self {
         self.sinks.push(sink);
         self
@@ -127,7 +132,7 @@ impl EngineBuilder {
         let store_clock = Arc::new(store_clock);
         let hub = Hub::new(config.subscription_capacity);
         let fanout = Fanout::start(hub, best_effort, &runtime, &supervisor, Arc::clone(&store_clock));
-        let (keeper, give_backs) = LeaseKeeper::new(runtime.clone(), config.lease_duration);
+        let (keeper, give_backs) = LeaseManager::new(runtime.clone(), config.lease_duration);
         let give_back = lease::give_back(Arc::clone(&supervisor), Arc::clone(&store), give_backs);
         runtime.spawner.spawn("give back", Box::pin(give_back));
         let (arrivals, arrivals_queue) = mpsc::unbounded_channel();

@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::change::{ChangeError, Holder};
-use crate::retry::cancelled;
-use crate::{FailureCode, Order, OrderEvent, OrderId, Then};
+use crate::domain::event::OrderEvent;
+use crate::domain::failure::FailureCode;
+use crate::domain::ids::OrderId;
+use crate::domain::order::Order;
+use crate::domain::retry_policy::cancelled;
+use crate::ports::order_store::write::Then;
 
 /// What came of a cancel.
 #[derive(Clone, Debug, PartialEq, Eq)]

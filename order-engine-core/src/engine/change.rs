@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use super::Engine;
-use crate::committer::CommitError;
-use crate::{Append, AppendError, Guard, Order, OrderEvent, Refused, StoreError, Then};
+use crate::commit::committer::CommitError;
+use crate::domain::codec::ItemRejected;
+use crate::domain::event::OrderEvent;
+use crate::domain::order::Order;
+use crate::ports::order_store::error::StoreError;
+use crate::ports::order_store::write::{Append, AppendError, Guard, Then};
 
 /// Why an order could not be changed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -15,7 +19,7 @@ pub enum ChangeError {
     Store(Arc<StoreError>),
     /// The store can never take the change.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Rejected(#[from] ItemRejected),
     /// The engine shuts down.
     #[error("the engine shuts down")]
     ShuttingDown,
@@ -66,7 +70,7 @@ impl Engine {
                 inner.wake_for(&next);
                 Ok(Some(next))
             }
-            Err(CommitError::Append(AppendError::Refused(refused)) | CommitError::Refused(refused)) => {
+            Err(CommitError::Append(AppendError::Rejected(refused)) | CommitError::Rejected(refused)) => {
                 Err(refused.into())
             }
             Err(CommitError::Append(_)) => Ok(None),

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use super::Engine;
 use super::change::{ChangeError, Holder};
-use crate::{Order, OrderEvent, OrderId, Then};
+use crate::domain::event::OrderEvent;
+use crate::domain::ids::OrderId;
+use crate::domain::order::Order;
+use crate::ports::order_store::write::Then;
 
 impl Engine {
     /// Gives an order in quarantine back to the workers, which go on from where it stands. Nothing

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::change::{ChangeError, Holder};
-use crate::{Fill, Order, OrderEvent, OrderId, Then};
+use crate::domain::event::OrderEvent;
+use crate::domain::ids::OrderId;
+use crate::domain::order::Order;
+use crate::domain::transaction::Fill;
+use crate::ports::order_store::write::Then;
 
 /// What an operator says of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +30,7 @@ pub enum Resolved {
 }
 
 impl Engine {
-    /// Ends an order whose transaction's outcome is [unknown](crate::Attention::OutcomeUnknown) by
+    /// Ends an order whose transaction's outcome is [unknown](crate::domain::state::Attention::OutcomeUnknown) by
     /// an operator's word. The note says who knows, and how; it is kept in the order's history.
     /// Nothing for an unknown order.
     ///

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use super::change::{ChangeError, Holder};
 use super::{Engine, SubmitError};
-use crate::{
-    ClientOrderId, Creation, Failure, FailureCode, Order, OrderEvent, OrderId, OrderRequest, Status, Then,
-};
+use crate::domain::event::{OrderEvent, Status};
+use crate::domain::failure::{Failure, FailureCode};
+use crate::domain::ids::ClientOrderId;
+use crate::domain::ids::OrderId;
+use crate::domain::order::{Order, OrderRequest};
+use crate::ports::order_store::write::{Creation, Then};
 
 /// What came of the wish to try an order again.
 #[derive(Clone, Debug, PartialEq, Eq)]

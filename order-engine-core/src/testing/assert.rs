@@ -1,7 +1,10 @@
 //! Assertions about orders.
 
 use super::RecordingSink;
-use crate::{Engine, EventRecord, OrderId, OrderState, Status};
+use crate::domain::event::{EventRecord, Status};
+use crate::domain::ids::OrderId;
+use crate::domain::state::OrderState;
+use crate::engine::Engine;
 
 /// The statuses that an order went through, each once for each time it came to it.
 pub fn path(history: &[EventRecord]) -> Vec<Status> {

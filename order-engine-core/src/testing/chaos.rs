@@ -8,7 +8,8 @@ use async_trait::async_trait;
 
 use super::intercept::{Call, Intercept, Port};
 use super::{Dice, Trace};
-use crate::{Clock, StoreError, StoreErrorKind};
+use crate::ports::order_store::error::{StoreError, StoreErrorKind};
+use crate::ports::runtime::Clock;
 
 /// How often which fault strikes a call of a port, in millionths of the calls. Nothing by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use crate::Clock;
+use crate::ports::runtime::Clock;
 
 /// A clock that stands still until it is moved. Clones are one clock.
 #[derive(Clone, Debug)]

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::intercept::{Call, Intercept};
-use crate::{OrderEvent, StoreError};
+use crate::domain::event::OrderEvent;
+use crate::ports::order_store::error::StoreError;
 
 /// A point in the path of an order at which a process may die.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +117,7 @@ impl CrashPoint {
             | (Self::Observe, Call::Observe(_))
             | (Self::Release, Call::Release(_))
             | (Self::ClaimDeliveries, Call::ClaimDeliveries(_))
-            | (Self::SettleDeliveries, Call::SettleDeliveries(_)) => true,
+            | (Self::SettleDeliveries, Call::AckDeliveries(_)) => true,
             (Self::Append(kind), Call::Append(appends)) => {
                 let mut events = appends.iter().flat_map(|append| &append.events);
                 events.any(|record| OrderEvent::kind(&record.event) == kind)

@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::Entropy;
+use crate::ports::runtime::Entropy;
 
 /// How far the state moves with each roll: the golden ratio, so that all states come by.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::Entropy;
+use crate::ports::runtime::Entropy;
 
 /// Randomness that is the same for the same seed.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::{Dice, ManualClock};
-use crate::{Clock, Spawner};
+use crate::ports::runtime::{Clock, Spawner};
 
 /// So many polls without any time passing say that tasks wake each other for ever.
 const MOST_POLLS_AT_ONE_TIME: u64 = 200_000;

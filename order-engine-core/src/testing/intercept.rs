@@ -9,13 +9,23 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
-use crate::{
-    Append, AppendError, Backlog, Candidate, ChainView, ClaimRequest, Claims, CreateError, Creation,
-    Deliveries, DeliveryRequest, DexRouter, Durability, EventRecord, Failure, FailureCode, Lane, Lease,
-    NewOrder, Observation, Order, OrderId, OrderQuery, OrderStore, Outbox, PrepareRequest, PurgeRequest,
-    Purged, QuoteRequest, Release, Settlement, SignedTx, SinkError, SinkGuarantee, StatusSink, StepError,
-    StoreError, SubmitReport, TxId, Unreadable, Venue, VenueError,
-};
+use crate::domain::event::EventRecord;
+use crate::domain::failure::{Failure, FailureCode};
+use crate::domain::ids::OrderId;
+use crate::domain::ids::TxId;
+use crate::domain::order::Order;
+use crate::domain::route::{Candidate, QuoteRequest};
+use crate::domain::state::step::Lane;
+use crate::domain::transaction::{ChainView, Observation, SignedTx};
+use crate::ports::order_store::error::StoreError;
+use crate::ports::order_store::lease::{ClaimRequest, Claims, Lease, Release};
+use crate::ports::order_store::query::{Backlog, OrderQuery, PurgeRequest, Purged, UndecodableOrder};
+use crate::ports::order_store::write::{Append, AppendError, CreateError, Creation, NewOrder};
+use crate::ports::order_store::{Durability, OrderStore};
+use crate::ports::outbox::{Deliveries, DeliveryAck, DeliveryRequest, Outbox};
+use crate::ports::router::{DexRouter, StepError};
+use crate::ports::sink::{SinkError, SinkGuarantee, StatusSink};
+use crate::ports::venue::{PrepareRequest, SubmitReport, Venue, VenueError};
 
 /// A call of a port, with what it is about.
 #[derive(Clone, Copy, Debug)]
@@ -27,20 +37,20 @@ pub enum Call<'a> {
     Claim(&'a ClaimRequest),
     Renew(&'a [Lease]),
     Release(&'a [Release]),
-    Rouse(&'a [OrderId]),
+    MakeDue(OrderId),
     Append(&'a [Append]),
-    Load(&'a [OrderId]),
+    Load(OrderId),
     Events(OrderId),
-    Heads(&'a [OrderId]),
+    LastSeqs(&'a [OrderId]),
     List(&'a OrderQuery),
-    Due(Lane),
+    DueOrders(Lane),
     Backlog,
     Purge(&'a PurgeRequest),
     Check,
     RegisterSinks(&'a [Arc<str>]),
-    ForgetSink(&'a str),
+    UnregisterSink(&'a str),
     ClaimDeliveries(&'a DeliveryRequest),
-    SettleDeliveries(&'a [Settlement]),
+    AckDeliveries(&'a [DeliveryAck]),
     Prepare(&'a PrepareRequest<'a>),
     Submit(&'a SignedTx),
     View,
@@ -75,24 +85,24 @@ impl Call<'_> {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Now => "now",
-            Self::Create(_) => "create_many",
+            Self::Create(_) => "create",
             Self::Claim(_) => "claim",
             Self::Renew(_) => "renew",
             Self::Release(_) => "release",
-            Self::Rouse(_) => "rouse",
-            Self::Append(_) => "append_many",
+            Self::MakeDue(_) => "make_due",
+            Self::Append(_) => "append",
             Self::Load(_) => "load",
             Self::Events(_) => "events",
-            Self::Heads(_) => "heads",
+            Self::LastSeqs(_) => "last_seqs",
             Self::List(_) => "list",
-            Self::Due(_) => "due",
+            Self::DueOrders(_) => "due_orders",
             Self::Backlog => "backlog",
             Self::Purge(_) => "purge",
             Self::Check => "check",
             Self::RegisterSinks(_) => "register_sinks",
-            Self::ForgetSink(_) => "forget_sink",
+            Self::UnregisterSink(_) => "unregister_sink",
             Self::ClaimDeliveries(_) => "claim_deliveries",
-            Self::SettleDeliveries(_) => "settle_deliveries",
+            Self::AckDeliveries(_) => "ack_deliveries",
             Self::Prepare(_) => "prepare",
             Self::Submit(_) => "submit",
             Self::View => "view",
@@ -168,11 +178,8 @@ impl OrderStore for InterceptedStore {
         self.around(Call::Now, |inner| inner.now()).await
     }
 
-    async fn create_many(
-        &self,
-        orders: &[NewOrder],
-    ) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
-        self.around(Call::Create(orders), |inner| inner.create_many(orders)).await
+    async fn create(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
+        self.around(Call::Create(orders), |inner| inner.create(orders)).await
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError> {
@@ -187,32 +194,32 @@ impl OrderStore for InterceptedStore {
         self.around(Call::Release(releases), |inner| inner.release(releases)).await
     }
 
-    async fn rouse(&self, ids: &[OrderId]) -> Result<(), StoreError> {
-        self.around(Call::Rouse(ids), |inner| inner.rouse(ids)).await
+    async fn make_due(&self, id: OrderId) -> Result<(), StoreError> {
+        self.around(Call::MakeDue(id), |inner| inner.make_due(id)).await
     }
 
-    async fn append_many(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
-        self.around(Call::Append(appends), |inner| inner.append_many(appends)).await
+    async fn append(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
+        self.around(Call::Append(appends), |inner| inner.append(appends)).await
     }
 
-    async fn load(&self, ids: &[OrderId]) -> Result<Vec<Option<Order>>, StoreError> {
-        self.around(Call::Load(ids), |inner| inner.load(ids)).await
+    async fn load(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        self.around(Call::Load(id), |inner| inner.load(id)).await
     }
 
     async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {
         self.around(Call::Events(id), |inner| inner.events(id, after, limit)).await
     }
 
-    async fn heads(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError> {
-        self.around(Call::Heads(ids), |inner| inner.heads(ids)).await
+    async fn last_seqs(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError> {
+        self.around(Call::LastSeqs(ids), |inner| inner.last_seqs(ids)).await
     }
 
-    async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, Unreadable>>, StoreError> {
+    async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, UndecodableOrder>>, StoreError> {
         self.around(Call::List(query), |inner| inner.list(query)).await
     }
 
-    async fn due(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {
-        self.around(Call::Due(lane), |inner| inner.due(lane, limit)).await
+    async fn due_orders(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {
+        self.around(Call::DueOrders(lane), |inner| inner.due_orders(lane, limit)).await
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {
@@ -234,16 +241,16 @@ impl Outbox for InterceptedStore {
         self.around(Call::RegisterSinks(sinks), |inner| inner.register_sinks(sinks)).await
     }
 
-    async fn forget_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
-        self.around(Call::ForgetSink(sink), |inner| inner.forget_sink(sink, limit)).await
+    async fn unregister_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
+        self.around(Call::UnregisterSink(sink), |inner| inner.unregister_sink(sink, limit)).await
     }
 
     async fn claim_deliveries(&self, request: &DeliveryRequest) -> Result<Deliveries, StoreError> {
         self.around(Call::ClaimDeliveries(request), |inner| inner.claim_deliveries(request)).await
     }
 
-    async fn settle_deliveries(&self, settlements: &[Settlement]) -> Result<Vec<bool>, StoreError> {
-        self.around(Call::SettleDeliveries(settlements), |inner| inner.settle_deliveries(settlements)).await
+    async fn ack_deliveries(&self, acks: &[DeliveryAck]) -> Result<Vec<bool>, StoreError> {
+        self.around(Call::AckDeliveries(acks), |inner| inner.ack_deliveries(acks)).await
     }
 }
 

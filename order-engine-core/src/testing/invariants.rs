@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{EventRecord, Order, OrderEvent, OrderId, OrderState, Status};
+use crate::domain::event::{EventRecord, OrderEvent, Status};
+use crate::domain::ids::OrderId;
+use crate::domain::order::Order;
+use crate::domain::state::OrderState;
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,8 +188,8 @@ mod tests {
     use chrono::{DateTime, TimeDelta, Utc};
 
     use super::*;
+    use crate::domain::failure::{Failure, FailureCode};
     use crate::testing::request;
-    use crate::{Failure, FailureCode};
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)

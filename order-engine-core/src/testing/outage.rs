@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 
 use super::intercept::{Call, Intercept};
-use crate::{StoreError, StoreErrorKind};
+use crate::ports::order_store::error::{StoreError, StoreErrorKind};
 
 /// Lets a store be out of order for a while: an [`Intercept`] for an
 /// [`InterceptedStore`](super::InterceptedStore).

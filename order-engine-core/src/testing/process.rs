@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 use tokio::task::JoinHandle;
 
-use crate::{Runtime, Spawner};
+use crate::ports::runtime::{Runtime, Spawner};
 
 /// The tasks of one engine, which can be killed as a process is: without a farewell.
 #[derive(Clone, Debug, Default)]

@@ -3,7 +3,9 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::{Amount, Candidate, CandidateOutcome, DexRouter, Leg, QuoteRequest, Route, StepError};
+use crate::domain::amount::Amount;
+use crate::domain::route::{Candidate, CandidateOutcome, Leg, QuoteRequest, Route};
+use crate::ports::router::{DexRouter, StepError};
 
 /// A router with two exchanges, Raydium and Meteora, of which Meteora is always a little better.
 ///

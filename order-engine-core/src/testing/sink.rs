@@ -3,7 +3,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::{EventRecord, OrderId, SinkError, SinkGuarantee, StatusSink};
+use crate::domain::event::EventRecord;
+use crate::domain::ids::OrderId;
+use crate::ports::sink::{SinkError, SinkGuarantee, StatusSink};
 
 /// A sink that remembers what it was told, and refuses when told to. Clones are one sink.
 #[derive(Clone, Debug)]

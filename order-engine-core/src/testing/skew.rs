@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::ManualClock;
-use crate::Clock;
+use crate::ports::runtime::Clock;
 
 /// The whole, in millionths.
 const ONE_PPM: i64 = 1_000_000;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 
 use super::ManualClock;
-use crate::Clock;
+use crate::ports::runtime::Clock;
 
 /// The hash of nothing (FNV-1a, 64 bits).
 const EMPTY: u64 = 0xcbf2_9ce4_8422_2325;

@@ -3,10 +3,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::{
-    Certainty, ChainView, Failure, FailureClass, FailureCode, Fill, Observation, OrderId, PrepareRequest,
-    SignedTx, StepError, SubmitReport, TxId, Validity, Venue, VenueError,
-};
+use crate::domain::failure::{Failure, FailureClass, FailureCode};
+use crate::domain::ids::OrderId;
+use crate::domain::ids::TxId;
+use crate::domain::transaction::{Certainty, ChainView, Fill, Observation, SignedTx, Validity};
+use crate::ports::router::StepError;
+use crate::ports::venue::{PrepareRequest, SubmitReport, Venue, VenueError};
 
 /// For how many heights after its signing a transaction may land.
 const VALIDITY: u64 = 150;

@@ -5,12 +5,12 @@ for first = 1, #ARGV, 5 do
   local row = read(id, 'epoch', 'owner', 'lane', 'fruitless')
   if row[1] == epoch and row[2] == owner then
     local fruitless = tonumber(row[4])
-    if blame == 'nobody' then
+    if reason == 'yielded' then
       fruitless = math.max(0, fruitless - 1)
     end
     redis.call('HSET', key('order', id), 'owner', '', 'fruitless', text(fruitless))
     redis.call('ZADD', key('due', row[3]), text(now_ms + due_in_ms), id)
-    if blame == 'payload' then
+    if reason == 'undecodable' then
       shown[#shown + 1] = id
       touched[#touched + 1] = id
       touched[#touched + 1] = ''

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use order_engine_core::{Order, OrderId, OrderQuery, Status, Unreadable, UserId};
+use order_engine_core::{Order, OrderId, OrderQuery, Status, UndecodableOrder, UserId};
 use serde::Serialize;
 
 use crate::app::AppState;
@@ -32,8 +32,9 @@ pub(crate) async fn list(State(app): State<AppState>, params: Params) -> Result<
     let mut orders = app.engine.orders(&OrderQuery { limit: query.limit + 1, ..query }).await?;
     let has_more = orders.len() > wanted;
     orders.truncate(wanted);
-    let id =
-        |listed: &Result<Order, Unreadable>| listed.as_ref().map_or_else(|e| e.order_id, |order| order.id);
+    let id = |listed: &Result<Order, UndecodableOrder>| {
+        listed.as_ref().map_or_else(|e| e.order_id, |order| order.id)
+    };
     let next_cursor = orders.last().filter(|_| has_more).map(id);
     Ok(Json(OrdersBody { orders: orders.iter().map(ListedBody::new).collect(), next_cursor }))
 }

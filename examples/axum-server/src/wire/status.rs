@@ -1,7 +1,9 @@
 //! The status document of an order, and the answer to its creation.
 
 use chrono::{DateTime, Utc};
-use order_engine_core::{Amount, Attention, ClientOrderId, Order, OrderId, Status, TxId, Unreadable, UserId};
+use order_engine_core::{
+    Amount, Attention, ClientOrderId, Order, OrderId, Status, TxId, UndecodableOrder, UserId,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -46,10 +48,10 @@ pub(crate) enum ListedBody {
 }
 
 impl ListedBody {
-    pub(crate) fn new(listed: &Result<Order, Unreadable>) -> Self {
+    pub(crate) fn new(listed: &Result<Order, UndecodableOrder>) -> Self {
         match listed {
             Ok(order) => Self::Readable(Box::new(StatusBody::listed(order))),
-            Err(Unreadable { order_id, error }) => {
+            Err(UndecodableOrder { order_id, error }) => {
                 Self::Unreadable { order_id: *order_id, attention: "unreadable", message: error.to_string() }
             }
         }

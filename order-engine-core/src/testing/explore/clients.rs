@@ -11,12 +11,15 @@ use super::Hazard;
 use super::hosts::Hosts;
 use super::plan::PlannedOrder;
 use super::world::Shared;
+use crate::delivery::subscription::SubscribeError;
+use crate::domain::event::EventRecord;
+use crate::domain::ids::OrderId;
+use crate::domain::order::{Deadline, OrderRequest};
+use crate::engine::cancel::Cancellation;
+use crate::engine::{Engine, Submission, SubmitError};
+use crate::ports::runtime::{Clock, Spawner};
 use crate::testing::invariants::Violation;
 use crate::testing::{Dice, SimulatedProcess};
-use crate::{
-    Cancellation, Clock, Deadline, Engine, EventRecord, OrderId, OrderRequest, Spawner, Submission,
-    SubmitError, SubscribeError,
-};
 
 /// How long a client rests after a failure.
 const REST: Duration = Duration::from_millis(500);
@@ -124,7 +127,7 @@ impl Client {
                     let violation = Violation::of(order.id, "the same request is no conflict", "a conflict");
                     return self.shared.violate(violation);
                 }
-                Some(Err(error @ (SubmitError::Invalid(_) | SubmitError::Refused(_)))) => {
+                Some(Err(error @ (SubmitError::Invalid(_) | SubmitError::Rejected(_)))) => {
                     let violation = Violation::new("a good request is accepted", error.to_string());
                     return self.shared.violate(violation);
                 }

@@ -12,7 +12,11 @@ use tokio::sync::Notify;
 
 use super::Hazard;
 use super::world::Shared;
-use crate::{Clock, EventRecord, Hint, Lane, SinkError, SinkGuarantee, StatusSink, StatusSource};
+use crate::domain::event::EventRecord;
+use crate::domain::state::step::Lane;
+use crate::ports::runtime::Clock;
+use crate::ports::sink::{SinkError, SinkGuarantee, StatusSink};
+use crate::ports::source::{Hint, StatusSource};
 
 /// How long a process that waits for news sleeps at most.
 const DOZE: Duration = Duration::from_mins(10);

@@ -13,11 +13,15 @@ use super::gossip::Gossip;
 use super::plan::draw_skew;
 use super::spy::{Spy, Witness};
 use super::world::Shared;
+use crate::engine::Engine;
+use crate::engine::apalis::execute_order;
+use crate::engine::builder::{BuildError, EngineBuilder};
+use crate::ports::runtime::{Clock, Runtime, Spawner};
+use crate::ports::sink::StatusSink;
 use crate::testing::{
     Chaos, Dice, InterceptedRouter, InterceptedSink, InterceptedStore, InterceptedVenue, SimulatedProcess,
     SkewedClock,
 };
-use crate::{BuildError, Clock, Engine, EngineBuilder, Runtime, Spawner, StatusSink, execute_order};
 
 /// How long a client waits for an answer before it asks somebody else.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(20);

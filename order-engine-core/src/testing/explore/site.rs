@@ -1,8 +1,13 @@
 use std::sync::Arc;
 
 use super::Exploration;
+use crate::domain::ids::OrderId;
+use crate::domain::order::OrderRequest;
+use crate::ports::order_store::OrderStore;
+use crate::ports::router::DexRouter;
+use crate::ports::runtime::Runtime;
+use crate::ports::venue::Venue;
 use crate::testing::{Dice, Executor, ManualClock, SkewedClock};
-use crate::{DexRouter, OrderId, OrderRequest, OrderStore, Runtime, Venue};
 
 /// What the engine is explored on: a store, and a venue with its router.
 ///

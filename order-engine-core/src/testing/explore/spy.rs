@@ -10,12 +10,17 @@ use futures_util::FutureExt;
 use super::Hazard;
 use super::plan::Killer;
 use super::world::{Fate, Shared};
+use crate::domain::event::{EventRecord, OrderEvent};
+use crate::domain::failure::FailureCode;
+use crate::domain::ids::TxId;
+use crate::domain::transaction::{ChainView, Observation, SignedTx};
+use crate::ports::order_store::error::StoreError;
+use crate::ports::order_store::write::Append;
+use crate::ports::router::StepError;
+use crate::ports::runtime::Clock;
+use crate::ports::venue::{PrepareRequest, SubmitReport, Venue, VenueError};
 use crate::testing::invariants::{Violation, kinds};
 use crate::testing::{Call, Intercept};
-use crate::{
-    Append, ChainView, Clock, EventRecord, FailureCode, Observation, OrderEvent, PrepareRequest, SignedTx,
-    StepError, StoreError, SubmitReport, TxId, Venue, VenueError,
-};
 
 /// Whose orders kill.
 pub(super) const KILLS: &str = "kills";
@@ -137,7 +142,7 @@ async fn pass(shared: &Shared, process: usize, probability_ppm: u32) {
 /// How often a process dies, or stands still, before or after a call of its store, in millionths.
 const fn fatality_ppm(call: Call<'_>) -> u32 {
     match call {
-        Call::Create(_) | Call::Append(_) | Call::SettleDeliveries(_) => 3_000,
+        Call::Create(_) | Call::Append(_) | Call::AckDeliveries(_) => 3_000,
         Call::Claim(_) | Call::Release(_) | Call::Renew(_) => 200,
         _ => 0,
     }

@@ -6,10 +6,15 @@ use std::sync::{MutexGuard, PoisonError};
 use super::Hazard;
 use super::clients::{Followed, Tracked};
 use super::world::Shared;
+use crate::domain::event::{EventRecord, Status};
+use crate::domain::failure::FailureCode;
+use crate::domain::ids::OrderId;
+use crate::domain::ids::UserId;
+use crate::domain::order::Order;
+use crate::engine::cancel::Cancellation;
 use crate::testing::invariants::{
     Violation, check_executions, check_followed, check_hinted, check_history, check_told, kinds,
 };
-use crate::{Cancellation, EventRecord, FailureCode, Order, OrderId, Status, UserId};
 
 /// An order with all that is known of it.
 pub(super) struct Evidence<'a> {

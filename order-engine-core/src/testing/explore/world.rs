@@ -14,11 +14,17 @@ use super::hosts::Hosts;
 use super::plan::{Action, Plan, PlannedOrder, draw_skew, draw_weather};
 use super::verdicts::{Evidence, check_names};
 use super::{Exploration, Hazard, Report, Site, Surroundings};
+use crate::domain::event::EventRecord;
+use crate::domain::ids::OrderId;
+use crate::domain::ids::TxId;
+use crate::domain::order::Order;
+use crate::ports::order_store::OrderStore;
+use crate::ports::order_store::query::OrderQuery;
+use crate::ports::runtime::{Clock, Runtime};
 use crate::testing::invariants::Violation;
 use crate::testing::{
     ChaosConfig, Dice, Executor, ManualClock, RecordingSink, SimulatedProcess, SkewedClock, Trace,
 };
-use crate::{Clock, EventRecord, Order, OrderId, OrderQuery, OrderStore, Runtime, TxId};
 
 /// How often it is looked whether everything has ended.
 const LOOK: Duration = Duration::from_secs(2);

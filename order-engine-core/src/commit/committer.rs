@@ -1,0 +1,300 @@
+//! The one place where the engine writes events: in batches, and told to the fan-out after their
+//! commit.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::commit::batch::{self, Batcher, NoResult, Queue};
+use crate::delivery::publisher::Fanout;
+use crate::domain::codec::ItemRejected;
+use crate::domain::event::EventRecord;
+use crate::planted::planted;
+use crate::ports::order_store::OrderStore;
+use crate::ports::order_store::error::{StoreError, StoreErrorKind};
+use crate::ports::order_store::write::{Append, AppendError, CreateError, Creation, NewOrder};
+use crate::ports::runtime::Runtime;
+use crate::resilience::supervisor::Supervisor;
+use crate::telemetry::{self, StepName};
+
+/// How long to wait before a failed write is looked into; doubled up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_millis(50);
+/// The longest such wait: a store that is back is used again within a second.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+/// How long a new order's name is waited for that another transaction is about to use. Whoever asks is
+/// waiting for an answer, and can ask again.
+const LOCKED_MAX: Duration = Duration::from_secs(5);
+/// How often a write is tried again that fails for a reason that does not pass by itself, a panic for
+/// instance.
+const DEFECTS_MAX: u32 = 3;
+
+type Appended = Result<(), CommitError>;
+type Created = Result<Result<Creation, CreateError>, CommitError>;
+
+/// Writes for all orders of the process.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    writer: Arc<Writer>,
+    appends: Batcher<Append, Appended>,
+    creations: Batcher<NewOrder, Created>,
+    /// What another transaction stood in the way of. It is tried again in batches of its own: the
+    /// store may wait for it once more, and nobody else should.
+    locked_appends: Batcher<Append, Appended>,
+    locked_creations: Batcher<NewOrder, Created>,
+}
+
+/// Why something was not committed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum CommitError {
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    Rejected(#[from] ItemRejected),
+    /// The store did not answer: it may or may not be written.
+    #[error(transparent)]
+    Store(Arc<StoreError>),
+    #[error("the engine shuts down")]
+    Closed,
+}
+
+impl From<NoResult> for CommitError {
+    fn from(no_result: NoResult) -> Self {
+        match no_result {
+            NoResult::Closed => Self::Closed,
+            NoResult::Panicked => {
+                Self::Store(Arc::new(StoreError::new(StoreErrorKind::Internal, "the write panicked")))
+            }
+        }
+    }
+}
+
+impl Committer {
+    /// Starts the tasks that write. They end when the committer is dropped and what is queued is
+    /// written.
+    pub(crate) fn start(
+        store: Arc<dyn OrderStore>,
+        fanout: Arc<Fanout>,
+        runtime: &Runtime,
+        supervisor: &Arc<Supervisor>,
+        max_batch: usize,
+    ) -> Self {
+        let supervisor = Arc::clone(supervisor);
+        let writer = Arc::new(Writer { store, fanout, runtime: runtime.clone(), supervisor });
+        // A second batch may wait while the first is written; beyond that, writers wait.
+        let appends = |name| {
+            let (appends, queue) = Batcher::new(2 * max_batch);
+            let task = Arc::clone(&writer).run_appends(name, queue, max_batch);
+            runtime.spawner.spawn(name, Box::pin(task));
+            appends
+        };
+        let creations = |name| {
+            let (creations, queue) = Batcher::new(2 * max_batch);
+            let task = Arc::clone(&writer).run_creations(name, queue, max_batch);
+            runtime.spawner.spawn(name, Box::pin(task));
+            creations
+        };
+        Self {
+            appends: appends("appends"),
+            creations: creations("creations"),
+            locked_appends: appends("locked appends"),
+            locked_creations: creations("locked creations"),
+            writer,
+        }
+    }
+
+    /// Writes a new order. An outcome that got lost is read from the store; a name that another
+    /// transaction is about to use is waited for, a while.
+    pub(crate) async fn create(&self, new: NewOrder) -> Result<Creation, CommitError> {
+        let (mut creations, mut wait, mut waited) = (&self.creations, RETRY_MIN, Duration::ZERO);
+        loop {
+            let written = creations.call(new.clone());
+            let written = telemetry::timed(StepName::Create, &self.writer.runtime, written).await;
+            let locked = match written.unwrap_or_else(|no_result| Err(no_result.into())) {
+                Ok(Err(locked @ CreateError::Locked)) => locked,
+                Ok(Err(CreateError::Rejected(refused))) => return Err(refused.into()),
+                Ok(Ok(creation)) => return Ok(creation),
+                Err(CommitError::Store(error)) if self.writer.is_created(&new).await => {
+                    tracing::info!(order.id = %new.order.id, %error, "an order was created although the store did not say so");
+                    self.writer.fanout.publish([&new.event]);
+                    return Ok(Creation::Created);
+                }
+                Err(error) => return Err(error),
+            };
+            if waited >= LOCKED_MAX {
+                return Err(unavailable(locked));
+            }
+            self.writer.runtime.clock.sleep(wait).await;
+            waited += wait;
+            wait = (wait * 2).min(RETRY_MAX);
+            creations = &self.locked_creations;
+        }
+    }
+
+    /// Writes events. While the store does not answer or another transaction holds the order, this
+    /// goes on trying: whoever cannot wait drops the call, and the events may or may not be written.
+    pub(crate) async fn append(&self, append: Append) -> Result<(), CommitError> {
+        let (mut appends, mut wait, mut defects) = (&self.appends, RETRY_MIN, 0);
+        loop {
+            let written = appends.call(append.clone());
+            let written = telemetry::timed(StepName::Append, &self.writer.runtime, written).await;
+            let error = match written.unwrap_or_else(|no_result| Err(no_result.into())) {
+                Err(CommitError::Append(locked @ AppendError::Locked)) => {
+                    appends = &self.locked_appends;
+                    unavailable(locked)
+                }
+                Err(CommitError::Store(error)) if error.is_transient() => CommitError::Store(error),
+                Err(CommitError::Store(error))
+                    if error.kind() == StoreErrorKind::Internal && defects < DEFECTS_MAX =>
+                {
+                    defects += 1;
+                    CommitError::Store(error)
+                }
+                result => return result,
+            };
+            tracing::warn!(order.id = %append.order.id, %error, "events could not be written, trying again");
+            self.writer.runtime.clock.sleep(wait).await;
+            wait = (wait * 2).min(RETRY_MAX);
+            if let Ok(true) = self.writer.is_appended(&append).await {
+                self.writer.fanout.publish(&append.events);
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Writes batches.
+#[derive(Debug)]
+struct Writer {
+    store: Arc<dyn OrderStore>,
+    fanout: Arc<Fanout>,
+    runtime: Runtime,
+    supervisor: Arc<Supervisor>,
+}
+
+impl Writer {
+    async fn run_appends(
+        self: Arc<Self>,
+        name: &'static str,
+        queue: Queue<Append, Appended>,
+        max_batch: usize,
+    ) {
+        let supervisor = Arc::clone(&self.supervisor);
+        batch::run(supervisor, name, queue, max_batch, |batch| self.append_batch(batch)).await;
+    }
+
+    async fn run_creations(
+        self: Arc<Self>,
+        name: &'static str,
+        queue: Queue<NewOrder, Created>,
+        max_batch: usize,
+    ) {
+        let supervisor = Arc::clone(&self.supervisor);
+        batch::run(supervisor, name, queue, max_batch, |batch| self.create_batch(batch)).await;
+    }
+
+    async fn append_batch(&self, batch: Vec<Append>) -> Vec<Appended> {
+        let mut results = Vec::with_capacity(batch.len());
+        let mut rest = batch.as_slice();
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(distinct_orders(rest));
+            results.extend(self.append_distinct(now).await);
+            rest = later;
+        }
+        results
+    }
+
+    async fn append_distinct(&self, appends: &[Append]) -> Vec<Appended> {
+        if planted!(PublishBeforeCommit) {
+            self.fanout.publish(appends.iter().flat_map(|append| &append.events));
+        }
+        let results = match self.supervisor.guard("store.append", self.store.append(appends)).await {
+            Ok(Ok(results)) => results,
+            Ok(Err(error)) => return unanswered(error, appends.len()),
+            Err(panicked) if appends.len() == 1 => return unanswered(panicked.into(), 1),
+            Err(_) => return self.append_each(appends).await,
+        };
+        let written = appends.iter().zip(&results).filter(|(_, result)| result.is_ok());
+        self.fanout.publish(written.flat_map(|(append, _)| &append.events));
+        results.into_iter().map(|result| result.map_err(CommitError::from)).collect()
+    }
+
+    /// Writes each item for itself, after a panic that one of them may have caused. Any of them may have
+    /// been written before it.
+    async fn append_each(&self, appends: &[Append]) -> Vec<Appended> {
+        let mut results = Vec::with_capacity(appends.len());
+        for append in appends {
+            if let Ok(true) = self.is_appended(append).await {
+                self.fanout.publish(&append.events);
+                results.push(Ok(()));
+            } else {
+                results.extend(Box::pin(self.append_distinct(std::slice::from_ref(append))).await);
+            }
+        }
+        results
+    }
+
+    async fn create_batch(&self, batch: Vec<NewOrder>) -> Vec<Created> {
+        self.create_all(&batch).await
+    }
+
+    async fn create_all(&self, batch: &[NewOrder]) -> Vec<Created> {
+        let results = match self.supervisor.guard("store.create", self.store.create(batch)).await {
+            Ok(Ok(results)) => results,
+            Ok(Err(error)) => return unanswered(error, batch.len()),
+            Err(panicked) if batch.len() == 1 => return unanswered(panicked.into(), 1),
+            Err(_) => return self.create_each(batch).await,
+        };
+        let created =
+            batch.iter().zip(&results).filter(|(_, result)| matches!(result, Ok(Creation::Created)));
+        self.fanout.publish(created.map(|(new, _)| &new.event));
+        results.into_iter().map(Ok).collect()
+    }
+
+    /// Creates each order for itself, after a panic that one of them may have caused.
+    async fn create_each(&self, batch: &[NewOrder]) -> Vec<Created> {
+        let mut results = Vec::with_capacity(batch.len());
+        for new in batch {
+            if self.is_created(new).await {
+                self.fanout.publish([&new.event]);
+                results.push(Ok(Ok(Creation::Created)));
+            } else {
+                results.extend(Box::pin(self.create_all(std::slice::from_ref(new))).await);
+            }
+        }
+        results
+    }
+
+    /// Whether a creation whose outcome got lost was written.
+    async fn is_created(&self, new: &NewOrder) -> bool {
+        let heads = self.supervisor.guard("store.last_seqs", self.store.last_seqs(&[new.order.id])).await;
+        matches!(heads, Ok(Ok(heads)) if matches!(heads[..], [Some(_)]))
+    }
+
+    /// Whether an append whose outcome got lost was written: the order's history has its events.
+    async fn is_appended(&self, append: &Append) -> Result<bool, StoreError> {
+        if planted!(UnansweredIsWritten) {
+            return Ok(true);
+        }
+        let limit = u32::try_from(append.events.len()).unwrap_or(u32::MAX);
+        let events = self.store.events(append.order.id, append.expected_seq, limit);
+        let written = self.supervisor.store("store.events", events).await?;
+        Ok(written.iter().eq(append.events.iter().map(|event: &Arc<EventRecord>| event.as_ref())))
+    }
+}
+
+/// What is told to whoever waited in vain for the end of another transaction.
+fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> CommitError {
+    let unavailable = StoreError::new(StoreErrorKind::Unavailable, error.to_string());
+    CommitError::Store(Arc::new(unavailable.with_source(error)))
+}
+
+fn unanswered<T>(error: StoreError, items: usize) -> Vec<Result<T, CommitError>> {
+    let error = Arc::new(error);
+    (0..items).map(|_| Err(CommitError::Store(Arc::clone(&error)))).collect()
+}
+
+/// How many of the first appends concern different orders.
+fn distinct_orders(appends: &[Append]) -> usize {
+    let mut seen = BTreeSet::new();
+    appends.iter().position(|append| !seen.insert(append.order.id)).unwrap_or(appends.len())
+}

@@ -1,0 +1,244 @@
+//! How committed events travel to other processes: several to a message, as [`Hint`]s.
+//!
+//! A fan-out between processes is a [`StatusSink`](crate::ports::sink::StatusSink) that [packs](pack) what it is told
+//! and a [`StatusSource`](crate::ports::source::StatusSource) that [unpacks](unpack) what it hears; which messenger
+//! carries the messages is all that differs.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::domain::codec::DecodeError;
+use crate::domain::codec::PAYLOAD_VERSION;
+use crate::domain::event::{EventRecord, OrderEvent};
+use crate::domain::ids::OrderId;
+use crate::domain::state::step::Lane;
+use crate::ports::source::Hint;
+
+/// A message without its items, and room for the commas between them.
+const ENVELOPE_BYTES: usize = 96;
+
+#[derive(Serialize, Deserialize)]
+struct Message<'a> {
+    /// Who sent it, so that nobody is told what it said itself.
+    sender: u128,
+    /// The payload version of the events.
+    version: u32,
+    #[serde(borrow)]
+    items: Vec<Item<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Item<'a> {
+    Due(Lane),
+    #[serde(borrow)]
+    Event(&'a RawValue),
+    Advanced(Place),
+}
+
+/// What can be read of an event whatever its version.
+#[derive(Serialize, Deserialize)]
+struct Place {
+    order_id: OrderId,
+    seq: u64,
+}
+
+/// Packs committed events into messages of at most `max_bytes` each.
+///
+/// An event that is too large for a message is represented by its place, from which the receiver reads
+/// it in the store.
+pub fn pack(events: &[Arc<EventRecord>], sender: u128, max_bytes: usize) -> Vec<String> {
+    let mut packer =
+        Packer { sender, room: max_bytes.saturating_sub(ENVELOPE_BYTES), items: Vec::new(), bytes: 0 };
+    let mut messages = Vec::new();
+    for lane in [Lane::Execute, Lane::Observe] {
+        if events.iter().any(|event| due_in(&event.event) == Some(lane)) {
+            packer.add(Packed::Due(lane), &mut messages);
+        }
+    }
+    for event in events {
+        packer.add(packer.packed(event), &mut messages);
+    }
+    packer.flush(&mut messages);
+    messages
+}
+
+/// Unpacks a message that somebody else sent; nothing of one that `own` sent.
+///
+/// # Errors
+/// If it is no message of this kind.
+pub fn unpack(message: &str, own: u128) -> Result<Vec<Hint>, DecodeError> {
+    let garbled = |error: serde_json::Error| DecodeError { message: error.to_string() };
+    let Message { sender, version, items } = serde_json::from_str(message).map_err(garbled)?;
+    if sender == own {
+        return Ok(Vec::new());
+    }
+    let hint = |item| match item {
+        Item::Due(lane) => Ok(Hint::Due(lane)),
+        Item::Event(event) if version == PAYLOAD_VERSION => {
+            serde_json::from_str(event.get()).map(|event| Hint::Event(Arc::new(event)))
+        }
+        // Another version of this software wrote it; the store knows how to read it, if anybody does.
+        Item::Event(event) => serde_json::from_str(event.get()).map(Place::into_hint),
+        Item::Advanced(place) => Ok(place.into_hint()),
+    };
+    items.into_iter().map(|item| hint(item).map_err(garbled)).collect()
+}
+
+/// The lane in which an event makes its order due at once, whoever holds it.
+const fn due_in(event: &OrderEvent) -> Option<Lane> {
+    match event {
+        OrderEvent::Accepted { .. } | OrderEvent::QuarantineLifted => Some(Lane::Execute),
+        OrderEvent::CancelRequested | OrderEvent::OutcomeResolved { .. } => Some(Lane::Observe),
+        _ => None,
+    }
+}
+
+impl Place {
+    fn into_hint(self) -> Hint {
+        Hint::Advanced { order_id: self.order_id, seq: self.seq }
+    }
+}
+
+/// An item that is ready to be sent.
+enum Packed {
+    Due(Lane),
+    Event(Box<RawValue>),
+    Advanced(Place),
+}
+
+impl Packed {
+    fn item(&self) -> Item<'_> {
+        match self {
+            Self::Due(lane) => Item::Due(*lane),
+            Self::Event(event) => Item::Event(event),
+            Self::Advanced(Place { order_id, seq }) => {
+                Item::Advanced(Place { order_id: *order_id, seq: *seq })
+            }
+        }
+    }
+
+    /// How many bytes the item takes, with its name.
+    fn bytes(&self) -> usize {
+        const NAME: usize = r#"{"advanced":},"#.len();
+        const PLACE: usize = r#"{"order_id":"","seq":}"#.len() + 36 + 20;
+        NAME + match self {
+            Self::Due(_) => r#""execute""#.len(),
+            Self::Event(event) => event.get().len(),
+            Self::Advanced(_) => PLACE,
+        }
+    }
+}
+
+struct Packer {
+    sender: u128,
+    /// How many bytes of items fit into a message.
+    room: usize,
+    items: Vec<Packed>,
+    bytes: usize,
+}
+
+impl Packer {
+    fn packed(&self, event: &EventRecord) -> Packed {
+        match serde_json::value::to_raw_value(event).map(Packed::Event) {
+            Ok(packed) if packed.bytes() <= self.room => packed,
+            _ => Packed::Advanced(Place { order_id: event.order_id, seq: event.seq }),
+        }
+    }
+
+    fn add(&mut self, item: Packed, messages: &mut Vec<String>) {
+        let bytes = item.bytes();
+        if self.bytes + bytes > self.room {
+            self.flush(messages);
+        }
+        self.bytes += bytes;
+        self.items.push(item);
+    }
+
+    fn flush(&mut self, messages: &mut Vec<String>) {
+        let items: Vec<Item<'_>> = self.items.iter().map(Packed::item).collect();
+        if items.is_empty() {
+            return;
+        }
+        let message = Message { sender: self.sender, version: PAYLOAD_VERSION, items };
+        // Nothing in it can fail to be written; a hint that were lost would be no harm either.
+        messages.extend(serde_json::to_string(&message).ok());
+        self.items.clear();
+        self.bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::domain::failure::{Failure, FailureCode};
+    use crate::domain::ids::OrderId;
+    use crate::domain::order::Order;
+
+    /// An order's acceptance and its failure, for a reason of some length.
+    fn history(n: u128, reason: &str) -> [Arc<EventRecord>; 2] {
+        let now = DateTime::from_timestamp_millis(1_700_000_000_000).unwrap();
+        let (order, accepted) = Order::accept(OrderId::new(now, n), crate::testing::request(), 3, now);
+        let failure = Failure::new(FailureCode::CANCELLED, reason);
+        let (_, failed) = order.advance(OrderEvent::Failed { failure }, now).unwrap();
+        [Arc::new(accepted), Arc::new(failed)]
+    }
+
+    fn unpacked(messages: &[String], own: u128) -> Vec<Hint> {
+        messages.iter().flat_map(|message| unpack(message, own).unwrap()).collect()
+    }
+
+    #[test]
+    fn events_come_out_as_they_went_in() {
+        let [accepted, failed] = history(1, "for \"reasons\" of { its own");
+        let messages = pack(&[Arc::clone(&accepted), Arc::clone(&failed)], 7, 8_000);
+        assert_eq!(messages.len(), 1);
+        let expected = [Hint::Due(Lane::Execute), Hint::Event(accepted), Hint::Event(failed)];
+        assert_eq!(unpacked(&messages, 8), expected);
+        assert_eq!(unpacked(&messages, 7), [], "nobody is told what it said itself");
+    }
+
+    #[test]
+    fn many_events_share_messages_of_a_bounded_size() {
+        let events: Vec<_> = (0..200).flat_map(|n| history(n, "reason")).collect();
+        for max_bytes in [1_000, 7_999, 64_000] {
+            let messages = pack(&events, u128::MAX, max_bytes);
+            assert!(messages.iter().all(|message| message.len() <= max_bytes));
+            let bytes: usize = messages.iter().map(String::len).sum();
+            assert!(messages.len() <= 1 + 2 * bytes / max_bytes, "messages are filled");
+            let hints = unpacked(&messages, 0);
+            let told: Vec<_> = hints.into_iter().filter(|hint| *hint != Hint::Due(Lane::Execute)).collect();
+            assert_eq!(told, events.iter().cloned().map(Hint::Event).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn an_event_that_is_too_large_leaves_its_place() {
+        let [_, failed] = history(1, &"x".repeat(10_000));
+        let messages = pack(std::slice::from_ref(&failed), 0, 8_000);
+        let place = Hint::Advanced { order_id: failed.order_id, seq: failed.seq };
+        assert_eq!(unpacked(&messages, 1), [place]);
+    }
+
+    #[test]
+    fn an_event_of_another_version_leaves_its_place() {
+        let [accepted, _] = history(1, "");
+        let [message] = &pack(std::slice::from_ref(&accepted), 0, 8_000)[..] else { panic!() };
+        let newer = message
+            .replace(&format!("\"version\":{PAYLOAD_VERSION}"), "\"version\":4000000000")
+            .replace("\"accepted\"", "\"unheard_of\"");
+        let place = Hint::Advanced { order_id: accepted.order_id, seq: 1 };
+        assert_eq!(unpack(&newer, 1).unwrap(), [Hint::Due(Lane::Execute), place]);
+    }
+
+    #[test]
+    fn what_is_no_message_is_told_so() {
+        for text in ["", "{}", "[]", r#"{"sender":1,"version":2,"items":[{"due":"elsewhere"}]}"#] {
+            assert!(unpack(text, 0).is_err(), "{text}");
+        }
+    }
+}

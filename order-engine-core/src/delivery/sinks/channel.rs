@@ -1,0 +1,45 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use crate::domain::event::EventRecord;
+use crate::ports::sink::{SinkError, SinkGuarantee, StatusSink};
+
+/// Sends every event into a channel of this process: for a host's own socket registry, for instance.
+///
+/// It is best effort: a receiver that falls behind by more than the engine's queue and the channel's
+/// capacity misses events, and reads them from the store if it needs them.
+#[derive(Clone, Debug)]
+pub struct ChannelSink {
+    name: Arc<str>,
+    events: mpsc::Sender<Arc<EventRecord>>,
+}
+
+impl ChannelSink {
+    /// A sink, and the receiver of its events, which buffers at most `capacity` of them (at least
+    /// one).
+    pub fn new(name: &str, capacity: usize) -> (Self, mpsc::Receiver<Arc<EventRecord>>) {
+        let (events, receiver) = mpsc::channel(capacity.max(1));
+        (Self { name: name.into(), events }, receiver)
+    }
+}
+
+#[async_trait]
+impl StatusSink for ChannelSink {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn guarantee(&self) -> SinkGuarantee {
+        SinkGuarantee::BestEffort
+    }
+
+    async fn deliver(&self, events: &[Arc<EventRecord>]) -> Result<(), SinkError> {
+        for event in events {
+            let sent = self.events.send(Arc::clone(event)).await;
+            sent.map_err(|_| SinkError::new("the receiver is gone"))?;
+        }
+        Ok(())
+    }
+}

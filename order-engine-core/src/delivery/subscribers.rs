@@ -1,0 +1,202 @@
+//! Fan-out within the process: who listens to which order, and what they are told.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+
+use crate::delivery::recent::Recent;
+use crate::domain::event::EventRecord;
+use crate::domain::ids::OrderId;
+use crate::planted::planted;
+
+/// The listeners of this process, by order.
+///
+/// What is told here is a hint that carries the event: a listener takes it if it is the next one
+/// and reads the store if not.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    orders: Mutex<BTreeMap<OrderId, Topic>>,
+    /// What was told lately, whether or not anybody listened.
+    recent: Mutex<Recent>,
+    next_listener: AtomicU64,
+    /// How many events may wait for one listener.
+    capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Topic {
+    /// By their numbers.
+    listeners: BTreeMap<u64, Channel>,
+}
+
+#[derive(Debug)]
+struct Channel {
+    /// The highest number that this listener was told, or knows from the store. What one listener knows
+    /// says nothing of the others.
+    told: u64,
+    events: mpsc::Sender<Arc<EventRecord>>,
+    lagged: Arc<AtomicBool>,
+}
+
+/// The receiving end of a listener. Dropping it ends the listening.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    hub: Arc<Hub>,
+    order_id: OrderId,
+    id: u64,
+    events: mpsc::Receiver<Arc<EventRecord>>,
+    lagged: Arc<AtomicBool>,
+}
+
+/// Why a listener is told nothing more.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ListenEnd {
+    /// More events waited than the listener may hold.
+    Lagged,
+    /// The hub was closed.
+    Closed,
+}
+
+impl Hub {
+    pub(crate) fn new(capacity: usize) -> Arc<Self> {
+        Arc::new(Self {
+            orders: Mutex::default(),
+            recent: Mutex::default(),
+            next_listener: AtomicU64::new(0),
+            capacity: capacity.max(1),
+        })
+    }
+
+    fn orders(&self) -> MutexGuard<'_, BTreeMap<OrderId, Topic>> {
+        // Nothing in here panics while the lock is held.
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        // As above.
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to listen to an order.
+    pub(crate) fn listen(self: &Arc<Self>, order_id: OrderId) -> Listener {
+        let id = self.next_listener.fetch_add(1, Ordering::Relaxed);
+        let (sender, events) = mpsc::channel(self.capacity);
+        let lagged = Arc::new(AtomicBool::new(false));
+        let channel = Channel { told: 0, events: sender, lagged: Arc::clone(&lagged) };
+        self.orders().entry(order_id).or_default().listeners.insert(id, channel);
+        Listener { hub: Arc::clone(self), order_id, id, events, lagged }
+    }
+
+    /// Tells the listeners of these events' orders.
+    pub(crate) fn publish<'a>(&self, events: impl IntoIterator<Item = &'a Arc<EventRecord>> + Clone) {
+        // Before they are told: whoever begins to listen between the two finds them here.
+        let mut recent = self.recent();
+        events.clone().into_iter().for_each(|event| recent.note(event));
+        drop(recent);
+        let mut orders = self.orders();
+        if orders.is_empty() {
+            return;
+        }
+        for event in events {
+            if let Some(topic) = orders.get_mut(&event.order_id) {
+                topic.tell(event);
+            }
+        }
+    }
+
+    /// The orders that are listened to.
+    pub(crate) fn topics(&self) -> Vec<OrderId> {
+        self.orders().keys().copied().collect()
+    }
+
+    /// The highest number that all listeners of an order were told, if it has any.
+    pub(crate) fn told(&self, order_id: OrderId) -> Option<u64> {
+        self.orders().get(&order_id)?.listeners.values().map(|channel| channel.told).min()
+    }
+
+    /// Notes that a listener knows an order's events up to `seq` from the store.
+    fn note(&self, order_id: OrderId, listener: u64, seq: u64) {
+        if let Some(topic) = self.orders().get_mut(&order_id)
+            && let Some(channel) = topic.listeners.get_mut(&listener)
+        {
+            channel.told = channel.told.max(seq);
+            if planted!(OneListenerSpeaksForAll) {
+                topic.listeners.values_mut().for_each(|channel| channel.told = channel.told.max(seq));
+            }
+        }
+    }
+
+    /// Ends all listening.
+    pub(crate) fn close(&self) {
+        self.orders().clear();
+    }
+
+    fn leave(&self, order_id: OrderId, listener: u64) {
+        let mut orders = self.orders();
+        if let Some(topic) = orders.get_mut(&order_id) {
+            topic.listeners.remove(&listener);
+            if topic.listeners.is_empty() {
+                orders.remove(&order_id);
+            }
+        }
+    }
+}
+
+impl Topic {
+    /// Tells those listeners that do not know the event yet.
+    fn tell(&mut self, event: &Arc<EventRecord>) {
+        self.listeners.retain(|_, channel| {
+            if channel.told >= event.seq {
+                return true;
+            }
+            channel.told = event.seq;
+            match channel.events.try_send(Arc::clone(event)) {
+                Ok(()) => true,
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    channel.lagged.store(true, Ordering::Release);
+                    false
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => false,
+            }
+        });
+    }
+}
+
+impl Listener {
+    /// The next event told, or why there will be none.
+    pub(crate) async fn next(&mut self) -> Result<Arc<EventRecord>, ListenEnd> {
+        match self.events.recv().await {
+            Some(event) => Ok(event),
+            None if self.lagged.load(Ordering::Acquire) => Err(ListenEnd::Lagged),
+            None => Err(ListenEnd::Closed),
+        }
+    }
+
+    /// Whether anything is remembered of the order.
+    pub(crate) fn is_recent(&self) -> bool {
+        self.hub.recent().history(self.order_id).is_some()
+    }
+
+    /// The order's history, if it is remembered up to the event numbered `head` at least: the events after
+    /// the one numbered `after`, and the last one.
+    pub(crate) fn history(&self, after: u64, head: u64) -> Option<(Vec<Arc<EventRecord>>, Arc<EventRecord>)> {
+        let recent = self.hub.recent();
+        let history = recent.history(self.order_id)?;
+        let last = history.last().filter(|last| last.seq >= head)?;
+        let events = history.iter().filter(|event| event.seq > after).cloned().collect();
+        Some((events, Arc::clone(last)))
+    }
+
+    /// Notes that this listener knows the order's events up to `seq` from the store.
+    pub(crate) fn note(&self, seq: u64) {
+        self.hub.note(self.order_id, self.id, seq);
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.hub.leave(self.order_id, self.id);
+    }
+}

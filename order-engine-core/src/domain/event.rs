@@ -1,0 +1,325 @@
+//! What happens to an order: facts in the past tense, recorded once.
+
+use std::fmt;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::failure::{Failure, FailureClass};
+use crate::domain::ids::OrderId;
+use crate::domain::route::{Candidate, Route};
+use crate::domain::transaction::{Certainty, DeathProof, Fill, SignedTx};
+
+/// The public name of an order's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Accepted; nothing was done yet.
+    Pending,
+    /// Quotes are fetched and a route is chosen.
+    Routing,
+    /// The transaction is built and signed.
+    Building,
+    /// The transaction may have been sent; its outcome is awaited.
+    Submitted,
+    /// Executed, for good.
+    Confirmed,
+    /// Not executed, for good.
+    Failed,
+}
+
+impl Status {
+    /// All of them, in the order of an order's life.
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Routing, Self::Building, Self::Submitted, Self::Confirmed, Self::Failed];
+
+    /// The fixed text of the status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Routing => "routing",
+            Self::Building => "building",
+            Self::Submitted => "submitted",
+            Self::Confirmed => "confirmed",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether nothing can follow.
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Confirmed | Self::Failed)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why nobody can say what became of a transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum UnknownReason {
+    /// It should be dead by its validity, and the venue cannot prove it.
+    #[default]
+    Unproven,
+    /// The venue answers about other transactions, and fails whenever it is asked about this one.
+    Unobservable,
+    /// The venue does not know it, and nothing that happens by itself will end it soon: it is not sent
+    /// again, or sending it again does not help.
+    Absent,
+}
+
+impl fmt::Display for UnknownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Unproven => "it has expired, and the venue cannot prove that it never landed",
+            Self::Unobservable => "the venue fails whenever it is asked about it",
+            Self::Absent => "the venue has not known it for long, and it has not expired",
+        })
+    }
+}
+
+/// A fact about an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum OrderEvent {
+    /// The order was accepted and is durable.
+    Accepted {
+        /// How many attempts it has.
+        max_attempts: u32,
+    },
+    /// An attempt began: quotes are being fetched.
+    RoutingStarted {
+        /// The number of the attempt, from 1.
+        attempt: u32,
+        /// The exchanges that are asked.
+        dexes: Vec<String>,
+    },
+    /// A route was chosen among the candidates.
+    RouteChosen {
+        /// The chosen route. The state shares it.
+        route: Arc<Route>,
+        /// Everything that was considered, the rejected ones with their reasons.
+        candidates: Vec<Candidate>,
+        /// When it was quoted; nobody knows of orders from the first payload version.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quoted_at: Option<DateTime<Utc>>,
+    },
+    /// The transaction for the route is being built.
+    BuildStarted,
+    /// An attempt began with the route of the last one, whose quote still holds.
+    BuildRestarted {
+        /// The number of the attempt.
+        attempt: u32,
+    },
+    /// The transaction is signed. From here on nothing else is built without proof of its death.
+    TransactionSigned {
+        /// The transaction. The state shares it.
+        tx: Arc<SignedTx>,
+    },
+    /// The transaction is about to be sent. It may have been sent from here on.
+    SubmissionStarted,
+    /// The venue took the transaction.
+    SubmissionAccepted,
+    /// The transaction was seen in a block that is not final.
+    InclusionObserved {
+        /// How certain the block is.
+        certainty: Certainty,
+    },
+    /// The attempt failed before anything was signed.
+    AttemptFailed {
+        /// Why.
+        failure: Failure,
+        /// Whether another attempt can help.
+        class: FailureClass,
+    },
+    /// The signed transaction can never land, or failed for good; the attempt failed with it.
+    TransactionDied {
+        /// The proof.
+        proof: DeathProof,
+        /// Why, in words.
+        failure: Failure,
+        /// Whether another attempt can help.
+        class: FailureClass,
+    },
+    /// Another attempt will begin at a time.
+    RetryScheduled {
+        /// When.
+        retry_at: DateTime<Utc>,
+        /// How long that is from now, in milliseconds.
+        retry_in_ms: u64,
+    },
+    /// The router or the venue could not be reached before anything was signed. The order waits for it
+    /// to come back; no attempt is used.
+    Deferred {
+        /// What could not be reached, and why.
+        failure: Failure,
+        /// Since when the order has been held up in this attempt.
+        since: DateTime<Utc>,
+        /// When it is tried again.
+        retry_at: DateTime<Utc>,
+        /// How long that is from now, in milliseconds.
+        retry_in_ms: u64,
+    },
+    /// A cancel came after the signing. Nothing is built again; the landing still wins.
+    CancelRequested,
+    /// A worker panicked with the order, or the order is about to be tried alone because workers died
+    /// while they had it. It counts as a strike until the order makes progress.
+    Suspected {
+        /// Why.
+        failure: Failure,
+        /// How many strikes in a row this makes.
+        strikes: u32,
+        /// Whether the order is now tried alone. If its worker dies again, no other order can be the
+        /// reason.
+        alone: bool,
+    },
+    /// Workers died or panicked with the order again and again; it is set aside for an operator.
+    Quarantined {
+        /// Why.
+        failure: Failure,
+    },
+    /// An operator gave the order back to the workers.
+    QuarantineLifted,
+    /// Nobody can say what became of the transaction. It goes on being observed, and an operator may say
+    /// what happened.
+    OutcomeUnknown {
+        /// Why nobody can.
+        #[serde(default)]
+        reason: UnknownReason,
+    },
+    /// An operator said what became of a transaction whose outcome was unknown.
+    OutcomeResolved {
+        /// Whether it was executed.
+        executed: bool,
+        /// Who said so, and how they know: kept for the record.
+        note: String,
+    },
+    /// The order was executed, for good.
+    Confirmed {
+        /// What the transaction did.
+        fill: Fill,
+    },
+    /// The order was not executed and never will be.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+}
+
+impl OrderEvent {
+    /// The fixed name of the kind of event.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Accepted { .. } => "accepted",
+            Self::RoutingStarted { .. } => "routing_started",
+            Self::RouteChosen { .. } => "route_chosen",
+            Self::BuildStarted => "build_started",
+            Self::BuildRestarted { .. } => "build_restarted",
+            Self::TransactionSigned { .. } => "transaction_signed",
+            Self::SubmissionStarted => "submission_started",
+            Self::SubmissionAccepted => "submission_accepted",
+            Self::InclusionObserved { .. } => "inclusion_observed",
+            Self::AttemptFailed { .. } => "attempt_failed",
+            Self::TransactionDied { .. } => "transaction_died",
+            Self::RetryScheduled { .. } => "retry_scheduled",
+            Self::Deferred { .. } => "deferred",
+            Self::Suspected { .. } => "suspected",
+            Self::CancelRequested => "cancel_requested",
+            Self::Quarantined { .. } => "quarantined",
+            Self::QuarantineLifted => "quarantine_lifted",
+            Self::OutcomeUnknown { .. } => "outcome_unknown",
+            Self::OutcomeResolved { .. } => "outcome_resolved",
+            Self::Confirmed { .. } => "confirmed",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    /// The failure that the event records, if it records one.
+    pub const fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::AttemptFailed { failure, .. }
+            | Self::TransactionDied { failure, .. }
+            | Self::Deferred { failure, .. }
+            | Self::Suspected { failure, .. }
+            | Self::Quarantined { failure }
+            | Self::Failed { failure } => Some(failure),
+            _ => None,
+        }
+    }
+}
+
+/// An event with its place in an order's history, and what the order looked like after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRecord {
+    /// Whose event it is.
+    pub order_id: OrderId,
+    /// Its place: an order's events are numbered from 1 without a hole.
+    pub seq: u64,
+    /// When it happened, to the millisecond.
+    pub at: DateTime<Utc>,
+    /// The status after it.
+    pub status: Status,
+    /// How far the attempt has come after it, 0..=100.
+    pub progress: u8,
+    /// The number of the attempt, from 1; 0 before the first.
+    pub attempt: u32,
+    /// How many attempts the order has.
+    pub max_attempts: u32,
+    /// What happened.
+    pub event: OrderEvent,
+}
+
+impl EventRecord {
+    /// One sentence for people.
+    pub fn message(&self) -> String {
+        match &self.event {
+            OrderEvent::Accepted { .. } => "Order accepted".to_owned(),
+            OrderEvent::RoutingStarted { dexes, .. } => {
+                format!("Fetching quotes from {}…", dexes.join(" & "))
+            }
+            OrderEvent::RouteChosen { route, .. } => format!("Best route: {}", route.dex),
+            OrderEvent::BuildStarted => "Building transaction…".to_owned(),
+            OrderEvent::BuildRestarted { attempt } => {
+                format!("Building transaction again (attempt {attempt}/{})…", self.max_attempts)
+            }
+            OrderEvent::TransactionSigned { .. } => "Transaction signed and ready to send".to_owned(),
+            OrderEvent::SubmissionStarted => {
+                format!("Submitting transaction (attempt {}/{})…", self.attempt, self.max_attempts)
+            }
+            OrderEvent::SubmissionAccepted => "Transaction accepted by the venue".to_owned(),
+            OrderEvent::InclusionObserved { certainty } => match certainty {
+                Certainty::Processed => "Transaction processed, awaiting confirmation…".to_owned(),
+                Certainty::Confirmed | Certainty::Finalized => {
+                    "Transaction confirmed, awaiting finality…".to_owned()
+                }
+            },
+            OrderEvent::AttemptFailed { failure, .. } | OrderEvent::TransactionDied { failure, .. } => {
+                format!("Attempt {}/{} failed: {}", self.attempt, self.max_attempts, failure.message)
+            }
+            OrderEvent::RetryScheduled { retry_in_ms, .. } => format!("Trying again in {retry_in_ms} ms"),
+            OrderEvent::Deferred { failure, retry_in_ms, .. } => {
+                format!("{}; trying again in {retry_in_ms} ms", failure.message)
+            }
+            OrderEvent::Suspected { failure, .. } => failure.message.clone(),
+            OrderEvent::CancelRequested => {
+                "Cancel requested; the transaction may already have been sent".to_owned()
+            }
+            OrderEvent::Quarantined { failure } => format!("Set aside for an operator: {}", failure.message),
+            OrderEvent::QuarantineLifted => "Given back to the workers".to_owned(),
+            OrderEvent::OutcomeUnknown { reason } => {
+                format!("The outcome of the transaction is unknown: {reason}; it goes on being observed")
+            }
+            OrderEvent::OutcomeResolved { executed, note } => {
+                let word = if *executed { "executed" } else { "not executed" };
+                format!("An operator said that the transaction was {word}: {note}")
+            }
+            OrderEvent::Confirmed { .. } => "Order executed".to_owned(),
+            OrderEvent::Failed { failure } => format!("Order failed: {}", failure.message),
+        }
+    }
+}

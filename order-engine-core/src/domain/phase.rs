@@ -1,0 +1,180 @@
+//! Where an order stands: the phases of its life, each with the data that is known there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::event::{OrderEvent, Status};
+use crate::domain::failure::{Failure, FailureClass};
+use crate::domain::route::Route;
+use crate::domain::transaction::{Certainty, Fill, SignedTx};
+
+/// A route that was chosen, and when it was quoted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quote {
+    /// The route.
+    pub route: Arc<Route>,
+    /// When it was quoted, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quoted_at: Option<DateTime<Utc>>,
+}
+
+impl Quote {
+    /// Whether the quote is at most so old. One of unknown age is not.
+    pub fn is_fresh(&self, now: DateTime<Utc>, ttl: Duration) -> bool {
+        self.quoted_at.is_some_and(|quoted_at| now <= quoted_at + ttl)
+    }
+}
+
+/// Where an order stands, with all that is known there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum Phase {
+    /// Accepted.
+    Pending,
+    /// Quotes are being fetched.
+    Routing,
+    /// A route is chosen.
+    Routed {
+        /// The route.
+        #[serde(flatten)]
+        quote: Quote,
+    },
+    /// The transaction is being built.
+    Building {
+        /// The route it is built for.
+        #[serde(flatten)]
+        quote: Quote,
+    },
+    /// A transaction is signed and was not sent.
+    Signed {
+        /// The transaction.
+        tx: Arc<SignedTx>,
+        /// Whether a cancel waits for its death.
+        cancel_requested: bool,
+    },
+    /// A transaction may have been sent.
+    Submitted {
+        /// The transaction.
+        tx: Arc<SignedTx>,
+        /// How far it has come.
+        stage: Stage,
+        /// Whether a cancel waits for its death.
+        cancel_requested: bool,
+    },
+    /// The attempt failed and no transaction is alive. What follows is not decided yet.
+    AttemptFailed {
+        /// What the order shows meanwhile.
+        standing: Standing,
+        /// Why it failed.
+        failure: Failure,
+        /// Whether another attempt can help.
+        class: FailureClass,
+        /// Whether a cancel forbids another attempt.
+        cancel_requested: bool,
+        /// The route, if nothing was wrong with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quote: Option<Quote>,
+    },
+    /// Another attempt begins at a time.
+    Waiting {
+        /// What the order shows meanwhile.
+        standing: Standing,
+        /// When it begins.
+        retry_at: DateTime<Utc>,
+        /// The route of the last attempt, if nothing was wrong with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quote: Option<Quote>,
+    },
+    /// Executed, for good.
+    Confirmed {
+        /// What the transaction did.
+        fill: Fill,
+    },
+    /// Not executed, for good.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// How far a transaction that may have been sent has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// It is being sent, or its sending had no clear result.
+    Sending,
+    /// The venue took it.
+    Accepted,
+    /// It was seen in a block.
+    Processed,
+    /// It was seen in a block that most validators voted for.
+    Confirmed,
+}
+
+/// What an order shows while an attempt has failed and the next one has not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The status at which the attempt failed.
+    pub status: Status,
+    /// The progress at which it failed.
+    pub progress: u8,
+}
+
+impl Phase {
+    /// The fixed name of the phase.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Routing => "routing",
+            Self::Routed { .. } => "routed",
+            Self::Building { .. } => "building",
+            Self::Signed { cancel_requested: false, .. } => "signed",
+            Self::Signed { cancel_requested: true, .. } => "signed, cancel requested",
+            Self::Submitted { stage, cancel_requested: false, .. } => match stage {
+                Stage::Sending => "submitted: sending",
+                Stage::Accepted => "submitted: accepted",
+                Stage::Processed => "submitted: processed",
+                Stage::Confirmed => "submitted: confirmed",
+            },
+            Self::Submitted { cancel_requested: true, .. } => "submitted, cancel requested",
+            Self::AttemptFailed { cancel_requested: false, .. } => "attempt failed",
+            Self::AttemptFailed { cancel_requested: true, .. } => "attempt failed, cancel requested",
+            Self::Waiting { .. } => "waiting",
+            Self::Confirmed { .. } => "confirmed",
+            Self::Failed { .. } => "failed",
+        }
+    }
+
+    pub(super) const fn has_live_transaction(&self) -> bool {
+        matches!(self, Self::Signed { .. } | Self::Submitted { .. })
+    }
+
+    pub(super) const fn is_terminal(&self) -> bool {
+        matches!(self, Self::Confirmed { .. } | Self::Failed { .. })
+    }
+}
+
+impl Stage {
+    /// The stage that an event reports.
+    pub(super) const fn reported_by(event: &OrderEvent) -> Option<Self> {
+        match event {
+            OrderEvent::SubmissionAccepted => Some(Self::Accepted),
+            OrderEvent::InclusionObserved { certainty: Certainty::Processed } => Some(Self::Processed),
+            OrderEvent::InclusionObserved { certainty: Certainty::Confirmed } => Some(Self::Confirmed),
+            // A final inclusion is an outcome, not a stage.
+            _ => None,
+        }
+    }
+
+    pub(super) const fn progress(self) -> u8 {
+        match self {
+            Self::Sending => 75,
+            Self::Accepted => 80,
+            Self::Processed => 85,
+            Self::Confirmed => 90,
+        }
+    }
+}

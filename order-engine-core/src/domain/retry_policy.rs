@@ -1,0 +1,257 @@
+//! When to try again, and when to give up.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::event::OrderEvent;
+use crate::domain::failure::{Failure, FailureClass, FailureCode};
+use crate::domain::order::Order;
+use crate::domain::phase::Phase;
+
+/// How often, and how soon, a failed attempt is followed by another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// How many attempts an order has in all. Fixed for an order when it is accepted.
+    pub max_attempts: u32,
+    /// What it may spend on failures that may pass by themselves.
+    pub transient: Budget,
+    /// What it may spend on quotes that no longer held.
+    pub requote: Budget,
+    /// How long it waits for a router or a venue that cannot be reached.
+    pub outage: OutagePolicy,
+}
+
+/// How an order waits out an outage before anything is signed. It uses no attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutagePolicy {
+    /// How long an order without a deadline waits in one attempt before it fails. One with a deadline
+    /// waits until then.
+    pub max_wait: Duration,
+    /// How soon it is tried again at first. Each further wait is as long as the outage has lasted.
+    pub min_interval: Duration,
+    /// No wait is longer than this.
+    pub max_interval: Duration,
+}
+
+impl Default for OutagePolicy {
+    /// Ten minutes, looking again after a second at first and every half minute in the end.
+    fn default() -> Self {
+        Self {
+            max_wait: Duration::from_mins(10),
+            min_interval: Duration::from_secs(1),
+            max_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+impl OutagePolicy {
+    /// How long to wait when the order has been held up for so long already.
+    fn interval_ms(&self, held_up: Duration, entropy: u128) -> u64 {
+        let interval = held_up.clamp(self.min_interval, self.max_interval.max(self.min_interval));
+        let exact = Backoff {
+            initial_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1),
+            multiplier: 1,
+            max_ms: u64::MAX,
+            ..Backoff::default()
+        };
+        exact.delay_ms(1, entropy)
+    }
+}
+
+/// What an order may spend on one class of failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// How many attempts may fail in this way; the next such failure ends the order. It counts within
+    /// [`RetryPolicy::max_attempts`].
+    pub max_failures: u32,
+    /// The waits after them.
+    pub backoff: Backoff,
+}
+
+impl Default for Budget {
+    /// As many as the order has attempts.
+    fn default() -> Self {
+        Self { max_failures: u32::MAX, backoff: Backoff::default() }
+    }
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            max_attempts: 3,
+            transient: Budget::default(),
+            requote: Budget::default(),
+            outage: OutagePolicy::default(),
+        }
+    }
+}
+
+/// Waits that grow exponentially, are spread by jitter, and end at a cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The wait after the first failure, in milliseconds.
+    pub initial_ms: u64,
+    /// By how much each further wait is longer.
+    pub multiplier: u32,
+    /// No wait is longer than this, in milliseconds.
+    pub max_ms: u64,
+    /// How far a wait may be shorter or longer, in percent, so that orders that failed together
+    /// do not return together.
+    pub jitter_percent: u8,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { initial_ms: 1_000, multiplier: 2, max_ms: 30_000, jitter_percent: 20 }
+    }
+}
+
+impl Backoff {
+    /// The wait after the failure of this attempt (from 1), in milliseconds.
+    pub fn delay_ms(&self, attempt: u32, entropy: u128) -> u64 {
+        let growth = u64::from(self.multiplier).saturating_pow(attempt.saturating_sub(1));
+        let delay = self.initial_ms.saturating_mul(growth).min(self.max_ms);
+        let spread = delay / 100 * u64::from(self.jitter_percent.min(100));
+        let offset = u64::try_from(entropy % (2 * u128::from(spread) + 1)).unwrap_or(0);
+        (delay - spread).saturating_add(offset).min(self.max_ms)
+    }
+}
+
+impl RetryPolicy {
+    /// What follows from a failed attempt: another one at a time, or the end.
+    ///
+    /// Nothing if the order's attempt has not failed.
+    pub fn settle(&self, order: &Order, now: DateTime<Utc>, entropy: u128) -> Option<OrderEvent> {
+        let Phase::AttemptFailed { failure, class, cancel_requested, .. } = order.state.phase() else {
+            return None;
+        };
+        let failed = |failure| Some(OrderEvent::Failed { failure });
+        if *cancel_requested {
+            return failed(cancelled());
+        }
+        if !class.is_retryable() {
+            return failed(failure.clone());
+        }
+        if is_expired(order, now) {
+            return failed(expired());
+        }
+        let spent = order.state.failed_attempts();
+        let (budget, failures) = match class {
+            FailureClass::Requote => (&self.requote, spent.requote),
+            _ => (&self.transient, spent.transient),
+        };
+        if !order.state.may_retry() || failures > budget.max_failures {
+            return failed(exhausted(order.state.attempt(), failure));
+        }
+        let retry_in_ms = budget.backoff.delay_ms(order.state.attempt(), entropy);
+        Some(OrderEvent::RetryScheduled { retry_at: now + Duration::from_millis(retry_in_ms), retry_in_ms })
+    }
+}
+
+impl RetryPolicy {
+    /// What follows when the router or the venue cannot be reached for an order that has signed nothing:
+    /// it waits, at least for `at_least`, or has waited for long enough.
+    pub fn defer(
+        &self,
+        order: &Order,
+        failure: Failure,
+        at_least: Duration,
+        now: DateTime<Utc>,
+        entropy: u128,
+    ) -> OrderEvent {
+        let since = order.state.held_up_since().unwrap_or(now);
+        let held_up = (now - since).to_std().unwrap_or_default();
+        if order.request.deadline.is_none() && held_up >= self.outage.max_wait {
+            return OrderEvent::Failed { failure };
+        }
+        let at_least_ms = u64::try_from(at_least.as_millis()).unwrap_or(u64::MAX);
+        let retry_in_ms = self.outage.interval_ms(held_up, entropy).max(at_least_ms);
+        let retry_at = now + Duration::from_millis(retry_in_ms);
+        OrderEvent::Deferred { failure, since, retry_at, retry_in_ms }
+    }
+}
+
+/// Whether the order's deadline has passed.
+pub(crate) fn is_expired(order: &Order, now: DateTime<Utc>) -> bool {
+    order.expires_at().is_some_and(|deadline| deadline <= now)
+}
+
+pub(crate) fn expired() -> Failure {
+    Failure::new(FailureCode::EXPIRED, "The deadline passed before the order could be executed")
+}
+
+pub(crate) fn cancelled() -> Failure {
+    Failure::new(FailureCode::CANCELLED, "The order was cancelled")
+}
+
+fn exhausted(attempts: u32, last: &Failure) -> Failure {
+    if attempts == 1 {
+        return last.clone();
+    }
+    Failure::new(
+        FailureCode::RETRIES_EXHAUSTED,
+        format!("All {attempts} attempts failed; the last one with {last}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_default_waits_are_one_two_and_four_seconds() {
+        let exact = Backoff { jitter_percent: 0, ..Backoff::default() };
+        let waits: Vec<_> = (1..=6).map(|attempt| exact.delay_ms(attempt, 7)).collect();
+        assert_eq!(waits, [1_000, 2_000, 4_000, 8_000, 16_000, 30_000]);
+    }
+
+    fn held_up(since: DateTime<Utc>, deadline: Option<crate::domain::order::Deadline>) -> Order {
+        let request = crate::domain::order::OrderRequest { deadline, ..crate::testing::request() };
+        let (mut order, _) = Order::accept(crate::domain::ids::OrderId::new(since, 1), request, 3, since);
+        let failure = Failure::new(FailureCode::VENUE_UNAVAILABLE, "503");
+        let held_up = OrderEvent::Deferred { failure, since, retry_at: since, retry_in_ms: 0 };
+        for event in [OrderEvent::RoutingStarted { attempt: 1, dexes: vec![] }, held_up] {
+            order.advance_mut(event, since).unwrap();
+        }
+        order
+    }
+
+    #[test]
+    fn an_outage_is_waited_out_for_as_long_as_a_person_would() {
+        let (start, policy) = (DateTime::UNIX_EPOCH, RetryPolicy::default());
+        let defer = |order: &Order, after: Duration| {
+            let failure = Failure::new(FailureCode::VENUE_UNAVAILABLE, "503");
+            policy.defer(order, failure, Duration::ZERO, start + after, 0)
+        };
+        let order = held_up(start, None);
+        let mut wait_ms = Vec::new();
+        for seconds in [0, 1, 4, 20, 599] {
+            match defer(&order, Duration::from_secs(seconds)) {
+                OrderEvent::Deferred { since, retry_in_ms, .. } => {
+                    assert_eq!(since, start);
+                    wait_ms.push(retry_in_ms);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        // The jitter takes a fifth at most.
+        assert_eq!(wait_ms, [800, 800, 3_200, 16_000, 24_000]);
+        assert!(matches!(defer(&order, Duration::from_mins(10)), OrderEvent::Failed { .. }));
+        let with_deadline = held_up(start, Some(crate::domain::order::Deadline::AfterMs(3_600_000)));
+        assert!(matches!(defer(&with_deadline, Duration::from_mins(10)), OrderEvent::Deferred { .. }));
+    }
+
+    proptest! {
+        #[test]
+        fn jitter_stays_within_its_share_and_the_cap(attempt in 1_u32..200, entropy: u128, initial in 0_u64..100_000) {
+            let backoff = Backoff { initial_ms: initial, ..Backoff::default() };
+            let exact = Backoff { jitter_percent: 0, ..backoff }.delay_ms(attempt, 0);
+            let delay = backoff.delay_ms(attempt, entropy);
+            prop_assert!(delay <= backoff.max_ms);
+            prop_assert!(delay >= exact - exact / 5);
+            prop_assert!(delay <= exact + exact / 5);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What routing proposes: candidates, and the route that is chosen among them.
+
+use std::cmp::Reverse;
+
+use ruint::aliases::{U256, U512};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::amount::Amount;
+use crate::domain::failure::Failure;
+use crate::domain::order::Token;
+
+/// One swap in one pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leg {
+    /// The exchange that runs the pool.
+    pub dex: String,
+    /// The pool's stable id.
+    pub pool: String,
+    /// The mint of the token that goes in.
+    pub input_mint: String,
+    /// The mint of the token that comes out.
+    pub output_mint: String,
+    /// Base units that go in, fee included.
+    pub amount_in: Amount,
+    /// Base units that come out, fee deducted.
+    pub amount_out: Amount,
+}
+
+/// A way to execute an order: legs, and what they add up to.
+///
+/// Legs stand in the order of execution. Several legs with the order's input token are a split;
+/// a leg whose input is another leg's output is a hop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// The exchange of the route for people: one name, or several joined by " + ".
+    pub dex: String,
+    /// The swaps.
+    pub legs: Vec<Leg>,
+    /// Base units of the order's input token that go in.
+    pub amount_in: Amount,
+    /// Base units of the order's output token that come out, net of fees.
+    pub amount_out: Amount,
+    /// What the router knows of the route beyond its amounts, if it tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<RouteAnalysis>,
+}
+
+/// What a router knows of a route beyond its amounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteAnalysis {
+    /// What the chain takes for carrying out the legs, in base units of the order's output token.
+    pub chain_cost: Amount,
+    /// The price before the trade and without fees, in base units of output for one of input, as
+    /// an exact ratio of integers: "3/2".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mid_price: Option<String>,
+    /// How far the output stays below what the mid price promises, in hundredths of a percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_impact_bps: Option<u32>,
+    /// Whether no other way to use what was searched is better, but for the rounding of each leg.
+    #[serde(default)]
+    pub is_proven_optimal: bool,
+}
+
+impl Route {
+    /// What is left of the output when the chain is paid.
+    pub fn net_amount_out(&self) -> Amount {
+        let chain_cost = self.analysis.as_ref().map_or(Amount::ZERO, |analysis| analysis.chain_cost);
+        self.amount_out.checked_sub(chain_cost).unwrap_or_default()
+    }
+}
+
+impl RouteAnalysis {
+    /// The mid price in human units of the output token for one human unit of the input token, as a
+    /// decimal text cut after 18 digits. Nothing if there is none, or if it is beyond arithmetic.
+    pub fn mid_price_text(&self, input_decimals: u8, output_decimals: u8) -> Option<String> {
+        let (numerator, denominator) = self.mid_price.as_deref()?.split_once('/')?;
+        let wide = |text: &str| text.parse::<U256>().ok().map(U512::from);
+        crate::domain::amount::ratio(
+            (wide(numerator)?, input_decimals),
+            (wide(denominator)?, output_decimals),
+        )
+    }
+}
+
+/// What one exchange, or one combination of exchanges, can do for an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The name of the exchange, as shown to people.
+    pub dex: String,
+    /// The stable id that breaks ties.
+    pub id: String,
+    /// The route, or why there is none.
+    #[serde(flatten)]
+    pub outcome: CandidateOutcome,
+}
+
+/// The route of a candidate, or why it has none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CandidateOutcome {
+    /// It can be done like this.
+    Quoted(Route),
+    /// It cannot be done, for this reason.
+    Rejected(Failure),
+}
+
+impl Candidate {
+    /// The route, if the candidate has one.
+    pub fn route(&self) -> Option<&Route> {
+        match &self.outcome {
+            CandidateOutcome::Quoted(route) => Some(route),
+            CandidateOutcome::Rejected(_) => None,
+        }
+    }
+}
+
+/// Chooses the candidate with the highest net output; ties go to fewer legs, then to the smaller
+/// id, so that equal quotes give equal choices.
+pub fn best(candidates: &[Candidate]) -> Option<&Route> {
+    candidates
+        .iter()
+        .filter_map(|candidate| Some((candidate.route()?, candidate)))
+        .max_by_key(|(route, candidate)| {
+            (route.net_amount_out(), Reverse(route.legs.len()), Reverse(candidate.id.as_str()))
+        })
+        .map(|(route, _)| route)
+}
+
+/// What a router is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuoteRequest {
+    /// What is sold.
+    pub input: Token,
+    /// What is bought.
+    pub output: Token,
+    /// How much is sold, in base units of the input token.
+    pub amount: Amount,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::failure::FailureCode;
+
+    fn candidate(id: &str, amount_out: u128, legs: usize) -> Candidate {
+        let leg = Leg {
+            dex: id.into(),
+            pool: id.into(),
+            input_mint: "in".into(),
+            output_mint: "out".into(),
+            amount_in: Amount::new(1),
+            amount_out: Amount::new(1),
+        };
+        let route = Route {
+            dex: id.into(),
+            legs: vec![leg; legs],
+            amount_in: Amount::new(1),
+            amount_out: Amount::new(amount_out),
+            analysis: None,
+        };
+        Candidate { dex: id.into(), id: id.into(), outcome: CandidateOutcome::Quoted(route) }
+    }
+
+    #[test]
+    fn the_highest_output_wins_then_fewer_legs_then_the_smaller_id() {
+        let rejected = Candidate {
+            dex: "z".into(),
+            id: "z".into(),
+            outcome: CandidateOutcome::Rejected(Failure::new(FailureCode::NO_ROUTE, "paused")),
+        };
+        let choose = |candidates: &[Candidate]| best(candidates).map(|route| route.dex.clone());
+        assert_eq!(choose(&[candidate("a", 1, 1), candidate("b", 2, 3)]).as_deref(), Some("b"));
+        assert_eq!(choose(&[candidate("a", 2, 2), candidate("b", 2, 1)]).as_deref(), Some("b"));
+        assert_eq!(choose(&[candidate("b", 2, 1), candidate("a", 2, 1)]).as_deref(), Some("a"));
+        assert_eq!(choose(&[rejected.clone(), candidate("a", 1, 1)]).as_deref(), Some("a"));
+        assert_eq!(choose(&[rejected]), None);
+    }
+
+    #[test]
+    fn the_chain_is_paid_before_routes_are_compared() {
+        let dear = |chain_cost| {
+            let Candidate { dex, id, outcome } = candidate("dear", 10, 1);
+            let CandidateOutcome::Quoted(route) = outcome else { unreachable!("it is quoted") };
+            let analysis = RouteAnalysis { chain_cost: Amount::new(chain_cost), ..RouteAnalysis::default() };
+            let route = Route { analysis: Some(analysis), ..route };
+            Candidate { dex, id, outcome: CandidateOutcome::Quoted(route) }
+        };
+        let choose = |chain_cost| best(&[candidate("plain", 8, 1), dear(chain_cost)]).unwrap().dex.clone();
+        assert_eq!(choose(1), "dear");
+        assert_eq!(choose(3), "plain");
+        assert_eq!(choose(11), "plain");
+    }
+
+    #[test]
+    fn a_route_without_an_analysis_reads_as_before() {
+        let json = r#"{"dex":"x","legs":[],"amount_in":"1","amount_out":"2"}"#;
+        let route: Route = serde_json::from_str(json).unwrap();
+        assert_eq!(route.analysis, None);
+        assert_eq!(serde_json::to_string(&route).unwrap(), json);
+    }
+
+    #[test]
+    fn the_mid_price_is_shown_in_human_units() {
+        let price = |ratio: &str| {
+            let analysis = RouteAnalysis { mid_price: Some(ratio.into()), ..RouteAnalysis::default() };
+            analysis.mid_price_text(9, 6)
+        };
+        // 6.67 lamports of 9 decimals for a unit of 6 decimals.
+        assert_eq!(price("3/20").as_deref(), Some("150"));
+        assert_eq!(price(&format!("{}/1", U256::MAX)), None);
+        for ratio in ["", "3", "3/0", "/", "3/x", "-3/2"] {
+            assert_eq!(price(ratio), None, "{ratio:?}");
+        }
+    }
+}

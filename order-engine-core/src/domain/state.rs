@@ -1,0 +1,283 @@
+//! The state machine of an order: a pure fold of its events.
+//!
+//! [`OrderState::apply`] is the only place where a status changes; the live path and replay both
+//! go through it. [`OrderState::next_step`] says what an executor has to do next, and does nothing
+//! itself.
+
+pub(crate) mod step;
+pub(crate) mod transition;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::event::Status;
+use crate::domain::failure::{Failure, FailureClass};
+use crate::domain::ids::TxId;
+use crate::domain::phase::{Phase, Quote};
+use crate::domain::transaction::{Fill, SignedTx};
+
+/// What an order's events add up to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderState {
+    /// The number of the attempt, from 1; 0 before the first.
+    attempt: u32,
+    /// How many attempts the order has.
+    max_attempts: u32,
+    /// The exchange of the route that this attempt chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chosen_dex: Option<String>,
+    /// The transaction that this attempt signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tx_id: Option<TxId>,
+    /// Why an operator should look at the order, if one should.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attention: Option<Attention>,
+    /// How many attempts failed in which way.
+    #[serde(default, skip_serializing_if = "FailedAttempts::is_none")]
+    failed_attempts: FailedAttempts,
+    /// Since when the router or the venue has held this attempt up, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held_up_since: Option<DateTime<Utc>>,
+    /// Whether the last thing that happened in this attempt was a wait for the end of an outage, so that a
+    /// quote may have grown old through nobody's fault.
+    #[serde(default, skip_serializing_if = "is_false")]
+    may_requote: bool,
+    /// Whether workers die of this order, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    suspicion: Option<Suspicion>,
+    /// How far this attempt had come before it was quoted again: progress does not run backwards.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    progress_floor: u8,
+    phase: Phase,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // So serde asks.
+const fn is_zero(number: &u8) -> bool {
+    *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As above.
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// The suspicion that workers die of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspicion {
+    /// How many strikes in a row the order has: executions that ended in a panic, or began alone and did
+    /// not get anywhere.
+    pub strikes: u32,
+    /// Whether the last one began alone.
+    pub alone: bool,
+}
+
+/// How many of an order's attempts failed in which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedAttempts {
+    /// For a reason that may pass by itself.
+    pub transient: u32,
+    /// Because the quote did not hold.
+    pub requote: u32,
+}
+
+impl FailedAttempts {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // So serde asks.
+    const fn is_none(&self) -> bool {
+        self.transient == 0 && self.requote == 0
+    }
+
+    /// The same with one more.
+    const fn and(mut self, class: FailureClass) -> Self {
+        match class {
+            FailureClass::Transient => self.transient += 1,
+            FailureClass::Requote => self.requote += 1,
+            // It uses no attempt, or it is the last one anyway.
+            FailureClass::Unavailable | FailureClass::Permanent => {}
+        }
+        self
+    }
+}
+
+/// Why an operator should look at an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Attention {
+    /// Workers died or panicked with it again and again. It is set aside until an operator lifts the
+    /// quarantine.
+    Quarantined(Failure),
+    /// Its transaction should be dead by now, but nobody can prove whether it landed. It goes on
+    /// being observed.
+    OutcomeUnknown,
+}
+
+impl Attention {
+    /// The fixed text of the reason.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Quarantined(_) => "quarantined",
+            Self::OutcomeUnknown => "outcome-unknown",
+        }
+    }
+}
+
+impl OrderState {
+    /// The state after the first event.
+    pub const fn accepted(max_attempts: u32) -> Self {
+        Self {
+            attempt: 0,
+            max_attempts,
+            chosen_dex: None,
+            tx_id: None,
+            attention: None,
+            failed_attempts: FailedAttempts { transient: 0, requote: 0 },
+            held_up_since: None,
+            may_requote: false,
+            suspicion: None,
+            progress_floor: 0,
+            phase: Phase::Pending,
+        }
+    }
+
+    /// Where the order stands.
+    pub const fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// The public name of the state.
+    pub const fn status(&self) -> Status {
+        match &self.phase {
+            Phase::Pending => Status::Pending,
+            Phase::Routing | Phase::Routed { .. } => Status::Routing,
+            Phase::Building { .. } | Phase::Signed { .. } => Status::Building,
+            Phase::Submitted { .. } => Status::Submitted,
+            Phase::AttemptFailed { standing, .. } | Phase::Waiting { standing, .. } => standing.status,
+            Phase::Confirmed { .. } => Status::Confirmed,
+            Phase::Failed { .. } => Status::Failed,
+        }
+    }
+
+    /// How far the attempt has come, 0..=100. It grows within an attempt.
+    pub const fn progress(&self) -> u8 {
+        let progress = match &self.phase {
+            Phase::Pending | Phase::Failed { .. } => return 0,
+            Phase::Routing => 10,
+            Phase::Routed { .. } => 30,
+            Phase::Building { .. } => 50,
+            Phase::Signed { .. } => 70,
+            Phase::Submitted { stage, .. } => stage.progress(),
+            Phase::AttemptFailed { standing, .. } | Phase::Waiting { standing, .. } => standing.progress,
+            Phase::Confirmed { .. } => 100,
+        };
+        if progress < self.progress_floor { self.progress_floor } else { progress }
+    }
+
+    /// The number of the attempt, from 1; 0 before the first.
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// How many attempts the order has.
+    pub const fn max_attempts(&self) -> u32 {
+        self.max_attempts
+    }
+
+    /// How many attempts failed in which way.
+    pub const fn failed_attempts(&self) -> FailedAttempts {
+        self.failed_attempts
+    }
+
+    /// Since when the router or the venue has held this attempt up, if it does.
+    pub const fn held_up_since(&self) -> Option<DateTime<Utc>> {
+        self.held_up_since
+    }
+
+    /// Whether the attempt may begin again with another quote, because its own grew old in an outage.
+    pub const fn may_requote(&self) -> bool {
+        self.may_requote
+    }
+
+    /// Whether workers die of this order, as far as that is known.
+    pub const fn suspicion(&self) -> Option<Suspicion> {
+        self.suspicion
+    }
+
+    /// How many strikes in a row the order has.
+    pub const fn strikes(&self) -> u32 {
+        match self.suspicion {
+            Some(suspicion) => suspicion.strikes,
+            None => 0,
+        }
+    }
+
+    /// The route that a transaction may be built on, if there is one.
+    pub const fn quote(&self) -> Option<&Quote> {
+        match &self.phase {
+            Phase::Routed { quote } | Phase::Building { quote } => Some(quote),
+            Phase::AttemptFailed { quote, .. } | Phase::Waiting { quote, .. } => quote.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The exchange of the route that the attempt chose.
+    pub fn chosen_dex(&self) -> Option<&str> {
+        self.chosen_dex.as_deref()
+    }
+
+    /// The transaction that the attempt signed.
+    pub const fn tx_id(&self) -> Option<&TxId> {
+        self.tx_id.as_ref()
+    }
+
+    /// The transaction that may land, if there is one.
+    pub fn live_transaction(&self) -> Option<&SignedTx> {
+        match &self.phase {
+            Phase::Signed { tx, .. } | Phase::Submitted { tx, .. } => Some(tx),
+            _ => None,
+        }
+    }
+
+    /// Whether a cancel waits for the death of the transaction.
+    pub const fn is_cancel_requested(&self) -> bool {
+        matches!(
+            &self.phase,
+            Phase::Signed { cancel_requested: true, .. }
+                | Phase::Submitted { cancel_requested: true, .. }
+                | Phase::AttemptFailed { cancel_requested: true, .. }
+        )
+    }
+
+    /// Why an operator should look at the order, if one should.
+    pub const fn attention(&self) -> Option<&Attention> {
+        self.attention.as_ref()
+    }
+
+    /// Why the order is set aside for an operator, if it is.
+    pub const fn quarantine(&self) -> Option<&Failure> {
+        match &self.attention {
+            Some(Attention::Quarantined(failure)) => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// Whether nobody knows what became of the order's transaction.
+    pub const fn is_outcome_unknown(&self) -> bool {
+        matches!(self.attention, Some(Attention::OutcomeUnknown))
+    }
+
+    /// What the transaction did, once that is final.
+    pub const fn fill(&self) -> Option<&Fill> {
+        match &self.phase {
+            Phase::Confirmed { fill } => Some(fill),
+            _ => None,
+        }
+    }
+
+    /// Why the order, or its last attempt, failed.
+    pub const fn failure(&self) -> Option<&Failure> {
+        match &self.phase {
+            Phase::AttemptFailed { failure, .. } | Phase::Failed { failure } => Some(failure),
+            _ => None,
+        }
+    }
+}

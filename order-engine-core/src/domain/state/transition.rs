@@ -1,0 +1,246 @@
+//! The transitions: which events a state allows, and the state after each.
+
+use super::{Attention, OrderState, Suspicion};
+use crate::domain::event::{EventRecord, OrderEvent};
+use crate::domain::failure::{Failure, FailureClass, FailureCode};
+use crate::domain::phase::{Phase, Quote, Stage, Standing};
+
+/// An event that an order's state does not allow.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an order in state '{state}' does not allow the event '{event}'")]
+pub struct IllegalTransition {
+    /// The name of the state.
+    pub state: &'static str,
+    /// The name of the event.
+    pub event: &'static str,
+}
+
+/// Why a list of events is no history of an order.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// The first event is not the acceptance.
+    #[error("a history begins with its acceptance")]
+    NotAccepted,
+    /// The numbers have a hole or do not begin at 1.
+    #[error("expected event {expected}, found {found}")]
+    Gap {
+        /// The number that should stand there.
+        expected: u64,
+        /// The number that stands there.
+        found: u64,
+    },
+    /// An event is not allowed where it stands.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+}
+
+impl OrderState {
+    /// Folds a whole history.
+    ///
+    /// # Errors
+    /// If the events are no complete, legal history.
+    pub fn replay<'a>(records: impl IntoIterator<Item = &'a EventRecord>) -> Result<Self, ReplayError> {
+        let mut state: Option<Self> = None;
+        for (expected, record) in (1..).zip(records) {
+            if record.seq != expected {
+                return Err(ReplayError::Gap { expected, found: record.seq });
+            }
+            state = Some(match (state, &record.event) {
+                (None, OrderEvent::Accepted { max_attempts }) => Self::accepted(*max_attempts),
+                (None, _) => return Err(ReplayError::NotAccepted),
+                (Some(state), event) => state.apply(event)?,
+            });
+        }
+        state.ok_or(ReplayError::NotAccepted)
+    }
+
+    /// The state after an event.
+    ///
+    /// # Errors
+    /// If this state does not allow the event.
+    pub fn apply(&self, event: &OrderEvent) -> Result<Self, IllegalTransition> {
+        let illegal = || IllegalTransition { state: self.phase.name(), event: event.kind() };
+        let mut next = Self {
+            phase: self.next_phase(event).ok_or_else(illegal)?,
+            chosen_dex: self.chosen_dex.clone(),
+            tx_id: self.tx_id.clone(),
+            attention: self.attention.clone(),
+            ..*self
+        };
+        match event {
+            OrderEvent::RoutingStarted { attempt, .. } => {
+                next.begin_attempt(*attempt, self);
+                next.chosen_dex = None;
+            }
+            OrderEvent::BuildRestarted { attempt } => next.begin_attempt(*attempt, self),
+            OrderEvent::RouteChosen { route, .. } => next.chosen_dex = Some(route.dex.clone()),
+            OrderEvent::TransactionSigned { tx } => {
+                next.tx_id = Some(tx.id.clone());
+                next.held_up_since = None;
+            }
+            OrderEvent::Deferred { since, .. } => {
+                next.held_up_since = Some(*since);
+                next.may_requote = true;
+            }
+            OrderEvent::Quarantined { failure } => {
+                next.attention = Some(Attention::Quarantined(failure.clone()));
+            }
+            OrderEvent::OutcomeUnknown { .. } => next.attention = Some(Attention::OutcomeUnknown),
+            OrderEvent::QuarantineLifted
+            | OrderEvent::OutcomeResolved { .. }
+            | OrderEvent::InclusionObserved { .. }
+            | OrderEvent::TransactionDied { .. }
+            | OrderEvent::Confirmed { .. }
+            | OrderEvent::Failed { .. } => next.attention = None,
+            _ => {}
+        }
+        if let OrderEvent::AttemptFailed { class, .. } | OrderEvent::TransactionDied { class, .. } = event {
+            next.failed_attempts = self.failed_attempts.and(*class);
+        }
+        next.suspicion = self.next_suspicion(event);
+        Ok(next)
+    }
+
+    fn begin_attempt(&mut self, attempt: u32, before: &Self) {
+        let is_another = attempt != before.attempt;
+        self.attempt = attempt;
+        self.tx_id = None;
+        self.held_up_since = before.held_up_since.filter(|_| !is_another);
+        // Once an outage: an order of which workers die while it is built would be quoted for ever.
+        self.may_requote = false;
+        self.progress_floor = if is_another { 0 } else { before.progress() };
+    }
+
+    /// Whoever makes progress is no suspect; what others do to the order is no progress.
+    const fn next_suspicion(&self, event: &OrderEvent) -> Option<Suspicion> {
+        match event {
+            OrderEvent::Suspected { strikes, alone, .. } => {
+                Some(Suspicion { strikes: *strikes, alone: *alone })
+            }
+            OrderEvent::Quarantined { .. }
+            | OrderEvent::CancelRequested
+            | OrderEvent::OutcomeUnknown { .. } => self.suspicion,
+            _ => None,
+        }
+    }
+
+    /// The phase after an event, or nothing if the event is not allowed.
+    fn next_phase(&self, event: &OrderEvent) -> Option<Phase> {
+        use OrderEvent as E;
+        if self.quarantine().is_some()
+            && !matches!(event, E::QuarantineLifted | E::CancelRequested | E::Failed { .. })
+        {
+            return None;
+        }
+        let phase = match (&self.phase, event) {
+            (Phase::Pending | Phase::Waiting { .. }, E::RoutingStarted { attempt, .. })
+                if *attempt == self.attempt + 1 && *attempt <= self.max_attempts =>
+            {
+                Phase::Routing
+            }
+            (Phase::Waiting { quote: Some(quote), .. }, E::BuildRestarted { attempt })
+                if *attempt == self.attempt + 1 && *attempt <= self.max_attempts =>
+            {
+                Phase::Building { quote: quote.clone() }
+            }
+            // An outage took so long that the quote is worth nothing any more.
+            (Phase::Routed { .. } | Phase::Building { .. }, E::RoutingStarted { attempt, .. })
+                if *attempt == self.attempt && self.may_requote =>
+            {
+                Phase::Routing
+            }
+            (
+                phase @ (Phase::Routing | Phase::Routed { .. } | Phase::Building { .. }),
+                E::Deferred { .. },
+            ) => phase.clone(),
+            (phase, E::Suspected { strikes, .. })
+                if !phase.is_terminal() && *strikes == self.strikes() + 1 =>
+            {
+                phase.clone()
+            }
+            (Phase::Routing, E::RouteChosen { route, quoted_at, .. }) => {
+                Phase::Routed { quote: Quote { route: route.clone(), quoted_at: *quoted_at } }
+            }
+            (Phase::Routed { quote }, E::BuildStarted) => Phase::Building { quote: quote.clone() },
+            (Phase::Building { .. }, E::TransactionSigned { tx }) => {
+                Phase::Signed { tx: tx.clone(), cancel_requested: false }
+            }
+            (Phase::Signed { tx, cancel_requested: false }, E::SubmissionStarted) => {
+                Phase::Submitted { tx: tx.clone(), stage: Stage::Sending, cancel_requested: false }
+            }
+            (
+                Phase::Submitted { tx, stage, cancel_requested },
+                E::SubmissionAccepted | E::InclusionObserved { .. },
+            ) => {
+                let next = Stage::reported_by(event).filter(|next| next > stage)?;
+                Phase::Submitted { tx: tx.clone(), stage: next, cancel_requested: *cancel_requested }
+            }
+            (Phase::Signed { tx, cancel_requested: false }, E::CancelRequested) => {
+                Phase::Signed { tx: tx.clone(), cancel_requested: true }
+            }
+            (Phase::Submitted { tx, stage, cancel_requested: false }, E::CancelRequested) => {
+                Phase::Submitted { tx: tx.clone(), stage: *stage, cancel_requested: true }
+            }
+            (Phase::Routing | Phase::Routed { .. }, E::AttemptFailed { failure, class }) => {
+                self.failed_attempt(failure, *class, false, None)
+            }
+            (Phase::Building { quote }, E::AttemptFailed { failure, class }) => {
+                // What may pass by itself says nothing against the route.
+                let quote = (*class == FailureClass::Transient).then(|| quote.clone());
+                self.failed_attempt(failure, *class, false, quote)
+            }
+            (
+                Phase::Signed { cancel_requested, .. } | Phase::Submitted { cancel_requested, .. },
+                E::TransactionDied { failure, class, .. },
+            ) => self.failed_attempt(failure, *class, *cancel_requested, None),
+            (Phase::AttemptFailed { standing, quote, .. }, E::RetryScheduled { retry_at, .. })
+                if self.may_retry() =>
+            {
+                Phase::Waiting { standing: *standing, retry_at: *retry_at, quote: quote.clone() }
+            }
+            (phase, E::Quarantined { .. }) if !phase.is_terminal() => phase.clone(),
+            (phase, E::QuarantineLifted) if self.quarantine().is_some() => phase.clone(),
+            (phase, E::OutcomeUnknown { .. }) if phase.has_live_transaction() && self.attention.is_none() => {
+                phase.clone()
+            }
+            (phase, E::OutcomeResolved { executed: true, .. }) if self.is_outcome_unknown() => phase.clone(),
+            (
+                Phase::Signed { cancel_requested, .. } | Phase::Submitted { cancel_requested, .. },
+                E::OutcomeResolved { executed: false, note },
+            ) if self.is_outcome_unknown() => {
+                let failure = Failure::new(FailureCode::RESOLVED, note.clone());
+                self.failed_attempt(&failure, FailureClass::Permanent, *cancel_requested, None)
+            }
+            (Phase::Signed { .. } | Phase::Submitted { .. }, E::Confirmed { fill }) => {
+                Phase::Confirmed { fill: fill.clone() }
+            }
+            (phase, E::Failed { failure }) if !phase.has_live_transaction() && !phase.is_terminal() => {
+                Phase::Failed { failure: failure.clone() }
+            }
+            _ => return None,
+        };
+        Some(phase)
+    }
+
+    fn failed_attempt(
+        &self,
+        failure: &Failure,
+        class: FailureClass,
+        cancel_requested: bool,
+        quote: Option<Quote>,
+    ) -> Phase {
+        let standing = Standing { status: self.status(), progress: self.progress() };
+        Phase::AttemptFailed { standing, failure: failure.clone(), class, cancel_requested, quote }
+    }
+
+    /// Whether the failed attempt may be followed by another one.
+    pub fn may_retry(&self) -> bool {
+        match &self.phase {
+            Phase::AttemptFailed { class, cancel_requested, .. } => {
+                class.is_retryable() && !cancel_requested && self.attempt < self.max_attempts
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! For hosts that run the handler on a queue of their own.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::domain::ids::OrderId;
+use crate::domain::state::step::Lane;
+use crate::engine::Engine;
+use crate::engine::apalis::OrderTask;
+
+/// How many due orders are looked at in one round.
+const ROUND: u32 = 1_000;
+/// After how many rounds an order that is still due is sent again.
+const ROUNDS_TO_RESEND: u32 = 10;
+
+/// Sends due orders to a queue of the host's own, until the engine shuts down: when one is accepted here,
+/// and in any case `every` so often.
+///
+/// The orders stand in the store; the queue may lose, double and reorder what it is sent. An order that
+/// stays due is sent again after ten rounds. A task that comes twice, or too late, finds no due order
+/// and does nothing.
+pub async fn enqueue_due_orders<P, F, E>(engine: Engine, every: Duration, mut push: P)
+where
+    P: FnMut(OrderTask) -> F + Send,
+    F: Future<Output = Result<(), E>> + Send,
+    E: Display + Send,
+{
+    let inner = engine.inner();
+    let (mut stop, mut woken) = (inner.stopping(), inner.wakes(Lane::Execute));
+    let mut sent = Sent::new(every.saturating_mul(ROUNDS_TO_RESEND));
+    loop {
+        woken.mark_unchanged();
+        match engine.due_orders(ROUND).await {
+            Ok(due) => {
+                for order_id in sent.unsent(&due, inner.runtime.now()) {
+                    if let Err(error) = push(OrderTask::new(order_id)).await {
+                        tracing::warn!(order.id = %order_id, %error, "a due order could not be sent to its queue");
+                        sent.forget(order_id);
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "due orders could not be looked at"),
+        }
+        tokio::select! {
+            biased;
+            () = stop.wait() => return,
+            _ = woken.changed() => {}
+            () = inner.runtime.clock.sleep(every) => {}
+        }
+    }
+}
+
+/// What was sent lately.
+struct Sent {
+    resend_after: TimeDelta,
+    orders: BTreeMap<OrderId, DateTime<Utc>>,
+}
+
+impl Sent {
+    fn new(resend_after: Duration) -> Self {
+        Self {
+            resend_after: TimeDelta::from_std(resend_after).unwrap_or(TimeDelta::MAX),
+            orders: BTreeMap::new(),
+        }
+    }
+
+    /// The due orders that were not sent lately, which they are from now on.
+    fn unsent(&mut self, due: &[OrderId], now: DateTime<Utc>) -> Vec<OrderId> {
+        let lately =
+            |sent: &DateTime<Utc>| sent.checked_add_signed(self.resend_after).is_none_or(|end| now < end);
+        let (fresh, known): (Vec<OrderId>, Vec<OrderId>) =
+            due.iter().partition(|id| !self.orders.get(id).is_some_and(lately));
+        // What is due no more was executed, or is held; if it becomes due again, that is news.
+        let kept = known.into_iter().filter_map(|id| Some((id, *self.orders.get(&id)?)));
+        self.orders = kept.chain(fresh.iter().map(|id| (*id, now))).collect();
+        fresh
+    }
+
+    fn forget(&mut self, order_id: OrderId) {
+        self.orders.remove(&order_id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stays_due_is_sent_again_after_a_while() {
+        let at = |ms| DateTime::from_timestamp_millis(ms).unwrap();
+        let id = |n: u128| OrderId::new(at(1), n << 64);
+        let mut sent = Sent::new(Duration::from_millis(100));
+        assert_eq!(sent.unsent(&[id(1), id(2)], at(0)), [id(1), id(2)]);
+        assert_eq!(sent.unsent(&[id(1), id(2), id(3)], at(50)), [id(3)]);
+        sent.forget(id(2));
+        assert_eq!(sent.unsent(&[id(2), id(3)], at(99)), [id(2)]);
+        // The first was gone for a round, and is news; the third was not, and waits for its time.
+        assert_eq!(sent.unsent(&[id(1), id(3)], at(100)), [id(1)]);
+        assert_eq!(sent.unsent(&[id(3)], at(150)), [id(3)]);
+    }
+}

@@ -1,0 +1,8 @@
+//! The execution of orders: claimed, taken step by step to a sent transaction, and observed to its outcome.
+
+pub(crate) mod bulkhead;
+pub(crate) mod claimer;
+pub(crate) mod executor;
+pub(crate) mod lease;
+pub(crate) mod leased_order;
+pub(crate) mod observer;

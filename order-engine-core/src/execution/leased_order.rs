@@ -1,0 +1,138 @@
+//! An order in hand: what is known of it, what is not yet written, and the right to act for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::commit::committer::{CommitError, Committer};
+use crate::domain::event::{EventRecord, OrderEvent};
+use crate::domain::order::Order;
+use crate::domain::state::transition::IllegalTransition;
+use crate::execution::lease::LeaseGuard;
+use crate::ports::order_store::lease::Fence;
+use crate::ports::order_store::write::{Append, Guard, Then};
+
+/// A leased order.
+#[derive(Debug)]
+pub(crate) struct LeasedOrder {
+    /// The order with everything that happened to it, written or not.
+    order: Arc<Order>,
+    /// The revision that the store has.
+    committed_seq: u64,
+    /// What happened and is not yet written.
+    pending: Vec<Arc<EventRecord>>,
+    lease: LeaseGuard,
+}
+
+impl LeasedOrder {
+    pub(crate) fn new(order: Arc<Order>, lease: LeaseGuard) -> Self {
+        Self { committed_seq: order.seq, order, pending: Vec::new(), lease }
+    }
+
+    pub(crate) const fn order(&self) -> &Arc<Order> {
+        &self.order
+    }
+
+    pub(crate) const fn lease(&self) -> &LeaseGuard {
+        &self.lease
+    }
+
+    pub(crate) const fn lease_mut(&mut self) -> &mut LeaseGuard {
+        &mut self.lease
+    }
+
+    pub(crate) const fn fence(&self) -> Fence {
+        self.lease.lease().fence
+    }
+
+    /// Whether anything happened that is not yet written.
+    pub(crate) const fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Takes note of an event. It is not written yet.
+    pub(crate) fn record(&mut self, event: OrderEvent, now: DateTime<Utc>) -> Result<(), IllegalTransition> {
+        let record = Arc::make_mut(&mut self.order).advance_mut(event, now)?;
+        self.pending.push(Arc::new(record));
+        Ok(())
+    }
+
+    /// Writes what is not yet written. The lease stays, unless the order has come to a wait or to
+    /// its end.
+    pub(crate) async fn commit(&mut self, committer: &Committer) -> Result<(), CommitError> {
+        let then = self.wait().map_or(Then::Keep, |due_in| Then::Release { due_in });
+        self.write(committer, then).await
+    }
+
+    /// How long the order waits, if it has come to a wait. A deadline ends a wait.
+    fn wait(&self) -> Option<Duration> {
+        let last = self.pending.last()?;
+        let wait = match last.event {
+            OrderEvent::RetryScheduled { retry_in_ms, .. } | OrderEvent::Deferred { retry_in_ms, .. } => {
+                Duration::from_millis(retry_in_ms)
+            }
+            // What follows is left to a worker.
+            OrderEvent::TransactionDied { .. } => Duration::ZERO,
+            _ => return None,
+        };
+        Some(self.until_deadline(wait, last.at))
+    }
+
+    /// A wait, or what is left until the order's deadline, if that is less.
+    pub(crate) fn until_deadline(&self, wait: Duration, now: DateTime<Utc>) -> Duration {
+        let left = self.order.expires_at().map(|deadline| (deadline - now).to_std().unwrap_or_default());
+        left.map_or(wait, |left| left.min(wait))
+    }
+
+    /// Until when what is not yet written may be written. After the commit of a transaction it may be
+    /// sent, so that commit comes before the deadline or never, however long this process stands still.
+    fn limit(&self) -> Option<DateTime<Utc>> {
+        let sends = |event: &OrderEvent| {
+            matches!(event, OrderEvent::TransactionSigned { .. } | OrderEvent::SubmissionStarted)
+        };
+        let deadline =
+            self.order.expires_at().filter(|_| self.pending.iter().any(|record| sends(&record.event)))?;
+        // The deadline itself is past it.
+        Some(deadline.checked_sub_signed(TimeDelta::microseconds(1)).unwrap_or(deadline))
+    }
+
+    /// Writes what is not yet written and gives the order back, due after a while.
+    pub(crate) async fn give_back(
+        &mut self,
+        committer: &Committer,
+        due_in: Duration,
+    ) -> Result<(), CommitError> {
+        // With nothing to write, the lease itself goes back when it is dropped.
+        self.lease.rest_for(due_in);
+        self.write(committer, Then::Release { due_in }).await
+    }
+
+    async fn write(&mut self, committer: &Committer, then: Then) -> Result<(), CommitError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let not_after = self.limit();
+        let append = Append {
+            guard: Guard::Fence(self.fence()),
+            expected_seq: self.committed_seq,
+            order: Arc::clone(&self.order),
+            events: std::mem::take(&mut self.pending),
+            then,
+            not_after,
+        };
+        committer.append(append).await?;
+        self.committed_seq = self.order.seq;
+        if matches!(then, Then::Release { .. }) || self.order.state.lane().is_none() {
+            self.lease.end();
+        }
+        Ok(())
+    }
+
+    /// Starts over from what the store has. What was not written never happened.
+    pub(crate) fn reset(&mut self, order: Arc<Order>) {
+        self.committed_seq = order.seq;
+        self.order = order;
+        self.pending.clear();
+    }
+}

@@ -1,0 +1,411 @@
+mod outbox;
+mod queue;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::domain::event::EventRecord;
+use crate::domain::ids::ClientOrderId;
+use crate::domain::ids::OrderId;
+use crate::domain::ids::UserId;
+use crate::domain::order::Order;
+use crate::domain::state::step::Lane;
+use crate::planted::planted;
+use crate::ports::order_store::error::{StoreError, StoreErrorKind};
+use crate::ports::order_store::lease::{
+    Claim, ClaimRequest, ClaimScope, Claims, Fence, Lease, Release, ReleaseReason,
+};
+use crate::ports::order_store::query::{
+    Backlog, LaneBacklog, OrderQuery, PurgeRequest, Purged, UndecodableOrder,
+};
+use crate::ports::order_store::write::{Append, AppendError, CreateError, Creation, Guard, NewOrder, Then};
+use crate::ports::order_store::{Durability, OrderStore};
+use crate::ports::outbox::{Deliveries, DeliveryAck, DeliveryRequest, Outbox};
+use crate::ports::runtime::{Clock, TokioClock};
+use outbox::OutboxEntries;
+use queue::{DueKey, Queue};
+
+/// A store that lives and dies with the process.
+///
+/// It is made for tests and for hosts that can afford to forget, and it is the reference for
+/// authors of backends: each method does under one lock what a backend does in one transaction.
+/// Clones share their data, so two engines over clones behave like two processes over one
+/// database.
+#[derive(Clone)]
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    data: Arc<Mutex<Data>>,
+}
+
+impl MemoryStore {
+    /// An empty store on the process's clock.
+    pub fn new() -> Self {
+        Self::with_clock(Arc::new(TokioClock::new()))
+    }
+
+    /// An empty store whose leases and due times are measured on this clock.
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, data: Arc::default() }
+    }
+
+    /// The data. The lock is never held across an await.
+    fn data(&self) -> Result<MutexGuard<'_, Data>, StoreError> {
+        // A panic inside a write may have left half of it behind, which must not be served.
+        self.data.lock().map_err(|_| {
+            StoreError::new(StoreErrorKind::Internal, "a write into the memory store panicked before")
+        })
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl OrderStore for MemoryStore {
+    fn durability(&self) -> Durability {
+        Durability::Volatile
+    }
+
+    async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
+        Ok(self.clock.now())
+    }
+
+    async fn create(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
+        let (mut data, now) = (self.data()?, self.clock.now());
+        Ok(orders.iter().map(|new| data.create(new, now)).collect())
+    }
+
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError> {
+        let (mut data, now) = (self.data()?, self.clock.now());
+        let claims =
+            data.due_orders(request, now).into_iter().filter_map(|id| data.lease(id, request, now)).collect();
+        Ok(Claims { claims, as_of: now, next_due_in: data.next_due_in(request.lane, now) })
+    }
+
+    async fn renew(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
+        let (mut data, now) = (self.data()?, self.clock.now());
+        Ok(leases.iter().map(|lease| data.renew(lease, after(now, duration))).collect())
+    }
+
+    async fn release(&self, releases: &[Release]) -> Result<(), StoreError> {
+        let (mut data, now) = (self.data()?, self.clock.now());
+        for release in releases {
+            data.release(release, now);
+        }
+        Ok(())
+    }
+
+    async fn make_due(&self, id: OrderId) -> Result<(), StoreError> {
+        let (mut data, now) = (self.data()?, self.clock.now());
+        data.make_due(id, now);
+        Ok(())
+    }
+
+    async fn append(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
+        let (mut data, now) = (self.data()?, self.clock.now());
+        Ok(appends.iter().map(|append| data.append(append, now)).collect())
+    }
+
+    async fn load(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        let data = self.data()?;
+        Ok(data.orders.get(&id).map(|row| Order::clone(&row.order)))
+    }
+
+    async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {
+        let data = self.data()?;
+        let events = data.orders.get(&id).map_or(&[][..], |row| &row.events);
+        // Event n stands at index n - 1, so the events after n begin at index n.
+        let first = usize::try_from(after).unwrap_or(usize::MAX).min(events.len());
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(events[first..].iter().take(limit).map(|event| EventRecord::clone(event)).collect())
+    }
+
+    async fn last_seqs(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError> {
+        let data = self.data()?;
+        Ok(ids.iter().map(|id| data.orders.get(id).map(|row| row.order.seq)).collect())
+    }
+
+    async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, UndecodableOrder>>, StoreError> {
+        let data = self.data()?;
+        let newest_first = data.orders.values().rev().filter(|row| query.matches(&row.order));
+        let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+        Ok(newest_first.take(limit).map(|row| Ok(Order::clone(&row.order))).collect())
+    }
+
+    async fn due_orders(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {
+        let (data, now) = (self.data()?, self.clock.now());
+        Ok(data.queue.due(&lane, now).take(limit as usize).collect())
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        let (data, now) = (self.data()?, self.clock.now());
+        Ok(data.backlog(now))
+    }
+
+    async fn purge(&self, request: &PurgeRequest) -> Result<Purged, StoreError> {
+        Ok(self.data()?.purge(request))
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.data().map(drop)
+    }
+}
+
+#[async_trait]
+impl Outbox for MemoryStore {
+    async fn register_sinks(&self, sinks: &[Arc<str>]) -> Result<(), StoreError> {
+        self.data()?.outbox.register(sinks);
+        Ok(())
+    }
+
+    async fn unregister_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
+        Ok(self.data()?.outbox.unregister(sink, limit as usize))
+    }
+
+    async fn claim_deliveries(&self, request: &DeliveryRequest) -> Result<Deliveries, StoreError> {
+        let (mut data, now) = (self.data()?, self.clock.now());
+        let Data { orders, outbox, .. } = &mut *data;
+        Ok(outbox.claim(request, now, |id| orders.get(&id).map_or(&[][..], |row| &row.events)))
+    }
+
+    async fn ack_deliveries(&self, acks: &[DeliveryAck]) -> Result<Vec<bool>, StoreError> {
+        let (mut data, now) = (self.data()?, self.clock.now());
+        let Data { orders, outbox, .. } = &mut *data;
+        let last_seq = |id| orders.get(&id).map_or(0, |row: &Row| row.order.seq);
+        Ok(acks.iter().map(|ack| outbox.ack(ack, last_seq(ack.lease.order_id), now)).collect())
+    }
+}
+
+#[derive(Default)]
+struct Data {
+    /// By id, which is by the time of acceptance.
+    orders: BTreeMap<OrderId, Row>,
+    keys: HashMap<(UserId, ClientOrderId), OrderId>,
+    queue: Queue<Lane, OrderId>,
+    outbox: OutboxEntries,
+}
+
+struct Row {
+    order: Arc<Order>,
+    events: Vec<Arc<EventRecord>>,
+    /// The order's place in the queue; none once it is terminal.
+    due: Option<DueKey<Lane>>,
+    epoch: u64,
+    /// The owner half of the lease; none while nobody holds one.
+    owner: Option<u128>,
+    claims_without_progress: u32,
+}
+
+impl Row {
+    fn is_held_under(&self, fence: Fence) -> bool {
+        planted!(NoFence)
+            || (self.epoch == fence.epoch && (self.owner == Some(fence.owner) || planted!(EpochWithoutToken)))
+    }
+}
+
+impl Data {
+    fn create(&mut self, new: &NewOrder, now: DateTime<Utc>) -> Result<Creation, CreateError> {
+        new.check()?;
+        let order = &new.order;
+        let key = order.request.client_order_id.clone().map(|key| (order.request.user_id.clone(), key));
+        let id = key.as_ref().and_then(|key| self.keys.get(key)).unwrap_or(&order.id);
+        if let Some(existing) = self.orders.get(id).filter(|_| !planted!(NamesAreNotUnique)) {
+            return Ok(Creation::Existing(Box::new(Order::clone(&existing.order))));
+        }
+        if let Some(key) = key {
+            self.keys.insert(key, order.id);
+        }
+        let mut row = Row {
+            order: Arc::clone(order),
+            events: vec![Arc::clone(&new.event)],
+            due: None,
+            epoch: 0,
+            owner: None,
+            claims_without_progress: 0,
+        };
+        self.queue.schedule(&mut row, Some(now));
+        self.orders.insert(order.id, row);
+        self.outbox.add(order.id, 0, now);
+        Ok(Creation::Created)
+    }
+
+    /// The orders that a claim may take, those first that became due first.
+    fn due_orders(&self, request: &ClaimRequest, now: DateTime<Utc>) -> Vec<OrderId> {
+        let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
+        match &request.scope {
+            ClaimScope::Any => self.queue.due(&request.lane, now).take(limit).collect(),
+            ClaimScope::Order(id) => {
+                let due = self.orders.get(id).and_then(|row| row.due);
+                let is_due = due.is_some_and(|due| due.group == request.lane && due.due_at <= now);
+                Some(*id).filter(|_| is_due && limit > 0).into_iter().collect()
+            }
+        }
+    }
+
+    /// Leases an order. A lease's expiry is the order's next due time: nothing else has to watch
+    /// for dead workers.
+    fn lease(&mut self, id: OrderId, request: &ClaimRequest, now: DateTime<Utc>) -> Option<Claim> {
+        let row = self.orders.get_mut(&id)?;
+        row.epoch += u64::from(!planted!(ClaimKeepsEpoch));
+        row.owner = Some(request.owner);
+        row.claims_without_progress = row.claims_without_progress.saturating_add(1);
+        if !planted!(ClaimLeavesDue) {
+            self.queue.schedule(row, Some(after(now, request.duration)));
+        }
+        let fence = Fence { epoch: row.epoch, owner: request.owner };
+        Some(Claim {
+            lease: Lease { order_id: id, fence },
+            claims_without_progress: row.claims_without_progress,
+            order: Ok(Arc::clone(&row.order)),
+        })
+    }
+
+    fn next_due_in(&self, lane: Lane, now: DateTime<Utc>) -> Option<Duration> {
+        Some(until(now, self.queue.first(&lane)?))
+    }
+
+    fn renew(&mut self, lease: &Lease, until: DateTime<Utc>) -> bool {
+        let Some(row) = held(&mut self.orders, lease) else { return false };
+        self.queue.schedule(row, Some(until));
+        true
+    }
+
+    fn release(&mut self, release: &Release, now: DateTime<Utc>) {
+        let Some(row) = held(&mut self.orders, &release.lease) else { return };
+        row.owner = None;
+        if release.reason == ReleaseReason::Yielded {
+            row.claims_without_progress = row.claims_without_progress.saturating_sub(1);
+        }
+        self.queue.schedule(row, Some(after(now, release.due_in)));
+    }
+
+    fn make_due(&mut self, id: OrderId, now: DateTime<Utc>) {
+        let waiting = self.orders.get_mut(&id).filter(|row| row.owner.is_none());
+        if let Some(row) = waiting.filter(|row| row.due.is_some_and(|due| due.due_at > now)) {
+            self.queue.schedule(row, Some(now));
+        }
+    }
+
+    fn append(&mut self, append: &Append, now: DateTime<Utc>) -> Result<(), AppendError> {
+        append.check()?;
+        let row = self.orders.get_mut(&append.order.id).ok_or(AppendError::NotFound)?;
+        let is_fenced = match append.guard {
+            Guard::Fence(fence) if !row.is_held_under(fence) => return Err(AppendError::StaleFence),
+            Guard::Fence(_) => true,
+            Guard::Revision { .. } => false,
+        };
+        if row.order.seq != append.expected_seq && !planted!(NoRevision) {
+            return Err(AppendError::StaleRevision { actual: row.order.seq });
+        }
+        if append.not_after.is_some_and(|limit| now > limit) && !planted!(LimitIsIgnored) {
+            return Err(AppendError::TooLate);
+        }
+        row.order = Arc::clone(&append.order);
+        row.events.extend(append.events.iter().cloned());
+        if is_fenced {
+            row.claims_without_progress = 0;
+        }
+        let mut due_at = row.due.map(|due| due.due_at);
+        let revokes = append.guard == (Guard::Revision { revoke: true }) && !planted!(CancelLeavesLease);
+        if revokes && row.owner.is_some() {
+            row.epoch += 1;
+            row.owner = None;
+            due_at = Some(now);
+        }
+        if let Then::Release { due_in } = append.then {
+            row.owner = None;
+            due_at = Some(after(now, due_in));
+        }
+        if row.order.state.lane().is_none() {
+            row.owner = None;
+        }
+        self.queue.schedule(row, due_at);
+        if !planted!(AppendSkipsOutbox) {
+            self.outbox.add(append.order.id, append.expected_seq, now);
+        }
+        Ok(())
+    }
+
+    fn backlog(&self, now: DateTime<Utc>) -> Backlog {
+        let needs_attention = |row: &&Row| row.order.state.attention().is_some();
+        Backlog {
+            execute: self.queue.backlog(Lane::Execute, now),
+            observe: self.queue.backlog(Lane::Observe, now),
+            attention: self.orders.values().filter(needs_attention).count() as u64,
+            sinks: self.outbox.backlog(now),
+        }
+    }
+
+    fn purge(&mut self, request: &PurgeRequest) -> Purged {
+        let first = request.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let seen: Vec<OrderId> = self
+            .orders
+            .range((first, Bound::Unbounded))
+            .take(request.limit as usize)
+            .map(|(id, _)| *id)
+            .collect();
+        let orders = seen.iter().filter(|id| self.purge_one(**id, request)).count() as u64;
+        let is_over = seen.len() < request.limit as usize;
+        Purged { orders, next: seen.last().copied().filter(|_| !is_over) }
+    }
+
+    fn purge_one(&mut self, id: OrderId, request: &PurgeRequest) -> bool {
+        if !self.orders.get(&id).is_some_and(|row| request.covers(&row.order)) || self.outbox.has_any(id) {
+            return false;
+        }
+        if let Some(Row { order, .. }) = self.orders.remove(&id)
+            && let Some(key) = &order.request.client_order_id
+        {
+            self.keys.remove(&(order.request.user_id.clone(), key.clone()));
+        }
+        true
+    }
+}
+
+impl Queue<Lane, OrderId> {
+    /// Moves an order to its place; a terminal one has none, whatever is asked.
+    fn schedule(&mut self, row: &mut Row, due_at: Option<DateTime<Utc>>) {
+        self.set(&mut row.due, row.order.id, row.order.state.lane().zip(due_at));
+    }
+
+    fn backlog(&self, lane: Lane, now: DateTime<Utc>) -> LaneBacklog {
+        LaneBacklog {
+            orders: self.group(&lane).count() as u64,
+            due: self.due(&lane, now).count() as u64,
+            due_for: self.first(&lane).filter(|due_at| *due_at <= now).map(|due_at| until(due_at, now)),
+        }
+    }
+}
+
+/// The row that this lease still holds.
+fn held<'a>(orders: &'a mut BTreeMap<OrderId, Row>, lease: &Lease) -> Option<&'a mut Row> {
+    orders.get_mut(&lease.order_id).filter(|row| row.is_held_under(lease.fence))
+}
+
+/// A moment so long after `now`; the end of time if that is beyond it.
+fn after(now: DateTime<Utc>, duration: Duration) -> DateTime<Utc> {
+    TimeDelta::from_std(duration)
+        .ok()
+        .and_then(|delta| now.checked_add_signed(delta))
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// How long it is from one moment to another; nothing if that has passed.
+fn until(from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
+    (to - from).to_std().unwrap_or(Duration::ZERO)
+}

@@ -1,0 +1,102 @@
+//! Leases: how a claim asks for orders, what it is given, and how it gives them back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::codec::DecodeError;
+use crate::domain::ids::OrderId;
+use crate::domain::order::Order;
+use crate::domain::state::step::Lane;
+
+/// The right to act for an order, until a time on the store's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fence {
+    /// Grows with every claim of the order.
+    pub epoch: u64,
+    /// Random for every claimer. An epoch can come back after a store lost its last writes; the
+    /// pair of both cannot.
+    pub owner: u128,
+}
+
+/// A fence and the order it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Lease {
+    /// The order.
+    pub order_id: OrderId,
+    /// The right to act for it.
+    pub fence: Fence,
+}
+
+/// Which orders to lease, and to whom.
+#[derive(Clone, Debug)]
+pub struct ClaimRequest {
+    /// The lane the orders must be in.
+    pub lane: Lane,
+    /// Which of the due orders.
+    pub scope: ClaimScope,
+    /// How many at most.
+    pub limit: u32,
+    /// The owner half of the new fences.
+    pub owner: u128,
+    /// How long the leases last without renewal.
+    pub duration: Duration,
+}
+
+/// Which of the due orders to lease.
+#[derive(Clone, Debug)]
+pub enum ClaimScope {
+    /// Any of them.
+    Any,
+    /// Only this one.
+    Order(OrderId),
+}
+
+/// The result of a claim.
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    /// The leased orders.
+    pub claims: Vec<Claim>,
+    /// The store's time at the claim, as [`OrderStore::now`] tells it.
+    pub as_of: DateTime<Utc>,
+    /// When the next order of the lane becomes due, if one is waiting. It may be a little too
+    /// early, never too late; it says nothing about orders that arrive meanwhile.
+    pub next_due_in: Option<Duration>,
+}
+
+/// A leased order.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The lease.
+    pub lease: Lease,
+    /// How many claims of this order in a row, this one included, brought no progress. More than
+    /// one says that a worker died or gave up with it.
+    pub claims_without_progress: u32,
+    /// The order as it is now, or why it cannot be read.
+    pub order: Result<Arc<Order>, DecodeError>,
+}
+
+/// A lease to give back.
+#[derive(Clone, Copy, Debug)]
+pub struct Release {
+    /// The lease.
+    pub lease: Lease,
+    /// When the order is due again, from now.
+    pub due_in: Duration,
+    /// Why it brought nothing.
+    pub reason: ReleaseReason,
+}
+
+/// Why a lease is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReleaseReason {
+    /// The worker yields the order, because it shuts down for instance. The claim is not counted as one
+    /// without progress.
+    Yielded,
+    /// The worker panicked with the order, or failed with it for a reason that lasts.
+    WorkerPanicked,
+    /// The order cannot be decoded. An operator should look at it until it can be written to again.
+    Undecodable,
+}

@@ -1,0 +1,117 @@
+//! What is read from a store, beside single orders: lists, the backlog, and what a purge deletes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::codec::DecodeError;
+use crate::domain::event::Status;
+use crate::domain::ids::OrderId;
+use crate::domain::ids::UserId;
+use crate::domain::order::Order;
+
+/// Which orders to list.
+///
+/// The next page begins before the last order of this one; orders that are accepted meanwhile shift
+/// nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OrderQuery {
+    /// Only this user's.
+    pub user_id: Option<UserId>,
+    /// Only those with this status.
+    pub status: Option<Status>,
+    /// Only those that an operator should look at: in quarantine, of unknown outcome, or unreadable.
+    pub attention: bool,
+    /// Only those with a smaller id: the last one of the page before.
+    pub before: Option<OrderId>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+impl OrderQuery {
+    /// Whether a readable order is among those asked for.
+    pub fn matches(&self, order: &Order) -> bool {
+        self.user_id.as_ref().is_none_or(|user| *user == order.request.user_id)
+            && self.status.is_none_or(|status| status == order.status())
+            && (!self.attention || order.state.attention().is_some())
+            && self.before.is_none_or(|before| order.id < before)
+    }
+}
+
+/// An order in a list that this program cannot read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("order {order_id}: {error}")]
+pub struct UndecodableOrder {
+    /// The order.
+    pub order_id: OrderId,
+    /// Why it cannot be read.
+    pub error: DecodeError,
+}
+
+/// How much waits to be done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// The orders for workers.
+    pub execute: LaneBacklog,
+    /// The orders whose transactions are to be observed.
+    pub observe: LaneBacklog,
+    /// How many orders an operator should look at.
+    pub attention: u64,
+    /// What each registered sink is owed, by its name.
+    pub sinks: Vec<SinkBacklog>,
+}
+
+/// The orders of a lane. One that a worker holds is due when its lease runs out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneBacklog {
+    /// All of them: due, held, and waiting for a time.
+    pub orders: u64,
+    /// Those that are due.
+    pub due: u64,
+    /// How long the one that became due first has been due.
+    pub due_for: Option<Duration>,
+}
+
+/// What a sink is owed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkBacklog {
+    /// The name of the sink.
+    pub sink: Arc<str>,
+    /// Of how many orders it is owed events.
+    pub orders: u64,
+    /// For how long it has been owed the oldest of them.
+    pub pending_for: Option<Duration>,
+}
+
+/// A step of a purge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PurgeRequest {
+    /// Orders whose last event is older than this may go.
+    pub ended_before: DateTime<Utc>,
+    /// The same for orders with a client order id: a name must not be forgotten while its owner may
+    /// still repeat the request.
+    pub named_ended_before: DateTime<Utc>,
+    /// Where the walk goes on: after this order.
+    pub after: Option<OrderId>,
+    /// How many orders to look at, at most.
+    pub limit: u32,
+}
+
+/// What a step of a purge did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purged {
+    /// How many orders are gone.
+    pub orders: u64,
+    /// Where the next step goes on; none when the walk is over.
+    pub next: Option<OrderId>,
+}
+
+impl PurgeRequest {
+    /// Whether an order that nobody is owed anything of may go.
+    pub fn covers(&self, order: &Order) -> bool {
+        let limit =
+            if order.request.client_order_id.is_some() { self.named_ended_before } else { self.ended_before };
+        order.status().is_terminal() && order.updated_at < limit
+    }
+}

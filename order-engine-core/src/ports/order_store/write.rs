@@ -1,0 +1,167 @@
+//! What is written into a store: new orders, and events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::codec::ItemRejected;
+use crate::domain::event::EventRecord;
+use crate::domain::ids::OrderId;
+use crate::domain::order::Order;
+use crate::ports::order_store::lease::Fence;
+
+/// An order to accept.
+#[derive(Clone, Debug)]
+pub struct NewOrder {
+    /// The order, as it is after its first event.
+    pub order: Arc<Order>,
+    /// The first event.
+    pub event: Arc<EventRecord>,
+}
+
+/// What became of a [`NewOrder`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Creation {
+    /// It was accepted.
+    Created,
+    /// The user already has an order with this client order id: this one.
+    Existing(Box<Order>),
+}
+
+/// Events to record.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// Who may write.
+    pub guard: Guard,
+    /// The revision the order must have now.
+    pub expected_seq: u64,
+    /// The order as it is after the events.
+    pub order: Arc<Order>,
+    /// The events, oldest first, numbered from `expected_seq + 1`. At least one.
+    pub events: Vec<Arc<EventRecord>>,
+    /// What becomes of the lease. Whatever stands here, an order without a lane (a terminal one, or
+    /// one in quarantine) loses its lease and is due no more.
+    pub then: Then,
+    /// Until when the events may be written, on the store's clock: compared in the very write. Past it
+    /// the append is refused, unless there is another reason to.
+    pub not_after: Option<DateTime<Utc>>,
+}
+
+/// Who may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// The holder of this lease.
+    Fence(Fence),
+    /// Anyone; only the revision is compared. With `revoke`, whoever holds a lease loses it.
+    Revision {
+        /// Whether a current lease ends: the epoch grows and the order is due at once.
+        revoke: bool,
+    },
+}
+
+/// What becomes of the lease after an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It stays, or the order stays as free as it was.
+    Keep,
+    /// It ends, and the order is due after this time.
+    Release {
+        /// From now, on the store's clock.
+        due_in: Duration,
+    },
+}
+
+/// Why an order was not created.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// Another transaction is about to use this name and has not ended. Nothing was written: ask
+    /// again.
+    #[error("another transaction is about to use this client order id and has not ended")]
+    Locked,
+    /// The item cannot be stored.
+    #[error(transparent)]
+    Rejected(#[from] ItemRejected),
+}
+
+/// Why an append was not written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// Somebody else holds the lease, or nobody does.
+    #[error("the lease is no longer current")]
+    StaleFence,
+    /// The lease is current, but the order has moved on: read it again and go on.
+    #[error("the order has moved on to revision {actual}")]
+    StaleRevision {
+        /// The revision it has.
+        actual: u64,
+    },
+    /// There is no such order.
+    #[error("there is no such order")]
+    NotFound,
+    /// Another transaction holds the order and has not ended. Nothing was written: ask again.
+    #[error("another transaction holds the order and has not ended")]
+    Locked,
+    /// Nobody stood in the way, but the store's clock is past [`Append::not_after`]. Nothing is written.
+    #[error("it is too late to write this")]
+    TooLate,
+    /// The item cannot be stored.
+    #[error(transparent)]
+    Rejected(#[from] ItemRejected),
+}
+
+impl NewOrder {
+    /// Checks that the order and its first event belong together.
+    ///
+    /// # Errors
+    /// If they do not: no store may write them.
+    pub fn check(&self) -> Result<(), ItemRejected> {
+        check_history(self.order.id, 0, self.order.seq, [&*self.event])
+    }
+}
+
+impl Append {
+    /// Checks that the events follow the expected revision without a gap and lead to the order.
+    ///
+    /// # Errors
+    /// If they do not: no store may write them.
+    pub fn check(&self) -> Result<(), ItemRejected> {
+        check_history(
+            self.order.id,
+            self.expected_seq,
+            self.order.seq,
+            self.events.iter().map(|event| &**event),
+        )
+    }
+}
+
+fn check_history<'a>(
+    order_id: OrderId,
+    from: u64,
+    to: u64,
+    events: impl IntoIterator<Item = &'a EventRecord>,
+) -> Result<(), ItemRejected> {
+    let mut last = from;
+    for event in events {
+        if event.order_id != order_id {
+            return Err(refused(format!("an event of order {} among those of {order_id}", event.order_id)));
+        }
+        if last.checked_add(1) != Some(event.seq) {
+            return Err(refused(format!("event {} cannot follow event {last}", event.seq)));
+        }
+        last = event.seq;
+    }
+    if last == from {
+        return Err(refused("there is no event".to_owned()));
+    }
+    if last != to {
+        return Err(refused(format!("the events end at {last}, the order at {to}")));
+    }
+    Ok(())
+}
+
+fn refused(message: String) -> ItemRejected {
+    ItemRejected { message }
+}

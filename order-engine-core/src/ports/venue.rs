@@ -1,0 +1,102 @@
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+use crate::domain::amount::Amount;
+use crate::domain::ids::TxId;
+use crate::domain::order::Order;
+use crate::domain::route::Route;
+use crate::domain::transaction::{ChainView, Observation, SignedTx};
+use crate::ports::order_store::lease::Fence;
+use crate::ports::router::StepError;
+
+/// Builds, signs, sends and observes transactions.
+///
+/// # Contract
+/// - [`prepare`](Self::prepare) sends nothing. It simulates before it signs, so that ordinary
+///   slippage is quoted again before anything is committed. Each call may sign another transaction;
+///   the engine commits one of them before anything is sent, and forgets the others.
+/// - [`submit`](Self::submit) sends exactly the given bytes. Sending the same bytes again has no
+///   second effect: a venue that cannot promise this must not be driven by this engine.
+/// - The methods report facts and draw no conclusion; the engine does, in one pure function.
+/// - Behind one address there may be many nodes, and some lag. [`view`](Self::view) and
+///   [`observe`](Self::observe) may be answered by different ones, so absence carries its evidence: how
+///   far the node that searched held the chain as final *itself*, when it searched. What another node
+///   said, or what was read before, is no substitute; nor is the newest height that the node had seen,
+///   since on a minority fork it may lack the majority's block. A venue that cannot tell says `None`.
+/// - Every call ends by itself in bounded time.
+/// - Safe to drop at every await. A dropped `submit` may or may not have sent.
+#[async_trait]
+pub trait Venue: Debug + Send + Sync + 'static {
+    /// Builds and signs the transaction for a route, without sending it.
+    ///
+    /// # Errors
+    /// If it cannot be built, or would fail now; with whether trying again can help.
+    async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError>;
+
+    /// Sends a transaction.
+    async fn submit(&self, tx: &SignedTx) -> SubmitReport;
+
+    /// How far the chain has come.
+    ///
+    /// # Errors
+    /// If the venue does not answer.
+    async fn view(&self) -> Result<ChainView, VenueError>;
+
+    /// What the venue knows of each transaction, in the order asked, one entry each.
+    ///
+    /// # Errors
+    /// If the venue does not answer. An unknown transaction is no error but
+    /// [`Observation::NotFound`], with the height through which the node that answered had searched.
+    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError>;
+}
+
+/// What a transaction is built from.
+#[derive(Clone, Copy, Debug)]
+pub struct PrepareRequest<'a> {
+    /// The order.
+    pub order: &'a Order,
+    /// The route to execute.
+    pub route: &'a Route,
+    /// The least output to accept, in base units; the transaction must enforce it.
+    pub min_amount_out: Amount,
+    /// The lease under which it is built, for venues that can enforce fences themselves.
+    pub fence: Fence,
+}
+
+/// What came of sending.
+///
+/// None of these is a proof that the transaction will not land.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SubmitReport {
+    /// The venue took it.
+    Accepted,
+    /// The venue already had it.
+    AlreadyKnown,
+    /// The venue refused it. Other hands may still hold the bytes, so this is no proof of death.
+    DefinitelyNotAccepted {
+        /// Why, in words.
+        message: String,
+    },
+    /// It may have been taken: a time-out, a lost reply.
+    Ambiguous {
+        /// Why, in words.
+        message: String,
+    },
+}
+
+/// A venue that did not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the venue did not answer: {message}")]
+pub struct VenueError {
+    /// Why, in words.
+    pub message: String,
+}
+
+impl VenueError {
+    /// A venue that did not answer, for this reason.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+}

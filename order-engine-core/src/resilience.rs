@@ -1,0 +1,4 @@
+//! What keeps one failure from becoming many: supervised tasks, an orderly shutdown, circuit breakers.
+
+pub(crate) mod breaker;
+pub(crate) mod supervisor;
