@@ -11,4 +11,5 @@ pub(crate) mod phase;
 pub(crate) mod retry_policy;
 pub(crate) mod route;
 pub(crate) mod state;
+pub(crate) mod token;
 pub(crate) mod transaction;

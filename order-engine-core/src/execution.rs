@@ -2,7 +2,11 @@
 
 pub(crate) mod bulkhead;
 pub(crate) mod claimer;
+pub(crate) mod context;
+pub(crate) mod error;
 pub(crate) mod executor;
 pub(crate) mod lease;
 pub(crate) mod leased_order;
+pub(crate) mod observed_order;
 pub(crate) mod observer;
+pub(crate) mod turns;

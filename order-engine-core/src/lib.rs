@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod batch;
 mod commit;
 mod config;
 #[cfg(feature = "conformance")]
@@ -28,27 +29,30 @@ pub use domain::codec::{self, DecodeError, ItemRejected};
 pub use domain::event::{EventRecord, OrderEvent, Status, UnknownReason};
 pub use domain::failure::{Failure, FailureClass, FailureCode};
 pub use domain::ids::{ClientOrderId, OrderId, TxId, UserId};
-pub use domain::order::{Deadline, InvalidRequest, Order, OrderRequest, Token};
-pub use domain::phase::{Phase, Quote, Stage, Standing};
+pub use domain::order::{Deadline, InvalidRequest, Order, OrderRequest};
+pub use domain::phase::{FailedAt, Phase, Quote, Stage};
 pub use domain::retry_policy::{Backoff, Budget, OutagePolicy, RetryPolicy};
 pub use domain::route::{Candidate, CandidateOutcome, Leg, QuoteRequest, Route, RouteAnalysis, best};
 pub use domain::state::step::{Lane, Step};
 pub use domain::state::transition::{IllegalTransition, ReplayError};
 pub use domain::state::{Attention, FailedAttempts, OrderState, Suspicion};
+pub use domain::token::Token;
 pub use domain::transaction::{
     Certainty, ChainView, DeathProof, Fill, Observation, SignedTx, Validity, Verdict, verdict,
 };
+pub use engine::Engine;
 pub use engine::admin::{Health, NAME_RETENTION};
 pub use engine::apalis::{OrderBackend, OrderTask, execute_order};
 pub use engine::builder::{BuildError, EngineBuilder};
 pub use engine::cancel::Cancellation;
 pub use engine::change::ChangeError;
 pub use engine::due_orders::enqueue_due_orders;
+pub use engine::read::Quotation;
 pub use engine::resolve::{Resolution, Resolved};
 pub use engine::retry::{Retry, RetryError};
 pub use engine::shutdown::ShutdownTimedOut;
-pub use engine::{Engine, Quotation, Submission, SubmitError};
-pub use execution::executor::ExecuteError;
+pub use engine::submit::{Submission, SubmitError};
+pub use execution::error::ExecuteError;
 pub use memory_store::MemoryStore;
 pub use ports::order_store::error::{StoreError, StoreErrorKind};
 pub use ports::order_store::lease::{

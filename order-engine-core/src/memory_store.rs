@@ -11,9 +11,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::event::EventRecord;
-use crate::domain::ids::ClientOrderId;
-use crate::domain::ids::OrderId;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{ClientOrderId, OrderId, UserId};
 use crate::domain::order::Order;
 use crate::domain::state::step::Lane;
 use crate::planted::planted;

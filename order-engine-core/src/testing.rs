@@ -43,7 +43,8 @@ pub use trace::Trace;
 pub use venue::{ScriptedVenue, Sending};
 
 use crate::domain::amount::Amount;
-use crate::domain::order::{OrderRequest, Token};
+use crate::domain::order::OrderRequest;
+use crate::domain::token::Token;
 
 /// SOL, as a token with 9 decimals.
 pub fn sol() -> Token {

@@ -1,12 +1,13 @@
-//! The one place where the engine writes events: in batches, and told to the fan-out after their
+//! The one place where the engine writes orders and events: in batches, which are published after their
 //! commit.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::commit::batch::{self, Batcher, NoResult, Queue};
-use crate::delivery::publisher::Fanout;
+use crate::batch::{self, Batcher, NoResult, Queue};
+use crate::commit::store_clock::StoreClock;
+use crate::delivery::publisher::Publisher;
 use crate::domain::codec::ItemRejected;
 use crate::domain::event::EventRecord;
 use crate::planted::planted;
@@ -15,6 +16,7 @@ use crate::ports::order_store::error::{StoreError, StoreErrorKind};
 use crate::ports::order_store::write::{Append, AppendError, CreateError, Creation, NewOrder};
 use crate::ports::runtime::Runtime;
 use crate::resilience::supervisor::Supervisor;
+use crate::resilience::tasks::Tasks;
 use crate::telemetry::{self, StepName};
 
 /// How long to wait before a failed write is looked into; doubled up to [`RETRY_MAX`].
@@ -73,24 +75,24 @@ impl Committer {
     /// written.
     pub(crate) fn start(
         store: Arc<dyn OrderStore>,
-        fanout: Arc<Fanout>,
-        runtime: &Runtime,
-        supervisor: &Arc<Supervisor>,
+        publisher: Arc<Publisher>,
+        store_clock: Arc<StoreClock>,
+        tasks: &Tasks,
         max_batch: usize,
     ) -> Self {
-        let supervisor = Arc::clone(supervisor);
-        let writer = Arc::new(Writer { store, fanout, runtime: runtime.clone(), supervisor });
+        let Tasks { runtime, supervisor, .. } = tasks.clone();
+        let writer = Arc::new(Writer { store, publisher, store_clock, runtime, supervisor });
         // A second batch may wait while the first is written; beyond that, writers wait.
         let appends = |name| {
             let (appends, queue) = Batcher::new(2 * max_batch);
             let task = Arc::clone(&writer).run_appends(name, queue, max_batch);
-            runtime.spawner.spawn(name, Box::pin(task));
+            tasks.runtime.spawner.spawn(name, Box::pin(task));
             appends
         };
         let creations = |name| {
             let (creations, queue) = Batcher::new(2 * max_batch);
             let task = Arc::clone(&writer).run_creations(name, queue, max_batch);
-            runtime.spawner.spawn(name, Box::pin(task));
+            tasks.runtime.spawner.spawn(name, Box::pin(task));
             creations
         };
         Self {
@@ -115,7 +117,7 @@ impl Committer {
                 Ok(Ok(creation)) => return Ok(creation),
                 Err(CommitError::Store(error)) if self.writer.is_created(&new).await => {
                     tracing::info!(order.id = %new.order.id, %error, "an order was created although the store did not say so");
-                    self.writer.fanout.publish([&new.event]);
+                    self.writer.publish([&new.event]);
                     return Ok(Creation::Created);
                 }
                 Err(error) => return Err(error),
@@ -155,7 +157,7 @@ impl Committer {
             self.writer.runtime.clock.sleep(wait).await;
             wait = (wait * 2).min(RETRY_MAX);
             if let Ok(true) = self.writer.is_appended(&append).await {
-                self.writer.fanout.publish(&append.events);
+                self.writer.publish(&append.events);
                 return Ok(());
             }
         }
@@ -166,12 +168,22 @@ impl Committer {
 #[derive(Debug)]
 struct Writer {
     store: Arc<dyn OrderStore>,
-    fanout: Arc<Fanout>,
+    publisher: Arc<Publisher>,
+    store_clock: Arc<StoreClock>,
     runtime: Runtime,
     supervisor: Arc<Supervisor>,
 }
 
 impl Writer {
+    /// Measures and publishes what was committed.
+    fn publish<'a>(&self, events: impl IntoIterator<Item = &'a Arc<EventRecord>> + Clone) {
+        let now = self.store_clock.now();
+        for event in events.clone() {
+            telemetry::committed(event, now);
+        }
+        self.publisher.publish(events);
+    }
+
     async fn run_appends(
         self: Arc<Self>,
         name: &'static str,
@@ -205,7 +217,7 @@ impl Writer {
 
     async fn append_distinct(&self, appends: &[Append]) -> Vec<Appended> {
         if planted!(PublishBeforeCommit) {
-            self.fanout.publish(appends.iter().flat_map(|append| &append.events));
+            self.publish(appends.iter().flat_map(|append| &append.events));
         }
         let results = match self.supervisor.guard("store.append", self.store.append(appends)).await {
             Ok(Ok(results)) => results,
@@ -214,7 +226,7 @@ impl Writer {
             Err(_) => return self.append_each(appends).await,
         };
         let written = appends.iter().zip(&results).filter(|(_, result)| result.is_ok());
-        self.fanout.publish(written.flat_map(|(append, _)| &append.events));
+        self.publish(written.flat_map(|(append, _)| &append.events));
         results.into_iter().map(|result| result.map_err(CommitError::from)).collect()
     }
 
@@ -224,7 +236,7 @@ impl Writer {
         let mut results = Vec::with_capacity(appends.len());
         for append in appends {
             if let Ok(true) = self.is_appended(append).await {
-                self.fanout.publish(&append.events);
+                self.publish(&append.events);
                 results.push(Ok(()));
             } else {
                 results.extend(Box::pin(self.append_distinct(std::slice::from_ref(append))).await);
@@ -246,7 +258,7 @@ impl Writer {
         };
         let created =
             batch.iter().zip(&results).filter(|(_, result)| matches!(result, Ok(Creation::Created)));
-        self.fanout.publish(created.map(|(new, _)| &new.event));
+        self.publish(created.map(|(new, _)| &new.event));
         results.into_iter().map(Ok).collect()
     }
 
@@ -255,7 +267,7 @@ impl Writer {
         let mut results = Vec::with_capacity(batch.len());
         for new in batch {
             if self.is_created(new).await {
-                self.fanout.publish([&new.event]);
+                self.publish([&new.event]);
                 results.push(Ok(Ok(Creation::Created)));
             } else {
                 results.extend(Box::pin(self.create_all(std::slice::from_ref(new))).await);
@@ -266,8 +278,9 @@ impl Writer {
 
     /// Whether a creation whose outcome got lost was written.
     async fn is_created(&self, new: &NewOrder) -> bool {
-        let heads = self.supervisor.guard("store.last_seqs", self.store.last_seqs(&[new.order.id])).await;
-        matches!(heads, Ok(Ok(heads)) if matches!(heads[..], [Some(_)]))
+        let ids = [new.order.id];
+        let last_seqs = self.supervisor.store("store.last_seqs", self.store.last_seqs(&ids)).await;
+        matches!(last_seqs.as_deref(), Ok([Some(_)]))
     }
 
     /// Whether an append whose outcome got lost was written: the order's history has its events.

@@ -12,7 +12,8 @@ use crate::domain::amount::Amount;
 use crate::domain::event::{OrderEvent, UnknownReason};
 use crate::domain::failure::{Failure, FailureClass, FailureCode};
 use crate::domain::ids::TxId;
-use crate::domain::order::{Deadline, Order, OrderRequest, Token};
+use crate::domain::order::{Deadline, Order, OrderRequest};
+use crate::domain::token::Token;
 use crate::domain::transaction::{Certainty, DeathProof, Fill, SignedTx, Validity};
 use crate::ports::order_store::write::{Creation, NewOrder, Then};
 

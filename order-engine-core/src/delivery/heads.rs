@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::commit::batch::{self, Batcher};
+use crate::batch::{self, Batcher};
 use crate::domain::ids::OrderId;
 use crate::ports::order_store::OrderStore;
 use crate::ports::runtime::Runtime;

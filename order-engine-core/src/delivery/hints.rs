@@ -9,8 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::domain::codec::DecodeError;
-use crate::domain::codec::PAYLOAD_VERSION;
+use crate::domain::codec::{DecodeError, PAYLOAD_VERSION};
 use crate::domain::event::{EventRecord, OrderEvent};
 use crate::domain::ids::OrderId;
 use crate::domain::state::step::Lane;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::delivery::heads::Heads;
-use crate::delivery::subscribers::{ListenEnd, Listener};
+use crate::delivery::hub::{ListenEnd, Listener};
 use crate::domain::event::EventRecord;
 use crate::domain::ids::OrderId;
 use crate::planted::planted;

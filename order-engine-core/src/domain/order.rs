@@ -7,23 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::amount::Amount;
 use crate::domain::event::{EventRecord, OrderEvent, Status};
-use crate::domain::ids::ClientOrderId;
-use crate::domain::ids::OrderId;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{ClientOrderId, OrderId, UserId};
 use crate::domain::state::OrderState;
 use crate::domain::state::transition::IllegalTransition;
-
-/// A token as an order names it. It carries its decimals, so that an order can be shown without a
-/// registry at hand.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Token {
-    /// The address of the token on its chain; this is what identifies it.
-    pub mint: String,
-    /// The short name for people.
-    pub symbol: String,
-    /// How many digits stand after the decimal point of one human unit.
-    pub decimals: u8,
-}
+use crate::domain::token::Token;
 
 /// When an order is too late to be executed, on the store's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

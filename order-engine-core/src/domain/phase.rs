@@ -67,7 +67,7 @@ pub enum Phase {
     /// The attempt failed and no transaction is alive. What follows is not decided yet.
     AttemptFailed {
         /// What the order shows meanwhile.
-        standing: Standing,
+        failed_at: FailedAt,
         /// Why it failed.
         failure: Failure,
         /// Whether another attempt can help.
@@ -81,7 +81,7 @@ pub enum Phase {
     /// Another attempt begins at a time.
     Waiting {
         /// What the order shows meanwhile.
-        standing: Standing,
+        failed_at: FailedAt,
         /// When it begins.
         retry_at: DateTime<Utc>,
         /// The route of the last attempt, if nothing was wrong with it.
@@ -114,9 +114,9 @@ pub enum Stage {
     Confirmed,
 }
 
-/// What an order shows while an attempt has failed and the next one has not begun.
+/// Where an attempt failed: what the order shows until the next one begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct FailedAt {
     /// The status at which the attempt failed.
     pub status: Status,
     /// The progress at which it failed.

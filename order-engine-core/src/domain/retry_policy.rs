@@ -122,7 +122,7 @@ impl RetryPolicy {
     /// What follows from a failed attempt: another one at a time, or the end.
     ///
     /// Nothing if the order's attempt has not failed.
-    pub fn settle(&self, order: &Order, now: DateTime<Utc>, entropy: u128) -> Option<OrderEvent> {
+    pub fn retry_or_fail(&self, order: &Order, now: DateTime<Utc>, entropy: u128) -> Option<OrderEvent> {
         let Phase::AttemptFailed { failure, class, cancel_requested, .. } = order.state.phase() else {
             return None;
         };

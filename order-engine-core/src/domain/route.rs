@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::amount::Amount;
 use crate::domain::failure::Failure;
-use crate::domain::order::Token;
+use crate::domain::token::Token;
 
 /// One swap in one pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -151,7 +151,7 @@ impl OrderState {
             Phase::Routing | Phase::Routed { .. } => Status::Routing,
             Phase::Building { .. } | Phase::Signed { .. } => Status::Building,
             Phase::Submitted { .. } => Status::Submitted,
-            Phase::AttemptFailed { standing, .. } | Phase::Waiting { standing, .. } => standing.status,
+            Phase::AttemptFailed { failed_at, .. } | Phase::Waiting { failed_at, .. } => failed_at.status,
             Phase::Confirmed { .. } => Status::Confirmed,
             Phase::Failed { .. } => Status::Failed,
         }
@@ -166,7 +166,7 @@ impl OrderState {
             Phase::Building { .. } => 50,
             Phase::Signed { .. } => 70,
             Phase::Submitted { stage, .. } => stage.progress(),
-            Phase::AttemptFailed { standing, .. } | Phase::Waiting { standing, .. } => standing.progress,
+            Phase::AttemptFailed { failed_at, .. } | Phase::Waiting { failed_at, .. } => failed_at.progress,
             Phase::Confirmed { .. } => 100,
         };
         if progress < self.progress_floor { self.progress_floor } else { progress }

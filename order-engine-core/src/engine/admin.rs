@@ -1,4 +1,4 @@
-//! What an operator, or a host's own timer, asks of an engine: its health, and to forget.
+//! What an operator or a host's own timer needs of an engine: its health, its due orders, and deletion.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,26 +11,26 @@ use crate::ports::order_store::error::StoreError;
 use crate::ports::order_store::query::{Backlog, PurgeRequest};
 use crate::resilience::supervisor::PartHealth;
 
-/// For how long after its end an order with a client order id is kept at least: its owner may
-/// still repeat the request, and must not get a second order for it.
+/// How long an order with a client order id is kept after its end, at least: its owner may still repeat the
+/// request, and must not get a second order for it.
 pub const NAME_RETENTION: Duration = Duration::from_hours(24);
 
-/// How many orders a step of a purge looks at: it holds the store up no longer than a write does.
+/// How many orders one step of a purge examines: a step keeps other writes waiting no longer than a write does.
 const PURGE_BATCH: u32 = 500;
-/// How many debts a sink's forgetting takes at a time.
-const FORGET_BATCH: u32 = 1_000;
+/// How many outbox entries of an unregistered sink are deleted at a time.
+const UNREGISTER_BATCH: u32 = 1_000;
 
-/// How an engine is.
+/// The health of an engine.
 #[derive(Debug)]
 pub struct Health {
     /// What an accepted order survives.
     pub durability: Durability,
-    /// How much waits to be done; or why orders cannot be accepted now.
+    /// What waits to be done, or why orders cannot be accepted now.
     pub store: Result<Backlog, StoreError>,
-    /// Whether every source of news from other processes is connected. If not, subscribers are
-    /// served by looking, which is slower.
+    /// Whether every source of hints from other processes is connected. If not, subscribers are served by
+    /// polling, which is slower.
     pub sources_connected: bool,
-    /// Whether it takes nothing new because it shuts down.
+    /// Whether the engine accepts nothing new because it shuts down.
     pub is_stopping: bool,
     /// The tasks and ports that have panicked since the engine was built. Each panic was caught, and its
     /// task began again; it is a defect all the same.
@@ -38,34 +38,48 @@ pub struct Health {
 }
 
 impl Engine {
-    /// How the engine is. It writes, because only a write shows that writing works.
+    /// Returns what an accepted order survives.
+    pub fn durability(&self) -> Durability {
+        self.context().store.durability()
+    }
+
+    /// Checks whether orders can be accepted now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let context = self.context();
+        context.tasks.supervisor.store("store.check", context.store.check()).await
+    }
+
+    /// Returns the health of the engine. It writes to the store, because only a write shows that writing works.
     pub async fn health(&self) -> Health {
-        let inner = self.inner();
-        let store = match inner.store.check().await {
-            Ok(()) => inner.store.backlog().await,
+        let context = self.context();
+        let store = match context.store.check().await {
+            Ok(()) => context.store.backlog().await,
             Err(error) => Err(error),
         };
         Health {
-            durability: inner.store.durability(),
+            durability: context.store.durability(),
             store,
-            sources_connected: inner.sources.iter().all(|source| source.is_connected()),
-            is_stopping: inner.is_stopping(),
-            panicked: inner.supervisor.health(),
+            sources_connected: self.inner.sources.iter().all(|source| source.is_connected()),
+            is_stopping: context.tasks.shutdown.is_draining(),
+            panicked: context.tasks.supervisor.health(),
         }
     }
 
-    /// Forgets orders that ended at least so long ago: how many. One with a client order id is kept
-    /// for [`NAME_RETENTION`] at least, and one of which a durable sink is still owed something is
-    /// kept, too.
+    /// Deletes orders that ended at least this long ago, and returns how many. An order with a client order
+    /// id is kept for [`NAME_RETENTION`] at least, and an order with events that a durable sink does not
+    /// have yet is kept until it has them.
     ///
     /// It goes through all orders in small steps between which other writes have their turn, and is
     /// safe to drop.
     ///
     /// # Errors
-    /// If the store cannot answer. What was forgotten until then is gone.
+    /// If the store does not answer. What was deleted until then stays deleted.
     pub async fn purge(&self, older_than: Duration) -> Result<u64, StoreError> {
-        let inner = self.inner();
-        let now = inner.now();
+        let context = self.context();
+        let now = context.now();
         let before = |age: Duration| {
             let age = chrono::TimeDelta::from_std(age).unwrap_or(chrono::TimeDelta::MAX);
             now.checked_sub_signed(age).unwrap_or(chrono::DateTime::<chrono::Utc>::MIN_UTC)
@@ -76,53 +90,46 @@ impl Engine {
             after: None,
             limit: PURGE_BATCH,
         };
-        let mut forgotten = 0;
+        let mut deleted = 0;
         loop {
-            let purged = inner.store.purge(&request).await?;
-            forgotten += purged.orders;
+            let purged = context.store.purge(&request).await?;
+            deleted += purged.orders;
             // An order accepted later than this cannot have ended before it.
             match purged.next.filter(|next| next.accepted_at() < request.ended_before) {
                 Some(next) => request.after = Some(next),
-                None => return Ok(forgotten),
+                None => return Ok(deleted),
             }
         }
     }
 
-    /// At most `limit` orders that are due for a worker, those that became due first, first. A host
-    /// that runs the handler on a queue of its own sends them there again, whatever the queue lost.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
+    /// Returns at most `limit` orders that are due for a worker, those first that became due first. A host
+    /// with a queue of its own sends them there again, whatever the queue has lost.
     pub async fn due_orders(&self, limit: u32) -> Result<Vec<OrderId>, StoreError> {
-        self.inner().store.due_orders(Lane::Execute, limit).await
+        self.context().store.due_orders(Lane::Execute, limit).await
     }
 
-    /// Makes an order due now that waits for a time: a backoff is cut short, and one that could not
-    /// be read is tried again. Any other order is left alone.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
+    /// Makes a waiting order due now: it ends a backoff, and has an order that could not be decoded tried
+    /// again. It leaves an order alone that is not waiting.
     pub async fn make_due(&self, id: OrderId) -> Result<(), StoreError> {
-        let inner = self.inner();
-        inner.store.make_due(id).await?;
-        inner.wake(Lane::Execute);
-        inner.wake(Lane::Observe);
+        let context = self.context();
+        context.store.make_due(id).await?;
+        context.wakers.wake_all();
         Ok(())
     }
 
-    /// Ends the registration of a durable sink that is used no more, and forgets what it is owed: of
-    /// how many orders. An engine that still has the sink registers it again when it is built.
+    /// Unregisters a durable sink that is used no more and deletes its outbox entries. Returns the number of
+    /// orders that it had entries of. An engine that still has the sink registers it again when it is built.
     ///
     /// # Errors
-    /// If the store cannot answer. Asking again goes on where it ended.
+    /// If the store does not answer. Calling again goes on where it ended.
     pub async fn unregister_sink(&self, name: &str) -> Result<u64, StoreError> {
-        let store = Arc::clone(&self.inner().store);
-        let mut forgotten = 0;
+        let store = Arc::clone(&self.context().store);
+        let mut deleted = 0;
         loop {
-            let step = store.unregister_sink(name, FORGET_BATCH).await?;
-            forgotten += step;
-            if step < u64::from(FORGET_BATCH) {
-                return Ok(forgotten);
+            let step = store.unregister_sink(name, UNREGISTER_BATCH).await?;
+            deleted += step;
+            if step < u64::from(UNREGISTER_BATCH) {
+                return Ok(deleted);
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The worker: the one module that knows apalis.
 //!
-//! The order row is the job, so there is no second queue: the [`Backend`] here hands out claims on
-//! rows. It owns the worker slots, because apalis does not tell a backend how many tasks run; it
-//! never fails, because a failing backend would end its worker and drop what is in flight.
+//! The order row is the job, so there is no second queue: the [`Backend`] here delivers claimed rows. It owns
+//! the worker slots, because apalis does not tell a backend how many tasks run; it never fails, because a
+//! failing backend would end its worker and drop what is in flight.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,14 +19,15 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
+use tracing::Instrument;
 use uuid::Uuid;
 
+use super::Engine;
 use crate::config::EngineConfig;
 use crate::domain::ids::OrderId;
 use crate::domain::state::step::Lane;
-use crate::engine::Engine;
-use crate::execution::claimer::{self, Claimed};
-use crate::execution::executor::ExecuteError;
+use crate::execution::claimer::{self, ClaimedOrder};
+use crate::execution::error::ExecuteError;
 
 /// An order to execute: the argument of [`execute_order`].
 ///
@@ -37,7 +38,7 @@ pub struct OrderTask {
     /// The order.
     pub order_id: OrderId,
     #[serde(skip)]
-    claim: Option<Claimed>,
+    claim: Option<ClaimedOrder>,
 }
 
 impl OrderTask {
@@ -46,7 +47,7 @@ impl OrderTask {
         Self { order_id, claim: None }
     }
 
-    pub(crate) fn into_parts(self) -> (OrderId, Option<Claimed>) {
+    pub(crate) fn into_parts(self) -> (OrderId, Option<ClaimedOrder>) {
         (self.order_id, self.claim)
     }
 }
@@ -63,36 +64,76 @@ pub async fn execute_order(task: OrderTask, engine: Data<Engine>) -> Result<(), 
     engine.execute(task).await
 }
 
+impl Engine {
+    /// Returns the due orders as an apalis backend with [`EngineConfig::worker_slots`] slots.
+    ///
+    /// Must be called within the runtime that the engine runs on.
+    pub fn backend(&self) -> OrderBackend {
+        self.ensure_observer();
+        OrderBackend::new(self.clone())
+    }
+
+    /// Executes one order as far as it goes now: the way without apalis, and the way for tasks of a queue of
+    /// the host's own. Does nothing if the order is not due for a worker.
+    ///
+    /// # Errors
+    /// Why it could not go on. The order is safe: another claim continues it.
+    pub async fn execute(&self, task: OrderTask) -> Result<(), ExecuteError> {
+        let (order_id, claimed) = task.into_parts();
+        let context = self.context();
+        self.ensure_observer();
+        let span = tracing::info_span!("order", order.id = %order_id);
+        let _running = context.tasks.shutdown.enter_execution();
+        async {
+            // The slot is taken until the execution ends.
+            let (order, _slot) = match claimed {
+                Some(ClaimedOrder { order, slot }) => (order, Some(slot)),
+                None => match claimer::claim_order(context, order_id).await {
+                    Ok(Some(order)) => (order, None),
+                    Ok(None) => return Ok(()),
+                    Err(error) => return Err(ExecuteError::Store(Arc::new(error))),
+                },
+            };
+            let executed =
+                context.tasks.supervisor.guard("execution", self.inner.executor.execute(order)).await;
+            executed.unwrap_or_else(|panicked| Err(ExecuteError::Panicked(panicked.part)))
+        }
+        .instrument(span)
+        .await
+    }
+}
+
 /// Due orders as an apalis backend, made by [`Engine::backend`].
 #[derive(Debug)]
 #[must_use = "a backend does nothing unless a worker polls it"]
 pub struct OrderBackend {
     engine: Engine,
-    tasks: mpsc::UnboundedReceiver<Claimed>,
-    closing: Option<Closing>,
+    tasks: mpsc::UnboundedReceiver<ClaimedOrder>,
+    flush: Option<Flush>,
 }
 
-struct Closing(BoxFuture<'static, ()>);
+/// Waits until the leases of undelivered orders are released.
+struct Flush(BoxFuture<'static, ()>);
 
-impl std::fmt::Debug for Closing {
+impl std::fmt::Debug for Flush {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Closing")
+        f.write_str("Flush")
     }
 }
 
 impl OrderBackend {
     pub(crate) fn new(engine: Engine) -> Self {
-        let inner = engine.inner();
+        let context = Arc::clone(engine.context());
         // As many as there are slots can be in this queue, and no more.
         let (deliver, tasks) = mpsc::unbounded_channel();
-        let slots = Arc::new(Semaphore::new(inner.config.worker_slots));
-        let dispatched = Arc::clone(inner);
-        inner.keep_running("dispatcher", move || {
+        let slots = Arc::new(Semaphore::new(context.config.worker_slots));
+        let claimed = Arc::clone(&context);
+        context.tasks.keep_running("claimer", move || {
             let deliver = deliver.clone();
             let deliver = move |claimed| deliver.send(claimed).is_ok();
-            claimer::run(Arc::clone(&dispatched), Lane::Execute, Arc::clone(&slots), deliver)
+            claimer::run(Arc::clone(&claimed), Lane::Execute, Arc::clone(&slots), deliver)
         });
-        Self { engine, tasks, closing: None }
+        Self { engine, tasks, flush: None }
     }
 }
 
@@ -113,15 +154,15 @@ impl Backend for OrderBackend {
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
-        let Self { engine, tasks, closing } = self;
-        let closing = closing.get_or_insert_with(|| {
-            // What was claimed and not started goes back as it is dropped.
+        let Self { engine, tasks, flush } = self;
+        let flush = flush.get_or_insert_with(|| {
+            // The leases of orders that were not started are released as the orders are dropped.
             tasks.close();
             while tasks.try_recv().is_ok() {}
             let engine = engine.clone();
-            Closing(Box::pin(async move { engine.inner().keeper.flush().await }))
+            Flush(Box::pin(async move { engine.context().leases.flush().await }))
         });
-        closing.0.poll_unpin(cx).map(Ok)
+        flush.0.poll_unpin(cx).map(Ok)
     }
 }
 
@@ -133,7 +174,7 @@ impl BackendConfig for OrderBackend {
     type Layer = Data<Engine>;
 
     fn config(&self) -> &EngineConfig {
-        &self.engine.inner().config
+        &self.engine.context().config
     }
 
     fn middleware(&mut self, _: &mut WorkerContext) -> Data<Engine> {
@@ -141,8 +182,8 @@ impl BackendConfig for OrderBackend {
     }
 }
 
-fn task(claimed: Claimed) -> Task<OrderTask> {
-    let order_id = claimed.active.order().id;
+fn task(claimed: ClaimedOrder) -> Task<OrderTask> {
+    let order_id = claimed.order.order().id;
     TaskBuilder::new(OrderTask { order_id, claim: Some(claimed) })
         .task_id(TaskId::from_string(order_id.to_string()))
         .build()

@@ -1,23 +1,24 @@
-//! How an engine is put together.
+//! How a host puts an engine together.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
-
-use super::shutdown::Lifecycle;
-use super::{Engine, Handle, Inner};
+use super::{Engine, Inner};
 use crate::commit::committer::Committer;
 use crate::commit::store_clock::StoreClock;
 use crate::config::EngineConfig;
+use crate::delivery::follower::Follower;
 use crate::delivery::heads::Heads;
-use crate::delivery::publisher::Fanout;
-use crate::delivery::subscribers::Hub;
+use crate::delivery::hub::Hub;
+use crate::delivery::outbox_relay::OutboxRelay;
+use crate::delivery::publisher::Publisher;
+use crate::delivery::wakers::LaneWakers;
 use crate::domain::retry_policy::{Backoff, RetryPolicy};
-use crate::execution::bulkhead::Bulkheads;
-use crate::execution::executor::Turns;
+use crate::execution::context::Context;
+use crate::execution::executor::Executor;
 use crate::execution::lease::{self, LeaseManager};
+use crate::execution::observed_order::ObserveQueue;
 use crate::execution::observer::Observer;
 use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::error::StoreError;
@@ -26,8 +27,7 @@ use crate::ports::runtime::Runtime;
 use crate::ports::sink::{SinkGuarantee, StatusSink};
 use crate::ports::source::StatusSource;
 use crate::ports::venue::Venue;
-use crate::resilience::breaker::Breakers;
-use crate::resilience::supervisor::Supervisor;
+use crate::resilience::tasks::Tasks;
 use crate::telemetry;
 
 /// Puts an [`Engine`] together. A store, a router and a venue are required.
@@ -65,45 +65,45 @@ pub enum BuildError {
 }
 
 impl EngineBuilder {
-    /// Where orders are kept.
+    /// Sets where orders are kept.
     pub fn store(mut self, store: Arc<dyn OrderStore>) -> Self {
         self.store = Some(store);
         self
     }
 
-    /// Who proposes routes.
+    /// Sets what proposes routes.
     pub fn router(mut self, router: Arc<dyn DexRouter>) -> Self {
         self.router = Some(router);
         self
     }
 
-    /// Where transactions go.
+    /// Sets where transactions are built, sent and observed.
     pub fn venue(mut self, venue: Arc<dyn Venue>) -> Self {
         self.venue = Some(venue);
         self
     }
 
-    /// One more that is told of committed events, as its [guarantee](StatusSink::guarantee) says. A
-    /// durable one is registered in the store when the engine is built, and stays registered until
+    /// Adds a sink that committed events are delivered to, as its [guarantee](StatusSink::guarantee) says. A
+    /// durable sink is registered in the store when the engine is built, and stays registered until
     /// [`Engine::unregister_sink`].
     pub fn sink(mut self, sink: Arc<dyn StatusSink>) -> Self {
         self.sinks.push(sink);
         self
     }
 
-    /// One more that tells of events committed by other processes.
+    /// Adds a source of hints about what other processes have committed.
     pub fn source(mut self, source: Arc<dyn StatusSource>) -> Self {
         self.sources.push(source);
         self
     }
 
-    /// Bounds and intervals.
+    /// Sets bounds and intervals.
     pub fn config(mut self, config: EngineConfig) -> Self {
         self.config = config;
         self
     }
 
-    /// Time, randomness and tasks; the real ones, on tokio, unless set.
+    /// Sets where time, randomness and tasks come from: from the system and tokio, unless set.
     pub fn runtime(mut self, runtime: Runtime) -> Self {
         self.runtime = Some(runtime);
         self
@@ -118,61 +118,60 @@ impl EngineBuilder {
         let store = self.store.ok_or(BuildError::Missing("store"))?;
         let router = self.router.ok_or(BuildError::Missing("router"))?;
         let venue = self.venue.ok_or(BuildError::Missing("venue"))?;
-        check(&self.config)?;
-        store.check().await?;
-        let runtime = self.runtime.unwrap_or_else(Runtime::tokio);
         let config = self.config;
+        check(&config)?;
+        store.check().await?;
         telemetry::describe();
         let (durable, best_effort): (Vec<_>, Vec<_>) =
             self.sinks.into_iter().partition(|sink| sink.guarantee() == SinkGuarantee::Durable);
         register(&*store, &durable).await?;
-        let supervisor = Supervisor::new(runtime.clone());
+
+        let tasks = Tasks::new(self.runtime.unwrap_or_else(Runtime::tokio));
+        let Tasks { runtime, supervisor, .. } = &tasks;
         let store_clock =
-            StoreClock::start(Arc::clone(&store), runtime.clone(), Arc::clone(&supervisor)).await?;
+            StoreClock::start(Arc::clone(&store), runtime.clone(), Arc::clone(supervisor)).await?;
         let store_clock = Arc::new(store_clock);
-        let hub = Hub::new(config.subscription_capacity);
-        let fanout = Fanout::start(hub, best_effort, &runtime, &supervisor, Arc::clone(&store_clock));
-        let (keeper, give_backs) = LeaseManager::new(runtime.clone(), config.lease_duration);
-        let give_back = lease::give_back(Arc::clone(&supervisor), Arc::clone(&store), give_backs);
-        runtime.spawner.spawn("give back", Box::pin(give_back));
-        let (arrivals, arrivals_queue) = mpsc::unbounded_channel();
-        let inner = Arc::new(Inner {
-            committer: Committer::start(
-                Arc::clone(&store),
-                Arc::clone(&fanout),
-                &runtime,
-                &supervisor,
-                config.commit_batch,
-            ),
-            store_clock,
-            heads: Heads::start(Arc::clone(&store), &runtime, &supervisor),
-            turns: Turns::default(),
-            bulkheads: Bulkheads::new(config.worker_slots, runtime.clone()),
-            router_breakers: Breakers::new(config.breaker, runtime.clone()),
-            venue_breakers: Breakers::new(config.breaker, runtime.clone()),
-            observe_breakers: Breakers::new(config.breaker, runtime.clone()),
-            supervisor,
-            store,
-            router,
-            venue,
-            runtime,
-            fanout,
+        let publisher = Publisher::start(Hub::new(config.subscription_capacity), best_effort, &tasks);
+        let committer = Committer::start(
+            Arc::clone(&store),
+            Arc::clone(&publisher),
+            Arc::clone(&store_clock),
+            &tasks,
+            config.commit_batch,
+        );
+        let (leases, releases) = LeaseManager::new(runtime.clone(), config.lease_duration);
+        let run_releases = lease::run_releases(Arc::clone(supervisor), Arc::clone(&store), releases);
+        runtime.spawner.spawn("releases", Box::pin(run_releases));
+        let heads = Heads::start(Arc::clone(&store), runtime, supervisor);
+        let wakers = Arc::new(LaneWakers::new());
+        let context =
+            Arc::new(Context { store, router, venue, config, store_clock, committer, leases, wakers, tasks });
+
+        let (observe_queue, observed) = ObserveQueue::new(context.config.observe_capacity);
+        let observer = Observer::new(Arc::clone(&context), observe_queue.clone(), observed);
+        start_upkeep(&context);
+        start_delivery(&context, &publisher, &self.sources, durable);
+        let inner = Inner {
+            executor: Executor::new(Arc::clone(&context), observe_queue.clone()),
+            observer: Mutex::new(Some(Arc::new(observer))),
+            observe_queue,
+            publisher,
+            heads,
             sources: self.sources,
-            keeper,
-            arrivals,
-            observer: Mutex::new(Some(Observer::new(arrivals_queue))),
-            observe_slots: Arc::new(Semaphore::new(config.observe_capacity)),
-            execute_wakes: watch::Sender::new(()),
-            observe_wakes: watch::Sender::new(()),
-            lifecycle: Lifecycle::new(),
-            config,
-        });
-        inner.start(durable);
-        Ok(Engine { handle: Arc::new(Handle { inner }) })
+            context,
+        };
+        Ok(Engine { inner: Arc::new(inner) })
     }
 }
 
-/// Makes the store keep what these sinks are owed.
+impl Engine {
+    /// Returns a builder of an engine.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+}
+
+/// Registers durable sinks in the store, which from then on adds outbox entries for them.
 async fn register(store: &dyn OrderStore, durable: &[Arc<dyn StatusSink>]) -> Result<(), BuildError> {
     if durable.is_empty() {
         return Ok(());
@@ -183,6 +182,60 @@ async fn register(store: &dyn OrderStore, durable: &[Arc<dyn StatusSink>]) -> Re
         return Err(BuildError::SinkNameTaken(Arc::clone(twice)));
     }
     Ok(store.register_sinks(&names).await?)
+}
+
+/// Starts the renewal of leases, the setting of the clock and the counting of the backlog.
+fn start_upkeep(context: &Arc<Context>) {
+    let (tasks, lease_interval) = (&context.tasks, context.leases.interval());
+    let shared = Arc::clone(context);
+    tasks.repeat("leases", lease_interval, move || {
+        let context = Arc::clone(&shared);
+        async move { context.leases.renew(&*context.store).await }
+    });
+    let shared = Arc::clone(context);
+    tasks.repeat("store clock", lease_interval, move || {
+        let context = Arc::clone(&shared);
+        async move { context.store_clock.refresh().await }
+    });
+    let store = Arc::clone(&context.store);
+    tasks.repeat("gauges", context.config.gauge_interval, move || count_backlog(Arc::clone(&store)));
+}
+
+async fn count_backlog(store: Arc<dyn OrderStore>) {
+    match store.backlog().await {
+        Ok(backlog) => telemetry::backlog(&backlog),
+        Err(error) => tracing::warn!(%error, "the backlog could not be counted"),
+    }
+}
+
+/// Starts the relays to durable sinks, and the following of what other processes commit.
+fn start_delivery(
+    context: &Arc<Context>,
+    publisher: &Arc<Publisher>,
+    sources: &[Arc<dyn StatusSource>],
+    durable: Vec<Arc<dyn StatusSink>>,
+) {
+    let Context { store, tasks, config, wakers, .. } = &**context;
+    let follower = Arc::new(Follower {
+        store: Arc::clone(store),
+        hub: Arc::clone(&publisher.hub),
+        wakers: Arc::clone(wakers),
+        shutdown: Arc::clone(&tasks.shutdown),
+    });
+    let polling = Arc::clone(&follower);
+    tasks.repeat("hub poll", config.poll_interval, move || {
+        let follower = Arc::clone(&polling);
+        async move { follower.poll().await }
+    });
+    for source in sources {
+        let (follower, source) = (Arc::clone(&follower), Arc::clone(source));
+        tasks.keep_running("source", move || Arc::clone(&follower).follow(Arc::clone(&source)));
+    }
+    for sink in durable {
+        let relay = OutboxRelay::new(sink, Arc::clone(store), publisher, tasks.clone(), config.clone());
+        let relay = Arc::new(relay);
+        tasks.keep_running("relay", move || Arc::clone(&relay).run());
+    }
 }
 
 /// Times are added to moments, and multiplied by small numbers. Within this bound none overflows.

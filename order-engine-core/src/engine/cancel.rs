@@ -29,9 +29,6 @@ impl Engine {
     /// Before a transaction is signed the order ends here, and the worker that holds it can write
     /// nothing more. After it the wish is recorded, and the transaction's own fate decides.
     /// Cancelling twice gives the same answer.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
     pub async fn cancel(&self, id: OrderId) -> Result<Option<Cancellation>, ChangeError> {
         loop {
             let Some(order) = self.order(id).await? else { return Ok(None) };

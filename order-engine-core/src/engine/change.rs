@@ -50,9 +50,9 @@ impl Engine {
         holder: Holder,
         then: Then,
     ) -> Result<Option<Arc<Order>>, ChangeError> {
-        let inner = self.inner();
+        let context = self.context();
         let mut next = order.clone();
-        let now = inner.now();
+        let now = context.now();
         let advanced: Result<Vec<_>, _> =
             events.into_iter().map(|event| next.advance_mut(event, now).map(Arc::new)).collect();
         let Ok(records) = advanced else { return Ok(None) };
@@ -65,9 +65,9 @@ impl Engine {
             then,
             not_after: None,
         };
-        match inner.committer.append(append).await {
+        match context.committer.append(append).await {
             Ok(()) => {
-                inner.wake_for(&next);
+                context.wakers.wake_for(&next);
                 Ok(Some(next))
             }
             Err(CommitError::Append(AppendError::Rejected(refused)) | CommitError::Rejected(refused)) => {

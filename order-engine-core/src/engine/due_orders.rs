@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::Engine;
+use super::apalis::OrderTask;
 use crate::domain::ids::OrderId;
 use crate::domain::state::step::Lane;
-use crate::engine::Engine;
-use crate::engine::apalis::OrderTask;
 
 /// How many due orders are looked at in one round.
 const ROUND: u32 = 1_000;
@@ -28,14 +28,15 @@ where
     F: Future<Output = Result<(), E>> + Send,
     E: Display + Send,
 {
-    let inner = engine.inner();
-    let (mut stop, mut woken) = (inner.stopping(), inner.wakes(Lane::Execute));
+    let context = engine.context();
+    let (mut draining, mut woken) =
+        (context.tasks.shutdown.draining(), context.wakers.subscribe(Lane::Execute));
     let mut sent = Sent::new(every.saturating_mul(ROUNDS_TO_RESEND));
     loop {
         woken.mark_unchanged();
         match engine.due_orders(ROUND).await {
             Ok(due) => {
-                for order_id in sent.unsent(&due, inner.runtime.now()) {
+                for order_id in sent.unsent(&due, context.local_now()) {
                     if let Err(error) = push(OrderTask::new(order_id)).await {
                         tracing::warn!(order.id = %order_id, %error, "a due order could not be sent to its queue");
                         sent.forget(order_id);
@@ -46,9 +47,9 @@ where
         }
         tokio::select! {
             biased;
-            () = stop.wait() => return,
+            () = draining.wait() => return,
             _ = woken.changed() => {}
-            () = inner.runtime.clock.sleep(every) => {}
+            () = context.tasks.runtime.clock.sleep(every) => {}
         }
     }
 }

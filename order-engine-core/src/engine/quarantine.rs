@@ -13,9 +13,6 @@ use crate::ports::order_store::write::Then;
 impl Engine {
     /// Gives an order in quarantine back to the workers, which go on from where it stands. Nothing
     /// for an unknown order; an order that is not in quarantine is given as it is.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
     pub async fn lift_quarantine(&self, id: OrderId) -> Result<Option<Arc<Order>>, ChangeError> {
         let due_now = Then::Release { due_in: Duration::ZERO };
         loop {

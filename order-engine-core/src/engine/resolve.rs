@@ -33,9 +33,6 @@ impl Engine {
     /// Ends an order whose transaction's outcome is [unknown](crate::domain::state::Attention::OutcomeUnknown) by
     /// an operator's word. The note says who knows, and how; it is kept in the order's history.
     /// Nothing for an unknown order.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
     pub async fn resolve(
         &self,
         id: OrderId,
@@ -62,9 +59,9 @@ impl Engine {
         let end = match resolution {
             Resolution::Executed(fill) => Some(OrderEvent::Confirmed { fill: fill.clone() }),
             Resolution::NotExecuted => {
-                let now = self.inner().now();
+                let now = self.context().now();
                 let failed = order.advance(said.clone(), now).ok();
-                failed.and_then(|(failed, _)| self.inner().settle_unless_late(&failed))
+                failed.and_then(|(failed, _)| self.context().retry_unless_late(&failed))
             }
         };
         std::iter::once(said).chain(end).collect()

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::Engine;
 use super::change::{ChangeError, Holder};
-use super::{Engine, SubmitError};
+use super::submit::SubmitError;
 use crate::domain::event::{OrderEvent, Status};
 use crate::domain::failure::{Failure, FailureCode};
-use crate::domain::ids::ClientOrderId;
-use crate::domain::ids::OrderId;
+use crate::domain::ids::{ClientOrderId, OrderId};
 use crate::domain::order::{Order, OrderRequest};
 use crate::ports::order_store::write::{Creation, Then};
 

@@ -1,4 +1,4 @@
-//! An order in hand: what is known of it, what is not yet written, and the right to act for it.
+//! A leased order: what is known of it, what is not yet written, and the right to act for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,20 +7,21 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::commit::committer::{CommitError, Committer};
 use crate::domain::event::{EventRecord, OrderEvent};
+use crate::domain::failure::{Failure, FailureCode};
 use crate::domain::order::Order;
 use crate::domain::state::transition::IllegalTransition;
 use crate::execution::lease::LeaseGuard;
 use crate::ports::order_store::lease::Fence;
 use crate::ports::order_store::write::{Append, Guard, Then};
 
-/// A leased order.
+/// An order that this process holds a lease of.
 #[derive(Debug)]
 pub(crate) struct LeasedOrder {
-    /// The order with everything that happened to it, written or not.
+    /// The order with all its events, written or not.
     order: Arc<Order>,
     /// The revision that the store has.
     committed_seq: u64,
-    /// What happened and is not yet written.
+    /// The events that are not yet written.
     pending: Vec<Arc<EventRecord>>,
     lease: LeaseGuard,
 }
@@ -46,26 +47,35 @@ impl LeasedOrder {
         self.lease.lease().fence
     }
 
-    /// Whether anything happened that is not yet written.
+    /// Whether there are events that are not yet written.
     pub(crate) const fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Takes note of an event. It is not written yet.
+    /// Applies an event to the order. It is written by the next commit.
     pub(crate) fn record(&mut self, event: OrderEvent, now: DateTime<Utc>) -> Result<(), IllegalTransition> {
         let record = Arc::make_mut(&mut self.order).advance_mut(event, now)?;
         self.pending.push(Arc::new(record));
         Ok(())
     }
 
-    /// Writes what is not yet written. The lease stays, unless the order has come to a wait or to
-    /// its end.
+    /// Records that the order is set aside for an operator, because it must not take another worker with it.
+    pub(crate) fn quarantine(
+        &mut self,
+        message: String,
+        now: DateTime<Utc>,
+    ) -> Result<(), IllegalTransition> {
+        let failure = Failure::new(FailureCode::QUARANTINED, message);
+        self.record(OrderEvent::Quarantined { failure }, now)
+    }
+
+    /// Writes what is not yet written. The lease stays, unless the order has come to a wait or to its end.
     pub(crate) async fn commit(&mut self, committer: &Committer) -> Result<(), CommitError> {
         let then = self.wait().map_or(Then::Keep, |due_in| Then::Release { due_in });
         self.write(committer, then).await
     }
 
-    /// How long the order waits, if it has come to a wait. A deadline ends a wait.
+    /// Returns how long the order waits, if it has come to a wait. A deadline ends a wait.
     fn wait(&self) -> Option<Duration> {
         let last = self.pending.last()?;
         let wait = match last.event {
@@ -79,32 +89,32 @@ impl LeasedOrder {
         Some(self.until_deadline(wait, last.at))
     }
 
-    /// A wait, or what is left until the order's deadline, if that is less.
+    /// Returns a wait, or the time until the order's deadline, if that is less.
     pub(crate) fn until_deadline(&self, wait: Duration, now: DateTime<Utc>) -> Duration {
         let left = self.order.expires_at().map(|deadline| (deadline - now).to_std().unwrap_or_default());
         left.map_or(wait, |left| left.min(wait))
     }
 
-    /// Until when what is not yet written may be written. After the commit of a transaction it may be
+    /// Returns until when the pending events may be written. After the commit of a transaction it may be
     /// sent, so that commit comes before the deadline or never, however long this process stands still.
-    fn limit(&self) -> Option<DateTime<Utc>> {
-        let sends = |event: &OrderEvent| {
+    fn not_after(&self) -> Option<DateTime<Utc>> {
+        let allows_sending = |event: &OrderEvent| {
             matches!(event, OrderEvent::TransactionSigned { .. } | OrderEvent::SubmissionStarted)
         };
-        let deadline =
-            self.order.expires_at().filter(|_| self.pending.iter().any(|record| sends(&record.event)))?;
-        // The deadline itself is past it.
+        let has_to_hold = self.pending.iter().any(|record| allows_sending(&record.event));
+        let deadline = self.order.expires_at().filter(|_| has_to_hold)?;
+        // An order has expired at the very moment of its deadline.
         Some(deadline.checked_sub_signed(TimeDelta::microseconds(1)).unwrap_or(deadline))
     }
 
-    /// Writes what is not yet written and gives the order back, due after a while.
-    pub(crate) async fn give_back(
+    /// Writes what is not yet written and releases the order, due after a while.
+    pub(crate) async fn release(
         &mut self,
         committer: &Committer,
         due_in: Duration,
     ) -> Result<(), CommitError> {
-        // With nothing to write, the lease itself goes back when it is dropped.
-        self.lease.rest_for(due_in);
+        // With nothing to write, the lease itself is released when it is dropped.
+        self.lease.release_in(due_in);
         self.write(committer, Then::Release { due_in }).await
     }
 
@@ -112,7 +122,7 @@ impl LeasedOrder {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let not_after = self.limit();
+        let not_after = self.not_after();
         let append = Append {
             guard: Guard::Fence(self.fence()),
             expected_seq: self.committed_seq,

@@ -3,11 +3,13 @@
 #![allow(clippy::disallowed_methods)] // The one place from which they come.
 
 use std::fmt::Debug;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either, select};
 
 /// Tells the time and waits.
 ///
@@ -55,9 +57,26 @@ impl Runtime {
         }
     }
 
-    /// The time.
+    /// Returns the time.
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
+    }
+
+    /// Waits for a future, but no longer than `limit`. Returns nothing if it took longer.
+    pub(crate) async fn within<T>(
+        &self,
+        limit: Duration,
+        future: impl Future<Output = T> + Send,
+    ) -> Option<T> {
+        let mut future = pin!(future);
+        // Most futures are ready at once in tests and simulations; they need no timer.
+        if let Some(result) = future.as_mut().now_or_never() {
+            return Some(result);
+        }
+        match select(future, self.clock.sleep(limit)).await {
+            Either::Left((result, _)) => Some(result),
+            Either::Right(((), _)) => None,
+        }
     }
 }
 

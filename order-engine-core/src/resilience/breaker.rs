@@ -63,7 +63,7 @@ struct Breaker {
 /// The right to make a call. What came of it must be [told](Self::succeeded); a call that is dropped has no
 /// result, and if it was a probe, the next one decides.
 #[derive(Debug)]
-#[must_use = "what came of the call must be told"]
+#[must_use = "what came of the call must be reported"]
 pub(crate) struct Admission<K: Ord + Clone> {
     breakers: Breakers<K>,
     key: K,
@@ -182,7 +182,7 @@ impl<K: Ord + Clone> Admission<K> {
     }
 
     /// Tells what came of the call.
-    pub(crate) fn tell(self, is_answered: bool) {
+    pub(crate) fn report(self, is_answered: bool) {
         if is_answered { self.succeeded() } else { self.failed() }
     }
 }

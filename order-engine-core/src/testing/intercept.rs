@@ -11,8 +11,7 @@ use tokio::runtime::Handle;
 
 use crate::domain::event::EventRecord;
 use crate::domain::failure::{Failure, FailureCode};
-use crate::domain::ids::OrderId;
-use crate::domain::ids::TxId;
+use crate::domain::ids::{OrderId, TxId};
 use crate::domain::order::Order;
 use crate::domain::route::{Candidate, QuoteRequest};
 use crate::domain::state::step::Lane;

@@ -4,8 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::domain::failure::{Failure, FailureClass, FailureCode};
-use crate::domain::ids::OrderId;
-use crate::domain::ids::TxId;
+use crate::domain::ids::{OrderId, TxId};
 use crate::domain::transaction::{Certainty, ChainView, Fill, Observation, SignedTx, Validity};
 use crate::ports::router::StepError;
 use crate::ports::venue::{PrepareRequest, SubmitReport, Venue, VenueError};

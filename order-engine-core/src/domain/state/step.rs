@@ -45,7 +45,7 @@ pub enum Step {
     /// Watch the transaction until there is a verdict, and send it again while it is absent.
     Observe,
     /// Decide what follows from the failed attempt.
-    Settle,
+    RetryOrFail,
     /// Nothing: the order is terminal.
     Done,
 }
@@ -61,7 +61,7 @@ impl OrderState {
             Phase::Signed { cancel_requested: false, .. } => Step::Submit,
             // A cancelled transaction is not sent, but other hands may hold its bytes: watch it die.
             Phase::Signed { cancel_requested: true, .. } | Phase::Submitted { .. } => Step::Observe,
-            Phase::AttemptFailed { .. } => Step::Settle,
+            Phase::AttemptFailed { .. } => Step::RetryOrFail,
             Phase::Confirmed { .. } | Phase::Failed { .. } => Step::Done,
         }
     }

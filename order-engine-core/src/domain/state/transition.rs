@@ -3,7 +3,7 @@
 use super::{Attention, OrderState, Suspicion};
 use crate::domain::event::{EventRecord, OrderEvent};
 use crate::domain::failure::{Failure, FailureClass, FailureCode};
-use crate::domain::phase::{Phase, Quote, Stage, Standing};
+use crate::domain::phase::{FailedAt, Phase, Quote, Stage};
 
 /// An event that an order's state does not allow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -194,10 +194,10 @@ impl OrderState {
                 Phase::Signed { cancel_requested, .. } | Phase::Submitted { cancel_requested, .. },
                 E::TransactionDied { failure, class, .. },
             ) => self.failed_attempt(failure, *class, *cancel_requested, None),
-            (Phase::AttemptFailed { standing, quote, .. }, E::RetryScheduled { retry_at, .. })
+            (Phase::AttemptFailed { failed_at, quote, .. }, E::RetryScheduled { retry_at, .. })
                 if self.may_retry() =>
             {
-                Phase::Waiting { standing: *standing, retry_at: *retry_at, quote: quote.clone() }
+                Phase::Waiting { failed_at: *failed_at, retry_at: *retry_at, quote: quote.clone() }
             }
             (phase, E::Quarantined { .. }) if !phase.is_terminal() => phase.clone(),
             (phase, E::QuarantineLifted) if self.quarantine().is_some() => phase.clone(),
@@ -230,8 +230,8 @@ impl OrderState {
         cancel_requested: bool,
         quote: Option<Quote>,
     ) -> Phase {
-        let standing = Standing { status: self.status(), progress: self.progress() };
-        Phase::AttemptFailed { standing, failure: failure.clone(), class, cancel_requested, quote }
+        let failed_at = FailedAt { status: self.status(), progress: self.progress() };
+        Phase::AttemptFailed { failed_at, failure: failure.clone(), class, cancel_requested, quote }
     }
 
     /// Whether the failed attempt may be followed by another one.

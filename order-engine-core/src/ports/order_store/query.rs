@@ -7,8 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::codec::DecodeError;
 use crate::domain::event::Status;
-use crate::domain::ids::OrderId;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{OrderId, UserId};
 use crate::domain::order::Order;
 
 /// Which orders to list.

@@ -8,8 +8,7 @@ use super::clients::{Followed, Tracked};
 use super::world::Shared;
 use crate::domain::event::{EventRecord, Status};
 use crate::domain::failure::FailureCode;
-use crate::domain::ids::OrderId;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{OrderId, UserId};
 use crate::domain::order::Order;
 use crate::engine::cancel::Cancellation;
 use crate::testing::invariants::{

@@ -1,4 +1,4 @@
-//! Fan-out within the process: who listens to which order, and what they are told.
+//! Publication within the process: which listeners follow which order.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,12 +13,12 @@ use crate::planted::planted;
 
 /// The listeners of this process, by order.
 ///
-/// What is told here is a hint that carries the event: a listener takes it if it is the next one
-/// and reads the store if not.
+/// What is published here is a hint that carries the event: a listener takes it if it is the next one, and
+/// reads the store if not.
 #[derive(Debug)]
 pub(crate) struct Hub {
     orders: Mutex<BTreeMap<OrderId, Topic>>,
-    /// What was told lately, whether or not anybody listened.
+    /// What was published lately, whether or not anything listened.
     recent: Mutex<Recent>,
     next_listener: AtomicU64,
     /// How many events may wait for one listener.
@@ -33,9 +33,9 @@ struct Topic {
 
 #[derive(Debug)]
 struct Channel {
-    /// The highest number that this listener was told, or knows from the store. What one listener knows
-    /// says nothing of the others.
-    told: u64,
+    /// The number of the last event that this listener was sent, or has read from the store. It says nothing
+    /// of other listeners.
+    last_published_seq: u64,
     events: mpsc::Sender<Arc<EventRecord>>,
     lagged: Arc<AtomicBool>,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Listener {
     lagged: Arc<AtomicBool>,
 }
 
-/// Why a listener is told nothing more.
+/// Why a listener is sent nothing more.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ListenEnd {
     /// More events waited than the listener may hold.
@@ -84,14 +84,14 @@ impl Hub {
         let id = self.next_listener.fetch_add(1, Ordering::Relaxed);
         let (sender, events) = mpsc::channel(self.capacity);
         let lagged = Arc::new(AtomicBool::new(false));
-        let channel = Channel { told: 0, events: sender, lagged: Arc::clone(&lagged) };
+        let channel = Channel { last_published_seq: 0, events: sender, lagged: Arc::clone(&lagged) };
         self.orders().entry(order_id).or_default().listeners.insert(id, channel);
         Listener { hub: Arc::clone(self), order_id, id, events, lagged }
     }
 
-    /// Tells the listeners of these events' orders.
+    /// Sends events to the listeners of their orders.
     pub(crate) fn publish<'a>(&self, events: impl IntoIterator<Item = &'a Arc<EventRecord>> + Clone) {
-        // Before they are told: whoever begins to listen between the two finds them here.
+        // First into the histories: a listener that begins between the two finds the events there.
         let mut recent = self.recent();
         events.clone().into_iter().for_each(|event| recent.note(event));
         drop(recent);
@@ -101,29 +101,32 @@ impl Hub {
         }
         for event in events {
             if let Some(topic) = orders.get_mut(&event.order_id) {
-                topic.tell(event);
+                topic.publish(event);
             }
         }
     }
 
-    /// The orders that are listened to.
+    /// Returns the orders that have listeners.
     pub(crate) fn topics(&self) -> Vec<OrderId> {
         self.orders().keys().copied().collect()
     }
 
-    /// The highest number that all listeners of an order were told, if it has any.
-    pub(crate) fn told(&self, order_id: OrderId) -> Option<u64> {
-        self.orders().get(&order_id)?.listeners.values().map(|channel| channel.told).min()
+    /// Returns the number of the last event that all listeners of an order have, if it has listeners.
+    pub(crate) fn last_published_seq(&self, order_id: OrderId) -> Option<u64> {
+        self.orders().get(&order_id)?.listeners.values().map(|channel| channel.last_published_seq).min()
     }
 
-    /// Notes that a listener knows an order's events up to `seq` from the store.
+    /// Notes that a listener has read an order's events up to `seq` from the store.
     fn note(&self, order_id: OrderId, listener: u64, seq: u64) {
         if let Some(topic) = self.orders().get_mut(&order_id)
             && let Some(channel) = topic.listeners.get_mut(&listener)
         {
-            channel.told = channel.told.max(seq);
+            channel.last_published_seq = channel.last_published_seq.max(seq);
             if planted!(OneListenerSpeaksForAll) {
-                topic.listeners.values_mut().for_each(|channel| channel.told = channel.told.max(seq));
+                topic
+                    .listeners
+                    .values_mut()
+                    .for_each(|channel| channel.last_published_seq = channel.last_published_seq.max(seq));
             }
         }
     }
@@ -145,13 +148,13 @@ impl Hub {
 }
 
 impl Topic {
-    /// Tells those listeners that do not know the event yet.
-    fn tell(&mut self, event: &Arc<EventRecord>) {
+    /// Sends an event to those listeners that do not have it yet.
+    fn publish(&mut self, event: &Arc<EventRecord>) {
         self.listeners.retain(|_, channel| {
-            if channel.told >= event.seq {
+            if channel.last_published_seq >= event.seq {
                 return true;
             }
-            channel.told = event.seq;
+            channel.last_published_seq = event.seq;
             match channel.events.try_send(Arc::clone(event)) {
                 Ok(()) => true,
                 Err(mpsc::error::TrySendError::Full(_)) => {
@@ -165,7 +168,7 @@ impl Topic {
 }
 
 impl Listener {
-    /// The next event told, or why there will be none.
+    /// Waits for the next event, or says why there will be none.
     pub(crate) async fn next(&mut self) -> Result<Arc<EventRecord>, ListenEnd> {
         match self.events.recv().await {
             Some(event) => Ok(event),
@@ -189,7 +192,7 @@ impl Listener {
         Some((events, Arc::clone(last)))
     }
 
-    /// Notes that this listener knows the order's events up to `seq` from the store.
+    /// Notes that this listener has read the order's events up to `seq` from the store.
     pub(crate) fn note(&self, seq: u64) {
         self.hub.note(self.order_id, self.id, seq);
     }

@@ -1,0 +1,15 @@
+//! The tokens that orders exchange.
+
+use serde::{Deserialize, Serialize};
+
+/// A token as an order names it. It carries its decimals, so that an order can be shown without a
+/// registry at hand.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Token {
+    /// The address of the token on its chain; this is what identifies it.
+    pub mint: String,
+    /// The short name for people.
+    pub symbol: String,
+    /// How many digits stand after the decimal point of one human unit.
+    pub decimals: u8,
+}

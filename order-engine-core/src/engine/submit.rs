@@ -1,0 +1,118 @@
+//! Accepting orders.
+
+use std::sync::Arc;
+
+use super::Engine;
+use crate::commit::committer::CommitError;
+use crate::domain::codec::ItemRejected;
+use crate::domain::ids::OrderId;
+use crate::domain::order::{InvalidRequest, Order, OrderRequest};
+use crate::planted::planted;
+use crate::ports::order_store::error::StoreError;
+use crate::ports::order_store::write::{Creation, NewOrder};
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Submission {
+    /// The request is an order now, and durable.
+    Created(Arc<Order>),
+    /// The request already was an order: the same user made it under the same client order id.
+    Existing(Arc<Order>),
+    /// The same user made another request under the same client order id: this order.
+    Conflict(Arc<Order>),
+}
+
+impl Submission {
+    /// Returns what a creation means for the request that the new order was made of.
+    pub fn new(new: &NewOrder, creation: Creation) -> Self {
+        match creation {
+            Creation::Created => Self::Created(Arc::clone(&new.order)),
+            Creation::Existing(existing) if existing.request == new.order.request => {
+                Self::Existing(existing.into())
+            }
+            Creation::Existing(existing) => Self::Conflict(existing.into()),
+        }
+    }
+}
+
+/// Why a request was not accepted. Nothing is stored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The request breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] InvalidRequest),
+    /// The store cannot take this request.
+    #[error(transparent)]
+    Rejected(#[from] ItemRejected),
+    /// The store does not answer. The order may have been accepted; a second request under the same
+    /// client order id is safe.
+    #[error("the store failed: {0}")]
+    Store(#[source] Arc<StoreError>),
+    /// The engine shuts down.
+    #[error("the engine shuts down")]
+    ShuttingDown,
+}
+
+impl Engine {
+    /// Accepts an order, once for each client order id of a user.
+    ///
+    /// When this returns [`Submission::Created`], the order is as durable as the store promises.
+    ///
+    /// # Errors
+    /// If the request is invalid, or the store cannot take it.
+    pub async fn submit(&self, request: OrderRequest) -> Result<Submission, SubmitError> {
+        let new = self.draft(request)?;
+        let creation = self.create(new.clone()).await?;
+        Ok(Submission::new(&new, creation))
+    }
+
+    /// Makes an order of a request without accepting it: for stores that can write it within a
+    /// transaction of the host's own, in the place of [`submit`](Self::submit).
+    ///
+    /// # Errors
+    /// If the request is invalid, or the engine shuts down.
+    pub fn draft(&self, request: OrderRequest) -> Result<NewOrder, SubmitError> {
+        self.draft_from(request, None)
+    }
+
+    /// Makes an order that may repeat an earlier one, its origin.
+    pub(super) fn draft_from(
+        &self,
+        request: OrderRequest,
+        origin: Option<OrderId>,
+    ) -> Result<NewOrder, SubmitError> {
+        request.validate()?;
+        let context = self.context();
+        if context.tasks.shutdown.is_draining() {
+            return Err(SubmitError::ShuttingDown);
+        }
+        let now = context.now();
+        let id = OrderId::new(now, context.tasks.runtime.entropy.next_u128());
+        let (mut order, event) = Order::accept(id, request, context.config.retry.max_attempts, now);
+        order.origin = origin;
+        Ok(NewOrder { order: Arc::new(order), event: Arc::new(event) })
+    }
+
+    /// Writes a new order, unless the user has used its client order id.
+    pub(super) async fn create(&self, new: NewOrder) -> Result<Creation, SubmitError> {
+        let context = self.context();
+        let order = Arc::clone(&new.order);
+        if planted!(AnswerBeforeCommit) {
+            let late = Arc::clone(context);
+            context.tasks.spawn("late", Box::pin(async move { drop(late.committer.create(new).await) }));
+            return Ok(Creation::Created);
+        }
+        match context.committer.create(new).await {
+            Ok(creation) => {
+                if creation == Creation::Created {
+                    context.wakers.wake_for(&order);
+                }
+                Ok(creation)
+            }
+            Err(CommitError::Rejected(rejected)) => Err(rejected.into()),
+            Err(CommitError::Store(error)) => Err(SubmitError::Store(error)),
+            Err(CommitError::Append(_) | CommitError::Closed) => Err(SubmitError::ShuttingDown),
+        }
+    }
+}
