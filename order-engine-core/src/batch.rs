@@ -1,4 +1,4 @@
-//! Natural batching: whatever gathers while the last write is in flight is written together.
+//! Natural batching: the items that come while a write is in flight are written together.
 //!
 //! There are no timers. A lone item is written at once; a thousand that arrive during a write
 //! share the next one.
@@ -35,7 +35,7 @@ pub(crate) enum NoResult {
 }
 
 impl<T, R> Batcher<T, R> {
-    /// A queue that holds at most `capacity` items; senders wait while it is full.
+    /// Returns a queue that holds at most `capacity` items; senders wait while it is full.
     pub(crate) fn new(capacity: usize) -> (Self, Queue<T, R>) {
         let (queue, items) = mpsc::channel(capacity);
         (Self { queue }, Arc::new(Mutex::new(items)))
@@ -49,8 +49,8 @@ impl<T, R> Batcher<T, R> {
     }
 }
 
-/// Writes batches until every sender is gone: `write` gets the items and gives one result each. Those of a
-/// batch that panics get none.
+/// Writes batches until every sender is gone: `write` takes the items and returns one result each. The items
+/// of a batch that panics get none.
 pub(crate) async fn run<T, R, F, Fut>(
     supervisor: Arc<Supervisor>,
     name: &'static str,
@@ -70,7 +70,7 @@ pub(crate) async fn run<T, R, F, Fut>(
             let (batch, replies): (Vec<_>, Vec<_>) =
                 gathered.drain(..).map(|queued| (queued.item, queued.reply)).unzip();
             for (reply, result) in replies.into_iter().zip(write(batch).await) {
-                // Whoever asked may be gone; the write happened all the same.
+                // The caller may be gone; the write happened all the same.
                 let _ = reply.send(result);
             }
         }

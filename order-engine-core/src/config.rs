@@ -1,4 +1,4 @@
-//! What a host can set.
+//! The settings of an engine.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ pub struct EngineConfig {
     pub worker_slots: usize,
     /// How long a lease lasts without renewal: after a crash, others take over after this long.
     pub lease_duration: Duration,
-    /// How often the store is asked for news although nobody told of any.
+    /// How often the store is polled for what no hint announced.
     pub poll_interval: Duration,
     /// How long one call of a router or a venue may take.
     pub step_timeout: Duration,
     /// How old a quote may be when a transaction is built on it. An older one is quoted again, if the
     /// order has an attempt left.
     pub quote_ttl: Duration,
-    /// How often a transaction that was sent is looked at.
+    /// How often a transaction that was sent is observed.
     pub observe_interval: Duration,
-    /// How many transactions are looked at in one call of the venue.
+    /// How many transactions are observed in one call of the venue.
     pub observe_batch: usize,
     /// How many such calls are under way at a time.
     pub observe_concurrency: usize,
@@ -31,22 +31,22 @@ pub struct EngineConfig {
     pub observe_capacity: usize,
     /// After what time a transaction that the venue does not know is sent again.
     pub resend_interval: Duration,
-    /// How many events may wait for a subscriber before it is told that it lags.
+    /// How many events may wait for a subscriber before its subscription ends as lagged.
     pub subscription_capacity: usize,
     /// How many orders are written at once.
     pub commit_batch: usize,
-    /// After how many strikes in a row an order is set aside. A panic of the worker is a strike. A worker
-    /// that dies may have died of any of its orders: one that was claimed in vain for so many times in a
-    /// row is tried alone from then on, and each such try that brings nothing is a strike.
+    /// After how many strikes in a row an order is put into quarantine. A panic of the worker is a strike. A
+    /// worker that dies may have died of any of its orders: an order with more claims without progress than
+    /// this is executed alone from then on, and each such execution without progress is a strike.
     pub quarantine_after: u32,
-    /// For how long nobody must have known the outcome of a transaction before an operator is told.
-    /// It goes on being observed all the same.
+    /// How long the outcome of a transaction must have been unknown before an operator is called. The
+    /// transaction goes on being observed all the same.
     pub unknown_after: Duration,
-    /// For how long the venue must not have known a transaction that may still land before an operator is
-    /// told. It goes on being observed all the same.
+    /// How long the venue must not have known a transaction that may still land before an operator is called.
+    /// The transaction goes on being observed all the same.
     pub absent_after: Duration,
     /// When a router (for a pair), a venue or a sink that does not answer is left alone for a while. How long
-    /// a sink is left alone says [`sink_backoff`](Self::sink_backoff).
+    /// a sink is left alone depends on [`sink_backoff`](Self::sink_backoff).
     pub breaker: BreakerConfig,
     /// How many orders are delivered to a durable sink at a time. At most half of them are repetitions.
     pub sink_concurrency: u32,
@@ -58,6 +58,46 @@ pub struct EngineConfig {
     pub gauge_interval: Duration,
     /// How often, and how soon, a failed attempt is followed by another.
     pub retry: RetryPolicy,
+}
+
+/// Makes a setter of each field.
+macro_rules! setters {
+    ($($setter:ident sets $field:ident: $type:ty;)*) => {
+        impl EngineConfig {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[must_use]
+                pub fn $setter(mut self, $field: $type) -> Self {
+                    self.$field = $field;
+                    self
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    with_worker_slots sets worker_slots: usize;
+    with_lease_duration sets lease_duration: Duration;
+    with_poll_interval sets poll_interval: Duration;
+    with_step_timeout sets step_timeout: Duration;
+    with_quote_ttl sets quote_ttl: Duration;
+    with_observe_interval sets observe_interval: Duration;
+    with_observe_batch sets observe_batch: usize;
+    with_observe_concurrency sets observe_concurrency: usize;
+    with_observe_capacity sets observe_capacity: usize;
+    with_resend_interval sets resend_interval: Duration;
+    with_subscription_capacity sets subscription_capacity: usize;
+    with_commit_batch sets commit_batch: usize;
+    with_quarantine_after sets quarantine_after: u32;
+    with_unknown_after sets unknown_after: Duration;
+    with_absent_after sets absent_after: Duration;
+    with_breaker sets breaker: BreakerConfig;
+    with_sink_concurrency sets sink_concurrency: u32;
+    with_sink_timeout sets sink_timeout: Duration;
+    with_sink_backoff sets sink_backoff: Backoff;
+    with_gauge_interval sets gauge_interval: Duration;
+    with_retry sets retry: RetryPolicy;
 }
 
 impl Default for EngineConfig {

@@ -1,3 +1,5 @@
+//! A store in memory.
+
 mod outbox;
 mod queue;
 
@@ -31,10 +33,9 @@ use queue::{DueKey, Queue};
 
 /// A store that lives and dies with the process.
 ///
-/// It is made for tests and for hosts that can afford to forget, and it is the reference for
-/// authors of backends: each method does under one lock what a backend does in one transaction.
-/// Clones share their data, so two engines over clones behave like two processes over one
-/// database.
+/// It is made for tests and for hosts that may lose their orders, and it is the reference for authors of
+/// backends: each method does under one lock what a backend does in one transaction. Clones share their data,
+/// so two engines over clones behave like two processes over one database.
 #[derive(Clone)]
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
@@ -42,17 +43,17 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store on the process's clock.
+    /// Returns an empty store on the process's clock.
     pub fn new() -> Self {
         Self::with_clock(Arc::new(TokioClock::new()))
     }
 
-    /// An empty store whose leases and due times are measured on this clock.
+    /// Returns an empty store whose leases and due times are measured on this clock.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
         Self { clock, data: Arc::default() }
     }
 
-    /// The data. The lock is never held across an await.
+    /// Returns the data. The lock is never held across an await.
     fn data(&self) -> Result<MutexGuard<'_, Data>, StoreError> {
         // A panic inside a write may have left half of it behind, which must not be served.
         self.data.lock().map_err(|_| {
@@ -191,7 +192,7 @@ impl Outbox for MemoryStore {
 
 #[derive(Default)]
 struct Data {
-    /// By id, which is by the time of acceptance.
+    /// By id, and so by the time of acceptance.
     orders: BTreeMap<OrderId, Row>,
     keys: HashMap<(UserId, ClientOrderId), OrderId>,
     queue: Queue<Lane, OrderId>,
@@ -204,7 +205,7 @@ struct Row {
     /// The order's place in the queue; none once it is terminal.
     due: Option<DueKey<Lane>>,
     epoch: u64,
-    /// The owner half of the lease; none while nobody holds one.
+    /// The owner half of the lease; none without a lease.
     owner: Option<u128>,
     claims_without_progress: u32,
 }
@@ -242,7 +243,7 @@ impl Data {
         Ok(Creation::Created)
     }
 
-    /// The orders that a claim may take, those first that became due first.
+    /// Returns the orders that a claim may take, those first that became due first.
     fn due_orders(&self, request: &ClaimRequest, now: DateTime<Utc>) -> Vec<OrderId> {
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
         match &request.scope {
@@ -255,8 +256,8 @@ impl Data {
         }
     }
 
-    /// Leases an order. A lease's expiry is the order's next due time: nothing else has to watch
-    /// for dead workers.
+    /// Leases an order. The expiry of the lease is the order's next due time, so nothing else has to look for
+    /// dead workers.
     fn lease(&mut self, id: OrderId, request: &ClaimRequest, now: DateTime<Utc>) -> Option<Claim> {
         let row = self.orders.get_mut(&id)?;
         row.epoch += u64::from(!planted!(ClaimKeepsEpoch));
@@ -376,7 +377,7 @@ impl Data {
 }
 
 impl Queue<Lane, OrderId> {
-    /// Moves an order to its place; a terminal one has none, whatever is asked.
+    /// Moves an order to its place in the queue; a terminal one has none.
     fn schedule(&mut self, row: &mut Row, due_at: Option<DateTime<Utc>>) {
         self.set(&mut row.due, row.order.id, row.order.state.lane().zip(due_at));
     }
@@ -390,12 +391,12 @@ impl Queue<Lane, OrderId> {
     }
 }
 
-/// The row that this lease still holds.
+/// Returns the row that this lease still holds.
 fn held<'a>(orders: &'a mut BTreeMap<OrderId, Row>, lease: &Lease) -> Option<&'a mut Row> {
     orders.get_mut(&lease.order_id).filter(|row| row.is_held_under(lease.fence))
 }
 
-/// A moment so long after `now`; the end of time if that is beyond it.
+/// Returns the moment this long after `now`; the end of time if it is beyond that.
 fn after(now: DateTime<Utc>, duration: Duration) -> DateTime<Utc> {
     TimeDelta::from_std(duration)
         .ok()
@@ -403,7 +404,7 @@ fn after(now: DateTime<Utc>, duration: Duration) -> DateTime<Utc> {
         .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// How long it is from one moment to another; nothing if that has passed.
+/// Returns how long it is from one moment to another; nothing if that has passed.
 fn until(from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
     (to - from).to_std().unwrap_or(Duration::ZERO)
 }

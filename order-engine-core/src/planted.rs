@@ -6,7 +6,7 @@
 //! Behind the feature `planted-bugs`, which no build that is meant to work enables; without it nothing
 //! of this is compiled. With it the environment variable `PLANTED_BUG` names the one to plant.
 
-/// Whether a bug is planted. Without the feature it never is, and the compiler knows.
+/// Whether a bug is planted. Without the feature none is, and the compiler removes it.
 macro_rules! planted {
     ($bug:ident) => {{
         #[cfg(feature = "planted-bugs")]
@@ -44,7 +44,7 @@ macro_rules! bugs {
 
 #[cfg(feature = "planted-bugs")]
 bugs! {
-    /// A store writes for whoever asks, whatever lease they hold.
+    /// A store writes without checking the lease.
     NoFence = "no-fence",
     /// A store compares the epoch of a lease, and not its owner.
     EpochWithoutToken = "epoch-without-token",
@@ -60,19 +60,19 @@ bugs! {
     NamesAreNotUnique = "names-are-not-unique",
     /// A commit past the limit that it carries is written.
     LimitIsIgnored = "limit-is-ignored",
-    /// What is appended is not recorded for durable sinks.
+    /// An append adds no outbox entries.
     AppendSkipsOutbox = "append-skips-outbox",
-    /// A delivery counts for whatever was written since it began.
+    /// An acknowledgement also covers events that were written since the delivery began.
     DeliveryPaysForLater = "delivery-pays-for-later",
-    /// Subscribers are told before the commit.
+    /// Events are published before their commit.
     PublishBeforeCommit = "publish-before-commit",
     /// An accepted order is answered before it is written.
     AnswerBeforeCommit = "answer-before-commit",
-    /// A write without an answer is taken to be done.
+    /// A write without an answer counts as done.
     UnansweredIsWritten = "unanswered-is-written",
     /// A transaction is sent before it is committed.
     SendBeforeCommit = "send-before-commit",
-    /// The last valid height itself is taken for death.
+    /// A transaction is dead at its last valid height.
     ExpiryOffByOne = "expiry-off-by-one",
     /// Absence is a proof, however far the node that answered had come.
     AbsenceWithoutEvidence = "absence-without-evidence",
@@ -90,17 +90,17 @@ bugs! {
     LostLeaseIsIgnored = "lost-lease-is-ignored",
     /// The worker's own clock ends an order.
     OwnClockDecides = "own-clock-decides",
-    /// Orders are set aside for claims that nobody worked on.
+    /// Claims without an execution count as strikes.
     ClaimsAreStrikes = "claims-are-strikes",
-    /// A suspect is executed in company.
+    /// A suspect is executed together with other orders.
     SuspectsAreNotAlone = "suspects-are-not-alone",
-    /// What one listener knows, all are taken to know.
+    /// An event that one listener has counts as sent to all.
     OneListenerSpeaksForAll = "one-listener-speaks-for-all",
-    /// A subscription passes over what it was not told.
+    /// A subscription skips events that it was not sent.
     SubscriptionSkipsGaps = "subscription-skips-gaps",
     /// A panic ends the task in which it happens.
     PanicEndsTask = "panic-ends-task",
-    /// A batch that the venue fails on is asked about again as it is.
+    /// A batch that the venue fails on is observed again as it is.
     BatchStaysTogether = "batch-stays-together",
     /// An outage uses an attempt.
     OutageUsesAttempt = "outage-uses-attempt",

@@ -6,7 +6,7 @@
 //! | `order_engine_orders_total` | counter | `status` | orders that came to a status, written by this process |
 //! | `order_engine_events_total` | counter | `kind` | events committed by this process |
 //! | `order_engine_retries_total` | counter | | attempts that will be followed by another |
-//! | `order_engine_unknown_outcomes_total` | counter | | transactions whose outcome nobody knew in time |
+//! | `order_engine_unknown_outcomes_total` | counter | | transactions whose outcome stayed unknown for too long |
 //! | `order_engine_order_seconds` | histogram | `status` | from acceptance to the end of an order |
 //! | `order_engine_step_seconds` | histogram | `step` | how long a call of the router, the venue or the store took |
 //! | `order_engine_fanout_lag_seconds` | histogram | | from an event to its publication in this process |
@@ -14,8 +14,8 @@
 //! | `order_engine_due_orders` | gauge | `lane` | orders of a lane that are due |
 //! | `order_engine_due_age_seconds` | gauge | `lane` | how long the first of them has been due |
 //! | `order_engine_attention_orders` | gauge | | orders that an operator should look at |
-//! | `order_engine_sink_owed_orders` | gauge | `sink` | orders of which a durable sink is owed events |
-//! | `order_engine_sink_lag_seconds` | gauge | `sink` | for how long it has been owed the oldest |
+//! | `order_engine_outbox_entries` | gauge | `sink` | orders with events that a durable sink does not have yet |
+//! | `order_engine_outbox_age_seconds` | gauge | `sink` | how long the oldest entry of the sink has been pending |
 //! | `order_engine_panics_total` | counter | `part` | panics of a task or a port that were caught |
 //! | `order_engine_sink_failures_total` | counter | `sink` | deliveries that a sink did not take |
 //! | `order_engine_sink_dropped_events_total` | counter | `sink` | events that a best-effort sink missed |
@@ -45,18 +45,18 @@ const BACKLOG: &str = "order_engine_backlog_orders";
 const DUE: &str = "order_engine_due_orders";
 const DUE_AGE: &str = "order_engine_due_age_seconds";
 const ATTENTION: &str = "order_engine_attention_orders";
-const SINK_OWED: &str = "order_engine_sink_owed_orders";
-const SINK_LAG: &str = "order_engine_sink_lag_seconds";
+const OUTBOX_ENTRIES: &str = "order_engine_outbox_entries";
+const OUTBOX_AGE: &str = "order_engine_outbox_age_seconds";
 const PANICS: &str = "order_engine_panics_total";
 const SINK_FAILURES: &str = "order_engine_sink_failures_total";
 const SINK_DROPPED: &str = "order_engine_sink_dropped_events_total";
 
-/// Tells the recorder, if the host has installed one, what the metrics mean.
+/// Describes the metrics to the recorder, if the host has installed one.
 pub(crate) fn describe() {
     describe_counter!(ORDERS, "Orders that came to a status, written by this process");
     describe_counter!(EVENTS, "Events committed by this process");
     describe_counter!(RETRIES, "Attempts that will be followed by another");
-    describe_counter!(UNKNOWN_OUTCOMES, "Transactions whose outcome nobody knew in time");
+    describe_counter!(UNKNOWN_OUTCOMES, "Transactions whose outcome stayed unknown for too long");
     describe_histogram!(ORDER_SECONDS, metrics::Unit::Seconds, "From acceptance to the end of an order");
     describe_histogram!(STEP_SECONDS, metrics::Unit::Seconds, "How long a call of a port took");
     describe_histogram!(FANOUT_LAG, metrics::Unit::Seconds, "From an event to its publication here");
@@ -64,8 +64,12 @@ pub(crate) fn describe() {
     describe_gauge!(DUE, "Orders of a lane that are due");
     describe_gauge!(DUE_AGE, metrics::Unit::Seconds, "How long the first of them has been due");
     describe_gauge!(ATTENTION, "Orders that an operator should look at");
-    describe_gauge!(SINK_OWED, "Orders of which a durable sink is owed events");
-    describe_gauge!(SINK_LAG, metrics::Unit::Seconds, "For how long it has been owed the oldest");
+    describe_gauge!(OUTBOX_ENTRIES, "Orders with events that a durable sink does not have yet");
+    describe_gauge!(
+        OUTBOX_AGE,
+        metrics::Unit::Seconds,
+        "How long the oldest entry of the sink has been pending"
+    );
     describe_counter!(PANICS, "Panics of a task or a port that were caught");
     describe_counter!(SINK_FAILURES, "Deliveries that a sink did not take");
     describe_counter!(SINK_DROPPED, "Events that a best-effort sink missed");
@@ -105,7 +109,7 @@ macro_rules! by_status {
     };
 }
 
-/// A call whose time is taken.
+/// A call whose duration is measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum StepName {
     Quote,
@@ -129,7 +133,7 @@ impl StepName {
     }
 }
 
-/// Takes the time of a call. One that is dropped was not finished, and is not counted.
+/// Measures the duration of a call. A call that is dropped is not counted.
 pub(crate) async fn timed<T>(name: StepName, runtime: &Runtime, call: impl Future<Output = T>) -> T {
     let from = runtime.now();
     let result = call.await;
@@ -140,7 +144,7 @@ pub(crate) async fn timed<T>(name: StepName, runtime: &Runtime, call: impl Futur
     result
 }
 
-/// This process committed an event, and publishes it now.
+/// Counts an event that this process has committed and publishes now.
 pub(crate) fn committed(event: &EventRecord, now: DateTime<Utc>) {
     events(event.event.kind()).increment(1);
     fixed!(register_histogram(FANOUT_LAG)).record(seconds(now - event.at));
@@ -166,7 +170,7 @@ fn events(kind: &'static str) -> Counter {
         "outcome_resolved" "confirmed" "failed")
 }
 
-/// The status that an order came to with an event, if the event changes it.
+/// Returns the status that an order came to with an event, if the event changes it.
 const fn reached(event: &EventRecord) -> Option<Status> {
     match event.event {
         OrderEvent::Accepted { .. }
@@ -180,30 +184,30 @@ const fn reached(event: &EventRecord) -> Option<Status> {
     }
 }
 
-/// A task or a port panicked.
+/// Counts a panic of a task or a port.
 pub(crate) fn panicked(part: &'static str) {
     counter!(PANICS, "part" => part).increment(1);
 }
 
-/// A sink did not take a delivery.
+/// Counts a delivery that a sink did not take.
 pub(crate) fn sink_failed(sink: &Arc<str>) {
     counter!(SINK_FAILURES, "sink" => Arc::clone(sink)).increment(1);
 }
 
-/// A best-effort sink missed events.
+/// Counts events that a best-effort sink missed.
 pub(crate) fn sink_dropped(sink: &str, events: usize) {
     counter!(SINK_DROPPED, "sink" => sink.to_owned()).increment(events as u64);
 }
 
-/// How much waits to be done.
+/// Sets the gauges of what waits to be done.
 #[allow(clippy::cast_precision_loss)] // A gauge is a float, and no backlog reaches 53 bits.
 pub(crate) fn backlog(backlog: &Backlog) {
     lane(Lane::Execute, &backlog.execute);
     lane(Lane::Observe, &backlog.observe);
     gauge!(ATTENTION).set(backlog.attention as f64);
-    for owed in &backlog.sinks {
-        gauge!(SINK_OWED, "sink" => Arc::clone(&owed.sink)).set(owed.orders as f64);
-        gauge!(SINK_LAG, "sink" => Arc::clone(&owed.sink)).set(age(owed.pending_for));
+    for entries in &backlog.sinks {
+        gauge!(OUTBOX_ENTRIES, "sink" => Arc::clone(&entries.sink)).set(entries.orders as f64);
+        gauge!(OUTBOX_AGE, "sink" => Arc::clone(&entries.sink)).set(age(entries.pending_for));
     }
 }
 
@@ -218,7 +222,7 @@ fn age(age: Option<Duration>) -> f64 {
     age.unwrap_or_default().as_secs_f64()
 }
 
-/// A clock that stepped back makes no negative time.
+/// Returns an age in seconds; none is negative, even if a clock stepped back.
 fn seconds(delta: TimeDelta) -> f64 {
     delta.to_std().unwrap_or_default().as_secs_f64()
 }
@@ -236,7 +240,7 @@ mod tests {
     use crate::ports::order_store::query::SinkBacklog;
     use crate::testing;
 
-    /// What was measured: names with their labels, and values.
+    /// Returns what was measured: names with their labels, and values.
     fn measured(measure: impl FnOnce()) -> BTreeMap<String, DebugValue> {
         let recorder = DebuggingRecorder::new();
         let snapshotter = recorder.snapshotter();

@@ -19,15 +19,14 @@ use crate::resilience::supervisor::Supervisor;
 use crate::resilience::tasks::Tasks;
 use crate::telemetry::{self, StepName};
 
-/// How long to wait before a failed write is looked into; doubled up to [`RETRY_MAX`].
+/// How long to wait before a failed write is tried again; doubled up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(50);
 /// The longest such wait: a store that is back is used again within a second.
 const RETRY_MAX: Duration = Duration::from_secs(1);
-/// How long a new order's name is waited for that another transaction is about to use. Whoever asks is
-/// waiting for an answer, and can ask again.
+/// How long to wait for another transaction that is about to use the client order id of a new order. The
+/// caller is waiting for an answer, and can submit again.
 const LOCKED_MAX: Duration = Duration::from_secs(5);
-/// How often a write is tried again that fails for a reason that does not pass by itself, a panic for
-/// instance.
+/// How often a write is tried again that fails for a reason that lasts, a panic for instance.
 const DEFECTS_MAX: u32 = 3;
 
 type Appended = Result<(), CommitError>;
@@ -39,20 +38,20 @@ pub(crate) struct Committer {
     writer: Arc<Writer>,
     appends: Batcher<Append, Appended>,
     creations: Batcher<NewOrder, Created>,
-    /// What another transaction stood in the way of. It is tried again in batches of its own: the
-    /// store may wait for it once more, and nobody else should.
+    /// Writes that found their rows locked by another transaction. They are tried again in batches of their
+    /// own, so that no other write waits for those locks.
     locked_appends: Batcher<Append, Appended>,
     locked_creations: Batcher<NewOrder, Created>,
 }
 
-/// Why something was not committed.
+/// Why a write was not committed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum CommitError {
     #[error(transparent)]
     Append(#[from] AppendError),
     #[error(transparent)]
     Rejected(#[from] ItemRejected),
-    /// The store did not answer: it may or may not be written.
+    /// The store did not answer: the write may or may not have happened.
     #[error(transparent)]
     Store(Arc<StoreError>),
     #[error("the engine shuts down")]
@@ -104,8 +103,8 @@ impl Committer {
         }
     }
 
-    /// Writes a new order. An outcome that got lost is read from the store; a name that another
-    /// transaction is about to use is waited for, a while.
+    /// Writes a new order. If the store's answer is lost, the outcome is read from the store. If another
+    /// transaction is about to use the client order id, this waits a while for it to end.
     pub(crate) async fn create(&self, new: NewOrder) -> Result<Creation, CommitError> {
         let (mut creations, mut wait, mut waited) = (&self.creations, RETRY_MIN, Duration::ZERO);
         loop {
@@ -132,8 +131,8 @@ impl Committer {
         }
     }
 
-    /// Writes events. While the store does not answer or another transaction holds the order, this
-    /// goes on trying: whoever cannot wait drops the call, and the events may or may not be written.
+    /// Writes events. It tries again while the store does not answer or another transaction has locked the
+    /// order. A caller that cannot wait drops the call; the events may or may not be written then.
     pub(crate) async fn append(&self, append: Append) -> Result<(), CommitError> {
         let (mut appends, mut wait, mut defects) = (&self.appends, RETRY_MIN, 0);
         loop {
@@ -230,8 +229,8 @@ impl Writer {
         results.into_iter().map(|result| result.map_err(CommitError::from)).collect()
     }
 
-    /// Writes each item for itself, after a panic that one of them may have caused. Any of them may have
-    /// been written before it.
+    /// Writes each item in a call of its own, after a panic that one of them may have caused. Any of them may
+    /// have been written before the panic.
     async fn append_each(&self, appends: &[Append]) -> Vec<Appended> {
         let mut results = Vec::with_capacity(appends.len());
         for append in appends {
@@ -262,7 +261,7 @@ impl Writer {
         results.into_iter().map(Ok).collect()
     }
 
-    /// Creates each order for itself, after a panic that one of them may have caused.
+    /// Creates each order in a call of its own, after a panic that one of them may have caused.
     async fn create_each(&self, batch: &[NewOrder]) -> Vec<Created> {
         let mut results = Vec::with_capacity(batch.len());
         for new in batch {
@@ -276,14 +275,14 @@ impl Writer {
         results
     }
 
-    /// Whether a creation whose outcome got lost was written.
+    /// Whether a creation whose outcome was lost was written.
     async fn is_created(&self, new: &NewOrder) -> bool {
         let ids = [new.order.id];
         let last_seqs = self.supervisor.store("store.last_seqs", self.store.last_seqs(&ids)).await;
         matches!(last_seqs.as_deref(), Ok([Some(_)]))
     }
 
-    /// Whether an append whose outcome got lost was written: the order's history has its events.
+    /// Whether an append whose outcome was lost was written: the order's history has its events.
     async fn is_appended(&self, append: &Append) -> Result<bool, StoreError> {
         if planted!(UnansweredIsWritten) {
             return Ok(true);
@@ -295,7 +294,7 @@ impl Writer {
     }
 }
 
-/// What is told to whoever waited in vain for the end of another transaction.
+/// Returns the error of a write that waited in vain for the end of another transaction.
 fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> CommitError {
     let unavailable = StoreError::new(StoreErrorKind::Unavailable, error.to_string());
     CommitError::Store(Arc::new(unavailable.with_source(error)))
@@ -306,7 +305,7 @@ fn unanswered<T>(error: StoreError, items: usize) -> Vec<Result<T, CommitError>>
     (0..items).map(|_| Err(CommitError::Store(Arc::clone(&error)))).collect()
 }
 
-/// How many of the first appends concern different orders.
+/// Returns how many of the first appends concern different orders.
 fn distinct_orders(appends: &[Append]) -> usize {
     let mut seen = BTreeSet::new();
     appends.iter().position(|append| !seen.insert(append.order.id)).unwrap_or(appends.len())

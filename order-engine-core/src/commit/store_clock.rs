@@ -1,9 +1,9 @@
 //! The store's clock, as far as this process knows it.
 //!
-//! One clock decides about deadlines: the store's, which all processes share. Asking it each time would
-//! cost a call of the store for each event; so this process remembers how far its own clock is from it,
-//! and learns that anew whenever the store says what time it is. Such an estimate stamps events. It ends
-//! nothing: what hangs on a deadline is asked of the store, or written with a limit.
+//! One clock decides about deadlines: the store's, which all processes share. Reading it for each event would
+//! cost a call of the store each time, so this process remembers how far its own clock is from it, and learns
+//! the difference again from each answer of the store. Events carry such an estimate. It decides nothing: a
+//! deadline is checked with the store, or by a write that carries its limit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,13 +15,13 @@ use crate::ports::order_store::error::StoreError;
 use crate::ports::runtime::Runtime;
 use crate::resilience::supervisor::Supervisor;
 
-/// Tells the store's time.
+/// The store's time, as this process estimates it.
 #[derive(Debug)]
 pub(crate) struct StoreClock {
     store: Arc<dyn OrderStore>,
     runtime: Runtime,
     supervisor: Arc<Supervisor>,
-    /// How far the store's clock is ahead of this process', in milliseconds.
+    /// How far the store's clock is ahead of this process's clock, in milliseconds.
     ahead_ms: AtomicI64,
 }
 
@@ -38,14 +38,14 @@ impl StoreClock {
         Ok(Self { store, runtime, supervisor, ahead_ms })
     }
 
-    /// The store's time, as far as this process knows. It is ahead of the truth by no more than the last
-    /// answer took, and behind it by no more than this process stood still since then.
+    /// Returns the store's time, as far as this process knows it. The estimate is ahead of the truth by no more
+    /// than the last answer took, and behind it by no more than this process stood still since then.
     pub(crate) fn now(&self) -> DateTime<Utc> {
         let ahead = TimeDelta::milliseconds(self.ahead_ms.load(Ordering::Relaxed));
         self.runtime.now().checked_add_signed(ahead).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
-    /// The store's time, from the store itself.
+    /// Returns the store's time, from the store itself.
     pub(crate) async fn ask(&self) -> Result<DateTime<Utc>, StoreError> {
         let asked_at = self.runtime.now();
         let as_of = self.supervisor.store("store.now", self.store.now()).await?;
@@ -53,22 +53,22 @@ impl StoreClock {
         Ok(as_of)
     }
 
-    /// Asks the store, for the sake of the answer alone.
+    /// Asks the store, to learn the difference again.
     pub(crate) async fn refresh(&self) {
         if let Err(error) = self.ask().await {
             tracing::warn!(%error, "the store could not be asked for the time");
         }
     }
 
-    /// Notes what the store said that was asked at `asked_at` and has answered just now.
+    /// Learns from an answer of the store that was requested at `asked_at` and has just come.
     ///
-    /// It said so at some moment in between. What was known before stays if it agrees with that, because
-    /// it may be more exact; otherwise the nearest that does takes its place.
+    /// The store read its clock at some moment in between. An estimate that agrees with that stays, because it
+    /// may be more exact; any other is replaced by the nearest one that agrees.
     pub(crate) fn learn(&self, asked_at: DateTime<Utc>, as_of: DateTime<Utc>) {
         let ahead_of = |moment: DateTime<Utc>| (as_of - moment).num_milliseconds();
         let (least, most) = (ahead_of(self.runtime.now()), ahead_of(asked_at));
         let known = self.ahead_ms.load(Ordering::Relaxed);
-        // Whoever learns at the same time is as right.
+        // A task that learns at the same time is as right.
         self.ahead_ms.store(known.max(least).min(most), Ordering::Relaxed);
     }
 }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     impl World {
-        /// The store's clock is an hour ahead, and the process knows that.
+        /// A store whose clock is an hour ahead, and a process that knows it.
         async fn new() -> Self {
             let (stores, own) = (ManualClock::new(), ManualClock::new());
             stores.advance(Duration::from_hours(1));
@@ -104,7 +104,7 @@ mod tests {
             self.own.advance(Duration::from_secs(seconds));
         }
 
-        /// How many seconds the estimate is ahead of the store's clock.
+        /// Returns how many seconds the estimate is ahead of the store's clock.
         fn error(&self) -> i64 {
             (self.clock.now() - crate::ports::runtime::Clock::now(&self.stores)).num_seconds()
         }

@@ -1,4 +1,4 @@
-//! Where orders stand, read for all who ask at a time.
+//! The numbers of orders' last events, read for many subscribers at a time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use crate::ports::order_store::OrderStore;
 use crate::ports::runtime::Runtime;
 use crate::resilience::supervisor::Supervisor;
 
-/// How many orders are asked about in one read.
+/// How many orders one read is about.
 const BATCH: usize = 256;
 
-/// Reads the numbers of orders' last events. Whoever asks while a read is under way shares the next.
+/// Reads the numbers of orders' last events. Requests that come while a read is under way share the next.
 #[derive(Debug)]
 pub(crate) struct Heads {
     asked: Batcher<OrderId, Option<u64>>,
@@ -28,15 +28,15 @@ impl Heads {
         Self { asked }
     }
 
-    /// The number of an order's last event. None if there is no such order, and also if the store
-    /// cannot answer: whoever has to know which asks the store for what it needs.
+    /// Returns the number of an order's last event. Returns nothing if there is no such order, and also if the
+    /// store does not answer: a caller that has to know which of the two reads the store itself.
     pub(crate) async fn of(&self, order_id: OrderId) -> Option<u64> {
         self.asked.call(order_id).await.ok().flatten()
     }
 }
 
 async fn read(store: Arc<dyn OrderStore>, asked: Vec<OrderId>) -> Vec<Option<u64>> {
-    // A popular order is asked about once.
+    // An order that is requested many times is read once.
     let mut heads: BTreeMap<OrderId, Option<u64>> = asked.iter().map(|id| (*id, None)).collect();
     let ids: Vec<OrderId> = heads.keys().copied().collect();
     if let Ok(read) = store.last_seqs(&ids).await {

@@ -86,7 +86,7 @@ pub fn unpack(message: &str, own: u128) -> Result<Vec<Hint>, DecodeError> {
     items.into_iter().map(|item| hint(item).map_err(garbled)).collect()
 }
 
-/// The lane in which an event makes its order due at once, whoever holds it.
+/// Returns the lane in which an event makes its order due at once, whoever holds it.
 const fn due_in(event: &OrderEvent) -> Option<Lane> {
     match event {
         OrderEvent::Accepted { .. } | OrderEvent::QuarantineLifted => Some(Lane::Execute),
@@ -119,7 +119,7 @@ impl Packed {
         }
     }
 
-    /// How many bytes the item takes, with its name.
+    /// Returns how many bytes the item takes, with its name.
     fn bytes(&self) -> usize {
         const NAME: usize = r#"{"advanced":},"#.len();
         const PLACE: usize = r#"{"order_id":"","seq":}"#.len() + 36 + 20;
@@ -178,7 +178,7 @@ mod tests {
     use crate::domain::ids::OrderId;
     use crate::domain::order::Order;
 
-    /// An order's acceptance and its failure, for a reason of some length.
+    /// Returns an order's acceptance and its failure, for a reason of some length.
     fn history(n: u128, reason: &str) -> [Arc<EventRecord>; 2] {
         let now = DateTime::from_timestamp_millis(1_700_000_000_000).unwrap();
         let (order, accepted) = Order::accept(OrderId::new(now, n), crate::testing::request(), 3, now);

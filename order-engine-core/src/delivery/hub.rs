@@ -27,7 +27,7 @@ pub(crate) struct Hub {
 
 #[derive(Debug, Default)]
 struct Topic {
-    /// By their numbers.
+    /// By the numbers of the listeners.
     listeners: BTreeMap<u64, Channel>,
 }
 
@@ -177,17 +177,21 @@ impl Listener {
         }
     }
 
-    /// Whether anything is remembered of the order.
+    /// Whether the order's history is remembered.
     pub(crate) fn is_recent(&self) -> bool {
         self.hub.recent().history(self.order_id).is_some()
     }
 
-    /// The order's history, if it is remembered up to the event numbered `head` at least: the events after
-    /// the one numbered `after`, and the last one.
-    pub(crate) fn history(&self, after: u64, head: u64) -> Option<(Vec<Arc<EventRecord>>, Arc<EventRecord>)> {
+    /// Returns the events after the one numbered `after`, and the last event, if the order's history is
+    /// remembered up to the event numbered `last_seq` at least.
+    pub(crate) fn history(
+        &self,
+        after: u64,
+        last_seq: u64,
+    ) -> Option<(Vec<Arc<EventRecord>>, Arc<EventRecord>)> {
         let recent = self.hub.recent();
         let history = recent.history(self.order_id)?;
-        let last = history.last().filter(|last| last.seq >= head)?;
+        let last = history.last().filter(|last| last.seq >= last_seq)?;
         let events = history.iter().filter(|event| event.seq > after).cloned().collect();
         Some((events, Arc::clone(last)))
     }

@@ -1,4 +1,4 @@
-//! The histories of the orders that were accepted last, as far as this process was told of them.
+//! The histories of the orders that were accepted last, as far as they were published in this process.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -6,15 +6,15 @@ use std::sync::Arc;
 use crate::domain::event::EventRecord;
 use crate::domain::ids::OrderId;
 
-/// How many orders are remembered. A client follows its order as soon as it is accepted, or hardly ever:
-/// these are a good part of a second at full load, in some megabytes.
+/// How many orders are remembered: a good part of a second at full load, in some megabytes. A client that
+/// follows its order does so as soon as it is accepted.
 const ORDERS_MAX: usize = 1_024;
-/// How long a history may become before it is no longer remembered. Only much troubled orders get there.
+/// How many events of an order are remembered at most. Few orders have more.
 const EVENTS_MAX: usize = 32;
 
 /// Histories from the first event on, without a hole.
 ///
-/// What is remembered is true, but may not be all: others write to the store as well.
+/// What is remembered is true, but may be incomplete: other processes write to the store as well.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
     histories: HashMap<OrderId, Vec<Arc<EventRecord>>>,
@@ -23,7 +23,7 @@ pub(crate) struct Recent {
 }
 
 impl Recent {
-    /// Takes note of a committed event.
+    /// Adds a committed event.
     pub(crate) fn note(&mut self, event: &Arc<EventRecord>) {
         let order_id = event.order_id;
         match self.histories.get_mut(&order_id) {
@@ -34,7 +34,7 @@ impl Recent {
                 if event.seq == known + 1 && history.len() < EVENTS_MAX {
                     history.push(Arc::clone(event));
                 } else if event.seq > known || !is_among(history, event) {
-                    // There is a hole, or a store that loses its last writes has another past now.
+                    // There is a hole, or the store has lost its last writes and has another history now.
                     self.histories.remove(&order_id);
                 }
             }
@@ -54,7 +54,7 @@ impl Recent {
         }
     }
 
-    /// What is remembered of an order, from its first event on.
+    /// Returns the remembered history of an order, from its first event on.
     pub(crate) fn history(&self, order_id: OrderId) -> Option<&[Arc<EventRecord>]> {
         self.histories.get(&order_id).map(Vec::as_slice)
     }
@@ -85,12 +85,12 @@ mod tests {
     }
 
     #[test]
-    fn a_history_is_whole_or_not_there() {
+    fn a_history_is_whole_or_absent() {
         let mut recent = Recent::default();
         let [accepted, failed] = life(1, "cancelled");
         let order_id = accepted.order_id;
         recent.note(&failed);
-        assert_eq!(recent.history(order_id), None, "it did not begin here");
+        assert_eq!(recent.history(order_id), None, "its first event is missing");
         for event in [&accepted, &failed, &accepted, &failed] {
             recent.note(event);
         }

@@ -12,8 +12,7 @@ use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::error::StoreError;
 use crate::resilience::supervisor::Supervisor;
 
-/// How many events of the history are read at once. An order's whole life fits, but for the most
-/// troubled ones.
+/// How many events of the history are read at once. The whole history of nearly every order fits.
 const PAGE: u32 = 256;
 
 /// The events of one order: history after a point, then live, in order, without gap or duplicate.
@@ -24,11 +23,11 @@ pub struct Subscription {
     listener: Listener,
     order_id: OrderId,
     last_seq: u64,
-    /// The number of the next event to give.
+    /// The number of the next event to return.
     next_seq: u64,
-    /// Events read from the store and not yet given.
+    /// Events read from the store and not yet returned.
     read: VecDeque<Arc<EventRecord>>,
-    /// Whether the store may have events that nobody will tell of.
+    /// Whether the store may have events that will not be published to the listener.
     behind: bool,
     ended: bool,
 }
@@ -37,26 +36,26 @@ pub struct Subscription {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubscribeError {
-    /// The subscriber was too slow, and more events waited than it may hold.
+    /// The subscriber was too slow: more events waited than its queue holds.
     #[error("the subscriber fell behind; resume after event {resume_after}")]
     Lagged {
-        /// The number of the last event that was given; subscribe again after it.
+        /// The number of the last event that was returned; subscribe again after it.
         resume_after: u64,
     },
-    /// The store could not be read. The subscription goes on; asking again tries again.
+    /// The store could not be read. The subscription goes on; the next call tries again.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The engine shuts down; subscribe again, elsewhere or later, after `resume_after`.
     #[error("the engine shuts down; resume after event {resume_after}")]
     Closed {
-        /// The number of the last event that was given.
+        /// The number of the last event that was returned.
         resume_after: u64,
     },
 }
 
 impl Subscription {
-    /// Reads where the order stands; nothing if there is no such order. The listener is already
-    /// listening, so that nothing falls between the two.
+    /// Begins a subscription. Returns nothing if there is no such order. The listener is already listening, so
+    /// that no event is missed between the reading and the listening.
     pub(crate) async fn begin(
         (store, supervisor): (Arc<dyn OrderStore>, Arc<Supervisor>),
         heads: &Heads,
@@ -78,12 +77,12 @@ impl Subscription {
         if begun.recall(heads).await {
             return Ok(Some(begun));
         }
-        // Where there is something to be given, it also says where the end is, in one read.
+        // If there are events to return, the same read also finds the last one.
         begun.read_page().await?;
         begun.last_seq = match begun.read.back() {
             Some(last) if !begun.behind => last.seq,
-            _ => match begun.head().await? {
-                Some(head) => head,
+            _ => match begun.read_last_seq().await? {
+                Some(last_seq) => last_seq,
                 None => return Ok(None),
             },
         };
@@ -94,14 +93,14 @@ impl Subscription {
         Ok(Some(begun))
     }
 
-    /// Begins from what this process was told lately, if that is all there is: whether it was.
+    /// Begins from the history that this process remembers, if it is complete. Returns whether it is.
     async fn recall(&mut self, heads: &Heads) -> bool {
         if !self.listener.is_recent() {
             return false;
         }
-        // The store is asked first, so that what is told meanwhile is remembered by now.
-        let Some(head) = heads.of(self.order_id).await else { return false };
-        let Some((history, last)) = self.listener.history(self.cursor(), head) else { return false };
+        // The store is asked first, so that what is published meanwhile is remembered by now.
+        let Some(last_seq) = heads.of(self.order_id).await else { return false };
+        let Some((history, last)) = self.listener.history(self.cursor(), last_seq) else { return false };
         self.listener.note(last.seq);
         self.last_seq = last.seq;
         self.behind = false;
@@ -110,17 +109,17 @@ impl Subscription {
         true
     }
 
-    /// The number of the order's last event when the subscription began.
+    /// Returns the number of the order's last event when the subscription began.
     pub const fn last_seq(&self) -> u64 {
         self.last_seq
     }
 
-    /// The number of the last event that was given: where to resume.
+    /// Returns the number of the last event that was returned: where to resume.
     pub const fn cursor(&self) -> u64 {
         self.next_seq - 1
     }
 
-    /// The next event. Nothing once the terminal event was given.
+    /// Waits for the next event. Returns nothing after the terminal event.
     ///
     /// Safe to drop: no event is lost.
     ///
@@ -157,8 +156,8 @@ impl Subscription {
         None
     }
 
-    /// Gives an event if it is the next one; an older one was given before, or the subscriber is ahead of
-    /// the order, and then ends with it all the same.
+    /// Returns an event if it is the next one. An older event was returned before, or the subscriber is ahead
+    /// of the order; an older terminal event ends the subscription all the same.
     fn take(&mut self, event: Arc<EventRecord>) -> Option<Arc<EventRecord>> {
         if event.seq != self.next_seq && !(planted!(SubscriptionSkipsGaps) && event.seq > self.next_seq) {
             self.ended = event.seq < self.next_seq && event.status.is_terminal();
@@ -177,7 +176,7 @@ impl Subscription {
         Ok(())
     }
 
-    /// Reads the events after the last one given.
+    /// Reads the events after the last one returned.
     async fn read_page(&mut self) -> Result<(), StoreError> {
         let page = self.store.events(self.order_id, self.cursor(), PAGE);
         let page = self.supervisor.store("store.events", page).await?;
@@ -189,10 +188,10 @@ impl Subscription {
         Ok(())
     }
 
-    /// The number of the order's last event.
-    async fn head(&self) -> Result<Option<u64>, StoreError> {
-        let heads = self.store.last_seqs(std::slice::from_ref(&self.order_id));
-        Ok(self.supervisor.store("store.last_seqs", heads).await?.pop().flatten())
+    /// Returns the number of the order's last event.
+    async fn read_last_seq(&self) -> Result<Option<u64>, StoreError> {
+        let last_seqs = self.store.last_seqs(std::slice::from_ref(&self.order_id));
+        Ok(self.supervisor.store("store.last_seqs", last_seqs).await?.pop().flatten())
     }
 
     /// Whether the subscriber already has the terminal event, so that nothing will ever follow.

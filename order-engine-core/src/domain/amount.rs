@@ -38,12 +38,12 @@ impl Amount {
     /// The largest amount that can be represented.
     pub const MAX: Self = Self(u128::MAX);
 
-    /// An amount of so many base units.
+    /// Returns an amount of this many base units.
     pub const fn new(base_units: u128) -> Self {
         Self(base_units)
     }
 
-    /// The number of base units.
+    /// Returns the number of base units.
     pub const fn base_units(self) -> u128 {
         self.0
     }
@@ -53,7 +53,7 @@ impl Amount {
         self.0 == 0
     }
 
-    /// Reads human units ("1.5") of a token with so many decimals.
+    /// Parses human units ("1.5") of a token with this many decimals.
     ///
     /// The text may carry a decimal exponent, as JSON numbers do ("1.5e-3").
     ///
@@ -78,12 +78,12 @@ impl Amount {
         scale(digits, i64::from(decimals) - fraction_digits + exponent, decimals)
     }
 
-    /// Writes the amount in human units of a token with so many decimals, without trailing zeros.
+    /// Formats the amount in human units of a token with this many decimals, without trailing zeros.
     pub fn to_human(self, decimals: u8) -> String {
         format_scaled(U256::from(self.0), decimals)
     }
 
-    /// The sum, or nothing if it does not fit.
+    /// Returns the sum, or nothing if it does not fit.
     pub const fn checked_add(self, other: Self) -> Option<Self> {
         match self.0.checked_add(other.0) {
             Some(sum) => Some(Self(sum)),
@@ -91,7 +91,7 @@ impl Amount {
         }
     }
 
-    /// The difference, or nothing if it would be negative.
+    /// Returns the difference, or nothing if it would be negative.
     pub const fn checked_sub(self, other: Self) -> Option<Self> {
         match self.0.checked_sub(other.0) {
             Some(difference) => Some(Self(difference)),
@@ -99,7 +99,7 @@ impl Amount {
         }
     }
 
-    /// The least acceptable output: `⌊self · (10 000 − bps) / 10 000⌋`.
+    /// Returns the least acceptable output: `⌊self · (10 000 − bps) / 10 000⌋`.
     ///
     /// A tolerance of 10 000 bps or more accepts any output.
     pub fn less_slippage(self, slippage_bps: u16) -> Self {
@@ -125,7 +125,7 @@ fn split_exponent(text: &str) -> Result<(&str, i64), AmountError> {
     }
 }
 
-/// The value of `digits · 10^shift`, which must be whole.
+/// Returns the value of `digits · 10^shift`, which must be whole.
 fn scale(digits: &str, shift: i64, decimals: u8) -> Result<Amount, AmountError> {
     let mut value = digits.to_owned();
     if shift >= 0 {
@@ -162,7 +162,7 @@ fn format_scaled(value: U256, decimals: u8) -> String {
 /// The digits after the decimal point that [`price`] keeps.
 const PRICE_SCALE: u8 = 18;
 
-/// The price of a swap in human units of the output token for one human unit of the input token,
+/// Returns the price of a swap in human units of the output token for one human unit of the input token,
 /// as a decimal text cut (never rounded up) after 18 digits.
 ///
 /// Nothing if the input is zero, or if the ratio of the decimals is beyond 256-bit arithmetic.

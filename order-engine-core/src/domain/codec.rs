@@ -11,7 +11,7 @@ use crate::domain::event::OrderEvent;
 use crate::domain::order::OrderRequest;
 use crate::domain::state::OrderState;
 
-/// A stored order that this program cannot read.
+/// Why this program cannot decode what is stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stored order cannot be read: {message}")]
 pub struct DecodeError {
@@ -19,7 +19,7 @@ pub struct DecodeError {
     pub message: String,
 }
 
-/// An item that can never be stored as it is.
+/// Why an item can never be stored as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the store refuses this item: {message}")]
 pub struct ItemRejected {
@@ -94,7 +94,7 @@ pub fn decode<P: Payload>(version: u32, text: &str) -> Result<P, DecodeError> {
     serde_json::from_value(value).map_err(garbled)
 }
 
-/// The steps from a version to the present one.
+/// Returns the steps from a version to the present one.
 fn missing_steps<P: Payload>(version: u32) -> Result<&'static [Upcast], DecodeError> {
     if version > PAYLOAD_VERSION {
         let message = format!(
@@ -111,7 +111,7 @@ fn missing_steps<P: Payload>(version: u32) -> Result<&'static [Upcast], DecodeEr
 
 fn unchanged(_: &mut Value) {}
 
-/// Version 1 knew one reason for attention, and kept it in a field of its own.
+/// Version 1 has one reason for attention, in a field of its own.
 fn attention_from_quarantine(state: &mut Value) {
     let Some(fields) = state.as_object_mut() else { return };
     if let Some(failure) = fields.remove("quarantine") {

@@ -34,7 +34,7 @@ impl Status {
     pub const ALL: [Self; 6] =
         [Self::Pending, Self::Routing, Self::Building, Self::Submitted, Self::Confirmed, Self::Failed];
 
-    /// The fixed text of the status.
+    /// Returns the fixed text of the status.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -46,7 +46,7 @@ impl Status {
         }
     }
 
-    /// Whether nothing can follow.
+    /// Whether nothing can follow this status.
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Confirmed | Self::Failed)
     }
@@ -58,18 +58,18 @@ impl fmt::Display for Status {
     }
 }
 
-/// Why nobody can say what became of a transaction.
+/// Why the outcome of a transaction is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum UnknownReason {
-    /// It should be dead by its validity, and the venue cannot prove it.
+    /// Its validity is over, and the venue cannot prove that it never landed.
     #[default]
     Unproven,
     /// The venue answers about other transactions, and fails whenever it is asked about this one.
     Unobservable,
-    /// The venue does not know it, and nothing that happens by itself will end it soon: it is not sent
-    /// again, or sending it again does not help.
+    /// The venue does not know it, and its validity does not end soon: it is not sent again, or sending it
+    /// again does not help.
     Absent,
 }
 
@@ -96,7 +96,7 @@ pub enum OrderEvent {
     RoutingStarted {
         /// The number of the attempt, from 1.
         attempt: u32,
-        /// The exchanges that are asked.
+        /// The exchanges that are asked for quotes.
         dexes: Vec<String>,
     },
     /// A route was chosen among the candidates.
@@ -105,7 +105,7 @@ pub enum OrderEvent {
         route: Arc<Route>,
         /// Everything that was considered, the rejected ones with their reasons.
         candidates: Vec<Candidate>,
-        /// When it was quoted; nobody knows of orders from the first payload version.
+        /// When it was quoted; unknown for orders of the first payload version.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         quoted_at: Option<DateTime<Utc>>,
     },
@@ -116,12 +116,12 @@ pub enum OrderEvent {
         /// The number of the attempt.
         attempt: u32,
     },
-    /// The transaction is signed. From here on nothing else is built without proof of its death.
+    /// The transaction is signed. From here on no other is built without proof that this one is dead.
     TransactionSigned {
         /// The transaction. The state shares it.
         tx: Arc<SignedTx>,
     },
-    /// The transaction is about to be sent. It may have been sent from here on.
+    /// The transaction is about to be sent. From here on it may have been sent.
     SubmissionStarted,
     /// The venue took the transaction.
     SubmissionAccepted,
@@ -137,7 +137,7 @@ pub enum OrderEvent {
         /// Whether another attempt can help.
         class: FailureClass,
     },
-    /// The signed transaction can never land, or failed for good; the attempt failed with it.
+    /// The signed transaction can never land, or failed for good. The attempt failed with it.
     TransactionDied {
         /// The proof.
         proof: DeathProof,
@@ -150,22 +150,23 @@ pub enum OrderEvent {
     RetryScheduled {
         /// When.
         retry_at: DateTime<Utc>,
-        /// How long that is from now, in milliseconds.
+        /// The time until then, in milliseconds.
         retry_in_ms: u64,
     },
-    /// The router or the venue could not be reached before anything was signed. The order waits for it
-    /// to come back; no attempt is used.
+    /// The router or the venue could not be reached before anything was signed. The order waits until it is
+    /// back; that uses no attempt.
     Deferred {
         /// What could not be reached, and why.
         failure: Failure,
-        /// Since when the order has been held up in this attempt.
+        /// Since when the outage has held this attempt up.
         since: DateTime<Utc>,
         /// When it is tried again.
         retry_at: DateTime<Utc>,
-        /// How long that is from now, in milliseconds.
+        /// The time until then, in milliseconds.
         retry_in_ms: u64,
     },
-    /// A cancel came after the signing. Nothing is built again; the landing still wins.
+    /// A cancel came after the signing. No other transaction is built; if this one lands, the order is
+    /// confirmed all the same.
     CancelRequested,
     /// A worker panicked with the order, or the order is about to be tried alone because workers died
     /// while they had it. It counts as a strike until the order makes progress.
@@ -174,29 +175,29 @@ pub enum OrderEvent {
         failure: Failure,
         /// How many strikes in a row this makes.
         strikes: u32,
-        /// Whether the order is now tried alone. If its worker dies again, no other order can be the
+        /// Whether the order is tried alone from now on. If its worker dies again, no other order can be the
         /// reason.
         alone: bool,
     },
-    /// Workers died or panicked with the order again and again; it is set aside for an operator.
+    /// Workers died or panicked with the order again and again; it is put into quarantine.
     Quarantined {
         /// Why.
         failure: Failure,
     },
-    /// An operator gave the order back to the workers.
+    /// An operator lifted the quarantine.
     QuarantineLifted,
-    /// Nobody can say what became of the transaction. It goes on being observed, and an operator may say
-    /// what happened.
+    /// The outcome of the transaction is unknown. It goes on being observed, and an operator may resolve the
+    /// outcome.
     OutcomeUnknown {
-        /// Why nobody can.
+        /// Why it is unknown.
         #[serde(default)]
         reason: UnknownReason,
     },
-    /// An operator said what became of a transaction whose outcome was unknown.
+    /// An operator resolved an unknown outcome.
     OutcomeResolved {
         /// Whether it was executed.
         executed: bool,
-        /// Who said so, and how they know: kept for the record.
+        /// Who resolved it, and how they know: kept for the record.
         note: String,
     },
     /// The order was executed, for good.
@@ -212,7 +213,7 @@ pub enum OrderEvent {
 }
 
 impl OrderEvent {
-    /// The fixed name of the kind of event.
+    /// Returns the fixed name of the kind of event.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Accepted { .. } => "accepted",
@@ -239,7 +240,7 @@ impl OrderEvent {
         }
     }
 
-    /// The failure that the event records, if it records one.
+    /// Returns the failure that the event records, if it records one.
     pub const fn failure(&self) -> Option<&Failure> {
         match self {
             Self::AttemptFailed { failure, .. }
@@ -256,7 +257,7 @@ impl OrderEvent {
 /// An event with its place in an order's history, and what the order looked like after it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventRecord {
-    /// Whose event it is.
+    /// The order that the event belongs to.
     pub order_id: OrderId,
     /// Its place: an order's events are numbered from 1 without a hole.
     pub seq: u64,
@@ -275,7 +276,7 @@ pub struct EventRecord {
 }
 
 impl EventRecord {
-    /// One sentence for people.
+    /// Returns one sentence for people.
     pub fn message(&self) -> String {
         match &self.event {
             OrderEvent::Accepted { .. } => "Order accepted".to_owned(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A stable, machine-readable reason.
 ///
-/// Adapters may bring codes of their own; the ones the engine itself uses are constants here.
+/// Adapters may have codes of their own; the codes of the engine are constants here.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FailureCode(Cow<'static, str>);
@@ -31,7 +31,7 @@ impl FailureCode {
     pub const INSUFFICIENT_FUNDS: Self = Self::new("insufficient-funds");
     /// The quote grew too old before a transaction could be built on it.
     pub const QUOTE_EXPIRED: Self = Self::new("quote-expired");
-    /// A quote could not be had in time.
+    /// No quote came in time.
     pub const QUOTE_UNAVAILABLE: Self = Self::new("quote-unavailable");
     /// The venue did not answer.
     pub const VENUE_UNAVAILABLE: Self = Self::new("venue-unavailable");
@@ -45,22 +45,22 @@ impl FailureCode {
     pub const WORKER_DIED: Self = Self::new("worker-died");
     /// Workers died or panicked with the order again and again.
     pub const QUARANTINED: Self = Self::new("quarantined");
-    /// An operator said that a transaction of unknown outcome was not executed.
+    /// An operator resolved an unknown outcome: the transaction was not executed.
     pub const RESOLVED: Self = Self::new("resolved-not-executed");
-    /// The order was set aside, and is tried again as a new one.
+    /// The order was in quarantine, and is tried again as a new one.
     pub const SUPERSEDED: Self = Self::new("superseded");
 
-    /// A code that is known when the program is built.
+    /// Returns a code that is known when the program is built.
     pub const fn new(code: &'static str) -> Self {
         Self(Cow::Borrowed(code))
     }
 
-    /// A code that is known only at run time.
+    /// Returns a code that is known only at run time.
     pub fn from_text(code: impl Into<String>) -> Self {
         Self(Cow::Owned(code.into()))
     }
 
-    /// The code as text.
+    /// Returns the code as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -83,18 +83,18 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with this code and these words.
+    /// Returns a failure with this code and these words.
     pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 }
 
-/// Whether trying again can help. Whoever knows says so; nobody guesses it from a message.
+/// Whether trying again can help. The part that failed decides it; it is never guessed from a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureClass {
-    /// Who was asked could not be reached: a time-out, a refused connection, an overloaded server. It says
-    /// nothing about the order, which waits for the end of the outage and uses no attempt.
+    /// The router or the venue could not be reached: a time-out, a refused connection, an overloaded server.
+    /// The order waits for the end of the outage and uses no attempt.
     Unavailable,
     /// The reason may pass: no route at the moment. One attempt is used.
     Transient,

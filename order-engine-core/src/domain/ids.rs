@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub struct OrderId(Uuid);
 
 impl OrderId {
-    /// An id for an order accepted at `at`, unique by `entropy`.
+    /// Returns an id for an order accepted at `at`, unique by `entropy`.
     pub fn new(at: DateTime<Utc>, entropy: u128) -> Self {
         let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0);
         let random: [u8; 16] = entropy.to_be_bytes();
@@ -26,14 +26,14 @@ impl OrderId {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// When the order was accepted, to the millisecond, as the id tells it. For an id that is no UUID
-    /// of version 7, a moment without meaning.
+    /// Returns when the order was accepted, to the millisecond, as the id says. For an id that is not a UUID
+    /// of version 7 the result means nothing.
     pub fn accepted_at(&self) -> DateTime<Utc> {
         let millis = self.0.as_u128() >> 80;
         i64::try_from(millis).ok().and_then(DateTime::from_timestamp_millis).unwrap_or_default()
     }
 
-    /// The id as a UUID.
+    /// Returns the id as a UUID.
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0
     }
@@ -73,7 +73,7 @@ macro_rules! text_id {
                 Self(text.into())
             }
 
-            /// The text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -94,7 +94,7 @@ macro_rules! text_id {
 }
 
 text_id! {
-    /// Whose order it is, in the words of the host.
+    /// A user, as the host names it.
     UserId
 }
 text_id! {

@@ -18,13 +18,13 @@ use crate::domain::token::Token;
 pub enum Deadline {
     /// At a moment.
     At(DateTime<Utc>),
-    /// So many milliseconds after acceptance. Kept as given, so that a repeated request is
-    /// recognised as the same although time has passed.
+    /// This many milliseconds after acceptance. It is kept as given, so that a repeated request is
+    /// recognised although time has passed.
     AfterMs(u64),
 }
 
 impl Deadline {
-    /// The moment itself, for an order accepted at `accepted_at`.
+    /// Returns the moment itself, for an order accepted at `accepted_at`.
     pub fn resolve(self, accepted_at: DateTime<Utc>) -> DateTime<Utc> {
         match self {
             Self::At(at) => at,
@@ -37,10 +37,10 @@ impl Deadline {
     }
 }
 
-/// What a host asks for: sell exactly `amount` of `input` for as much `output` as can be had.
+/// A request: sell exactly `amount` of `input` for as much `output` as possible.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderRequest {
-    /// Whose order it is.
+    /// The user that the order belongs to.
     pub user_id: UserId,
     /// The caller's own name for the order. Two requests of a user with one name are one order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,7 @@ pub struct OrderRequest {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidRequest {
-    /// Nothing is sold.
+    /// The amount is zero.
     #[error("the amount must be greater than zero")]
     ZeroAmount,
     /// A token cannot be sold for itself.
@@ -77,8 +77,8 @@ pub enum InvalidRequest {
 }
 
 impl OrderRequest {
-    /// The longest client order id, in characters. Unique indexes stay small, and no key of a
-    /// known client is longer.
+    /// The longest client order id, in characters: unique indexes stay small, and no known client uses longer
+    /// ones.
     pub const CLIENT_ORDER_ID_MAX_CHARS: usize = 255;
 
     /// Checks the rules that hold for every host.
@@ -108,11 +108,11 @@ impl OrderRequest {
 pub struct Order {
     /// The engine's name for the order.
     pub id: OrderId,
-    /// What was asked for. It never changes.
+    /// The request. It never changes.
     pub request: OrderRequest,
     /// The order that this one repeats, if it is a retry by hand.
     pub origin: Option<OrderId>,
-    /// The fold of the order's events.
+    /// What the order's events add up to.
     pub state: OrderState,
     /// How many events the order has. It is also the revision that writers compare.
     pub seq: u64,
@@ -123,7 +123,7 @@ pub struct Order {
 }
 
 impl Order {
-    /// Accepts a request: the order and its first event.
+    /// Accepts a request. Returns the order and its first event.
     pub fn accept(
         id: OrderId,
         request: OrderRequest,
@@ -143,7 +143,7 @@ impl Order {
         (order, record)
     }
 
-    /// Applies an event that happens now: the order after it, and the record to store.
+    /// Applies an event that happens now. Returns the order after it, and the record to store.
     ///
     /// # Errors
     /// If the state does not allow the event.
@@ -157,7 +157,7 @@ impl Order {
         Ok((next, record))
     }
 
-    /// Applies an event in place and gives the record to store. An illegal event changes nothing.
+    /// Applies an event in place. Returns the record to store. An illegal event changes nothing.
     ///
     /// # Errors
     /// If the state does not allow the event.
@@ -186,17 +186,17 @@ impl Order {
         }
     }
 
-    /// The public name of the state.
+    /// Returns the public name of the state.
     pub fn status(&self) -> Status {
         self.state.status()
     }
 
-    /// When the order is too late, if it has a deadline.
+    /// Returns when the order is too late, if it has a deadline.
     pub fn expires_at(&self) -> Option<DateTime<Utc>> {
         self.request.deadline.map(|deadline| deadline.resolve(self.created_at))
     }
 
-    /// The price of the executed swap in human units of output for one of input, as decimal text.
+    /// Returns the price of the executed swap in human units of output for one of input, as decimal text.
     pub fn execution_price(&self) -> Option<String> {
         let fill = self.state.fill()?;
         crate::domain::amount::price(

@@ -22,7 +22,7 @@ pub struct Quote {
 }
 
 impl Quote {
-    /// Whether the quote is at most so old. One of unknown age is not.
+    /// Whether the quote is at most as old as `ttl`. A quote of unknown age is not.
     pub fn is_fresh(&self, now: DateTime<Utc>, ttl: Duration) -> bool {
         self.quoted_at.is_some_and(|quoted_at| now <= quoted_at + ttl)
     }
@@ -52,7 +52,7 @@ pub enum Phase {
     Signed {
         /// The transaction.
         tx: Arc<SignedTx>,
-        /// Whether a cancel waits for its death.
+        /// Whether a cancel waits for it to die.
         cancel_requested: bool,
     },
     /// A transaction may have been sent.
@@ -61,12 +61,12 @@ pub enum Phase {
         tx: Arc<SignedTx>,
         /// How far it has come.
         stage: Stage,
-        /// Whether a cancel waits for its death.
+        /// Whether a cancel waits for it to die.
         cancel_requested: bool,
     },
-    /// The attempt failed and no transaction is alive. What follows is not decided yet.
+    /// The attempt failed, and no transaction of it can land. What follows is not decided yet.
     AttemptFailed {
-        /// What the order shows meanwhile.
+        /// Where it failed, which the order shows meanwhile.
         failed_at: FailedAt,
         /// Why it failed.
         failure: Failure,
@@ -74,17 +74,17 @@ pub enum Phase {
         class: FailureClass,
         /// Whether a cancel forbids another attempt.
         cancel_requested: bool,
-        /// The route, if nothing was wrong with it.
+        /// The quote, if nothing was wrong with it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         quote: Option<Quote>,
     },
     /// Another attempt begins at a time.
     Waiting {
-        /// What the order shows meanwhile.
+        /// Where it failed, which the order shows meanwhile.
         failed_at: FailedAt,
         /// When it begins.
         retry_at: DateTime<Utc>,
-        /// The route of the last attempt, if nothing was wrong with it.
+        /// The quote of the last attempt, if nothing was wrong with it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         quote: Option<Quote>,
     },
@@ -104,7 +104,7 @@ pub enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// It is being sent, or its sending had no clear result.
+    /// It is being sent, or sending it had no clear result.
     Sending,
     /// The venue took it.
     Accepted,
@@ -124,7 +124,7 @@ pub struct FailedAt {
 }
 
 impl Phase {
-    /// The fixed name of the phase.
+    /// Returns the fixed name of the phase.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -158,7 +158,7 @@ impl Phase {
 }
 
 impl Stage {
-    /// The stage that an event reports.
+    /// Returns the stage that an event reports.
     pub(super) const fn reported_by(event: &OrderEvent) -> Option<Self> {
         match event {
             OrderEvent::SubmissionAccepted => Some(Self::Accepted),

@@ -35,7 +35,7 @@ pub struct OutagePolicy {
 }
 
 impl Default for OutagePolicy {
-    /// Ten minutes, looking again after a second at first and every half minute in the end.
+    /// Ten minutes, with tries after a second at first and every half minute in the end.
     fn default() -> Self {
         Self {
             max_wait: Duration::from_mins(10),
@@ -46,7 +46,7 @@ impl Default for OutagePolicy {
 }
 
 impl OutagePolicy {
-    /// How long to wait when the order has been held up for so long already.
+    /// Returns how long to wait when the order has been held up for so long already.
     fn interval_ms(&self, held_up: Duration, entropy: u128) -> u64 {
         let interval = held_up.clamp(self.min_interval, self.max_interval.max(self.min_interval));
         let exact = Backoff {
@@ -70,7 +70,7 @@ pub struct Budget {
 }
 
 impl Default for Budget {
-    /// As many as the order has attempts.
+    /// Returns as many as the order has attempts.
     fn default() -> Self {
         Self { max_failures: u32::MAX, backoff: Backoff::default() }
     }
@@ -108,7 +108,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The wait after the failure of this attempt (from 1), in milliseconds.
+    /// Returns the wait after the failure of this attempt (from 1), in milliseconds.
     pub fn delay_ms(&self, attempt: u32, entropy: u128) -> u64 {
         let growth = u64::from(self.multiplier).saturating_pow(attempt.saturating_sub(1));
         let delay = self.initial_ms.saturating_mul(growth).min(self.max_ms);
@@ -119,9 +119,8 @@ impl Backoff {
 }
 
 impl RetryPolicy {
-    /// What follows from a failed attempt: another one at a time, or the end.
-    ///
-    /// Nothing if the order's attempt has not failed.
+    /// Returns the event that follows a failed attempt: another attempt, or the end of the order. Returns
+    /// nothing if the order's attempt has not failed.
     pub fn retry_or_fail(&self, order: &Order, now: DateTime<Utc>, entropy: u128) -> Option<OrderEvent> {
         let Phase::AttemptFailed { failure, class, cancel_requested, .. } = order.state.phase() else {
             return None;
@@ -150,8 +149,8 @@ impl RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// What follows when the router or the venue cannot be reached for an order that has signed nothing:
-    /// it waits, at least for `at_least`, or has waited for long enough.
+    /// Returns the event that follows when the router or the venue cannot be reached for an order that has
+    /// signed nothing: a wait of at least `at_least`, or the end of the order after too long a wait.
     pub fn defer(
         &self,
         order: &Order,

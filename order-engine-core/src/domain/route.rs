@@ -40,7 +40,7 @@ pub struct Route {
     pub amount_in: Amount,
     /// Base units of the order's output token that come out, net of fees.
     pub amount_out: Amount,
-    /// What the router knows of the route beyond its amounts, if it tells.
+    /// What the router knows of the route beyond its amounts, if it says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysis: Option<RouteAnalysis>,
 }
@@ -48,7 +48,7 @@ pub struct Route {
 /// What a router knows of a route beyond its amounts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteAnalysis {
-    /// What the chain takes for carrying out the legs, in base units of the order's output token.
+    /// The chain's fee for executing the legs, in base units of the order's output token.
     pub chain_cost: Amount,
     /// The price before the trade and without fees, in base units of output for one of input, as
     /// an exact ratio of integers: "3/2".
@@ -57,13 +57,13 @@ pub struct RouteAnalysis {
     /// How far the output stays below what the mid price promises, in hundredths of a percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price_impact_bps: Option<u32>,
-    /// Whether no other way to use what was searched is better, but for the rounding of each leg.
+    /// Whether no other use of the searched pools is better, apart from the rounding of each leg.
     #[serde(default)]
     pub is_proven_optimal: bool,
 }
 
 impl Route {
-    /// What is left of the output when the chain is paid.
+    /// Returns what is left of the output when the chain is paid.
     pub fn net_amount_out(&self) -> Amount {
         let chain_cost = self.analysis.as_ref().map_or(Amount::ZERO, |analysis| analysis.chain_cost);
         self.amount_out.checked_sub(chain_cost).unwrap_or_default()
@@ -71,7 +71,7 @@ impl Route {
 }
 
 impl RouteAnalysis {
-    /// The mid price in human units of the output token for one human unit of the input token, as a
+    /// Returns the mid price in human units of the output token for one human unit of the input token, as a
     /// decimal text cut after 18 digits. Nothing if there is none, or if it is beyond arithmetic.
     pub fn mid_price_text(&self, input_decimals: u8, output_decimals: u8) -> Option<String> {
         let (numerator, denominator) = self.mid_price.as_deref()?.split_once('/')?;
@@ -99,14 +99,14 @@ pub struct Candidate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CandidateOutcome {
-    /// It can be done like this.
+    /// The exchange takes the order on this route.
     Quoted(Route),
-    /// It cannot be done, for this reason.
+    /// The exchange cannot take the order, for this reason.
     Rejected(Failure),
 }
 
 impl Candidate {
-    /// The route, if the candidate has one.
+    /// Returns the route, if the candidate has one.
     pub fn route(&self) -> Option<&Route> {
         match &self.outcome {
             CandidateOutcome::Quoted(route) => Some(route),
@@ -127,7 +127,7 @@ pub fn best(candidates: &[Candidate]) -> Option<&Route> {
         .map(|(route, _)| route)
 }
 
-/// What a router is asked.
+/// The question to a router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuoteRequest {
     /// What is sold.

@@ -1,8 +1,7 @@
 //! The state machine of an order: a pure fold of its events.
 //!
-//! [`OrderState::apply`] is the only place where a status changes; the live path and replay both
-//! go through it. [`OrderState::next_step`] says what an executor has to do next, and does nothing
-//! itself.
+//! [`OrderState::apply`] is the only place where a status changes; the live path and replay both use it.
+//! [`OrderState::next_step`] says what an executor has to do next, and does nothing itself.
 
 pub(crate) mod step;
 pub(crate) mod transition;
@@ -35,17 +34,17 @@ pub struct OrderState {
     /// How many attempts failed in which way.
     #[serde(default, skip_serializing_if = "FailedAttempts::is_none")]
     failed_attempts: FailedAttempts,
-    /// Since when the router or the venue has held this attempt up, if it does.
+    /// Since when an outage of the router or the venue has held this attempt up, if one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     held_up_since: Option<DateTime<Utc>>,
-    /// Whether the last thing that happened in this attempt was a wait for the end of an outage, so that a
-    /// quote may have grown old through nobody's fault.
+    /// Whether the last event of this attempt was a wait for the end of an outage, so that the quote may have
+    /// grown old in the outage.
     #[serde(default, skip_serializing_if = "is_false")]
     may_requote: bool,
-    /// Whether workers die of this order, as far as that is known.
+    /// The suspicion that workers die of this order, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     suspicion: Option<Suspicion>,
-    /// How far this attempt had come before it was quoted again: progress does not run backwards.
+    /// The progress of this attempt before it was quoted again: progress does not run backwards.
     #[serde(default, skip_serializing_if = "is_zero")]
     progress_floor: u8,
     phase: Phase,
@@ -64,8 +63,8 @@ const fn is_false(flag: &bool) -> bool {
 /// The suspicion that workers die of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspicion {
-    /// How many strikes in a row the order has: executions that ended in a panic, or began alone and did
-    /// not get anywhere.
+    /// How many strikes in a row the order has: executions that ended in a panic, or began alone and made no
+    /// progress.
     pub strikes: u32,
     /// Whether the last one began alone.
     pub alone: bool,
@@ -86,7 +85,7 @@ impl FailedAttempts {
         self.transient == 0 && self.requote == 0
     }
 
-    /// The same with one more.
+    /// Returns the same with one more.
     const fn and(mut self, class: FailureClass) -> Self {
         match class {
             FailureClass::Transient => self.transient += 1,
@@ -103,16 +102,14 @@ impl FailedAttempts {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Attention {
-    /// Workers died or panicked with it again and again. It is set aside until an operator lifts the
-    /// quarantine.
+    /// Workers died or panicked with it again and again. It waits until an operator lifts the quarantine.
     Quarantined(Failure),
-    /// Its transaction should be dead by now, but nobody can prove whether it landed. It goes on
-    /// being observed.
+    /// It is unknown whether its transaction landed or ever will. It goes on being observed.
     OutcomeUnknown,
 }
 
 impl Attention {
-    /// The fixed text of the reason.
+    /// Returns the fixed text of the reason.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Quarantined(_) => "quarantined",
@@ -122,7 +119,7 @@ impl Attention {
 }
 
 impl OrderState {
-    /// The state after the first event.
+    /// Returns the state after the first event.
     pub const fn accepted(max_attempts: u32) -> Self {
         Self {
             attempt: 0,
@@ -139,12 +136,12 @@ impl OrderState {
         }
     }
 
-    /// Where the order stands.
+    /// Returns where the order stands.
     pub const fn phase(&self) -> &Phase {
         &self.phase
     }
 
-    /// The public name of the state.
+    /// Returns the public name of the state.
     pub const fn status(&self) -> Status {
         match &self.phase {
             Phase::Pending => Status::Pending,
@@ -157,7 +154,7 @@ impl OrderState {
         }
     }
 
-    /// How far the attempt has come, 0..=100. It grows within an attempt.
+    /// Returns how far the attempt has come, 0..=100. It grows within an attempt.
     pub const fn progress(&self) -> u8 {
         let progress = match &self.phase {
             Phase::Pending | Phase::Failed { .. } => return 0,
@@ -172,22 +169,22 @@ impl OrderState {
         if progress < self.progress_floor { self.progress_floor } else { progress }
     }
 
-    /// The number of the attempt, from 1; 0 before the first.
+    /// Returns the number of the attempt, from 1; 0 before the first.
     pub const fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// How many attempts the order has.
+    /// Returns how many attempts the order has.
     pub const fn max_attempts(&self) -> u32 {
         self.max_attempts
     }
 
-    /// How many attempts failed in which way.
+    /// Returns how many attempts failed in which way.
     pub const fn failed_attempts(&self) -> FailedAttempts {
         self.failed_attempts
     }
 
-    /// Since when the router or the venue has held this attempt up, if it does.
+    /// Returns since when an outage of the router or the venue has held this attempt up, if one does.
     pub const fn held_up_since(&self) -> Option<DateTime<Utc>> {
         self.held_up_since
     }
@@ -197,12 +194,12 @@ impl OrderState {
         self.may_requote
     }
 
-    /// Whether workers die of this order, as far as that is known.
+    /// Returns the suspicion that workers die of this order, if there is one.
     pub const fn suspicion(&self) -> Option<Suspicion> {
         self.suspicion
     }
 
-    /// How many strikes in a row the order has.
+    /// Returns how many strikes in a row the order has.
     pub const fn strikes(&self) -> u32 {
         match self.suspicion {
             Some(suspicion) => suspicion.strikes,
@@ -210,7 +207,7 @@ impl OrderState {
         }
     }
 
-    /// The route that a transaction may be built on, if there is one.
+    /// Returns the quote that a transaction may be built on, if there is one.
     pub const fn quote(&self) -> Option<&Quote> {
         match &self.phase {
             Phase::Routed { quote } | Phase::Building { quote } => Some(quote),
@@ -219,17 +216,17 @@ impl OrderState {
         }
     }
 
-    /// The exchange of the route that the attempt chose.
+    /// Returns the exchange of the route that the attempt chose.
     pub fn chosen_dex(&self) -> Option<&str> {
         self.chosen_dex.as_deref()
     }
 
-    /// The transaction that the attempt signed.
+    /// Returns the id of the transaction that the attempt signed.
     pub const fn tx_id(&self) -> Option<&TxId> {
         self.tx_id.as_ref()
     }
 
-    /// The transaction that may land, if there is one.
+    /// Returns the transaction that may land, if there is one.
     pub fn live_transaction(&self) -> Option<&SignedTx> {
         match &self.phase {
             Phase::Signed { tx, .. } | Phase::Submitted { tx, .. } => Some(tx),
@@ -247,12 +244,12 @@ impl OrderState {
         )
     }
 
-    /// Why an operator should look at the order, if one should.
+    /// Returns why an operator should look at the order, if one should.
     pub const fn attention(&self) -> Option<&Attention> {
         self.attention.as_ref()
     }
 
-    /// Why the order is set aside for an operator, if it is.
+    /// Returns why the order is in quarantine, if it is.
     pub const fn quarantine(&self) -> Option<&Failure> {
         match &self.attention {
             Some(Attention::Quarantined(failure)) => Some(failure),
@@ -260,12 +257,12 @@ impl OrderState {
         }
     }
 
-    /// Whether nobody knows what became of the order's transaction.
+    /// Whether the outcome of the order's transaction is unknown.
     pub const fn is_outcome_unknown(&self) -> bool {
         matches!(self.attention, Some(Attention::OutcomeUnknown))
     }
 
-    /// What the transaction did, once that is final.
+    /// Returns what the transaction did, once that is final.
     pub const fn fill(&self) -> Option<&Fill> {
         match &self.phase {
             Phase::Confirmed { fill } => Some(fill),
@@ -273,7 +270,7 @@ impl OrderState {
         }
     }
 
-    /// Why the order, or its last attempt, failed.
+    /// Returns why the order, or its last attempt, failed.
     pub const fn failure(&self) -> Option<&Failure> {
         match &self.phase {
             Phase::AttemptFailed { failure, .. } | Phase::Failed { failure } => Some(failure),

@@ -1,4 +1,4 @@
-//! A signed transaction, what a venue reports about it, and the verdict drawn from the report.
+//! A signed transaction, what a venue reports about it, and the verdict that follows.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::planted::planted;
 pub struct SignedTx {
     /// The id under which the venue knows the transaction; it follows from the bytes.
     pub id: TxId,
-    /// What is sent. Every sending sends exactly these bytes.
+    /// What is sent, exactly these bytes every time.
     #[serde(with = "base64_bytes")]
     pub bytes: Vec<u8>,
     /// How long it may land.
@@ -101,8 +101,8 @@ pub enum Observation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeathProof {
-    /// The finalized height passed the validity, and a node that had come as far itself searched
-    /// afterwards, completely, and found nothing.
+    /// The finalized height passed the validity. Afterwards a node that had come as far itself searched
+    /// completely and found nothing.
     Expired {
         /// The last height at which it could have landed.
         valid_until_height: u64,
@@ -128,11 +128,11 @@ pub enum Verdict {
     Unknown,
 }
 
-/// Draws the conclusion from one report about one transaction.
+/// Returns the verdict that follows from one report about one transaction.
 ///
-/// `view` must have been read *before* the observation was made. The node that searched may be
-/// another than the one that was read, and behind it, so absence carries its evidence: only a search
-/// through the view's finalized height proves that nothing landed at or below it.
+/// `view` must have been read *before* the observation was made. The node that searched may be another one
+/// than the node that was read, and may lag behind it, so absence carries its evidence: only a search through
+/// the view's finalized height proves that nothing landed at or below it.
 pub fn verdict(tx: &SignedTx, view: &ChainView, observation: &Observation) -> Verdict {
     match observation {
         Observation::Landed { certainty: Certainty::Finalized, fill } => Verdict::Landed(fill.clone()),

@@ -31,8 +31,8 @@ use crate::execution::error::ExecuteError;
 
 /// An order to execute: the argument of [`execute_order`].
 ///
-/// A task from [`Engine::backend`] carries its claim. One that only names the order, from a queue
-/// of the host's own, claims the row first; if there is nothing to do for it, that is no error.
+/// A task from [`Engine::backend`] has its claim. A task from a queue of the host's own only names the order,
+/// and claims it first; that there is nothing to do for it is no error.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct OrderTask {
     /// The order.
@@ -42,7 +42,7 @@ pub struct OrderTask {
 }
 
 impl OrderTask {
-    /// A task that claims the order itself.
+    /// Returns a task that claims the order itself.
     pub const fn new(order_id: OrderId) -> Self {
         Self { order_id, claim: None }
     }
@@ -55,7 +55,7 @@ impl OrderTask {
 /// Executes an order until it waits, is handed to the observer, or is done.
 ///
 /// It is safe to drop at every await, so timeouts and other tower layers work: what is committed
-/// stays, and the order is given back.
+/// stays, and the lease is released.
 ///
 /// # Errors
 /// Why the worker could not go on. The order is safe: another claim continues it. apalis' own
@@ -103,7 +103,7 @@ impl Engine {
     }
 }
 
-/// Due orders as an apalis backend, made by [`Engine::backend`].
+/// The due orders as an apalis backend, made by [`Engine::backend`].
 #[derive(Debug)]
 #[must_use = "a backend does nothing unless a worker polls it"]
 pub struct OrderBackend {

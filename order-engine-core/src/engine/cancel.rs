@@ -24,11 +24,11 @@ pub enum Cancellation {
 }
 
 impl Engine {
-    /// Cancels an order. Nothing for an unknown one.
+    /// Cancels an order. Returns nothing for an unknown one.
     ///
     /// Before a transaction is signed the order ends here, and the worker that holds it can write
-    /// nothing more. After it the wish is recorded, and the transaction's own fate decides.
-    /// Cancelling twice gives the same answer.
+    /// nothing more. After that the cancel is recorded, and the outcome of the transaction decides.
+    /// A second cancel returns the same answer.
     pub async fn cancel(&self, id: OrderId) -> Result<Option<Cancellation>, ChangeError> {
         loop {
             let Some(order) = self.order(id).await? else { return Ok(None) };
@@ -38,7 +38,7 @@ impl Engine {
             if order.state.is_cancel_requested() {
                 return Ok(Some(Cancellation::Pending(Arc::new(order))));
             }
-            // Whoever was faster moved the order on; then the new state decides.
+            // Another write came first; now the new state decides.
             if let Some(decided) = self.try_cancel(&order).await? {
                 return Ok(Some(decided));
             }
@@ -47,7 +47,7 @@ impl Engine {
 
     async fn try_cancel(&self, order: &Order) -> Result<Option<Cancellation>, ChangeError> {
         if order.state.live_transaction().is_some() {
-            // Somebody has to watch a live transaction, so it keeps its worker.
+            // A live transaction has to be observed, so the order keeps its lease.
             let changed =
                 self.try_change(order, [OrderEvent::CancelRequested], Holder::Stays, Then::Keep).await?;
             return Ok(changed.map(Cancellation::Pending));

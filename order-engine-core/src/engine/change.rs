@@ -1,4 +1,4 @@
-//! Changes without a lease: by a host or an operator, decided by one write.
+//! Changes without a lease: a host or an operator makes them, and one write decides.
 
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use crate::ports::order_store::write::{Append, AppendError, Guard, Then};
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
-    /// The store failed. The change may have been made; asking again is safe.
+    /// The store failed. The change may have been made; calling again is safe.
     #[error("the store failed: {0}")]
-    Store(Arc<StoreError>),
+    Store(#[source] Arc<StoreError>),
     /// The store can never take the change.
     #[error(transparent)]
     Rejected(#[from] ItemRejected),
@@ -41,8 +41,8 @@ pub(super) enum Holder {
 }
 
 impl Engine {
-    /// Writes events against the state that was read, and wakes who has to act on it. Nothing if
-    /// the order has moved on meanwhile: then the new state decides, and the caller reads again.
+    /// Writes events to the order as it was read, and wakes the claimers. Returns nothing if the order has
+    /// changed meanwhile: then the new state decides, and the caller reads it.
     pub(super) async fn try_change(
         &self,
         order: &Order,

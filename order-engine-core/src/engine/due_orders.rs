@@ -11,17 +11,16 @@ use super::apalis::OrderTask;
 use crate::domain::ids::OrderId;
 use crate::domain::state::step::Lane;
 
-/// How many due orders are looked at in one round.
+/// How many due orders are read in one round.
 const ROUND: u32 = 1_000;
 /// After how many rounds an order that is still due is sent again.
 const ROUNDS_TO_RESEND: u32 = 10;
 
-/// Sends due orders to a queue of the host's own, until the engine shuts down: when one is accepted here,
-/// and in any case `every` so often.
+/// Sends due orders to a queue of the host's own until the engine shuts down: when this process accepts one,
+/// and in any case at the interval `every`.
 ///
-/// The orders stand in the store; the queue may lose, double and reorder what it is sent. An order that
-/// stays due is sent again after ten rounds. A task that comes twice, or too late, finds no due order
-/// and does nothing.
+/// The store keeps the orders; the queue may lose, double and reorder its tasks. An order that stays due is
+/// sent again after ten rounds. A task that comes twice, or too late, finds no due order and does nothing.
 pub async fn enqueue_due_orders<P, F, E>(engine: Engine, every: Duration, mut push: P)
 where
     P: FnMut(OrderTask) -> F + Send,
@@ -38,12 +37,12 @@ where
             Ok(due) => {
                 for order_id in sent.unsent(&due, context.local_now()) {
                     if let Err(error) = push(OrderTask::new(order_id)).await {
-                        tracing::warn!(order.id = %order_id, %error, "a due order could not be sent to its queue");
+                        tracing::warn!(order.id = %order_id, %error, "a due order could not be enqueued");
                         sent.forget(order_id);
                     }
                 }
             }
-            Err(error) => tracing::warn!(%error, "due orders could not be looked at"),
+            Err(error) => tracing::warn!(%error, "due orders could not be read"),
         }
         tokio::select! {
             biased;
@@ -54,7 +53,7 @@ where
     }
 }
 
-/// What was sent lately.
+/// The orders that were sent lately.
 struct Sent {
     resend_after: TimeDelta,
     orders: BTreeMap<OrderId, DateTime<Utc>>,
@@ -68,13 +67,13 @@ impl Sent {
         }
     }
 
-    /// The due orders that were not sent lately, which they are from now on.
+    /// Returns the due orders that were not sent lately, and notes that they are sent now.
     fn unsent(&mut self, due: &[OrderId], now: DateTime<Utc>) -> Vec<OrderId> {
         let lately =
             |sent: &DateTime<Utc>| sent.checked_add_signed(self.resend_after).is_none_or(|end| now < end);
         let (fresh, known): (Vec<OrderId>, Vec<OrderId>) =
             due.iter().partition(|id| !self.orders.get(id).is_some_and(lately));
-        // What is due no more was executed, or is held; if it becomes due again, that is news.
+        // An order that is no longer due was executed, or is held; if it becomes due again, it is sent again.
         let kept = known.into_iter().filter_map(|id| Some((id, *self.orders.get(&id)?)));
         self.orders = kept.chain(fresh.iter().map(|id| (*id, now))).collect();
         fresh
@@ -98,7 +97,7 @@ mod tests {
         assert_eq!(sent.unsent(&[id(1), id(2), id(3)], at(50)), [id(3)]);
         sent.forget(id(2));
         assert_eq!(sent.unsent(&[id(2), id(3)], at(99)), [id(2)]);
-        // The first was gone for a round, and is news; the third was not, and waits for its time.
+        // The first was not due for a round, and is sent again; the third was, and waits for its time.
         assert_eq!(sent.unsent(&[id(1), id(3)], at(100)), [id(1)]);
         assert_eq!(sent.unsent(&[id(3)], at(150)), [id(3)]);
     }

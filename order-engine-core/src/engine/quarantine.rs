@@ -1,4 +1,4 @@
-//! Giving orders in quarantine back to the workers.
+//! Lifting the quarantine of an order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::domain::order::Order;
 use crate::ports::order_store::write::Then;
 
 impl Engine {
-    /// Gives an order in quarantine back to the workers, which go on from where it stands. Nothing
-    /// for an unknown order; an order that is not in quarantine is given as it is.
+    /// Lifts the quarantine of an order, so that workers go on from where it stands. Returns the order, which
+    /// stays as it is if it is not in quarantine. Returns nothing for an unknown order.
     pub async fn lift_quarantine(&self, id: OrderId) -> Result<Option<Arc<Order>>, ChangeError> {
         let due_now = Then::Release { due_in: Duration::ZERO };
         loop {

@@ -1,4 +1,4 @@
-//! An operator's word on a transaction whose outcome nobody knows.
+//! Resolving an unknown outcome.
 
 use std::sync::Arc;
 
@@ -10,29 +10,28 @@ use crate::domain::order::Order;
 use crate::domain::transaction::Fill;
 use crate::ports::order_store::write::Then;
 
-/// What an operator says of a transaction.
+/// The outcome of a transaction, as an operator knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {
     /// It was executed, and did this.
     Executed(Fill),
-    /// It was not executed and never will be. Whoever says so without knowing risks a second
-    /// execution by whoever repeats the order.
+    /// It was not executed and never will be. If that is wrong and the order is repeated, it is executed twice.
     NotExecuted,
 }
 
-/// What came of an operator's word.
+/// What came of a resolution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolved {
-    /// The order came to its end by it.
+    /// The order came to its end by the resolution.
     Done(Arc<Order>),
-    /// The outcome of the order's transaction is not, or no longer, unknown: the engine decides.
+    /// The outcome is not, or no longer, unknown: the engine decides.
     NotUnknown(Arc<Order>),
 }
 
 impl Engine {
     /// Ends an order whose transaction's outcome is [unknown](crate::domain::state::Attention::OutcomeUnknown) by
-    /// an operator's word. The note says who knows, and how; it is kept in the order's history.
-    /// Nothing for an unknown order.
+    /// the outcome that an operator knows. The note says who knows it, and how; it is kept in the order's
+    /// history. Returns nothing for an unknown order.
     pub async fn resolve(
         &self,
         id: OrderId,
@@ -52,7 +51,7 @@ impl Engine {
         }
     }
 
-    /// The events by which the word ends the order.
+    /// Returns the events by which the resolution ends the order.
     fn ending(&self, order: &Order, resolution: &Resolution, note: &str) -> Vec<OrderEvent> {
         let executed = matches!(resolution, Resolution::Executed(_));
         let said = OrderEvent::OutcomeResolved { executed, note: note.to_owned() };

@@ -11,16 +11,16 @@ use crate::domain::ids::{ClientOrderId, OrderId};
 use crate::domain::order::{Order, OrderRequest};
 use crate::ports::order_store::write::{Creation, Then};
 
-/// What came of the wish to try an order again.
+/// What came of trying an order again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// This new order does it. It names the old one as its origin.
+    /// This new order was made. It names the old one as its origin.
     Created(Arc<Order>),
-    /// This one was made for it before.
+    /// This new order was made before.
     Existing(Arc<Order>),
     /// The order has not failed, so there is nothing to try again.
     NotFailed(Arc<Order>),
-    /// The user gave the name of the new order to another one: this.
+    /// The user gave the client order id of the new order to another order: this one.
     NameTaken(Arc<Order>),
 }
 
@@ -31,21 +31,21 @@ pub enum RetryError {
     /// The old order could not be read or ended.
     #[error(transparent)]
     Change(#[from] ChangeError),
-    /// The new order could not be accepted. Asking again is safe.
+    /// The new order could not be accepted. Calling again is safe.
     #[error(transparent)]
     Submit(#[from] SubmitError),
 }
 
 impl Engine {
-    /// Tries a failed order again as a new one, which names it as its origin; once, however often
-    /// this is called: the new order's client order id is `retry:` with the old one's id. An order
-    /// in quarantine that has signed nothing is ended for it. Nothing for an unknown order.
+    /// Tries a failed order again as a new one, which names it as its origin. However often this is called, it
+    /// makes one new order: its client order id is `retry:` and the old order's id. An order in quarantine
+    /// that has signed nothing is ended first. Returns nothing for an unknown order.
     ///
     /// A deadline that is a moment stays that moment; one that counts from the acceptance counts
     /// from the new one.
     ///
     /// # Errors
-    /// If the store cannot answer, or takes no orders now.
+    /// If the store does not answer, or takes no orders now.
     pub async fn retry(&self, id: OrderId) -> Result<Option<Retry>, RetryError> {
         let Some(origin) = self.ended_for_retry(id).await? else { return Ok(None) };
         if origin.status() != Status::Failed {
@@ -61,7 +61,7 @@ impl Engine {
         }))
     }
 
-    /// The order, ended if it is in quarantine with nothing signed.
+    /// Returns the order, ended if it is in quarantine with nothing signed.
     async fn ended_for_retry(&self, id: OrderId) -> Result<Option<Arc<Order>>, ChangeError> {
         loop {
             let Some(order) = self.order(id).await? else { return Ok(None) };

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-/// What is or will be due, by groups (a lane, a sink), in the order in which claims take it. What a
-/// claim costs depends on how much it takes, not on how much is stored.
+/// The items that are or will be due, by groups (a lane, a sink), in the order in which claims take them. The
+/// cost of a claim depends on how much it takes, not on how much is stored.
 #[derive(Debug)]
 pub(super) struct Queue<G, T> {
     items: BTreeMap<DueKey<G>, T>,
@@ -15,7 +15,7 @@ pub(super) struct Queue<G, T> {
 pub(super) struct DueKey<G> {
     pub(super) group: G,
     pub(super) due_at: DateTime<Utc>,
-    /// What is due at one moment is taken in the order in which it was scheduled.
+    /// Items that are due at one moment are taken in the order in which they were scheduled.
     ticket: u64,
 }
 
@@ -26,7 +26,7 @@ impl<G, T> Default for Queue<G, T> {
 }
 
 impl<G: Ord + Clone, T: Copy> Queue<G, T> {
-    /// Moves an item to its place; with nowhere to go, it leaves the queue.
+    /// Moves an item to another place; an item without one leaves the queue.
     pub(super) fn set(&mut self, place: &mut Option<DueKey<G>>, item: T, to: Option<(G, DateTime<Utc>)>) {
         if let Some(key) = place.take() {
             self.items.remove(&key);
@@ -42,7 +42,7 @@ impl<G: Ord + Clone, T: Copy> Queue<G, T> {
         self.group(group).take_while(move |(key, _)| key.due_at <= now).map(|(_, item)| *item)
     }
 
-    /// When the first item of a group is or was due.
+    /// Returns when the first item of a group is or was due.
     pub(super) fn first(&self, group: &G) -> Option<DateTime<Utc>> {
         self.group(group).next().map(|(key, _)| key.due_at)
     }

@@ -27,126 +27,90 @@ use crate::ports::outbox::Outbox;
 /// # Contract
 /// - **Atomic.** Each item of a write changes the order, its events and its due time together or
 ///   not at all. Items succeed and fail alone: one stale or unencodable item harms no other.
-/// - **Durable.** What a write of orders or events returned `Ok` for survives whatever
-///   [`durability`](Self::durability) promises. A lease need not: one that is lost was never given, as
-///   long as no event that was written under it survives it.
-/// - **Fenced.** A write under a [`Guard::Fence`] succeeds only while the order's lease carries the
-///   very same epoch and owner, and the order has exactly the expected revision. An expired lease
-///   that nobody claimed since is still the current one.
-/// - **Its own clock.** Leases and due times are measured on one clock that all users of the store
-///   share, and so are deadlines. An order is due when it waits for nothing, when its wait is over, or
-///   when the lease of the worker that held it has expired; an order without a lane is never due.
-/// - **Unknown outcomes.** If a whole write returns [`StoreError`], its items may or may not have
-///   been written; callers read again.
-/// - **Owed.** What durable sinks are owed of an event is recorded with the event: see [`Outbox`].
-/// - **Brief lock waits.** A write waits only briefly for what another transaction holds. An item
-///   that needs it longer fails alone, as `Locked`, and the others are written.
-/// - Every call ends by itself in bounded time, and is safe to drop: a dropped write may or may
+/// - **Durable.** A write of orders or events that returned `Ok` survives whatever
+///   [`durability`](Self::durability) promises. A lease may be lost, as long as no event that was written
+///   under it survives it.
+/// - **Fenced.** A write under a [`Guard::Fence`](write::Guard::Fence) succeeds only while the order's lease
+///   carries the very same epoch and owner, and the order has exactly the expected revision. An expired
+///   lease stays current until the order is claimed again.
+/// - **Its own clock.** Leases, due times and deadlines are measured on one clock that all users of the
+///   store share. An order is due when it waits for nothing, when its wait is over, or when the lease of its
+///   worker has expired; an order without a lane is never due.
+/// - **Outbox.** A write that commits events adds outbox entries for the registered sinks: see [`Outbox`].
+/// - **Brief lock waits.** A write waits only briefly for what another transaction has locked. An item that
+///   would have to wait longer fails alone, as `Locked`, and the others are written.
+/// - **Bounded.** Every call ends by itself in bounded time, and is safe to drop: a dropped write may or may
 ///   not happen, but never half.
+///
+/// # Errors
+/// A call returns a [`StoreError`] if the store does not answer. The items of such a write may or may not
+/// have been written: the caller reads again.
 #[async_trait]
 pub trait OrderStore: Outbox + Debug + Send + Sync + 'static {
-    /// What a successful write survives.
+    /// Returns what a successful write survives.
     fn durability(&self) -> Durability;
 
-    /// The time on the store's clock, cut to milliseconds: the clock on which leases and due times are
-    /// measured.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
+    /// Returns the time on the store's clock, cut to milliseconds.
     async fn now(&self) -> Result<DateTime<Utc>, StoreError>;
 
-    /// Accepts orders, due at once, each with its first event: one result each, in order.
+    /// Accepts orders, due at once, each with its first event. Returns one result each, in order.
     ///
     /// A client order id that the user has already used gives [`Creation::Existing`], also within
     /// one call.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
     async fn create(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, CreateError>>, StoreError>;
 
-    /// Leases due orders of a lane, those that became due first, first. No order is leased twice
-    /// at a time; each claim raises the order's epoch.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
+    /// Leases due orders of a lane, those first that became due first. No order has two leases at a time;
+    /// each claim raises the order's epoch.
     async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError>;
 
-    /// Prolongs leases: for each, in order, whether it is still the current one. One whose order another
-    /// transaction holds stays as it is until the next time.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
+    /// Prolongs leases. Returns for each, in order, whether it is still the current one. A lease whose order
+    /// another transaction has locked counts as current and is not prolonged; the next renewal finds out.
     async fn renew(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError>;
 
-    /// Gives leases back. One that is no longer current is left alone.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
+    /// Releases leases. A lease that is no longer current is left alone.
     async fn release(&self, releases: &[Release]) -> Result<(), StoreError>;
 
-    /// Makes orders due at once that wait for a time and that nobody holds; any others are left
-    /// alone.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
+    /// Makes an order due at once, if it waits for a time and has no lease. Does nothing to any other.
     async fn make_due(&self, id: OrderId) -> Result<(), StoreError>;
 
-    /// Records what happened to orders: one result each, in order. Two items of one call never
-    /// concern one order.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
+    /// Appends events to orders. Returns one result each, in order. No two items of one call have the same
+    /// order.
     async fn append(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError>;
 
-    /// The orders with these ids, in order.
+    /// Returns an order; nothing if there is none with this id.
     ///
     /// # Errors
-    /// If the store cannot answer, or one of the orders cannot be decoded.
+    /// Also if the order cannot be decoded.
     async fn load(&self, id: OrderId) -> Result<Option<Order>, StoreError>;
 
-    /// At most `limit` events of an order with a number above `after`, oldest first.
+    /// Returns at most `limit` events of an order with a number above `after`, oldest first.
     ///
     /// # Errors
-    /// If the store cannot answer, or an event cannot be decoded.
+    /// Also if an event cannot be decoded.
     async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError>;
 
-    /// The number of the last event of each order, in order; none for an unknown order.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
+    /// Returns the number of the last event of each order, in order; none for an unknown order.
     async fn last_seqs(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError>;
 
-    /// At most `query.limit` orders, newest first: by their ids, which sort by the time of acceptance.
+    /// Returns at most `query.limit` orders, newest first: by their ids, which sort by the time of acceptance.
     ///
-    /// An order that cannot be read has its place in the list, with the reason.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
+    /// An order that cannot be decoded has its place in the list, with the reason.
     async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, UndecodableOrder>>, StoreError>;
 
-    /// At most `limit` orders of a lane that are due, those that became due first, first. Nothing is
-    /// leased: this is for whoever sends orders to a queue of their own.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
+    /// Returns at most `limit` orders of a lane that are due, those first that became due first. It leases
+    /// nothing: a host with a queue of its own sends these orders to it.
     async fn due_orders(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError>;
 
-    /// How much waits to be done.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
+    /// Counts what waits to be done.
     async fn backlog(&self) -> Result<Backlog, StoreError>;
 
-    /// Forgets orders that ended long ago, with their events and names: one step of a walk from the
-    /// oldest to the newest.
+    /// Deletes orders that ended long ago, with their events and client order ids: one step of a walk from
+    /// the oldest order to the newest.
     ///
-    /// An order of which a sink is still owed something stays.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
+    /// An order with an outbox entry stays.
     async fn purge(&self, request: &PurgeRequest) -> Result<Purged, StoreError>;
 
-    /// Whether the store can take writes now.
+    /// Checks whether the store can take writes now.
     ///
     /// # Errors
     /// Why it cannot.

@@ -9,55 +9,43 @@ use crate::domain::event::EventRecord;
 use crate::ports::order_store::error::StoreError;
 use crate::ports::order_store::lease::Lease;
 
-/// Keeps what durable sinks are owed.
+/// Keeps the outbox: which orders have events that a durable sink does not have yet.
 ///
-/// A debt is an order of which a sink is owed events: all those after the last one delivered. It is
-/// one row, however many events it grows to.
+/// An entry is for one order and one sink, and stands for all events after the last one delivered. It is one
+/// row, however many events that are.
 ///
 /// # Contract
-/// - **Owed with the event.** A write that commits an event makes every sink that is registered at
-///   that moment its creditor, in the same transaction. The registration stands in the store, so it
-///   holds for the writes of all processes, whether they know the sink or not. Without a registered
-///   sink nothing is written.
-/// - **In order.** A debt is leased to one relay at a time, and is paid from its first event on.
-/// - **Fenced.** A ack counts only under the lease that is current. Leases and due times are
+/// - **Added with the event.** A write that commits an event adds an entry for every sink that is registered
+///   at that moment, in the same transaction. The registration stands in the store, so it holds for the writes
+///   of all processes, whether they know the sink or not. Without a registered sink nothing is written.
+/// - **In order.** An entry is leased to one relay at a time, and is delivered from its first event on.
+/// - **Fenced.** An acknowledgement counts only under the lease that is current. Leases and due times are
 ///   measured on the store's clock.
-/// - Calls end in bounded time and may be dropped, as those of an [`OrderStore`](crate::ports::order_store::OrderStore).
+/// - Calls end in bounded time, may be dropped, and fail as those of an [`OrderStore`](crate::OrderStore) do.
 #[async_trait]
 pub trait Outbox: Debug + Send + Sync + 'static {
-    /// Registers sinks: they are owed every event that is committed from now on. One that is
-    /// registered stays as it is.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
+    /// Registers sinks: every event that is committed from now on adds an entry for them. A registered sink
+    /// stays as it is.
     async fn register_sinks(&self, sinks: &[Arc<str>]) -> Result<(), StoreError>;
 
-    /// Ends the registration of a sink and forgets at most `limit` of its debts: how many it forgot.
-    /// Fewer than `limit` says that none is left.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
+    /// Unregisters a sink and deletes at most `limit` of its entries. Returns how many it deleted: fewer than
+    /// `limit` means that none is left.
     async fn unregister_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError>;
 
-    /// Leases debts of a sink that are due, those that became due first, first.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
+    /// Leases entries of a sink that are due, those first that became due first.
     async fn claim_deliveries(&self, request: &DeliveryRequest) -> Result<Deliveries, StoreError>;
 
-    /// Records what was delivered: for each, in order, whether its lease was still the current one.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
+    /// Records what came of deliveries. Returns for each, in order, whether its lease was still the current
+    /// one.
     async fn ack_deliveries(&self, acks: &[DeliveryAck]) -> Result<Vec<bool>, StoreError>;
 }
 
-/// Which debts to lease, and to whom.
+/// Which entries to lease, and for which owner.
 #[derive(Clone, Debug)]
 pub struct DeliveryRequest {
-    /// The sink whose debts they are.
+    /// The sink that the entries are for.
     pub sink: Arc<str>,
-    /// How many debts at most.
+    /// How many entries at most.
     pub limit: u32,
     /// How many events of each at most.
     pub events_limit: u32,
@@ -67,62 +55,63 @@ pub struct DeliveryRequest {
     pub duration: Duration,
 }
 
-/// Debts that were leased.
+/// Entries that were leased.
 #[derive(Clone, Debug, Default)]
 pub struct Deliveries {
-    /// The debts.
+    /// What to deliver, one for each entry.
     pub deliveries: Vec<Delivery>,
-    /// When the sink's next debt becomes due, if there is one. It may be a little too early, never
+    /// When the sink's next entry becomes due, if there is one. It may be a little too early, never
     /// too late.
     pub next_due_in: Option<Duration>,
 }
 
-/// A debt that was leased.
+/// An entry that was leased, with the events to deliver.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     /// The order and the right to deliver its events.
     pub lease: Lease,
-    /// How many deliveries of it in a row failed.
+    /// How many deliveries of the entry in a row failed.
     pub failures: u32,
-    /// The events that are owed first, oldest first, at least one; or why they cannot be read.
+    /// The first events that the sink does not have, oldest first, at least one; or why they cannot be
+    /// decoded.
     pub events: Result<Vec<Arc<EventRecord>>, DecodeError>,
 }
 
 impl Delivery {
-    /// The events of a debt, of those that a store has read, oldest first: as far as they can be read,
-    /// without a gap.
+    /// Returns the events of an entry, oldest first, up to the first that cannot be decoded or that leaves a
+    /// gap.
     ///
     /// # Errors
-    /// Why the first one cannot be read.
+    /// Why the first event cannot be decoded.
     pub fn readable(
         events: impl IntoIterator<Item = Result<EventRecord, DecodeError>>,
     ) -> Result<Vec<Arc<EventRecord>>, DecodeError> {
-        let mut readable: Vec<Arc<EventRecord>> = Vec::new();
+        let mut decodable: Vec<Arc<EventRecord>> = Vec::new();
         for event in events {
             match event {
-                Ok(event) if readable.last().is_none_or(|last| last.seq + 1 == event.seq) => {
-                    readable.push(Arc::new(event));
+                Ok(event) if decodable.last().is_none_or(|last| last.seq + 1 == event.seq) => {
+                    decodable.push(Arc::new(event));
                 }
-                Err(error) if readable.is_empty() => return Err(error),
+                Err(error) if decodable.is_empty() => return Err(error),
                 _ => break,
             }
         }
-        Ok(readable)
+        Ok(decodable)
     }
 }
 
-/// What became of a delivery.
+/// What came of a delivery, as the relay records it.
 #[derive(Clone, Debug)]
 pub struct DeliveryAck {
     /// The sink.
     pub sink: Arc<str>,
     /// The lease under which it was delivered.
     pub lease: Lease,
-    /// What came of it.
+    /// What the sink answered.
     pub outcome: DeliveryOutcome,
 }
 
-/// What came of a delivery.
+/// What a sink answered to a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryOutcome {
     /// The sink has the events up to this number. If the order has more, the entry is due at once; if

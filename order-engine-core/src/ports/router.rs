@@ -9,20 +9,20 @@ use crate::domain::route::{Candidate, QuoteRequest};
 ///
 /// # Contract
 /// - Nothing is sent and nothing is reserved: a quote has no effect.
-/// - Everything that was considered is returned, what cannot be done with its reason. A failing
-///   exchange never hides a working one.
+/// - The result has everything that was considered; what cannot be done has its reason. A failing exchange
+///   never hides a working one.
 /// - A route's legs sum to the requested amount exactly, and promise no more than the pools pay.
 /// - Safe to drop at every await.
 #[async_trait]
 pub trait DexRouter: Debug + Send + Sync + 'static {
-    /// The names of the exchanges that are asked, in a stable order, for people to read.
+    /// Returns the names of the exchanges that are asked, in a stable order, for people to read.
     fn dexes(&self) -> Vec<String>;
 
-    /// The candidates for a request. The engine chooses with [`best`](crate::domain::route::best).
+    /// Returns the candidates for a request. The engine chooses with [`best`](crate::domain::route::best).
     ///
     /// # Errors
-    /// If nothing could be asked at all. An empty list, or one with rejections only, is no error
-    /// here: the engine makes `no-route` of it.
+    /// If no exchange could be asked. An empty list, or one with rejections only, is no error here: the
+    /// engine makes `no-route` of it.
     async fn quote(&self, request: &QuoteRequest) -> Result<Vec<Candidate>, StepError>;
 }
 
@@ -37,22 +37,22 @@ pub struct StepError {
 }
 
 impl StepError {
-    /// Nothing was answered: a time-out, a refused connection, an overloaded server.
+    /// Returns an error without an answer: a time-out, a refused connection, an overloaded server.
     pub fn unavailable(failure: Failure) -> Self {
         Self { failure, class: FailureClass::Unavailable }
     }
 
-    /// A failure that may pass by itself.
+    /// Returns a failure that may pass by itself.
     pub fn transient(failure: Failure) -> Self {
         Self { failure, class: FailureClass::Transient }
     }
 
-    /// A failure of a quote that no longer holds.
+    /// Returns a failure of a quote that no longer holds.
     pub fn requote(failure: Failure) -> Self {
         Self { failure, class: FailureClass::Requote }
     }
 
-    /// A failure that no repetition can mend.
+    /// Returns a failure that no repetition can mend.
     pub fn permanent(failure: Failure) -> Self {
         Self { failure, class: FailureClass::Permanent }
     }

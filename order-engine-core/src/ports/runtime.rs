@@ -1,5 +1,5 @@
-//! Time, randomness and tasks. In the whole core nothing else knows the time, rolls a die or
-//! spawns, so that an engine can run in a simulation that is deterministic from a seed.
+//! Time, randomness and tasks. All of core takes them from here, so that an engine can run in a simulation
+//! that is deterministic from a seed.
 #![allow(clippy::disallowed_methods)] // The one place from which they come.
 
 use std::fmt::Debug;
@@ -11,32 +11,32 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, select};
 
-/// Tells the time and waits.
+/// A clock that can wait.
 ///
 /// # Contract
 /// - [`now`](Self::now) never steps back within a process, and is cut to milliseconds.
 /// - [`sleep`](Self::sleep) is safe to drop.
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// The time.
+    /// Returns the time.
     fn now(&self) -> DateTime<Utc>;
 
-    /// Waits.
+    /// Waits for a duration.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 }
 
-/// Gives random bits for ids, owner tokens and jitter.
+/// A source of random bits for ids, owners of leases and jitter.
 pub trait Entropy: Debug + Send + Sync + 'static {
-    /// 128 bits that nobody can guess or repeat.
+    /// Returns 128 bits that cannot be guessed and do not repeat.
     fn next_u128(&self) -> u128;
 }
 
 /// Starts background tasks.
 pub trait Spawner: Debug + Send + Sync + 'static {
-    /// Starts a task that ends by itself when the engine shuts down.
+    /// Starts a task. It ends by itself when the engine shuts down.
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>);
 }
 
-/// The surroundings of an engine.
+/// Where an engine takes time, randomness and tasks from.
 #[derive(Clone, Debug)]
 pub struct Runtime {
     /// Time.
@@ -48,7 +48,7 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// The real world: system time, the system's randomness, tasks on the current tokio runtime.
+    /// Returns the real ones: system time, the system's randomness, tasks on the current tokio runtime.
     pub fn tokio() -> Self {
         Self {
             clock: Arc::new(TokioClock::new()),
@@ -82,11 +82,11 @@ impl Runtime {
 
 /// The system's time, read once and carried on by a clock that never jumps.
 ///
-/// A system clock that is set back or forth by an hour must neither expire an order early nor
-/// take a lease from a living worker.
+/// If the system's clock is set back or forth by an hour, no order expires early and no living worker loses
+/// a lease.
 #[derive(Debug)]
 pub struct TokioClock {
-    /// In microseconds since 1970, for this is asked many times for each order: adding integers costs a
+    /// In microseconds since 1970. The time is read many times for each order, and adding integers costs a
     /// fraction of adding to a date.
     started_at_us: i64,
     started: tokio::time::Instant,
@@ -98,7 +98,7 @@ impl TokioClock {
         Self::starting_at(Utc::now())
     }
 
-    /// A clock that shows `now` now. On paused tokio time a test is thus the same every time.
+    /// Returns a clock that shows `now` now. On paused tokio time a test is thus the same every time.
     pub fn starting_at(now: DateTime<Utc>) -> Self {
         Self { started_at_us: now.timestamp_micros(), started: tokio::time::Instant::now() }
     }

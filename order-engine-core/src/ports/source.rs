@@ -7,19 +7,19 @@ use crate::domain::event::EventRecord;
 use crate::domain::ids::OrderId;
 use crate::domain::state::step::Lane;
 
-/// Says that something new may be in the store: the receiving end of a fan-out between processes.
+/// Gives hints that something new may be in the store: the receiving end of a fan-out between processes.
 ///
 /// # Contract
-/// - Everything said is a hint. Hints may be lost, doubled and reordered; the engine reads the
-///   store where a hint does not fit, and polls slowly behind them all.
+/// - Hints may be lost, doubled and reordered. The engine reads the store where a hint does not fit, and polls
+///   slowly behind them all.
 /// - One upstream connection a process, however many subscribers there are.
-/// - A source that lost its connection reconnects by itself and then says [`Hint::Resync`].
+/// - A source that lost its connection reconnects by itself and then gives [`Hint::Resync`].
 #[async_trait]
 pub trait StatusSource: Debug + Send + Sync + 'static {
-    /// Waits for the next hint. Called by one task only.
+    /// Waits for the next hint. One task calls this.
     async fn next(&self) -> Hint;
 
-    /// Whether it would hear of news now.
+    /// Whether the source is connected, so that it would give hints now.
     fn is_connected(&self) -> bool;
 }
 

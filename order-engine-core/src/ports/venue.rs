@@ -18,12 +18,12 @@ use crate::ports::router::StepError;
 ///   the engine commits one of them before anything is sent, and forgets the others.
 /// - [`submit`](Self::submit) sends exactly the given bytes. Sending the same bytes again has no
 ///   second effect: a venue that cannot promise this must not be driven by this engine.
-/// - The methods report facts and draw no conclusion; the engine does, in one pure function.
-/// - Behind one address there may be many nodes, and some lag. [`view`](Self::view) and
-///   [`observe`](Self::observe) may be answered by different ones, so absence carries its evidence: how
-///   far the node that searched held the chain as final *itself*, when it searched. What another node
-///   said, or what was read before, is no substitute; nor is the newest height that the node had seen,
-///   since on a minority fork it may lack the majority's block. A venue that cannot tell says `None`.
+/// - The methods report facts. The engine draws the conclusions, in one pure function.
+/// - One address may have many nodes behind it, and some lag. Different nodes may answer
+///   [`view`](Self::view) and [`observe`](Self::observe), so absence carries its evidence: the height up to
+///   which the node that searched held the chain as final *itself*, when it searched. The answer of another
+///   node, or an earlier answer, is no substitute; nor is the newest height that the node has seen, since on
+///   a minority fork it may lack the majority's block. A venue that does not know this height says `None`.
 /// - Every call ends by itself in bounded time.
 /// - Safe to drop at every await. A dropped `submit` may or may not have sent.
 #[async_trait]
@@ -31,19 +31,19 @@ pub trait Venue: Debug + Send + Sync + 'static {
     /// Builds and signs the transaction for a route, without sending it.
     ///
     /// # Errors
-    /// If it cannot be built, or would fail now; with whether trying again can help.
+    /// If it cannot be built, or would fail now. The class says whether trying again can help.
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError>;
 
     /// Sends a transaction.
     async fn submit(&self, tx: &SignedTx) -> SubmitReport;
 
-    /// How far the chain has come.
+    /// Returns how far the chain has come.
     ///
     /// # Errors
     /// If the venue does not answer.
     async fn view(&self) -> Result<ChainView, VenueError>;
 
-    /// What the venue knows of each transaction, in the order asked, one entry each.
+    /// Returns what the venue knows of each transaction, in the order asked, one entry each.
     ///
     /// # Errors
     /// If the venue does not answer. An unknown transaction is no error but
@@ -64,7 +64,7 @@ pub struct PrepareRequest<'a> {
     pub fence: Fence,
 }
 
-/// What came of sending.
+/// What came of sending a transaction.
 ///
 /// None of these is a proof that the transaction will not land.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub enum SubmitReport {
     Accepted,
     /// The venue already had it.
     AlreadyKnown,
-    /// The venue refused it. Other hands may still hold the bytes, so this is no proof of death.
+    /// The venue refused it. Other nodes may still hold the bytes, so this is no proof of death.
     DefinitelyNotAccepted {
         /// Why, in words.
         message: String,
@@ -86,7 +86,7 @@ pub enum SubmitReport {
     },
 }
 
-/// A venue that did not answer.
+/// Why a venue did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the venue did not answer: {message}")]
 pub struct VenueError {
@@ -95,7 +95,7 @@ pub struct VenueError {
 }
 
 impl VenueError {
-    /// A venue that did not answer, for this reason.
+    /// Returns an error with this reason.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into() }
     }

@@ -1,4 +1,4 @@
-//! Circuit breakers: who fails again and again is left alone for a while, and then tried once.
+//! Circuit breakers: a part that fails again and again is left alone for a while, and then tried once.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,8 +9,8 @@ use chrono::{DateTime, Utc};
 use crate::domain::retry_policy::Backoff;
 use crate::ports::runtime::Runtime;
 
-/// How many may be remembered before those are forgotten that keep nobody waiting: a failure now and then of
-/// many pairs must not gather for ever.
+/// How many breakers are kept before those are dropped that let calls through: single failures of many pairs
+/// must not pile up for ever.
 const BREAKERS_MAX: usize = 4_096;
 
 /// When a circuit breaker opens, and how soon it tries again.
@@ -29,7 +29,7 @@ impl Default for BreakerConfig {
     }
 }
 
-/// The circuit breakers of a kind, by what they stand before. Clones are the same ones.
+/// The circuit breakers of a kind, by what each protects. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Breakers<K> {
     shared: Arc<Shared<K>>,
@@ -39,11 +39,11 @@ pub(crate) struct Breakers<K> {
 struct Shared<K> {
     config: BreakerConfig,
     runtime: Runtime,
-    /// Those that are being called, or have failed and were not answered since.
+    /// Those with calls under way, or with failures since the last answer.
     breakers: Mutex<BTreeMap<K, Breaker>>,
 }
 
-/// One that has failed, or is being called.
+/// The breaker of one key.
 #[derive(Debug, Default)]
 struct Breaker {
     /// How many calls are under way.
@@ -54,14 +54,14 @@ struct Breaker {
     failures: u32,
     /// How often in a row it opened.
     openings: u32,
-    /// Until when it lets nobody through; none while it is closed.
+    /// Until when it lets no call through; none while it is closed.
     open_until: Option<DateTime<Utc>>,
-    /// Whether one call is under way that decides.
+    /// Whether a probe is under way: the call that decides whether it closes.
     is_probed: bool,
 }
 
-/// The right to make a call. What came of it must be [told](Self::succeeded); a call that is dropped has no
-/// result, and if it was a probe, the next one decides.
+/// The right to make a call. The result must be [reported](Self::report); a call that is dropped has no
+/// result, and if it was a probe, the next call is one.
 #[derive(Debug)]
 #[must_use = "what came of the call must be reported"]
 pub(crate) struct Admission<K: Ord + Clone> {
@@ -72,7 +72,7 @@ pub(crate) struct Admission<K: Ord + Clone> {
     is_probe: bool,
 }
 
-/// How long nobody is let through.
+/// No call is let through for a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Open {
     pub(crate) retry_in: Duration,
@@ -83,7 +83,7 @@ impl<K: Ord + Clone> Breakers<K> {
         Self { shared: Arc::new(Shared { config, runtime, breakers: Mutex::default() }) }
     }
 
-    /// Asks whether a call may be made now.
+    /// Lets a call through, unless the breaker is open.
     pub(crate) fn admit(&self, key: &K) -> Result<Admission<K>, Open> {
         let now = self.shared.runtime.now();
         let mut breakers = self.breakers();
@@ -97,7 +97,7 @@ impl<K: Ord + Clone> Breakers<K> {
             Some(until) if now < until => {
                 return Err(Open { retry_in: (until - now).to_std().unwrap_or_default() });
             }
-            // What the probe says is known soon.
+            // The result of the probe is known soon.
             Some(_) if breaker.is_probed => return Err(Open { retry_in: self.first_wait() }),
             Some(_) => true,
             None => false,
@@ -108,7 +108,7 @@ impl<K: Ord + Clone> Breakers<K> {
         Ok(Admission { breakers: self.clone(), key: key.clone(), answers, is_probe })
     }
 
-    /// Whether nobody is let through now.
+    /// Whether no call is let through now.
     pub(crate) fn is_open(&self, key: &K) -> bool {
         let now = self.shared.runtime.now();
         let breakers = self.breakers();
@@ -138,12 +138,12 @@ impl<K: Ord + Clone> Breakers<K> {
         let mut breakers = self.breakers();
         let Some(breaker) = breakers.get_mut(key) else { return };
         if answers != breaker.answers {
-            // Others were answered meanwhile: it is this call that fails.
+            // Other calls were answered meanwhile: only this one fails.
             return;
         }
         breaker.failures = breaker.failures.saturating_add(1);
         let is_open = breaker.open_until.is_some();
-        // What began before it opened says nothing new.
+        // The result of a call that began before the breaker opened says nothing new.
         if is_probe || (!is_open && breaker.failures >= config.max_failures) {
             breaker.openings = breaker.openings.saturating_add(1);
             let wait = Duration::from_millis(config.backoff.delay_ms(breaker.openings, entropy).max(1));
@@ -166,22 +166,22 @@ impl<K: Ord + Clone> Breakers<K> {
 }
 
 impl<K: Ord + Clone> Admission<K> {
-    /// Whether what comes of the call decides about those after it.
+    /// Whether this call decides whether the breaker closes.
     pub(crate) const fn is_probe(&self) -> bool {
         self.is_probe
     }
 
-    /// The call was answered.
+    /// Reports that the call was answered.
     pub(crate) fn succeeded(self) {
         self.breakers.answered(&self.key);
     }
 
-    /// The call was not answered.
+    /// Reports that the call was not answered.
     pub(crate) fn failed(self) {
         self.breakers.failed(&self.key, self.answers, self.is_probe);
     }
 
-    /// Tells what came of the call.
+    /// Reports whether the call was answered.
     pub(crate) fn report(self, is_answered: bool) {
         if is_answered { self.succeeded() } else { self.failed() }
     }

@@ -1,4 +1,4 @@
-//! A panic ends neither a task of the engine nor what others wait for: it is caught, counted, shown in
+//! A panic ends neither a task of the engine nor the tasks that depend on it: it is caught, counted, shown in
 //! health and in the metrics, and the task begins again after a while.
 
 use std::any::Any;
@@ -18,15 +18,15 @@ use crate::telemetry;
 
 /// The waits before a task that panicked begins again.
 const RESTART: Backoff = Backoff { initial_ms: 100, multiplier: 2, max_ms: 10_000, jitter_percent: 0 };
-/// A task that ran for so long before it panicked begins again after the shortest wait.
+/// A task that ran for this long before it panicked begins again after the shortest wait.
 const STEADY: Duration = Duration::from_mins(1);
 
-/// Watches over the tasks of an engine and the calls of its ports.
+/// Catches the panics of an engine's tasks and of the calls of its ports.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     runtime: Runtime,
     parts: Mutex<BTreeMap<&'static str, Part>>,
-    /// Whether the engine closes: then nobody rests.
+    /// Whether the engine closes: then no task waits to begin again.
     hurries: watch::Sender<bool>,
 }
 
@@ -38,7 +38,7 @@ struct Part {
     resting: usize,
 }
 
-/// How a part of an engine is that has panicked.
+/// The health of a part of an engine that has panicked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartHealth {
@@ -46,9 +46,9 @@ pub struct PartHealth {
     pub name: &'static str,
     /// How often it has panicked since the engine was built.
     pub panics: u64,
-    /// What the last panic said.
+    /// The message of the last panic.
     pub last_panic: String,
-    /// Whether it is a task that rests before it begins again.
+    /// Whether it is a task that waits to begin again.
     pub is_resting: bool,
 }
 
@@ -71,8 +71,8 @@ impl Supervisor {
         Arc::new(Self { runtime, parts: Mutex::default(), hurries: watch::Sender::new(false) })
     }
 
-    /// Runs a call. What it shares with others is guarded by whoever owns it: a port promises to be whole
-    /// after a panic as after a drop.
+    /// Runs a call and catches its panic. A port promises that its data are whole after a panic, as after a
+    /// drop.
     pub(crate) async fn guard<T>(
         &self,
         part: &'static str,
@@ -82,7 +82,7 @@ impl Supervisor {
         result.map_err(|payload| self.caught(part, &*payload))
     }
 
-    /// Runs a call of the store. A panic is an error of it like any other.
+    /// Runs a call of the store. A panic becomes an error of the store.
     pub(crate) async fn store<T>(
         &self,
         part: &'static str,
@@ -91,13 +91,13 @@ impl Supervisor {
         self.guard(part, call).await.unwrap_or_else(|panicked| Err(panicked.into()))
     }
 
-    /// The same as [`guard`](Self::guard) for a call that does not wait.
+    /// Runs a call that does not wait, and catches its panic.
     pub(crate) fn guard_sync<T>(&self, part: &'static str, call: impl FnOnce() -> T) -> Result<T, Panicked> {
         let result = std::panic::catch_unwind(AssertUnwindSafe(call));
         result.map_err(|payload| self.caught(part, &*payload))
     }
 
-    /// Runs a task until it ends by itself, as often as it panics.
+    /// Runs a task until it ends by itself, and again after each panic.
     pub(crate) async fn keep_running<F, Fut>(self: Arc<Self>, name: &'static str, start: F)
     where
         F: Fn() -> Fut + Send,
@@ -122,12 +122,12 @@ impl Supervisor {
         }
     }
 
-    /// Lets tasks that rest begin again at once, so that they come to their end.
+    /// Lets waiting tasks begin again at once, so that they come to their end.
     pub(crate) fn hurry(&self) {
         self.hurries.send_replace(true);
     }
 
-    /// The parts that have panicked, by name.
+    /// Returns the parts that have panicked, by name.
     pub(crate) fn health(&self) -> Vec<PartHealth> {
         let parts = self.parts();
         let panicked = parts.iter().filter_map(|(name, part)| {

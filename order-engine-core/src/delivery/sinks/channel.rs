@@ -17,7 +17,7 @@ pub struct ChannelSink {
 }
 
 impl ChannelSink {
-    /// A sink, and the receiver of its events, which buffers at most `capacity` of them (at least
+    /// Returns a sink, and the receiver of its events, which buffers at most `capacity` of them (at least
     /// one).
     pub fn new(name: &str, capacity: usize) -> (Self, mpsc::Receiver<Arc<EventRecord>>) {
         let (events, receiver) = mpsc::channel(capacity.max(1));

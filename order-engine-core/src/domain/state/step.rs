@@ -1,11 +1,11 @@
-//! What has to be done next for an order, and by which loop.
+//! What has to be done next for an order, and in which lane.
 
 use serde::{Deserialize, Serialize};
 
 use super::OrderState;
 use crate::domain::phase::Phase;
 
-/// Which of the engine's two loops takes an order that is due.
+/// Which of the engine's two loops takes a due order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lane {
@@ -16,7 +16,7 @@ pub enum Lane {
 }
 
 impl Lane {
-    /// The fixed text of the lane.
+    /// Returns the fixed text of the lane.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Execute => "execute",
@@ -42,16 +42,16 @@ pub enum Step {
     Prepare,
     /// Record that the transaction is about to be sent; then send it.
     Submit,
-    /// Watch the transaction until there is a verdict, and send it again while it is absent.
+    /// Observe the transaction until there is a verdict, and send it again while it is absent.
     Observe,
-    /// Decide what follows from the failed attempt.
+    /// Decide what follows the failed attempt: another one, or the end of the order.
     RetryOrFail,
     /// Nothing: the order is terminal.
     Done,
 }
 
 impl OrderState {
-    /// What has to be done next.
+    /// Returns what has to be done next.
     pub fn next_step(&self) -> Step {
         match &self.phase {
             Phase::Pending | Phase::Waiting { .. } => Step::StartAttempt { attempt: self.attempt + 1 },
@@ -59,14 +59,14 @@ impl OrderState {
             Phase::Routed { .. } => Step::StartBuilding,
             Phase::Building { .. } => Step::Prepare,
             Phase::Signed { cancel_requested: false, .. } => Step::Submit,
-            // A cancelled transaction is not sent, but other hands may hold its bytes: watch it die.
+            // A cancelled transaction is not sent, but a node may have its bytes: it is observed until it is dead.
             Phase::Signed { cancel_requested: true, .. } | Phase::Submitted { .. } => Step::Observe,
             Phase::AttemptFailed { .. } => Step::RetryOrFail,
             Phase::Confirmed { .. } | Phase::Failed { .. } => Step::Done,
         }
     }
 
-    /// Which loop takes the order when it is due; none if it is terminal or in quarantine.
+    /// Returns which loop takes the order when it is due; none if it is terminal or in quarantine.
     pub fn lane(&self) -> Option<Lane> {
         match self.next_step() {
             Step::Done => None,

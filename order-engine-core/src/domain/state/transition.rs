@@ -15,7 +15,7 @@ pub struct IllegalTransition {
     pub event: &'static str,
 }
 
-/// Why a list of events is no history of an order.
+/// Why a list of events is not the history of an order.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {
@@ -25,21 +25,21 @@ pub enum ReplayError {
     /// The numbers have a hole or do not begin at 1.
     #[error("expected event {expected}, found {found}")]
     Gap {
-        /// The number that should stand there.
+        /// The number that the next event must have.
         expected: u64,
-        /// The number that stands there.
+        /// The number that it has.
         found: u64,
     },
-    /// An event is not allowed where it stands.
+    /// The state before an event does not allow it.
     #[error(transparent)]
     Illegal(#[from] IllegalTransition),
 }
 
 impl OrderState {
-    /// Folds a whole history.
+    /// Returns the state that a whole history adds up to.
     ///
     /// # Errors
-    /// If the events are no complete, legal history.
+    /// If the events are not a complete, legal history.
     pub fn replay<'a>(records: impl IntoIterator<Item = &'a EventRecord>) -> Result<Self, ReplayError> {
         let mut state: Option<Self> = None;
         for (expected, record) in (1..).zip(records) {
@@ -55,7 +55,7 @@ impl OrderState {
         state.ok_or(ReplayError::NotAccepted)
     }
 
-    /// The state after an event.
+    /// Returns the state after an event.
     ///
     /// # Errors
     /// If this state does not allow the event.
@@ -107,12 +107,12 @@ impl OrderState {
         self.attempt = attempt;
         self.tx_id = None;
         self.held_up_since = before.held_up_since.filter(|_| !is_another);
-        // Once an outage: an order of which workers die while it is built would be quoted for ever.
+        // At most once in an outage: an order whose workers die while they build it would be quoted for ever.
         self.may_requote = false;
         self.progress_floor = if is_another { 0 } else { before.progress() };
     }
 
-    /// Whoever makes progress is no suspect; what others do to the order is no progress.
+    /// Progress clears the order of suspicion. Events that no worker of the order causes are no progress.
     const fn next_suspicion(&self, event: &OrderEvent) -> Option<Suspicion> {
         match event {
             OrderEvent::Suspected { strikes, alone, .. } => {
@@ -125,7 +125,7 @@ impl OrderState {
         }
     }
 
-    /// The phase after an event, or nothing if the event is not allowed.
+    /// Returns the phase after an event, or nothing if the event is not allowed.
     fn next_phase(&self, event: &OrderEvent) -> Option<Phase> {
         use OrderEvent as E;
         if self.quarantine().is_some()
@@ -144,7 +144,7 @@ impl OrderState {
             {
                 Phase::Building { quote: quote.clone() }
             }
-            // An outage took so long that the quote is worth nothing any more.
+            // The quote grew too old in an outage.
             (Phase::Routed { .. } | Phase::Building { .. }, E::RoutingStarted { attempt, .. })
                 if *attempt == self.attempt && self.may_requote =>
             {
@@ -186,7 +186,7 @@ impl OrderState {
                 self.failed_attempt(failure, *class, false, None)
             }
             (Phase::Building { quote }, E::AttemptFailed { failure, class }) => {
-                // What may pass by itself says nothing against the route.
+                // A failure that may pass by itself says nothing against the route.
                 let quote = (*class == FailureClass::Transient).then(|| quote.clone());
                 self.failed_attempt(failure, *class, false, quote)
             }

@@ -25,18 +25,18 @@ pub enum StoreErrorKind {
 }
 
 impl StoreError {
-    /// An error of a kind, in words.
+    /// Returns an error of a kind, in words.
     pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None }
     }
 
-    /// The same error with what caused it.
+    /// Returns the same error with what caused it.
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// The kind.
+    /// Returns the kind.
     pub const fn kind(&self) -> StoreErrorKind {
         self.kind
     }

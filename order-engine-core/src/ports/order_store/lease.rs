@@ -1,4 +1,4 @@
-//! Leases: how a claim asks for orders, what it is given, and how it gives them back.
+//! Leases: what a claim requests and returns, and how leases are released.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,14 +30,14 @@ pub struct Lease {
     pub fence: Fence,
 }
 
-/// Which orders to lease, and to whom.
+/// Which orders to lease, and for which owner.
 #[derive(Clone, Debug)]
 pub struct ClaimRequest {
-    /// The lane the orders must be in.
+    /// The lane that the orders must be in.
     pub lane: Lane,
     /// Which of the due orders.
     pub scope: ClaimScope,
-    /// How many at most.
+    /// How many orders to lease at most.
     pub limit: u32,
     /// The owner half of the new fences.
     pub owner: u128,
@@ -59,7 +59,7 @@ pub enum ClaimScope {
 pub struct Claims {
     /// The leased orders.
     pub claims: Vec<Claim>,
-    /// The store's time at the claim, as [`OrderStore::now`] tells it.
+    /// The store's time at the claim, as [`OrderStore::now`](crate::OrderStore::now) returns it.
     pub as_of: DateTime<Utc>,
     /// When the next order of the lane becomes due, if one is waiting. It may be a little too
     /// early, never too late; it says nothing about orders that arrive meanwhile.
@@ -71,14 +71,14 @@ pub struct Claims {
 pub struct Claim {
     /// The lease.
     pub lease: Lease,
-    /// How many claims of this order in a row, this one included, brought no progress. More than
-    /// one says that a worker died or gave up with it.
+    /// How many claims of this order in a row, this one included, made no progress. More than one means that a
+    /// worker died or failed with it.
     pub claims_without_progress: u32,
-    /// The order as it is now, or why it cannot be read.
+    /// The order as it is now, or why it cannot be decoded.
     pub order: Result<Arc<Order>, DecodeError>,
 }
 
-/// A lease to give back.
+/// A lease to release.
 #[derive(Clone, Copy, Debug)]
 pub struct Release {
     /// The lease.

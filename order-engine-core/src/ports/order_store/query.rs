@@ -12,7 +12,7 @@ use crate::domain::order::Order;
 
 /// Which orders to list.
 ///
-/// The next page begins before the last order of this one; orders that are accepted meanwhile shift
+/// The next page begins before the last order of this one, so orders that are accepted meanwhile shift
 /// nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OrderQuery {
@@ -20,7 +20,7 @@ pub struct OrderQuery {
     pub user_id: Option<UserId>,
     /// Only those with this status.
     pub status: Option<Status>,
-    /// Only those that an operator should look at: in quarantine, of unknown outcome, or unreadable.
+    /// Only those that an operator should look at: in quarantine, of unknown outcome, or undecodable.
     pub attention: bool,
     /// Only those with a smaller id: the last one of the page before.
     pub before: Option<OrderId>,
@@ -29,7 +29,7 @@ pub struct OrderQuery {
 }
 
 impl OrderQuery {
-    /// Whether a readable order is among those asked for.
+    /// Whether an order is among those asked for.
     pub fn matches(&self, order: &Order) -> bool {
         self.user_id.as_ref().is_none_or(|user| *user == order.request.user_id)
             && self.status.is_none_or(|status| status == order.status())
@@ -38,17 +38,17 @@ impl OrderQuery {
     }
 }
 
-/// An order in a list that this program cannot read.
+/// An order in a list that this program cannot decode.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("order {order_id}: {error}")]
 pub struct UndecodableOrder {
     /// The order.
     pub order_id: OrderId,
-    /// Why it cannot be read.
+    /// Why it cannot be decoded.
     pub error: DecodeError,
 }
 
-/// How much waits to be done.
+/// What waits to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// The orders for workers.
@@ -57,29 +57,29 @@ pub struct Backlog {
     pub observe: LaneBacklog,
     /// How many orders an operator should look at.
     pub attention: u64,
-    /// What each registered sink is owed, by its name.
+    /// The outbox entries of each registered sink, by its name.
     pub sinks: Vec<SinkBacklog>,
 }
 
-/// The orders of a lane. One that a worker holds is due when its lease runs out.
+/// The orders of a lane. An order that a worker holds is due when its lease expires.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LaneBacklog {
     /// All of them: due, held, and waiting for a time.
     pub orders: u64,
     /// Those that are due.
     pub due: u64,
-    /// How long the one that became due first has been due.
+    /// How long the order has been due that became due first.
     pub due_for: Option<Duration>,
 }
 
-/// What a sink is owed.
+/// The outbox entries of a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkBacklog {
     /// The name of the sink.
     pub sink: Arc<str>,
-    /// Of how many orders it is owed events.
+    /// How many orders have events that the sink does not have yet.
     pub orders: u64,
-    /// For how long it has been owed the oldest of them.
+    /// How long the oldest entry has been pending.
     pub pending_for: Option<Duration>,
 }
 
@@ -88,26 +88,26 @@ pub struct SinkBacklog {
 pub struct PurgeRequest {
     /// Orders whose last event is older than this may go.
     pub ended_before: DateTime<Utc>,
-    /// The same for orders with a client order id: a name must not be forgotten while its owner may
-    /// still repeat the request.
+    /// The same for orders with a client order id: the id must be known while its owner may repeat the
+    /// request.
     pub named_ended_before: DateTime<Utc>,
     /// Where the walk goes on: after this order.
     pub after: Option<OrderId>,
-    /// How many orders to look at, at most.
+    /// How many orders to examine at most.
     pub limit: u32,
 }
 
 /// What a step of a purge did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purged {
-    /// How many orders are gone.
+    /// How many orders were deleted.
     pub orders: u64,
-    /// Where the next step goes on; none when the walk is over.
+    /// Where the next step goes on: after this order. None when the walk is over.
     pub next: Option<OrderId>,
 }
 
 impl PurgeRequest {
-    /// Whether an order that nobody is owed anything of may go.
+    /// Whether an order without outbox entries may be deleted.
     pub fn covers(&self, order: &Order) -> bool {
         let limit =
             if order.request.client_order_id.is_some() { self.named_ended_before } else { self.ended_before };

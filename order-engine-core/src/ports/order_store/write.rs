@@ -20,19 +20,19 @@ pub struct NewOrder {
     pub event: Arc<EventRecord>,
 }
 
-/// What became of a [`NewOrder`].
+/// What came of a [`NewOrder`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Creation {
-    /// It was accepted.
+    /// The order was accepted.
     Created,
     /// The user already has an order with this client order id: this one.
     Existing(Box<Order>),
 }
 
-/// Events to record.
+/// Events to append to an order.
 #[derive(Clone, Debug)]
 pub struct Append {
-    /// Who may write.
+    /// What the write needs besides the revision.
     pub guard: Guard,
     /// The revision the order must have now.
     pub expected_seq: u64,
@@ -40,30 +40,30 @@ pub struct Append {
     pub order: Arc<Order>,
     /// The events, oldest first, numbered from `expected_seq + 1`. At least one.
     pub events: Vec<Arc<EventRecord>>,
-    /// What becomes of the lease. Whatever stands here, an order without a lane (a terminal one, or
-    /// one in quarantine) loses its lease and is due no more.
+    /// What happens to the lease. An order without a lane (a terminal one, or one in quarantine) always
+    /// loses its lease and is due no more.
     pub then: Then,
-    /// Until when the events may be written, on the store's clock: compared in the very write. Past it
-    /// the append is refused, unless there is another reason to.
+    /// Until when the events may be written, on the store's clock, which the write itself reads. After that
+    /// the append fails with [`AppendError::TooLate`], unless it fails for another reason.
     pub not_after: Option<DateTime<Utc>>,
 }
 
-/// Who may write.
+/// What an append needs besides the expected revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
-    /// The holder of this lease.
+    /// The lease with this fence must be current.
     Fence(Fence),
-    /// Anyone; only the revision is compared. With `revoke`, whoever holds a lease loses it.
+    /// Nothing: only the revision is compared.
     Revision {
-        /// Whether a current lease ends: the epoch grows and the order is due at once.
+        /// Whether the append ends a current lease: the epoch grows and the order is due at once.
         revoke: bool,
     },
 }
 
-/// What becomes of the lease after an append.
+/// What happens to the lease after an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
-    /// It stays, or the order stays as free as it was.
+    /// It stays; an order without a lease keeps its due time.
     Keep,
     /// It ends, and the order is due after this time.
     Release {
@@ -76,8 +76,8 @@ pub enum Then {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CreateError {
-    /// Another transaction is about to use this name and has not ended. Nothing was written: ask
-    /// again.
+    /// Another transaction is about to use this client order id and has not ended. Nothing was written, and
+    /// a later call may succeed.
     #[error("another transaction is about to use this client order id and has not ended")]
     Locked,
     /// The item cannot be stored.
@@ -89,10 +89,10 @@ pub enum CreateError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// Somebody else holds the lease, or nobody does.
+    /// The lease is not the current one.
     #[error("the lease is no longer current")]
     StaleFence,
-    /// The lease is current, but the order has moved on: read it again and go on.
+    /// The order has more events than expected: read it again and go on.
     #[error("the order has moved on to revision {actual}")]
     StaleRevision {
         /// The revision it has.
@@ -101,10 +101,12 @@ pub enum AppendError {
     /// There is no such order.
     #[error("there is no such order")]
     NotFound,
-    /// Another transaction holds the order and has not ended. Nothing was written: ask again.
-    #[error("another transaction holds the order and has not ended")]
+    /// Another transaction has locked the order and has not ended. Nothing was written, and a later call may
+    /// succeed.
+    #[error("another transaction has locked the order and has not ended")]
     Locked,
-    /// Nobody stood in the way, but the store's clock is past [`Append::not_after`]. Nothing is written.
+    /// The store's clock is past [`Append::not_after`], and there is no other reason to refuse. Nothing is
+    /// written.
     #[error("it is too late to write this")]
     TooLate,
     /// The item cannot be stored.
@@ -116,7 +118,7 @@ impl NewOrder {
     /// Checks that the order and its first event belong together.
     ///
     /// # Errors
-    /// If they do not: no store may write them.
+    /// If they do not. No store may write them.
     pub fn check(&self) -> Result<(), ItemRejected> {
         check_history(self.order.id, 0, self.order.seq, [&*self.event])
     }
@@ -126,7 +128,7 @@ impl Append {
     /// Checks that the events follow the expected revision without a gap and lead to the order.
     ///
     /// # Errors
-    /// If they do not: no store may write them.
+    /// If they do not. No store may write them.
     pub fn check(&self) -> Result<(), ItemRejected> {
         check_history(
             self.order.id,
