@@ -13,15 +13,14 @@ pub(crate) mod retry;
 pub(crate) mod shutdown;
 pub(crate) mod submit;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Once};
 
 use crate::delivery::heads::Heads;
 use crate::delivery::publisher::Publisher;
 use crate::domain::state::step::Lane;
-use crate::execution::claimer::{self, ClaimedOrder};
+use crate::execution::claimer;
 use crate::execution::context::Context;
 use crate::execution::executor::Executor;
-use crate::execution::observed_order::{ObserveQueue, ObservedOrder};
 use crate::execution::observer::Observer;
 use crate::ports::source::StatusSource;
 
@@ -43,9 +42,9 @@ pub struct Engine {
 struct Inner {
     context: Arc<Context>,
     executor: Executor,
-    observe_queue: ObserveQueue,
-    /// The observer, until it is started.
-    observer: Mutex<Option<Arc<Observer>>>,
+    observer: Arc<Observer>,
+    /// Starts the observer with the first worker.
+    observer_start: Once,
     publisher: Arc<Publisher>,
     heads: Heads,
     sources: Vec<Arc<dyn StatusSource>>,
@@ -66,18 +65,15 @@ impl Engine {
 
     /// Starts the observer and the claimer of its lane, unless they run already.
     fn ensure_observer(&self) {
-        let observer = self.inner.observer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(observer) = observer else { return };
-        let tasks = &self.context().tasks;
-        tasks.keep_running("observer", move || Arc::clone(&observer).run());
-        let (context, queue) = (Arc::clone(self.context()), self.inner.observe_queue.clone());
-        tasks.keep_running("observe claimer", move || {
-            let queue = queue.clone();
-            let slots = Arc::clone(queue.slots());
-            let deliver = move |ClaimedOrder { order, slot }| {
-                queue.push_observed(ObservedOrder::new(order, None, slot))
-            };
-            claimer::run(Arc::clone(&context), Lane::Observe, slots, deliver)
+        self.inner.observer_start.call_once(|| {
+            let (tasks, observer) = (&self.context().tasks, Arc::clone(&self.inner.observer));
+            tasks.keep_running("observer", move || Arc::clone(&observer).run());
+            let (context, observer) = (Arc::clone(self.context()), Arc::clone(&self.inner.observer));
+            tasks.keep_running("observe claimer", move || {
+                let (observer, slots) = (Arc::clone(&observer), Arc::clone(observer.slots()));
+                let deliver = move |claimed| observer.take_claimed(claimed);
+                claimer::run(Arc::clone(&context), Lane::Observe, slots, deliver)
+            });
         });
     }
 }

@@ -7,6 +7,5 @@ pub(crate) mod error;
 pub(crate) mod executor;
 pub(crate) mod lease;
 pub(crate) mod leased_order;
-pub(crate) mod observed_order;
 pub(crate) mod observer;
 pub(crate) mod turns;

@@ -1,7 +1,7 @@
 //! How a host puts an engine together.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use super::{Engine, Inner};
@@ -18,7 +18,6 @@ use crate::domain::retry_policy::{Backoff, RetryPolicy};
 use crate::execution::context::Context;
 use crate::execution::executor::Executor;
 use crate::execution::lease::{self, LeaseManager};
-use crate::execution::observed_order::ObserveQueue;
 use crate::execution::observer::Observer;
 use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::error::StoreError;
@@ -147,14 +146,13 @@ impl EngineBuilder {
         let context =
             Arc::new(Context { store, router, venue, config, store_clock, committer, leases, wakers, tasks });
 
-        let (observe_queue, observed) = ObserveQueue::new(context.config.observe_capacity);
-        let observer = Observer::new(Arc::clone(&context), observe_queue.clone(), observed);
+        let observer = Observer::new(Arc::clone(&context));
         start_upkeep(&context);
         start_delivery(&context, &publisher, &self.sources, durable);
         let inner = Inner {
-            executor: Executor::new(Arc::clone(&context), observe_queue.clone()),
-            observer: Mutex::new(Some(Arc::new(observer))),
-            observe_queue,
+            executor: Executor::new(Arc::clone(&context), Arc::clone(&observer)),
+            observer,
+            observer_start: Once::new(),
             publisher,
             heads,
             sources: self.sources,

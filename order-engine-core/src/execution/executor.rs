@@ -23,7 +23,7 @@ use crate::execution::context::Context;
 use crate::execution::error::{ExecuteError, Interrupt};
 use crate::execution::lease::panic_backoff;
 use crate::execution::leased_order::LeasedOrder;
-use crate::execution::observed_order::ObserveQueue;
+use crate::execution::observer::Observer;
 use crate::execution::turns::Turns;
 use crate::planted::planted;
 use crate::ports::order_store::error::StoreErrorKind;
@@ -41,18 +41,18 @@ pub(crate) struct Executor {
     router_breakers: Breakers<Pair>,
     /// In front of the venue's building of transactions.
     venue_breakers: Breakers<()>,
-    observe_queue: ObserveQueue,
+    observer: Arc<Observer>,
 }
 
 impl Executor {
-    pub(crate) fn new(context: Arc<Context>, observe_queue: ObserveQueue) -> Self {
+    pub(crate) fn new(context: Arc<Context>, observer: Arc<Observer>) -> Self {
         let (config, runtime) = (&context.config, &context.tasks.runtime);
         Self {
             turns: Turns::default(),
             bulkheads: Bulkheads::new(config.worker_slots, runtime.clone()),
             router_breakers: Breakers::new(config.breaker, runtime.clone()),
             venue_breakers: Breakers::new(config.breaker, runtime.clone()),
-            observe_queue,
+            observer,
             context,
         }
     }
@@ -140,7 +140,7 @@ impl<'a> Execution<'a> {
     /// Hands the order to the observer.
     async fn observe(self) -> Result<(), ExecuteError> {
         let Self { executor, order, last_sent } = self;
-        executor.observe_queue.push(&executor.context, order, last_sent).await
+        executor.observer.take(order, last_sent).await
     }
 
     /// Counts a strike before the execution begins: if the process dies of the order, the strike is written.

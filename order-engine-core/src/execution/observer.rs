@@ -14,12 +14,15 @@ use chrono::{DateTime, Utc};
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore, mpsc};
 
+use crate::commit::committer::CommitError;
 use crate::domain::ids::OrderId;
+use crate::execution::claimer::ClaimedOrder;
 use crate::execution::context::Context;
-use crate::execution::observed_order::{ObserveQueue, ObserveReceiver, ObservedOrder};
-use crate::execution::observer::batch::{BatchObserver, Observed};
+use crate::execution::error::ExecuteError;
+use crate::execution::leased_order::LeasedOrder;
+use crate::execution::observer::batch::{BatchObserver, Observed, ObservedOrder};
 use crate::resilience::breaker::Breakers;
 
 /// Observes the transactions of a process.
@@ -29,6 +32,9 @@ pub(crate) struct Observer {
     batches: Arc<BatchObserver>,
     /// In front of the venue's answers about transactions.
     breakers: Breakers<()>,
+    /// One slot for each order that is held in memory.
+    slots: Arc<Semaphore>,
+    incoming: mpsc::UnboundedSender<ObservedOrder>,
     /// It survives a panic of the task that runs the observer.
     schedule: Mutex<Schedule>,
 }
@@ -36,7 +42,8 @@ pub(crate) struct Observer {
 /// The observed orders, by what is to be done with them.
 #[derive(Debug)]
 struct Schedule {
-    incoming: ObserveReceiver,
+    /// Bounded by the slots, one of which each order takes.
+    incoming: mpsc::UnboundedReceiver<ObservedOrder>,
     /// Orders of which events are not yet written. They are written with the next observation, if it comes
     /// soon.
     unwritten: Vec<ObservedOrder>,
@@ -45,11 +52,47 @@ struct Schedule {
 }
 
 impl Observer {
-    pub(crate) fn new(context: Arc<Context>, queue: ObserveQueue, incoming: ObserveReceiver) -> Self {
-        let breakers = Breakers::new(context.config.breaker, context.tasks.runtime.clone());
-        let schedule = Schedule { incoming, unwritten: Vec::new(), waiting: BTreeMap::new() };
-        let batches = Arc::new(BatchObserver::new(Arc::clone(&context), queue));
-        Self { context, batches, breakers, schedule: Mutex::new(schedule) }
+    pub(crate) fn new(context: Arc<Context>) -> Arc<Self> {
+        let (incoming, receiver) = mpsc::unbounded_channel();
+        let schedule = Schedule { incoming: receiver, unwritten: Vec::new(), waiting: BTreeMap::new() };
+        Arc::new(Self {
+            batches: Arc::new(BatchObserver::new(Arc::clone(&context), incoming.clone())),
+            breakers: Breakers::new(context.config.breaker, context.tasks.runtime.clone()),
+            slots: Arc::new(Semaphore::new(context.config.observe_capacity)),
+            incoming,
+            schedule: Mutex::new(schedule),
+            context,
+        })
+    }
+
+    pub(crate) const fn slots(&self) -> &Arc<Semaphore> {
+        &self.slots
+    }
+
+    /// Takes an order from the executor. Without a free slot the order waits in the store.
+    pub(crate) async fn take(
+        &self,
+        mut order: LeasedOrder,
+        last_sent: Option<DateTime<Utc>>,
+    ) -> Result<(), ExecuteError> {
+        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+            // Without the observer's task the engine has shut down; dropping the order releases its lease.
+            let _ = self.incoming.send(ObservedOrder::new(order, last_sent, slot));
+            return Ok(());
+        }
+        let context = &self.context;
+        match order.release(&context.committer, context.config.observe_interval).await {
+            Ok(()) => Ok(()),
+            Err(CommitError::Closed) => Err(ExecuteError::Closed),
+            Err(CommitError::Store(error)) => Err(ExecuteError::Store(error)),
+            Err(_) => Err(ExecuteError::LeaseLost),
+        }
+    }
+
+    /// Takes an order that was claimed for one of the observer's slots. Returns whether the observer's task
+    /// still takes orders.
+    pub(crate) fn take_claimed(&self, ClaimedOrder { order, slot }: ClaimedOrder) -> bool {
+        self.incoming.send(ObservedOrder::new(order, None, slot)).is_ok()
     }
 
     /// Observes transactions until the engine closes.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt, stream};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::commit::committer::CommitError;
 use crate::domain::event::{OrderEvent, UnknownReason};
@@ -18,9 +19,9 @@ use crate::domain::ids::TxId;
 use crate::domain::phase::{Phase, Stage};
 use crate::domain::state::OrderState;
 use crate::domain::state::transition::IllegalTransition;
-use crate::domain::transaction::{Certainty, ChainView, Observation, Verdict, verdict};
+use crate::domain::transaction::{Certainty, ChainView, Observation, SignedTx, Verdict, verdict};
 use crate::execution::context::Context;
-use crate::execution::observed_order::{ObserveQueue, ObservedOrder};
+use crate::execution::leased_order::LeasedOrder;
 use crate::planted::planted;
 use crate::ports::order_store::write::AppendError;
 use crate::ports::venue::VenueError;
@@ -33,6 +34,45 @@ const QUIET_OBSERVATIONS: u32 = 40;
 const QUIET_FACTOR: u32 = 8;
 /// How many transactions are sent again at a time.
 const RESENDS: usize = 16;
+
+/// An order whose transaction is observed.
+#[derive(Debug)]
+pub(super) struct ObservedOrder {
+    pub(super) order: LeasedOrder,
+    /// When this process last sent the transaction.
+    pub(super) last_sent: Option<DateTime<Utc>>,
+    /// How many observations in a row brought no news.
+    pub(super) quiet_observations: u32,
+    /// Whether the venue did not know the transaction at the last observation, and it may still land.
+    pub(super) is_absent: bool,
+    /// Since when the outcome of the transaction has been in doubt, and why.
+    pub(super) doubt: Option<(UnknownReason, DateTime<Utc>)>,
+    /// With how many others at most the venue may be asked about the transaction, this one included.
+    pub(super) batch_max: usize,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl ObservedOrder {
+    pub(super) const fn new(
+        order: LeasedOrder,
+        last_sent: Option<DateTime<Utc>>,
+        slot: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            order,
+            last_sent,
+            quiet_observations: 0,
+            is_absent: false,
+            doubt: None,
+            batch_max: usize::MAX,
+            _slot: slot,
+        }
+    }
+
+    pub(super) fn transaction(&self) -> Option<&SignedTx> {
+        self.order.order().state.live_transaction()
+    }
+}
 
 /// The orders that are still observed after an observation, and how soon each is observed again.
 pub(super) type Observed = Vec<(ObservedOrder, Duration)>;
@@ -56,12 +96,12 @@ enum Unanswered {
 pub(super) struct BatchObserver {
     context: Arc<Context>,
     /// Takes the orders back whose transactions were sent again.
-    queue: ObserveQueue,
+    incoming: mpsc::UnboundedSender<ObservedOrder>,
 }
 
 impl BatchObserver {
-    pub(super) const fn new(context: Arc<Context>, queue: ObserveQueue) -> Self {
-        Self { context, queue }
+    pub(super) const fn new(context: Arc<Context>, incoming: mpsc::UnboundedSender<ObservedOrder>) -> Self {
+        Self { context, incoming }
     }
 
     /// Observes a batch and does what follows. A defect in here costs the batch its leases, and nothing else.
@@ -282,7 +322,7 @@ impl BatchObserver {
             && observed.last_sent.is_none_or(|at| at + self.context.config.resend_interval <= now)
     }
 
-    /// Sends the committed bytes again, beside the observing; the orders come back through the queue.
+    /// Sends the committed bytes again, beside the observing; the orders come back to the observer.
     fn resend(self: &Arc<Self>, absent: Vec<ObservedOrder>) {
         if absent.is_empty() {
             return;
@@ -315,7 +355,8 @@ impl BatchObserver {
                 return;
             }
         }
-        self.queue.push_observed(observed);
+        // Without the observer the engine has shut down; dropping the order releases its lease.
+        let _ = self.incoming.send(observed);
     }
 }
 
