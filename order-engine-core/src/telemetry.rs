@@ -255,30 +255,30 @@ mod tests {
     }
 
     #[test]
-    fn the_backlog_is_told_by_lane_and_sink() {
+    fn the_backlog_is_measured_by_lane_and_sink() {
         let backlog_of = |orders| LaneBacklog { orders, due: 2, due_for: Some(Duration::from_millis(1_500)) };
         let sink = SinkBacklog { sink: "ledger".into(), orders: 7, pending_for: None };
-        let told = Backlog {
+        let counted = Backlog {
             execute: backlog_of(3),
             observe: LaneBacklog::default(),
             attention: 1,
             sinks: vec![sink],
         };
-        let measured = measured(|| backlog(&told));
+        let measured = measured(|| backlog(&counted));
         let gauge = |name: &str| match &measured[name] {
             DebugValue::Gauge(value) => value.into_inner(),
             other => panic!("{other:?}"),
         };
-        let told = [
+        let expected = [
             ("order_engine_backlog_orders{lane=execute}", 3.0),
             ("order_engine_backlog_orders{lane=observe}", 0.0),
             ("order_engine_due_orders{lane=execute}", 2.0),
             ("order_engine_due_age_seconds{lane=execute}", 1.5),
             ("order_engine_attention_orders{}", 1.0),
-            ("order_engine_sink_owed_orders{sink=ledger}", 7.0),
-            ("order_engine_sink_lag_seconds{sink=ledger}", 0.0),
+            ("order_engine_outbox_entries{sink=ledger}", 7.0),
+            ("order_engine_outbox_age_seconds{sink=ledger}", 0.0),
         ];
-        for (name, value) in told {
+        for (name, value) in expected {
             assert!((gauge(name) - value).abs() < f64::EPSILON, "{name}: {}", gauge(name));
         }
     }
