@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Harness;
+use super::cases::cases;
 use super::fixtures::{
     AT_ONCE, FREELY, HOUR, LONGER_THAN_SHORT, SHORT, Worker, append, create, create_one, id, ids_of,
     new_order, new_orders, order_of, routing_started, to_confirmed, to_submitted, write, write_freely,
@@ -11,196 +12,184 @@ use crate::domain::state::step::Lane;
 use crate::ports::order_store::lease::{ClaimScope, ReleaseReason};
 use crate::ports::order_store::write::Then;
 
-/// While a lease runs, nobody else gets the order, its holder included.
-pub async fn a_claimed_order_is_claimed_by_nobody_else(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let worker = Worker::new(&store, 1);
-    worker.claim_one().await;
-    worker.finds_nothing().await;
-    Worker::new(&harness.store().await, 2).finds_nothing().await;
-    assert!(worker.claim_order(id(1)).await.is_empty());
-}
-
-/// A claim comes with the order in its present state.
-pub async fn a_claim_gives_the_order_as_it_is_now(harness: &impl Harness) {
-    let store = harness.store().await;
-    let order = create_one(&store, 1).await;
-    let order = write_freely(&store, &order, AT_ONCE, &[routing_started(1)]).await;
-    let claim = Worker::new(&store, 1).claim_one().await;
-    assert_eq!(order_of(&claim), &order);
-}
-
-/// No two claims of an order have one epoch.
-pub async fn each_claim_raises_the_epoch(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let mut last = 0;
-    for owner in [1, 2, 1] {
-        let worker = Worker::new(&store, owner);
-        let lease = worker.claim_one().await.lease;
-        assert!(lease.fence.epoch > last);
-        last = lease.fence.epoch;
-        worker.release(lease, Duration::ZERO, ReleaseReason::Yielded).await;
-    }
-}
-
-/// A claim never gives more than was asked for.
-pub async fn a_claim_takes_at_most_its_limit(harness: &impl Harness) {
-    let store = harness.store().await;
-    create(&store, &new_orders(5)).await;
-    let worker = Worker::new(&store, 1);
-    assert_eq!(worker.claim(0).await.len(), 0);
-    assert_eq!(worker.claim(2).await.len(), 2);
-    assert_eq!(worker.claim(2).await.len(), 2);
-    assert_eq!(worker.claim(2).await.len(), 1);
-    assert_eq!(worker.claim(u32::MAX).await.len(), 0);
-}
-
-/// Nobody is overtaken: neither by newer orders nor by those with smaller ids.
-pub async fn the_order_that_is_due_longest_is_claimed_first(harness: &impl Harness) {
-    let store = harness.store().await;
-    for n in [3, 1, 2] {
-        create(&store, &[new_order(n)]).await;
-        harness.elapse(Duration::from_millis(2)).await;
-    }
-    let worker = Worker::new(&store, 1);
-    assert_eq!(ids_of(&worker.claim(2).await), [id(3), id(1)]);
-    assert_eq!(ids_of(&worker.claim(2).await), [id(2)]);
-}
-
-/// Who claims in one lane gets nothing from the other.
-pub async fn lanes_are_separate(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let sent = create_one(&store, 2).await;
-    write_freely(&store, &sent, AT_ONCE, &to_submitted()).await;
-    let worker = Worker::new(&store, 1);
-    assert_eq!(ids_of(&worker.clone().in_lane(Lane::Observe).claim(10).await), [id(2)]);
-    assert_eq!(ids_of(&worker.claim(10).await), [id(1)]);
-}
-
-/// An order that has ended is claimed by nobody, by no id and in no lane.
-pub async fn a_terminal_order_is_never_due(harness: &impl Harness) {
-    let store = harness.store().await;
-    let order = create_one(&store, 1).await;
-    write_freely(&store, &order, AT_ONCE, &to_confirmed()).await;
-    harness.elapse(LONGER_THAN_SHORT).await;
-    for lane in [Lane::Execute, Lane::Observe] {
-        let worker = Worker::new(&store, 1).in_lane(lane);
+cases!(
+    claiming,
+    /// While a lease runs, nobody else gets the order, its holder included.
+    async fn a_claimed_order_is_claimed_by_nobody_else(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let worker = Worker::new(&store, 1);
+        worker.claim_one().await;
         worker.finds_nothing().await;
-        assert!(worker.claim_order(order.id).await.is_empty());
-    }
-}
-
-/// A claim of one order leaves the others to others.
-pub async fn a_claim_of_one_order_takes_no_other(harness: &impl Harness) {
-    let store = harness.store().await;
-    create(&store, &new_orders(4)).await;
-    let worker = Worker::new(&store, 1);
-    for n in [4, 2] {
-        assert_eq!(ids_of(&worker.claim_order(id(n)).await), [id(n)]);
-    }
-    let mut rest = ids_of(&worker.claim(10).await);
-    rest.sort();
-    assert_eq!(rest, [id(1), id(3)]);
-}
-
-/// To know an order's id is no right to it.
-pub async fn a_claim_of_one_order_takes_it_only_when_due(harness: &impl Harness) {
-    let store = harness.store().await;
-    create(&store, &new_orders(3)).await;
-    let holder = Worker::new(&store, 1);
-    holder.claim_order(id(1)).await;
-    let waiting = holder.claim_order(id(2)).await.remove(0);
-    holder.release(waiting.lease, HOUR, ReleaseReason::Yielded).await;
-    let worker = Worker::new(&store, 2);
-    for (n, claimed) in [(1, vec![]), (2, vec![]), (3, vec![id(3)])] {
-        assert_eq!(ids_of(&worker.claim_order(id(n)).await), claimed);
-    }
-}
-
-/// A claim of one order is bound to its lane and its limit as any other.
-pub async fn a_claim_of_one_order_keeps_to_its_lane_and_its_limit(harness: &impl Harness) {
-    let store = harness.store().await;
-    create(&store, &new_orders(3)).await;
-    let worker = Worker::new(&store, 1);
-    for n in 1..=3 {
-        assert!(worker.clone().in_lane(Lane::Observe).claim_order(id(n)).await.is_empty());
-        assert!(worker.ask(ClaimScope::Order(id(n)), 0).await.claims.is_empty());
-        assert_eq!(worker.claim_order(id(n)).await.len(), 1);
-    }
-}
-
-/// A claim of an unknown order takes nothing, and a second claim of an order finds it taken.
-pub async fn a_claim_of_an_unknown_order_takes_nothing(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let worker = Worker::new(&store, 1);
-    assert!(worker.claim_order(id(9)).await.is_empty());
-    let claims = worker.claim_order(id(1)).await;
-    assert_eq!(ids_of(&claims), [id(1)]);
-    assert_eq!((claims[0].lease.fence.epoch, claims[0].claims_without_progress), (1, 1));
-    assert!(worker.claim_order(id(1)).await.is_empty());
-}
-
-/// A crash loop shows, whoever crashes.
-pub async fn claims_without_progress_are_counted(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    for count in 1..=3 {
-        let worker = Worker::new(&store, u128::from(count)).with_lease(SHORT);
-        assert_eq!(worker.claim_one().await.claims_without_progress, count);
+        Worker::new(&harness.store().await, 2).finds_nothing().await;
+        assert!(worker.claim_order(id(1)).await.is_empty());
+    },
+    /// A claim comes with the order in its present state.
+    async fn a_claim_gives_the_order_as_it_is_now(harness: &impl Harness) {
+        let store = harness.store().await;
+        let order = create_one(&store, 1).await;
+        let order = write_freely(&store, &order, AT_ONCE, &[routing_started(1)]).await;
+        let claim = Worker::new(&store, 1).claim_one().await;
+        assert_eq!(order_of(&claim), &order);
+    },
+    /// No two claims of an order have one epoch.
+    async fn each_claim_raises_the_epoch(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let mut last = 0;
+        for owner in [1, 2, 1] {
+            let worker = Worker::new(&store, owner);
+            let lease = worker.claim_one().await.lease;
+            assert!(lease.fence.epoch > last);
+            last = lease.fence.epoch;
+            worker.release(lease, Duration::ZERO, ReleaseReason::Yielded).await;
+        }
+    },
+    /// A claim never gives more than was asked for.
+    async fn a_claim_takes_at_most_its_limit(harness: &impl Harness) {
+        let store = harness.store().await;
+        create(&store, &new_orders(5)).await;
+        let worker = Worker::new(&store, 1);
+        assert_eq!(worker.claim(0).await.len(), 0);
+        assert_eq!(worker.claim(2).await.len(), 2);
+        assert_eq!(worker.claim(2).await.len(), 2);
+        assert_eq!(worker.claim(2).await.len(), 1);
+        assert_eq!(worker.claim(u32::MAX).await.len(), 0);
+    },
+    /// Nobody is overtaken: neither by newer orders nor by those with smaller ids.
+    async fn the_order_that_is_due_longest_is_claimed_first(harness: &impl Harness) {
+        let store = harness.store().await;
+        for n in [3, 1, 2] {
+            create(&store, &[new_order(n)]).await;
+            harness.elapse(Duration::from_millis(2)).await;
+        }
+        let worker = Worker::new(&store, 1);
+        assert_eq!(ids_of(&worker.claim(2).await), [id(3), id(1)]);
+        assert_eq!(ids_of(&worker.claim(2).await), [id(2)]);
+    },
+    /// Who claims in one lane gets nothing from the other.
+    async fn lanes_are_separate(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let sent = create_one(&store, 2).await;
+        write_freely(&store, &sent, AT_ONCE, &to_submitted()).await;
+        let worker = Worker::new(&store, 1);
+        assert_eq!(ids_of(&worker.clone().in_lane(Lane::Observe).claim(10).await), [id(2)]);
+        assert_eq!(ids_of(&worker.claim(10).await), [id(1)]);
+    },
+    /// An order that has ended is claimed by nobody, by no id and in no lane.
+    async fn a_terminal_order_is_never_due(harness: &impl Harness) {
+        let store = harness.store().await;
+        let order = create_one(&store, 1).await;
+        write_freely(&store, &order, AT_ONCE, &to_confirmed()).await;
         harness.elapse(LONGER_THAN_SHORT).await;
+        for lane in [Lane::Execute, Lane::Observe] {
+            let worker = Worker::new(&store, 1).in_lane(lane);
+            worker.finds_nothing().await;
+            assert!(worker.claim_order(order.id).await.is_empty());
+        }
+    },
+    /// A claim of one order leaves the others to others.
+    async fn a_claim_of_one_order_takes_no_other(harness: &impl Harness) {
+        let store = harness.store().await;
+        create(&store, &new_orders(4)).await;
+        let worker = Worker::new(&store, 1);
+        for n in [4, 2] {
+            assert_eq!(ids_of(&worker.claim_order(id(n)).await), [id(n)]);
+        }
+        let mut rest = ids_of(&worker.claim(10).await);
+        rest.sort();
+        assert_eq!(rest, [id(1), id(3)]);
+    },
+    /// To know an order's id is no right to it.
+    async fn a_claim_of_one_order_takes_it_only_when_due(harness: &impl Harness) {
+        let store = harness.store().await;
+        create(&store, &new_orders(3)).await;
+        let holder = Worker::new(&store, 1);
+        holder.claim_order(id(1)).await;
+        let waiting = holder.claim_order(id(2)).await.remove(0);
+        holder.release(waiting.lease, HOUR, ReleaseReason::Yielded).await;
+        let worker = Worker::new(&store, 2);
+        for (n, claimed) in [(1, vec![]), (2, vec![]), (3, vec![id(3)])] {
+            assert_eq!(ids_of(&worker.claim_order(id(n)).await), claimed);
+        }
+    },
+    /// A claim of one order is bound to its lane and its limit as any other.
+    async fn a_claim_of_one_order_keeps_to_its_lane_and_its_limit(harness: &impl Harness) {
+        let store = harness.store().await;
+        create(&store, &new_orders(3)).await;
+        let worker = Worker::new(&store, 1);
+        for n in 1..=3 {
+            assert!(worker.clone().in_lane(Lane::Observe).claim_order(id(n)).await.is_empty());
+            assert!(worker.ask(ClaimScope::Order(id(n)), 0).await.claims.is_empty());
+            assert_eq!(worker.claim_order(id(n)).await.len(), 1);
+        }
+    },
+    /// A claim of an unknown order takes nothing, and a second claim of an order finds it taken.
+    async fn a_claim_of_an_unknown_order_takes_nothing(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let worker = Worker::new(&store, 1);
+        assert!(worker.claim_order(id(9)).await.is_empty());
+        let claims = worker.claim_order(id(1)).await;
+        assert_eq!(ids_of(&claims), [id(1)]);
+        assert_eq!((claims[0].lease.fence.epoch, claims[0].claims_without_progress), (1, 1));
+        assert!(worker.claim_order(id(1)).await.is_empty());
+    },
+    /// A crash loop shows, whoever crashes.
+    async fn claims_without_progress_are_counted(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        for count in 1..=3 {
+            let worker = Worker::new(&store, u128::from(count)).with_lease(SHORT);
+            assert_eq!(worker.claim_one().await.claims_without_progress, count);
+            harness.elapse(LONGER_THAN_SHORT).await;
+        }
+    },
+    /// Whoever writes under the lease made progress.
+    async fn progress_resets_the_count_of_fruitless_claims(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let worker = Worker::new(&store, 1).with_lease(SHORT);
+        worker.claim_one().await;
+        harness.elapse(LONGER_THAN_SHORT).await;
+        let second = worker.claim_one().await;
+        assert_eq!(second.claims_without_progress, 2);
+        worker.write(&second, Then::Keep, &[routing_started(1)]).await;
+        harness.elapse(LONGER_THAN_SHORT).await;
+        assert_eq!(worker.claim_one().await.claims_without_progress, 1);
+    },
+    /// Whoever gives up with an order says so.
+    async fn a_fruitless_release_counts(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let worker = Worker::new(&store, 1);
+        for count in 1..=3 {
+            let claim = worker.claim_one().await;
+            assert_eq!(claim.claims_without_progress, count);
+            worker.release(claim.lease, Duration::ZERO, ReleaseReason::WorkerPanicked).await;
+        }
+    },
+    /// A worker that shuts down blames no order.
+    async fn an_innocent_release_does_not_count(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let worker = Worker::new(&store, 1);
+        for _ in 0..3 {
+            let claim = worker.claim_one().await;
+            assert_eq!(claim.claims_without_progress, 1);
+            worker.release(claim.lease, Duration::ZERO, ReleaseReason::Yielded).await;
+        }
+    },
+    /// A host that asks for a cancel does not make the worker's claim fruitful.
+    async fn a_write_without_a_lease_is_no_progress_of_a_claim(harness: &impl Harness) {
+        let store = harness.store().await;
+        let order = create_one(&store, 1).await;
+        let worker = Worker::new(&store, 1).with_lease(SHORT);
+        worker.claim_one().await;
+        let outside = append(&order, FREELY, Then::Keep, &[routing_started(1)]);
+        assert_eq!(write(&store, outside).await, Ok(()));
+        harness.elapse(LONGER_THAN_SHORT).await;
+        assert_eq!(worker.claim_one().await.claims_without_progress, 2);
     }
-}
-
-/// Whoever writes under the lease made progress.
-pub async fn progress_resets_the_count_of_fruitless_claims(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let worker = Worker::new(&store, 1).with_lease(SHORT);
-    worker.claim_one().await;
-    harness.elapse(LONGER_THAN_SHORT).await;
-    let second = worker.claim_one().await;
-    assert_eq!(second.claims_without_progress, 2);
-    worker.write(&second, Then::Keep, &[routing_started(1)]).await;
-    harness.elapse(LONGER_THAN_SHORT).await;
-    assert_eq!(worker.claim_one().await.claims_without_progress, 1);
-}
-
-/// Whoever gives up with an order says so.
-pub async fn a_fruitless_release_counts(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let worker = Worker::new(&store, 1);
-    for count in 1..=3 {
-        let claim = worker.claim_one().await;
-        assert_eq!(claim.claims_without_progress, count);
-        worker.release(claim.lease, Duration::ZERO, ReleaseReason::WorkerPanicked).await;
-    }
-}
-
-/// A worker that shuts down blames no order.
-pub async fn an_innocent_release_does_not_count(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let worker = Worker::new(&store, 1);
-    for _ in 0..3 {
-        let claim = worker.claim_one().await;
-        assert_eq!(claim.claims_without_progress, 1);
-        worker.release(claim.lease, Duration::ZERO, ReleaseReason::Yielded).await;
-    }
-}
-
-/// A host that asks for a cancel does not make the worker's claim fruitful.
-pub async fn a_write_without_a_lease_is_no_progress_of_a_claim(harness: &impl Harness) {
-    let store = harness.store().await;
-    let order = create_one(&store, 1).await;
-    let worker = Worker::new(&store, 1).with_lease(SHORT);
-    worker.claim_one().await;
-    let outside = append(&order, FREELY, Then::Keep, &[routing_started(1)]);
-    assert_eq!(write(&store, outside).await, Ok(()));
-    harness.elapse(LONGER_THAN_SHORT).await;
-    assert_eq!(worker.claim_one().await.claims_without_progress, 2);
-}
+);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use super::Harness;
+use super::cases::cases;
 use super::fixtures::{
     AT_ONCE, FREELY, HOUR, LONGER_THAN_SHORT, REVOKING, SHORT, Worker, append, assert_stored, create,
     create_one, id, load, new_orders, order_of, route_chosen, routing_started, to_submitted, with_epoch,
@@ -29,145 +30,141 @@ fn hour() -> TimeDelta {
     TimeDelta::from_std(HOUR).expect("an hour is short")
 }
 
-/// Time goes on, and for every process it is the same.
-pub async fn the_clock_runs_forward(harness: &impl Harness) {
-    let (store, other) = (harness.store().await, harness.store().await);
-    let mut last = store.now().await.unwrap();
-    for store in [&other, &store, &other] {
+cases!(
+    clock,
+    /// Time goes on, and for every process it is the same.
+    async fn the_clock_runs_forward(harness: &impl Harness) {
+        let (store, other) = (harness.store().await, harness.store().await);
+        let mut last = store.now().await.unwrap();
+        for store in [&other, &store, &other] {
+            harness.elapse(SHORT).await;
+            let now = store.now().await.unwrap();
+            assert!(now >= last + SHORT, "{last} and then {now}");
+            assert!(now < last + HOUR, "{last} and then {now}");
+            last = now;
+        }
+    },
+    /// A moment can be stored and compared without a loss.
+    async fn the_time_is_in_whole_milliseconds(harness: &impl Harness) {
+        let store = harness.store().await;
+        for _ in 0..3 {
+            let now = store.now().await.unwrap();
+            let as_of = Worker::new(&store, 1).ask(ClaimScope::Any, 1).await.as_of;
+            for time in [now, as_of] {
+                assert_eq!(time.timestamp_subsec_nanos() % 1_000_000, 0, "{time}");
+            }
+            harness.elapse(Duration::from_micros(1_300)).await;
+        }
+    },
+    /// Who claims learns the time without asking for it, whether anything is due or not.
+    async fn a_claim_tells_the_time(harness: &impl Harness) {
+        let store = harness.store().await;
+        let worker = Worker::new(&store, 1);
+        for orders in [0, 1] {
+            if orders > 0 {
+                create_one(&store, orders).await;
+            }
+            for scope in [ClaimScope::Order(id(1)), ClaimScope::Any] {
+                let before = store.now().await.unwrap();
+                let as_of = worker.ask(scope, 1).await.as_of;
+                let after = store.now().await.unwrap();
+                assert!(before <= as_of && as_of <= after, "{before}, {as_of}, {after}");
+            }
+        }
+    },
+    /// Leases and waits end when the clock says so.
+    async fn the_clock_agrees_with_due_times(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let worker = Worker::new(&store, 1).with_lease(SHORT);
+        let leased = worker.ask(ClaimScope::Any, 1).await.as_of;
+        harness.elapse(LONGER_THAN_SHORT).await;
+        let again = worker.ask(ClaimScope::Any, 1).await;
+        assert!(again.as_of >= leased + SHORT, "{leased} and then {}", again.as_of);
+
+        let before = store.now().await.unwrap();
+        worker.release(again.claims[0].lease, HOUR, ReleaseReason::Yielded).await;
+        let after = store.now().await.unwrap();
         harness.elapse(SHORT).await;
-        let now = store.now().await.unwrap();
-        assert!(now >= last + SHORT, "{last} and then {now}");
-        assert!(now < last + HOUR, "{last} and then {now}");
-        last = now;
-    }
-}
-
-/// A moment can be stored and compared without a loss.
-pub async fn the_time_is_in_whole_milliseconds(harness: &impl Harness) {
-    let store = harness.store().await;
-    for _ in 0..3 {
-        let now = store.now().await.unwrap();
-        let as_of = Worker::new(&store, 1).ask(ClaimScope::Any, 1).await.as_of;
-        for time in [now, as_of] {
-            assert_eq!(time.timestamp_subsec_nanos() % 1_000_000, 0, "{time}");
+        let waiting = worker.ask(ClaimScope::Any, 1).await;
+        let due_at = waiting.as_of + waiting.next_due_in.expect("the order waits");
+        // It may be told a little early, and a clock is cut to milliseconds.
+        assert!(due_at <= after + HOUR + Duration::from_millis(1), "{due_at}, released before {after}");
+        assert!(due_at > before + HOUR - SHORT, "{due_at}, released after {before}");
+    },
+    /// What must not happen any more does not happen, and leaves no trace.
+    async fn an_append_after_its_time_is_refused_and_changes_nothing(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let worker = Worker::new(&store, 1);
+        let claim = worker.claim_one().await;
+        let order = order_of(&claim);
+        for guard in [Guard::Fence(claim.lease.fence), FREELY, REVOKING] {
+            for then in [Then::Keep, AT_ONCE] {
+                let late = with_limit(&store, append(order, guard, then, &to_submitted()), past()).await;
+                harness.elapse(Duration::from_millis(2)).await;
+                assert_eq!(write(&store, late).await, Err(AppendError::TooLate), "{guard:?}");
+            }
         }
-        harness.elapse(Duration::from_micros(1_300)).await;
-    }
-}
-
-/// Who claims learns the time without asking for it, whether anything is due or not.
-pub async fn a_claim_tells_the_time(harness: &impl Harness) {
-    let store = harness.store().await;
-    let worker = Worker::new(&store, 1);
-    for orders in [0, 1] {
-        if orders > 0 {
-            create_one(&store, orders).await;
+        assert_stored(&store, order).await;
+        worker.finds_nothing().await;
+        assert!(worker.renews(claim.lease).await);
+    },
+    /// A limit that has not come forbids nothing.
+    async fn an_append_before_its_time_is_written(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let claim = Worker::new(&store, 1).claim_one().await;
+        let guard = Guard::Fence(claim.lease.fence);
+        let early = append(order_of(&claim), guard, Then::Keep, &[routing_started(1)]);
+        let early = with_limit(&store, early, hour()).await;
+        let order = Arc::clone(&early.order);
+        assert_eq!(write(&store, early).await, Ok(()));
+        assert_stored(&store, &order).await;
+        let endless = append(&order, guard, Then::Keep, &[route_chosen()]);
+        let endless = Append { not_after: Some(chrono::DateTime::<chrono::Utc>::MAX_UTC), ..endless };
+        assert_eq!(write(&store, endless).await, Ok(()));
+    },
+    /// Whoever lost the order, or whose order moved on, is told that: perhaps it wrote in time, and did not
+    /// hear of it.
+    async fn a_stale_append_is_stale_before_it_is_late(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let claim = Worker::new(&store, 1).claim_one().await;
+        let fence = claim.lease.fence;
+        let stranger = Guard::Fence(with_epoch(fence, fence.epoch + 1));
+        let lost = append(order_of(&claim), stranger, Then::Keep, &[routing_started(1)]);
+        let lost = with_limit(&store, lost, past()).await;
+        assert_eq!(write(&store, lost).await, Err(AppendError::StaleFence));
+        write_freely(&store, order_of(&claim), Then::Keep, &[routing_started(1)]).await;
+        for guard in [Guard::Fence(fence), FREELY] {
+            let stale = append(order_of(&claim), guard, Then::Keep, &[routing_started(1)]);
+            let stale = with_limit(&store, stale, past()).await;
+            assert_eq!(write(&store, stale).await, Err(AppendError::StaleRevision { actual: 2 }));
         }
-        for scope in [ClaimScope::Order(id(1)), ClaimScope::Any] {
-            let before = store.now().await.unwrap();
-            let as_of = worker.ask(scope, 1).await.as_of;
-            let after = store.now().await.unwrap();
-            assert!(before <= as_of && as_of <= after, "{before}, {as_of}, {after}");
+        let unknown = append(&super::fixtures::new_order(9).order, FREELY, Then::Keep, &[routing_started(1)]);
+        let unknown = with_limit(&store, unknown, past()).await;
+        assert_eq!(write(&store, unknown).await, Err(AppendError::NotFound));
+    },
+    /// Each item has its own time.
+    async fn a_late_append_harms_no_other_in_the_batch(harness: &impl Harness) {
+        let store = harness.store().await;
+        let new = new_orders(4);
+        create(&store, &new).await;
+        let limits = [Some(past()), None, Some(hour()), Some(past())];
+        let mut appends = Vec::new();
+        for (new, limit) in new.iter().zip(limits) {
+            let free = append(&new.order, FREELY, Then::Keep, &[routing_started(1)]);
+            appends.push(match limit {
+                Some(limit) => with_limit(&store, free, limit).await,
+                None => free,
+            });
+        }
+        let results = store.append(&appends).await.unwrap();
+        assert_eq!(results, [Err(AppendError::TooLate), Ok(()), Ok(()), Err(AppendError::TooLate)]);
+        for ((new, append), result) in new.iter().zip(&appends).zip(results) {
+            let expected = if result.is_ok() { &append.order } else { &new.order };
+            assert_eq!(&load(&store, new.order.id).await, &**expected);
         }
     }
-}
-
-/// Leases and waits end when the clock says so.
-pub async fn the_clock_agrees_with_due_times(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let worker = Worker::new(&store, 1).with_lease(SHORT);
-    let leased = worker.ask(ClaimScope::Any, 1).await.as_of;
-    harness.elapse(LONGER_THAN_SHORT).await;
-    let again = worker.ask(ClaimScope::Any, 1).await;
-    assert!(again.as_of >= leased + SHORT, "{leased} and then {}", again.as_of);
-
-    let before = store.now().await.unwrap();
-    worker.release(again.claims[0].lease, HOUR, ReleaseReason::Yielded).await;
-    let after = store.now().await.unwrap();
-    harness.elapse(SHORT).await;
-    let waiting = worker.ask(ClaimScope::Any, 1).await;
-    let due_at = waiting.as_of + waiting.next_due_in.expect("the order waits");
-    // It may be told a little early, and a clock is cut to milliseconds.
-    assert!(due_at <= after + HOUR + Duration::from_millis(1), "{due_at}, released before {after}");
-    assert!(due_at > before + HOUR - SHORT, "{due_at}, released after {before}");
-}
-
-/// What must not happen any more does not happen, and leaves no trace.
-pub async fn an_append_after_its_time_is_refused_and_changes_nothing(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let worker = Worker::new(&store, 1);
-    let claim = worker.claim_one().await;
-    let order = order_of(&claim);
-    for guard in [Guard::Fence(claim.lease.fence), FREELY, REVOKING] {
-        for then in [Then::Keep, AT_ONCE] {
-            let late = with_limit(&store, append(order, guard, then, &to_submitted()), past()).await;
-            harness.elapse(Duration::from_millis(2)).await;
-            assert_eq!(write(&store, late).await, Err(AppendError::TooLate), "{guard:?}");
-        }
-    }
-    assert_stored(&store, order).await;
-    worker.finds_nothing().await;
-    assert!(worker.renews(claim.lease).await);
-}
-
-/// A limit that has not come forbids nothing.
-pub async fn an_append_before_its_time_is_written(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let claim = Worker::new(&store, 1).claim_one().await;
-    let guard = Guard::Fence(claim.lease.fence);
-    let early = append(order_of(&claim), guard, Then::Keep, &[routing_started(1)]);
-    let early = with_limit(&store, early, hour()).await;
-    let order = Arc::clone(&early.order);
-    assert_eq!(write(&store, early).await, Ok(()));
-    assert_stored(&store, &order).await;
-    let endless = append(&order, guard, Then::Keep, &[route_chosen()]);
-    let endless = Append { not_after: Some(chrono::DateTime::<chrono::Utc>::MAX_UTC), ..endless };
-    assert_eq!(write(&store, endless).await, Ok(()));
-}
-
-/// Whoever lost the order, or whose order moved on, is told that: perhaps it wrote in time, and did not
-/// hear of it.
-pub async fn a_stale_append_is_stale_before_it_is_late(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let claim = Worker::new(&store, 1).claim_one().await;
-    let fence = claim.lease.fence;
-    let stranger = Guard::Fence(with_epoch(fence, fence.epoch + 1));
-    let lost = append(order_of(&claim), stranger, Then::Keep, &[routing_started(1)]);
-    let lost = with_limit(&store, lost, past()).await;
-    assert_eq!(write(&store, lost).await, Err(AppendError::StaleFence));
-    write_freely(&store, order_of(&claim), Then::Keep, &[routing_started(1)]).await;
-    for guard in [Guard::Fence(fence), FREELY] {
-        let stale = append(order_of(&claim), guard, Then::Keep, &[routing_started(1)]);
-        let stale = with_limit(&store, stale, past()).await;
-        assert_eq!(write(&store, stale).await, Err(AppendError::StaleRevision { actual: 2 }));
-    }
-    let unknown = append(&super::fixtures::new_order(9).order, FREELY, Then::Keep, &[routing_started(1)]);
-    let unknown = with_limit(&store, unknown, past()).await;
-    assert_eq!(write(&store, unknown).await, Err(AppendError::NotFound));
-}
-
-/// Each item has its own time.
-pub async fn a_late_append_harms_no_other_in_the_batch(harness: &impl Harness) {
-    let store = harness.store().await;
-    let new = new_orders(4);
-    create(&store, &new).await;
-    let limits = [Some(past()), None, Some(hour()), Some(past())];
-    let mut appends = Vec::new();
-    for (new, limit) in new.iter().zip(limits) {
-        let free = append(&new.order, FREELY, Then::Keep, &[routing_started(1)]);
-        appends.push(match limit {
-            Some(limit) => with_limit(&store, free, limit).await,
-            None => free,
-        });
-    }
-    let results = store.append(&appends).await.unwrap();
-    assert_eq!(results, [Err(AppendError::TooLate), Ok(()), Ok(()), Err(AppendError::TooLate)]);
-    for ((new, append), result) in new.iter().zip(&appends).zip(results) {
-        let expected = if result.is_ok() { &append.order } else { &new.order };
-        assert_eq!(&load(&store, new.order.id).await, &**expected);
-    }
-}
+);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Harness;
+use super::cases::cases;
 use super::fixtures::{
     AT_ONCE, Worker, assert_stored, create, create_one, history, id, new_order, new_order_for, new_orders,
     request, request_named, routing_started, to_confirmed, write_freely,
@@ -18,165 +19,158 @@ fn existing(order: &Order) -> Creation {
     Creation::Existing(Box::new(order.clone()))
 }
 
-/// A new order is read back as it was given, with its first event.
-pub async fn a_new_order_is_stored_as_it_was_given(harness: &impl Harness) {
-    let store = harness.store().await;
-    let new = new_order_for(1, request_named("alice", "first"));
-    create(&store, std::slice::from_ref(&new)).await;
-    assert_stored(&store, &new.order).await;
-    assert_eq!(history(&store, new.order.id).await, [EventRecord::clone(&new.event)]);
-    assert_eq!(store.last_seqs(&[new.order.id]).await.unwrap(), [Some(1)]);
-}
-
-/// A new order can be claimed at once.
-pub async fn a_new_order_is_due_at_once(harness: &impl Harness) {
-    let store = harness.store().await;
-    let order = create_one(&store, 1).await;
-    let claim = Worker::new(&store, 1).claim_one().await;
-    assert_eq!(claim.lease.order_id, order.id);
-}
-
-/// A repeated request gives the order of the first one.
-pub async fn a_used_client_order_id_gives_the_existing_order(harness: &impl Harness) {
-    let store = harness.store().await;
-    let first = new_order_for(1, request_named("alice", "key"));
-    create(&store, std::slice::from_ref(&first)).await;
-    let again = new_order_for(2, request_named("alice", "key"));
-    let results = store.create(std::slice::from_ref(&again)).await.unwrap();
-    assert_eq!(results, [Ok(existing(&first.order))]);
-    assert_eq!(store.load(again.order.id).await.unwrap(), None);
-    assert_eq!(history(&store, again.order.id).await, []);
-}
-
-/// Another request under a used name gives the first order, so that the engine can tell.
-pub async fn a_used_client_order_id_with_another_payload_gives_the_existing_order(harness: &impl Harness) {
-    let store = harness.store().await;
-    let first = new_order_for(1, request_named("alice", "key"));
-    create(&store, std::slice::from_ref(&first)).await;
-    let mut other = request_named("alice", "key");
-    other.amount = Amount::new(1);
-    let results = store.create(&[new_order_for(2, other)]).await.unwrap();
-    assert_eq!(results, [Ok(existing(&first.order))]);
-    assert_stored(&store, &first.order).await;
-}
-
-/// Within one call the first item wins.
-pub async fn a_client_order_id_twice_in_one_batch_creates_one_order(harness: &impl Harness) {
-    let store = harness.store().await;
-    let orders = [
-        new_order_for(1, request_named("alice", "key")),
-        new_order_for(2, request_named("alice", "key")),
-        new_order_for(3, request_named("alice", "other")),
-        new_order_for(4, request_named("alice", "key")),
-    ];
-    let results = store.create(&orders).await.unwrap();
-    let (created, first) = (Ok(Creation::Created), Ok(existing(&orders[0].order)));
-    assert_eq!(results, [created.clone(), first.clone(), created, first]);
-    assert_eq!(store.last_seqs(&[id(1), id(2), id(3), id(4)]).await.unwrap(), [Some(1), None, Some(1), None]);
-}
-
-/// The end of an order does not free its name.
-pub async fn a_client_order_id_stays_used_after_the_order_has_ended(harness: &impl Harness) {
-    let store = harness.store().await;
-    let first = new_order_for(1, request_named("alice", "key"));
-    create(&store, std::slice::from_ref(&first)).await;
-    let ended = write_freely(&store, &first.order, AT_ONCE, &to_confirmed()).await;
-    let results = store.create(&[new_order_for(2, request_named("alice", "key"))]).await.unwrap();
-    assert_eq!(results, [Ok(existing(&ended))]);
-}
-
-/// Two users may use one name.
-pub async fn client_order_ids_are_per_user(harness: &impl Harness) {
-    let store = harness.store().await;
-    let orders = [
-        new_order_for(1, request_named("alice", "key")),
-        new_order_for(2, request_named("bob", "key")),
-        // Neither the pair's text nor its order may be confused.
-        new_order_for(3, request_named("key", "alice")),
-        new_order_for(4, request_named("alicek", "ey")),
-    ];
-    create(&store, &orders).await;
-    assert_eq!(store.last_seqs(&[id(1), id(2), id(3), id(4)]).await.unwrap(), [Some(1); 4]);
-}
-
-/// Names that look alike are different names.
-pub async fn client_order_ids_are_compared_exactly(harness: &impl Harness) {
-    let store = harness.store().await;
-    // The last two are an accented letter as one character and as two.
-    let keys = ["key", "Key", "key ", " key", "k\u{e9}y", "ke\u{301}y", "1", "1.0", "01"];
-    let orders: Vec<NewOrder> =
-        (1..).zip(keys).map(|(n, key)| new_order_for(n, request_named("alice", key))).collect();
-    create(&store, &orders).await;
-}
-
-/// Whoever gives no name gets an order each time.
-pub async fn orders_without_a_client_order_id_never_collide(harness: &impl Harness) {
-    let store = harness.store().await;
-    create(&store, &new_orders(3)).await;
-    create(&store, &[new_order_for(4, request())]).await;
-    assert_eq!(store.last_seqs(&[id(1), id(2), id(3), id(4)]).await.unwrap(), [Some(1); 4]);
-}
-
-/// What a repeated request gives has the present status.
-pub async fn the_existing_order_is_given_in_its_present_state(harness: &impl Harness) {
-    let store = harness.store().await;
-    let first = new_order_for(1, request_named("alice", "key"));
-    create(&store, std::slice::from_ref(&first)).await;
-    let now = write_freely(&store, &first.order, AT_ONCE, &[routing_started(1)]).await;
-    let results = store.create(&[new_order_for(2, request_named("alice", "key"))]).await.unwrap();
-    assert_eq!(results, [Ok(existing(&now))]);
-}
-
-/// A creation whose answer was lost can be repeated, with or without a client order id.
-pub async fn a_repeated_creation_gives_the_existing_order(harness: &impl Harness) {
-    let store = harness.store().await;
-    let orders = [new_order(1), new_order_for(2, request_named("alice", "key"))];
-    create(&store, &orders).await;
-    let results = store.create(&orders).await.unwrap();
-    assert_eq!(results, [Ok(existing(&orders[0].order)), Ok(existing(&orders[1].order))]);
-    for new in &orders {
-        assert_eq!(history(&store, new.order.id).await.len(), 1);
+cases!(
+    creating,
+    /// A new order is read back as it was given, with its first event.
+    async fn a_new_order_is_stored_as_it_was_given(harness: &impl Harness) {
+        let store = harness.store().await;
+        let new = new_order_for(1, request_named("alice", "first"));
+        create(&store, std::slice::from_ref(&new)).await;
+        assert_stored(&store, &new.order).await;
+        assert_eq!(history(&store, new.order.id).await, [EventRecord::clone(&new.event)]);
+        assert_eq!(store.last_seqs(&[new.order.id]).await.unwrap(), [Some(1)]);
+    },
+    /// A new order can be claimed at once.
+    async fn a_new_order_is_due_at_once(harness: &impl Harness) {
+        let store = harness.store().await;
+        let order = create_one(&store, 1).await;
+        let claim = Worker::new(&store, 1).claim_one().await;
+        assert_eq!(claim.lease.order_id, order.id);
+    },
+    /// A repeated request gives the order of the first one.
+    async fn a_used_client_order_id_gives_the_existing_order(harness: &impl Harness) {
+        let store = harness.store().await;
+        let first = new_order_for(1, request_named("alice", "key"));
+        create(&store, std::slice::from_ref(&first)).await;
+        let again = new_order_for(2, request_named("alice", "key"));
+        let results = store.create(std::slice::from_ref(&again)).await.unwrap();
+        assert_eq!(results, [Ok(existing(&first.order))]);
+        assert_eq!(store.load(again.order.id).await.unwrap(), None);
+        assert_eq!(history(&store, again.order.id).await, []);
+    },
+    /// Another request under a used name gives the first order, so that the engine can tell.
+    async fn a_used_client_order_id_with_another_payload_gives_the_existing_order(harness: &impl Harness) {
+        let store = harness.store().await;
+        let first = new_order_for(1, request_named("alice", "key"));
+        create(&store, std::slice::from_ref(&first)).await;
+        let mut other = request_named("alice", "key");
+        other.amount = Amount::new(1);
+        let results = store.create(&[new_order_for(2, other)]).await.unwrap();
+        assert_eq!(results, [Ok(existing(&first.order))]);
+        assert_stored(&store, &first.order).await;
+    },
+    /// Within one call the first item wins.
+    async fn a_client_order_id_twice_in_one_batch_creates_one_order(harness: &impl Harness) {
+        let store = harness.store().await;
+        let orders = [
+            new_order_for(1, request_named("alice", "key")),
+            new_order_for(2, request_named("alice", "key")),
+            new_order_for(3, request_named("alice", "other")),
+            new_order_for(4, request_named("alice", "key")),
+        ];
+        let results = store.create(&orders).await.unwrap();
+        let (created, first) = (Ok(Creation::Created), Ok(existing(&orders[0].order)));
+        assert_eq!(results, [created.clone(), first.clone(), created, first]);
+        assert_eq!(
+            store.last_seqs(&[id(1), id(2), id(3), id(4)]).await.unwrap(),
+            [Some(1), None, Some(1), None]
+        );
+    },
+    /// The end of an order does not free its name.
+    async fn a_client_order_id_stays_used_after_the_order_has_ended(harness: &impl Harness) {
+        let store = harness.store().await;
+        let first = new_order_for(1, request_named("alice", "key"));
+        create(&store, std::slice::from_ref(&first)).await;
+        let ended = write_freely(&store, &first.order, AT_ONCE, &to_confirmed()).await;
+        let results = store.create(&[new_order_for(2, request_named("alice", "key"))]).await.unwrap();
+        assert_eq!(results, [Ok(existing(&ended))]);
+    },
+    /// Two users may use one name.
+    async fn client_order_ids_are_per_user(harness: &impl Harness) {
+        let store = harness.store().await;
+        let orders = [
+            new_order_for(1, request_named("alice", "key")),
+            new_order_for(2, request_named("bob", "key")),
+            // Neither the pair's text nor its order may be confused.
+            new_order_for(3, request_named("key", "alice")),
+            new_order_for(4, request_named("alicek", "ey")),
+        ];
+        create(&store, &orders).await;
+        assert_eq!(store.last_seqs(&[id(1), id(2), id(3), id(4)]).await.unwrap(), [Some(1); 4]);
+    },
+    /// Names that look alike are different names.
+    async fn client_order_ids_are_compared_exactly(harness: &impl Harness) {
+        let store = harness.store().await;
+        // The last two are an accented letter as one character and as two.
+        let keys = ["key", "Key", "key ", " key", "k\u{e9}y", "ke\u{301}y", "1", "1.0", "01"];
+        let orders: Vec<NewOrder> =
+            (1..).zip(keys).map(|(n, key)| new_order_for(n, request_named("alice", key))).collect();
+        create(&store, &orders).await;
+    },
+    /// Whoever gives no name gets an order each time.
+    async fn orders_without_a_client_order_id_never_collide(harness: &impl Harness) {
+        let store = harness.store().await;
+        create(&store, &new_orders(3)).await;
+        create(&store, &[new_order_for(4, request())]).await;
+        assert_eq!(store.last_seqs(&[id(1), id(2), id(3), id(4)]).await.unwrap(), [Some(1); 4]);
+    },
+    /// What a repeated request gives has the present status.
+    async fn the_existing_order_is_given_in_its_present_state(harness: &impl Harness) {
+        let store = harness.store().await;
+        let first = new_order_for(1, request_named("alice", "key"));
+        create(&store, std::slice::from_ref(&first)).await;
+        let now = write_freely(&store, &first.order, AT_ONCE, &[routing_started(1)]).await;
+        let results = store.create(&[new_order_for(2, request_named("alice", "key"))]).await.unwrap();
+        assert_eq!(results, [Ok(existing(&now))]);
+    },
+    /// A creation whose answer was lost can be repeated, with or without a client order id.
+    async fn a_repeated_creation_gives_the_existing_order(harness: &impl Harness) {
+        let store = harness.store().await;
+        let orders = [new_order(1), new_order_for(2, request_named("alice", "key"))];
+        create(&store, &orders).await;
+        let results = store.create(&orders).await.unwrap();
+        assert_eq!(results, [Ok(existing(&orders[0].order)), Ok(existing(&orders[1].order))]);
+        for new in &orders {
+            assert_eq!(history(&store, new.order.id).await.len(), 1);
+        }
+    },
+    /// A repetition disturbs neither the order nor whoever works on it.
+    async fn a_repeated_creation_changes_nothing(harness: &impl Harness) {
+        let store = harness.store().await;
+        let new = new_order(1);
+        create(&store, std::slice::from_ref(&new)).await;
+        let worker = Worker::new(&store, 1);
+        let claim = worker.claim_one().await;
+        let order =
+            worker.write(&claim, crate::ports::order_store::write::Then::Keep, &[routing_started(1)]).await;
+        let results = store.create(std::slice::from_ref(&new)).await.unwrap();
+        assert_eq!(results, [Ok(existing(&order))]);
+        assert_stored(&store, &order).await;
+        assert!(worker.renews(claim.lease).await);
+        worker.finds_nothing().await;
+    },
+    /// An order that does not agree with its event is refused, and the others are written.
+    async fn an_inconsistent_order_in_a_batch_harms_no_other(harness: &impl Harness) {
+        let store = harness.store().await;
+        let [first, mut bad, last] = [new_order(1), new_order(2), new_order(3)];
+        bad.event = Arc::clone(&first.event);
+        let results = store.create(&[first, bad, last]).await.unwrap();
+        assert_eq!(results[0], Ok(Creation::Created));
+        assert!(results[1].is_err(), "{:?}", results[1]);
+        assert_eq!(results[2], Ok(Creation::Created));
+        assert_eq!(store.last_seqs(&[id(1), id(2), id(3)]).await.unwrap(), [Some(1), None, Some(1)]);
+    },
+    /// Empty calls are answered, and empty.
+    async fn calls_about_nothing_do_nothing(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        assert_eq!(store.create(&[]).await.unwrap(), []);
+        assert_eq!(store.append(&[]).await.unwrap(), []);
+        assert_eq!(store.renew(&[], Duration::from_secs(1)).await.unwrap(), Vec::<bool>::new());
+        store.release(&[]).await.unwrap();
+        assert_eq!(store.last_seqs(&[]).await.unwrap(), []);
+        let worker = Worker::new(&store, 1);
+        assert!(worker.claim(0).await.is_empty());
+        assert_eq!(worker.claim_one().await.lease.fence.epoch, 1, "nobody claimed it before");
     }
-}
-
-/// A repetition disturbs neither the order nor whoever works on it.
-pub async fn a_repeated_creation_changes_nothing(harness: &impl Harness) {
-    let store = harness.store().await;
-    let new = new_order(1);
-    create(&store, std::slice::from_ref(&new)).await;
-    let worker = Worker::new(&store, 1);
-    let claim = worker.claim_one().await;
-    let order =
-        worker.write(&claim, crate::ports::order_store::write::Then::Keep, &[routing_started(1)]).await;
-    let results = store.create(std::slice::from_ref(&new)).await.unwrap();
-    assert_eq!(results, [Ok(existing(&order))]);
-    assert_stored(&store, &order).await;
-    assert!(worker.renews(claim.lease).await);
-    worker.finds_nothing().await;
-}
-
-/// An order that does not agree with its event is refused, and the others are written.
-pub async fn an_inconsistent_order_in_a_batch_harms_no_other(harness: &impl Harness) {
-    let store = harness.store().await;
-    let [first, mut bad, last] = [new_order(1), new_order(2), new_order(3)];
-    bad.event = Arc::clone(&first.event);
-    let results = store.create(&[first, bad, last]).await.unwrap();
-    assert_eq!(results[0], Ok(Creation::Created));
-    assert!(results[1].is_err(), "{:?}", results[1]);
-    assert_eq!(results[2], Ok(Creation::Created));
-    assert_eq!(store.last_seqs(&[id(1), id(2), id(3)]).await.unwrap(), [Some(1), None, Some(1)]);
-}
-
-/// Empty calls are answered, and empty.
-pub async fn calls_about_nothing_do_nothing(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    assert_eq!(store.create(&[]).await.unwrap(), []);
-    assert_eq!(store.append(&[]).await.unwrap(), []);
-    assert_eq!(store.renew(&[], Duration::from_secs(1)).await.unwrap(), Vec::<bool>::new());
-    store.release(&[]).await.unwrap();
-    assert_eq!(store.last_seqs(&[]).await.unwrap(), []);
-    let worker = Worker::new(&store, 1);
-    assert!(worker.claim(0).await.is_empty());
-    assert_eq!(worker.claim_one().await.lease.fence.epoch, 1, "nobody claimed it before");
-}
+);

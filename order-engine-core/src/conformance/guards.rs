@@ -1,6 +1,7 @@
 //! Whose writes are refused.
 
 use super::Harness;
+use super::cases::cases;
 use super::fixtures::{
     AT_ONCE, FREELY, HOUR, REVOKING, Worker, append, assert_stored, cancelled, create_one, order_of,
     route_chosen, routing_started, to_submitted, with_epoch, write, write_freely,
@@ -10,198 +11,187 @@ use crate::domain::state::step::Lane;
 use crate::ports::order_store::lease::{Fence, ReleaseReason};
 use crate::ports::order_store::write::{Append, AppendError, Guard, Then};
 
-/// Neither the past nor the future holder writes.
-pub async fn a_stale_epoch_is_refused(harness: &impl Harness) {
-    let store = harness.store().await;
-    let order = create_one(&store, 1).await;
-    let current = Worker::new(&store, 1).claim_one().await.lease.fence;
-    for epoch in [0, current.epoch - 1, current.epoch + 1] {
-        let guard = Guard::Fence(with_epoch(current, epoch));
+cases!(
+    guards,
+    /// Neither the past nor the future holder writes.
+    async fn a_stale_epoch_is_refused(harness: &impl Harness) {
+        let store = harness.store().await;
+        let order = create_one(&store, 1).await;
+        let current = Worker::new(&store, 1).claim_one().await.lease.fence;
+        for epoch in [0, current.epoch - 1, current.epoch + 1] {
+            let guard = Guard::Fence(with_epoch(current, epoch));
+            let stale = append(&order, guard, Then::Keep, &[routing_started(1)]);
+            assert_eq!(write(&store, stale).await, Err(AppendError::StaleFence), "epoch {epoch}");
+        }
+        assert_stored(&store, &order).await;
+    },
+    /// An epoch can come back after a store lost its last writes; the owner tells the two apart.
+    async fn another_owner_of_the_same_epoch_is_refused(harness: &impl Harness) {
+        let store = harness.store().await;
+        let order = create_one(&store, 1).await;
+        let owner = u128::MAX - 1;
+        let claim = Worker::new(&store, owner).claim_one().await;
+        // Neighbours, and owners that agree in either half of their bits.
+        for other in [0, owner + 1, owner - 1, owner & u128::from(u64::MAX), owner ^ (1 << 127)] {
+            let guard = Guard::Fence(Fence { owner: other, ..claim.lease.fence });
+            let stale = append(&order, guard, Then::Keep, &[routing_started(1)]);
+            assert_eq!(write(&store, stale).await, Err(AppendError::StaleFence), "owner {other:x}");
+        }
+        Worker::new(&store, owner).write(&claim, Then::Keep, &[routing_started(1)]).await;
+    },
+    /// Who never claimed holds nothing.
+    async fn a_fence_for_an_order_that_nobody_holds_is_refused(harness: &impl Harness) {
+        let store = harness.store().await;
+        let order = create_one(&store, 1).await;
+        for fence in [Fence { epoch: 0, owner: 0 }, Fence { epoch: 1, owner: 1 }] {
+            let unheld = append(&order, Guard::Fence(fence), Then::Keep, &[routing_started(1)]);
+            assert_eq!(write(&store, unheld).await, Err(AppendError::StaleFence));
+        }
+    },
+    /// A holder whose order moved on is told how far, reads again and goes on.
+    async fn a_stale_revision_is_told_the_present_one(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let worker = Worker::new(&store, 1);
+        let mut claim = worker.claim_one().await;
+        let moved = write_freely(&store, order_of(&claim), Then::Keep, &to_submitted()).await;
+        let guard = Guard::Fence(claim.lease.fence);
+        let stale = append(order_of(&claim), guard, Then::Keep, &[routing_started(1)]);
+        assert_eq!(write(&store, stale).await, Err(AppendError::StaleRevision { actual: 6 }));
+        claim.order = Ok(moved);
+        let order = worker.write(&claim, Then::Keep, &[OrderEvent::SubmissionAccepted]).await;
+        assert_stored(&store, &order).await;
+    },
+    /// Nobody skips what has not happened.
+    async fn a_future_revision_is_told_the_present_one(harness: &impl Harness) {
+        let store = harness.store().await;
+        let order = create_one(&store, 1).await;
+        let next = append(&order, FREELY, Then::Keep, &[routing_started(1)]).order;
+        let skipping = append(&next, FREELY, Then::Keep, &[route_chosen()]);
+        assert_eq!(write(&store, skipping).await, Err(AppendError::StaleRevision { actual: 1 }));
+        assert_stored(&store, &order).await;
+    },
+    /// Whoever lost the lease must not think that reading again would help.
+    async fn a_stale_fence_is_told_before_a_stale_revision(harness: &impl Harness) {
+        let store = harness.store().await;
+        let order = create_one(&store, 1).await;
+        let fence = Worker::new(&store, 1).claim_one().await.lease.fence;
+        write_freely(&store, &order, Then::Keep, &[routing_started(1)]).await;
+        let guard = Guard::Fence(with_epoch(fence, fence.epoch + 1));
         let stale = append(&order, guard, Then::Keep, &[routing_started(1)]);
-        assert_eq!(write(&store, stale).await, Err(AppendError::StaleFence), "epoch {epoch}");
+        assert_eq!(write(&store, stale).await, Err(AppendError::StaleFence));
+    },
+    /// A cancel needs no lease.
+    async fn a_revision_writes_without_a_lease(harness: &impl Harness) {
+        let store = harness.store().await;
+        let order = create_one(&store, 1).await;
+        let order = write_freely(&store, &order, Then::Keep, &[cancelled()]).await;
+        assert_stored(&store, &order).await;
+    },
+    /// Whoever compares the revision only does compare it.
+    async fn a_stale_revision_without_a_lease_is_refused(harness: &impl Harness) {
+        let store = harness.store().await;
+        let order = create_one(&store, 1).await;
+        let moved = write_freely(&store, &order, Then::Keep, &[routing_started(1)]).await;
+        for guard in [FREELY, REVOKING] {
+            let stale = append(&order, guard, Then::Keep, &[cancelled()]);
+            assert_eq!(write(&store, stale).await, Err(AppendError::StaleRevision { actual: 2 }));
+        }
+        assert_stored(&store, &moved).await;
+    },
+    /// The intent to cancel takes the order from nobody.
+    async fn a_write_without_a_lease_leaves_the_lease_alone(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let worker = Worker::new(&store, 1);
+        let mut claim = worker.claim_one().await;
+        claim.order = Ok(worker.write(&claim, Then::Keep, &to_submitted()).await);
+        let order = write_freely(&store, order_of(&claim), Then::Keep, &[OrderEvent::CancelRequested]).await;
+        Worker::new(&store, 2).in_lane(Lane::Observe).finds_nothing().await;
+        assert!(worker.renews(claim.lease).await);
+        claim.order = Ok(order);
+        worker.write(&claim, Then::Keep, &[OrderEvent::SubmissionAccepted]).await;
+    },
+    /// After a revocation the holder writes nothing, and the order is due at once.
+    async fn a_revoking_write_takes_the_lease(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let worker = Worker::new(&store, 1);
+        let claim = worker.claim_one().await;
+        let revoking = append(order_of(&claim), REVOKING, Then::Keep, &[routing_started(1)]);
+        let order = std::sync::Arc::clone(&revoking.order);
+        assert_eq!(write(&store, revoking).await, Ok(()));
+
+        let late = append(&order, Guard::Fence(claim.lease.fence), Then::Keep, &[route_chosen()]);
+        assert_eq!(write(&store, late).await, Err(AppendError::StaleFence));
+        assert!(!worker.renews(claim.lease).await);
+        let next = Worker::new(&store, 2).claim_one().await;
+        assert_eq!(order_of(&next), &order);
+        assert!(next.lease.fence.epoch > claim.lease.fence.epoch + 1, "the revocation raised the epoch, too");
+    },
+    /// Whoever revokes may say when the order goes on.
+    async fn a_revoking_write_can_make_the_order_wait(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let worker = Worker::new(&store, 1);
+        let claim = worker.claim_one().await;
+        let then = Then::Release { due_in: HOUR };
+        let revoking = append(order_of(&claim), REVOKING, then, &[routing_started(1)]);
+        assert_eq!(write(&store, revoking).await, Ok(()));
+        assert!(!worker.renews(claim.lease).await);
+        worker.finds_nothing().await;
+    },
+    /// A cancel that comes too late harms nobody.
+    async fn a_refused_revocation_revokes_nothing(harness: &impl Harness) {
+        let store = harness.store().await;
+        let first = create_one(&store, 1).await;
+        let worker = Worker::new(&store, 1);
+        let claim = worker.claim_one().await;
+        let order = worker.write(&claim, Then::Keep, &[routing_started(1)]).await;
+        let late = append(&first, REVOKING, Then::Keep, &[cancelled()]);
+        assert_eq!(write(&store, late).await, Err(AppendError::StaleRevision { actual: 2 }));
+        assert!(worker.renews(claim.lease).await);
+        assert_stored(&store, &order).await;
+    },
+    /// Where there is no lease, there is nothing to revoke: a wait goes on.
+    async fn a_revoking_write_to_a_free_order_leaves_its_due_time(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let worker = Worker::new(&store, 1);
+        let claim = worker.claim_one().await;
+        worker.release(claim.lease, HOUR, ReleaseReason::Yielded).await;
+        let revoking = append(order_of(&claim), REVOKING, Then::Keep, &[routing_started(1)]);
+        assert_eq!(write(&store, revoking).await, Ok(()));
+        worker.finds_nothing().await;
+    },
+    /// A write in passing neither ends a wait nor begins one.
+    async fn keep_leaves_a_free_order_as_it_is(harness: &impl Harness) {
+        let store = harness.store().await;
+        let waiting = create_one(&store, 1).await;
+        let worker = Worker::new(&store, 1);
+        let claim = worker.claim_one().await;
+        worker.release(claim.lease, HOUR, ReleaseReason::Yielded).await;
+        write_freely(&store, &waiting, Then::Keep, &[routing_started(1)]).await;
+        worker.finds_nothing().await;
+        let due = create_one(&store, 2).await;
+        let due = write_freely(&store, &due, Then::Keep, &[routing_started(1)]).await;
+        assert_eq!(order_of(&worker.claim_one().await), &due);
+    },
+    /// Whoever writes without a lease may wake an order, take it from its holder, or make it wait.
+    async fn release_without_a_lease_sets_the_due_time(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let worker = Worker::new(&store, 1);
+        let claim = worker.claim_one().await;
+        let released = Append {
+            then: Then::Release { due_in: HOUR },
+            ..append(order_of(&claim), FREELY, Then::Keep, &[routing_started(1)])
+        };
+        let order = std::sync::Arc::clone(&released.order);
+        assert_eq!(write(&store, released).await, Ok(()));
+        assert!(!worker.renews(claim.lease).await);
+        worker.finds_nothing().await;
+        let order = write_freely(&store, &order, AT_ONCE, &[route_chosen()]).await;
+        assert_eq!(order_of(&worker.claim_one().await), &order);
     }
-    assert_stored(&store, &order).await;
-}
-
-/// An epoch can come back after a store lost its last writes; the owner tells the two apart.
-pub async fn another_owner_of_the_same_epoch_is_refused(harness: &impl Harness) {
-    let store = harness.store().await;
-    let order = create_one(&store, 1).await;
-    let owner = u128::MAX - 1;
-    let claim = Worker::new(&store, owner).claim_one().await;
-    // Neighbours, and owners that agree in either half of their bits.
-    for other in [0, owner + 1, owner - 1, owner & u128::from(u64::MAX), owner ^ (1 << 127)] {
-        let guard = Guard::Fence(Fence { owner: other, ..claim.lease.fence });
-        let stale = append(&order, guard, Then::Keep, &[routing_started(1)]);
-        assert_eq!(write(&store, stale).await, Err(AppendError::StaleFence), "owner {other:x}");
-    }
-    Worker::new(&store, owner).write(&claim, Then::Keep, &[routing_started(1)]).await;
-}
-
-/// Who never claimed holds nothing.
-pub async fn a_fence_for_an_order_that_nobody_holds_is_refused(harness: &impl Harness) {
-    let store = harness.store().await;
-    let order = create_one(&store, 1).await;
-    for fence in [Fence { epoch: 0, owner: 0 }, Fence { epoch: 1, owner: 1 }] {
-        let unheld = append(&order, Guard::Fence(fence), Then::Keep, &[routing_started(1)]);
-        assert_eq!(write(&store, unheld).await, Err(AppendError::StaleFence));
-    }
-}
-
-/// A holder whose order moved on is told how far, reads again and goes on.
-pub async fn a_stale_revision_is_told_the_present_one(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let worker = Worker::new(&store, 1);
-    let mut claim = worker.claim_one().await;
-    let moved = write_freely(&store, order_of(&claim), Then::Keep, &to_submitted()).await;
-    let guard = Guard::Fence(claim.lease.fence);
-    let stale = append(order_of(&claim), guard, Then::Keep, &[routing_started(1)]);
-    assert_eq!(write(&store, stale).await, Err(AppendError::StaleRevision { actual: 6 }));
-    claim.order = Ok(moved);
-    let order = worker.write(&claim, Then::Keep, &[OrderEvent::SubmissionAccepted]).await;
-    assert_stored(&store, &order).await;
-}
-
-/// Nobody skips what has not happened.
-pub async fn a_future_revision_is_told_the_present_one(harness: &impl Harness) {
-    let store = harness.store().await;
-    let order = create_one(&store, 1).await;
-    let next = append(&order, FREELY, Then::Keep, &[routing_started(1)]).order;
-    let skipping = append(&next, FREELY, Then::Keep, &[route_chosen()]);
-    assert_eq!(write(&store, skipping).await, Err(AppendError::StaleRevision { actual: 1 }));
-    assert_stored(&store, &order).await;
-}
-
-/// Whoever lost the lease must not think that reading again would help.
-pub async fn a_stale_fence_is_told_before_a_stale_revision(harness: &impl Harness) {
-    let store = harness.store().await;
-    let order = create_one(&store, 1).await;
-    let fence = Worker::new(&store, 1).claim_one().await.lease.fence;
-    write_freely(&store, &order, Then::Keep, &[routing_started(1)]).await;
-    let guard = Guard::Fence(with_epoch(fence, fence.epoch + 1));
-    let stale = append(&order, guard, Then::Keep, &[routing_started(1)]);
-    assert_eq!(write(&store, stale).await, Err(AppendError::StaleFence));
-}
-
-/// A cancel needs no lease.
-pub async fn a_revision_writes_without_a_lease(harness: &impl Harness) {
-    let store = harness.store().await;
-    let order = create_one(&store, 1).await;
-    let order = write_freely(&store, &order, Then::Keep, &[cancelled()]).await;
-    assert_stored(&store, &order).await;
-}
-
-/// Whoever compares the revision only does compare it.
-pub async fn a_stale_revision_without_a_lease_is_refused(harness: &impl Harness) {
-    let store = harness.store().await;
-    let order = create_one(&store, 1).await;
-    let moved = write_freely(&store, &order, Then::Keep, &[routing_started(1)]).await;
-    for guard in [FREELY, REVOKING] {
-        let stale = append(&order, guard, Then::Keep, &[cancelled()]);
-        assert_eq!(write(&store, stale).await, Err(AppendError::StaleRevision { actual: 2 }));
-    }
-    assert_stored(&store, &moved).await;
-}
-
-/// The intent to cancel takes the order from nobody.
-pub async fn a_write_without_a_lease_leaves_the_lease_alone(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let worker = Worker::new(&store, 1);
-    let mut claim = worker.claim_one().await;
-    claim.order = Ok(worker.write(&claim, Then::Keep, &to_submitted()).await);
-    let order = write_freely(&store, order_of(&claim), Then::Keep, &[OrderEvent::CancelRequested]).await;
-    Worker::new(&store, 2).in_lane(Lane::Observe).finds_nothing().await;
-    assert!(worker.renews(claim.lease).await);
-    claim.order = Ok(order);
-    worker.write(&claim, Then::Keep, &[OrderEvent::SubmissionAccepted]).await;
-}
-
-/// After a revocation the holder writes nothing, and the order is due at once.
-pub async fn a_revoking_write_takes_the_lease(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let worker = Worker::new(&store, 1);
-    let claim = worker.claim_one().await;
-    let revoking = append(order_of(&claim), REVOKING, Then::Keep, &[routing_started(1)]);
-    let order = std::sync::Arc::clone(&revoking.order);
-    assert_eq!(write(&store, revoking).await, Ok(()));
-
-    let late = append(&order, Guard::Fence(claim.lease.fence), Then::Keep, &[route_chosen()]);
-    assert_eq!(write(&store, late).await, Err(AppendError::StaleFence));
-    assert!(!worker.renews(claim.lease).await);
-    let next = Worker::new(&store, 2).claim_one().await;
-    assert_eq!(order_of(&next), &order);
-    assert!(next.lease.fence.epoch > claim.lease.fence.epoch + 1, "the revocation raised the epoch, too");
-}
-
-/// Whoever revokes may say when the order goes on.
-pub async fn a_revoking_write_can_make_the_order_wait(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let worker = Worker::new(&store, 1);
-    let claim = worker.claim_one().await;
-    let then = Then::Release { due_in: HOUR };
-    let revoking = append(order_of(&claim), REVOKING, then, &[routing_started(1)]);
-    assert_eq!(write(&store, revoking).await, Ok(()));
-    assert!(!worker.renews(claim.lease).await);
-    worker.finds_nothing().await;
-}
-
-/// A cancel that comes too late harms nobody.
-pub async fn a_refused_revocation_revokes_nothing(harness: &impl Harness) {
-    let store = harness.store().await;
-    let first = create_one(&store, 1).await;
-    let worker = Worker::new(&store, 1);
-    let claim = worker.claim_one().await;
-    let order = worker.write(&claim, Then::Keep, &[routing_started(1)]).await;
-    let late = append(&first, REVOKING, Then::Keep, &[cancelled()]);
-    assert_eq!(write(&store, late).await, Err(AppendError::StaleRevision { actual: 2 }));
-    assert!(worker.renews(claim.lease).await);
-    assert_stored(&store, &order).await;
-}
-
-/// Where there is no lease, there is nothing to revoke: a wait goes on.
-pub async fn a_revoking_write_to_a_free_order_leaves_its_due_time(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let worker = Worker::new(&store, 1);
-    let claim = worker.claim_one().await;
-    worker.release(claim.lease, HOUR, ReleaseReason::Yielded).await;
-    let revoking = append(order_of(&claim), REVOKING, Then::Keep, &[routing_started(1)]);
-    assert_eq!(write(&store, revoking).await, Ok(()));
-    worker.finds_nothing().await;
-}
-
-/// A write in passing neither ends a wait nor begins one.
-pub async fn keep_leaves_a_free_order_as_it_is(harness: &impl Harness) {
-    let store = harness.store().await;
-    let waiting = create_one(&store, 1).await;
-    let worker = Worker::new(&store, 1);
-    let claim = worker.claim_one().await;
-    worker.release(claim.lease, HOUR, ReleaseReason::Yielded).await;
-    write_freely(&store, &waiting, Then::Keep, &[routing_started(1)]).await;
-    worker.finds_nothing().await;
-    let due = create_one(&store, 2).await;
-    let due = write_freely(&store, &due, Then::Keep, &[routing_started(1)]).await;
-    assert_eq!(order_of(&worker.claim_one().await), &due);
-}
-
-/// Whoever writes without a lease may wake an order, take it from its holder, or make it wait.
-pub async fn release_without_a_lease_sets_the_due_time(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let worker = Worker::new(&store, 1);
-    let claim = worker.claim_one().await;
-    let released = Append {
-        then: Then::Release { due_in: HOUR },
-        ..append(order_of(&claim), FREELY, Then::Keep, &[routing_started(1)])
-    };
-    let order = std::sync::Arc::clone(&released.order);
-    assert_eq!(write(&store, released).await, Ok(()));
-    assert!(!worker.renews(claim.lease).await);
-    worker.finds_nothing().await;
-    let order = write_freely(&store, &order, AT_ONCE, &[route_chosen()]).await;
-    assert_eq!(order_of(&worker.claim_one().await), &order);
-}
+);

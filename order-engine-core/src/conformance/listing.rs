@@ -1,6 +1,7 @@
 //! Listing orders.
 
 use super::Harness;
+use super::cases::cases;
 use super::fixtures::{
     AT_ONCE, Worker, create, create_one, id, ids_of, new_order_for, new_orders, request_named, to_confirmed,
     write_freely,
@@ -15,75 +16,77 @@ async fn ids(store: &dyn OrderStore, query: OrderQuery) -> Vec<OrderId> {
     store.list(&query).await.unwrap().into_iter().map(|order| order.unwrap().id).collect()
 }
 
-/// However it is paged, a list has every order once, newest first.
-pub async fn lists_are_paged_newest_first_without_a_gap(harness: &impl Harness) {
-    let store = harness.store().await;
-    create(&store, &new_orders(7)).await;
-    let whole: Vec<OrderId> = (1..=7).rev().map(id).collect();
-    for limit in [1, 2, 3, 7, 8] {
-        let mut paged: Vec<OrderId> = Vec::new();
-        loop {
-            let page =
-                ids(&*store, OrderQuery { before: paged.last().copied(), limit, ..OrderQuery::default() })
-                    .await;
-            assert!(page.len() <= limit as usize);
-            if page.is_empty() {
-                break;
+cases!(
+    listing,
+    /// However it is paged, a list has every order once, newest first.
+    async fn lists_are_paged_newest_first_without_a_gap(harness: &impl Harness) {
+        let store = harness.store().await;
+        create(&store, &new_orders(7)).await;
+        let whole: Vec<OrderId> = (1..=7).rev().map(id).collect();
+        for limit in [1, 2, 3, 7, 8] {
+            let mut paged: Vec<OrderId> = Vec::new();
+            loop {
+                let page = ids(
+                    &*store,
+                    OrderQuery { before: paged.last().copied(), limit, ..OrderQuery::default() },
+                )
+                .await;
+                assert!(page.len() <= limit as usize);
+                if page.is_empty() {
+                    break;
+                }
+                paged.extend(page);
             }
-            paged.extend(page);
+            assert_eq!(paged, whole, "pages of {limit}");
         }
-        assert_eq!(paged, whole, "pages of {limit}");
+    },
+    /// An order that is accepted between two pages shifts nothing.
+    async fn a_new_order_between_two_pages_shifts_nothing(harness: &impl Harness) {
+        let store = harness.store().await;
+        create(&store, &new_orders(4)).await;
+        let first = ids(&*store, OrderQuery { limit: 2, ..OrderQuery::default() }).await;
+        create_one(&store, 5).await;
+        let second =
+            ids(&*store, OrderQuery { before: first.last().copied(), limit: 2, ..OrderQuery::default() })
+                .await;
+        assert_eq!([first, second].concat(), [4, 3, 2, 1].map(id));
+    },
+    /// A user's list has that user's orders only.
+    async fn lists_are_filtered_by_user(harness: &impl Harness) {
+        let store = harness.store().await;
+        let orders = [(1, "alice"), (2, "bob"), (3, "alice")];
+        let orders: Vec<_> =
+            orders.map(|(n, user)| new_order_for(n, request_named(user, &format!("key {n}")))).into();
+        create(&store, &orders).await;
+        let of = |user: &str| OrderQuery { user_id: Some(user.into()), limit: 10, ..OrderQuery::default() };
+        assert_eq!(ids(&*store, of("alice")).await, [id(3), id(1)]);
+        assert_eq!(ids(&*store, of("bob")).await, [id(2)]);
+        assert_eq!(ids(&*store, of("nobody")).await, []);
+    },
+    /// A list by status follows the orders as they move on.
+    async fn lists_are_filtered_by_status(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let order = create_one(&store, 2).await;
+        let with = |status| OrderQuery { status: Some(status), limit: 10, ..OrderQuery::default() };
+        assert_eq!(ids(&*store, with(Status::Pending)).await, [id(2), id(1)]);
+        write_freely(&store, &order, AT_ONCE, &to_confirmed()).await;
+        assert_eq!(ids(&*store, with(Status::Pending)).await, [id(1)]);
+        assert_eq!(ids(&*store, with(Status::Confirmed)).await, [id(2)]);
+    },
+    /// An operator finds the orders that were set aside, and only those.
+    async fn orders_in_quarantine_are_found_and_not_due(harness: &impl Harness) {
+        let store = harness.store().await;
+        create_one(&store, 1).await;
+        let order = create_one(&store, 2).await;
+        let failure = Failure::new(FailureCode::QUARANTINED, "it panics");
+        let order = write_freely(&store, &order, AT_ONCE, &[OrderEvent::Quarantined { failure }]).await;
+        let query = OrderQuery { attention: true, limit: 10, ..OrderQuery::default() };
+        assert_eq!(ids(&*store, query.clone()).await, [id(2)]);
+        let worker = Worker::new(&store, 1);
+        assert_eq!(ids_of(&worker.claim(9).await), [id(1)]);
+        write_freely(&store, &order, AT_ONCE, &[OrderEvent::QuarantineLifted]).await;
+        assert_eq!(ids(&*store, query).await, []);
+        assert_eq!(ids_of(&worker.claim(9).await), [id(2)]);
     }
-}
-
-/// An order that is accepted between two pages shifts nothing.
-pub async fn a_new_order_between_two_pages_shifts_nothing(harness: &impl Harness) {
-    let store = harness.store().await;
-    create(&store, &new_orders(4)).await;
-    let first = ids(&*store, OrderQuery { limit: 2, ..OrderQuery::default() }).await;
-    create_one(&store, 5).await;
-    let second =
-        ids(&*store, OrderQuery { before: first.last().copied(), limit: 2, ..OrderQuery::default() }).await;
-    assert_eq!([first, second].concat(), [4, 3, 2, 1].map(id));
-}
-
-/// A user's list has that user's orders only.
-pub async fn lists_are_filtered_by_user(harness: &impl Harness) {
-    let store = harness.store().await;
-    let orders = [(1, "alice"), (2, "bob"), (3, "alice")];
-    let orders: Vec<_> =
-        orders.map(|(n, user)| new_order_for(n, request_named(user, &format!("key {n}")))).into();
-    create(&store, &orders).await;
-    let of = |user: &str| OrderQuery { user_id: Some(user.into()), limit: 10, ..OrderQuery::default() };
-    assert_eq!(ids(&*store, of("alice")).await, [id(3), id(1)]);
-    assert_eq!(ids(&*store, of("bob")).await, [id(2)]);
-    assert_eq!(ids(&*store, of("nobody")).await, []);
-}
-
-/// A list by status follows the orders as they move on.
-pub async fn lists_are_filtered_by_status(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let order = create_one(&store, 2).await;
-    let with = |status| OrderQuery { status: Some(status), limit: 10, ..OrderQuery::default() };
-    assert_eq!(ids(&*store, with(Status::Pending)).await, [id(2), id(1)]);
-    write_freely(&store, &order, AT_ONCE, &to_confirmed()).await;
-    assert_eq!(ids(&*store, with(Status::Pending)).await, [id(1)]);
-    assert_eq!(ids(&*store, with(Status::Confirmed)).await, [id(2)]);
-}
-
-/// An operator finds the orders that were set aside, and only those.
-pub async fn orders_in_quarantine_are_found_and_not_due(harness: &impl Harness) {
-    let store = harness.store().await;
-    create_one(&store, 1).await;
-    let order = create_one(&store, 2).await;
-    let failure = Failure::new(FailureCode::QUARANTINED, "it panics");
-    let order = write_freely(&store, &order, AT_ONCE, &[OrderEvent::Quarantined { failure }]).await;
-    let query = OrderQuery { attention: true, limit: 10, ..OrderQuery::default() };
-    assert_eq!(ids(&*store, query.clone()).await, [id(2)]);
-    let worker = Worker::new(&store, 1);
-    assert_eq!(ids_of(&worker.claim(9).await), [id(1)]);
-    write_freely(&store, &order, AT_ONCE, &[OrderEvent::QuarantineLifted]).await;
-    assert_eq!(ids(&*store, query).await, []);
-    assert_eq!(ids_of(&worker.claim(9).await), [id(2)]);
-}
+);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Harness;
+use super::cases::cases;
 use super::fixtures::{
     AT_ONCE, FREELY, append, assert_stored, attempt_failed, cancelled, create, create_one, fill, history, id,
     moment, new_order_for, outcome_unknown, request, request_named, route_chosen, routing_started,
@@ -17,181 +18,181 @@ use crate::domain::token::Token;
 use crate::domain::transaction::{Certainty, DeathProof, Fill, SignedTx, Validity};
 use crate::ports::order_store::write::{Creation, NewOrder, Then};
 
-/// No amount passes through a float or loses its upper half.
-pub async fn amounts_survive_to_the_last_unit(harness: &impl Harness) {
-    let store = harness.store().await;
-    let amounts = [
-        1,
-        (1 << 53) + 1,
-        u128::from(u64::MAX) - 1,
-        u128::from(u64::MAX) + 1,
-        10_u128.pow(38) + 1,
-        u128::MAX - 1,
-        u128::MAX,
-    ];
-    for (n, amount) in (1..).zip(amounts.map(Amount::new)) {
-        let new = new_order_for(n, OrderRequest { amount, ..request() });
+cases!(
+    payloads,
+    /// No amount passes through a float or loses its upper half.
+    async fn amounts_survive_to_the_last_unit(harness: &impl Harness) {
+        let store = harness.store().await;
+        let amounts = [
+            1,
+            (1 << 53) + 1,
+            u128::from(u64::MAX) - 1,
+            u128::from(u64::MAX) + 1,
+            10_u128.pow(38) + 1,
+            u128::MAX - 1,
+            u128::MAX,
+        ];
+        for (n, amount) in (1..).zip(amounts.map(Amount::new)) {
+            let new = new_order_for(n, OrderRequest { amount, ..request() });
+            create(&store, std::slice::from_ref(&new)).await;
+            let mut events = to_submitted();
+            let fill = Fill { amount_in: amount, amount_out: amount, height: u64::MAX };
+            events.push(OrderEvent::Confirmed { fill });
+            let order = write_freely(&store, &new.order, AT_ONCE, &events).await;
+            assert_stored(&store, &order).await;
+        }
+    },
+    /// Texts are kept as they are, whatever they hold.
+    async fn texts_survive_in_any_script(harness: &impl Harness) {
+        let store = harness.store().await;
+        let texts = [
+            "Zażółć gęślą jaźń",
+            "注文🚀",
+            "שלום \u{202e}override",
+            "'; DROP TABLE orders; --",
+            "\"quoted\" \\ back\\slash \\u0000",
+            "line\nfeed\ttab\r\u{1}\u{7f}",
+            "{\"json\": [1, 2.5, null]}",
+            "100%_? $1 :name",
+            " ",
+        ];
+        for (n, text) in (1..).zip(texts) {
+            let token =
+                |mint: &str| Token { mint: format!("{mint}{text}"), symbol: text.into(), decimals: 9 };
+            let request =
+                OrderRequest { input: token("in"), output: token("out"), ..request_named(text, text) };
+            let new = new_order_for(n, request.clone());
+            create(&store, std::slice::from_ref(&new)).await;
+            let failure = Failure::new(FailureCode::from_text(text), text);
+            let order = write_freely(&store, &new.order, AT_ONCE, &[OrderEvent::Failed { failure }]).await;
+            assert_stored(&store, &order).await;
+            let again = store.create(&[new_order_for(n + 100, request)]).await.unwrap();
+            assert_eq!(again, [Ok(Creation::Existing(Box::new(Order::clone(&order))))], "{text:?}");
+        }
+    },
+    /// The longest key that a request may have, in the widest characters.
+    async fn the_longest_client_order_id_survives(harness: &impl Harness) {
+        let store = harness.store().await;
+        let key = "\u{1f680}".repeat(OrderRequest::CLIENT_ORDER_ID_MAX_CHARS);
+        let first = new_order_for(1, request_named("alice", &key));
+        assert!(first.order.request.validate().is_ok());
+        create(&store, std::slice::from_ref(&first)).await;
+        assert_stored(&store, &first.order).await;
+        let again = store.create(&[new_order_for(2, request_named("alice", &key))]).await.unwrap();
+        assert_eq!(again, [Ok(Creation::Existing(Box::new(Order::clone(&first.order))))]);
+        // A key that differs in its last character only is another key.
+        let mut other = key;
+        other.pop();
+        other.push('x');
+        create(&store, &[new_order_for(3, request_named("alice", &other))]).await;
+    },
+    /// Every field of a request, and where the order comes from.
+    async fn requests_survive_in_full(harness: &impl Harness) {
+        let store = harness.store().await;
+        let deadlines = [
+            None,
+            Some(Deadline::At(moment(123_456))),
+            Some(Deadline::AfterMs(0)),
+            // A deadline behind the end of time is the end of time.
+            Some(Deadline::AfterMs(u64::MAX)),
+        ];
+        for (n, deadline) in (1..).zip(deadlines) {
+            let mut request = OrderRequest { deadline, slippage_bps: 10_000, ..request_named("bob", "k") };
+            request.client_order_id = Some(format!("k{n}").as_str().into());
+            request.input.decimals = 0;
+            request.output.decimals = u8::MAX;
+            let NewOrder { order, event } = new_order_for(n, request);
+            let order = Arc::new(Order { origin: Some(id(77)), ..Order::clone(&order) });
+            create(&store, &[NewOrder { order: Arc::clone(&order), event }]).await;
+            assert_stored(&store, &order).await;
+        }
+    },
+    /// Every kind of event, with every kind of content.
+    async fn every_kind_of_event_survives(harness: &impl Harness) {
+        let store = harness.store().await;
+        let failure = || Failure::new(FailureCode::TRANSACTION_FAILED, "Below the minimum");
+        let unbounded = SignedTx { validity: Validity::Unbounded, bytes: Vec::new(), ..tx("tx-2") };
+        let expired = DeathProof::Expired {
+            valid_until_height: u64::MAX - 2,
+            finalized_height: u64::MAX - 1,
+            searched_through: u64::MAX,
+        };
+        let died = |proof, class| OrderEvent::TransactionDied { proof, failure: failure(), class };
+        let retry = || OrderEvent::RetryScheduled { retry_at: moment(999_999), retry_in_ms: u64::MAX };
+        let deferred = || OrderEvent::Deferred {
+            failure: failure(),
+            since: moment(999_998),
+            retry_at: moment(999_999),
+            retry_in_ms: u64::MAX,
+        };
+        let seen = |certainty| OrderEvent::InclusionObserved { certainty };
+
+        let mut long = to_submitted();
+        long.extend([
+            OrderEvent::SubmissionAccepted,
+            seen(Certainty::Processed),
+            seen(Certainty::Confirmed),
+            outcome_unknown(),
+            died(expired, FailureClass::Requote),
+            retry(),
+            routing_started(2),
+            OrderEvent::Quarantined { failure: failure() },
+            OrderEvent::QuarantineLifted,
+            deferred(),
+            OrderEvent::Suspected { failure: failure(), strikes: 1, alone: true },
+            OrderEvent::Suspected { failure: failure(), strikes: 2, alone: false },
+            route_chosen(),
+            OrderEvent::BuildStarted,
+            deferred(),
+            routing_started(2),
+            route_chosen(),
+            OrderEvent::BuildStarted,
+            attempt_failed(),
+            retry(),
+            OrderEvent::BuildRestarted { attempt: 3 },
+            OrderEvent::TransactionSigned { tx: unbounded.into() },
+            OrderEvent::CancelRequested,
+            OrderEvent::OutcomeUnknown { reason: UnknownReason::Unobservable },
+            OrderEvent::OutcomeResolved { executed: false, note: "the custodian's statement".into() },
+            cancelled(),
+        ]);
+        let order = create_one(&store, 1).await;
+        let written = append(&order, FREELY, AT_ONCE, &long);
+        assert_eq!(write(&store, written.clone()).await, Ok(()));
+        assert_stored(&store, &written.order).await;
+        let stored = history(&store, order.id).await;
+        assert!(stored[1..].iter().eq(written.events.iter().map(|event| &**event)));
+        let mut kinds: Vec<&str> = stored.iter().map(|event| event.event.kind()).collect();
+        kinds.push(OrderEvent::Confirmed { fill: fill() }.kind());
+        kinds.sort_unstable();
+        kinds.dedup();
+        assert_eq!(kinds.len(), 21, "every kind is here, or `Confirmed`, which comes below");
+
+        let order = create_one(&store, 2).await;
+        let order = write_freely(&store, &order, AT_ONCE, &to_confirmed()).await;
+        assert_stored(&store, &order).await;
+        assert_eq!(order.state.tx_id(), Some(&TxId::from("tx-1")));
+
+        let order = create_one(&store, 3).await;
+        let mut reverted = to_submitted();
+        reverted.extend([died(DeathProof::Reverted, FailureClass::Permanent), cancelled()]);
+        let order = write_freely(&store, &order, AT_ONCE, &reverted).await;
+        assert_stored(&store, &order).await;
+    },
+    /// An order with many attempts has a long history, and all of it.
+    async fn long_histories_survive(harness: &impl Harness) {
+        const ATTEMPTS: u32 = 100;
+        let store = harness.store().await;
+        let (order, event) = Order::accept(id(1), request(), ATTEMPTS, moment(1));
+        let new = NewOrder { order: Arc::new(order), event: Arc::new(event) };
         create(&store, std::slice::from_ref(&new)).await;
-        let mut events = to_submitted();
-        let fill = Fill { amount_in: amount, amount_out: amount, height: u64::MAX };
-        events.push(OrderEvent::Confirmed { fill });
-        let order = write_freely(&store, &new.order, AT_ONCE, &events).await;
+        let mut order = new.order;
+        for attempt in 1..ATTEMPTS {
+            let retry = OrderEvent::RetryScheduled { retry_at: moment(1_000), retry_in_ms: 1_000 };
+            let events = [routing_started(attempt), route_chosen(), attempt_failed(), retry];
+            order = write_freely(&store, &order, Then::Keep, &events).await;
+        }
+        assert_eq!(order.seq, 1 + 4 * u64::from(ATTEMPTS - 1));
         assert_stored(&store, &order).await;
     }
-}
-
-/// Texts are kept as they are, whatever they hold.
-pub async fn texts_survive_in_any_script(harness: &impl Harness) {
-    let store = harness.store().await;
-    let texts = [
-        "Zażółć gęślą jaźń",
-        "注文🚀",
-        "שלום \u{202e}override",
-        "'; DROP TABLE orders; --",
-        "\"quoted\" \\ back\\slash \\u0000",
-        "line\nfeed\ttab\r\u{1}\u{7f}",
-        "{\"json\": [1, 2.5, null]}",
-        "100%_? $1 :name",
-        " ",
-    ];
-    for (n, text) in (1..).zip(texts) {
-        let token = |mint: &str| Token { mint: format!("{mint}{text}"), symbol: text.into(), decimals: 9 };
-        let request = OrderRequest { input: token("in"), output: token("out"), ..request_named(text, text) };
-        let new = new_order_for(n, request.clone());
-        create(&store, std::slice::from_ref(&new)).await;
-        let failure = Failure::new(FailureCode::from_text(text), text);
-        let order = write_freely(&store, &new.order, AT_ONCE, &[OrderEvent::Failed { failure }]).await;
-        assert_stored(&store, &order).await;
-        let again = store.create(&[new_order_for(n + 100, request)]).await.unwrap();
-        assert_eq!(again, [Ok(Creation::Existing(Box::new(Order::clone(&order))))], "{text:?}");
-    }
-}
-
-/// The longest key that a request may have, in the widest characters.
-pub async fn the_longest_client_order_id_survives(harness: &impl Harness) {
-    let store = harness.store().await;
-    let key = "\u{1f680}".repeat(OrderRequest::CLIENT_ORDER_ID_MAX_CHARS);
-    let first = new_order_for(1, request_named("alice", &key));
-    assert!(first.order.request.validate().is_ok());
-    create(&store, std::slice::from_ref(&first)).await;
-    assert_stored(&store, &first.order).await;
-    let again = store.create(&[new_order_for(2, request_named("alice", &key))]).await.unwrap();
-    assert_eq!(again, [Ok(Creation::Existing(Box::new(Order::clone(&first.order))))]);
-    // A key that differs in its last character only is another key.
-    let mut other = key;
-    other.pop();
-    other.push('x');
-    create(&store, &[new_order_for(3, request_named("alice", &other))]).await;
-}
-
-/// Every field of a request, and where the order comes from.
-pub async fn requests_survive_in_full(harness: &impl Harness) {
-    let store = harness.store().await;
-    let deadlines = [
-        None,
-        Some(Deadline::At(moment(123_456))),
-        Some(Deadline::AfterMs(0)),
-        // A deadline behind the end of time is the end of time.
-        Some(Deadline::AfterMs(u64::MAX)),
-    ];
-    for (n, deadline) in (1..).zip(deadlines) {
-        let mut request = OrderRequest { deadline, slippage_bps: 10_000, ..request_named("bob", "k") };
-        request.client_order_id = Some(format!("k{n}").as_str().into());
-        request.input.decimals = 0;
-        request.output.decimals = u8::MAX;
-        let NewOrder { order, event } = new_order_for(n, request);
-        let order = Arc::new(Order { origin: Some(id(77)), ..Order::clone(&order) });
-        create(&store, &[NewOrder { order: Arc::clone(&order), event }]).await;
-        assert_stored(&store, &order).await;
-    }
-}
-
-/// Every kind of event, with every kind of content.
-pub async fn every_kind_of_event_survives(harness: &impl Harness) {
-    let store = harness.store().await;
-    let failure = || Failure::new(FailureCode::TRANSACTION_FAILED, "Below the minimum");
-    let unbounded = SignedTx { validity: Validity::Unbounded, bytes: Vec::new(), ..tx("tx-2") };
-    let expired = DeathProof::Expired {
-        valid_until_height: u64::MAX - 2,
-        finalized_height: u64::MAX - 1,
-        searched_through: u64::MAX,
-    };
-    let died = |proof, class| OrderEvent::TransactionDied { proof, failure: failure(), class };
-    let retry = || OrderEvent::RetryScheduled { retry_at: moment(999_999), retry_in_ms: u64::MAX };
-    let deferred = || OrderEvent::Deferred {
-        failure: failure(),
-        since: moment(999_998),
-        retry_at: moment(999_999),
-        retry_in_ms: u64::MAX,
-    };
-    let seen = |certainty| OrderEvent::InclusionObserved { certainty };
-
-    let mut long = to_submitted();
-    long.extend([
-        OrderEvent::SubmissionAccepted,
-        seen(Certainty::Processed),
-        seen(Certainty::Confirmed),
-        outcome_unknown(),
-        died(expired, FailureClass::Requote),
-        retry(),
-        routing_started(2),
-        OrderEvent::Quarantined { failure: failure() },
-        OrderEvent::QuarantineLifted,
-        deferred(),
-        OrderEvent::Suspected { failure: failure(), strikes: 1, alone: true },
-        OrderEvent::Suspected { failure: failure(), strikes: 2, alone: false },
-        route_chosen(),
-        OrderEvent::BuildStarted,
-        deferred(),
-        routing_started(2),
-        route_chosen(),
-        OrderEvent::BuildStarted,
-        attempt_failed(),
-        retry(),
-        OrderEvent::BuildRestarted { attempt: 3 },
-        OrderEvent::TransactionSigned { tx: unbounded.into() },
-        OrderEvent::CancelRequested,
-        OrderEvent::OutcomeUnknown { reason: UnknownReason::Unobservable },
-        OrderEvent::OutcomeResolved { executed: false, note: "the custodian's statement".into() },
-        cancelled(),
-    ]);
-    let order = create_one(&store, 1).await;
-    let written = append(&order, FREELY, AT_ONCE, &long);
-    assert_eq!(write(&store, written.clone()).await, Ok(()));
-    assert_stored(&store, &written.order).await;
-    let stored = history(&store, order.id).await;
-    assert!(stored[1..].iter().eq(written.events.iter().map(|event| &**event)));
-    let mut kinds: Vec<&str> = stored.iter().map(|event| event.event.kind()).collect();
-    kinds.push(OrderEvent::Confirmed { fill: fill() }.kind());
-    kinds.sort_unstable();
-    kinds.dedup();
-    assert_eq!(kinds.len(), 21, "every kind is here, or `Confirmed`, which comes below");
-
-    let order = create_one(&store, 2).await;
-    let order = write_freely(&store, &order, AT_ONCE, &to_confirmed()).await;
-    assert_stored(&store, &order).await;
-    assert_eq!(order.state.tx_id(), Some(&TxId::from("tx-1")));
-
-    let order = create_one(&store, 3).await;
-    let mut reverted = to_submitted();
-    reverted.extend([died(DeathProof::Reverted, FailureClass::Permanent), cancelled()]);
-    let order = write_freely(&store, &order, AT_ONCE, &reverted).await;
-    assert_stored(&store, &order).await;
-}
-
-/// An order with many attempts has a long history, and all of it.
-pub async fn long_histories_survive(harness: &impl Harness) {
-    const ATTEMPTS: u32 = 100;
-    let store = harness.store().await;
-    let (order, event) = Order::accept(id(1), request(), ATTEMPTS, moment(1));
-    let new = NewOrder { order: Arc::new(order), event: Arc::new(event) };
-    create(&store, std::slice::from_ref(&new)).await;
-    let mut order = new.order;
-    for attempt in 1..ATTEMPTS {
-        let retry = OrderEvent::RetryScheduled { retry_at: moment(1_000), retry_in_ms: 1_000 };
-        let events = [routing_started(attempt), route_chosen(), attempt_failed(), retry];
-        order = write_freely(&store, &order, Then::Keep, &events).await;
-    }
-    assert_eq!(order.seq, 1 + 4 * u64::from(ATTEMPTS - 1));
-    assert_stored(&store, &order).await;
-}
+);
