@@ -1,8 +1,8 @@
-//! The suite that every store must pass: each case is named after the promise that it checks.
+//! The suite that every store must pass. Each case is named after the guarantee that it checks.
 //!
-//! A backend implements [`Harness`] and calls [`conformance_suite!`](crate::conformance_suite) in
-//! its `tests/conformance.rs`; the feature is enabled among the dev-dependencies only, and the
-//! backend needs tokio with `macros` and `rt-multi-thread` there.
+//! A backend implements [`Harness`] and calls [`conformance_suite!`](crate::conformance_suite) in its
+//! `tests/conformance.rs`. It enables the feature `conformance` among its dev-dependencies only, and needs
+//! tokio with `macros` and `rt-multi-thread` there.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -39,8 +39,7 @@
 //! order_engine_core::conformance_suite!(Memory::new());
 //! # fn main() {}
 //! ```
-// A case fails by panicking, and its name says under what circumstances; `# Panics` on each would
-// say nothing more.
+// A case panics if its guarantee is broken. A section `# Panics` on each would say nothing more.
 #![allow(clippy::missing_panics_doc)]
 
 use std::sync::Arc;
@@ -67,23 +66,21 @@ pub mod races;
 pub mod reading;
 pub mod waiting;
 
-/// What the suite needs of a backend. Each case gets a harness of its own.
+/// A backend as the suite uses it. Each case has a harness of its own.
 #[async_trait]
 pub trait Harness: Send + Sync {
-    /// Opens the harness's data, which is empty at first.
-    ///
-    /// Every call gives another handle on the same data, as another process would have one.
+    /// Returns a new handle on the harness's data, as another process would open it. The data is empty at first.
     async fn store(&self) -> Arc<dyn OrderStore>;
 
-    /// Lets at least this much time pass on the store's clock.
+    /// Lets at least this much time pass on the store's clock: moves a manual clock, or waits for a server's.
     ///
-    /// A steered clock is moved. Where a server has its own clock, this waits: the suite lets
-    /// fractions of a second elapse, and what must not run out lasts an hour.
+    /// The suite asks for fractions of a second only, and leases that must not expire last an hour.
     async fn elapse(&self, duration: Duration);
 }
 
 cases::suite!(
-    /// Makes one `#[tokio::test]` of each case, for the harness that an expression gives.
+    /// Makes one `#[tokio::test]` of each case. The argument is an expression that returns a new
+    /// [`Harness`](crate::conformance::Harness).
     conformance_suite:
     admin,
     appending,

@@ -1,4 +1,4 @@
-//! Counting, rousing and forgetting.
+//! The backlog, orders that are made due, and purges.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use crate::domain::ids::OrderId;
 use crate::domain::state::step::Lane;
 use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::lease::ReleaseReason;
-use crate::ports::order_store::query::{OrderQuery, PurgeRequest, Purged};
+use crate::ports::order_store::query::{Backlog, OrderQuery, PurgeRequest, Purged};
 use crate::ports::order_store::write::{Creation, Then};
 
-/// Long after everything in the case.
+/// Long after every event of a case.
 const LATER_MS: u64 = 1_000_000_000;
 
-/// A purge of everything that ended, with steps of this size.
+/// Returns a purge of all orders that have ended, with steps of this size.
 fn purge_all(limit: u32) -> PurgeRequest {
     let moment = moment(LATER_MS);
     PurgeRequest { ended_before: moment, named_ended_before: moment, after: None, limit }
@@ -32,9 +32,8 @@ async fn listed(store: &Arc<dyn OrderStore>) -> Vec<OrderId> {
 }
 
 cases!(
-    admin,
-    /// What is due can be looked at without taking it.
-    async fn due_orders_can_be_looked_at(harness: &impl Harness) {
+    /// Due orders can be listed without leasing them.
+    async fn due_orders_are_listed_without_a_lease(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(3)).await;
         let worker = Worker::new(&store, 1);
@@ -46,7 +45,8 @@ cases!(
         assert_eq!(store.due_orders(Lane::Observe, 9).await.unwrap(), []);
         assert_eq!(ids_of(&worker.claim(9).await), due);
     },
-    /// A wait can be cut short.
+
+    /// A wait can be ended early.
     async fn an_order_made_due_is_due_at_once(harness: &impl Harness) {
         let store = harness.store().await;
         let order = create_one(&store, 1).await;
@@ -56,7 +56,8 @@ cases!(
         store.make_due(order.id).await.unwrap();
         assert_eq!(worker.claim_one().await.lease.order_id, order.id);
     },
-    /// Making an order due takes no order from its worker and brings none back.
+
+    /// Making orders due neither ends a lease nor brings back an order that has ended.
     async fn only_waiting_orders_are_made_due(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(2)).await;
@@ -70,10 +71,11 @@ cases!(
         worker.finds_nothing().await;
         assert!(worker.renews(held.lease).await);
     },
-    /// The backlog tells what is due, what is not, and for how long.
+
+    /// The backlog counts the orders of each lane and those that are due, with the age of the oldest.
     async fn the_backlog_is_counted(harness: &impl Harness) {
         let store = harness.store().await;
-        assert_eq!(store.backlog().await.unwrap(), crate::ports::order_store::query::Backlog::default());
+        assert_eq!(store.backlog().await.unwrap(), Backlog::default());
         create(&store, &new_orders(4)).await;
         let worker = Worker::new(&store, 1);
         let claims = worker.claim(2).await;
@@ -89,15 +91,17 @@ cases!(
         worker.write(&held[0], Then::Keep, &[cancelled()]).await;
         assert_eq!(store.backlog().await.unwrap().execute.orders, 2);
     },
-    /// A lane in which nothing is due has no age.
-    async fn nothing_due_has_no_age(harness: &impl Harness) {
+
+    /// A lane in which no order is due has no age.
+    async fn a_lane_without_due_orders_has_no_age(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         Worker::new(&store, 1).claim_one().await;
         let backlog = store.backlog().await.unwrap().execute;
         assert_eq!((backlog.orders, backlog.due, backlog.due_for), (1, 0, None));
     },
-    /// An operator finds orders of unknown outcome, which go on being observed.
+
+    /// Orders of unknown outcome are listed for the operator, and are still observed.
     async fn orders_of_unknown_outcome_are_found_and_due(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -111,19 +115,21 @@ cases!(
         let observer = Worker::new(&store, 1).in_lane(Lane::Observe);
         assert_eq!(observer.claim_one().await.lease.order_id, id(2));
     },
-    /// How long a sink has waited is told by its oldest debt.
-    async fn the_age_of_a_debt_is_told(harness: &impl Harness) {
+
+    /// The backlog of a sink has the age of its oldest entry.
+    async fn the_backlog_has_the_age_of_the_oldest_entry(harness: &impl Harness) {
         let store = harness.store().await;
         register(&store, "ledger").await;
         create_one(&store, 1).await;
         harness.elapse(SHORT).await;
         create_one(&store, 2).await;
-        let owed = store.backlog().await.unwrap().sinks.remove(0);
-        assert_eq!((&*owed.sink, owed.orders), ("ledger", 2));
-        assert!(owed.pending_for.is_some_and(|age| age >= SHORT), "{:?}", owed.pending_for);
+        let ledger = store.backlog().await.unwrap().sinks.remove(0);
+        assert_eq!((&*ledger.sink, ledger.orders), ("ledger", 2));
+        assert!(ledger.pending_for.is_some_and(|age| age >= SHORT), "{:?}", ledger.pending_for);
     },
-    /// Orders that ended go with everything about them, those that did not stay.
-    async fn a_purge_forgets_what_ended(harness: &impl Harness) {
+
+    /// A purge deletes orders that have ended, with all their data, and no others.
+    async fn a_purge_deletes_orders_that_have_ended(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(3)).await;
         write_freely(&store, &new_order(1).order, AT_ONCE, &to_confirmed()).await;
@@ -135,8 +141,9 @@ cases!(
         assert!(history(&store, id(1)).await.is_empty());
         assert_eq!(Worker::new(&store, 1).claim_one().await.lease.order_id, id(2));
     },
-    /// What ended at the moment or after it stays.
-    async fn a_purge_keeps_what_ended_lately(harness: &impl Harness) {
+
+    /// A purge keeps orders that ended at its time limit or after it.
+    async fn a_purge_keeps_orders_that_ended_recently(harness: &impl Harness) {
         let store = harness.store().await;
         let order = create_one(&store, 1).await;
         let ended = write_freely(&store, &order, AT_ONCE, &[cancelled()]).await;
@@ -153,8 +160,9 @@ cases!(
         assert_eq!(purge(ended.updated_at).await, 0);
         assert_eq!(purge(ended.updated_at + Duration::from_millis(1)).await, 1);
     },
-    /// A name is kept for longer, so that a request that is repeated late makes no second order.
-    async fn a_purge_keeps_names_for_longer(harness: &impl Harness) {
+
+    /// A client order id is kept for longer, so that a request that is repeated late creates no second order.
+    async fn a_purge_keeps_client_order_ids_for_longer(harness: &impl Harness) {
         let store = harness.store().await;
         let named = new_order_for(1, request_named("alice", "key"));
         create(&store, &[named.clone(), new_order(2)]).await;
@@ -169,7 +177,8 @@ cases!(
         assert_eq!(store.purge(&purge_all(9)).await.unwrap().orders, 1);
         create(&store, &[again]).await;
     },
-    /// However small its steps, a purge looks at every order once.
+
+    /// A purge in small steps looks at every order once.
     async fn a_purge_goes_in_small_steps(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(7)).await;
@@ -191,8 +200,9 @@ cases!(
         assert!(steps.iter().all(|orders| *orders <= 2));
         assert_eq!(listed(&store).await, [7, 5, 4].map(id));
     },
-    /// An order of which a sink is still owed something is kept for it.
-    async fn a_purge_keeps_what_a_sink_is_owed(harness: &impl Harness) {
+
+    /// A purge keeps an order that still has an outbox entry.
+    async fn a_purge_keeps_orders_with_outbox_entries(harness: &impl Harness) {
         let store = harness.store().await;
         register(&store, "ledger").await;
         let order = create_one(&store, 1).await;

@@ -1,4 +1,4 @@
-//! What an append writes, and what becomes of the order's place in the queue.
+//! What an append writes, and how it changes the order's lease and due time.
 
 use std::sync::Arc;
 
@@ -11,7 +11,10 @@ use super::fixtures::{
 };
 use crate::domain::codec::ItemRejected;
 use crate::domain::event::OrderEvent;
+use crate::domain::failure::{Failure, FailureClass, FailureCode};
 use crate::domain::state::step::Lane;
+use crate::domain::transaction::DeathProof;
+use crate::ports::order_store::lease::Fence;
 use crate::ports::order_store::write::{Append, AppendError, Guard, Then};
 
 async fn is_refused(harness: &impl Harness, spoil: impl FnOnce(&mut Append)) {
@@ -29,8 +32,7 @@ fn append_to_stranger() -> Append {
 }
 
 cases!(
-    appending,
-    /// After every single step, what is stored is what the stored events add up to.
+    /// After each event the stored state is the fold of the stored events.
     async fn the_state_is_the_fold_of_the_events(harness: &impl Harness) {
         let store = harness.store().await;
         let mut order = create_one(&store, 1).await;
@@ -41,7 +43,8 @@ cases!(
         assert_eq!(order.seq, 7);
         assert!(order.status().is_terminal());
     },
-    /// Events that come together stand in the history in their order.
+
+    /// Events that are appended together are stored in their order.
     async fn an_append_of_several_events_writes_them_all(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -54,15 +57,18 @@ cases!(
         let expected: Vec<&str> = to_submitted().iter().map(OrderEvent::kind).collect();
         assert_eq!(kinds[1..], expected);
     },
-    /// A state never changes without a fact.
+
+    /// A state does not change without an event.
     async fn an_append_without_events_is_refused(harness: &impl Harness) {
         is_refused(harness, |append| append.events.clear()).await;
     },
-    /// A history has no hole.
+
+    /// A history has no gap.
     async fn events_that_leave_a_gap_are_refused(harness: &impl Harness) {
         is_refused(harness, |append| drop(append.events.remove(0))).await;
     },
-    /// Nobody's history has another's events.
+
+    /// A history contains the events of its own order only.
     async fn an_event_of_another_order_is_refused(harness: &impl Harness) {
         is_refused(harness, |append| {
             let stranger = append_to_stranger();
@@ -70,18 +76,20 @@ cases!(
         })
         .await;
     },
-    /// An order that was never created cannot go on.
-    async fn an_append_to_an_unknown_order_is_told_so(harness: &impl Harness) {
+
+    /// An order that was never created cannot be appended to.
+    async fn an_append_to_an_unknown_order_is_not_found(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         assert_eq!(write(&store, append_to_stranger()).await, Err(AppendError::NotFound));
-        let fence = crate::ports::order_store::lease::Fence { epoch: 1, owner: 1 };
+        let fence = Fence { epoch: 1, owner: 1 };
         let fenced = Append { guard: Guard::Fence(fence), ..append_to_stranger() };
         assert_eq!(write(&store, fenced).await, Err(AppendError::NotFound));
         assert_eq!(history(&store, id(2)).await, []);
         assert_eq!(store.last_seqs(&[id(2)]).await.unwrap(), [None]);
     },
-    /// What is refused leaves no trace: not in the order, its history, its lease or its due time.
+
+    /// A refused append changes neither the order nor its history, its lease or its due time.
     async fn a_refused_append_changes_nothing(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -94,7 +102,8 @@ cases!(
         worker.finds_nothing().await;
         assert!(worker.renews(claim.lease).await);
     },
-    /// A worker can write as often as it likes, and the lease runs as if it had not.
+
+    /// `Then::Keep` neither ends nor prolongs the lease, however often the worker writes.
     async fn keep_keeps_the_lease_and_its_expiry(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -110,7 +119,8 @@ cases!(
         let successor = Worker::new(&store, 2).claim_one().await;
         assert_eq!(order_of(&successor), order_of(&claim));
     },
-    /// With the release the order belongs to whoever claims it next.
+
+    /// `Then::Release` ends the lease: the next worker may claim the order.
     async fn release_ends_the_lease(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -122,7 +132,8 @@ cases!(
         assert_eq!(write(&store, late).await, Err(AppendError::StaleFence));
         assert_eq!(order_of(&Worker::new(&store, 2).claim_one().await), &order);
     },
-    /// A backoff is a row that is due later.
+
+    /// A release with a delay makes the order wait: a backoff is a row that is due later.
     async fn release_for_later_is_due_later(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(2)).await;
@@ -136,7 +147,8 @@ cases!(
         harness.elapse(LONGER_THAN_SHORT).await;
         assert_eq!(ids_of(&worker.claim(2).await), [claims[0].lease.order_id]);
     },
-    /// An order goes to the loop that its state asks for.
+
+    /// An order is in the lane that its state requires.
     async fn the_lane_follows_the_state(harness: &impl Harness) {
         let store = harness.store().await;
         let order = create_one(&store, 1).await;
@@ -145,20 +157,19 @@ cases!(
         write_freely(&store, &order, AT_ONCE, &to_submitted()).await;
         executor.finds_nothing().await;
         let claim = observer.claim_one().await;
-        let failure = crate::domain::failure::Failure::new(
-            crate::domain::failure::FailureCode::TRANSACTION_FAILED,
-            "Below the minimum",
-        );
+        let failure = Failure::new(FailureCode::TRANSACTION_FAILED, "Below the minimum");
         let died = OrderEvent::TransactionDied {
-            proof: crate::domain::transaction::DeathProof::Reverted,
+            proof: DeathProof::Reverted,
             failure,
-            class: crate::domain::failure::FailureClass::Requote,
+            class: FailureClass::Requote,
         };
         let order = observer.write(&claim, AT_ONCE, &[died]).await;
         observer.finds_nothing().await;
         assert_eq!(order_of(&executor.claim_one().await), &order);
     },
-    /// If the worker dies after the sending, the observers take over.
+
+    /// A leased order changes its lane as well, so that the observers take over if the worker dies after the
+    /// submission.
     async fn a_leased_order_changes_its_lane_too(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -170,8 +181,9 @@ cases!(
         let observer = Worker::new(&store, 2).in_lane(Lane::Observe);
         assert_eq!(order_of(&observer.claim_one().await), &order);
     },
-    /// Nothing follows the end: the lease is over, and the order never due, not even where asked.
-    async fn a_terminal_event_ends_the_lease_whatever_is_asked(harness: &impl Harness) {
+
+    /// A terminal event ends the lease, and the order is never due again, whatever the append asks for.
+    async fn a_terminal_event_ends_the_lease_in_any_case(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(3)).await;
         let worker = Worker::new(&store, 1);

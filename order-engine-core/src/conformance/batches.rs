@@ -14,9 +14,8 @@ use crate::ports::order_store::lease::{Lease, Release, ReleaseReason};
 use crate::ports::order_store::write::{Append, AppendError, Guard, Then};
 
 cases!(
-    batches,
-    /// Each kind of bad item is told what is wrong with it, and the good ones are written.
-    async fn bad_appends_harm_no_other_in_the_batch(harness: &impl Harness) {
+    /// Each bad item of a batch is answered with its own error, and the good ones are written.
+    async fn refused_appends_do_not_affect_the_rest_of_the_batch(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(6)).await;
         let mut claims = Worker::new(&store, 1).claim(6).await;
@@ -51,7 +50,8 @@ cases!(
         let heads = [Some(6), Some(1), Some(2), Some(1), Some(6), Some(6)];
         assert_eq!(store.last_seqs(&ids).await.unwrap(), heads);
     },
-    /// A batch of a thousand is only a large batch.
+
+    /// A batch may have a thousand orders.
     async fn a_thousand_orders_are_created_claimed_and_advanced(harness: &impl Harness) {
         let store = harness.store().await;
         let orders = new_orders(1_000);
@@ -77,8 +77,9 @@ cases!(
         assert_stored(&store, &appends[999].order).await;
         worker.finds_nothing().await;
     },
-    /// So is one of a thousand leases.
-    async fn a_thousand_leases_are_renewed_and_given_back(harness: &impl Harness) {
+
+    /// A batch may have a thousand leases.
+    async fn a_thousand_leases_are_renewed_and_released(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(1_000)).await;
         let worker = Worker::new(&store, 1);
@@ -93,8 +94,9 @@ cases!(
         assert_eq!(again.len(), 1_000);
         assert!(again.iter().all(|claim| claim.claims_without_progress == 1));
     },
-    /// Whoever claims a few at a time gets to all of them, and to each once.
-    async fn every_order_is_drained_by_small_claims(harness: &impl Harness) {
+
+    /// A worker that claims a few orders at a time gets all of them, each once.
+    async fn small_claims_drain_every_order_once(harness: &impl Harness) {
         let store = harness.store().await;
         let orders = new_orders(100);
         create(&store, &orders).await;

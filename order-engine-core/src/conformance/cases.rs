@@ -1,26 +1,26 @@
-//! The macros that define the cases, and the macro that defines the macros that backends call.
+//! The macros that define the cases and the macros that backends call.
 //!
 //! A case stands in one place: `cases!` defines it, and `suite!` collects the cases of all modules. The compiler
-//! reports a module that `suite!` does not name, because its macro `collect!` is then unused.
+//! reports a module that no suite names, because its macro `collect!` is then unused.
 
 /// Defines the cases of a module as public functions, and a macro `collect!` that hands their names to `suite!`.
 ///
-/// The arguments are the name of the module and the cases, in round brackets with commas in between: rustfmt
-/// formats a macro's arguments in this form, and in no other.
+/// The cases are arguments in round brackets with commas in between: rustfmt formats items in this form of a
+/// macro call, and in no other.
 macro_rules! cases {
-    ($module:ident, $($(#[$doc:meta])+ async fn $case:ident($harness:ident: &impl $trait:ident) $body:block),+ $(,)?) => {
+    ($($(#[$doc:meta])+ async fn $case:ident($harness:ident: &impl $trait:ident) $body:block),+ $(,)?) => {
         $(
             $(#[$doc])+
             pub async fn $case($harness: &impl $trait) $body
         )+
 
-        $crate::conformance::cases::cases! { @collect ($) $module { $($case)+ } }
+        $crate::conformance::cases::cases! { @collect ($) { $($case)+ } }
     };
     // The dollar sign is an argument because a macro cannot write one into a macro that it defines.
-    (@collect ($dollar:tt) $module:ident $cases:tt) => {
+    (@collect ($dollar:tt) $cases:tt) => {
         macro_rules! collect {
             ($dollar($dollar state:tt)+) => {
-                $crate::conformance::cases::suite! { $dollar($dollar state)+ $module $cases }
+                $crate::conformance::cases::suite! { $dollar($dollar state)+ $cases }
             };
         }
         pub(super) use collect;
@@ -36,7 +36,7 @@ macro_rules! suite {
         $crate::conformance::cases::suite! { { $(#[$doc])+ $suite } [$($module)+] [] }
     };
     ($suite:tt [$next:ident $($rest:ident)*] $collected:tt) => {
-        $next::collect! { $suite [$($rest)*] $collected }
+        $next::collect! { $suite [$($rest)*] $collected $next }
     };
     ($suite:tt $rest:tt [$($collected:tt)*] $module:ident $cases:tt) => {
         $crate::conformance::cases::suite! { $suite $rest [$($collected)* $module $cases] }

@@ -1,4 +1,4 @@
-//! Who gets which orders.
+//! Which orders a claim leases, and how claims are counted.
 
 use std::time::Duration;
 
@@ -13,9 +13,8 @@ use crate::ports::order_store::lease::{ClaimScope, ReleaseReason};
 use crate::ports::order_store::write::Then;
 
 cases!(
-    claiming,
-    /// While a lease runs, nobody else gets the order, its holder included.
-    async fn a_claimed_order_is_claimed_by_nobody_else(harness: &impl Harness) {
+    /// While a lease runs, no worker can claim the order, its holder included.
+    async fn a_claimed_order_cannot_be_claimed_again(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let worker = Worker::new(&store, 1);
@@ -24,15 +23,17 @@ cases!(
         Worker::new(&harness.store().await, 2).finds_nothing().await;
         assert!(worker.claim_order(id(1)).await.is_empty());
     },
-    /// A claim comes with the order in its present state.
-    async fn a_claim_gives_the_order_as_it_is_now(harness: &impl Harness) {
+
+    /// A claim returns the order in its current state.
+    async fn a_claim_returns_the_current_order(harness: &impl Harness) {
         let store = harness.store().await;
         let order = create_one(&store, 1).await;
         let order = write_freely(&store, &order, AT_ONCE, &[routing_started(1)]).await;
         let claim = Worker::new(&store, 1).claim_one().await;
         assert_eq!(order_of(&claim), &order);
     },
-    /// No two claims of an order have one epoch.
+
+    /// Each claim of an order has a higher epoch than the one before.
     async fn each_claim_raises_the_epoch(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -45,8 +46,9 @@ cases!(
             worker.release(lease, Duration::ZERO, ReleaseReason::Yielded).await;
         }
     },
-    /// A claim never gives more than was asked for.
-    async fn a_claim_takes_at_most_its_limit(harness: &impl Harness) {
+
+    /// A claim never leases more orders than its limit.
+    async fn a_claim_leases_at_most_its_limit(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(5)).await;
         let worker = Worker::new(&store, 1);
@@ -56,7 +58,8 @@ cases!(
         assert_eq!(worker.claim(2).await.len(), 1);
         assert_eq!(worker.claim(u32::MAX).await.len(), 0);
     },
-    /// Nobody is overtaken: neither by newer orders nor by those with smaller ids.
+
+    /// Orders are claimed in the order in which they became due, whatever their ids.
     async fn the_order_that_is_due_longest_is_claimed_first(harness: &impl Harness) {
         let store = harness.store().await;
         for n in [3, 1, 2] {
@@ -67,7 +70,8 @@ cases!(
         assert_eq!(ids_of(&worker.claim(2).await), [id(3), id(1)]);
         assert_eq!(ids_of(&worker.claim(2).await), [id(2)]);
     },
-    /// Who claims in one lane gets nothing from the other.
+
+    /// A claim in one lane leases no order of the other.
     async fn lanes_are_separate(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -77,7 +81,8 @@ cases!(
         assert_eq!(ids_of(&worker.clone().in_lane(Lane::Observe).claim(10).await), [id(2)]);
         assert_eq!(ids_of(&worker.claim(10).await), [id(1)]);
     },
-    /// An order that has ended is claimed by nobody, by no id and in no lane.
+
+    /// An order that has ended cannot be claimed, in either lane, with or without its id.
     async fn a_terminal_order_is_never_due(harness: &impl Harness) {
         let store = harness.store().await;
         let order = create_one(&store, 1).await;
@@ -89,8 +94,9 @@ cases!(
             assert!(worker.claim_order(order.id).await.is_empty());
         }
     },
-    /// A claim of one order leaves the others to others.
-    async fn a_claim_of_one_order_takes_no_other(harness: &impl Harness) {
+
+    /// A claim of one order leaves all others as they are.
+    async fn a_claim_of_one_order_leases_no_other(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(4)).await;
         let worker = Worker::new(&store, 1);
@@ -101,8 +107,9 @@ cases!(
         rest.sort();
         assert_eq!(rest, [id(1), id(3)]);
     },
-    /// To know an order's id is no right to it.
-    async fn a_claim_of_one_order_takes_it_only_when_due(harness: &impl Harness) {
+
+    /// A claim of one order leases it neither while it is leased nor while it waits.
+    async fn a_claim_of_one_order_leases_it_only_when_due(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(3)).await;
         let holder = Worker::new(&store, 1);
@@ -114,8 +121,9 @@ cases!(
             assert_eq!(ids_of(&worker.claim_order(id(n)).await), claimed);
         }
     },
-    /// A claim of one order is bound to its lane and its limit as any other.
-    async fn a_claim_of_one_order_keeps_to_its_lane_and_its_limit(harness: &impl Harness) {
+
+    /// A claim of one order respects the lane and the limit like any other claim.
+    async fn a_claim_of_one_order_respects_its_lane_and_its_limit(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(3)).await;
         let worker = Worker::new(&store, 1);
@@ -125,8 +133,9 @@ cases!(
             assert_eq!(worker.claim_order(id(n)).await.len(), 1);
         }
     },
-    /// A claim of an unknown order takes nothing, and a second claim of an order finds it taken.
-    async fn a_claim_of_an_unknown_order_takes_nothing(harness: &impl Harness) {
+
+    /// A claim of an unknown order leases nothing, and neither does a second claim of a leased one.
+    async fn a_claim_of_an_unknown_order_leases_nothing(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let worker = Worker::new(&store, 1);
@@ -136,7 +145,8 @@ cases!(
         assert_eq!((claims[0].lease.fence.epoch, claims[0].claims_without_progress), (1, 1));
         assert!(worker.claim_order(id(1)).await.is_empty());
     },
-    /// A crash loop shows, whoever crashes.
+
+    /// The claims of an order are counted until one makes progress, so that a crash loop is visible.
     async fn claims_without_progress_are_counted(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -146,8 +156,9 @@ cases!(
             harness.elapse(LONGER_THAN_SHORT).await;
         }
     },
-    /// Whoever writes under the lease made progress.
-    async fn progress_resets_the_count_of_fruitless_claims(harness: &impl Harness) {
+
+    /// A write under the lease is progress: the next claim counts from one again.
+    async fn progress_resets_the_count_of_claims(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let worker = Worker::new(&store, 1).with_lease(SHORT);
@@ -159,8 +170,9 @@ cases!(
         harness.elapse(LONGER_THAN_SHORT).await;
         assert_eq!(worker.claim_one().await.claims_without_progress, 1);
     },
-    /// Whoever gives up with an order says so.
-    async fn a_fruitless_release_counts(harness: &impl Harness) {
+
+    /// A claim whose worker panicked counts.
+    async fn a_claim_released_after_a_panic_counts(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let worker = Worker::new(&store, 1);
@@ -170,8 +182,9 @@ cases!(
             worker.release(claim.lease, Duration::ZERO, ReleaseReason::WorkerPanicked).await;
         }
     },
-    /// A worker that shuts down blames no order.
-    async fn an_innocent_release_does_not_count(harness: &impl Harness) {
+
+    /// A claim that the worker yields, for instance because it shuts down, does not count.
+    async fn a_yielded_claim_does_not_count(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let worker = Worker::new(&store, 1);
@@ -181,8 +194,9 @@ cases!(
             worker.release(claim.lease, Duration::ZERO, ReleaseReason::Yielded).await;
         }
     },
-    /// A host that asks for a cancel does not make the worker's claim fruitful.
-    async fn a_write_without_a_lease_is_no_progress_of_a_claim(harness: &impl Harness) {
+
+    /// A write by a host, such as the request for a cancel, is no progress of the worker's claim.
+    async fn a_write_without_a_lease_is_no_progress(harness: &impl Harness) {
         let store = harness.store().await;
         let order = create_one(&store, 1).await;
         let worker = Worker::new(&store, 1).with_lease(SHORT);

@@ -1,22 +1,22 @@
-//! The store's clock: what it shows, and what it forbids.
+//! The store's clock, and the time limits of appends.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Harness;
 use super::cases::cases;
 use super::fixtures::{
     AT_ONCE, FREELY, HOUR, LONGER_THAN_SHORT, REVOKING, SHORT, Worker, append, assert_stored, create,
-    create_one, id, load, new_orders, order_of, route_chosen, routing_started, to_submitted, with_epoch,
-    write, write_freely,
+    create_one, id, load, new_order, new_orders, order_of, route_chosen, routing_started, to_submitted,
+    with_epoch, write, write_freely,
 };
 use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::lease::{ClaimScope, ReleaseReason};
 use crate::ports::order_store::write::{Append, AppendError, Guard, Then};
 
-/// What the store says of a moment that is so far from its present one.
+/// Returns the append with a time limit that is this far from the store's current time.
 async fn with_limit(store: &Arc<dyn OrderStore>, append: Append, from_now: TimeDelta) -> Append {
     let now = store.now().await.expect("the store answers");
     Append { not_after: Some(now + from_now), ..append }
@@ -31,8 +31,7 @@ fn hour() -> TimeDelta {
 }
 
 cases!(
-    clock,
-    /// Time goes on, and for every process it is the same.
+    /// Time runs forward, and is the same for every process.
     async fn the_clock_runs_forward(harness: &impl Harness) {
         let (store, other) = (harness.store().await, harness.store().await);
         let mut last = store.now().await.unwrap();
@@ -44,7 +43,8 @@ cases!(
             last = now;
         }
     },
-    /// A moment can be stored and compared without a loss.
+
+    /// A time has whole milliseconds, so that it is stored and compared without a loss.
     async fn the_time_is_in_whole_milliseconds(harness: &impl Harness) {
         let store = harness.store().await;
         for _ in 0..3 {
@@ -56,8 +56,9 @@ cases!(
             harness.elapse(Duration::from_micros(1_300)).await;
         }
     },
-    /// Who claims learns the time without asking for it, whether anything is due or not.
-    async fn a_claim_tells_the_time(harness: &impl Harness) {
+
+    /// A claim returns the time at which it was made, whether anything is due or not.
+    async fn a_claim_returns_the_time(harness: &impl Harness) {
         let store = harness.store().await;
         let worker = Worker::new(&store, 1);
         for orders in [0, 1] {
@@ -72,6 +73,7 @@ cases!(
             }
         }
     },
+
     /// Leases and waits end when the clock says so.
     async fn the_clock_agrees_with_due_times(harness: &impl Harness) {
         let store = harness.store().await;
@@ -88,12 +90,13 @@ cases!(
         harness.elapse(SHORT).await;
         let waiting = worker.ask(ClaimScope::Any, 1).await;
         let due_at = waiting.as_of + waiting.next_due_in.expect("the order waits");
-        // It may be told a little early, and a clock is cut to milliseconds.
+        // The next due time may be a little early, and the clock is cut to milliseconds.
         assert!(due_at <= after + HOUR + Duration::from_millis(1), "{due_at}, released before {after}");
         assert!(due_at > before + HOUR - SHORT, "{due_at}, released after {before}");
     },
-    /// What must not happen any more does not happen, and leaves no trace.
-    async fn an_append_after_its_time_is_refused_and_changes_nothing(harness: &impl Harness) {
+
+    /// An append after its time limit is refused, and changes nothing.
+    async fn an_append_after_its_time_limit_is_refused_and_changes_nothing(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let worker = Worker::new(&store, 1);
@@ -110,8 +113,9 @@ cases!(
         worker.finds_nothing().await;
         assert!(worker.renews(claim.lease).await);
     },
-    /// A limit that has not come forbids nothing.
-    async fn an_append_before_its_time_is_written(harness: &impl Harness) {
+
+    /// An append before its time limit is written.
+    async fn an_append_before_its_time_limit_is_written(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let claim = Worker::new(&store, 1).claim_one().await;
@@ -122,11 +126,12 @@ cases!(
         assert_eq!(write(&store, early).await, Ok(()));
         assert_stored(&store, &order).await;
         let endless = append(&order, guard, Then::Keep, &[route_chosen()]);
-        let endless = Append { not_after: Some(chrono::DateTime::<chrono::Utc>::MAX_UTC), ..endless };
+        let endless = Append { not_after: Some(DateTime::<Utc>::MAX_UTC), ..endless };
         assert_eq!(write(&store, endless).await, Ok(()));
     },
-    /// Whoever lost the order, or whose order moved on, is told that: perhaps it wrote in time, and did not
-    /// hear of it.
+
+    /// An append that is stale and late is answered as stale: an earlier try of it may have been written in
+    /// time.
     async fn a_stale_append_is_stale_before_it_is_late(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -142,12 +147,13 @@ cases!(
             let stale = with_limit(&store, stale, past()).await;
             assert_eq!(write(&store, stale).await, Err(AppendError::StaleRevision { actual: 2 }));
         }
-        let unknown = append(&super::fixtures::new_order(9).order, FREELY, Then::Keep, &[routing_started(1)]);
+        let unknown = append(&new_order(9).order, FREELY, Then::Keep, &[routing_started(1)]);
         let unknown = with_limit(&store, unknown, past()).await;
         assert_eq!(write(&store, unknown).await, Err(AppendError::NotFound));
     },
-    /// Each item has its own time.
-    async fn a_late_append_harms_no_other_in_the_batch(harness: &impl Harness) {
+
+    /// Each item of a batch has a time limit of its own.
+    async fn a_late_append_does_not_affect_the_rest_of_the_batch(harness: &impl Harness) {
         let store = harness.store().await;
         let new = new_orders(4);
         create(&store, &new).await;

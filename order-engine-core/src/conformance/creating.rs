@@ -1,4 +1,4 @@
-//! Accepting orders, each at most once.
+//! Creating orders, each at most once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,15 @@ use super::fixtures::{
 use crate::domain::amount::Amount;
 use crate::domain::event::EventRecord;
 use crate::domain::order::Order;
-use crate::ports::order_store::write::{Creation, NewOrder};
+use crate::ports::order_store::write::{Creation, NewOrder, Then};
 
-/// What a creation gives when the order stands in its way.
+/// Returns the result of a creation that finds this order in the store.
 fn existing(order: &Order) -> Creation {
     Creation::Existing(Box::new(order.clone()))
 }
 
 cases!(
-    creating,
-    /// A new order is read back as it was given, with its first event.
+    /// A new order is read back as it was created, with its first event.
     async fn a_new_order_is_stored_as_it_was_given(harness: &impl Harness) {
         let store = harness.store().await;
         let new = new_order_for(1, request_named("alice", "first"));
@@ -30,6 +29,7 @@ cases!(
         assert_eq!(history(&store, new.order.id).await, [EventRecord::clone(&new.event)]);
         assert_eq!(store.last_seqs(&[new.order.id]).await.unwrap(), [Some(1)]);
     },
+
     /// A new order can be claimed at once.
     async fn a_new_order_is_due_at_once(harness: &impl Harness) {
         let store = harness.store().await;
@@ -37,8 +37,9 @@ cases!(
         let claim = Worker::new(&store, 1).claim_one().await;
         assert_eq!(claim.lease.order_id, order.id);
     },
-    /// A repeated request gives the order of the first one.
-    async fn a_used_client_order_id_gives_the_existing_order(harness: &impl Harness) {
+
+    /// A repeated request returns the order of the first one.
+    async fn a_used_client_order_id_returns_the_existing_order(harness: &impl Harness) {
         let store = harness.store().await;
         let first = new_order_for(1, request_named("alice", "key"));
         create(&store, std::slice::from_ref(&first)).await;
@@ -48,8 +49,10 @@ cases!(
         assert_eq!(store.load(again.order.id).await.unwrap(), None);
         assert_eq!(history(&store, again.order.id).await, []);
     },
-    /// Another request under a used name gives the first order, so that the engine can tell.
-    async fn a_used_client_order_id_with_another_payload_gives_the_existing_order(harness: &impl Harness) {
+
+    /// Another request with a used client order id returns the first order, so that the engine can compare
+    /// the two.
+    async fn a_used_client_order_id_with_another_payload_returns_the_existing_order(harness: &impl Harness) {
         let store = harness.store().await;
         let first = new_order_for(1, request_named("alice", "key"));
         create(&store, std::slice::from_ref(&first)).await;
@@ -59,7 +62,8 @@ cases!(
         assert_eq!(results, [Ok(existing(&first.order))]);
         assert_stored(&store, &first.order).await;
     },
-    /// Within one call the first item wins.
+
+    /// Within one call the first item creates the order, and the later ones return it.
     async fn a_client_order_id_twice_in_one_batch_creates_one_order(harness: &impl Harness) {
         let store = harness.store().await;
         let orders = [
@@ -76,7 +80,8 @@ cases!(
             [Some(1), None, Some(1), None]
         );
     },
-    /// The end of an order does not free its name.
+
+    /// The end of an order does not free its client order id.
     async fn a_client_order_id_stays_used_after_the_order_has_ended(harness: &impl Harness) {
         let store = harness.store().await;
         let first = new_order_for(1, request_named("alice", "key"));
@@ -85,7 +90,8 @@ cases!(
         let results = store.create(&[new_order_for(2, request_named("alice", "key"))]).await.unwrap();
         assert_eq!(results, [Ok(existing(&ended))]);
     },
-    /// Two users may use one name.
+
+    /// Two users may use the same client order id.
     async fn client_order_ids_are_per_user(harness: &impl Harness) {
         let store = harness.store().await;
         let orders = [
@@ -98,7 +104,8 @@ cases!(
         create(&store, &orders).await;
         assert_eq!(store.last_seqs(&[id(1), id(2), id(3), id(4)]).await.unwrap(), [Some(1); 4]);
     },
-    /// Names that look alike are different names.
+
+    /// Client order ids that look alike are different ids.
     async fn client_order_ids_are_compared_exactly(harness: &impl Harness) {
         let store = harness.store().await;
         // The last two are an accented letter as one character and as two.
@@ -107,15 +114,17 @@ cases!(
             (1..).zip(keys).map(|(n, key)| new_order_for(n, request_named("alice", key))).collect();
         create(&store, &orders).await;
     },
-    /// Whoever gives no name gets an order each time.
+
+    /// Each request without a client order id creates an order.
     async fn orders_without_a_client_order_id_never_collide(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(3)).await;
         create(&store, &[new_order_for(4, request())]).await;
         assert_eq!(store.last_seqs(&[id(1), id(2), id(3), id(4)]).await.unwrap(), [Some(1); 4]);
     },
-    /// What a repeated request gives has the present status.
-    async fn the_existing_order_is_given_in_its_present_state(harness: &impl Harness) {
+
+    /// A repeated request returns the order with its current status.
+    async fn the_existing_order_is_returned_in_its_current_state(harness: &impl Harness) {
         let store = harness.store().await;
         let first = new_order_for(1, request_named("alice", "key"));
         create(&store, std::slice::from_ref(&first)).await;
@@ -123,8 +132,9 @@ cases!(
         let results = store.create(&[new_order_for(2, request_named("alice", "key"))]).await.unwrap();
         assert_eq!(results, [Ok(existing(&now))]);
     },
-    /// A creation whose answer was lost can be repeated, with or without a client order id.
-    async fn a_repeated_creation_gives_the_existing_order(harness: &impl Harness) {
+
+    /// A creation whose reply was lost can be repeated, with or without a client order id.
+    async fn a_repeated_creation_returns_the_existing_order(harness: &impl Harness) {
         let store = harness.store().await;
         let orders = [new_order(1), new_order_for(2, request_named("alice", "key"))];
         create(&store, &orders).await;
@@ -134,23 +144,24 @@ cases!(
             assert_eq!(history(&store, new.order.id).await.len(), 1);
         }
     },
-    /// A repetition disturbs neither the order nor whoever works on it.
+
+    /// A repeated creation changes neither the order nor its lease.
     async fn a_repeated_creation_changes_nothing(harness: &impl Harness) {
         let store = harness.store().await;
         let new = new_order(1);
         create(&store, std::slice::from_ref(&new)).await;
         let worker = Worker::new(&store, 1);
         let claim = worker.claim_one().await;
-        let order =
-            worker.write(&claim, crate::ports::order_store::write::Then::Keep, &[routing_started(1)]).await;
+        let order = worker.write(&claim, Then::Keep, &[routing_started(1)]).await;
         let results = store.create(std::slice::from_ref(&new)).await.unwrap();
         assert_eq!(results, [Ok(existing(&order))]);
         assert_stored(&store, &order).await;
         assert!(worker.renews(claim.lease).await);
         worker.finds_nothing().await;
     },
-    /// An order that does not agree with its event is refused, and the others are written.
-    async fn an_inconsistent_order_in_a_batch_harms_no_other(harness: &impl Harness) {
+
+    /// An order that contradicts its event is refused, and the others are written.
+    async fn an_inconsistent_order_does_not_affect_the_rest_of_the_batch(harness: &impl Harness) {
         let store = harness.store().await;
         let [first, mut bad, last] = [new_order(1), new_order(2), new_order(3)];
         bad.event = Arc::clone(&first.event);
@@ -160,8 +171,9 @@ cases!(
         assert_eq!(results[2], Ok(Creation::Created));
         assert_eq!(store.last_seqs(&[id(1), id(2), id(3)]).await.unwrap(), [Some(1), None, Some(1)]);
     },
-    /// Empty calls are answered, and empty.
-    async fn calls_about_nothing_do_nothing(harness: &impl Harness) {
+
+    /// A call without items is answered, and changes nothing.
+    async fn calls_without_items_do_nothing(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         assert_eq!(store.create(&[]).await.unwrap(), []);
@@ -171,6 +183,6 @@ cases!(
         assert_eq!(store.last_seqs(&[]).await.unwrap(), []);
         let worker = Worker::new(&store, 1);
         assert!(worker.claim(0).await.is_empty());
-        assert_eq!(worker.claim_one().await.lease.fence.epoch, 1, "nobody claimed it before");
+        assert_eq!(worker.claim_one().await.lease.fence.epoch, 1, "it was never claimed before");
     }
 );

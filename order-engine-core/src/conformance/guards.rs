@@ -1,4 +1,6 @@
-//! Whose writes are refused.
+//! Writes that are refused: under a stale lease, or at a stale revision.
+
+use std::sync::Arc;
 
 use super::Harness;
 use super::cases::cases;
@@ -12,8 +14,7 @@ use crate::ports::order_store::lease::{Fence, ReleaseReason};
 use crate::ports::order_store::write::{Append, AppendError, Guard, Then};
 
 cases!(
-    guards,
-    /// Neither the past nor the future holder writes.
+    /// A write under an earlier or a later epoch than the current one is refused.
     async fn a_stale_epoch_is_refused(harness: &impl Harness) {
         let store = harness.store().await;
         let order = create_one(&store, 1).await;
@@ -25,13 +26,15 @@ cases!(
         }
         assert_stored(&store, &order).await;
     },
-    /// An epoch can come back after a store lost its last writes; the owner tells the two apart.
+
+    /// A write by another owner under the current epoch is refused: epochs repeat after a store has lost its
+    /// last writes.
     async fn another_owner_of_the_same_epoch_is_refused(harness: &impl Harness) {
         let store = harness.store().await;
         let order = create_one(&store, 1).await;
         let owner = u128::MAX - 1;
         let claim = Worker::new(&store, owner).claim_one().await;
-        // Neighbours, and owners that agree in either half of their bits.
+        // These are neighbouring numbers, and owners that agree in one half of their bits.
         for other in [0, owner + 1, owner - 1, owner & u128::from(u64::MAX), owner ^ (1 << 127)] {
             let guard = Guard::Fence(Fence { owner: other, ..claim.lease.fence });
             let stale = append(&order, guard, Then::Keep, &[routing_started(1)]);
@@ -39,8 +42,9 @@ cases!(
         }
         Worker::new(&store, owner).write(&claim, Then::Keep, &[routing_started(1)]).await;
     },
-    /// Who never claimed holds nothing.
-    async fn a_fence_for_an_order_that_nobody_holds_is_refused(harness: &impl Harness) {
+
+    /// A write under a lease is refused if the order has none.
+    async fn a_fence_of_an_unleased_order_is_refused(harness: &impl Harness) {
         let store = harness.store().await;
         let order = create_one(&store, 1).await;
         for fence in [Fence { epoch: 0, owner: 0 }, Fence { epoch: 1, owner: 1 }] {
@@ -48,8 +52,9 @@ cases!(
             assert_eq!(write(&store, unheld).await, Err(AppendError::StaleFence));
         }
     },
-    /// A holder whose order moved on is told how far, reads again and goes on.
-    async fn a_stale_revision_is_told_the_present_one(harness: &impl Harness) {
+
+    /// A holder whose order has advanced learns the current revision, reads the order again and goes on.
+    async fn a_stale_revision_is_answered_with_the_current_one(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let worker = Worker::new(&store, 1);
@@ -62,8 +67,9 @@ cases!(
         let order = worker.write(&claim, Then::Keep, &[OrderEvent::SubmissionAccepted]).await;
         assert_stored(&store, &order).await;
     },
-    /// Nobody skips what has not happened.
-    async fn a_future_revision_is_told_the_present_one(harness: &impl Harness) {
+
+    /// A write at a revision that does not exist yet is refused.
+    async fn a_future_revision_is_answered_with_the_current_one(harness: &impl Harness) {
         let store = harness.store().await;
         let order = create_one(&store, 1).await;
         let next = append(&order, FREELY, Then::Keep, &[routing_started(1)]).order;
@@ -71,8 +77,9 @@ cases!(
         assert_eq!(write(&store, skipping).await, Err(AppendError::StaleRevision { actual: 1 }));
         assert_stored(&store, &order).await;
     },
-    /// Whoever lost the lease must not think that reading again would help.
-    async fn a_stale_fence_is_told_before_a_stale_revision(harness: &impl Harness) {
+
+    /// A worker that has lost its lease learns that first, since reading the order again would not help it.
+    async fn a_stale_fence_is_reported_before_a_stale_revision(harness: &impl Harness) {
         let store = harness.store().await;
         let order = create_one(&store, 1).await;
         let fence = Worker::new(&store, 1).claim_one().await.lease.fence;
@@ -81,14 +88,16 @@ cases!(
         let stale = append(&order, guard, Then::Keep, &[routing_started(1)]);
         assert_eq!(write(&store, stale).await, Err(AppendError::StaleFence));
     },
-    /// A cancel needs no lease.
-    async fn a_revision_writes_without_a_lease(harness: &impl Harness) {
+
+    /// A write that compares the revision only, such as a cancel, needs no lease.
+    async fn a_write_by_revision_needs_no_lease(harness: &impl Harness) {
         let store = harness.store().await;
         let order = create_one(&store, 1).await;
         let order = write_freely(&store, &order, Then::Keep, &[cancelled()]).await;
         assert_stored(&store, &order).await;
     },
-    /// Whoever compares the revision only does compare it.
+
+    /// A write without a lease is refused if its revision is stale.
     async fn a_stale_revision_without_a_lease_is_refused(harness: &impl Harness) {
         let store = harness.store().await;
         let order = create_one(&store, 1).await;
@@ -99,8 +108,9 @@ cases!(
         }
         assert_stored(&store, &moved).await;
     },
-    /// The intent to cancel takes the order from nobody.
-    async fn a_write_without_a_lease_leaves_the_lease_alone(harness: &impl Harness) {
+
+    /// A write without a lease, such as the request for a cancel, leaves the lease to its holder.
+    async fn a_write_without_a_lease_keeps_the_lease(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let worker = Worker::new(&store, 1);
@@ -112,14 +122,15 @@ cases!(
         claim.order = Ok(order);
         worker.write(&claim, Then::Keep, &[OrderEvent::SubmissionAccepted]).await;
     },
-    /// After a revocation the holder writes nothing, and the order is due at once.
-    async fn a_revoking_write_takes_the_lease(harness: &impl Harness) {
+
+    /// After a revocation the former holder can write nothing, and the order is due at once.
+    async fn a_revoking_write_ends_the_lease(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let worker = Worker::new(&store, 1);
         let claim = worker.claim_one().await;
         let revoking = append(order_of(&claim), REVOKING, Then::Keep, &[routing_started(1)]);
-        let order = std::sync::Arc::clone(&revoking.order);
+        let order = Arc::clone(&revoking.order);
         assert_eq!(write(&store, revoking).await, Ok(()));
 
         let late = append(&order, Guard::Fence(claim.lease.fence), Then::Keep, &[route_chosen()]);
@@ -129,7 +140,8 @@ cases!(
         assert_eq!(order_of(&next), &order);
         assert!(next.lease.fence.epoch > claim.lease.fence.epoch + 1, "the revocation raised the epoch, too");
     },
-    /// Whoever revokes may say when the order goes on.
+
+    /// A revoking write may set the time at which the order is due.
     async fn a_revoking_write_can_make_the_order_wait(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -141,7 +153,8 @@ cases!(
         assert!(!worker.renews(claim.lease).await);
         worker.finds_nothing().await;
     },
-    /// A cancel that comes too late harms nobody.
+
+    /// A revoking write that is refused leaves the lease to its holder.
     async fn a_refused_revocation_revokes_nothing(harness: &impl Harness) {
         let store = harness.store().await;
         let first = create_one(&store, 1).await;
@@ -153,8 +166,9 @@ cases!(
         assert!(worker.renews(claim.lease).await);
         assert_stored(&store, &order).await;
     },
-    /// Where there is no lease, there is nothing to revoke: a wait goes on.
-    async fn a_revoking_write_to_a_free_order_leaves_its_due_time(harness: &impl Harness) {
+
+    /// A revoking write to an order without a lease leaves its due time as it is.
+    async fn a_revoking_write_keeps_the_due_time_of_an_unleased_order(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let worker = Worker::new(&store, 1);
@@ -164,8 +178,9 @@ cases!(
         assert_eq!(write(&store, revoking).await, Ok(()));
         worker.finds_nothing().await;
     },
-    /// A write in passing neither ends a wait nor begins one.
-    async fn keep_leaves_a_free_order_as_it_is(harness: &impl Harness) {
+
+    /// `Then::Keep` neither ends the wait of an order without a lease nor begins one.
+    async fn keep_keeps_the_due_time_of_an_unleased_order(harness: &impl Harness) {
         let store = harness.store().await;
         let waiting = create_one(&store, 1).await;
         let worker = Worker::new(&store, 1);
@@ -177,7 +192,8 @@ cases!(
         let due = write_freely(&store, &due, Then::Keep, &[routing_started(1)]).await;
         assert_eq!(order_of(&worker.claim_one().await), &due);
     },
-    /// Whoever writes without a lease may wake an order, take it from its holder, or make it wait.
+
+    /// A write without a lease may release the order: that ends its lease and sets its due time.
     async fn release_without_a_lease_sets_the_due_time(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -187,7 +203,7 @@ cases!(
             then: Then::Release { due_in: HOUR },
             ..append(order_of(&claim), FREELY, Then::Keep, &[routing_started(1)])
         };
-        let order = std::sync::Arc::clone(&released.order);
+        let order = Arc::clone(&released.order);
         assert_eq!(write(&store, released).await, Ok(()));
         assert!(!worker.renews(claim.lease).await);
         worker.finds_nothing().await;

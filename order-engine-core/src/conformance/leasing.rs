@@ -1,4 +1,4 @@
-//! How long a claim lasts, and what remains of it afterwards.
+//! How long a lease lasts, and what it permits afterwards.
 
 use std::time::Duration;
 
@@ -8,13 +8,12 @@ use super::fixtures::{
     AT_ONCE, HOUR, LONGER_THAN_SHORT, SHORT, Worker, append, assert_stored, create, create_one, id, ids_of,
     new_orders, order_of, routing_started, to_confirmed, with_epoch, write,
 };
-use crate::ports::order_store::lease::{Lease, Release, ReleaseReason};
+use crate::ports::order_store::lease::{Fence, Lease, Release, ReleaseReason};
 use crate::ports::order_store::write::{AppendError, Guard, Then};
 
 cases!(
-    leasing,
-    /// Time that passes within the lease takes nothing from its holder.
-    async fn a_lease_that_runs_is_not_taken_over(harness: &impl Harness) {
+    /// A lease keeps its order until it expires.
+    async fn a_running_lease_is_not_taken_over(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let worker = Worker::new(&store, 1);
@@ -23,7 +22,8 @@ cases!(
         Worker::new(&store, 2).finds_nothing().await;
         assert!(worker.renews(claim.lease).await);
     },
-    /// A dead worker's order is taken over, and the worker can be told from its successor.
+
+    /// After a lease has expired, another worker claims the order under a higher epoch.
     async fn an_expired_lease_is_claimed_again_under_a_higher_epoch(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -33,8 +33,10 @@ cases!(
         assert_eq!(second.lease.order_id, first.lease.order_id);
         assert!(second.lease.fence.epoch > first.lease.fence.epoch);
     },
-    /// A worker that was paused past its lease can do nothing any more, and disturbs nobody.
-    async fn a_lost_lease_is_refused_everything(harness: &impl Harness) {
+
+    /// A worker whose order was taken over can neither append, renew nor release, and does not disturb its
+    /// successor.
+    async fn a_lost_lease_permits_nothing(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let paused = Worker::new(&store, 1).with_lease(SHORT);
@@ -52,8 +54,9 @@ cases!(
         let order = successor.write(&current, Then::Keep, &[routing_started(1)]).await;
         assert_stored(&store, &order).await;
     },
-    /// As long as nobody else came, nothing is lost by a late write.
-    async fn an_expired_lease_that_nobody_claimed_still_writes(harness: &impl Harness) {
+
+    /// A write under an expired lease succeeds as long as no other worker has claimed the order.
+    async fn an_expired_lease_writes_until_it_is_taken_over(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let worker = Worker::new(&store, 1).with_lease(SHORT);
@@ -61,11 +64,12 @@ cases!(
         harness.elapse(LONGER_THAN_SHORT).await;
         let order = worker.write(&claim, Then::Keep, &[routing_started(1)]).await;
         assert_stored(&store, &order).await;
-        // The write prolonged nothing.
+        // The write did not prolong the lease.
         assert_eq!(ids_of(&Worker::new(&store, 2).claim(1).await), [order.id]);
     },
-    /// As long as nobody else came, a late renewal is in time.
-    async fn an_expired_lease_that_nobody_claimed_is_renewed(harness: &impl Harness) {
+
+    /// A renewal of an expired lease succeeds as long as no other worker has claimed the order.
+    async fn an_expired_lease_is_renewed_until_it_is_taken_over(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let worker = Worker::new(&store, 1).with_lease(SHORT);
@@ -74,7 +78,8 @@ cases!(
         assert!(worker.renews(claim.lease).await);
         Worker::new(&store, 2).finds_nothing().await;
     },
-    /// A renewal counts from now.
+
+    /// A renewed lease lasts from its renewal on.
     async fn a_renewed_lease_lasts_longer(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -85,7 +90,8 @@ cases!(
         Worker::new(&store, 2).finds_nothing().await;
         worker.write(&claim, Then::Keep, &[routing_started(1)]).await;
     },
-    /// A renewal counts from now, also where the lease would have lasted longer.
+
+    /// A renewal sets the expiry even if the lease would have lasted longer.
     async fn a_renewal_can_shorten_a_lease(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -94,7 +100,8 @@ cases!(
         harness.elapse(LONGER_THAN_SHORT).await;
         Worker::new(&store, 2).claim_one().await;
     },
-    /// Each lease has its own answer, in the order asked.
+
+    /// Each renewal has a result of its own, in the order of the request.
     async fn renewals_are_answered_one_by_one(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(3)).await;
@@ -106,8 +113,9 @@ cases!(
         let asked = [leases[2], leases[1], unknown, stale, leases[0]];
         assert_eq!(store.renew(&asked, HOUR).await.unwrap(), [true, false, false, false, true]);
     },
-    /// Work that is given back can be taken at once.
-    async fn a_lease_given_back_at_once_is_due_at_once(harness: &impl Harness) {
+
+    /// An order that is released without a delay can be claimed at once.
+    async fn a_released_order_is_due_at_once(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let worker = Worker::new(&store, 1);
@@ -115,8 +123,9 @@ cases!(
         worker.release(claim.lease, Duration::ZERO, ReleaseReason::Yielded).await;
         Worker::new(&store, 2).claim_one().await;
     },
-    /// Whoever gave the order back holds nothing, although nobody took it since.
-    async fn a_lease_given_back_is_over(harness: &impl Harness) {
+
+    /// A released lease permits nothing, even if no other worker has claimed the order since.
+    async fn a_released_lease_permits_nothing(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let worker = Worker::new(&store, 1);
@@ -125,19 +134,20 @@ cases!(
         assert!(!worker.renews(claim.lease).await);
         let late = append(order_of(&claim), Guard::Fence(claim.lease.fence), AT_ONCE, &[routing_started(1)]);
         assert_eq!(write(&store, late).await, Err(AppendError::StaleFence));
-        // Giving it back again does not end the wait.
+        // A second release does not end the wait.
         worker.release(claim.lease, Duration::ZERO, ReleaseReason::Yielded).await;
         worker.finds_nothing().await;
     },
-    /// What one no longer has cannot be given back: the present holder keeps it.
-    async fn a_lost_lease_cannot_be_given_back(harness: &impl Harness) {
+
+    /// Only the current lease can be released: any other release leaves the order to its holder.
+    async fn a_lost_lease_cannot_be_released(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let worker = Worker::new(&store, 1);
         let current = worker.claim_one().await.lease;
         let wrong = [
             Lease { fence: with_epoch(current.fence, current.fence.epoch + 1), ..current },
-            Lease { fence: crate::ports::order_store::lease::Fence { owner: 2, ..current.fence }, ..current },
+            Lease { fence: Fence { owner: 2, ..current.fence }, ..current },
             Lease { order_id: id(9), ..current },
         ];
         for lease in wrong {
@@ -146,8 +156,9 @@ cases!(
         }
         assert!(worker.renews(current).await);
     },
-    /// A lease that is gone does not keep the others from being given back.
-    async fn leases_are_given_back_one_by_one(harness: &impl Harness) {
+
+    /// A lease that is gone does not keep the others from being released.
+    async fn leases_are_released_one_by_one(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(3)).await;
         let worker = Worker::new(&store, 1);

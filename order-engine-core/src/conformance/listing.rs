@@ -17,8 +17,7 @@ async fn ids(store: &dyn OrderStore, query: OrderQuery) -> Vec<OrderId> {
 }
 
 cases!(
-    listing,
-    /// However it is paged, a list has every order once, newest first.
+    /// Pages of any size contain each order once, newest first.
     async fn lists_are_paged_newest_first_without_a_gap(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(7)).await;
@@ -40,7 +39,8 @@ cases!(
             assert_eq!(paged, whole, "pages of {limit}");
         }
     },
-    /// An order that is accepted between two pages shifts nothing.
+
+    /// An order that is created between two pages does not shift the second one.
     async fn a_new_order_between_two_pages_shifts_nothing(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(4)).await;
@@ -51,7 +51,8 @@ cases!(
                 .await;
         assert_eq!([first, second].concat(), [4, 3, 2, 1].map(id));
     },
-    /// A user's list has that user's orders only.
+
+    /// A user's list contains that user's orders only.
     async fn lists_are_filtered_by_user(harness: &impl Harness) {
         let store = harness.store().await;
         let orders = [(1, "alice"), (2, "bob"), (3, "alice")];
@@ -61,9 +62,10 @@ cases!(
         let of = |user: &str| OrderQuery { user_id: Some(user.into()), limit: 10, ..OrderQuery::default() };
         assert_eq!(ids(&*store, of("alice")).await, [id(3), id(1)]);
         assert_eq!(ids(&*store, of("bob")).await, [id(2)]);
-        assert_eq!(ids(&*store, of("nobody")).await, []);
+        assert_eq!(ids(&*store, of("carol")).await, []);
     },
-    /// A list by status follows the orders as they move on.
+
+    /// A list by status contains the orders that have the status now.
     async fn lists_are_filtered_by_status(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -74,7 +76,8 @@ cases!(
         assert_eq!(ids(&*store, with(Status::Pending)).await, [id(1)]);
         assert_eq!(ids(&*store, with(Status::Confirmed)).await, [id(2)]);
     },
-    /// An operator finds the orders that were set aside, and only those.
+
+    /// Orders in quarantine are listed for the operator, and are not due.
     async fn orders_in_quarantine_are_found_and_not_due(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;

@@ -1,5 +1,5 @@
-//! What durable sinks are owed.
-#![allow(clippy::disallowed_methods)] // Cases are the outside world.
+//! The outbox: the entries of durable sinks and their delivery.
+#![allow(clippy::disallowed_methods)] // A case is a caller of the store and may spawn tasks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,15 +8,14 @@ use super::Harness;
 use super::cases::cases;
 use super::fixtures::{
     AT_ONCE, FREELY, HOUR, LONGER_THAN_SHORT, Relay, SHORT, append, cancelled, create, create_one, history,
-    id, new_orders, register, routing_started, seqs_of, to_confirmed, write, write_freely,
+    id, new_order, new_orders, register, routing_started, seqs_of, to_confirmed, write, write_freely,
 };
 use crate::ports::order_store::write::Then;
 use crate::ports::outbox::{DeliveryAck, DeliveryOutcome, DeliveryRequest};
 
 cases!(
-    outbox,
-    /// Without a registered sink, nobody is owed anything, and nothing is written for it.
-    async fn without_a_sink_nothing_is_owed(harness: &impl Harness) {
+    /// Without a registered sink a write adds no outbox entry.
+    async fn without_a_sink_there_are_no_entries(harness: &impl Harness) {
         let store = harness.store().await;
         let order = create_one(&store, 1).await;
         write_freely(&store, &order, AT_ONCE, &[routing_started(1)]).await;
@@ -24,8 +23,9 @@ cases!(
         Relay::new(&store, "late", 1).finds_nothing().await;
         assert_eq!(store.backlog().await.unwrap().sinks[0].orders, 0);
     },
-    /// A sink is owed the acceptance of an order and everything after it.
-    async fn a_registered_sink_is_owed_every_event(harness: &impl Harness) {
+
+    /// A sink gets every event of an order, from its creation on.
+    async fn a_registered_sink_gets_every_event(harness: &impl Harness) {
         let store = harness.store().await;
         register(&store, "ledger").await;
         let order = create_one(&store, 1).await;
@@ -35,22 +35,25 @@ cases!(
         let events: Vec<_> = delivery.events.unwrap().iter().map(|event| event.as_ref().clone()).collect();
         assert_eq!(events, history(&store, id(1)).await);
     },
-    /// A sink that is registered late is owed what is committed from then on, and not what was before.
-    async fn a_late_sink_is_owed_what_comes_after_it(harness: &impl Harness) {
+
+    /// A sink gets the events that are committed after its registration, and none from before.
+    async fn a_late_sink_gets_the_events_after_its_registration(harness: &impl Harness) {
         let store = harness.store().await;
         let order = create_one(&store, 1).await;
         register(&store, "late").await;
         write_freely(&store, &order, AT_ONCE, &[routing_started(1)]).await;
         assert_eq!(seqs_of(&Relay::new(&store, "late", 1).claim_one().await), [2]);
     },
-    /// The registration stands in the store: a process that knows no sink makes it a creditor, too.
-    async fn every_process_owes_what_one_registered(harness: &impl Harness) {
+
+    /// A registration is stored: a process that does not know the sink adds entries for it, too.
+    async fn a_registration_holds_for_every_process(harness: &impl Harness) {
         let (store, other) = (harness.store().await, harness.store().await);
         register(&store, "ledger").await;
         create_one(&other, 1).await;
         assert_eq!(seqs_of(&Relay::new(&store, "ledger", 1).claim_one().await), [1]);
     },
-    /// Registering twice is registering once.
+
+    /// A second registration of a sink changes nothing.
     async fn a_repeated_registration_changes_nothing(harness: &impl Harness) {
         let store = harness.store().await;
         register(&store, "ledger").await;
@@ -59,8 +62,9 @@ cases!(
         assert_eq!(store.backlog().await.unwrap().sinks.len(), 1);
         assert_eq!(seqs_of(&Relay::new(&store, "ledger", 1).claim_one().await), [1]);
     },
-    /// Each sink has its own debts: one that is paid leaves the other's alone.
-    async fn sinks_are_owed_separately(harness: &impl Harness) {
+
+    /// An entry that one sink acknowledges leaves the entries of the others as they are.
+    async fn each_sink_has_its_own_entries(harness: &impl Harness) {
         let store = harness.store().await;
         register(&store, "ledger").await;
         register(&store, "webhook").await;
@@ -71,8 +75,9 @@ cases!(
         ledger.finds_nothing().await;
         assert_eq!(seqs_of(&webhook.claim_one().await), [1]);
     },
-    /// What was delivered is not delivered again.
-    async fn a_paid_debt_is_gone(harness: &impl Harness) {
+
+    /// What was acknowledged is not delivered again.
+    async fn an_acknowledged_entry_is_deleted(harness: &impl Harness) {
         let store = harness.store().await;
         register(&store, "ledger").await;
         let order = create_one(&store, 1).await;
@@ -85,8 +90,9 @@ cases!(
         write_freely(&store, &order, AT_ONCE, &[routing_started(1)]).await;
         assert_eq!(seqs_of(&relay.claim_one().await), [2]);
     },
-    /// An order is delivered by one relay at a time, so its events stay in order.
-    async fn a_debt_is_leased_to_one_relay(harness: &impl Harness) {
+
+    /// An order is delivered by one relay at a time, so that its events stay in order.
+    async fn an_entry_is_leased_to_one_relay(harness: &impl Harness) {
         let store = harness.store().await;
         register(&store, "ledger").await;
         let order = create_one(&store, 1).await;
@@ -94,8 +100,9 @@ cases!(
         write_freely(&store, &order, AT_ONCE, &[routing_started(1)]).await;
         Relay::new(&store, "ledger", 2).finds_nothing().await;
     },
-    /// What happens while a relay delivers is owed after it, at once.
-    async fn events_during_a_delivery_are_owed_next(harness: &impl Harness) {
+
+    /// Events that are committed during a delivery are due at once after it.
+    async fn events_during_a_delivery_are_delivered_next(harness: &impl Harness) {
         let store = harness.store().await;
         register(&store, "ledger").await;
         let order = create_one(&store, 1).await;
@@ -105,8 +112,9 @@ cases!(
         assert!(relay.ack(&delivery).await);
         assert_eq!(seqs_of(&relay.claim_one().await), [2]);
     },
+
     /// A long history is delivered in pieces, from its first event on.
-    async fn long_debts_are_paid_in_pieces(harness: &impl Harness) {
+    async fn long_entries_are_delivered_in_pieces(harness: &impl Harness) {
         let store = harness.store().await;
         register(&store, "ledger").await;
         let order = create_one(&store, 1).await;
@@ -121,7 +129,8 @@ cases!(
         }
         assert_eq!(delivered, [1, 2, 3, 4, 5, 6, 7]);
     },
-    /// A dead relay's debts are taken over when its leases have run out.
+
+    /// The entries of a dead relay are claimed again when its leases have expired.
     async fn an_expired_delivery_is_claimed_again(harness: &impl Harness) {
         let store = harness.store().await;
         register(&store, "ledger").await;
@@ -136,7 +145,8 @@ cases!(
         assert!(!dead.ack(&lost).await, "the lease is another one's");
         assert!(relay.ack(&taken).await);
     },
-    /// What a sink did not take is due after a while, and counted.
+
+    /// A failed delivery is due again after its delay, and is counted.
     async fn a_failed_delivery_waits(harness: &impl Harness) {
         let store = harness.store().await;
         register(&store, "ledger").await;
@@ -152,7 +162,8 @@ cases!(
             harness.elapse(LONGER_THAN_SHORT).await;
         }
     },
-    /// A delivery that succeeded wipes the failures before it out.
+
+    /// A successful delivery resets the count of failures.
     async fn a_delivery_resets_the_count_of_failures(harness: &impl Harness) {
         let store = harness.store().await;
         register(&store, "ledger").await;
@@ -166,8 +177,9 @@ cases!(
         let delivery = relay.claim_one().await;
         assert_eq!((delivery.failures, seqs_of(&delivery)), (0, vec![2]));
     },
-    /// One order that a sink does not take keeps no other waiting.
-    async fn a_waiting_debt_holds_no_other_up(harness: &impl Harness) {
+
+    /// An order that a sink refuses does not delay the others.
+    async fn a_waiting_entry_does_not_delay_others(harness: &impl Harness) {
         let store = harness.store().await;
         register(&store, "ledger").await;
         create(&store, &new_orders(3)).await;
@@ -178,8 +190,9 @@ cases!(
         assert_eq!(others.len(), 2);
         assert!(!others.contains(&bad.lease.order_id));
     },
-    /// A write that is refused owes nobody anything.
-    async fn a_refused_write_owes_nothing(harness: &impl Harness) {
+
+    /// A write that is refused adds no outbox entry.
+    async fn a_refused_write_adds_no_entry(harness: &impl Harness) {
         let store = harness.store().await;
         let order = create_one(&store, 1).await;
         register(&store, "ledger").await;
@@ -188,8 +201,9 @@ cases!(
         assert!(write(&store, stale).await.is_err());
         assert_eq!(seqs_of(&Relay::new(&store, "ledger", 1).claim_one().await), [2]);
     },
-    /// Settlements succeed and fail alone, and are answered in order.
-    async fn settlements_are_answered_one_by_one(harness: &impl Harness) {
+
+    /// Each ack has a result of its own, in the order of the request.
+    async fn acks_are_answered_one_by_one(harness: &impl Harness) {
         let store = harness.store().await;
         register(&store, "ledger").await;
         create(&store, &new_orders(3)).await;
@@ -207,8 +221,9 @@ cases!(
         assert_eq!(store.ack_deliveries(&acks).await.unwrap(), [true, false, true]);
         assert_eq!(store.ack_deliveries(&[]).await.unwrap(), Vec::<bool>::new());
     },
-    /// A sink that is forgotten is owed nothing, and nothing more; another one's debts stay.
-    async fn a_forgotten_sink_is_owed_nothing(harness: &impl Harness) {
+
+    /// The entries of an unregistered sink are deleted, and no new ones are added; those of other sinks stay.
+    async fn an_unregistered_sink_has_no_entries(harness: &impl Harness) {
         let store = harness.store().await;
         register(&store, "gone").await;
         register(&store, "stays").await;
@@ -218,14 +233,15 @@ cases!(
             forgotten.push(store.unregister_sink("gone", 2).await.unwrap());
         }
         assert_eq!(forgotten, [2, 1, 0]);
-        store.create(&[super::fixtures::new_order(4)]).await.unwrap()[0].as_ref().expect("it is new");
+        store.create(&[new_order(4)]).await.unwrap()[0].as_ref().expect("it is new");
         Relay::new(&store, "gone", 1).finds_nothing().await;
-        let owed = store.backlog().await.unwrap().sinks;
-        assert_eq!(owed.iter().map(|sink| (&*sink.sink, sink.orders)).collect::<Vec<_>>(), [("stays", 4)]);
+        let sinks = store.backlog().await.unwrap().sinks;
+        assert_eq!(sinks.iter().map(|sink| (&*sink.sink, sink.orders)).collect::<Vec<_>>(), [("stays", 4)]);
         assert_eq!(Relay::new(&store, "stays", 2).claim(9).await.len(), 4);
     },
-    /// Two relays that ask at the same time share the debts out.
-    async fn racing_relays_share_the_debts_out(harness: &impl Harness) {
+
+    /// Relays that claim at the same time get all entries between them, each once.
+    async fn racing_relays_share_the_entries(harness: &impl Harness) {
         let store = harness.store().await;
         register(&store, "ledger").await;
         create(&store, &new_orders(60)).await;
@@ -247,8 +263,9 @@ cases!(
         all.sort();
         assert_eq!(all, (1..=60).map(id).collect::<Vec<_>>());
     },
-    /// A writer and a relay at the same time lose no event and double none.
-    async fn a_racing_writer_and_relay_lose_nothing(harness: &impl Harness) {
+
+    /// A writer and a relay that run at the same time neither lose nor repeat an event.
+    async fn a_racing_writer_and_relay_lose_no_event(harness: &impl Harness) {
         let store = harness.store().await;
         register(&store, "ledger").await;
         let order = create_one(&store, 1).await;
@@ -276,15 +293,16 @@ cases!(
         }
         assert_eq!(delivered, [1, 2, 3, 4, 5, 6, 7]);
     },
-    /// A claim about a sink that nobody registered finds nothing.
-    async fn an_unknown_sink_is_owed_nothing(harness: &impl Harness) {
+
+    /// A claim for a sink that is not registered finds nothing.
+    async fn an_unknown_sink_has_no_entries(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let request =
-            DeliveryRequest { sink: "nobody".into(), limit: 9, events_limit: 9, owner: 1, duration: HOUR };
+            DeliveryRequest { sink: "unknown".into(), limit: 9, events_limit: 9, owner: 1, duration: HOUR };
         let claimed = store.claim_deliveries(&request).await.unwrap();
         assert!(claimed.deliveries.is_empty());
         assert_eq!(claimed.next_due_in, None);
-        assert_eq!(store.unregister_sink("nobody", 9).await.unwrap(), 0);
+        assert_eq!(store.unregister_sink("unknown", 9).await.unwrap(), 0);
     }
 );

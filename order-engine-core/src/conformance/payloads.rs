@@ -1,4 +1,4 @@
-//! What is stored comes back as it was, to the last bit.
+//! Payloads are read back exactly as they were written.
 
 use std::sync::Arc;
 
@@ -19,9 +19,8 @@ use crate::domain::transaction::{Certainty, DeathProof, Fill, SignedTx, Validity
 use crate::ports::order_store::write::{Creation, NewOrder, Then};
 
 cases!(
-    payloads,
     /// No amount passes through a float or loses its upper half.
-    async fn amounts_survive_to_the_last_unit(harness: &impl Harness) {
+    async fn amounts_are_exact_to_the_last_unit(harness: &impl Harness) {
         let store = harness.store().await;
         let amounts = [
             1,
@@ -42,8 +41,9 @@ cases!(
             assert_stored(&store, &order).await;
         }
     },
-    /// Texts are kept as they are, whatever they hold.
-    async fn texts_survive_in_any_script(harness: &impl Harness) {
+
+    /// Texts are stored unchanged, whatever characters they contain.
+    async fn texts_are_stored_in_any_script(harness: &impl Harness) {
         let store = harness.store().await;
         let texts = [
             "Zażółć gęślą jaźń",
@@ -70,8 +70,9 @@ cases!(
             assert_eq!(again, [Ok(Creation::Existing(Box::new(Order::clone(&order))))], "{text:?}");
         }
     },
-    /// The longest key that a request may have, in the widest characters.
-    async fn the_longest_client_order_id_survives(harness: &impl Harness) {
+
+    /// The longest permitted client order id, in the widest characters, is stored and compared in full.
+    async fn the_longest_client_order_id_is_stored_in_full(harness: &impl Harness) {
         let store = harness.store().await;
         let key = "\u{1f680}".repeat(OrderRequest::CLIENT_ORDER_ID_MAX_CHARS);
         let first = new_order_for(1, request_named("alice", &key));
@@ -86,14 +87,15 @@ cases!(
         other.push('x');
         create(&store, &[new_order_for(3, request_named("alice", &other))]).await;
     },
-    /// Every field of a request, and where the order comes from.
-    async fn requests_survive_in_full(harness: &impl Harness) {
+
+    /// Every field of a request is stored, and so is the origin of the order.
+    async fn requests_are_stored_in_full(harness: &impl Harness) {
         let store = harness.store().await;
         let deadlines = [
             None,
             Some(Deadline::At(moment(123_456))),
             Some(Deadline::AfterMs(0)),
-            // A deadline behind the end of time is the end of time.
+            // A deadline after the end of time is the end of time.
             Some(Deadline::AfterMs(u64::MAX)),
         ];
         for (n, deadline) in (1..).zip(deadlines) {
@@ -107,8 +109,9 @@ cases!(
             assert_stored(&store, &order).await;
         }
     },
-    /// Every kind of event, with every kind of content.
-    async fn every_kind_of_event_survives(harness: &impl Harness) {
+
+    /// Every kind of event is stored, with every kind of content.
+    async fn every_kind_of_event_is_stored(harness: &impl Harness) {
         let store = harness.store().await;
         let failure = || Failure::new(FailureCode::TRANSACTION_FAILED, "Below the minimum");
         let unbounded = SignedTx { validity: Validity::Unbounded, bytes: Vec::new(), ..tx("tx-2") };
@@ -179,8 +182,9 @@ cases!(
         let order = write_freely(&store, &order, AT_ONCE, &reverted).await;
         assert_stored(&store, &order).await;
     },
-    /// An order with many attempts has a long history, and all of it.
-    async fn long_histories_survive(harness: &impl Harness) {
+
+    /// The long history of an order with many attempts is stored in full.
+    async fn long_histories_are_stored_in_full(harness: &impl Harness) {
         const ATTEMPTS: u32 = 100;
         let store = harness.store().await;
         let (order, event) = Order::accept(id(1), request(), ATTEMPTS, moment(1));

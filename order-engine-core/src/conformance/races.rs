@@ -1,4 +1,4 @@
-//! Many at once: what must hold whoever is faster.
+//! Concurrent calls: what holds whichever call is faster.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -22,10 +22,10 @@ use crate::domain::state::OrderState;
 use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::write::{AppendError, Creation, Guard, NewOrder, Then};
 
-/// How many race.
+/// The number of tasks in a race.
 const RACERS: usize = 8;
 
-/// Lets tasks run at once, each on a handle of its own, and gives what they give.
+/// Runs tasks at the same time, each on a handle of its own, and returns their results.
 async fn race<F, Fut>(harness: &impl Harness, racer: F) -> Vec<Fut::Output>
 where
     F: Fn(usize, Arc<dyn OrderStore>) -> Fut + Send + Sync,
@@ -35,7 +35,7 @@ where
     let mut racers = Vec::with_capacity(RACERS);
     for n in 0..RACERS {
         let (start, racing) = (Arc::clone(&start), racer(n, harness.store().await));
-        #[allow(clippy::disallowed_methods)] // Racers must run at the same time, on any backend.
+        #[allow(clippy::disallowed_methods)] // The tasks must run at the same time, on any backend.
         racers.push(tokio::spawn(async move {
             start.wait().await;
             racing.await
@@ -44,10 +44,10 @@ where
     join_all(racers).await.into_iter().map(|racer| racer.expect("no racer panics")).collect()
 }
 
-/// Checks that the order is absent, or stands where a whole append left it.
+/// Checks that the order is absent, or in the state that a whole append left.
 async fn assert_is_whole(reader: &Arc<dyn OrderStore>, id: OrderId) {
     let Some(order) = reader.load(id).await.unwrap() else { return };
-    // Read later, so there may be more events than the order had, but never fewer.
+    // The events are read later: there may be more than the order had, but never fewer.
     let events = history(reader, id).await;
     let known = usize::try_from(order.seq).unwrap();
     assert!(matches!(known, 1 | 7), "the order stands at {known}");
@@ -56,8 +56,7 @@ async fn assert_is_whole(reader: &Arc<dyn OrderStore>, id: OrderId) {
 }
 
 cases!(
-    races,
-    /// One order is worked on by one worker.
+    /// Of two workers that claim at the same time, one gets the order.
     async fn one_of_two_workers_gets_the_order(harness: &impl Harness) {
         let (here, there) = (harness.store().await, harness.store().await);
         for n in 1..=20 {
@@ -67,8 +66,9 @@ cases!(
             assert_eq!(one.len() + other.len(), 1, "order {n}");
         }
     },
-    /// Many workers get all orders between them, and none twice.
-    async fn racing_claims_share_the_orders_out(harness: &impl Harness) {
+
+    /// Workers that claim at the same time get all orders between them, each once.
+    async fn racing_claims_share_the_orders(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(200)).await;
         let claimed = race(harness, |n, store| async move {
@@ -87,7 +87,8 @@ cases!(
         assert_eq!(claimed.len(), 200);
         assert_eq!(claimed.into_iter().collect::<BTreeSet<_>>().len(), 200);
     },
-    /// Of many writes at one revision, one is written.
+
+    /// Of many appends at one revision, one is written.
     async fn one_of_many_racing_appends_wins(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -104,7 +105,8 @@ cases!(
         assert_eq!(lost, vec![Err(AppendError::StaleRevision { actual: 2 }); RACERS - 1]);
         assert_eq!(history(&store, order.id).await.len(), 2);
     },
-    /// Of many requests under one name, one becomes an order, and all are told which.
+
+    /// Of many requests with one client order id, one creates the order, and all return it.
     async fn one_of_many_racing_creations_wins(harness: &impl Harness) {
         let store = harness.store().await;
         let results = race(harness, |n, store| {
@@ -125,14 +127,15 @@ cases!(
         let heads = store.last_seqs(&ids).await.unwrap();
         assert_eq!(heads.iter().flatten().count(), 1);
     },
-    /// The same batch from many sides creates each of its orders once.
+
+    /// The same batch from many writers creates each of its orders once.
     async fn racing_creations_in_many_batches_create_each_order_once(harness: &impl Harness) {
         let store = harness.store().await;
         let orders: Arc<Vec<NewOrder>> = Arc::new(new_orders(50));
         let created = race(harness, |n, store| {
             let orders = Arc::clone(&orders);
             async move {
-                // Every other batch runs backwards, so that two of them want the same rows crosswise.
+                // Every second batch is reversed, so that two batches lock the same rows in opposite orders.
                 let mut batch = orders.to_vec();
                 if n % 2 == 1 {
                     batch.reverse();
@@ -147,7 +150,8 @@ cases!(
             assert_stored(&store, &new.order).await;
         }
     },
-    /// Either the cancel or the worker's next step is written; the other one is told.
+
+    /// Of a cancel and the worker's next step, one is written and the other is refused.
     async fn a_cancel_and_a_worker_never_both_win(harness: &impl Harness) {
         let (host, store) = (harness.store().await, harness.store().await);
         for n in 1..=20 {
@@ -166,7 +170,8 @@ cases!(
             }
         }
     },
-    /// Whoever reads while others write sees whole appends only.
+
+    /// A concurrent reader sees whole appends only.
     async fn a_reader_never_sees_half_an_append(harness: &impl Harness) {
         let (store, reader) = (harness.store().await, harness.store().await);
         let is_written = AtomicBool::new(false);
@@ -193,13 +198,14 @@ cases!(
             assert_eq!(load(&reader, new.order.id).await.seq, 7);
         }
     },
-    /// A caller that goes away leaves a whole write or none.
+
+    /// A write whose caller goes away is written in full or not at all.
     async fn a_dropped_write_is_whole_or_absent(harness: &impl Harness) {
         let store = harness.store().await;
         for n in 1..=20 {
             let order = create_one(&store, n).await;
             let step = append(&order, FREELY, Then::Keep, &to_confirmed());
-            // Polled once and dropped: whatever the store does with the rest is its own affair.
+            // The future is polled once and dropped. The store may or may not finish the write.
             drop(store.append(std::slice::from_ref(&step)).now_or_never());
             // A write that comes later shows which of the two happened.
             let result = write(&store, append(&order, FREELY, Then::Keep, &[cancelled()])).await;

@@ -10,8 +10,7 @@ use crate::domain::event::EventRecord;
 use crate::ports::order_store::write::Then;
 
 cases!(
-    reading,
-    /// However it is paged, a history has every event once and in order.
+    /// Pages of any size contain each event once, in order.
     async fn events_are_paged_without_a_gap(harness: &impl Harness) {
         let store = harness.store().await;
         let order = create_one(&store, 1).await;
@@ -33,8 +32,9 @@ cases!(
             assert_eq!(paged, whole, "pages of {limit}");
         }
     },
-    /// Behind the last event there is nothing, however far behind.
-    async fn events_after_the_last_are_none(harness: &impl Harness) {
+
+    /// A page after the last event is empty, however far after it.
+    async fn there_are_no_events_after_the_last(harness: &impl Harness) {
         let store = harness.store().await;
         let order = create_one(&store, 1).await;
         for after in [1, 2, u64::from(u32::MAX), i64::MAX.cast_unsigned(), u64::MAX] {
@@ -42,7 +42,8 @@ cases!(
         }
         assert_eq!(store.events(order.id, 0, 0).await.unwrap(), []);
     },
-    /// What is not there is not found, and is no error.
+
+    /// An unknown order is not found, which is no error.
     async fn reads_of_unknown_orders_find_nothing(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -50,8 +51,9 @@ cases!(
         assert_eq!(store.last_seqs(&[id(2)]).await.unwrap(), [None]);
         assert_eq!(history(&store, id(2)).await, []);
     },
-    /// Answers stand where their questions stood.
-    async fn reads_answer_in_the_order_asked(harness: &impl Harness) {
+
+    /// Results are in the order of the requested ids.
+    async fn results_are_in_the_order_of_the_request(harness: &impl Harness) {
         let store = harness.store().await;
         let orders = new_orders(3);
         create(&store, &orders).await;
@@ -63,7 +65,8 @@ cases!(
         }
         assert_eq!(store.last_seqs(&asked).await.unwrap(), [Some(1), None, Some(2), Some(1), Some(1)]);
     },
-    /// Whoever was told nothing finds everything by asking.
+
+    /// A subscriber that gets no hint finds every event when it reads.
     async fn a_lost_hint_loses_no_event(harness: &impl Harness) {
         let (store, subscriber) = (harness.store().await, harness.store().await);
         let mut order = create_one(&store, 1).await;
@@ -76,7 +79,8 @@ cases!(
         }
         assert!(seen.iter().map(|event| event.seq).eq(1..=order.seq));
     },
-    /// What one process wrote, another reads and continues.
+
+    /// What one process has written, another reads and continues.
     async fn another_handle_sees_what_was_written(harness: &impl Harness) {
         let (here, there) = (harness.store().await, harness.store().await);
         let order = create_one(&here, 1).await;
@@ -88,8 +92,9 @@ cases!(
         assert_stored(&here, &order).await;
         assert!(Worker::new(&here, 1).renews(claim.lease).await, "a lease belongs to no handle");
     },
-    /// A store that works says so.
-    async fn a_healthy_store_checks_out(harness: &impl Harness) {
+
+    /// The check of a store that works succeeds.
+    async fn the_check_of_a_healthy_store_succeeds(harness: &impl Harness) {
         let store = harness.store().await;
         assert!(store.check().await.is_ok());
         create_one(&store, 1).await;

@@ -1,4 +1,4 @@
-//! When orders become due, and what a claim tells of it.
+//! When orders become due, and the next due time that a claim returns.
 
 use std::time::Duration;
 
@@ -13,8 +13,7 @@ use crate::ports::order_store::lease::{ClaimScope, ReleaseReason};
 use crate::ports::order_store::write::Then;
 
 cases!(
-    waiting,
-    /// Where nothing waits, there is no next time.
+    /// A lane in which no order waits has no next due time.
     async fn an_empty_lane_has_no_next_due_time(harness: &impl Harness) {
         let store = harness.store().await;
         let worker = Worker::new(&store, 1);
@@ -23,15 +22,17 @@ cases!(
         write_freely(&store, &order, Then::Keep, &to_confirmed()).await;
         assert_eq!(worker.ask(ClaimScope::Any, 1).await.next_due_in, None);
     },
-    /// Whoever could have got more is told to ask again at once.
-    async fn more_due_orders_are_due_now(harness: &impl Harness) {
+
+    /// If more orders are due than the limit allows, the next due time is now.
+    async fn orders_beyond_the_limit_are_due_now(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(3)).await;
         let claims = Worker::new(&store, 1).ask(ClaimScope::Any, 2).await;
         assert_eq!(claims.claims.len(), 2);
         assert_eq!(claims.next_due_in, Some(Duration::ZERO));
     },
-    /// Whoever sleeps as long as told never sleeps through an order.
+
+    /// A worker that sleeps until the next due time never sleeps past an order.
     async fn the_next_due_time_is_never_too_late(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(2)).await;
@@ -44,7 +45,8 @@ cases!(
         harness.elapse(LONGER_THAN_SHORT).await;
         assert_eq!(ids_of(&worker.claim(2).await), [claims[1].lease.order_id]);
     },
-    /// A dead worker's order is waited for as any other.
+
+    /// The next due time considers the expiry of leases, so that a dead worker's order is claimed in time.
     async fn the_expiry_of_a_lease_is_a_due_time(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
@@ -52,21 +54,25 @@ cases!(
         let wait = Worker::new(&store, 2).ask(ClaimScope::Any, 1).await.next_due_in;
         assert!(wait.is_some_and(|wait| wait <= SHORT), "{wait:?}");
     },
-    /// Orders of another lane are waited for there.
+
+    /// The next due time of a lane ignores the orders of the other one.
     async fn the_next_due_time_belongs_to_its_lane(harness: &impl Harness) {
         let store = harness.store().await;
         create_one(&store, 1).await;
         let observer = Worker::new(&store, 1).in_lane(Lane::Observe);
         assert_eq!(observer.ask(ClaimScope::Any, 1).await.next_due_in, None);
     },
-    /// A claim of one order tells of all orders of the lane, since its caller sleeps for all of them.
-    async fn a_claim_of_one_order_tells_the_next_due_time_of_the_lane(harness: &impl Harness) {
+
+    /// A claim of one order returns the next due time of the whole lane, since its caller sleeps for all
+    /// orders.
+    async fn a_claim_of_one_order_returns_the_next_due_time_of_the_lane(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(2)).await;
         let claims = Worker::new(&store, 1).ask(ClaimScope::Order(id(1)), 10).await;
         assert_eq!(ids_of(&claims.claims), [id(1)]);
         assert_eq!(claims.next_due_in, Some(Duration::ZERO));
     },
+
     /// A wait ends by itself.
     async fn an_order_waits_until_it_is_due_and_no_longer(harness: &impl Harness) {
         let store = harness.store().await;
@@ -78,8 +84,9 @@ cases!(
         harness.elapse(LONGER_THAN_SHORT).await;
         assert_eq!(ids_of(&worker.claim(2).await), [claims[0].lease.order_id]);
     },
-    /// The longest wait that can be said is no defect, and no wait at all by overflow.
-    async fn an_endless_wait_is_a_wait(harness: &impl Harness) {
+
+    /// The longest possible duration is a wait, and does not overflow into a time in the past.
+    async fn the_longest_wait_does_not_overflow(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(2)).await;
         let worker = Worker::new(&store, 1);
