@@ -31,7 +31,7 @@ pub use dice::Dice;
 pub use entropy::SeededEntropy;
 pub use executor::{Executor, SimulatedProcess};
 pub use intercept::{
-    Call, Intercept, InterceptedRouter, InterceptedSink, InterceptedStore, InterceptedVenue, Port,
+    Call, Intercept, InterceptedRouter, InterceptedSink, InterceptedStore, InterceptedVenue, Port, Reply,
 };
 pub use outage::Outage;
 pub use process::Process;

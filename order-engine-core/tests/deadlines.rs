@@ -55,10 +55,6 @@ impl Intercept for Jump {
         }
         Ok(())
     }
-
-    async fn after(&self, _: Call<'_>) -> Result<(), StoreError> {
-        Ok(())
-    }
 }
 
 /// One store and one venue, and the store's clock.

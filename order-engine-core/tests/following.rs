@@ -41,10 +41,6 @@ impl Intercept for Reads {
         }
         Ok(())
     }
-
-    async fn after(&self, _: Call<'_>) -> Result<(), StoreError> {
-        Ok(())
-    }
 }
 
 async fn counted() -> (Fixture, Arc<Reads>) {

@@ -36,10 +36,6 @@ impl Intercept for Panics {
         assert!(!panicked, "the test says so");
         Ok(())
     }
-
-    async fn after(&self, _: Call<'_>) -> Result<(), StoreError> {
-        Ok(())
-    }
 }
 
 async fn until(deadline: Duration, what: &str, reached: impl Future<Output = ()>) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use common::{Fixture, Setup};
-use order_engine_core::testing::{Call, Intercept, ScriptedRouter, request};
+use order_engine_core::testing::{Call, Intercept, Reply, ScriptedRouter, request};
 use order_engine_core::{
     Amount, Cancellation, Candidate, DexRouter, EventRecord, FailureCode, OrderEvent, OrderId, OrderRequest,
     QuoteRequest, Status, StepError, StoreError, StoreErrorKind,
@@ -136,11 +136,7 @@ struct LostClaims {
 
 #[async_trait]
 impl Intercept for LostClaims {
-    async fn before(&self, _: Call<'_>) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn after(&self, call: Call<'_>) -> Result<(), StoreError> {
+    async fn after(&self, call: Call<'_>, _: Reply<'_>) -> Result<(), StoreError> {
         if matches!(call, Call::Claim(_)) && Instant::now() < self.until {
             return Err(StoreError::new(StoreErrorKind::Unavailable, "the reply is lost"));
         }

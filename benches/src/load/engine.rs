@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use apalis::prelude::{Monitor, WorkerBuilder, WorkerBuilderExt};
+use order_engine_core::testing::InterceptedStore;
 use order_engine_core::{
     Amount, Durability, Engine, EngineConfig, OrderId, OrderRequest, Runtime, Status, Submission,
     Subscription, execute_order,
@@ -12,9 +13,9 @@ use order_engine_core::{
 use order_engine_sim::{Rate, SimConfig, Simulator, default_tokens};
 
 use crate::args::{Args, Watch};
+use crate::commits::{Commits, Life};
 use crate::databases::Databases;
 use crate::drive::{Followed, Target};
-use crate::tap::{Commits, Life, Tapped};
 use crate::{Result, ledger};
 
 /// How long the engine may take to end.
@@ -38,7 +39,8 @@ impl InProcess {
     pub(crate) async fn start(args: &Args, databases: &Databases) -> Result<Self> {
         let config = SimConfig { step_delay: Duration::ZERO, fail_rate: Rate::NEVER, ..SimConfig::default() };
         let simulator = Simulator::open(config, Runtime::tokio()).await?;
-        let (store, commits) = Tapped::new(databases.open().await?);
+        let commits = Arc::<Commits>::default();
+        let store = InterceptedStore::new(databases.open().await?, commits.clone());
         let build = async |store| {
             let mut config = EngineConfig::default();
             config.worker_slots = args.slots;

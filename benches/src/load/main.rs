@@ -3,6 +3,7 @@
 //! `cargo run --release -p order-engine-benches --bin load -- --help`
 
 mod args;
+mod commits;
 mod databases;
 mod drive;
 mod engine;
@@ -16,7 +17,6 @@ mod report;
 mod server;
 mod socket;
 mod stats;
-mod tap;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;

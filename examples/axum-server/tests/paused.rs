@@ -18,7 +18,7 @@ use apalis::prelude::{Monitor, WorkerBuilder, WorkerBuilderExt};
 use async_trait::async_trait;
 use common::program::{SimVenue, executions};
 use futures_util::future::join_all;
-use order_engine_core::testing::{Call, Intercept, InterceptedStore, InterceptedVenue};
+use order_engine_core::testing::{Call, Intercept, InterceptedStore, InterceptedVenue, Reply};
 use order_engine_core::{
     Amount, Append, ChainView, Engine, EngineConfig, EventRecord, Lane, Observation, Order, OrderEvent,
     OrderId, OrderRequest, OrderState, OrderStore, PrepareRequest, Runtime, SignedTx, Status, StepError,
@@ -172,7 +172,7 @@ impl Intercept for Pause {
         Ok(())
     }
 
-    async fn after(&self, call: Call<'_>) -> Result<(), StoreError> {
+    async fn after(&self, call: Call<'_>, _: Reply<'_>) -> Result<(), StoreError> {
         if let Call::Append(appends) = call {
             for append in appends {
                 self.tell_outcome(append).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::intercept::{Call, Intercept, Port};
+use super::intercept::{Call, Intercept, Port, Reply};
 use super::{Dice, Trace};
 use crate::ports::order_store::error::{StoreError, StoreErrorKind};
 use crate::ports::runtime::Clock;
@@ -180,7 +180,7 @@ impl Intercept for Chaos {
 
     /// # Panics
     /// If the dice say so.
-    async fn after(&self, call: Call<'_>) -> Result<(), StoreError> {
+    async fn after(&self, call: Call<'_>, _: Reply<'_>) -> Result<(), StoreError> {
         self.pass(call, Side::After).await
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::intercept::{Call, Intercept};
+use super::intercept::{Call, Intercept, Reply};
 use crate::domain::event::OrderEvent;
 use crate::ports::order_store::error::StoreError;
 
@@ -101,7 +101,7 @@ impl Intercept for CrashPoints {
         Ok(())
     }
 
-    async fn after(&self, call: Call<'_>) -> Result<(), StoreError> {
+    async fn after(&self, call: Call<'_>, _: Reply<'_>) -> Result<(), StoreError> {
         self.pass(call, When::After).await;
         Ok(())
     }

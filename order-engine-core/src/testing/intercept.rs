@@ -1,6 +1,7 @@
-//! Ports with somebody between the engine and them.
+//! Ports whose calls are intercepted: observed, delayed, or made to fail.
 
 use std::fmt::Debug;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::ports::router::{DexRouter, StepError};
 use crate::ports::sink::{SinkError, SinkGuarantee, StatusSink};
 use crate::ports::venue::{PrepareRequest, SubmitReport, Venue, VenueError};
 
-/// A call of a port, with what it is about.
+/// A call of a port, with its main argument.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 #[allow(missing_docs)] // Each is named after the method that is called.
@@ -58,7 +59,7 @@ pub enum Call<'a> {
     Deliver(&'a [Arc<EventRecord>]),
 }
 
-/// What a call goes to.
+/// A port of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 #[allow(missing_docs)] // Each is named after its trait.
@@ -70,7 +71,7 @@ pub enum Port {
 }
 
 impl Call<'_> {
-    /// What it goes to.
+    /// Returns the port that is called.
     pub const fn port(&self) -> Port {
         match self {
             Self::Prepare(_) | Self::Submit(_) | Self::View | Self::Observe(_) => Port::Venue,
@@ -80,7 +81,7 @@ impl Call<'_> {
         }
     }
 
-    /// The name of the method.
+    /// Returns the name of the method that is called.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Now => "now",
@@ -112,23 +113,72 @@ impl Call<'_> {
     }
 }
 
-/// Stands between an engine and one of its ports.
+/// The results of a call, as far as interceptors look at them.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Reply<'a> {
+    /// The results of a `create`.
+    Created(&'a [Result<Creation, CreateError>]),
+    /// The results of an `append`.
+    Appended(&'a [Result<(), AppendError>]),
+    /// Any other result, and every failure of a whole call.
+    Other,
+}
+
+fn created(result: &Result<Vec<Result<Creation, CreateError>>, StoreError>) -> Reply<'_> {
+    result.as_ref().map_or(Reply::Other, |results| Reply::Created(results))
+}
+
+fn appended(result: &Result<Vec<Result<(), AppendError>>, StoreError>) -> Reply<'_> {
+    result.as_ref().map_or(Reply::Other, |results| Reply::Appended(results))
+}
+
+/// An interceptor between an engine and one of its ports.
 ///
-/// A call goes on when this returns; it can be held up, made to hang or panic, or made to fail.
+/// A call goes on when a method returns. The method may delay the call, hang, panic, or make the call fail.
 #[async_trait]
 pub trait Intercept: Debug + Send + Sync + 'static {
-    /// Before the call has any effect.
-    ///
-    /// # Errors
-    /// To let the call fail without having an effect: with this error if it is one of a store, in the words
-    /// of its own port if not.
-    async fn before(&self, call: Call<'_>) -> Result<(), StoreError>;
+    /// Returns whether a call is intercepted: by default, every call is. A call that is not goes straight to the
+    /// port.
+    fn intercepts(&self, call: Call<'_>) -> bool {
+        let _ = call;
+        true
+    }
 
-    /// After the call has had its effect, and before the caller knows.
+    /// Runs before the call has any effect.
     ///
     /// # Errors
-    /// To let the caller believe that the call failed.
-    async fn after(&self, call: Call<'_>) -> Result<(), StoreError>;
+    /// To make the call fail without an effect. A store fails with this error; any other port fails with an error
+    /// of its own that contains this one's message.
+    async fn before(&self, call: Call<'_>) -> Result<(), StoreError> {
+        let _ = call;
+        Ok(())
+    }
+
+    /// Runs after the call has had its effect, and before the caller learns of it.
+    ///
+    /// # Errors
+    /// To make the call fail although it has had its effect.
+    async fn after(&self, call: Call<'_>, reply: Reply<'_>) -> Result<(), StoreError> {
+        let _ = (call, reply);
+        Ok(())
+    }
+}
+
+/// Runs a call of a port, with the interceptor before and after it. The outer error is the interceptor's.
+async fn around<T: Send + Sync>(
+    intercept: &dyn Intercept,
+    call: Call<'_>,
+    run: impl Future<Output = T> + Send,
+    reply: fn(&T) -> Reply<'_>,
+) -> Result<T, StoreError> {
+    if !intercept.intercepts(call) {
+        return Ok(run.await);
+    }
+    intercept.before(call).await?;
+    let result = run.await;
+    intercept.after(call, reply(&result)).await?;
+    Ok(result)
 }
 
 /// A store whose calls are intercepted.
@@ -140,30 +190,40 @@ pub struct InterceptedStore {
 }
 
 impl InterceptedStore {
-    /// This store behind this interceptor.
+    /// Returns this store behind this interceptor.
     pub fn new(inner: Arc<dyn OrderStore>, intercept: Arc<dyn Intercept>) -> Self {
         Self { inner, intercept, runtime: None }
     }
 
-    /// Lets the store's own calls run to their end on a tokio runtime, while the caller's thread waits: for
-    /// a store that needs tokio, under an [`Executor`](super::Executor), for which they take no time.
+    /// Runs the store's own calls to their end on a tokio runtime while the caller's thread waits. A store that
+    /// needs tokio so works under an [`Executor`](super::Executor), whose clock does not move meanwhile.
+    #[must_use]
     pub fn blocking_on(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
         self
     }
 
-    async fn around<'a, T: Send>(
-        &'a self,
-        call: Call<'a>,
-        run: impl FnOnce(&'a dyn OrderStore) -> BoxFuture<'a, Result<T, StoreError>> + Send,
+    async fn around<T: Send + Sync>(
+        &self,
+        call: Call<'_>,
+        run: BoxFuture<'_, Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        self.intercept.before(call).await?;
-        let result = match &self.runtime {
-            Some(runtime) => runtime.block_on(run(&*self.inner)),
-            None => run(&*self.inner).await,
+        self.around_with_reply(call, run, |_| Reply::Other).await
+    }
+
+    async fn around_with_reply<T: Send + Sync>(
+        &self,
+        call: Call<'_>,
+        run: BoxFuture<'_, Result<T, StoreError>>,
+        reply: fn(&Result<T, StoreError>) -> Reply<'_>,
+    ) -> Result<T, StoreError> {
+        let run = async {
+            match &self.runtime {
+                Some(runtime) => runtime.block_on(run),
+                None => run.await,
+            }
         };
-        self.intercept.after(call).await?;
-        result
+        around(&*self.intercept, call, run, reply).await?
     }
 }
 
@@ -174,82 +234,82 @@ impl OrderStore for InterceptedStore {
     }
 
     async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
-        self.around(Call::Now, |inner| inner.now()).await
+        self.around(Call::Now, self.inner.now()).await
     }
 
     async fn create(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
-        self.around(Call::Create(orders), |inner| inner.create(orders)).await
+        self.around_with_reply(Call::Create(orders), self.inner.create(orders), created).await
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError> {
-        self.around(Call::Claim(request), |inner| inner.claim(request)).await
+        self.around(Call::Claim(request), self.inner.claim(request)).await
     }
 
     async fn renew(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
-        self.around(Call::Renew(leases), |inner| inner.renew(leases, duration)).await
+        self.around(Call::Renew(leases), self.inner.renew(leases, duration)).await
     }
 
     async fn release(&self, releases: &[Release]) -> Result<(), StoreError> {
-        self.around(Call::Release(releases), |inner| inner.release(releases)).await
+        self.around(Call::Release(releases), self.inner.release(releases)).await
     }
 
     async fn make_due(&self, id: OrderId) -> Result<(), StoreError> {
-        self.around(Call::MakeDue(id), |inner| inner.make_due(id)).await
+        self.around(Call::MakeDue(id), self.inner.make_due(id)).await
     }
 
     async fn append(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
-        self.around(Call::Append(appends), |inner| inner.append(appends)).await
+        self.around_with_reply(Call::Append(appends), self.inner.append(appends), appended).await
     }
 
     async fn load(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
-        self.around(Call::Load(id), |inner| inner.load(id)).await
+        self.around(Call::Load(id), self.inner.load(id)).await
     }
 
     async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {
-        self.around(Call::Events(id), |inner| inner.events(id, after, limit)).await
+        self.around(Call::Events(id), self.inner.events(id, after, limit)).await
     }
 
     async fn last_seqs(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError> {
-        self.around(Call::LastSeqs(ids), |inner| inner.last_seqs(ids)).await
+        self.around(Call::LastSeqs(ids), self.inner.last_seqs(ids)).await
     }
 
     async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, UndecodableOrder>>, StoreError> {
-        self.around(Call::List(query), |inner| inner.list(query)).await
+        self.around(Call::List(query), self.inner.list(query)).await
     }
 
     async fn due_orders(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {
-        self.around(Call::DueOrders(lane), |inner| inner.due_orders(lane, limit)).await
+        self.around(Call::DueOrders(lane), self.inner.due_orders(lane, limit)).await
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {
-        self.around(Call::Backlog, |inner| inner.backlog()).await
+        self.around(Call::Backlog, self.inner.backlog()).await
     }
 
     async fn purge(&self, request: &PurgeRequest) -> Result<Purged, StoreError> {
-        self.around(Call::Purge(request), |inner| inner.purge(request)).await
+        self.around(Call::Purge(request), self.inner.purge(request)).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.around(Call::Check, |inner| inner.check()).await
+        self.around(Call::Check, self.inner.check()).await
     }
 }
 
 #[async_trait]
 impl Outbox for InterceptedStore {
     async fn register_sinks(&self, sinks: &[Arc<str>]) -> Result<(), StoreError> {
-        self.around(Call::RegisterSinks(sinks), |inner| inner.register_sinks(sinks)).await
+        self.around(Call::RegisterSinks(sinks), self.inner.register_sinks(sinks)).await
     }
 
     async fn unregister_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
-        self.around(Call::UnregisterSink(sink), |inner| inner.unregister_sink(sink, limit)).await
+        self.around(Call::UnregisterSink(sink), self.inner.unregister_sink(sink, limit)).await
     }
 
     async fn claim_deliveries(&self, request: &DeliveryRequest) -> Result<Deliveries, StoreError> {
-        self.around(Call::ClaimDeliveries(request), |inner| inner.claim_deliveries(request)).await
+        self.around(Call::ClaimDeliveries(request), self.inner.claim_deliveries(request)).await
     }
 
     async fn ack_deliveries(&self, acks: &[DeliveryAck]) -> Result<Vec<bool>, StoreError> {
-        self.around(Call::AckDeliveries(acks), |inner| inner.ack_deliveries(acks)).await
+        self.around(Call::AckDeliveries(acks), self.inner.ack_deliveries(acks)).await
     }
 }
 
@@ -261,7 +321,7 @@ pub struct InterceptedVenue {
 }
 
 impl InterceptedVenue {
-    /// This venue behind this interceptor.
+    /// Returns this venue behind this interceptor.
     pub fn new(inner: Arc<dyn Venue>, intercept: Arc<dyn Intercept>) -> Self {
         Self { inner, intercept }
     }
@@ -270,22 +330,27 @@ impl InterceptedVenue {
 #[async_trait]
 impl Venue for InterceptedVenue {
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
-        let prepared = around(&*self.intercept, Call::Prepare(&request), self.inner.prepare(request)).await;
+        let prepared =
+            around(&*self.intercept, Call::Prepare(&request), self.inner.prepare(request), |_| Reply::Other)
+                .await;
         prepared.unwrap_or_else(|error| Err(no_answer(FailureCode::VENUE_UNAVAILABLE, &error)))
     }
 
     async fn submit(&self, tx: &SignedTx) -> SubmitReport {
-        let report = around(&*self.intercept, Call::Submit(tx), self.inner.submit(tx)).await;
+        let report =
+            around(&*self.intercept, Call::Submit(tx), self.inner.submit(tx), |_| Reply::Other).await;
         report.unwrap_or_else(|error| SubmitReport::Ambiguous { message: error.to_string() })
     }
 
     async fn view(&self) -> Result<ChainView, VenueError> {
-        let view = around(&*self.intercept, Call::View, self.inner.view()).await;
+        let view = around(&*self.intercept, Call::View, self.inner.view(), |_| Reply::Other).await;
         view.unwrap_or_else(|error| Err(VenueError::new(error.to_string())))
     }
 
     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
-        let seen = around(&*self.intercept, Call::Observe(tx_ids), self.inner.observe(tx_ids)).await;
+        let seen =
+            around(&*self.intercept, Call::Observe(tx_ids), self.inner.observe(tx_ids), |_| Reply::Other)
+                .await;
         seen.unwrap_or_else(|error| Err(VenueError::new(error.to_string())))
     }
 }
@@ -298,7 +363,7 @@ pub struct InterceptedRouter {
 }
 
 impl InterceptedRouter {
-    /// This router behind this interceptor.
+    /// Returns this router behind this interceptor.
     pub fn new(inner: Arc<dyn DexRouter>, intercept: Arc<dyn Intercept>) -> Self {
         Self { inner, intercept }
     }
@@ -311,7 +376,8 @@ impl DexRouter for InterceptedRouter {
     }
 
     async fn quote(&self, request: &QuoteRequest) -> Result<Vec<Candidate>, StepError> {
-        let quoted = around(&*self.intercept, Call::Quote(request), self.inner.quote(request)).await;
+        let quoted =
+            around(&*self.intercept, Call::Quote(request), self.inner.quote(request), |_| Reply::Other).await;
         quoted.unwrap_or_else(|error| Err(no_answer(FailureCode::QUOTE_UNAVAILABLE, &error)))
     }
 }
@@ -324,7 +390,7 @@ pub struct InterceptedSink {
 }
 
 impl InterceptedSink {
-    /// This sink behind this interceptor.
+    /// Returns this sink behind this interceptor.
     pub fn new(inner: Arc<dyn StatusSink>, intercept: Arc<dyn Intercept>) -> Self {
         Self { inner, intercept }
     }
@@ -341,20 +407,11 @@ impl StatusSink for InterceptedSink {
     }
 
     async fn deliver(&self, events: &[Arc<EventRecord>]) -> Result<(), SinkError> {
-        let delivered = around(&*self.intercept, Call::Deliver(events), self.inner.deliver(events)).await;
+        let delivered =
+            around(&*self.intercept, Call::Deliver(events), self.inner.deliver(events), |_| Reply::Other)
+                .await;
         delivered.unwrap_or_else(|error| Err(SinkError::new(error.to_string())))
     }
-}
-
-async fn around<'a, T>(
-    intercept: &'a dyn Intercept,
-    call: Call<'a>,
-    run: BoxFuture<'a, T>,
-) -> Result<T, StoreError> {
-    intercept.before(call).await?;
-    let result = run.await;
-    intercept.after(call).await?;
-    Ok(result)
 }
 
 fn no_answer(code: FailureCode, error: &StoreError) -> StepError {

@@ -33,8 +33,4 @@ impl Intercept for Outage {
         }
         Ok(())
     }
-
-    async fn after(&self, _: Call<'_>) -> Result<(), StoreError> {
-        Ok(())
-    }
 }

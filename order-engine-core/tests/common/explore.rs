@@ -143,10 +143,6 @@ impl Intercept for Gates {
         }
         Ok(())
     }
-
-    async fn after(&self, _: Call<'_>) -> Result<(), StoreError> {
-        Ok(())
-    }
 }
 
 /// Lets whoever else is ready go first, once.

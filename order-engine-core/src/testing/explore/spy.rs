@@ -20,7 +20,7 @@ use crate::ports::router::StepError;
 use crate::ports::runtime::Clock;
 use crate::ports::venue::{PrepareRequest, SubmitReport, Venue, VenueError};
 use crate::testing::invariants::{Violation, kinds};
-use crate::testing::{Call, Intercept};
+use crate::testing::{Call, Intercept, Reply};
 
 /// Whose orders kill.
 pub(super) const KILLS: &str = "kills";
@@ -207,7 +207,7 @@ impl Intercept for Witness {
         Ok(())
     }
 
-    async fn after(&self, call: Call<'_>) -> Result<(), StoreError> {
+    async fn after(&self, call: Call<'_>, _: Reply<'_>) -> Result<(), StoreError> {
         if let Call::Append(appends) = call {
             for append in appends {
                 self.look(append);
