@@ -1,6 +1,6 @@
 //! Assertions about orders.
 
-use super::RecordingSink;
+use super::sink::RecordingSink;
 use crate::domain::event::{EventRecord, Status};
 use crate::domain::ids::OrderId;
 use crate::domain::state::OrderState;

@@ -1,4 +1,4 @@
-//! Ports that fail at random, as a seed says.
+//! Ports that fail at random, from a seed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,54 +6,140 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::dice::Dice;
 use super::intercept::{Call, Intercept, Port, Reply};
-use super::{Dice, Trace};
+use super::trace::Trace;
 use crate::ports::order_store::error::{StoreError, StoreErrorKind};
 use crate::ports::runtime::Clock;
 
-/// How often which fault strikes a call of a port, in millionths of the calls. Nothing by default.
+/// The probabilities of the faults of a port, in millionths of its calls. None by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CallFaults {
-    /// It fails, and nothing has happened.
+    /// The call fails without an effect.
     pub refused_ppm: u32,
-    /// It succeeds, and the caller is told that it failed.
+    /// The call succeeds, and its reply is lost.
     pub reply_lost_ppm: u32,
-    /// It panics before anything has happened.
+    /// The call panics before its effect.
     pub panic_ppm: u32,
-    /// It panics after all of it has happened.
+    /// The call panics after its effect.
     pub late_panic_ppm: u32,
-    /// A little time passes, before and after the effect each.
+    /// A little time passes before the effect, or after it.
     pub delay_ppm: u32,
-    /// How much at most.
-    pub most_delay: Duration,
-    /// Much time passes, before or after the effect.
+    /// The longest delay.
+    pub max_delay: Duration,
+    /// Much time passes before the effect, or after it.
     pub stall_ppm: u32,
-    /// How much at most.
-    pub most_stall: Duration,
+    /// The longest stall.
+    pub max_stall: Duration,
 }
 
-/// How often which fault strikes the calls of each port. Nothing by default.
+impl CallFaults {
+    /// Sets the probability that a call fails without an effect.
+    #[must_use]
+    pub const fn with_refused_ppm(mut self, refused_ppm: u32) -> Self {
+        self.refused_ppm = refused_ppm;
+        self
+    }
+
+    /// Sets the probability that a call succeeds and its reply is lost.
+    #[must_use]
+    pub const fn with_reply_lost_ppm(mut self, reply_lost_ppm: u32) -> Self {
+        self.reply_lost_ppm = reply_lost_ppm;
+        self
+    }
+
+    /// Sets the probability that a call panics before its effect.
+    #[must_use]
+    pub const fn with_panic_ppm(mut self, panic_ppm: u32) -> Self {
+        self.panic_ppm = panic_ppm;
+        self
+    }
+
+    /// Sets the probability that a call panics after its effect.
+    #[must_use]
+    pub const fn with_late_panic_ppm(mut self, late_panic_ppm: u32) -> Self {
+        self.late_panic_ppm = late_panic_ppm;
+        self
+    }
+
+    /// Sets the probability and the longest duration of a delay.
+    #[must_use]
+    pub const fn with_delay(mut self, delay_ppm: u32, max_delay: Duration) -> Self {
+        self.delay_ppm = delay_ppm;
+        self.max_delay = max_delay;
+        self
+    }
+
+    /// Sets the probability and the longest duration of a stall.
+    #[must_use]
+    pub const fn with_stall(mut self, stall_ppm: u32, max_stall: Duration) -> Self {
+        self.stall_ppm = stall_ppm;
+        self.max_stall = max_stall;
+        self
+    }
+}
+
+/// The faults of all ports. None by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ChaosConfig {
-    /// Calls of the store, the outbox among them.
+    /// The faults of the store and its outbox.
     pub store: CallFaults,
-    /// Calls of the venue that send and observe.
+    /// The faults of the venue when it submits or observes.
     pub venue: CallFaults,
-    /// Calls of the venue that prepare.
+    /// The faults of the venue when it prepares.
     pub prepare: CallFaults,
-    /// Calls of the router.
+    /// The faults of the router.
     pub router: CallFaults,
-    /// Calls of sinks.
+    /// The faults of sinks.
     pub sink: CallFaults,
 }
 
-/// An [`Intercept`] for all ports of a simulated process, that lets calls fail, panic and take their time
-/// as dice say. Clones are one.
+impl ChaosConfig {
+    /// Sets the faults of the store and its outbox.
+    #[must_use]
+    pub const fn with_store(mut self, store: CallFaults) -> Self {
+        self.store = store;
+        self
+    }
+
+    /// Sets the faults of the venue when it submits or observes.
+    #[must_use]
+    pub const fn with_venue(mut self, venue: CallFaults) -> Self {
+        self.venue = venue;
+        self
+    }
+
+    /// Sets the faults of the venue when it prepares.
+    #[must_use]
+    pub const fn with_prepare(mut self, prepare: CallFaults) -> Self {
+        self.prepare = prepare;
+        self
+    }
+
+    /// Sets the faults of the router.
+    #[must_use]
+    pub const fn with_router(mut self, router: CallFaults) -> Self {
+        self.router = router;
+        self
+    }
+
+    /// Sets the faults of sinks.
+    #[must_use]
+    pub const fn with_sink(mut self, sink: CallFaults) -> Self {
+        self.sink = sink;
+        self
+    }
+}
+
+/// An [`Intercept`] for all ports of a simulated process that makes calls fail, panic and take time at random.
+/// Clones are one interceptor.
 ///
-/// It panics without a word on the standard error stream.
+/// Its panics print nothing.
 #[derive(Clone, Debug)]
 pub struct Chaos {
-    /// The process, in the trace.
+    /// The name of the process in the trace.
     name: Arc<str>,
     clock: Arc<dyn Clock>,
     dice: Arc<Dice>,
@@ -69,7 +155,7 @@ struct State {
     counts: BTreeMap<&'static str, u64>,
 }
 
-/// Whether a call has had its effect.
+/// The side of a call's effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     Before,
@@ -77,22 +163,22 @@ enum Side {
 }
 
 impl Chaos {
-    /// Chaos that does nothing yet. Its waits are on this clock.
+    /// Returns an interceptor without faults. Its delays are on this clock.
     pub fn new(name: &str, clock: Arc<dyn Clock>, dice: Dice, trace: Trace) -> Self {
         Self { name: name.into(), clock, dice: Arc::new(dice), trace, state: Arc::default() }
     }
 
-    /// Lets other faults strike from now on. Calls under way go on as they began.
+    /// Changes the faults from now on.
     pub fn set(&self, config: ChaosConfig) {
         self.state().config = config;
     }
 
-    /// From now on the store fails every call, or works again.
+    /// Makes every call of the store fail from now on, or lets the store work again.
     pub fn set_store_down(&self, is_down: bool) {
         self.state().is_store_down = is_down;
     }
 
-    /// How often each kind of fault struck.
+    /// Returns the number of faults of each kind so far.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.state().counts.clone()
     }
@@ -114,20 +200,20 @@ impl Chaos {
         (faults, call.port() == Port::Store && state.is_store_down)
     }
 
-    fn strike(&self, kind: &'static str, call: Call<'_>) {
+    fn record(&self, kind: &'static str, call: Call<'_>) {
         *self.state().counts.entry(kind).or_default() += 1;
         self.trace.note(format_args!("{} {}: {kind}", self.name, call.name()));
     }
 
-    /// Lets time pass.
+    /// Waits for a random stall or delay, if there is one.
     async fn wait(&self, faults: &CallFaults, call: Call<'_>) {
-        let ms = |most: Duration| u64::try_from(most.as_millis()).unwrap_or(u64::MAX).max(1);
+        let ms = |max: Duration| u64::try_from(max.as_millis()).unwrap_or(u64::MAX).max(1);
         let wait_ms = if self.dice.happens(faults.stall_ppm) {
-            let wait_ms = self.dice.between(1, ms(faults.most_stall));
-            self.strike("call stalls", call);
+            let wait_ms = self.dice.between(1, ms(faults.max_stall));
+            self.record("call stalls", call);
             wait_ms
         } else if self.dice.happens(faults.delay_ppm) {
-            self.dice.between(1, ms(faults.most_delay))
+            self.dice.between(1, ms(faults.max_delay))
         } else {
             return;
         };
@@ -143,28 +229,28 @@ impl Chaos {
         };
         let port = call.port() as usize;
         if self.dice.happens(panic_ppm) {
-            self.strike(panics[port], call);
-            // The hook that would print is not run.
-            std::panic::resume_unwind(Box::new("a panic that was asked for"));
+            self.record(panics[port], call);
+            // This does not call the panic hook, which would print.
+            std::panic::resume_unwind(Box::new("an injected panic"));
         }
         if is_down {
             *self.state().counts.entry("call in an outage of the store").or_default() += 1;
             return Err(StoreError::new(StoreErrorKind::Unavailable, "the store is down"));
         }
         if self.dice.happens(fail_ppm) {
-            self.strike(fails[port], call);
+            self.record(fails[port], call);
             return Err(StoreError::new(StoreErrorKind::Unavailable, fails[port]));
         }
         Ok(())
     }
 }
 
-/// By side and port.
+/// The names of panics, by side and port.
 const PANICS: [[&str; 4]; 2] = [
     ["store panics before", "venue panics before", "router panics before", "sink panics before"],
     ["store panics after", "venue panics after", "router panics after", "sink panics after"],
 ];
-/// By side and port.
+/// The names of failures, by side and port.
 const FAILURES: [[&str; 4]; 2] = [
     ["store refuses", "venue refuses", "router refuses", "sink refuses"],
     ["store's reply is lost", "venue's reply is lost", "router's reply is lost", "sink's reply is lost"],
@@ -173,13 +259,13 @@ const FAILURES: [[&str; 4]; 2] = [
 #[async_trait]
 impl Intercept for Chaos {
     /// # Panics
-    /// If the dice say so.
+    /// At random.
     async fn before(&self, call: Call<'_>) -> Result<(), StoreError> {
         self.pass(call, Side::Before).await
     }
 
     /// # Panics
-    /// If the dice say so.
+    /// At random.
     async fn after(&self, call: Call<'_>, _: Reply<'_>) -> Result<(), StoreError> {
         self.pass(call, Side::After).await
     }

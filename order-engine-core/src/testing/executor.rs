@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{Dice, ManualClock};
+use super::clock::ManualClock;
+use super::dice::Dice;
 use crate::ports::runtime::{Clock, Spawner};
 
 /// So many polls without any time passing say that tasks wake each other for ever.

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 
-use super::ManualClock;
+use super::clock::ManualClock;
 use crate::ports::runtime::Clock;
 
 /// The hash of nothing (FNV-1a, 64 bits).

@@ -1,4 +1,4 @@
-//! The processes: each an engine with a worker, on a clock of its own.
+//! The processes of a run. Each is an engine with a worker, on a clock of its own.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,23 +9,24 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, select};
 use tokio::sync::oneshot;
 
-use super::gossip::Gossip;
+use super::lossy_fanout::LossyFanout;
+use super::monitor::{MonitoredVenue, StoreMonitor};
 use super::plan::draw_skew;
-use super::spy::{Spy, Witness};
-use super::world::Shared;
+use super::shared::Shared;
 use crate::engine::Engine;
 use crate::engine::apalis::execute_order;
 use crate::engine::builder::{BuildError, EngineBuilder};
 use crate::ports::runtime::{Clock, Runtime, Spawner};
 use crate::ports::sink::StatusSink;
-use crate::testing::{
-    Chaos, Dice, InterceptedRouter, InterceptedSink, InterceptedStore, InterceptedVenue, SimulatedProcess,
-    SkewedClock,
-};
+use crate::testing::chaos::Chaos;
+use crate::testing::dice::Dice;
+use crate::testing::executor::SimulatedProcess;
+use crate::testing::intercept::{InterceptedRouter, InterceptedSink, InterceptedStore, InterceptedVenue};
+use crate::testing::skew::SkewedClock;
 
-/// How long a client waits for an answer before it asks somebody else.
+/// How long a client waits for an answer before it asks another process.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a process that cannot start waits before it tries again.
+/// How long a process that cannot start waits until it tries again.
 const RESTART_WAIT: Duration = Duration::from_secs(1);
 /// How long a process may take to shut down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,11 +35,11 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Hosts {
     shared: Arc<Shared>,
     slots: Mutex<Vec<Slot>>,
-    /// The only one that is asked, when one is tried alone.
+    /// The only process that takes requests, while it is tested alone.
     only: Mutex<Option<usize>>,
 }
 
-/// One process.
+/// A process, whether it runs or not.
 struct Slot {
     process: SimulatedProcess,
     chaos: Chaos,
@@ -46,18 +47,18 @@ struct Slot {
     life: Option<Life>,
 }
 
-/// A process from its start to its death.
+/// A process between its start and its end.
 #[derive(Clone)]
 struct Life {
     clock: SkewedClock,
-    /// Once it has started.
+    /// The engine, after it has started.
     engine: Option<Engine>,
-    /// Whether it was asked to shut down, so that it has to be started again.
+    /// Whether it was shut down, and so has to be started again.
     is_leaving: bool,
 }
 
 /// Runs a worker as a host does.
-fn work(engine: &Engine) -> BoxFuture<'static, Result<(), WorkerError>> {
+fn run_worker(engine: &Engine) -> BoxFuture<'static, Result<(), WorkerError>> {
     let worker = WorkerBuilder::new("orders")
         .backend(engine.backend())
         .concurrency(10)
@@ -117,10 +118,10 @@ impl Hosts {
         process.spawn("host", Arc::clone(self).host(index, runtime).boxed());
     }
 
-    /// What a host's program does: it builds an engine, and runs a worker.
+    /// Runs the program of a host, which builds an engine and runs a worker.
     async fn host(self: Arc<Self>, index: usize, runtime: Runtime) {
         let engine = loop {
-            // A program that panics as it starts is started again.
+            // A program that panics while it starts is started again.
             let built = AssertUnwindSafe(self.build(index, runtime.clone())).catch_unwind().await;
             match built {
                 Ok(Ok(engine)) => break engine,
@@ -131,24 +132,24 @@ impl Hosts {
             life.engine = Some(engine.clone());
         }
         self.shared.trace.note(format_args!("p{index} has started"));
-        let ended = work(&engine).await;
+        let ended = run_worker(&engine).await;
         self.shared.trace.note(format_args!("p{index}: its worker has ended: {ended:?}"));
     }
 
     async fn build(&self, index: usize, runtime: Runtime) -> Result<Engine, BuildError> {
         let chaos = Arc::new(self.chaos(index));
         let shared = &self.shared;
-        let witness = Arc::new(Witness::new(index, Arc::clone(shared)));
-        let store = Arc::new(InterceptedStore::new(shared.site.open_store(), witness));
+        let monitor = Arc::new(StoreMonitor::new(index, Arc::clone(shared)));
+        let store = Arc::new(InterceptedStore::new(shared.site.open_store(), monitor));
         let store = InterceptedStore::new(store, chaos.clone());
-        let venue = Spy::new(index, shared.site.venue(index), Arc::clone(shared));
+        let venue = MonitoredVenue::new(index, shared.site.venue(index), Arc::clone(shared));
         let sink = |inner: &dyn Fn() -> Arc<dyn StatusSink>| {
             Arc::new(InterceptedSink::new(inner(), chaos.clone())) as Arc<dyn StatusSink>
         };
-        let gossip = Gossip { process: index, shared: Arc::clone(shared) };
+        let fanout = LossyFanout { process: index, shared: Arc::clone(shared) };
         EngineBuilder::default()
-            .source(Arc::new(gossip.clone()))
-            .sink(Arc::new(gossip))
+            .source(Arc::new(fanout.clone()))
+            .sink(Arc::new(fanout))
             .store(Arc::new(store))
             .router(Arc::new(InterceptedRouter::new(shared.site.router(index), chaos.clone())))
             .venue(Arc::new(InterceptedVenue::new(Arc::new(venue), chaos.clone())))
@@ -159,7 +160,7 @@ impl Hosts {
             .await
     }
 
-    /// Ends a process where it stands.
+    /// Ends all tasks of a process at once.
     pub(super) fn kill(&self, index: usize) {
         let (process, life) = {
             let slot = &mut self.slots()[index];
@@ -169,7 +170,7 @@ impl Hosts {
         drop(life);
     }
 
-    /// Holds a process up; its clock may stand still with it.
+    /// Suspends a process, and stops its clock as well if `stops_clock` is set.
     pub(super) fn suspend(&self, index: usize, stops_clock: bool) {
         let slot = &self.slots()[index];
         if let Some(life) = &slot.life {
@@ -197,24 +198,24 @@ impl Hosts {
         });
         if let Some(engine) = engine {
             let shutdown = async move {
-                // What did not end in time is left to its leases.
+                // The leases of orders that did not end in time expire.
                 let _ = engine.shutdown(SHUTDOWN_TIMEOUT).await;
             };
             process.spawn("shutdown", shutdown.boxed());
         }
     }
 
-    /// Lets only one process be asked from now on, or any.
+    /// Directs all requests to one process, or to any.
     pub(super) fn ask_only(&self, index: Option<usize>) {
         *self.only.lock().unwrap_or_else(PoisonError::into_inner) = index;
     }
 
-    /// Whether a process was asked to shut down.
+    /// Returns whether a process was shut down.
     pub(super) fn is_leaving(&self, index: usize) -> bool {
         self.slots()[index].life.as_ref().is_some_and(|life| life.is_leaving)
     }
 
-    /// A process that takes requests, and the engine in it.
+    /// Returns a random process that takes requests, and its engine.
     pub(super) fn any(&self, dice: &Dice) -> Option<(SimulatedProcess, Engine)> {
         let only = *self.only.lock().unwrap_or_else(PoisonError::into_inner);
         let slots = self.slots();
@@ -225,7 +226,7 @@ impl Hosts {
         if up.is_empty() { None } else { Some(up.swap_remove(dice.choose(up.len()))) }
     }
 
-    /// Asks any process. Nothing if it dies before it answers, or takes too long.
+    /// Sends a request to any process. Returns `None` if it dies before it answers, or takes too long.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
         dice: &Dice,

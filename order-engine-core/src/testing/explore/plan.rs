@@ -1,64 +1,88 @@
-//! What will go wrong when, drawn from the seed before the run begins.
+//! The orders and the faults of a run, drawn from the seed before it begins.
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use super::{Exploration, Hazard};
-use crate::testing::{CallFaults, ChaosConfig, Dice, Skew};
+use super::exploration::Exploration;
+use super::hazard::Hazard;
+use crate::testing::chaos::{CallFaults, ChaosConfig};
+use crate::testing::dice::Dice;
+use crate::testing::skew::Skew;
 
-/// What is done to the world at a time.
+/// A planned change of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Action {
     /// Starts a process, unless it runs.
     Start(usize),
     /// Kills a process.
     Kill(usize),
-    /// Holds a process up; whether its clock stands still meanwhile.
+    /// Suspends a process, and stops its clock as well if the flag is set.
     Suspend(usize, bool),
-    /// Lets it go on.
+    /// Resumes a process.
     Resume(usize),
-    /// Asks a process to shut down.
+    /// Shuts a process down.
     ShutDown(usize),
-    /// Lets other faults strike a process.
-    ChangeWeather(usize),
-    /// The store is down for everybody, or works again.
+    /// Changes the probabilities of a process' faults.
+    ChangeFaults(usize),
+    /// Takes the store down for all processes, or brings it back.
     SetStoreDown(bool),
 }
 
-/// An order that somebody will submit.
+/// An order that clients will submit.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PlannedOrder {
     pub(super) at: Duration,
     /// Whether it has a client order id.
     pub(super) is_named: bool,
-    /// Whether it is submitted by two at once.
+    /// Whether two clients submit it.
     pub(super) is_doubled: bool,
-    /// Its time to live.
+    /// The time from its submission to its deadline.
     pub(super) ttl: Option<Duration>,
-    /// How long after its acceptance it is cancelled, by each who does.
+    /// The time from its acceptance to each of its cancels.
     pub(super) cancels: [Option<Duration>; 2],
     pub(super) killer: Option<Killer>,
 }
 
-/// What an order does to whoever prepares it.
+/// What an order does to the process that prepares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Killer {
-    /// Its process dies.
+    /// The process dies.
     Kills,
-    /// It panics.
+    /// The worker panics.
     Panics,
 }
 
-/// All that is planned.
+/// The user of ordinary orders.
+pub(super) const USER: &str = "alice";
+/// The user whose orders kill processes.
+pub(super) const KILLS: &str = "kills";
+/// The user whose orders make workers panic.
+pub(super) const PANICS: &str = "panics";
+
+impl Killer {
+    /// Returns the user of such orders.
+    pub(super) const fn user(self) -> &'static str {
+        match self {
+            Self::Kills => KILLS,
+            Self::Panics => PANICS,
+        }
+    }
+}
+
+/// All planned changes and orders.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) actions: Vec<(Duration, Action)>,
     pub(super) orders: Vec<PlannedOrder>,
 }
 
-/// One of how many seeds has an order that kills.
+/// One of this many seeds has an order that kills.
 const SEEDS_TO_A_KILLER: u64 = 6;
+/// The largest difference between a clock and the world's, in milliseconds: three hours.
+const MAX_OFFSET_MS: u64 = 3 * 3_600_000;
+/// The largest drift of a clock, in millionths.
+const MAX_DRIFT_PPM: u64 = 2_000;
 
 fn ms(dice: &Dice, low: u64, high: u64) -> Duration {
     Duration::from_millis(dice.between(low, high))
@@ -90,24 +114,24 @@ fn trouble_ms(exploration: &Exploration) -> u64 {
     u64::try_from(exploration.trouble.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The life of one process: it begins, and whatever befalls it, it comes back.
+/// Draws the life of one process. Whatever happens to it, it is started again.
 fn draw_life(exploration: &Exploration, dice: &Dice, process: usize, actions: &mut Vec<(Duration, Action)>) {
     let mut now = ms(dice, 0, 2_000);
     actions.push((now, Action::Start(process)));
-    let befalls: Vec<Hazard> = [Hazard::Kills, Hazard::Suspensions, Hazard::Shutdowns]
+    let faults: Vec<Hazard> = [Hazard::Kills, Hazard::Suspensions, Hazard::Shutdowns]
         .into_iter()
         .filter(|hazard| exploration.has(*hazard))
         .collect();
     loop {
-        actions.push((now, Action::ChangeWeather(process)));
+        actions.push((now, Action::ChangeFaults(process)));
         now += ms(dice, 2_000, 60_000);
         if now >= exploration.trouble {
             return;
         }
-        if befalls.is_empty() || dice.happens(300_000) {
+        if faults.is_empty() || dice.happens(300_000) {
             continue;
         }
-        match befalls[dice.choose(befalls.len())] {
+        match faults[dice.choose(faults.len())] {
             Hazard::Suspensions => {
                 actions.push((now, Action::Suspend(process, dice.happens(500_000))));
                 now += ms(dice, 100, 90_000);
@@ -148,21 +172,21 @@ fn draw_order(exploration: &Exploration, dice: &Dice) -> PlannedOrder {
     }
 }
 
-/// How a clock differs.
+/// Draws how far a clock is off.
 pub(super) fn draw_skew(exploration: &Exploration, dice: &Dice) -> Skew {
     if !exploration.has(Hazard::Clocks) {
         return Skew::default();
     }
     let signed =
         |most: u64| i64::try_from(dice.between(0, 2 * most)).unwrap_or(0) - i64::try_from(most).unwrap_or(0);
-    let ahead = TimeDelta::milliseconds(signed(3 * 3_600_000));
-    let fast_ppm = i32::try_from(signed(2_000)).unwrap_or(0);
-    Skew { ahead, fast_ppm }
+    let offset = TimeDelta::milliseconds(signed(MAX_OFFSET_MS));
+    let drift_ppm = i32::try_from(signed(MAX_DRIFT_PPM)).unwrap_or(0);
+    Skew { offset, drift_ppm }
 }
 
-/// The faults of a while.
-pub(super) fn draw_weather(exploration: &Exploration, dice: &Dice) -> ChaosConfig {
-    // A third of the time is calm, and little of it a storm.
+/// Draws the probabilities of faults for a while.
+pub(super) fn draw_faults(exploration: &Exploration, dice: &Dice) -> ChaosConfig {
+    // A third of the time has no faults, and a sixth of it has many.
     let strength = match dice.between(0, 5) {
         0 | 1 => 0,
         2 | 3 => 1,
@@ -170,9 +194,9 @@ pub(super) fn draw_weather(exploration: &Exploration, dice: &Dice) -> ChaosConfi
         _ => 10,
     };
     let rate = |hazard, base_ppm: u32| if exploration.has(hazard) { base_ppm * strength } else { 0 };
-    let delays = |most_ms| CallFaults {
+    let delays = |max_ms| CallFaults {
         delay_ppm: if exploration.has(Hazard::Delays) { 300_000 } else { 0 },
-        most_delay: Duration::from_millis(most_ms),
+        max_delay: Duration::from_millis(max_ms),
         ..CallFaults::default()
     };
     ChaosConfig {
@@ -182,7 +206,7 @@ pub(super) fn draw_weather(exploration: &Exploration, dice: &Dice) -> ChaosConfi
             panic_ppm: rate(Hazard::StorePanics, 1_000),
             late_panic_ppm: rate(Hazard::StorePanics, 1_000),
             stall_ppm: rate(Hazard::StoreStalls, 1_000),
-            most_stall: Duration::from_secs(15),
+            max_stall: Duration::from_secs(15),
             ..delays(20)
         },
         venue: CallFaults {
@@ -191,7 +215,7 @@ pub(super) fn draw_weather(exploration: &Exploration, dice: &Dice) -> ChaosConfi
             panic_ppm: rate(Hazard::ObservePanics, 3_000),
             late_panic_ppm: rate(Hazard::ObservePanics, 3_000),
             stall_ppm: rate(Hazard::VenueStalls, 4_000),
-            most_stall: Duration::from_secs(40),
+            max_stall: Duration::from_secs(40),
             ..delays(300)
         },
         prepare: CallFaults {
@@ -200,7 +224,7 @@ pub(super) fn draw_weather(exploration: &Exploration, dice: &Dice) -> ChaosConfi
             panic_ppm: rate(Hazard::PreparePanics, 1_000),
             late_panic_ppm: rate(Hazard::PreparePanics, 1_000),
             stall_ppm: rate(Hazard::VenueStalls, 4_000),
-            most_stall: Duration::from_secs(40),
+            max_stall: Duration::from_secs(40),
             ..delays(300)
         },
         router: CallFaults {
@@ -209,7 +233,7 @@ pub(super) fn draw_weather(exploration: &Exploration, dice: &Dice) -> ChaosConfi
             panic_ppm: rate(Hazard::RouterPanics, 1_000),
             late_panic_ppm: rate(Hazard::RouterPanics, 1_000),
             stall_ppm: rate(Hazard::RouterErrors, 2_000),
-            most_stall: Duration::from_secs(40),
+            max_stall: Duration::from_secs(40),
             ..delays(300)
         },
         sink: CallFaults {
@@ -218,7 +242,7 @@ pub(super) fn draw_weather(exploration: &Exploration, dice: &Dice) -> ChaosConfi
             panic_ppm: rate(Hazard::SinkPanics, 10_000),
             late_panic_ppm: rate(Hazard::SinkPanics, 10_000),
             stall_ppm: rate(Hazard::SinkStalls, 10_000),
-            most_stall: Duration::from_mins(3),
+            max_stall: Duration::from_mins(3),
             ..delays(300)
         },
     }

@@ -1,50 +1,54 @@
 use std::sync::Arc;
 
-use super::Exploration;
+use super::exploration::Exploration;
 use crate::domain::ids::OrderId;
 use crate::domain::order::OrderRequest;
 use crate::ports::order_store::OrderStore;
 use crate::ports::router::DexRouter;
 use crate::ports::runtime::Runtime;
 use crate::ports::venue::Venue;
-use crate::testing::{Dice, Executor, ManualClock, SkewedClock};
+use crate::testing::clock::ManualClock;
+use crate::testing::dice::Dice;
+use crate::testing::executor::Executor;
+use crate::testing::skew::SkewedClock;
 
-/// What the engine is explored on: a store, and a venue with its router.
+/// The store, the venue and the router that an engine is explored on.
 ///
-/// All calls are made on one thread, on virtual time. What takes its time takes it on the clocks of the
+/// All calls are made on one thread, on virtual time. A call that takes time sleeps on the clocks of the
 /// [`Surroundings`].
 pub trait Site: Send + Sync + 'static {
-    /// The store, as a process that starts now opens it. It measures leases on
-    /// [`Surroundings::store_clock`].
+    /// Opens the store as a new process does. The store measures leases on [`Surroundings::store_clock`].
     fn open_store(&self) -> Arc<dyn OrderStore>;
 
-    /// The venue, as this process reaches it.
+    /// Returns the venue as this process reaches it.
     fn venue(&self, process: usize) -> Arc<dyn Venue>;
 
-    /// The router of this process.
+    /// Returns the router of this process.
     fn router(&self, process: usize) -> Arc<dyn DexRouter>;
 
-    /// An order that somebody may want. The name of the user and everything below it are overwritten.
+    /// Returns the request for a random order. The run overwrites the user, the client order id and the deadline.
     fn request(&self, dice: &Dice) -> OrderRequest;
 
-    /// From now on nothing goes wrong on the venue's own side any more.
+    /// Ends all faults of the venue itself.
     fn heal(&self);
 
-    /// How often an order was executed so far.
+    /// Returns how often an order was executed so far.
     fn executions(&self, order: OrderId) -> usize;
 }
 
-/// What a [`Site`] is opened with.
+/// The clocks and the executor that a [`Site`] is opened with.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Surroundings {
-    /// The run that it is for.
+    /// The settings of the run.
     pub exploration: Exploration,
-    /// The time of the world, in which the venue lives.
+    /// The clock of the world, on which the venue runs.
     pub world: ManualClock,
-    /// The time of the store.
+    /// The clock of the store.
     pub store_clock: SkewedClock,
-    /// Runs everything.
+    /// The executor of all tasks.
     pub executor: Executor,
-    /// For the venue: the time of the world, chance of its own, and tasks that nobody kills.
+    /// The venue's surroundings: the clock of the world, random numbers of its own, and tasks that are never
+    /// killed.
     pub runtime: Runtime,
 }

@@ -1,150 +1,51 @@
-//! The run itself: trouble, healing, and the end.
+//! The run itself: the time of faults, the time without them, and the checks at the end.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::FutureExt;
 
-use super::clients::{Client, Tracked};
-use super::gossip::Mailbox;
+use super::checks::{Evidence, check_names};
+use super::clients::Client;
+use super::exploration::Exploration;
+use super::hazard::Hazard;
 use super::hosts::Hosts;
-use super::plan::{Action, Plan, PlannedOrder, draw_skew, draw_weather};
-use super::verdicts::{Evidence, check_names};
-use super::{Exploration, Hazard, Report, Site, Surroundings};
-use crate::domain::event::EventRecord;
-use crate::domain::ids::{OrderId, TxId};
+use super::plan::{Action, Plan, PlannedOrder, draw_faults, draw_skew};
+use super::report::Report;
+use super::shared::{ProcessFault, Shared};
+use super::site::{Site, Surroundings};
+use super::tracked::Tracked;
+use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
-use crate::ports::order_store::OrderStore;
-use crate::ports::order_store::query::OrderQuery;
 use crate::ports::runtime::{Clock, Runtime};
+use crate::testing::chaos::ChaosConfig;
+use crate::testing::clock::ManualClock;
+use crate::testing::dice::Dice;
+use crate::testing::executor::{Executor, SimulatedProcess};
 use crate::testing::invariants::Violation;
-use crate::testing::{
-    ChaosConfig, Dice, Executor, ManualClock, RecordingSink, SimulatedProcess, SkewedClock, Trace,
-};
+use crate::testing::skew::SkewedClock;
 
-/// How often it is looked whether everything has ended.
-const LOOK: Duration = Duration::from_secs(2);
-/// For how long a process that is tried alone may take for one order.
-const ALONE: Duration = Duration::from_mins(5);
+/// How often the run checks whether everything has ended.
+const POLL: Duration = Duration::from_secs(2);
+/// The longest time that a process may take for one order while it is tested alone.
+const ALONE_LIMIT: Duration = Duration::from_mins(5);
 
-/// The tasks in which a process serves its clients.
+/// The names of the tasks in which a process serves its clients.
 const HANDLERS: [&str; 3] = ["request", "connection", "shutdown"];
-
-/// What all parts of a run share.
-pub(super) struct Shared {
-    pub(super) exploration: Exploration,
-    pub(super) world: ManualClock,
-    pub(super) store_clock: SkewedClock,
-    pub(super) executor: Executor,
-    pub(super) trace: Trace,
-    /// For whoever sits at a port.
-    pub(super) dice: Dice,
-    pub(super) mailboxes: Vec<Mailbox>,
-    pub(super) site: Box<dyn Site>,
-    /// The store itself, without faults.
-    pub(super) store: Arc<dyn OrderStore>,
-    pub(super) durable: RecordingSink,
-    pub(super) best_effort: RecordingSink,
-    pub(super) orders: Mutex<Vec<Tracked>>,
-    state: Mutex<State>,
-}
-
-/// What befalls a process in the middle of something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// It dies, and is started again after a while.
-    Dies,
-    /// It is suspended, for longer than a lease lasts.
-    Freezes,
-}
-
-#[derive(Default)]
-struct State {
-    signed: BTreeMap<TxId, OrderId>,
-    /// The number of the last event of each order that was seen to be committed.
-    committed: BTreeMap<OrderId, u64>,
-    /// What is about to befall processes in the middle of something.
-    fates: Vec<(usize, Fate)>,
-    /// How often each befell one.
-    faults: BTreeMap<&'static str, u64>,
-    is_healed: bool,
-    violations: Vec<Violation>,
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn violate(&self, violation: Violation) {
-        self.trace.note(format_args!("VIOLATION {violation}"));
-        self.state().violations.push(violation);
-    }
-
-    pub(super) fn note_signed(&self, tx: &TxId, order: OrderId) {
-        self.state().signed.insert(tx.clone(), order);
-    }
-
-    pub(super) fn order_of(&self, tx: &TxId) -> Option<OrderId> {
-        self.state().signed.get(tx).copied()
-    }
-
-    /// Notes that an order's events were committed up to this number; whether that was not known.
-    pub(super) fn is_news(&self, order: OrderId, seq: u64) -> bool {
-        let mut state = self.state();
-        let known = state.committed.entry(order).or_default();
-        let is_news = seq > *known;
-        *known = seq.max(*known);
-        is_news
-    }
-
-    /// Lets something befall a process as soon as nobody is running.
-    pub(super) fn befall(&self, process: usize, fate: Fate, kind: &'static str) {
-        let mut state = self.state();
-        state.fates.push((process, fate));
-        *state.faults.entry(kind).or_default() += 1;
-    }
-
-    pub(super) fn is_healed(&self) -> bool {
-        self.state().is_healed
-    }
-
-    /// Whether something may go wrong now.
-    pub(super) fn has(&self, hazard: Hazard) -> bool {
-        self.exploration.has(hazard) && !self.is_healed()
-    }
-
-    fn tracked(&self) -> MutexGuard<'_, Vec<Tracked>> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// All orders of the store. It is asked directly, and answers at once.
-    fn all_orders(&self) -> Vec<Order> {
-        let query = OrderQuery { limit: u32::MAX, ..OrderQuery::default() };
-        let listed = self.store.list(&query).now_or_never();
-        listed.and_then(Result::ok).into_iter().flatten().filter_map(Result::ok).collect()
-    }
-
-    fn history(&self, id: OrderId) -> Vec<EventRecord> {
-        let events = self.store.events(id, 0, u32::MAX).now_or_never();
-        events.and_then(Result::ok).unwrap_or_default()
-    }
-}
 
 /// A run under way.
 pub(super) struct World {
     shared: Arc<Shared>,
     hosts: Arc<Hosts>,
-    /// The clients, which nobody kills.
+    /// The tasks of the clients, which are never killed.
     clients: SimulatedProcess,
     dice: Dice,
     begun: DateTime<Utc>,
     agenda: BinaryHeap<Reverse<(DateTime<Utc>, Action)>>,
     planned: Vec<PlannedOrder>,
-    /// Whether tasks woke each other for ever.
+    /// Whether tasks wake each other for ever.
     is_stuck: bool,
 }
 
@@ -164,26 +65,12 @@ impl World {
         let surroundings = Surroundings {
             exploration: exploration.clone(),
             world: world.clone(),
-            store_clock: store_clock.clone(),
+            store_clock,
             executor: executor.clone(),
             runtime,
         };
         let site = Box::new(open(&surroundings)?);
-        let shared = Arc::new(Shared {
-            exploration: exploration.clone(),
-            trace: Trace::new(&world, exploration.keeps_trace),
-            dice: dice.fork(6),
-            mailboxes: (0..exploration.processes).map(|_| Mailbox::default()).collect(),
-            store: site.open_store(),
-            site,
-            durable: RecordingSink::durable("ledger"),
-            best_effort: RecordingSink::best_effort("sockets"),
-            orders: Mutex::default(),
-            state: Mutex::default(),
-            world: world.clone(),
-            store_clock,
-            executor: executor.clone(),
-        });
+        let shared = Arc::new(Shared::new(surroundings, site, dice.fork(6)));
         let plan = Plan::draw(exploration, &dice.fork(2));
         let begun = world.now();
         Ok(Self {
@@ -207,18 +94,18 @@ impl World {
         self.heal();
         let limit = self.shared.world.now() + exploration.healing;
         while !self.is_stuck && !self.is_over() && self.shared.world.now() < limit {
-            self.run_to(self.shared.world.now() + LOOK);
+            self.run_to(self.shared.world.now() + POLL);
         }
         if exploration.has(Hazard::Alone) && self.is_over() {
             for process in 0..exploration.processes {
-                self.try_alone(process);
+                self.test_alone(process);
             }
         }
         self.run_to((self.begun + exploration.at_least).max(self.shared.world.now()));
         self.report()
     }
 
-    /// A client of one more order.
+    /// Returns a client of one more order.
     fn client(&self, purpose: u64) -> Client {
         let order = {
             let mut orders = self.shared.tracked();
@@ -234,7 +121,7 @@ impl World {
         }
     }
 
-    /// Runs until a time, and does what is to be done until then.
+    /// Runs until a time, with all actions that are planned until then.
     fn run_to(&mut self, end: DateTime<Utc>) {
         while !self.is_stuck {
             if !self.shared.executor.run_until_stalled() {
@@ -242,7 +129,7 @@ impl World {
                 self.shared.violate(Violation::new("time passes", "tasks wake each other for ever"));
                 return;
             }
-            self.seal_fates();
+            self.apply_pending_faults();
             let now = self.shared.world.now();
             if let Some(action) = self.due(now) {
                 self.act(action);
@@ -260,21 +147,22 @@ impl World {
         self.agenda.pop().map(|Reverse((_, action))| action)
     }
 
-    /// Lets befall processes what was to befall them.
-    fn seal_fates(&mut self) {
-        let fates = std::mem::take(&mut self.shared.state().fates);
+    /// Applies the faults that were injected in the middle of calls, and plans the recovery from each.
+    fn apply_pending_faults(&mut self) {
         let now = self.shared.world.now();
-        for (process, fate) in fates {
-            let (action, after, back_in_ms) = match fate {
-                Fate::Dies => (Action::Kill(process), Action::Start(process), self.dice.between(1, 5_000)),
-                Fate::Freezes => {
+        for (process, fault) in self.shared.take_pending_faults() {
+            let (action, recovery, after_ms) = match fault {
+                ProcessFault::Crash => {
+                    (Action::Kill(process), Action::Start(process), self.dice.between(1, 5_000))
+                }
+                ProcessFault::Suspension => {
                     let stops_clock = self.dice.happens(500_000);
                     let action = Action::Suspend(process, stops_clock);
                     (action, Action::Resume(process), self.dice.between(20_000, 70_000))
                 }
             };
             self.act(action);
-            self.agenda.push(Reverse((now + Duration::from_millis(back_in_ms), after)));
+            self.agenda.push(Reverse((now + Duration::from_millis(after_ms), recovery)));
         }
     }
 
@@ -286,9 +174,9 @@ impl World {
             Action::Suspend(process, stops_clock) => self.hosts.suspend(process, stops_clock),
             Action::Resume(process) => self.hosts.resume(process),
             Action::ShutDown(process) => self.hosts.shut_down(process),
-            Action::ChangeWeather(process) => {
-                let weather = draw_weather(&self.shared.exploration, &self.dice);
-                self.hosts.chaos(process).set(weather);
+            Action::ChangeFaults(process) => {
+                let faults = draw_faults(&self.shared.exploration, &self.dice);
+                self.hosts.chaos(process).set(faults);
             }
             Action::SetStoreDown(is_down) => {
                 for process in self.processes() {
@@ -302,17 +190,16 @@ impl World {
         0..self.shared.exploration.processes
     }
 
-    /// From now on nothing goes wrong any more.
+    /// Ends all faults.
     fn heal(&mut self) {
         self.shared.trace.note(format_args!("the world heals"));
         self.agenda.clear();
-        self.shared.state().is_healed = true;
-        self.shared.site.heal();
+        self.shared.heal();
         for process in self.processes() {
             self.hosts.chaos(process).set(ChaosConfig::default());
             self.hosts.chaos(process).set_store_down(false);
             self.hosts.resume(process);
-            // One that shuts down never comes back by itself.
+            // A process that was shut down does not start again by itself.
             if self.hosts.is_leaving(process) {
                 self.hosts.kill(process);
             }
@@ -320,34 +207,32 @@ impl World {
         }
     }
 
-    /// Whether everything has come to its end.
+    /// Returns whether every order has ended, and every sink and subscriber has received its events.
     fn is_over(&self) -> bool {
         let orders = self.shared.all_orders();
-        let rests = |order: &Order| order.status().is_terminal() || order.state.quarantine().is_some();
-        if !orders.iter().all(rests) {
+        let is_at_rest = |order: &Order| order.status().is_terminal() || order.state.quarantine().is_some();
+        if !orders.iter().all(is_at_rest) {
             return false;
         }
         let ended = |id: OrderId| orders.iter().any(|order| order.id == id && order.status().is_terminal());
         let is_done = |tracked: &Tracked| {
-            let mut followers = tracked.followers.iter();
             tracked.busy == 0
                 && (!tracked.id.is_some_and(ended)
-                    || followers
-                        .all(|followed| followed.lock().unwrap_or_else(PoisonError::into_inner).has_ended))
+                    || tracked.followers.iter().all(|follower| follower.state().has_ended))
         };
         if !self.shared.tracked().iter().all(is_done) {
             return false;
         }
-        let mut told: BTreeMap<OrderId, u64> = BTreeMap::new();
+        let mut delivered: BTreeMap<OrderId, u64> = BTreeMap::new();
         for event in self.shared.durable.events() {
-            let last = told.entry(event.order_id).or_default();
+            let last = delivered.entry(event.order_id).or_default();
             *last = event.seq.max(*last);
         }
-        orders.iter().all(|order| told.get(&order.id) == Some(&order.seq))
+        orders.iter().all(|order| delivered.get(&order.id) == Some(&order.seq))
     }
 
-    /// Lets one process execute an order while the others are held up: all of it must still work.
-    fn try_alone(&mut self, process: usize) {
+    /// Lets one process execute an order while the others are suspended: every part of it must still work.
+    fn test_alone(&mut self, process: usize) {
         self.shared.trace.note(format_args!("p{process} is tried alone"));
         for other in self.processes().filter(|other| *other != process) {
             self.hosts.suspend(other, false);
@@ -355,9 +240,9 @@ impl World {
         self.hosts.ask_only(Some(process));
         let probe = PlannedOrder { is_named: true, ..PlannedOrder::default() };
         self.client(5).begin(probe);
-        let limit = self.shared.world.now() + ALONE;
+        let limit = self.shared.world.now() + ALONE_LIMIT;
         while !self.is_stuck && !self.is_over() && self.shared.world.now() < limit {
-            self.run_to(self.shared.world.now() + LOOK);
+            self.run_to(self.shared.world.now() + POLL);
         }
         if !self.is_over() {
             let found = format!("p{process} does not finish an order");
@@ -380,7 +265,7 @@ impl World {
             let end =
                 if order.state.quarantine().is_some() { "quarantined" } else { order.status().as_str() };
             *ends.entry(end).or_default() += 1;
-            let history = shared.history(order.id);
+            let history = shared.events(order.id, 0, u32::MAX).unwrap_or_default();
             let found = {
                 let tracked = shared.tracked();
                 let tracked = tracked.iter().find(|tracked| tracked.id == Some(order.id));
@@ -392,8 +277,7 @@ impl World {
         }
         self.check_tasks();
         self.check_health();
-        let mut faults: BTreeMap<&'static str, u64> = BTreeMap::new();
-        faults.clone_from(&shared.state().faults);
+        let mut faults = shared.fault_counts();
         for process in self.processes() {
             for (kind, count) in self.hosts.chaos(process).counts() {
                 *faults.entry(kind).or_default() += count;
@@ -404,13 +288,13 @@ impl World {
             simulated: (shared.world.now() - self.begun).to_std().unwrap_or_default(),
             faults,
             ends,
-            violations: shared.state().violations.clone(),
+            violations: shared.violations(),
             hash: shared.trace.hash(),
             trace: shared.trace.lines(),
         }
     }
 
-    /// Every engine says that it is well.
+    /// Checks that every engine reports to be healthy and idle.
     fn check_health(&self) {
         for process in self.processes() {
             let Some(engine) = self.hosts.engine(process) else {
@@ -432,13 +316,13 @@ impl World {
         }
     }
 
-    /// No task of an engine, and none of the clients, ended by a panic.
+    /// Checks that no task of an engine or of a client has ended with a panic.
     fn check_tasks(&self) {
         let exploration = &self.shared.exploration;
         let hosts = self.processes().map(|process| self.hosts.process(process));
         let of_hosts = hosts.filter(|_| exploration.has(Hazard::Tasks));
         for process in of_hosts.chain([self.clients.clone()]) {
-            // A host's own handler that calls a store may end by the store's panic.
+            // A handler of the host that calls the store may end with the store's panic.
             let of_engine = |(name, _): &(&str, u64)| !HANDLERS.contains(name);
             for (name, count) in process.panicked().into_iter().filter(of_engine) {
                 let found = format!("'{name}', {count} times");

@@ -1,11 +1,11 @@
-//! What is checked when the world has healed.
+//! The checks at the end of a run.
 
 use std::collections::BTreeMap;
-use std::sync::{MutexGuard, PoisonError};
 
-use super::Hazard;
-use super::clients::{Followed, Tracked};
-use super::world::Shared;
+use super::hazard::Hazard;
+use super::plan::USER;
+use super::shared::Shared;
+use super::tracked::{Follower, Tracked};
 use crate::domain::event::{EventRecord, Status};
 use crate::domain::failure::FailureCode;
 use crate::domain::ids::{OrderId, UserId};
@@ -15,11 +15,11 @@ use crate::testing::invariants::{
     Violation, check_executions, check_followed, check_hinted, check_history, check_told, kinds,
 };
 
-/// An order with all that is known of it.
+/// An order and everything that is known of it.
 pub(super) struct Evidence<'a> {
     pub(super) order: &'a Order,
     pub(super) history: &'a [EventRecord],
-    /// None for an order whose submission nobody was answered.
+    /// `None` if no submission of the order was answered.
     pub(super) tracked: Option<&'a Tracked>,
 }
 
@@ -31,8 +31,8 @@ impl Evidence<'_> {
         found.extend(check_told(history, &shared.durable.events_of(order.id)));
         found.extend(check_hinted(history, &shared.best_effort.events_of(order.id)));
         found.extend(self.check_end(shared));
-        for followed in self.tracked.iter().flat_map(|tracked| &tracked.followers) {
-            found.extend(self.check_follower(&followed.lock().unwrap_or_else(PoisonError::into_inner)));
+        for follower in self.tracked.iter().flat_map(|tracked| &tracked.followers) {
+            found.extend(self.check_follower(follower));
         }
         for answer in self.tracked.iter().flat_map(|tracked| &tracked.cancelled) {
             found.extend(self.check_cancel(answer));
@@ -40,31 +40,32 @@ impl Evidence<'_> {
         found
     }
 
-    /// Every order ends, but for one with which workers die: it is set aside, unless something else
-    /// ends it before.
+    /// Checks that the order has ended. One that kills is in quarantine, unless it has failed before.
     fn check_end(&self, shared: &Shared) -> Option<Violation> {
-        let is_killer = self.order.request.user_id != UserId::from("alice");
-        let is_set_aside = self.order.state.quarantine().is_some();
+        let is_killer = self.order.request.user_id != UserId::from(USER);
+        let is_quarantined = self.order.state.quarantine().is_some();
         let found = || format!("{:?}: {}", self.order.state.phase().name(), kinds(self.history));
         if is_killer {
-            let is_out_of_the_way = is_set_aside || self.order.status() == Status::Failed;
-            return (!is_out_of_the_way)
-                .then(|| Violation::of(self.order.id, "an order that kills is set aside", found()));
+            let is_harmless = is_quarantined || self.order.status() == Status::Failed;
+            return (!is_harmless)
+                .then(|| Violation::of(self.order.id, "an order that kills is quarantined", found()));
         }
-        if is_set_aside {
+        if is_quarantined {
             let counts = shared.exploration.has(Hazard::Quarantine);
-            return counts
-                .then(|| Violation::of(self.order.id, "an innocent order is not set aside", found()));
+            return counts.then(|| {
+                Violation::of(self.order.id, "an order that does not kill is not quarantined", found())
+            });
         }
         let has_ended = self.order.status().is_terminal();
         (!has_ended).then(|| Violation::of(self.order.id, "every order ends", found()))
     }
 
-    fn check_follower(&self, followed: &MutexGuard<'_, Followed>) -> Vec<Violation> {
-        let after = followed.after.min(self.order.seq);
-        let mut found = check_followed(self.history, after, &followed.given);
+    fn check_follower(&self, follower: &Follower) -> Vec<Violation> {
+        let after = follower.after.min(self.order.seq);
+        let followed = follower.state();
+        let mut found = check_followed(self.history, after, &followed.events);
         if self.order.status().is_terminal() && !followed.has_ended {
-            let text = format!("it has {} of {}", followed.given.len() as u64 + after, self.order.seq);
+            let text = format!("it has {} of {}", followed.events.len() as u64 + after, self.order.seq);
             found.push(Violation::of(self.order.id, "a subscription ends with its order", text));
         }
         found
@@ -85,7 +86,7 @@ impl Evidence<'_> {
     }
 }
 
-/// One order for each name, and none that nobody asked for.
+/// Checks that each client order id has one order, and each order a submission.
 pub(super) fn check_names(shared: &Shared, orders: &[Order]) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut names: BTreeMap<&str, OrderId> = BTreeMap::new();
@@ -96,7 +97,7 @@ pub(super) fn check_names(shared: &Shared, orders: &[Order]) -> Vec<Violation> {
             found.push(Violation::of(order.id, "a name is one order", format!("{other} has it, too")));
         }
     }
-    let tracked = shared.orders.lock().unwrap_or_else(PoisonError::into_inner);
+    let tracked = shared.tracked();
     for id in tracked.iter().filter_map(|tracked| tracked.id) {
         if !orders.iter().any(|order| order.id == id) {
             found.push(Violation::of(id, "an accepted order exists", "it is gone"));

@@ -1,53 +1,38 @@
-//! A fan-out between the processes that loses, doubles, delays and reorders what it carries.
+//! A fan-out between the processes that loses, doubles, delays and reorders hints.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use futures_util::future::select;
-use std::pin::pin;
-use tokio::sync::Notify;
 
-use super::Hazard;
-use super::world::Shared;
+use super::hazard::Hazard;
+use super::mailbox::Mailbox;
+use super::shared::Shared;
 use crate::domain::event::EventRecord;
 use crate::domain::state::step::Lane;
 use crate::ports::runtime::Clock;
 use crate::ports::sink::{SinkError, SinkGuarantee, StatusSink};
 use crate::ports::source::{Hint, StatusSource};
 
-/// How long a process that waits for news sleeps at most.
-const DOZE: Duration = Duration::from_mins(10);
+/// The longest sleep of a source without hints.
+const MAX_SLEEP: Duration = Duration::from_mins(10);
 
-/// What is on its way to one process, by the time of its arrival.
-#[derive(Debug, Default)]
-pub(super) struct Mailbox {
-    hints: Mutex<BTreeMap<(DateTime<Utc>, u64), Hint>>,
-    arrived: Notify,
-}
-
-impl Mailbox {
-    fn hints(&self) -> MutexGuard<'_, BTreeMap<(DateTime<Utc>, u64), Hint>> {
-        self.hints.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One process' end of the fan-out.
+/// The sink and the source of one process.
 #[derive(Clone)]
-pub(super) struct Gossip {
+pub(super) struct LossyFanout {
     pub(super) process: usize,
     pub(super) shared: Arc<Shared>,
 }
 
-impl std::fmt::Debug for Gossip {
+impl std::fmt::Debug for LossyFanout {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gossip").field("process", &self.process).finish_non_exhaustive()
+        f.debug_struct("LossyFanout").field("process", &self.process).finish_non_exhaustive()
     }
 }
 
-impl Gossip {
+impl LossyFanout {
     fn send(&self, to: &Mailbox, event: &Arc<EventRecord>) {
         let dice = &self.shared.dice;
         let hint = match dice.between(0, 19) {
@@ -64,7 +49,7 @@ impl Gossip {
 }
 
 #[async_trait]
-impl StatusSink for Gossip {
+impl StatusSink for LossyFanout {
     fn name(&self) -> &'static str {
         "gossip"
     }
@@ -77,7 +62,7 @@ impl StatusSink for Gossip {
         let dice = &self.shared.dice;
         for event in events {
             for (process, mailbox) in self.shared.mailboxes.iter().enumerate() {
-                // A tenth is lost, a tenth comes twice.
+                // One hint of ten is lost, and one of ten arrives twice.
                 let copies = [0, 1, 1, 1, 1, 1, 1, 1, 1, 2][dice.choose(10)];
                 if process != self.process {
                     (0..copies).for_each(|_| self.send(mailbox, event));
@@ -89,7 +74,7 @@ impl StatusSink for Gossip {
 }
 
 #[async_trait]
-impl StatusSource for Gossip {
+impl StatusSource for LossyFanout {
     /// # Panics
     /// If the dice say so.
     async fn next(&self) -> Hint {
@@ -105,7 +90,7 @@ impl StatusSource for Gossip {
                 match hints.first_entry() {
                     Some(first) if first.key().0 <= now => return first.remove(),
                     Some(first) => (first.key().0 - now).to_std().unwrap_or_default(),
-                    None => DOZE,
+                    None => MAX_SLEEP,
                 }
             };
             select(pin!(arrived), self.shared.world.sleep(wait)).await;
