@@ -69,7 +69,8 @@ pub mod waiting;
 /// A backend as the suite uses it. Each case has a harness of its own.
 #[async_trait]
 pub trait Harness: Send + Sync {
-    /// Returns a new handle on the harness's data, as another process would open it. The data is empty at first.
+    /// Returns a new handle on the harness's data, as another process would open it. The data is empty at
+    /// first.
     async fn store(&self) -> Arc<dyn OrderStore>;
 
     /// Lets at least this much time pass on the store's clock: moves a manual clock, or waits for a server's.

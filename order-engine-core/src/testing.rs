@@ -1,8 +1,8 @@
-//! Tools for the tests of hosts and backends: a router, a venue, a sink and a clock that do as they are
-//! told, ports that fail, processes that die at a named point or run from a seed, assertions about orders,
-//! and a whole engine in a bad world ([`explore`]).
+//! Tools for the tests of hosts and backends: a scripted router and venue, a recording sink, a manual clock,
+//! interceptors that make ports fail, crash points, a deterministic executor, assertions about orders, and a
+//! simulation of a whole engine with faults ([`explore`]).
 //!
-//! Behind the feature `testing`.
+//! The module is behind the feature `testing`.
 
 mod assert;
 mod chaos;
@@ -46,17 +46,17 @@ use crate::domain::amount::Amount;
 use crate::domain::order::OrderRequest;
 use crate::domain::token::Token;
 
-/// SOL, as a token with 9 decimals.
+/// Returns SOL, a token with 9 decimals.
 pub fn sol() -> Token {
     Token { mint: "So11111111111111111111111111111111111111112".into(), symbol: "SOL".into(), decimals: 9 }
 }
 
-/// USDC, as a token with 6 decimals.
+/// Returns USDC, a token with 6 decimals.
 pub fn usdc() -> Token {
     Token { mint: "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGkZwyTDt1v".into(), symbol: "USDC".into(), decimals: 6 }
 }
 
-/// A request to sell one SOL for USDC.
+/// Returns a request to sell one SOL for USDC.
 pub fn request() -> OrderRequest {
     OrderRequest {
         user_id: "alice".into(),

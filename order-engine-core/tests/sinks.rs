@@ -139,8 +139,8 @@ async fn wherever_a_relay_dies_the_sink_is_told_everything_in_order() {
     let points = [
         (CrashPoint::ClaimDeliveries, When::Before),
         (CrashPoint::ClaimDeliveries, When::After),
-        (CrashPoint::SettleDeliveries, When::Before),
-        (CrashPoint::SettleDeliveries, When::After),
+        (CrashPoint::AckDeliveries, When::Before),
+        (CrashPoint::AckDeliveries, When::After),
     ];
     for (point, when) in points {
         let sink = RecordingSink::durable("ledger");
@@ -167,7 +167,7 @@ async fn wherever_a_relay_dies_the_sink_is_told_everything_in_order() {
         assert_eq!(fresh, (1..=history.len() as u64).collect::<Vec<_>>(), "{point:?} {when:?}");
         // What came twice came again from where the relay died: the last hearing is in order, too.
         let again = told.windows(2).filter(|pair| pair[1] <= pair[0]).count();
-        let died_unheard = (point, when) == (CrashPoint::SettleDeliveries, When::Before);
+        let died_unheard = (point, when) == (CrashPoint::AckDeliveries, When::Before);
         assert_eq!(again, usize::from(died_unheard), "{point:?} {when:?}: {told:?}");
         worker.stop().await;
     }

@@ -1,9 +1,10 @@
 //! The macros that define the cases and the macros that backends call.
 //!
-//! A case stands in one place: `cases!` defines it, and `suite!` collects the cases of all modules. The compiler
-//! reports a module that no suite names, because its macro `collect!` is then unused.
+//! A case stands in one place: `cases!` defines it, and `suite!` collects the cases of all modules. The
+//! compiler reports a module that no suite names, because its macro `collect!` is then unused.
 
-/// Defines the cases of a module as public functions, and a macro `collect!` that hands their names to `suite!`.
+/// Defines the cases of a module as public functions, and a macro `collect!` that hands their names to
+/// `suite!`.
 ///
 /// The cases are arguments in round brackets with commas in between: rustfmt formats items in this form of a
 /// macro call, and in no other.
@@ -28,9 +29,11 @@ macro_rules! cases {
 }
 pub(super) use cases;
 
-/// Defines an exported macro that makes one `#[tokio::test]` of each case of some modules, named `module::case`.
+/// Defines an exported macro that makes one `#[tokio::test]` of each case of some modules, named
+/// `module::case`.
 ///
-/// It calls `collect!` of one module after another, which calls it again with the names of that module's cases.
+/// It calls `collect!` of one module after another, which calls it again with the names of that module's
+/// cases.
 macro_rules! suite {
     ($(#[$doc:meta])+ $suite:ident: $($module:ident),+ $(,)?) => {
         $crate::conformance::cases::suite! { { $(#[$doc])+ $suite } [$($module)+] [] }

@@ -6,18 +6,18 @@ use crate::domain::ids::OrderId;
 use crate::domain::state::OrderState;
 use crate::engine::Engine;
 
-/// The statuses that an order went through, each once for each time it came to it.
+/// Returns the statuses that an order went through, without repetitions in a row.
 pub fn path(history: &[EventRecord]) -> Vec<Status> {
     let mut path: Vec<Status> = history.iter().map(|record| record.status).collect();
     path.dedup();
     path
 }
 
-/// Asserts that an order went through these statuses, and that what is stored of it agrees: its
-/// numbers have no hole, and its state is the fold of its events. Gives its history.
+/// Asserts that an order went through these statuses, and that its stored state is the fold of its events.
+/// Returns its history.
 ///
 /// # Panics
-/// If not, or if the store does not answer.
+/// If an assertion fails, or the store does.
 pub async fn assert_path(engine: &Engine, id: OrderId, expected: &[Status]) -> Vec<EventRecord> {
     let order = engine.order(id).await.expect("the store answers").expect("the order exists");
     let history = engine.events(id, 0, u32::MAX).await.expect("the store answers");
@@ -26,18 +26,18 @@ pub async fn assert_path(engine: &Engine, id: OrderId, expected: &[Status]) -> V
     history
 }
 
-/// Asserts that a sink was told every event of an order this many times, in order each time.
+/// Asserts that a sink got every event of an order this many times, in order each time.
 ///
 /// # Panics
-/// If not, or if the store does not answer.
+/// If an assertion fails, or the store does.
 pub async fn assert_broadcasts(engine: &Engine, sink: &RecordingSink, id: OrderId, times: usize) {
     let history = engine.events(id, 0, u32::MAX).await.expect("the store answers");
-    let told: Vec<u64> = sink.events_of(id).iter().map(|event| event.seq).collect();
+    let delivered: Vec<u64> = sink.events_of(id).iter().map(|event| event.seq).collect();
     for record in &history {
-        let heard = told.iter().filter(|seq| **seq == record.seq).count();
-        assert_eq!(heard, times, "event {} ({}) of order {id}", record.seq, record.event.kind());
+        let deliveries = delivered.iter().filter(|seq| **seq == record.seq).count();
+        assert_eq!(deliveries, times, "event {} ({}) of order {id}", record.seq, record.event.kind());
     }
-    assert_eq!(told.len(), history.len() * times, "events of order {id} that are not in its history");
-    let first_hearing = told.iter().try_fold(0, |last, seq| (*seq <= last + 1).then_some(last.max(*seq)));
-    assert!(first_hearing.is_some(), "events of order {id} came out of order: {told:?}");
+    assert_eq!(delivered.len(), history.len() * times, "events of order {id} that are not in its history");
+    let last_new = delivered.iter().try_fold(0, |last, seq| (*seq <= last + 1).then_some(last.max(*seq)));
+    assert!(last_new.is_some(), "events of order {id} came out of order: {delivered:?}");
 }

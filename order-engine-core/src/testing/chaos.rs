@@ -133,8 +133,8 @@ impl ChaosConfig {
     }
 }
 
-/// An [`Intercept`] for all ports of a simulated process that makes calls fail, panic and take time at random.
-/// Clones are one interceptor.
+/// An [`Intercept`] for all ports of a simulated process that makes calls fail, panic and take time at
+/// random. Clones are one interceptor.
 ///
 /// Its panics print nothing.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::ports::runtime::Clock;
 
-/// A clock that stands still until it is moved. Clones are one clock.
+/// A clock that stands still until a test advances it. Clones are one clock.
 #[derive(Clone, Debug)]
 pub struct ManualClock {
     time: Arc<Mutex<Time>>,
@@ -18,33 +18,33 @@ pub struct ManualClock {
 #[derive(Debug)]
 struct Time {
     now: DateTime<Utc>,
-    /// Who sleeps until when. The number keeps sleepers apart that wake at one moment, in the
-    /// order in which they fell asleep.
+    /// The sleepers by the time at which they wake. The number separates sleepers that wake at the same time,
+    /// in the order in which they fell asleep.
     sleepers: BTreeMap<(DateTime<Utc>, u64), oneshot::Sender<()>>,
     sleepers_so_far: u64,
 }
 
 impl ManualClock {
-    /// A clock that stands at the beginning of 2026.
+    /// Returns a clock that stands at the beginning of 2026.
     pub fn new() -> Self {
         let now = DateTime::UNIX_EPOCH + TimeDelta::seconds(1_767_225_600);
         let time = Time { now, sleepers: BTreeMap::new(), sleepers_so_far: 0 };
         Self { time: Arc::new(Mutex::new(time)) }
     }
 
-    /// Moves the clock, and wakes whoever slept until then, the earliest first.
+    /// Advances the clock, and wakes the sleepers whose time has come, the earliest first.
     pub fn advance(&self, duration: Duration) {
         let mut time = self.time();
         time.now = later(time.now, duration);
         let now = time.now;
         while let Some(sleeper) = time.sleepers.first_entry().filter(|sleeper| sleeper.key().0 <= now) {
-            // Whoever slept may have been dropped, which is no reason not to wake the others.
+            // An error says that the sleeper was dropped.
             let _ = sleeper.remove().send(());
         }
     }
 
-    /// Moves the clock to the moment at which the next sleeper wakes, and wakes it; whether there was one
-    /// until `end`. If not, the clock is moved there.
+    /// Advances the clock to the time at which the next sleeper wakes, and wakes it. Without a sleeper until
+    /// `end`, advances the clock to `end`. Returns whether there was a sleeper.
     pub fn advance_to_next(&self, end: DateTime<Utc>) -> bool {
         let next = self.time().sleepers.first_key_value().map(|(key, _)| key.0).filter(|next| *next <= end);
         let now = self.now();
@@ -77,7 +77,7 @@ impl Clock for ManualClock {
         time.sleepers_so_far += 1;
         let key = (later(time.now, duration), time.sleepers_so_far);
         time.sleepers.insert(key, wake);
-        // An error says that the clock is gone: nobody can move it any more, so nobody wakes.
+        // An error says that the clock is gone. It is never advanced again, so the sleeper never wakes.
         async move {
             if woken.await.is_err() {
                 std::future::pending::<()>().await;
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_sleep_at_all_ends_at_once_and_a_dropped_one_harms_nobody() {
+    async fn an_empty_sleep_ends_at_once_and_a_dropped_one_affects_no_other() {
         let clock = ManualClock::new();
         assert_eq!(clock.sleep(Duration::ZERO).now_or_never(), Some(()));
         drop(clock.sleep(Duration::from_secs(1)));

@@ -1,4 +1,4 @@
-//! Stopping a process at a named point.
+//! Points at which a test stops a process.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,40 +9,40 @@ use super::intercept::{Call, Intercept, Reply};
 use crate::domain::event::OrderEvent;
 use crate::ports::order_store::error::StoreError;
 
-/// A point in the path of an order at which a process may die.
+/// A point in the life of an order at which a process may crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CrashPoint {
-    /// The order is being accepted.
+    /// The order is being created.
     Create,
-    /// The order is being leased.
+    /// The order is being claimed.
     Claim,
-    /// An event of this [kind](OrderEvent::kind) is being written, maybe with others.
+    /// An event of this [kind](OrderEvent::kind) is being appended, maybe with others.
     Append(&'static str),
-    /// The transaction is being built and signed.
+    /// The transaction is being prepared: built and signed.
     Prepare,
-    /// The transaction is being sent.
+    /// The transaction is being submitted.
     Submit,
-    /// The transaction is being looked at.
+    /// The transaction is being observed.
     Observe,
-    /// A lease is being given back.
+    /// A lease is being released.
     Release,
-    /// What a durable sink is owed is being leased.
+    /// Outbox entries of a durable sink are being claimed.
     ClaimDeliveries,
-    /// What was delivered is being recorded.
-    SettleDeliveries,
+    /// Deliveries are being acknowledged.
+    AckDeliveries,
 }
 
-/// Whether a call has had its effect when the process dies in it.
+/// The side of a call's effect on which the process crashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// It has not.
+    /// The call has had no effect.
     Before,
-    /// It has, and nobody was told.
+    /// The call has had its effect, and its caller does not know.
     After,
 }
 
-/// An [`Intercept`] that stops whoever comes to an armed point, for ever. A test waits until it is
+/// An [`Intercept`] that stops the first call at an armed point for ever. A test waits until the point is
 /// [reached](Self::reached) and then [kills](super::Process::kill) the process.
 #[derive(Clone, Debug)]
 pub struct CrashPoints {
@@ -51,7 +51,7 @@ pub struct CrashPoints {
 }
 
 impl CrashPoints {
-    /// No point is armed.
+    /// Returns an interceptor without an armed point.
     pub fn new() -> Self {
         Self { armed: Arc::default(), reached: watch::Sender::new(false) }
     }
@@ -60,13 +60,13 @@ impl CrashPoints {
         self.armed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stops the next call that comes to this point, and then no more.
+    /// Stops the next call at this point, and no further one.
     pub fn arm(&self, point: CrashPoint, when: When) {
         self.reached.send_replace(false);
         *self.armed() = Some((point, when));
     }
 
-    /// Waits until a call has come to the armed point.
+    /// Waits until a call is stopped at the armed point.
     pub async fn reached(&self) {
         // The sender is here, so this cannot fail.
         let _ = self.reached.subscribe().wait_for(|reached| *reached).await;
@@ -117,7 +117,7 @@ impl CrashPoint {
             | (Self::Observe, Call::Observe(_))
             | (Self::Release, Call::Release(_))
             | (Self::ClaimDeliveries, Call::ClaimDeliveries(_))
-            | (Self::SettleDeliveries, Call::AckDeliveries(_)) => true,
+            | (Self::AckDeliveries, Call::AckDeliveries(_)) => true,
             (Self::Append(kind), Call::Append(appends)) => {
                 let mut events = appends.iter().flat_map(|append| &append.events);
                 events.any(|record| OrderEvent::kind(&record.event) == kind)

@@ -2,39 +2,39 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::ports::runtime::Entropy;
 
-/// How far the state moves with each roll: the golden ratio, so that all states come by.
+/// The increment of the state with each roll: the golden ratio, with which it takes every value.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 /// The whole, in millionths.
 const ONE_PPM: u64 = 1_000_000;
 
-/// Dice that fall by a seed: the same rolls in the same order fall the same.
+/// A pseudo-random number generator: a seed always gives the same numbers.
 ///
-/// Quick rather than unpredictable, for tests that roll them millions of times.
+/// It is fast rather than unpredictable, for tests that need millions of numbers.
 #[derive(Debug)]
 pub struct Dice(AtomicU64);
 
 impl Dice {
-    /// The dice of a seed.
+    /// Returns the dice of a seed.
     pub const fn new(seed: u64) -> Self {
         Self(AtomicU64::new(mix(seed)))
     }
 
-    /// Dice of their own for one purpose: rolling them changes nothing about these.
+    /// Returns independent dice for one purpose. Their rolls do not change these dice.
     pub fn fork(&self, purpose: u64) -> Self {
         Self(AtomicU64::new(mix(self.0.load(Ordering::Relaxed) ^ mix(purpose))))
     }
 
-    /// 64 well-mixed bits.
+    /// Returns 64 random bits.
     pub fn roll(&self) -> u64 {
         mix(self.0.fetch_add(STEP, Ordering::Relaxed))
     }
 
-    /// Whether something of this probability, in millionths, happens.
+    /// Returns `true` with this probability, in millionths.
     pub fn happens(&self, probability_ppm: u32) -> bool {
         probability_ppm > 0 && self.roll() % ONE_PPM < u64::from(probability_ppm)
     }
 
-    /// A number between `low` and `high`, both included.
+    /// Returns a number between `low` and `high`, both included.
     ///
     /// # Panics
     /// If `high` is below `low`.
@@ -42,10 +42,10 @@ impl Dice {
         low + self.roll() % (high - low + 1)
     }
 
-    /// The index of one of so many.
+    /// Returns a random index into a slice of this length.
     ///
     /// # Panics
-    /// If there is none.
+    /// If the length is zero.
     pub fn choose(&self, among: usize) -> usize {
         usize::try_from(self.roll() % among as u64).unwrap_or(0)
     }
@@ -57,8 +57,7 @@ impl Entropy for Dice {
     }
 }
 
-/// One step of `SplitMix64`: a bijection that lets every bit of the input change every bit of the
-/// output.
+/// One step of `SplitMix64`: a bijection in which every bit of the input changes every bit of the output.
 const fn mix(state: u64) -> u64 {
     let z = state.wrapping_add(STEP);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

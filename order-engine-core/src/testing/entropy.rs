@@ -5,12 +5,12 @@ use rand::{Rng, SeedableRng};
 
 use crate::ports::runtime::Entropy;
 
-/// Randomness that is the same for the same seed.
+/// Random numbers that follow from a seed.
 #[derive(Debug)]
 pub struct SeededEntropy(Mutex<StdRng>);
 
 impl SeededEntropy {
-    /// The randomness of a seed.
+    /// Returns the random numbers of a seed.
     pub fn new(seed: u64) -> Self {
         Self(Mutex::new(StdRng::seed_from_u64(seed)))
     }

@@ -14,18 +14,18 @@ use super::clock::ManualClock;
 use super::dice::Dice;
 use crate::ports::runtime::{Clock, Spawner};
 
-/// So many polls without any time passing say that tasks wake each other for ever.
-const MOST_POLLS_AT_ONE_TIME: u64 = 200_000;
+/// After this many polls at one time, tasks are taken to wake each other for ever.
+const MAX_POLLS_AT_ONE_TIME: u64 = 200_000;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing in here panics while a lock is held.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs tasks one after another on the thread that calls it, on a clock that jumps.
+/// An executor that runs tasks one after another on the calling thread, on a clock that jumps.
 ///
-/// Which of the tasks that are ready runs next is up to the dice of a seed, so that many seeds try many
-/// interleavings and one seed is always the same run. Clones are one executor.
+/// Dice choose which of the ready tasks runs next: different seeds try different interleavings, and one seed
+/// is always the same run. Clones are one executor.
 ///
 /// ```
 /// use order_engine_core::Clock;
@@ -44,11 +44,11 @@ pub struct Executor {
     ready: Arc<Ready>,
 }
 
-/// The tasks that can run.
+/// The tasks that are ready to run.
 #[derive(Debug)]
 struct Ready {
-    /// By number: in which order they were woken must not matter, for tokio's watch channel wakes its
-    /// receivers in a random one.
+    /// By number. The order in which tasks were woken must not matter, because tokio's watch channel wakes
+    /// its receivers in a random order.
     tasks: Mutex<BTreeMap<u64, Arc<Task>>>,
     spawned: AtomicU64,
     dice: Dice,
@@ -63,9 +63,9 @@ impl Ready {
 struct Task {
     number: u64,
     name: &'static str,
-    /// None while it runs, and once it has ended.
+    /// `None` while the task runs, and after it has ended.
     future: Mutex<Option<BoxFuture<'static, ()>>>,
-    /// Whether it waits for its turn, or for its process to be resumed.
+    /// Whether the task is ready to run, or waits until its process is resumed.
     is_queued: AtomicBool,
     process: Arc<Inner>,
     ready: Arc<Ready>,
@@ -85,8 +85,7 @@ impl Wake for Task {
     }
 }
 
-/// The tasks of one simulated process: they can be killed where they stand, and they can be held up
-/// and resumed. Clones are one process.
+/// The tasks of one simulated process, which can be killed, or suspended and resumed. Clones are one process.
 #[derive(Clone, Debug)]
 pub struct SimulatedProcess {
     inner: Arc<Inner>,
@@ -97,14 +96,14 @@ pub struct SimulatedProcess {
 struct Inner {
     tasks: Mutex<Vec<Weak<Task>>>,
     is_suspended: AtomicBool,
-    /// Those that were woken while the process was suspended.
+    /// The tasks that were woken while the process was suspended.
     held_up: Mutex<Vec<Arc<Task>>>,
-    /// How many tasks of each name ended by a panic.
+    /// The number of tasks of each name that ended with a panic.
     panicked: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Executor {
-    /// An executor whose schedule follows from a seed.
+    /// Returns an executor whose schedule follows from a seed.
     pub fn seeded(seed: u64) -> Self {
         Self {
             ready: Arc::new(Ready {
@@ -115,23 +114,22 @@ impl Executor {
         }
     }
 
-    /// A process without tasks.
+    /// Returns a process without tasks.
     pub fn process(&self) -> SimulatedProcess {
         SimulatedProcess { inner: Arc::default(), ready: Arc::clone(&self.ready) }
     }
 
-    /// Runs until every task waits; whether that came to pass. It does not if tasks wake each other
-    /// for ever.
+    /// Runs until every task waits. Returns `false` if tasks wake each other for ever.
     pub fn run_until_stalled(&self) -> bool {
-        for _ in 0..MOST_POLLS_AT_ONE_TIME {
+        for _ in 0..MAX_POLLS_AT_ONE_TIME {
             let Some(task) = self.next() else { return true };
             task.run();
         }
         false
     }
 
-    /// Runs, with the clock jumping to the next sleeper whenever every task waits, for this long or
-    /// until a condition holds: whether it does.
+    /// Runs until a condition holds, and for `limit` at the longest. Whenever every task waits, advances the
+    /// clock to the next sleeper. Returns whether the condition holds.
     pub fn run_until(&self, clock: &ManualClock, limit: Duration, mut is_met: impl FnMut() -> bool) -> bool {
         let end = clock.now() + limit;
         loop {
@@ -145,7 +143,7 @@ impl Executor {
         }
     }
 
-    /// Runs a future to its end, on virtual time; nothing if it would take a year.
+    /// Runs a future to its end on virtual time, and returns its output. Returns `None` if it takes a year.
     pub fn block_on<T: Send + 'static>(
         &self,
         clock: &ManualClock,
@@ -183,7 +181,7 @@ impl Task {
         let Some(mut future) = lock(&self.future).take() else { return };
         let waker = Waker::from(Arc::clone(&self));
         let mut context = Context::from_waker(&waker);
-        // A task that panics ends; nobody else is harmed, as on tokio.
+        // A panic ends its task alone, as on tokio.
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context))) {
             Ok(Poll::Pending) => *lock(&self.future) = Some(future),
             Ok(Poll::Ready(())) => {}
@@ -191,18 +189,18 @@ impl Task {
         }
     }
 
-    /// Drops it where it stands.
+    /// Drops the future of the task.
     fn end(&self) {
         let future = lock(&self.future).take();
-        // Outside the lock: dropping wakes others, maybe this very task.
+        // The drop may wake tasks, this one among them, so it must not hold the lock.
         drop(future);
     }
 }
 
 impl SimulatedProcess {
-    /// Ends all tasks where they stand. Nothing is given back and nothing is written any more.
+    /// Ends all tasks at once, without a release or a write.
     ///
-    /// Not to be called by a task of the process itself.
+    /// A task must not call this on its own process.
     pub fn kill(&self) {
         let tasks = std::mem::take(&mut *lock(&self.inner.tasks));
         for task in tasks.iter().filter_map(Weak::upgrade) {
@@ -212,12 +210,12 @@ impl SimulatedProcess {
         self.inner.is_suspended.store(false, Ordering::SeqCst);
     }
 
-    /// Holds all tasks up where they stand.
+    /// Suspends all tasks.
     pub fn suspend(&self) {
         self.inner.is_suspended.store(true, Ordering::SeqCst);
     }
 
-    /// Lets the tasks go on.
+    /// Resumes all tasks.
     pub fn resume(&self) {
         self.inner.is_suspended.store(false, Ordering::SeqCst);
         let held_up = std::mem::take(&mut *lock(&self.inner.held_up));
@@ -226,7 +224,7 @@ impl SimulatedProcess {
         }
     }
 
-    /// How many tasks of each name ended by a panic so far.
+    /// Returns the number of tasks of each name that ended with a panic so far.
     pub fn panicked(&self) -> BTreeMap<&'static str, u64> {
         lock(&self.inner.panicked).clone()
     }
@@ -256,7 +254,7 @@ impl Spawner for SimulatedProcess {
 mod tests {
     use super::*;
 
-    /// What tasks that sleep and take turns wrote down, in which order.
+    /// Returns the numbers that tasks wrote between their sleeps, in the order in which they wrote them.
     fn run(seed: u64) -> Vec<u64> {
         let (clock, executor) = (ManualClock::new(), Executor::seeded(seed));
         let written = Arc::new(Mutex::new(Vec::new()));

@@ -1,5 +1,5 @@
-//! A deterministic simulation of a whole engine with faults, from a seed: several processes over one store and
-//! one venue, on clocks that differ, with orders, cancels and subscribers. Then the faults end, and every
+//! A deterministic simulation of a whole engine with faults, from a seed: several processes over one store
+//! and one venue, on clocks that differ, with orders, cancels and subscribers. Then the faults end, and every
 //! guarantee is checked.
 //!
 //! [`explore`] runs one seed. It takes milliseconds for minutes of virtual time, needs no runtime, and is the

@@ -138,8 +138,8 @@ fn appended(result: &Result<Vec<Result<(), AppendError>>, StoreError>) -> Reply<
 /// A call goes on when a method returns. The method may delay the call, hang, panic, or make the call fail.
 #[async_trait]
 pub trait Intercept: Debug + Send + Sync + 'static {
-    /// Returns whether a call is intercepted: by default, every call is. A call that is not goes straight to the
-    /// port.
+    /// Returns whether a call is intercepted: by default, every call is. A call that is not goes straight to
+    /// the port.
     fn intercepts(&self, call: Call<'_>) -> bool {
         let _ = call;
         true
@@ -148,8 +148,8 @@ pub trait Intercept: Debug + Send + Sync + 'static {
     /// Runs before the call has any effect.
     ///
     /// # Errors
-    /// To make the call fail without an effect. A store fails with this error; any other port fails with an error
-    /// of its own that contains this one's message.
+    /// To make the call fail without an effect. A store fails with this error; any other port fails with an
+    /// error of its own that contains this one's message.
     async fn before(&self, call: Call<'_>) -> Result<(), StoreError> {
         let _ = call;
         Ok(())
@@ -195,8 +195,8 @@ impl InterceptedStore {
         Self { inner, intercept, runtime: None }
     }
 
-    /// Runs the store's own calls to their end on a tokio runtime while the caller's thread waits. A store that
-    /// needs tokio so works under an [`Executor`](super::Executor), whose clock does not move meanwhile.
+    /// Runs the store's own calls to their end on a tokio runtime while the caller's thread waits. A store
+    /// that needs tokio so works under an [`Executor`](super::Executor), whose clock does not move meanwhile.
     #[must_use]
     pub fn blocking_on(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);

@@ -1,4 +1,4 @@
-//! What must hold of an order, whatever went wrong: checks that give what they find.
+//! The guarantees that hold for every order whatever goes wrong, as functions that return violations.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,24 +8,24 @@ use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
 use crate::domain::state::OrderState;
 
-/// A promise that was not kept.
+/// A guarantee that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The order it is about, if it is about one.
+    /// The order, if the guarantee concerns one.
     pub order_id: Option<OrderId>,
-    /// The promise.
+    /// The guarantee.
     pub promise: &'static str,
-    /// What was found instead.
+    /// A description of what was found instead.
     pub found: String,
 }
 
 impl Violation {
-    /// A promise that was not kept for an order.
+    /// Returns a violation that concerns an order.
     pub fn of(order_id: OrderId, promise: &'static str, found: impl Into<String>) -> Self {
         Self { order_id: Some(order_id), promise, found: found.into() }
     }
 
-    /// A promise that was not kept.
+    /// Returns a violation that concerns no single order.
     pub fn new(promise: &'static str, found: impl Into<String>) -> Self {
         Self { order_id: None, promise, found: found.into() }
     }
@@ -40,10 +40,10 @@ impl fmt::Display for Violation {
     }
 }
 
-/// How many events of a long history are shown, at its beginning and at its end each.
+/// The number of events that are shown at the beginning and at the end of a long history.
 const SHOWN: usize = 20;
 
-/// The kinds of a history's events, in order, for people to read.
+/// Returns the kinds of a history's events, in order and as text.
 pub fn kinds(history: &[EventRecord]) -> String {
     let kinds = |records: &[EventRecord]| {
         let kinds: Vec<&str> = records.iter().map(|record| record.event.kind()).collect();
@@ -58,15 +58,15 @@ pub fn kinds(history: &[EventRecord]) -> String {
     }
 }
 
-/// Checks a history against itself and against its order: it is numbered without a hole, its fold is the
-/// order's state, nothing follows its end, nothing is built again after a cancel, and neither its times nor
-/// the progress of an attempt run backwards.
+/// Checks a history by itself and against its order: its numbers have no gap, its fold is the order's state,
+/// nothing follows a terminal event, nothing is built after a cancel, and neither its times nor the progress
+/// of an attempt run backwards.
 pub fn check_history(order: &Order, history: &[EventRecord]) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut note = |promise, text: String| found.push(Violation::of(order.id, promise, text));
     let numbers: Vec<u64> = history.iter().map(|record| record.seq).collect();
     if !numbers.iter().copied().eq(1..=order.seq) {
-        note("events are numbered from 1 without a hole", format!("{numbers:?}, revision {}", order.seq));
+        note("events are numbered from 1 without a gap", format!("{numbers:?}, revision {}", order.seq));
     }
     match OrderState::replay(history) {
         Ok(state) if state == order.state => {}
@@ -75,7 +75,7 @@ pub fn check_history(order: &Order, history: &[EventRecord]) -> Vec<Violation> {
     }
     let end = history.iter().position(|record| record.status.is_terminal());
     if end.is_some_and(|end| end + 1 != history.len()) {
-        note("nothing follows the end", kinds(history));
+        note("nothing follows a terminal event", kinds(history));
     }
     if !history.is_sorted_by_key(|record| record.at) {
         note("times do not run backwards", kinds(history));
@@ -92,8 +92,8 @@ pub fn check_history(order: &Order, history: &[EventRecord]) -> Vec<Violation> {
             format!("{progress:?}: {}", kinds(history)),
         );
     }
-    let wish = history.iter().position(|record| record.event == OrderEvent::CancelRequested);
-    if wish.is_some_and(|wish| history[wish..].iter().any(is_built)) {
+    let cancel = history.iter().position(|record| record.event == OrderEvent::CancelRequested);
+    if cancel.is_some_and(|cancel| history[cancel..].iter().any(is_built)) {
         note("nothing is built after a cancel", kinds(history));
     }
     found
@@ -108,8 +108,8 @@ fn is_built(record: &EventRecord) -> bool {
     )
 }
 
-/// Checks an order that has ended against the ledger of its venue: it was executed once if it is
-/// confirmed, and never if it failed.
+/// Checks an order against the ledger of its venue: a confirmed order was executed once, and a failed one
+/// never.
 pub fn check_executions(order: &Order, executions: usize) -> Vec<Violation> {
     let expected = usize::from(order.status() == Status::Confirmed);
     let is_possible = executions == expected || (!order.status().is_terminal() && executions <= 1);
@@ -124,52 +124,53 @@ pub fn check_executions(order: &Order, executions: usize) -> Vec<Violation> {
     }
 }
 
-/// Checks what a durable sink was told of an order: every event at least once, each for the first time
-/// in order, and nothing else.
-pub fn check_told(history: &[EventRecord], told: &[Arc<EventRecord>]) -> Vec<Violation> {
+/// Checks the events of an order that a durable sink got: every event at least once, each for the first time
+/// in order, and no other event.
+pub fn check_durable_sink(history: &[EventRecord], delivered: &[Arc<EventRecord>]) -> Vec<Violation> {
     let Some(order_id) = history.first().map(|record| record.order_id) else { return Vec::new() };
-    let numbers = || format!("{:?} of {}", numbers(told), history.len());
-    let mut found = Vec::new();
-    if !told.iter().all(|event| is_recorded(history, event)) {
-        found.push(Violation::of(order_id, "a sink is told what is committed", numbers()));
-    }
-    let first_hearing =
-        told.iter().try_fold(0, |last, event| (event.seq <= last + 1).then_some(last.max(event.seq)));
-    match first_hearing {
+    let mut found = check_best_effort_sink(history, delivered);
+    let text = || format!("{:?} of {}", numbers(delivered), history.len());
+    let last_new =
+        delivered.iter().try_fold(0, |last, event| (event.seq <= last + 1).then_some(last.max(event.seq)));
+    match last_new {
         None => {
-            found.push(Violation::of(order_id, "a durable sink hears each event first in order", numbers()));
+            found.push(Violation::of(order_id, "a durable sink gets each event first in order", text()));
         }
         Some(last) if last != history.len() as u64 => {
-            found.push(Violation::of(order_id, "a durable sink hears every event", numbers()));
+            found.push(Violation::of(order_id, "a durable sink gets every event", text()));
         }
         Some(_) => {}
     }
     found
 }
 
-/// Checks what a best-effort sink was told of an order: nothing that is not in its history.
-pub fn check_hinted(history: &[EventRecord], told: &[Arc<EventRecord>]) -> Vec<Violation> {
+/// Checks the events of an order that a best-effort sink got: each is in the order's history.
+pub fn check_best_effort_sink(history: &[EventRecord], delivered: &[Arc<EventRecord>]) -> Vec<Violation> {
     let Some(order_id) = history.first().map(|record| record.order_id) else { return Vec::new() };
-    if told.iter().all(|event| is_recorded(history, event)) {
+    if delivered.iter().all(|event| is_recorded(history, event)) {
         return Vec::new();
     }
-    let text = format!("{:?} of {}", numbers(told), history.len());
-    vec![Violation::of(order_id, "a sink is told what is committed", text)]
+    let text = format!("{:?} of {}", numbers(delivered), history.len());
+    vec![Violation::of(order_id, "a sink gets committed events only", text)]
 }
 
-/// Checks what a subscriber that began after the event numbered `after` was given: every later event,
-/// once, in order, and nothing else.
-pub fn check_followed(history: &[EventRecord], after: u64, given: &[Arc<EventRecord>]) -> Vec<Violation> {
+/// Checks the events that a subscriber got which began after the event numbered `after`: every later event
+/// once and in order, and no other event.
+pub fn check_subscriber(
+    history: &[EventRecord],
+    after: u64,
+    received: &[Arc<EventRecord>],
+) -> Vec<Violation> {
     let Some(order_id) = history.first().map(|record| record.order_id) else { return Vec::new() };
     let mut found = Vec::new();
     let last = history.len() as u64;
-    if !given.iter().map(|event| event.seq).eq(after + 1..=last) {
-        let text = format!("{:?} after {after} of {last}", numbers(given));
+    if !received.iter().map(|event| event.seq).eq(after + 1..=last) {
+        let text = format!("{:?} after {after} of {last}", numbers(received));
         found.push(Violation::of(order_id, "a subscriber gets every event once and in order", text));
     }
-    if !given.iter().all(|event| is_recorded(history, event)) {
-        let text = format!("{:?}", numbers(given));
-        found.push(Violation::of(order_id, "a subscriber is told what is committed", text));
+    if !received.iter().all(|event| is_recorded(history, event)) {
+        let text = format!("{:?}", numbers(received));
+        found.push(Violation::of(order_id, "a subscriber gets committed events only", text));
     }
     found
 }
@@ -195,7 +196,7 @@ mod tests {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
     }
 
-    /// An order that was cancelled while it was routed.
+    /// Returns an order that was cancelled while it was routed, and its history.
     fn cancelled() -> (Order, Vec<EventRecord>) {
         let (mut order, accepted) = Order::accept(OrderId::new(at(1), 1), request(), 3, at(1));
         let failure = Failure::new(FailureCode::CANCELLED, "The order was cancelled");
@@ -218,14 +219,14 @@ mod tests {
         let folds = "the state is the fold of the events";
         assert_eq!(
             promises(&check_history(&order, &gap)),
-            ["events are numbered from 1 without a hole", folds]
+            ["events are numbered from 1 without a gap", folds]
         );
         let mut backwards = history.clone();
         backwards[2].at = at(0);
         assert_eq!(promises(&check_history(&order, &backwards)), ["times do not run backwards"]);
         let mut followed = history.clone();
         followed.push(history[1].clone());
-        assert!(promises(&check_history(&order, &followed)).contains(&"nothing follows the end"));
+        assert!(promises(&check_history(&order, &followed)).contains(&"nothing follows a terminal event"));
     }
 
     #[test]
@@ -236,25 +237,27 @@ mod tests {
     }
 
     #[test]
-    fn sinks_and_subscribers_are_told_everything_in_order_and_nothing_else() {
+    fn sinks_and_subscribers_get_every_event_in_order_and_no_other() {
         let (_, history) = cancelled();
-        let told = |numbers: &[usize]| -> Vec<Arc<EventRecord>> {
+        let events = |numbers: &[usize]| -> Vec<Arc<EventRecord>> {
             numbers.iter().map(|number| Arc::new(history[number - 1].clone())).collect()
         };
-        assert_eq!(check_told(&history, &told(&[1, 2, 1, 2, 3])), []);
-        assert_eq!(promises(&check_told(&history, &told(&[1, 2]))), ["a durable sink hears every event"]);
-        let in_order = "a durable sink hears each event first in order";
-        assert_eq!(promises(&check_told(&history, &told(&[1, 3, 2]))), [in_order]);
-        assert_eq!(check_followed(&history, 1, &told(&[2, 3])), []);
+        assert_eq!(check_durable_sink(&history, &events(&[1, 2, 1, 2, 3])), []);
+        let every = "a durable sink gets every event";
+        assert_eq!(promises(&check_durable_sink(&history, &events(&[1, 2]))), [every]);
+        let in_order = "a durable sink gets each event first in order";
+        assert_eq!(promises(&check_durable_sink(&history, &events(&[1, 3, 2]))), [in_order]);
+        assert_eq!(check_subscriber(&history, 1, &events(&[2, 3])), []);
         let once = "a subscriber gets every event once and in order";
         for wrong in [&[1, 2, 3][..], &[2], &[3], &[2, 2, 3]] {
-            assert_eq!(promises(&check_followed(&history, 1, &told(wrong))), [once], "{wrong:?}");
+            assert_eq!(promises(&check_subscriber(&history, 1, &events(wrong))), [once], "{wrong:?}");
         }
-        let mut uncommitted = told(&[1, 2, 3]);
+        let mut uncommitted = events(&[1, 2, 3]);
         Arc::make_mut(&mut uncommitted[2]).at = at(9);
-        assert_eq!(promises(&check_told(&history, &uncommitted)), ["a sink is told what is committed"]);
-        assert_eq!(promises(&check_hinted(&history, &uncommitted)), ["a sink is told what is committed"]);
-        let committed = "a subscriber is told what is committed";
-        assert_eq!(promises(&check_followed(&history, 0, &uncommitted)), [committed]);
+        let committed = "a sink gets committed events only";
+        assert_eq!(promises(&check_durable_sink(&history, &uncommitted)), [committed]);
+        assert_eq!(promises(&check_best_effort_sink(&history, &uncommitted)), [committed]);
+        let committed = "a subscriber gets committed events only";
+        assert_eq!(promises(&check_subscriber(&history, 0, &uncommitted)), [committed]);
     }
 }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::intercept::{Call, Intercept};
 use crate::ports::order_store::error::{StoreError, StoreErrorKind};
 
-/// Lets a store be out of order for a while: an [`Intercept`] for an
+/// An [`Intercept`] that takes a store down and brings it back. It belongs into an
 /// [`InterceptedStore`](super::InterceptedStore).
 #[derive(Debug, Default)]
 pub struct Outage {
@@ -13,12 +13,12 @@ pub struct Outage {
 }
 
 impl Outage {
-    /// A switch that is off: the store works.
+    /// Returns an interceptor behind which the store works.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// From now on the store fails every call, or works again.
+    /// Makes every call of the store fail from now on, or lets the store work again.
     pub fn set(&self, is_down: bool) {
         self.is_down.store(is_down, Ordering::SeqCst);
     }
@@ -28,7 +28,7 @@ impl Outage {
 impl Intercept for Outage {
     async fn before(&self, _: Call<'_>) -> Result<(), StoreError> {
         if self.is_down.load(Ordering::SeqCst) {
-            // A message that must not reach anybody outside.
+            // The message must never leave the host.
             return Err(StoreError::new(StoreErrorKind::Unavailable, "the disk /secret/path is full"));
         }
         Ok(())

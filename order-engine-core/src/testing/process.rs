@@ -5,36 +5,36 @@ use tokio::task::JoinHandle;
 
 use crate::ports::runtime::{Runtime, Spawner};
 
-/// The tasks of one engine, which can be killed as a process is: without a farewell.
+/// The tasks of one engine, which can be killed like a process.
 #[derive(Clone, Debug, Default)]
 pub struct Process {
     tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 impl Process {
-    /// A process without tasks.
+    /// Returns a process without tasks.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The real surroundings, with the tasks kept here.
+    /// Returns the runtime of tokio, with its tasks in this process.
     pub fn runtime(&self) -> Runtime {
         self.within(Runtime::tokio())
     }
 
-    /// These surroundings, with the tasks kept here.
-    pub fn within(&self, surroundings: Runtime) -> Runtime {
-        Runtime { spawner: Arc::new(self.clone()), ..surroundings }
+    /// Returns this runtime, with its tasks in this process.
+    pub fn within(&self, runtime: Runtime) -> Runtime {
+        Runtime { spawner: Arc::new(self.clone()), ..runtime }
     }
 
-    /// Ends all tasks where they stand. Nothing is given back and nothing is written any more.
+    /// Ends all tasks at once, without a release or a write.
     pub async fn kill(&self) {
         let tasks: Vec<_> = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
         for task in &tasks {
             task.abort();
         }
         for task in tasks {
-            // An error says that the task was ended, which is what was asked for.
+            // An error says that the task was aborted.
             let _ = task.await;
         }
     }
@@ -42,7 +42,7 @@ impl Process {
 
 impl Spawner for Process {
     fn spawn(&self, _name: &'static str, task: BoxFuture<'static, ()>) {
-        #[allow(clippy::disallowed_methods)] // A spawner is where tasks come from.
+        #[allow(clippy::disallowed_methods)] // A spawner has to spawn.
         let task = tokio::spawn(task);
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }

@@ -1,4 +1,4 @@
-// A proxy is the outside world; no engine's time or tasks are its own.
+// The proxy is no part of an engine, so it need not use the engine's clock and spawner.
 #![allow(clippy::disallowed_methods)]
 
 use std::io;
@@ -8,30 +8,30 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// A TCP proxy between a program and its server that fails as networks do.
+/// A TCP proxy between a program and its server that fails like a network.
 ///
-/// It listens on a free port of this machine and ends when it is dropped.
+/// It listens on a free port of this machine, and ends when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
     link: watch::Sender<Link>,
 }
 
-/// How a [`Proxy`] treats what passes through it.
+/// The state of the network that a [`Proxy`] imitates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// Everything passes.
+    /// Requests and replies arrive.
     Up,
-    /// Connections are closed, and so are new ones.
+    /// Connections are closed at once, new ones as well.
     Cut,
-    /// Nothing passes, and nobody is told: the other side falls silent.
+    /// Neither requests nor replies arrive, and connections stay open.
     Silent,
-    /// Requests arrive; replies are lost.
+    /// Requests arrive, and replies are lost.
     RepliesLost,
 }
 
 impl Proxy {
-    /// Starts a proxy before a server. Must be called within a tokio runtime.
+    /// Starts a proxy for a server. It must be called within a tokio runtime.
     ///
     /// # Errors
     /// If no port is free.
@@ -43,12 +43,12 @@ impl Proxy {
         Ok(Self { address, link })
     }
 
-    /// Where the program is to connect.
+    /// Returns the address to which the program connects.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Changes how everything is treated from now on, also on connections that exist.
+    /// Changes the state of the network, for existing connections as well.
     pub fn set(&self, link: Link) {
         self.link.send_replace(link);
     }
@@ -57,8 +57,7 @@ impl Proxy {
 async fn accept(listener: TcpListener, server: SocketAddr, mut link: watch::Receiver<Link>) {
     loop {
         let client = tokio::select! {
-            // The proxy is gone.
-            gone = ended(&mut link) => return gone,
+            () = dropped(&mut link) => return,
             accepted = listener.accept() => accepted,
         };
         if let Ok((client, _)) = client {
@@ -67,7 +66,8 @@ async fn accept(listener: TcpListener, server: SocketAddr, mut link: watch::Rece
     }
 }
 
-async fn ended(link: &mut watch::Receiver<Link>) {
+/// Waits until the proxy is dropped.
+async fn dropped(link: &mut watch::Receiver<Link>) {
     while link.changed().await.is_ok() {}
 }
 
@@ -77,16 +77,15 @@ async fn join(client: TcpStream, server: SocketAddr, link: watch::Receiver<Link>
     }
     let Ok(server) = TcpStream::connect(server).await else { return };
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-    // Whichever direction ends, so does the other.
+    // The end of one direction ends the other.
     tokio::select! {
         () = pass(from_client, to_server, link.clone(), Link::RepliesLost) => {}
         () = pass(from_server, to_client, link, Link::Up) => {}
     }
 }
 
-/// Passes on what arrives, for as long as the link lives. Nothing arrives while it is silent; otherwise
-/// everything is read, and what the link does not carry is lost. Beside `Up`, it carries in the state
-/// `also`.
+/// Copies one direction of a connection until the proxy is dropped. The data arrives in the states `Up` and
+/// `also`. It is not read while the link is silent, and is lost in any other state.
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -104,7 +103,7 @@ async fn pass(
             }
         };
         let count = tokio::select! {
-            // Nothing that arrives after a change is treated as before it.
+            // A change applies to all data that arrives after it.
             biased;
             changed = link.changed() => match changed {
                 Ok(()) => continue,
@@ -128,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that says everything back.
+    /// Starts a server that echoes everything.
     async fn echo() -> SocketAddr {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -143,7 +142,7 @@ mod tests {
         address
     }
 
-    async fn said_back(stream: &mut TcpStream, text: &[u8]) -> io::Result<bool> {
+    async fn is_echoed(stream: &mut TcpStream, text: &[u8]) -> io::Result<bool> {
         stream.write_all(text).await?;
         let mut reply = vec![0; text.len()];
         match tokio::time::timeout(Duration::from_millis(50), stream.read_exact(&mut reply)).await {
@@ -153,20 +152,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_fails_as_it_is_told() {
+    async fn it_fails_in_every_state_but_up() {
         let proxy = Proxy::start(echo().await).await.unwrap();
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
-        assert!(said_back(&mut stream, b"up").await.unwrap());
+        assert!(is_echoed(&mut stream, b"up").await.unwrap());
         for link in [Link::RepliesLost, Link::Silent] {
             proxy.set(link);
-            assert!(!said_back(&mut stream, b"lost").await.unwrap(), "{link:?}");
+            assert!(!is_echoed(&mut stream, b"lost").await.unwrap(), "{link:?}");
         }
         proxy.set(Link::Cut);
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest).await;
-        assert!(said_back(&mut stream, b"cut").await.is_err());
+        assert!(is_echoed(&mut stream, b"cut").await.is_err());
         proxy.set(Link::Up);
         let mut again = TcpStream::connect(proxy.address()).await.unwrap();
-        assert!(said_back(&mut again, b"up").await.unwrap());
+        assert!(is_echoed(&mut again, b"up").await.unwrap());
     }
 }

@@ -7,9 +7,9 @@ use crate::domain::amount::Amount;
 use crate::domain::route::{Candidate, CandidateOutcome, Leg, QuoteRequest, Route};
 use crate::ports::router::{DexRouter, StepError};
 
-/// A router with two exchanges, Raydium and Meteora, of which Meteora is always a little better.
+/// A router with two exchanges, Raydium and Meteora. Meteora always pays a little more.
 ///
-/// What the next quotes answer instead can be scripted.
+/// A test can script other answers for the next quotes.
 #[derive(Debug, Default)]
 pub struct ScriptedRouter {
     script: Mutex<VecDeque<Answer>>,
@@ -23,29 +23,29 @@ enum Answer {
 }
 
 impl ScriptedRouter {
-    /// A router that always quotes.
+    /// Returns a router that always quotes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lets one of the next quotes fail; they are used up in the order in which they were scripted.
+    /// Makes one of the next quotes fail. Scripted answers are used in the order in which they were added.
     pub fn fail_next(&self, error: StepError) {
         self.push(Answer::Fail(error));
     }
 
-    /// Lets one of the next quotes panic.
+    /// Makes one of the next quotes panic.
     pub fn panic_next(&self) {
         self.push(Answer::Panic);
     }
 
-    /// Lets so many of the next quotes panic.
+    /// Makes this many of the next quotes panic.
     pub fn panic_for(&self, quotes: usize) {
         for _ in 0..quotes {
             self.panic_next();
         }
     }
 
-    /// Lets one of the next quotes never come.
+    /// Makes one of the next quotes hang.
     pub fn hang_next(&self) {
         self.push(Answer::Never);
     }
@@ -62,19 +62,19 @@ impl DexRouter for ScriptedRouter {
     }
 
     /// # Panics
-    /// If the script says so.
+    /// If the script contains a panic.
     async fn quote(&self, request: &QuoteRequest) -> Result<Vec<Candidate>, StepError> {
         let answer = self.script.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         match answer {
             None => Ok(vec![candidate("Raydium", 149, request), candidate("Meteora", 150, request)]),
             Some(Answer::Fail(error)) => Err(error),
-            Some(Answer::Panic) => panic!("the script says so"),
+            Some(Answer::Panic) => panic!("a scripted panic"),
             Some(Answer::Never) => std::future::pending().await,
         }
     }
 }
 
-/// A candidate that pays `rate` base units per 1 000 of the input.
+/// Returns a candidate that pays `rate` base units for 1 000 base units of the input.
 fn candidate(dex: &str, rate: u128, request: &QuoteRequest) -> Candidate {
     let amount_out = Amount::new(request.amount.base_units() / 1_000 * rate);
     let leg = Leg {

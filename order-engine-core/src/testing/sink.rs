@@ -7,13 +7,13 @@ use crate::domain::event::EventRecord;
 use crate::domain::ids::OrderId;
 use crate::ports::sink::{SinkError, SinkGuarantee, StatusSink};
 
-/// A sink that remembers what it was told, and refuses when told to. Clones are one sink.
+/// A sink that records the events it takes, and can be made to fail. Clones are one sink.
 #[derive(Clone, Debug)]
 pub struct RecordingSink {
     name: Arc<str>,
     guarantee: SinkGuarantee,
     state: Arc<Mutex<State>>,
-    /// How many events it has taken.
+    /// The number of events that it has taken.
     taken: watch::Sender<usize>,
 }
 
@@ -24,7 +24,7 @@ struct State {
     mood: Mood,
 }
 
-/// What a sink does with the next delivery.
+/// What a sink does with a delivery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Mood {
     #[default]
@@ -35,12 +35,12 @@ enum Mood {
 }
 
 impl RecordingSink {
-    /// A sink that gets what it can.
+    /// Returns a best-effort sink.
     pub fn best_effort(name: &str) -> Self {
         Self::new(name, SinkGuarantee::BestEffort)
     }
 
-    /// A sink that gets everything.
+    /// Returns a durable sink.
     pub fn durable(name: &str) -> Self {
         Self::new(name, SinkGuarantee::Durable)
     }
@@ -53,42 +53,42 @@ impl RecordingSink {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on it refuses every delivery.
+    /// Makes it refuse every delivery from now on.
     pub fn refuse(&self) {
         self.state().mood = Mood::Refuses;
     }
 
-    /// From now on it panics at every delivery.
+    /// Makes it panic at every delivery from now on.
     pub fn panic(&self) {
         self.state().mood = Mood::Panics;
     }
 
-    /// From now on its deliveries never end.
+    /// Makes it hang at every delivery from now on.
     pub fn hang(&self) {
         self.state().mood = Mood::Hangs;
     }
 
-    /// From now on it takes every delivery.
+    /// Makes it take every delivery from now on.
     pub fn take(&self) {
         self.state().mood = Mood::Takes;
     }
 
-    /// How many deliveries it did not take.
+    /// Returns the number of deliveries that it did not take.
     pub fn refusals(&self) -> usize {
         self.state().refusals
     }
 
-    /// Everything that it has taken, in the order in which it came.
+    /// Returns the events that it has taken, in order.
     pub fn events(&self) -> Vec<Arc<EventRecord>> {
         self.state().events.clone()
     }
 
-    /// What it has taken of one order.
+    /// Returns the events of one order that it has taken, in order.
     pub fn events_of(&self, id: OrderId) -> Vec<Arc<EventRecord>> {
         self.state().events.iter().filter(|event| event.order_id == id).cloned().collect()
     }
 
-    /// Waits until it has taken so many events in all.
+    /// Waits until it has taken this many events in all.
     pub async fn has_taken(&self, events: usize) {
         // The sender is here, so this cannot fail.
         let _ = self.taken.subscribe().wait_for(|taken| *taken >= events).await;
@@ -106,7 +106,7 @@ impl StatusSink for RecordingSink {
     }
 
     /// # Panics
-    /// If it was told to.
+    /// If it was made to.
     async fn deliver(&self, events: &[Arc<EventRecord>]) -> Result<(), SinkError> {
         let mood = {
             let mut state = self.state();
@@ -122,8 +122,8 @@ impl StatusSink for RecordingSink {
                 self.taken.send_modify(|taken| *taken += events.len());
                 Ok(())
             }
-            Mood::Refuses => Err(SinkError::new("it was told to refuse")),
-            Mood::Panics => panic!("it was told to panic"),
+            Mood::Refuses => Err(SinkError::new("the test makes it refuse")),
+            Mood::Panics => panic!("the test makes it panic"),
             Mood::Hangs => std::future::pending().await,
         }
     }

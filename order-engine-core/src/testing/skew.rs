@@ -11,8 +11,8 @@ use crate::ports::runtime::Clock;
 /// The whole, in millionths.
 const ONE_PPM: i64 = 1_000_000;
 
-/// The clock of a process that differs from the world's: it is ahead or behind, runs fast or slow, and may stop
-/// while the process is suspended. Clones are one clock.
+/// The clock of a process that differs from the world's: it is ahead or behind, runs fast or slow, and may
+/// stop while the process is suspended. Clones are one clock.
 #[derive(Clone, Debug)]
 pub struct SkewedClock {
     world: ManualClock,
@@ -81,8 +81,8 @@ impl SkewedClock {
         self.stops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the time of the world in which this clock advances by `by`. It is at least a millisecond, so that
-    /// every wait makes progress.
+    /// Returns the time of the world in which this clock advances by `by`. It is at least a millisecond, so
+    /// that every wait makes progress.
     fn world_time(&self, by: TimeDelta) -> Duration {
         let ms = by.num_milliseconds().saturating_mul(ONE_PPM) / (ONE_PPM + i64::from(self.skew.drift_ppm));
         Duration::from_millis(u64::try_from(ms).unwrap_or(0).max(1))

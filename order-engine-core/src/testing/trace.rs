@@ -6,11 +6,11 @@ use chrono::{DateTime, Utc};
 use super::clock::ManualClock;
 use crate::ports::runtime::Clock;
 
-/// The hash of nothing (FNV-1a, 64 bits).
+/// The initial value of the hash (FNV-1a, 64 bits).
 const EMPTY: u64 = 0xcbf2_9ce4_8422_2325;
 
-/// What happened in a simulation, line by line, with the virtual time of each: as a hash by which two runs
-/// are compared, and in words on demand. Clones are one trace.
+/// The log of a simulation, with the virtual time of each line: as a hash, by which two runs are compared,
+/// and as text on demand. Clones are one trace.
 #[derive(Clone, Debug)]
 pub struct Trace {
     clock: ManualClock,
@@ -25,18 +25,18 @@ struct State {
 }
 
 impl Trace {
-    /// A trace that begins now, and keeps its lines if it is to be read.
+    /// Returns a trace that begins now. It keeps its text if `keeps_lines` is set.
     pub fn new(clock: &ManualClock, keeps_lines: bool) -> Self {
         let state = State { hash: EMPTY, lines: keeps_lines.then(Vec::new) };
         Self { clock: clock.clone(), begun: clock.now(), state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Notes what happened now.
+    /// Adds a line with the current time.
     pub fn note(&self, what: fmt::Arguments<'_>) {
         let at_ms = (self.clock.now() - self.begun).num_milliseconds();
         let mut state = self.state();
         let mut hasher = Hasher(state.hash);
-        // Hashing cannot fail.
+        // Writing into the hasher cannot fail.
         let _ = writeln!(hasher, "{at_ms} {what}");
         state.hash = hasher.0;
         if let Some(lines) = &mut state.lines {
@@ -44,12 +44,12 @@ impl Trace {
         }
     }
 
-    /// Equal for two runs in which the same happened.
+    /// Returns the hash of all lines.
     pub fn hash(&self) -> u64 {
         self.state().hash
     }
 
-    /// What was noted, in order; nothing if the trace keeps no lines.
+    /// Returns all lines, or none if the trace does not keep them.
     pub fn lines(&self) -> Vec<String> {
         self.state().lines.clone().unwrap_or_default()
     }

@@ -9,31 +9,32 @@ use crate::domain::transaction::{Certainty, ChainView, Fill, Observation, Signed
 use crate::ports::router::StepError;
 use crate::ports::venue::{PrepareRequest, SubmitReport, Venue, VenueError};
 
-/// For how many heights after its signing a transaction may land.
+/// The number of heights after its signing at which a transaction may land.
 const VALIDITY: u64 = 150;
 
-/// A venue on a chain that moves only when told, and lands what is sent to it at once, for good.
+/// A venue on a chain that grows only when a test makes it. A submitted transaction lands at once and for
+/// good.
 ///
-/// It counts what it executed, and never executes one transaction twice.
+/// The venue counts the executions of each order, and never executes one transaction twice.
 #[derive(Debug, Default)]
 pub struct ScriptedVenue {
     chain: Mutex<Chain>,
 }
 
-/// What happens to a transaction that is sent.
+/// What happens to a submitted transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sending {
-    /// It lands, and the venue says so.
+    /// It lands, and the venue accepts it.
     Lands,
-    /// It lands, but the reply is lost.
+    /// It lands, and the reply is lost.
     LandsUnheard,
-    /// It is lost, and the venue thought that it had it.
+    /// The venue accepts it, and it is lost.
     Dropped,
-    /// It lands and fails on the chain for slippage.
+    /// It lands, and fails on the chain because of slippage.
     Reverts,
     /// The venue refuses it.
     Refused,
-    /// The call never returns, and nothing lands.
+    /// The call never returns, and the transaction does not land.
     Hangs,
 }
 
@@ -42,7 +43,7 @@ struct Chain {
     height: u64,
     signed: u64,
     orders: BTreeMap<TxId, (OrderId, Fill)>,
-    /// What landed, and the height at which it did.
+    /// The transactions that landed, with the height at which they did.
     landed: BTreeMap<TxId, (u64, Observation)>,
     sent: Vec<(TxId, Vec<u8>)>,
     sendings: VecDeque<Sending>,
@@ -53,7 +54,7 @@ struct Chain {
 }
 
 impl ScriptedVenue {
-    /// A venue where everything lands.
+    /// Returns a venue where every transaction lands.
     pub fn new() -> Self {
         Self::default()
     }
@@ -62,38 +63,40 @@ impl ScriptedVenue {
         self.chain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says what happens to the next transactions that are sent, in order; after them, all land.
+    /// Scripts what happens to the next submitted transactions, in order. After them, every transaction
+    /// lands.
     pub fn next_sendings(&self, sendings: impl IntoIterator<Item = Sending>) {
         self.chain().sendings.extend(sendings);
     }
 
-    /// Lets one of the next preparations fail.
+    /// Makes one of the next preparations fail.
     pub fn fail_next_prepare(&self, error: StepError) {
         self.chain().refusals.push_back(error);
     }
 
-    /// Lets the chain grow: its height is final at once.
+    /// Adds heights to the chain, which are final at once.
     pub fn grow(&self, heights: u64) {
         self.chain().height += heights;
     }
 
-    /// Whether the venue answers questions.
+    /// Makes every `view` fail from now on, or lets it work again.
     pub fn set_down(&self, is_down: bool) {
         self.chain().is_down = is_down;
     }
 
-    /// Whether its history has a gap: then it cannot say that it does not know a transaction.
+    /// Puts a gap into the venue's history, or removes it. With a gap, the venue cannot prove that a
+    /// transaction is absent.
     pub fn set_forgetful(&self, is_forgetful: bool) {
         self.chain().is_forgetful = is_forgetful;
     }
 
-    /// Lets searches be answered by a node that is so many heights behind the one that tells how far
-    /// the chain has come. What it has is complete, and it says how far it has come itself.
+    /// Sets how many heights the node that answers `observe` is behind the one that answers `view`. Its
+    /// history is complete, and it reports its own height.
     pub fn set_search_lag(&self, heights: u64) {
         self.chain().search_lag = heights;
     }
 
-    /// How often an order was executed.
+    /// Returns how often an order was executed.
     pub fn executions(&self, order_id: OrderId) -> usize {
         let chain = self.chain();
         let executed = |(id, (_, observation)): &(&TxId, &(u64, Observation))| {
@@ -103,7 +106,7 @@ impl ScriptedVenue {
         chain.landed.iter().filter(executed).count()
     }
 
-    /// Everything that was sent for an order: the ids and bytes, in order.
+    /// Returns the ids and the bytes of all transactions that were submitted for an order, in order.
     pub fn sent(&self, order_id: OrderId) -> Vec<(TxId, Vec<u8>)> {
         let chain = self.chain();
         let of_order =
@@ -111,12 +114,12 @@ impl ScriptedVenue {
         chain.sent.iter().filter(of_order).cloned().collect()
     }
 
-    /// How often anything was sent at all, also what this venue did not sign.
+    /// Returns the number of submitted transactions, with those that this venue did not sign.
     pub fn total_sent(&self) -> usize {
         self.chain().sent.len()
     }
 
-    /// How many transactions were signed in all.
+    /// Returns the number of transactions that were signed.
     pub fn signed(&self) -> u64 {
         self.chain().signed
     }
@@ -157,7 +160,7 @@ impl Chain {
         self.landed.insert(tx.id.clone(), (self.height, observation));
     }
 
-    /// What the node that is asked about transactions says of one.
+    /// Returns what the node that answers `observe` knows of a transaction.
     fn search(&self, id: &TxId) -> Observation {
         let reached = self.height.saturating_sub(self.search_lag);
         match self.landed.get(id) {
@@ -204,7 +207,7 @@ impl Venue for ScriptedVenue {
     async fn view(&self) -> Result<ChainView, VenueError> {
         let chain = self.chain();
         if chain.is_down {
-            return Err(VenueError::new("the script says so"));
+            return Err(VenueError::new("the test took the venue down"));
         }
         Ok(ChainView { processed: chain.height, confirmed: chain.height, finalized: chain.height })
     }

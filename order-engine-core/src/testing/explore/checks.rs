@@ -12,7 +12,8 @@ use crate::domain::ids::{OrderId, UserId};
 use crate::domain::order::Order;
 use crate::engine::cancel::Cancellation;
 use crate::testing::invariants::{
-    Violation, check_executions, check_followed, check_hinted, check_history, check_told, kinds,
+    Violation, check_best_effort_sink, check_durable_sink, check_executions, check_history, check_subscriber,
+    kinds,
 };
 
 /// An order and everything that is known of it.
@@ -28,8 +29,8 @@ impl Evidence<'_> {
         let (order, history) = (self.order, self.history);
         let mut found = check_history(order, history);
         found.extend(check_executions(order, shared.site.executions(order.id)));
-        found.extend(check_told(history, &shared.durable.events_of(order.id)));
-        found.extend(check_hinted(history, &shared.best_effort.events_of(order.id)));
+        found.extend(check_durable_sink(history, &shared.durable.events_of(order.id)));
+        found.extend(check_best_effort_sink(history, &shared.best_effort.events_of(order.id)));
         found.extend(self.check_end(shared));
         for follower in self.tracked.iter().flat_map(|tracked| &tracked.followers) {
             found.extend(self.check_follower(follower));
@@ -63,7 +64,7 @@ impl Evidence<'_> {
     fn check_follower(&self, follower: &Follower) -> Vec<Violation> {
         let after = follower.after.min(self.order.seq);
         let followed = follower.state();
-        let mut found = check_followed(self.history, after, &followed.events);
+        let mut found = check_subscriber(self.history, after, &followed.events);
         if self.order.status().is_terminal() && !followed.has_ended {
             let text = format!("it has {} of {}", followed.events.len() as u64 + after, self.order.seq);
             found.push(Violation::of(self.order.id, "a subscription ends with its order", text));

@@ -23,9 +23,9 @@ use crate::testing::dice::Dice;
 use crate::testing::executor::SimulatedProcess;
 use crate::testing::invariants::Violation;
 
-/// How long a client rests after a failure.
+/// The mean pause of a client after a failure.
 const REST: Duration = Duration::from_millis(500);
-/// How many subscribers an order has.
+/// The number of subscribers of each order.
 const SUBSCRIBERS: u64 = 2;
 
 /// Why a connection of a subscriber ended.

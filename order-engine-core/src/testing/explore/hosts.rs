@@ -24,11 +24,11 @@ use crate::testing::executor::SimulatedProcess;
 use crate::testing::intercept::{InterceptedRouter, InterceptedSink, InterceptedStore, InterceptedVenue};
 use crate::testing::skew::SkewedClock;
 
-/// How long a client waits for an answer before it asks another process.
+/// The time that a client waits for an answer before it asks another process.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a process that cannot start waits until it tries again.
+/// The pause of a process that cannot start until it tries again.
 const RESTART_WAIT: Duration = Duration::from_secs(1);
-/// How long a process may take to shut down.
+/// The longest time that a process may take to shut down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// All processes of a run.
@@ -118,7 +118,7 @@ impl Hosts {
         process.spawn("host", Arc::clone(self).host(index, runtime).boxed());
     }
 
-    /// Runs the program of a host, which builds an engine and runs a worker.
+    /// Builds an engine and runs a worker, like the program of a host.
     async fn host(self: Arc<Self>, index: usize, runtime: Runtime) {
         let engine = loop {
             // A program that panics while it starts is started again.

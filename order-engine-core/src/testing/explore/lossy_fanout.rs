@@ -76,7 +76,7 @@ impl StatusSink for LossyFanout {
 #[async_trait]
 impl StatusSource for LossyFanout {
     /// # Panics
-    /// If the dice say so.
+    /// At random.
     async fn next(&self) -> Hint {
         let mailbox = &self.shared.mailboxes[self.process];
         loop {

@@ -46,15 +46,18 @@ impl MonitoredVenue {
             return;
         };
         let Some(history) = self.shared.events(order_id, 0, u32::MAX) else { return };
-        let signs = |record: &EventRecord| matches!(&record.event, OrderEvent::TransactionSigned { tx: signed } if **signed == *tx);
         let is_submission_committed = history
             .iter()
-            .skip_while(|record| !signs(record))
+            .skip_while(|record| !signs(record, tx))
             .any(|record| record.event == OrderEvent::SubmissionStarted);
         if !is_submission_committed {
             self.shared.violate(Violation::of(order_id, PROMISE, kinds(&history)));
         }
     }
+}
+
+fn signs(record: &EventRecord, tx: &SignedTx) -> bool {
+    matches!(&record.event, OrderEvent::TransactionSigned { tx: signed } if **signed == *tx)
 }
 
 #[async_trait]

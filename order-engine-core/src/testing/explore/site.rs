@@ -26,7 +26,8 @@ pub trait Site: Send + Sync + 'static {
     /// Returns the router of this process.
     fn router(&self, process: usize) -> Arc<dyn DexRouter>;
 
-    /// Returns the request for a random order. The run overwrites the user, the client order id and the deadline.
+    /// Returns the request for a random order. The run overwrites the user, the client order id and the
+    /// deadline.
     fn request(&self, dice: &Dice) -> OrderRequest;
 
     /// Ends all faults of the venue itself.

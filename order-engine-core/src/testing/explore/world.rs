@@ -27,7 +27,7 @@ use crate::testing::executor::{Executor, SimulatedProcess};
 use crate::testing::invariants::Violation;
 use crate::testing::skew::SkewedClock;
 
-/// How often the run checks whether everything has ended.
+/// The time between two checks whether everything has ended.
 const POLL: Duration = Duration::from_secs(2);
 /// The longest time that a process may take for one order while it is tested alone.
 const ALONE_LIMIT: Duration = Duration::from_mins(5);
@@ -294,7 +294,7 @@ impl World {
         }
     }
 
-    /// Checks that every engine reports to be healthy and idle.
+    /// Checks that every engine reports that it is healthy and idle.
     fn check_health(&self) {
         for process in self.processes() {
             let Some(engine) = self.hosts.engine(process) else {
