@@ -88,7 +88,8 @@ impl ChainSite {
             StoreKind::Memory => Store::Memory(MemoryStore::with_clock(clock)),
             StoreKind::Sqlite(runtime) => {
                 let folder = tempfile::tempdir()?;
-                let options = SqliteOptions::new(folder.path().join("orders.db")).clock(clock).readers(1);
+                let options =
+                    SqliteOptions::new(folder.path().join("orders.db")).with_clock(clock).with_readers(1);
                 runtime.block_on(SqliteStore::open(options.clone()))?;
                 Store::Sqlite { runtime: runtime.clone(), options, _folder: folder }
             }

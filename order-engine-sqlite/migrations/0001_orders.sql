@@ -1,5 +1,5 @@
--- Orders as SQL users read them, and, behind the public columns, what the engine itself reads.
--- Amounts are decimal text: SQLite's NUMERIC turns into a float above 64 bits.
+-- Orders: the columns that SQL users read, and behind them what the engine itself reads. Amounts are
+-- decimal text: SQLite's NUMERIC turns into a float above 64 bits.
 CREATE TABLE orders (
     order_id         TEXT    NOT NULL PRIMARY KEY,
     user_id          TEXT    NOT NULL,
@@ -22,6 +22,7 @@ CREATE TABLE orders (
     tx_hash          TEXT,
     execution_price  TEXT,
     amount_out       TEXT,
+    -- Set when the order has failed for good, and only then.
     error_code       TEXT,
     error_message    TEXT,
     -- Why an operator should look at the order, if one should.
@@ -30,26 +31,30 @@ CREATE TABLE orders (
     updated_at       TEXT    NOT NULL,
     -- How many events the order has: its revision.
     seq              INTEGER NOT NULL,
-    payload_version  INTEGER NOT NULL,
+    -- The request stays as it was written; the state is written anew by each version of the software.
+    request_version  INTEGER NOT NULL,
     request          TEXT    NOT NULL,
+    state_version    INTEGER NOT NULL,
     state            TEXT    NOT NULL,
-    -- Which loop of the engine takes the order when it is due; none once it is terminal.
+    -- Which workers take the order when it is due; none once it is terminal.
     lane             TEXT,
-    -- When the order is due, in milliseconds since 1970. A leased order's due time is the expiry
-    -- of its lease, so a dead worker's orders fall due by themselves.
+    -- When the order is due, in milliseconds since 1970. A leased order's due time is the expiry of its
+    -- lease, so the orders of a dead worker become due by themselves.
     due_at           INTEGER,
     lease_epoch      INTEGER NOT NULL DEFAULT 0,
     lease_owner      TEXT,
     claims_without_progress INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
--- Finished orders are in no index that a claim reads.
+-- Terminal orders are in no index that a claim reads.
 CREATE INDEX orders_due ON orders (lane, due_at) WHERE due_at IS NOT NULL;
 -- A user's orders, newest first.
 CREATE INDEX orders_user ON orders (user_id, order_id);
--- The few orders that an operator should look at.
-CREATE INDEX orders_attention ON orders (order_id) WHERE attention IS NOT NULL;
 CREATE UNIQUE INDEX orders_client_order_id ON orders (user_id, client_order_id) WHERE client_order_id IS NOT NULL;
+-- The few orders that an operator should look at, and the few that failed. Open orders are in the index of
+-- due orders, and confirmed ones are most of the table.
+CREATE INDEX orders_attention ON orders (order_id) WHERE attention IS NOT NULL;
+CREATE INDEX orders_failed ON orders (order_id) WHERE status = 'failed';
 
 -- A table with rowids, although each row is found by its key: the payloads are large, and a table
 -- without rowids keeps them in the inner pages of its tree, which doubles the file and the time.
@@ -78,7 +83,7 @@ CREATE TABLE order_failures (
     PRIMARY KEY (order_id, seq)
 ) STRICT, WITHOUT ROWID;
 
--- The public columns, with the events' messages in order as a JSON array.
+-- The readable columns, and the messages of the events, oldest first, as a JSON array.
 CREATE VIEW order_logs AS
 SELECT
     order_id, user_id, client_order_id, origin, order_type, input_token, input_symbol, output_token, output_symbol,
@@ -90,14 +95,34 @@ SELECT
     ) AS logs
 FROM orders;
 
--- One row that a readiness check writes: only a write shows that writing works.
+-- The registered durable sinks. Every write of events adds outbox entries for each of them.
+CREATE TABLE sinks (name TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;
+
+-- The outbox: one entry for each order of which a sink still lacks events, however many.
+CREATE TABLE outbox_entries (
+    order_id      TEXT    NOT NULL,
+    sink          TEXT    NOT NULL,
+    -- The number of the last event that the sink has.
+    delivered_seq INTEGER NOT NULL,
+    -- Both times are in milliseconds since 1970. A leased entry is due when its lease expires.
+    pending_since INTEGER NOT NULL,
+    due_at        INTEGER NOT NULL,
+    lease_epoch   INTEGER NOT NULL DEFAULT 0,
+    lease_owner   TEXT,
+    failures      INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (order_id, sink)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX outbox_entries_due ON outbox_entries (sink, due_at);
+
+-- The row that a readiness check writes: only a write shows that writing works.
 CREATE TABLE writable (id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1), checked_at INTEGER NOT NULL) STRICT;
 
--- The clock of all who use the file: the time since a boot of the machine, plus an offset. All of it in
--- milliseconds, those of a moment since 1970.
+-- The clock of all processes that use the file: the time since a boot of the machine, plus an offset. All
+-- three are in milliseconds, `reached_ms` since 1970.
 CREATE TABLE clock (
     id         INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
-    -- The boot that the offset belongs to; none where the system does not tell its boots apart.
+    -- The boot that the offset belongs to; none where the system does not distinguish its boots.
     boot_id    TEXT,
     offset_ms  INTEGER NOT NULL,
     -- Nothing was written later than this. It is a moment ahead, so that not every write has to move it.

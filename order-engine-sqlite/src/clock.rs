@@ -1,10 +1,10 @@
 //! The store's clock: one for all processes that use the file.
 //!
-//! It shows the time since the machine's boot, which nobody can set and which goes on while the machine
-//! sleeps, plus an offset that stands in the file. Whoever opens the file first in a boot decides the
-//! offset, by the system's time; after that the system's time may be set as anybody likes. Where the
-//! system does not tell its boots apart, each process decides for itself. Never does the clock fall behind
-//! what was written.
+//! It shows the time since the machine's boot plus an offset that is kept in the file. The time since the
+//! boot cannot be set, and goes on while the machine sleeps. The process that opens the file first in a
+//! boot sets the offset by the system's time; later changes of the system's time have no effect. Where the
+//! system does not distinguish its boots, each process sets an offset of its own. The clock never falls
+//! behind the times that were written.
 
 use std::sync::Arc;
 
@@ -16,21 +16,21 @@ use crate::error::Error;
 use crate::machine::Machine;
 use crate::options::SqliteOptions;
 
-/// How far ahead the time is noted that the file has reached. After a boot at which the system's clock is
-/// slow, the store's clock goes on from there.
+/// How far ahead of the present the file's latest time is noted. If the system's clock is slow after a boot,
+/// the store's clock goes on from the noted time.
 const AHEAD_MS: i64 = 1_000;
 
-/// Shows the store's time.
+/// The clock that shows the store's time.
 #[derive(Clone, Debug)]
 pub(crate) enum StoreClock {
-    /// A host steers it.
+    /// The host's own clock.
     Steered(Arc<dyn Clock>),
     /// The machine's steady time plus an offset.
     Steady { machine: Arc<dyn Machine>, offset_ms: i64 },
 }
 
 impl StoreClock {
-    /// The clock of a file.
+    /// Returns the clock of a file.
     pub(crate) async fn open(
         connection: &mut SqliteConnection,
         options: &SqliteOptions,
@@ -38,23 +38,26 @@ impl StoreClock {
         if let Some(clock) = &options.clock {
             return Ok(Self::Steered(Arc::clone(clock)));
         }
-        // Of several processes that open a file at once, one decides.
+        // If several processes open the file at once, one of them sets the offset.
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let clock = Self::decide(&mut transaction, Arc::clone(&options.machine)).await?;
+        let clock = Self::of_the_file(&mut transaction, Arc::clone(&options.machine)).await?;
         transaction.commit().await?;
         Ok(clock)
     }
 
-    async fn decide(connection: &mut SqliteConnection, machine: Arc<dyn Machine>) -> Result<Self, Error> {
+    async fn of_the_file(
+        connection: &mut SqliteConnection,
+        machine: Arc<dyn Machine>,
+    ) -> Result<Self, Error> {
         let boot_id = machine.boot_id();
         let known = sqlx::query("SELECT boot_id, offset_ms, reached_ms FROM clock");
         let mut now_ms = machine.system_time_ms();
         if let Some(row) = known.fetch_optional(&mut *connection).await? {
-            let (known_boot, reached_ms): (Option<String>, i64) = (row.try_get(0)?, row.try_get(2)?);
+            let known_boot: Option<String> = row.try_get("boot_id")?;
             if boot_id.is_some() && known_boot == boot_id {
-                return Ok(Self::Steady { machine, offset_ms: row.try_get(1)? });
+                return Ok(Self::Steady { machine, offset_ms: row.try_get("offset_ms")? });
             }
-            now_ms = now_ms.max(reached_ms);
+            now_ms = now_ms.max(row.try_get("reached_ms")?);
         }
         let offset_ms = now_ms.saturating_sub(machine.steady_ms());
         sqlx::query(
@@ -77,7 +80,7 @@ impl StoreClock {
         }
     }
 
-    /// Whether the file has to know how far time has come.
+    /// Returns whether the file has to keep how far time has come.
     const fn is_kept(&self) -> bool {
         !matches!(self, Self::Steered(_))
     }
@@ -87,22 +90,22 @@ fn moment(ms: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(ms).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// How far time has come, as far as the writer knows what the file knows of it.
+/// What the writer knows of the latest time that the file keeps.
 #[derive(Debug)]
 pub(crate) struct Reached {
     ms: i64,
-    /// How many rows the connection had changed when it was last looked at.
+    /// How many rows the connection had changed when the time was last noted.
     changes: i64,
 }
 
 impl Reached {
-    /// Nothing is known of a connection that is new.
+    /// Returns what is known of a new connection: nothing.
     pub(crate) const fn new() -> Self {
         Self { ms: i64::MIN, changes: -1 }
     }
 
-    /// Notes in the file how far time has come, if the transaction changed anything and the file does not
-    /// know it yet. What this gives holds once the transaction is committed.
+    /// Notes in the file how far time has come, if the transaction changed anything and the noted time is
+    /// over. Returns what holds once the transaction is committed.
     pub(crate) async fn note(
         &self,
         connection: &mut SqliteConnection,
@@ -124,7 +127,7 @@ impl Reached {
 }
 
 async fn changes(connection: &mut SqliteConnection) -> Result<i64, Error> {
-    Ok(sqlx::query("SELECT total_changes()").fetch_one(connection).await?.try_get(0)?)
+    Ok(sqlx::query_scalar("SELECT total_changes()").fetch_one(connection).await?)
 }
 
 #[cfg(test)]

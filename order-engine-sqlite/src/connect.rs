@@ -1,4 +1,4 @@
-//! Connections, each set up alike and checked by reading back.
+//! Connections. All are set up alike, and the settings are read back.
 
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
@@ -8,33 +8,33 @@ use sqlx::{ConnectOptions, Row, SqliteConnection};
 use crate::error::Error;
 use crate::options::SqliteOptions;
 
-/// The prepared statements that a connection keeps: every statement in every batch size.
+/// How many prepared statements a connection keeps: every statement in every size of its lists.
 const STATEMENTS: usize = 256;
 
-/// The page cache of a connection, in negative KiB: the due orders and the newest events fit.
-const CACHE: &str = "-65536";
+/// The size of a connection's page cache, as the pragma has it: KiB, negated. The due orders and the newest
+/// events fit into it.
+const CACHE_SIZE: &str = "-65536";
 
 fn connect_options(options: &SqliteOptions) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(&options.path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        // Where a sync stops short of the disk, as on macOS, this goes all the way; elsewhere it is
-        // the same.
+        // On macOS a plain sync does not reach the disk; elsewhere this changes nothing.
         .pragma("fullfsync", "ON")
         .busy_timeout(options.busy_timeout)
         .statement_cache_capacity(STATEMENTS)
-        .pragma("cache_size", CACHE)
+        .pragma("cache_size", CACHE_SIZE)
         .disable_statement_logging()
 }
 
-/// The connection that writes, to a file that is created when missing.
+/// Returns a connection that writes, to a file that is created if it is missing.
 pub(crate) async fn first_writer(options: &SqliteOptions) -> Result<SqliteConnection, Error> {
     connect_writer(options, connect_options(options).create_if_missing(true)).await
 }
 
-/// The connection that writes, to a file that was opened before. If it is gone, an empty one in its
-/// place would only hide the loss.
+/// Returns a connection that writes, to a file that was opened before. If the file is gone this fails: an
+/// empty one in its place would only hide the loss.
 pub(crate) async fn writer(options: &SqliteOptions) -> Result<SqliteConnection, Error> {
     connect_writer(options, connect_options(options)).await
 }
@@ -51,7 +51,7 @@ async fn connect_writer(
     Ok(connection)
 }
 
-/// The connections that read.
+/// Returns the connections that read.
 pub(crate) async fn readers(options: &SqliteOptions) -> Result<SqlitePool, Error> {
     let checked = options.clone();
     let pool = SqlitePoolOptions::new()
@@ -69,7 +69,7 @@ pub(crate) async fn readers(options: &SqliteOptions) -> Result<SqlitePool, Error
     Ok(pool)
 }
 
-/// Reads back what was set: a setting that did not take effect must not go unnoticed.
+/// Reads the settings back, and fails if one of them did not take effect.
 async fn check(connection: &mut SqliteConnection, options: &SqliteOptions) -> Result<(), Error> {
     for (pragma, sql, wanted) in [
         ("journal_mode", "PRAGMA journal_mode", "wal".to_owned()),
@@ -78,8 +78,7 @@ async fn check(connection: &mut SqliteConnection, options: &SqliteOptions) -> Re
         ("fullfsync", "PRAGMA fullfsync", "1".to_owned()),
         ("busy_timeout", "PRAGMA busy_timeout", options.busy_timeout.as_millis().to_string()),
     ] {
-        let row = sqlx::query(sql).fetch_one(&mut *connection).await?;
-        let found = text(&row)?;
+        let found = value(&sqlx::query(sql).fetch_one(&mut *connection).await?)?;
         if found != wanted {
             return Err(Error::Pragma { pragma, wanted, found });
         }
@@ -87,8 +86,8 @@ async fn check(connection: &mut SqliteConnection, options: &SqliteOptions) -> Re
     Ok(())
 }
 
-/// The value of a pragma, which is a text or a number.
-fn text(row: &SqliteRow) -> Result<String, sqlx::Error> {
+/// Returns the value of a pragma, which is a text or a number in the only column.
+fn value(row: &SqliteRow) -> Result<String, sqlx::Error> {
     row.try_get::<String, _>(0).or_else(|_| row.try_get::<i64, _>(0).map(|number| number.to_string()))
 }
 
@@ -99,11 +98,11 @@ mod tests {
     use super::*;
 
     fn options(folder: &tempfile::TempDir) -> SqliteOptions {
-        SqliteOptions::new(folder.path().join("orders.db")).readers(3)
+        SqliteOptions::new(folder.path().join("orders.db")).with_readers(3)
     }
 
     async fn setting(connection: &mut SqliteConnection, sql: &'static str) -> String {
-        text(&sqlx::query(sql).fetch_one(connection).await.unwrap()).unwrap()
+        value(&sqlx::query(sql).fetch_one(connection).await.unwrap()).unwrap()
     }
 
     async fn is_durable(connection: &mut SqliteConnection) -> bool {
@@ -121,7 +120,7 @@ mod tests {
         assert!(is_durable(&mut first).await);
         assert!(is_durable(&mut writer(&options).await.unwrap()).await);
         let pool = readers(&options).await.unwrap();
-        // All at once, so that each is another connection.
+        // Held all at once, so that each is another connection.
         let mut all = Vec::new();
         for _ in 0..options.readers {
             all.push(pool.acquire().await.unwrap());
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_setting_that_did_not_take_effect_is_told() {
+    async fn a_setting_that_did_not_take_effect_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let options = options(&folder);
         let mut connection = first_writer(&options).await.unwrap();

@@ -1,4 +1,4 @@
-//! What can go wrong, and how core is told of it.
+//! Why an operation failed, and what core makes of it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use order_engine_core::{DecodeError, ItemRejected, StoreError, StoreErrorKind};
 use sqlx::migrate::MigrateError;
 
-/// Why a call failed.
+/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("SQLite failed: {0}")]
@@ -38,15 +38,18 @@ pub(crate) enum Error {
     Shared(#[from] Arc<Self>),
 }
 
-/// SQLite's primary result codes that may pass by themselves: 5 busy, 6 locked, 8 read-only file
-/// system, 10 I/O, 13 full, 14 cannot open.
+/// SQLite's primary result codes of failures that may pass by themselves: 5 busy, 6 locked, 8 read-only
+/// file system, 10 I/O, 13 full, 14 cannot open.
 const TRANSIENT_CODES: [i32; 6] = [5, 6, 8, 10, 13, 14];
-/// Those that will not pass if they appear on opening: 3 no permission, 8 read-only, 14 cannot open.
+/// Those of failures that do not pass when they come on opening: 3 no permission, 8 read-only, 14 cannot
+/// open.
 const UNUSABLE_CODES: [i32; 3] = [3, 8, 14];
-/// Those that one row brings about: 18 too big, 19 constraint, 20 mismatch.
+/// Those of failures that one row can cause: 18 too big, 19 constraint, 20 mismatch.
 const ROW_CODES: [i32; 3] = [18, 19, 20];
 /// The file is no database.
 const NOT_A_DATABASE: i32 = 26;
+/// The bits of an extended result code that hold the primary one.
+const PRIMARY_CODE: i32 = 0xff;
 
 impl Error {
     fn kind(&self) -> StoreErrorKind {
@@ -64,15 +67,15 @@ impl Error {
         }
     }
 
-    /// Whether the failure may be one item's fault, so that the others should be tried without it.
-    pub(crate) fn may_be_an_items_fault(&self) -> bool {
+    /// Returns whether one item may have caused the failure, so that the others should be tried without it.
+    pub(crate) fn may_come_of_one_item(&self) -> bool {
         match self {
             Self::Sqlx(sqlx::Error::Encode(_)) | Self::Decode(_) | Self::Rejected(_) => true,
             _ => self.sqlite_code().is_some_and(|code| ROW_CODES.contains(&code)),
         }
     }
 
-    /// SQLite's primary result code.
+    /// Returns SQLite's primary result code.
     fn sqlite_code(&self) -> Option<i32> {
         match self {
             Self::Sqlx(error) => sqlite_code(error),
@@ -84,8 +87,7 @@ impl Error {
 
 fn sqlite_code(error: &sqlx::Error) -> Option<i32> {
     let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
-    // The low byte of an extended result code is the primary one.
-    Some(code & 0xff)
+    Some(code & PRIMARY_CODE)
 }
 
 fn sqlx_kind(error: &sqlx::Error) -> StoreErrorKind {
@@ -110,15 +112,6 @@ impl From<MigrateError> for Error {
             MigrateError::VersionMissing(version) => Self::NewerSchema(version),
             other => Self::OtherSchema(other),
         }
-    }
-}
-
-/// Sets apart what only one row suffers from: that it cannot be decoded.
-pub(crate) fn undecodable_apart<T>(result: Result<T, Error>) -> Result<Result<T, DecodeError>, Error> {
-    match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(Error::Decode(error)) => Ok(Err(error)),
-        Err(error) => Err(error),
     }
 }
 

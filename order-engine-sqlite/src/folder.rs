@@ -1,14 +1,14 @@
-//! The folder of the file.
+//! The folder that the file is in.
 
 use std::io;
 use std::path::Path;
 
-/// Creates a folder and those above it, and makes their names last.
+/// Creates a folder and those above it, durably.
 ///
-/// A file is only as durable as its way from the root: after a loss of power a new folder may be
-/// missing, with everything in it, unless the folder above it was synced.
+/// After a loss of power a new folder may be missing, with everything in it, unless the folder above it was
+/// synced.
 pub(crate) fn create(folder: &Path) -> io::Result<()> {
-    // The parent of a bare file name is the empty path, which is the folder that we are in.
+    // The parent of a bare file name is the empty path, which stands for the working directory.
     if folder.as_os_str().is_empty() || folder.is_dir() {
         return Ok(());
     }

@@ -3,16 +3,16 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-/// Tells what the machine's clocks show, in milliseconds.
+/// The clocks of a machine, in milliseconds.
 pub(crate) trait Machine: Debug + Send + Sync + 'static {
-    /// The system's time, since 1970. Anybody may set it.
+    /// Returns the system's time, since 1970. An administrator may set it.
     fn system_time_ms(&self) -> i64;
 
-    /// Which boot of the machine this is; none where the system does not say.
+    /// Returns the id of the machine's present boot; none where the system has no such ids.
     fn boot_id(&self) -> Option<String>;
 
-    /// A time that goes on steadily, suspends included, and that nobody sets: since the boot, or, where
-    /// boots are not told apart, since any moment of this process.
+    /// Returns a time that goes on steadily, suspends included, and cannot be set: the time since the boot, or,
+    /// where boots have no ids, since some moment of this process.
     fn steady_ms(&self) -> i64;
 }
 
@@ -34,7 +34,7 @@ impl Machine for ThisMachine {
         match std::fs::read_to_string("/proc/sys/kernel/random/boot_id") {
             Ok(boot_id) => Some(boot_id.trim().to_owned()),
             Err(error) => {
-                tracing::warn!(%error, "the machine's boot is not known; the store goes by the system's time");
+                tracing::warn!(%error, "the machine's boot id cannot be read; the store uses the system's time");
                 None
             }
         }

@@ -1,4 +1,4 @@
-//! How a store is opened.
+//! The options with which a store is opened.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use order_engine_core::Clock;
 
 use crate::machine::{Machine, ThisMachine};
 
-/// How a [`SqliteStore`](crate::SqliteStore) is opened.
+/// The options with which a [`SqliteStore`](crate::SqliteStore) is opened.
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until a store is opened with them"]
 pub struct SqliteOptions {
@@ -17,7 +17,7 @@ pub struct SqliteOptions {
     pub(crate) operation_timeout: Duration,
     pub(crate) readers: u32,
     pub(crate) max_pages: Option<u32>,
-    /// None for the machine's.
+    /// None for the clock that the processes of the machine share.
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) machine: Arc<dyn Machine>,
 }
@@ -29,21 +29,29 @@ pub struct OptionsError {
     url: String,
 }
 
+/// How long a write waits for another process unless set.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a call may take unless set.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
+/// How many connections read unless set.
+const READERS: u32 = 4;
+
 impl SqliteOptions {
-    /// A store in this file, which is created when missing, as is its folder.
+    /// Returns options for a store in this file. The file and its folders are created if they are missing.
     pub fn new(path: impl AsRef<Path>) -> Self {
         Self {
             path: path.as_ref().to_owned(),
-            busy_timeout: Duration::from_secs(5),
-            operation_timeout: Duration::from_secs(15),
-            readers: 4,
+            busy_timeout: BUSY_TIMEOUT,
+            operation_timeout: OPERATION_TIMEOUT,
+            readers: READERS,
             max_pages: None,
             clock: None,
             machine: Arc::new(ThisMachine),
         }
     }
 
-    /// A store in the file of a URL such as `sqlite:data/orders.db` or `sqlite:///var/lib/orders.db`.
+    /// Returns options for a store in the file of a URL such as `sqlite:data/orders.db` or
+    /// `sqlite:///var/lib/orders.db`.
     ///
     /// # Errors
     /// If the URL does not begin with `sqlite:` or names no file.
@@ -57,40 +65,41 @@ impl SqliteOptions {
         }
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How long a write waits for another process that is writing. Five seconds unless set.
-    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+    /// Sets how long a write waits for another process that is writing. Five seconds unless set.
+    pub fn with_busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
         self
     }
 
-    /// How long a call may take in all before it fails as unavailable. It must be longer than the
+    /// Sets how long a call may take in all before it fails as unavailable. It must be longer than the
     /// busy timeout. Fifteen seconds unless set.
-    pub fn operation_timeout(mut self, timeout: Duration) -> Self {
+    pub fn with_operation_timeout(mut self, timeout: Duration) -> Self {
         self.operation_timeout = timeout;
         self
     }
 
-    /// How many connections read. Four unless set.
-    pub fn readers(mut self, readers: u32) -> Self {
+    /// Sets how many connections read. Four unless set.
+    pub fn with_readers(mut self, readers: u32) -> Self {
         self.readers = readers.max(1);
         self
     }
 
-    /// The most pages (of 4 KiB) that the file may have; writes beyond it fail as unavailable.
-    pub fn max_pages(mut self, pages: u32) -> Self {
+    /// Sets how many pages of 4 KiB the file may have; writes beyond them fail as unavailable. Unlimited
+    /// unless set.
+    pub fn with_max_pages(mut self, pages: u32) -> Self {
         self.max_pages = Some(pages);
         self
     }
 
-    /// A clock of the host's own on which leases, due times and deadlines are measured: for tests that
-    /// steer time. Every process that uses the file must have the same. Unless it is set, all processes of
-    /// a machine share one clock, which stands in the file.
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+    /// Sets the clock on which leases, due times and deadlines are measured, for tests that steer time. All
+    /// processes that use the file must have the same one. Unless it is set, all processes of a machine
+    /// share a clock whose offset is in the file.
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
     }

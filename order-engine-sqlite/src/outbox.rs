@@ -1,140 +1,125 @@
-//! What durable sinks are owed.
+//! The outbox: the events that durable sinks still lack.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use order_engine_core::{
-    DecodeError, Deliveries, Delivery, DeliveryAck, DeliveryRequest, EventRecord, Fence, Lease, OrderId,
-};
+use order_engine_core::backend::{ClaimedEntries, ClaimedEntry, count, count_u32, encode_epoch};
+use order_engine_core::{Deliveries, DeliveryAck, DeliveryRequest, Fence, Lease, OrderId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
 
-use crate::error::{Error, undecodable_apart};
-use crate::read::id_list;
-use crate::rows::{self, DeliveryAckRow, due_after, owner_text};
-use crate::sql::{DUE_DEBTS, FORGET_DEBTS, LEASE_DEBTS, NEXT_DEBT_DUE, OWED_EVENTS, PAY_OFF, SETTLE};
-use crate::write::{Transaction, Write};
+use crate::error::Error;
+use crate::rows::{self, AckRow, due_after, id_list, owner_text, wait_until};
+use crate::session::{Operation, Session};
+use crate::sql;
 
-pub(crate) struct Register(pub(crate) Vec<Arc<str>>);
-pub(crate) struct Forget(pub(crate) Arc<str>, pub(crate) u32);
-pub(crate) struct TakeDebts(pub(crate) DeliveryRequest);
-pub(crate) struct Settle(pub(crate) Vec<DeliveryAck>);
-
-/// A debt that was leased; its events are read after the write.
-#[derive(Debug)]
-pub(crate) struct Debt {
-    lease: Lease,
-    delivered_seq: i64,
-    failures: u32,
+pub(crate) struct RegisterSinks(pub(crate) Vec<Arc<str>>);
+pub(crate) struct UnregisterSink {
+    pub(crate) sink: Arc<str>,
+    pub(crate) limit: u32,
 }
+pub(crate) struct ClaimDeliveries(pub(crate) DeliveryRequest);
+pub(crate) struct AckDeliveries(pub(crate) Vec<DeliveryAck>);
 
 #[async_trait]
-impl Write for Register {
+impl Operation for RegisterSinks {
     type Output = ();
 
-    async fn run(&self, transaction: &mut Transaction<'_>) -> Result<(), Error> {
+    async fn run(&self, session: &mut Session<'_>) -> Result<(), Error> {
         for sink in &self.0 {
-            let register = sqlx::query("INSERT INTO sinks (name) VALUES (?) ON CONFLICT DO NOTHING");
-            register.bind(&**sink).execute(&mut *transaction.connection).await?;
+            sqlx::query(sql::REGISTER_SINKS).bind(&**sink).execute(&mut *session.connection).await?;
         }
         Ok(())
     }
 }
 
 #[async_trait]
-impl Write for Forget {
+impl Operation for UnregisterSink {
     type Output = u64;
 
-    async fn run(&self, transaction: &mut Transaction<'_>) -> Result<u64, Error> {
-        let Self(sink, limit) = self;
-        let connection = &mut *transaction.connection;
-        sqlx::query("DELETE FROM sinks WHERE name = ?").bind(&**sink).execute(&mut *connection).await?;
-        let forgotten = sqlx::query(FORGET_DEBTS).bind(&**sink).bind(*limit).execute(connection).await?;
-        Ok(forgotten.rows_affected())
+    async fn run(&self, session: &mut Session<'_>) -> Result<u64, Error> {
+        let Self { sink, limit } = self;
+        sqlx::query(sql::UNREGISTER_SINK).bind(&**sink).execute(&mut *session.connection).await?;
+        let delete = sqlx::query(sql::UNREGISTER_SINK_ENTRIES).bind(&**sink).bind(*limit);
+        Ok(delete.execute(&mut *session.connection).await?.rows_affected())
     }
 }
 
 #[async_trait]
-impl Write for TakeDebts {
-    type Output = (Vec<Debt>, Option<Duration>);
+impl Operation for ClaimDeliveries {
+    type Output = ClaimedEntries;
 
-    async fn run(&self, transaction: &mut Transaction<'_>) -> Result<Self::Output, Error> {
+    async fn run(&self, session: &mut Session<'_>) -> Result<ClaimedEntries, Error> {
         let DeliveryRequest { sink, limit, owner, duration, .. } = &self.0;
-        let (connection, now) = (&mut *transaction.connection, transaction.now);
-        let now_ms = now.timestamp_millis();
-        let due = sqlx::query(DUE_DEBTS).bind(&**sink).bind(now_ms).bind(*limit);
-        let due = due.fetch_all(&mut *connection).await?;
-        let debts: Vec<Debt> = due.iter().map(|row| debt(row, *owner)).collect::<Result<_, _>>()?;
-        if !debts.is_empty() {
-            let ids: Vec<OrderId> = debts.iter().map(|debt| debt.lease.order_id).collect();
-            let lease = sqlx::query(LEASE_DEBTS).bind(owner_text(*owner)).bind(due_after(now, *duration));
-            lease.bind(&**sink).bind(id_list(&ids)).execute(&mut *connection).await?;
+        let (connection, now) = (&mut *session.connection, session.now);
+        let due = sqlx::query(sql::CLAIM_DELIVERIES_DUE)
+            .bind(&**sink)
+            .bind(now.timestamp_millis())
+            .bind(*limit)
+            .fetch_all(&mut *connection)
+            .await?;
+        let entries: Vec<ClaimedEntry> =
+            due.iter().map(|row| claimed_entry(row, *owner)).collect::<Result<_, _>>()?;
+        if !entries.is_empty() {
+            let ids: Vec<OrderId> = entries.iter().map(|entry| entry.lease.order_id).collect();
+            sqlx::query(sql::CLAIM_DELIVERIES_LEASE)
+                .bind(owner_text(*owner))
+                .bind(due_after(now, *duration))
+                .bind(&**sink)
+                .bind(id_list(&ids))
+                .execute(&mut *connection)
+                .await?;
         }
-        let next = sqlx::query(NEXT_DEBT_DUE).bind(&**sink).fetch_optional(connection).await?;
-        let wait = next.map(|row| row.try_get::<i64, _>(0)).transpose()?.map(|due_at| due_at - now_ms);
-        Ok((debts, wait.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)))))
+        let next = sqlx::query_scalar(sql::CLAIM_DELIVERIES_NEXT_DUE).bind(&**sink);
+        let next: Option<i64> = next.fetch_optional(connection).await?;
+        Ok(ClaimedEntries { entries, next_due_in: next.map(|due_at| wait_until(due_at, now)) })
     }
 }
 
-#[async_trait]
-impl Write for Settle {
-    type Output = Vec<bool>;
-
-    async fn run(&self, transaction: &mut Transaction<'_>) -> Result<Vec<bool>, Error> {
-        let now = transaction.now;
-        let rows: Vec<DeliveryAckRow<'_>> =
-            self.0.iter().map(|settled| DeliveryAckRow(settled, now)).collect();
-        let mut settled = HashSet::new();
-        for statement in [&PAY_OFF, &SETTLE] {
-            let returned = transaction.statements.run(transaction.connection, statement, &rows).await?;
-            for row in &returned {
-                settled.insert((
-                    rows::order_id(row)?,
-                    row.try_get::<String, _>(1)?,
-                    row.try_get::<i64, _>(2)?,
-                ));
-            }
-        }
-        let is_settled = |DeliveryAck { sink, lease, .. }: &DeliveryAck| {
-            let epoch = i64::try_from(lease.fence.epoch).unwrap_or(-1);
-            settled.contains(&(lease.order_id, sink.to_string(), epoch))
-        };
-        Ok(self.0.iter().map(is_settled).collect())
-    }
-}
-
-/// The lease that is about to be given on a debt that is due.
-fn debt(row: &SqliteRow, owner: u128) -> Result<Debt, Error> {
-    let epoch = u64::try_from(row.try_get::<i64, _>(2)?).unwrap_or(0) + 1;
-    Ok(Debt {
+/// Returns the lease that is about to be given on an entry that is due.
+fn claimed_entry(row: &SqliteRow, owner: u128) -> Result<ClaimedEntry, Error> {
+    let epoch = count(row.try_get("lease_epoch")?) + 1;
+    Ok(ClaimedEntry {
         lease: Lease { order_id: rows::order_id(row)?, fence: Fence { epoch, owner } },
-        delivered_seq: row.try_get(1)?,
-        failures: u32::try_from(row.try_get::<i64, _>(3)?).unwrap_or(u32::MAX),
+        delivered_seq: row.try_get("delivered_seq")?,
+        failures: count_u32(row.try_get("failures")?),
     })
 }
 
-/// Reads the events that are owed first, of each debt.
-pub(crate) async fn deliveries(
+/// Returns the deliveries of entries that were claimed: each with its first events.
+pub(crate) async fn claim_deliveries_events(
     pool: &SqlitePool,
-    (debts, next_due_in): (Vec<Debt>, Option<Duration>),
+    claimed: ClaimedEntries,
     events_limit: u32,
 ) -> Result<Deliveries, Error> {
-    let range = |debt: &Debt| {
-        let last = debt.delivered_seq.saturating_add(i64::from(events_limit));
-        format!("[\"{}\",{},{last}]", debt.lease.order_id, debt.delivered_seq)
+    let range = |entry: &ClaimedEntry| {
+        let ClaimedEntry { lease, delivered_seq, .. } = entry;
+        format!("[\"{}\",{delivered_seq},{}]", lease.order_id, entry.last_seq(events_limit))
     };
-    let ranges: Vec<String> = debts.iter().map(range).collect();
-    let rows = sqlx::query(OWED_EVENTS).bind(format!("[{}]", ranges.join(","))).fetch_all(pool).await?;
-    let mut owed: HashMap<OrderId, Vec<Result<EventRecord, DecodeError>>> = HashMap::new();
-    for row in &rows {
-        owed.entry(rows::order_id(row)?).or_default().push(undecodable_apart(rows::event(row))?);
+    let ranges: Vec<String> = claimed.entries.iter().map(range).collect();
+    let events = sqlx::query(sql::CLAIM_DELIVERIES_EVENTS).bind(format!("[{}]", ranges.join(",")));
+    let events = events.fetch_all(pool).await?;
+    let event = |row: &SqliteRow| Ok((rows::order_id(row)?, rows::event(row)?));
+    Ok(claimed.with_events(events.iter().map(event).collect::<Result<Vec<_>, Error>>()?))
+}
+
+#[async_trait]
+impl Operation for AckDeliveries {
+    type Output = Vec<bool>;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Vec<bool>, Error> {
+        let now = session.now;
+        let rows: Vec<AckRow<'_>> = self.0.iter().map(|ack| AckRow { ack, now }).collect();
+        let mut recorded: HashSet<(OrderId, String, i64)> = HashSet::new();
+        for statement in [&sql::ACK_DELIVERIES_DELETE, &sql::ACK_DELIVERIES_RELEASE] {
+            for row in session.run(statement, &rows).await? {
+                recorded.insert((rows::order_id(&row)?, row.try_get("sink")?, row.try_get("lease_epoch")?));
+            }
+        }
+        let is_recorded = |DeliveryAck { sink, lease, .. }: &DeliveryAck| {
+            recorded.contains(&(lease.order_id, sink.to_string(), encode_epoch(lease.fence.epoch)))
+        };
+        Ok(self.0.iter().map(is_recorded).collect())
     }
-    let delivery = |Debt { lease, failures, .. }: Debt| Delivery {
-        lease,
-        failures,
-        events: Delivery::readable(owed.remove(&lease.order_id).unwrap_or_default()),
-    };
-    Ok(Deliveries { deliveries: debts.into_iter().map(delivery).collect(), next_due_in })
 }

@@ -1,19 +1,30 @@
-//! Between core's types and rows.
+//! Between core's types and SQLite's rows.
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use order_engine_core::codec::{self, PAYLOAD_VERSION};
+use order_engine_core::backend::{
+    AckColumns, CurrentRow, Decoded, EventColumns, GuardColumns, ReleaseColumns, RequestColumns,
+    StateColumns, StoredEvent, StoredOrder, decode_u64, encode_epoch, encode_u64,
+};
 use order_engine_core::{
-    Append, Attention, DecodeError, DeliveryAck, DeliveryOutcome, EventRecord, Fence, Guard, ItemRejected,
-    Lane, Lease, NewOrder, Order, OrderId, Release, ReleaseReason, Status, Then,
+    Append, DecodeError, DeliveryAck, EventRecord, Fence, ItemRejected, Lease, NewOrder, Order, OrderId,
+    Release,
 };
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, Row};
 
 use crate::error::Error;
-use crate::statement::ListRow;
+
+/// A row of a list statement.
+pub(crate) trait ListRow {
+    /// Adds the row's values, in the order of the statement's columns.
+    fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError>;
+}
 
 /// Adds values to the arguments, and returns at the first that cannot be encoded.
 macro_rules! add {
@@ -23,326 +34,334 @@ macro_rules! add {
     }};
 }
 
-/// The attention that an order needs which cannot be read; any other stands in its state.
-const UNREADABLE: &str = "unreadable";
-
-/// SQLite's integers are signed.
-pub(crate) fn integer(value: u64) -> Result<i64, ItemRejected> {
-    i64::try_from(value).map_err(|_| ItemRejected { message: format!("{value} does not fit into 63 bits") })
-}
-
-/// An epoch as it stands in a row. One beyond 63 bits was never given to anybody; it becomes one
-/// that is in no row either.
-fn epoch_integer(epoch: u64) -> i64 {
-    i64::try_from(epoch).unwrap_or(-1)
-}
-
-fn unsigned(value: i64, what: &str) -> Result<u64, DecodeError> {
-    u64::try_from(value).map_err(|_| DecodeError { message: format!("{what} is negative: {value}") })
-}
-
-/// The owner half of a fence, as it stands in a row.
+/// Returns the owner half of a fence as a row holds it.
 pub(crate) fn owner_text(owner: u128) -> String {
     format!("{owner:032x}")
 }
 
+/// Returns a time as a row holds it for people to read.
 pub(crate) fn time_text(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// A moment so long after `now`, in milliseconds since 1970; the end of time if beyond it.
-pub(crate) fn due_after(now: DateTime<Utc>, duration: std::time::Duration) -> i64 {
-    let due = TimeDelta::from_std(duration).ok().and_then(|delta| now.checked_add_signed(delta));
+/// Returns the time after a wait, in milliseconds since 1970; the end of time if the wait is longer.
+pub(crate) fn due_after(now: DateTime<Utc>, wait: Duration) -> i64 {
+    let due = TimeDelta::from_std(wait).ok().and_then(|delta| now.checked_add_signed(delta));
     due.unwrap_or(DateTime::<Utc>::MAX_UTC).timestamp_millis()
 }
 
-/// The columns of an order that its events change.
-#[derive(Debug)]
-pub(crate) struct StateColumns {
-    status: &'static str,
-    attempt: i64,
-    max_attempts: i64,
-    chosen_dex: Option<String>,
-    tx_hash: Option<String>,
-    execution_price: Option<String>,
-    amount_out: Option<String>,
-    error_code: Option<String>,
-    error_message: Option<String>,
-    attention: Option<&'static str>,
-    updated_at: String,
-    seq: i64,
-    state_version: i64,
-    state: String,
-    lane: Option<&'static str>,
+/// Returns the time until a moment in milliseconds since 1970; zero if it has passed.
+pub(crate) fn wait_until(due_at_ms: i64, now: DateTime<Utc>) -> Duration {
+    let wait_ms = due_at_ms.saturating_sub(now.timestamp_millis());
+    Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0))
 }
 
-impl StateColumns {
-    fn new(order: &Order) -> Result<Self, ItemRejected> {
-        let state = &order.state;
-        let failure = state.failure().filter(|_| state.status() == Status::Failed);
-        Ok(Self {
-            status: state.status().as_str(),
-            attempt: i64::from(state.attempt()),
-            max_attempts: i64::from(state.max_attempts()),
-            chosen_dex: state.chosen_dex().map(str::to_owned),
-            tx_hash: state.tx_id().map(ToString::to_string),
-            execution_price: order.execution_price(),
-            amount_out: state.fill().map(|fill| fill.amount_out.to_string()),
-            error_code: failure.map(|failure| failure.code.to_string()),
-            error_message: failure.map(|failure| failure.message.clone()),
-            attention: state.attention().map(Attention::as_str),
-            updated_at: time_text(order.updated_at),
-            seq: integer(order.seq)?,
-            state_version: i64::from(PAYLOAD_VERSION),
-            state: codec::encode(state)?,
-            lane: state.lane().map(Lane::as_str),
-        })
-    }
+/// Returns ids as a JSON array, for `json_each`.
+pub(crate) fn id_list(ids: &[OrderId]) -> String {
+    let quoted: Vec<String> = ids.iter().map(|id| format!("\"{id}\"")).collect();
+    format!("[{}]", quoted.join(","))
+}
 
-    /// How many columns there are.
-    pub(crate) const COUNT: usize = 15;
+/// The names of [`StateColumns`], in the order in which [`bind_state`] adds them.
+macro_rules! state_columns {
+    () => {
+        "status, attempt, max_attempts, chosen_dex, tx_hash, execution_price, amount_out, error_code, error_message,
+        attention, updated_at, seq, state_version, state, lane"
+    };
+}
+pub(crate) use state_columns;
 
-    fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        add!(arguments; self.status, self.attempt, self.max_attempts, &self.chosen_dex, &self.tx_hash,
-            &self.execution_price, &self.amount_out, &self.error_code, &self.error_message, self.attention, &self.updated_at,
-            self.seq, self.state_version, &self.state, self.lane)
-    }
+fn bind_state(columns: &StateColumns<'_>, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
+    add!(arguments; columns.status, columns.attempt, columns.max_attempts, columns.chosen_dex, columns.tx_hash,
+        &columns.execution_price, &columns.amount_out, columns.error_code, columns.error_message, columns.attention,
+        time_text(columns.updated_at), columns.seq, columns.state_version, &columns.state, columns.lane)
 }
 
 /// A row of `orders` to insert.
 #[derive(Debug)]
-pub(crate) struct OrderRow {
-    pub(crate) order: Arc<Order>,
-    order_id: String,
-    expires_at: Option<String>,
-    created_at: String,
-    request: String,
-    columns: StateColumns,
-    pub(crate) event: EventRow,
+pub(crate) struct OrderRow<'a> {
+    pub(crate) order: &'a Arc<Order>,
+    request: RequestColumns<'a>,
+    state: StateColumns<'a>,
+    pub(crate) event: EventColumns<'a>,
     due_at: i64,
 }
 
-impl OrderRow {
-    pub(crate) fn new(new: &NewOrder, now: DateTime<Utc>) -> Result<Self, ItemRejected> {
+impl<'a> OrderRow<'a> {
+    pub(crate) fn new(new: &'a NewOrder, now: DateTime<Utc>) -> Result<Self, ItemRejected> {
         new.check()?;
-        let order = &new.order;
-        let request = &order.request;
-        let key = request.client_order_id.as_ref().map_or("", |key| key.as_str());
-        if request.user_id.as_str().contains('\0') || key.contains('\0') {
-            // SQLite's text functions end at a NUL, so two different keys could look alike.
-            return Err(ItemRejected { message: "an id contains a NUL character".to_owned() });
-        }
         Ok(Self {
-            order_id: order.id.to_string(),
-            expires_at: order.expires_at().map(time_text),
-            created_at: time_text(order.created_at),
-            request: codec::encode(request)?,
-            columns: StateColumns::new(order)?,
-            event: EventRow::new(&new.event)?,
+            order: &new.order,
+            request: RequestColumns::new(&new.order)?,
+            state: StateColumns::new(&new.order)?,
+            event: EventColumns::new(&new.event)?,
             due_at: now.timestamp_millis(),
-            order: Arc::clone(order),
         })
     }
-
-    pub(crate) const COUNT: usize = 18 + StateColumns::COUNT;
 }
 
-impl ListRow for &OrderRow {
+/// The names of an [`OrderRow`]'s columns.
+macro_rules! order_row_columns {
+    () => {
+        concat!(
+            $crate::rows::state_columns!(),
+            ", order_id, user_id, client_order_id, origin, order_type, input_token, input_symbol, input_decimals,
+            output_token, output_symbol, output_decimals, amount, slippage_bps, expires_at, created_at,
+            request_version, request, due_at"
+        )
+    };
+}
+pub(crate) use order_row_columns;
+
+impl ListRow for &OrderRow<'_> {
     fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        let request = &self.order.request;
-        self.columns.bind(arguments)?;
-        add!(arguments; &self.order_id, request.user_id.as_str(),
-            request.client_order_id.as_ref().map(order_engine_core::ClientOrderId::as_str), self.order.origin.map(|id| id.to_string()),
-            "market", &request.input.mint, &request.input.symbol, i64::from(request.input.decimals),
-            &request.output.mint, &request.output.symbol, i64::from(request.output.decimals),
-            request.amount.to_string(), i64::from(request.slippage_bps), &self.expires_at, &self.created_at,
-            i64::from(PAYLOAD_VERSION), &self.request, self.due_at)
+        let request = &self.request;
+        bind_state(&self.state, arguments)?;
+        add!(arguments; request.order_id.to_string(), request.user_id, request.client_order_id,
+            request.origin.map(|id| id.to_string()), request.order_type, request.input_token, request.input_symbol,
+            request.input_decimals, request.output_token, request.output_symbol, request.output_decimals,
+            &request.amount, request.slippage_bps, request.expires_at.map(time_text), time_text(request.created_at),
+            request.request_version, &request.request, self.due_at)
     }
 }
 
-/// A row of `order_events`.
-#[derive(Debug)]
-pub(crate) struct EventRow {
-    record: Arc<EventRecord>,
-    order_id: String,
-    seq: i64,
-    at: String,
-    payload: String,
+/// The names of the columns of `order_events`.
+macro_rules! event_row_columns {
+    () => {
+        "order_id, seq, at, kind, status, progress, attempt, max_attempts, message, payload_version, payload"
+    };
 }
+pub(crate) use event_row_columns;
 
-impl EventRow {
-    pub(crate) fn new(record: &Arc<EventRecord>) -> Result<Self, ItemRejected> {
-        Ok(Self {
-            order_id: record.order_id.to_string(),
-            seq: integer(record.seq)?,
-            at: time_text(record.at),
-            payload: codec::encode(&record.event)?,
-            record: Arc::clone(record),
-        })
-    }
-
-    pub(crate) fn is_failure(&self) -> bool {
-        self.record.event.failure().is_some()
-    }
-
-    pub(crate) const COUNT: usize = 11;
-}
-
-impl ListRow for &EventRow {
+impl ListRow for &EventColumns<'_> {
     fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        let record = &self.record;
-        add!(arguments; &self.order_id, self.seq, &self.at, record.event.kind(), record.status.as_str(),
-            i64::from(record.progress), i64::from(record.attempt), i64::from(record.max_attempts), record.message(),
-            i64::from(PAYLOAD_VERSION), &self.payload)
+        add!(arguments; self.order_id.to_string(), self.seq, time_text(self.at), self.kind, self.status, self.progress,
+            self.attempt, self.max_attempts, &self.message, self.payload_version, &self.payload)
     }
 }
 
-/// A row of `order_failures`.
+/// A row of `order_failures`, made of an event that is a failure.
 #[derive(Debug)]
-pub(crate) struct FailureRow<'a>(pub(crate) &'a EventRow);
+pub(crate) struct FailureRow<'a>(pub(crate) &'a EventColumns<'a>);
+
+/// The names of a [`FailureRow`]'s columns.
+macro_rules! failure_row_columns {
+    () => {
+        "order_id, seq, attempt, code, message, at"
+    };
+}
+pub(crate) use failure_row_columns;
 
 impl ListRow for FailureRow<'_> {
     fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        let record = &self.0.record;
-        let failure = record.event.failure();
-        add!(arguments; &self.0.order_id, self.0.seq, i64::from(record.attempt),
-            failure.map(|failure| failure.code.as_str()), failure.map(|failure| failure.message.as_str()), &self.0.at)
+        let Self(event) = self;
+        let (code, message) =
+            event.failure.map(|failure| (failure.code.as_str(), failure.message.as_str())).unzip();
+        add!(arguments; event.order_id.to_string(), event.seq, event.attempt, code, message, time_text(event.at))
     }
 }
 
-/// An update of `orders`, and the events that come with it.
+/// An update of a row of `orders`, and the events that come with it.
 #[derive(Debug)]
-pub(crate) struct AppendRow {
-    pub(crate) order_id: String,
-    pub(crate) fence: Option<(i64, String)>,
-    pub(crate) expected_seq: i64,
-    revoke_due_at: Option<i64>,
-    release_due_at: Option<i64>,
-    is_too_late: bool,
-    columns: StateColumns,
-    pub(crate) events: Vec<EventRow>,
+pub(crate) struct AppendRow<'a> {
+    pub(crate) order_id: OrderId,
+    pub(crate) guard: GuardColumns,
+    state: StateColumns<'a>,
+    pub(crate) events: Vec<EventColumns<'a>>,
+    now: DateTime<Utc>,
 }
 
-impl AppendRow {
-    pub(crate) fn new(append: &Append, now: DateTime<Utc>) -> Result<Self, ItemRejected> {
+impl<'a> AppendRow<'a> {
+    pub(crate) fn new(append: &'a Append, now: DateTime<Utc>) -> Result<Self, ItemRejected> {
         append.check()?;
-        let revokes = append.guard == (Guard::Revision { revoke: true });
         Ok(Self {
-            order_id: append.order.id.to_string(),
-            fence: match append.guard {
-                Guard::Fence(Fence { epoch, owner }) => Some((epoch_integer(epoch), owner_text(owner))),
-                Guard::Revision { .. } => None,
-            },
-            expected_seq: integer(append.expected_seq)?,
-            revoke_due_at: revokes.then(|| now.timestamp_millis()),
-            release_due_at: match append.then {
-                Then::Keep => None,
-                Then::Release { due_in } => Some(due_after(now, due_in)),
-            },
-            is_too_late: append.not_after.is_some_and(|limit| now > limit),
-            columns: StateColumns::new(&append.order)?,
-            events: append.events.iter().map(EventRow::new).collect::<Result<_, _>>()?,
+            order_id: append.order.id,
+            guard: GuardColumns::new(append)?,
+            state: StateColumns::new(&append.order)?,
+            events: append.events.iter().map(|event| EventColumns::new(event)).collect::<Result<_, _>>()?,
+            now,
         })
     }
-
-    pub(crate) const COUNT: usize = 7 + StateColumns::COUNT;
 }
 
-impl ListRow for &AppendRow {
+/// The names of an [`AppendRow`]'s columns.
+macro_rules! append_row_columns {
+    () => {
+        concat!(
+            $crate::rows::state_columns!(),
+            ", order_id, expected_seq, epoch, owner, revoke_due_at, release_due_at, is_too_late"
+        )
+    };
+}
+pub(crate) use append_row_columns;
+
+impl ListRow for &AppendRow<'_> {
     fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        self.columns.bind(arguments)?;
-        let (epoch, owner) = self.fence.as_ref().map(|(epoch, owner)| (*epoch, owner.as_str())).unzip();
-        add!(arguments; &self.order_id, self.expected_seq, epoch, owner, self.revoke_due_at, self.release_due_at,
-            self.is_too_late)
+        let GuardColumns { expected_seq, epoch, owner, revokes, release_in, not_after } = self.guard;
+        let revoke_due_at = revokes.then(|| self.now.timestamp_millis());
+        let release_due_at = release_in.map(|due_in| due_after(self.now, due_in));
+        let is_too_late = not_after.is_some_and(|limit| self.now > limit);
+        bind_state(&self.state, arguments)?;
+        add!(arguments; self.order_id.to_string(), expected_seq, epoch, owner.map(owner_text), revoke_due_at,
+            release_due_at, is_too_late)
     }
 }
 
-/// A lease to prolong, and until when.
+/// Adds the three values by which a row is found that is under a lease.
+fn bind_lease(lease: &Lease, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
+    let Fence { epoch, owner } = lease.fence;
+    add!(arguments; lease.order_id.to_string(), encode_epoch(epoch), owner_text(owner))
+}
+
+/// A lease to prolong.
 #[derive(Debug)]
-pub(crate) struct RenewRow(pub(crate) Lease, pub(crate) i64);
+pub(crate) struct RenewRow {
+    pub(crate) lease: Lease,
+    /// In milliseconds since 1970.
+    pub(crate) until: i64,
+}
+
+/// The names of a [`RenewRow`]'s columns.
+macro_rules! renew_row_columns {
+    () => {
+        "order_id, epoch, owner, until"
+    };
+}
+pub(crate) use renew_row_columns;
 
 impl ListRow for RenewRow {
     fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        let Fence { epoch, owner } = self.0.fence;
-        add!(arguments; self.0.order_id.to_string(), epoch_integer(epoch), owner_text(owner), self.1)
+        bind_lease(&self.lease, arguments)?;
+        add!(arguments; self.until)
     }
 }
 
-/// An order of which sinks are owed the events after one, from now on.
+/// A lease to release.
 #[derive(Debug)]
-pub(crate) struct DebtRow(pub(crate) OrderId, pub(crate) u64, pub(crate) DateTime<Utc>);
-
-impl ListRow for DebtRow {
-    fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        add!(arguments; self.0.to_string(), integer(self.1)?, self.2.timestamp_millis())
-    }
+pub(crate) struct ReleaseRow {
+    pub(crate) release: Release,
+    pub(crate) now: DateTime<Utc>,
 }
 
-/// What became of a delivery, and the store's time.
-#[derive(Debug)]
-pub(crate) struct DeliveryAckRow<'a>(pub(crate) &'a DeliveryAck, pub(crate) DateTime<Utc>);
-
-impl ListRow for DeliveryAckRow<'_> {
-    fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        let Self(DeliveryAck { sink, lease, outcome }, now) = self;
-        let (delivered_seq, retry_at) = match outcome {
-            DeliveryOutcome::Ack { seq } => (Some(integer(*seq)?), None),
-            DeliveryOutcome::Nack { retry_in } => (None, Some(due_after(*now, *retry_in))),
-        };
-        add!(arguments; lease.order_id.to_string(), &**sink, epoch_integer(lease.fence.epoch),
-            owner_text(lease.fence.owner), delivered_seq, now.timestamp_millis(), retry_at)
-    }
+/// The names of a [`ReleaseRow`]'s columns.
+macro_rules! release_row_columns {
+    () => {
+        "order_id, epoch, owner, due_at, yielded, attention"
+    };
 }
-
-/// A lease to give back.
-#[derive(Debug)]
-pub(crate) struct ReleaseRow(pub(crate) Release, pub(crate) DateTime<Utc>);
+pub(crate) use release_row_columns;
 
 impl ListRow for ReleaseRow {
     fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        let Self(Release { lease, due_in, reason }, now) = self;
-        let attention = (*reason == ReleaseReason::Undecodable).then_some(UNREADABLE);
-        add!(arguments; lease.order_id.to_string(), epoch_integer(lease.fence.epoch), owner_text(lease.fence.owner),
-            due_after(*now, *due_in), i64::from(*reason == ReleaseReason::Yielded), attention)
+        let ReleaseColumns { due_in, yielded, attention } = ReleaseColumns::from(&self.release);
+        bind_lease(&self.release.lease, arguments)?;
+        add!(arguments; due_after(self.now, due_in), yielded, attention)
     }
 }
 
-/// The columns that [`order`] reads, in its order.
+/// An order whose events after one are to be delivered to every sink.
+#[derive(Debug)]
+pub(crate) struct OutboxRow {
+    pub(crate) order_id: OrderId,
+    pub(crate) after_seq: u64,
+    pub(crate) now: DateTime<Utc>,
+}
+
+/// The names of an [`OutboxRow`]'s columns.
+macro_rules! outbox_row_columns {
+    () => {
+        "order_id, delivered_seq, now"
+    };
+}
+pub(crate) use outbox_row_columns;
+
+impl ListRow for OutboxRow {
+    fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
+        add!(arguments; self.order_id.to_string(), encode_u64(self.after_seq)?, self.now.timestamp_millis())
+    }
+}
+
+/// An acknowledgement of a delivery.
+#[derive(Debug)]
+pub(crate) struct AckRow<'a> {
+    pub(crate) ack: &'a DeliveryAck,
+    pub(crate) now: DateTime<Utc>,
+}
+
+/// The names of an [`AckRow`]'s columns.
+macro_rules! ack_row_columns {
+    () => {
+        "order_id, epoch, owner, sink, delivered_seq, now, retry_at"
+    };
+}
+pub(crate) use ack_row_columns;
+
+impl ListRow for AckRow<'_> {
+    fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
+        let AckColumns { delivered_seq, retry_in } = AckColumns::from(self.ack);
+        let retry_at = retry_in.map(|retry_in| due_after(self.now, retry_in));
+        bind_lease(&self.ack.lease, arguments)?;
+        add!(arguments; &*self.ack.sink, delivered_seq, self.now.timestamp_millis(), retry_at)
+    }
+}
+
+/// The columns that [`order`] reads.
 macro_rules! order_columns {
     () => {
-        "order_id, origin, payload_version, request, coalesce(state_version, payload_version), state, seq, created_at, updated_at"
+        "order_id, origin, request_version, request, state_version, state, seq, created_at, updated_at"
     };
 }
 pub(crate) use order_columns;
 
-/// The order of a row that begins with [`order_columns`].
-pub(crate) fn order(row: &SqliteRow) -> Result<Order, Error> {
-    let origin: Option<String> = row.try_get(1)?;
-    Ok(Order {
-        id: order_id(row)?,
-        origin: origin.map(|text| parse(&text, "origin")).transpose()?,
-        request: codec::decode(payload_version(row, 2)?, row.try_get(3)?)?,
-        state: codec::decode(payload_version(row, 4)?, row.try_get(5)?)?,
-        seq: unsigned(row.try_get(6)?, "seq")?,
-        created_at: parse(row.try_get(7)?, "created_at")?,
-        updated_at: parse(row.try_get(8)?, "updated_at")?,
-    })
+/// Returns the order of a row that has the [`order_columns`].
+pub(crate) fn order(row: &SqliteRow) -> Result<Decoded<Order>, sqlx::Error> {
+    let (order_id, origin) = (row.try_get("order_id")?, row.try_get::<Option<&str>, _>("origin")?);
+    let (request_version, request) = (row.try_get("request_version")?, row.try_get("request")?);
+    let (state_version, state) = (row.try_get("state_version")?, row.try_get("state")?);
+    let seq = row.try_get("seq")?;
+    let (created_at, updated_at) = (row.try_get("created_at")?, row.try_get("updated_at")?);
+    let decode = || {
+        let stored = StoredOrder {
+            order_id: parse(order_id, "order_id")?,
+            origin: origin.map(|text| parse(text, "origin")).transpose()?,
+            request_version,
+            request,
+            state_version,
+            state,
+            seq,
+            created_at: parse(created_at, "created_at")?,
+            updated_at: parse(updated_at, "updated_at")?,
+        };
+        stored.decode()
+    };
+    Ok(decode())
 }
 
-/// The id in the first column of a row.
+/// Returns the order id of a row.
 pub(crate) fn order_id(row: &SqliteRow) -> Result<OrderId, Error> {
-    parse(row.try_get(0)?, "order_id")
+    Ok(parse(row.try_get("order_id")?, "order_id")?)
 }
 
-/// The lease of a row that begins with the id, the epoch and the owner.
+/// Returns the lease of a row.
 pub(crate) fn lease(row: &SqliteRow) -> Result<Lease, Error> {
-    let owner = u128::from_str_radix(row.try_get(2)?, 16)
+    let owner = u128::from_str_radix(row.try_get("lease_owner")?, 16)
         .map_err(|error| DecodeError { message: format!("lease_owner: {error}") })?;
-    let epoch = unsigned(row.try_get(1)?, "lease_epoch")?;
+    let epoch = decode_u64(row.try_get("lease_epoch")?, "lease_epoch")?;
     Ok(Lease { order_id: order_id(row)?, fence: Fence { epoch, owner } })
 }
 
-/// The columns that [`event`] reads, in its order.
+/// Returns what the guard of an append compares.
+pub(crate) fn current(row: &SqliteRow) -> Result<CurrentRow, Error> {
+    let owner: Option<&str> = row.try_get("lease_owner")?;
+    Ok(CurrentRow {
+        seq: row.try_get("seq")?,
+        epoch: row.try_get("lease_epoch")?,
+        // An owner that this program did not write is no worker's.
+        owner: owner.and_then(|text| u128::from_str_radix(text, 16).ok()),
+    })
+}
+
+/// The columns that [`event`] reads.
 macro_rules! event_columns {
     () => {
         "order_id, seq, at, status, progress, attempt, max_attempts, payload_version, payload"
@@ -350,32 +369,34 @@ macro_rules! event_columns {
 }
 pub(crate) use event_columns;
 
-/// The event of a row that begins with [`event_columns`].
-pub(crate) fn event(row: &SqliteRow) -> Result<EventRecord, Error> {
-    let status: &str = row.try_get(3)?;
-    let status = Status::ALL.into_iter().find(|known| known.as_str() == status);
-    Ok(EventRecord {
-        order_id: order_id(row)?,
-        seq: unsigned(row.try_get(1)?, "seq")?,
-        at: parse(row.try_get(2)?, "at")?,
-        status: status.ok_or_else(|| DecodeError { message: "unknown status".to_owned() })?,
-        progress: row.try_get(4)?,
-        attempt: row.try_get(5)?,
-        max_attempts: row.try_get(6)?,
-        event: codec::decode(payload_version(row, 7)?, row.try_get(8)?)?,
-    })
+/// Returns the event of a row that has the [`event_columns`].
+pub(crate) fn event(row: &SqliteRow) -> Result<Decoded<EventRecord>, sqlx::Error> {
+    let (order_id, at) = (row.try_get("order_id")?, row.try_get("at")?);
+    let (seq, status, progress) = (row.try_get("seq")?, row.try_get("status")?, row.try_get("progress")?);
+    let (attempt, max_attempts) = (row.try_get("attempt")?, row.try_get("max_attempts")?);
+    let (payload_version, payload) = (row.try_get("payload_version")?, row.try_get("payload")?);
+    let decode = || {
+        let (order_id, at) = (parse(order_id, "order_id")?, parse(at, "at")?);
+        let stored = StoredEvent {
+            order_id,
+            seq,
+            at,
+            status,
+            progress,
+            attempt,
+            max_attempts,
+            payload_version,
+            payload,
+        };
+        stored.decode()
+    };
+    Ok(decode())
 }
 
-fn payload_version(row: &SqliteRow, column: usize) -> Result<u32, Error> {
-    let version: i64 = row.try_get(column)?;
-    Ok(u32::try_from(version)
-        .map_err(|error| DecodeError { message: format!("payload version: {error}") })?)
-}
-
-fn parse<T>(text: &str, what: &str) -> Result<T, Error>
+fn parse<T>(text: &str, column: &str) -> Decoded<T>
 where
-    T: std::str::FromStr,
-    T::Err: std::fmt::Display,
+    T: FromStr,
+    T::Err: Display,
 {
-    Ok(text.parse().map_err(|error| DecodeError { message: format!("{what}: {error}") })?)
+    text.parse().map_err(|error| DecodeError { message: format!("{column}: {error}") })
 }

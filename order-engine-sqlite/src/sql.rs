@@ -1,46 +1,87 @@
-//! The statements, in one place, and what SQLite makes of them.
+//! The statements, in one place. Each carries the name of the store's method that runs it.
 //!
 //! A limit is written `+?`. SQLite fits a plan to the very value of a bare `?` there, and prepares the
 //! statement anew whenever another value is bound, which for short reads costs more than reading.
 
-use crate::rows::{AppendRow, EventRow, OrderRow, event_columns, order_columns};
-use crate::statement::ListStatement;
-
-pub(crate) const INSERT_ORDERS: ListStatement = ListStatement {
-    before: "INSERT INTO orders (
-        status, attempt, max_attempts, chosen_dex, tx_hash, execution_price, amount_out, error_code, error_message,
-        attention, updated_at, seq, state_version, state, lane,
-        order_id, user_id, client_order_id, origin, order_type, input_token, input_symbol, input_decimals,
-        output_token, output_symbol, output_decimals, amount, slippage_bps, expires_at, created_at, payload_version,
-        request, due_at)",
-    columns: OrderRow::COUNT,
-    // Whether there are sinks to be owed comes along for free; the subquery runs once.
-    after: "ON CONFLICT DO NOTHING RETURNING order_id, EXISTS (SELECT 1 FROM sinks)",
+use crate::rows::{
+    ack_row_columns, append_row_columns, event_columns, event_row_columns, failure_row_columns,
+    order_columns, order_row_columns, outbox_row_columns, release_row_columns, renew_row_columns,
 };
 
-pub(crate) const INSERT_EVENTS: ListStatement = ListStatement {
-    before: "INSERT INTO order_events (
-        order_id, seq, at, kind, status, progress, attempt, max_attempts, message, payload_version, payload)",
-    columns: EventRow::COUNT,
-    after: "",
-};
+/// A statement with a list of rows in its middle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ListStatement {
+    pub(crate) before: &'static str,
+    /// How many values a row has.
+    pub(crate) width: usize,
+    pub(crate) after: &'static str,
+}
 
-pub(crate) const INSERT_FAILURES: ListStatement = ListStatement {
-    before: "INSERT INTO order_failures (order_id, seq, attempt, code, message, at)",
-    columns: 6,
-    after: "",
-};
+impl ListStatement {
+    /// Returns the statement for a number of rows.
+    pub(crate) fn text(&self, rows: usize) -> String {
+        let row = format!("({})", vec!["?"; self.width].join(", "));
+        let rows = vec![row.as_str(); rows].join(", ");
+        format!("{} VALUES {rows} {}", self.before, self.after)
+    }
+}
 
-/// A row is updated only if it has the expected revision, under a fence that very lease, and if it is not
-/// too late. A terminal order has no lane; it loses its lease and its due time whatever is asked.
-pub(crate) const UPDATE_ORDERS: ListStatement = ListStatement {
-    before: "WITH item (
-        status, attempt, max_attempts, chosen_dex, tx_hash, execution_price, amount_out, error_code, error_message,
-        attention, updated_at, seq, state_version, state, lane,
-        order_id, expected_seq, epoch, owner, revoke_due_at, release_due_at, is_too_late) AS (",
-    columns: AppendRow::COUNT,
-    after: ")
-    UPDATE orders SET
+/// Returns how many names there are in a list of them.
+const fn width(names: &str) -> usize {
+    let names = names.as_bytes();
+    let (mut commas, mut at) = (0, 0);
+    while at < names.len() {
+        if names[at] == b',' {
+            commas += 1;
+        }
+        at += 1;
+    }
+    commas + 1
+}
+
+/// A statement that inserts rows with these columns.
+macro_rules! insert {
+    ($table:literal, $columns:expr, $after:literal) => {
+        ListStatement {
+            before: concat!("INSERT INTO ", $table, " (", $columns, ")"),
+            width: width($columns),
+            after: $after,
+        }
+    };
+}
+
+/// A statement that begins with rows with these columns, which it calls `item`.
+macro_rules! with_items {
+    ($columns:expr, $after:literal) => {
+        ListStatement {
+            before: concat!("WITH item (", $columns, ") AS ("),
+            width: width($columns),
+            after: concat!(") ", $after),
+        }
+    };
+}
+
+/// Inserts those orders that no other order stands in the way of. Whether there are durable sinks comes
+/// along for free: the subquery runs once.
+pub(crate) const CREATE: ListStatement = insert!(
+    "orders",
+    order_row_columns!(),
+    "ON CONFLICT DO NOTHING RETURNING order_id, EXISTS (SELECT 1 FROM sinks) AS has_sinks"
+);
+
+/// The order that stands in the way of a new one: the one with its name, or else the one with its id.
+pub(crate) const CREATE_EXISTING: &str = concat!(
+    "SELECT ",
+    order_columns!(),
+    " FROM orders WHERE order_id = ?1 OR (user_id = ?2 AND client_order_id = ?3)
+    ORDER BY user_id = ?2 AND client_order_id = ?3 DESC LIMIT 1"
+);
+
+/// Updates a row only if it has the expected revision, under a fence only with that very lease, and only if
+/// it is not too late. An order without a lane loses its lease and its due time, whatever the append says.
+pub(crate) const APPEND: ListStatement = with_items!(
+    append_row_columns!(),
+    "UPDATE orders SET
         status = item.status, attempt = item.attempt, max_attempts = item.max_attempts, chosen_dex = item.chosen_dex,
         tx_hash = item.tx_hash, execution_price = item.execution_price, amount_out = item.amount_out,
         error_code = item.error_code, error_message = item.error_message, attention = item.attention,
@@ -60,136 +101,107 @@ pub(crate) const UPDATE_ORDERS: ListStatement = ListStatement {
     WHERE orders.order_id = item.order_id AND orders.seq = item.expected_seq
         AND (item.epoch IS NULL OR (orders.lease_epoch = item.epoch AND orders.lease_owner = item.owner))
         AND NOT item.is_too_late
-    RETURNING order_id, EXISTS (SELECT 1 FROM sinks)",
-};
+    RETURNING order_id, EXISTS (SELECT 1 FROM sinks) AS has_sinks"
+);
 
-pub(crate) const RENEW: ListStatement = ListStatement {
-    before: "WITH item (order_id, epoch, owner, until) AS (",
-    columns: 4,
-    after: ")
-    UPDATE orders SET due_at = item.until
-    FROM item
-    WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner
-    RETURNING order_id, lease_epoch, lease_owner",
-};
+/// What says why an append was not written.
+pub(crate) const APPEND_REFUSAL: &str = "SELECT seq, lease_epoch, lease_owner FROM orders WHERE order_id = ?";
 
-pub(crate) const GIVE_BACK: ListStatement = ListStatement {
-    before: "WITH item (order_id, epoch, owner, due_at, innocent, attention) AS (",
-    columns: 6,
-    after: ")
-    UPDATE orders SET
-        due_at = item.due_at, lease_owner = NULL, claims_without_progress = max(0, claims_without_progress - item.innocent),
-        attention = coalesce(item.attention, orders.attention)
-    FROM item
-    WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner
-    RETURNING order_id",
-};
+/// The events of orders that were created or appended to.
+pub(crate) const INSERT_EVENTS: ListStatement = insert!("order_events", event_row_columns!(), "");
 
-pub(crate) const LEASE: &str = "UPDATE orders SET
+/// The failures among those events.
+pub(crate) const INSERT_FAILURES: ListStatement = insert!("order_failures", failure_row_columns!(), "");
+
+/// Adds an outbox entry for each order and sink that has none yet.
+pub(crate) const INSERT_OUTBOX_ENTRIES: ListStatement = with_items!(
+    outbox_row_columns!(),
+    "INSERT INTO outbox_entries (order_id, sink, delivered_seq, pending_since, due_at)
+    SELECT item.order_id, sinks.name, item.delivered_seq, item.now, item.now FROM item CROSS JOIN sinks WHERE true
+    ON CONFLICT DO NOTHING"
+);
+
+/// What a claim reads of the orders that it is about to lease.
+macro_rules! select_due {
+    ($condition:literal) => {
+        concat!(
+            "SELECT ",
+            order_columns!(),
+            ", rowid AS row_id, lease_epoch, claims_without_progress FROM orders WHERE ",
+            $condition,
+            " ORDER BY due_at LIMIT +?"
+        )
+    };
+}
+
+pub(crate) const CLAIM_DUE: &str = select_due!("lane = ? AND due_at IS NOT NULL AND due_at <= ?");
+
+/// The plus signs keep SQLite from walking through all due orders instead of looking up the one.
+pub(crate) const CLAIM_ORDER: &str = select_due!("+lane = ? AND +due_at <= ? AND order_id = ?");
+
+pub(crate) const CLAIM_LEASE: &str = "UPDATE orders SET
         lease_epoch = lease_epoch + 1, lease_owner = ?, due_at = ?, claims_without_progress = claims_without_progress + 1
     WHERE rowid IN (SELECT value FROM json_each(?))";
 
-/// A lease is its order's own business; a wait is not.
-pub(crate) const MAKE_DUE: &str = "UPDATE orders SET due_at = ?1
-    WHERE order_id IN (SELECT value FROM json_each(?2)) AND due_at > ?1 AND lease_owner IS NULL";
+pub(crate) const CLAIM_NEXT_DUE: &str =
+    "SELECT due_at FROM orders WHERE lane = ? AND due_at IS NOT NULL ORDER BY due_at LIMIT 1";
 
-/// The sinks are owed the events of an order from some number on.
-pub(crate) const OWE: ListStatement = ListStatement {
-    before: "WITH item (order_id, delivered_seq, now) AS (",
-    columns: 3,
-    after: ")
-    INSERT INTO outbox_entries (order_id, sink, delivered_seq, pending_since, due_at)
-    SELECT item.order_id, sinks.name, item.delivered_seq, item.now, item.now FROM item CROSS JOIN sinks WHERE true
-    ON CONFLICT DO NOTHING",
-};
-
-pub(crate) const DUE_DEBTS: &str = "SELECT order_id, delivered_seq, lease_epoch, failures FROM outbox_entries
-    WHERE sink = ? AND due_at <= ? ORDER BY due_at LIMIT +?";
-
-pub(crate) const LEASE_DEBTS: &str = "UPDATE outbox_entries SET
-        lease_epoch = lease_epoch + 1, lease_owner = ?, due_at = ?
-    WHERE sink = ? AND order_id IN (SELECT value FROM json_each(?))";
-
-pub(crate) const NEXT_DEBT_DUE: &str =
-    "SELECT due_at FROM outbox_entries WHERE sink = ? ORDER BY due_at LIMIT 1";
-
-/// Removes the debts under these leases that are paid: the order has no event after those delivered.
-pub(crate) const PAY_OFF: ListStatement = ListStatement {
-    before: "WITH item (order_id, sink, epoch, owner, delivered_seq, now, retry_at) AS (",
-    columns: 7,
-    after: ")
-    DELETE FROM outbox_entries WHERE (order_id, sink) IN (
-        SELECT debt.order_id, debt.sink
-        FROM item
-            CROSS JOIN outbox_entries AS debt ON debt.order_id = item.order_id AND debt.sink = item.sink
-            LEFT JOIN orders ON orders.order_id = item.order_id
-        WHERE debt.lease_epoch = item.epoch AND debt.lease_owner = item.owner
-            AND item.delivered_seq >= coalesce(orders.seq, 0)
-    )
-    RETURNING order_id, sink, lease_epoch",
-};
-
-/// Gives the debts under these leases back, that are not paid off.
-pub(crate) const SETTLE: ListStatement = ListStatement {
-    before: PAY_OFF.before,
-    columns: PAY_OFF.columns,
-    after: ")
-    UPDATE outbox_entries SET
-        delivered_seq = coalesce(item.delivered_seq, outbox_entries.delivered_seq),
-        pending_since = CASE WHEN item.retry_at IS NULL THEN item.now ELSE pending_since END,
-        failures = CASE WHEN item.retry_at IS NULL THEN 0 ELSE failures + 1 END,
-        due_at = coalesce(item.retry_at, item.now),
-        lease_owner = NULL
+pub(crate) const RENEW: ListStatement = with_items!(
+    renew_row_columns!(),
+    "UPDATE orders SET due_at = item.until
     FROM item
-    WHERE outbox_entries.order_id = item.order_id AND outbox_entries.sink = item.sink
-        AND lease_epoch = item.epoch AND lease_owner = item.owner
-    RETURNING order_id, sink, lease_epoch",
-};
-
-/// Joined rather than by `IN`, for which SQLite would build a table of the ids first.
-pub(crate) const LOAD: &str = concat!(
-    "SELECT ",
-    order_columns!(),
-    " FROM json_each(?) AS wanted CROSS JOIN orders ON order_id = wanted.value"
+    WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner
+    RETURNING order_id, lease_epoch, lease_owner"
 );
 
-/// As the orders themselves.
-pub(crate) const HEADS: &str =
-    "SELECT order_id, seq FROM json_each(?) AS wanted CROSS JOIN orders ON order_id = wanted.value";
+pub(crate) const RELEASE: ListStatement = with_items!(
+    release_row_columns!(),
+    "UPDATE orders SET
+        due_at = item.due_at, lease_owner = NULL, claims_without_progress = max(0, claims_without_progress - item.yielded),
+        attention = coalesce(item.attention, orders.attention)
+    FROM item
+    WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner"
+);
 
-/// The events of an order after one.
+/// Ends a wait. The due time of a leased order is the expiry of its lease, which stays as it is.
+pub(crate) const MAKE_DUE: &str =
+    "UPDATE orders SET due_at = ?1 WHERE order_id = ?2 AND due_at > ?1 AND lease_owner IS NULL";
+
+pub(crate) const LOAD: &str = concat!("SELECT ", order_columns!(), " FROM orders WHERE order_id = ?");
+
 pub(crate) const EVENTS: &str = concat!(
     "SELECT ",
     event_columns!(),
     " FROM order_events WHERE order_id = ? AND seq > ? ORDER BY seq LIMIT +?"
 );
 
-/// The events of debts, each given by its order and the range of its numbers.
-pub(crate) const OWED_EVENTS: &str = concat!(
-    "SELECT ",
-    event_columns!(),
-    " FROM json_each(?) AS debt CROSS JOIN order_events
-        ON order_id = debt.value ->> 0 AND seq > debt.value ->> 1 AND seq <= debt.value ->> 2
-    ORDER BY order_id, seq"
-);
+/// Joined rather than by `IN`, for which SQLite would build a table of the ids first.
+pub(crate) const LAST_SEQS: &str =
+    "SELECT order_id, seq FROM json_each(?) AS wanted CROSS JOIN orders ON order_id = wanted.value";
 
-/// All of it stands in the index of due orders.
-pub(crate) const BACKLOG_LANES: &str = "SELECT lane, COUNT(*), SUM(due_at <= ?), MIN(due_at) FROM orders
-    WHERE due_at IS NOT NULL GROUP BY lane";
+/// Conditions, an order and a limit follow.
+pub(crate) const LIST: &str = concat!("SELECT ", order_columns!(), " FROM orders WHERE true");
+
+pub(crate) const DUE_ORDERS: &str = "SELECT order_id FROM orders
+    WHERE lane = ? AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at LIMIT +?";
+
+/// The index of due orders has all of it.
+pub(crate) const BACKLOG_LANES: &str =
+    "SELECT lane, COUNT(*) AS orders, SUM(due_at <= ?) AS due, MIN(due_at) AS first_due_at
+    FROM orders WHERE due_at IS NOT NULL GROUP BY lane";
 
 pub(crate) const BACKLOG_ATTENTION: &str = "SELECT COUNT(*) FROM orders WHERE attention IS NOT NULL";
 
-pub(crate) const BACKLOG_SINKS: &str = "SELECT name, COUNT(order_id), MIN(pending_since)
+pub(crate) const BACKLOG_SINKS: &str =
+    "SELECT name, COUNT(order_id) AS orders, MIN(pending_since) AS pending_since
     FROM sinks LEFT JOIN outbox_entries ON sink = name GROUP BY name ORDER BY name";
 
-pub(crate) const FORGET_DEBTS: &str = "DELETE FROM outbox_entries
-    WHERE (order_id, sink) IN (SELECT order_id, sink FROM outbox_entries WHERE sink = ? LIMIT +?)";
-
-/// A page of a walk over all orders, with whether each may be forgotten.
-pub(crate) const PURGEABLE: &str = "SELECT order_id,
+/// A page of a walk over all orders, with whether each may be deleted.
+pub(crate) const PURGE_PAGE: &str = "SELECT order_id,
         status IN ('confirmed', 'failed')
             AND updated_at < CASE WHEN client_order_id IS NULL THEN ?1 ELSE ?2 END
             AND NOT EXISTS (SELECT 1 FROM outbox_entries WHERE outbox_entries.order_id = orders.order_id)
+        AS is_purgeable
     FROM orders WHERE order_id > ?3 ORDER BY order_id LIMIT +?4";
 
 pub(crate) const PURGE: [&str; 3] = [
@@ -198,201 +210,64 @@ pub(crate) const PURGE: [&str; 3] = [
     "DELETE FROM orders WHERE order_id IN (SELECT value FROM json_each(?))",
 ];
 
-/// What [`Transaction::due_rows`] reads.
-macro_rules! select_due {
-    ($filter:literal) => {
-        concat!(
-            "SELECT ",
-            order_columns!(),
-            ", rowid, lease_epoch, claims_without_progress FROM orders WHERE ",
-            $filter,
-            " ORDER BY due_at LIMIT +?"
-        )
-    };
-}
+pub(crate) const CHECK: &str = "INSERT OR REPLACE INTO writable (id, checked_at) VALUES (1, ?)";
 
-pub(crate) const DUE: &str = select_due!("lane = ? AND due_at IS NOT NULL AND due_at <= ?");
+pub(crate) const REGISTER_SINKS: &str = "INSERT INTO sinks (name) VALUES (?) ON CONFLICT DO NOTHING";
 
-/// The plus signs keep SQLite from walking through all due orders instead of the few that are asked for.
-pub(crate) const DUE_OF_IDS: &str =
-    select_due!("+lane = ? AND +due_at <= ? AND order_id IN (SELECT value FROM json_each(?))");
+pub(crate) const UNREGISTER_SINK: &str = "DELETE FROM sinks WHERE name = ?";
 
-pub(crate) const NEXT_DUE: &str =
-    "SELECT due_at FROM orders WHERE lane = ? AND due_at IS NOT NULL ORDER BY due_at LIMIT 1";
+pub(crate) const UNREGISTER_SINK_ENTRIES: &str = "DELETE FROM outbox_entries
+    WHERE (order_id, sink) IN (SELECT order_id, sink FROM outbox_entries WHERE sink = ? LIMIT +?)";
 
-/// The order that has this name, or else this id.
-pub(crate) const EXISTING: &str = concat!(
+pub(crate) const CLAIM_DELIVERIES_DUE: &str =
+    "SELECT order_id, delivered_seq, lease_epoch, failures FROM outbox_entries
+    WHERE sink = ? AND due_at <= ? ORDER BY due_at LIMIT +?";
+
+pub(crate) const CLAIM_DELIVERIES_LEASE: &str = "UPDATE outbox_entries SET
+        lease_epoch = lease_epoch + 1, lease_owner = ?, due_at = ?
+    WHERE sink = ? AND order_id IN (SELECT value FROM json_each(?))";
+
+pub(crate) const CLAIM_DELIVERIES_NEXT_DUE: &str =
+    "SELECT due_at FROM outbox_entries WHERE sink = ? ORDER BY due_at LIMIT 1";
+
+/// The events of outbox entries, each given by its order and the range of its events.
+pub(crate) const CLAIM_DELIVERIES_EVENTS: &str = concat!(
     "SELECT ",
-    order_columns!(),
-    " FROM orders WHERE order_id = ?1 OR (user_id = ?2 AND client_order_id = ?3)
-    ORDER BY user_id = ?2 AND client_order_id = ?3 DESC LIMIT 1"
+    event_columns!(),
+    " FROM json_each(?) AS entry CROSS JOIN order_events
+        ON order_id = entry.value ->> 0 AND seq > entry.value ->> 1 AND seq <= entry.value ->> 2
+    ORDER BY order_id, seq"
 );
 
-pub(crate) const FENCE: &str = "SELECT seq, lease_epoch, lease_owner FROM orders WHERE order_id = ?";
+/// Deletes the entries under these leases that are delivered in full: the order has no event after those
+/// acknowledged.
+pub(crate) const ACK_DELIVERIES_DELETE: ListStatement = with_items!(
+    ack_row_columns!(),
+    "DELETE FROM outbox_entries WHERE (order_id, sink) IN (
+        SELECT entry.order_id, entry.sink
+        FROM item
+            CROSS JOIN outbox_entries AS entry ON entry.order_id = item.order_id AND entry.sink = item.sink
+            LEFT JOIN orders ON orders.order_id = item.order_id
+        WHERE entry.lease_epoch = item.epoch AND entry.lease_owner = item.owner
+            AND item.delivered_seq >= coalesce(orders.seq, 0)
+    )
+    RETURNING order_id, sink, lease_epoch"
+);
+
+/// Releases the entries under these leases that were not deleted.
+pub(crate) const ACK_DELIVERIES_RELEASE: ListStatement = with_items!(
+    ack_row_columns!(),
+    "UPDATE outbox_entries SET
+        delivered_seq = coalesce(item.delivered_seq, outbox_entries.delivered_seq),
+        pending_since = CASE WHEN item.retry_at IS NULL THEN item.now ELSE pending_since END,
+        failures = CASE WHEN item.retry_at IS NULL THEN 0 ELSE failures + 1 END,
+        due_at = coalesce(item.retry_at, item.now),
+        lease_owner = NULL
+    FROM item
+    WHERE outbox_entries.order_id = item.order_id AND outbox_entries.sink = item.sink
+        AND lease_epoch = item.epoch AND lease_owner = item.owner
+    RETURNING order_id, sink, lease_epoch"
+);
 
 #[cfg(test)]
-mod tests {
-    use sqlx::{AssertSqlSafe, Row, SqliteConnection};
-
-    use order_engine_core::{OrderQuery, Status};
-
-    use super::*;
-    use crate::options::SqliteOptions;
-    use crate::read::list_statement;
-    use crate::{connect, migrate};
-
-    async fn database(folder: &tempfile::TempDir) -> SqliteConnection {
-        let options = SqliteOptions::new(folder.path().join("orders.db"));
-        let mut connection = connect::first_writer(&options).await.unwrap();
-        migrate::run(&mut connection).await.unwrap();
-        connection
-    }
-
-    /// SQLite's plan, one line a step.
-    async fn plan(sql: String) -> String {
-        let folder = tempfile::tempdir().unwrap();
-        let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
-            .fetch_all(&mut database(&folder).await)
-            .await
-            .unwrap();
-        let steps: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
-        steps.join("\n")
-    }
-
-    #[test]
-    fn no_limit_makes_sqlite_prepare_a_statement_anew() {
-        let list = list_statement(&OrderQuery { limit: 50, ..OrderQuery::default() });
-        for sql in [DUE, DUE_OF_IDS, DUE_DEBTS, FORGET_DEBTS, PURGEABLE, EVENTS, list.sql().as_str()] {
-            assert!(sql.contains("LIMIT +?"), "{sql}");
-        }
-    }
-
-    #[tokio::test]
-    async fn claims_walk_along_the_index_of_due_orders() {
-        for sql in [DUE, NEXT_DUE] {
-            let plan = plan(sql.to_owned()).await;
-            assert!(
-                plan.contains("USING INDEX orders_due") || plan.contains("USING COVERING INDEX orders_due")
-            );
-            assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{plan}");
-        }
-    }
-
-    #[tokio::test]
-    async fn claims_by_ids_look_their_orders_up() {
-        let plan = plan(DUE_OF_IDS.to_owned()).await;
-        assert!(plan.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1 (order_id=?)"), "{plan}");
-        assert!(!plan.contains("orders_due") && !plan.contains("SCAN orders"), "{plan}");
-    }
-
-    #[tokio::test]
-    async fn orders_are_looked_up_by_their_ids_without_a_table_of_them() {
-        for sql in [LOAD, HEADS] {
-            let plan = plan(sql.to_owned()).await;
-            assert!(
-                plan.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1 (order_id=?)"),
-                "{plan}"
-            );
-            assert!(!plan.contains("LIST SUBQUERY") && !plan.contains("SCAN orders"), "{plan}");
-        }
-    }
-
-    #[tokio::test]
-    async fn leases_are_written_by_rowid() {
-        let plan = plan(LEASE.to_owned()).await;
-        assert!(plan.contains("SEARCH orders USING INTEGER PRIMARY KEY (rowid=?)"), "{plan}");
-    }
-
-    #[tokio::test]
-    async fn lists_look_their_orders_up() {
-        for statement in [UPDATE_ORDERS, RENEW, GIVE_BACK] {
-            for rows in [1, 256] {
-                let plan = plan(statement.text(rows)).await;
-                assert!(plan.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1"), "{plan}");
-                assert!(!plan.contains("SCAN orders") && !plan.contains("AUTOMATIC"), "{plan}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn rousing_and_purging_look_their_orders_up() {
-        for sql in [MAKE_DUE].into_iter().chain(PURGE) {
-            let plan = plan(sql.to_owned()).await;
-            assert!(plan.contains("SEARCH") && !plan.contains("SCAN order"), "{plan}");
-        }
-        let plan = plan(PURGEABLE.to_owned()).await;
-        assert!(plan.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1 (order_id>?)"), "{plan}");
-        assert!(plan.contains("SEARCH outbox_entries USING") && !plan.contains("TEMP B-TREE"), "{plan}");
-    }
-
-    #[tokio::test]
-    async fn lists_by_status_pass_by_what_was_confirmed() {
-        for status in Status::ALL {
-            let query = OrderQuery { status: Some(status), limit: 50, ..OrderQuery::default() };
-            let sql = list_statement(&query).sql().as_str().to_owned();
-            let plan = plan(sql).await;
-            let expected = match status {
-                Status::Confirmed => "SCAN orders USING INDEX sqlite_autoindex_orders_1",
-                Status::Failed => "SCAN orders USING INDEX orders_failed",
-                _ => "SEARCH orders USING INDEX orders_due",
-            };
-            assert!(plan.contains(expected), "{status}: {plan}");
-            let is_walk = plan.contains("SCAN orders USING INDEX sqlite_autoindex_orders_1");
-            assert_eq!(is_walk, status == Status::Confirmed, "{status}: {plan}");
-        }
-    }
-
-    #[tokio::test]
-    async fn the_backlog_is_counted_in_indexes() {
-        for (sql, step) in [
-            (BACKLOG_LANES, "SCAN orders USING COVERING INDEX orders_due"),
-            (BACKLOG_ATTENTION, "SCAN orders USING INDEX orders_attention"),
-            (BACKLOG_SINKS, "SEARCH outbox_entries USING INDEX outbox_entries_due (sink=?)"),
-        ] {
-            let plan = plan(sql.to_owned()).await;
-            assert!(plan.contains(step) && !plan.contains("TEMP B-TREE"), "{plan}");
-        }
-    }
-
-    #[tokio::test]
-    async fn debts_are_found_by_their_keys() {
-        for sql in [DUE_DEBTS, NEXT_DEBT_DUE] {
-            let plan = plan(sql.to_owned()).await;
-            assert!(
-                plan.contains("USING INDEX outbox_entries_due")
-                    || plan.contains("USING COVERING INDEX outbox_entries_due"),
-                "{plan}"
-            );
-            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
-        }
-        let events = plan(OWED_EVENTS.to_owned()).await;
-        assert!(
-            events.contains("SEARCH order_events USING")
-                && events.contains("(order_id=? AND seq>? AND seq<?)"),
-            "{events}"
-        );
-        for statement in [PAY_OFF, SETTLE] {
-            for rows in [1, 64] {
-                let plan = plan(statement.text(rows)).await;
-                assert!(
-                    plan.contains("SEARCH outbox_entries USING PRIMARY KEY (order_id=? AND sink=?)"),
-                    "{plan}"
-                );
-                assert!(
-                    !plan.contains("SCAN outbox_entries")
-                        && !plan.contains("SCAN debt")
-                        && !plan.contains("SCAN orders"),
-                    "{plan}"
-                );
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn existing_orders_are_looked_up_by_both_their_names() {
-        let plan = plan(EXISTING.to_owned()).await;
-        assert!(plan.contains("sqlite_autoindex_orders_1 (order_id=?)"), "{plan}");
-        assert!(plan.contains("orders_client_order_id (user_id=? AND client_order_id=?)"), "{plan}");
-        assert!(!plan.contains("SCAN orders"), "{plan}");
-    }
-}
+mod tests;

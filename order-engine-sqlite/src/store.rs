@@ -15,14 +15,13 @@ use sqlx::SqlitePool;
 use crate::clock::StoreClock;
 use crate::error::Error;
 use crate::options::SqliteOptions;
-use crate::outbox::{self, Forget, Register, Settle, TakeDebts};
-use crate::write::{Check, Create, GiveBack, MakeDue, Purge, Record, Renew, TakeDue, Write};
+use crate::session::Operation;
 use crate::writer::WriterHandle;
-use crate::{connect, folder, migrate, read};
+use crate::{connect, folder, outbox, read, schema, write};
 
 /// A store in one SQLite file. Cheap to clone; clones share the connections.
 ///
-/// Several processes may use one file: each is one writer among others, and they take turns.
+/// Several processes may use one file: each has one writer, and the writers take turns.
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     writer: WriterHandle,
@@ -32,7 +31,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, creates it when missing, and brings its schema up to date.
+    /// Opens the file, creates it if it is missing, and brings its schema up to date.
     ///
     /// # Errors
     /// If the file cannot be opened or written, its schema is newer than this program, or the
@@ -47,8 +46,8 @@ impl SqliteStore {
             folder::create(folder).map_err(Error::Folder)?;
         }
         let mut connection = connect::first_writer(&options).await?;
-        // It takes the write lock, so a file that cannot be written is found out here.
-        migrate::run(&mut connection).await?;
+        // It takes the write lock, so a file that cannot be written fails here.
+        schema::migrate(&mut connection).await?;
         let clock = StoreClock::open(&mut connection, &options).await?;
         let readers = connect::readers(&options).await?;
         let operation_timeout = options.operation_timeout;
@@ -56,8 +55,8 @@ impl SqliteStore {
         Ok(Self { writer, readers, clock, operation_timeout })
     }
 
-    async fn write<W: Write>(&self, write: W) -> Result<W::Output, StoreError> {
-        self.in_time(async { Ok(self.writer.call(write).await?) }).await
+    async fn write<O: Operation>(&self, operation: O) -> Result<O::Output, StoreError> {
+        self.in_time(async { Ok(self.writer.run(operation).await?) }).await
     }
 
     async fn in_time<T>(&self, call: impl Future<Output = Result<T, Error>> + Send) -> Result<T, StoreError> {
@@ -80,31 +79,31 @@ impl OrderStore for SqliteStore {
     }
 
     async fn create(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
-        self.write(Create(orders.to_vec())).await
+        self.write(write::Create(orders.to_vec())).await
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError> {
-        self.write(TakeDue(request.clone())).await
+        self.write(write::Claim(request.clone())).await
     }
 
     async fn renew(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
-        self.write(Renew(leases.to_vec(), duration)).await
+        self.write(write::Renew(leases.to_vec(), duration)).await
     }
 
     async fn release(&self, releases: &[Release]) -> Result<(), StoreError> {
-        self.write(GiveBack(releases.to_vec())).await
+        self.write(write::Release(releases.to_vec())).await
     }
 
     async fn make_due(&self, id: OrderId) -> Result<(), StoreError> {
-        self.write(MakeDue(vec![id])).await
+        self.write(write::MakeDue(id)).await
     }
 
     async fn append(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
-        self.write(Record(appends.to_vec())).await
+        self.write(write::Append(appends.to_vec())).await
     }
 
     async fn load(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
-        Ok(self.in_time(read::load(&self.readers, &[id])).await?.pop().flatten())
+        self.in_time(read::load(&self.readers, id)).await
     }
 
     async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {
@@ -128,33 +127,34 @@ impl OrderStore for SqliteStore {
     }
 
     async fn purge(&self, request: &PurgeRequest) -> Result<Purged, StoreError> {
-        self.write(Purge(*request)).await
+        self.write(write::Purge(*request)).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.write(Check).await
+        self.write(write::Check).await
     }
 }
 
 #[async_trait]
 impl Outbox for SqliteStore {
     async fn register_sinks(&self, sinks: &[Arc<str>]) -> Result<(), StoreError> {
-        self.write(Register(sinks.to_vec())).await
+        self.write(outbox::RegisterSinks(sinks.to_vec())).await
     }
 
     async fn unregister_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
-        self.write(Forget(sink.into(), limit)).await
+        self.write(outbox::UnregisterSink { sink: sink.into(), limit }).await
     }
 
     async fn claim_deliveries(&self, request: &DeliveryRequest) -> Result<Deliveries, StoreError> {
-        let (debts, next_due_in) = self.write(TakeDebts(request.clone())).await?;
-        if debts.is_empty() {
-            return Ok(Deliveries { deliveries: Vec::new(), next_due_in });
+        let claimed = self.write(outbox::ClaimDeliveries(request.clone())).await?;
+        if claimed.entries.is_empty() {
+            return Ok(claimed.with_events([]));
         }
-        self.in_time(outbox::deliveries(&self.readers, (debts, next_due_in), request.events_limit)).await
+        let events = outbox::claim_deliveries_events(&self.readers, claimed, request.events_limit);
+        self.in_time(events).await
     }
 
     async fn ack_deliveries(&self, acks: &[DeliveryAck]) -> Result<Vec<bool>, StoreError> {
-        self.write(Settle(acks.to_vec())).await
+        self.write(outbox::AckDeliveries(acks.to_vec())).await
     }
 }

@@ -1,7 +1,7 @@
 //! The one thread that writes.
 //!
-//! SQLite has one writer at a time, so there is one here, and whatever gathers while a transaction
-//! is committed shares the next one: a lone write pays no delay, a hundred share one fsync.
+//! SQLite has one writer at a time, so there is one here. Operations that gather while a transaction is
+//! committed share the next one: a lone operation waits for no others, and a hundred share one fsync.
 
 use std::sync::Arc;
 
@@ -13,24 +13,23 @@ use crate::clock::{Reached, StoreClock};
 use crate::connect;
 use crate::error::Error;
 use crate::options::SqliteOptions;
-use crate::statement::Statements;
-use crate::write::{Pace, Transaction, Write};
+use crate::session::{Operation, Pace, Session, Statements};
 
-/// How many writes share a transaction at most.
-const MAX_WRITES: usize = 64;
-/// How many writes may wait; more callers than that wait for room.
+/// How many operations share a transaction at most.
+const MAX_OPERATIONS: usize = 64;
+/// How many operations may wait; further callers wait for room.
 const QUEUE: usize = 1_024;
 
-/// The way to the thread that writes.
+/// A handle to the thread that writes.
 #[derive(Clone, Debug)]
 pub(crate) struct WriterHandle {
     jobs: mpsc::Sender<Box<dyn Job>>,
 }
 
 impl WriterHandle {
-    /// Starts the task, on a thread of its own: a transaction is a conversation with SQLite's own
-    /// thread, and must not queue behind the host's tasks at every word. The thread ends when the
-    /// last handle is dropped and what is queued is written.
+    /// Starts the writer, on a thread of its own: a transaction makes many calls to SQLite's own thread, and
+    /// must not queue behind the host's tasks after each of them. The thread ends when the last handle is
+    /// dropped and what is queued is written.
     pub(crate) fn start(
         options: SqliteOptions,
         clock: StoreClock,
@@ -53,38 +52,38 @@ impl WriterHandle {
         Ok(Self { jobs })
     }
 
-    /// Queues a write and waits for its result.
-    pub(crate) async fn call<W: Write>(&self, write: W) -> Result<W::Output, Arc<Error>> {
+    /// Queues an operation and waits for its result.
+    pub(crate) async fn run<O: Operation>(&self, operation: O) -> Result<O::Output, Arc<Error>> {
         let (reply, result) = oneshot::channel();
-        let job = Box::new(Call { write, output: None, reply });
+        let job = Box::new(QueuedOperation { operation, output: None, reply });
         self.jobs.send(job).await.map_err(|_| Arc::new(Error::Closed))?;
         result.await.map_err(|_| Arc::new(Error::Closed))?
     }
 }
 
-/// A write whose caller waits.
+/// An operation of any type whose caller waits.
 #[async_trait]
 trait Job: Send + Sync {
-    /// Writes; the transaction may still fail.
-    async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<(), Error>;
+    /// Runs the operation. The transaction may still fail.
+    async fn run(&mut self, session: &mut Session<'_>) -> Result<(), Error>;
 
-    /// Whether nobody waits for the answer any more.
+    /// Returns whether the caller has given up.
     fn is_abandoned(&self) -> bool;
 
     /// Answers the caller, after the transaction.
     fn finish(self: Box<Self>, result: Result<(), Arc<Error>>);
 }
 
-struct Call<W: Write> {
-    write: W,
-    output: Option<W::Output>,
-    reply: oneshot::Sender<Result<W::Output, Arc<Error>>>,
+struct QueuedOperation<O: Operation> {
+    operation: O,
+    output: Option<O::Output>,
+    reply: oneshot::Sender<Result<O::Output, Arc<Error>>>,
 }
 
 #[async_trait]
-impl<W: Write> Job for Call<W> {
-    async fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<(), Error> {
-        self.output = Some(self.write.run(transaction).await?);
+impl<O: Operation> Job for QueuedOperation<O> {
+    async fn run(&mut self, session: &mut Session<'_>) -> Result<(), Error> {
+        self.output = Some(self.operation.run(session).await?);
         Ok(())
     }
 
@@ -95,7 +94,7 @@ impl<W: Write> Job for Call<W> {
     fn finish(self: Box<Self>, result: Result<(), Arc<Error>>) {
         let Self { output, reply, .. } = *self;
         let result = result.and_then(|()| output.ok_or_else(|| Arc::new(Error::Closed)));
-        // Whoever asked may be gone; the write happened all the same.
+        // The caller may have given up; the operation is written all the same.
         let _ = reply.send(result);
     }
 }
@@ -104,17 +103,17 @@ struct Writer {
     options: SqliteOptions,
     clock: StoreClock,
     reached: Reached,
-    /// None after a failure: what state a failed connection is in is anybody's guess.
+    /// None after a failure, because the state of a connection that failed is not known.
     connection: Option<SqliteConnection>,
     statements: Statements,
 }
 
 impl Writer {
     async fn run(mut self, mut queue: mpsc::Receiver<Box<dyn Job>>) {
-        let mut jobs = Vec::with_capacity(MAX_WRITES);
-        while queue.recv_many(&mut jobs, MAX_WRITES).await > 0 {
-            // Under overload, callers give up before their turn comes; what nobody waits for any more
-            // must not keep the others waiting.
+        let mut jobs = Vec::with_capacity(MAX_OPERATIONS);
+        while queue.recv_many(&mut jobs, MAX_OPERATIONS).await > 0 {
+            // Under overload, callers give up before their turn comes; their operations must not keep the
+            // other callers waiting.
             jobs.retain(|job| !job.is_abandoned());
             if !jobs.is_empty() {
                 self.write(std::mem::take(&mut jobs)).await;
@@ -125,8 +124,8 @@ impl Writer {
     async fn write(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         match self.transact(&mut jobs, Pace::AllAtOnce).await {
             Ok(()) => finish(jobs, &Ok(())),
-            Err(error) if error.may_be_an_items_fault() => {
-                tracing::warn!(writes = jobs.len(), %error, "a transaction failed; its items are tried one by one");
+            Err(error) if error.may_come_of_one_item() => {
+                tracing::warn!(operations = jobs.len(), %error, "a transaction failed; its items are tried one by one");
                 for job in jobs {
                     let mut alone = vec![job];
                     let result = self.transact(&mut alone, Pace::OneByOne).await.map_err(Arc::new);
@@ -139,7 +138,7 @@ impl Writer {
 
     /// Runs all jobs in one transaction, which is on the disk when this returns `Ok`.
     async fn transact(&mut self, jobs: &mut [Box<dyn Job>], pace: Pace) -> Result<(), Error> {
-        // Taken out, so that a failure anywhere below leaves none behind; dropping it rolls back.
+        // The connection is put back only after the commit: a failure below drops it, which rolls back.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
@@ -150,9 +149,9 @@ impl Writer {
         sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
         let now = self.clock.now();
         for job in jobs {
-            let mut transaction =
-                Transaction { connection: &mut connection, statements: &mut self.statements, now, pace };
-            job.run(&mut transaction).await?;
+            let mut session =
+                Session { connection: &mut connection, statements: &mut self.statements, now, pace };
+            job.run(&mut session).await?;
         }
         let reached = self.reached.note(&mut connection, &self.clock, now).await?;
         sqlx::query("COMMIT").execute(&mut connection).await?;

@@ -26,7 +26,7 @@ impl Sqlite {
 impl Harness for Sqlite {
     async fn store(&self) -> Arc<dyn OrderStore> {
         let options =
-            SqliteOptions::new(self.folder.path().join("orders.db")).clock(Arc::new(self.clock.clone()));
+            SqliteOptions::new(self.folder.path().join("orders.db")).with_clock(Arc::new(self.clock.clone()));
         Arc::new(SqliteStore::open(options).await.unwrap())
     }
 

@@ -1,19 +1,19 @@
-//! What only the SQLite store has: a file that others may read, fill, lock and damage.
+//! What only the SQLite store has: a file that other programs may read, fill, lock and damage.
 
 mod common;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Database, rows};
+use common::Database;
 use order_engine_core::conformance::fixtures::{
     AT_ONCE, FREELY, HOUR, Relay, Worker, append, assert_stored, attempt_failed, cancelled, create,
-    create_one, history, id, ids_of, load, new_order, new_order_for, new_orders, order_of, register, request,
-    request_named, routing_started, seqs_of, to_confirmed, to_submitted, write, write_freely,
+    create_one, history, id, ids_of, load, new_order, new_order_for, new_orders, order_of, register,
+    request_named, routing_started, seqs_of, to_submitted, write, write_freely,
 };
 use order_engine_core::{
-    Amount, AppendError, ClaimScope, Creation, Deadline, DeliveryOutcome, Failure, FailureCode, Fill,
-    NewOrder, Order, OrderEvent, OrderQuery, OrderRequest, OrderStore, ReleaseReason, StoreErrorKind, Then,
+    AppendError, ClaimScope, Creation, DeliveryOutcome, Failure, FailureCode, Order, OrderEvent, OrderQuery,
+    OrderStore, ReleaseReason, StoreErrorKind, Then,
 };
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 
@@ -119,7 +119,7 @@ async fn an_order_that_cannot_be_read_harms_no_other() {
     let store = database.open().await;
     create(&store, &new_orders(5)).await;
     for (column, value, n) in
-        [("state", "'{}'", 1), ("payload_version", "99", 2), ("created_at", "'soon'", 3)]
+        [("state", "'{}'", 1), ("request_version", "99", 2), ("created_at", "'soon'", 3)]
     {
         database.execute(&format!("UPDATE orders SET {column} = {value} WHERE order_id = '{}'", id(n))).await;
     }
@@ -136,7 +136,7 @@ async fn an_order_that_cannot_be_read_harms_no_other() {
     let newer = claims.iter().find(|claim| claim.lease.order_id == id(2)).unwrap();
     let message = newer.order.as_ref().unwrap_err().to_string();
     assert!(message.contains("version 99 is newer"), "{message}");
-    // It is leased as any other, so it is not in everybody's way, and its claims are counted.
+    // It is leased like any other, so it is not in the way of other claims, and its claims are counted.
     worker.release(newer.lease, Duration::ZERO, ReleaseReason::Undecodable).await;
     let again = worker.claim_order(id(2)).await.remove(0);
     assert_eq!((again.lease.fence.epoch, again.claims_without_progress), (2, 2));
@@ -150,7 +150,7 @@ async fn an_order_that_cannot_be_read_is_shown_to_an_operator_until_it_can() {
     let store = database.open().await;
     create(&store, &new_orders(2)).await;
     let version =
-        |version: u32| format!("UPDATE orders SET payload_version = {version} WHERE order_id = '{}'", id(1));
+        |version: u32| format!("UPDATE orders SET request_version = {version} WHERE order_id = '{}'", id(1));
     database.execute(&version(99)).await;
     let worker = Worker::new(&store, 1);
     let claim = worker.claim_order(id(1)).await.remove(0);
@@ -197,9 +197,9 @@ async fn an_event_that_cannot_be_read_is_owed_after_those_that_can() {
     assert!(relay.ack(other).await);
 }
 
-/// A file of the first version of the schema and of the payloads, as that version wrote it.
+/// A file whose payloads have the first version.
 #[tokio::test]
-async fn an_older_file_is_brought_up_to_date() {
+async fn older_payloads_are_read_and_written_anew() {
     let database = Database::new();
     let store = database.open().await;
     create(&store, &new_orders(2)).await;
@@ -209,32 +209,27 @@ async fn an_older_file_is_brought_up_to_date() {
     drop(store);
     database
         .execute(
-            r"UPDATE orders SET payload_version = 1, state = json_remove(
+            r"UPDATE orders SET request_version = 1, state_version = 1, state = json_remove(
                 json_set(state, '$.quarantine', json_extract(state, '$.attention.quarantined')), '$.attention')
             WHERE attention IS NOT NULL",
         )
         .await;
     database.execute("UPDATE order_events SET payload_version = 1").await;
-    database.execute("DROP INDEX orders_failed").await;
-    database.execute("DROP TABLE sinks").await;
-    database.execute("DROP TABLE outbox_entries").await;
-    database.execute("ALTER TABLE orders DROP COLUMN state_version").await;
-    database.execute("DELETE FROM order_engine_migrations WHERE version > 1").await;
 
     let store = database.open().await;
     assert_stored(&store, &quarantined).await;
     register(&store, "ledger").await;
     write_freely(&store, &quarantined, AT_ONCE, &[OrderEvent::QuarantineLifted]).await;
     assert_eq!(seqs_of(&Relay::new(&store, "ledger", 1).claim_one().await), [3]);
-    // The request stays as that version wrote it; the state is written anew, and says so.
-    let versions = "SELECT payload_version || ' ' || state_version FROM orders WHERE seq = 3";
+    // The request keeps its version; the state is written anew in the present one.
+    let versions = "SELECT request_version || ' ' || state_version FROM orders WHERE seq = 3";
     let present = order_engine_core::codec::PAYLOAD_VERSION;
     assert_eq!(database.text(versions).await, format!("1 {present}"));
     assert_eq!(store.load(quarantined.id).await.unwrap().unwrap().seq, 3);
 }
 
 #[tokio::test]
-async fn an_order_whose_id_cannot_be_read_is_in_nobodys_way() {
+async fn an_order_whose_id_cannot_be_decoded_blocks_no_claim() {
     let database = Database::new();
     let store = database.open().await;
     create(&store, &new_orders(3)).await;
@@ -308,7 +303,7 @@ async fn an_id_with_a_nul_is_refused_and_harms_no_other() {
     let results = store.create(&batch).await.unwrap();
     assert!(results[0].is_err() && results[1].is_err());
     assert_eq!(results[2], Ok(Creation::Created));
-    // Elsewhere a NUL is a character as any other.
+    // Other texts may contain a NUL.
     let failure = Failure::new(FailureCode::REJECTED, "before\0after");
     let order = write_freely(&store, &batch[2].order, AT_ONCE, &[OrderEvent::Failed { failure }]).await;
     assert_stored(&store, &order).await;
@@ -331,7 +326,7 @@ async fn a_failed_commit_is_no_success() {
     assert!(store.create(&[bad]).await.is_err());
     assert_eq!(store.last_seqs(&[id(1)]).await.unwrap(), [None]);
     assert_eq!(history(&store, id(1)).await, []);
-    // Those who shared the transaction, or come later, are written.
+    // Other operations in the same transaction, and later ones, are written.
     let handles =
         [new_order(2), new_order_for(3, request_named("mallory", "key")), new_order(4)].map(|new| {
             let store = Arc::clone(&store);
@@ -351,7 +346,7 @@ async fn a_full_disk_is_no_success_and_passes() {
     drop(database.open().await);
     database.execute("CREATE TABLE filler (bytes BLOB); INSERT INTO filler VALUES (zeroblob(4000000))").await;
     let pages: u32 = database.text("PRAGMA page_count").await.parse().unwrap();
-    let options = database.options().max_pages(pages + 64);
+    let options = database.options().with_max_pages(pages + 64);
     let store: Arc<dyn OrderStore> = Arc::new(SqliteStore::open(options).await.unwrap());
 
     let mut accepted = Vec::new();
@@ -366,7 +361,7 @@ async fn a_full_disk_is_no_success_and_passes() {
     };
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
     assert!(!accepted.is_empty());
-    // What was refused is not there, and what was accepted is.
+    // The refused order is not stored, and the accepted ones are.
     let refused = 1 + accepted.len() as u64;
     assert_eq!(store.last_seqs(&[id(refused)]).await.unwrap(), [None]);
     for new in &accepted {
@@ -381,7 +376,7 @@ async fn a_full_disk_is_no_success_and_passes() {
 #[tokio::test]
 async fn a_locked_file_is_unavailable_and_readable() {
     let database = Database::new();
-    let options = database.options().busy_timeout(Duration::from_millis(20));
+    let options = database.options().with_busy_timeout(Duration::from_millis(20));
     let store: Arc<dyn OrderStore> = Arc::new(SqliteStore::open(options).await.unwrap());
     let order = create_one(&store, 1).await;
     let mut other = database.connect().await;
@@ -399,16 +394,18 @@ async fn a_locked_file_is_unavailable_and_readable() {
 #[tokio::test]
 async fn a_call_ends_in_time() {
     let database = Database::new();
-    let options =
-        database.options().busy_timeout(Duration::from_secs(5)).operation_timeout(Duration::from_millis(50));
+    let options = database
+        .options()
+        .with_busy_timeout(Duration::from_secs(5))
+        .with_operation_timeout(Duration::from_millis(50));
     let store = SqliteStore::open(options).await.unwrap();
     let mut other = database.connect().await;
     sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     let error = store.create(&[new_order(1)]).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     assert!(error.to_string().contains("in time"), "{error}");
-    // Its caller was told nothing for sure: the order is written whole, or not at all. A later write
-    // comes after it, so what it left is final then.
+    // The outcome is unknown to the caller: the order is written whole, or not at all. A later write comes
+    // after it, so what it left is final then.
     sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
     while store.create(&[new_order(2)]).await.is_err() {}
     let written = store.last_seqs(&[id(1)]).await.unwrap();
@@ -416,181 +413,7 @@ async fn a_call_ends_in_time() {
     assert_eq!(events.len() as u64, written[0].unwrap_or(0));
 }
 
-#[tokio::test]
-async fn the_columns_say_what_the_order_is() {
-    let database = Database::new();
-    let store = database.open().await;
-    let deadline = Some(Deadline::AfterMs(60_000));
-    let request = OrderRequest { deadline, ..request_named("alice", "key") };
-    let NewOrder { order, event } = new_order_for(1, request);
-    let order = Arc::new(Order { origin: Some(id(9)), ..Order::clone(&order) });
-    create(&store, &[NewOrder { order: Arc::clone(&order), event }]).await;
-    let public = "user_id, client_order_id, origin, order_type, input_token, input_symbol, input_decimals,
-        output_token, output_symbol, output_decimals, amount, slippage_bps, expires_at, status, attempt,
-        max_attempts, chosen_dex, tx_hash, execution_price, amount_out, error_code, error_message,
-        created_at, updated_at, seq, lane, due_at IS NULL, lease_owner";
-    let read = format!("SELECT {public} FROM orders WHERE order_id = '{}'", order.id);
-    let origin = id(9).to_string();
-    let asked = [
-        "alice",
-        "key",
-        &origin,
-        "market",
-        "So11111111111111111111111111111111111111112",
-        "SOL",
-        "9",
-        "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGkZwyTDt1v",
-        "USDC",
-        "6",
-        "1000000000",
-        "50",
-        "2026-01-01T00:01:00.001Z",
-    ];
-    let found = database.rows(&read).await.remove(0);
-    assert_eq!(found[..13], asked);
-    assert_eq!(
-        found[13..],
-        [
-            "pending",
-            "0",
-            "3",
-            "-",
-            "-",
-            "-",
-            "-",
-            "-",
-            "-",
-            "2026-01-01T00:00:00.001Z",
-            "2026-01-01T00:00:00.001Z",
-            "1",
-            "execute",
-            "0",
-            "-"
-        ]
-    );
-
-    let claim = Worker::new(&store, 0xab).claim_one().await;
-    let owner = format!(
-        "SELECT lease_owner, lease_epoch, claims_without_progress FROM orders WHERE order_id = '{}'",
-        id(1)
-    );
-    assert_eq!(database.rows(&owner).await, rows(&[&["000000000000000000000000000000ab", "1", "1"]]));
-
-    write_freely(&store, order_of(&claim), Then::Keep, &to_confirmed()).await;
-    let found = database.rows(&read).await.remove(0);
-    assert_eq!(found[..13], asked);
-    assert_eq!(
-        found[13..],
-        [
-            "confirmed",
-            "1",
-            "3",
-            "Meteora",
-            "tx-1",
-            "150.75",
-            "150750000",
-            "-",
-            "-",
-            "2026-01-01T00:00:00.001Z",
-            "2026-01-01T00:00:00.043Z",
-            "7",
-            "-",
-            "1",
-            "-"
-        ]
-    );
-}
-
-#[tokio::test]
-async fn failures_and_logs_are_readable() {
-    let database = Database::new();
-    let store = database.open().await;
-    let order = create_one(&store, 1).await;
-    let events = [routing_started(1), attempt_failed(), cancelled()];
-    write_freely(&store, &order, AT_ONCE, &events).await;
-    create_one(&store, 2).await;
-
-    let failures = format!(
-        "SELECT seq, attempt, code, message, at FROM order_failures WHERE order_id = '{}' ORDER BY seq",
-        id(1)
-    );
-    assert_eq!(
-        database.rows(&failures).await,
-        rows(&[
-            &["3", "1", "quote-unavailable", "No answer in time", "2026-01-01T00:00:00.015Z"],
-            &["4", "1", "cancelled", "The order was cancelled", "2026-01-01T00:00:00.022Z"],
-        ])
-    );
-    assert_eq!(database.text("SELECT count(*) FROM order_failures").await, "2");
-    let logs = "SELECT status, error_code, error_message, amount, logs FROM order_logs ORDER BY order_id";
-    assert_eq!(
-        database.rows(logs).await,
-        rows(&[
-            &[
-                "failed",
-                "cancelled",
-                "The order was cancelled",
-                "1000000000",
-                r#"["Order accepted","Fetching quotes from Raydium & Meteora…","Attempt 1/3 failed: No answer in time","Order failed: The order was cancelled"]"#
-            ],
-            &["pending", "-", "-", "1000000000", r#"["Order accepted"]"#],
-        ])
-    );
-    let events = format!(
-        "SELECT seq, kind, status, progress, attempt, max_attempts FROM order_events WHERE order_id = '{}' ORDER BY seq",
-        id(1)
-    );
-    assert_eq!(
-        database.rows(&events).await,
-        rows(&[
-            &["1", "accepted", "pending", "0", "0", "3"],
-            &["2", "routing_started", "routing", "10", "1", "3"],
-            &["3", "attempt_failed", "routing", "10", "1", "3"],
-            &["4", "failed", "failed", "0", "1", "3"],
-        ])
-    );
-}
-
-#[tokio::test]
-async fn no_amount_is_ever_a_float() {
-    let database = Database::new();
-    let store = database.open().await;
-    let amount = Amount::MAX;
-    let new = new_order_for(1, OrderRequest { amount, ..request() });
-    create(&store, std::slice::from_ref(&new)).await;
-    let mut events = to_submitted();
-    events.push(OrderEvent::Confirmed {
-        fill: Fill { amount_in: amount, amount_out: amount, height: u64::MAX },
-    });
-    write_freely(&store, &new.order, AT_ONCE, &events).await;
-    let digits = "340282366920938463463374607431768211455";
-    assert_eq!(
-        database
-            .rows(
-                "SELECT amount, typeof(amount), amount_out, typeof(amount_out), execution_price FROM orders"
-            )
-            .await,
-        rows(&[&[digits, "text", digits, "text", "1000"]])
-    );
-    let floats = "SELECT count(*) FROM sqlite_schema AS tables JOIN pragma_table_info(tables.name) AS columns
-        WHERE tables.type = 'table' AND tables.name LIKE 'order%' AND columns.type IN ('REAL', 'NUMERIC', 'ANY')";
-    assert_eq!(database.text(floats).await, "0");
-}
-
-#[tokio::test]
-async fn a_finished_order_is_in_no_index_that_a_claim_reads() {
-    let database = Database::new();
-    let store = database.open().await;
-    create(&store, &new_orders(20)).await;
-    let worker = Worker::new(&store, 1);
-    for claim in worker.claim(19).await {
-        worker.write(&claim, AT_ONCE, &to_confirmed()).await;
-    }
-    assert_eq!(database.text("SELECT count(*) FROM orders WHERE due_at IS NOT NULL").await, "1");
-    assert_eq!(worker.claim(10).await.len(), 1);
-}
-
-// On one thread, so that the order of what happens is known.
+// On one thread, so that the order of events is known.
 #[tokio::test(flavor = "current_thread")]
 async fn writes_that_gather_share_transactions() {
     let database = Database::new();
@@ -604,15 +427,15 @@ async fn writes_that_gather_share_transactions() {
             tokio::spawn(async move { create_one(&store, n).await })
         })
         .collect();
-    // Each task is polled once and has queued its write then; while another process writes, the
-    // writes gather.
+    // Each task is polled once and has queued its write by then. The writes gather while another process
+    // holds the lock.
     tokio::task::yield_now().await;
     sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
     for write in writes {
         write.await.unwrap();
     }
     let commits = database.commits() - before;
-    // The first transaction was begun with what was there, and the second takes all the rest.
+    // The first transaction begins with the first write, and the second takes all the others.
     assert!(matches!(commits, 1 | 2), "{commits} commits for 60 writes");
     let ids: Vec<_> = (1..=60).map(id).collect();
     assert_eq!(store.last_seqs(&ids).await.unwrap(), vec![Some(1); 60]);

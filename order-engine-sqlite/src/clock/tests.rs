@@ -16,7 +16,7 @@ const LEASE: Duration = Duration::from_secs(30);
 /// Almost as long.
 const LESS: Duration = Duration::from_secs(29);
 
-/// A machine whose clocks are steered.
+/// A machine whose clocks the test steers.
 #[derive(Debug)]
 struct Fake(Mutex<State>);
 
@@ -25,8 +25,8 @@ struct State {
     system_time_ms: i64,
     boots: u32,
     steady_ms: i64,
-    /// Whether the system tells its boots apart.
-    tells_boots: bool,
+    /// Whether the system distinguishes its boots.
+    has_boot_ids: bool,
 }
 
 impl Machine for Fake {
@@ -36,7 +36,7 @@ impl Machine for Fake {
 
     fn boot_id(&self) -> Option<String> {
         let state = self.0.lock().unwrap();
-        state.tells_boots.then(|| format!("boot {}", state.boots))
+        state.has_boot_ids.then(|| format!("boot {}", state.boots))
     }
 
     fn steady_ms(&self) -> i64 {
@@ -48,15 +48,15 @@ fn ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap()
 }
 
-/// A file on a machine. Each store that is opened is a process.
+/// A file on a machine. Each store that is opened stands for a process.
 struct World {
     machine: Arc<Fake>,
     folder: TempDir,
 }
 
 impl World {
-    fn new(tells_boots: bool) -> Self {
-        let state = State { system_time_ms: 1_767_225_600_000, boots: 1, steady_ms: 5_000, tells_boots };
+    fn new(has_boot_ids: bool) -> Self {
+        let state = State { system_time_ms: 1_767_225_600_000, boots: 1, steady_ms: 5_000, has_boot_ids };
         Self { machine: Arc::new(Fake(Mutex::new(state))), folder: tempfile::tempdir().unwrap() }
     }
 
@@ -101,8 +101,8 @@ impl World {
 
 #[tokio::test]
 async fn a_new_file_shows_the_systems_time() {
-    for tells_boots in [true, false] {
-        let world = World::new(tells_boots);
+    for has_boot_ids in [true, false] {
+        let world = World::new(has_boot_ids);
         assert_eq!(world.open().await.now().await.unwrap(), world.system_time());
     }
 }
@@ -162,11 +162,11 @@ async fn a_clock_that_is_set_moves_no_deadline() {
 
 #[tokio::test]
 async fn a_boot_goes_on_after_the_last_known_time_if_the_systems_clock_is_slow() {
-    for tells_boots in [true, false] {
-        let world = World::new(tells_boots);
+    for has_boot_ids in [true, false] {
+        let world = World::new(has_boot_ids);
         let store = world.open().await;
         create_one(&store, 1).await;
-        if tells_boots {
+        if has_boot_ids {
             world.elapse(HOUR);
         }
         Worker::new(&store, 1).with_lease(LEASE).claim_one().await;
@@ -178,7 +178,7 @@ async fn a_boot_goes_on_after_the_last_known_time_if_the_systems_clock_is_slow()
         let now = store.now().await.unwrap();
         assert!(now >= last && now <= last + Duration::from_secs(1), "{last} and then {now}");
         assert_eq!(world.open().await.now().await.unwrap(), now);
-        if tells_boots {
+        if has_boot_ids {
             // The dead worker's order waits no longer than it would have.
             world.elapse(LEASE);
             Worker::new(&store, 2).claim_one().await;
@@ -188,8 +188,8 @@ async fn a_boot_goes_on_after_the_last_known_time_if_the_systems_clock_is_slow()
 
 #[tokio::test]
 async fn a_boot_goes_by_the_systems_clock_if_that_is_ahead() {
-    for tells_boots in [true, false] {
-        let world = World::new(tells_boots);
+    for has_boot_ids in [true, false] {
+        let world = World::new(has_boot_ids);
         let store = world.open().await;
         create_one(&store, 1).await;
         drop(store);

@@ -26,7 +26,7 @@ impl Database {
     }
 
     pub fn options(&self) -> SqliteOptions {
-        SqliteOptions::new(self.path()).clock(Arc::new(self.clock.clone()))
+        SqliteOptions::new(self.path()).with_clock(Arc::new(self.clock.clone()))
     }
 
     pub async fn open(&self) -> Arc<dyn OrderStore> {

@@ -7,15 +7,13 @@ use sqlx::{Connection, SqlSafeStr, SqliteConnection};
 
 use crate::error::Error;
 
-/// Named for the engine, because a host may keep its own tables, and its own migrations, in the file.
+/// The table of the applied migrations. It is named for the engine, because a host may keep its own tables
+/// and its own migrations in the file.
 const TABLE: &str = "order_engine_migrations";
 
 fn migrator() -> Migrator {
-    let mut migrator = Migrator::with_migrations(vec![
-        migration(1, "orders", include_str!("../migrations/0001_orders.sql")),
-        migration(2, "sinks", include_str!("../migrations/0002_sinks.sql")),
-        migration(3, "state version", include_str!("../migrations/0003_state_version.sql")),
-    ]);
+    let orders = include_str!("../migrations/0001_orders.sql");
+    let mut migrator = Migrator::with_migrations(vec![migration(1, "orders", orders)]);
     migrator.dangerous_set_table_name(TABLE);
     migrator
 }
@@ -28,7 +26,7 @@ fn migration(version: i64, name: &'static str, sql: &'static str) -> Migration {
 ///
 /// All of it happens in one transaction that holds the write lock from its beginning: of several
 /// processes that open a file at once, one changes the schema, and the others find it changed.
-pub(crate) async fn run(connection: &mut SqliteConnection) -> Result<(), Error> {
+pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Error> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     migrator().run_direct(None, &mut *transaction, false).await?;
     Ok(transaction.commit().await?)

@@ -1,0 +1,19 @@
+//! What store backends share: the columns of what they write, and how what they read becomes core's
+//! types again.
+//!
+//! Nothing here knows a database. A backend adds how its rows hold ids, times and texts, and the
+//! statements.
+
+mod columns;
+mod decode;
+mod deliveries;
+mod integers;
+mod leases;
+mod queries;
+
+pub use columns::{EventColumns, RequestColumns, StateColumns};
+pub use decode::{Decoded, StoredEvent, StoredOrder, existing_order};
+pub use deliveries::{ClaimedEntries, ClaimedEntry};
+pub use integers::{count, count_u32, decode_u64, encode_epoch, encode_u64};
+pub use leases::{AckColumns, CurrentRow, GuardColumns, ReleaseColumns, UNDECODABLE};
+pub use queries::{StatusConditions, set_lane_backlog};

@@ -1,0 +1,185 @@
+//! From what a store read back to orders and events.
+//!
+//! What cannot be decoded stays apart from a failure of the database: it concerns one row only, and the
+//! others are served.
+
+use chrono::{DateTime, Utc};
+
+use crate::backend::integers::{decode_small, decode_u64};
+use crate::domain::codec::{self, DecodeError, ItemRejected};
+use crate::domain::event::{EventRecord, Status};
+use crate::domain::ids::OrderId;
+use crate::domain::order::Order;
+use crate::ports::order_store::write::{CreateError, Creation};
+
+/// What a row says, or why this program cannot decode it.
+pub type Decoded<T> = Result<T, DecodeError>;
+
+/// The columns from which an order is decoded.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredOrder<'r> {
+    /// The order.
+    pub order_id: OrderId,
+    /// The order that it repeats.
+    pub origin: Option<OrderId>,
+    /// The version of `request`.
+    pub request_version: i64,
+    /// The encoded request.
+    pub request: &'r str,
+    /// The version of `state`.
+    pub state_version: i64,
+    /// The encoded state.
+    pub state: &'r str,
+    /// The number of the last event.
+    pub seq: i64,
+    /// When the order was accepted.
+    pub created_at: DateTime<Utc>,
+    /// When the last event happened.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl StoredOrder<'_> {
+    /// Returns the order.
+    ///
+    /// # Errors
+    /// If a version is newer than this program, or a column holds what this program never writes.
+    pub fn decode(&self) -> Decoded<Order> {
+        Ok(Order {
+            id: self.order_id,
+            origin: self.origin,
+            request: codec::decode(version(self.request_version)?, self.request)?,
+            state: codec::decode(version(self.state_version)?, self.state)?,
+            seq: decode_u64(self.seq, "seq")?,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        })
+    }
+}
+
+/// The columns from which an event is decoded.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredEvent<'r> {
+    /// The order.
+    pub order_id: OrderId,
+    /// The number of the event.
+    pub seq: i64,
+    /// When it happened.
+    pub at: DateTime<Utc>,
+    /// The order's status after it.
+    pub status: &'r str,
+    /// How far the attempt has come after it.
+    pub progress: i64,
+    /// The number of the attempt.
+    pub attempt: i64,
+    /// How many attempts the order has.
+    pub max_attempts: i64,
+    /// The version of `payload`.
+    pub payload_version: i64,
+    /// The encoded event.
+    pub payload: &'r str,
+}
+
+impl StoredEvent<'_> {
+    /// Returns the event.
+    ///
+    /// # Errors
+    /// If the version is newer than this program, or a column holds what this program never writes.
+    pub fn decode(&self) -> Decoded<EventRecord> {
+        let status = Status::ALL.into_iter().find(|known| known.as_str() == self.status);
+        Ok(EventRecord {
+            order_id: self.order_id,
+            seq: decode_u64(self.seq, "seq")?,
+            at: self.at,
+            status: status.ok_or_else(|| DecodeError { message: "unknown status".to_owned() })?,
+            progress: decode_small(self.progress, "progress")?,
+            attempt: decode_small(self.attempt, "attempt")?,
+            max_attempts: decode_small(self.max_attempts, "max_attempts")?,
+            event: codec::decode(version(self.payload_version)?, self.payload)?,
+        })
+    }
+}
+
+fn version(version: i64) -> Decoded<u32> {
+    decode_small(version, "payload version")
+}
+
+/// Returns the result of a creation that met an order with the same name.
+///
+/// # Errors
+/// If this program cannot decode that order: the creation alone fails.
+pub fn existing_order(order: Decoded<Order>) -> Result<Creation, CreateError> {
+    match order {
+        Ok(order) => Ok(Creation::Existing(Box::new(order))),
+        Err(error) => Err(ItemRejected { message: error.to_string() }.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::columns::{EventColumns, RequestColumns, StateColumns};
+    use crate::domain::amount::Amount;
+    use crate::domain::order::{OrderRequest, Token};
+
+    fn accepted() -> (Order, EventRecord) {
+        let token = |mint: &str| Token { mint: mint.to_owned(), symbol: mint.to_owned(), decimals: 6 };
+        let request = OrderRequest {
+            user_id: "alice".into(),
+            client_order_id: Some("key".into()),
+            input: token("input"),
+            output: token("output"),
+            amount: Amount::new(1_000),
+            slippage_bps: 50,
+            deadline: None,
+        };
+        Order::accept(OrderId::from_bytes([7; 16]), request, 3, DateTime::UNIX_EPOCH)
+    }
+
+    fn stored<'r>(request: &'r RequestColumns<'_>, state: &'r StateColumns<'_>) -> StoredOrder<'r> {
+        StoredOrder {
+            order_id: request.order_id,
+            origin: request.origin,
+            request_version: request.request_version,
+            request: &request.request,
+            state_version: state.state_version,
+            state: &state.state,
+            seq: state.seq,
+            created_at: request.created_at,
+            updated_at: state.updated_at,
+        }
+    }
+
+    #[test]
+    fn an_order_comes_back_from_its_columns() {
+        let (order, _) = accepted();
+        let (request, state) = (RequestColumns::new(&order).unwrap(), StateColumns::new(&order).unwrap());
+        let stored = stored(&request, &state);
+        assert_eq!(stored.decode(), Ok(order.clone()));
+        assert_eq!(existing_order(stored.decode()), Ok(Creation::Existing(Box::new(order.clone()))));
+        let newer = StoredOrder { state_version: 99, ..stored };
+        assert!(newer.decode().unwrap_err().message.contains("version 99 is newer"));
+        assert!(existing_order(newer.decode()).is_err());
+        assert!(StoredOrder { request_version: -1, ..stored }.decode().is_err());
+        assert!(StoredOrder { seq: -1, ..stored }.decode().is_err());
+    }
+
+    #[test]
+    fn an_event_comes_back_from_its_columns() {
+        let (_, record) = accepted();
+        let columns = EventColumns::new(&record).unwrap();
+        let stored = StoredEvent {
+            order_id: columns.order_id,
+            seq: columns.seq,
+            at: columns.at,
+            status: columns.status,
+            progress: i64::from(columns.progress),
+            attempt: columns.attempt,
+            max_attempts: columns.max_attempts,
+            payload_version: columns.payload_version,
+            payload: &columns.payload,
+        };
+        assert_eq!(stored.decode(), Ok(record));
+        assert!(StoredEvent { status: "unheard of", ..stored }.decode().is_err());
+        assert!(StoredEvent { progress: 256, ..stored }.decode().is_err());
+    }
+}

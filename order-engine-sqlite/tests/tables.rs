@@ -1,0 +1,186 @@
+//! The tables and the view that SQL users read.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{Database, rows};
+use order_engine_core::conformance::fixtures::{
+    AT_ONCE, Worker, attempt_failed, cancelled, create, create_one, id, new_order_for, new_orders, order_of,
+    request, request_named, routing_started, to_confirmed, to_submitted, write_freely,
+};
+use order_engine_core::{Amount, Deadline, Fill, NewOrder, Order, OrderEvent, OrderRequest, Then};
+
+#[tokio::test]
+async fn the_columns_say_what_the_order_is() {
+    let database = Database::new();
+    let store = database.open().await;
+    let deadline = Some(Deadline::AfterMs(60_000));
+    let request = OrderRequest { deadline, ..request_named("alice", "key") };
+    let NewOrder { order, event } = new_order_for(1, request);
+    let order = Arc::new(Order { origin: Some(id(9)), ..Order::clone(&order) });
+    create(&store, &[NewOrder { order: Arc::clone(&order), event }]).await;
+    let public = "user_id, client_order_id, origin, order_type, input_token, input_symbol, input_decimals,
+        output_token, output_symbol, output_decimals, amount, slippage_bps, expires_at, status, attempt,
+        max_attempts, chosen_dex, tx_hash, execution_price, amount_out, error_code, error_message,
+        created_at, updated_at, seq, lane, due_at IS NULL, lease_owner";
+    let read = format!("SELECT {public} FROM orders WHERE order_id = '{}'", order.id);
+    let origin = id(9).to_string();
+    let asked = [
+        "alice",
+        "key",
+        &origin,
+        "market",
+        "So11111111111111111111111111111111111111112",
+        "SOL",
+        "9",
+        "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGkZwyTDt1v",
+        "USDC",
+        "6",
+        "1000000000",
+        "50",
+        "2026-01-01T00:01:00.001Z",
+    ];
+    let found = database.rows(&read).await.remove(0);
+    assert_eq!(found[..13], asked);
+    assert_eq!(
+        found[13..],
+        [
+            "pending",
+            "0",
+            "3",
+            "-",
+            "-",
+            "-",
+            "-",
+            "-",
+            "-",
+            "2026-01-01T00:00:00.001Z",
+            "2026-01-01T00:00:00.001Z",
+            "1",
+            "execute",
+            "0",
+            "-"
+        ]
+    );
+
+    let claim = Worker::new(&store, 0xab).claim_one().await;
+    let owner = format!(
+        "SELECT lease_owner, lease_epoch, claims_without_progress FROM orders WHERE order_id = '{}'",
+        id(1)
+    );
+    assert_eq!(database.rows(&owner).await, rows(&[&["000000000000000000000000000000ab", "1", "1"]]));
+
+    write_freely(&store, order_of(&claim), Then::Keep, &to_confirmed()).await;
+    let found = database.rows(&read).await.remove(0);
+    assert_eq!(found[..13], asked);
+    assert_eq!(
+        found[13..],
+        [
+            "confirmed",
+            "1",
+            "3",
+            "Meteora",
+            "tx-1",
+            "150.75",
+            "150750000",
+            "-",
+            "-",
+            "2026-01-01T00:00:00.001Z",
+            "2026-01-01T00:00:00.043Z",
+            "7",
+            "-",
+            "1",
+            "-"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn failures_and_logs_are_readable() {
+    let database = Database::new();
+    let store = database.open().await;
+    let order = create_one(&store, 1).await;
+    let events = [routing_started(1), attempt_failed(), cancelled()];
+    write_freely(&store, &order, AT_ONCE, &events).await;
+    create_one(&store, 2).await;
+
+    let failures = format!(
+        "SELECT seq, attempt, code, message, at FROM order_failures WHERE order_id = '{}' ORDER BY seq",
+        id(1)
+    );
+    assert_eq!(
+        database.rows(&failures).await,
+        rows(&[
+            &["3", "1", "quote-unavailable", "No answer in time", "2026-01-01T00:00:00.015Z"],
+            &["4", "1", "cancelled", "The order was cancelled", "2026-01-01T00:00:00.022Z"],
+        ])
+    );
+    assert_eq!(database.text("SELECT count(*) FROM order_failures").await, "2");
+    let logs = "SELECT status, error_code, error_message, amount, logs FROM order_logs ORDER BY order_id";
+    assert_eq!(
+        database.rows(logs).await,
+        rows(&[
+            &[
+                "failed",
+                "cancelled",
+                "The order was cancelled",
+                "1000000000",
+                r#"["Order accepted","Fetching quotes from Raydium & Meteora…","Attempt 1/3 failed: No answer in time","Order failed: The order was cancelled"]"#
+            ],
+            &["pending", "-", "-", "1000000000", r#"["Order accepted"]"#],
+        ])
+    );
+    let events = format!(
+        "SELECT seq, kind, status, progress, attempt, max_attempts FROM order_events WHERE order_id = '{}' ORDER BY seq",
+        id(1)
+    );
+    assert_eq!(
+        database.rows(&events).await,
+        rows(&[
+            &["1", "accepted", "pending", "0", "0", "3"],
+            &["2", "routing_started", "routing", "10", "1", "3"],
+            &["3", "attempt_failed", "routing", "10", "1", "3"],
+            &["4", "failed", "failed", "0", "1", "3"],
+        ])
+    );
+}
+
+#[tokio::test]
+async fn no_amount_is_ever_a_float() {
+    let database = Database::new();
+    let store = database.open().await;
+    let amount = Amount::MAX;
+    let new = new_order_for(1, OrderRequest { amount, ..request() });
+    create(&store, std::slice::from_ref(&new)).await;
+    let mut events = to_submitted();
+    events.push(OrderEvent::Confirmed {
+        fill: Fill { amount_in: amount, amount_out: amount, height: u64::MAX },
+    });
+    write_freely(&store, &new.order, AT_ONCE, &events).await;
+    let digits = "340282366920938463463374607431768211455";
+    assert_eq!(
+        database
+            .rows(
+                "SELECT amount, typeof(amount), amount_out, typeof(amount_out), execution_price FROM orders"
+            )
+            .await,
+        rows(&[&[digits, "text", digits, "text", "1000"]])
+    );
+    let floats = "SELECT count(*) FROM sqlite_schema AS tables JOIN pragma_table_info(tables.name) AS columns
+        WHERE tables.type = 'table' AND tables.name LIKE 'order%' AND columns.type IN ('REAL', 'NUMERIC', 'ANY')";
+    assert_eq!(database.text(floats).await, "0");
+}
+
+#[tokio::test]
+async fn a_finished_order_is_in_no_index_that_a_claim_reads() {
+    let database = Database::new();
+    let store = database.open().await;
+    create(&store, &new_orders(20)).await;
+    let worker = Worker::new(&store, 1);
+    for claim in worker.claim(19).await {
+        worker.write(&claim, AT_ONCE, &to_confirmed()).await;
+    }
+    assert_eq!(database.text("SELECT count(*) FROM orders WHERE due_at IS NOT NULL").await, "1");
+    assert_eq!(worker.claim(10).await.len(), 1);
+}
