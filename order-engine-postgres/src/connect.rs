@@ -1,8 +1,8 @@
 //! Connections.
 //!
-//! sqlx's own pool sends a query after every use of a connection and waits for its answer without
-//! limit, so that a server that falls silent would take the whole pool with it. This one keeps what
-//! was used without a failure, looks at it again after a pause, and drops the rest.
+//! sqlx's own pool sends a query after every use of a connection and waits for its answer without limit, so
+//! a server that falls silent would block the whole pool. This pool keeps the connections whose last use
+//! succeeded, checks them after a pause, and drops the others.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,29 +15,28 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::options::PostgresOptions;
 
-/// A connection that was used so lately is taken to be alive.
+/// For how long after its last use a connection is assumed to be alive.
 const FRESH: Duration = Duration::from_secs(1);
 /// How long a connection may take to answer that it is alive.
 const PING: Duration = Duration::from_secs(2);
-/// A connection that nobody needs is closed after this time.
+/// After this time an unused connection is closed.
 const IDLE: Duration = Duration::from_mins(5);
 
-/// How the planner is to think on these connections, and what a statement is to see. Each statement is a look-up by keys, and is planned
-/// once: statistics of the hour when a table was nearly empty must not choose a plan that walks
-/// through millions of rows later.
+/// The settings of a session. Each statement looks rows up by keys and is planned once: statistics from the
+/// time when a table was nearly empty must not lead to a plan that walks through millions of rows later.
 const SESSION: &str = "SET plan_cache_mode = force_generic_plan;
     SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;
     SET default_transaction_isolation = 'read committed';";
 
-/// A transaction in which each statement sees what was committed before it, whatever the default is: a
-/// write that has waited for a lock must know what its former holder did.
+/// Begins a transaction in which each statement sees what was committed before it, whatever the server's
+/// default is: a write that has waited for a lock must see what the former holder of the lock did.
 pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// The connections of a store.
 #[derive(Debug)]
 pub(crate) struct Connections {
     options: PgConnectOptions,
-    /// What each new connection is told; nothing behind a proxy, where a session is nobody's own.
+    /// What each new connection runs first; nothing behind a proxy, where clients share sessions.
     session: Option<String>,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Idle>>,
@@ -49,8 +48,8 @@ struct Idle {
     since: Instant,
 }
 
-/// A connection in use. It is kept only if it is given [back](Connections::put_back); dropped, it is
-/// closed, because nobody knows what it is in the middle of.
+/// A connection in use. It is kept only if it is [put back](Connections::put_back). If it is dropped instead, it
+/// is closed, because it may be in the middle of something.
 #[derive(Debug)]
 pub(crate) struct InUse {
     pub(crate) connection: PgConnection,
@@ -69,7 +68,7 @@ impl Connections {
         }
     }
 
-    /// A connection that was alive a moment ago.
+    /// Returns a connection that was alive a moment ago.
     pub(crate) async fn take(&self) -> Result<InUse, Error> {
         // The semaphore is never closed.
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
@@ -87,13 +86,13 @@ impl Connections {
         Ok(InUse { connection, _permit: permit })
     }
 
-    /// Keeps a connection whose last use went well.
+    /// Keeps a connection whose last use succeeded.
     pub(crate) fn put_back(&self, used: InUse) {
         let now = Instant::now();
         let mut idle = self.idle();
-        // The one used last is taken first, so those in front have been idle for longest.
-        let unneeded = idle.iter().take_while(|idle| now - idle.since > IDLE).count();
-        idle.drain(..unneeded);
+        // The connection used last is taken first, so the first ones in the list have been idle for longest.
+        let expired = idle.iter().take_while(|idle| now - idle.since > IDLE).count();
+        idle.drain(..expired);
         idle.push(Idle { connection: used.connection, since: now });
     }
 
@@ -107,11 +106,11 @@ impl Connections {
     }
 }
 
-/// What every connection of this crate is opened with.
+/// Returns the options with which every connection of this crate is opened.
 pub(crate) fn connect_options(options: &PostgresOptions) -> PgConnectOptions {
     let mut connect = options.connect.clone().disable_statement_logging();
     if options.transaction_pooling {
-        // A statement that is kept prepared would be kept in somebody else's session.
+        // A statement would stay prepared in a session that another client uses next.
         connect = connect.statement_cache_capacity(0);
     }
     match connect.get_application_name() {

@@ -1,8 +1,8 @@
-//! What can go wrong, and how core is told of it.
+//! Why an operation failed, and what core makes of it.
 
 use order_engine_core::{CreateError, DecodeError, StoreError, StoreErrorKind};
 
-/// Why a call failed.
+/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("PostgreSQL failed: {0}")]
@@ -23,22 +23,23 @@ pub(crate) enum Error {
 
 /// The class of an SQLSTATE: its first two characters.
 const CLASS: usize = 2;
-/// Classes of errors that one row brings about: data exceptions, violated constraints, limits, what a
-/// trigger of the host's raises.
+/// Classes of errors that one row can cause: data exceptions, violated constraints, limits, and what a
+/// trigger of the host raises.
 const ROW_CLASSES: [&str; 4] = ["22", "23", "54", "P0"];
-/// Classes that may pass by themselves: connection lost, resources exhausted (a full disk, too many
-/// connections), an operator or a failover in between, a system error such as a failed read.
+/// Classes of errors that may pass by themselves: connection lost, resources exhausted (a full disk, too many
+/// connections), object in use, an operator's intervention or a failover, a system error such as a failed
+/// read.
 const TRANSIENT_CLASSES: [&str; 5] = ["08", "53", "55", "57", "58"];
-/// Classes that come of how the server or the role is set up: no such role or password, no such
-/// database or schema.
+/// Classes of errors in how the server or the role is set up: no such role or password, no such database or
+/// schema.
 const SETUP_CLASSES: [&str; 3] = ["28", "3D", "3F"];
 /// A write was sent to a server that only reads, such as a former primary.
 const READ_ONLY: &str = "25006";
 /// The role may not do this.
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
-/// Two transactions stood in each other's way, and this one was undone.
+/// PostgreSQL undid this transaction in favour of a concurrent one: a serialization failure or a deadlock.
 const CONFLICTS: [&str; 2] = ["40001", "40P01"];
-/// Another transaction holds what this one needs, and has not ended in time.
+/// Another transaction holds a lock that this one needs, and did not end in time.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 impl Error {
@@ -52,21 +53,20 @@ impl Error {
         }
     }
 
-    /// Whether the failure may be one item's doing, so that the others should be tried without it.
-    pub(crate) fn may_be_an_items_doing(&self) -> bool {
+    /// Returns whether one item may have caused the failure, so that the others should be tried without it.
+    pub(crate) fn may_come_of_one_item(&self) -> bool {
         match self {
             Self::Sqlx(sqlx::Error::Encode(_)) | Self::Decode(_) => true,
             _ => self.is_locked() || self.sqlstate().is_some_and(|code| is_of(&code, &ROW_CLASSES)),
         }
     }
 
-    /// Whether nothing was written because another transaction stood in the way, which it may not do
-    /// a moment later.
+    /// Returns whether PostgreSQL undid the transaction in favour of a concurrent one. Another try may succeed.
     pub(crate) fn is_conflict(&self) -> bool {
         self.sqlstate().is_some_and(|code| CONFLICTS.contains(&code.as_str()))
     }
 
-    /// Whether nothing was written because another transaction holds on to something.
+    /// Returns whether nothing was written because another transaction holds a lock.
     pub(crate) fn is_locked(&self) -> bool {
         self.sqlstate().is_some_and(|code| code == LOCK_NOT_AVAILABLE)
     }
@@ -76,13 +76,13 @@ impl Error {
     }
 }
 
-/// The SQLSTATE of the answer of PostgreSQL's that an error comes of, if it comes of one.
+/// Returns the SQLSTATE of an error that comes from PostgreSQL; none for any other error.
 ///
-/// A host finds out with this whether to repeat its transaction: `40001` and `40P01` ask for it.
+/// A host decides by it whether to repeat its transaction, as after `40001` and `40P01`.
 pub fn sqlstate(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let mut causes = std::iter::successors(Some(error), |error| error.source());
-    let answer = causes.find_map(|error| error.downcast_ref::<sqlx::Error>()?.as_database_error());
-    Some(answer?.code()?.into_owned())
+    let cause = causes.find_map(|error| error.downcast_ref::<sqlx::Error>()?.as_database_error());
+    Some(cause?.code()?.into_owned())
 }
 
 fn is_of(code: &str, classes: &[&str]) -> bool {
@@ -107,15 +107,6 @@ fn sqlx_kind(error: &sqlx::Error) -> StoreErrorKind {
         code if CONFLICTS.contains(&code) || is_of(code, &TRANSIENT_CLASSES) => StoreErrorKind::Unavailable,
         code if is_of(code, &SETUP_CLASSES) => StoreErrorKind::Misconfigured,
         _ => StoreErrorKind::Internal,
-    }
-}
-
-/// Sets apart what only one row suffers from: that it cannot be decoded.
-pub(crate) fn undecodable_apart<T>(result: Result<T, Error>) -> Result<Result<T, DecodeError>, Error> {
-    match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(Error::Decode(error)) => Ok(Err(error)),
-        Err(error) => Err(error),
     }
 }
 

@@ -79,7 +79,7 @@ impl PostgresFanout {
         }
         Ok(Self {
             sender: Runtime::tokio().entropy.next_u128(),
-            saying: Connections::new(&options.clone().connections(1)),
+            saying: Connections::new(&options.clone().with_connections(1)),
             options,
             listening: Mutex::default(),
             is_connected: AtomicBool::new(false),

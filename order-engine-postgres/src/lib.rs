@@ -3,13 +3,13 @@
 mod connect;
 mod error;
 mod fanout;
-mod migrate;
 mod options;
 mod outbox;
 mod read;
 mod rows;
+mod schema;
+mod session;
 mod sql;
-mod statement;
 mod store;
 mod submit;
 #[cfg(any(test, feature = "testing"))]

@@ -1,4 +1,4 @@
-//! How a store is opened.
+//! The options with which a store is opened.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ const SCHEMA: &str = "order_engine";
 /// PostgreSQL cuts names off after 63 bytes; the channel's name is longer than the schema's.
 const SCHEMA_MAX_BYTES: usize = 48;
 
-/// How a [`PostgresStore`](crate::PostgresStore) is opened.
+/// The options with which a [`PostgresStore`](crate::PostgresStore) is opened.
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until a store is opened with them"]
 pub struct PostgresOptions {
@@ -21,19 +21,25 @@ pub struct PostgresOptions {
     pub(crate) transaction_pooling: bool,
 }
 
-/// Options that cannot be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Options that cannot be used. The URL is not repeated, since it may hold a password.
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OptionsError {
+    /// The URL has another scheme.
+    #[error("this is no PostgreSQL URL: it must begin with 'postgres://'")]
+    Scheme,
     /// The URL names no database.
-    #[error("this is no PostgreSQL URL: {0}")]
-    Url(String),
-    /// The name of the schema is not one that needs no quotes.
+    #[error("this is no PostgreSQL URL: {source}")]
+    Url {
+        /// What is wrong with it.
+        source: sqlx::Error,
+    },
+    /// The name of the schema would need quotes.
     #[error(
         "'{0}' is no name for a schema: at most 48 lower-case letters, digits and underscores, not beginning with a digit or 'pg_'"
     )]
     Schema(String),
-    /// There is no such way of pooling.
+    /// The URL has an unknown value for `pooling`.
     #[error("'{0}' is no way of pooling: 'session' or 'transaction'")]
     Pooling(String),
     /// Connections that are pooled by transaction cannot listen.
@@ -43,30 +49,40 @@ pub enum OptionsError {
     CannotListen,
 }
 
-impl PostgresOptions {
-    /// A store in the database that these options connect to.
-    pub fn new(connect: PgConnectOptions) -> Self {
+/// How many connections a store opens unless set.
+const CONNECTIONS: u32 = 10;
+/// How long a call may take unless set.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a batch waits for locks unless set.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(25);
+
+/// Converts connect options into options for a store in their database.
+impl From<PgConnectOptions> for PostgresOptions {
+    fn from(connect: PgConnectOptions) -> Self {
         Self {
             connect,
             schema: SCHEMA.to_owned(),
-            connections: 10,
-            operation_timeout: Duration::from_secs(15),
-            lock_timeout: Duration::from_millis(25),
+            connections: CONNECTIONS,
+            operation_timeout: OPERATION_TIMEOUT,
+            lock_timeout: LOCK_TIMEOUT,
             transaction_pooling: false,
         }
     }
+}
 
-    /// A store in the database of a URL such as `postgres://user:password@host:5432/database`.
+impl PostgresOptions {
+    /// Returns options for a store in the database of a URL such as
+    /// `postgres://user:password@host:5432/database`.
     ///
-    /// Besides what PostgreSQL's own URLs have (`sslmode`, `sslrootcert`, …), `schema` names the
-    /// [schema](Self::schema), and `pooling=transaction` is
-    /// [`transaction_pooling`](Self::transaction_pooling).
+    /// Besides the parameters of PostgreSQL's own URLs (`sslmode`, `sslrootcert`, …), `schema` names the
+    /// [schema](Self::with_schema), and `pooling=transaction` is
+    /// [`with_transaction_pooling`](Self::with_transaction_pooling).
     ///
     /// # Errors
-    /// If the URL is none, or a parameter has a value that cannot be.
-    pub fn from_url(url: &str) -> Result<Self, OptionsError> {
+    /// If it is no such URL, or a parameter has a value that cannot be used.
+    pub fn new(url: &str) -> Result<Self, OptionsError> {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(OptionsError::Url("it must begin with 'postgres://'".to_owned()));
+            return Err(OptionsError::Scheme);
         }
         let (address, query) = url.split_once('?').unwrap_or((url, ""));
         let (mut schema, mut transaction_pooling, mut others) = (None, false, Vec::new());
@@ -81,21 +97,21 @@ impl PostgresOptions {
         }
         let connect: PgConnectOptions = format!("{address}?{}", others.join("&"))
             .parse()
-            .map_err(|error: sqlx::Error| OptionsError::Url(error.to_string()))?;
-        let options = Self::new(connect).transaction_pooling(transaction_pooling);
+            .map_err(|source| OptionsError::Url { source })?;
+        let options = Self::from(connect).with_transaction_pooling(transaction_pooling);
         match schema {
-            Some(name) => options.schema(name),
+            Some(name) => options.with_schema(name),
             None => Ok(options),
         }
     }
 
-    /// The schema of the tables, `order_engine` unless set. Several engines share a database by
-    /// having different ones.
+    /// Sets the schema of the tables. `order_engine` unless set. Several engines share a database by having
+    /// different schemas.
     ///
     /// # Errors
     /// If the name is not made of at most 48 lower-case letters, digits and underscores, or begins with
     /// a digit or `pg_`.
-    pub fn schema(mut self, name: impl Into<String>) -> Result<Self, OptionsError> {
+    pub fn with_schema(mut self, name: impl Into<String>) -> Result<Self, OptionsError> {
         let name = name.into();
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
         let is_name = !name.is_empty()
@@ -110,32 +126,33 @@ impl PostgresOptions {
         Ok(self)
     }
 
-    /// How many connections the store opens at most. Ten unless set; the fan-out adds one.
-    pub fn connections(mut self, connections: u32) -> Self {
+    /// Sets how many connections the store opens at most. Ten unless set; a fan-out adds two.
+    pub fn with_connections(mut self, connections: u32) -> Self {
         self.connections = connections.max(1);
         self
     }
 
-    /// How long a call may take in all before it fails as unavailable. Fifteen seconds unless set.
-    pub fn operation_timeout(mut self, timeout: Duration) -> Self {
+    /// Sets how long a call may take in all before it fails as unavailable. Fifteen seconds unless set.
+    pub fn with_operation_timeout(mut self, timeout: Duration) -> Self {
         self.operation_timeout = timeout;
         self
     }
 
-    /// How long a batch of writes waits for what another transaction holds, such as an order's row or a
+    /// Sets how long a batch of writes waits for what another transaction holds, such as an order's row or a
     /// client order id that is about to be used. 25 ms unless set: longer than a commit takes, and short
     /// for the others in the batch. After that they are written without the item that has to wait.
-    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+    pub fn with_lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
         self
     }
 
-    /// Whether connections go through a proxy that pools them by transaction, such as `PgBouncer`.
+    /// Sets whether connections go through a proxy that pools them by transaction, such as `PgBouncer`. They do
+    /// not unless set.
     ///
     /// Nothing is then kept in a session: no prepared statements and no settings, and every call is a
     /// transaction. Such a proxy cannot LISTEN, so there is no fan-out: what other processes write is
     /// found by polling.
-    pub fn transaction_pooling(mut self, is_pooled: bool) -> Self {
+    pub fn with_transaction_pooling(mut self, is_pooled: bool) -> Self {
         self.transaction_pooling = is_pooled;
         self
     }
@@ -147,7 +164,7 @@ mod tests {
 
     #[test]
     fn urls_name_databases_and_schemas() {
-        let options = PostgresOptions::from_url(
+        let options = PostgresOptions::new(
             "postgres://alice:secret@db.local:6432/trading?schema=engine_2&sslmode=require&pooling=transaction",
         )
         .unwrap();
@@ -155,24 +172,22 @@ mod tests {
         assert_eq!(options.connect.get_database(), Some("trading"));
         assert!(matches!(options.connect.get_ssl_mode(), sqlx::postgres::PgSslMode::Require));
         assert_eq!((options.schema.as_str(), options.transaction_pooling), ("engine_2", true));
-        let plain = PostgresOptions::from_url("postgresql:///trading").unwrap();
+        let plain = PostgresOptions::new("postgresql:///trading").unwrap();
         assert_eq!((plain.schema.as_str(), plain.transaction_pooling), ("order_engine", false));
     }
 
     #[test]
-    fn what_cannot_be_is_refused() {
+    fn unusable_urls_are_refused() {
         for url in ["sqlite:orders.db", "postgres://host:port/db", "orders"] {
-            assert!(matches!(PostgresOptions::from_url(url), Err(OptionsError::Url(_))), "{url}");
+            let error = PostgresOptions::new(url).unwrap_err();
+            assert!(matches!(error, OptionsError::Scheme | OptionsError::Url { .. }), "{url}");
         }
-        let pooling = PostgresOptions::from_url("postgres://host/db?pooling=statement").unwrap_err();
-        assert_eq!(pooling, OptionsError::Pooling("statement".to_owned()));
+        let pooling = PostgresOptions::new("postgres://host/db?pooling=statement").unwrap_err();
+        assert!(matches!(pooling, OptionsError::Pooling(pooling) if pooling == "statement"));
         for name in ["", "Orders", "pg_orders", "1st", "a-b", "a\"b", "a.b", &"a".repeat(49), "é"] {
             let url = format!("postgres://host/db?schema={name}");
-            assert_eq!(
-                PostgresOptions::from_url(&url).unwrap_err(),
-                OptionsError::Schema(name.to_owned()),
-                "{url}"
-            );
+            let error = PostgresOptions::new(&url).unwrap_err();
+            assert!(matches!(error, OptionsError::Schema(schema) if schema == name), "{url}");
         }
     }
 }

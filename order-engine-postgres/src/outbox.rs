@@ -1,102 +1,96 @@
-//! What durable sinks are owed.
+//! The outbox: the events that durable sinks still lack.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use order_engine_core::{
-    DecodeError, Deliveries, Delivery, DeliveryAck, DeliveryRequest, EventRecord, Lease, OrderId,
-};
+use order_engine_core::backend::{ClaimedEntries, ClaimedEntry, Decoded, count_u32};
+use order_engine_core::{DeliveryAck, DeliveryRequest, EventRecord, Lease, OrderId};
 use sqlx::postgres::PgRow;
 use sqlx::{Arguments, Row};
 
-use crate::error::{Error, undecodable_apart};
-use crate::rows::{self, DeliveryAckRow, LeaseRow, RangeRow, micros, owner_uuid};
-use crate::statement::bind_each;
-use crate::store::{Call, Session};
-use crate::write::{is_empty, next_due_in};
+use crate::error::Error;
+use crate::rows::{self, AckRow, RangeRow, bind_each, micros, owner_uuid};
+use crate::session::{Operation, Session};
+use crate::write::{is_leased, next_due_in};
 
-pub(crate) struct Register<'a>(pub(crate) &'a [Arc<str>]);
-pub(crate) struct Forget<'a> {
+pub(crate) struct RegisterSinks<'a>(pub(crate) &'a [Arc<str>]);
+pub(crate) struct UnregisterSink<'a> {
     pub(crate) sink: &'a str,
     pub(crate) limit: u32,
 }
-pub(crate) struct TakeDebts<'a>(pub(crate) &'a DeliveryRequest);
-pub(crate) struct OwedEvents<'a> {
-    pub(crate) debts: &'a [Debt],
-    pub(crate) next_due_in: Option<Duration>,
-    pub(crate) limit: u32,
+pub(crate) struct ClaimDeliveries<'a>(pub(crate) &'a DeliveryRequest);
+pub(crate) struct ClaimDeliveriesEvents<'a> {
+    pub(crate) claimed: &'a ClaimedEntries,
+    pub(crate) events_limit: u32,
 }
-pub(crate) struct Settle<'a>(pub(crate) &'a [DeliveryAck]);
-
-/// A debt that was leased; its events are read after the write.
-#[derive(Debug)]
-pub(crate) struct Debt {
-    lease: Lease,
-    delivered_seq: i64,
-    failures: u32,
-}
+pub(crate) struct AckDeliveries<'a>(pub(crate) &'a [DeliveryAck]);
 
 #[async_trait]
-impl Call for Register<'_> {
+impl Operation for RegisterSinks<'_> {
     type Output = ();
 
     const IS_TRANSACTION: bool = true;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<(), Error> {
         let names: Vec<&str> = self.0.iter().map(|name| &**name).collect();
-        let [registered, register] = [&session.sql.registered, &session.sql.register].map(Arc::clone);
-        let known = session.fetch(&registered, |arguments| arguments.add(&names)).await?;
-        let known: HashSet<&str> = known.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-        // Each engine registers its sinks when it starts; only a new one makes the writers wait.
-        if names.iter().any(|name| !known.contains(name)) {
+        let registered = registered_sinks(session, &names).await?;
+        // Each engine registers its sinks when it starts; only a new sink makes the writers wait.
+        if names.iter().any(|name| !registered.contains(*name)) {
             lock_sinks(session).await?;
-            session.fetch(&register, |arguments| arguments.add(&names)).await?;
+            let text = Arc::clone(&session.sql.register_sinks);
+            session.fetch(&text, |arguments| arguments.add(&names)).await?;
         }
         Ok(())
     }
 }
 
 #[async_trait]
-impl Call for Forget<'_> {
+impl Operation for UnregisterSink<'_> {
     type Output = u64;
 
     const IS_TRANSACTION: bool = true;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<u64, Error> {
-        let [registered, unregister, forget] =
-            [&session.sql.registered, &session.sql.unregister, &session.sql.forget_debts].map(Arc::clone);
-        let known = session.fetch(&registered, |arguments| arguments.add([self.sink])).await?;
-        if !known.is_empty() {
+        let Self { sink, limit } = self;
+        if !registered_sinks(session, &[sink]).await?.is_empty() {
             lock_sinks(session).await?;
-            session.fetch(&unregister, |arguments| arguments.add(self.sink)).await?;
+            let text = Arc::clone(&session.sql.unregister_sink);
+            session.fetch(&text, |arguments| arguments.add(sink)).await?;
         }
-        let forgotten = session
-            .fetch(&forget, |arguments| {
-                arguments.add(self.sink)?;
-                arguments.add(i64::from(self.limit))
+        let text = Arc::clone(&session.sql.unregister_sink_entries);
+        let deleted = session
+            .fetch(&text, |arguments| {
+                arguments.add(sink)?;
+                arguments.add(i64::from(*limit))
             })
             .await?;
-        Ok(forgotten.len() as u64)
+        Ok(deleted.len() as u64)
     }
 }
 
-/// Waits for the writes that are under way, and lets the later ones wait.
+/// Returns those of the names under which a sink is registered.
+async fn registered_sinks(session: &mut Session<'_>, names: &[&str]) -> Result<HashSet<String>, Error> {
+    let text = Arc::clone(&session.sql.registered_sinks);
+    let found = session.fetch(&text, |arguments| arguments.add(names)).await?;
+    Ok(found.iter().map(|row| row.try_get("name")).collect::<Result<_, _>>()?)
+}
+
+/// Waits for the writes that are under way, and makes later ones wait.
 async fn lock_sinks(session: &mut Session<'_>) -> Result<(), Error> {
-    for text in [&session.sql.bound_lock, &session.sql.lock_sinks].map(Arc::clone) {
+    for text in [&session.sql.lock_sinks_timeout, &session.sql.lock_sinks].map(Arc::clone) {
         session.fetch(&text, |_| Ok(())).await?;
     }
     Ok(())
 }
 
 #[async_trait]
-impl Call for TakeDebts<'_> {
-    type Output = (Vec<Debt>, Option<Duration>);
+impl Operation for ClaimDeliveries<'_> {
+    type Output = ClaimedEntries;
 
-    async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
+    async fn run(&self, session: &mut Session<'_>) -> Result<ClaimedEntries, Error> {
         let DeliveryRequest { sink, limit, owner, duration, .. } = self.0;
-        let text = Arc::clone(&session.sql.claim_debts);
+        let text = Arc::clone(&session.sql.claim_deliveries);
         let rows = session
             .fetch(&text, |arguments| {
                 arguments.add(&**sink)?;
@@ -105,69 +99,57 @@ impl Call for TakeDebts<'_> {
                 arguments.add(micros(*duration))
             })
             .await?;
-        let debts: Vec<Debt> =
-            rows.iter().filter(|row| !is_empty(row)).map(debt).collect::<Result<_, _>>()?;
-        let expiry = (!debts.is_empty()).then_some(*duration);
-        let next = next_due_in(&rows, 6)?;
-        Ok((debts, next.into_iter().chain(expiry).min()))
+        let leased = rows.iter().filter(|row| is_leased(row));
+        let entries: Vec<ClaimedEntry> = leased.map(claimed_entry).collect::<Result<_, _>>()?;
+        let expiry = (!entries.is_empty()).then_some(*duration);
+        let next = next_due_in(&rows)?;
+        Ok(ClaimedEntries { entries, next_due_in: next.into_iter().chain(expiry).min() })
     }
 }
 
-fn debt(row: &PgRow) -> Result<Debt, Error> {
-    Ok(Debt {
+fn claimed_entry(row: &PgRow) -> Result<ClaimedEntry, Error> {
+    Ok(ClaimedEntry {
         lease: rows::lease(row)?,
-        delivered_seq: row.try_get(3)?,
-        failures: u32::try_from(row.try_get::<i64, _>(4)?).unwrap_or(u32::MAX),
+        delivered_seq: row.try_get("delivered_seq")?,
+        failures: count_u32(row.try_get("failures")?),
     })
 }
 
 #[async_trait]
-impl Call for OwedEvents<'_> {
-    type Output = Deliveries;
+impl Operation for ClaimDeliveriesEvents<'_> {
+    type Output = Vec<(OrderId, Decoded<EventRecord>)>;
 
-    async fn run(&self, session: &mut Session<'_>) -> Result<Deliveries, Error> {
-        let range = |debt: &Debt| RangeRow {
-            order_id: *debt.lease.order_id.as_uuid(),
-            after_seq: debt.delivered_seq,
-            last_seq: debt.delivered_seq.saturating_add(i64::from(self.limit)),
+    async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
+        let range = |entry: &ClaimedEntry| RangeRow {
+            order_id: entry.lease.order_id,
+            after_seq: entry.delivered_seq,
+            last_seq: entry.last_seq(self.events_limit),
         };
-        let ranges: Vec<RangeRow> = self.debts.iter().map(range).collect();
-        let text = Arc::clone(&session.sql.owed_events);
-        let rows = session.fetch(&text, |arguments| bind_each(arguments, &ranges, |range| range)).await?;
-        let mut owed: HashMap<OrderId, Vec<Result<EventRecord, DecodeError>>> = HashMap::new();
-        for row in &rows {
-            owed.entry(rows::order_id(row)?).or_default().push(undecodable_apart(rows::event(row))?);
-        }
-        let delivery = |Debt { lease, failures, .. }: &Debt| Delivery {
-            lease: *lease,
-            failures: *failures,
-            events: Delivery::readable(owed.remove(&lease.order_id).unwrap_or_default()),
-        };
-        Ok(Deliveries {
-            deliveries: self.debts.iter().map(delivery).collect(),
-            next_due_in: self.next_due_in,
-        })
+        let ranges: Vec<RangeRow> = self.claimed.entries.iter().map(range).collect();
+        let text = Arc::clone(&session.sql.claim_deliveries_events);
+        let found = session.fetch(&text, |arguments| bind_each(arguments, &ranges, |range| range)).await?;
+        found.iter().map(|row| Ok((rows::order_id(row)?, rows::event(row)?))).collect()
     }
 }
 
 #[async_trait]
-impl Call for Settle<'_> {
+impl Operation for AckDeliveries<'_> {
     type Output = Vec<bool>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Vec<bool>, Error> {
-        let items: Vec<(LeaseRow, DeliveryAckRow<'_>)> =
-            self.0.iter().map(|ack| (LeaseRow::from(&ack.lease), DeliveryAckRow::new(ack))).collect();
-        let text = Arc::clone(&session.sql.settle);
-        let rows = session
+        let items: Vec<(&Lease, AckRow<'_>)> =
+            self.0.iter().map(|ack| (&ack.lease, AckRow { sink: &ack.sink, columns: ack.into() })).collect();
+        let text = Arc::clone(&session.sql.ack_deliveries);
+        let returned = session
             .fetch_briefly(&text, |arguments| {
-                bind_each(arguments, &items, |(lease, _)| lease)?;
-                bind_each(arguments, &items, |(_, ack)| ack)
+                bind_each(arguments, &items, |(lease, _)| *lease)?;
+                bind_each(arguments, &items, |(_, row)| row)
             })
             .await?;
-        let mut settled = HashSet::new();
-        for row in &rows {
-            settled.insert((rows::lease(row)?, row.try_get::<String, _>(3)?));
+        let mut recorded: HashSet<(Lease, String)> = HashSet::new();
+        for row in &returned {
+            recorded.insert((rows::lease(row)?, row.try_get("sink")?));
         }
-        Ok(self.0.iter().map(|ack| settled.contains(&(ack.lease, ack.sink.to_string()))).collect())
+        Ok(self.0.iter().map(|ack| recorded.contains(&(ack.lease, ack.sink.to_string()))).collect())
     }
 }

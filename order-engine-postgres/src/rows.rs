@@ -1,242 +1,144 @@
-//! Between core's types and rows.
+//! Between core's types and PostgreSQL's rows.
+//!
+//! A list of rows travels as one array for each column. So a statement takes any number of rows in a fixed
+//! number of parameters, and is prepared once.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use order_engine_core::codec::{self, PAYLOAD_VERSION};
-use order_engine_core::{
-    Append, Attention, ClientOrderId, DecodeError, DeliveryAck, DeliveryOutcome, EventRecord, Fence, Guard,
-    ItemRejected, Lane, Lease, NewOrder, Order, OrderId, Release, ReleaseReason, Status, Then,
+use order_engine_core::backend::{
+    AckColumns, CurrentRow, Decoded, EventColumns, GuardColumns, ReleaseColumns, RequestColumns,
+    StateColumns, StoredEvent, StoredOrder, decode_u64, encode_epoch,
 };
-use sqlx::Row;
-use sqlx::postgres::PgRow;
+use order_engine_core::{Append, EventRecord, Failure, Fence, ItemRejected, Lease, NewOrder, Order, OrderId};
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::{Arguments, Row};
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::statement::list;
-
-/// The attention that an order needs which cannot be read; any other stands in its state.
-const UNREADABLE: &str = "unreadable";
 
 /// The longest wait, in microseconds: three hundred years. PostgreSQL's calendar ends.
-const ENDLESS_US: i64 = 9_467_280_000_000_000;
+const LONGEST_WAIT_US: i64 = 9_467_280_000_000_000;
 
-/// PostgreSQL's integers are signed.
-pub(crate) fn integer(value: u64) -> Result<i64, ItemRejected> {
-    i64::try_from(value).map_err(|_| ItemRejected { message: format!("{value} does not fit into 63 bits") })
+/// A column of a list: its name, and what makes a parameter an array of its values.
+pub(crate) type Column = (&'static str, &'static str);
+
+/// What makes rows of a list, or a part of each row.
+pub(crate) trait List: Sized {
+    /// The columns, in the order of their parameters.
+    const COLUMNS: &'static [Column];
+
+    /// Adds the rows' columns to the arguments.
+    fn bind(rows: &[&Self], arguments: &mut PgArguments) -> Result<(), BoxDynError>;
 }
 
-/// An epoch as it stands in a row. One beyond 63 bits was never given to anybody; it becomes one
-/// that is in no row either.
-fn epoch_integer(epoch: u64) -> i64 {
-    i64::try_from(epoch).unwrap_or(-1)
+/// Adds a part of each item to the arguments, as a list.
+pub(crate) fn bind_each<T, L: List>(
+    arguments: &mut PgArguments,
+    items: &[T],
+    part: impl Fn(&T) -> &L,
+) -> Result<(), BoxDynError> {
+    let rows: Vec<&L> = items.iter().map(part).collect();
+    L::bind(&rows, arguments)
 }
 
-fn unsigned(value: i64, what: &str) -> Result<u64, DecodeError> {
-    u64::try_from(value).map_err(|_| DecodeError { message: format!("{what} is negative: {value}") })
+/// Declares the columns of a list, and the value of each in a row.
+macro_rules! list {
+    ($list:ty, $row:ident: $($column:ident: $array:literal = $value:expr),+ $(,)?) => {
+        impl List for $list {
+            const COLUMNS: &'static [Column] = &[$((stringify!($column), $array)),+];
+
+            fn bind(rows: &[&Self], arguments: &mut PgArguments) -> Result<(), BoxDynError> {
+                $(arguments.add(rows.iter().map(|$row| $value).collect::<Vec<_>>())?;)+
+                Ok(())
+            }
+        }
+    };
 }
 
-/// A duration in microseconds.
-pub(crate) fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(ENDLESS_US).min(ENDLESS_US)
+/// Returns a wait in microseconds.
+pub(crate) fn micros(wait: Duration) -> i64 {
+    i64::try_from(wait.as_micros()).unwrap_or(LONGEST_WAIT_US).min(LONGEST_WAIT_US)
 }
 
-/// A text for people to read. PostgreSQL's texts cannot hold the NUL character; in the payload, which
-/// is what the engine reads, it is escaped.
+/// Returns the owner half of a fence as a row holds it.
+pub(crate) fn owner_uuid(owner: u128) -> Uuid {
+    Uuid::from_u128(owner)
+}
+
+/// Returns ids as rows hold them.
+pub(crate) fn uuids<'a>(ids: impl IntoIterator<Item = &'a OrderId>) -> Vec<Uuid> {
+    ids.into_iter().map(|id| *id.as_uuid()).collect()
+}
+
+/// Returns a text for people to read. PostgreSQL's texts cannot hold the NUL character; the payload, which
+/// is what the engine reads, has it escaped.
 fn readable(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
-/// A text that is compared, and must stay as it is.
-fn exact(text: &str) -> Result<&str, ItemRejected> {
-    if text.contains('\0') {
-        return Err(ItemRejected { message: "an id contains a NUL character".to_owned() });
-    }
-    Ok(text)
+list! { StateColumns<'_>, row:
+    status: "text[]" = row.status,
+    attempt: "bigint[]" = row.attempt,
+    max_attempts: "bigint[]" = row.max_attempts,
+    chosen_dex: "text[]" = row.chosen_dex.map(readable),
+    tx_hash: "text[]" = row.tx_hash.map(readable),
+    execution_price: "text[]::numeric[]" = row.execution_price.as_deref(),
+    amount_out: "text[]::numeric[]" = row.amount_out.as_deref(),
+    error_code: "text[]" = row.error_code.map(readable),
+    error_message: "text[]" = row.error_message.map(readable),
+    attention: "text[]" = row.attention,
+    updated_at: "timestamptz[]" = row.updated_at,
+    seq: "bigint[]" = row.seq,
+    state_version: "bigint[]" = row.state_version,
+    state: "text[]" = row.state.as_str(),
+    lane: "text[]" = row.lane,
 }
 
-list! {
-    /// The columns of an order that its events change.
-    StateRow<'a> {
-        status: &'static str = "text[]",
-        attempt: i64 = "bigint[]",
-        max_attempts: i64 = "bigint[]",
-        chosen_dex: Option<Cow<'a, str>> = "text[]",
-        tx_hash: Option<Cow<'a, str>> = "text[]",
-        execution_price: Option<String> = "text[]::numeric[]",
-        amount_out: Option<String> = "text[]::numeric[]",
-        error_code: Option<Cow<'a, str>> = "text[]",
-        error_message: Option<Cow<'a, str>> = "text[]",
-        attention: Option<&'static str> = "text[]",
-        updated_at: DateTime<Utc> = "timestamptz[]",
-        seq: i64 = "bigint[]",
-        state_version: i64 = "bigint[]",
-        state: String = "text[]",
-        lane: Option<&'static str> = "text[]",
-    }
+list! { RequestColumns<'_>, row:
+    order_id: "uuid[]" = *row.order_id.as_uuid(),
+    user_id: "text[]" = row.user_id,
+    client_order_id: "text[]" = row.client_order_id,
+    origin: "uuid[]" = row.origin.map(|id| *id.as_uuid()),
+    order_type: "text[]" = row.order_type,
+    input_token: "text[]" = readable(row.input_token),
+    input_symbol: "text[]" = readable(row.input_symbol),
+    input_decimals: "smallint[]" = row.input_decimals,
+    output_token: "text[]" = readable(row.output_token),
+    output_symbol: "text[]" = readable(row.output_symbol),
+    output_decimals: "smallint[]" = row.output_decimals,
+    amount: "text[]::numeric[]" = row.amount.as_str(),
+    slippage_bps: "integer[]" = row.slippage_bps,
+    expires_at: "timestamptz[]" = row.expires_at,
+    created_at: "timestamptz[]" = row.created_at,
+    request_version: "bigint[]" = row.request_version,
+    request: "text[]" = row.request.as_str(),
 }
 
-impl<'a> StateRow<'a> {
-    fn new(order: &'a Order) -> Result<Self, ItemRejected> {
-        let state = &order.state;
-        let failure = state.failure().filter(|_| state.status() == Status::Failed);
-        Ok(Self {
-            status: state.status().as_str(),
-            attempt: i64::from(state.attempt()),
-            max_attempts: i64::from(state.max_attempts()),
-            chosen_dex: state.chosen_dex().map(readable),
-            tx_hash: state.tx_id().map(|id| readable(id.as_str())),
-            execution_price: order.execution_price(),
-            amount_out: state.fill().map(|fill| fill.amount_out.to_string()),
-            error_code: failure.map(|failure| readable(failure.code.as_str())),
-            error_message: failure.map(|failure| readable(&failure.message)),
-            attention: state.attention().map(Attention::as_str),
-            updated_at: order.updated_at,
-            seq: integer(order.seq)?,
-            state_version: i64::from(PAYLOAD_VERSION),
-            state: codec::encode(state)?,
-            lane: state.lane().map(Lane::as_str),
-        })
-    }
-}
-
-list! {
-    /// The columns of an order that stay as they are.
-    RequestRow<'a> {
-        order_id: Uuid = "uuid[]",
-        user_id: &'a str = "text[]",
-        client_order_id: Option<&'a str> = "text[]",
-        origin: Option<Uuid> = "uuid[]",
-        order_type: &'static str = "text[]",
-        input_token: Cow<'a, str> = "text[]",
-        input_symbol: Cow<'a, str> = "text[]",
-        input_decimals: i16 = "smallint[]",
-        output_token: Cow<'a, str> = "text[]",
-        output_symbol: Cow<'a, str> = "text[]",
-        output_decimals: i16 = "smallint[]",
-        amount: String = "text[]::numeric[]",
-        slippage_bps: i32 = "integer[]",
-        expires_at: Option<DateTime<Utc>> = "timestamptz[]",
-        created_at: DateTime<Utc> = "timestamptz[]",
-        request_version: i64 = "bigint[]",
-        request: String = "text[]",
-    }
-}
-
-impl<'a> RequestRow<'a> {
-    fn new(order: &'a Order) -> Result<Self, ItemRejected> {
-        let request = &order.request;
-        let client_order_id = request.client_order_id.as_ref().map(ClientOrderId::as_str);
-        Ok(Self {
-            order_id: *order.id.as_uuid(),
-            user_id: exact(request.user_id.as_str())?,
-            client_order_id: client_order_id.map(exact).transpose()?,
-            origin: order.origin.map(|id| *id.as_uuid()),
-            order_type: "market",
-            input_token: readable(&request.input.mint),
-            input_symbol: readable(&request.input.symbol),
-            input_decimals: i16::from(request.input.decimals),
-            output_token: readable(&request.output.mint),
-            output_symbol: readable(&request.output.symbol),
-            output_decimals: i16::from(request.output.decimals),
-            amount: request.amount.to_string(),
-            slippage_bps: i32::from(request.slippage_bps),
-            expires_at: order.expires_at(),
-            created_at: order.created_at,
-            request_version: i64::from(PAYLOAD_VERSION),
-            request: codec::encode(request)?,
-        })
-    }
-}
-
-list! {
-    /// A row of `order_events`, and of `order_failures` where it tells of a failure.
-    EventRow<'a> {
-        order_id: Uuid = "uuid[]",
-        seq: i64 = "bigint[]",
-        at: DateTime<Utc> = "timestamptz[]",
-        kind: &'static str = "text[]",
-        status: &'static str = "text[]",
-        progress: i16 = "smallint[]",
-        attempt: i64 = "bigint[]",
-        max_attempts: i64 = "bigint[]",
-        message: String = "text[]",
-        payload_version: i64 = "bigint[]",
-        payload: String = "text[]",
-        failure_code: Option<Cow<'a, str>> = "text[]",
-        failure_message: Option<Cow<'a, str>> = "text[]",
-    }
-}
-
-impl<'a> EventRow<'a> {
-    fn new(record: &'a EventRecord) -> Result<Self, ItemRejected> {
-        let failure = record.event.failure();
-        Ok(Self {
-            order_id: *record.order_id.as_uuid(),
-            seq: integer(record.seq)?,
-            at: record.at,
-            kind: record.event.kind(),
-            status: record.status.as_str(),
-            progress: i16::from(record.progress),
-            attempt: i64::from(record.attempt),
-            max_attempts: i64::from(record.max_attempts),
-            message: readable(&record.message()).into_owned(),
-            payload_version: i64::from(PAYLOAD_VERSION),
-            payload: codec::encode(&record.event)?,
-            failure_code: failure.map(|failure| readable(failure.code.as_str())),
-            failure_message: failure.map(|failure| readable(&failure.message)),
-        })
-    }
-}
-
-list! {
-    /// What an append asks of an order's row.
-    GuardRow {
-        order_id: Uuid = "uuid[]",
-        expected_seq: i64 = "bigint[]",
-        epoch: Option<i64> = "bigint[]",
-        owner: Option<Uuid> = "uuid[]",
-        revokes: bool = "boolean[]",
-        release_us: Option<i64> = "bigint[]",
-        not_after: Option<DateTime<Utc>> = "timestamptz[]",
-    }
-}
-
-impl GuardRow {
-    fn new(append: &Append) -> Result<Self, ItemRejected> {
-        let fence = match append.guard {
-            Guard::Fence(fence) => Some(fence),
-            Guard::Revision { .. } => None,
-        };
-        Ok(Self {
-            order_id: *append.order.id.as_uuid(),
-            expected_seq: integer(append.expected_seq)?,
-            epoch: fence.map(|fence| epoch_integer(fence.epoch)),
-            owner: fence.map(|fence| owner_uuid(fence.owner)),
-            revokes: append.guard == (Guard::Revision { revoke: true }),
-            release_us: match append.then {
-                Then::Keep => None,
-                Then::Release { due_in } => Some(micros(due_in)),
-            },
-            not_after: append.not_after,
-        })
-    }
-
-    /// Whether a row with this lease may be written under the guard.
-    pub(crate) fn admits(&self, epoch: i64, owner: Option<Uuid>) -> bool {
-        self.epoch.is_none_or(|expected| expected == epoch && self.owner == owner)
-    }
+list! { EventColumns<'_>, row:
+    order_id: "uuid[]" = *row.order_id.as_uuid(),
+    seq: "bigint[]" = row.seq,
+    at: "timestamptz[]" = row.at,
+    kind: "text[]" = row.kind,
+    status: "text[]" = row.status,
+    progress: "smallint[]" = row.progress,
+    attempt: "bigint[]" = row.attempt,
+    max_attempts: "bigint[]" = row.max_attempts,
+    message: "text[]" = readable(&row.message),
+    payload_version: "bigint[]" = row.payload_version,
+    payload: "text[]" = row.payload.as_str(),
+    failure_code: "text[]" = row.failure.map(|Failure { code, .. }| readable(code.as_str())),
+    failure_message: "text[]" = row.failure.map(|Failure { message, .. }| readable(message)),
 }
 
 /// A new order, ready to be written.
 #[derive(Debug)]
 pub(crate) struct NewRow<'a> {
-    pub(crate) order: &'a Arc<Order>,
-    pub(crate) request: RequestRow<'a>,
-    pub(crate) state: StateRow<'a>,
-    pub(crate) event: EventRow<'a>,
+    pub(crate) order: &'a Order,
+    pub(crate) request: RequestColumns<'a>,
+    pub(crate) state: StateColumns<'a>,
+    pub(crate) event: EventColumns<'a>,
 }
 
 impl<'a> NewRow<'a> {
@@ -244,9 +146,9 @@ impl<'a> NewRow<'a> {
         new.check()?;
         Ok(Self {
             order: &new.order,
-            request: RequestRow::new(&new.order)?,
-            state: StateRow::new(&new.order)?,
-            event: EventRow::new(&new.event)?,
+            request: RequestColumns::new(&new.order)?,
+            state: StateColumns::new(&new.order)?,
+            event: EventColumns::new(&new.event)?,
         })
     }
 }
@@ -254,154 +156,130 @@ impl<'a> NewRow<'a> {
 /// An append, ready to be written.
 #[derive(Debug)]
 pub(crate) struct AppendRow<'a> {
-    pub(crate) guard: GuardRow,
-    pub(crate) state: StateRow<'a>,
-    pub(crate) events: Vec<EventRow<'a>>,
+    pub(crate) order_id: OrderId,
+    pub(crate) guard: GuardColumns,
+    pub(crate) state: StateColumns<'a>,
+    pub(crate) events: Vec<EventColumns<'a>>,
 }
 
 impl<'a> AppendRow<'a> {
     pub(crate) fn new(append: &'a Append) -> Result<Self, ItemRejected> {
         append.check()?;
         Ok(Self {
-            guard: GuardRow::new(append)?,
-            state: StateRow::new(&append.order)?,
-            events: append.events.iter().map(|event| EventRow::new(event)).collect::<Result<_, _>>()?,
+            order_id: append.order.id,
+            guard: GuardColumns::new(append)?,
+            state: StateColumns::new(&append.order)?,
+            events: append.events.iter().map(|event| EventColumns::new(event)).collect::<Result<_, _>>()?,
         })
     }
 }
 
-list! {
-    /// A lease to prolong.
-    LeaseRow {
-        order_id: Uuid = "uuid[]",
-        epoch: i64 = "bigint[]",
-        owner: Uuid = "uuid[]",
-    }
+list! { AppendRow<'_>, row:
+    order_id: "uuid[]" = *row.order_id.as_uuid(),
+    expected_seq: "bigint[]" = row.guard.expected_seq,
+    epoch: "bigint[]" = row.guard.epoch,
+    owner: "uuid[]" = row.guard.owner.map(owner_uuid),
+    revokes: "boolean[]" = row.guard.revokes,
+    release_us: "bigint[]" = row.guard.release_in.map(micros),
+    not_after: "timestamptz[]" = row.guard.not_after,
 }
 
-impl From<&Lease> for LeaseRow {
-    fn from(Lease { order_id, fence }: &Lease) -> Self {
-        Self {
-            order_id: *order_id.as_uuid(),
-            epoch: epoch_integer(fence.epoch),
-            owner: owner_uuid(fence.owner),
-        }
-    }
+list! { Lease, row:
+    order_id: "uuid[]" = *row.order_id.as_uuid(),
+    epoch: "bigint[]" = encode_epoch(row.fence.epoch),
+    owner: "uuid[]" = owner_uuid(row.fence.owner),
 }
 
-list! {
-    /// What becomes of an order whose lease is given back.
-    ReleaseRow {
-        due_us: i64 = "bigint[]",
-        innocent: i64 = "bigint[]",
-        attention: Option<&'static str> = "text[]",
-    }
+list! { ReleaseColumns, row:
+    due_us: "bigint[]" = micros(row.due_in),
+    yielded: "bigint[]" = row.yielded,
+    attention: "text[]" = row.attention,
 }
 
-impl From<&Release> for ReleaseRow {
-    fn from(Release { due_in, reason, .. }: &Release) -> Self {
-        Self {
-            due_us: micros(*due_in),
-            innocent: i64::from(*reason == ReleaseReason::Yielded),
-            attention: (*reason == ReleaseReason::Undecodable).then_some(UNREADABLE),
-        }
-    }
+/// What an acknowledgement writes into an outbox entry.
+#[derive(Debug)]
+pub(crate) struct AckRow<'a> {
+    pub(crate) sink: &'a str,
+    pub(crate) columns: AckColumns,
 }
 
-list! {
-    /// What became of a delivery.
-    DeliveryAckRow<'a> {
-        sink: &'a str = "text[]",
-        delivered_seq: Option<i64> = "bigint[]",
-        retry_us: Option<i64> = "bigint[]",
-    }
+list! { AckRow<'_>, row:
+    sink: "text[]" = row.sink,
+    delivered_seq: "bigint[]" = row.columns.delivered_seq,
+    retry_us: "bigint[]" = row.columns.retry_in.map(micros),
 }
 
-impl<'a> DeliveryAckRow<'a> {
-    pub(crate) fn new(ack: &'a DeliveryAck) -> Self {
-        let (delivered_seq, retry_us) = match ack.outcome {
-            // No order has an event beyond 63 bits.
-            DeliveryOutcome::Ack { seq } => (Some(integer(seq).unwrap_or(i64::MAX)), None),
-            DeliveryOutcome::Nack { retry_in } => (None, Some(micros(retry_in))),
-        };
-        Self { sink: &ack.sink, delivered_seq, retry_us }
-    }
+/// Events of an order: those after one number, up to another.
+#[derive(Debug)]
+pub(crate) struct RangeRow {
+    pub(crate) order_id: OrderId,
+    pub(crate) after_seq: i64,
+    pub(crate) last_seq: i64,
 }
 
-list! {
-    /// Events of an order: those after one number, up to another.
-    RangeRow {
-        order_id: Uuid = "uuid[]",
-        after_seq: i64 = "bigint[]",
-        last_seq: i64 = "bigint[]",
-    }
+list! { RangeRow, row:
+    order_id: "uuid[]" = *row.order_id.as_uuid(),
+    after_seq: "bigint[]" = row.after_seq,
+    last_seq: "bigint[]" = row.last_seq,
 }
 
-/// The owner half of a fence, as it stands in a row.
-pub(crate) fn owner_uuid(owner: u128) -> Uuid {
-    Uuid::from_u128(owner)
-}
-
-pub(crate) fn uuids(ids: &[OrderId]) -> Vec<Uuid> {
-    ids.iter().map(|id| *id.as_uuid()).collect()
-}
-
-/// The columns that [`order`] reads, in its order.
+/// The columns that [`order`] reads.
 pub(crate) const ORDER_COLUMNS: &str =
     "order_id, origin, request_version, request, state_version, state, seq, created_at, updated_at";
 
-/// How many columns [`order`] reads.
-pub(crate) const ORDER_WIDTH: usize = 9;
-
-/// The order of a row that begins with [`ORDER_COLUMNS`].
-pub(crate) fn order(row: &PgRow) -> Result<Order, Error> {
-    Ok(Order {
-        id: order_id(row)?,
-        origin: row.try_get::<Option<Uuid>, _>(1)?.map(OrderId::from),
-        request: codec::decode(version(row, 2)?, row.try_get(3)?)?,
-        state: codec::decode(version(row, 4)?, row.try_get(5)?)?,
-        seq: unsigned(row.try_get(6)?, "seq")?,
-        created_at: row.try_get(7)?,
-        updated_at: row.try_get(8)?,
-    })
+/// Returns the order of a row that has the [`ORDER_COLUMNS`].
+pub(crate) fn order(row: &PgRow) -> Result<Decoded<Order>, sqlx::Error> {
+    let stored = StoredOrder {
+        order_id: order_id(row)?,
+        origin: row.try_get::<Option<Uuid>, _>("origin")?.map(OrderId::from),
+        request_version: row.try_get("request_version")?,
+        request: row.try_get("request")?,
+        state_version: row.try_get("state_version")?,
+        state: row.try_get("state")?,
+        seq: row.try_get("seq")?,
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+    };
+    Ok(stored.decode())
 }
 
-/// The id in the first column of a row.
-pub(crate) fn order_id(row: &PgRow) -> Result<OrderId, Error> {
-    Ok(row.try_get::<Uuid, _>(0)?.into())
+/// Returns the order id of a row.
+pub(crate) fn order_id(row: &PgRow) -> Result<OrderId, sqlx::Error> {
+    Ok(row.try_get::<Uuid, _>("order_id")?.into())
 }
 
-/// The lease of a row that begins with the id, the epoch and the owner.
+/// Returns the lease of a row.
 pub(crate) fn lease(row: &PgRow) -> Result<Lease, Error> {
-    let epoch = unsigned(row.try_get(1)?, "lease_epoch")?;
-    let owner = row.try_get::<Uuid, _>(2)?.as_u128();
+    let epoch = decode_u64(row.try_get("lease_epoch")?, "lease_epoch")?;
+    let owner = row.try_get::<Uuid, _>("lease_owner")?.as_u128();
     Ok(Lease { order_id: order_id(row)?, fence: Fence { epoch, owner } })
 }
 
-/// The columns that [`event`] reads, in its order.
-pub(crate) const EVENT_COLUMNS: &str =
-    "order_id, seq, at, status, progress, attempt, max_attempts, payload_version, payload";
-
-/// The event of a row that begins with [`EVENT_COLUMNS`].
-pub(crate) fn event(row: &PgRow) -> Result<EventRecord, Error> {
-    let status: &str = row.try_get(3)?;
-    let status = Status::ALL.into_iter().find(|known| known.as_str() == status);
-    Ok(EventRecord {
-        order_id: order_id(row)?,
-        seq: unsigned(row.try_get(1)?, "seq")?,
-        at: row.try_get(2)?,
-        status: status.ok_or_else(|| DecodeError { message: "unknown status".to_owned() })?,
-        progress: small(row.try_get::<i16, _>(4)?.into(), "progress")?,
-        attempt: small(row.try_get(5)?, "attempt")?,
-        max_attempts: small(row.try_get(6)?, "max_attempts")?,
-        event: codec::decode(version(row, 7)?, row.try_get(8)?)?,
+/// Returns what the guard of an append compares.
+pub(crate) fn current(row: &PgRow) -> Result<CurrentRow, sqlx::Error> {
+    Ok(CurrentRow {
+        seq: row.try_get("seq")?,
+        epoch: row.try_get("lease_epoch")?,
+        owner: row.try_get::<Option<Uuid>, _>("lease_owner")?.map(|owner| owner.as_u128()),
     })
 }
 
-fn version(row: &PgRow, column: usize) -> Result<u32, Error> {
-    Ok(small(row.try_get(column)?, "payload version")?)
-}
+/// The columns that [`event`] reads.
+pub(crate) const EVENT_COLUMNS: &str =
+    "order_id, seq, at, status, progress, attempt, max_attempts, payload_version, payload";
 
-fn small<T: TryFrom<i64>>(value: i64, what: &str) -> Result<T, DecodeError> {
-    T::try_from(value).map_err(|_| DecodeError { message: format!("{what} is out of range: {value}") })
+/// Returns the event of a row that has the [`EVENT_COLUMNS`].
+pub(crate) fn event(row: &PgRow) -> Result<Decoded<EventRecord>, sqlx::Error> {
+    let stored = StoredEvent {
+        order_id: order_id(row)?,
+        seq: row.try_get("seq")?,
+        at: row.try_get("at")?,
+        status: row.try_get("status")?,
+        progress: row.try_get::<i16, _>("progress")?.into(),
+        attempt: row.try_get("attempt")?,
+        max_attempts: row.try_get("max_attempts")?,
+        payload_version: row.try_get("payload_version")?,
+        payload: row.try_get("payload")?,
+    };
+    Ok(stored.decode())
 }

@@ -1,4 +1,4 @@
-//! Orders within a transaction of the host's own.
+//! Orders within the host's transactions.
 
 use std::sync::Arc;
 
@@ -9,34 +9,35 @@ use sqlx::{Arguments, PgConnection};
 
 use crate::error::Error;
 use crate::fanout::{MAX_PAYLOAD_BYTES, channel};
+use crate::session::{Operation, Session};
 use crate::sql::NOTIFY;
-use crate::store::{Call, PostgresStore, Session};
+use crate::store::PostgresStore;
 use crate::write::Create;
 
-/// The sender of what a host's transaction says: everybody hears it, also the engine it was made by.
-const NOBODY: u128 = 0;
+/// The sender of a message that every engine hears, also the one that accepted the order.
+const NO_SENDER: u128 = 0;
 
 impl PostgresStore {
-    /// Accepts an order within a transaction of the host's own: with the row that the host writes about
-    /// it, or not at all.
+    /// Accepts an order within a transaction of the host, so that the order exists exactly if the host's own
+    /// row about it does.
     ///
     /// The transaction must be one of the database that the engine's store is in. What this returns is
-    /// provisional until the host commits: before that nobody sees the order, and no worker takes it.
-    /// Workers hear of it with the commit, or, where nothing is [heard](crate::PostgresFanout), find it
-    /// at their next poll.
+    /// provisional until the host commits: before that the order is invisible, and no worker takes it.
+    /// Workers hear of it with the commit, or find it at their next poll if no
+    /// [fan-out](crate::PostgresFanout) listens.
     ///
-    /// If another transaction is about to use the same client order id, this waits for its end: for as
+    /// If another transaction is about to use the same client order id, this waits for its end, for as
     /// long as the host's session lets a statement wait (`lock_timeout`, `statement_timeout`; without
-    /// them, without limit). In turn, whoever repeats this request elsewhere waits for the end of this
-    /// transaction: [`Engine::submit`] for some seconds, after which it calls the store unavailable.
-    /// Nobody else waits.
+    /// them, without limit). In turn, a repetition of this request elsewhere waits for the end of this
+    /// transaction: [`Engine::submit`] for some seconds, after which it calls the store unavailable. No other
+    /// request waits.
     ///
-    /// The commit will wait for the disk, also where the server's default is not to. Nothing else is left
+    /// The commit waits for the disk, also where the server's default is not to. Nothing else stays
     /// behind in the host's session.
     ///
     /// # Errors
-    /// As [`Engine::submit`]. After [`SubmitError::Store`] PostgreSQL refuses whatever else the
-    /// transaction asks; roll it back. At the levels REPEATABLE READ and SERIALIZABLE this may be a
+    /// As [`Engine::submit`]. After [`SubmitError::Store`] PostgreSQL refuses every further statement of the
+    /// transaction; roll it back. At the levels REPEATABLE READ and SERIALIZABLE this may be a
     /// serialization failure ([`sqlstate`](crate::sqlstate) `40001`), for instance because a durable sink
     /// was registered that the transaction's snapshot does not know; repeat the transaction.
     ///
@@ -64,26 +65,29 @@ impl PostgresStore {
     ) -> Result<Submission, SubmitError> {
         let new = engine.draft(request)?;
         let creation = self.create_in(transaction, &new).await.map_err(|error| match error {
-            Error::NotCreated(CreateError::Rejected(refused)) => SubmitError::Rejected(refused),
+            Error::NotCreated(CreateError::Rejected(rejected)) => SubmitError::Rejected(rejected),
             error => SubmitError::Store(Arc::new(StoreError::from(error))),
         })?;
         Ok(Submission::new(&new, creation))
     }
 
     async fn create_in(&self, transaction: &mut PgConnection, new: &NewOrder) -> Result<Creation, Error> {
-        // The session is the host's: nothing is left behind in it.
-        let mut session =
-            Session { connection: transaction, sql: self.sql(), is_ours: false, lock_timeout: None };
-        let create = Create { orders: std::slice::from_ref(new) };
-        let creation = match create.run(&mut session).await?.pop() {
+        let mut session = Session {
+            connection: transaction,
+            sql: self.sessions().sql(),
+            // The session is the host's: nothing stays behind in it.
+            keeps_statements: false,
+            lock_timeout: None,
+        };
+        let creation = match Create(std::slice::from_ref(new)).run(&mut session).await?.pop() {
             Some(result) => result?,
             None => return Err(sqlx::Error::RowNotFound.into()),
         };
         if creation == Creation::Created {
-            let messages = hints::pack(std::slice::from_ref(&new.event), NOBODY, MAX_PAYLOAD_BYTES);
+            let messages = hints::pack(std::slice::from_ref(&new.event), NO_SENDER, MAX_PAYLOAD_BYTES);
             session
                 .fetch(&NOTIFY.into(), |arguments| {
-                    arguments.add(channel(&self.options().schema))?;
+                    arguments.add(channel(&self.sessions().options().schema))?;
                     arguments.add(messages)
                 })
                 .await?;

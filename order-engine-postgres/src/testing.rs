@@ -1,8 +1,8 @@
-//! A PostgreSQL server of one's own, for tests: behind the feature `testing`.
+//! A PostgreSQL server for tests, behind the feature `testing`.
 //!
-//! It lives in a temporary folder, listens on a free port of this machine only, and ends with the
+//! It has its data in a temporary folder, listens on a free port of this machine only, and ends with the
 //! process that started it, however that ends. It needs PostgreSQL's programs (`postgresql` in Debian's
-//! packages); PostgreSQL does not run as root, so where the tests do, it runs as the user `postgres`.
+//! packages). PostgreSQL does not run as root; if the tests do, it runs as the user `postgres`.
 //!
 //! Failures panic with a line that says what to do: a test that finds no server must not pass.
 
@@ -16,22 +16,22 @@ use std::time::Duration;
 
 use crate::PostgresOptions;
 
-/// Names a running server to be used instead of one that is started. Each test makes schemas of its own
-/// there.
+/// The environment variable that names a running server, which is used instead of starting one. Each test
+/// creates its own schemas there.
 pub const URL_VARIABLE: &str = "ORDER_ENGINE_TEST_POSTGRES_URL";
 
-/// Where Debian keeps the programs of each version.
+/// The folder in which Debian keeps the programs of each version.
 const DEBIAN: &str = "/usr/lib/postgresql";
 /// The user that the server runs as where the tests run as root.
 const USER: &str = "postgres";
-/// How often a server is started until it has found a free port.
+/// How often a server is started until it finds its port free.
 const TRIES: u32 = 5;
 
 /// How often a server is started again, and how long to wait in between.
 const RESTART_TRIES: u32 = 100;
 const RESTART_WAIT: Duration = Duration::from_millis(100);
 
-/// Waits until whoever started it is gone, then stops the server and removes its folder.
+/// Waits until the process that started it is gone, then stops the server and removes its folder.
 const WATCHDOG: &str = "trap '' INT TERM
     cat >/dev/null
     \"$@\" stop --silent --mode=immediate >/dev/null 2>&1
@@ -46,27 +46,27 @@ pub struct PostgresServer {
     watchdog: Child,
 }
 
-/// Options for a schema of its own, in the server that the tests of this process share.
+/// Returns options for a new schema in the server that the tests of this process share.
 ///
 /// # Panics
-/// If no server can be had.
+/// If no server can be started.
 pub fn fresh_schema() -> PostgresOptions {
-    let options = PostgresOptions::from_url(&shared_url()).expect("the URL of the test server");
-    options.schema(fresh_name()).expect("a name made for it")
+    let options = PostgresOptions::new(&shared_url()).expect("the URL of the test server");
+    options.with_schema(fresh_name()).expect("a name made for it")
 }
 
-/// A name that no other schema has, also not in a server that other processes use as well.
+/// Returns a name that no other schema has, not even in a server that other processes use as well.
 pub fn fresh_name() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let started = std::time::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_micros());
     format!("test_{}_{started}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The server that the tests of this process share: the one that [`URL_VARIABLE`] names, or one that is
-/// started at the first call and ends with the process.
+/// Returns the URL of the server that the tests of this process share: the one that [`URL_VARIABLE`] names, or
+/// one that is started at the first call and ends with the process.
 ///
 /// # Panics
-/// If no server can be had.
+/// If no server can be started.
 pub fn shared_url() -> String {
     static SHARED: OnceLock<PostgresServer> = OnceLock::new();
     std::env::var(URL_VARIABLE).unwrap_or_else(|_| SHARED.get_or_init(PostgresServer::start).url())
@@ -103,36 +103,35 @@ impl PostgresServer {
                 return server;
             }
         }
-        panic!("the server does not start; its last words:\n{}", server.log());
+        panic!("the server does not start; its log:\n{}", server.log());
     }
 
-    /// The URL of its database, in which the user may do everything.
+    /// Returns the URL of its database, in which the user may do everything.
     pub fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// The port on which it listens.
+    /// Returns the port on which it listens.
     pub const fn port(&self) -> u16 {
         self.port
     }
 
-    /// Kills the server as a loss of power would: nothing is written any more, and its connections are
-    /// gone.
+    /// Kills the server, as a loss of power would: it writes nothing any more, and its connections are gone.
     ///
     /// # Panics
     /// If it does not run.
     pub fn kill(&self) {
         let parent = self.process_id();
-        // Stopped first, because it would start its children again.
+        // The parent is stopped first, because it would start its children again.
         send("STOP", &parent);
         for child in children(&parent) {
-            // One that has ended meanwhile is no harm.
+            // A child may have ended meanwhile.
             let _ = Command::new("kill").args(["-KILL", &child]).stderr(Stdio::null()).status();
         }
         send("KILL", &parent);
     }
 
-    /// Ends the server the way an operator does: connections are cut, transactions are undone.
+    /// Stops the server as an operator does: connections are closed, and open transactions are rolled back.
     ///
     /// # Panics
     /// If it does not run.
@@ -152,7 +151,7 @@ impl PostgresServer {
             // After a kill, the old server's processes may still be ending.
             std::thread::sleep(RESTART_WAIT);
         }
-        panic!("the server does not start again; its last words:\n{}", self.log());
+        panic!("the server does not start again; its log:\n{}", self.log());
     }
 
     fn launch(&self) -> bool {
@@ -186,7 +185,7 @@ impl PostgresServer {
 
 impl Drop for PostgresServer {
     fn drop(&mut self) {
-        // The end of its input is what it waits for.
+        // The watchdog waits for the end of its input.
         drop(self.watchdog.stdin.take());
         let _ = self.watchdog.wait();
     }
@@ -198,12 +197,12 @@ fn watchdog(programs: &Path, folder: &Path) -> Child {
     shell.args(["-c", WATCHDOG, "watchdog"]).env("FOLDER", folder).current_dir("/");
     shell.arg(control.get_program()).args(control.get_args()).arg("-D").arg(folder.join("data"));
     let mut watchdog = shell.stdin(Stdio::piped()).spawn().expect("a shell");
-    // An early end would be noticed here, and not when it is too late.
+    // Fails if the shell has ended already.
     watchdog.stdin.as_mut().map(Write::flush).transpose().expect("the shell listens");
     watchdog
 }
 
-/// The folder of the newest version's programs.
+/// Returns the folder with the programs of the newest version.
 fn programs() -> PathBuf {
     let versions = std::fs::read_dir(DEBIAN).into_iter().flatten().flatten();
     let debian = versions
@@ -222,14 +221,14 @@ fn programs() -> PathBuf {
         })
 }
 
-/// A command that runs as a user that PostgreSQL accepts.
+/// Returns a command that runs as a user that PostgreSQL accepts.
 fn as_user(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
     }
     let mut command = Command::new("setpriv");
     command.args(["--reuid", USER, "--regid", USER, "--clear-groups"]).arg(program);
-    // The user may not look into the folder that the tests run in.
+    // The user may not be allowed to read the folder that the tests run in.
     command.current_dir("/");
     command
 }
@@ -251,11 +250,11 @@ fn send(signal: &str, process: &str) {
     must_succeed(Command::new("kill").args([&format!("-{signal}"), process]));
 }
 
-/// The processes that a process has started.
+/// Returns the processes that a process has started.
 fn children(parent: &str) -> Vec<String> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let is_child = |process: &String| {
-        // The state and the parent follow the name, which stands in parentheses.
+        // The state and the parent follow the name, which is in parentheses.
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
         stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)) == Some(parent)
     };

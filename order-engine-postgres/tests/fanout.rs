@@ -78,8 +78,8 @@ async fn many_events_share_a_message() {
 
 #[tokio::test]
 async fn connections_pooled_by_transaction_cannot_listen() {
-    let options = Database::new().options().transaction_pooling(true);
-    assert_eq!(PostgresFanout::new(options).unwrap_err(), OptionsError::CannotListen);
+    let options = Database::new().options().with_transaction_pooling(true);
+    assert!(matches!(PostgresFanout::new(options), Err(OptionsError::CannotListen)));
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn a_lost_connection_is_made_again_and_told() {
     let database = Database::new();
     let name = format!("{}_fanout", database.schema);
     let url = format!("{}?application_name={name}", shared_url());
-    let options = PostgresOptions::from_url(&url).unwrap().schema(&*database.schema).unwrap();
+    let options = PostgresOptions::new(&url).unwrap().with_schema(&*database.schema).unwrap();
     let (one, other) = (connected(database.options()).await, connected(options).await);
     let terminate =
         format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'");

@@ -62,7 +62,7 @@ async fn an_order_that_a_host_holds_delays_no_others_events() {
 async fn an_event_of_a_held_order_is_written_when_the_host_has_ended() {
     let database = Database::new();
     // A batch that waited for the host would wait for longer than this test.
-    let options = database.options().operation_timeout(Duration::from_mins(5));
+    let options = database.options().with_operation_timeout(Duration::from_mins(5));
     let store = Arc::new(PostgresStore::open(options).await.unwrap());
     let engine = builder(store, &simulator().await).build().await.unwrap();
     let mut ids = Vec::new();
@@ -145,10 +145,10 @@ async fn a_call_that_gave_up_waiting_costs_no_connection() {
     for is_pooled in [false, true] {
         let database = Database::new();
         let connect: PgConnectOptions = shared_url().parse().unwrap();
-        let options = PostgresOptions::new(connect.application_name(&database.schema))
-            .schema(&*database.schema)
+        let options = PostgresOptions::from(connect.application_name(&database.schema))
+            .with_schema(&*database.schema)
             .unwrap()
-            .transaction_pooling(is_pooled);
+            .with_transaction_pooling(is_pooled);
         let store: Arc<dyn OrderStore> = Arc::new(PostgresStore::open(options).await.unwrap());
         let order = create_one(&store, 1).await;
         let _host = hold(&database, order.id).await;

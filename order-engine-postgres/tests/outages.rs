@@ -29,7 +29,7 @@ const RESTARTS: &str = "POSTGRES_RESTARTS";
 const LONG: Duration = Duration::from_mins(1);
 
 fn quick(options: PostgresOptions) -> PostgresOptions {
-    options.operation_timeout(Duration::from_millis(500))
+    options.with_operation_timeout(Duration::from_millis(500))
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn an_order_whose_commit_was_not_answered_is_accepted() {
 #[tokio::test]
 async fn a_server_that_only_reads_takes_nothing_until_it_writes_again() {
     let server = PostgresServer::start();
-    let store = PostgresStore::open(PostgresOptions::from_url(&server.url()).unwrap()).await.unwrap();
+    let store = PostgresStore::open(PostgresOptions::new(&server.url()).unwrap()).await.unwrap();
     let engine = builder(Arc::new(store), &simulator().await).build().await.unwrap();
     let worker = work(&engine);
     let first = submit(&engine).await;
@@ -211,7 +211,7 @@ async fn a_server_that_is_killed_and_restarted_under_load_costs_no_order() {
     let restarts: u32 = std::env::var(RESTARTS).map_or(3, |text| text.parse().unwrap());
     let server = PostgresServer::start();
     let simulator = simulator().await;
-    let engine = engine_on(PostgresOptions::from_url(&server.url()).unwrap(), &simulator).await;
+    let engine = engine_on(PostgresOptions::new(&server.url()).unwrap(), &simulator).await;
     let worker = work(&engine);
     let load = Load::start(&engine, 8);
     let mut longest = Duration::ZERO;
@@ -270,7 +270,7 @@ async fn a_network_that_fails_in_every_way_costs_no_order() {
 #[tokio::test]
 async fn calls_that_nobody_waits_for_leave_no_connection_in_the_middle_of_something() {
     let database = Database::new();
-    let store = PostgresStore::open(database.options().connections(1)).await.unwrap();
+    let store = PostgresStore::open(database.options().with_connections(1)).await.unwrap();
     let store: Arc<dyn OrderStore> = Arc::new(store);
     create_one(&store, 1).await;
     for polls in 0..40 {

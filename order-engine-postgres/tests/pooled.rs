@@ -80,7 +80,7 @@ impl Pooled {
     fn new() -> Self {
         let bouncer = Bouncer::shared();
         let url = format!("postgres://postgres@127.0.0.1:{}/postgres?pooling=transaction", bouncer.port);
-        Self { options: PostgresOptions::from_url(&url).unwrap().schema(fresh_name()).unwrap() }
+        Self { options: PostgresOptions::new(&url).unwrap().with_schema(fresh_name()).unwrap() }
     }
 }
 

@@ -55,14 +55,14 @@ async fn many_may_open_a_new_schema_at_once() {
 /// something else.
 fn serializable(database: &Database) -> PostgresOptions {
     let url = format!("{}?options=-cdefault_transaction_isolation%3Dserializable", shared_url());
-    PostgresOptions::from_url(&url).unwrap().schema(&*database.schema).unwrap()
+    PostgresOptions::new(&url).unwrap().with_schema(&*database.schema).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_a_transaction_sees_does_not_depend_on_the_servers_default() {
     for is_pooled in [false, true] {
         let database = Database::new();
-        let options = serializable(&database).transaction_pooling(is_pooled);
+        let options = serializable(&database).with_transaction_pooling(is_pooled);
         let opening: Vec<_> = (0..8).map(|_| tokio::spawn(PostgresStore::open(options.clone()))).collect();
         for opened in opening {
             opened.await.unwrap().unwrap();
@@ -127,7 +127,7 @@ async fn a_database_that_cannot_be_used_gives_one_clear_error() {
         (nobody, StoreErrorKind::Misconfigured),
         (nowhere, StoreErrorKind::Unavailable),
     ] {
-        let error = PostgresStore::open(PostgresOptions::from_url(&url).unwrap()).await.unwrap_err();
+        let error = PostgresStore::open(PostgresOptions::new(&url).unwrap()).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{url}: {error}");
         assert!(error.to_string().starts_with("the database cannot be opened"), "{error}");
     }
@@ -312,8 +312,8 @@ async fn orders_and_events_wait_for_the_disk_whatever_the_server_is_set_to() {
         [("off", "on"), ("on", "on"), ("local", "local"), ("remote_apply", "remote_apply")]
     {
         let url = format!("{}?options=-csynchronous_commit%3D{set}", shared_url());
-        let options = PostgresOptions::from_url(&url).unwrap().schema(&*database.schema).unwrap();
-        for options in [options.clone(), options.transaction_pooling(true)] {
+        let options = PostgresOptions::new(&url).unwrap().with_schema(&*database.schema).unwrap();
+        for options in [options.clone(), options.with_transaction_pooling(true)] {
             let store: Arc<dyn OrderStore> = Arc::new(PostgresStore::open(options).await.unwrap());
             database.execute("DELETE FROM @orders; DELETE FROM @order_events; DELETE FROM @commits").await;
             create_one(&store, 1).await;
@@ -355,7 +355,7 @@ async fn a_role_with_these_grants_alone_can_do_everything_but_migrate() {
     }
     database.execute(&grants).await;
     let url = shared_url().replace("//postgres@", &format!("//{schema}_engine@"));
-    let options = PostgresOptions::from_url(&url).unwrap().schema(schema).unwrap();
+    let options = PostgresOptions::new(&url).unwrap().with_schema(schema).unwrap();
     let store: Arc<dyn OrderStore> = Arc::new(PostgresStore::open(options.clone()).await.unwrap());
     store.check().await.unwrap();
     register(&store, "ledger").await;
@@ -381,7 +381,7 @@ async fn a_role_with_these_grants_alone_can_do_everything_but_migrate() {
     assert_eq!(store.purge(&request).await.unwrap().orders, 1);
 
     // It can make no schema, and is told so.
-    let elsewhere = options.schema(format!("{schema}_2")).unwrap();
+    let elsewhere = options.with_schema(format!("{schema}_2")).unwrap();
     let error = PostgresStore::open(elsewhere).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
 }
@@ -390,7 +390,7 @@ async fn a_role_with_these_grants_alone_can_do_everything_but_migrate() {
 async fn nothing_relies_on_a_search_path() {
     let database = Database::new();
     let url = format!("{}?options=-csearch_path%3D", shared_url());
-    let options = PostgresOptions::from_url(&url).unwrap().schema(&*database.schema).unwrap();
+    let options = PostgresOptions::new(&url).unwrap().with_schema(&*database.schema).unwrap();
     let store: Arc<dyn OrderStore> = Arc::new(PostgresStore::open(options).await.unwrap());
     create_one(&store, 1).await;
     let worker = Worker::new(&store, 1);
@@ -401,7 +401,7 @@ async fn nothing_relies_on_a_search_path() {
 
 /// A store that waits for whatever another transaction holds.
 async fn patient(database: &Database) -> Arc<dyn OrderStore> {
-    let options = database.options().lock_timeout(Duration::from_mins(1));
+    let options = database.options().with_lock_timeout(Duration::from_mins(1));
     Arc::new(PostgresStore::open(options).await.unwrap())
 }
 

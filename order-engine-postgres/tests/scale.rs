@@ -97,7 +97,7 @@ async fn work(store: &Arc<dyn OrderStore>, first: u64) -> (Duration, Duration) {
 /// Opens the store on connections that can be told from others.
 async fn open(database: &Database) -> Arc<dyn OrderStore> {
     let url = format!("{}?application_name={}", shared_url(), database.schema);
-    let options = PostgresOptions::from_url(&url).unwrap().schema(&*database.schema).unwrap();
+    let options = PostgresOptions::new(&url).unwrap().with_schema(&*database.schema).unwrap();
     Arc::new(PostgresStore::open(options).await.unwrap())
 }
 

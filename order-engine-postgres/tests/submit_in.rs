@@ -106,7 +106,7 @@ async fn a_worker_takes_it_with_the_commit_or_at_its_next_poll() {
     let fanout = Arc::new(PostgresFanout::new(database.options()).unwrap());
     let hearing = listening(Arc::new(store.clone()), &simulator, fanout).await;
     let deaf = {
-        let store = PostgresStore::open(database.options().transaction_pooling(true)).await.unwrap();
+        let store = PostgresStore::open(database.options().with_transaction_pooling(true)).await.unwrap();
         let mut config = EngineConfig::default();
         config.poll_interval = Duration::from_millis(50);
         builder(Arc::new(store), &simulator).config(config).build().await.unwrap()

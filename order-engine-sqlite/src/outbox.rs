@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
 
 use crate::error::Error;
-use crate::rows::{self, AckRow, due_after, id_list, owner_text, wait_until};
+use crate::rows::{self, AckRow, List, due_after, id_list, owner_text, wait_until};
 use crate::session::{Operation, Session};
 use crate::sql;
 
@@ -110,10 +110,13 @@ impl Operation for AckDeliveries {
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Vec<bool>, Error> {
         let now = session.now;
-        let rows: Vec<AckRow<'_>> = self.0.iter().map(|ack| AckRow { ack, now }).collect();
         let mut recorded: HashSet<(OrderId, String, i64)> = HashSet::new();
         for statement in [&sql::ACK_DELIVERIES_DELETE, &sql::ACK_DELIVERIES_RELEASE] {
-            for row in session.run(statement, &rows).await? {
+            let returned = session.run(statement, &self.0, |ack, arguments| {
+                ack.lease.bind(arguments)?;
+                AckRow { sink: &ack.sink, columns: ack.into(), now }.bind(arguments)
+            });
+            for row in returned.await? {
                 recorded.insert((rows::order_id(&row)?, row.try_get("sink")?, row.try_get("lease_epoch")?));
             }
         }

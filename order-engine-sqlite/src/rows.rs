@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -11,8 +10,7 @@ use order_engine_core::backend::{
     StateColumns, StoredEvent, StoredOrder, decode_u64, encode_epoch, encode_u64,
 };
 use order_engine_core::{
-    Append, DecodeError, DeliveryAck, EventRecord, Fence, ItemRejected, Lease, NewOrder, Order, OrderId,
-    Release,
+    Append, DecodeError, EventRecord, Failure, Fence, ItemRejected, Lease, NewOrder, Order, OrderId,
 };
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
@@ -20,18 +18,28 @@ use sqlx::{Arguments, Row};
 
 use crate::error::Error;
 
-/// A row of a list statement.
-pub(crate) trait ListRow {
-    /// Adds the row's values, in the order of the statement's columns.
+/// What makes rows of a list statement, or a part of each row.
+pub(crate) trait List {
+    /// The names of the columns.
+    const COLUMNS: &'static [&'static str];
+
+    /// Adds the columns' values to the arguments.
     fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError>;
 }
 
-/// Adds values to the arguments, and returns at the first that cannot be encoded.
-macro_rules! add {
-    ($arguments:expr; $($value:expr),+ $(,)?) => {{
-        $($arguments.add($value)?;)+
-        Ok(())
-    }};
+/// Declares the columns of a list, and the value of each in a row.
+macro_rules! list {
+    ($list:ty, $row:ident: $($column:ident = $value:expr),+ $(,)?) => {
+        impl List for $list {
+            const COLUMNS: &'static [&'static str] = &[$(stringify!($column)),+];
+
+            fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
+                let $row = self;
+                $(arguments.add($value)?;)+
+                Ok(())
+            }
+        }
+    };
 }
 
 /// Returns the owner half of a fence as a row holds it.
@@ -62,32 +70,85 @@ pub(crate) fn id_list(ids: &[OrderId]) -> String {
     format!("[{}]", quoted.join(","))
 }
 
-/// The names of [`StateColumns`], in the order in which [`bind_state`] adds them.
-macro_rules! state_columns {
-    () => {
-        "status, attempt, max_attempts, chosen_dex, tx_hash, execution_price, amount_out, error_code, error_message,
-        attention, updated_at, seq, state_version, state, lane"
-    };
+list! { StateColumns<'_>, row:
+    status = row.status,
+    attempt = row.attempt,
+    max_attempts = row.max_attempts,
+    chosen_dex = row.chosen_dex,
+    tx_hash = row.tx_hash,
+    execution_price = &row.execution_price,
+    amount_out = &row.amount_out,
+    error_code = row.error_code,
+    error_message = row.error_message,
+    attention = row.attention,
+    updated_at = time_text(row.updated_at),
+    seq = row.seq,
+    state_version = row.state_version,
+    state = &row.state,
+    lane = row.lane,
 }
-pub(crate) use state_columns;
 
-fn bind_state(columns: &StateColumns<'_>, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    add!(arguments; columns.status, columns.attempt, columns.max_attempts, columns.chosen_dex, columns.tx_hash,
-        &columns.execution_price, &columns.amount_out, columns.error_code, columns.error_message, columns.attention,
-        time_text(columns.updated_at), columns.seq, columns.state_version, &columns.state, columns.lane)
+list! { RequestColumns<'_>, row:
+    order_id = row.order_id.to_string(),
+    user_id = row.user_id,
+    client_order_id = row.client_order_id,
+    origin = row.origin.map(|id| id.to_string()),
+    order_type = row.order_type,
+    input_token = row.input_token,
+    input_symbol = row.input_symbol,
+    input_decimals = row.input_decimals,
+    output_token = row.output_token,
+    output_symbol = row.output_symbol,
+    output_decimals = row.output_decimals,
+    amount = &row.amount,
+    slippage_bps = row.slippage_bps,
+    expires_at = row.expires_at.map(time_text),
+    created_at = time_text(row.created_at),
+    request_version = row.request_version,
+    request = &row.request,
 }
 
-/// A row of `orders` to insert.
+list! { EventColumns<'_>, row:
+    order_id = row.order_id.to_string(),
+    seq = row.seq,
+    at = time_text(row.at),
+    kind = row.kind,
+    status = row.status,
+    progress = row.progress,
+    attempt = row.attempt,
+    max_attempts = row.max_attempts,
+    message = &row.message,
+    payload_version = row.payload_version,
+    payload = &row.payload,
+}
+
+/// A row of `order_failures`, made of an event that is a failure.
 #[derive(Debug)]
-pub(crate) struct OrderRow<'a> {
-    pub(crate) order: &'a Arc<Order>,
-    request: RequestColumns<'a>,
-    state: StateColumns<'a>,
-    pub(crate) event: EventColumns<'a>,
-    due_at: i64,
+pub(crate) struct FailureRow<'a> {
+    pub(crate) event: &'a EventColumns<'a>,
+    pub(crate) failure: &'a Failure,
 }
 
-impl<'a> OrderRow<'a> {
+list! { FailureRow<'_>, row:
+    order_id = row.event.order_id.to_string(),
+    seq = row.event.seq,
+    attempt = row.event.attempt,
+    code = row.failure.code.as_str(),
+    message = &row.failure.message,
+    at = time_text(row.event.at),
+}
+
+/// A new order, ready to be written.
+#[derive(Debug)]
+pub(crate) struct NewRow<'a> {
+    pub(crate) order: &'a Order,
+    pub(crate) request: RequestColumns<'a>,
+    pub(crate) state: StateColumns<'a>,
+    pub(crate) event: EventColumns<'a>,
+    now: DateTime<Utc>,
+}
+
+impl<'a> NewRow<'a> {
     pub(crate) fn new(new: &'a NewOrder, now: DateTime<Utc>) -> Result<Self, ItemRejected> {
         new.check()?;
         Ok(Self {
@@ -95,78 +156,21 @@ impl<'a> OrderRow<'a> {
             request: RequestColumns::new(&new.order)?,
             state: StateColumns::new(&new.order)?,
             event: EventColumns::new(&new.event)?,
-            due_at: now.timestamp_millis(),
+            now,
         })
     }
 }
 
-/// The names of an [`OrderRow`]'s columns.
-macro_rules! order_row_columns {
-    () => {
-        concat!(
-            $crate::rows::state_columns!(),
-            ", order_id, user_id, client_order_id, origin, order_type, input_token, input_symbol, input_decimals,
-            output_token, output_symbol, output_decimals, amount, slippage_bps, expires_at, created_at,
-            request_version, request, due_at"
-        )
-    };
-}
-pub(crate) use order_row_columns;
-
-impl ListRow for &OrderRow<'_> {
-    fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        let request = &self.request;
-        bind_state(&self.state, arguments)?;
-        add!(arguments; request.order_id.to_string(), request.user_id, request.client_order_id,
-            request.origin.map(|id| id.to_string()), request.order_type, request.input_token, request.input_symbol,
-            request.input_decimals, request.output_token, request.output_symbol, request.output_decimals,
-            &request.amount, request.slippage_bps, request.expires_at.map(time_text), time_text(request.created_at),
-            request.request_version, &request.request, self.due_at)
-    }
+list! { NewRow<'_>, row:
+    due_at = row.now.timestamp_millis(),
 }
 
-/// The names of the columns of `order_events`.
-macro_rules! event_row_columns {
-    () => {
-        "order_id, seq, at, kind, status, progress, attempt, max_attempts, message, payload_version, payload"
-    };
-}
-pub(crate) use event_row_columns;
-
-impl ListRow for &EventColumns<'_> {
-    fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        add!(arguments; self.order_id.to_string(), self.seq, time_text(self.at), self.kind, self.status, self.progress,
-            self.attempt, self.max_attempts, &self.message, self.payload_version, &self.payload)
-    }
-}
-
-/// A row of `order_failures`, made of an event that is a failure.
-#[derive(Debug)]
-pub(crate) struct FailureRow<'a>(pub(crate) &'a EventColumns<'a>);
-
-/// The names of a [`FailureRow`]'s columns.
-macro_rules! failure_row_columns {
-    () => {
-        "order_id, seq, attempt, code, message, at"
-    };
-}
-pub(crate) use failure_row_columns;
-
-impl ListRow for FailureRow<'_> {
-    fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        let Self(event) = self;
-        let (code, message) =
-            event.failure.map(|failure| (failure.code.as_str(), failure.message.as_str())).unzip();
-        add!(arguments; event.order_id.to_string(), event.seq, event.attempt, code, message, time_text(event.at))
-    }
-}
-
-/// An update of a row of `orders`, and the events that come with it.
+/// An append, ready to be written.
 #[derive(Debug)]
 pub(crate) struct AppendRow<'a> {
     pub(crate) order_id: OrderId,
     pub(crate) guard: GuardColumns,
-    state: StateColumns<'a>,
+    pub(crate) state: StateColumns<'a>,
     pub(crate) events: Vec<EventColumns<'a>>,
     now: DateTime<Utc>,
 }
@@ -184,79 +188,33 @@ impl<'a> AppendRow<'a> {
     }
 }
 
-/// The names of an [`AppendRow`]'s columns.
-macro_rules! append_row_columns {
-    () => {
-        concat!(
-            $crate::rows::state_columns!(),
-            ", order_id, expected_seq, epoch, owner, revoke_due_at, release_due_at, is_too_late"
-        )
-    };
-}
-pub(crate) use append_row_columns;
-
-impl ListRow for &AppendRow<'_> {
-    fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        let GuardColumns { expected_seq, epoch, owner, revokes, release_in, not_after } = self.guard;
-        let revoke_due_at = revokes.then(|| self.now.timestamp_millis());
-        let release_due_at = release_in.map(|due_in| due_after(self.now, due_in));
-        let is_too_late = not_after.is_some_and(|limit| self.now > limit);
-        bind_state(&self.state, arguments)?;
-        add!(arguments; self.order_id.to_string(), expected_seq, epoch, owner.map(owner_text), revoke_due_at,
-            release_due_at, is_too_late)
-    }
+list! { AppendRow<'_>, row:
+    order_id = row.order_id.to_string(),
+    expected_seq = row.guard.expected_seq,
+    epoch = row.guard.epoch,
+    owner = row.guard.owner.map(owner_text),
+    revoke_due_at = row.guard.revokes.then(|| row.now.timestamp_millis()),
+    release_due_at = row.guard.release_in.map(|due_in| due_after(row.now, due_in)),
+    is_too_late = row.guard.not_after.is_some_and(|limit| row.now > limit),
 }
 
-/// Adds the three values by which a row is found that is under a lease.
-fn bind_lease(lease: &Lease, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-    let Fence { epoch, owner } = lease.fence;
-    add!(arguments; lease.order_id.to_string(), encode_epoch(epoch), owner_text(owner))
+list! { Lease, row:
+    order_id = row.order_id.to_string(),
+    epoch = encode_epoch(row.fence.epoch),
+    owner = owner_text(row.fence.owner),
 }
 
-/// A lease to prolong.
-#[derive(Debug)]
-pub(crate) struct RenewRow {
-    pub(crate) lease: Lease,
-    /// In milliseconds since 1970.
-    pub(crate) until: i64,
-}
-
-/// The names of a [`RenewRow`]'s columns.
-macro_rules! renew_row_columns {
-    () => {
-        "order_id, epoch, owner, until"
-    };
-}
-pub(crate) use renew_row_columns;
-
-impl ListRow for RenewRow {
-    fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        bind_lease(&self.lease, arguments)?;
-        add!(arguments; self.until)
-    }
-}
-
-/// A lease to release.
+/// What a release writes into the row of its order.
 #[derive(Debug)]
 pub(crate) struct ReleaseRow {
-    pub(crate) release: Release,
+    pub(crate) columns: ReleaseColumns,
     pub(crate) now: DateTime<Utc>,
 }
 
-/// The names of a [`ReleaseRow`]'s columns.
-macro_rules! release_row_columns {
-    () => {
-        "order_id, epoch, owner, due_at, yielded, attention"
-    };
-}
-pub(crate) use release_row_columns;
-
-impl ListRow for ReleaseRow {
-    fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        let ReleaseColumns { due_in, yielded, attention } = ReleaseColumns::from(&self.release);
-        bind_lease(&self.release.lease, arguments)?;
-        add!(arguments; due_after(self.now, due_in), yielded, attention)
-    }
+list! { ReleaseRow, row:
+    due_at = due_after(row.now, row.columns.due_in),
+    yielded = row.columns.yielded,
+    attention = row.columns.attention,
 }
 
 /// An order whose events after one are to be delivered to every sink.
@@ -267,42 +225,25 @@ pub(crate) struct OutboxRow {
     pub(crate) now: DateTime<Utc>,
 }
 
-/// The names of an [`OutboxRow`]'s columns.
-macro_rules! outbox_row_columns {
-    () => {
-        "order_id, delivered_seq, now"
-    };
-}
-pub(crate) use outbox_row_columns;
-
-impl ListRow for OutboxRow {
-    fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        add!(arguments; self.order_id.to_string(), encode_u64(self.after_seq)?, self.now.timestamp_millis())
-    }
+list! { OutboxRow, row:
+    order_id = row.order_id.to_string(),
+    delivered_seq = encode_u64(row.after_seq)?,
+    now = row.now.timestamp_millis(),
 }
 
-/// An acknowledgement of a delivery.
+/// What an acknowledgement writes into an outbox entry.
 #[derive(Debug)]
 pub(crate) struct AckRow<'a> {
-    pub(crate) ack: &'a DeliveryAck,
+    pub(crate) sink: &'a str,
+    pub(crate) columns: AckColumns,
     pub(crate) now: DateTime<Utc>,
 }
 
-/// The names of an [`AckRow`]'s columns.
-macro_rules! ack_row_columns {
-    () => {
-        "order_id, epoch, owner, sink, delivered_seq, now, retry_at"
-    };
-}
-pub(crate) use ack_row_columns;
-
-impl ListRow for AckRow<'_> {
-    fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
-        let AckColumns { delivered_seq, retry_in } = AckColumns::from(self.ack);
-        let retry_at = retry_in.map(|retry_in| due_after(self.now, retry_in));
-        bind_lease(&self.ack.lease, arguments)?;
-        add!(arguments; &*self.ack.sink, delivered_seq, self.now.timestamp_millis(), retry_at)
-    }
+list! { AckRow<'_>, row:
+    sink = row.sink,
+    delivered_seq = row.columns.delivered_seq,
+    now = row.now.timestamp_millis(),
+    retry_at = row.columns.retry_in.map(|retry_in| due_after(row.now, retry_in)),
 }
 
 /// The columns that [`order`] reads.

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use order_engine_core::ItemRejected;
+use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, AssertSqlSafe, SqliteConnection};
 
 use crate::error::Error;
-use crate::rows::ListRow;
 use crate::sql::ListStatement;
 
 /// The sizes of pieces, largest first. Each is half of the one before, so a list is cut into few pieces.
@@ -48,11 +48,12 @@ pub(crate) enum Pace {
 }
 
 impl Session<'_> {
-    /// Runs a statement over all rows, and returns what it returns.
-    pub(crate) async fn run<R: ListRow + Sync>(
+    /// Runs a statement over all rows, and returns what it returns. The function binds a row.
+    pub(crate) async fn run<R: Sync>(
         &mut self,
         statement: &ListStatement,
         mut rows: &[R],
+        bind: impl Fn(&R, &mut SqliteArguments) -> Result<(), BoxDynError> + Send,
     ) -> Result<Vec<SqliteRow>, Error> {
         let mut returned = Vec::new();
         while !rows.is_empty() {
@@ -61,11 +62,12 @@ impl Session<'_> {
             rows = rest;
             let mut arguments = SqliteArguments::default();
             for row in piece {
-                row.bind(&mut arguments).map_err(sqlx::Error::Encode)?;
+                bind(row, &mut arguments).map_err(sqlx::Error::Encode)?;
             }
-            debug_assert_eq!(arguments.len(), size * statement.width, "{}", statement.before);
-            let text = AssertSqlSafe(self.statements.text(statement, size));
-            returned.extend(sqlx::query_with(text, arguments).fetch_all(&mut *self.connection).await?);
+            let text = self.statements.text(statement, size);
+            debug_assert_eq!(arguments.len(), size * statement.width(), "{text}");
+            let query = sqlx::query_with(AssertSqlSafe(text), arguments);
+            returned.extend(query.fetch_all(&mut *self.connection).await?);
         }
         Ok(returned)
     }

@@ -3,71 +3,56 @@
 //! A limit is written `+?`. SQLite fits a plan to the very value of a bare `?` there, and prepares the
 //! statement anew whenever another value is bound, which for short reads costs more than reading.
 
+use order_engine_core::Lease;
+use order_engine_core::backend::{EventColumns, RequestColumns, StateColumns};
+
 use crate::rows::{
-    ack_row_columns, append_row_columns, event_columns, event_row_columns, failure_row_columns,
-    order_columns, order_row_columns, outbox_row_columns, release_row_columns, renew_row_columns,
+    AckRow, AppendRow, FailureRow, List, NewRow, OutboxRow, ReleaseRow, event_columns, order_columns,
 };
 
-/// A statement with a list of rows in its middle.
+/// A statement over a list of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ListStatement {
-    pub(crate) before: &'static str,
-    /// How many values a row has.
-    pub(crate) width: usize,
-    pub(crate) after: &'static str,
+    kind: Kind,
+    /// The columns of a row, in parts.
+    columns: &'static [&'static [&'static str]],
+    /// What follows the rows.
+    rest: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    /// The rows are inserted into this table.
+    Insert(&'static str),
+    /// The rest uses the rows by the name `item`.
+    WithItems,
 }
 
 impl ListStatement {
+    /// Returns how many values a row has.
+    pub(crate) fn width(&self) -> usize {
+        self.columns.iter().map(|part| part.len()).sum()
+    }
+
     /// Returns the statement for a number of rows.
     pub(crate) fn text(&self, rows: usize) -> String {
-        let row = format!("({})", vec!["?"; self.width].join(", "));
+        let row = format!("({})", vec!["?"; self.width()].join(", "));
         let rows = vec![row.as_str(); rows].join(", ");
-        format!("{} VALUES {rows} {}", self.before, self.after)
+        let (columns, rest) = (self.columns.concat().join(", "), self.rest);
+        match self.kind {
+            Kind::Insert(table) => format!("INSERT INTO {table} ({columns}) VALUES {rows} {rest}"),
+            Kind::WithItems => format!("WITH item ({columns}) AS (VALUES {rows}) {rest}"),
+        }
     }
-}
-
-/// Returns how many names there are in a list of them.
-const fn width(names: &str) -> usize {
-    let names = names.as_bytes();
-    let (mut commas, mut at) = (0, 0);
-    while at < names.len() {
-        if names[at] == b',' {
-            commas += 1;
-        }
-        at += 1;
-    }
-    commas + 1
-}
-
-/// A statement that inserts rows with these columns.
-macro_rules! insert {
-    ($table:literal, $columns:expr, $after:literal) => {
-        ListStatement {
-            before: concat!("INSERT INTO ", $table, " (", $columns, ")"),
-            width: width($columns),
-            after: $after,
-        }
-    };
-}
-
-/// A statement that begins with rows with these columns, which it calls `item`.
-macro_rules! with_items {
-    ($columns:expr, $after:literal) => {
-        ListStatement {
-            before: concat!("WITH item (", $columns, ") AS ("),
-            width: width($columns),
-            after: concat!(") ", $after),
-        }
-    };
 }
 
 /// Inserts those orders that no other order stands in the way of. Whether there are durable sinks comes
 /// along for free: the subquery runs once.
-pub(crate) const CREATE: ListStatement = insert!(
-    "orders",
-    order_row_columns!(),
-    "ON CONFLICT DO NOTHING RETURNING order_id, EXISTS (SELECT 1 FROM sinks) AS has_sinks"
-);
+pub(crate) const CREATE: ListStatement = ListStatement {
+    kind: Kind::Insert("orders"),
+    columns: &[StateColumns::COLUMNS, RequestColumns::COLUMNS, NewRow::COLUMNS],
+    rest: "ON CONFLICT DO NOTHING RETURNING order_id, EXISTS (SELECT 1 FROM sinks) AS has_sinks",
+};
 
 /// The order that stands in the way of a new one: the one with its name, or else the one with its id.
 pub(crate) const CREATE_EXISTING: &str = concat!(
@@ -79,9 +64,10 @@ pub(crate) const CREATE_EXISTING: &str = concat!(
 
 /// Updates a row only if it has the expected revision, under a fence only with that very lease, and only if
 /// it is not too late. An order without a lane loses its lease and its due time, whatever the append says.
-pub(crate) const APPEND: ListStatement = with_items!(
-    append_row_columns!(),
-    "UPDATE orders SET
+pub(crate) const APPEND: ListStatement = ListStatement {
+    kind: Kind::WithItems,
+    columns: &[StateColumns::COLUMNS, AppendRow::COLUMNS],
+    rest: "UPDATE orders SET
         status = item.status, attempt = item.attempt, max_attempts = item.max_attempts, chosen_dex = item.chosen_dex,
         tx_hash = item.tx_hash, execution_price = item.execution_price, amount_out = item.amount_out,
         error_code = item.error_code, error_message = item.error_message, attention = item.attention,
@@ -101,25 +87,28 @@ pub(crate) const APPEND: ListStatement = with_items!(
     WHERE orders.order_id = item.order_id AND orders.seq = item.expected_seq
         AND (item.epoch IS NULL OR (orders.lease_epoch = item.epoch AND orders.lease_owner = item.owner))
         AND NOT item.is_too_late
-    RETURNING order_id, EXISTS (SELECT 1 FROM sinks) AS has_sinks"
-);
+    RETURNING order_id, EXISTS (SELECT 1 FROM sinks) AS has_sinks",
+};
 
 /// What says why an append was not written.
 pub(crate) const APPEND_REFUSAL: &str = "SELECT seq, lease_epoch, lease_owner FROM orders WHERE order_id = ?";
 
 /// The events of orders that were created or appended to.
-pub(crate) const INSERT_EVENTS: ListStatement = insert!("order_events", event_row_columns!(), "");
+pub(crate) const INSERT_EVENTS: ListStatement =
+    ListStatement { kind: Kind::Insert("order_events"), columns: &[EventColumns::COLUMNS], rest: "" };
 
 /// The failures among those events.
-pub(crate) const INSERT_FAILURES: ListStatement = insert!("order_failures", failure_row_columns!(), "");
+pub(crate) const INSERT_FAILURES: ListStatement =
+    ListStatement { kind: Kind::Insert("order_failures"), columns: &[FailureRow::COLUMNS], rest: "" };
 
 /// Adds an outbox entry for each order and sink that has none yet.
-pub(crate) const INSERT_OUTBOX_ENTRIES: ListStatement = with_items!(
-    outbox_row_columns!(),
-    "INSERT INTO outbox_entries (order_id, sink, delivered_seq, pending_since, due_at)
+pub(crate) const INSERT_OUTBOX_ENTRIES: ListStatement = ListStatement {
+    kind: Kind::WithItems,
+    columns: &[OutboxRow::COLUMNS],
+    rest: "INSERT INTO outbox_entries (order_id, sink, delivered_seq, pending_since, due_at)
     SELECT item.order_id, sinks.name, item.delivered_seq, item.now, item.now FROM item CROSS JOIN sinks WHERE true
-    ON CONFLICT DO NOTHING"
-);
+    ON CONFLICT DO NOTHING",
+};
 
 /// What a claim reads of the orders that it is about to lease.
 macro_rules! select_due {
@@ -146,22 +135,24 @@ pub(crate) const CLAIM_LEASE: &str = "UPDATE orders SET
 pub(crate) const CLAIM_NEXT_DUE: &str =
     "SELECT due_at FROM orders WHERE lane = ? AND due_at IS NOT NULL ORDER BY due_at LIMIT 1";
 
-pub(crate) const RENEW: ListStatement = with_items!(
-    renew_row_columns!(),
-    "UPDATE orders SET due_at = item.until
+pub(crate) const RENEW: ListStatement = ListStatement {
+    kind: Kind::WithItems,
+    columns: &[Lease::COLUMNS, &["until"]],
+    rest: "UPDATE orders SET due_at = item.until
     FROM item
     WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner
-    RETURNING order_id, lease_epoch, lease_owner"
-);
+    RETURNING order_id, lease_epoch, lease_owner",
+};
 
-pub(crate) const RELEASE: ListStatement = with_items!(
-    release_row_columns!(),
-    "UPDATE orders SET
+pub(crate) const RELEASE: ListStatement = ListStatement {
+    kind: Kind::WithItems,
+    columns: &[Lease::COLUMNS, ReleaseRow::COLUMNS],
+    rest: "UPDATE orders SET
         due_at = item.due_at, lease_owner = NULL, claims_without_progress = max(0, claims_without_progress - item.yielded),
         attention = coalesce(item.attention, orders.attention)
     FROM item
-    WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner"
-);
+    WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner",
+};
 
 /// Ends a wait. The due time of a leased order is the expiry of its lease, which stays as it is.
 pub(crate) const MAKE_DUE: &str =
@@ -241,9 +232,10 @@ pub(crate) const CLAIM_DELIVERIES_EVENTS: &str = concat!(
 
 /// Deletes the entries under these leases that are delivered in full: the order has no event after those
 /// acknowledged.
-pub(crate) const ACK_DELIVERIES_DELETE: ListStatement = with_items!(
-    ack_row_columns!(),
-    "DELETE FROM outbox_entries WHERE (order_id, sink) IN (
+pub(crate) const ACK_DELIVERIES_DELETE: ListStatement = ListStatement {
+    kind: Kind::WithItems,
+    columns: &[Lease::COLUMNS, AckRow::COLUMNS],
+    rest: "DELETE FROM outbox_entries WHERE (order_id, sink) IN (
         SELECT entry.order_id, entry.sink
         FROM item
             CROSS JOIN outbox_entries AS entry ON entry.order_id = item.order_id AND entry.sink = item.sink
@@ -251,13 +243,14 @@ pub(crate) const ACK_DELIVERIES_DELETE: ListStatement = with_items!(
         WHERE entry.lease_epoch = item.epoch AND entry.lease_owner = item.owner
             AND item.delivered_seq >= coalesce(orders.seq, 0)
     )
-    RETURNING order_id, sink, lease_epoch"
-);
+    RETURNING order_id, sink, lease_epoch",
+};
 
 /// Releases the entries under these leases that were not deleted.
-pub(crate) const ACK_DELIVERIES_RELEASE: ListStatement = with_items!(
-    ack_row_columns!(),
-    "UPDATE outbox_entries SET
+pub(crate) const ACK_DELIVERIES_RELEASE: ListStatement = ListStatement {
+    kind: Kind::WithItems,
+    columns: &[Lease::COLUMNS, AckRow::COLUMNS],
+    rest: "UPDATE outbox_entries SET
         delivered_seq = coalesce(item.delivered_seq, outbox_entries.delivered_seq),
         pending_since = CASE WHEN item.retry_at IS NULL THEN item.now ELSE pending_since END,
         failures = CASE WHEN item.retry_at IS NULL THEN 0 ELSE failures + 1 END,
@@ -266,8 +259,8 @@ pub(crate) const ACK_DELIVERIES_RELEASE: ListStatement = with_items!(
     FROM item
     WHERE outbox_entries.order_id = item.order_id AND outbox_entries.sink = item.sink
         AND lease_epoch = item.epoch AND lease_owner = item.owner
-    RETURNING order_id, sink, lease_epoch"
-);
+    RETURNING order_id, sink, lease_epoch",
+};
 
 #[cfg(test)]
 mod tests;

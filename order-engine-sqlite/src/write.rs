@@ -10,16 +10,16 @@ use order_engine_core::{
     AppendError, ClaimRequest, ClaimScope, Claims, ClientOrderId, CreateError, Creation, DecodeError, Fence,
     ItemRejected, Lane, Lease, NewOrder, Order, OrderId, PurgeRequest, Purged,
 };
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Arguments, Row};
 
 use crate::error::Error;
 use crate::rows::{
-    self, AppendRow, FailureRow, ListRow, OrderRow, OutboxRow, ReleaseRow, RenewRow, due_after, id_list,
-    owner_text, time_text, wait_until,
+    self, AppendRow, FailureRow, List, NewRow, OutboxRow, ReleaseRow, due_after, id_list, owner_text,
+    time_text, wait_until,
 };
 use crate::session::{Operation, Pace, Session};
-use crate::sql::{self, ListStatement};
+use crate::sql;
 
 pub(crate) struct Create(pub(crate) Vec<NewOrder>);
 pub(crate) struct Append(pub(crate) Vec<order_engine_core::Append>);
@@ -39,12 +39,16 @@ impl Operation for Create {
             return session.one_by_one(&self.0, |new| Self(vec![new.clone()])).await;
         }
         let now = session.now;
-        let encoded: Vec<Result<OrderRow<'_>, ItemRejected>> =
-            self.0.iter().map(|new| OrderRow::new(new, now)).collect();
-        let rows: Vec<&OrderRow<'_>> = encoded.iter().flatten().collect();
-        let Written { orders: mut created, has_sinks } = write(session, &sql::CREATE, &rows).await?;
-        let new: Vec<&OrderRow<'_>> =
-            rows.into_iter().filter(|row| created.contains(&row.order.id)).collect();
+        let encoded: Vec<Result<NewRow<'_>, ItemRejected>> =
+            self.0.iter().map(|new| NewRow::new(new, now)).collect();
+        let rows: Vec<&NewRow<'_>> = encoded.iter().flatten().collect();
+        let returned = session.run(&sql::CREATE, &rows, |row, arguments| {
+            row.state.bind(arguments)?;
+            row.request.bind(arguments)?;
+            row.bind(arguments)
+        });
+        let Written { orders: mut created, has_sinks } = Written::new(&returned.await?)?;
+        let new: Vec<&NewRow<'_>> = rows.into_iter().filter(|row| created.contains(&row.order.id)).collect();
         let events: Vec<&EventColumns<'_>> = new.iter().map(|row| &row.event).collect();
         insert_events(session, &events).await?;
         if has_sinks {
@@ -86,7 +90,11 @@ impl Operation for Append {
         let encoded: Vec<Result<AppendRow<'_>, ItemRejected>> =
             self.0.iter().map(|append| AppendRow::new(append, now)).collect();
         let rows: Vec<&AppendRow<'_>> = encoded.iter().flatten().collect();
-        let Written { orders: updated, has_sinks } = write(session, &sql::APPEND, &rows).await?;
+        let returned = session.run(&sql::APPEND, &rows, |row, arguments| {
+            row.state.bind(arguments)?;
+            row.bind(arguments)
+        });
+        let Written { orders: updated, has_sinks } = Written::new(&returned.await?)?;
         let is_written = |id: &OrderId| updated.contains(id);
         let events: Vec<&EventColumns<'_>> =
             rows.iter().filter(|row| is_written(&row.order_id)).flat_map(|row| &row.events).collect();
@@ -122,24 +130,20 @@ struct Written {
     has_sinks: bool,
 }
 
-/// Runs a statement that writes orders.
-async fn write<R: ListRow + Sync>(
-    session: &mut Session<'_>,
-    statement: &ListStatement,
-    rows: &[R],
-) -> Result<Written, Error> {
-    let returned = session.run(statement, rows).await?;
-    Ok(Written {
-        orders: returned.iter().map(rows::order_id).collect::<Result<_, _>>()?,
-        has_sinks: returned.first().is_some_and(|row| row.try_get("has_sinks").unwrap_or(false)),
-    })
+impl Written {
+    fn new(returned: &[SqliteRow]) -> Result<Self, Error> {
+        Ok(Self {
+            orders: returned.iter().map(rows::order_id).collect::<Result<_, _>>()?,
+            has_sinks: returned.first().is_some_and(|row| row.try_get("has_sinks").unwrap_or(false)),
+        })
+    }
 }
 
-async fn insert_events(session: &mut Session<'_>, events: &[&EventColumns<'_>]) -> Result<(), Error> {
-    session.run(&sql::INSERT_EVENTS, events).await?;
-    let failures: Vec<FailureRow<'_>> =
-        events.iter().filter(|event| event.failure.is_some()).map(|event| FailureRow(event)).collect();
-    session.run(&sql::INSERT_FAILURES, &failures).await?;
+async fn insert_events<'a>(session: &mut Session<'_>, events: &[&'a EventColumns<'a>]) -> Result<(), Error> {
+    session.run(&sql::INSERT_EVENTS, events, |event, arguments| event.bind(arguments)).await?;
+    let failure = |event: &&'a EventColumns<'a>| Some(FailureRow { event, failure: event.failure? });
+    let failures: Vec<FailureRow<'_>> = events.iter().filter_map(failure).collect();
+    session.run(&sql::INSERT_FAILURES, &failures, List::bind).await?;
     Ok(())
 }
 
@@ -151,7 +155,7 @@ async fn insert_outbox_entries(
     let now = session.now;
     let rows: Vec<OutboxRow> =
         orders.map(|(order_id, after_seq)| OutboxRow { order_id, after_seq, now }).collect();
-    session.run(&sql::INSERT_OUTBOX_ENTRIES, &rows).await?;
+    session.run(&sql::INSERT_OUTBOX_ENTRIES, &rows, List::bind).await?;
     Ok(())
 }
 
@@ -228,10 +232,12 @@ impl Operation for Renew {
     async fn run(&self, session: &mut Session<'_>) -> Result<Vec<bool>, Error> {
         let Self(leases, duration) = self;
         let until = due_after(session.now, *duration);
-        let rows: Vec<RenewRow> = leases.iter().map(|lease| RenewRow { lease: *lease, until }).collect();
-        let renewed = session.run(&sql::RENEW, &rows).await?;
+        let renewed = session.run(&sql::RENEW, leases, |lease, arguments| {
+            lease.bind(arguments)?;
+            arguments.add(until)
+        });
         // One call may name an order's former leases too, and only the current one is renewed.
-        let renewed: HashSet<Lease> = renewed.iter().map(rows::lease).collect::<Result<_, _>>()?;
+        let renewed: HashSet<Lease> = renewed.await?.iter().map(rows::lease).collect::<Result<_, _>>()?;
         Ok(leases.iter().map(|lease| renewed.contains(lease)).collect())
     }
 }
@@ -242,9 +248,11 @@ impl Operation for Release {
 
     async fn run(&self, session: &mut Session<'_>) -> Result<(), Error> {
         let now = session.now;
-        let rows: Vec<ReleaseRow> =
-            self.0.iter().map(|release| ReleaseRow { release: *release, now }).collect();
-        session.run(&sql::RELEASE, &rows).await?;
+        let release = session.run(&sql::RELEASE, &self.0, |release, arguments| {
+            release.lease.bind(arguments)?;
+            ReleaseRow { columns: release.into(), now }.bind(arguments)
+        });
+        release.await?;
         Ok(())
     }
 }

@@ -95,7 +95,7 @@ impl Databases {
             Database::Memory => Arc::new(MemoryStore::new()),
             Database::Sqlite { file, .. } => Arc::new(SqliteStore::open(SqliteOptions::new(file)).await?),
             Database::Postgres { server, .. } => {
-                Arc::new(PostgresStore::open(PostgresOptions::from_url(&server.url())?).await?)
+                Arc::new(PostgresStore::open(PostgresOptions::new(&server.url())?).await?)
             }
             Database::Redis { server, .. } => Arc::new(RedisStore::open(server.options()).await?),
         })
@@ -109,7 +109,7 @@ impl Databases {
         let carrier = if self.joins_own { Some(&self.store) } else { self.fanout.as_ref() };
         Ok(match carrier {
             Some(Database::Postgres { server, .. }) => {
-                let fanout = Arc::new(PostgresFanout::new(PostgresOptions::from_url(&server.url())?)?);
+                let fanout = Arc::new(PostgresFanout::new(PostgresOptions::new(&server.url())?)?);
                 engine.sink(fanout.clone()).source(fanout)
             }
             Some(Database::Redis { server, .. }) => {

@@ -29,7 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let args = Args::parse();
     let simulator = Simulator::open(SimConfig::default(), Runtime::tokio()).await?;
-    let store = PostgresStore::open(PostgresOptions::from_url(&args.database)?).await?;
+    let store = PostgresStore::open(PostgresOptions::new(&args.database)?).await?;
     let engine = Engine::builder()
         .store(Arc::new(store))
         .router(simulator.router())

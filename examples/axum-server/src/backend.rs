@@ -62,7 +62,7 @@ impl FromStr for StoreUrl {
         match scheme(url) {
             "memory" if url == "memory:" => Ok(Self::Memory),
             "sqlite" => SqliteOptions::from_url(url).map(Self::Sqlite).map_err(unknown),
-            "postgres" | "postgresql" => PostgresOptions::from_url(url).map(Self::Postgres).map_err(unknown),
+            "postgres" | "postgresql" => PostgresOptions::new(url).map(Self::Postgres).map_err(unknown),
             "redis" | "rediss" => RedisOptions::from_url(url).map(Self::Redis).map_err(unknown),
             _ => Err(unknown("a store is 'sqlite:PATH', 'postgres://…', 'redis://…' or 'memory:'")),
         }
@@ -75,7 +75,7 @@ impl FromStr for FanoutUrl {
     fn from_str(url: &str) -> Result<Self, UnknownUrl> {
         match scheme(url) {
             "postgres" | "postgresql" => {
-                let options = PostgresOptions::from_url(url).map_err(unknown)?;
+                let options = PostgresOptions::new(url).map_err(unknown)?;
                 // What cannot listen is found out before anything starts.
                 PostgresFanout::new(options.clone()).map_err(unknown)?;
                 Ok(Self::Postgres(options))

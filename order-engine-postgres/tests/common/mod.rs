@@ -21,7 +21,7 @@ impl Database {
     }
 
     pub fn options(&self) -> PostgresOptions {
-        PostgresOptions::from_url(&shared_url()).unwrap().schema(&*self.schema).unwrap()
+        PostgresOptions::new(&shared_url()).unwrap().with_schema(&*self.schema).unwrap()
     }
 
     /// Where the server listens.
@@ -34,7 +34,7 @@ impl Database {
     pub fn options_through(&self, proxy: &Proxy) -> PostgresOptions {
         let connect: PgConnectOptions = shared_url().parse().unwrap();
         let connect = connect.host("127.0.0.1").port(proxy.address().port());
-        PostgresOptions::new(connect).schema(&*self.schema).unwrap()
+        PostgresOptions::from(connect).with_schema(&*self.schema).unwrap()
     }
 
     pub async fn open(&self) -> Arc<dyn OrderStore> {

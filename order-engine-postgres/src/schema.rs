@@ -1,40 +1,40 @@
 //! The schema, built in.
 //!
-//! sqlx's migrator prepares its statements under names and locks a session, neither of which a proxy that
-//! pools by transaction can bear; so the few lines are here.
+//! sqlx's migrator keeps statements prepared and locks a session. Neither works behind a proxy that pools
+//! connections by transaction, so the few lines are here.
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::connect::BEGIN;
 use crate::error::Error;
-use crate::statement::qualified;
+use crate::sql::qualified;
 
-/// Each step with its number. A step that was released never changes.
+/// The migrations with their versions. One that was released never changes.
 const MIGRATIONS: [(i64, &str); 1] = [(1, include_str!("../migrations/0001_orders.sql"))];
 
-/// The steps that a schema has seen.
+/// The table of the applied migrations.
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS @migrations (
     version    bigint      NOT NULL PRIMARY KEY,
     applied_at timestamptz NOT NULL DEFAULT now()
 )";
 
-/// The lock under which one of several processes changes a schema: a number of this crate's own, and one
-/// that is made of the schema's name.
+/// The lock under which one of several processes changes a schema: a number that only this crate uses, and a
+/// hash of the schema's name.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(1869899109, hashtext($1))";
 
-/// These look into the catalogue: functions such as `to_regclass` would answer from a cache that does not
-/// know yet what another process did while this one waited for the lock.
+/// These read the catalogue: functions such as `to_regclass` answer from a cache, which does not know yet what
+/// another process did while this one waited for the lock.
 const TABLE_EXISTS: &str =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables WHERE schemaname = $1 AND tablename = 'migrations')";
 const SCHEMA_EXISTS: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)";
 
 /// Brings the schema up to date; refuses one that is newer than this program.
 ///
-/// One that is up to date is only read: a role that may change no schema can open a store whose schema
-/// somebody else has brought up to date. All changes happen in one transaction under a lock: of
-/// several processes that start at once, one changes the schema, and the others find it changed.
-pub(crate) async fn run(connection: &mut PgConnection, schema: &str) -> Result<(), Error> {
-    // Also what only reads is a transaction: a proxy may take another session for the next one.
+/// A schema that is up to date is only read, so a role that may not change it can open the store. All
+/// changes happen in one transaction under a lock: of several processes that start at once, one changes
+/// the schema, and the others find it changed.
+pub(crate) async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<(), Error> {
+    // Reads are a transaction as well: a proxy may use another session for the next statement otherwise.
     let mut transaction = connection.begin_with(BEGIN).await?;
     if missing(&mut transaction, schema).await?.is_empty() {
         return Ok(transaction.rollback().await?);
@@ -53,14 +53,14 @@ pub(crate) async fn run(connection: &mut PgConnection, schema: &str) -> Result<(
     Ok(transaction.commit().await?)
 }
 
-/// The steps that the schema has not seen.
+/// Returns the migrations that were not applied yet.
 async fn missing(connection: &mut PgConnection, schema: &str) -> Result<Vec<(i64, &'static str)>, Error> {
     if !exists(connection, TABLE_EXISTS, schema).await? {
         return Ok(MIGRATIONS.to_vec());
     }
     let sql = qualified(schema, "SELECT version FROM @migrations");
-    let rows = sqlx::query(AssertSqlSafe(sql)).persistent(false).fetch_all(connection).await?;
-    let applied: Vec<i64> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let applied: Vec<i64> =
+        sqlx::query_scalar(AssertSqlSafe(sql)).persistent(false).fetch_all(connection).await?;
     let known = |version: i64| MIGRATIONS.iter().any(|(known, _)| *known == version);
     if let Some(version) = applied.iter().copied().find(|version| !known(*version)) {
         return Err(Error::NewerSchema { schema: schema.to_owned(), version });
@@ -69,7 +69,7 @@ async fn missing(connection: &mut PgConnection, schema: &str) -> Result<Vec<(i64
 }
 
 async fn exists(connection: &mut PgConnection, sql: &'static str, name: &str) -> Result<bool, Error> {
-    Ok(sqlx::query(sql).persistent(false).bind(name).fetch_one(connection).await?.try_get(0)?)
+    Ok(sqlx::query_scalar(sql).persistent(false).bind(name).fetch_one(connection).await?)
 }
 
 async fn execute(connection: &mut PgConnection, schema: &str, sql: &str) -> Result<(), Error> {

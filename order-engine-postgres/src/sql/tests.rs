@@ -1,0 +1,149 @@
+//! The plans that PostgreSQL makes of the statements.
+
+use order_engine_core::{OrderQuery, Status};
+use sqlx::{AssertSqlSafe, PgConnection, Row};
+
+use super::*;
+use crate::connect::Connections;
+use crate::read::list_statement;
+use crate::schema;
+use crate::testing::fresh_schema;
+
+const IDS: &[Column] = &[("order_id", "uuid[]")];
+const REST: &[Column] = &[("seq", "bigint[]"), ("amount", "text[]::numeric[]")];
+
+/// Returns a connection like the store's, to tables of which the planner has no statistics.
+async fn database() -> (PgConnection, Sql) {
+    let options = fresh_schema();
+    let mut connection = Connections::new(&options).take().await.unwrap().connection;
+    schema::migrate(&mut connection, &options.schema).await.unwrap();
+    (connection, Sql::new(&options.schema))
+}
+
+/// Returns PostgreSQL's plan for any values of the parameters.
+async fn plan(connection: &mut PgConnection, text: &str) -> String {
+    let parameters = (1..100).take_while(|n| text.contains(&format!("${n}"))).count();
+    let nulls = vec!["NULL"; parameters].join(", ");
+    let arguments = if parameters == 0 { String::new() } else { format!("({nulls})") };
+    for sql in [format!("PREPARE planned AS {text}"), format!("EXPLAIN EXECUTE planned {arguments}")] {
+        let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut *connection).await.unwrap();
+        if !rows.is_empty() {
+            sqlx::raw_sql("DEALLOCATE planned").execute(connection).await.unwrap();
+            return rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n");
+        }
+    }
+    unreachable!("an explanation has lines")
+}
+
+fn assert_looks_up(plan: &str, step: &str) {
+    assert!(plan.contains(step), "{plan}");
+    for table in ["orders", "order_events", "outbox_entries"] {
+        assert!(!plan.contains(&format!("Seq Scan on {table}")), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn claims_walk_along_the_index_of_due_orders() {
+    let (mut connection, sql) = database().await;
+    for text in [&sql.claim, &sql.due_orders] {
+        let plan = plan(&mut connection, text).await;
+        assert_looks_up(&plan, "orders_due on orders");
+        assert!(!plan.contains("Bitmap"), "{plan}");
+    }
+    let claim = plan(&mut connection, &sql.claim).await;
+    assert_looks_up(&claim, "Index Scan using orders_pkey on orders");
+}
+
+#[tokio::test]
+async fn claims_of_one_order_look_it_up() {
+    let (mut connection, sql) = database().await;
+    let plan = plan(&mut connection, &sql.claim_order).await;
+    assert_looks_up(&plan, "Index Cond: (order_id = $5)");
+}
+
+#[tokio::test]
+async fn lists_look_their_orders_up() {
+    let (mut connection, sql) = database().await;
+    for text in [
+        &sql.append,
+        &sql.renew,
+        &sql.release,
+        &sql.load,
+        &sql.last_seqs,
+        &sql.append_refusals,
+        &sql.make_due,
+    ] {
+        let plan = plan(&mut connection, text).await;
+        assert_looks_up(&plan, "orders_pkey");
+    }
+    let append = plan(&mut connection, &sql.append).await;
+    assert_looks_up(&append, "Filter: COALESCE((hashed SubPlan");
+}
+
+#[tokio::test]
+async fn purging_walks_along_the_ids() {
+    let (mut connection, sql) = database().await;
+    let plan = plan(&mut connection, &sql.purge).await;
+    assert_looks_up(&plan, "Index Scan using orders_pkey on orders");
+    assert_looks_up(&plan, "order_events_pkey");
+}
+
+#[tokio::test]
+async fn lists_by_status_pass_by_what_was_confirmed() {
+    let (mut connection, sql) = database().await;
+    for status in Status::ALL {
+        let query = OrderQuery { status: Some(status), limit: 50, ..OrderQuery::default() };
+        let text = list_statement(&sql.list, &query).sql().as_str().to_owned();
+        let plan = plan(&mut connection, &text).await;
+        let step = match status {
+            Status::Confirmed => "orders_pkey",
+            Status::Failed => "orders_failed",
+            _ => "orders_due",
+        };
+        assert_looks_up(&plan, step);
+    }
+}
+
+#[tokio::test]
+async fn the_backlog_is_counted_in_indexes() {
+    let (mut connection, sql) = database().await;
+    for (text, step) in [
+        (&sql.backlog_lanes, "orders_due"),
+        (&sql.backlog_attention, "orders_attention"),
+        (&sql.backlog_sinks, "outbox_entries_due"),
+    ] {
+        assert_looks_up(&plan(&mut connection, text).await, step);
+    }
+}
+
+#[tokio::test]
+async fn outbox_entries_are_found_by_their_keys() {
+    let (mut connection, sql) = database().await;
+    assert_looks_up(
+        &plan(&mut connection, &sql.claim_deliveries).await,
+        "outbox_entries_due on outbox_entries",
+    );
+    assert_looks_up(
+        &plan(&mut connection, &sql.ack_deliveries).await,
+        "outbox_entries_pkey on outbox_entries",
+    );
+    assert_looks_up(
+        &plan(&mut connection, &sql.claim_deliveries_events).await,
+        "order_events_pkey on order_events",
+    );
+}
+
+#[test]
+fn lists_are_numbered_through() {
+    assert_eq!(
+        unnest("item", 3, &[IDS, REST]),
+        "unnest($3::uuid[], $4::bigint[], $5::text[]::numeric[]) AS item (order_id, seq, amount)"
+    );
+    assert_eq!(names("item.", &[IDS, REST]), "item.order_id, item.seq, item.amount");
+    assert_eq!(width(&[IDS, REST]), 3);
+}
+
+#[test]
+fn every_table_is_named_with_its_schema() {
+    assert_eq!(&*qualified("trading", "FROM @orders, @sinks"), r#"FROM "trading".orders, "trading".sinks"#);
+}
