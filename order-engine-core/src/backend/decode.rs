@@ -119,7 +119,8 @@ mod tests {
     use super::*;
     use crate::backend::columns::{EventColumns, RequestColumns, StateColumns};
     use crate::domain::amount::Amount;
-    use crate::domain::order::{OrderRequest, Token};
+    use crate::domain::order::OrderRequest;
+    use crate::domain::token::Token;
 
     fn accepted() -> (Order, EventRecord) {
         let token = |mint: &str| Token { mint: mint.to_owned(), symbol: mint.to_owned(), decimals: 6 };
