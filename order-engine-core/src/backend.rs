@@ -10,6 +10,7 @@ mod deliveries;
 mod integers;
 mod leases;
 mod queries;
+mod writes;
 
 pub use columns::{EventColumns, RequestColumns, StateColumns};
 pub use decode::{Decoded, StoredEvent, StoredOrder, existing_order};
@@ -17,3 +18,4 @@ pub use deliveries::{ClaimedEntries, ClaimedEntry};
 pub use integers::{count, count_u32, decode_u64, encode_epoch, encode_u64};
 pub use leases::{AckColumns, CurrentRow, GuardColumns, ReleaseColumns, UNDECODABLE};
 pub use queries::{StatusConditions, set_lane_backlog};
+pub use writes::{AppendColumns, NewOrderColumns};

@@ -7,10 +7,10 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use order_engine_core::backend::{
-    AckColumns, CurrentRow, Decoded, EventColumns, GuardColumns, ReleaseColumns, RequestColumns,
+    AckColumns, AppendColumns, CurrentRow, Decoded, EventColumns, ReleaseColumns, RequestColumns,
     StateColumns, StoredEvent, StoredOrder, decode_u64, encode_epoch,
 };
-use order_engine_core::{Append, EventRecord, Failure, Fence, ItemRejected, Lease, NewOrder, Order, OrderId};
+use order_engine_core::{EventRecord, Failure, Fence, Lease, Order, OrderId};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments, Row};
@@ -132,49 +132,7 @@ list! { EventColumns<'_>, row:
     failure_message: "text[]" = row.failure.map(|Failure { message, .. }| readable(message)),
 }
 
-/// A new order, ready to be written.
-#[derive(Debug)]
-pub(crate) struct NewRow<'a> {
-    pub(crate) order: &'a Order,
-    pub(crate) request: RequestColumns<'a>,
-    pub(crate) state: StateColumns<'a>,
-    pub(crate) event: EventColumns<'a>,
-}
-
-impl<'a> NewRow<'a> {
-    pub(crate) fn new(new: &'a NewOrder) -> Result<Self, ItemRejected> {
-        new.check()?;
-        Ok(Self {
-            order: &new.order,
-            request: RequestColumns::new(&new.order)?,
-            state: StateColumns::new(&new.order)?,
-            event: EventColumns::new(&new.event)?,
-        })
-    }
-}
-
-/// An append, ready to be written.
-#[derive(Debug)]
-pub(crate) struct AppendRow<'a> {
-    pub(crate) order_id: OrderId,
-    pub(crate) guard: GuardColumns,
-    pub(crate) state: StateColumns<'a>,
-    pub(crate) events: Vec<EventColumns<'a>>,
-}
-
-impl<'a> AppendRow<'a> {
-    pub(crate) fn new(append: &'a Append) -> Result<Self, ItemRejected> {
-        append.check()?;
-        Ok(Self {
-            order_id: append.order.id,
-            guard: GuardColumns::new(append)?,
-            state: StateColumns::new(&append.order)?,
-            events: append.events.iter().map(|event| EventColumns::new(event)).collect::<Result<_, _>>()?,
-        })
-    }
-}
-
-list! { AppendRow<'_>, row:
+list! { AppendColumns<'_>, row:
     order_id: "uuid[]" = *row.order_id.as_uuid(),
     expected_seq: "bigint[]" = row.guard.expected_seq,
     epoch: "bigint[]" = row.guard.epoch,

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use order_engine_core::Lease;
-use order_engine_core::backend::{EventColumns, ReleaseColumns, RequestColumns, StateColumns};
+use order_engine_core::backend::{AppendColumns, EventColumns, ReleaseColumns, RequestColumns, StateColumns};
 
-use crate::rows::{AckRow, AppendRow, Column, EVENT_COLUMNS, List, ORDER_COLUMNS, RangeRow};
+use crate::rows::{AckRow, Column, EVENT_COLUMNS, List, ORDER_COLUMNS, RangeRow};
 
 /// The statements for one schema.
 #[derive(Debug)]
@@ -174,7 +174,7 @@ fn create() -> String {
 /// Updates a row only if it has the expected revision, under a fence only with that very lease, and only if
 /// it is not too late. An order without a lane loses its lease and its due time, whatever the append says.
 fn append() -> String {
-    let lists = [AppendRow::COLUMNS, StateColumns::COLUMNS];
+    let lists = [AppendColumns::COLUMNS, StateColumns::COLUMNS];
     let items = unnest("item", 2, &lists);
     let columns = names("", &[StateColumns::COLUMNS]);
     let values = names("item.", &[StateColumns::COLUMNS]);

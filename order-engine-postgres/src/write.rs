@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use order_engine_core::backend::{
-    CurrentRow, EventColumns, ReleaseColumns, count, count_u32, existing_order,
+    AppendColumns, CurrentRow, EventColumns, NewOrderColumns, ReleaseColumns, count, count_u32,
+    existing_order,
 };
 use order_engine_core::{
     AppendError, ClaimRequest, ClaimScope, Claims, ClientOrderId, CreateError, Creation, DecodeError, Fence,
@@ -17,7 +18,7 @@ use sqlx::{Arguments, Row};
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::rows::{self, AppendRow, NewRow, bind_each, micros, owner_uuid, uuids};
+use crate::rows::{self, bind_each, micros, owner_uuid, uuids};
 use crate::session::{Operation, Session};
 
 /// How long to wait for due orders that another process has locked, because it is about to lease or to end
@@ -39,7 +40,8 @@ impl Operation for Create<'_> {
     type Output = Vec<Result<Creation, CreateError>>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
-        let encoded: Vec<Result<NewRow<'_>, ItemRejected>> = self.0.iter().map(NewRow::new).collect();
+        let encoded: Vec<Result<NewOrderColumns<'_>, ItemRejected>> =
+            self.0.iter().map(NewOrderColumns::new).collect();
         let mut created = insert(session, encoded.iter().flatten().collect()).await?;
         // An id that stands twice in one call was created once, by its first item.
         let mut results = Vec::with_capacity(encoded.len());
@@ -55,7 +57,10 @@ impl Operation for Create<'_> {
 }
 
 /// Inserts those orders that no other order stands in the way of, and returns their ids.
-async fn insert(session: &mut Session<'_>, mut rows: Vec<&NewRow<'_>>) -> Result<HashSet<OrderId>, Error> {
+async fn insert(
+    session: &mut Session<'_>,
+    mut rows: Vec<&NewOrderColumns<'_>>,
+) -> Result<HashSet<OrderId>, Error> {
     if rows.is_empty() {
         return Ok(HashSet::new());
     }
@@ -93,14 +98,15 @@ impl Operation for Append<'_> {
     type Output = Vec<Result<(), AppendError>>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
-        let encoded: Vec<Result<AppendRow<'_>, ItemRejected>> = self.0.iter().map(AppendRow::new).collect();
-        let mut rows: Vec<&AppendRow<'_>> = encoded.iter().flatten().collect();
+        let encoded: Vec<Result<AppendColumns<'_>, ItemRejected>> =
+            self.0.iter().map(AppendColumns::new).collect();
+        let mut rows: Vec<&AppendColumns<'_>> = encoded.iter().flatten().collect();
         // Writers that lock the same orders in one order cannot deadlock.
         rows.sort_by_key(|row| row.order_id);
         let written = update(session, &rows).await?;
         rows.retain(|row| !written.contains(&row.order_id));
         let mut refusals = refusals(session, &rows).await?;
-        let result = |row: Result<AppendRow<'_>, ItemRejected>| match row {
+        let result = |row: Result<AppendColumns<'_>, ItemRejected>| match row {
             Ok(row) => refusals.remove(&row.order_id).map_or(Ok(()), Err),
             Err(rejected) => Err(rejected.into()),
         };
@@ -109,7 +115,7 @@ impl Operation for Append<'_> {
 }
 
 /// Updates the orders whose guards permit it, writes their events, and returns their ids.
-async fn update(session: &mut Session<'_>, rows: &[&AppendRow<'_>]) -> Result<HashSet<OrderId>, Error> {
+async fn update(session: &mut Session<'_>, rows: &[&AppendColumns<'_>]) -> Result<HashSet<OrderId>, Error> {
     if rows.is_empty() {
         return Ok(HashSet::new());
     }
@@ -128,7 +134,7 @@ async fn update(session: &mut Session<'_>, rows: &[&AppendRow<'_>]) -> Result<Ha
 /// Returns why appends were not written.
 async fn refusals(
     session: &mut Session<'_>,
-    rows: &[&AppendRow<'_>],
+    rows: &[&AppendColumns<'_>],
 ) -> Result<HashMap<OrderId, AppendError>, Error> {
     if rows.is_empty() {
         return Ok(HashMap::new());
@@ -139,7 +145,8 @@ async fn refusals(
     let current = |row: &PgRow| Ok((rows::order_id(row)?, rows::current(row)?));
     let found: HashMap<OrderId, CurrentRow> =
         found.iter().map(current).collect::<Result<_, sqlx::Error>>()?;
-    let refusal = |row: &&AppendRow<'_>| (row.order_id, row.guard.refusal(found.get(&row.order_id).copied()));
+    let refusal =
+        |row: &&AppendColumns<'_>| (row.order_id, row.guard.refusal(found.get(&row.order_id).copied()));
     Ok(rows.iter().map(refusal).collect())
 }
 

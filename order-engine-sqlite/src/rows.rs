@@ -9,9 +9,7 @@ use order_engine_core::backend::{
     AckColumns, CurrentRow, Decoded, EventColumns, GuardColumns, ReleaseColumns, RequestColumns,
     StateColumns, StoredEvent, StoredOrder, decode_u64, encode_epoch, encode_u64,
 };
-use order_engine_core::{
-    Append, DecodeError, EventRecord, Failure, Fence, ItemRejected, Lease, NewOrder, Order, OrderId,
-};
+use order_engine_core::{DecodeError, EventRecord, Failure, Fence, Lease, Order, OrderId};
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, Row};
@@ -138,64 +136,22 @@ list! { FailureRow<'_>, row:
     at = time_text(row.event.at),
 }
 
-/// A new order, ready to be written.
+/// The conditions under which an append is written.
 #[derive(Debug)]
-pub(crate) struct NewRow<'a> {
-    pub(crate) order: &'a Order,
-    pub(crate) request: RequestColumns<'a>,
-    pub(crate) state: StateColumns<'a>,
-    pub(crate) event: EventColumns<'a>,
-    now: DateTime<Utc>,
-}
-
-impl<'a> NewRow<'a> {
-    pub(crate) fn new(new: &'a NewOrder, now: DateTime<Utc>) -> Result<Self, ItemRejected> {
-        new.check()?;
-        Ok(Self {
-            order: &new.order,
-            request: RequestColumns::new(&new.order)?,
-            state: StateColumns::new(&new.order)?,
-            event: EventColumns::new(&new.event)?,
-            now,
-        })
-    }
-}
-
-list! { NewRow<'_>, row:
-    due_at = row.now.timestamp_millis(),
-}
-
-/// An append, ready to be written.
-#[derive(Debug)]
-pub(crate) struct AppendRow<'a> {
+pub(crate) struct GuardRow<'a> {
     pub(crate) order_id: OrderId,
-    pub(crate) guard: GuardColumns,
-    pub(crate) state: StateColumns<'a>,
-    pub(crate) events: Vec<EventColumns<'a>>,
-    now: DateTime<Utc>,
+    pub(crate) columns: &'a GuardColumns,
+    pub(crate) now: DateTime<Utc>,
 }
 
-impl<'a> AppendRow<'a> {
-    pub(crate) fn new(append: &'a Append, now: DateTime<Utc>) -> Result<Self, ItemRejected> {
-        append.check()?;
-        Ok(Self {
-            order_id: append.order.id,
-            guard: GuardColumns::new(append)?,
-            state: StateColumns::new(&append.order)?,
-            events: append.events.iter().map(|event| EventColumns::new(event)).collect::<Result<_, _>>()?,
-            now,
-        })
-    }
-}
-
-list! { AppendRow<'_>, row:
+list! { GuardRow<'_>, row:
     order_id = row.order_id.to_string(),
-    expected_seq = row.guard.expected_seq,
-    epoch = row.guard.epoch,
-    owner = row.guard.owner.map(owner_text),
-    revoke_due_at = row.guard.revokes.then(|| row.now.timestamp_millis()),
-    release_due_at = row.guard.release_in.map(|due_in| due_after(row.now, due_in)),
-    is_too_late = row.guard.not_after.is_some_and(|limit| row.now > limit),
+    expected_seq = row.columns.expected_seq,
+    epoch = row.columns.epoch,
+    owner = row.columns.owner.map(owner_text),
+    revoke_due_at = row.columns.revokes.then(|| row.now.timestamp_millis()),
+    release_due_at = row.columns.release_in.map(|due_in| due_after(row.now, due_in)),
+    is_too_late = row.columns.not_after.is_some_and(|limit| row.now > limit),
 }
 
 list! { Lease, row:

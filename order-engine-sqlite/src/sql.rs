@@ -6,9 +6,7 @@
 use order_engine_core::Lease;
 use order_engine_core::backend::{EventColumns, RequestColumns, StateColumns};
 
-use crate::rows::{
-    AckRow, AppendRow, FailureRow, List, NewRow, OutboxRow, ReleaseRow, event_columns, order_columns,
-};
+use crate::rows::{AckRow, FailureRow, GuardRow, List, OutboxRow, ReleaseRow, event_columns, order_columns};
 
 /// A statement over a list of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,7 +48,7 @@ impl ListStatement {
 /// along for free: the subquery runs once.
 pub(crate) const CREATE: ListStatement = ListStatement {
     kind: Kind::Insert("orders"),
-    columns: &[StateColumns::COLUMNS, RequestColumns::COLUMNS, NewRow::COLUMNS],
+    columns: &[StateColumns::COLUMNS, RequestColumns::COLUMNS, &["due_at"]],
     rest: "ON CONFLICT DO NOTHING RETURNING order_id, EXISTS (SELECT 1 FROM sinks) AS has_sinks",
 };
 
@@ -66,7 +64,7 @@ pub(crate) const CREATE_EXISTING: &str = concat!(
 /// it is not too late. An order without a lane loses its lease and its due time, whatever the append says.
 pub(crate) const APPEND: ListStatement = ListStatement {
     kind: Kind::WithItems,
-    columns: &[StateColumns::COLUMNS, AppendRow::COLUMNS],
+    columns: &[StateColumns::COLUMNS, GuardRow::COLUMNS],
     rest: "UPDATE orders SET
         status = item.status, attempt = item.attempt, max_attempts = item.max_attempts, chosen_dex = item.chosen_dex,
         tx_hash = item.tx_hash, execution_price = item.execution_price, amount_out = item.amount_out,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use order_engine_core::backend::{EventColumns, count, count_u32, existing_order};
+use order_engine_core::backend::{
+    AppendColumns, EventColumns, NewOrderColumns, count, count_u32, existing_order,
+};
 use order_engine_core::{
     AppendError, ClaimRequest, ClaimScope, Claims, ClientOrderId, CreateError, Creation, DecodeError, Fence,
     ItemRejected, Lane, Lease, NewOrder, Order, OrderId, PurgeRequest, Purged,
@@ -15,8 +17,8 @@ use sqlx::{Arguments, Row};
 
 use crate::error::Error;
 use crate::rows::{
-    self, AppendRow, FailureRow, List, NewRow, OutboxRow, ReleaseRow, due_after, id_list, owner_text,
-    time_text, wait_until,
+    self, FailureRow, GuardRow, List, OutboxRow, ReleaseRow, due_after, id_list, owner_text, time_text,
+    wait_until,
 };
 use crate::session::{Operation, Pace, Session};
 use crate::sql;
@@ -39,16 +41,17 @@ impl Operation for Create {
             return session.one_by_one(&self.0, |new| Self(vec![new.clone()])).await;
         }
         let now = session.now;
-        let encoded: Vec<Result<NewRow<'_>, ItemRejected>> =
-            self.0.iter().map(|new| NewRow::new(new, now)).collect();
-        let rows: Vec<&NewRow<'_>> = encoded.iter().flatten().collect();
+        let encoded: Vec<Result<NewOrderColumns<'_>, ItemRejected>> =
+            self.0.iter().map(NewOrderColumns::new).collect();
+        let rows: Vec<&NewOrderColumns<'_>> = encoded.iter().flatten().collect();
         let returned = session.run(&sql::CREATE, &rows, |row, arguments| {
             row.state.bind(arguments)?;
             row.request.bind(arguments)?;
-            row.bind(arguments)
+            arguments.add(now.timestamp_millis())
         });
         let Written { orders: mut created, has_sinks } = Written::new(&returned.await?)?;
-        let new: Vec<&NewRow<'_>> = rows.into_iter().filter(|row| created.contains(&row.order.id)).collect();
+        let new: Vec<&NewOrderColumns<'_>> =
+            rows.into_iter().filter(|row| created.contains(&row.order.id)).collect();
         let events: Vec<&EventColumns<'_>> = new.iter().map(|row| &row.event).collect();
         insert_events(session, &events).await?;
         if has_sinks {
@@ -87,12 +90,12 @@ impl Operation for Append {
             return session.one_by_one(&self.0, |append| Self(vec![append.clone()])).await;
         }
         let now = session.now;
-        let encoded: Vec<Result<AppendRow<'_>, ItemRejected>> =
-            self.0.iter().map(|append| AppendRow::new(append, now)).collect();
-        let rows: Vec<&AppendRow<'_>> = encoded.iter().flatten().collect();
+        let encoded: Vec<Result<AppendColumns<'_>, ItemRejected>> =
+            self.0.iter().map(AppendColumns::new).collect();
+        let rows: Vec<&AppendColumns<'_>> = encoded.iter().flatten().collect();
         let returned = session.run(&sql::APPEND, &rows, |row, arguments| {
             row.state.bind(arguments)?;
-            row.bind(arguments)
+            GuardRow { order_id: row.order_id, columns: &row.guard, now }.bind(arguments)
         });
         let Written { orders: updated, has_sinks } = Written::new(&returned.await?)?;
         let is_written = |id: &OrderId| updated.contains(id);
@@ -117,7 +120,7 @@ impl Operation for Append {
 }
 
 /// Returns why an append was not written.
-async fn refusal(session: &mut Session<'_>, row: &AppendRow<'_>) -> Result<AppendError, Error> {
+async fn refusal(session: &mut Session<'_>, row: &AppendColumns<'_>) -> Result<AppendError, Error> {
     let found = sqlx::query(sql::APPEND_REFUSAL).bind(row.order_id.to_string());
     let found = found.fetch_optional(&mut *session.connection).await?;
     Ok(row.guard.refusal(found.as_ref().map(rows::current).transpose()?))
