@@ -1,5 +1,5 @@
--- Orders as SQL users read them, and, behind the public columns, what the engine itself reads. An @
--- stands for the schema.
+-- Orders: the columns that SQL users read, and behind them what the engine itself reads. An @ stands for
+-- the schema.
 CREATE TABLE @orders (
     order_id         uuid           NOT NULL PRIMARY KEY,
     user_id          text           NOT NULL COLLATE "C",
@@ -22,7 +22,7 @@ CREATE TABLE @orders (
     tx_hash          text,
     execution_price  numeric,
     amount_out       numeric(39, 0),
-    -- Filled when the order has failed for good, and only then.
+    -- Set when the order has failed for good, and only then.
     error_code       text,
     error_message    text,
     -- Why an operator should look at the order, if one should.
@@ -31,34 +31,35 @@ CREATE TABLE @orders (
     updated_at       timestamptz    NOT NULL,
     -- How many events the order has: its revision.
     seq              bigint         NOT NULL,
+    -- The request stays as it was written; the state is written anew by each version of the software.
     request_version  bigint         NOT NULL,
     request          text           NOT NULL,
     state_version    bigint         NOT NULL,
     state            text           NOT NULL,
-    -- Which loop of the engine takes the order when it is due; none once it is terminal.
+    -- Which workers take the order when it is due; none once it is terminal.
     lane             text,
-    -- When the order is due. A leased order's due time is the expiry of its lease, so a dead worker's
-    -- orders fall due by themselves.
+    -- When the order is due. A leased order's due time is the expiry of its lease, so the orders of a dead
+    -- worker become due by themselves.
     due_at           timestamptz,
     lease_epoch      bigint         NOT NULL DEFAULT 0,
     lease_owner      uuid,
-    claims_without_progress bigint         NOT NULL DEFAULT 0
+    claims_without_progress bigint  NOT NULL DEFAULT 0
 )
--- Room in each page for the next version of its rows: an update that touches no indexed column then
--- touches no index. Dead versions are cleared early, because each order is written many times.
+-- Each page has room for the next versions of its rows, so that an update of columns without an index does
+-- not write into any index. Dead versions are cleared early, because each order is written many times.
 WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 
--- Finished orders are in no index that a claim reads.
+-- Terminal orders are in no index that a claim reads.
 CREATE INDEX orders_due ON @orders (lane, due_at) WHERE due_at IS NOT NULL;
 -- A user's orders, newest first.
 CREATE INDEX orders_user ON @orders (user_id, order_id);
 CREATE UNIQUE INDEX orders_client_order_id ON @orders (user_id, client_order_id) WHERE client_order_id IS NOT NULL;
--- The few orders that an operator should look at, and those that failed. No index names the status: it
--- changes with nearly every event, and each change would write into every index.
+-- The few orders that an operator should look at, and the few that failed. No index has the status, because
+-- it changes with nearly every event, and each change would write into every index.
 CREATE INDEX orders_attention ON @orders (order_id) WHERE attention IS NOT NULL;
 CREATE INDEX orders_failed ON @orders (order_id) WHERE error_code IS NOT NULL;
 
--- No foreign keys: each row is written in the transaction that writes its order, and a key would lock
+-- Without foreign keys: each row is written in the transaction that writes its order, and a key would lock
 -- the order's row once more for every event.
 CREATE TABLE @order_events (
     order_id        uuid        NOT NULL,
@@ -85,7 +86,7 @@ CREATE TABLE @order_failures (
     PRIMARY KEY (order_id, seq)
 );
 
--- The public columns, with the events' messages in order.
+-- The readable columns, and the messages of the events, oldest first.
 CREATE VIEW @order_logs AS
 SELECT
     order_id, user_id, client_order_id, origin, order_type, input_token, input_symbol, output_token, output_symbol,
@@ -96,22 +97,22 @@ SELECT
     ) AS logs
 FROM @orders AS orders;
 
--- Sinks that are told every event at least once. Whoever writes events makes each of them a creditor.
+-- The registered durable sinks. Every write of events adds outbox entries for each of them.
 CREATE TABLE @sinks (name text COLLATE "C" NOT NULL PRIMARY KEY);
 
--- One row that changes with the sinks. A transaction with a snapshot does not see a sink that is newer, but it
--- cannot lock this row once it has changed since.
+-- One row that changes with the sinks. A transaction does not see a sink that is newer than its snapshot, but
+-- it cannot lock this row either once the row has changed since.
 CREATE TABLE @sink_registry (id smallint NOT NULL PRIMARY KEY CHECK (id = 1), changes bigint NOT NULL);
 INSERT INTO @sink_registry VALUES (1, 0);
 
--- What sinks are owed: one row for each order of which a sink lacks events, however many.
+-- The outbox: one entry for each order of which a sink still lacks events, however many.
 CREATE TABLE @outbox_entries (
     order_id      uuid        NOT NULL,
     sink          text        COLLATE "C" NOT NULL,
     -- The number of the last event that the sink has.
     delivered_seq bigint      NOT NULL,
-    pending_since    timestamptz NOT NULL,
-    -- A leased debt is due when its lease expires.
+    pending_since timestamptz NOT NULL,
+    -- A leased entry is due when its lease expires.
     due_at        timestamptz NOT NULL,
     lease_epoch   bigint      NOT NULL DEFAULT 0,
     lease_owner   uuid,
@@ -121,5 +122,5 @@ CREATE TABLE @outbox_entries (
 
 CREATE INDEX outbox_entries_due ON @outbox_entries (sink, due_at);
 
--- One row that a readiness check writes: only a write shows that writing works.
+-- The row that a readiness check writes: only a write shows that writing works.
 CREATE TABLE @writable (id smallint NOT NULL PRIMARY KEY CHECK (id = 1), checked_at timestamptz NOT NULL);

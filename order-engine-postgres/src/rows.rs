@@ -24,8 +24,8 @@ const LONGEST_WAIT_US: i64 = 9_467_280_000_000_000;
 /// A column of a list: its name, and what makes a parameter an array of its values.
 pub(crate) type Column = (&'static str, &'static str);
 
-/// What makes rows of a list, or a part of each row.
-pub(crate) trait List: Sized {
+/// A row of a list, or a part of each row.
+pub(crate) trait ListRow: Sized {
     /// The columns, in the order of their parameters.
     const COLUMNS: &'static [Column];
 
@@ -34,7 +34,7 @@ pub(crate) trait List: Sized {
 }
 
 /// Adds a part of each item to the arguments, as a list.
-pub(crate) fn bind_each<T, L: List>(
+pub(crate) fn bind_each<T, L: ListRow>(
     arguments: &mut PgArguments,
     items: &[T],
     part: impl Fn(&T) -> &L,
@@ -43,10 +43,10 @@ pub(crate) fn bind_each<T, L: List>(
     L::bind(&rows, arguments)
 }
 
-/// Declares the columns of a list, and the value of each in a row.
-macro_rules! list {
-    ($list:ty, $row:ident: $($column:ident: $array:literal = $value:expr),+ $(,)?) => {
-        impl List for $list {
+/// Declares the columns of a list's rows, and the value of each.
+macro_rules! list_row {
+    ($type:ty, $row:ident: $($column:ident: $array:literal = $value:expr),+ $(,)?) => {
+        impl ListRow for $type {
             const COLUMNS: &'static [Column] = &[$((stringify!($column), $array)),+];
 
             fn bind(rows: &[&Self], arguments: &mut PgArguments) -> Result<(), BoxDynError> {
@@ -78,7 +78,7 @@ fn readable(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
-list! { StateColumns<'_>, row:
+list_row! { StateColumns<'_>, row:
     status: "text[]" = row.status,
     attempt: "bigint[]" = row.attempt,
     max_attempts: "bigint[]" = row.max_attempts,
@@ -96,7 +96,7 @@ list! { StateColumns<'_>, row:
     lane: "text[]" = row.lane,
 }
 
-list! { RequestColumns<'_>, row:
+list_row! { RequestColumns<'_>, row:
     order_id: "uuid[]" = *row.order_id.as_uuid(),
     user_id: "text[]" = row.user_id,
     client_order_id: "text[]" = row.client_order_id,
@@ -116,7 +116,7 @@ list! { RequestColumns<'_>, row:
     request: "text[]" = row.request.as_str(),
 }
 
-list! { EventColumns<'_>, row:
+list_row! { EventColumns<'_>, row:
     order_id: "uuid[]" = *row.order_id.as_uuid(),
     seq: "bigint[]" = row.seq,
     at: "timestamptz[]" = row.at,
@@ -132,7 +132,7 @@ list! { EventColumns<'_>, row:
     failure_message: "text[]" = row.failure.map(|Failure { message, .. }| readable(message)),
 }
 
-list! { AppendColumns<'_>, row:
+list_row! { AppendColumns<'_>, row:
     order_id: "uuid[]" = *row.order_id.as_uuid(),
     expected_seq: "bigint[]" = row.guard.expected_seq,
     epoch: "bigint[]" = row.guard.epoch,
@@ -142,13 +142,13 @@ list! { AppendColumns<'_>, row:
     not_after: "timestamptz[]" = row.guard.not_after,
 }
 
-list! { Lease, row:
+list_row! { Lease, row:
     order_id: "uuid[]" = *row.order_id.as_uuid(),
     epoch: "bigint[]" = encode_epoch(row.fence.epoch),
     owner: "uuid[]" = owner_uuid(row.fence.owner),
 }
 
-list! { ReleaseColumns, row:
+list_row! { ReleaseColumns, row:
     due_us: "bigint[]" = micros(row.due_in),
     yielded: "bigint[]" = row.yielded,
     attention: "text[]" = row.attention,
@@ -161,7 +161,7 @@ pub(crate) struct AckRow<'a> {
     pub(crate) columns: AckColumns,
 }
 
-list! { AckRow<'_>, row:
+list_row! { AckRow<'_>, row:
     sink: "text[]" = row.sink,
     delivered_seq: "bigint[]" = row.columns.delivered_seq,
     retry_us: "bigint[]" = row.columns.retry_in.map(micros),
@@ -175,7 +175,7 @@ pub(crate) struct RangeRow {
     pub(crate) last_seq: i64,
 }
 
-list! { RangeRow, row:
+list_row! { RangeRow, row:
     order_id: "uuid[]" = *row.order_id.as_uuid(),
     after_seq: "bigint[]" = row.after_seq,
     last_seq: "bigint[]" = row.last_seq,

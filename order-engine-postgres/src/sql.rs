@@ -8,7 +8,7 @@ use std::sync::Arc;
 use order_engine_core::Lease;
 use order_engine_core::backend::{AppendColumns, EventColumns, ReleaseColumns, RequestColumns, StateColumns};
 
-use crate::rows::{AckRow, Column, EVENT_COLUMNS, List, ORDER_COLUMNS, RangeRow};
+use crate::rows::{AckRow, Column, EVENT_COLUMNS, ListRow, ORDER_COLUMNS, RangeRow};
 
 /// The statements for one schema.
 #[derive(Debug)]

@@ -56,7 +56,7 @@ impl Operation for Create<'_> {
     }
 }
 
-/// Inserts those orders that no other order stands in the way of, and returns their ids.
+/// Inserts the orders that conflict with no existing one, and returns their ids.
 async fn insert(
     session: &mut Session<'_>,
     mut rows: Vec<&NewOrderColumns<'_>>,
@@ -78,7 +78,7 @@ async fn insert(
     Ok(returned.iter().map(rows::order_id).collect::<Result<_, _>>()?)
 }
 
-/// Returns the order that stands in the way of a new one.
+/// Returns the result for a new order that conflicts with an existing one.
 async fn existing(session: &mut Session<'_>, order: &Order) -> Result<Result<Creation, CreateError>, Error> {
     let text = Arc::clone(&session.sql.create_existing);
     let found = session

@@ -1,4 +1,4 @@
-//! A host's transaction that holds something of the engine's delays nobody who does not need it.
+//! A host's transaction that holds a lock delays only what needs the lock.
 
 mod common;
 #[path = "common/engine.rs"]
@@ -22,15 +22,15 @@ use order_engine_postgres::{PostgresOptions, PostgresStore};
 use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
 
-/// Ample for whatever need not wait, and less than a host may take.
+/// Ample for what does not wait, and less than a host's transaction may take.
 const AMPLE: Duration = Duration::from_mins(1);
 
-/// What these tests are about ends while the host's transaction is open.
+/// Returns the output of a call that must end while the host's transaction is open.
 async fn meanwhile<T>(call: impl Future<Output = T>) -> T {
-    tokio::time::timeout(AMPLE, call).await.expect("nobody has to wait for the host")
+    tokio::time::timeout(AMPLE, call).await.expect("it does not wait for the host")
 }
 
-/// A transaction of the host's that holds an order.
+/// Begins a transaction of the host that holds an order.
 async fn hold(database: &Database, id: OrderId) -> PgConnection {
     let mut host = database.connect().await;
     let lock = format!("BEGIN; SELECT FROM @orders WHERE order_id = '{id}' FOR UPDATE");
@@ -61,7 +61,7 @@ async fn an_order_that_a_host_holds_delays_no_others_events() {
 #[tokio::test]
 async fn an_event_of_a_held_order_is_written_when_the_host_has_ended() {
     let database = Database::new();
-    // A batch that waited for the host would wait for longer than this test.
+    // A batch that waited for the host would wait longer than this test does.
     let options = database.options().with_operation_timeout(Duration::from_mins(5));
     let store = Arc::new(PostgresStore::open(options).await.unwrap());
     let engine = builder(store, &simulator().await).build().await.unwrap();
@@ -94,7 +94,7 @@ async fn an_order_that_a_host_holds_delays_no_others_lease() {
     let worker = Worker::new(&store, 1).with_lease(SHORT);
     let leases: Vec<_> = worker.claim(9).await.iter().map(|claim| claim.lease).collect();
     let mut host = hold(&database, leases[4].order_id).await;
-    // Nobody can have claimed the held one: its lease is still the current one.
+    // The held order cannot have been claimed meanwhile, so its lease is still current.
     let renewed = meanwhile(store.renew(&leases, HOUR)).await.unwrap();
     assert_eq!(renewed, [true; 9]);
     let mut stale = leases[4];
@@ -131,11 +131,11 @@ async fn an_order_that_a_host_holds_delays_no_others_deliveries() {
         })
         .collect();
     let mut host = hold(&database, acks[4].lease.order_id).await;
-    let settled = meanwhile(store.ack_deliveries(&acks)).await.unwrap();
+    let recorded = meanwhile(store.ack_deliveries(&acks)).await.unwrap();
     let expected: Vec<bool> = (0..9).map(|n| n != 4).collect();
-    assert_eq!(settled, expected);
+    assert_eq!(recorded, expected);
     execute(&mut host, "ROLLBACK").await;
-    // It is still owed, and comes twice.
+    // Its entry stays, and its events are delivered twice.
     assert_eq!(database.text("SELECT count(*) FROM @outbox_entries").await, "1");
     assert_eq!(store.ack_deliveries(&acks[4..5]).await.unwrap(), [true]);
 }

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 
 /// How often a server is restarted under load; the long form sets a hundred.
 const RESTARTS: &str = "POSTGRES_RESTARTS";
-/// Nothing takes so long that works.
+/// Longer than anything takes that works.
 const LONG: Duration = Duration::from_mins(1);
 
 fn quick(options: PostgresOptions) -> PostgresOptions {
@@ -49,7 +49,7 @@ async fn a_call_over_a_broken_connection_fails_and_the_next_one_works() {
     }
 }
 
-/// The reply to a commit is lost: what was written is read again, and the caller is told the truth.
+/// The reply to a commit is lost: the store reads what was written, and the caller gets the right result.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_whose_commit_was_not_answered_is_accepted() {
     let database = Database::new();
@@ -119,7 +119,7 @@ async fn a_server_that_only_reads_takes_nothing_until_it_writes_again() {
     worker.abort();
 }
 
-/// Accepts orders one after the other, whatever happens to the server, and watches each to its end.
+/// Clients that submit orders one after the other and watch each to its end, through all outages.
 struct Load {
     stop: Arc<AtomicBool>,
     clients: Vec<JoinHandle<Vec<OrderId>>>,
@@ -216,7 +216,7 @@ async fn a_server_that_is_killed_and_restarted_under_load_costs_no_order() {
     let load = Load::start(&engine, 8);
     let mut longest = Duration::ZERO;
     for restart in 0..restarts {
-        // Under load, and not before: some orders come and go first.
+        // The load runs: some orders begin and end first.
         for n in 0..5 {
             watch_stubbornly(&engine, submit_stubbornly(&engine, &format!("before-{restart}-{n}")).await)
                 .await;
@@ -268,7 +268,7 @@ async fn a_network_that_fails_in_every_way_costs_no_order() {
 }
 
 #[tokio::test]
-async fn calls_that_nobody_waits_for_leave_no_connection_in_the_middle_of_something() {
+async fn dropped_calls_leave_no_connection_in_the_middle_of_something() {
     let database = Database::new();
     let store = PostgresStore::open(database.options().with_connections(1)).await.unwrap();
     let store: Arc<dyn OrderStore> = Arc::new(store);

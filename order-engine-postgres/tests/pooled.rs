@@ -1,5 +1,5 @@
-//! The store passes the whole suite behind a proxy that pools connections by transaction: no LISTEN, no
-//! session of its own, no statement that stays prepared.
+//! The store passes the whole suite behind a proxy that pools connections by transaction: without LISTEN,
+//! without settings of a session, and without prepared statements.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -13,10 +13,10 @@ use order_engine_postgres::testing::{fresh_name, shared_url};
 use order_engine_postgres::{PostgresOptions, PostgresStore};
 use sqlx::postgres::PgConnectOptions;
 
-/// `PgBouncer` before the server that the tests share.
+/// `PgBouncer` in front of the server that the tests share.
 struct Bouncer {
     port: u16,
-    /// Ends with this process: it reads from a pipe that nobody else holds.
+    /// It ends with this process, because it reads from a pipe that no other process holds.
     _watchdog: Child,
 }
 

@@ -1,4 +1,4 @@
-//! What only the PostgreSQL store has: tables that others read, a schema among others, a role, a server
+//! What only the PostgreSQL store has: tables that SQL users read, a schema among others, a role, a server
 //! with settings of its own.
 
 mod common;
@@ -51,8 +51,7 @@ async fn many_may_open_a_new_schema_at_once() {
     assert_eq!(database.open().await.last_seqs(&ids).await.unwrap(), [Some(1); 8]);
 }
 
-/// Options under which every transaction sees the database as it was at its beginning, unless it asks for
-/// something else.
+/// Returns options under which every transaction is serializable unless it sets another level.
 fn serializable(database: &Database) -> PostgresOptions {
     let url = format!("{}?options=-cdefault_transaction_isolation%3Dserializable", shared_url());
     PostgresOptions::new(&url).unwrap().with_schema(&*database.schema).unwrap()
@@ -69,7 +68,7 @@ async fn what_a_transaction_sees_does_not_depend_on_the_servers_default() {
         }
         let store: Arc<dyn OrderStore> = Arc::new(PostgresStore::open(options).await.unwrap());
         create_one(&store, 1).await;
-        // A write that begins while a sink is being registered waits, and then knows it.
+        // A write that begins while a sink is being registered waits, and then sees it.
         let mut registering = database.connect().await;
         let register =
             "BEGIN; LOCK TABLE @sinks IN ACCESS EXCLUSIVE MODE; INSERT INTO @sinks VALUES ('ledger')";
@@ -88,11 +87,11 @@ async fn what_a_transaction_sees_does_not_depend_on_the_servers_default() {
         }
         execute(&mut registering, "COMMIT").await;
         writing.await.unwrap();
-        assert_eq!(ids_owed(&database).await, format!("{}", id(2)));
+        assert_eq!(ids_in_the_outbox(&database).await, format!("{}", id(2)));
     }
 }
 
-async fn ids_owed(database: &Database) -> String {
+async fn ids_in_the_outbox(database: &Database) -> String {
     database.text("SELECT string_agg(order_id::text, ' ' ORDER BY order_id) FROM @outbox_entries").await
 }
 
@@ -120,11 +119,11 @@ async fn a_newer_schema_is_refused() {
 #[tokio::test]
 async fn a_database_that_cannot_be_used_gives_one_clear_error() {
     let missing = format!("{}/missing", shared_url().trim_end_matches("/postgres"));
-    let nobody = shared_url().replace("//postgres@", "//nobody@");
+    let unknown_role = shared_url().replace("//postgres@", "//unknown@");
     let nowhere = "postgres://postgres@127.0.0.1:1/postgres".to_owned();
     for (url, kind) in [
         (missing, StoreErrorKind::Misconfigured),
-        (nobody, StoreErrorKind::Misconfigured),
+        (unknown_role, StoreErrorKind::Misconfigured),
         (nowhere, StoreErrorKind::Unavailable),
     ] {
         let error = PostgresStore::open(PostgresOptions::new(&url).unwrap()).await.unwrap_err();
@@ -172,7 +171,7 @@ async fn the_tables_can_be_read_by_people() {
     let failures =
         "SELECT string_agg(concat_ws(' ', seq, attempt, code), ', ' ORDER BY seq) FROM @order_failures";
     assert_eq!(database.text(failures).await, "3 1 quote-unavailable, 4 1 rejected");
-    // PostgreSQL's texts have no NUL; the payload has.
+    // PostgreSQL's texts cannot hold a NUL; the payload can.
     let message = "SELECT error_message FROM @orders WHERE status = 'failed'";
     assert_eq!(database.text(message).await, "before\u{fffd}after");
     let stored = store.load(id(2)).await.unwrap().unwrap();
@@ -224,7 +223,7 @@ async fn a_state_carries_its_own_version() {
     let database = Database::new();
     let store = database.open().await;
     create(&store, &new_orders(1)).await;
-    // As the first version of this software wrote it.
+    // As the first version of this software wrote them.
     database.execute("UPDATE @orders SET request_version = 1, state_version = 1").await;
     let order = write_freely(&store, &new_order(1).order, AT_ONCE, &[routing_started(1)]).await;
     assert_stored(&store, &order).await;
@@ -266,7 +265,7 @@ async fn an_item_that_the_database_refuses_harms_no_other_in_its_batch() {
     let mallory = new_order_for(4, request_named("mallory", "key"));
     let mut orders = new_orders(3);
     orders.insert(1, mallory);
-    // The commit itself fails, for the sake of one of them.
+    // The commit itself fails because of one of them.
     let created = store.create(&orders).await.unwrap();
     assert_eq!(created.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true, true]);
     assert_eq!(history(&store, id(4)).await, []);
@@ -286,7 +285,7 @@ async fn an_item_that_the_database_refuses_harms_no_other_in_its_batch() {
     assert_stored(&store, &batch[2].order).await;
 }
 
-/// A trigger at the commit sees how the commit is going to be made.
+/// Records the setting of each commit by a trigger that runs just before it.
 async fn record_commits(database: &Database, table: &str) {
     database
         .execute(&format!(
@@ -302,7 +301,7 @@ async fn record_commits(database: &Database, table: &str) {
 }
 
 #[tokio::test]
-async fn orders_and_events_wait_for_the_disk_whatever_the_server_is_set_to() {
+async fn orders_and_events_wait_for_the_disk_under_every_setting_of_the_server() {
     let database = Database::new();
     drop(database.open().await);
     record_commits(&database, "order_events").await;
@@ -325,7 +324,7 @@ async fn orders_and_events_wait_for_the_disk_whatever_the_server_is_set_to() {
 }
 
 #[tokio::test]
-async fn leases_wait_for_no_disk() {
+async fn leases_do_not_wait_for_the_disk() {
     let database = Database::new();
     let store = database.open().await;
     create_one(&store, 1).await;
@@ -351,7 +350,7 @@ async fn a_role_with_these_grants_alone_can_do_everything_but_migrate() {
     let documented = include_str!("../README.md");
     for line in grants.lines().map(|line| line.trim().replace(&format!("{schema}_engine"), "engine")) {
         let line = line.replace(schema, "order_engine");
-        assert!(documented.contains(&line), "the README does not tell of: {line}");
+        assert!(documented.contains(&line), "the README lacks: {line}");
     }
     database.execute(&grants).await;
     let url = shared_url().replace("//postgres@", &format!("//{schema}_engine@"));
@@ -380,7 +379,7 @@ async fn a_role_with_these_grants_alone_can_do_everything_but_migrate() {
     };
     assert_eq!(store.purge(&request).await.unwrap().orders, 1);
 
-    // It can make no schema, and is told so.
+    // It cannot create a schema, and the error says so.
     let elsewhere = options.with_schema(format!("{schema}_2")).unwrap();
     let error = PostgresStore::open(elsewhere).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
@@ -399,13 +398,13 @@ async fn nothing_relies_on_a_search_path() {
     assert_eq!(database.text("SELECT status FROM @orders").await, "confirmed");
 }
 
-/// A store that waits for whatever another transaction holds.
+/// Returns a store that waits long for the locks of other transactions.
 async fn patient(database: &Database) -> Arc<dyn OrderStore> {
     let options = database.options().with_lock_timeout(Duration::from_mins(1));
     Arc::new(PostgresStore::open(options).await.unwrap())
 }
 
-/// Two writers in each other's way: PostgreSQL undoes one of them, which tries again by itself.
+/// PostgreSQL undoes one of two writers in a deadlock; the store tries again by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_was_undone_is_tried_again() {
     let database = Database::new();
@@ -429,23 +428,23 @@ async fn a_write_that_was_undone_is_tried_again() {
     while text(&mut watcher, waits).await == "0" {
         tokio::task::yield_now().await;
     }
-    // Now each waits for the other; the store is the one that looks for such circles sooner.
+    // Now each waits for the other; the store's session looks for deadlocks sooner.
     execute(&mut other, &first).await;
     execute(&mut other, "COMMIT").await;
     assert_eq!(writing.await.unwrap().unwrap(), [Ok(()), Ok(())]);
     assert_eq!(store.last_seqs(&[id(1), id(2)]).await.unwrap(), [Some(2), Some(2)]);
 }
 
-/// A relay that has delivered everything must not forget a debt to which an event is being added.
+/// A relay that has delivered everything must not delete an outbox entry whose order gets another event.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_debt_is_not_paid_off_while_an_event_is_written() {
+async fn an_entry_is_not_deleted_while_an_event_is_written() {
     let database = Database::new();
     let store = patient(&database).await;
     register(&store, "ledger").await;
     create_one(&store, 1).await;
     let relay = Relay::new(&store, "ledger", 1);
     let delivery = relay.claim_one().await;
-    // The event is written, its debt is noted, and its transaction is still open.
+    // The event and its outbox entry are written, and their transaction is still open.
     database
         .execute(
             "CREATE FUNCTION @wait() RETURNS trigger LANGUAGE plpgsql AS
@@ -467,19 +466,19 @@ async fn a_debt_is_not_paid_off_while_an_event_is_written() {
     while text(&mut watcher, at_the_gate).await == "0" {
         tokio::task::yield_now().await;
     }
-    let paying = tokio::spawn(async move { relay.ack(&delivery).await.then_some(relay) });
+    let acking = tokio::spawn(async move { relay.ack(&delivery).await.then_some(relay) });
     let behind_it = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'";
     while text(&mut watcher, behind_it).await == "0" {
         tokio::task::yield_now().await;
     }
     execute(&mut gate, "COMMIT").await;
     writing.await.unwrap();
-    let relay = paying.await.unwrap().expect("the lease was current");
+    let relay = acking.await.unwrap().expect("the lease was current");
     assert_eq!(seqs_of(&relay.claim_one().await), [2]);
 }
 
 #[tokio::test]
-async fn an_existing_order_is_given_in_full() {
+async fn an_existing_order_is_returned_in_full() {
     let database = Database::new();
     let store = database.open().await;
     let first = new_order_for(1, request_named("alice", "key"));

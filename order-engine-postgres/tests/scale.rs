@@ -1,4 +1,4 @@
-//! What was finished long ago costs the hot path nothing.
+//! Terminal orders cost claims and appends nothing.
 
 mod common;
 
@@ -13,18 +13,18 @@ use order_engine_core::conformance::fixtures::{
 use order_engine_postgres::testing::shared_url;
 use order_engine_postgres::{PostgresOptions, PostgresStore};
 
-/// How many finished orders lie in the table; the long form sets a million.
+/// The variable that says how many terminal orders the table has; the long form sets a million.
 const FINISHED: &str = "FINISHED_ORDERS";
 const ROUNDS: u64 = 30;
 const BATCH: u32 = 64;
 
-/// What a batch of claims and appends costs.
+/// What batches of claims and appends cost.
 struct Cost {
     claim: Duration,
     append: Duration,
-    /// Rows that indexes led to.
+    /// Rows that were found by indexes.
     rows: u64,
-    /// Walks through a whole table.
+    /// Scans of a whole table.
     walks: u64,
 }
 
@@ -38,7 +38,7 @@ async fn finished_orders_cost_claims_and_appends_nothing() {
     create(&store, &[new_order(500_000)]).await;
     write_freely(&store, &new_order(500_000).order, AT_ONCE, &to_confirmed()).await;
     drop(store);
-    // Copies of a finished order, each under an id of its own.
+    // Copies of a terminal order, each with an id of its own.
     let columns = database
         .text(&format!(
             "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
@@ -62,7 +62,7 @@ async fn finished_orders_cost_claims_and_appends_nothing() {
     assert!(full.rows <= empty.rows + empty.rows / 10, "{} rows, and {} before", full.rows, empty.rows);
 }
 
-/// Creates, claims and advances batches of orders.
+/// Returns the cost of creating, claiming and advancing batches of orders.
 async fn measure(database: &Database, first: u64) -> Cost {
     let before = statistics(database).await;
     let (claim, append) = work(&open(database).await, first).await;
@@ -70,7 +70,7 @@ async fn measure(database: &Database, first: u64) -> Cost {
     Cost { claim, append, rows: after.0 - before.0, walks: after.1 - before.1 }
 }
 
-/// The median times of a claim and of an append.
+/// Returns the median times of a claim and of an append.
 async fn work(store: &Arc<dyn OrderStore>, first: u64) -> (Duration, Duration) {
     let worker = Worker::new(store, 1);
     let (mut claims, mut appends) = (Vec::new(), Vec::new());
@@ -94,15 +94,15 @@ async fn work(store: &Arc<dyn OrderStore>, first: u64) -> (Duration, Duration) {
     (claims[claims.len() / 2], appends[appends.len() / 2])
 }
 
-/// Opens the store on connections that can be told from others.
+/// Opens the store on connections that have a name of their own.
 async fn open(database: &Database) -> Arc<dyn OrderStore> {
     let url = format!("{}?application_name={}", shared_url(), database.schema);
     let options = PostgresOptions::new(&url).unwrap().with_schema(&*database.schema).unwrap();
     Arc::new(PostgresStore::open(options).await.unwrap())
 }
 
-/// How many rows indexes have led to, and how often a table was walked through, by all stores that were
-/// opened: a server's process tells what it counted when it ends.
+/// Returns how many rows all stores so far have found by indexes, and how often they have scanned a table. A
+/// server process reports its counts when it ends, so this waits until the stores' connections are closed.
 async fn statistics(database: &Database) -> (u64, u64) {
     let mut connection = database.connect().await;
     let open =

@@ -1,4 +1,4 @@
-//! Orders within the host's own transactions.
+//! Orders within the host's transactions.
 
 mod common;
 #[path = "common/engine.rs"]
@@ -34,7 +34,7 @@ async fn an_order_is_rolled_back_with_the_hosts_transaction() {
     execute(&mut host, "BEGIN").await;
     let submission = store.submit_in(&engine, &mut host, named("key")).await.unwrap();
     let Submission::Created(order) = submission else { panic!("{submission:?}") };
-    assert_eq!(engine.order(order.id).await.unwrap(), None, "nobody sees it yet");
+    assert_eq!(engine.order(order.id).await.unwrap(), None, "it is invisible before the commit");
     assert_eq!(store.due_orders(order_engine_core::Lane::Execute, 9).await.unwrap(), []);
     execute(&mut host, "ROLLBACK").await;
     assert_eq!(engine.order(order.id).await.unwrap(), None);
@@ -58,7 +58,7 @@ async fn an_order_is_visible_with_the_hosts_row() {
     execute(&mut host, "COMMIT").await;
     assert_eq!(engine.order(order.id).await.unwrap().as_ref(), Some(&*order));
     assert_eq!(database.text("SELECT count(*) FROM @reservations JOIN @orders USING (order_id)").await, "1");
-    // The same request again is the same order; another one under its name is none.
+    // The same request again is the same order; another request under its name is a conflict.
     for request in [named("key"), OrderRequest { slippage_bps: 7, ..named("key") }] {
         execute(&mut host, "BEGIN").await;
         let again = store.submit_in(&engine, &mut host, request.clone()).await.unwrap();
@@ -73,7 +73,7 @@ async fn an_order_is_visible_with_the_hosts_row() {
 }
 
 #[tokio::test]
-async fn everybody_hears_of_it_once_with_the_commit() {
+async fn every_listener_hears_of_it_once_with_the_commit() {
     let database = Database::new();
     let store = database.store().await;
     let engine = idle(&store).await;
@@ -89,7 +89,7 @@ async fn everybody_hears_of_it_once_with_the_commit() {
     let Hint::Event(accepted) = fanout.next().await else { panic!("the event fits into the message") };
     let committed = database.text("SELECT order_id FROM @orders WHERE client_order_id = 'COMMIT'").await;
     assert_eq!((accepted.order_id.to_string(), accepted.seq), (committed, 1));
-    // Nothing else was said before this.
+    // No other message was sent before this one.
     sqlx::query("SELECT pg_notify($1, $2)")
         .bind(format!("{}.events", database.schema))
         .bind(r#"{"sender":1,"version":2,"items":[{"due":"observe"}]}"#)
@@ -176,7 +176,7 @@ async fn what_cannot_be_an_order_leaves_the_transaction_as_it_was() {
     execute(&mut host, "COMMIT").await;
     assert_eq!(database.text("SELECT count(*) FROM @orders").await, "1");
 
-    // A transaction that has failed already takes nothing more.
+    // A transaction that has failed takes no further statement.
     execute(&mut host, "BEGIN").await;
     assert!(sqlx::query("SELECT 1 / 0").execute(&mut host).await.is_err());
     let Err(SubmitError::Store(error)) = store.submit_in(&engine, &mut host, request()).await else {
@@ -186,7 +186,7 @@ async fn what_cannot_be_an_order_leaves_the_transaction_as_it_was() {
 }
 
 #[tokio::test]
-async fn an_open_transaction_delays_only_who_repeats_its_name() {
+async fn an_open_transaction_delays_only_repetitions_of_its_name() {
     let database = Database::new();
     let store = database.store().await;
     let engine = idle(&store).await;
@@ -202,7 +202,7 @@ async fn an_open_transaction_delays_only_who_repeats_its_name() {
             .collect();
         for other in others {
             let accepted = tokio::time::timeout(Duration::from_mins(1), other).await;
-            let accepted = accepted.expect("nobody has to wait for the host").unwrap();
+            let accepted = accepted.expect("it does not wait for the host").unwrap();
             assert!(matches!(accepted, Ok(Submission::Created(_))), "{accepted:?}");
         }
         assert!(!repeats.is_finished(), "whether the name is used is not known yet");
@@ -219,7 +219,7 @@ async fn submit(engine: Engine, request: OrderRequest) -> Result<Submission, Sub
     engine.submit(request).await
 }
 
-/// Asks until there is an answer: a host's transaction may last longer than one call waits.
+/// Submits until there is an answer: a host's transaction may last longer than one call waits.
 async fn repeat(engine: Engine, request: OrderRequest) -> Submission {
     loop {
         match engine.submit(request.clone()).await {
@@ -273,7 +273,7 @@ async fn a_sink_that_is_newer_than_the_hosts_snapshot_misses_nothing() {
         let mut host = database.connect().await;
         let begin = format!("BEGIN ISOLATION LEVEL {level}");
         execute(&mut host, &begin).await;
-        // What the transaction sees is settled with its first look, before there is a sink.
+        // The transaction's snapshot is taken by its first statement, before there is a sink.
         assert_eq!(text(&mut host, &database.qualified("SELECT count(*) FROM @orders")).await, "0");
         let ledger = RecordingSink::durable("ledger");
         let engine = builder(Arc::new(store.clone()), &simulator().await)
@@ -305,7 +305,7 @@ async fn an_open_transaction_delays_a_new_sink_and_no_orders() {
     let mut host = database.connect().await;
     execute(&mut host, "BEGIN").await;
     store.submit_in(&engine, &mut host, named("key")).await.unwrap();
-    // The host's order is owed to no sink that it does not know.
+    // The host's order has no outbox entry for a sink that its transaction does not see.
     let registering = tokio::spawn({
         let store = store.clone();
         async move {

@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
 
 use crate::error::Error;
-use crate::rows::{self, AckRow, List, due_after, id_list, owner_text, wait_until};
+use crate::rows::{self, AckRow, ListRow, due_after, id_list, owner_text, wait_until};
 use crate::session::{Operation, Session};
 use crate::sql;
 

@@ -16,8 +16,8 @@ use sqlx::{Arguments, Row};
 
 use crate::error::Error;
 
-/// What makes rows of a list statement, or a part of each row.
-pub(crate) trait List {
+/// A row of a list, or a part of each row.
+pub(crate) trait ListRow {
     /// The names of the columns.
     const COLUMNS: &'static [&'static str];
 
@@ -25,10 +25,10 @@ pub(crate) trait List {
     fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError>;
 }
 
-/// Declares the columns of a list, and the value of each in a row.
-macro_rules! list {
-    ($list:ty, $row:ident: $($column:ident = $value:expr),+ $(,)?) => {
-        impl List for $list {
+/// Declares the columns of a list's rows, and the value of each.
+macro_rules! list_row {
+    ($type:ty, $row:ident: $($column:ident = $value:expr),+ $(,)?) => {
+        impl ListRow for $type {
             const COLUMNS: &'static [&'static str] = &[$(stringify!($column)),+];
 
             fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
@@ -68,7 +68,7 @@ pub(crate) fn id_list(ids: &[OrderId]) -> String {
     format!("[{}]", quoted.join(","))
 }
 
-list! { StateColumns<'_>, row:
+list_row! { StateColumns<'_>, row:
     status = row.status,
     attempt = row.attempt,
     max_attempts = row.max_attempts,
@@ -86,7 +86,7 @@ list! { StateColumns<'_>, row:
     lane = row.lane,
 }
 
-list! { RequestColumns<'_>, row:
+list_row! { RequestColumns<'_>, row:
     order_id = row.order_id.to_string(),
     user_id = row.user_id,
     client_order_id = row.client_order_id,
@@ -106,7 +106,7 @@ list! { RequestColumns<'_>, row:
     request = &row.request,
 }
 
-list! { EventColumns<'_>, row:
+list_row! { EventColumns<'_>, row:
     order_id = row.order_id.to_string(),
     seq = row.seq,
     at = time_text(row.at),
@@ -127,7 +127,7 @@ pub(crate) struct FailureRow<'a> {
     pub(crate) failure: &'a Failure,
 }
 
-list! { FailureRow<'_>, row:
+list_row! { FailureRow<'_>, row:
     order_id = row.event.order_id.to_string(),
     seq = row.event.seq,
     attempt = row.event.attempt,
@@ -144,7 +144,7 @@ pub(crate) struct GuardRow<'a> {
     pub(crate) now: DateTime<Utc>,
 }
 
-list! { GuardRow<'_>, row:
+list_row! { GuardRow<'_>, row:
     order_id = row.order_id.to_string(),
     expected_seq = row.columns.expected_seq,
     epoch = row.columns.epoch,
@@ -154,7 +154,7 @@ list! { GuardRow<'_>, row:
     is_too_late = row.columns.not_after.is_some_and(|limit| row.now > limit),
 }
 
-list! { Lease, row:
+list_row! { Lease, row:
     order_id = row.order_id.to_string(),
     epoch = encode_epoch(row.fence.epoch),
     owner = owner_text(row.fence.owner),
@@ -167,7 +167,7 @@ pub(crate) struct ReleaseRow {
     pub(crate) now: DateTime<Utc>,
 }
 
-list! { ReleaseRow, row:
+list_row! { ReleaseRow, row:
     due_at = due_after(row.now, row.columns.due_in),
     yielded = row.columns.yielded,
     attention = row.columns.attention,
@@ -181,7 +181,7 @@ pub(crate) struct OutboxRow {
     pub(crate) now: DateTime<Utc>,
 }
 
-list! { OutboxRow, row:
+list_row! { OutboxRow, row:
     order_id = row.order_id.to_string(),
     delivered_seq = encode_u64(row.after_seq)?,
     now = row.now.timestamp_millis(),
@@ -195,7 +195,7 @@ pub(crate) struct AckRow<'a> {
     pub(crate) now: DateTime<Utc>,
 }
 
-list! { AckRow<'_>, row:
+list_row! { AckRow<'_>, row:
     sink = row.sink,
     delivered_seq = row.columns.delivered_seq,
     now = row.now.timestamp_millis(),

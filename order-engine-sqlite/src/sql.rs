@@ -6,7 +6,9 @@
 use order_engine_core::Lease;
 use order_engine_core::backend::{EventColumns, RequestColumns, StateColumns};
 
-use crate::rows::{AckRow, FailureRow, GuardRow, List, OutboxRow, ReleaseRow, event_columns, order_columns};
+use crate::rows::{
+    AckRow, FailureRow, GuardRow, ListRow, OutboxRow, ReleaseRow, event_columns, order_columns,
+};
 
 /// A statement over a list of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,15 +46,15 @@ impl ListStatement {
     }
 }
 
-/// Inserts those orders that no other order stands in the way of. Whether there are durable sinks comes
-/// along for free: the subquery runs once.
+/// Inserts the orders that conflict with no existing one. Whether there are durable sinks costs nothing more:
+/// the subquery runs once.
 pub(crate) const CREATE: ListStatement = ListStatement {
     kind: Kind::Insert("orders"),
     columns: &[StateColumns::COLUMNS, RequestColumns::COLUMNS, &["due_at"]],
     rest: "ON CONFLICT DO NOTHING RETURNING order_id, EXISTS (SELECT 1 FROM sinks) AS has_sinks",
 };
 
-/// The order that stands in the way of a new one: the one with its name, or else the one with its id.
+/// The order that a new one conflicts with: the one with its client order id, or else the one with its id.
 pub(crate) const CREATE_EXISTING: &str = concat!(
     "SELECT ",
     order_columns!(),
@@ -88,7 +90,7 @@ pub(crate) const APPEND: ListStatement = ListStatement {
     RETURNING order_id, EXISTS (SELECT 1 FROM sinks) AS has_sinks",
 };
 
-/// What says why an append was not written.
+/// What an order's row has of what the guard of an append compares, to say why it was not written.
 pub(crate) const APPEND_REFUSAL: &str = "SELECT seq, lease_epoch, lease_owner FROM orders WHERE order_id = ?";
 
 /// The events of orders that were created or appended to.
@@ -174,7 +176,7 @@ pub(crate) const LIST: &str = concat!("SELECT ", order_columns!(), " FROM orders
 pub(crate) const DUE_ORDERS: &str = "SELECT order_id FROM orders
     WHERE lane = ? AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at LIMIT +?";
 
-/// The index of due orders has all of it.
+/// Reads the index of due orders only.
 pub(crate) const BACKLOG_LANES: &str =
     "SELECT lane, COUNT(*) AS orders, SUM(due_at <= ?) AS due, MIN(due_at) AS first_due_at
     FROM orders WHERE due_at IS NOT NULL GROUP BY lane";

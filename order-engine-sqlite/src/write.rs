@@ -17,7 +17,7 @@ use sqlx::{Arguments, Row};
 
 use crate::error::Error;
 use crate::rows::{
-    self, FailureRow, GuardRow, List, OutboxRow, ReleaseRow, due_after, id_list, owner_text, time_text,
+    self, FailureRow, GuardRow, ListRow, OutboxRow, ReleaseRow, due_after, id_list, owner_text, time_text,
     wait_until,
 };
 use crate::session::{Operation, Pace, Session};
@@ -70,7 +70,7 @@ impl Operation for Create {
     }
 }
 
-/// Returns the order that stands in the way of a new one.
+/// Returns the result for a new order that conflicts with an existing one.
 async fn existing(session: &mut Session<'_>, order: &Order) -> Result<Result<Creation, CreateError>, Error> {
     let row = sqlx::query(sql::CREATE_EXISTING)
         .bind(order.id.to_string())
@@ -126,10 +126,10 @@ async fn refusal(session: &mut Session<'_>, row: &AppendColumns<'_>) -> Result<A
     Ok(row.guard.refusal(found.as_ref().map(rows::current).transpose()?))
 }
 
-/// Those rows of a list of orders that were written.
+/// What a statement over orders wrote.
 struct Written {
     orders: HashSet<OrderId>,
-    /// Whether durable sinks are registered, so that outbox entries are to be added.
+    /// Whether durable sinks are registered, which need outbox entries.
     has_sinks: bool,
 }
 
@@ -146,7 +146,7 @@ async fn insert_events<'a>(session: &mut Session<'_>, events: &[&'a EventColumns
     session.run(&sql::INSERT_EVENTS, events, |event, arguments| event.bind(arguments)).await?;
     let failure = |event: &&'a EventColumns<'a>| Some(FailureRow { event, failure: event.failure? });
     let failures: Vec<FailureRow<'_>> = events.iter().filter_map(failure).collect();
-    session.run(&sql::INSERT_FAILURES, &failures, List::bind).await?;
+    session.run(&sql::INSERT_FAILURES, &failures, ListRow::bind).await?;
     Ok(())
 }
 
@@ -158,7 +158,7 @@ async fn insert_outbox_entries(
     let now = session.now;
     let rows: Vec<OutboxRow> =
         orders.map(|(order_id, after_seq)| OutboxRow { order_id, after_seq, now }).collect();
-    session.run(&sql::INSERT_OUTBOX_ENTRIES, &rows, List::bind).await?;
+    session.run(&sql::INSERT_OUTBOX_ENTRIES, &rows, ListRow::bind).await?;
     Ok(())
 }
 

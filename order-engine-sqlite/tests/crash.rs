@@ -22,7 +22,7 @@ const FILE: &str = "ORDER_ENGINE_TEST_FILE";
 const FIRST: &str = "ORDER_ENGINE_TEST_FIRST";
 
 #[tokio::test]
-async fn a_killed_process_loses_nothing_that_it_was_told() {
+async fn a_killed_process_loses_nothing_that_was_acknowledged() {
     if let (Ok(file), Ok(first)) = (std::env::var(FILE), std::env::var(FIRST)) {
         write_until_killed(Path::new(&file), first.parse().unwrap()).await;
     }
@@ -32,7 +32,7 @@ async fn a_killed_process_loses_nothing_that_it_was_told() {
     for round in 0..3 {
         let acknowledged = run_and_kill(&database, first, 20 + 7 * round);
         let store = open(&database.path()).await;
-        // What the process wrote last may be there, although it was not told.
+        // The last write may be there, although it was not acknowledged.
         for n in first..=acknowledged.next {
             if n == acknowledged.next && store.last_seqs(&[id(n)]).await.unwrap() == [None] {
                 continue;
@@ -59,7 +59,7 @@ async fn open(file: &Path) -> Arc<dyn OrderStore> {
     Arc::new(SqliteStore::open(SqliteOptions::new(file)).await.unwrap())
 }
 
-/// What a process had been told when it was killed.
+/// What had been acknowledged to a process when it was killed.
 struct Acknowledged {
     /// The first order that was not acknowledged.
     next: u64,
@@ -69,7 +69,7 @@ struct Acknowledged {
 
 fn run_and_kill(database: &Database, first: u64, orders: u64) -> Acknowledged {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_killed_process_loses_nothing_that_it_was_told", "--nocapture"])
+        .args(["--exact", "a_killed_process_loses_nothing_that_was_acknowledged", "--nocapture"])
         .env(FILE, database.path())
         .env(FIRST, first.to_string())
         .stdout(Stdio::piped())

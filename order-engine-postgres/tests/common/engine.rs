@@ -1,4 +1,4 @@
-//! An engine with a worker, as a process of its own has one.
+//! Engines with workers, as separate processes have them.
 #![allow(dead_code, missing_docs, unreachable_pub)] // Each test file uses a part of this.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use order_engine_postgres::PostgresFanout;
 use order_engine_sim::{Rate, SimConfig, Simulator, default_tokens};
 use tokio::task::JoinHandle;
 
-/// A chain on which everything succeeds at once.
+/// Returns a chain on which everything succeeds at once.
 pub async fn simulator() -> Simulator {
     let config = SimConfig { step_delay: Duration::ZERO, fail_rate: Rate::NEVER, ..SimConfig::default() };
     Simulator::open(config, order_engine_core::Runtime::tokio()).await.unwrap()
@@ -37,7 +37,7 @@ pub fn builder(store: Arc<dyn OrderStore>, simulator: &Simulator) -> EngineBuild
     Engine::builder().store(store).router(simulator.router()).venue(simulator.venue())
 }
 
-/// An engine that polls so seldom that only what it hears can wake it.
+/// Returns an engine that polls so seldom that only the fan-out can wake it.
 pub async fn listening(
     store: Arc<dyn OrderStore>,
     simulator: &Simulator,
@@ -53,7 +53,7 @@ pub async fn listening(
     engine
 }
 
-/// A worker on an engine, until it is aborted.
+/// Runs a worker on an engine, until it is aborted.
 pub fn work(engine: &Engine) -> JoinHandle<()> {
     let worker = WorkerBuilder::new(format!("worker-{engine:p}"))
         .backend(engine.backend())
@@ -70,7 +70,7 @@ pub async fn submit(engine: &Engine) -> OrderId {
     }
 }
 
-/// Watches an order to its end, which must be a good one; checks that every event comes once.
+/// Watches an order until it is confirmed, and checks that every event comes once.
 pub async fn watch(engine: &Engine, id: OrderId) {
     let mut events = engine.subscribe(id, 0).await.unwrap().unwrap();
     let (mut seen, mut last) = (0, Status::Pending);
@@ -83,7 +83,7 @@ pub async fn watch(engine: &Engine, id: OrderId) {
     assert_eq!(last, Status::Confirmed);
 }
 
-/// Ends an engine as a killed process ends.
+/// Ends an engine as a kill ends a process.
 pub async fn kill(process: Process, worker: JoinHandle<()>) {
     process.kill().await;
     worker.abort();

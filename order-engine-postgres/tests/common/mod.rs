@@ -1,4 +1,4 @@
-//! A schema of its own, and a look into it from outside.
+//! A schema of its own, and connections to it beside the store.
 #![allow(dead_code, missing_docs, unreachable_pub)] // Each test file uses a part of this.
 
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -24,13 +24,13 @@ impl Database {
         PostgresOptions::new(&shared_url()).unwrap().with_schema(&*self.schema).unwrap()
     }
 
-    /// Where the server listens.
+    /// Returns the address on which the server listens.
     pub fn address() -> SocketAddr {
         let connect: PgConnectOptions = shared_url().parse().unwrap();
         (connect.get_host(), connect.get_port()).to_socket_addrs().unwrap().next().unwrap()
     }
 
-    /// Options for a way through a proxy.
+    /// Returns options for connections through a proxy.
     pub fn options_through(&self, proxy: &Proxy) -> PostgresOptions {
         let connect: PgConnectOptions = shared_url().parse().unwrap();
         let connect = connect.host("127.0.0.1").port(proxy.address().port());
@@ -49,7 +49,7 @@ impl Database {
         PostgresStore::open(self.options()).await.unwrap_err()
     }
 
-    /// A connection that knows nothing of the store.
+    /// Returns a connection beside the store.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect(&shared_url()).await.unwrap()
     }
@@ -59,7 +59,7 @@ impl Database {
         execute(&mut self.connect().await, &self.qualified(sql)).await;
     }
 
-    /// The one value of the one row, as text.
+    /// Returns the first value of the first row, as text.
     pub async fn text(&self, sql: &str) -> String {
         text(&mut self.connect().await, &self.qualified(sql)).await
     }
@@ -73,7 +73,7 @@ pub async fn execute(connection: &mut PgConnection, sql: &str) {
     sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(connection).await.unwrap();
 }
 
-/// The one value of the one row, as text; `-` where there is nothing.
+/// Returns the first value of the first row, as text; `-` for NULL.
 pub async fn text(connection: &mut PgConnection, sql: &str) -> String {
     let rows = rows(connection, sql).await;
     let value: Option<String> = rows[0].try_get_unchecked(0).unwrap();
@@ -81,6 +81,6 @@ pub async fn text(connection: &mut PgConnection, sql: &str) -> String {
 }
 
 pub async fn rows(connection: &mut PgConnection, sql: &str) -> Vec<PgRow> {
-    // Raw statements are answered in text.
+    // The results of raw statements are text.
     sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(connection).await.unwrap()
 }

@@ -1,4 +1,4 @@
-//! A database in a folder of its own, and a look into it from outside.
+//! A database in a folder of its own, and connections to it beside the store.
 #![allow(dead_code, missing_docs, unreachable_pub)] // Each test file uses a part of this.
 
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ impl Database {
         SqliteStore::open(self.options()).await.unwrap_err()
     }
 
-    /// A connection that knows nothing of the store.
+    /// Returns a connection beside the store.
     pub async fn connect(&self) -> SqliteConnection {
         SqliteConnectOptions::new().filename(self.path()).create_if_missing(true).connect().await.unwrap()
     }
@@ -46,15 +46,15 @@ impl Database {
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.connect().await).await.unwrap();
     }
 
-    /// All rows as text, `-` where there is nothing.
+    /// Returns all rows as text, `-` for NULL.
     pub async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
         let found =
             sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut self.connect().await).await.unwrap();
         found.iter().map(|row| (0..row.len()).map(|column| shown(row, column)).collect()).collect()
     }
 
-    /// How many transactions the log has in it: of each one, the last frame tells the size of the
-    /// database after it, and the others tell 0.
+    /// Returns how many transactions the log has: the last frame of each has the size of the database after it,
+    /// and the others have 0.
     pub fn commits(&self) -> usize {
         const LOG_HEADER: usize = 32;
         const FRAME: usize = 24 + 4096;
@@ -62,7 +62,7 @@ impl Database {
         log[LOG_HEADER..].chunks_exact(FRAME).filter(|frame| frame[4..8] != [0; 4]).count()
     }
 
-    /// The one value of the one row, as text.
+    /// Returns the first value of the first row, as text.
     pub async fn text(&self, sql: &str) -> String {
         text(&mut self.connect().await, sql).await
     }
