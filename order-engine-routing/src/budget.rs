@@ -1,65 +1,73 @@
-//! How long a search may go on.
+//! How much work a search may do.
 
 use std::cell::Cell;
 use std::fmt;
 
-/// How many evaluations pass between two looks at whether to stop: asking may cost as much as a
-/// few evaluations do.
-const EVALUATIONS_PER_LOOK: u64 = 64;
+/// How many evaluations pass between two calls of the stop condition, because a call may cost as much
+/// as a few evaluations.
+const EVALUATIONS_PER_CHECK: u64 = 64;
 
-/// How long a search may go on before it must give the best that it has found.
+/// The work that a search may do before it must return the best route found so far.
 ///
-/// A search knows no time: who has a clock hands in [`Budget::until`], and whoever wants the same
-/// answer every time counts evaluations instead. The best single pool is always found, whatever
-/// the budget.
-pub struct Budget<'a> {
-    left: Cell<u64>,
-    until_look: Cell<u64>,
+/// A search reads no clock. A caller with a clock passes [`SearchBudget::until`]; a caller that needs
+/// the same answer every time limits the evaluations instead. The search finds the best single pool
+/// whatever the budget.
+#[must_use]
+pub struct SearchBudget<'a> {
+    evaluations_left: Cell<u64>,
+    evaluations_until_check: Cell<u64>,
     is_over: Option<Box<dyn Fn() -> bool + 'a>>,
 }
 
-impl<'a> Budget<'a> {
-    /// As long as it takes.
+impl<'a> SearchBudget<'a> {
+    /// Returns a budget without a limit.
     pub fn unlimited() -> Self {
         Self::evaluations(u64::MAX)
     }
 
-    /// So many evaluations of a pool.
+    /// Returns a budget of `count` evaluations of a pool or path.
     pub fn evaluations(count: u64) -> Self {
-        Self { left: Cell::new(count), until_look: Cell::new(EVALUATIONS_PER_LOOK), is_over: None }
+        Self {
+            evaluations_left: Cell::new(count),
+            evaluations_until_check: Cell::new(EVALUATIONS_PER_CHECK),
+            is_over: None,
+        }
     }
 
-    /// Until this says so. It is asked now and then.
+    /// Returns a budget that lasts until `is_over` returns true. The search calls `is_over` once every
+    /// few evaluations.
     pub fn until(is_over: impl Fn() -> bool + 'a) -> Self {
         Self { is_over: Some(Box::new(is_over)), ..Self::unlimited() }
     }
 
     /// Counts one evaluation.
     pub(crate) fn spend(&self) {
-        self.left.set(self.left.get().saturating_sub(1));
+        self.evaluations_left.set(self.evaluations_left.get().saturating_sub(1));
         let Some(is_over) = &self.is_over else { return };
-        let until_look = self.until_look.get() - 1;
-        self.until_look.set(if until_look == 0 { EVALUATIONS_PER_LOOK } else { until_look });
-        if until_look == 0 && is_over() {
-            self.left.set(0);
+        let until_check = self.evaluations_until_check.get() - 1;
+        self.evaluations_until_check.set(if until_check == 0 { EVALUATIONS_PER_CHECK } else { until_check });
+        if until_check == 0 && is_over() {
+            self.evaluations_left.set(0);
         }
     }
 
-    /// Whether there is anything left of it.
+    /// Returns whether the search may go on.
     pub(crate) fn lasts(&self) -> bool {
-        self.left.get() > 0
+        self.evaluations_left.get() > 0
     }
 }
 
-impl Default for Budget<'_> {
+impl Default for SearchBudget<'_> {
     fn default() -> Self {
         Self::unlimited()
     }
 }
 
-impl fmt::Debug for Budget<'_> {
+impl fmt::Debug for SearchBudget<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Budget").field("left", &self.left.get()).finish_non_exhaustive()
+        f.debug_struct("SearchBudget")
+            .field("evaluations_left", &self.evaluations_left.get())
+            .finish_non_exhaustive()
     }
 }
 
@@ -68,22 +76,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_counts_or_asks() {
-        let two = Budget::evaluations(2);
+    fn it_counts_evaluations_or_calls_the_stop_condition() {
+        let two = SearchBudget::evaluations(2);
         assert!(two.lasts());
         two.spend();
         assert!(two.lasts());
         two.spend();
         assert!(!two.lasts());
 
-        let asked = Cell::new(0);
-        let second_look = Budget::until(|| {
-            asked.set(asked.get() + 1);
-            asked.get() == 2
+        let calls = Cell::new(0);
+        let second_check = SearchBudget::until(|| {
+            calls.set(calls.get() + 1);
+            calls.get() == 2
         });
-        for spent in 1..=3 * EVALUATIONS_PER_LOOK {
-            second_look.spend();
-            assert_eq!(second_look.lasts(), spent < 2 * EVALUATIONS_PER_LOOK, "after {spent}");
+        for spent in 1..=3 * EVALUATIONS_PER_CHECK {
+            second_check.spend();
+            assert_eq!(second_check.lasts(), spent < 2 * EVALUATIONS_PER_CHECK, "after {spent}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The curves by which pools price, and what every one of them answers.
+//! The curves by which pools price.
 
 mod concentrated;
 mod constant_product;
@@ -13,11 +13,11 @@ pub use stable::{StableState, StableSwap};
 use order_engine_core::Amount;
 use serde::{Deserialize, Serialize};
 
-use crate::pool::QuoteError;
+use crate::error::QuoteError;
 use crate::ratio::Ratio;
 use crate::trade::{Direction, Moment};
 
-/// How a pool prices.
+/// The curve by which a pool prices.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -26,13 +26,13 @@ pub enum Curve {
     ConstantProduct(ConstantProduct),
     /// A constant product between ticks, each with its own liquidity.
     Concentrated(ConcentratedLiquidity),
-    /// Bins of one price each.
+    /// Bins, each with one price.
     Dlmm(Dlmm),
-    /// Nearly constant sum around par.
+    /// Nearly a constant sum around par.
     Stable(StableSwap),
 }
 
-/// The methods below answer for a [`crate::Pool`], where they are documented.
+/// The methods of [`crate::Pool`], where they are documented.
 impl Curve {
     pub(crate) fn amount_out(
         &self,

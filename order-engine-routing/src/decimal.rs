@@ -1,4 +1,4 @@
-//! Integers of 128 bits as decimal strings, as JSON numbers lose precision above 2⁵³ in many readers.
+//! 128-bit integers as decimal strings, because many JSON readers round numbers above 2⁵³.
 
 use std::borrow::Cow;
 use std::fmt::Display;

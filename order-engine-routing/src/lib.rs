@@ -1,12 +1,15 @@
 #![doc = include_str!("../README.md")]
 
 mod budget;
-mod ceiling;
 mod curve;
 mod decimal;
+mod error;
 mod fee;
-mod lane;
+mod hyperbola;
+mod path;
 mod pool;
+mod pool_set;
+mod price_ceiling;
 mod quote;
 mod ratio;
 mod router;
@@ -16,16 +19,18 @@ mod split;
 mod trade;
 mod wide;
 
-pub use budget::Budget;
+pub use budget::SearchBudget;
 pub use curve::{
     Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, CreatorFee, CreatorFeeOn, Curve, Dlmm,
     DlmmFees, DlmmState, DlmmVolatility, StableState, StableSwap, Tick,
 };
+pub use error::{InvalidPool, QuoteError};
 pub use fee::Fee;
-pub use pool::{InvalidPool, Pool, QuoteError};
-pub use quote::{Found, LegQuote, RejectReason, Rejection, RouteQuote};
+pub use pool::Pool;
+pub use pool_set::PoolSet;
+pub use quote::{LegQuote, RejectReason, Rejection, RouteQuote, SearchOutcome};
 pub use ratio::Ratio;
 pub use router::{LegCost, Router, RouterConfig};
 pub use search::{Search, SearchLimits};
-pub use source::{PoolFeed, PoolSet, PoolSource};
+pub use source::{PoolFeed, PoolSource};
 pub use trade::{Direction, Moment};

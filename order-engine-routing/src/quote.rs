@@ -1,4 +1,4 @@
-//! What a search finds: a route with all that one wants to know before taking it.
+//! The quotes that a search returns: routes with their amounts, prices and costs.
 
 mod route;
 
@@ -6,119 +6,115 @@ use order_engine_core::Amount;
 use ruint::UintTryFrom;
 use ruint::aliases::{U256, U512};
 
-use crate::lane::Lane;
-use crate::pool::{Pool, QuoteError};
+use crate::error::QuoteError;
+use crate::path::Path;
+use crate::pool::Pool;
 use crate::ratio::Ratio;
 use crate::trade::{Direction, Moment};
 
-/// The whole, in hundredths of a percent.
-const WHOLE_BPS: u32 = 10_000;
+/// The whole, in basis points.
+const ONE_BPS: u32 = 10_000;
 
 /// One swap of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LegQuote<'a> {
-    /// The pool that trades.
+    /// The pool.
     pub pool: &'a Pool,
-    /// Which of its tokens goes in.
+    /// The direction of the swap.
     pub direction: Direction,
-    /// Base units that go in, fee included.
+    /// The input, fee included.
     pub amount_in: Amount,
-    /// Base units that come out, fee deducted.
+    /// The output, fee deducted.
     pub amount_out: Amount,
-    /// To which of the route's paths it belongs, counted from 0. The legs of a path stand together
-    /// in the order of execution, each selling what the one before it paid.
+    /// The number of the route's path to which the leg belongs, counted from 0. The legs of a path are
+    /// adjacent and in the order of execution; each sells what the one before it paid.
     pub path: usize,
 }
 
-/// A way to trade: one path, or several side by side that share no pool.
+/// A route: one path, or several side by side that share no pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteQuote<'a> {
     /// The swaps, in the order of execution.
     pub legs: Vec<LegQuote<'a>>,
-    /// Base units of the input token that go in.
+    /// The input, fees included.
     pub amount_in: Amount,
-    /// Base units of the output token that come out, fees deducted.
+    /// The output, fees deducted.
     pub amount_out: Amount,
-    /// What sending the legs costs: in the output token for an exact input, in the input token for
-    /// an exact output.
+    /// The chain's cost for the legs: in the output token for an exact input, in the input token for an
+    /// exact output.
     pub chain_cost: Amount,
-    /// Whether no other way to use what was searched is better, but for the rounding of each leg.
+    /// Whether no other route over the searched pools is better by more than the rounding of its legs.
     pub is_proven_optimal: bool,
-    /// When the pools were quoted.
+    /// The moment for which the pools were quoted.
     pub at: Moment,
 }
 
-/// A pool that could not take the order, or was not asked.
+/// A pool that was excluded from the search, or cannot trade the whole amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejection<'a> {
     /// The pool.
     pub pool: &'a Pool,
-    /// Why not.
+    /// The reason.
     pub reason: RejectReason,
 }
 
-/// Why a pool is not in question.
+/// The reason why a pool was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RejectReason {
-    /// The pool cannot take the amount by itself.
+    /// The pool cannot trade the whole amount alone.
     #[error(transparent)]
     Quote(#[from] QuoteError),
-    /// The snapshot of the pool is too old to be relied on.
+    /// The snapshot of the pool is too old.
     #[error("the snapshot is {age_s} seconds old, older than {max_age_s}")]
     Stale {
-        /// How old it is.
+        /// The age of the snapshot, in seconds.
         age_s: u64,
-        /// How old it may be.
+        /// The highest allowed age, in seconds.
         max_age_s: u64,
     },
 }
 
 /// The outcome of a search.
+#[must_use]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found<'a> {
+pub struct SearchOutcome<'a> {
     /// The best route, if there is one.
     pub best: Option<RouteQuote<'a>>,
-    /// The pools of the pair that cannot take the whole amount, each with its reason.
+    /// The pools of the pair that cannot trade the whole amount, each with the reason.
     pub rejected: Vec<Rejection<'a>>,
 }
 
-impl<'a> Found<'a> {
-    pub(crate) const fn new(best: Option<RouteQuote<'a>>, rejected: Vec<Rejection<'a>>) -> Self {
-        Self { best, rejected }
-    }
-}
-
 impl RouteQuote<'_> {
-    /// What is left when the chain is paid.
+    /// Returns the output minus the chain's cost.
     pub fn net_amount_out(&self) -> Amount {
         self.amount_out.checked_sub(self.chain_cost).unwrap_or_default()
     }
 
-    /// The least output to accept: `⌊out · (10 000 − bps) / 10 000⌋`.
+    /// Returns the least output to accept: `⌊out · (10 000 − bps) / 10 000⌋`.
     pub fn min_out(&self, slippage_bps: u16) -> Amount {
         self.amount_out.less_slippage(slippage_bps)
     }
 
-    /// The most input to spend: `⌈in · (10 000 + bps) / 10 000⌉`, or the largest amount if that
+    /// Returns the most input to spend: `⌈in · (10 000 + bps) / 10 000⌉`, or the largest amount if that
     /// does not fit.
     pub fn max_in(&self, slippage_bps: u16) -> Amount {
-        let share = U256::from(WHOLE_BPS) + U256::from(slippage_bps);
+        let share = U256::from(ONE_BPS) + U256::from(slippage_bps);
         let product = U256::from(self.amount_in.base_units()) * share;
-        u128::try_from(product.div_ceil(U256::from(WHOLE_BPS))).map_or(Amount::MAX, Amount::new)
+        u128::try_from(product.div_ceil(U256::from(ONE_BPS))).map_or(Amount::MAX, Amount::new)
     }
 
-    /// The worst price to accept, in base units of output for one of input.
+    /// Returns the worst price to accept, in base units of output per base unit of input.
     ///
     /// # Errors
-    /// If nothing goes in.
+    /// If the input is zero.
     pub fn limit_price(&self, slippage_bps: u16) -> Result<Ratio, QuoteError> {
         self.price_of(U256::from(self.min_out(slippage_bps).base_units()))
     }
 
-    /// The price of an infinitely small trade without fees, in base units of output for one of
-    /// input: of the pool of a single leg exactly, else of what the legs would pay at such prices,
-    /// cut to whole base units.
+    /// Returns the price of an infinitely small trade without fees, in base units of output per base unit
+    /// of input. It is exact for a route of one leg. For several legs it is the price at which all would
+    /// trade at their mid prices, each output rounded down to whole base units.
     ///
     /// # Errors
     /// If a pool has no price.
@@ -129,22 +125,22 @@ impl RouteQuote<'_> {
         self.price_of(self.ideal_out()?)
     }
 
-    /// How far the output stays below what the mid price promises, fees included, in hundredths of
-    /// a percent, rounded up.
+    /// Returns how far the output is below the output at the mid price, fees included, in basis points,
+    /// rounded up.
     ///
     /// # Errors
     /// If a pool has no price.
     pub fn price_impact_bps(&self) -> Result<u32, QuoteError> {
         let mid = self.mid_price()?;
-        // out · 10⁴ / (in · mid), as a fraction of whole numbers.
+        // Both outputs are multiplied by the denominator of the mid price, so that they are integers.
         let (numerator, denominator) = mid.parts();
-        let got = U512::from(self.amount_out.base_units()) * U512::from(denominator);
+        let actual = U512::from(self.amount_out.base_units()) * U512::from(denominator);
         let ideal = U512::from(self.amount_in.base_units()) * U512::from(numerator);
         if ideal.is_zero() {
             return Err(QuoteError::TooSmall);
         }
-        let missing = ideal.saturating_sub(got) * U512::from(WHOLE_BPS);
-        // The missing part is a part of the whole, so it fits.
+        let missing = ideal.saturating_sub(actual) * U512::from(ONE_BPS);
+        // The missing part is at most the whole, so it fits.
         Ok(missing.div_ceil(ideal).to::<u32>())
     }
 
@@ -152,13 +148,13 @@ impl RouteQuote<'_> {
         Ratio::new(amount_out, U256::from(self.amount_in.base_units())).ok_or(QuoteError::TooSmall)
     }
 
-    /// What would come out if every leg traded at its mid price.
+    /// Returns the output if every leg traded at its mid price.
     fn ideal_out(&self) -> Result<U256, QuoteError> {
         let mut total = U256::ZERO;
         let mut carried = U256::ZERO;
         for (position, leg) in self.legs.iter().enumerate() {
-            let begins = position == 0 || self.legs[position - 1].path != leg.path;
-            if begins {
+            let starts_path = position == 0 || self.legs[position - 1].path != leg.path;
+            if starts_path {
                 total = total.checked_add(carried).ok_or(QuoteError::Overflow)?;
                 carried = U256::from(leg.amount_in.base_units());
             }
@@ -172,17 +168,17 @@ impl RouteQuote<'_> {
     }
 }
 
-/// Appends the legs of a lane for an exact input.
+/// Appends the legs of a path for an exact input, and returns the output.
 pub(crate) fn push_legs<'a>(
     legs: &mut Vec<LegQuote<'a>>,
-    lane: &Lane<'a>,
+    path: &Path<'a>,
     amount_in: Amount,
     at: Moment,
 ) -> Result<Amount, QuoteError> {
-    let path = legs.last().map_or(0, |last| last.path + 1);
-    lane.hops().try_fold(amount_in, |amount_in, hop| {
+    let number = legs.last().map_or(0, |last| last.path + 1);
+    path.hops().try_fold(amount_in, |amount_in, hop| {
         let amount_out = hop.pool.amount_out(hop.direction, amount_in, at)?;
-        legs.push(LegQuote { pool: hop.pool, direction: hop.direction, amount_in, amount_out, path });
+        legs.push(LegQuote { pool: hop.pool, direction: hop.direction, amount_in, amount_out, path: number });
         Ok(amount_out)
     })
 }

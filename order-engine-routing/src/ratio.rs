@@ -2,11 +2,12 @@
 
 use std::cmp::Ordering;
 
+use order_engine_core::Amount;
 use ruint::aliases::{U256, U512};
 
-/// A ratio of two integers of up to 256 bits, compared by cross-multiplication, so exactly.
+/// A ratio of two integers of up to 256 bits, compared exactly, by cross-multiplication.
 ///
-/// Two ratios are equal if their values are, whatever they are a ratio of: 1/2 is 2/4.
+/// Ratios with the same value are equal: 1/2 equals 2/4.
 #[derive(Clone, Copy, Debug)]
 pub struct Ratio {
     numerator: U256,
@@ -15,19 +16,26 @@ pub struct Ratio {
 }
 
 impl Ratio {
-    /// The ratio of two integers, or nothing if the second is zero.
+    /// Returns the ratio of two integers, `None` if the second is zero.
     pub(crate) fn new(numerator: U256, denominator: U256) -> Option<Self> {
         (!denominator.is_zero()).then_some(Self { numerator, denominator })
     }
 
-    /// The nearest float, to seed a search that integers decide, or to show to people.
+    /// Returns the nearest float, to seed a search that integers decide, or to display.
     pub fn to_f64(self) -> f64 {
         f64::from(self.numerator) / f64::from(self.denominator)
     }
 
-    /// The numerator and the denominator, which is not zero.
+    /// Returns the numerator and the denominator, which is not zero.
     pub const fn parts(self) -> (U256, U256) {
         (self.numerator, self.denominator)
+    }
+
+    /// Returns the value of an amount at this price, `⌈amount · price⌉`, or `None` if it does not fit.
+    pub(crate) fn value_of(self, amount: Amount) -> Option<Amount> {
+        let product: U512 = U256::from(amount.base_units()).widening_mul(self.numerator);
+        let value = product.div_ceil(U512::from(self.denominator));
+        u128::try_from(value).ok().map(Amount::new)
     }
 }
 

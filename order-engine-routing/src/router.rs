@@ -1,4 +1,4 @@
-//! The router: what the pools of a source can do for an order.
+//! The router: proposes routes over the pools of a source.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,46 +8,69 @@ use order_engine_core::{
     Amount, Candidate, CandidateOutcome, Clock, DexRouter, Failure, FailureCode, QuoteRequest, StepError,
 };
 
-use crate::budget::Budget;
-use crate::quote::{Found, Rejection, RouteQuote};
+use crate::budget::SearchBudget;
+use crate::pool_set::PoolSet;
+use crate::quote::{Rejection, RouteQuote, SearchOutcome};
 use crate::search::{Alternatives, Search, SearchLimits};
-use crate::source::{PoolSet, PoolSource};
+use crate::source::PoolSource;
 use crate::trade::Moment;
 
-/// How many pools that cannot take an order are named: candidates are stored with the order.
+/// The most rejected pools among the candidates, because candidates are stored with the order.
 const MOST_REJECTIONS: usize = 16;
 
-/// How a router searches.
+/// The configuration of a [`Router`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RouterConfig {
-    /// How far it searches, and how old pools may be.
+    /// The limits of each search.
     pub limits: SearchLimits,
-    /// What carrying out a leg costs. Without, legs cost nothing, so every order is split as far as
-    /// that brings a single base unit.
+    /// The cost of one leg. With `None` legs cost nothing, so every order is split as far as that pays a
+    /// single base unit more.
     pub leg_cost: Option<LegCost>,
-    /// How long it may search before it gives the best that it has found.
+    /// The time after which a search returns the best route found so far.
     pub search_time: Duration,
 }
 
-/// What the chain takes for carrying out one leg. It is weighed against what the leg brings at the
-/// prices of the pools.
+/// The chain's cost for one leg. A search weighs it against what the leg adds to the output, at the prices
+/// of the pools.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegCost {
-    /// The token in which the chain is paid.
+    /// The mint of the token in which the chain is paid.
     pub mint: String,
-    /// How much, in its base units.
+    /// The cost in base units of that token.
     pub amount: Amount,
 }
 
 impl Default for RouterConfig {
-    /// Searches for at most 50 ms, and lets legs cost nothing.
+    /// Returns a configuration with 50 ms for each search and without a cost of legs.
     fn default() -> Self {
         Self { limits: SearchLimits::default(), leg_cost: None, search_time: Duration::from_millis(50) }
     }
 }
 
-/// Proposes the best pool of each exchange, the best split over pools, the best path of several
-/// pools in a row, and the best split over pools and paths.
+impl RouterConfig {
+    /// Sets [`limits`](Self::limits).
+    #[must_use]
+    pub fn with_limits(self, limits: SearchLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Sets [`leg_cost`](Self::leg_cost).
+    #[must_use]
+    pub fn with_leg_cost(self, leg_cost: LegCost) -> Self {
+        Self { leg_cost: Some(leg_cost), ..self }
+    }
+
+    /// Sets [`search_time`](Self::search_time).
+    #[must_use]
+    pub fn with_search_time(self, search_time: Duration) -> Self {
+        Self { search_time, ..self }
+    }
+}
+
+/// Proposes the best pool of each exchange, the best split over pools, the best path of several pools, and
+/// the best split over pools and paths.
+#[must_use]
 #[derive(Debug)]
 pub struct Router {
     source: Arc<dyn PoolSource>,
@@ -56,13 +79,13 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router over these pools. The clock tells how old they are, and how long a search takes.
+    /// Returns a router over these pools. It takes the age of the pools and the time of a search from the
+    /// clock.
     pub fn new(source: Arc<dyn PoolSource>, clock: Arc<dyn Clock>) -> Self {
         Self { source, clock, config: RouterConfig::default() }
     }
 
-    /// The router with another configuration.
-    #[must_use]
+    /// Sets the configuration.
     pub fn with_config(self, config: RouterConfig) -> Self {
         Self { config, ..self }
     }
@@ -72,11 +95,13 @@ impl Router {
         let at = Moment::from_unix_seconds(u64::try_from(now.timestamp()).unwrap_or(0));
         let (clock, search_time) = (&self.clock, self.config.search_time);
         let is_over = move || (clock.now() - now).to_std().is_ok_and(|elapsed| elapsed >= search_time);
-        let search = Search::new(pools, at).limits(self.config.limits).budget(Budget::until(is_over));
+        let budget = SearchBudget::until(is_over);
+        let search = Search::new(pools, at).with_limits(self.config.limits).with_budget(budget);
         let leg_cost = self.config.leg_cost.as_ref();
-        // A token that no pools connect with the one the chain is paid in has no price in it.
+        // If no pools connect the output token with the one in which the chain is paid, the cost has no
+        // value in the output token and counts as zero.
         let leg_cost = leg_cost.and_then(|cost| search.value(cost.amount, &cost.mint, &request.output.mint));
-        search.leg_cost(leg_cost.unwrap_or_default())
+        search.with_leg_cost(leg_cost.unwrap_or_default())
     }
 }
 
@@ -93,13 +118,13 @@ impl DexRouter for Router {
     }
 }
 
-/// Everything that is worth a thought: each exchange alone, then what only several pools can do.
+/// Returns the best pool of each exchange, then the best routes over several pools, then the rejections.
 fn candidates(pools: &PoolSet, search: &Search<'_>, request: &QuoteRequest) -> Vec<Candidate> {
     let (input, output) = (request.input.mint.as_str(), request.output.mint.as_str());
     let mut candidates = Vec::new();
     let mut rejections = Vec::new();
     for dex in pools.dexes() {
-        let Found { best, rejected } = search.best_pool_of(dex, input, output, request.amount);
+        let SearchOutcome { best, rejected } = search.best_pool_of(dex, input, output, request.amount);
         match best {
             Some(best) => candidates.push(quoted(&best)),
             None if rejected.is_empty() => {
@@ -110,12 +135,12 @@ fn candidates(pools: &PoolSet, search: &Search<'_>, request: &QuoteRequest) -> V
         rejections.extend(rejected);
     }
     let Alternatives { direct, detour, combined, .. } = search.alternatives(input, output, request.amount);
-    let mut known: Vec<RouteQuote<'_>> = Vec::new();
-    // A single pool of the pair has been proposed by its exchange.
+    let mut proposed: Vec<RouteQuote<'_>> = Vec::new();
+    // A route over a single pool is already among the candidates of its exchange.
     for route in [direct, detour, combined].into_iter().flatten().filter(|route| route.legs.len() > 1) {
-        if !known.iter().any(|other| other.legs == route.legs) {
+        if !proposed.iter().any(|other| other.legs == route.legs) {
             candidates.push(quoted(&route));
-            known.push(route);
+            proposed.push(route);
         }
     }
     candidates.extend(rejections.iter().take(MOST_REJECTIONS).map(rejected));

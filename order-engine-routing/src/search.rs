@@ -1,4 +1,4 @@
-//! Finds the best way to trade over a snapshot of pools.
+//! Searches a snapshot of pools for the best route.
 
 mod detours;
 mod exact_in;
@@ -7,28 +7,30 @@ mod paths;
 mod value;
 
 pub(crate) use self::exact_in::Alternatives;
+use self::paths::{FoundPath, PathSearch, SwapMode};
 use order_engine_core::Amount;
 
-use crate::budget::Budget;
+use crate::budget::SearchBudget;
 use crate::pool::Pool;
-use crate::quote::{RejectReason, Rejection};
-use crate::source::{Edge, PoolSet};
+use crate::pool_set::{Edge, PoolSet};
+use crate::quote::{self, LegQuote, RejectReason, Rejection, RouteQuote};
 use crate::trade::Moment;
 
-/// How far a search goes.
+/// The limits of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SearchLimits {
-    /// The most pools that a path leads through; more than four are never searched.
+    /// The most pools on a path. A search never uses more than four.
     pub max_hops: usize,
-    /// The most legs of a route, for a transaction holds only so many.
+    /// The most legs of a route, because a transaction has room for only a few.
     pub max_legs: usize,
-    /// The most paths of several hops that a route is split over.
+    /// The most detours, that is paths of several hops, over which a route is split.
     pub max_paths: usize,
-    /// How many partial paths are kept for each token and length. With more, fewer good paths are
-    /// missed in dense graphs.
+    /// The number of partial paths kept for each token and length. With more, the search misses fewer good
+    /// paths in dense graphs.
     pub labels_per_token: usize,
-    /// How old the snapshot of a pool may be, in seconds. Without a limit, and for pools whose age
-    /// nobody knows, any age will do.
+    /// The highest age of a pool's snapshot, in seconds. `None` allows any age, and pools of unknown age
+    /// are always allowed.
     pub max_age_s: Option<u64>,
 }
 
@@ -39,58 +41,92 @@ impl Default for SearchLimits {
 }
 
 impl SearchLimits {
-    /// Single pools only: no splits and no paths, which takes the least time to search and to carry out.
+    /// Returns limits that allow single pools only, without splits and paths. This is the fastest to search
+    /// and to execute.
     pub fn single_pools() -> Self {
         Self { max_hops: 1, max_legs: 1, ..Self::default() }
     }
+
+    /// Sets [`max_hops`](Self::max_hops).
+    #[must_use]
+    pub fn with_max_hops(self, max_hops: usize) -> Self {
+        Self { max_hops, ..self }
+    }
+
+    /// Sets [`max_legs`](Self::max_legs).
+    #[must_use]
+    pub fn with_max_legs(self, max_legs: usize) -> Self {
+        Self { max_legs, ..self }
+    }
+
+    /// Sets [`max_paths`](Self::max_paths).
+    #[must_use]
+    pub fn with_max_paths(self, max_paths: usize) -> Self {
+        Self { max_paths, ..self }
+    }
+
+    /// Sets [`labels_per_token`](Self::labels_per_token).
+    #[must_use]
+    pub fn with_labels_per_token(self, labels_per_token: usize) -> Self {
+        Self { labels_per_token, ..self }
+    }
+
+    /// Sets [`max_age_s`](Self::max_age_s).
+    #[must_use]
+    pub fn with_max_age_s(self, max_age_s: u64) -> Self {
+        Self { max_age_s: Some(max_age_s), ..self }
+    }
+
+    /// Returns the most hops of a path that has no more legs than a route may have.
+    fn max_hops_within_legs(&self) -> usize {
+        self.max_hops.min(self.max_legs)
+    }
 }
 
-/// Finds the best way to trade over a snapshot of pools.
+/// A search for the best route over a snapshot of pools.
 ///
-/// Amounts of base units are compared, never prices: for an exact input the highest output net of
-/// what the legs cost is the best, for an exact output the lowest input. Of equal routes the
-/// shorter wins, then the one whose pools' ids come first, so a search repeats itself exactly.
+/// It compares amounts in base units, never prices: for an exact input the highest output net of the cost
+/// of the legs is the best, for an exact output the lowest input. Of equal routes the shorter wins, then
+/// the one whose pools' ids come first, so a search always repeats its result.
+#[must_use]
 #[derive(Debug)]
 pub struct Search<'a> {
     pools: &'a PoolSet,
     at: Moment,
     limits: SearchLimits,
     leg_cost: Amount,
-    budget: Budget<'a>,
+    budget: SearchBudget<'a>,
 }
 
 impl<'a> Search<'a> {
-    /// A search over these pools, as they would trade at a moment.
+    /// Returns a search over these pools, as they would trade at a moment.
     pub fn new(pools: &'a PoolSet, at: Moment) -> Self {
         Self {
             pools,
             at,
             limits: SearchLimits::default(),
             leg_cost: Amount::ZERO,
-            budget: Budget::unlimited(),
+            budget: SearchBudget::unlimited(),
         }
     }
 
-    /// With other limits.
-    #[must_use]
-    pub fn limits(self, limits: SearchLimits) -> Self {
+    /// Sets the limits.
+    pub fn with_limits(self, limits: SearchLimits) -> Self {
         Self { limits, ..self }
     }
 
-    /// With a cost of every leg: in base units of the output token for an exact input, of the input
-    /// token for an exact output.
-    #[must_use]
-    pub fn leg_cost(self, leg_cost: Amount) -> Self {
+    /// Sets the chain's cost for one leg: in base units of the output token for an exact input, of the
+    /// input token for an exact output.
+    pub fn with_leg_cost(self, leg_cost: Amount) -> Self {
         Self { leg_cost, ..self }
     }
 
-    /// With a budget, which all that is searched shares. The best single pool is found in any case.
-    #[must_use]
-    pub fn budget(self, budget: Budget<'a>) -> Self {
+    /// Sets the budget, which all methods of this search share. They find the best single pool in any case.
+    pub fn with_budget(self, budget: SearchBudget<'a>) -> Self {
         Self { budget, ..self }
     }
 
-    /// Whether a snapshot is fresh enough.
+    /// Checks that the snapshot of a pool is fresh enough.
     fn check_age(&self, pool: usize) -> Result<(), RejectReason> {
         match (self.limits.max_age_s, self.pools.age_s(pool, self.at)) {
             (Some(max_age_s), Some(age_s)) if age_s > max_age_s => {
@@ -100,12 +136,12 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// By pool: those that are too old.
+    /// Returns for each pool whether its snapshot is too old.
     fn stale(&self) -> Vec<bool> {
         (0..self.pools.pools().len()).map(|pool| self.check_age(pool).is_err()).collect()
     }
 
-    /// The pools between two tokens that are fresh; the others go into `rejected`.
+    /// Returns the fresh pools between two tokens, and adds the stale ones to `rejected`.
     fn fresh_edges(
         &self,
         input: &str,
@@ -122,11 +158,59 @@ impl<'a> Search<'a> {
         })
     }
 
-    fn pool(&self, edge: Edge) -> &'a Pool {
-        self.pools.pool(edge)
+    /// Returns the best path of at least `min_hops` that uses none of the `excluded` pools. `amount` is the
+    /// input or the output, as `mode` says.
+    fn find_path(
+        &self,
+        mode: SwapMode,
+        min_hops: usize,
+        (input, output): (&str, &str),
+        amount: Amount,
+        excluded: &[bool],
+    ) -> Option<FoundPath<'a>> {
+        let graph = self.pools.graph();
+        let (input, output) = graph.token(input).zip(graph.token(output))?;
+        let (from, to) = match mode {
+            SwapMode::ExactIn => (input, output),
+            SwapMode::ExactOut => (output, input),
+        };
+        let search = PathSearch {
+            pools: self.pools,
+            at: self.at,
+            mode,
+            from,
+            to,
+            amount: amount.base_units(),
+            leg_cost: self.leg_cost.base_units(),
+            min_hops,
+            max_hops: self.limits.max_hops_within_legs(),
+            labels_per_token: self.limits.labels_per_token,
+            excluded,
+            budget: &self.budget,
+        };
+        search.best()
     }
 
-    fn chain_cost(&self, legs: usize) -> Amount {
-        Amount::new(self.leg_cost.base_units().saturating_mul(legs as u128))
+    /// Returns the route over one path for an exact input, or `None` if the path cannot trade it.
+    fn route_over(&self, found: &FoundPath<'a>, amount_in: Amount) -> Option<RouteQuote<'a>> {
+        let mut legs = Vec::with_capacity(found.path.len());
+        let amount_out = quote::push_legs(&mut legs, &found.path, amount_in, self.at).ok()?;
+        Some(self.route(legs, amount_in, amount_out, found.is_proven))
+    }
+
+    fn route(
+        &self,
+        legs: Vec<LegQuote<'a>>,
+        amount_in: Amount,
+        amount_out: Amount,
+        is_proven_optimal: bool,
+    ) -> RouteQuote<'a> {
+        let cost = self.leg_cost.base_units().saturating_mul(legs.len() as u128);
+        let chain_cost = Amount::new(cost);
+        RouteQuote { legs, amount_in, amount_out, chain_cost, is_proven_optimal, at: self.at }
+    }
+
+    fn pool(&self, edge: Edge) -> &'a Pool {
+        self.pools.pool(edge)
     }
 }

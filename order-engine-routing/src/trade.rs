@@ -1,8 +1,8 @@
-//! Which way a trade goes, and when.
+//! The direction and the moment of a trade.
 
 use serde::{Deserialize, Serialize};
 
-/// Which token of a pool goes in, and which comes out.
+/// The direction of a trade: which token of a pool goes in, and which comes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
@@ -16,7 +16,7 @@ impl Direction {
     /// Both directions.
     pub const BOTH: [Self; 2] = [Self::AToB, Self::BToA];
 
-    /// The direction of the trade back.
+    /// Returns the opposite direction.
     pub const fn reversed(self) -> Self {
         match self {
             Self::AToB => Self::BToA,
@@ -24,7 +24,8 @@ impl Direction {
         }
     }
 
-    /// Orders what belongs to token a and to token b as what belongs to the input and to the output.
+    /// Takes a value of token a and a value of token b, and returns the input's first and the output's
+    /// second.
     pub(crate) fn orient<T>(self, a: T, b: T) -> (T, T) {
         match self {
             Self::AToB => (a, b),
@@ -35,23 +36,23 @@ impl Direction {
 
 /// A moment on the chain's clock, in seconds since 1970.
 ///
-/// Quotes take it as an argument, because the fee of some pools falls as time passes; no quote reads
-/// a clock.
+/// Quotes take it as an argument, because the fee of some pools falls with time, and no quote reads a
+/// clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Moment(u64);
 
 impl Moment {
-    /// The earliest moment. A pool quoted at it has had no time to lower its fee, so the quote is on
-    /// the safe side.
+    /// The earliest moment. A pool quoted at it has had no time to lower its fee, so the quote is
+    /// conservative.
     pub const EARLIEST: Self = Self(0);
 
-    /// The moment so many seconds after the beginning of 1970.
+    /// Returns the moment that is `seconds` after the beginning of 1970, UTC.
     pub const fn from_unix_seconds(seconds: u64) -> Self {
         Self(seconds)
     }
 
-    /// Seconds since the beginning of 1970.
+    /// Returns the seconds since the beginning of 1970, UTC.
     pub const fn unix_seconds(self) -> u64 {
         self.0
     }

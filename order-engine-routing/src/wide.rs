@@ -1,8 +1,8 @@
-//! Products of 128-bit integers, divided: wide only where 128 bits do not suffice.
+//! Quotients of products of 128-bit integers. They use 256 bits only where 128 do not suffice.
 
 use ruint::aliases::U256;
 
-/// `⌊a · b / divisor⌋`, or nothing if that does not fit. The divisor must not be zero.
+/// Returns `⌊a · b / divisor⌋`, or `None` if it does not fit. The divisor must not be zero.
 pub(crate) fn mul_div_floor(a: u128, b: u128, divisor: u128) -> Option<u128> {
     match a.checked_mul(b) {
         Some(product) => Some(product / divisor),
@@ -10,7 +10,7 @@ pub(crate) fn mul_div_floor(a: u128, b: u128, divisor: u128) -> Option<u128> {
     }
 }
 
-/// `⌈a · b / divisor⌉`, or nothing if that does not fit. The divisor must not be zero.
+/// Returns `⌈a · b / divisor⌉`, or `None` if it does not fit. The divisor must not be zero.
 pub(crate) fn mul_div_ceil(a: u128, b: u128, divisor: u128) -> Option<u128> {
     match a.checked_mul(b) {
         Some(product) => Some(div_ceil(product, divisor)),
@@ -18,23 +18,24 @@ pub(crate) fn mul_div_ceil(a: u128, b: u128, divisor: u128) -> Option<u128> {
     }
 }
 
-/// `⌈dividend / divisor⌉`. One division: the standard `div_ceil` may divide again for the remainder.
+/// Returns `⌈dividend / divisor⌉` with one division: the standard `div_ceil` may divide again for the
+/// remainder.
 pub(crate) const fn div_ceil(dividend: u128, divisor: u128) -> u128 {
     let quotient = dividend / divisor;
     if quotient * divisor == dividend { quotient } else { quotient + 1 }
 }
 
-/// `⌊a · 2⁶⁴ / divisor⌋`, or nothing if that does not fit. The divisor must not be zero.
+/// Returns `⌊a · 2⁶⁴ / divisor⌋`, or `None` if it does not fit. The divisor must not be zero.
 pub(crate) fn shl_div_floor(a: u128, divisor: u128) -> Option<u128> {
     if a >> 64 == 0 { Some((a << 64) / divisor) } else { mul_div_floor(a, 1 << 64, divisor) }
 }
 
-/// `⌈a · 2⁶⁴ / divisor⌉`, or nothing if that does not fit. The divisor must not be zero.
+/// Returns `⌈a · 2⁶⁴ / divisor⌉`, or `None` if it does not fit. The divisor must not be zero.
 pub(crate) fn shl_div_ceil(a: u128, divisor: u128) -> Option<u128> {
     if a >> 64 == 0 { Some(div_ceil(a << 64, divisor)) } else { mul_div_ceil(a, 1 << 64, divisor) }
 }
 
-/// `a · b`, which always fits.
+/// Returns `a · b`, which always fits.
 pub(crate) fn product(a: u128, b: u128) -> U256 {
     U256::from(a).wrapping_mul(U256::from(b))
 }
@@ -44,7 +45,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The same quotient in 256 bits, whatever the operands.
+    /// Returns the same quotient, always computed in 256 bits.
     fn wide(numerator: U256, divisor: u128, rounds_up: bool) -> Option<u128> {
         let quotient = numerator / U256::from(divisor);
         let is_exact = quotient * U256::from(divisor) == numerator;

@@ -2,25 +2,25 @@
 
 mod support;
 
-use order_engine_routing::{PoolSet, Search, SearchLimits};
+use order_engine_routing::{Pool, PoolSet, Search, SearchLimits};
 use proptest::prelude::*;
 use support::mixed::{mixed, mixed_concave};
 use support::{NOW, amount, check, chunked, pays};
 
-/// How many chunks the split to compare with has.
+/// The number of chunks of the split that serves as the reference.
 const CHUNKS: u128 = 20_000;
 
-/// Comparing takes 20 000 quotes a case, so few cases are the rule; `PROPTEST_CASES` says how many.
+/// Returns a configuration with few cases, because each takes 20 000 quotes. `PROPTEST_CASES` overrides it.
 fn few_cases() -> ProptestConfig {
     let is_set = std::env::var_os("PROPTEST_CASES").is_some();
     if is_set { ProptestConfig::default() } else { ProptestConfig::with_cases(24) }
 }
 
-/// What the best split pays, and whether it is proven.
-fn split(pools: Vec<order_engine_routing::Pool>, amount_in: u128, leg_cost: u128) -> Option<(u128, bool)> {
+/// Returns the net output of the best split, and whether it is proven.
+fn split(pools: Vec<Pool>, amount_in: u128, leg_cost: u128) -> Option<(u128, bool)> {
     let set = PoolSet::new(pools);
-    let limits = SearchLimits { max_legs: 64, ..SearchLimits::default() };
-    let search = Search::new(&set, NOW).limits(limits).leg_cost(amount(leg_cost));
+    let limits = SearchLimits::default().with_max_legs(64);
+    let search = Search::new(&set, NOW).with_limits(limits).with_leg_cost(amount(leg_cost));
     let route = search.best_split("A", "B", amount(amount_in)).best?;
     check(&route, "A", "B");
     Some((route.net_amount_out().base_units(), route.is_proven_optimal))

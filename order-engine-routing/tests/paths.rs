@@ -4,18 +4,19 @@ mod support;
 
 use order_engine_core::Amount;
 use order_engine_routing::{
-    Budget, Direction, Pool, PoolSet, RejectReason, RouteQuote, Search, SearchLimits,
+    Direction, Moment, Pool, PoolSet, RejectReason, RouteQuote, Search, SearchBudget, SearchLimits,
 };
 use proptest::prelude::*;
 use support::{NOW, amount, check, pool_of};
 
 const TOKENS: [&str; 6] = ["A", "B", "C", "D", "E", "F"];
 
-/// So many labels that none is ever dropped in these graphs.
-const EXHAUSTIVE: SearchLimits =
-    SearchLimits { max_legs: 8, max_hops: 4, max_paths: 4, labels_per_token: 512, max_age_s: None };
+/// Returns limits with enough labels that the search drops none in these graphs.
+fn exhaustive() -> SearchLimits {
+    SearchLimits::default().with_max_legs(8).with_max_hops(4).with_max_paths(4).with_labels_per_token(512)
+}
 
-/// A graph of a few tokens, with several pools for some pairs and none for others.
+/// Generates a graph of a few tokens, with several pools for some pairs and none for others.
 fn graph(pools: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Pool>> {
     let pool =
         (0..TOKENS.len(), 1..TOKENS.len(), 1_u128..1_000, 25_u32..45, 800_000_u128..1_250_000, 1_u64..100);
@@ -30,7 +31,7 @@ fn graph(pools: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Pool>> {
     })
 }
 
-/// Every path from a token to another that visits no token twice, as pools with directions.
+/// Returns every path from a token to another that visits no token twice, as pools with directions.
 fn all_paths<'a>(pools: &'a [Pool], visited: &mut Vec<&'a str>, to: &str) -> Vec<Vec<(&'a Pool, Direction)>> {
     let here = *visited.last().unwrap();
     if here == to {
@@ -54,7 +55,7 @@ fn all_paths<'a>(pools: &'a [Pool], visited: &mut Vec<&'a str>, to: &str) -> Vec
     paths
 }
 
-/// The best net output of any path, with the fewest hops of those that reach it.
+/// Returns the best net output of any path, and the fewest hops of the paths with that output.
 fn best_by_hand(pools: &[Pool], amount_in: u128, leg_cost: u128) -> Option<(u128, usize)> {
     let run = |path: &Vec<(&Pool, Direction)>| {
         let out = path
@@ -86,7 +87,7 @@ proptest! {
     #[test]
     fn no_path_is_better(pools in graph(1..14), amount_in in 1_u128 << 10..1 << 50, leg_cost in 0_u128..1 << 12) {
         let set = PoolSet::new(pools.clone());
-        let search = Search::new(&set, NOW).limits(EXHAUSTIVE).leg_cost(amount(leg_cost));
+        let search = Search::new(&set, NOW).with_limits(exhaustive()).with_leg_cost(amount(leg_cost));
         let found = search.best_path("A", "B", amount(amount_in)).best;
         prop_assert_eq!(found.as_ref().map(net), best_by_hand(&pools, amount_in, leg_cost));
         if let Some(route) = found {
@@ -98,8 +99,8 @@ proptest! {
     #[test]
     fn what_is_called_proven_is_the_best(pools in graph(1..14), amount_in in 1_u128 << 10..1 << 50, labels in 1_usize..4) {
         let set = PoolSet::new(pools.clone());
-        let limits = SearchLimits { labels_per_token: labels, ..EXHAUSTIVE };
-        let found = Search::new(&set, NOW).limits(limits).best_path("A", "B", amount(amount_in)).best;
+        let limits = exhaustive().with_labels_per_token(labels);
+        let found = Search::new(&set, NOW).with_limits(limits).best_path("A", "B", amount(amount_in)).best;
         if let Some(route) = found.filter(|route| route.is_proven_optimal) {
             prop_assert_eq!(Some(net(&route)), best_by_hand(&pools, amount_in, 0));
         }
@@ -108,7 +109,7 @@ proptest! {
     #[test]
     fn no_path_takes_less_for_an_output(pools in graph(1..14), amount_out in 1_u128 << 10..1 << 45, leg_cost in 0_u128..1 << 12) {
         let set = PoolSet::new(pools.clone());
-        let search = Search::new(&set, NOW).limits(EXHAUSTIVE).leg_cost(amount(leg_cost));
+        let search = Search::new(&set, NOW).with_limits(exhaustive()).with_leg_cost(amount(leg_cost));
         let found = search.best_exact_out("A", "B", amount(amount_out)).best;
         let total = |route: &RouteQuote<'_>| {
             let total = route.amount_in.base_units() + route.chain_cost.base_units();
@@ -126,7 +127,7 @@ proptest! {
         pools in graph(1..24), amount_in in 1_u128 << 10..1 << 50, leg_cost in 0_u128..1 << 20,
     ) {
         let set = PoolSet::new(pools);
-        let search = Search::new(&set, NOW).leg_cost(amount(leg_cost));
+        let search = Search::new(&set, NOW).with_leg_cost(amount(leg_cost));
         let parts = [
             search.best_pool("A", "B", amount(amount_in)),
             search.best_split("A", "B", amount(amount_in)),
@@ -150,20 +151,20 @@ proptest! {
         pools in graph(1..24), amount_in in 1_u128 << 10..1 << 50, evaluations in 0_u64..200,
     ) {
         let set = PoolSet::new(pools);
-        let search = Search::new(&set, NOW).budget(Budget::evaluations(evaluations));
+        let search = Search::new(&set, NOW).with_budget(SearchBudget::evaluations(evaluations));
         let best = search.best("A", "B", amount(amount_in)).best.map(|route| route.amount_out);
         let single = search.best_pool("A", "B", amount(amount_in)).best.map(|route| route.amount_out);
         prop_assert!(best >= single);
     }
 }
 
-/// A pool at par.
+/// Returns a pool at par.
 fn par(id: &str, tokens: (&str, &str), depth_bits: u32, fee_bps: u64) -> Pool {
     pool_of("Raydium", id, tokens, (1 << depth_bits, 1 << depth_bits), fee_bps)
 }
 
 #[test]
-fn a_detour_must_earn_its_legs() {
+fn a_detour_must_pay_more_than_its_legs_cost() {
     let set = PoolSet::new(vec![
         par("direct", ("A", "B"), 40, 100),
         par("first", ("A", "C"), 40, 5),
@@ -171,8 +172,11 @@ fn a_detour_must_earn_its_legs() {
     ]);
     let amount_in = amount(1 << 20);
     let ids = |leg_cost| {
-        let route =
-            Search::new(&set, NOW).leg_cost(amount(leg_cost)).best_path("A", "B", amount_in).best.unwrap();
+        let route = Search::new(&set, NOW)
+            .with_leg_cost(amount(leg_cost))
+            .best_path("A", "B", amount_in)
+            .best
+            .unwrap();
         route.legs.iter().map(|leg| leg.pool.id.as_str()).collect::<Vec<_>>()
     };
     assert_eq!(ids(0), ["first", "second"]);
@@ -208,12 +212,12 @@ fn large_orders_use_pools_and_paths_side_by_side() {
 }
 
 #[test]
-fn snapshots_that_are_too_old_are_not_used_and_named() {
-    let taken_at = order_engine_routing::Moment::from_unix_seconds(NOW.unix_seconds() - 11);
+fn pools_with_stale_snapshots_are_rejected() {
+    let taken_at = Moment::from_unix_seconds(NOW.unix_seconds() - 11);
     let fresh = PoolSet::taken_at(vec![par("old", ("A", "B"), 40, 5)], taken_at);
     let set = fresh.updated(vec![par("new", ("A", "B"), 40, 30)], NOW);
-    let limits = SearchLimits { max_age_s: Some(10), ..SearchLimits::default() };
-    let search = Search::new(&set, NOW).limits(limits);
+    let limits = SearchLimits::default().with_max_age_s(10);
+    let search = Search::new(&set, NOW).with_limits(limits);
     let stale = RejectReason::Stale { age_s: 11, max_age_s: 10 };
     for found in [
         search.best_pool("A", "B", amount(1_000)),
@@ -225,9 +229,9 @@ fn snapshots_that_are_too_old_are_not_used_and_named() {
         let reasons: Vec<_> = found.rejected.iter().map(|it| (it.pool.id.as_str(), it.reason)).collect();
         assert_eq!(reasons, [("old", stale)]);
     }
-    let alone = Search::new(&fresh, NOW).limits(limits).best("A", "B", amount(1_000));
+    let alone = Search::new(&fresh, NOW).with_limits(limits).best("A", "B", amount(1_000));
     assert_eq!((alone.best, alone.rejected.len()), (None, 1));
-    assert_eq!(Search::new(&fresh, NOW).limits(limits).best_path("A", "B", amount(1_000)).best, None);
+    assert_eq!(Search::new(&fresh, NOW).with_limits(limits).best_path("A", "B", amount(1_000)).best, None);
 }
 
 #[test]

@@ -35,10 +35,10 @@ fn router(pools: Vec<Pool>) -> Router {
     Router::new(Arc::new(PoolFeed::new(PoolSet::new(pools))), Arc::new(ManualClock::new()))
 }
 
-/// The chain is paid in the output token.
+/// Returns a configuration in which the chain is paid in the output token.
 fn costing(leg_cost: u128) -> RouterConfig {
     let leg_cost = LegCost { mint: "B".into(), amount: amount(leg_cost) };
-    RouterConfig { leg_cost: Some(leg_cost), ..RouterConfig::default() }
+    RouterConfig::default().with_leg_cost(leg_cost)
 }
 
 async fn quote(router: &Router, amount_in: u128, output: &str) -> Vec<Candidate> {
@@ -49,7 +49,7 @@ async fn quote(router: &Router, amount_in: u128, output: &str) -> Vec<Candidate>
     candidates
 }
 
-/// What core demands of a route: legs in the order of execution that sum to the amount.
+/// Checks what the engine requires of a route: legs in the order of execution that sum to the amount.
 fn check(route: &Route, amount_in: u128, output: &str) {
     let sum = |mint: &str| {
         let into =
@@ -101,23 +101,22 @@ async fn small_orders_are_not_split_where_legs_cost_something() {
 }
 
 #[tokio::test]
-async fn single_pools_can_be_all_that_is_asked_for() {
+async fn a_search_can_be_limited_to_single_pools() {
     let mut pools = three_pools();
     pools.push(pool_of("Meteora", "cb", ("C", "B"), (1_000_000_000, 1_000_000_000), 25));
-    let router = router(pools)
-        .with_config(RouterConfig { limits: SearchLimits::single_pools(), ..RouterConfig::default() });
+    let router = router(pools).with_config(RouterConfig::default().with_limits(SearchLimits::single_pools()));
     assert_eq!(ids(&quote(&router, 100_000_000, "B").await), ["r2", "m1"]);
     assert!(best(&quote(&router, 1_000_000, "C").await).is_none(), "no pool trades the pair");
 }
 
 #[tokio::test]
 async fn the_chain_may_be_paid_in_any_token_that_has_a_price() {
-    // Two C are worth one B, and nothing is known of D.
+    // Two C are worth one B, and no pool trades D.
     let mut pools = three_pools();
     pools.push(pool_of("Meteora", "cb", ("C", "B"), (2 << 40, 1 << 40), 0));
     for (mint, expected) in [("C", 500), ("D", 0), ("B", 1_000)] {
         let leg_cost = LegCost { mint: mint.into(), amount: amount(1_000) };
-        let config = RouterConfig { leg_cost: Some(leg_cost), ..RouterConfig::default() };
+        let config = RouterConfig::default().with_leg_cost(leg_cost);
         let candidates = quote(&router(pools.clone()).with_config(config), 1_000_000, "B").await;
         let analysis = candidates[0].route().unwrap().analysis.clone().unwrap();
         assert_eq!(analysis.chain_cost, amount(expected), "{mint}");
@@ -139,7 +138,7 @@ async fn tokens_without_a_common_pool_are_traded_over_others() {
 }
 
 #[tokio::test]
-async fn the_analysis_says_what_the_market_would_pay() {
+async fn the_analysis_compares_the_route_with_the_mid_price() {
     let candidates = quote(&router(three_pools()), 100_000_000, "B").await;
     let analysis = candidates[0].route().unwrap().analysis.clone().unwrap();
     assert_eq!(analysis.mid_price.as_deref(), Some("21/10"));
@@ -152,7 +151,7 @@ async fn the_analysis_says_what_the_market_would_pay() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_reported_with_its_reason() {
+async fn rejected_pools_are_reported_with_their_reasons() {
     let router = router(three_pools());
     let too_small = router.quote(&request(1, "B")).await.unwrap();
     assert_eq!(ids(&too_small), ["r1", "r2", "m1"]);
@@ -172,13 +171,13 @@ async fn a_pool_that_fails_hides_none_that_works() {
 }
 
 #[tokio::test]
-async fn pools_grow_stale_and_are_seen_again() {
+async fn stale_pools_are_rejected_until_they_are_updated() {
     let clock = Arc::new(ManualClock::new());
     let now = || Moment::from_unix_seconds(u64::try_from(clock.now().timestamp()).unwrap());
     let feed = Arc::new(PoolFeed::new(PoolSet::taken_at(three_pools(), now())));
-    let limits = SearchLimits { max_age_s: Some(30), ..SearchLimits::default() };
+    let limits = SearchLimits::default().with_max_age_s(30);
     let router = Router::new(Arc::clone(&feed) as Arc<dyn PoolSource>, clock.clone())
-        .with_config(RouterConfig { limits, ..RouterConfig::default() });
+        .with_config(RouterConfig::default().with_limits(limits));
     assert!(best(&quote(&router, 1_000_000, "B").await).is_some());
 
     clock.advance(Duration::from_secs(31));
@@ -199,7 +198,7 @@ async fn pools_grow_stale_and_are_seen_again() {
 
 #[tokio::test]
 async fn a_search_without_time_still_finds_the_best_pools() {
-    let config = RouterConfig { search_time: Duration::ZERO, ..RouterConfig::default() };
+    let config = RouterConfig::default().with_search_time(Duration::ZERO);
     let router = router(three_pools()).with_config(config);
     let candidates = quote(&router, 100_000_000, "B").await;
     assert_eq!(ids(&candidates)[..2], ["r2", "m1"]);

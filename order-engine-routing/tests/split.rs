@@ -4,17 +4,19 @@ mod support;
 
 use order_engine_core::Amount;
 use order_engine_routing::{
-    Budget, Pool, PoolSet, QuoteError, RejectReason, RouteQuote, Search, SearchLimits,
+    Pool, PoolSet, QuoteError, RejectReason, RouteQuote, Search, SearchBudget, SearchLimits,
 };
 use proptest::prelude::*;
 use support::{NOW, amount, check, chunked, constant_product, constant_products, pays};
 
-const UNBOUNDED: SearchLimits =
-    SearchLimits { max_legs: 64, max_hops: 1, max_paths: 0, labels_per_token: 1, max_age_s: None };
+/// Returns limits for a split over the pools of the pair with any number of legs.
+fn unbounded() -> SearchLimits {
+    SearchLimits::default().with_max_legs(64).with_max_hops(1).with_max_paths(0).with_labels_per_token(1)
+}
 
-/// Splits without regard to the number of legs.
+/// Returns the best split with any number of legs.
 fn split(pools: &PoolSet, amount_in: u128, leg_cost: u128) -> Option<RouteQuote<'_>> {
-    let search = Search::new(pools, NOW).limits(UNBOUNDED).leg_cost(amount(leg_cost));
+    let search = Search::new(pools, NOW).with_limits(unbounded()).with_leg_cost(amount(leg_cost));
     let found = search.best_split("A", "B", amount(amount_in)).best;
     if let Some(route) = &found {
         check(route, "A", "B");
@@ -26,7 +28,7 @@ fn best_single(pools: &[Pool], amount_in: u128) -> Option<u128> {
     pools.iter().filter_map(|pool| pays(pool, amount_in)).max().filter(|&out| out > 0)
 }
 
-/// The best output net of costs over every subset of the pools, each split in small chunks.
+/// Returns the best output net of costs over every subset of the pools, each split in small chunks.
 fn best_subset(pools: &[Pool], amount_in: u128, leg_cost: u128, chunks: u128) -> Option<u128> {
     let subsets = (1_usize..1 << pools.len()).filter_map(|mask| {
         let subset: Vec<Pool> = pools
@@ -103,7 +105,7 @@ fn equal_pools_share_equally() {
 }
 
 #[test]
-fn a_leg_must_earn_what_it_costs() {
+fn a_leg_must_pay_more_than_it_costs() {
     let pools = vec![
         constant_product("deep", (1 << 40, 1 << 40), 25),
         constant_product("side", (1 << 36, 1 << 36), 25),
@@ -119,14 +121,14 @@ fn a_leg_must_earn_what_it_costs() {
 }
 
 #[test]
-fn a_transaction_holds_only_so_many_legs() {
+fn a_route_has_at_most_the_allowed_legs() {
     let pools = (0..20).map(|number| {
         constant_product(&format!("p{number:02}"), (1 << (40 - number), 1 << (40 - number)), 25)
     });
     let set = PoolSet::new(pools.collect());
     let mut last = Amount::ZERO;
     for max_legs in 1..=20 {
-        let search = Search::new(&set, NOW).limits(SearchLimits { max_legs, ..UNBOUNDED });
+        let search = Search::new(&set, NOW).with_limits(unbounded().with_max_legs(max_legs));
         let route = search.best_split("A", "B", amount(1 << 38)).best.unwrap();
         check(&route, "A", "B");
         assert!(route.legs.len() <= max_legs && route.amount_out >= last, "{max_legs}");
@@ -135,7 +137,7 @@ fn a_transaction_holds_only_so_many_legs() {
 }
 
 #[test]
-fn what_no_pool_takes_alone_several_take_together() {
+fn several_pools_take_an_amount_that_none_takes_alone() {
     let huge = u128::MAX / 2;
     let pools = vec![constant_product("one", (huge, huge), 25), constant_product("two", (huge, huge), 25)];
     let set = PoolSet::new(pools);
@@ -152,13 +154,13 @@ fn what_no_pool_takes_alone_several_take_together() {
 }
 
 #[test]
-fn without_a_budget_the_best_single_pool_is_left() {
+fn without_a_budget_the_best_single_pool_is_found() {
     let pools = vec![
         constant_product("one", (1 << 40, 1 << 40), 25),
         constant_product("two", (1 << 40, 1 << 40), 20),
     ];
     let set = PoolSet::new(pools);
-    let search = Search::new(&set, NOW).leg_cost(amount(1)).budget(Budget::evaluations(0));
+    let search = Search::new(&set, NOW).with_leg_cost(amount(1)).with_budget(SearchBudget::evaluations(0));
     let route = search.best_split("A", "B", amount(1 << 30)).best.unwrap();
     assert!(!route.is_proven_optimal);
     assert!(
@@ -167,7 +169,7 @@ fn without_a_budget_the_best_single_pool_is_left() {
 }
 
 #[test]
-fn what_to_accept_is_rounded_in_favour_of_the_order() {
+fn limits_of_a_route_are_rounded_in_favour_of_the_order() {
     let set = PoolSet::new(vec![constant_product("one", (1_000_000, 2_000_000), 30)]);
     let route = split(&set, 1_000, 0).unwrap();
     // n = 997, out = ⌊997 · 2 000 000 / 1 000 997⌋ = 1 992.

@@ -30,7 +30,7 @@ impl SimRouter {
 /// How to route on a simulated chain, wherever its pools come from.
 pub(crate) fn config() -> RouterConfig {
     let leg_cost = LegCost { mint: NATIVE_MINT.to_owned(), amount: Amount::new(LEG_COST_LAMPORTS) };
-    RouterConfig { leg_cost: Some(leg_cost), ..RouterConfig::default() }
+    RouterConfig::default().with_leg_cost(leg_cost)
 }
 
 #[async_trait]

@@ -1,7 +1,7 @@
 //! How near to the optimum the searches come.
 
 use order_engine_core::Amount;
-use order_engine_routing::{Found, Search, SearchLimits};
+use order_engine_routing::{Search, SearchLimits, SearchOutcome};
 
 use crate::naive;
 use crate::pools::{Kind, MIXED, Maker, NOW};
@@ -33,7 +33,7 @@ pub(crate) fn print() {
 /// better than the best single path.
 fn print_graphs() {
     println!("{:>18} {:>5} {:>14} {:>14} {:>14}", "graph", "", "8 legs", "any legs", "best path");
-    let wide = SearchLimits { max_legs: 64, max_paths: 16, ..SearchLimits::default() };
+    let wide = SearchLimits::default().with_max_legs(64).with_max_paths(16);
     for count in [100, 1_000] {
         for name in ["hubs", "thicket"] {
             let mut sums = [0; 3];
@@ -43,9 +43,10 @@ fn print_graphs() {
                 let pools =
                     if name == "hubs" { maker.graph(count, kinds) } else { maker.thicket(count, kinds) };
                 let amount = Amount::new(GRAPH_AMOUNT);
-                let out = |found: Found<'_>| found.best.map_or(0, |route| route.amount_out.base_units());
+                let out =
+                    |found: SearchOutcome<'_>| found.best.map_or(0, |route| route.amount_out.base_units());
                 let best = out(Search::new(&pools, NOW).best("A", "B", amount));
-                let widest = out(Search::new(&pools, NOW).limits(wide).best("A", "B", amount));
+                let widest = out(Search::new(&pools, NOW).with_limits(wide).best("A", "B", amount));
                 let path = out(Search::new(&pools, NOW).best_path("A", "B", amount));
                 let chunked = naive::chunked_paths(&pools, GRAPH_AMOUNT, 200);
                 let leads = [lead_e8(best, chunked), lead_e8(widest, chunked), lead_e8(best, path)];
@@ -66,14 +67,14 @@ fn lead_e8(out: u128, other: u128) -> i128 {
 /// The most base units by which the greedy split in 20 000 chunks was better; and the mean shares,
 /// in hundred-millionths, by which one in 100 chunks and the best single pool are worse than the search.
 fn gaps(count: usize, kinds: &[Kind]) -> (u128, u128, u128) {
-    let limits = SearchLimits { max_legs: 64, ..SearchLimits::default() };
+    let limits = SearchLimits::default().with_max_legs(64);
     let mut worst = 0;
     let (mut chunked_e8, mut single_e8) = (0, 0);
     for seed in 0..CASES {
         let mut maker = Maker::new(seed);
         let pools = maker.pair(count, kinds);
         let amount = u128::from(maker.between(1_000_000, 20_000_000_000 * count as u64));
-        let found = Search::new(&pools, NOW).limits(limits).best_split("A", "B", Amount::new(amount));
+        let found = Search::new(&pools, NOW).with_limits(limits).best_split("A", "B", Amount::new(amount));
         let out = found.best.map_or(0, |route| route.amount_out.base_units());
         let single = naive::best_single(&pools, amount);
         assert!(out >= single, "a split is never below the best single pool");

@@ -20,8 +20,10 @@ use crate::pools::{KINDS, Kind, MIXED, Maker, NOW};
 /// An order that moves prices by a few percent: a fifth of the smallest pool.
 const AMOUNT: u128 = 20_000_000_000;
 
-const WITHOUT_LIMIT: SearchLimits =
-    SearchLimits { max_hops: 4, max_legs: 64, max_paths: 4, labels_per_token: 4, max_age_s: None };
+/// Returns limits that allow a split over any number of pools in these benchmarks.
+fn many_legs() -> SearchLimits {
+    SearchLimits::default().with_max_legs(64)
+}
 
 fn quote(c: &mut Criterion) {
     let mut group = c.benchmark_group("quote");
@@ -63,12 +65,12 @@ fn split(c: &mut Criterion) {
             let pools = Maker::new(3).pair(count, kinds);
             let amount = Amount::new(AMOUNT * count as u128);
             group.bench_function(BenchmarkId::new(name, count), |b| {
-                let search = Search::new(&pools, NOW).limits(WITHOUT_LIMIT);
+                let search = Search::new(&pools, NOW).with_limits(many_legs());
                 b.iter(|| search.best_split("A", "B", black_box(amount)));
             });
             group.bench_function(BenchmarkId::new(format!("{name}_with_leg_cost"), count), |b| {
                 let leg_cost = Amount::new(AMOUNT / 1_000);
-                let search = Search::new(&pools, NOW).limits(WITHOUT_LIMIT).leg_cost(leg_cost);
+                let search = Search::new(&pools, NOW).with_limits(many_legs()).with_leg_cost(leg_cost);
                 b.iter(|| search.best_split("A", "B", black_box(amount)));
             });
             group.bench_function(BenchmarkId::new(format!("{name}_naive_100_chunks"), count), |b| {
@@ -87,9 +89,11 @@ fn paths(c: &mut Criterion) {
         let thicket = Maker::new(4).thicket(count, &[Kind::ConstantProduct]);
         for (name, pools) in [("hubs", &hubs), ("thicket", &thicket)] {
             for max_hops in [2, 3, 4] {
-                let limits = SearchLimits { max_hops, ..SearchLimits::default() };
+                let limits = SearchLimits::default().with_max_hops(max_hops);
                 group.bench_function(BenchmarkId::new(format!("{name}_{max_hops}_hops"), count), |b| {
-                    b.iter(|| Search::new(pools, NOW).limits(limits).best_path("A", "B", black_box(amount)));
+                    b.iter(|| {
+                        Search::new(pools, NOW).with_limits(limits).best_path("A", "B", black_box(amount))
+                    });
                 });
             }
             group.bench_function(BenchmarkId::new(format!("{name}_exact_out"), count), |b| {

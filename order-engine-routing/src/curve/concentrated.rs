@@ -2,12 +2,15 @@
 //! product of virtual reserves, and liquidity changes at each of them.
 //!
 //! The formulas are those of the Uniswap v3 whitepaper; steps, roundings and the price at a tick follow
-//! the program `raydium-clmm`, so exact-in quotes are the program's to the last unit. Exact-out quotes
-//! are the least input whose exact-in quote suffices; the program's own exact-out may ask for a few
-//! units more where the output ends on a tick.
+//! the program `raydium-clmm`, so exact-in quotes equal the program's to the last unit. An exact-out
+//! quote is the least input whose exact-in quote suffices; the program's own exact-out instruction may
+//! take a few units more where the output ends on a tick.
 
 mod sqrt_price;
+mod tick;
 mod walk;
+
+pub use tick::Tick;
 
 use std::sync::Arc;
 
@@ -15,166 +18,149 @@ use order_engine_core::Amount;
 use ruint::aliases::U256;
 use serde::{Deserialize, Serialize};
 
-use crate::pool::{InvalidPool, QuoteError};
+use crate::error::{InvalidPool, QuoteError};
 use crate::ratio::Ratio;
 use crate::trade::Direction;
 use sqrt_price::{MAX_TICK, MIN_TICK};
-use walk::Walk;
-
-/// The whole of which a fee is so many parts: a million.
-const ONE_PPM: u32 = 1_000_000;
+use tick::PricedTick;
+use walk::{Cursor, ONE_PPM, Walk};
 
 /// A pool of concentrated liquidity, as far as its ticks are known.
 ///
 /// Trades go as far as the outermost known tick: a snapshot of a few ticks around the price quotes
-/// what they allow and finds not enough liquidity beyond.
+/// the trades within them and reports not enough liquidity beyond.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "ConcentratedState", into = "ConcentratedState")]
 pub struct ConcentratedLiquidity {
-    sqrt_price_x64: u128,
+    cursor: Cursor,
     tick_current: i32,
     tick_spacing: u16,
-    liquidity: u128,
     fee_ppm: u32,
-    /// How many of the ticks are not above the current one.
-    ticks_below: usize,
-    ticks: Arc<[Boundary]>,
+    ticks: Arc<[PricedTick]>,
 }
 
-/// What a snapshot of a pool of concentrated liquidity says.
+/// The on-chain state of a pool of concentrated liquidity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConcentratedState {
     /// The square root of the price of token a in token b, in Q64.64.
     #[serde(with = "crate::decimal")]
     pub sqrt_price_x64: u128,
-    /// The tick in which the price is. Right after a trade downwards that ended on a tick, it is the
-    /// one below.
+    /// The tick in which the price is. After a trade that moved the price down onto a tick, it is the
+    /// tick below.
     pub tick_current: i32,
-    /// Of how many ticks one may be initialised.
+    /// The distance between two ticks that may be initialised.
     pub tick_spacing: u16,
     /// The liquidity in range.
     #[serde(with = "crate::decimal")]
     pub liquidity: u128,
-    /// The fee on what goes in, in millionths.
+    /// The fee on the input, in millionths.
     pub fee_ppm: u32,
     /// The initialised ticks, ascending.
     pub ticks: Vec<Tick>,
 }
 
-/// An initialised tick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tick {
-    /// Which one.
-    pub index: i32,
-    /// The liquidity that is added where the price rises across the tick.
-    #[serde(with = "crate::decimal")]
-    pub liquidity_net: i128,
-}
-
-/// An initialised tick and the price there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Boundary {
-    tick: Tick,
-    sqrt_price_x64: u128,
-}
-
 impl ConcentratedLiquidity {
-    /// The pool of a snapshot.
+    /// Returns the pool with this state.
     ///
     /// # Errors
-    /// If the price is not in the current tick, a tick is out of range, out of order or out of step,
-    /// liquidity would fall below zero or overflow somewhere, or the fee takes everything.
+    /// If the price is not in the current tick, a tick is out of range, out of order or not a multiple of
+    /// the spacing, the liquidity would overflow or fall below zero at some tick, or the fee takes the
+    /// whole input.
     pub fn new(state: &ConcentratedState) -> Result<Self, InvalidPool> {
         check_price(state)?;
         if state.fee_ppm >= ONE_PPM {
             return Err(InvalidPool { field: "fee_ppm", reason: "must be below a million" });
         }
-        let ticks = boundaries(state)?;
-        let ticks_below = ticks.partition_point(|boundary| boundary.tick.index <= state.tick_current);
+        let ticks = priced_ticks(state)?;
+        let ticks_below = ticks.partition_point(|priced| priced.tick.index <= state.tick_current);
         check_liquidity(state, ticks_below)?;
+        let (sqrt_price_x64, liquidity) = (state.sqrt_price_x64, state.liquidity);
         Ok(Self {
-            sqrt_price_x64: state.sqrt_price_x64,
+            cursor: Cursor { sqrt_price_x64, liquidity, ticks_below },
             tick_current: state.tick_current,
             tick_spacing: state.tick_spacing,
-            liquidity: state.liquidity,
             fee_ppm: state.fee_ppm,
-            ticks_below,
             ticks,
         })
     }
 
-    /// The square root of the price at a tick in Q64.64, as the program computes it. Nothing if there
-    /// is no such tick.
+    /// Returns the square root of the price at a tick in Q64.64, as the program computes it, or `None` if
+    /// there is no such tick.
     pub fn sqrt_price_at_tick(tick: i32) -> Option<u128> {
         sqrt_price::at_tick(tick)
     }
 
-    /// The snapshot of the pool.
+    /// Returns the state of the pool.
     pub fn state(&self) -> ConcentratedState {
         ConcentratedState {
-            sqrt_price_x64: self.sqrt_price_x64,
+            sqrt_price_x64: self.cursor.sqrt_price_x64,
             tick_current: self.tick_current,
             tick_spacing: self.tick_spacing,
-            liquidity: self.liquidity,
+            liquidity: self.cursor.liquidity,
             fee_ppm: self.fee_ppm,
-            ticks: self.ticks.iter().map(|boundary| boundary.tick).collect(),
+            ticks: self.ticks.iter().map(|priced| priced.tick).collect(),
         }
     }
 
-    /// What comes out for exactly `amount_in`, rounded down at each tick.
+    /// Returns what comes out for exactly `amount_in`, rounded down at each tick.
     ///
     /// # Errors
-    /// If nothing would come out, or the ticks do not suffice.
+    /// If nothing would come out, or the trade would pass the outermost known tick.
     pub fn amount_out(&self, direction: Direction, amount_in: Amount) -> Result<Amount, QuoteError> {
-        let out = Walk::new(self, direction).take_in(amount_in.base_units())?;
+        let out = self.walk(direction).swap_exact_in(amount_in.base_units())?;
         if out == 0 { Err(QuoteError::TooSmall) } else { Ok(Amount::new(out)) }
     }
 
-    /// The least that must go in for at least `amount_out` to come out.
+    /// Returns the least input for which at least `amount_out` comes out.
     ///
     /// # Errors
-    /// If the ticks do not suffice.
+    /// If the amount is zero, or the trade would pass the outermost known tick.
     pub fn amount_in(&self, direction: Direction, amount_out: Amount) -> Result<Amount, QuoteError> {
         if amount_out.is_zero() {
             return Err(QuoteError::TooSmall);
         }
-        Walk::new(self, direction).give_out(amount_out.base_units()).map(Amount::new)
+        self.walk(direction).swap_exact_out(amount_out.base_units()).map(Amount::new)
     }
 
-    /// The pool after exactly `amount_in` went in.
+    /// Returns the pool after exactly `amount_in` went in.
     ///
     /// # Errors
     /// As [`Self::amount_out`].
     pub fn after(&self, direction: Direction, amount_in: Amount) -> Result<Self, QuoteError> {
-        let mut walk = Walk::new(self, direction);
-        if walk.take_in(amount_in.base_units())? == 0 {
+        let mut walk = self.walk(direction);
+        if walk.swap_exact_in(amount_in.base_units())? == 0 {
             return Err(QuoteError::TooSmall);
         }
-        Ok(walk.into_pool())
+        let (cursor, tick_current) = (walk.cursor(), walk.current_tick());
+        Ok(Self { cursor, tick_current, ticks: Arc::clone(&self.ticks), ..*self })
     }
 
-    /// Output per input before any trade, fees deducted.
+    /// Returns the output per unit of input before any trade, fees deducted.
     ///
     /// # Errors
     /// If there is no liquidity in this direction.
     pub fn spot_price(&self, direction: Direction) -> Result<Ratio, QuoteError> {
-        let sqrt_price = Walk::new(self, direction).first_liquid_price()?;
+        let sqrt_price = self.walk(direction).first_liquid_price()?;
         price(direction, sqrt_price, ONE_PPM - self.fee_ppm)
     }
 
-    /// Output per input before any trade and without fees.
+    /// Returns the output per unit of input before any trade, without fees.
     ///
     /// # Errors
-    /// Never; other curves may hold nothing.
+    /// Never. Other curves may hold none of the output token.
     pub fn mid_price(&self, direction: Direction) -> Result<Ratio, QuoteError> {
-        price(direction, self.sqrt_price_x64, ONE_PPM)
+        price(direction, self.cursor.sqrt_price_x64, ONE_PPM)
+    }
+
+    fn walk(&self, direction: Direction) -> Walk<'_> {
+        Walk::new(&self.ticks, self.fee_ppm, self.cursor, direction)
     }
 }
 
-/// The price of the input in the output, of which so many millionths are kept.
+/// Returns the price of the input in the output, times `kept_ppm` millionths.
 fn price(direction: Direction, sqrt_price_x64: u128, kept_ppm: u32) -> Result<Ratio, QuoteError> {
     let root = U256::from(sqrt_price_x64);
-    // A root is below 2⁹⁷, so that its square times a million fits.
+    // A root is below 2⁹⁷, so its square times a million fits.
     let (numerator, denominator) = direction.orient(root * root, U256::from(1) << 128);
     let ratio = Ratio::new(numerator * U256::from(kept_ppm), denominator * U256::from(ONE_PPM));
     ratio.ok_or(QuoteError::NotEnoughLiquidity)
@@ -192,7 +178,7 @@ fn check_price(state: &ConcentratedState) -> Result<(), InvalidPool> {
     }
 }
 
-fn boundaries(state: &ConcentratedState) -> Result<Arc<[Boundary]>, InvalidPool> {
+fn priced_ticks(state: &ConcentratedState) -> Result<Arc<[PricedTick]>, InvalidPool> {
     let invalid = |reason| InvalidPool { field: "ticks", reason };
     if state.tick_spacing == 0 {
         return Err(InvalidPool { field: "tick_spacing", reason: "must be greater than zero" });
@@ -200,17 +186,17 @@ fn boundaries(state: &ConcentratedState) -> Result<Arc<[Boundary]>, InvalidPool>
     if !state.ticks.is_sorted_by(|one, next| one.index < next.index) {
         return Err(invalid("must be ascending"));
     }
-    let boundary = |tick: &Tick| {
+    let priced = |tick: &Tick| {
         if tick.index % i32::from(state.tick_spacing) != 0 {
             return Err(invalid("must be multiples of the spacing"));
         }
         let sqrt_price_x64 = sqrt_price::at_tick(tick.index).ok_or(invalid("must be in range"))?;
-        Ok(Boundary { tick: *tick, sqrt_price_x64 })
+        Ok(PricedTick { tick: *tick, sqrt_price_x64 })
     };
-    state.ticks.iter().map(boundary).collect()
+    state.ticks.iter().map(priced).collect()
 }
 
-/// Walks from the price to both ends, as no trade could otherwise.
+/// Adds up the liquidity from the price to both ends, so that no trade overflows it.
 fn check_liquidity(state: &ConcentratedState, ticks_below: usize) -> Result<(), InvalidPool> {
     let (below, above) = state.ticks.split_at(ticks_below);
     let rising =

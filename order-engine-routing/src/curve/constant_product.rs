@@ -1,73 +1,71 @@
 //! The curve of Raydium's AMM v4 and CPMM pools and of Meteora's DAMM: the product of the reserves
 //! never falls.
 //!
-//! The formula is Uniswap v2's; the layouts of the fees are those of the programs `raydium-amm` and
-//! `raydium-cp-swap`. Meteora's DAMM rounds its fee down, but to one unit at least; here it is rounded
-//! up, as everywhere, so a quote of it is low by at most the worth of one unit of input.
+//! The formula is Uniswap v2's; the fees follow the programs `raydium-amm` and `raydium-cp-swap`.
+//! Meteora's DAMM rounds its fee down, but to one unit at least; here it is rounded up, as everywhere,
+//! so a quote of a DAMM pool is low by at most the value of one unit of input.
 
 use order_engine_core::Amount;
 use ruint::aliases::U256;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{InvalidPool, QuoteError};
 use crate::fee::Fee;
-use crate::pool::{InvalidPool, QuoteError};
+use crate::hyperbola::Hyperbola;
 use crate::ratio::Ratio;
 use crate::trade::Direction;
 use crate::wide::{mul_div_ceil, mul_div_floor};
 
 /// A pool of two reserves whose product never falls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Fields", into = "Fields")]
+#[serde(try_from = "ConstantProductState", into = "ConstantProductState")]
 pub struct ConstantProduct {
     reserve_a: Amount,
     reserve_b: Amount,
     fee: Fee,
     creator_fee: Option<CreatorFee>,
     protocol_share: Fee,
-    /// What is taken from the input, the creator's part included: from token a, and from token b.
+    /// The fees on the input, the creator's included: if token a goes in, and if token b does.
     input_fees: [Fee; 2],
-    /// What is taken from the output: of token a, and of token b.
+    /// The fees on the output: if token a comes out, and if token b does.
     output_fees: [Fee; 2],
 }
 
+/// A constant-product pool as it is serialised.
 #[derive(Serialize, Deserialize)]
-struct Fields {
+struct ConstantProductState {
     reserve_a: Amount,
     reserve_b: Amount,
     fee: Fee,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     creator_fee: Option<CreatorFee>,
-    #[serde(default = "no_share")]
+    #[serde(default)]
     protocol_share: Fee,
 }
 
-const fn no_share() -> Fee {
-    Fee::NONE
-}
-
-/// What the founder of a CPMM pool takes of each trade, besides the trade fee.
+/// The fee that the creator of a CPMM pool takes of each trade, on top of the trade fee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreatorFee {
-    /// How much. The denominator is the trade fee's.
+    /// The rate. Its denominator is the trade fee's.
     pub rate: Fee,
-    /// Of what.
+    /// The amount on which the fee is taken.
     pub on: CreatorFeeOn,
 }
 
-/// What a creator's fee is taken of.
+/// The amount on which a creator's fee is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CreatorFeeOn {
-    /// Of what goes in.
+    /// The input, whichever token it is.
     Input,
-    /// Of token a, whether it goes in or comes out.
+    /// The amount of token a, whether it goes in or comes out.
     TokenA,
-    /// Of token b, whether it goes in or comes out.
+    /// The amount of token b, whether it goes in or comes out.
     TokenB,
 }
 
 impl ConstantProduct {
-    /// A pool with these reserves, in base units, and this fee on what goes in, which stays in the
+    /// Returns a pool with these reserves, in base units, and this fee on the input, which stays in the
     /// pool.
     ///
     /// # Errors
@@ -90,13 +88,13 @@ impl ConstantProduct {
         })
     }
 
-    /// The pool with a fee for its creator, which leaves the pool.
+    /// Adds a fee for the pool's creator, which leaves the pool.
     ///
-    /// On the input it is added to the trade fee before rounding; on the output it is taken, rounded
-    /// up, of what the curve gives.
+    /// On the input it is added to the trade fee before rounding; on the output it is deducted, rounded
+    /// up, from what the curve gives.
     ///
     /// # Errors
-    /// If the fee has another denominator than the trade fee, or their sum is not below one.
+    /// If the denominators of the fee and the trade fee differ, or the sum of both fees is not below one.
     pub fn with_creator_fee(self, creator_fee: CreatorFee) -> Result<Self, InvalidPool> {
         let invalid = |reason| InvalidPool { field: "creator_fee", reason };
         let (trade, denominator) = self.fee.parts();
@@ -114,57 +112,56 @@ impl ConstantProduct {
         Ok(Self { creator_fee: Some(creator_fee), input_fees, output_fees, ..self })
     }
 
-    /// The pool with a share of the trade fee that leaves the reserves, for the exchange.
+    /// Sets the share of the trade fee that leaves the reserves, for the exchange.
+    #[must_use]
     pub const fn with_protocol_share(mut self, share: Fee) -> Self {
         self.protocol_share = share;
         self
     }
 
-    /// The reserves: of token a, and of token b.
+    /// Returns the reserves of token a and of token b.
     pub const fn reserves(&self) -> (Amount, Amount) {
         (self.reserve_a, self.reserve_b)
     }
 
-    /// The trade fee on what goes in.
+    /// Returns the trade fee on the input.
     pub const fn fee(&self) -> Fee {
         self.fee
     }
 
-    /// What comes out for exactly `amount_in`, rounded down:
+    /// Returns what comes out for exactly `amount_in`, rounded down:
     /// `n = x − ⌈x·f⌉`, `out = ⌊n·Y / (R + n)⌋`, less the creator's fee if it is on the output.
     ///
     /// # Errors
-    /// If nothing would come out, or the pool would overflow.
+    /// If nothing would come out, or a reserve would overflow.
     pub fn amount_out(&self, direction: Direction, amount_in: Amount) -> Result<Amount, QuoteError> {
         let out = self.swapped(direction, amount_in)?;
-        let out = direction.orient(self.output_fees[0], self.output_fees[1]).1.deducted(out);
+        let out = self.output_fee(direction).deduct_from(out);
         if out.is_zero() { Err(QuoteError::TooSmall) } else { Ok(out) }
     }
 
-    /// The least that must go in for `amount_out` to come out:
+    /// Returns the least input for which at least `amount_out` comes out:
     /// `n = ⌈R·o / (Y − o)⌉`, `x = ⌈n·D / (D − f)⌉`.
     ///
     /// # Errors
-    /// If the pool does not hold that much, or the amount would overflow.
+    /// If the pool does not hold enough, or a reserve would overflow.
     pub fn amount_in(&self, direction: Direction, amount_out: Amount) -> Result<Amount, QuoteError> {
         if amount_out.is_zero() {
             return Err(QuoteError::TooSmall);
         }
         let (reserve_in, reserve_out) = direction.orient(self.reserve_a, self.reserve_b);
-        let (input_fee, _) = direction.orient(self.input_fees[0], self.input_fees[1]);
-        let (_, output_fee) = direction.orient(self.output_fees[0], self.output_fees[1]);
-        let gross = output_fee.gross_up(amount_out).ok_or(QuoteError::NotEnoughLiquidity)?;
+        let gross = self.output_fee(direction).gross_up(amount_out).ok_or(QuoteError::NotEnoughLiquidity)?;
         let rest = reserve_out.checked_sub(gross).filter(|rest| !rest.is_zero());
         let rest = rest.ok_or(QuoteError::NotEnoughLiquidity)?;
         let net = mul_div_ceil(reserve_in.base_units(), gross.base_units(), rest.base_units());
-        let amount_in = net.and_then(|net| input_fee.gross_up(Amount::new(net)));
+        let amount_in = net.and_then(|net| self.input_fee(direction).gross_up(Amount::new(net)));
         let amount_in = amount_in.ok_or(QuoteError::Overflow)?;
         reserve_in.checked_add(amount_in).ok_or(QuoteError::Overflow)?;
         Ok(amount_in)
     }
 
-    /// The pool after exactly `amount_in` went in. The trade fee stays in the pool but for the
-    /// exchange's share, the creator's fee does not.
+    /// Returns the pool after exactly `amount_in` went in. The trade fee stays in the pool, except for
+    /// the exchange's share; the creator's fee does not.
     ///
     /// # Errors
     /// As [`Self::amount_out`].
@@ -174,21 +171,21 @@ impl ConstantProduct {
         let kept = amount_in.checked_sub(self.leaving(direction, amount_in)).ok_or(QuoteError::Overflow)?;
         let (reserve_in, reserve_out) = direction.orient(self.reserve_a, self.reserve_b);
         let reserve_in = reserve_in.checked_add(kept).ok_or(QuoteError::Overflow)?;
-        // What is given stays below the reserve, so that none is ever empty.
+        // The curve gives less than the reserve, so that a reserve is never empty.
         let reserve_out = reserve_out.checked_sub(given).ok_or(QuoteError::NotEnoughLiquidity)?;
         let (reserve_a, reserve_b) = direction.orient(reserve_in, reserve_out);
         Ok(Self { reserve_a, reserve_b, ..*self })
     }
 
-    /// Output per input before any trade, fees deducted: `Y·(1 − f)/R`.
+    /// Returns the output per unit of input before any trade, fees deducted: `Y·(1 − f)/R`.
     ///
     /// # Errors
-    /// Never; other curves may hold nothing.
+    /// Never. Other curves may hold none of the output token.
     pub fn spot_price(&self, direction: Direction) -> Result<Ratio, QuoteError> {
         let (reserve_in, reserve_out) = direction.orient(self.reserve_a, self.reserve_b);
-        let (input_kept, input_whole) = direction.orient(self.input_fees[0], self.input_fees[1]).0.kept();
-        let (output_kept, output_whole) = direction.orient(self.output_fees[0], self.output_fees[1]).1.kept();
-        // 128 and twice 64 bits fit into 256.
+        let (input_kept, input_whole) = self.input_fee(direction).kept();
+        let (output_kept, output_whole) = self.output_fee(direction).kept();
+        // A product of 128, 64 and 64 bits fits 256.
         let scaled = |reserve: Amount, one: u64, other: u64| {
             U256::from(reserve.base_units()) * U256::from(one) * U256::from(other)
         };
@@ -197,65 +194,73 @@ impl ConstantProduct {
         Ratio::new(numerator, denominator).ok_or(QuoteError::NotEnoughLiquidity)
     }
 
-    /// Output per input before any trade and without fees: `Y/R`.
+    /// Returns the output per unit of input before any trade, without fees: `Y/R`.
     ///
     /// # Errors
-    /// Never; other curves may hold nothing.
+    /// Never. Other curves may hold none of the output token.
     pub fn mid_price(&self, direction: Direction) -> Result<Ratio, QuoteError> {
         let (reserve_in, reserve_out) = direction.orient(self.reserve_a, self.reserve_b);
         let (numerator, denominator) = (reserve_out.base_units(), reserve_in.base_units());
         Ratio::new(U256::from(numerator), U256::from(denominator)).ok_or(QuoteError::NotEnoughLiquidity)
     }
 
-    /// The pool as a hyperbola, `out = price · x / (1 + bend · x)`, but for all rounding: a seed for
-    /// searches that integers decide.
-    #[allow(clippy::cast_precision_loss)] // A seed can spare the digits beyond 2⁵³.
-    pub(crate) fn hyperbola(&self, direction: Direction) -> (f64, f64) {
+    /// Returns the output as a hyperbola of the input, without any rounding.
+    #[allow(clippy::cast_precision_loss)] // A hyperbola only seeds a search, so 53 bits suffice.
+    pub(crate) fn hyperbola(&self, direction: Direction) -> Hyperbola {
         let (reserve_in, reserve_out) = direction.orient(self.reserve_a, self.reserve_b);
         let rate = |(kept, whole): (u64, u64)| kept as f64 / whole as f64;
-        let input_rate = rate(direction.orient(self.input_fees[0], self.input_fees[1]).0.kept());
-        let output_rate = rate(direction.orient(self.output_fees[0], self.output_fees[1]).1.kept());
-        let bend = input_rate / reserve_in.base_units() as f64;
-        (bend * reserve_out.base_units() as f64 * output_rate, bend)
+        let bend = rate(self.input_fee(direction).kept()) / reserve_in.base_units() as f64;
+        let price = bend * reserve_out.base_units() as f64 * rate(self.output_fee(direction).kept());
+        Hyperbola { price, bend }
     }
 
-    /// What the curve gives, before fees on the output.
+    fn input_fee(&self, direction: Direction) -> Fee {
+        let [a, b] = self.input_fees;
+        direction.orient(a, b).0
+    }
+
+    fn output_fee(&self, direction: Direction) -> Fee {
+        let [a, b] = self.output_fees;
+        direction.orient(a, b).1
+    }
+
+    /// Returns what the curve gives, before the fee on the output.
     fn swapped(&self, direction: Direction, amount_in: Amount) -> Result<Amount, QuoteError> {
         let (reserve_in, reserve_out) = direction.orient(self.reserve_a, self.reserve_b);
-        // The reserve must stay representable, or the pool could not take the amount.
+        // The pool can take only an amount after which its reserve still fits.
         reserve_in.checked_add(amount_in).ok_or(QuoteError::Overflow)?;
-        let net = direction.orient(self.input_fees[0], self.input_fees[1]).0.deducted(amount_in);
-        let net = net.base_units();
+        let net = self.input_fee(direction).deduct_from(amount_in).base_units();
         let out = mul_div_floor(net, reserve_out.base_units(), reserve_in.base_units() + net);
         out.map(Amount::new).ok_or(QuoteError::Overflow)
     }
 
-    /// What of the input leaves the pool: the creator's fee, and the exchange's share of the rest.
+    /// Returns the part of the input that leaves the pool: the creator's fee, and the exchange's share of
+    /// the trade fee.
     fn leaving(&self, direction: Direction, amount_in: Amount) -> Amount {
-        let (input_fee, _) = direction.orient(self.input_fees[0], self.input_fees[1]);
-        let (taken, _) = input_fee.parts();
-        let (trade, _) = self.fee.parts();
+        let input_fee = self.input_fee(direction);
+        let (input_rate, _) = input_fee.parts();
+        let (trade_rate, _) = self.fee.parts();
         let fee = input_fee.of(amount_in).base_units();
-        let creator = match u128::from(taken - trade) {
+        let creator = match u128::from(input_rate - trade_rate) {
             0 => 0,
-            part => mul_div_floor(fee, part, u128::from(taken)).unwrap_or(fee),
+            creator_rate => mul_div_floor(fee, creator_rate, u128::from(input_rate)).unwrap_or(fee),
         };
         let protocol = self.protocol_share.share_of(Amount::new(fee - creator)).base_units();
         Amount::new(creator + protocol)
     }
 }
 
-impl TryFrom<Fields> for ConstantProduct {
+impl TryFrom<ConstantProductState> for ConstantProduct {
     type Error = InvalidPool;
 
-    fn try_from(fields: Fields) -> Result<Self, InvalidPool> {
-        let pool = Self::new(fields.reserve_a, fields.reserve_b, fields.fee)?;
-        let pool = pool.with_protocol_share(fields.protocol_share);
-        fields.creator_fee.map_or(Ok(pool), |creator_fee| pool.with_creator_fee(creator_fee))
+    fn try_from(state: ConstantProductState) -> Result<Self, InvalidPool> {
+        let pool = Self::new(state.reserve_a, state.reserve_b, state.fee)?;
+        let pool = pool.with_protocol_share(state.protocol_share);
+        state.creator_fee.map_or(Ok(pool), |creator_fee| pool.with_creator_fee(creator_fee))
     }
 }
 
-impl From<ConstantProduct> for Fields {
+impl From<ConstantProduct> for ConstantProductState {
     fn from(pool: ConstantProduct) -> Self {
         let ConstantProduct { reserve_a, reserve_b, fee, creator_fee, protocol_share, .. } = pool;
         Self { reserve_a, reserve_b, fee, creator_fee, protocol_share }

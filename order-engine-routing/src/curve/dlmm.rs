@@ -1,9 +1,9 @@
-//! Meteora's DLMM: bins of a fixed price each, with a fee that grows as a trade crosses them and decays
+//! Meteora's DLMM: bins with a fixed price each, and a fee that grows as a trade crosses bins and decays
 //! with time.
 //!
 //! The design is Trader Joe's Liquidity Book; formulas and roundings are those that Meteora documents
-//! and publishes in `dlmm-sdk`, so quotes are the program's to the last unit, but for token-2022
-//! transfer fees, which are not the pool's.
+//! and publishes in `dlmm-sdk`, so quotes equal the program's to the last unit. They leave out the
+//! transfer fees of Token-2022, which the token charges and not the pool.
 
 mod fees;
 mod price;
@@ -16,16 +16,16 @@ use order_engine_core::Amount;
 use ruint::aliases::U256;
 use serde::{Deserialize, Serialize};
 
-use crate::pool::{InvalidPool, QuoteError};
+use crate::error::{InvalidPool, QuoteError};
 use crate::ratio::Ratio;
 use crate::trade::{Direction, Moment};
 use fees::ONE_RATE;
 use price::MAX_ID;
 
-/// A pool of bins, as far as they are known.
+/// A DLMM pool, as far as its bins are known.
 ///
 /// Token a is Meteora's x, token b its y. Trades go as far as the outermost known bin; a bin that is
-/// missing between two others is empty.
+/// missing between two known ones is empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "DlmmState", into = "DlmmState")]
 pub struct Dlmm {
@@ -39,29 +39,29 @@ pub struct Dlmm {
     bins: Arc<[PricedBin]>,
 }
 
-/// What a snapshot of a DLMM pool says.
+/// The on-chain state of a DLMM pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DlmmState {
     /// The bin in which the price is.
     pub active_id: i32,
     /// By how many basis points the price rises from bin to bin.
     pub bin_step_bps: u16,
-    /// How the fee comes about.
+    /// The parameters of the fee.
     pub fees: DlmmFees,
-    /// How much the pool has moved lately.
+    /// How much the price has moved recently.
     pub volatility: DlmmVolatility,
     /// The bins that hold something, ascending.
     pub bins: Vec<Bin>,
 }
 
-/// A bin: all of it trades at one price.
+/// A bin, whose whole reserves trade at one price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bin {
-    /// Which one; its price is `(1 + step)^id`.
+    /// The bin's number; its price is `(1 + step)^id`.
     pub id: i32,
-    /// What it holds of token a; bins below the active one hold none.
+    /// The reserve of token a, zero in bins below the active one.
     pub reserve_a: Amount,
-    /// What it holds of token b; bins above the active one hold none.
+    /// The reserve of token b, zero in bins above the active one.
     pub reserve_b: Amount,
 }
 
@@ -72,21 +72,22 @@ struct PricedBin {
     price_x64: u128,
 }
 
-/// What a trade does in one bin.
+/// The part of a trade that takes place in one bin.
 struct Fill {
-    /// What the bin takes, with the fee.
+    /// The input, fee included.
     taken: u128,
-    /// What of it is the fee, which does not stay in the bin.
+    /// The fee in the input, which does not stay in the bin.
     fee: u128,
+    /// The output.
     given: u128,
 }
 
 impl Dlmm {
-    /// The pool of a snapshot.
+    /// Returns the pool with this state.
     ///
     /// # Errors
     /// If the bin step or a fee parameter is impossible, or a bin is out of range, out of order, or holds
-    /// what it cannot.
+    /// a token that it cannot hold.
     pub fn new(state: &DlmmState) -> Result<Self, InvalidPool> {
         let invalid = |field, reason| InvalidPool { field, reason };
         let id_range = -MAX_ID..=MAX_ID;
@@ -103,8 +104,8 @@ impl Dlmm {
         if !state.bins.is_sorted_by(|one, next| one.id < next.id) {
             return Err(invalid("bins", "must be ascending"));
         }
-        // Whatever a trade passes it empties. A bin that could be bought from behind the price would let
-        // a round trip bring a profit.
+        // A trade empties the bins that it passes. If a bin behind the price still sold something, a round
+        // trip could bring a profit.
         let is_misplaced = |bin: &Bin| {
             (bin.id < state.active_id && !bin.reserve_a.is_zero())
                 || (bin.id > state.active_id && !bin.reserve_b.is_zero())
@@ -131,12 +132,12 @@ impl Dlmm {
         })
     }
 
-    /// The price of a bin in Q64.64, as the program computes it. Nothing if it does not fit.
+    /// Returns the price of a bin in Q64.64, as the program computes it, or `None` if it does not fit.
     pub fn price_of_bin(id: i32, bin_step_bps: u16) -> Option<u128> {
         price::of_bin(id, bin_step_bps)
     }
 
-    /// The snapshot of the pool.
+    /// Returns the state of the pool.
     pub fn state(&self) -> DlmmState {
         DlmmState {
             active_id: self.active_id,
@@ -147,10 +148,10 @@ impl Dlmm {
         }
     }
 
-    /// What comes out for exactly `amount_in`, rounded down in each bin.
+    /// Returns what comes out for exactly `amount_in`, rounded down in each bin.
     ///
     /// # Errors
-    /// If nothing would come out, or the bins do not suffice.
+    /// If nothing would come out, or the trade would pass the outermost known bin.
     pub fn amount_out(
         &self,
         direction: Direction,
@@ -165,10 +166,10 @@ impl Dlmm {
         if out == 0 { Err(QuoteError::TooSmall) } else { Ok(Amount::new(out)) }
     }
 
-    /// The least that must go in for at least `amount_out` to come out.
+    /// Returns the least input for which at least `amount_out` comes out.
     ///
     /// # Errors
-    /// If the bins do not suffice.
+    /// If the amount is zero, or the trade would pass the outermost known bin.
     pub fn amount_in(
         &self,
         direction: Direction,
@@ -194,7 +195,7 @@ impl Dlmm {
         Err(QuoteError::NotEnoughLiquidity)
     }
 
-    /// The pool after exactly `amount_in` went in. Fees do not stay in the bins.
+    /// Returns the pool after exactly `amount_in` went in. Fees do not stay in the bins.
     ///
     /// # Errors
     /// As [`Self::amount_out`].
@@ -219,26 +220,26 @@ impl Dlmm {
         })
     }
 
-    /// Output per input before any trade, fees deducted.
+    /// Returns the output per unit of input before any trade, fees deducted.
     ///
     /// # Errors
-    /// If no bin holds anything in this direction.
+    /// If no bin holds any of the output token.
     pub fn spot_price(&self, direction: Direction, at: Moment) -> Result<Ratio, QuoteError> {
         let volatility = self.volatility.referenced(&self.fees, self.active_id, at);
         let (_, priced) = self.ahead(direction).next().ok_or(QuoteError::NotEnoughLiquidity)?;
         ratio(direction, priced.price_x64, ONE_RATE - self.rate(&volatility, priced))
     }
 
-    /// Output per input before any trade and without fees: the price of the active bin.
+    /// Returns the output per unit of input before any trade, without fees: the price of the active bin.
     ///
     /// # Errors
-    /// If the active bin has no price that fits.
+    /// If the price of the active bin does not fit.
     pub fn mid_price(&self, direction: Direction) -> Result<Ratio, QuoteError> {
         let price_x64 = price::of_bin(self.active_id, self.bin_step_bps).ok_or(QuoteError::Overflow)?;
         ratio(direction, price_x64, ONE_RATE)
     }
 
-    /// Fills bins until an input is used up, and tells of each that takes or gives.
+    /// Fills bins until the input is used up, and calls `on_fill` with the index of each bin and its fill.
     fn fill(
         &self,
         direction: Direction,
@@ -262,7 +263,7 @@ impl Dlmm {
         Err(QuoteError::NotEnoughLiquidity)
     }
 
-    /// The bins that give something, from the active one on.
+    /// Returns the bins that hold the output token, from the active one in the direction of the trade.
     fn ahead(&self, direction: Direction) -> impl Iterator<Item = (usize, &PricedBin)> {
         let includes_active =
             self.bins.get(self.bins_below).is_some_and(|next| next.bin.id == self.active_id);
@@ -296,19 +297,19 @@ impl Dlmm {
 }
 
 impl PricedBin {
-    /// What the bin holds of what comes out.
+    /// Returns the reserve of the output token.
     fn holds(&self, direction: Direction) -> u128 {
         direction.orient(self.bin.reserve_a, self.bin.reserve_b).1.base_units()
     }
 
-    /// Takes as much of an input as the bin can pay for.
+    /// Swaps as much of an input as the bin can pay for.
     fn fill(&self, direction: Direction, rest: u128, rate: u32) -> Result<Fill, QuoteError> {
         let holds = self.holds(direction);
         let fee = fees::inside(rest, rate);
-        // What does not fit is more than the bin holds.
-        let worth = price::out_of(direction, rest - fee, self.price_x64).unwrap_or(u128::MAX);
-        if worth < holds {
-            return Ok(Fill { taken: rest, fee, given: worth });
+        // A value that does not fit is more than the bin holds.
+        let value = price::out_of(direction, rest - fee, self.price_x64).unwrap_or(u128::MAX);
+        if value < holds {
+            return Ok(Fill { taken: rest, fee, given: value });
         }
         let net = price::in_for(direction, holds, self.price_x64).ok_or(QuoteError::Overflow)?;
         let most = fees::with_fee(net, rate).ok_or(QuoteError::Overflow)?;
@@ -328,7 +329,7 @@ impl PricedBin {
     }
 }
 
-/// A bin's price of the input in the output, of which such a part of a rate's whole is kept.
+/// Returns a bin's price of the input in the output, times `kept / ONE_RATE`.
 fn ratio(direction: Direction, price_x64: u128, kept: u32) -> Result<Ratio, QuoteError> {
     let (numerator, denominator) = direction.orient(U256::from(price_x64), U256::from(1) << 64);
     let ratio = Ratio::new(numerator * U256::from(kept), denominator * U256::from(ONE_RATE));

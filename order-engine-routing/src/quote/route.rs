@@ -1,4 +1,4 @@
-//! A route as the engine knows it.
+//! The conversion of quotes to the engine's types.
 
 use order_engine_core::{Leg, Route, RouteAnalysis};
 
@@ -6,12 +6,12 @@ use super::{LegQuote, RouteQuote};
 use crate::ratio::Ratio;
 
 impl LegQuote<'_> {
-    /// The mint of the token that goes in.
+    /// Returns the mint of the input token.
     pub fn input_mint(&self) -> &str {
         self.direction.orient(&self.pool.token_a, &self.pool.token_b).0
     }
 
-    /// The mint of the token that comes out.
+    /// Returns the mint of the output token.
     pub fn output_mint(&self) -> &str {
         self.direction.orient(&self.pool.token_a, &self.pool.token_b).1
     }
@@ -29,15 +29,15 @@ impl LegQuote<'_> {
 }
 
 impl RouteQuote<'_> {
-    /// A name that no other route over the same pools has: their ids, joined by `>` where one sells
-    /// what the one before it paid, and by `+` where paths lie side by side.
+    /// Returns an id that is unique among the routes over a set of pools: the ids of the pools, joined by
+    /// `>` along a path and by `+` between paths.
     pub fn id(&self) -> String {
         let paths = self.legs.chunk_by(|one, other| one.path == other.path);
         let name = |legs: &[LegQuote<'_>]| join(legs.iter().map(|leg| leg.pool.id.as_str()), ">");
         paths.map(name).collect::<Vec<_>>().join("+")
     }
 
-    /// The route as the engine knows it. Its legs stand in the order of execution.
+    /// Returns the engine's route, with the legs in the order of execution.
     pub fn to_route(&self) -> Route {
         let mut dexes: Vec<&str> = Vec::new();
         for leg in &self.legs {
@@ -47,7 +47,7 @@ impl RouteQuote<'_> {
         }
         let analysis = RouteAnalysis {
             chain_cost: self.chain_cost,
-            mid_price: self.mid_price().ok().map(text),
+            mid_price: self.mid_price().ok().map(reduced),
             price_impact_bps: self.price_impact_bps().ok(),
             is_proven_optimal: self.is_proven_optimal,
         };
@@ -65,10 +65,10 @@ fn join<'a>(parts: impl Iterator<Item = &'a str>, separator: &str) -> String {
     parts.collect::<Vec<_>>().join(separator)
 }
 
-/// The ratio in lowest terms.
-fn text(ratio: Ratio) -> String {
+/// Formats a ratio in lowest terms.
+fn reduced(ratio: Ratio) -> String {
     let (numerator, denominator) = ratio.parts();
-    // The reserves of most pools fit, and short divisions take a tenth of the time.
+    // The reserves of most pools fit 128 bits, where divisions take a tenth of the time.
     if let (Ok(numerator), Ok(denominator)) = (u128::try_from(numerator), u128::try_from(denominator)) {
         let divisor = gcd(numerator, denominator);
         return format!("{}/{}", numerator / divisor, denominator / divisor);
@@ -77,7 +77,7 @@ fn text(ratio: Ratio) -> String {
     format!("{}/{}", numerator / divisor, denominator / divisor)
 }
 
-/// The greatest common divisor, of which the second is not zero.
+/// Returns the greatest common divisor.
 const fn gcd(mut one: u128, mut other: u128) -> u128 {
     while other != 0 {
         (one, other) = (other, one % other);
@@ -95,8 +95,8 @@ mod tests {
         #[test]
         fn short_and_long_ratios_are_reduced_alike(numerator: u64, denominator in 1..u64::MAX, factor in 1..u64::MAX) {
             let [numerator, denominator, factor] = [numerator, denominator, factor].map(U256::from);
-            let reduced = |scale: U256| text(Ratio::new(numerator * scale, denominator * scale).unwrap());
-            prop_assert_eq!(reduced(factor), reduced(factor << 100));
+            let scaled = |scale: U256| reduced(Ratio::new(numerator * scale, denominator * scale).unwrap());
+            prop_assert_eq!(scaled(factor), scaled(factor << 100));
         }
     }
 }

@@ -1,64 +1,73 @@
-//! When paths of several pools need not be searched.
+//! Proofs that detours, paths of several pools, need not be searched.
 
 use order_engine_core::Amount;
 
 use super::Search;
-use crate::ceiling::Ceiling;
-use crate::lane::{Lane, MAX_HOPS};
+use crate::path::{MAX_HOPS, Path};
+use crate::price_ceiling::PriceCeiling;
 
 impl Search<'_> {
-    /// Whether a path of several pools could be a part of the best route, where these pools trade the
-    /// pair directly.
+    /// Returns whether a detour could be a part of the best route, given the `direct` paths over the pools
+    /// of the pair.
     ///
-    /// It could not if there is a pool that, having taken the whole amount, pays more for as much again
-    /// than any path could pay for it even at the prices before any trade. For whatever part of the
-    /// amount a route sends over such paths, the pool takes it too, in one leg instead of several, and
-    /// as its output is concave, it pays no less for it.
-    pub(super) fn may_detour(&self, lanes: &[Lane<'_>], pair: (&str, &str), amount: Amount) -> bool {
-        if self.limits.max_hops.min(self.limits.max_legs) < 2 {
+    /// It could not if some direct path, after it has traded the whole amount, pays more for the same
+    /// amount again than any detour could pay even at the prices before any trade. Whatever part of the
+    /// amount a route sends over a detour, the direct path could trade it instead, in one leg, and would
+    /// pay no less, because its output is concave.
+    pub(super) fn detours_may_pay(&self, direct: &[Path<'_>], pair: (&str, &str), amount: Amount) -> bool {
+        if self.limits.max_hops_within_legs() < 2 {
             return false;
         }
-        let most = lanes.iter().filter_map(|lane| self.paid_for_as_much_again(lane, amount)).max();
-        most.is_none_or(|most| most <= self.detour_ceiling(pair).of(amount))
+        let most = direct.iter().filter_map(|path| self.output_for_same_again(path, amount)).max();
+        most.is_none_or(|most| most <= self.detour_ceiling(pair).value_of(amount))
     }
 
-    /// What a lane that has taken the amount pays for as much again.
-    fn paid_for_as_much_again(&self, lane: &Lane<'_>, amount: Amount) -> Option<u128> {
-        if !lane.is_concave() {
+    /// Returns what a path pays for the amount after it has traded the same amount once, or `None` if the
+    /// path cannot trade both or its output is not concave.
+    fn output_for_same_again(&self, path: &Path<'_>, amount: Amount) -> Option<u128> {
+        if !path.is_concave() {
             return None;
         }
-        let once = lane.amount_out(amount, self.at).ok()?;
-        let twice = lane.amount_out(amount.checked_add(amount)?, self.at).ok()?;
+        let once = path.amount_out(amount, self.at).ok()?;
+        let twice = path.amount_out(amount.checked_add(amount)?, self.at).ok()?;
         Some(twice.checked_sub(once)?.base_units())
     }
 
-    /// A price that no path of several pools between two tokens betters.
-    fn detour_ceiling(&self, (input, output): (&str, &str)) -> Ceiling {
+    /// Returns a price that no detour between two tokens exceeds.
+    fn detour_ceiling(&self, (input, output): (&str, &str)) -> PriceCeiling {
         let graph = self.pools.graph();
-        let Some((from, to)) = graph.token(input).zip(graph.token(output)) else { return Ceiling::ZERO };
-        let max_hops = self.limits.max_hops.min(self.limits.max_legs).min(MAX_HOPS);
-        // By token: the best price of the ways from there to the end that are short enough so far.
-        let mut prices = vec![Ceiling::ZERO; graph.len()];
-        prices[to] = Ceiling::ONE;
+        let Some((from, to)) = graph.token(input).zip(graph.token(output)) else {
+            return PriceCeiling::ZERO;
+        };
+        let max_hops = self.limits.max_hops_within_legs().min(MAX_HOPS);
+        // For each token, the ceiling of its paths to the output token. Each round allows one hop more.
+        let mut prices = vec![PriceCeiling::ZERO; graph.len()];
+        prices[to] = PriceCeiling::ONE;
         let mut longer = prices.clone();
         for _ in 1..max_hops {
             for token in (0..graph.len()).filter(|&token| token != to && token != from) {
-                longer[token] = self.price_onward(token, &prices, |_| true);
+                longer[token] = self.price_through_neighbours(token, &prices, |_| true);
             }
             prices.copy_from_slice(&longer);
         }
-        self.price_onward(from, &prices, |next| next != to)
+        self.price_through_neighbours(from, &prices, |next| next != to)
     }
 
-    /// The best price of the ways that go on from a token over those that `counts` admits.
-    fn price_onward(&self, token: usize, prices: &[Ceiling], counts: impl Fn(usize) -> bool) -> Ceiling {
+    /// Returns the ceiling of the paths from a token through those of its neighbours that `admits` admits.
+    fn price_through_neighbours(
+        &self,
+        token: usize,
+        prices: &[PriceCeiling],
+        admits: impl Fn(usize) -> bool,
+    ) -> PriceCeiling {
         let neighbours = self.pools.graph().neighbours(token).iter();
-        let ways = neighbours.filter(|next| counts(next.token) && prices[next.token] != Ceiling::ZERO);
-        let price = ways.map(|next| {
-            let swap = next.edges.iter().map(|edge| self.pools.ceiling(*edge)).max();
-            swap.unwrap_or(Ceiling::ZERO).times(prices[next.token])
+        let connected =
+            neighbours.filter(|next| admits(next.token) && prices[next.token] != PriceCeiling::ZERO);
+        let price = connected.map(|next| {
+            let swap = next.edges.iter().map(|edge| self.pools.price_ceiling(*edge)).max();
+            swap.unwrap_or(PriceCeiling::ZERO).times(prices[next.token])
         });
-        price.max().unwrap_or(Ceiling::ZERO)
+        price.max().unwrap_or(PriceCeiling::ZERO)
     }
 }
 
@@ -68,14 +77,14 @@ mod tests {
     use crate::curve::{ConstantProduct, Curve};
     use crate::fee::Fee;
     use crate::pool::Pool;
+    use crate::pool_set::PoolSet;
     use crate::quote::RouteQuote;
-    use crate::source::PoolSet;
     use crate::trade::Moment;
     use proptest::prelude::*;
 
     const TOKENS: [&str; 4] = ["A", "B", "C", "D"];
 
-    /// A pool of each pair of tokens, of these depths, prices and fees.
+    /// Returns a pool for each pair of tokens, with these depths, prices and fees.
     fn pools(shapes: &[(u128, u128, u64)]) -> PoolSet {
         let pairs = (0..TOKENS.len()).flat_map(|a| (a + 1..TOKENS.len()).map(move |b| (a, b)));
         let pool = |((a, b), &(depth, price_ppm, fee_bps)): ((usize, usize), &(u128, u128, u64))| {
@@ -101,13 +110,13 @@ mod tests {
             amount in 1_u128 << 20..1 << 45, leg_cost in 0..10_000_u128,
         ) {
             let pools = pools(&shapes);
-            let search = Search::new(&pools, Moment::EARLIEST).leg_cost(Amount::new(leg_cost));
+            let search = Search::new(&pools, Moment::EARLIEST).with_leg_cost(Amount::new(leg_cost));
             let (pair, amount) = (("A", "B"), Amount::new(amount));
-            let lanes = search.direct_lanes(pair.0, pair.1, &mut Vec::new());
+            let paths = search.direct_paths(pair.0, pair.1, &mut Vec::new());
             let direct = net(search.best_split(pair.0, pair.1, amount).best);
-            let (detour, combined) = search.with_detours(lanes.clone(), pair, amount);
-            if !search.may_detour(&lanes, pair, amount) {
-                // Two units a leg, as every division.
+            let (detour, combined) = search.best_over_detours(paths.clone(), pair, amount);
+            if !search.detours_may_pay(&paths, pair, amount) {
+                // The rounding of a split is two units per leg.
                 prop_assert!(direct + 20 >= net(detour).max(net(combined)));
             }
         }
@@ -115,17 +124,17 @@ mod tests {
 
     #[test]
     fn detours_are_searched_where_they_could_pay() {
-        let may_detour = |depth: u128, there_ppm: u128, amount: u128| {
+        let detours_may_pay = |depth: u128, there_ppm: u128, amount: u128| {
             let even = (1 << 40, 1_000_000, 25);
             let pools = pools(&[(depth, 1_000_000, 25), (1 << 40, there_ppm, 25), even, even, even, even]);
             let search = Search::new(&pools, Moment::EARLIEST);
-            let lanes = search.direct_lanes("A", "B", &mut Vec::new());
-            search.may_detour(&lanes, ("A", "B"), Amount::new(amount))
+            let paths = search.direct_paths("A", "B", &mut Vec::new());
+            search.detours_may_pay(&paths, ("A", "B"), Amount::new(amount))
         };
-        assert!(!may_detour(1 << 40, 1_000_000, 1 << 28), "two fees instead of one");
-        assert!(may_detour(1 << 40, 1_010_000, 1 << 28), "another pool pays more");
-        assert!(may_detour(1 << 40, 1_000_000, 1 << 34), "so much moves the price by more than a fee");
-        assert!(may_detour(1 << 20, 1_000_000, 1 << 20), "there is next to nothing");
+        assert!(!detours_may_pay(1 << 40, 1_000_000, 1 << 28), "a detour pays two fees instead of one");
+        assert!(detours_may_pay(1 << 40, 1_010_000, 1 << 28), "another pool pays more");
+        assert!(detours_may_pay(1 << 40, 1_000_000, 1 << 34), "the order moves the price by more than a fee");
+        assert!(detours_may_pay(1 << 20, 1_000_000, 1 << 20), "the direct pool is nearly empty");
     }
 
     #[test]
@@ -133,6 +142,6 @@ mod tests {
         let even = (1 << 40, 1_000_000, 0);
         let pools = pools(&[(1 << 40, 9_000_000, 0), even, even, even, even, even]);
         let one = Search::new(&pools, Moment::EARLIEST).detour_ceiling(("A", "B"));
-        assert_eq!(one, Ceiling::ONE);
+        assert_eq!(one, PriceCeiling::ONE);
     }
 }

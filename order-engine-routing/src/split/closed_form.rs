@@ -1,98 +1,84 @@
-//! Divides an amount over lanes whose output is a hyperbola of the input, in closed form.
+//! Splits an amount over paths whose output is a hyperbola of the input, in closed form.
 //!
-//! A constant-product pool pays `p·x / (1 + q·x)`, with the spot price `p` and `q = γ/R`, and so
-//! does a chain of them. The best division equalises the marginal prices `p / (1 + q·x)²` of the
-//! lanes it uses: with `μ = 1/√λ` for the common price `λ`,
+//! A constant-product pool pays `p·x / (1 + q·x)`, with the spot price `p` and `q = γ/R`, and so does a
+//! path of such pools. The best split equalises the marginal prices `p / (1 + q·x)²` of the paths it
+//! uses: with `μ = 1/√λ` for the common marginal price `λ`,
 //!
 //! ```text
 //! xᵢ = √pᵢ/qᵢ · μ − 1/qᵢ        μ = (X + Σ 1/qᵢ) / Σ √pᵢ/qᵢ
 //! ```
 //!
-//! over the lanes with `pᵢ > λ`. This is the one place that computes with floats. They are a seed:
-//! what a division yields, and whether it is taken, is decided by exact evaluation.
+//! over the paths with `pᵢ > λ`. Only this module chooses with floats, and it chooses only the sizes of the
+//! parts. Exact evaluation decides what a split pays and whether it is used.
 
-/// The output of a lane as a function of its input: `price · x / (1 + bend · x)`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Hyperbola {
-    pub(crate) price: f64,
-    pub(crate) bend: f64,
-}
+use crate::hyperbola::Hyperbola;
 
-impl Hyperbola {
-    /// What comes of selling into one what another paid.
-    pub(crate) fn then(self, next: Self) -> Self {
-        Self { price: self.price * next.price, bend: self.bend + next.bend * self.price }
-    }
-
-    /// Whether the closed form can be computed with it.
-    pub(crate) fn is_usable(self) -> bool {
-        self.price.is_normal() && self.bend.is_normal() && self.price > 0.0 && self.bend > 0.0
-    }
-}
-
-/// A lane of which the closed form keeps what it needs, in the order of falling price.
+/// The terms of one path in the closed form.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Seed {
-    lane: usize,
+pub(super) struct Terms {
+    path: usize,
+    /// `√p`
     root: f64,
+    /// `√p/q`
     weight: f64,
+    /// `1/q`
     room: f64,
 }
 
-/// The lanes in the order in which they become worth using.
-pub(crate) fn seeds(lanes: impl Iterator<Item = (usize, Hyperbola)>) -> Vec<Seed> {
-    let seed = |(lane, Hyperbola { price, bend }): (usize, Hyperbola)| {
+/// Returns the terms of these paths, in the order of falling price, in which they become worth using.
+pub(super) fn terms(paths: impl Iterator<Item = (usize, Hyperbola)>) -> Vec<Terms> {
+    let term = |(path, Hyperbola { price, bend }): (usize, Hyperbola)| {
         let root = price.sqrt();
-        Seed { lane, root, weight: root / bend, room: bend.recip() }
+        Terms { path, root, weight: root / bend, room: bend.recip() }
     };
-    let mut seeds: Vec<Seed> = lanes.map(seed).collect();
-    seeds.sort_by(|one, other| other.root.total_cmp(&one.root).then(one.lane.cmp(&other.lane)));
-    seeds
+    let mut terms: Vec<Terms> = paths.map(term).collect();
+    terms.sort_by(|one, other| other.root.total_cmp(&one.root).then(one.path.cmp(&other.path)));
+    terms
 }
 
-/// Tells `place(lane, amount_in)` the parts, which add up to `amount`, of the lanes among `seeds`
-/// that `uses` admits.
-pub(crate) fn divide(
-    seeds: &[Seed],
+/// Splits `amount` over the paths that `uses` admits, and calls `add_part(path, amount_in)` for each part.
+/// The parts add up to `amount`.
+pub(super) fn split(
+    terms: &[Terms],
     amount: u128,
     uses: impl Fn(usize) -> bool,
-    mut place: impl FnMut(usize, u128),
+    mut add_part: impl FnMut(usize, u128),
 ) {
-    let admitted = || seeds.iter().filter(|seed| uses(seed.lane));
+    let admitted = || terms.iter().filter(|terms| uses(terms.path));
     let (mut active, mut weights, mut level) = (0, 0.0, 0.0);
     let mut rooms = as_float(amount);
-    let mut deepest: Option<Seed> = None;
-    for seed in admitted() {
-        // The level is one over the root of the common price so far: a lane that starts below that
-        // price, and with it every later one, stays unused.
-        if active > 0 && seed.root * level <= 1.0 {
+    let mut deepest: Option<Terms> = None;
+    for terms in admitted() {
+        // The level is `μ`, one over the root of the common price so far. A path that starts below that
+        // price stays unused, and so does every later one.
+        if active > 0 && terms.root * level <= 1.0 {
             break;
         }
         active += 1;
-        weights += seed.weight;
-        rooms += seed.room;
+        weights += terms.weight;
+        rooms += terms.room;
         level = rooms / weights;
-        deepest = deepest.filter(|deepest| deepest.room >= seed.room).or(Some(*seed));
+        deepest = deepest.filter(|deepest| deepest.room >= terms.room).or(Some(*terms));
     }
-    // Rounding leaves a little over or under, in proportion to the largest part. The deepest lane
-    // takes up the difference, which would move the price of a shallow one.
+    // Rounding leaves a difference in proportion to the largest part. The deepest path takes it, because it
+    // would move the price of a shallow one.
     let Some(deepest) = deepest else { return };
     let mut rest = amount;
-    for seed in admitted().take(active).filter(|seed| seed.lane != deepest.lane) {
-        let part = as_units(seed.weight * level - seed.room).min(rest);
+    for terms in admitted().take(active).filter(|terms| terms.path != deepest.path) {
+        let part = as_units(terms.weight * level - terms.room).min(rest);
         rest -= part;
-        place(seed.lane, part);
+        add_part(terms.path, part);
     }
-    place(deepest.lane, rest);
+    add_part(deepest.path, rest);
 }
 
-/// The nearest float. It loses digits beyond 2⁵³, which a seed can spare.
+/// Returns the nearest float. Its 53 bits suffice to cut the parts.
 #[allow(clippy::cast_precision_loss)]
 fn as_float(amount: u128) -> f64 {
     amount as f64
 }
 
-/// The whole part, and zero for what is negative: a cast from float to integer saturates.
+/// Returns the integer part, or zero for a negative number: a cast from float to integer saturates.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn as_units(amount: f64) -> u128 {
     amount as u128
@@ -103,26 +89,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn out(lane: Hyperbola, amount_in: f64) -> f64 {
-        lane.price * amount_in / (1.0 + lane.bend * amount_in)
-    }
-
-    fn parts(lanes: &[Hyperbola], amount: u128) -> Vec<u128> {
-        let mut parts = vec![0; lanes.len()];
-        divide(&seeds(lanes.iter().copied().enumerate()), amount, |_| true, |lane, part| parts[lane] = part);
+    fn parts(paths: &[Hyperbola], amount: u128) -> Vec<u128> {
+        let mut parts = vec![0; paths.len()];
+        split(&terms(paths.iter().copied().enumerate()), amount, |_| true, |path, part| parts[path] = part);
         parts
     }
 
     proptest! {
         #[test]
-        fn marginal_prices_are_equal_and_unused_lanes_start_below(
-            lanes in proptest::collection::vec((0.5_f64..2.0, 1e-13_f64..1e-9), 1..12), amount in 1_u128 << 30..1 << 45,
+        fn marginal_prices_are_equal_and_unused_paths_start_below(
+            paths in proptest::collection::vec((0.5_f64..2.0, 1e-13_f64..1e-9), 1..12), amount in 1_u128 << 30..1 << 45,
         ) {
-            let lanes: Vec<_> = lanes.iter().map(|&(price, bend)| Hyperbola { price, bend }).collect();
-            let parts = parts(&lanes, amount);
+            let paths: Vec<_> = paths.iter().map(|&(price, bend)| Hyperbola { price, bend }).collect();
+            let parts = parts(&paths, amount);
             prop_assert_eq!(parts.iter().sum::<u128>(), amount);
-            let marginal = |(lane, &part): (&Hyperbola, &u128)| lane.price / (1.0 + lane.bend * as_float(part)).powi(2);
-            let prices: Vec<f64> = lanes.iter().zip(&parts).map(marginal).collect();
+            let marginal = |(path, &part): (&Hyperbola, &u128)| path.price / (1.0 + path.bend * as_float(part)).powi(2);
+            let prices: Vec<f64> = paths.iter().zip(&parts).map(marginal).collect();
             let admitted = || prices.iter().zip(&parts).filter(|(_, part)| **part > 0).map(|(price, _)| *price);
             let common = admitted().fold(0.0, f64::max);
             prop_assert!(admitted().all(|price| price > common * (1.0 - 1e-6)), "{:?}", prices);
@@ -131,14 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_of_hyperbolas_is_a_hyperbola() {
-        let (first, second) = (Hyperbola { price: 1.5, bend: 1e-6 }, Hyperbola { price: 0.7, bend: 3e-6 });
-        let (chained, stepwise) = (out(first.then(second), 12_345.0), out(second, out(first, 12_345.0)));
-        assert!((chained / stepwise - 1.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn the_whole_amount_goes_to_the_only_lane() {
+    fn the_whole_amount_goes_to_the_only_path() {
         assert_eq!(parts(&[Hyperbola { price: 1.0, bend: 1.0 }], u128::MAX), [u128::MAX]);
     }
 }

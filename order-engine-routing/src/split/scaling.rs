@@ -1,71 +1,73 @@
-//! Divides an amount over lanes of any curve, by exchanges at ever finer steps.
+//! Splits an amount over paths of any curves, by exchanges between them at ever finer steps.
 //!
-//! Every lane's output is concave in its input: a pool never becomes cheaper by being used. A
-//! division over concave functions that no exchange of one unit between two of them improves is the
-//! best there is, so a descent over steps of halving size, each phase starting where the coarser one
-//! ended, finds it after a number of evaluations that grows with the logarithm of the amount
-//! (Hochbaum's scaling for separable concave allocation). Nothing here is a float, and kinks, as
-//! between two bins, need no care.
+//! The output of a path is concave in its input: a pool never becomes cheaper by being used. A split over
+//! concave functions is optimal if no exchange of one unit between two of them improves it. So a descent
+//! over steps of halving size, in which each phase starts where the coarser one ended, finds the optimum
+//! with a number of evaluations that grows with the logarithm of the amount (Hochbaum's scaling for
+//! separable concave allocation). It uses no floats, and kinks in the output, as between two bins, need no
+//! special care.
 
-use crate::budget::Budget;
+use crate::budget::SearchBudget;
 
-/// How many exchanges a phase may make for each lane. A phase begins within a few steps of its
-/// optimum, so this is never reached on concave curves; it bounds the work on anything else.
-const MOST_EXCHANGES_PER_LANE: usize = 16;
+/// The most exchanges that a phase makes per path. A phase starts within a few steps of its optimum, so it
+/// never reaches this bound on concave outputs; the bound limits the work on all others.
+const MOST_EXCHANGES_PER_PATH: usize = 16;
 
-/// What a lane has been given, and what one step more or less would change.
+/// The base units by which a step more may pay less than a step less costs before finer steps are tried:
+/// both are rounded down to whole units.
+const ROUNDING: u128 = 2;
+
+/// The outputs of the paths to split over.
+pub(super) trait PathOutputs {
+    /// Returns what a path pays for an input, or `None` if it cannot trade it.
+    fn output(&self, path: usize, amount_in: u128) -> Option<u128>;
+
+    /// Returns an upper bound of what a path pays, at the price of its first unit, or `None` if it is
+    /// unknown.
+    fn output_ceiling(&self, path: usize, amount_in: u128) -> Option<u128>;
+}
+
+/// The input and output of one path, and how one step more or less would change the output.
 #[derive(Clone, Copy, Debug, Default)]
-struct Share {
+struct Allocation {
     amount_in: u128,
     amount_out: u128,
-    /// What one step more would bring; nothing if the lane cannot take it.
+    /// What one step more would add to the output; `None` if the path cannot trade it.
     gain: Option<u128>,
-    /// What one step less would cost; nothing if there is no step to take away.
+    /// What one step less would take from the output; `None` if there is no step to take away.
     loss: Option<u128>,
 }
 
-/// By how many base units a step up may be worth less than a step down before finer steps are tried:
-/// either is cut to whole units.
-const ROUNDING: u128 = 2;
-
-/// What a division needs to know of its lanes.
-pub(crate) trait Payer {
-    /// What comes out of a lane; nothing if it cannot take so much.
-    fn pays(&self, lane: usize, amount_in: u128) -> Option<u128>;
-
-    /// The most that could come out of a lane, at the price of its first unit; nothing if unknown.
-    fn pays_at_most(&self, lane: usize, amount_in: u128) -> Option<u128>;
-}
-
-/// A division on its way.
-struct Shares<'p, P> {
-    lanes: Vec<Share>,
+/// A split that is being improved.
+struct Descent<'p, O> {
+    allocations: Vec<Allocation>,
     step: u128,
-    payer: &'p P,
+    outputs: &'p O,
 }
 
-/// The inputs, one a lane, that add up to `amount` and bring the most. Nothing if the lanes
-/// together cannot take the amount, or the budget ends before all of it has its place.
-pub(crate) fn divide(
-    lanes: usize,
+/// Returns the inputs, one per path, that add up to `amount` and pay the most. Returns `None` if all paths
+/// together cannot trade the amount, or the budget ends before all of it is allocated.
+pub(super) fn split(
+    paths: usize,
     amount: u128,
-    budget: &Budget<'_>,
-    payer: &impl Payer,
+    budget: &SearchBudget<'_>,
+    outputs: &impl PathOutputs,
 ) -> Option<Vec<u128>> {
-    // Beginning with all of it in one lane, so that even a few base units find the best price.
+    // The first step allocates more than half of the amount to one path, so that even a few base units
+    // find the best price.
     let mut step = 1 << amount.checked_ilog2().unwrap_or(0);
-    let mut shares = Shares { lanes: vec![Share::default(); lanes], step, payer };
+    let mut descent = Descent { allocations: vec![Allocation::default(); paths], step, outputs };
     let mut rest = amount;
     loop {
-        shares.refresh(step);
+        descent.refresh(step);
         while rest >= step
-            && let Some(lane) = shares.most_wanting()
+            && let Some(path) = descent.largest_gain()
         {
-            shares.give(lane);
+            descent.add_step(path);
             rest -= step;
         }
-        shares.exchange();
-        let is_settled = rest == 0 && shares.are_settled();
+        descent.exchange();
+        let is_settled = rest == 0 && descent.is_settled();
         if step == 1 || is_settled || (rest == 0 && !budget.lasts()) {
             break;
         }
@@ -74,86 +76,88 @@ pub(crate) fn divide(
         }
         step /= 2;
     }
-    (rest == 0).then(|| shares.lanes.iter().map(|share| share.amount_in).collect())
+    (rest == 0).then(|| descent.allocations.iter().map(|allocation| allocation.amount_in).collect())
 }
 
-impl<P: Payer> Shares<'_, P> {
+impl<O: PathOutputs> Descent<'_, O> {
     fn refresh(&mut self, step: u128) {
         self.step = step;
-        for lane in 0..self.lanes.len() {
-            self.look_around(lane);
+        for path in 0..self.allocations.len() {
+            self.evaluate_neighbours(path);
         }
     }
 
-    /// Evaluates a lane one step above and one below what it has.
-    fn look_around(&mut self, lane: usize) {
-        let Share { amount_in, amount_out, .. } = self.lanes[lane];
-        let above = amount_in.checked_add(self.step).and_then(|more| self.payer.pays(lane, more));
+    /// Evaluates a path one step above and one step below its input.
+    fn evaluate_neighbours(&mut self, path: usize) {
+        let Allocation { amount_in, amount_out, .. } = self.allocations[path];
+        let above = amount_in.checked_add(self.step).and_then(|more| self.outputs.output(path, more));
         let below = match amount_in.checked_sub(self.step) {
             None => None,
             Some(0) => Some(0),
-            Some(less) => self.payer.pays(lane, less),
+            Some(less) => self.outputs.output(path, less),
         };
-        let share = &mut self.lanes[lane];
-        share.gain = above.map(|above| above.saturating_sub(amount_out));
-        share.loss = below.map(|below| amount_out.saturating_sub(below));
+        let allocation = &mut self.allocations[path];
+        allocation.gain = above.map(|above| above.saturating_sub(amount_out));
+        allocation.loss = below.map(|below| amount_out.saturating_sub(below));
     }
 
-    fn give(&mut self, lane: usize) {
-        let share = &mut self.lanes[lane];
-        share.amount_in += self.step;
-        share.amount_out += share.gain.unwrap_or_default();
-        self.look_around(lane);
+    fn add_step(&mut self, path: usize) {
+        let allocation = &mut self.allocations[path];
+        allocation.amount_in += self.step;
+        allocation.amount_out += allocation.gain.unwrap_or_default();
+        self.evaluate_neighbours(path);
     }
 
-    fn take(&mut self, lane: usize) {
-        let share = &mut self.lanes[lane];
-        share.amount_in -= self.step;
-        share.amount_out -= share.loss.unwrap_or_default();
-        self.look_around(lane);
+    fn remove_step(&mut self, path: usize) {
+        let allocation = &mut self.allocations[path];
+        allocation.amount_in -= self.step;
+        allocation.amount_out -= allocation.loss.unwrap_or_default();
+        self.evaluate_neighbours(path);
     }
 
-    /// The lane that would make the most of one step more; the first of several.
-    fn most_wanting(&self) -> Option<usize> {
-        let wanting = |lane: &usize| (self.lanes[*lane].gain, std::cmp::Reverse(*lane));
-        (0..self.lanes.len()).filter(|&lane| self.lanes[lane].gain.is_some()).max_by_key(wanting)
+    /// Returns the path that gains the most from one step more; the first of several.
+    fn largest_gain(&self) -> Option<usize> {
+        let gain = |path: &usize| (self.allocations[*path].gain, std::cmp::Reverse(*path));
+        (0..self.allocations.len()).filter(|&path| self.allocations[path].gain.is_some()).max_by_key(gain)
     }
 
-    /// The lane, other than `not`, that would miss one step the least; the first of several.
-    fn least_missing(&self, not: usize) -> Option<usize> {
-        let lanes = (0..self.lanes.len()).filter(|&lane| lane != not && self.lanes[lane].loss.is_some());
-        lanes.min_by_key(|&lane| (self.lanes[lane].loss, lane))
+    /// Returns the path, other than `except`, that loses the least from one step less; the first of several.
+    fn smallest_loss(&self, except: usize) -> Option<usize> {
+        let can_lose = |path: &usize| *path != except && self.allocations[*path].loss.is_some();
+        let paths = (0..self.allocations.len()).filter(can_lose);
+        paths.min_by_key(|&path| (self.allocations[path].loss, path))
     }
 
-    /// Whether finer steps can bring no more than a rounding a lane.
+    /// Returns whether finer steps can improve the output by no more than the rounding of each path.
     ///
-    /// As outputs are concave, no part of a step is worth more to a lane than the same part of the
-    /// step before it, and giving it away costs no less than that part of the step after it. So
-    /// where the dearest step down exceeds the cheapest step up by no more than the rounding, moving
-    /// parts of a step about brings nothing.
-    fn are_settled(&self) -> bool {
-        let costs = self.lanes.iter().filter(|share| share.amount_in > 0).map(|share| share.gain);
-        let Some(Some(cheapest)) = costs.min() else { return false };
-        (0..self.lanes.len())
-            .all(|lane| self.most_of_a_step(lane).is_some_and(|most| most <= cheapest + ROUNDING))
+    /// As outputs are concave, a path gains no more from a part of its next step than it gained from the
+    /// same part of its last step, and loses no less with a part of its last step than it would gain from
+    /// the same part of its next step. So if the largest loss exceeds the smallest gain by no more than the
+    /// rounding, moving parts of a step between paths improves nothing.
+    fn is_settled(&self) -> bool {
+        let used = self.allocations.iter().filter(|allocation| allocation.amount_in > 0);
+        let Some(Some(smallest)) = used.map(|allocation| allocation.gain).min() else { return false };
+        (0..self.allocations.len())
+            .all(|path| self.gain_ceiling(path).is_some_and(|most| most <= smallest + ROUNDING))
     }
 
-    /// The most that parts of one more step could bring, scaled up to all of it.
-    fn most_of_a_step(&self, lane: usize) -> Option<u128> {
-        let Share { amount_in, loss, .. } = self.lanes[lane];
-        if amount_in == 0 { self.payer.pays_at_most(lane, self.step) } else { loss }
+    /// Returns an upper bound of what parts of one more step add, scaled up to the whole step.
+    fn gain_ceiling(&self, path: usize) -> Option<u128> {
+        let Allocation { amount_in, loss, .. } = self.allocations[path];
+        if amount_in == 0 { self.outputs.output_ceiling(path, self.step) } else { loss }
     }
 
-    /// Moves steps from lanes that miss them least to lanes that want them most while that pays.
+    /// Moves steps from the paths with the smallest losses to those with the largest gains while that
+    /// increases the output.
     fn exchange(&mut self) {
-        for _ in 0..MOST_EXCHANGES_PER_LANE * self.lanes.len() {
-            let Some(to) = self.most_wanting() else { return };
-            let Some(from) = self.least_missing(to) else { return };
-            if self.lanes[to].gain <= self.lanes[from].loss {
+        for _ in 0..MOST_EXCHANGES_PER_PATH * self.allocations.len() {
+            let Some(to) = self.largest_gain() else { return };
+            let Some(from) = self.smallest_loss(to) else { return };
+            if self.allocations[to].gain <= self.allocations[from].loss {
                 return;
             }
-            self.take(from);
-            self.give(to);
+            self.remove_step(from);
+            self.add_step(to);
         }
     }
 }
@@ -163,80 +167,85 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A lane that pays `price / 1000` for the first `room` and then ever less.
+    /// A hyperbola with the spot price `price / 1000` that takes at most `room`.
     #[derive(Clone, Copy, Debug)]
-    struct Lane {
+    struct CappedHyperbola {
         price: u128,
         depth: u128,
         room: u128,
     }
 
-    impl Lane {
-        fn out(self, amount_in: u128) -> Option<u128> {
+    impl CappedHyperbola {
+        fn output(self, amount_in: u128) -> Option<u128> {
             (amount_in <= self.room)
                 .then(|| self.price * self.depth * amount_in / (1_000 * (self.depth + amount_in)))
         }
     }
 
-    /// Lanes that tell no price, so that all steps are tried, or the price of their first unit.
-    struct Lanes<'a>(&'a [Lane], bool);
+    /// Paths of known shape. Without ceilings the search tries every step.
+    struct Paths<'a> {
+        shapes: &'a [CappedHyperbola],
+        has_ceilings: bool,
+    }
 
-    impl Payer for Lanes<'_> {
-        fn pays(&self, lane: usize, amount_in: u128) -> Option<u128> {
-            self.0[lane].out(amount_in)
+    impl PathOutputs for Paths<'_> {
+        fn output(&self, path: usize, amount_in: u128) -> Option<u128> {
+            self.shapes[path].output(amount_in)
         }
 
-        fn pays_at_most(&self, lane: usize, amount_in: u128) -> Option<u128> {
-            self.1.then(|| (self.0[lane].price * amount_in).div_ceil(1_000))
+        fn output_ceiling(&self, path: usize, amount_in: u128) -> Option<u128> {
+            self.has_ceilings.then(|| (self.shapes[path].price * amount_in).div_ceil(1_000))
         }
     }
 
-    fn lane() -> impl Strategy<Value = Lane> {
-        (500_u128..2_000, 1_u128..500, 1_u128..200).prop_map(|(price, depth, room)| Lane {
+    fn shape() -> impl Strategy<Value = CappedHyperbola> {
+        (500_u128..2_000, 1_u128..500, 1_u128..200).prop_map(|(price, depth, room)| CappedHyperbola {
             price,
             depth,
             room,
         })
     }
 
-    /// The most that can come out, by trying every division.
-    fn exhaustive(lanes: &[Lane], amount: u128) -> Option<u128> {
-        match lanes {
+    /// Returns the highest output, by trying every split.
+    fn exhaustive(shapes: &[CappedHyperbola], amount: u128) -> Option<u128> {
+        match shapes {
             [] => (amount == 0).then_some(0),
-            [lane, rest @ ..] => {
-                (0..=amount).filter_map(|part| Some(lane.out(part)? + exhaustive(rest, amount - part)?)).max()
-            }
+            [shape, rest @ ..] => (0..=amount)
+                .filter_map(|part| Some(shape.output(part)? + exhaustive(rest, amount - part)?))
+                .max(),
         }
     }
 
     proptest! {
         #[test]
-        fn no_division_is_better_by_more_than_the_rounding(
-            lanes in proptest::collection::vec(lane(), 1..4), amount in 1_u128..60, tells_prices: bool,
+        fn no_split_is_better_by_more_than_the_rounding(
+            shapes in proptest::collection::vec(shape(), 1..4), amount in 1_u128..60, has_ceilings: bool,
         ) {
-            let found = divide(lanes.len(), amount, &Budget::unlimited(), &Lanes(&lanes, tells_prices));
-            let best = exhaustive(&lanes, amount);
+            let paths = Paths { shapes: &shapes, has_ceilings };
+            let found = split(shapes.len(), amount, &SearchBudget::unlimited(), &paths);
+            let best = exhaustive(&shapes, amount);
             prop_assert_eq!(found.is_some(), best.is_some());
             if let (Some(found), Some(best)) = (found, best) {
                 prop_assert_eq!(found.iter().sum::<u128>(), amount);
-                let total: u128 = found.iter().zip(&lanes).map(|(&x, lane)| lane.out(x).unwrap()).sum();
-                // Outputs are cut to whole units, which is all that keeps them from being concave: it
-                // may hide a unit of what an exchange brings, and a unit of what it costs.
-                prop_assert!(total + 2 * lanes.len() as u128 >= best, "{} of {}", total, best);
+                let total: u128 = found.iter().zip(&shapes).map(|(&x, shape)| shape.output(x).unwrap()).sum();
+                // Outputs would be concave without their rounding to whole units. It may hide one unit of
+                // what an exchange gains, and one unit of what it loses.
+                prop_assert!(total + 2 * shapes.len() as u128 >= best, "{} of {}", total, best);
             }
         }
     }
 
     #[test]
-    fn a_spent_budget_gives_what_is_placed_or_nothing() {
-        let lane = |room| Lane { price: 1_000, depth: 1 << 50, room };
-        let (wide, narrow) = ([lane(1 << 41); 2], [lane(1_000_001); 2]);
-        let divide = |lanes, amount, budget| divide(2, amount, &budget, &Lanes(lanes, false));
+    fn a_spent_budget_returns_a_complete_split_or_none() {
+        let shape = |room| CappedHyperbola { price: 1_000, depth: 1 << 50, room };
+        let (wide, narrow) = ([shape(1 << 41); 2], [shape(1_000_001); 2]);
+        let split =
+            |shapes, amount, budget| split(2, amount, &budget, &Paths { shapes, has_ceilings: false });
         let half = Some(vec![1 << 39, 1 << 39]);
-        assert_eq!(divide(&wide, 1 << 40, Budget::unlimited()), half);
-        assert_eq!(divide(&wide, 1 << 40, Budget::evaluations(0)), Some(vec![1 << 40, 0]));
-        assert_eq!(divide(&narrow, 2_000_001, Budget::evaluations(0)), None);
-        let found = divide(&narrow, 2_000_001, Budget::unlimited()).unwrap();
+        assert_eq!(split(&wide, 1 << 40, SearchBudget::unlimited()), half);
+        assert_eq!(split(&wide, 1 << 40, SearchBudget::evaluations(0)), Some(vec![1 << 40, 0]));
+        assert_eq!(split(&narrow, 2_000_001, SearchBudget::evaluations(0)), None);
+        let found = split(&narrow, 2_000_001, SearchBudget::unlimited()).unwrap();
         assert_eq!(found.iter().sum::<u128>(), 2_000_001);
     }
 }

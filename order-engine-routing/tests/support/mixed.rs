@@ -1,4 +1,4 @@
-//! Pools of every curve near par, so that a split uses several of them.
+//! Random pools of every curve near par, so that a split uses several of them.
 
 use order_engine_routing::{
     Bin, ConcentratedLiquidity, ConcentratedState, Curve, Dlmm, DlmmFees, DlmmState, DlmmVolatility, Fee,
@@ -8,13 +8,13 @@ use proptest::prelude::*;
 
 use super::{NOW, amount, constant_product_curve, numbered};
 
-/// A few pools of the pair, of any curve.
+/// Generates up to `most` pools of the pair, of any curve.
 pub fn mixed(most: usize) -> impl Strategy<Value = Vec<Pool>> {
     let curve = prop_oneof![constant_product(), concentrated(), stable(), dlmm(), volatile_dlmm()];
     proptest::collection::vec(curve, 1..=most).prop_map(numbered)
 }
 
-/// As [`mixed`], without pools whose fee moves while they trade.
+/// Generates pools as [`mixed`], without those whose fee changes during a trade.
 pub fn mixed_concave(most: usize) -> impl Strategy<Value = Vec<Pool>> {
     let curve = prop_oneof![constant_product(), concentrated(), stable(), dlmm()];
     proptest::collection::vec(curve, 1..=most).prop_map(numbered)
@@ -26,7 +26,7 @@ fn constant_product() -> impl Strategy<Value = Curve> {
     )
 }
 
-/// Liquidity in up to six ranges around the price.
+/// Generates a pool with liquidity in up to five ranges around the price.
 fn concentrated() -> impl Strategy<Value = Curve> {
     let range = (1_i32..40, 1_i32..40, 1_u128..1 << 48);
     (-20_i32..20, proptest::collection::vec(range, 1..6), 100_u32..4_000).prop_map(

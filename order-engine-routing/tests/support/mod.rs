@@ -1,21 +1,21 @@
-//! Pools at random, and naive searches to compare with.
+//! Random pools, and naive searches as references.
 #![allow(dead_code, unreachable_pub)] // Each test file uses its own part of it.
 
 pub mod mixed;
 
 use order_engine_core::Amount;
-use order_engine_routing::{ConstantProduct, Curve, Fee, Moment, Pool, RouteQuote};
+use order_engine_routing::{ConstantProduct, Curve, Fee, Moment, Pool, QuoteError, RouteQuote};
 use proptest::prelude::*;
 
-/// When everything is quoted.
+/// The moment of all quotes.
 pub const NOW: Moment = Moment::from_unix_seconds(1_767_225_600);
 
-/// A base unit that any test may say "so many" of.
+/// Returns an amount of base units.
 pub fn amount(units: u128) -> Amount {
     Amount::new(units)
 }
 
-/// A pool of A and B with these reserves.
+/// Returns a pool of A and B with these reserves.
 pub fn constant_product(id: &str, reserves: (u128, u128), fee_bps: u64) -> Pool {
     pool_of("Raydium", id, ("A", "B"), reserves, fee_bps)
 }
@@ -32,14 +32,14 @@ pub fn pool_of(dex: &str, id: &str, tokens: (&str, &str), reserves: (u128, u128)
     }
 }
 
-/// The curve of a pool whose price is near `price_ppm` millionths and whose input reserve is `depth`.
+/// Returns the curve of a pool whose price is near `price_ppm` millionths and whose input reserve is `depth`.
 pub fn constant_product_curve(depth: u128, price_ppm: u128, fee_bps: u64) -> Curve {
     let fee = Fee::new(fee_bps, 10_000).unwrap();
     let other = (depth * price_ppm / 1_000_000).max(1);
     Curve::ConstantProduct(ConstantProduct::new(amount(depth), amount(other), fee).unwrap())
 }
 
-/// A few pools of the pair, of constant product only.
+/// Generates up to `most` constant-product pools of A and B.
 pub fn constant_products(most: usize) -> impl Strategy<Value = Vec<Pool>> {
     let curve = (20_u32..50, 1_u128..1_000, 900_000_u128..1_100_000, 1_u64..100).prop_map(
         |(bits, depth, price_ppm, fee_bps)| constant_product_curve(depth << bits, price_ppm, fee_bps),
@@ -47,7 +47,7 @@ pub fn constant_products(most: usize) -> impl Strategy<Value = Vec<Pool>> {
     proptest::collection::vec(curve, 1..=most).prop_map(numbered)
 }
 
-/// Pools of A and B with these curves.
+/// Returns pools of A and B with these curves.
 pub fn numbered(curves: Vec<Curve>) -> Vec<Pool> {
     let pool = |(number, curve)| Pool {
         id: format!("pool-{number}"),
@@ -59,18 +59,18 @@ pub fn numbered(curves: Vec<Curve>) -> Vec<Pool> {
     curves.into_iter().enumerate().map(pool).collect()
 }
 
-/// What a pool pays for A; nothing for what is too little, none if it cannot take it.
+/// Returns what a pool pays for A: zero if the amount is too small, `None` if the pool cannot trade it.
 pub fn pays(pool: &Pool, amount_in: u128) -> Option<u128> {
     let direction = pool.direction("A").unwrap();
     match pool.amount_out(direction, amount(amount_in), NOW) {
         Ok(out) => Some(out.base_units()),
-        Err(order_engine_routing::QuoteError::TooSmall) => Some(0),
+        Err(QuoteError::TooSmall) => Some(0),
         Err(_) => None,
     }
 }
 
-/// The output of giving out the amount in so many equal chunks, each to the pool that pays the most
-/// for it: the naive way to split. None if a chunk finds no pool.
+/// Returns the output of a naive split into equal chunks, each traded with the pool that pays the most for
+/// it, or `None` if no pool takes a chunk.
 pub fn chunked(pools: &[Pool], amount_in: u128, chunks: u128) -> Option<u128> {
     let mut given = vec![(0_u128, 0_u128); pools.len()];
     let chunk = (amount_in / chunks).max(1);
@@ -92,8 +92,8 @@ pub fn chunked(pools: &[Pool], amount_in: u128, chunks: u128) -> Option<u128> {
     given.iter().map(|(_, out)| out).copied().reduce(|sum, out| sum + out)
 }
 
-/// Checks what every route promises: the legs of its paths fit together, the paths' inputs sum to
-/// its input and their outputs to its output, no pool is used twice, and each pays what it says.
+/// Checks the promises of every route: the legs of its paths fit together, the paths' inputs sum to its
+/// input and their outputs to its output, no pool is used twice, and each leg's output is its pool's quote.
 pub fn check(route: &RouteQuote<'_>, input: &str, output: &str) {
     let mut pools: Vec<&str> = route.legs.iter().map(|leg| leg.pool.id.as_str()).collect();
     pools.sort_unstable();

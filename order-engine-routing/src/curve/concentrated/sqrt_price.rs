@@ -1,8 +1,8 @@
-//! Square roots of prices in Q64.64: at ticks, and where a trade moves them.
+//! Square roots of prices in Q64.64: at a tick, and after a trade.
 //!
 //! The formulas are those of the Uniswap v3 whitepaper, in the fixed-point format of
 //! `raydium-clmm`. No square root exceeds 2⁹⁷, so most intermediates fit 256 bits whatever the
-//! liquidity; where one may not, it falls back to 512.
+//! liquidity. Where one may not, the calculation falls back to 512 bits.
 
 use ruint::aliases::{U256, U512};
 
@@ -14,8 +14,8 @@ pub(crate) const MIN_TICK: i32 = -MAX_TICK;
 /// The highest tick: a price of 1.0001 to this power still fits Q64.64.
 pub(crate) const MAX_TICK: i32 = 443_636;
 
-/// `2⁶⁴ · 1.0001^(−2ⁱ/2)` for each bit `i` of a tick, rounded as the program publishes them: the
-/// price at a tick must be the program's to the last bit.
+/// `2⁶⁴ · 1.0001^(−2ⁱ/2)` for each bit `i` of a tick. They are the program's own constants, because
+/// the price at a tick must equal the program's to the last bit.
 const FACTORS: [u64; 19] = [
     0xfffc_b933_bd6f_b800,
     0xfff9_7272_373d_4000,
@@ -38,7 +38,7 @@ const FACTORS: [u64; 19] = [
     0x0000_2216_e584_f5fa,
 ];
 
-/// The square root of the price at a tick, `√1.0001^tick`. Nothing if there is no such tick.
+/// Returns the square root of the price at a tick, `√1.0001^tick`, or `None` if there is no such tick.
 pub(crate) fn at_tick(tick: i32) -> Option<u128> {
     if !(MIN_TICK..=MAX_TICK).contains(&tick) {
         return None;
@@ -49,11 +49,12 @@ pub(crate) fn at_tick(tick: i32) -> Option<u128> {
             ratio = (ratio * u128::from(*factor)) >> 64;
         }
     }
-    // The factors are below one, so that the product shrinks; it is inverted for prices above one.
+    // The factors are below one, so the product is, too; for prices above one it is inverted.
     Some(if tick > 0 { u128::MAX / ratio } else { ratio })
 }
 
-/// The highest tick between two whose price is not above this one. The lower one's must not be.
+/// Returns the highest tick from `low` to `high` whose price is not above `sqrt_price`. The price at `low`
+/// must not be above it.
 pub(crate) fn tick_between(mut low: i32, mut high: i32, sqrt_price: u128) -> i32 {
     while low < high {
         let middle = low + (high - low + 1) / 2;
@@ -65,7 +66,8 @@ pub(crate) fn tick_between(mut low: i32, mut high: i32, sqrt_price: u128) -> i32
     low
 }
 
-/// Where an input moves the price, never too far. Nothing if beyond any price.
+/// Returns the price to which an input leads, rounded so that it never moves too far, or `None` if the
+/// price does not fit.
 pub(crate) fn after_input(
     direction: Direction,
     sqrt_price: u128,
@@ -83,7 +85,8 @@ pub(crate) fn after_input(
     }
 }
 
-/// Where an output moves the price, far enough. The output must be within what the range holds.
+/// Returns the price to which an output leads, rounded so that it always moves far enough. The range must
+/// hold the output.
 pub(crate) fn after_output(
     direction: Direction,
     sqrt_price: u128,
@@ -102,7 +105,7 @@ pub(crate) fn after_output(
     }
 }
 
-/// `⌈L·2⁶⁴·√P / denominator⌉`
+/// Returns `⌈L·2⁶⁴·√P / denominator⌉`.
 fn after_a(sqrt_price: u128, liquidity: u128, denominator: U256) -> Option<u128> {
     let scaled = product(liquidity, sqrt_price);
     if scaled.bit_len() <= 192 {
@@ -114,7 +117,7 @@ fn after_a(sqrt_price: u128, liquidity: u128, denominator: U256) -> Option<u128>
     }
 }
 
-/// What goes in to move the price from one to another, rounded up.
+/// Returns the input that moves the price from `from` to `to`, rounded up.
 pub(crate) fn amount_in(direction: Direction, from: u128, to: u128, liquidity: u128) -> Option<u128> {
     match direction {
         Direction::AToB => amount_a(to, from, liquidity, U256::div_ceil, U512::div_ceil),
@@ -126,7 +129,7 @@ pub(crate) fn amount_in(direction: Direction, from: u128, to: u128, liquidity: u
     }
 }
 
-/// What comes out while the price moves from one to another, rounded down.
+/// Returns the output while the price moves from `from` to `to`, rounded down.
 pub(crate) fn amount_out(direction: Direction, from: u128, to: u128, liquidity: u128) -> Option<u128> {
     match direction {
         Direction::AToB => match liquidity.checked_mul(from - to) {
@@ -137,7 +140,7 @@ pub(crate) fn amount_out(direction: Direction, from: u128, to: u128, liquidity: 
     }
 }
 
-/// `L·2⁶⁴·(√b − √a) / (√a·√b)`, divided as told.
+/// Returns `L·2⁶⁴·(√b − √a) / (√a·√b)`, rounded by `divide` and `divide_wide`.
 fn amount_a(
     lower: u128,
     upper: u128,

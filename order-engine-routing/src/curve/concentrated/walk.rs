@@ -1,35 +1,49 @@
-//! A trade's way through the ticks.
+//! The path of a trade through the ticks.
 
-use std::sync::Arc;
-
-use super::{Boundary, ConcentratedLiquidity, ONE_PPM, Tick, sqrt_price};
-use crate::pool::QuoteError;
+use super::sqrt_price;
+use super::tick::{PricedTick, Tick};
+use crate::error::QuoteError;
 use crate::trade::Direction;
 use crate::wide::{mul_div_ceil, mul_div_floor};
 
-/// A trade on its way: where the price stands, and what is in range there.
+/// The whole, in millionths.
+pub(super) const ONE_PPM: u32 = 1_000_000;
+
+/// The place of the price among the ticks, and the liquidity in range there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cursor {
+    pub(super) sqrt_price_x64: u128,
+    pub(super) liquidity: u128,
+    /// How many of the ticks are not above the current one.
+    pub(super) ticks_below: usize,
+}
+
+/// A trade that moves the price from tick to tick.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
-    pool: &'a ConcentratedLiquidity,
+    ticks: &'a [PricedTick],
+    fee_ppm: u32,
     direction: Direction,
-    sqrt_price: u128,
-    liquidity: u128,
-    ticks_below: usize,
+    cursor: Cursor,
 }
 
 impl<'a> Walk<'a> {
-    pub(super) const fn new(pool: &'a ConcentratedLiquidity, direction: Direction) -> Self {
-        Self {
-            pool,
-            direction,
-            sqrt_price: pool.sqrt_price_x64,
-            liquidity: pool.liquidity,
-            ticks_below: pool.ticks_below,
-        }
+    pub(super) const fn new(
+        ticks: &'a [PricedTick],
+        fee_ppm: u32,
+        cursor: Cursor,
+        direction: Direction,
+    ) -> Self {
+        Self { ticks, fee_ppm, direction, cursor }
     }
 
-    /// Takes all of an input, fee included, and says what comes out.
-    pub(super) fn take_in(&mut self, amount_in: u128) -> Result<u128, QuoteError> {
+    /// Returns the place where the trade has moved the price.
+    pub(super) const fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// Swaps the whole input, fee included, and returns the output.
+    pub(super) fn swap_exact_in(&mut self, amount_in: u128) -> Result<u128, QuoteError> {
         let (mut rest, mut out) = (amount_in, 0_u128);
         while rest > 0 {
             let target = self.next()?.sqrt_price_x64;
@@ -40,8 +54,8 @@ impl<'a> Walk<'a> {
         Ok(out)
     }
 
-    /// Gives an output and says what must go in, fee included.
-    pub(super) fn give_out(&mut self, amount_out: u128) -> Result<u128, QuoteError> {
+    /// Swaps for the whole output and returns the input, fee included.
+    pub(super) fn swap_exact_out(&mut self, amount_out: u128) -> Result<u128, QuoteError> {
         let (mut rest, mut amount_in) = (amount_out, 0_u128);
         while rest > 0 {
             let target = self.next()?.sqrt_price_x64;
@@ -52,46 +66,40 @@ impl<'a> Walk<'a> {
         Ok(amount_in)
     }
 
-    /// The price at which the first unit trades.
+    /// Returns the price at which the first unit trades.
     pub(super) fn first_liquid_price(mut self) -> Result<u128, QuoteError> {
         loop {
             let target = self.next()?.sqrt_price_x64;
-            if self.liquidity > 0 && self.sqrt_price != target {
-                return Ok(self.sqrt_price);
+            if self.cursor.liquidity > 0 && self.cursor.sqrt_price_x64 != target {
+                return Ok(self.cursor.sqrt_price_x64);
             }
             self.cross(target)?;
         }
     }
 
-    /// The pool where the trade stopped.
-    pub(super) fn into_pool(self) -> ConcentratedLiquidity {
-        let ticks = &self.pool.ticks;
-        let index = |boundary: &Boundary| boundary.tick.index;
-        let low = self.ticks_below.checked_sub(1).map_or(sqrt_price::MIN_TICK, |below| index(&ticks[below]));
-        let high = ticks.get(self.ticks_below).map_or(sqrt_price::MAX_TICK, index);
-        // Below the next boundary, even where the price stands on it after a trade downwards.
-        let tick_current = sqrt_price::tick_between(low, high - 1, self.sqrt_price);
-        ConcentratedLiquidity {
-            sqrt_price_x64: self.sqrt_price,
-            tick_current,
-            liquidity: self.liquidity,
-            ticks_below: self.ticks_below,
-            ticks: Arc::clone(ticks),
-            ..*self.pool
-        }
+    /// Returns the tick in which the price is.
+    pub(super) fn current_tick(&self) -> i32 {
+        let Cursor { sqrt_price_x64, ticks_below, .. } = self.cursor;
+        let index = |priced: &PricedTick| priced.tick.index;
+        let low = ticks_below.checked_sub(1).map_or(sqrt_price::MIN_TICK, |below| index(&self.ticks[below]));
+        let high = self.ticks.get(ticks_below).map_or(sqrt_price::MAX_TICK, index);
+        // The result is below the next tick, even if a trade downwards left the price exactly on it.
+        sqrt_price::tick_between(low, high - 1, sqrt_price_x64)
     }
 
-    /// Goes as far as an input reaches, at most to the next boundary: what is taken, fee included,
-    /// and what is given.
+    /// Swaps as much of an input as fits before the next tick. Returns the input used, fee included, and
+    /// the output.
     fn step_in(&mut self, rest: u128, target: u128) -> Result<(u128, u128), QuoteError> {
-        if self.liquidity == 0 {
+        let Cursor { sqrt_price_x64: from, liquidity, .. } = self.cursor;
+        if liquidity == 0 {
             self.cross(target)?;
             return Ok((0, 0));
         }
-        let (direction, from, liquidity) = (self.direction, self.sqrt_price, self.liquidity);
-        let kept = u128::from(ONE_PPM - self.pool.fee_ppm);
+        let direction = self.direction;
+        let kept = u128::from(ONE_PPM - self.fee_ppm);
         let net = mul_div_floor(rest, kept, u128::from(ONE_PPM)).ok_or(QuoteError::Overflow)?;
-        // An input reaches the boundary if and only if its price, rounded against it, does.
+        // An input reaches the tick if and only if the price to which it leads, rounded against the
+        // trade, does.
         let stop =
             sqrt_price::after_input(direction, from, liquidity, net).filter(|&price| match direction {
                 Direction::AToB => price > target,
@@ -100,8 +108,8 @@ impl<'a> Walk<'a> {
         let to = stop.unwrap_or(target);
         let given = sqrt_price::amount_out(direction, from, to, liquidity).ok_or(QuoteError::Overflow)?;
         if stop.is_some() {
-            self.sqrt_price = to;
-            // What moves the price by nothing is the pool's, too.
+            self.cursor.sqrt_price_x64 = to;
+            // The pool keeps even an input that is too small to move the price.
             return Ok((rest, given));
         }
         let taken = self.gross_in(to)?;
@@ -109,15 +117,16 @@ impl<'a> Walk<'a> {
         Ok((taken, given))
     }
 
-    /// Goes as far as an output needs, at most to the next boundary: what is taken, fee included, and
-    /// what is given.
+    /// Swaps for as much of an output as the pool holds before the next tick. Returns the input, fee
+    /// included, and the output reached.
     fn step_out(&mut self, rest: u128, target: u128) -> Result<(u128, u128), QuoteError> {
-        if self.liquidity == 0 {
+        let Cursor { sqrt_price_x64: from, liquidity, .. } = self.cursor;
+        if liquidity == 0 {
             self.cross(target)?;
             return Ok((0, 0));
         }
-        let (direction, from, liquidity) = (self.direction, self.sqrt_price, self.liquidity);
-        // If what the range holds does not fit, it is more than anybody asks for.
+        let direction = self.direction;
+        // If what the range holds does not fit 128 bits, it exceeds any output.
         match sqrt_price::amount_out(direction, from, target, liquidity).filter(|&most| most < rest) {
             Some(most) => {
                 let taken = self.gross_in(target)?;
@@ -128,31 +137,32 @@ impl<'a> Walk<'a> {
                 let to = sqrt_price::after_output(direction, from, liquidity, rest);
                 let to = to.ok_or(QuoteError::Overflow)?;
                 let taken = self.gross_in(to)?;
-                self.sqrt_price = to;
+                self.cursor.sqrt_price_x64 = to;
                 Ok((taken, rest))
             }
         }
     }
 
-    /// What must go in, fee included, to move the price so far.
+    /// Returns the input, fee included, that moves the price to `to`.
     fn gross_in(&self, to: u128) -> Result<u128, QuoteError> {
-        let net = sqrt_price::amount_in(self.direction, self.sqrt_price, to, self.liquidity);
+        let Cursor { sqrt_price_x64: from, liquidity, .. } = self.cursor;
+        let net = sqrt_price::amount_in(self.direction, from, to, liquidity);
         let whole = u128::from(ONE_PPM);
-        let kept = whole - u128::from(self.pool.fee_ppm);
+        let kept = whole - u128::from(self.fee_ppm);
         net.and_then(|net| mul_div_ceil(net, whole, kept)).ok_or(QuoteError::Overflow)
     }
 
-    /// The next boundary in the direction of the trade.
-    fn next(&self) -> Result<&'a Boundary, QuoteError> {
+    /// Returns the next tick in the direction of the trade.
+    fn next(&self) -> Result<&'a PricedTick, QuoteError> {
         let index = match self.direction {
-            Direction::AToB => self.ticks_below.checked_sub(1),
-            Direction::BToA => Some(self.ticks_below),
+            Direction::AToB => self.cursor.ticks_below.checked_sub(1),
+            Direction::BToA => Some(self.cursor.ticks_below),
         };
-        index.and_then(|index| self.pool.ticks.get(index)).ok_or(QuoteError::NotEnoughLiquidity)
+        index.and_then(|index| self.ticks.get(index)).ok_or(QuoteError::NotEnoughLiquidity)
     }
 
-    /// Crosses the next boundary, whose price is given.
-    fn cross(&mut self, sqrt_price: u128) -> Result<(), QuoteError> {
+    /// Crosses the next tick, whose price is `sqrt_price_x64`.
+    fn cross(&mut self, sqrt_price_x64: u128) -> Result<(), QuoteError> {
         let Tick { index, liquidity_net: net } = self.next()?.tick;
         // The price approaches the first and the last tick, but never reaches them.
         if index == sqrt_price::MIN_TICK || index == sqrt_price::MAX_TICK {
@@ -162,13 +172,13 @@ impl<'a> Walk<'a> {
             Direction::AToB => net.checked_neg(),
             Direction::BToA => Some(net),
         };
-        // The constructor walked the same way, so that this fits.
-        let liquidity = change.and_then(|change| self.liquidity.checked_add_signed(change));
-        self.liquidity = liquidity.ok_or(QuoteError::Overflow)?;
-        self.sqrt_price = sqrt_price;
+        // The pool's constructor has added up the same liquidity, so it fits.
+        let liquidity = change.and_then(|change| self.cursor.liquidity.checked_add_signed(change));
+        self.cursor.liquidity = liquidity.ok_or(QuoteError::Overflow)?;
+        self.cursor.sqrt_price_x64 = sqrt_price_x64;
         match self.direction {
-            Direction::AToB => self.ticks_below -= 1,
-            Direction::BToA => self.ticks_below += 1,
+            Direction::AToB => self.cursor.ticks_below -= 1,
+            Direction::BToA => self.cursor.ticks_below += 1,
         }
         Ok(())
     }

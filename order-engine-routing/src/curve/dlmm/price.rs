@@ -5,14 +5,15 @@ use crate::wide::{product, shl_div_ceil, shl_div_floor};
 
 /// One in Q64.64.
 const ONE: u128 = 1 << 64;
-/// The bits of the highest bin id that any price can have.
+/// The number of bits of the highest bin id.
 const ID_BITS: u32 = 19;
 /// The highest bin id: a price of 1.0001 to this power still fits Q64.64.
 pub(super) const MAX_ID: i32 = 443_636;
 
-/// The price of token x in token y, `(1 + step/10⁴)^id` in Q64.64, rounded as Meteora's program does:
-/// square and multiply on the inverse, which is below one, and invert at the end. Nothing if it does
-/// not fit.
+/// Returns the price of token x in token y, `(1 + step/10⁴)^id` in Q64.64, or `None` if it does not fit.
+///
+/// It is rounded as by Meteora's program, which squares and multiplies the inverse, a number below one,
+/// and inverts the result.
 pub(super) fn of_bin(id: i32, bin_step_bps: u16) -> Option<u128> {
     if id.unsigned_abs() >> ID_BITS != 0 || bin_step_bps == 0 {
         return None;
@@ -35,7 +36,7 @@ pub(super) fn of_bin(id: i32, bin_step_bps: u16) -> Option<u128> {
     Some(if id > 0 { u128::MAX / power } else { power })
 }
 
-/// What a net input is worth at a price, rounded down. Nothing if it does not fit.
+/// Returns the output for a net input at a price, rounded down, or `None` if it does not fit.
 pub(super) fn out_of(direction: Direction, net_in: u128, price: u128) -> Option<u128> {
     match direction {
         // ⌊x·p / 2⁶⁴⌋
@@ -45,7 +46,7 @@ pub(super) fn out_of(direction: Direction, net_in: u128, price: u128) -> Option<
     }
 }
 
-/// The least net input that is worth so much at a price. Nothing if it does not fit.
+/// Returns the least net input for an output at a price, or `None` if it does not fit.
 pub(super) fn in_for(direction: Direction, out: u128, price: u128) -> Option<u128> {
     match direction {
         // ⌈y·2⁶⁴ / p⌉
@@ -58,7 +59,7 @@ pub(super) fn in_for(direction: Direction, out: u128, price: u128) -> Option<u12
     }
 }
 
-/// `⌊amount · price / 2⁶⁴⌋`, and whether nothing was cut off.
+/// Returns `⌊amount · price / 2⁶⁴⌋`, and whether that is exact.
 fn times(amount: u128, price: u128) -> Option<(u128, bool)> {
     let scaled = product(amount, price);
     let whole = u128::try_from(scaled >> 64).ok()?;
@@ -72,7 +73,7 @@ mod tests {
     #[test]
     fn prices_rise_with_the_id_and_end_where_they_no_longer_fit() {
         assert_eq!(of_bin(0, 25), Some(ONE));
-        // Twice one, but for what the inverse, 2⁶³ − 1, is rounded by.
+        // Twice one, plus the rounding of the inverse, 2⁶³ − 1.
         assert_eq!(of_bin(1, 10_000), Some(2 * ONE + 4));
         for step in [1, 10, 25, 400] {
             let limit = MAX_ID / i32::from(step);

@@ -1,20 +1,21 @@
-//! The invariant of two coins, `Ann·S + D = Ann·D + D³ / 4xy` with `S = x + y` and `Ann = 2·A`, solved in
-//! integers without an error.
+//! The invariant of two coins, `Ann·S + D = Ann·D + D³ / 4xy` with `S = x + y` and `Ann = 2·A`, solved
+//! exactly in integers.
 //!
-//! Coins are below 2⁹⁶ and `Ann` is below 2²¹ throughout; the constructor of a pool sees to it.
+//! Coins are below 2⁹⁶ and `Ann` is below 2²¹ throughout, as the constructor of a pool checks.
 
 use ruint::aliases::{U256, U512};
 
-/// As many bits as a coin may have.
+/// The number of bits that a coin may have.
 pub(super) const COIN_BITS: usize = 96;
 
-/// Curve's bound on Newton's rounds. From a side on which it converges steadily, none comes near it.
+/// Curve's bound on Newton's rounds. The iterations here converge monotonically and need far fewer.
 const MAX_ROUNDS: usize = 255;
 
-/// The least integer above the invariant of two coins. Being above it, it promises a little less.
+/// Returns the least integer above the invariant of two coins. A larger invariant makes quotes lower, so
+/// they never promise too much.
 ///
-/// Newton from above, on `h(D) = D³ + 4xy·(Ann − 1)·D − 4xy·Ann·S`, which grows and is convex, so that it
-/// stops at the root rounded down.
+/// It runs Newton's iteration from above on `h(D) = D³ + 4xy·(Ann − 1)·D − 4xy·Ann·S`, which is increasing
+/// and convex, so the iteration stops at the root rounded down.
 pub(super) fn above(x: u128, y: u128, ann: u64) -> u128 {
     let (wide_x, wide_y, wide_ann) = (U512::from(x), U512::from(y), U512::from(ann));
     let sum = wide_x + wide_y;
@@ -30,15 +31,15 @@ pub(super) fn above(x: u128, y: u128, ann: u64) -> u128 {
         }
         root = next;
     }
-    // At most the sum, so it fits.
+    // The root is at most the sum, so it fits.
     root.saturating_to::<u128>() + 1
 }
 
-/// The least amount of one coin that keeps the invariant beside so much of the other. Nothing if no
+/// Returns the least amount of one coin that keeps the invariant beside `x` of the other, or `None` if no
 /// coin can be that large.
 ///
-/// Multiplied out, the invariant holds where `Ann·y² + (Ann·x + D)·y ≥ Ann·D·y + ⌈D³ / 4x⌉`. Newton
-/// comes from above and rounds up, so it never passes the root; what it leaves is a step or two.
+/// Multiplied out, the invariant holds where `Ann·y² + (Ann·x + D)·y ≥ Ann·D·y + ⌈D³ / 4x⌉`. Newton's
+/// iteration starts above and rounds up, so it never passes the root and stops a step or two above it.
 pub(super) fn other_coin(x: u128, invariant: u128, ann: u64) -> Option<u128> {
     let curve = Quadratic::new(x, invariant, ann)?;
     let mut y = curve.start();
@@ -55,7 +56,7 @@ pub(super) fn other_coin(x: u128, invariant: u128, ann: u64) -> Option<u128> {
     if y.bit_len() > COIN_BITS { None } else { Some(y.saturating_to::<u128>()) }
 }
 
-/// `Ann·y² + plus·y ≥ minus·y + constant`
+/// The inequality `Ann·y² + plus·y ≥ minus·y + constant`.
 struct Quadratic {
     ann: U256,
     plus: U256,
@@ -73,21 +74,23 @@ impl Quadratic {
             let cube = U512::from(wide_d * wide_d) * U512::from(invariant);
             cube.div_ceil(U512::from(divisor)).saturating_to::<U256>()
         };
-        // A coin below 2⁹⁶ needs no more than 2²¹⁵; more would only overflow on the way to refusal.
+        // A coin below 2⁹⁶ needs no more than 2²¹⁵. A larger constant would only overflow before the coin
+        // is refused.
         let is_within_reach = constant.bit_len() <= 220;
         let (plus, minus) = (wide_ann * wide_x + wide_d, wide_ann * wide_d);
         is_within_reach.then_some(Self { ann: wide_ann, plus, minus, constant })
     }
 
-    /// A point above the root: `√(constant / Ann)`, rounded up to a power of two, and as much as the
-    /// linear term may add.
+    /// Returns a point above the root: `√(constant / Ann)`, rounded up to a power of two, plus the most
+    /// that the linear term adds.
     fn start(&self) -> U256 {
         let bits = (self.constant / self.ann).bit_len().div_ceil(2) + 1;
         let power: U256 = U256::from(1) << bits;
         power + self.minus.saturating_sub(self.plus).div_ceil(self.ann)
     }
 
-    /// One round from a point that is not below the root, where the slope is positive.
+    /// Runs one round of Newton's iteration from a point that is not below the root, where the slope is
+    /// positive.
     fn newton(&self, y: U256) -> U256 {
         let scaled = self.ann * y;
         let slope = U256::from(2) * scaled + self.plus - self.minus;
@@ -108,7 +111,7 @@ mod tests {
         (0..COIN_BITS, any::<u128>()).prop_map(|(bit, noise)| (1 << bit) | (noise & ((1 << bit) - 1)))
     }
 
-    /// Whether two coins keep an invariant, as it is published but multiplied out.
+    /// Returns whether two coins keep the published invariant, multiplied out.
     fn keeps(x: u128, y: u128, d: u128, ann: u64) -> bool {
         let [x, y, d, ann] = [x, y, d, u128::from(ann)].map(U512::from);
         let product = U512::from(4) * x * y;

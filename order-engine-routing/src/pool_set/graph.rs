@@ -1,4 +1,4 @@
-//! Which tokens the pools of a set connect.
+//! The graph of the tokens that the pools of a set connect.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,16 +6,16 @@ use std::sync::Arc;
 use crate::pool::Pool;
 use crate::trade::Direction;
 
-/// Tokens as nodes, pools as edges. Both are numbered, so a search compares no texts.
+/// A graph of tokens as nodes and pools as edges. Both are numbered, so a search compares no strings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Graph {
     dexes: Vec<String>,
     tokens: HashMap<String, usize>,
-    /// For each token those that it can be sold for, in the order of their numbers.
+    /// For each token, the tokens that it can be sold for, in the order of their numbers.
     neighbours: Vec<Vec<Neighbour>>,
 }
 
-/// A token, and the pools that lead there.
+/// A token that another one can be sold for, and the pools that do it.
 #[derive(Clone, Debug)]
 pub(crate) struct Neighbour {
     pub(crate) token: usize,
@@ -36,7 +36,7 @@ impl Graph {
             if !graph.dexes.contains(&pool.dex) {
                 graph.dexes.push(pool.dex.clone());
             }
-            let (a, b) = (graph.enter(&pool.token_a), graph.enter(&pool.token_b));
+            let (a, b) = (graph.add_token(&pool.token_a), graph.add_token(&pool.token_b));
             if a != b {
                 graph.connect(a, b, Edge { pool: index, direction: Direction::AToB });
                 graph.connect(b, a, Edge { pool: index, direction: Direction::BToA });
@@ -45,7 +45,8 @@ impl Graph {
         graph
     }
 
-    fn enter(&mut self, mint: &str) -> usize {
+    /// Returns the number of a token, which it adds if it is new.
+    fn add_token(&mut self, mint: &str) -> usize {
         if let Some(&token) = self.tokens.get(mint) {
             return token;
         }
@@ -59,7 +60,7 @@ impl Graph {
         let neighbours = &mut self.neighbours[from];
         match neighbours.binary_search_by_key(&to, |neighbour| neighbour.token) {
             Ok(known) => neighbours[known].edges.push(edge),
-            Err(place) => neighbours.insert(place, Neighbour { token: to, edges: vec![edge] }),
+            Err(position) => neighbours.insert(position, Neighbour { token: to, edges: vec![edge] }),
         }
     }
 
@@ -67,7 +68,7 @@ impl Graph {
         &self.dexes
     }
 
-    /// How many tokens there are.
+    /// Returns the number of tokens.
     pub(crate) fn len(&self) -> usize {
         self.neighbours.len()
     }
@@ -80,7 +81,7 @@ impl Graph {
         &self.neighbours[token]
     }
 
-    /// The pools that sell one token for another.
+    /// Returns the pools that sell one token for another.
     pub(crate) fn edges(&self, from: &str, to: &str) -> &[Edge] {
         let tokens = self.token(from).zip(self.token(to));
         let Some((from, to)) = tokens else { return &[] };
@@ -89,8 +90,8 @@ impl Graph {
         found.map_or(&[], |found| &neighbours[found].edges)
     }
 
-    /// How many hops every token is away from one, up to `most`; beyond that, `most + 1`. Pools
-    /// trade either way, so this is also the way back.
+    /// Returns for every token its distance from one token in hops, up to `most`; beyond that, `most + 1`.
+    /// Pools trade both ways, so the distance back is the same.
     pub(crate) fn distances(&self, from: usize, most: usize) -> Vec<usize> {
         let mut distances = vec![most + 1; self.len()];
         distances[from] = 0;

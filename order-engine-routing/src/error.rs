@@ -1,0 +1,29 @@
+//! Errors of pools: snapshots that are invalid, and amounts that a pool cannot trade.
+
+/// The error of a snapshot that no real pool can have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {reason}")]
+pub struct InvalidPool {
+    /// The field that is wrong.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+/// The reason why a pool cannot trade an amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuoteError {
+    /// The pool does not trade these tokens.
+    #[error("the pool does not trade this pair")]
+    WrongPair,
+    /// The amount is so small that nothing would come out.
+    #[error("the amount is too small")]
+    TooSmall,
+    /// The pool does not hold enough of the output token.
+    #[error("not enough liquidity")]
+    NotEnoughLiquidity,
+    /// The amount, or what the pool would hold after it, is beyond the pool's arithmetic.
+    #[error("the amount is too large")]
+    Overflow,
+}
