@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes a corpus to start from: the pools of the golden vectors, each with its amount and moment."""
+"""Writes the initial corpus: the pools of the golden vectors, each with its amount and moment."""
 
 import json
 from pathlib import Path

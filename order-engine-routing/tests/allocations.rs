@@ -1,26 +1,14 @@
-//! Quotes allocate nothing, so that a search may ask for as many as it likes.
+//! Quotes allocate nothing, so a search can make any number of them.
+
+#[path = "support/vectors.rs"]
+mod golden;
 
 use order_engine_core::Amount;
-use order_engine_routing::{Curve, Direction, Moment, Pool};
-use serde::Deserialize;
-
-#[derive(Deserialize)]
-struct Vectors {
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    curve: Curve,
-    at: Moment,
-    amount_in: Amount,
-}
+use order_engine_routing::Direction;
 
 fn assert_no_quote_allocates(vectors: &str) {
-    let vectors: Vectors = serde_json::from_str(vectors).unwrap();
-    for (index, Case { curve, at, amount_in }) in vectors.cases.into_iter().enumerate() {
-        let pool =
-            Pool { id: "pool".into(), dex: "dex".into(), token_a: "a".into(), token_b: "b".into(), curve };
+    for (index, case) in golden::cases(vectors).into_iter().enumerate() {
+        let (pool, amount_in, at) = (case.pool(), case.amount_in, case.at);
         let mut quoted = 0;
         let allocated = allocation_counter::measure(|| {
             for direction in Direction::BOTH {
@@ -38,27 +26,27 @@ fn assert_no_quote_allocates(vectors: &str) {
 
 #[test]
 fn allocations_are_counted() {
-    // An optimiser may leave out what nobody looks at.
+    // Without the black box the optimiser may remove the allocation.
     let allocate = || drop(std::hint::black_box(Box::new(1_u8)));
     assert_eq!(allocation_counter::measure(allocate).count_total, 1);
 }
 
 #[test]
 fn constant_product() {
-    assert_no_quote_allocates(include_str!("vectors/constant_product.json"));
+    assert_no_quote_allocates(golden::CONSTANT_PRODUCT);
 }
 
 #[test]
 fn concentrated() {
-    assert_no_quote_allocates(include_str!("vectors/concentrated.json"));
+    assert_no_quote_allocates(golden::CONCENTRATED);
 }
 
 #[test]
 fn dlmm() {
-    assert_no_quote_allocates(include_str!("vectors/dlmm.json"));
+    assert_no_quote_allocates(golden::DLMM);
 }
 
 #[test]
 fn stable() {
-    assert_no_quote_allocates(include_str!("vectors/stable.json"));
+    assert_no_quote_allocates(golden::STABLE);
 }

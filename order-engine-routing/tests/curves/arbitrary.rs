@@ -1,4 +1,4 @@
-//! Pools as they occur, and as they could at most.
+//! Random pools, up to the extremes that a pool can have.
 
 use std::collections::BTreeMap;
 
@@ -9,29 +9,29 @@ use order_engine_routing::{
 };
 use proptest::prelude::*;
 
-/// When the last trade of a pool was that remembers it.
+/// The time of the last trade of DLMM pools.
 const LAST_TRADE_S: u64 = 1_700_000_000;
 
 pub(crate) fn direction() -> impl Strategy<Value = Direction> {
     prop::sample::select(&Direction::BOTH[..])
 }
 
-/// Integers of every order of magnitude below a bound of so many bits.
+/// Generates integers of every order of magnitude with at most `bits` bits.
 pub(crate) fn magnitude(bits: u32) -> impl Strategy<Value = u128> {
     (0..bits, any::<u128>()).prop_map(|(bit, noise)| (1 << bit) | (noise & ((1 << bit) - 1)))
 }
 
-/// Amounts that venues have: most fit 64 bits.
+/// Generates amounts, most of which fit 64 bits, as on real chains.
 pub(crate) fn amount() -> impl Strategy<Value = Amount> {
     prop_oneof![4 => magnitude(64), 1 => magnitude(126)].prop_map(Amount::new)
 }
 
-/// Moments around the last trade of a pool.
+/// Generates moments around the last trade of a pool.
 pub(crate) fn moment() -> impl Strategy<Value = Moment> {
     (LAST_TRADE_S - 10..LAST_TRADE_S + 1_000).prop_map(Moment::from_unix_seconds)
 }
 
-/// Pools of every curve.
+/// Generates pools of every curve.
 pub(crate) fn pool() -> impl Strategy<Value = Pool> {
     prop_oneof![
         constant_product().prop_map(Curve::ConstantProduct),
@@ -59,7 +59,7 @@ fn constant_product() -> impl Strategy<Value = ConstantProduct> {
     })
 }
 
-/// Pools in which liquidity was provided in up to eight ranges.
+/// Generates pools with liquidity in up to seven ranges.
 pub(crate) fn concentrated() -> impl Strategy<Value = ConcentratedLiquidity> {
     let spacing = prop::sample::select(&[1_u16, 10, 60][..]);
     let range = (-120_i32..120, 1_i32..120, magnitude(90));
@@ -80,7 +80,7 @@ pub(crate) fn concentrated() -> impl Strategy<Value = ConcentratedLiquidity> {
             let price = |tick| ConcentratedLiquidity::sqrt_price_at_tick(tick).unwrap();
             let (here, next) = (price(tick), price(tick + 1));
             ConcentratedLiquidity::new(&ConcentratedState {
-                // The ends of the tick are as likely as what is between.
+                // Half of the prices are at an end of the tick.
                 sqrt_price_x64: match noise % 4 {
                     0 => here,
                     1 => next,
@@ -99,8 +99,8 @@ pub(crate) fn concentrated() -> impl Strategy<Value = ConcentratedLiquidity> {
 
 fn fees() -> impl Strategy<Value = DlmmFees> {
     let volatile = (prop_oneof![Just(0_u32), 1_u32..2_000_000], 0_u32..2_000_000);
-    // Within a filter period of no time at all, a trade would not continue the volatility of the one
-    // before it, and two would be cheaper than one.
+    // With a filter period of zero, a trade would not continue the volatility of the one before it, and two
+    // trades would be cheaper than one.
     (any::<u16>(), 0_u8..3, volatile, 1_u16..600, 0_u16..600, 0_u16..=10_000).prop_map(
         |(base_factor, base_fee_power_factor, (control, max), filter, decay, reduction)| DlmmFees {
             base_factor,

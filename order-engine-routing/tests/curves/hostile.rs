@@ -1,4 +1,4 @@
-//! Snapshots from outside: refused with the field that is wrong, or quoted without a panic.
+//! Snapshots with arbitrary contents are refused with the wrong field, or quoted without a panic.
 
 use order_engine_routing::Curve;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::arbitrary::pool;
 use crate::probe::probe;
 
-/// Values that snapshots could have anywhere.
+/// Generates values for any field of a snapshot.
 fn scalar() -> impl Strategy<Value = Value> {
     prop_oneof![
         any::<u128>().prop_map(|number| json!(number.to_string())),
@@ -21,7 +21,7 @@ fn scalar() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// Replaces one leaf of a document.
+/// Replaces the leaf with the number `chosen`.
 fn replace(value: &mut Value, chosen: &mut usize, replacement: &Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| replace(item, chosen, replacement)),

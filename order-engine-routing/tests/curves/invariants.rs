@@ -1,4 +1,5 @@
-//! What a pool never loses by a trade, computed anew for each curve from its snapshots alone.
+//! Trades never reduce the invariant of a pool. The invariant of each curve is computed independently here,
+//! from the pool's state alone.
 
 use order_engine_core::Amount;
 use order_engine_routing::{
@@ -14,7 +15,7 @@ fn wide(amount: Amount) -> U512 {
     U512::from(amount.base_units())
 }
 
-/// The most that `D` may be for the coins of a pool, by bisection on the invariant as it is published.
+/// Returns the largest `D` for the coins of a pool, by bisection on the published invariant.
 fn stable_invariant(state: &StableState) -> U512 {
     let common = state.decimals_a.max(state.decimals_b);
     let rate = |decimals: u8| U512::from(10_u64.pow(u32::from(common - decimals)));
@@ -30,25 +31,25 @@ fn stable_invariant(state: &StableState) -> U512 {
     low
 }
 
-/// What each bin is worth at its price, in units of 2⁻⁶⁴ of token b.
-fn bins_worth(state: &DlmmState) -> Vec<U512> {
+/// Returns the value of each bin at its price, in units of 2⁻⁶⁴ of token b.
+fn bin_values(state: &DlmmState) -> Vec<U512> {
     let price = |id| U512::from(Dlmm::price_of_bin(id, state.bin_step_bps).unwrap());
-    let worth =
+    let value =
         |bin: &Bin| wide(bin.reserve_a) * price(bin.id) + wide(bin.reserve_b) * U512::from(1_u128 << 64);
-    state.bins.iter().map(worth).collect()
+    state.bins.iter().map(value).collect()
 }
 
-/// Between two prices, what positions must hand over or receive: of token a at least, and of token b in
-/// units of 2⁻⁶⁴ exactly.
-fn owed(state: &ConcentratedState, lower: u128, upper: u128) -> (U512, U512) {
+/// Returns what the positions trade between two prices: the least amount of token a, and the exact amount of
+/// token b in units of 2⁻⁶⁴.
+fn traded_by_positions(state: &ConcentratedState, lower: u128, upper: u128) -> (U512, U512) {
     let root = |index| ConcentratedLiquidity::sqrt_price_at_tick(index).unwrap();
-    // What lies below the first known tick cancels out, as trades do not go there.
+    // Liquidity below the first known tick does not matter, because no trade reaches it.
     let known: u128 = state
         .ticks
         .iter()
         .filter(|tick| tick.index <= state.tick_current)
         .fold(0, |sum, tick| sum.checked_add_signed(tick.liquidity_net).unwrap());
-    assert_eq!(known, state.liquidity, "liquidity is what the ticks below add up to");
+    assert_eq!(known, state.liquidity, "the liquidity is the sum of the ticks below");
     let (mut liquidity, mut a, mut b) = (0_u128, U512::ZERO, U512::ZERO);
     for (tick, next) in state.ticks.iter().zip(&state.ticks[1..]) {
         liquidity = liquidity.checked_add_signed(tick.liquidity_net).unwrap();
@@ -70,8 +71,8 @@ fn check_concentrated(
     (amount_in, amount_out): (Amount, Amount),
 ) {
     let (old, new) = (before.sqrt_price_x64, after.sqrt_price_x64);
-    let (a, b) = owed(before, old.min(new), old.max(new));
-    assert_eq!(owed(after, old.min(new), old.max(new)), (a, b), "positions are the same");
+    let (a, b) = traded_by_positions(before, old.min(new), old.max(new));
+    assert_eq!(traded_by_positions(after, old.min(new), old.max(new)), (a, b), "positions are the same");
     let one = U512::from(1_u128 << 64);
     match direction {
         Direction::AToB => assert!(new <= old && wide(amount_in) >= a && wide(amount_out) * one <= b),
@@ -81,7 +82,7 @@ fn check_concentrated(
 
 proptest! {
     #[test]
-    fn a_trade_takes_nothing_from_those_who_provided(
+    fn a_trade_takes_nothing_from_liquidity_providers(
         pool in pool(), direction in direction(), at in moment(), share in share(),
     ) {
         let amount_in = share.of_input(&pool, direction, at);
@@ -96,7 +97,7 @@ proptest! {
                 check_concentrated(&before.state(), &after.state(), direction, (amount_in, amount_out));
             }
             (Curve::Dlmm(before), Curve::Dlmm(after)) => {
-                let (before, after) = (bins_worth(&before.state()), bins_worth(&after.state()));
+                let (before, after) = (bin_values(&before.state()), bin_values(&after.state()));
                 prop_assert!(before.iter().zip(&after).all(|(before, after)| after >= before));
             }
             (Curve::Stable(before), Curve::Stable(after)) => {

@@ -1,6 +1,8 @@
-//! What must hold for every pool of every curve, and every amount.
+//! Properties of the quotes of every curve.
 
 mod arbitrary;
+#[path = "../support/vectors.rs"]
+mod golden;
 mod hostile;
 mod invariants;
 mod probe;

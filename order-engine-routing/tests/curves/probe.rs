@@ -1,21 +1,21 @@
-//! Asks a pool that comes from outside everything. The fuzz target includes this file, too.
+//! Checks the quotes of a pool from arbitrary bytes. The fuzz target includes this file, too.
 
 use order_engine_core::Amount;
 use order_engine_routing::{Curve, Direction, Moment, Pool, QuoteError};
 
-/// Reads a curve from JSON and asks it for quotes: no panic, and no answer that contradicts another,
-/// whatever the bytes. Says whether they were a curve.
+/// Reads a curve from JSON and checks that its quotes do not panic and do not contradict each other. Returns
+/// whether the bytes were a curve.
 pub(crate) fn probe(json: &[u8], amount: u128, at: u64) -> bool {
     let Ok(curve) = serde_json::from_slice::<Curve>(json) else { return false };
     let pool =
         Pool { id: String::new(), dex: String::new(), token_a: String::new(), token_b: String::new(), curve };
     for direction in Direction::BOTH {
-        ask(&pool, direction, Amount::new(amount), Moment::from_unix_seconds(at));
+        check_quotes(&pool, direction, Amount::new(amount), Moment::from_unix_seconds(at));
     }
     true
 }
 
-fn ask(pool: &Pool, direction: Direction, amount: Amount, at: Moment) {
+fn check_quotes(pool: &Pool, direction: Direction, amount: Amount, at: Moment) {
     let bought = pool.amount_out(direction, amount, at);
     assert_ne!(bought, Ok(Amount::ZERO));
     let next = pool.after(direction, amount, at);
@@ -28,6 +28,6 @@ fn ask(pool: &Pool, direction: Direction, amount: Amount, at: Moment) {
         Ok(paid) => assert!(pool.amount_out(direction, paid, at).unwrap() >= amount),
         Err(error) => assert_ne!(error, QuoteError::WrongPair),
     }
-    // Nothing is asked of the prices of such pools but that they do not panic.
+    // The prices of such pools may be anything, but must not panic.
     let _prices = (pool.spot_price(direction, at), pool.mid_price(direction));
 }

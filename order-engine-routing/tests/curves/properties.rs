@@ -1,4 +1,4 @@
-//! What the mathematics promises, whatever the curve.
+//! Properties that hold for every curve.
 
 use order_engine_core::Amount;
 use order_engine_routing::{Curve, Direction, Moment, Pool, QuoteError, Ratio};
@@ -7,8 +7,8 @@ use ruint::aliases::{U256, U512};
 
 use crate::arbitrary::{amount, direction, moment, pool};
 
-/// An amount for a pool, as a share of what the pool can take if it is about that size: random amounts
-/// alone would mostly be far too small or far too large.
+/// An amount relative to the size of a pool, because most purely random amounts would be far too small or
+/// far too large for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Share {
     part: u16,
@@ -16,19 +16,19 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// An output of about so much of what the pool holds.
+    /// Returns an output of about this share of the pool's reserve.
     fn of_output(self, pool: &Pool, direction: Direction, at: Moment) -> Amount {
         if self.part == 0 {
             return self.otherwise;
         }
-        // What the pool holds, to the order of magnitude: enough for a test.
+        // The order of magnitude of the reserve is precise enough.
         let held = |bit: &u32| pool.amount_in(direction, Amount::new(1 << bit), at).is_ok();
         let most = (0..127).rev().find(held).map_or(0, |bit| 1_u128 << bit);
         let part = u128::from(self.part);
         Amount::new(((most >> 15) * part + part % (most + 1)).max(1))
     }
 
-    /// An input that buys about so much of what the pool holds.
+    /// Returns an input that buys about this share of the pool's reserve.
     pub(crate) fn of_input(self, pool: &Pool, direction: Direction, at: Moment) -> Amount {
         let out = self.of_output(pool, direction, at);
         pool.amount_in(direction, out, at).unwrap_or(self.otherwise)
@@ -43,7 +43,7 @@ fn out(pool: &Pool, direction: Direction, amount_in: Amount, at: Moment) -> Amou
     pool.amount_out(direction, amount_in, at).unwrap_or(Amount::ZERO)
 }
 
-/// Whether an output is at most what an input is worth at a price.
+/// Returns whether an output is at most the value of an input at a price.
 fn is_at_most(out: Amount, amount_in: Amount, price: Ratio) -> bool {
     let (numerator, denominator) = price.parts();
     let wide = |amount: Amount| U256::from(amount.base_units());
@@ -52,7 +52,8 @@ fn is_at_most(out: Amount, amount_in: Amount, price: Ratio) -> bool {
     left <= right
 }
 
-/// Whether a trade may bring a pool back to where its volatility counts from, so that its fee falls.
+/// Returns whether a trade may move a pool back towards the bin from which its volatility counts, so that
+/// its fee falls.
 fn moves_back(pool: &Pool, at: Moment) -> bool {
     let Curve::Dlmm(curve) = &pool.curve else { return false };
     let state = curve.state();
@@ -60,12 +61,12 @@ fn moves_back(pool: &Pool, at: Moment) -> bool {
     elapsed_s < u64::from(state.fees.filter_period_s)
 }
 
-/// What the fee of a trade leaves on the side of the output, where the next trade finds it: nothing but
-/// in a stable pool.
-fn left_behind(pool: &Pool, bought: Amount) -> Amount {
+/// Returns the part of a trade's fee that stays in the reserve of the output token, where the next trade may
+/// regain it. Only stable pools keep it there.
+fn fee_in_output_reserve(pool: &Pool, bought: Amount) -> Amount {
     let Curve::Stable(curve) = &pool.curve else { return Amount::ZERO };
     let gross = curve.state().fee.gross_up(bought).and_then(|gross| gross.checked_sub(bought));
-    // Up to a unit is cut off from what comes out, and another is the fee's rounding.
+    // One unit is the rounding of the output, and another the rounding of the fee.
     gross.and_then(|fee| fee.checked_add(Amount::new(2))).unwrap()
 }
 
@@ -83,7 +84,7 @@ proptest! {
     }
 
     #[test]
-    fn what_an_input_buys_can_be_asked_for(
+    fn what_an_input_buys_needs_no_larger_input(
         pool in pool(), direction in direction(), at in moment(), share in share(),
     ) {
         let amount_in = share.of_input(&pool, direction, at);
@@ -107,7 +108,7 @@ proptest! {
     }
 
     #[test]
-    fn two_trades_never_yield_more_than_one(
+    fn two_trades_never_pay_more_than_one(
         pool in pool(), direction in direction(), at in moment(), x in share(), y in share(),
     ) {
         let (x, y) = (x.of_input(&pool, direction, at), y.of_input(&pool, direction, at));
@@ -117,7 +118,7 @@ proptest! {
         };
         let second = out(&next, direction, y, at);
         if let Ok(once) = pool.amount_out(direction, both, at) {
-            let once = once.checked_add(left_behind(&pool, first)).unwrap();
+            let once = once.checked_add(fee_in_output_reserve(&pool, first)).unwrap();
             prop_assert!(first.checked_add(second).unwrap() <= once);
         }
     }
@@ -133,7 +134,7 @@ proptest! {
     }
 
     #[test]
-    fn no_trade_is_better_than_the_spot_price_nor_that_than_the_mid_price(
+    fn no_trade_beats_the_spot_price_and_no_spot_price_beats_the_mid_price(
         pool in pool(), direction in direction(), at in moment(), share in share(),
     ) {
         let amount_in = share.of_input(&pool, direction, at);
@@ -159,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn any_amount_has_an_answer(
+    fn any_amount_is_quoted_or_refused(
         pool in pool(), direction in direction(), at: u64, amount in any::<u128>().prop_map(Amount::new),
     ) {
         let at = Moment::from_unix_seconds(at);

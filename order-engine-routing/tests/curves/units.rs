@@ -1,4 +1,4 @@
-//! Cases that are known by heart.
+//! Single cases with known results.
 
 use order_engine_core::Amount;
 use order_engine_routing::{
@@ -15,7 +15,7 @@ fn constant_product(a: u128, b: u128) -> ConstantProduct {
 }
 
 #[test]
-fn a_known_trade_of_raydium() {
+fn a_raydium_trade_matches_the_formula() {
     // 25 bps of 1 SOL against 10 000 SOL and 1 500 000 USDC: n = 997 500 000,
     // out = ⌊997 500 000 · 1.5e12 / (1e13 + 997 500 000)⌋ = 149 610 076.
     let pool = constant_product(10_000_000_000_000, 1_500_000_000_000);
@@ -24,12 +24,13 @@ fn a_known_trade_of_raydium() {
 }
 
 #[test]
-fn a_creator_is_paid_in_the_token_that_was_agreed() {
-    let founded = |on| {
+fn the_creator_fee_is_taken_from_the_configured_token() {
+    let with_fee_on = |on| {
         constant_product(1_000_000, 1_000_000).with_creator_fee(CreatorFee { rate: bps(100), on }).unwrap()
     };
     let (input, a, b) = (CreatorFeeOn::Input, CreatorFeeOn::TokenA, CreatorFeeOn::TokenB);
-    let out = |on, direction| founded(on).amount_out(direction, Amount::new(100_000)).unwrap().base_units();
+    let out =
+        |on, direction| with_fee_on(on).amount_out(direction, Amount::new(100_000)).unwrap().base_units();
     // n = 100 000 − ⌈1.25 %⌉ = 98 750, out = ⌊98 750 · 1e6 / 1 098 750⌋ = 89 874.
     assert_eq!(out(input, Direction::AToB), 89_874);
     assert_eq!(out(a, Direction::AToB), 89_874);
@@ -37,18 +38,19 @@ fn a_creator_is_paid_in_the_token_that_was_agreed() {
     assert_eq!(out(b, Direction::AToB), 89_794);
     assert_eq!(out(a, Direction::BToA), 89_794);
     assert_eq!(out(b, Direction::BToA), 89_874);
-    // What is the creator's leaves the pool, what is the pool's stays.
-    let reserves =
-        |on| founded(on).after(Direction::AToB, Amount::new(100_000)).map(|pool| pool.reserves()).unwrap();
+    // The creator's fee leaves the pool, the trade fee stays.
+    let reserves = |on| {
+        with_fee_on(on).after(Direction::AToB, Amount::new(100_000)).map(|pool| pool.reserves()).unwrap()
+    };
     assert_eq!(reserves(input), (Amount::new(1_099_000), Amount::new(910_126)));
     assert_eq!(reserves(b), (Amount::new(1_100_000), Amount::new(909_298)));
 }
 
 #[test]
-fn what_is_the_exchanges_leaves_the_pool() {
+fn the_protocol_share_leaves_the_pool() {
     let pool = constant_product(1_000_000, 1_000_000).with_protocol_share(bps(1_200));
     let (a, _) = pool.after(Direction::AToB, Amount::new(100_000)).unwrap().reserves();
-    // The fee is 250, and 12 % of it are 30.
+    // The fee is 250, and 12 % of it is 30.
     assert_eq!(a, Amount::new(1_099_970));
 }
 
@@ -68,7 +70,7 @@ fn impossible_constant_products_and_amounts_are_errors() {
     assert_eq!(pool.amount_in(Direction::AToB, Amount::new(1_000)), Err(QuoteError::NotEnoughLiquidity));
 }
 
-/// A pool at price one with a million of liquidity from tick −100 to tick 100.
+/// Returns a pool at price one with a liquidity of a million from tick −100 to tick 100.
 fn concentrated() -> ConcentratedState {
     ConcentratedState {
         sqrt_price_x64: 1 << 64,
@@ -104,7 +106,7 @@ fn impossible_concentrated_pools_are_errors() {
 #[test]
 fn concentrated_liquidity_ends_at_the_last_tick() {
     let pool = ConcentratedLiquidity::new(&concentrated()).unwrap();
-    // L·(√1.0001¹⁰⁰ − 1) = 5 012.3: so much fills the range, and no more.
+    // The range takes L·(√1.0001¹⁰⁰ − 1) = 5 012.3 without the fee.
     assert_eq!(pool.amount_out(Direction::BToA, Amount::new(5_025)), Ok(Amount::new(4_987)));
     assert_eq!(pool.amount_out(Direction::BToA, Amount::new(6_000)), Err(QuoteError::NotEnoughLiquidity));
     assert_eq!(pool.amount_out(Direction::BToA, Amount::new(1)), Err(QuoteError::TooSmall));
@@ -123,7 +125,7 @@ fn a_price_on_a_tick_belongs_to_either_side_of_it() {
     assert_eq!((at_start.tick_current, at_start.liquidity), (-101, 0));
 }
 
-/// A pool at price one: 1 000 of token a from there up, 1 000 of token b from there down.
+/// Returns a pool at price one, with 10 000 of token a per bin upwards and 10 000 of token b per bin downwards.
 fn dlmm() -> DlmmState {
     let bin = |id, a, b| Bin { id, reserve_a: Amount::new(a), reserve_b: Amount::new(b) };
     DlmmState {
@@ -149,29 +151,29 @@ fn dlmm() -> DlmmState {
 }
 
 #[test]
-fn volatility_goes_on_decays_and_is_forgotten() {
+fn volatility_continues_decays_and_starts_again() {
     let pool = Dlmm::new(&dlmm()).unwrap();
     let fee_of_1000_at = |seconds| {
         let out = pool.amount_out(Direction::AToB, Amount::new(1_000), Moment::from_unix_seconds(seconds));
         1_000 - out.unwrap().base_units()
     };
-    // The base is 1 %. In the filter period volatility is 100 000 + 5 bins · 10 000, so the variable
-    // part is 1 000 · (150 000 · 100)² / 10¹¹ = 2 250 000 parts of 10⁹: 12.25 ‰, rounded up.
+    // The base fee is 1 %. In the filter period volatility is 100 000 + 5 bins · 10 000, so the variable fee
+    // is 1 000 · (150 000 · 100)² / 10¹¹ = 2 250 000 parts of 10⁹. Both are 12.25 ‰, rounded up.
     assert_eq!(fee_of_1000_at(1_029), 13);
-    // Then half of 200 000 remains, from here: 1 000 000 parts, so 11 ‰ just so.
+    // Then half of 200 000 remains and distance counts from the active bin: 1 000 000 parts, exactly 11 ‰.
     assert_eq!(fee_of_1000_at(1_030), 11);
     assert_eq!(fee_of_1000_at(1_599), 11);
     assert_eq!(fee_of_1000_at(1_600), 10);
-    // A clock that lags is one at which nothing decayed.
+    // With a clock that lags, nothing has decayed.
     assert_eq!(fee_of_1000_at(0), 13);
 }
 
 #[test]
-fn bins_are_used_up_one_by_one() {
+fn bins_are_emptied_one_by_one() {
     let pool = Dlmm::new(&dlmm()).unwrap();
     let at = Moment::from_unix_seconds(10_000);
-    // 10 000 of the active bin cost 10 102 with 1 % of fee on top. Ten of the next cost ⌈10 / 0.990…⌉ = 11
-    // with a fee of a unit.
+    // 10 000 of the active bin cost 10 102 with the fee of 1 %. Ten of the next bin cost ⌈10 / 0.990…⌉ = 11
+    // and a fee of one unit.
     let amount_in = pool.amount_in(Direction::AToB, Amount::new(10_010), at).unwrap();
     assert_eq!(amount_in, Amount::new(10_102 + 12));
     let next = pool.after(Direction::AToB, amount_in, at).unwrap().state();
@@ -203,7 +205,7 @@ fn impossible_bins_are_errors() {
     assert_eq!(field(|state| state.bins[3].id = 400_000), "bins");
 }
 
-/// A million dollars of either coin.
+/// Returns a pool with a million dollars of each coin.
 fn stable() -> StableState {
     StableState {
         reserve_a: Amount::new(1_000_000_000_000),
@@ -219,7 +221,7 @@ fn stable() -> StableState {
 #[test]
 fn stable_coins_trade_near_par_whatever_their_decimals() {
     let pool = StableSwap::new(stable()).unwrap();
-    // Of 10⁹ units the curve takes 10⁹ / (10⁶ · 101) = 9.9 and roundings two; of the rest 4 bps are 400 000.
+    // The curve takes 10⁹ / (10⁶ · 101) = 9.9 of 10⁹ units and roundings two; 4 bps of the rest are 400 000.
     let out = pool.amount_out(Direction::AToB, Amount::new(1_000_000)).unwrap();
     assert_eq!(out, Amount::new(999_599_988));
     let back = pool.amount_out(Direction::BToA, Amount::new(1_000_000_000)).unwrap();

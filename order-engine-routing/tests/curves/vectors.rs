@@ -1,49 +1,13 @@
-//! Quotes that another implementation computed, from the published formulas. How is written in
-//! `tests/vectors/generate.py`.
+//! Quotes that equal those of an independent implementation.
 
 use order_engine_core::Amount;
-use order_engine_routing::{Curve, Direction, Moment, Pool};
-use serde::Deserialize;
 
-#[derive(Deserialize)]
-struct Vectors {
-    source: String,
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    curve: Curve,
-    direction: Direction,
-    at: Moment,
-    amount_in: Amount,
-    /// None if nothing comes out.
-    amount_out: Option<Amount>,
-    exact_out: Option<ExactOut>,
-    /// What the venues' iteration gives, where they iterate.
-    newton_out: Option<Amount>,
-}
-
-#[derive(Deserialize)]
-struct ExactOut {
-    amount_out: Amount,
-    amount_in: Amount,
-}
+use crate::golden::{self, ExactOut};
 
 fn check(vectors: &str) {
-    let vectors: Vectors = serde_json::from_str(vectors).unwrap();
-    assert!(vectors.source.starts_with("tests/vectors/generate.py"));
-    assert!(vectors.cases.len() >= 100);
-    for (index, case) in vectors.cases.into_iter().enumerate() {
-        let Case { curve, direction, at, amount_in, .. } = case;
-        let pool = Pool {
-            id: String::new(),
-            dex: String::new(),
-            token_a: String::new(),
-            token_b: String::new(),
-            curve,
-        };
-        assert_eq!(pool.amount_out(direction, amount_in, at).ok(), case.amount_out, "case {index}");
+    for (index, case) in golden::cases(vectors).into_iter().enumerate() {
+        let (pool, direction, at) = (case.pool(), case.direction, case.at);
+        assert_eq!(pool.amount_out(direction, case.amount_in, at).ok(), case.amount_out, "case {index}");
         if let Some(ExactOut { amount_out, amount_in }) = case.exact_out {
             assert_eq!(pool.amount_in(direction, amount_out, at), Ok(amount_in), "exact out of case {index}");
         }
@@ -56,20 +20,20 @@ fn check(vectors: &str) {
 
 #[test]
 fn constant_product() {
-    check(include_str!("../vectors/constant_product.json"));
+    check(golden::CONSTANT_PRODUCT);
 }
 
 #[test]
 fn concentrated() {
-    check(include_str!("../vectors/concentrated.json"));
+    check(golden::CONCENTRATED);
 }
 
 #[test]
 fn dlmm() {
-    check(include_str!("../vectors/dlmm.json"));
+    check(golden::DLMM);
 }
 
 #[test]
 fn stable() {
-    check(include_str!("../vectors/stable.json"));
+    check(golden::STABLE);
 }

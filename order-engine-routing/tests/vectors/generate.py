@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the golden vectors beside this file: quotes by an implementation of its own.
+"""Writes the golden vectors beside this file: quotes of an independent implementation.
 
 It follows the published formulas with Python's integers and fractions, step by step as the programs
-do, and shares nothing with the crate. Exact-out is found by bisection over exact-in, so that it is the
-least input by construction. Run it without arguments; what it writes depends on nothing but itself.
+do, and shares nothing with the crate. Exact-out is found by bisection over exact-in, so it is the least
+input by construction. Run it without arguments; its output never changes.
 """
 
 import json
