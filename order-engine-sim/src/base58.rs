@@ -1,19 +1,19 @@
-//! Signatures as texts in base 58.
+//! Signatures in base 58.
 //!
-//! Every transaction is named twice, when it is signed and when it is taken, and encoders for any
-//! length divide byte by byte, which is most of what a simulated swap costs. One for 32 bytes takes
-//! nine divisions for four bytes.
+//! The id of every transaction is encoded twice, at its signing and at its submission. Encoders for any
+//! length divide byte by byte, which would be most of the cost of a simulated swap. This one, for 32 bytes,
+//! needs nine divisions per four bytes.
 
 const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
-/// How many digits a group has: as many as fit into 32 bits.
+/// The number of digits in a group: as many as fit 32 bits.
 const GROUP: usize = 5;
-/// The base of a group.
+/// The number of values of a group.
 const BASE: u64 = 58_u64.pow(5);
-/// How many groups 256 bits take.
+/// The number of groups in 256 bits.
 const GROUPS: usize = 9;
 
-/// The text of a number of 32 bytes. Every zero byte that it begins with is a `1`.
+/// Returns 32 bytes in base 58. Every leading zero byte becomes a `1`.
 pub(crate) fn encode(bytes: &[u8; 32]) -> String {
     // The least significant group first.
     let mut groups = [0_u64; GROUPS];
@@ -45,7 +45,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_what_everybody_writes(mut bytes: [u8; 32], zeros in 0..=32_usize) {
+        fn it_agrees_with_the_common_encoder(mut bytes: [u8; 32], zeros in 0..=32_usize) {
             prop_assert_eq!(encode(&bytes), bs58::encode(bytes).into_string());
             bytes[..zeros].fill(0);
             prop_assert_eq!(encode(&bytes), bs58::encode(bytes).into_string());

@@ -1,9 +1,8 @@
-//! The simulated chain: it takes transactions, lands them when their time has come, and tells what
-//! it knows of them.
+//! The simulated chain: accepts transactions, lands them at their time, and reports what became of them.
 //!
-//! Landing is lazy. When a transaction is taken its [`Plan`] is fixed; it is carried out when
-//! somebody next looks at the chain, as of the time that the plan says. Since pools are a pure
-//! function of the slot, nobody can tell the difference, and the chain needs no task of its own.
+//! Landing is lazy. The chain fixes the [`Plan`] of a transaction when it accepts it, and executes the plan
+//! on the next call after the planned time, as of that time. Because pools are a pure function of the
+//! slot, the result is the same as if it had executed on time, and the chain needs no task of its own.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,21 +12,25 @@ use order_engine_routing::PoolSet;
 #[cfg(feature = "rpc-server")]
 use sha2::{Digest, Sha256};
 
-use crate::dice::{self, Dice, Purpose};
+use crate::chance::{self, Chance, Purpose};
+use crate::config::SimConfig;
+use crate::error::SimError;
+use crate::execution::Execution;
+use crate::faults::FaultConfig;
 use crate::heights::Heights;
 use crate::ledger::{Ledger, Ticket};
 use crate::node::Node;
 use crate::plan::{Fork, Plan};
 use crate::pools::Pools;
-use crate::swap::{SwapError, Trade, carry_out};
-use crate::tx::{Message, Signer, Swap};
-use crate::{Execution, FaultConfig, Rate, SimConfig, SimError};
+use crate::rate::Rate;
+use crate::swap::{self, SwapError, Trade};
+use crate::tx::{MalformedTx, Message, Signer, Swap};
 
-/// By how many millionths the first attempt to trade ahead moves a pool; it doubles until it
+/// The size of the first attempt at front-running, in millionths of a pool's reserve. It doubles until it
 /// suffices.
-const FIRST_MOVE_PPM: u64 = 1_000;
+const FIRST_FRONT_RUN_PPM: u64 = 1_000;
 
-/// How often the move doubles at most: far beyond what empties a pool.
+/// The most doublings of a front-run, far beyond what empties a pool.
 const MOST_DOUBLINGS: u32 = 40;
 
 /// The chain.
@@ -35,7 +38,7 @@ const MOST_DOUBLINGS: u32 = 40;
 pub(crate) struct SimChain {
     runtime: Runtime,
     heights: Heights,
-    dice: Dice,
+    chance: Chance,
     fail_rate: Rate,
     signer: Signer,
     pools: Arc<Pools>,
@@ -46,31 +49,31 @@ pub(crate) struct SimChain {
 #[derive(Debug, Default)]
 struct State {
     faults: FaultConfig,
-    transactions: HashMap<TxId, Standing>,
-    /// What will land or be forgotten, by time and, within a time, in the order of scheduling.
+    transactions: HashMap<TxId, TxStatus>,
+    /// The transactions that will land or be forgotten, by time and then in the order of scheduling.
     due: BTreeMap<(u64, u64), TxId>,
-    /// How often anything was scheduled.
+    /// The number of entries ever added to `due`.
     scheduled: u64,
-    /// What landed, in the order of landing.
+    /// The landed transactions, in the order of landing.
     landings: Vec<Landing>,
 }
 
-/// What the chain knows of a transaction.
+/// The status of a transaction on the chain.
 #[derive(Debug)]
-enum Standing {
-    /// It arrived and has not landed for good.
+enum TxStatus {
+    /// It was accepted and has not landed for good.
     InFlight(Flight),
-    /// It landed, as the landing at this index.
+    /// It landed; the index is that of its landing.
     Landed(usize),
 }
 
-/// A transaction on its way.
+/// A transaction in flight.
 #[derive(Debug)]
 struct Flight {
     message: Message,
-    /// A block that will be abandoned, in which it can be seen for a while.
+    /// A block that will be abandoned, in which the transaction is visible for a while.
     fork: Option<Fork>,
-    /// Whether it lands when it is due. If not, it is forgotten then.
+    /// Whether the transaction lands when it is due. Otherwise it is forgotten then.
     lands: bool,
 }
 
@@ -79,44 +82,45 @@ struct Flight {
 struct Landing {
     execution: Execution,
     ticket: Ticket,
-    /// When it landed, for its certainty; zero for what an earlier process landed, which is final.
+    /// The time from which its certainty grows. It is zero for landings of an earlier process, which are
+    /// final.
     certain_from_ms: u64,
 }
 
-/// What came of handing a transaction to the chain.
+/// The result of submitting a transaction to the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// It was new.
-    Taken,
-    /// It was known.
+    /// The transaction is new.
+    Accepted,
+    /// The chain already had the transaction.
     Known,
-    /// It is none that could ever land, for this reason.
+    /// The transaction can never land, for this reason.
     Refused(String),
-    /// Nobody can say, for this reason.
+    /// The request or the reply was lost, for this reason.
     Lost(&'static str),
 }
 
-/// What the chain tells of some transactions, in the order asked.
+/// The visible landings of some transactions, in the order of the request.
 #[derive(Debug)]
-pub(crate) struct Report {
-    pub(crate) sightings: Vec<Option<Sighting>>,
-    /// What must be durable before any of it is told.
+pub(crate) struct VisibleLandings {
+    pub(crate) landings: Vec<Option<VisibleLanding>>,
+    /// The ticket that must be durable before any of the landings is revealed.
     pub(crate) ticket: Ticket,
 }
 
-/// A landing that can be seen.
+/// A landing that a node can see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sighting {
+pub(crate) struct VisibleLanding {
     pub(crate) execution: Execution,
     pub(crate) certainty: Certainty,
 }
 
-/// Why a transaction would not be carried out now.
+/// The reason why a transaction would not execute now.
 #[cfg(feature = "rpc-server")]
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SimulationError {
     #[error(transparent)]
-    Malformed(#[from] crate::tx::Malformed),
+    Malformed(#[from] MalformedTx),
     #[error("{0}")]
     Expired(String),
     #[error(transparent)]
@@ -126,7 +130,7 @@ pub(crate) enum SimulationError {
 }
 
 impl SimChain {
-    /// Begins or continues a chain.
+    /// Starts a chain, or continues one from its earlier executions.
     pub(crate) fn open(
         config: &SimConfig,
         runtime: Runtime,
@@ -141,14 +145,14 @@ impl SimChain {
         }
         let mut state = State { faults: config.faults, ..State::default() };
         for execution in earlier {
-            let standing = Standing::Landed(state.landings.len());
-            state.transactions.insert(execution.tx_id.clone(), standing);
+            let status = TxStatus::Landed(state.landings.len());
+            state.transactions.insert(execution.tx_id.clone(), status);
             state.landings.push(Landing { execution, ticket: 0, certain_from_ms: 0 });
         }
         Self {
             runtime,
             heights,
-            dice: Dice::new(config.seed),
+            chance: Chance::new(config.seed),
             fail_rate: config.fail_rate,
             signer: Signer::new(config.seed),
             pools,
@@ -157,28 +161,28 @@ impl SimChain {
         }
     }
 
-    /// The node that answers a call of this name, now.
+    /// Returns the node that answers a call of this name now.
     pub(crate) fn node(&self, call: &str) -> Node {
-        Node::answering(call, self.now_ms(), self.heights, (self.dice, &self.lock().faults))
+        Node::answering(call, self.now_ms(), self.heights, (self.chance, &self.lock().faults))
     }
 
-    /// The pools as they are now.
+    /// Returns the pools as they are now.
     pub(crate) fn pools(&self) -> Arc<PoolSet> {
         self.pools.snapshot(self.heights.at(self.now_ms()))
     }
 
-    /// What legs would trade if they landed now.
+    /// Returns what legs would trade if they landed now.
     pub(crate) fn simulate(&self, legs: &[Swap]) -> Result<Trade, SwapError> {
-        carry_out(&self.pools, legs, self.heights.at(self.now_ms()), 0)
+        swap::execute(&self.pools, legs, self.heights.at(self.now_ms()), 0)
     }
 
-    /// Signs a transaction that may land from now on: its id, its bytes, and until when.
+    /// Signs a transaction that may land from now on. Returns its id, its bytes and its last valid height.
     pub(crate) fn sign(
         &self,
         order_id: OrderId,
         legs: Vec<Swap>,
         min_amount_out: Amount,
-    ) -> Result<(TxId, Vec<u8>, u64), crate::tx::Malformed> {
+    ) -> Result<(TxId, Vec<u8>, u64), MalformedTx> {
         let message = Message {
             order_id,
             recent_height: self.heights.at(self.now_ms()),
@@ -190,23 +194,24 @@ impl SimChain {
         Ok((id, bytes, message.last_valid_height()))
     }
 
-    /// Lets other faults happen from now on.
+    /// Replaces the faults from now on.
     pub(crate) fn set_faults(&self, faults: FaultConfig) {
         self.lock().faults = faults;
     }
 
-    /// Takes a transaction, unless it is known or could never land. The ticket must be durable
-    /// before the arrival is told.
-    pub(crate) fn take(&self, id: &TxId, bytes: &[u8]) -> (Arrival, Ticket) {
+    /// Submits a transaction to the chain. The ticket must be durable before the arrival is revealed.
+    pub(crate) fn submit(&self, id: &TxId, bytes: &[u8]) -> (Arrival, Ticket) {
         let message = match self.signer.open(bytes) {
             Ok((actual, message)) if actual == *id => message,
             Ok((actual, _)) => return (Arrival::Refused(format!("the bytes are those of {actual}")), 0),
             Err(malformed) => return (Arrival::Refused(malformed.to_string()), 0),
         };
         let mut state = self.lock();
-        // Read under the lock: no landing may enter a height that somebody already saw final.
+        // The clock is read under the lock, so no transaction lands in a height that a caller already saw
+        // as final.
         let now_ms = self.now_ms();
-        let is_lost = |rate, purpose| self.dice.happens(rate, purpose, dice::subject(id.as_str()), now_ms);
+        let is_lost =
+            |rate, purpose| self.chance.happens(rate, purpose, chance::subject(id.as_str()), now_ms);
         if is_lost(state.faults.lost_request_rate, Purpose::LostRequest) {
             return (Arrival::Lost("the request timed out"), 0);
         }
@@ -217,59 +222,59 @@ impl SimChain {
         (arrival, ticket)
     }
 
-    /// Takes a transaction that reached the chain.
+    /// Accepts a transaction that reached the chain, unless it is known or can never land.
     fn admit(&self, state: &mut State, id: &TxId, message: Message, now_ms: u64) -> (Arrival, Ticket) {
         self.settle(state, now_ms);
-        if let Some(standing) = state.transactions.get(id) {
-            return (Arrival::Known, state.ticket_of(standing));
+        if let Some(status) = state.transactions.get(id) {
+            return (Arrival::Known, state.ticket_of(status));
         }
         if let Some(reason) = self.unlandable(&message, now_ms) {
             return (Arrival::Refused(reason), 0);
         }
-        let plan = Plan::draw(id, &message, now_ms, self.heights, (self.dice, &state.faults));
+        let plan = Plan::draw(id, &message, now_ms, self.heights, (self.chance, &state.faults));
         state.schedule(id, message, plan);
         self.settle(state, now_ms);
-        let ticket = state.transactions.get(id).map_or(0, |standing| state.ticket_of(standing));
-        (Arrival::Taken, ticket)
+        let ticket = state.transactions.get(id).map_or(0, |status| state.ticket_of(status));
+        (Arrival::Accepted, ticket)
     }
 
-    /// What a node can see of transactions.
-    pub(crate) fn sight(&self, ids: &[TxId], node: &Node) -> Report {
+    /// Returns the landings of these transactions that a node can see.
+    pub(crate) fn observe(&self, ids: &[TxId], node: &Node) -> VisibleLandings {
         let mut state = self.lock();
         self.settle(&mut state, self.now_ms());
         let mut ticket = 0;
-        let mut sight = |id| {
-            let (sighting, its_ticket) = self.sight_one(&state, id, node.at_ms)?;
-            let is_shown = node.shows(sighting.execution.height);
+        let mut observe = |id| {
+            let (landing, its_ticket) = self.landing_at(&state, id, node.at_ms)?;
+            let is_shown = node.shows(landing.execution.height);
             ticket = ticket.max(if is_shown { its_ticket } else { 0 });
-            is_shown.then_some(sighting)
+            is_shown.then_some(landing)
         };
-        let sightings = ids.iter().map(&mut sight).collect();
-        Report { sightings, ticket }
+        let landings = ids.iter().map(&mut observe).collect();
+        VisibleLandings { landings, ticket }
     }
 
-    /// What could be seen of a transaction at a moment that is not to come.
-    fn sight_one(&self, state: &State, id: &TxId, at_ms: u64) -> Option<(Sighting, Ticket)> {
+    /// Returns the landing of a transaction that was visible at a time, which must not be in the future.
+    fn landing_at(&self, state: &State, id: &TxId, at_ms: u64) -> Option<(VisibleLanding, Ticket)> {
         match state.transactions.get(id)? {
-            Standing::InFlight(Flight { message, fork, .. }) => {
-                let fork = fork.filter(|fork| fork.is_seen(at_ms))?;
+            TxStatus::InFlight(Flight { message, fork, .. }) => {
+                let fork = fork.filter(|fork| fork.is_visible(at_ms))?;
                 let execution = self.execute(id, message, fork.from_ms);
                 let certainty = self.heights.certainty(fork.from_ms, at_ms);
-                // What is undone later was never executed, so the ledger has no part in it.
-                Some((Sighting { execution, certainty }, 0))
+                // An abandoned block executes nothing, so it has no line in the ledger.
+                Some((VisibleLanding { execution, certainty }, 0))
             }
-            Standing::Landed(index) => {
+            TxStatus::Landed(index) => {
                 let landing = &state.landings[*index];
                 if landing.certain_from_ms > at_ms {
                     return None;
                 }
                 let certainty = self.heights.certainty(landing.certain_from_ms, at_ms);
-                Some((Sighting { execution: landing.execution.clone(), certainty }, landing.ticket))
+                Some((VisibleLanding { execution: landing.execution.clone(), certainty }, landing.ticket))
             }
         }
     }
 
-    /// Lands what is due, and waits until all that landed can be told.
+    /// Lands the due transactions, and waits until the ledger holds all landings.
     ///
     /// # Errors
     /// If the ledger could not be written.
@@ -282,22 +287,22 @@ impl SimChain {
         self.durable(ticket).await
     }
 
-    /// All that landed and can be told, in the order of landing.
+    /// Returns all landings that the ledger holds, in the order of landing.
     pub(crate) fn executions(&self, order: Option<OrderId>) -> Vec<Execution> {
         let mut state = self.lock();
         self.settle(&mut state, self.now_ms());
-        let told = self.ledger.durable_up_to();
+        let durable = self.ledger.durable_up_to();
         state
             .landings
             .iter()
-            .take_while(|landing| landing.ticket <= told)
+            .take_while(|landing| landing.ticket <= durable)
             .map(|landing| &landing.execution)
             .filter(|execution| order.is_none_or(|id| id == execution.order_id))
             .cloned()
             .collect()
     }
 
-    /// Waits until what a ticket stands for can be told.
+    /// Waits until the ledger holds the line of a ticket.
     ///
     /// # Errors
     /// If the ledger could not be written.
@@ -305,7 +310,7 @@ impl SimChain {
         self.ledger.durable(ticket).await
     }
 
-    /// Why a transaction cannot land from now on.
+    /// Returns the reason why a transaction cannot land from now on, or `None` if it can.
     fn unlandable(&self, message: &Message, now_ms: u64) -> Option<String> {
         let height = self.heights.at(now_ms);
         if message.recent_height > height {
@@ -315,7 +320,7 @@ impl SimChain {
         (height > last).then(|| format!("it expired: the height is {height}, and it was valid until {last}"))
     }
 
-    /// Lands what is due.
+    /// Lands or forgets the due transactions.
     fn settle(&self, state: &mut State, now_ms: u64) {
         while let Some(entry) = state.due.first_entry() {
             let &(lands_at_ms, _) = entry.key();
@@ -323,12 +328,12 @@ impl SimChain {
                 return;
             }
             let id = entry.remove();
-            // A second delivery finds the transaction landed, and changes nothing.
-            if let Some(Standing::InFlight(flight)) = state.transactions.get(&id) {
+            // A second delivery finds the transaction already landed, and changes nothing.
+            if let Some(TxStatus::InFlight(flight)) = state.transactions.get(&id) {
                 if flight.lands {
                     let execution = self.execute(&id, &flight.message, lands_at_ms);
                     let ticket = self.ledger.append(&execution);
-                    state.transactions.insert(id, Standing::Landed(state.landings.len()));
+                    state.transactions.insert(id, TxStatus::Landed(state.landings.len()));
                     state.landings.push(Landing { execution, ticket, certain_from_ms: lands_at_ms });
                 } else {
                     state.transactions.remove(&id);
@@ -337,12 +342,12 @@ impl SimChain {
         }
     }
 
-    /// What a transaction does in the slot of a moment.
+    /// Executes a transaction on the pools of the slot at a time.
     fn execute(&self, id: &TxId, message: &Message, at_ms: u64) -> Execution {
         let slot = self.heights.at(at_ms);
-        let outcome = match carry_out(&self.pools, &message.legs, slot, 0) {
-            Ok(trade) if trade.amount_out >= message.min_amount_out && self.is_outrun(id) => {
-                Ok(self.outrun(message, slot, trade))
+        let outcome = match swap::execute(&self.pools, &message.legs, slot, 0) {
+            Ok(trade) if trade.amount_out >= message.min_amount_out && self.is_front_run(id) => {
+                Ok(self.front_run(message, slot, trade))
             }
             outcome => outcome,
         };
@@ -366,25 +371,26 @@ impl SimChain {
         }
     }
 
-    /// Whether somebody trades ahead of a transaction.
-    fn is_outrun(&self, id: &TxId) -> bool {
-        self.dice.happens(self.fail_rate, Purpose::AdverseMove, dice::subject(id.as_str()), 0)
+    /// Returns whether another trader front-runs a transaction.
+    fn is_front_run(&self, id: &TxId) -> bool {
+        self.chance.happens(self.fail_rate, Purpose::FrontRun, chance::subject(id.as_str()), 0)
     }
 
-    /// Somebody sells into the same pools first, as much as it takes to push the output below the
-    /// minimum. Only a minimum of zero withstands every such sale.
-    fn outrun(&self, message: &Message, slot: u64, undisturbed: Trade) -> Trade {
+    /// Returns the trade after another trader sold into the same pools first, just enough to push the output
+    /// below the minimum. Only a minimum of zero withstands every such sale.
+    fn front_run(&self, message: &Message, slot: u64, undisturbed: Trade) -> Trade {
         let nothing = Trade { amount_out: Amount::ZERO, ..undisturbed };
         (0..MOST_DOUBLINGS)
-            // A pool that was sold into until it refuses to trade pays nothing.
+            // A pool that refuses to trade after such a sale pays nothing.
             .map(|doublings| {
-                carry_out(&self.pools, &message.legs, slot, FIRST_MOVE_PPM << doublings).unwrap_or(nothing)
+                swap::execute(&self.pools, &message.legs, slot, FIRST_FRONT_RUN_PPM << doublings)
+                    .unwrap_or(nothing)
             })
-            .find(|moved| moved.amount_out < message.min_amount_out)
+            .find(|trade| trade.amount_out < message.min_amount_out)
             .unwrap_or(undisturbed)
     }
 
-    /// Whether the message's minimum is met, and it could land now.
+    /// Simulates a transaction: returns what it would trade if it landed now.
     #[cfg(feature = "rpc-server")]
     pub(crate) fn simulate_bytes(&self, bytes: &[u8]) -> Result<Trade, SimulationError> {
         let (_, message) = self.signer.open(bytes)?;
@@ -401,21 +407,21 @@ impl SimChain {
         Ok(trade)
     }
 
-    /// Takes a transaction by its bytes, and gives its id.
+    /// Submits a transaction by its bytes alone. Returns its id too.
     #[cfg(feature = "rpc-server")]
-    pub(crate) fn take_bytes(&self, bytes: &[u8]) -> Result<(TxId, Arrival, Ticket), crate::tx::Malformed> {
+    pub(crate) fn submit_bytes(&self, bytes: &[u8]) -> Result<(TxId, Arrival, Ticket), MalformedTx> {
         let (id, _) = self.signer.open(bytes)?;
-        let (arrival, ticket) = self.take(&id, bytes);
+        let (arrival, ticket) = self.submit(&id, bytes);
         Ok((id, arrival, ticket))
     }
 
-    /// The key with which transactions are signed.
+    /// Returns the key that signs transactions.
     #[cfg(feature = "rpc-server")]
     pub(crate) const fn wallet(&self) -> [u8; 32] {
         self.signer.key()
     }
 
-    /// The name of a height, as transactions would use it.
+    /// Returns the blockhash of a height.
     #[cfg(feature = "rpc-server")]
     pub(crate) fn blockhash(&self, height: u64) -> String {
         let mut bytes =
@@ -424,7 +430,7 @@ impl SimChain {
         bs58::encode(bytes).into_string()
     }
 
-    /// The height of a name, if it is one of this chain.
+    /// Returns the height of a blockhash, or `None` if it is not of this chain.
     #[cfg(feature = "rpc-server")]
     pub(crate) fn height_of(&self, blockhash: &str) -> Option<u64> {
         let bytes = bs58::decode(blockhash).into_vec().ok()?;
@@ -437,13 +443,13 @@ impl SimChain {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // No code that holds the lock can panic half way, so a poisoned lock guards sound data.
+        // No code panics between two changes under this lock, so a poisoned lock still guards valid data.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Lets a plan take its course. What will neither land nor be seen is forgotten at once.
+    /// Schedules a plan. A transaction that will neither land nor be visible is forgotten at once.
     fn schedule(&mut self, id: &TxId, message: Message, plan: Plan) {
         let Plan { fork, lands_at_ms, repeats_at_ms } = plan;
         let Some(settled_at_ms) = lands_at_ms.or(fork.map(|fork| fork.until_ms)) else { return };
@@ -452,19 +458,19 @@ impl State {
             self.due.insert((at_ms, self.scheduled), id.clone());
         }
         let flight = Flight { message, fork, lands: lands_at_ms.is_some() };
-        self.transactions.insert(id.clone(), Standing::InFlight(flight));
+        self.transactions.insert(id.clone(), TxStatus::InFlight(flight));
     }
 
-    /// What must be durable before a standing is told.
-    fn ticket_of(&self, standing: &Standing) -> Ticket {
-        match standing {
-            Standing::InFlight(_) => 0,
-            Standing::Landed(index) => self.landings[*index].ticket,
+    /// Returns the ticket that must be durable before a status is revealed.
+    fn ticket_of(&self, status: &TxStatus) -> Ticket {
+        match status {
+            TxStatus::InFlight(_) => 0,
+            TxStatus::Landed(index) => self.landings[*index].ticket,
         }
     }
 }
 
-/// The time in milliseconds since 1970.
+/// Returns the time in milliseconds since 1970.
 fn now_ms(runtime: &Runtime) -> u64 {
     u64::try_from(runtime.now().timestamp_millis()).unwrap_or(0)
 }

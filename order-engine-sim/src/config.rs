@@ -1,12 +1,17 @@
+//! The configuration of a simulator.
+
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use order_engine_core::Token;
 
-use crate::{FaultConfig, Rate, SimError, default_tokens};
+use crate::error::SimError;
+use crate::faults::FaultConfig;
+use crate::rate::Rate;
+use crate::tokens::default_tokens;
 
-/// What a simulated chain is like.
+/// The configuration of a simulated chain.
 ///
 /// ```
 /// use order_engine_sim::{Rate, SimConfig};
@@ -17,25 +22,25 @@ use crate::{FaultConfig, Rate, SimError, default_tokens};
 /// ```
 #[derive(Clone, Debug)]
 pub struct SimConfig {
-    /// Everything that chance decides follows from this number.
+    /// The seed of all random numbers.
     pub seed: u64,
-    /// How long one step takes: to quote, to prepare, to submit, and from there to each level of
+    /// The time that one step takes: to quote, to prepare, to submit, and from there to each level of
     /// certainty. Without a delay a transaction is final when `submit` returns.
     pub step_delay: Duration,
-    /// How often somebody trades ahead of a transaction, so that it reverts with `slippage`.
+    /// How often another trader front-runs a transaction, so that it reverts with `slippage`.
     pub fail_rate: Rate,
-    /// How long a slot takes. A slot is a height: the simulated chain skips none.
+    /// The length of a slot. Every slot has a height: the simulated chain skips none.
     pub slot: Duration,
-    /// Where executions are recorded. Without a file the chain forgets them when it is dropped.
+    /// The file that records executions. Without a file the chain loses them when it is dropped.
     pub ledger: Option<PathBuf>,
-    /// The tokens; every pair of them has a pool on both exchanges.
+    /// The tokens. Every pair of them has a pool on both exchanges.
     pub tokens: Vec<Token>,
-    /// What goes wrong beside slippage; nothing by default.
+    /// The faults besides slippage; none by default.
     pub faults: FaultConfig,
 }
 
 impl Default for SimConfig {
-    /// A chain that takes 150 ms a step and lets 5 % of the transactions fail, without a ledger.
+    /// Returns a chain with 150 ms per step and 5 % failing transactions, without a ledger.
     fn default() -> Self {
         Self {
             seed: 0,
@@ -50,13 +55,13 @@ impl Default for SimConfig {
 }
 
 impl SimConfig {
-    /// Whether prices stand still. A chain that takes no time and lets nothing fail is there to
-    /// measure or to test something else, and a price that moved in between would only disturb.
+    /// Returns whether prices are frozen. A chain without delays and failures serves to measure or test
+    /// something else, which moving prices would only disturb.
     pub fn prices_are_frozen(&self) -> bool {
         self.step_delay.is_zero() && self.fail_rate.is_never()
     }
 
-    /// Checks what the types leave open.
+    /// Checks the values that the types do not.
     pub(crate) fn validate(&self) -> Result<(), SimError> {
         let refuse = |reason: &str| Err(SimError::Config(reason.to_owned()));
         if self.slot.as_millis() == 0 {
@@ -68,20 +73,20 @@ impl SimConfig {
         if self.tokens.len() < 2 {
             return refuse("a pool needs two tokens");
         }
-        if has_twice(self.tokens.iter().map(|token| token.mint.as_str())) {
+        if has_duplicates(self.tokens.iter().map(|token| token.mint.as_str())) {
             return refuse("a token is listed twice");
         }
-        // Pools are named after the symbols.
-        if has_twice(self.tokens.iter().map(|token| token.symbol.as_str())) {
+        // The ids of pools contain the symbols.
+        if has_duplicates(self.tokens.iter().map(|token| token.symbol.as_str())) {
             return refuse("two tokens have one symbol");
         }
         Ok(())
     }
 }
 
-fn has_twice<'a>(mut texts: impl Iterator<Item = &'a str>) -> bool {
+fn has_duplicates<'a>(mut values: impl Iterator<Item = &'a str>) -> bool {
     let mut seen = HashSet::new();
-    !texts.all(|text| seen.insert(text))
+    !values.all(|value| seen.insert(value))
 }
 
 #[cfg(test)]
@@ -89,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn senseless_configurations_are_refused() {
+    fn invalid_configurations_are_refused() {
         let default = SimConfig::default;
         assert!(default().validate().is_ok());
         let twice = [default_tokens(), default_tokens()].concat();
@@ -107,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn prices_stand_still_only_without_delay_and_failures() {
+    fn prices_are_frozen_only_without_delay_and_failures() {
         let still = SimConfig { step_delay: Duration::ZERO, fail_rate: Rate::NEVER, ..SimConfig::default() };
         assert!(still.prices_are_frozen());
         assert!(!SimConfig { fail_rate: Rate::ALWAYS, ..still.clone() }.prices_are_frozen());

@@ -1,42 +1,45 @@
+//! The errors of a simulator.
+
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-/// Why a simulator could not be opened, or stopped.
+/// The reason why a simulator could not be opened, or stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SimError {
-    /// The configuration makes no sense.
+    /// The configuration is not valid.
     #[error("the simulator's configuration is wrong: {0}")]
     Config(String),
-    /// Another simulator, of this process or another one, holds the ledger.
+    /// Another simulator, in this process or another one, holds the ledger.
     #[error("the ledger {} is in use by another simulator", path.display())]
     LedgerInUse {
-        /// The ledger.
+        /// The path of the ledger.
         path: PathBuf,
     },
-    /// A line of the ledger, other than a torn last one, is no execution.
-    #[error("line {line} of the ledger {} is not an execution: {reason}", path.display())]
+    /// A line of the ledger, other than a torn last one, is not an execution.
+    #[error("line {line} of the ledger {} is not an execution: {source}", path.display())]
     LedgerCorrupt {
-        /// The ledger.
+        /// The path of the ledger.
         path: PathBuf,
-        /// The line, from 1.
+        /// The number of the line, counted from 1.
         line: usize,
-        /// What is wrong with it.
-        reason: String,
+        /// The error of the parser.
+        source: serde_json::Error,
     },
     /// The ledger cannot be read.
     #[error("the ledger {} cannot be read: {source}", path.display())]
     LedgerRead {
-        /// The ledger.
+        /// The path of the ledger.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The ledger could not be written. What the chain executed since is unknown to the disk, so
-    /// the chain stands still until the ledger is opened again.
-    #[error("the ledger could not be written: {reason}")]
+    /// The ledger could not be written. The disk may lack executions since then, so the chain stops until
+    /// the ledger is opened again.
+    #[error("the ledger could not be written: {source}")]
     LedgerWrite {
-        /// What the system says.
-        reason: String,
+        /// The error of the system, shared by all calls that failed with it.
+        source: Arc<io::Error>,
     },
 }

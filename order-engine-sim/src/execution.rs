@@ -1,34 +1,36 @@
+//! The lines of the ledger.
+
 use order_engine_core::{Amount, FailureCode, OrderId, TxId};
 use serde::{Deserialize, Serialize};
 
-/// What came of one transaction: a line of the ledger.
+/// The result of one transaction: a line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Execution {
-    /// The transaction.
+    /// The id of the transaction.
     pub tx_id: TxId,
-    /// The order for which it traded.
+    /// The order for which the transaction traded.
     pub order_id: OrderId,
     /// Whether the swaps happened. If not, the transaction reverted and moved nothing.
     pub executed: bool,
-    /// The height in which it landed.
+    /// The height in which the transaction landed.
     pub height: u64,
-    /// When it landed, in milliseconds since 1970.
+    /// The time of the landing, in milliseconds since 1970.
     pub landed_at_ms: u64,
-    /// Base units of the input token that it took, or would have taken.
+    /// The input that the transaction spent, or would have spent.
     pub amount_in: Amount,
-    /// Base units of the output token that it paid, or would have paid.
+    /// The output that the transaction received, or would have received.
     pub amount_out: Amount,
-    /// The least output that it accepted.
+    /// The least output that the transaction accepted.
     pub min_amount_out: Amount,
-    /// Why it reverted.
+    /// The reason of the revert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<FailureCode>,
 }
 
 #[cfg(test)]
 impl Execution {
-    /// Any execution, for tests to vary.
+    /// Returns an execution for tests to vary.
     pub(crate) fn example() -> Self {
         Self {
             tx_id: TxId::new("tx"),

@@ -1,12 +1,11 @@
-//! The chain as a site on which the engine is explored, seed by seed: see
-//! [`order_engine_core::testing::explore`].
+//! Explores the engine on the simulated chain, seed by seed: see [`order_engine_core::testing::explore`].
 //!
-//! Behind the feature `explore`, as is the program of the same name.
+//! This module needs the feature `explore`, and so does the program of the same name.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use order_engine_core::testing::explore::{Exploration, Hazard, Report, Site, Surroundings};
+use order_engine_core::testing::explore::{self, Exploration, Hazard, Report, Site, Surroundings};
 use order_engine_core::testing::{Dice, InterceptedStore, Outage};
 use order_engine_core::{
     Amount, DexRouter, MemoryStore, OrderId, OrderRequest, OrderStore, StoreError, Venue,
@@ -15,25 +14,30 @@ use order_engine_sqlite::{SqliteOptions, SqliteStore};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-use crate::{FaultConfig, Rate, SimConfig, SimError, Simulator, default_tokens};
+use crate::config::SimConfig;
+use crate::error::SimError;
+use crate::faults::FaultConfig;
+use crate::rate::Rate;
+use crate::simulator::Simulator;
+use crate::tokens::default_tokens;
 
-/// Where the orders of a run are kept.
+/// The store of a run.
 #[derive(Clone, Debug)]
 pub enum StoreKind {
-    /// In memory.
+    /// A store in memory.
     Memory,
-    /// In a SQLite file in a temporary folder. Its calls run on this runtime, while virtual time stands.
+    /// A SQLite file in a temporary folder. Its calls run on this runtime, while virtual time stands still.
     Sqlite(Handle),
 }
 
-/// Why a site could not be opened.
+/// The reason why a site could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SiteError {
     /// The chain could not be opened.
     #[error(transparent)]
     Chain(#[from] SimError),
-    /// There is no temporary folder.
+    /// The temporary folder could not be created.
     #[error("no temporary folder: {0}")]
     Folder(#[from] std::io::Error),
     /// The store could not be opened.
@@ -46,12 +50,10 @@ pub enum SiteError {
 /// # Errors
 /// If the site cannot be opened.
 pub fn run(exploration: &Exploration, store: &StoreKind) -> Result<Report, SiteError> {
-    order_engine_core::testing::explore::explore(exploration, |surroundings| {
-        ChainSite::open(surroundings, store)
-    })
+    explore::explore(exploration, |surroundings| ChainSite::open(surroundings, store))
 }
 
-/// The simulated chain and a store.
+/// A site with the simulated chain and a store.
 #[derive(Debug)]
 pub struct ChainSite {
     simulator: Simulator,
@@ -65,10 +67,10 @@ enum Store {
 }
 
 impl ChainSite {
-    /// Opens a chain whose faults follow from the seed, and a store.
+    /// Opens a chain, whose faults follow from the seed, and a store.
     ///
     /// # Errors
-    /// If one of them cannot be opened.
+    /// If the chain or the store cannot be opened.
     pub fn open(surroundings: &Surroundings, store: &StoreKind) -> Result<Self, SiteError> {
         let dice = Dice::new(surroundings.exploration.seed).fork(100);
         let steps_ms = [0, 50, 150, 400];
@@ -98,7 +100,7 @@ impl ChainSite {
     }
 }
 
-/// Everything that a network and a chain do, each up to a sixth of the time.
+/// Returns all faults of the network and the chain, each with a rate of up to 16 %.
 fn faults(dice: &Dice) -> FaultConfig {
     let rate = || Rate::from_ppm(u32::try_from(dice.between(0, 160_000)).unwrap_or(0)).unwrap_or(Rate::NEVER);
     FaultConfig {
@@ -125,7 +127,7 @@ impl Site for ChainSite {
             Store::Memory(store) => Arc::new(store.clone()),
             Store::Sqlite { runtime, options, .. } => {
                 let store = runtime.block_on(SqliteStore::open(options.clone()));
-                #[allow(clippy::expect_used)] // A folder of our own that was written a moment ago.
+                #[allow(clippy::expect_used)] // `open` has already opened the same file.
                 let store = Arc::new(store.expect("the file opens again"));
                 Arc::new(InterceptedStore::new(store, Arc::new(Outage::new())).blocking_on(runtime.clone()))
             }

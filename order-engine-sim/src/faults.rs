@@ -1,44 +1,45 @@
-use crate::Rate;
+//! The faults of the network and the chain.
 
-/// How the network and the chain misbehave. By default they do not.
+use crate::rate::Rate;
+
+/// The rates at which the network and the chain misbehave. By default they do not.
 ///
-/// Whether a fault strikes follows from the seed, the transaction and the moment, never from the
-/// order of calls. No fault breaks what an engine may rely on: a transaction executes at most once,
-/// never after its last valid height, what is final stays, and a search that finds nothing says
-/// truly how far it has come.
+/// Whether a fault strikes depends on the seed, the transaction and the time, never on the order of calls.
+/// No fault breaks a promise on which an engine relies: a transaction executes at most once and never after
+/// its last valid height, finalized landings stay, and a search that finds nothing reports truthfully how
+/// far it reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FaultConfig {
-    /// How often a request to send is lost on the way: the answer is ambiguous, nothing arrived.
+    /// How often a request to send a transaction is lost: the result is ambiguous, and nothing arrived.
     pub lost_request_rate: Rate,
-    /// How often the answer is lost on the way back: it is ambiguous too, and all of it happened.
+    /// How often the reply to such a request is lost: the result is ambiguous, and the transaction arrived.
     pub lost_reply_rate: Rate,
-    /// How often a transaction is accepted and then forgotten. Sending it again gives it another
-    /// chance.
+    /// How often a transaction is accepted and then forgotten. If it is sent again, it gets a new chance.
     pub drop_rate: Rate,
     /// How often the network delivers a transaction a second time, after it landed.
     pub duplicate_rate: Rate,
-    /// How often a transaction lands later than it should.
+    /// How often a transaction lands later than usual.
     pub delay_rate: Rate,
-    /// By how many slots at most. Beyond its last valid height it does not land at all.
+    /// The most slots of such a delay. A transaction delayed beyond its last valid height does not land.
     pub delay_slots: u64,
-    /// How often a transaction lands in the very last moment of its last valid height.
+    /// How often a transaction lands in the last moment of its last valid height.
     pub late_rate: Rate,
-    /// How often a transaction lands in a block that is abandoned before it is final. It then lands
-    /// again some slots later, or is forgotten. Without a step delay a landing is final at once, and
-    /// nothing can be abandoned.
+    /// How often a transaction lands in a block that is abandoned before it is final. It then lands again
+    /// some slots later, or is forgotten. Without a step delay landings are final at once, and no block is
+    /// abandoned.
     pub reorg_rate: Rate,
-    /// How often a call is answered by a node that is honestly behind: it tells the heights, what
-    /// landed, and how far it has searched, all as of its own past. The call before or after it may
-    /// reach another node, even in the same moment. Blocks that are abandoned by now it has forgotten.
+    /// How often a node that is behind answers a call. It reports heights, landings and how far it has
+    /// searched, all as of its own past, but without blocks that have been abandoned since. The calls before
+    /// and after it may reach other nodes, even at the same time.
     pub node_lag_rate: Rate,
-    /// By how many slots that node is behind.
+    /// The number of slots by which that node is behind.
     pub node_lag_slots: u64,
-    /// How often a search is answered from an index that lags behind its node.
+    /// How often the index of a node lags behind the node in a search.
     pub history_lag_rate: Rate,
-    /// By how many slots it lags.
+    /// The number of slots by which the index lags.
     pub history_lag_slots: u64,
-    /// How often a search is answered by a node that keeps recent landings only.
+    /// How often a node that keeps only recent landings answers a search.
     pub history_prune_rate: Rate,
-    /// How many slots that node keeps.
+    /// The number of slots that such a node keeps.
     pub history_kept_slots: u64,
 }

@@ -1,41 +1,42 @@
-//! The chain's own time: heights and levels of certainty, as functions of the clock.
+//! The chain's time: heights and levels of certainty as functions of the clock.
 
 use std::time::Duration;
 
 use order_engine_core::{Certainty, ChainView};
 
-use crate::{Execution, SimConfig};
+use crate::config::SimConfig;
+use crate::execution::Execution;
 
-/// How many slots a blockhash serves: a transaction may land up to this many slots after the one
-/// whose blockhash it names. It is Solana's number.
+/// The slots for which a blockhash is valid, as on Solana: a transaction may land up to this many slots after
+/// the one whose blockhash it names.
 pub(crate) const BLOCKHASH_WINDOW_SLOTS: u64 = 150;
 
-/// How many slots it takes at least until most validators voted for a block.
+/// The fewest slots until most validators have voted for a block.
 const CONFIRMED_LAG_SLOTS: u64 = 2;
 
-/// How many slots it takes at least until a block cannot be undone, as on Solana.
+/// The fewest slots until a block is final, as on Solana.
 const FINALIZED_LAG_SLOTS: u64 = 32;
 
-/// Tells the height at a time, and how certain what happened then is now.
+/// Computes heights from times, and the certainty of landings.
 ///
-/// Heights count slots since 1970, so that they are the same for every process that looks at a
-/// clock, grow across restarts, and are positive under any clock that a test may steer.
+/// Heights count slots since 1970, so they are the same for every process with the same clock, grow across
+/// restarts, and are positive under any clock of a test.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Heights {
     slot_ms: u64,
     step_ms: u64,
-    /// What is added because the clock, or the length of a slot, once said more than it does now.
+    /// The slots added because an earlier process, with another clock or slot length, got further.
     offset: u64,
 }
 
 impl Heights {
-    /// The heights of a new chain.
+    /// Returns the heights of a new chain.
     pub(crate) fn new(config: &SimConfig) -> Self {
         Self { slot_ms: millis(config.slot).max(1), step_ms: millis(config.step_delay), offset: 0 }
     }
 
-    /// Goes on after what an earlier process recorded last. No height may come back: a transaction
-    /// that is dead because a final height passed it would live again.
+    /// Continues after the last execution of an earlier process. A height must never recur, because a
+    /// transaction that is dead because a final height passed it could then land after all.
     pub(crate) fn resume_after(mut self, last: &Execution, now_ms: u64) -> Self {
         self.offset = 0;
         let then_ms = last.landed_at_ms.min(now_ms);
@@ -43,34 +44,34 @@ impl Heights {
         self
     }
 
-    /// The height at a time.
+    /// Returns the height at a time.
     pub(crate) const fn at(self, now_ms: u64) -> u64 {
         now_ms / self.slot_ms + self.offset
     }
 
-    /// The last moment of a height.
+    /// Returns the last millisecond of a height.
     pub(crate) const fn end_ms(self, height: u64) -> u64 {
         (height.saturating_sub(self.offset) + 1) * self.slot_ms - 1
     }
 
-    /// How long so many slots take.
+    /// Returns the length of `slots` slots.
     pub(crate) const fn slots_ms(self, slots: u64) -> u64 {
         slots.saturating_mul(self.slot_ms)
     }
 
-    /// How long one step of a transaction takes.
+    /// Returns the length of one step of a transaction.
     pub(crate) const fn step_ms(self) -> u64 {
         self.step_ms
     }
 
-    /// How far the chain has come.
+    /// Returns the heights of the chain at each level of certainty.
     ///
-    /// A height is never ahead, in certainty, of a transaction that landed in it: a finalized
-    /// height holds finalized transactions only, and no landing can be added to it.
+    /// A height is never more certain than a transaction that landed in it: a finalized height has only
+    /// finalized transactions, and nothing can land in it any more.
     pub(crate) fn view(self, now_ms: u64) -> ChainView {
         let processed = self.at(now_ms);
         let lag = |steps: u64, at_least: u64| {
-            // The slot in which a step ends is not over yet, so one more is kept back.
+            // The slot in which a step ends is not over yet, so the lag is one slot longer.
             at_least.max((steps * self.step_ms).div_ceil(self.slot_ms) + 1)
         };
         ChainView {
@@ -80,7 +81,7 @@ impl Heights {
         }
     }
 
-    /// How certain a landing is that happened at `landed_at_ms`.
+    /// Returns the certainty at `now_ms` of a landing at `landed_at_ms`.
     pub(crate) const fn certainty(self, landed_at_ms: u64, now_ms: u64) -> Certainty {
         let age_ms = now_ms.saturating_sub(landed_at_ms);
         if age_ms >= 2 * self.step_ms {
@@ -93,7 +94,7 @@ impl Heights {
     }
 }
 
-/// A duration in whole milliseconds; a fraction counts as one, so that no delay becomes none.
+/// Returns a duration in milliseconds, rounded up, so that no delay becomes zero.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
@@ -116,14 +117,14 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_continues_at_the_height_that_the_clock_says() {
+    fn a_restart_continues_at_the_height_of_the_clock() {
         let heights = heights(400, 150);
         let last = recorded(heights.at(1_000_000), 1_000_000);
         assert_eq!(heights.resume_after(&last, 9_000_000).at(9_000_000), heights.at(9_000_000));
     }
 
     #[test]
-    fn no_height_comes_back_when_the_clock_does() {
+    fn no_height_recurs_when_the_clock_is_set_back() {
         let heights = heights(400, 150);
         let last = recorded(heights.at(9_000_000), 9_000_000);
         let resumed = heights.resume_after(&last, 1_000_000);
@@ -148,7 +149,7 @@ mod tests {
         }
 
         #[test]
-        fn the_last_moment_of_a_height_belongs_to_it(slot_ms in 1_u64..1_000, now_ms in 0_u64..1_000_000) {
+        fn the_last_millisecond_of_a_height_belongs_to_it(slot_ms in 1_u64..1_000, now_ms in 0_u64..1_000_000) {
             let heights = heights(slot_ms, 0);
             let height = heights.at(now_ms);
             prop_assert!(heights.end_ms(height) >= now_ms);

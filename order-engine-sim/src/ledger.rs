@@ -1,68 +1,70 @@
-//! The ledger: an append-only file of executions, the only truth of what executed.
+//! The ledger: an append-only file of executions, the only record of what executed.
 //!
-//! Appending puts a line into memory and gives a [`Ticket`]; nothing that reveals the execution may
-//! leave the chain before the ticket is [`durable`](Ledger::durable). Whatever gathers while one
-//! fsync runs shares the next one.
+//! `append` adds a line in memory and returns a [`Ticket`]. Nothing that reveals the execution may leave the
+//! chain before the ticket is [`durable`](Ledger::durable). All lines appended during one fsync share the
+//! next one.
 
 mod file;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{oneshot, watch};
 
-use crate::{Execution, SimError};
+use crate::error::SimError;
+use crate::execution::Execution;
 
 pub(crate) use file::LedgerFile;
 pub use file::read_ledger;
 
-/// The number of a line that was appended: durable once the ledger is durable up to it.
+/// The number of an appended line. It is durable once the disk holds the ledger up to this line.
 pub(crate) type Ticket = u64;
 
-/// Where executions are recorded.
+/// The record of executions.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
-    /// Nothing, if the chain keeps no file: then memory is all the durability there is.
+    /// `None` if the chain has no file. Then every line counts as durable.
     writer: Option<Arc<Writer>>,
 }
 
 #[derive(Debug)]
 struct Writer {
     pending: Mutex<Pending>,
-    /// Shared, so that a drain can tell of its end after it let go of everything else.
+    /// Shared, so that a drain can publish its progress after it released everything else.
     progress: Arc<watch::Sender<Progress>>,
 }
 
 #[derive(Debug, Default)]
 struct Pending {
-    /// Lines that no write has taken yet.
+    /// The lines that are not being written yet.
     lines: Vec<u8>,
-    /// How many lines were ever appended.
+    /// The number of lines ever appended.
     appended: Ticket,
-    /// The file, unless a write has it in hand.
+    /// The file, unless a drain is writing it.
     idle: Option<LedgerFile>,
-    /// Whether a write failed. Lines are not even kept then: they would gather for ever.
+    /// Whether a write failed. Lines are then dropped, because they would accumulate without end.
     is_broken: bool,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Progress {
-    /// How many lines are on the disk.
+    /// The number of lines on the disk.
     durable: Ticket,
-    /// Why no more will be.
-    broken: Option<String>,
+    /// The error after which no more lines are written.
+    error: Option<Arc<io::Error>>,
 }
 
 impl Ledger {
-    /// A chain without a file.
+    /// Returns a ledger without a file.
     pub(crate) const fn volatile() -> Self {
         Self { writer: None }
     }
 
-    /// Opens or creates a file, and reads what was executed so far.
+    /// Opens or creates a file. Returns its earlier executions too.
     ///
     /// # Errors
-    /// If another simulator holds it, or it is no ledger.
+    /// If another simulator holds the file, or it is not a ledger.
     pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Execution>), SimError> {
         let (file, executions) = LedgerFile::open(path)?;
         let pending = Pending { idle: Some(file), ..Pending::default() };
@@ -70,18 +72,18 @@ impl Ledger {
         Ok((Self { writer: Some(Arc::new(writer)) }, executions))
     }
 
-    /// [`open`](Self::open) beside the caller.
+    /// Does the same as [`open`](Self::open) without blocking the caller's thread.
     pub(crate) async fn load(path: PathBuf) -> Result<(Self, Vec<Execution>), SimError> {
-        let (tell, told) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let opened = path.clone();
-        spawn_blocking(move || drop(tell.send(Self::open(&opened))));
-        told.await.unwrap_or_else(|_| {
-            let source = std::io::Error::other("the runtime shuts down");
+        spawn_blocking(move || drop(sender.send(Self::open(&opened))));
+        receiver.await.unwrap_or_else(|_| {
+            let source = io::Error::other("the runtime shuts down");
             Err(SimError::LedgerRead { path, source })
         })
     }
 
-    /// Appends an execution and begins to write it. The order of calls is the order of lines.
+    /// Appends an execution and starts to write it. The lines have the order of the calls.
     pub(crate) fn append(&self, execution: &Execution) -> Ticket {
         let Some(writer) = &self.writer else { return 0 };
         let mut pending = writer.lock();
@@ -98,12 +100,12 @@ impl Ledger {
         ticket
     }
 
-    /// The last line that is on the disk.
+    /// Returns the ticket of the last line on the disk.
     pub(crate) fn durable_up_to(&self) -> Ticket {
         self.writer.as_ref().map_or(Ticket::MAX, |writer| writer.progress.borrow().durable)
     }
 
-    /// Waits until a line is on the disk. It returns without yielding if it already is.
+    /// Waits until a line is on the disk. If it already is, this returns without yielding.
     ///
     /// # Errors
     /// If the ledger could not be written.
@@ -114,27 +116,27 @@ impl Ledger {
         }
         let mut progress = writer.progress.subscribe();
         let outcome =
-            progress.wait_for(|progress| progress.durable >= ticket || progress.broken.is_some()).await;
-        let broken = match outcome {
+            progress.wait_for(|progress| progress.durable >= ticket || progress.error.is_some()).await;
+        let error = match outcome {
             Ok(progress) if progress.durable >= ticket => return Ok(()),
-            Ok(progress) => progress.broken.clone(),
+            Ok(progress) => progress.error.clone(),
             Err(_) => None,
         };
-        let reason = broken.unwrap_or_else(|| "its writer is gone".to_owned());
-        Err(SimError::LedgerWrite { reason })
+        let source = error.unwrap_or_else(|| Arc::new(io::Error::other("its writer is gone")));
+        Err(SimError::LedgerWrite { source })
     }
 }
 
 impl Writer {
     fn lock(&self) -> MutexGuard<'_, Pending> {
-        // No code that holds the lock can panic half way, so a poisoned lock guards sound data.
+        // No code panics between two changes under this lock, so a poisoned lock still guards valid data.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what has gathered until nothing gathers any more, then puts the file back.
+    /// Writes the pending lines until there are none left, then puts the file back.
     ///
-    /// After a failed fsync nobody knows what the disk holds, and a second one may claim success
-    /// for pages that were dropped. So a failure is final: the file is closed to further writes.
+    /// After a failed fsync the content of the disk is unknown, and a second fsync may report success for
+    /// pages that were dropped. So a failure is final: the file takes no further writes.
     fn drain(writer: Arc<Self>, mut file: LedgerFile) {
         let mut pending = writer.lock();
         loop {
@@ -146,15 +148,15 @@ impl Writer {
             if let Err(error) = written {
                 pending.is_broken = true;
                 pending.lines = Vec::new();
-                writer.progress.send_modify(|progress| progress.broken = Some(error.to_string()));
+                writer.progress.send_modify(|progress| progress.error = Some(Arc::new(error)));
                 return;
             }
             if pending.lines.is_empty() {
                 pending.idle = Some(file);
                 drop(pending);
                 let progress = Arc::clone(&writer.progress);
-                // Whoever hears of the last line and drops the ledger has closed the file with it,
-                // and may open it again at once.
+                // The writer is released first, so that a caller that waits for the last line and then
+                // drops the ledger has closed the file, and can open it again at once.
                 drop(writer);
                 Self::publish(&progress, ticket);
                 return;
@@ -164,13 +166,13 @@ impl Writer {
     }
 
     fn publish(progress: &watch::Sender<Progress>, ticket: Ticket) {
-        // A later drain may have been quicker to tell.
+        // A later drain may have published first.
         progress.send_modify(|progress| progress.durable = progress.durable.max(ticket));
     }
 }
 
-/// Runs blocking work beside the caller: on tokio's pool, which also holds paused time still
-/// meanwhile, or on a thread of its own where no tokio runs.
+/// Runs blocking work on another thread: on tokio's pool, which also stops paused time meanwhile, or on a
+/// new thread outside tokio.
 fn spawn_blocking(work: impl FnOnce() + Send + 'static) {
     match tokio::runtime::Handle::try_current() {
         Ok(tokio) => drop(tokio.spawn_blocking(work)),
@@ -217,13 +219,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_torn_last_line_is_cut_off_so_that_the_next_one_stands_alone() {
+    async fn a_torn_last_line_is_removed_so_that_the_next_one_is_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.jsonl");
         let mut whole = Vec::new();
         file::encode(&execution(1), &mut whole);
-        // Every way to tear the second line, up to the missing line feed; and a last line whose
-        // end reached the disk before its beginning.
+        // Every way to tear the second line, up to the missing line feed, and a last line whose end reached
+        // the disk before its start.
         let mut tails: Vec<Vec<u8>> = (0..whole.len()).map(|cut| whole[..cut].to_vec()).collect();
         tails.push([vec![0; 100], b"\n".to_vec()].concat());
         for tail in tails {
@@ -238,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_line_before_a_sound_one_is_no_ledger() {
+    fn a_corrupt_line_before_a_valid_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.jsonl");
         let mut bytes = b"{}\n".to_vec();
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_write_is_told_to_everybody_and_never_forgotten() {
+    async fn a_failed_write_is_reported_to_every_later_call() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.jsonl");
         std::fs::File::create(&path).unwrap().flush().unwrap();

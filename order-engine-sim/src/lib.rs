@@ -2,8 +2,8 @@
 
 mod base58;
 mod chain;
+mod chance;
 mod config;
-mod dice;
 mod error;
 mod execution;
 #[cfg(feature = "explore")]

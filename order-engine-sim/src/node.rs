@@ -1,37 +1,37 @@
-//! The nodes behind the chain's one address. Some lag, some have a bad history, and any of them may
-//! answer the next call.
+//! The nodes behind the chain's single address. Some lag, some have an incomplete history, and any of them
+//! may answer the next call.
 
 use std::ops::RangeInclusive;
 
 use order_engine_core::ChainView;
 
-use crate::FaultConfig;
-use crate::dice::{self, Dice, Purpose};
+use crate::chance::{self, Chance, Purpose};
+use crate::faults::FaultConfig;
 use crate::heights::Heights;
 
 /// The node that answers one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
-    /// The moment as of which it tells everything: now, or the past if it lags.
+    /// The time as of which the node answers: now, or earlier if it lags.
     pub(crate) at_ms: u64,
-    /// How far the chain has come, as far as it knows.
+    /// The heights of the chain, as the node knows them.
     pub(crate) view: ChainView,
-    /// The heights whose landings it can find.
+    /// The heights whose landings the node can find.
     pub(crate) visible: RangeInclusive<u64>,
-    /// Whether these are all that it has heard of.
+    /// Whether the node can find all landings up to its own time.
     is_complete: bool,
 }
 
 impl Node {
-    /// The node that answers this call at this time. Calls of different names may reach different
-    /// nodes in the same moment.
+    /// Returns the node that answers this call at this time. Calls with different names may reach different
+    /// nodes at the same time.
     pub(crate) fn answering(
         call: &str,
         now_ms: u64,
         heights: Heights,
-        (dice, faults): (Dice, &FaultConfig),
+        (chance, faults): (Chance, &FaultConfig),
     ) -> Self {
-        let strikes = |rate, purpose| dice.happens(rate, purpose, dice::subject(call), now_ms);
+        let strikes = |rate, purpose| chance.happens(rate, purpose, chance::subject(call), now_ms);
         let behind_slots =
             if strikes(faults.node_lag_rate, Purpose::NodeLag) { faults.node_lag_slots } else { 0 };
         let at_ms = now_ms.saturating_sub(heights.slots_ms(behind_slots));
@@ -44,12 +44,13 @@ impl Node {
         Self { at_ms, view, visible: oldest..=newest, is_complete: !lags && !is_pruned }
     }
 
-    /// Whether it knows of what landed in this height, if that happened before its own time.
+    /// Returns whether the node can find a landing in this height, if it happened before the node's time.
     pub(crate) fn shows(&self, height: u64) -> bool {
         self.is_complete || self.visible.contains(&height)
     }
 
-    /// Up to where it can say that something never landed: as far as the chain is final for it.
+    /// Returns the height up to which the node can prove an absence: its finalized height, or `None` if its
+    /// history is incomplete.
     pub(crate) fn searched_through(&self) -> Option<u64> {
         self.is_complete.then_some(self.view.finalized)
     }
@@ -58,7 +59,8 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Rate, SimConfig};
+    use crate::config::SimConfig;
+    use crate::rate::Rate;
 
     const NOW_MS: u64 = 1_000_000_000;
 
@@ -67,11 +69,11 @@ mod tests {
     }
 
     fn at(now_ms: u64, faults: FaultConfig) -> Node {
-        Node::answering("search", now_ms, heights(), (Dice::new(1), &faults))
+        Node::answering("search", now_ms, heights(), (Chance::new(1), &faults))
     }
 
     #[test]
-    fn a_healthy_node_shows_everything_and_says_how_far_it_is_final() {
+    fn a_healthy_node_shows_everything_up_to_its_finalized_height() {
         let node = at(NOW_MS, FaultConfig::default());
         let view = heights().view(NOW_MS);
         assert_eq!((node.at_ms, node.view, node.searched_through()), (NOW_MS, view, Some(view.finalized)));
@@ -79,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_lags_says_how_far_it_has_come_itself() {
+    fn a_node_that_lags_reports_its_own_heights() {
         let faults = FaultConfig { node_lag_rate: Rate::ALWAYS, node_lag_slots: 5, ..FaultConfig::default() };
         let (node, leader) = (at(NOW_MS, faults), heights().view(NOW_MS));
         assert_eq!((node.at_ms, node.view.processed), (NOW_MS - 5 * 400, leader.processed - 5));
@@ -87,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lagging_history_misses_the_new_and_a_pruned_one_the_old_and_both_say_so() {
+    fn a_lagging_history_misses_new_landings_and_a_pruned_one_old_ones_and_both_say_so() {
         let height = heights().at(NOW_MS);
         let lag =
             FaultConfig { history_lag_rate: Rate::ALWAYS, history_lag_slots: 5, ..FaultConfig::default() };
@@ -100,11 +102,11 @@ mod tests {
     }
 
     #[test]
-    fn nodes_take_turns_even_within_a_moment() {
+    fn calls_at_the_same_time_may_reach_different_nodes() {
         let half = Rate::from_percent(50).unwrap();
         let faults = FaultConfig { node_lag_rate: half, node_lag_slots: 5, ..FaultConfig::default() };
         let answers = |call: &str, now_ms| {
-            Node::answering(call, now_ms, heights(), (Dice::new(1), &faults)).at_ms == now_ms
+            Node::answering(call, now_ms, heights(), (Chance::new(1), &faults)).at_ms == now_ms
         };
         for (view, search) in [(true, true), (true, false), (false, true), (false, false)] {
             let count = (NOW_MS..NOW_MS + 1_000)

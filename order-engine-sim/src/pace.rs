@@ -1,9 +1,11 @@
+//! The time that a step takes.
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use order_engine_core::Clock;
 
-/// Lets a step take its time.
+/// Delays each step of a venue or router.
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
     pub(crate) clock: Arc<dyn Clock>,

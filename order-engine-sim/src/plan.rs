@@ -1,51 +1,51 @@
-//! What is to become of a transaction, fixed when it arrives.
+//! The future of a transaction, fixed when it arrives.
 
 use order_engine_core::TxId;
 
-use crate::FaultConfig;
-use crate::dice::{self, Dice, Purpose};
+use crate::chance::{self, Chance, Purpose};
+use crate::faults::FaultConfig;
 use crate::heights::Heights;
 use crate::tx::Message;
 
-/// How many slots it takes at most until a transaction of an abandoned block lands again.
+/// The most slots until a transaction of an abandoned block lands again.
 const MOST_SLOTS_TO_RELAND: u64 = 8;
 
-/// How many slots after its landing a transaction is delivered a second time, at most.
+/// The most slots from the landing of a transaction to its second delivery.
 const MOST_SLOTS_TO_REPEAT: u64 = 40;
 
-/// The future of one arrival of a transaction. It follows from the transaction and the moment of
-/// the arrival, so a transaction that is sent again later has another chance.
+/// The future of one arrival of a transaction. It depends on the transaction and the time of the arrival, so
+/// a transaction that is sent again later gets a new plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// A block that is abandoned, in which it lands first.
+    /// The abandoned block in which the transaction lands first.
     pub(crate) fork: Option<Fork>,
-    /// When it lands for good, never after the last valid height.
+    /// The time at which the transaction lands for good, never after its last valid height.
     pub(crate) lands_at_ms: Option<u64>,
-    /// When the network delivers it once more.
+    /// The time of the second delivery.
     pub(crate) repeats_at_ms: Option<u64>,
 }
 
-/// A time in which a landing can be seen that will be undone.
+/// A block that will be abandoned, and the time in which it is visible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fork {
-    /// When it lands there.
+    /// The time of the landing in the block.
     pub(crate) from_ms: u64,
-    /// From when on that never happened; always before it would have been final.
+    /// The time at which the block is abandoned, always before it would have been final.
     pub(crate) until_ms: u64,
 }
 
 impl Plan {
-    /// The plan for a transaction that may land and arrives now.
+    /// Returns the plan for a transaction that arrives now and may land.
     pub(crate) fn draw(
         id: &TxId,
         message: &Message,
         now_ms: u64,
         heights: Heights,
-        (dice, faults): (Dice, &FaultConfig),
+        (chance, faults): (Chance, &FaultConfig),
     ) -> Self {
-        let subject = dice::subject(id.as_str());
-        let strikes = |rate, purpose| dice.happens(rate, purpose, subject, now_ms);
-        let slots = |most, purpose| heights.slots_ms(dice.between(1, most, purpose, subject, now_ms));
+        let subject = chance::subject(id.as_str());
+        let strikes = |rate, purpose| chance.happens(rate, purpose, subject, now_ms);
+        let slots = |most, purpose| heights.slots_ms(chance.between(1, most, purpose, subject, now_ms));
         if strikes(faults.drop_rate, Purpose::Drop) {
             return Self::default();
         }
@@ -62,7 +62,7 @@ impl Plan {
         let mut plan = Self { lands_at_ms: Some(lands_at_ms), ..Self::default() };
         if heights.step_ms() > 0 && strikes(faults.reorg_rate, Purpose::Reorg) {
             let until_ms = lands_at_ms
-                + dice.between(1, 2 * heights.step_ms() - 1, Purpose::ForkLength, subject, now_ms);
+                + chance.between(1, 2 * heights.step_ms() - 1, Purpose::ForkLength, subject, now_ms);
             plan.fork = Some(Fork { from_ms: lands_at_ms, until_ms });
             let again_ms = until_ms + slots(MOST_SLOTS_TO_RELAND, Purpose::Relanding);
             plan.lands_at_ms = Some(again_ms).filter(|&again_ms| again_ms <= last_ms);
@@ -76,8 +76,8 @@ impl Plan {
 }
 
 impl Fork {
-    /// Whether the landing can be seen.
-    pub(crate) const fn is_seen(self, now_ms: u64) -> bool {
+    /// Returns whether the landing in the block is visible.
+    pub(crate) const fn is_visible(self, now_ms: u64) -> bool {
         self.from_ms <= now_ms && now_ms < self.until_ms
     }
 }
@@ -85,7 +85,8 @@ impl Fork {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Rate, SimConfig};
+    use crate::config::SimConfig;
+    use crate::rate::Rate;
     use order_engine_core::{Amount, Certainty, OrderId};
     use proptest::prelude::*;
     use std::time::Duration;
@@ -106,7 +107,7 @@ mod tests {
             legs: Vec::new(),
         };
         let id = TxId::new(number.to_string());
-        let plan = Plan::draw(&id, &message, NOW_MS, heights, (Dice::new(7), faults));
+        let plan = Plan::draw(&id, &message, NOW_MS, heights, (Chance::new(7), faults));
         (plan, heights.end_ms(message.last_valid_height()))
     }
 
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_landing_is_in_the_last_moment() {
+    fn a_late_landing_is_in_the_last_valid_moment() {
         let faults = FaultConfig { late_rate: Rate::ALWAYS, ..FaultConfig::default() };
         let (plan, last_ms) = draw(1, 20, 150, &faults);
         assert_eq!(plan.lands_at_ms, Some(last_ms));

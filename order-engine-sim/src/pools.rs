@@ -1,8 +1,7 @@
-//! The pools of the two exchanges: one of each for every pair of tokens.
+//! The pools of the two exchanges, one on each for every pair of tokens.
 //!
-//! What a pool holds is a pure function of the seed and the slot. Traders push its price about,
-//! arbitrage brings it back, and an order of this engine is one of many: it gets what the pool of
-//! its slot pays and leaves no trace in the next.
+//! The reserves of a pool are a pure function of the seed and the slot: other traders move its price, and
+//! arbitrage brings it back. A trade gets what the pool of its slot pays and does not affect the next slot.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,30 +9,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 use order_engine_core::{Amount, Token};
 use order_engine_routing::{ConstantProduct, Curve, Direction, Fee, Pool, PoolSet, QuoteError};
 
-use crate::dice::{self, Dice, Purpose};
+use crate::chance::{self, Chance, Purpose};
+use crate::config::SimConfig;
+use crate::error::SimError;
 use crate::noise::noise_ppm;
 use crate::tokens::valuation;
-use crate::{SimConfig, SimError};
 
-/// An exchange, and what its pools are like.
+/// An exchange, and the properties of its pools.
 struct Exchange {
     name: &'static str,
-    /// What a side of a pool is worth on average, in millionths of a dollar.
+    /// The average value of each side of a pool, in millionths of a dollar.
     depth_micro_usd: u64,
     fee_bps: u64,
 }
 
-/// The two classic exchanges. Raydium is deeper and Meteora cheaper, so small orders go to one,
-/// large ones to the other or to both, and noise decides in between.
+/// The two exchanges. Raydium is deeper and Meteora cheaper, so small orders go to Meteora, large ones to
+/// Raydium or to both, and noise decides in between.
 const EXCHANGES: [Exchange; 2] = [
     Exchange { name: "Raydium", depth_micro_usd: 8_000_000_000_000, fee_bps: 25 },
     Exchange { name: "Meteora", depth_micro_usd: 5_000_000_000_000, fee_bps: 20 },
 ];
 
-/// How far a pool may stray from the market, in millionths: as far as arbitrage lets it.
+/// The largest deviation of a pool from the market that arbitrage allows, in millionths.
 const STRAY_SWING_PPM: u32 = 2_000;
 
-/// How much depth differs between the pools of an exchange, in percent either way.
+/// The largest deviation of a pool's depth from the exchange's average, in percent.
 const DEPTH_SPREAD_PERCENT: u64 = 20;
 
 /// A million, the whole in millionths.
@@ -42,32 +42,32 @@ const ONE_PPM: u128 = 1_000_000;
 /// Every pool of the simulation.
 #[derive(Debug)]
 pub(crate) struct Pools {
-    dice: Dice,
+    chance: Chance,
     are_frozen: bool,
-    /// By exchange, then in the order of the tokens.
-    listed: Vec<Listing>,
+    /// The pools by exchange, then in the order of the tokens.
+    listed: Vec<PoolListing>,
     by_id: HashMap<String, usize>,
-    /// The last snapshot and its slot: most callers ask about the same one.
+    /// The last snapshot and its slot, because most calls are about the same slot.
     last: Mutex<Option<(u64, Arc<PoolSet>)>>,
 }
 
-/// What never changes about a pool.
+/// The fixed properties of a pool.
 #[derive(Clone, Debug)]
-pub(crate) struct Listing {
+pub(crate) struct PoolListing {
     pub(crate) id: String,
     dex: &'static str,
     pub(crate) token_a: String,
     pub(crate) token_b: String,
     fee: Fee,
-    /// What it holds when the market stands at its mean.
+    /// The reserves at the mean price.
     mean: Reserves,
-    /// How the dice know the pool.
+    /// The subject of the pool's random numbers.
     subject: u64,
-    /// How the dice know either token, and how far the market moves it.
+    /// For each token, the subject of its random numbers and the swing of its price in millionths.
     markets: [(u64, u32); 2],
 }
 
-/// What a pool holds.
+/// The reserves of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reserves {
     pub(crate) a: u128,
@@ -75,25 +75,25 @@ pub(crate) struct Reserves {
 }
 
 impl Pools {
-    /// Founds the pools.
+    /// Creates the pools.
     ///
     /// # Errors
-    /// If a token has so many decimals that a pool's reserves do not fit, or would be empty.
+    /// If a token's decimals are such that a pool's reserves do not fit or are zero.
     pub(crate) fn new(config: &SimConfig) -> Result<Self, SimError> {
-        let dice = Dice::new(config.seed);
+        let chance = Chance::new(config.seed);
         let mut listed = Vec::new();
         for exchange in &EXCHANGES {
             for (position, token_a) in config.tokens.iter().enumerate() {
                 for token_b in &config.tokens[position + 1..] {
-                    listed.push(Listing::found(exchange, token_a, token_b, dice)?);
+                    listed.push(PoolListing::new(exchange, token_a, token_b, chance)?);
                 }
             }
         }
         let by_id = listed.iter().enumerate().map(|(index, pool)| (pool.id.clone(), index)).collect();
-        Ok(Self { dice, are_frozen: config.prices_are_frozen(), listed, by_id, last: Mutex::default() })
+        Ok(Self { chance, are_frozen: config.prices_are_frozen(), listed, by_id, last: Mutex::default() })
     }
 
-    /// All pools as they are in a slot, in a stable order.
+    /// Returns all pools as they are in a slot, in a stable order.
     pub(crate) fn snapshot(&self, slot: u64) -> Arc<PoolSet> {
         let slot = if self.are_frozen { 0 } else { slot };
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -108,29 +108,34 @@ impl Pools {
         pools
     }
 
-    /// A pool by its id.
-    pub(crate) fn find(&self, id: &str) -> Option<&Listing> {
+    /// Returns a pool by its id.
+    pub(crate) fn find(&self, id: &str) -> Option<&PoolListing> {
         self.by_id.get(id).map(|&index| &self.listed[index])
     }
 
-    /// What a pool holds in a slot.
-    pub(crate) fn reserves(&self, pool: &Listing, slot: u64) -> Reserves {
+    /// Returns the reserves of a pool in a slot.
+    pub(crate) fn reserves(&self, pool: &PoolListing, slot: u64) -> Reserves {
         if self.are_frozen {
             return pool.mean;
         }
-        let noise = |purpose, (subject, swing)| noise_ppm(self.dice, purpose, subject, swing, slot);
+        let noise = |purpose, (subject, swing)| noise_ppm(self.chance, purpose, subject, swing, slot);
         let [market_a, market_b] = pool.markets.map(|market| noise(Purpose::Market, market));
         let stray = noise(Purpose::Stray, (pool.subject, STRAY_SWING_PPM));
         pool.mean.at_price(market_a - market_b + stray)
     }
 }
 
-impl Listing {
-    fn found(exchange: &Exchange, token_a: &Token, token_b: &Token, dice: Dice) -> Result<Self, SimError> {
+impl PoolListing {
+    fn new(exchange: &Exchange, token_a: &Token, token_b: &Token, chance: Chance) -> Result<Self, SimError> {
         let id = format!("{}-{}-{}", exchange.name.to_lowercase(), token_a.symbol, token_b.symbol);
-        let subject = dice::subject(&id);
-        let percent =
-            dice.between(100 - DEPTH_SPREAD_PERCENT, 100 + DEPTH_SPREAD_PERCENT, Purpose::Depth, subject, 0);
+        let subject = chance::subject(&id);
+        let percent = chance.between(
+            100 - DEPTH_SPREAD_PERCENT,
+            100 + DEPTH_SPREAD_PERCENT,
+            Purpose::Depth,
+            subject,
+            0,
+        );
         let depth_micro_usd = exchange.depth_micro_usd / 100 * percent;
         let ((price_a, swing_a), (price_b, swing_b)) = (valuation(token_a), valuation(token_b));
         Ok(Self {
@@ -140,15 +145,15 @@ impl Listing {
             token_b: token_b.mint.clone(),
             fee: Fee::new(exchange.fee_bps, 10_000).map_err(|error| SimError::Config(error.to_string()))?,
             mean: Reserves {
-                a: worth(depth_micro_usd, price_a, token_a)?,
-                b: worth(depth_micro_usd, price_b, token_b)?,
+                a: units_of_value(depth_micro_usd, price_a, token_a)?,
+                b: units_of_value(depth_micro_usd, price_b, token_b)?,
             },
             subject,
-            markets: [(dice::subject(&token_a.mint), swing_a), (dice::subject(&token_b.mint), swing_b)],
+            markets: [(chance::subject(&token_a.mint), swing_a), (chance::subject(&token_b.mint), swing_b)],
         })
     }
 
-    /// What the pool pays for exactly so much of one token.
+    /// Returns what the pool pays for exactly `amount_in`.
     pub(crate) fn quote(
         &self,
         reserves: Reserves,
@@ -160,7 +165,7 @@ impl Listing {
         curve.amount_out(direction, amount_in)
     }
 
-    /// The pool with these reserves, for a router. None if one of them is empty.
+    /// Returns the pool with these reserves for a router, or `None` if a reserve is zero.
     fn at(&self, reserves: Reserves) -> Option<Pool> {
         Some(Pool {
             id: self.id.clone(),
@@ -177,10 +182,10 @@ impl Listing {
 }
 
 impl Reserves {
-    /// The reserves after traders moved the price of the first token by so many millionths: to the
-    /// first order, half of it by taking that token and half by bringing the other.
+    /// Returns the reserves after traders moved the price of token a by `price_ppm` millionths. To first
+    /// order, one half of the move is a change of reserve a and the other half a change of reserve b.
     fn at_price(self, price_ppm: i64) -> Self {
-        // Noise stays far below a hundred percent; anything beyond would empty the pool.
+        // Noise stays far below this bound; a larger move would empty the pool.
         let half = price_ppm.clamp(-500_000, 500_000);
         let scale = |reserve: u128, ppm: i64| {
             reserve * (2 * ONE_PPM).saturating_add_signed(i128::from(ppm)) / (2 * ONE_PPM)
@@ -188,8 +193,8 @@ impl Reserves {
         Self { a: scale(self.a, -half), b: scale(self.b, half) }
     }
 
-    /// The reserves after somebody sold one token into the pool until it held so many millionths
-    /// more of it.
+    /// Returns the reserves after another trader sold one token into the pool until it held `more_ppm`
+    /// millionths more of it.
     pub(crate) fn after_sale(self, sells_a: bool, more_ppm: u64) -> Self {
         let grown_ppm = ONE_PPM + u128::from(more_ppm);
         let more = |reserve: u128| reserve.saturating_mul(grown_ppm) / ONE_PPM;
@@ -201,7 +206,7 @@ impl Reserves {
         }
     }
 
-    /// The reserves after one swap.
+    /// Returns the reserves after one swap, or `None` if they do not fit.
     pub(crate) fn after_swap(self, sells_a: bool, amount_in: Amount, amount_out: Amount) -> Option<Self> {
         let (into, out_of) = if sells_a { (self.a, self.b) } else { (self.b, self.a) };
         let into = into.checked_add(amount_in.base_units())?;
@@ -210,13 +215,13 @@ impl Reserves {
     }
 }
 
-/// The base units of a token that are worth so much.
-fn worth(micro_usd: u64, price_micro_usd: u64, token: &Token) -> Result<u128, SimError> {
+/// Returns the base units of a token with this value.
+fn units_of_value(micro_usd: u64, price_micro_usd: u64, token: &Token) -> Result<u128, SimError> {
     10_u128
         .checked_pow(u32::from(token.decimals))
         .and_then(|unit| unit.checked_mul(u128::from(micro_usd)))
         .map(|product| product / u128::from(price_micro_usd))
-        // Arithmetic on reserves needs headroom for millionths.
+        // Arithmetic on reserves multiplies them by millionths, so it needs headroom.
         .filter(|&units| units > 0 && units < u128::MAX / (4 * ONE_PPM))
         .ok_or_else(|| SimError::Config(format!("no pool can hold {}: too many decimals", token.symbol)))
 }
@@ -224,7 +229,8 @@ fn worth(micro_usd: u64, price_micro_usd: u64, token: &Token) -> Result<u128, Si
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::default_tokens;
+    use crate::rate::Rate;
+    use crate::tokens::default_tokens;
     use proptest::prelude::*;
 
     fn pools(seed: u64) -> Pools {
@@ -248,17 +254,16 @@ mod tests {
 
     #[test]
     fn prices_are_plausible() {
-        // A SOL is worth 150 dollars of 10⁶ units on average, so a pool holds 6.67 lamports for
-        // each unit of USDC.
+        // The mean price of SOL is 150 dollars of 10⁶ units, so a pool holds 6.67 lamports per unit of USDC.
         let pools = pools(5);
         let pool = &pools.listed[0];
         let Reserves { a, b } = pool.mean;
         assert!((6_600..6_700).contains(&(a * 1_000 / b)), "{a} lamports for {b}");
-        assert!(b > 6_000_000_000_000 && b < 10_000_000_000_000, "a side is worth about 8 million dollars");
+        assert!(b > 6_000_000_000_000 && b < 10_000_000_000_000, "a side has about 8 million dollars");
     }
 
     #[test]
-    fn a_token_beyond_arithmetic_is_refused() {
+    fn a_token_with_too_many_decimals_is_refused() {
         let mut tokens = default_tokens();
         tokens[0].decimals = 40;
         let config = SimConfig { tokens, ..SimConfig::default() };
@@ -269,7 +274,7 @@ mod tests {
     fn frozen_pools_stand_at_their_mean() {
         let still = SimConfig {
             step_delay: std::time::Duration::ZERO,
-            fail_rate: crate::Rate::NEVER,
+            fail_rate: Rate::NEVER,
             ..SimConfig::default()
         };
         let pools = Pools::new(&still).unwrap();
@@ -283,7 +288,7 @@ mod tests {
         let pools = pools(1);
         let (raydium, meteora) =
             (pools.find("raydium-SOL-USDC").unwrap(), pools.find("meteora-SOL-USDC").unwrap());
-        let pays = |pool: &Listing, slot| {
+        let pays = |pool: &PoolListing, slot| {
             pool.quote(pools.reserves(pool, slot), true, Amount::new(1_000_000_000)).unwrap()
         };
         let quotes: Vec<_> = (0..20_000).map(|slot| (pays(raydium, slot), pays(meteora, slot))).collect();
@@ -302,7 +307,7 @@ mod tests {
                 for (now, mean) in [(a, pool.mean.a), (b, pool.mean.b)] {
                     prop_assert!(now.abs_diff(mean) * ONE_PPM <= mean * u128::from(swing / 2 + 1));
                 }
-                // Price and depth: one side shrinks as the other grows.
+                // One side shrinks as the other grows.
                 prop_assert!((a >= pool.mean.a) == (b <= pool.mean.b) || a == pool.mean.a || b == pool.mean.b);
             }
         }

@@ -1,11 +1,15 @@
+//! The frequency of random events.
+
 use std::fmt;
 use std::str::FromStr;
 
-/// How often something happens, in millionths. It is read from decimal text and never a float.
+use order_engine_core::Amount;
+
+/// The frequency of an event, in millionths. It is parsed from decimal text and is never a float.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rate(u32);
 
-/// A text or number that is no rate.
+/// The error of a text that is not a rate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a rate is a decimal number between 0 and 1 with at most 6 digits after the point, or such a percentage"
@@ -13,27 +17,27 @@ pub struct Rate(u32);
 pub struct InvalidRate;
 
 impl Rate {
-    /// It never happens.
+    /// The rate of an event that never happens.
     pub const NEVER: Self = Self(0);
-    /// It always happens.
+    /// The rate of an event that always happens.
     pub const ALWAYS: Self = Self(1_000_000);
 
-    /// So many millionths; nothing if that is more than always.
+    /// Returns a rate in millionths, or `None` if it is above one.
     pub const fn from_ppm(ppm: u32) -> Option<Self> {
         if ppm <= Self::ALWAYS.0 { Some(Self(ppm)) } else { None }
     }
 
-    /// So many percent; nothing if that is more than a hundred.
+    /// Returns a rate in percent, or `None` if it is above a hundred.
     pub const fn from_percent(percent: u32) -> Option<Self> {
         if percent <= 100 { Some(Self(percent * 10_000)) } else { None }
     }
 
-    /// The rate in millionths.
+    /// Returns the rate in millionths.
     pub const fn ppm(self) -> u32 {
         self.0
     }
 
-    /// Whether it never happens.
+    /// Returns whether the event never happens.
     pub const fn is_never(self) -> bool {
         self.0 == 0
     }
@@ -42,21 +46,20 @@ impl Rate {
 impl FromStr for Rate {
     type Err = InvalidRate;
 
-    /// Reads "0.05" or "5%".
+    /// Parses a number like "0.05" or a percentage like "5%".
     fn from_str(text: &str) -> Result<Self, InvalidRate> {
         let (number, digits) = match text.strip_suffix('%') {
             Some(percent) => (percent, 4),
             None => (text, 6),
         };
-        let millionths =
-            order_engine_core::Amount::parse_human(number, digits).map_err(|_| InvalidRate)?.base_units();
+        let millionths = Amount::parse_human(number, digits).map_err(|_| InvalidRate)?.base_units();
         u32::try_from(millionths).ok().and_then(Self::from_ppm).ok_or(InvalidRate)
     }
 }
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&order_engine_core::Amount::from(u64::from(self.0)).to_human(6))
+        f.write_str(&Amount::from(u64::from(self.0)).to_human(6))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The router over the simulated pools.
+//! A router over the simulated pools.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::chain::SimChain;
 use crate::pace::Pace;
 use crate::tokens::NATIVE_MINT;
 
-/// What the chain takes for a leg, in lamports: a share of a priority fee as on a busy day of
-/// Solana's. It keeps small orders from being split for a fraction of a cent.
+/// The chain's cost for a leg, in lamports: a share of Solana's priority fee on a busy day. It keeps the
+/// router from splitting small orders for a fraction of a cent.
 const LEG_COST_LAMPORTS: u128 = 50_000;
 
-/// Routes over the pools as they are when the exchanges answer.
+/// A router over the pools at the time when the exchanges answer.
 #[derive(Debug)]
 pub(crate) struct SimRouter {
     router: Router,
@@ -23,12 +23,12 @@ pub(crate) struct SimRouter {
 
 impl SimRouter {
     pub(crate) fn new(chain: Arc<SimChain>, pace: Pace) -> Self {
-        Self { router: Router::new(chain, Arc::clone(&pace.clock)).with_config(config()), pace }
+        Self { router: Router::new(chain, Arc::clone(&pace.clock)).with_config(router_config()), pace }
     }
 }
 
-/// How to route on a simulated chain, wherever its pools come from.
-pub(crate) fn config() -> RouterConfig {
+/// Returns the configuration of every router on a simulated chain.
+pub(crate) fn router_config() -> RouterConfig {
     let leg_cost = LegCost { mint: NATIVE_MINT.to_owned(), amount: Amount::new(LEG_COST_LAMPORTS) };
     RouterConfig::default().with_leg_cost(leg_cost)
 }
@@ -40,7 +40,7 @@ impl DexRouter for SimRouter {
     }
 
     async fn quote(&self, request: &QuoteRequest) -> Result<Vec<Candidate>, StepError> {
-        // The exchanges are asked at once, so all of them together take one step.
+        // The exchanges answer concurrently, so all of them together take one step.
         self.pace.step().await;
         self.router.quote(request).await
     }

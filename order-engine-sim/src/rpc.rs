@@ -1,17 +1,17 @@
 //! The simulated chain behind JSON-RPC 2.0, in the shapes that public Solana nodes use.
 //!
-//! The feature `rpc-server` has the server, of which `sim-venue` is the program; the feature
-//! `rpc-client` a venue and a router over it, for any number of processes that trade on one chain.
+//! The feature `rpc-server` has the server, which the program `sim-venue` runs. The feature `rpc-client` has
+//! a venue and a router that call it, for any number of processes that trade on one chain.
 //!
-//! | method | as on Solana | differs |
+//! | method | as on Solana | differences |
 //! |---|---|---|
 //! | `sendTransaction` | yes, base58 and base64 | a lost reply closes the connection without an answer |
-//! | `getSignatureStatuses` | yes, up to 256 | `context` names the slots that the node can see and, as `finalizedSlot`, how far they are final for it; each status has the execution in `sim` |
+//! | `getSignatureStatuses` | yes, up to 256 | `context` has the newest slot that the node can see and its newest final slot, `finalizedSlot`; each status has the execution in `sim` |
 //! | `getLatestBlockhash`, `isBlockhashValid`, `getBlockHeight`, `getSlot`, `getHealth` | yes | a slot is a height |
-//! | `simulateTransaction` | yes | errors are `{"InstructionError":[0,{"Custom":n}]}` with 6001 for slippage and 6002 for a swap that cannot be carried out |
+//! | `simulateTransaction` | yes | errors are `{"InstructionError":[0,{"Custom":n}]}` with 6001 for slippage and 6002 for a swap that cannot execute |
 //! | `simPools` | | the pools as they are now |
-//! | `simLedger` | | what landed, of one order or of all |
-//! | `simWallet` | | the key with which transactions are signed; the chain's only wallet |
+//! | `simLedger` | | the executions of one order or of all |
+//! | `simWallet` | | the key that signs transactions, the chain's only wallet |
 
 #[cfg(feature = "rpc-client")]
 mod client;

@@ -1,18 +1,23 @@
+//! The simulator: a chain with its venue and its router.
+
 use std::sync::Arc;
 
 use order_engine_core::{DexRouter, OrderId, Runtime, Venue};
 
 use crate::chain::SimChain;
+use crate::config::SimConfig;
+use crate::error::SimError;
+use crate::execution::Execution;
+use crate::faults::FaultConfig;
 use crate::ledger::Ledger;
 use crate::pace::Pace;
 use crate::pools::Pools;
 use crate::router::SimRouter;
 use crate::venue::SimVenue;
-use crate::{Execution, FaultConfig, SimConfig, SimError};
 
 /// A simulated chain with its pools, its router and its venue.
 ///
-/// Clones share one chain. It lives as long as the last clone, router or venue.
+/// Clones share one chain, which lives as long as the last clone, router or venue.
 #[derive(Clone, Debug)]
 pub struct Simulator {
     chain: Arc<SimChain>,
@@ -21,10 +26,10 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Begins a chain, or continues the one that its ledger records.
+    /// Starts a chain, or continues the one that its ledger records.
     ///
     /// # Errors
-    /// If the configuration makes no sense, or the ledger is in use, unreadable or corrupt.
+    /// If the configuration is not valid, or the ledger is in use, unreadable or corrupt.
     pub async fn open(config: SimConfig, runtime: Runtime) -> Result<Self, SimError> {
         config.validate()?;
         let pools = Arc::new(Pools::new(&config)?);
@@ -39,12 +44,12 @@ impl Simulator {
         Ok(Self { chain, venue, router })
     }
 
-    /// The venue that sends to the chain.
+    /// Returns the venue on the chain.
     pub fn venue(&self) -> Arc<dyn Venue> {
         Arc::clone(&self.venue) as Arc<dyn Venue>
     }
 
-    /// The router over the chain's pools.
+    /// Returns the router over the chain's pools.
     pub fn router(&self) -> Arc<dyn DexRouter> {
         Arc::clone(&self.router) as Arc<dyn DexRouter>
     }
@@ -54,18 +59,18 @@ impl Simulator {
         &self.chain
     }
 
-    /// Lets other faults happen from now on, or none. Transactions on their way keep their fate.
+    /// Replaces the faults from now on. Transactions in flight keep their plans.
     pub fn set_faults(&self, faults: FaultConfig) {
         self.chain.set_faults(faults);
     }
 
-    /// What landed, for one order or for all, in the order of landing. With a ledger, only what it
-    /// already holds on the disk.
+    /// Returns the executions of one order or of all orders, in the order of landing. With a ledger, it
+    /// returns only those that are already on the disk.
     pub fn executions(&self, order: Option<OrderId>) -> Vec<Execution> {
         self.chain.executions(order)
     }
 
-    /// Lets land what is due, and waits until the ledger holds all that landed.
+    /// Lands the due transactions, and waits until the ledger holds all landings.
     ///
     /// # Errors
     /// If the ledger could not be written.

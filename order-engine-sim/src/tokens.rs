@@ -1,39 +1,39 @@
-//! The tokens that the simulator lists by itself, and what they are worth.
+//! The default tokens of the simulator, and the prices of tokens.
 
 use order_engine_core::Token;
 
 /// The token in which the chain is paid: wrapped SOL, whose base unit is the lamport.
 pub(crate) const NATIVE_MINT: &str = "So11111111111111111111111111111111111111112";
 
-/// What the simulator knows of a token beside its name.
-struct Listing {
+/// A default token and its price.
+struct ListedToken {
     mint: &'static str,
     symbol: &'static str,
     decimals: u8,
     /// The mean price in millionths of a dollar.
     mean_price_micro_usd: u64,
-    /// How far the market may move the price from its mean, in millionths.
+    /// The largest deviation of the market price from its mean, in millionths.
     swing_ppm: u32,
 }
 
-/// The addresses are the ones of Solana's mainnet, so that orders look as they would there. The
-/// prices only have to be plausible: nothing depends on them.
-const LISTINGS: [Listing; 5] = [
-    Listing {
+/// The addresses are those of Solana's mainnet, so that orders look as they do there. The prices only have
+/// to be plausible.
+const LISTED_TOKENS: [ListedToken; 5] = [
+    ListedToken {
         mint: NATIVE_MINT,
         symbol: "SOL",
         decimals: 9,
         mean_price_micro_usd: 150_000_000,
         swing_ppm: 15_000,
     },
-    Listing {
+    ListedToken {
         mint: "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGkZwyTDt1v",
         symbol: "USDC",
         decimals: 6,
         mean_price_micro_usd: 1_000_000,
         swing_ppm: 300,
     },
-    Listing {
+    ListedToken {
         mint: "Es9vMFrzaCERmJfrF4H2FYD4KCoNkY11McCe8BenwNYB",
         symbol: "USDT",
         decimals: 6,
@@ -41,7 +41,7 @@ const LISTINGS: [Listing; 5] = [
         swing_ppm: 300,
     },
     // Ether as the Wormhole bridge wraps it, with 8 decimals instead of 18.
-    Listing {
+    ListedToken {
         mint: "7vfCXTUXx5WJV5JADk17DUJ4ksgau7utNKj4b963voxs",
         symbol: "ETH",
         decimals: 8,
@@ -49,7 +49,7 @@ const LISTINGS: [Listing; 5] = [
         swing_ppm: 12_000,
     },
     // Bitcoin as the Wormhole bridge wraps it.
-    Listing {
+    ListedToken {
         mint: "3NZ9JMVBmGAqocybic2c7LQCJScmgsAZ6vQqTDzcqmJh",
         symbol: "BTC",
         decimals: 8,
@@ -58,28 +58,28 @@ const LISTINGS: [Listing; 5] = [
     },
 ];
 
-/// The largest swing of a token of which nothing is known.
+/// The largest deviation of the price of any other token from its mean.
 const UNLISTED_SWING_PPM: u32 = 15_000;
 
-/// SOL, USDC, USDT, ETH and BTC with their addresses on Solana.
+/// Returns SOL, USDC, USDT, ETH and BTC with their addresses on Solana.
 pub fn default_tokens() -> Vec<Token> {
-    LISTINGS
+    LISTED_TOKENS
         .iter()
-        .map(|listing| Token {
-            mint: listing.mint.to_owned(),
-            symbol: listing.symbol.to_owned(),
-            decimals: listing.decimals,
+        .map(|listed| Token {
+            mint: listed.mint.to_owned(),
+            symbol: listed.symbol.to_owned(),
+            decimals: listed.decimals,
         })
         .collect()
 }
 
-/// The mean price of a token in millionths of a dollar, and how far the market may move it in
-/// millionths. A token that is not listed is worth one dollar.
+/// Returns the mean price of a token in millionths of a dollar, and its swing in millionths. The mean price
+/// of a token that is not listed is one dollar.
 pub(crate) fn valuation(token: &Token) -> (u64, u32) {
-    LISTINGS
+    LISTED_TOKENS
         .iter()
-        .find(|listing| listing.mint == token.mint)
-        .map_or((1_000_000, UNLISTED_SWING_PPM), |listing| (listing.mean_price_micro_usd, listing.swing_ppm))
+        .find(|listed| listed.mint == token.mint)
+        .map_or((1_000_000, UNLISTED_SWING_PPM), |listed| (listed.mean_price_micro_usd, listed.swing_ppm))
 }
 
 #[cfg(test)]

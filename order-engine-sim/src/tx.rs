@@ -1,11 +1,11 @@
-//! The bytes of a transaction: what is signed, and the signature that is its id.
+//! The bytes of a transaction: the signed message, and the signature, which is the transaction's id.
 //!
 //! ```text
 //! signature (32) │ version (1) │ order (16) │ recent height (8) │ nonce (16) │ minimum (16)
 //!                │ legs (1) │ per leg: direction (1) │ amount in (16) │ length (1) │ pool id
 //! ```
 //!
-//! Numbers are big-endian. The encoding is canonical: what decodes, encodes to the same bytes.
+//! Numbers are big-endian. The encoding is canonical: a decoded message encodes to the same bytes.
 
 use order_engine_core::{Amount, OrderId, TxId};
 use sha2::{Digest, Sha256};
@@ -17,16 +17,16 @@ use crate::heights::BLOCKHASH_WINDOW_SLOTS;
 const VERSION: u8 = 1;
 const SIGNATURE_BYTES: usize = 32;
 
-/// What a transaction asks the chain to do.
+/// The content of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
-    /// The order for which it trades.
+    /// The order for which the transaction trades.
     pub(crate) order_id: OrderId,
-    /// The height whose blockhash it names.
+    /// The height whose blockhash the transaction names.
     pub(crate) recent_height: u64,
-    /// Makes two transactions for one route two.
+    /// A number that makes two transactions over the same route differ.
     pub(crate) nonce: u128,
-    /// The least output that it accepts.
+    /// The least output to accept.
     pub(crate) min_amount_out: Amount,
     /// The swaps, in the order of execution.
     pub(crate) legs: Vec<Swap>,
@@ -37,16 +37,16 @@ pub(crate) struct Message {
 pub(crate) struct Swap {
     /// The pool's id.
     pub(crate) pool: String,
-    /// Whether the pool's first token goes in.
+    /// Whether token a of the pool goes in.
     pub(crate) sells_a: bool,
-    /// Base units that go in.
+    /// The input.
     pub(crate) amount_in: Amount,
 }
 
-/// Bytes that are no transaction of this chain.
+/// The error of bytes that are not a transaction of this chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Malformed {
-    #[error("the transaction is cut short, too long or of an unknown version")]
+pub(crate) enum MalformedTx {
+    #[error("the transaction is too short, too long or of an unknown version")]
     Encoding,
     #[error("the signature does not match the transaction")]
     Signature,
@@ -55,42 +55,42 @@ pub(crate) enum Malformed {
 }
 
 impl Message {
-    /// The last height at which it may land.
+    /// Returns the last height at which the transaction may land.
     pub(crate) const fn last_valid_height(&self) -> u64 {
         self.recent_height.saturating_add(BLOCKHASH_WINDOW_SLOTS)
     }
 }
 
-/// The key with which a simulated chain signs and checks.
+/// The key with which a simulated chain signs and verifies transactions.
 ///
-/// It stands in for a wallet: it makes ids unpredictable from the order alone and finds bytes that
-/// were changed or belong to another chain. It protects nothing, since the seed is no secret.
+/// It stands in for a wallet: it makes ids unpredictable from the order alone, and detects bytes that were
+/// changed or belong to another chain. It gives no security, because the seed is not a secret.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Signer {
     key: [u8; SIGNATURE_BYTES],
 }
 
 impl Signer {
-    /// The key of the chain with this seed.
+    /// Returns the signer of the chain with this seed.
     pub(crate) fn new(seed: u64) -> Self {
         let key = Sha256::new().chain_update(b"order-engine-sim").chain_update(seed.to_be_bytes()).finalize();
         Self { key: key.into() }
     }
 
-    /// The key itself.
+    /// Returns the key.
     #[cfg(feature = "rpc-server")]
     pub(crate) const fn key(&self) -> [u8; SIGNATURE_BYTES] {
         self.key
     }
 
-    /// The signer with this key; nothing if it is none.
+    /// Returns the signer with this key, or `None` if its length is wrong.
     #[cfg(feature = "rpc-client")]
     pub(crate) fn from_key(key: &[u8]) -> Option<Self> {
         Some(Self { key: key.try_into().ok()? })
     }
 
-    /// Signs: the id, and the bytes to send.
-    pub(crate) fn sign(&self, message: &Message) -> Result<(TxId, Vec<u8>), Malformed> {
+    /// Signs a message. Returns the transaction's id and bytes.
+    pub(crate) fn sign(&self, message: &Message) -> Result<(TxId, Vec<u8>), MalformedTx> {
         let mut bytes = vec![0; SIGNATURE_BYTES];
         encode(message, &mut bytes)?;
         let signature = self.signature(&bytes[SIGNATURE_BYTES..]);
@@ -98,12 +98,12 @@ impl Signer {
         Ok((id_of(&signature), bytes))
     }
 
-    /// Reads bytes that were signed with this key: their id, and what they ask for.
-    pub(crate) fn open(&self, bytes: &[u8]) -> Result<(TxId, Message), Malformed> {
-        let (signature, body) = bytes.split_at_checked(SIGNATURE_BYTES).ok_or(Malformed::Encoding)?;
+    /// Verifies and decodes a transaction. Returns its id and message.
+    pub(crate) fn open(&self, bytes: &[u8]) -> Result<(TxId, Message), MalformedTx> {
+        let (signature, body) = bytes.split_at_checked(SIGNATURE_BYTES).ok_or(MalformedTx::Encoding)?;
         let expected = self.signature(body);
         if signature != expected {
-            return Err(Malformed::Signature);
+            return Err(MalformedTx::Signature);
         }
         Ok((id_of(&expected), decode(body)?))
     }
@@ -117,10 +117,10 @@ fn id_of(signature: &[u8; SIGNATURE_BYTES]) -> TxId {
     TxId::new(base58::encode(signature))
 }
 
-fn encode(message: &Message, out: &mut Vec<u8>) -> Result<(), Malformed> {
-    let leg_count = u8::try_from(message.legs.len()).map_err(|_| Malformed::Size)?;
+fn encode(message: &Message, out: &mut Vec<u8>) -> Result<(), MalformedTx> {
+    let leg_count = u8::try_from(message.legs.len()).map_err(|_| MalformedTx::Size)?;
     if leg_count == 0 {
-        return Err(Malformed::Size);
+        return Err(MalformedTx::Size);
     }
     out.push(VERSION);
     out.extend(message.order_id.as_uuid().as_bytes());
@@ -129,7 +129,7 @@ fn encode(message: &Message, out: &mut Vec<u8>) -> Result<(), Malformed> {
     out.extend(message.min_amount_out.base_units().to_be_bytes());
     out.push(leg_count);
     for leg in &message.legs {
-        let length = u8::try_from(leg.pool.len()).map_err(|_| Malformed::Size)?;
+        let length = u8::try_from(leg.pool.len()).map_err(|_| MalformedTx::Size)?;
         out.push(u8::from(leg.sells_a));
         out.extend(leg.amount_in.base_units().to_be_bytes());
         out.push(length);
@@ -138,10 +138,10 @@ fn encode(message: &Message, out: &mut Vec<u8>) -> Result<(), Malformed> {
     Ok(())
 }
 
-fn decode(body: &[u8]) -> Result<Message, Malformed> {
+fn decode(body: &[u8]) -> Result<Message, MalformedTx> {
     let mut reader = Reader { rest: body };
     if reader.byte()? != VERSION {
-        return Err(Malformed::Encoding);
+        return Err(MalformedTx::Encoding);
     }
     let message = Message {
         order_id: OrderId::from(Uuid::from_bytes(reader.array()?)),
@@ -151,7 +151,7 @@ fn decode(body: &[u8]) -> Result<Message, Malformed> {
         legs: (0..reader.byte()?).map(|_| reader.swap()).collect::<Result<_, _>>()?,
     };
     if message.legs.is_empty() || !reader.rest.is_empty() {
-        return Err(Malformed::Encoding);
+        return Err(MalformedTx::Encoding);
     }
     Ok(message)
 }
@@ -161,33 +161,33 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Malformed::Encoding)?;
+    fn take(&mut self, count: usize) -> Result<&'a [u8], MalformedTx> {
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(MalformedTx::Encoding)?;
         self.rest = rest;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        self.take(N)?.try_into().map_err(|_| Malformed::Encoding)
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], MalformedTx> {
+        self.take(N)?.try_into().map_err(|_| MalformedTx::Encoding)
     }
 
-    fn byte(&mut self) -> Result<u8, Malformed> {
+    fn byte(&mut self) -> Result<u8, MalformedTx> {
         self.array().map(|[byte]| byte)
     }
 
-    fn amount(&mut self) -> Result<Amount, Malformed> {
+    fn amount(&mut self) -> Result<Amount, MalformedTx> {
         self.array().map(u128::from_be_bytes).map(Amount::new)
     }
 
-    fn swap(&mut self) -> Result<Swap, Malformed> {
+    fn swap(&mut self) -> Result<Swap, MalformedTx> {
         let sells_a = match self.byte()? {
             0 => false,
             1 => true,
-            _ => return Err(Malformed::Encoding),
+            _ => return Err(MalformedTx::Encoding),
         };
         let amount_in = self.amount()?;
         let length = usize::from(self.byte()?);
-        let pool = str::from_utf8(self.take(length)?).map_err(|_| Malformed::Encoding)?.to_owned();
+        let pool = str::from_utf8(self.take(length)?).map_err(|_| MalformedTx::Encoding)?.to_owned();
         Ok(Swap { pool, sells_a, amount_in })
     }
 }
@@ -215,19 +215,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_signed_is_what_is_read(message in messages(), seed: u64) {
+        fn a_signed_message_is_read_back_unchanged(message in messages(), seed: u64) {
             let signer = Signer::new(seed);
             let (id, bytes) = signer.sign(&message).unwrap();
             prop_assert_eq!(signer.open(&bytes), Ok((id, message)));
         }
 
         #[test]
-        fn a_changed_byte_or_another_chain_is_noticed(message in messages(), at: prop::sample::Index, flip in 1_u8..) {
+        fn a_changed_byte_or_another_chain_is_detected(message in messages(), at: prop::sample::Index, flip in 1_u8..) {
             let (_, mut bytes) = Signer::new(1).sign(&message).unwrap();
-            prop_assert_eq!(Signer::new(2).open(&bytes), Err(Malformed::Signature));
+            prop_assert_eq!(Signer::new(2).open(&bytes), Err(MalformedTx::Signature));
             let at = at.index(bytes.len());
             bytes[at] ^= flip;
-            prop_assert_eq!(Signer::new(1).open(&bytes), Err(Malformed::Signature));
+            prop_assert_eq!(Signer::new(1).open(&bytes), Err(MalformedTx::Signature));
         }
 
         #[test]
@@ -240,12 +240,12 @@ mod tests {
         }
 
         #[test]
-        fn a_cut_or_prolonged_body_is_no_message(message in messages(), cut: prop::sample::Index) {
+        fn a_truncated_or_extended_body_is_refused(message in messages(), cut: prop::sample::Index) {
             let mut body = Vec::new();
             encode(&message, &mut body).unwrap();
-            prop_assert_eq!(decode(&body[..cut.index(body.len())]), Err(Malformed::Encoding));
+            prop_assert_eq!(decode(&body[..cut.index(body.len())]), Err(MalformedTx::Encoding));
             body.push(0);
-            prop_assert_eq!(decode(&body), Err(Malformed::Encoding));
+            prop_assert_eq!(decode(&body), Err(MalformedTx::Encoding));
         }
     }
 
@@ -258,7 +258,7 @@ mod tests {
             min_amount_out: Amount::ZERO,
             legs: Vec::new(),
         };
-        assert_eq!(Signer::new(0).sign(&message), Err(Malformed::Size));
-        assert_eq!(Signer::new(0).open(b"too short"), Err(Malformed::Encoding));
+        assert_eq!(Signer::new(0).sign(&message), Err(MalformedTx::Size));
+        assert_eq!(Signer::new(0).open(b"too short"), Err(MalformedTx::Encoding));
     }
 }

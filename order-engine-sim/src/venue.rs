@@ -1,4 +1,4 @@
-//! The chain as the engine sees it.
+//! A venue on the simulated chain.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use order_engine_core::{
     Route, SignedTx, StepError, SubmitReport, TxId, Validity, Venue, VenueError,
 };
 
-use crate::Execution;
-use crate::chain::{Arrival, Sighting, SimChain};
+use crate::chain::{Arrival, SimChain, VisibleLanding};
+use crate::execution::Execution;
 use crate::pace::Pace;
 use crate::pools::Pools;
 use crate::swap::SwapError;
@@ -43,12 +43,12 @@ impl Venue for SimVenue {
 
     async fn submit(&self, tx: &SignedTx) -> SubmitReport {
         self.pace.step().await;
-        let (arrival, ticket) = self.chain.take(&tx.id, &tx.bytes);
+        let (arrival, ticket) = self.chain.submit(&tx.id, &tx.bytes);
         if let Err(error) = self.chain.durable(ticket).await {
             return SubmitReport::Ambiguous { message: error.to_string() };
         }
         match arrival {
-            Arrival::Taken => SubmitReport::Accepted,
+            Arrival::Accepted => SubmitReport::Accepted,
             Arrival::Known => SubmitReport::AlreadyKnown,
             Arrival::Lost(reason) => SubmitReport::Ambiguous { message: reason.to_owned() },
             Arrival::Refused(message) => SubmitReport::DefinitelyNotAccepted { message },
@@ -61,16 +61,16 @@ impl Venue for SimVenue {
 
     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
         let node = self.chain.node("observe");
-        let report = self.chain.sight(tx_ids, &node);
-        self.chain.durable(report.ticket).await.map_err(|error| VenueError::new(error.to_string()))?;
+        let visible = self.chain.observe(tx_ids, &node);
+        self.chain.durable(visible.ticket).await.map_err(|error| VenueError::new(error.to_string()))?;
         let absent = Observation::NotFound { searched_through: node.searched_through() };
-        let observe = |sighting: Option<Sighting>| sighting.map_or_else(|| absent.clone(), observation);
-        Ok(report.sightings.into_iter().map(observe).collect())
+        let observed = |landing: Option<VisibleLanding>| landing.map_or_else(|| absent.clone(), observation);
+        Ok(visible.landings.into_iter().map(observed).collect())
     }
 }
 
 impl SimVenue {
-    /// The legs of a route as the chain knows them.
+    /// Returns the legs of a route as the chain's swaps.
     fn swaps(&self, route: &Route) -> Result<Vec<Swap>, StepError> {
         let swap = |leg: &Leg| {
             let unknown = || stale(&SwapError::UnknownPool(leg.pool.clone()));
@@ -86,7 +86,7 @@ impl SimVenue {
     }
 }
 
-/// A route must trade what the order asks for.
+/// Checks that a route trades the tokens of the order.
 pub(crate) fn check_pair(order: &Order, route: &Route) -> Result<(), StepError> {
     let first_input = route.legs.first().map(|leg| &leg.input_mint);
     let last_output = route.legs.last().map(|leg| &leg.output_mint);
@@ -97,8 +97,8 @@ pub(crate) fn check_pair(order: &Order, route: &Route) -> Result<(), StepError> 
     Err(StepError::permanent(Failure::new(FailureCode::REJECTED, message)))
 }
 
-/// What a landing did.
-pub(crate) fn observation(Sighting { execution, certainty }: Sighting) -> Observation {
+/// Returns the engine's observation of a landing.
+pub(crate) fn observation(VisibleLanding { execution, certainty }: VisibleLanding) -> Observation {
     if execution.executed {
         let Execution { amount_in, amount_out, height, .. } = execution;
         return Observation::Landed { certainty, fill: Fill { amount_in, amount_out, height } };
@@ -109,11 +109,11 @@ pub(crate) fn observation(Sighting { execution, certainty }: Sighting) -> Observ
         }
         _ => slippage(execution.amount_out, execution.min_amount_out),
     };
-    // Pools move on, so another quote can succeed where this one failed.
+    // Pools change, so another quote can succeed.
     Observation::Reverted { certainty, failure, class: FailureClass::Requote }
 }
 
-/// A route that the pools cannot carry out any more.
+/// Returns the error of a route that the pools can no longer execute.
 fn stale(error: &SwapError) -> StepError {
     StepError::requote(Failure::new(FailureCode::NO_ROUTE, error.to_string()))
 }

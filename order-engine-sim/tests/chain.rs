@@ -1,4 +1,4 @@
-//! What the engine may rely on: when a transaction lands, that it lands once, and what kills it.
+//! The promises of the chain: when a transaction lands, that it lands once, and when it is dead.
 
 mod common;
 
@@ -60,7 +60,7 @@ async fn one_id_never_executes_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_concurrent_submissions_one_is_the_first() {
+async fn exactly_one_of_several_concurrent_submissions_is_accepted() {
     let world = World::new(instant()).await;
     for number in 0..50 {
         let tx = world.signed(&order(number)).await;
@@ -77,7 +77,7 @@ async fn of_concurrent_submissions_one_is_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_submission_on_the_way_is_known_and_lands_once() {
+async fn a_second_submission_in_flight_is_known_and_lands_once() {
     let world = World::new(reliable()).await;
     let tx = world.signed(&order(1)).await;
     assert_eq!(world.submit(&tx).await, SubmitReport::Accepted);
@@ -107,10 +107,10 @@ async fn a_transaction_lands_up_to_its_last_valid_height_and_not_after() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_expires_on_its_way_never_lands_and_is_proven_dead() {
+async fn a_transaction_that_expires_in_flight_never_lands_and_is_proven_dead() {
     let world = World::new(reliable()).await;
     let tx = world.signed(&order(1)).await;
-    // The last valid height ends before the landing that a step later would be.
+    // The last valid height ends before the transaction would land, one step later.
     world.clock.skip(149 * SLOT + Duration::from_millis(250));
     assert_eq!(world.submit(&tx).await, SubmitReport::Accepted);
     let mut slots = 0;
@@ -133,7 +133,7 @@ async fn what_expires_on_its_way_never_lands_and_is_proven_dead() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bytes_that_are_no_transaction_of_this_chain_are_refused() {
+async fn bytes_that_are_not_a_transaction_of_this_chain_are_refused() {
     let world = World::new(instant()).await;
     let other = World::new(SimConfig { seed: 1, ..instant() }).await;
     let tx = world.signed(&order(1)).await;
@@ -172,7 +172,7 @@ async fn a_preparation_simulates_before_it_signs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_adverse_move_really_pushes_the_output_below_the_minimum() {
+async fn a_front_run_really_pushes_the_output_below_the_minimum() {
     let world = World::new(SimConfig { fail_rate: Rate::ALWAYS, ..instant() }).await;
     for (number, slippage_bps) in (0..).zip([0, 1, 50, 1_000, 9_999]) {
         let mut order = order(number);
@@ -190,7 +190,7 @@ async fn an_adverse_move_really_pushes_the_output_below_the_minimum() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_move_is_adverse_to_an_order_that_takes_anything() {
+async fn no_front_run_fails_an_order_that_accepts_any_output() {
     let world = World::new(SimConfig { fail_rate: Rate::ALWAYS, ..instant() }).await;
     let order = order(1);
     let route = world.route(&order).await;
@@ -208,12 +208,12 @@ async fn the_share_of_failures_is_the_fail_rate() {
         assert_eq!(world.submit(&world.signed(&order(number)).await).await, SubmitReport::Accepted);
     }
     let failed = world.executions().await.iter().filter(|execution| !execution.executed).count();
-    // Five standard deviations of a binomial distribution either way.
+    // The bounds are five standard deviations of a binomial distribution.
     assert!((391..=609).contains(&failed), "{failed} of {count} failed");
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_orders_without_tolerance_execute_where_prices_stand_still() {
+async fn ten_thousand_orders_without_slippage_execute_on_frozen_prices() {
     let world = World::new(instant()).await;
     let pairs = [("SOL", "USDC"), ("USDC", "SOL"), ("BTC", "ETH"), ("USDT", "BTC"), ("ETH", "USDC")];
     for (number, pair) in (0..10_000).zip(pairs.into_iter().cycle()) {
@@ -229,7 +229,7 @@ async fn ten_thousand_orders_without_tolerance_execute_where_prices_stand_still(
 }
 
 #[tokio::test(start_paused = true)]
-async fn ordinary_noise_stays_within_the_ordinary_tolerance() {
+async fn normal_noise_stays_within_the_normal_slippage() {
     let world = World::new(reliable()).await;
     let pairs = [("SOL", "USDC"), ("ETH", "SOL"), ("BTC", "USDT")];
     for (number, pair) in (0..600).zip(pairs.into_iter().cycle()) {

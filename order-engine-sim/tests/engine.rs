@@ -1,8 +1,7 @@
-//! The engine on a chain that misbehaves in every way, in processes that are killed again and
-//! again: the ledger shows at most one execution an order, and every order comes to the end that
-//! the ledger says.
+//! The engine on a chain with every kind of fault, in processes that are killed repeatedly: the ledger shows
+//! at most one execution per order, and every order ends as the ledger says.
 //!
-//! The long form: `SEEDS=200 cargo test --release -p order-engine-sim --all-features --test engine`.
+//! To run more seeds: `SEEDS=200 cargo test --release -p order-engine-sim --all-features --test engine`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use tokio::task::JoinHandle;
 
 const ORDERS: usize = 300;
 
-/// How many seeds are tried.
+/// Returns the number of seeds to run.
 fn seeds() -> u64 {
     std::env::var("SEEDS").map_or(4, |text| text.parse().expect("a number"))
 }
@@ -45,7 +44,7 @@ fn everything_fails() -> FaultConfig {
     }
 }
 
-/// An engine with a worker, in a process of its own.
+/// An engine with a worker, in its own simulated process.
 struct Worker {
     engine: Engine,
     process: Process,
@@ -92,10 +91,10 @@ fn request() -> OrderRequest {
     }
 }
 
-/// Gives what executed, so that a run can be compared with another.
+/// Runs one seed and returns the executions, to compare runs.
 async fn run(seed: u64) -> Vec<Execution> {
     let config = SimConfig { seed, ..SimConfig::default() };
-    // All that chance and time decide follows from the seed.
+    // The seed determines all random numbers and times.
     let clock = Arc::new(TokioClock::starting_at(DateTime::UNIX_EPOCH + chrono::Duration::days(20_000)));
     let surroundings =
         Runtime { clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(seed)), ..Runtime::tokio() };
@@ -113,7 +112,7 @@ async fn run(seed: u64) -> Vec<Execution> {
         worker.kill().await;
         worker = Worker::start(&store, &sim, &surroundings).await;
     }
-    // The faults heal, and then every order must come to its end.
+    // The faults end, and then every order must end.
     sim.set_faults(FaultConfig::default());
     let deadline = tokio::time::Instant::now() + Duration::from_mins(30);
     let mut statuses: BTreeMap<OrderId, Status> = BTreeMap::new();

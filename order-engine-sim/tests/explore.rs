@@ -1,8 +1,8 @@
-//! The whole engine in a bad world, from seeds: no promise is broken, one seed is one run, and what is
-//! broken on purpose is found out.
+//! Explores the whole engine under faults, from seeds: no promise is broken, a seed always repeats its run,
+//! and a deliberately broken venue is detected.
 //!
-//! `EXPLORE_SEEDS` sets how many seeds there are; the program `explore` runs as many as it is told.
-#![allow(clippy::disallowed_methods)] // Tests are the outside world.
+//! `EXPLORE_SEEDS` sets the number of seeds; the program `explore` runs any number.
+#![allow(clippy::disallowed_methods)] // Tests may read the environment and spawn threads.
 
 #[path = "common/credulous.rs"]
 mod credulous;
@@ -16,9 +16,9 @@ use order_engine_core::testing::explore::{Exploration, Report, Site, explore};
 use order_engine_core::{DexRouter, OrderId, OrderRequest, OrderStore, Venue};
 use order_engine_sim::explore::{ChainSite, StoreKind, run};
 
-/// How many seeds are run unless the environment says otherwise.
+/// The default number of seeds with the store in memory.
 const SEEDS: u64 = 24;
-/// The same for the store in a file.
+/// The default number of seeds with the store in a file.
 const SQLITE_SEEDS: u64 = 3;
 
 fn seeds(default: u64) -> u64 {
@@ -58,7 +58,7 @@ fn no_promise_is_broken_whatever_goes_wrong() {
 }
 
 #[test]
-fn one_seed_is_one_run_and_another_seed_another() {
+fn a_seed_repeats_its_run_and_another_seed_differs() {
     let hash = |seed| run(&Exploration::new(seed), &StoreKind::Memory).unwrap().hash;
     let hashes = [7, 8].map(|seed| {
         assert_eq!(hash(seed), hash(seed), "seed {seed}");
@@ -74,7 +74,7 @@ fn no_promise_is_broken_on_a_file() {
     each_seed(seeds(SQLITE_SEEDS), |seed| assert_clean(&run(&Exploration::new(seed), &store).unwrap()));
 }
 
-/// A chain whose nodes claim to have searched everything, however far they are behind.
+/// A chain whose nodes always claim to have searched everything, even if they lag.
 struct Lying(ChainSite);
 
 impl Site for Lying {
@@ -104,12 +104,12 @@ impl Site for Lying {
 }
 
 #[test]
-fn a_venue_that_lies_about_absence_is_found_out() {
-    let is_found_out = (0..200).any(|seed| {
+fn a_venue_that_lies_about_absence_is_detected() {
+    let is_detected = (0..200).any(|seed| {
         let report = explore(&Exploration::new(seed), |surroundings| {
             ChainSite::open(surroundings, &StoreKind::Memory).map(Lying)
         });
         report.unwrap().violations.iter().any(|violation| violation.promise == "executed once if confirmed")
     });
-    assert!(is_found_out, "an order was executed twice, or failed and was executed");
+    assert!(is_detected, "an order was executed twice, or failed and was executed");
 }

@@ -1,4 +1,4 @@
-//! What goes wrong on request, and what never does.
+//! The faults that can be configured, and the promises that they never break.
 
 mod common;
 
@@ -74,7 +74,7 @@ async fn a_late_landing_comes_exactly_at_the_last_valid_height_and_no_proof_deni
         assert!(is_absent(&world.observe(&tx.id).await));
         world.clock.skip(SLOT);
     }
-    // Nobody looks until the height is long final: the landing must still be found.
+    // No call reaches the chain until the height is long final; the landing must still be found.
     world.clock.skip(100 * SLOT);
     let view = world.sim.venue().view().await.unwrap();
     assert!(view.finalized > last_valid_height(&tx));
@@ -110,7 +110,7 @@ async fn an_abandoned_block_undoes_what_was_seen_and_never_what_was_final() {
         world.clock.skip(STEP);
         let seen = certainty(&world.observe(&tx.id).await);
         assert_eq!(seen, Some(Certainty::Processed));
-        // A fork ends before two steps have passed.
+        // An abandoned block disappears before two steps have passed.
         for _ in 0..2 * STEP.as_millis() {
             world.clock.skip(Duration::from_millis(1));
             let now = world.observe(&tx.id).await;
@@ -120,7 +120,7 @@ async fn an_abandoned_block_undoes_what_was_seen_and_never_what_was_final() {
                 break;
             }
         }
-        assert_eq!(world.sim.executions(None).len(), relanded, "what is undone was never executed");
+        assert_eq!(world.sim.executions(None).len(), relanded, "an abandoned block executed nothing");
         world.clock.skip(20 * SLOT);
         relanded += usize::from(certainty(&world.observe(&tx.id).await) == Some(Certainty::Finalized));
     }
@@ -144,7 +144,7 @@ async fn an_abandoned_block_at_the_end_of_the_validity_is_death() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bad_history_hides_landings_and_never_calls_itself_complete() {
+async fn an_incomplete_history_hides_landings_and_never_claims_to_be_complete() {
     let lagging =
         FaultConfig { history_lag_rate: Rate::ALWAYS, history_lag_slots: 10, ..FaultConfig::default() };
     let pruned =
@@ -191,15 +191,14 @@ fn faults() -> impl Strategy<Value = FaultConfig> {
     })
 }
 
-/// What an engine concludes, and what really happened.
+/// The verdicts of an engine, and what really happened.
 #[derive(Debug, PartialEq)]
 struct Story {
     verdicts: BTreeMap<TxId, Verdict>,
     executions: Vec<Execution>,
 }
 
-/// Sends some transactions again and again through a bad time, then through a good one, until each
-/// has a final verdict.
+/// Sends some transactions repeatedly, first with and then without faults, until each has a final verdict.
 async fn live_through(config: SimConfig) -> Story {
     let world = World::new(config).await;
     let mut open: Vec<SignedTx> = Vec::new();
@@ -230,7 +229,7 @@ async fn live_through(config: SimConfig) -> Story {
         open = undecided;
         world.clock.skip(Duration::from_millis(u64::from(round * 37 % 1_000)));
     }
-    // Long enough for every second delivery.
+    // Every second delivery happens within this time.
     world.clock.skip(1_000 * SLOT);
     Story { verdicts, executions: world.executions().await }
 }
@@ -271,6 +270,6 @@ proptest! {
                 untrue => prop_assert!(false, "{:?}", untrue),
             }
         }
-        prop_assert_eq!(play(&config), story, "the same seed tells the same story");
+        prop_assert_eq!(play(&config), story, "the same seed gives the same result");
     }
 }

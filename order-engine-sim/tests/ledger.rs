@@ -1,4 +1,4 @@
-//! The ledger as a host sees it: nothing is told that is not on the disk, and nothing is forgotten.
+//! The ledger from outside: nothing is revealed before it is on the disk, and nothing is forgotten.
 
 mod common;
 
@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::{BEGIN_MS, World, certainty, instant, is_absent, order, reliable};
+use common::{START_MS, World, certainty, instant, is_absent, order, reliable};
 use futures_util::future::join_all;
 use order_engine_core::{Certainty, Runtime, SubmitReport};
 use order_engine_sim::{Execution, Rate, SimConfig, SimError, Simulator, read_ledger};
@@ -87,8 +87,8 @@ async fn a_restart_knows_everything_as_final_and_executes_nothing_again() {
     let height = world.height();
     drop(world);
 
-    // Within the validity of the transactions, so that only the ledger tells that they landed.
-    let world = World::since(BEGIN_MS + 15_000, with_ledger(config, &path)).await;
+    // The transactions are still valid, so only the ledger shows that they landed.
+    let world = World::starting_at(START_MS + 15_000, with_ledger(config, &path)).await;
     assert!(world.height() >= height);
     for tx in &txs {
         assert_eq!(certainty(&world.observe(&tx.id).await), Some(Certainty::Finalized));
@@ -106,10 +106,10 @@ async fn a_restart_knows_everything_as_final_and_executes_nothing_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn heights_go_on_when_the_clock_was_set_back() {
+async fn heights_continue_after_the_clock_was_set_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = ledger_in(&folder);
-    let world = World::since(BEGIN_MS + 3_600_000, with_ledger(instant(), &path)).await;
+    let world = World::starting_at(START_MS + 3_600_000, with_ledger(instant(), &path)).await;
     let tx = world.signed(&order(1)).await;
     assert_eq!(world.submit(&tx).await, SubmitReport::Accepted);
     let height = world.height();
@@ -141,7 +141,7 @@ async fn a_torn_last_line_is_forgotten_and_its_transaction_may_land_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ledger_is_refused_while_another_simulator_has_it_and_when_it_is_none() {
+async fn a_ledger_is_refused_while_another_simulator_has_it_or_if_it_is_corrupt() {
     let folder = tempfile::tempdir().unwrap();
     let path = ledger_in(&folder);
     let first = World::new(with_ledger(instant(), &path)).await;

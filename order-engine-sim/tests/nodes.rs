@@ -1,5 +1,4 @@
-//! A chain behind one address with many nodes, of which some lag: what they say is true and
-//! complete as far as they have come, and only that.
+//! Nodes that lag behind one address: their answers are true and complete up to their own height.
 
 mod common;
 #[path = "common/credulous.rs"]
@@ -22,7 +21,8 @@ use order_engine_sim::{FaultConfig, Rate, SimConfig, Simulator};
 
 const SLOT: Duration = Duration::from_millis(400);
 
-/// Every transaction lands in the last moment, and half of all calls reach a node that is behind.
+/// Returns faults with which every transaction lands in the last moment, and half of all calls reach a node
+/// that is behind.
 fn late_landings_and_lagging_nodes() -> FaultConfig {
     FaultConfig {
         late_rate: Rate::ALWAYS,
@@ -33,7 +33,7 @@ fn late_landings_and_lagging_nodes() -> FaultConfig {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_landing_that_the_asked_node_has_not_heard_of_is_not_denied() {
+async fn a_lagging_node_never_proves_the_absence_of_a_landing() {
     let world = World::new(SimConfig { faults: late_landings_and_lagging_nodes(), ..reliable() }).await;
     let venue = world.sim.venue();
     let tx = world.signed(&order(1)).await;
@@ -61,7 +61,7 @@ async fn a_landing_that_the_asked_node_has_not_heard_of_is_not_denied() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lagging_node_proves_death_once_it_has_come_as_far_as_was_read() {
+async fn a_lagging_node_proves_death_once_its_search_reaches_the_height_that_was_read() {
     let mut faults = late_landings_and_lagging_nodes();
     faults.late_rate = Rate::NEVER;
     faults.drop_rate = Rate::ALWAYS;
@@ -86,7 +86,7 @@ async fn a_lagging_node_proves_death_once_it_has_come_as_far_as_was_read() {
     assert!(by_laggards > 0, "two calls in a row reach nodes that are behind");
 }
 
-/// Lets an engine trade until every order has ended; gives how often each was executed.
+/// Runs an engine until every order has ended. Returns the status and the number of executions of each.
 async fn executions(seed: u64, is_credulous: bool) -> Vec<(Status, usize)> {
     let clock = Arc::new(TokioClock::starting_at(DateTime::UNIX_EPOCH + chrono::Duration::days(20_000)));
     let runtime =
@@ -94,7 +94,7 @@ async fn executions(seed: u64, is_credulous: bool) -> Vec<(Status, usize)> {
     let faults = late_landings_and_lagging_nodes();
     let sim = Simulator::open(SimConfig { seed, faults, ..reliable() }, runtime.clone()).await.unwrap();
     let mut config = EngineConfig::default();
-    // So rarely that a transaction has landed and is past its validity between two looks.
+    // The interval is so long that a transaction lands and passes its validity between two observations.
     config.observe_interval = Duration::from_secs(25);
     let venue = if is_credulous { Arc::new(Credulous(sim.venue())) } else { sim.venue() };
     let engine = Engine::builder()
@@ -128,7 +128,7 @@ async fn executions(seed: u64, is_credulous: bool) -> Vec<(Status, usize)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nodes_that_lag_honestly_never_make_an_order_execute_twice() {
+async fn lagging_nodes_never_make_an_order_execute_twice() {
     for seed in 0..8 {
         let ends = executions(seed, false).await;
         assert!(ends.iter().all(|end| *end == (Status::Confirmed, 1)), "seed {seed}: {ends:?}");
@@ -136,10 +136,10 @@ async fn nodes_that_lag_honestly_never_make_an_order_execute_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_absence_of_a_lagging_node_taken_for_complete_executes_orders_twice() {
+async fn believing_an_absence_without_evidence_executes_orders_twice() {
     let mut twice = 0;
     for seed in 0..8 {
         twice += executions(seed, true).await.iter().filter(|(_, executions)| *executions > 1).count();
     }
-    assert!(twice > 0, "this chain shows what the evidence is for");
+    assert!(twice > 0, "this chain shows why an absence needs evidence");
 }

@@ -5,7 +5,7 @@ mod common;
 use common::{World, instant, trade};
 use order_engine_core::{Candidate, Observation, Order, QuoteRequest, Route, SubmitReport, best};
 
-/// Signs and sends a route, accepting nothing less than was quoted, and gives back what it yielded.
+/// Signs and sends a route that accepts only the quoted output, and checks that it lands with it.
 async fn execute(world: &World, order: &Order, route: &Route) {
     let tx = world.prepare(order, route, route.amount_out).await.unwrap();
     assert_eq!(world.submit(&tx).await, SubmitReport::Accepted);
@@ -31,8 +31,8 @@ async fn every_candidate_lands_as_it_was_quoted() {
             let order = trade(100 * number + position, ("SOL", "USDC"), amount);
             let route = candidate.route().expect("every pool takes the order");
             execute(&world, &order, route).await;
-            let begins = route.legs.iter().filter(|leg| leg.input_mint == order.request.input.mint).count();
-            most_paths = most_paths.max(begins);
+            let paths = route.legs.iter().filter(|leg| leg.input_mint == order.request.input.mint).count();
+            most_paths = most_paths.max(paths);
             most_legs = most_legs.max(route.legs.len());
         }
     }

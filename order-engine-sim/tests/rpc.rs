@@ -1,4 +1,4 @@
-//! The chain behind JSON-RPC: the shapes on the wire, and an engine over it.
+//! The chain behind JSON-RPC: the shape of its messages, and an engine that trades through it.
 #![cfg(all(feature = "rpc-client", feature = "rpc-server"))]
 
 mod common;
@@ -21,7 +21,7 @@ use order_engine_sim::{FaultConfig, Rate, SimConfig, Simulator};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// A chain behind a socket.
+/// A chain with an RPC server.
 struct Node {
     url: String,
     sim: Simulator,
@@ -36,7 +36,7 @@ impl Node {
         Self { url, sim }
     }
 
-    /// Calls as any client of a Solana node would.
+    /// Calls a method as any client of a Solana node would.
     async fn call(&self, method: &str, params: Value) -> Value {
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let answer = reqwest::Client::new().post(&self.url).json(&body).send().await.unwrap();
@@ -60,7 +60,7 @@ impl Node {
     }
 }
 
-/// A chain whose transactions are final at once.
+/// Returns a chain whose transactions are final at once.
 fn instant() -> SimConfig {
     SimConfig { step_delay: Duration::ZERO, fail_rate: Rate::NEVER, ..SimConfig::default() }
 }
@@ -125,7 +125,7 @@ async fn methods_answer_in_the_shapes_of_solana() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused_with_the_codes_of_json_rpc() {
+async fn invalid_calls_are_refused_with_the_codes_of_json_rpc() {
     let node = Node::start(instant()).await;
     let code = |answer: Value| answer["error"]["code"].as_i64().unwrap();
     assert_eq!(code(node.call("getNothing", Value::Null).await), -32_601);
@@ -142,7 +142,7 @@ async fn what_makes_no_sense_is_refused_with_the_codes_of_json_rpc() {
 }
 
 #[tokio::test]
-async fn slippage_and_expiry_are_found_before_anything_is_sent() {
+async fn slippage_is_found_before_anything_is_sent() {
     let node = Node::start(instant()).await;
     let (router, venue) = node.trading();
     let order = order(1);
@@ -180,26 +180,26 @@ async fn a_history_with_gaps_proves_no_absence() {
         FaultConfig { history_prune_rate: Rate::ALWAYS, history_kept_slots: 5, ..FaultConfig::default() };
     let lagging =
         FaultConfig { history_lag_rate: Rate::ALWAYS, history_lag_slots: 1_000, ..FaultConfig::default() };
-    for (faults, is_told) in [(FaultConfig::default(), true), (pruned, false), (lagging, false)] {
+    for (faults, is_complete) in [(FaultConfig::default(), true), (pruned, false), (lagging, false)] {
         let node = Node::start(faulty(faults)).await;
         let (_, venue) = node.trading();
         let view = venue.view().await.unwrap();
         assert!(view.finalized < view.confirmed && view.confirmed < view.processed);
         let observed = venue.observe(&["unknown".into()]).await.unwrap();
         let [Observation::NotFound { searched_through }] = observed[..] else { panic!("{observed:?}") };
-        assert_eq!(searched_through.is_some(), is_told, "{faults:?}");
+        assert_eq!(searched_through.is_some(), is_complete, "{faults:?}");
         assert!(searched_through.is_none_or(|searched| searched >= view.finalized), "{faults:?}");
     }
 }
 
 #[tokio::test]
-async fn a_node_that_lags_says_how_far_it_has_come_itself() {
+async fn a_node_that_lags_reports_its_own_heights() {
     let node = Node::start(instant()).await;
     let (router, venue) = node.trading();
     let view = venue.view().await.unwrap();
     let tx = prepare(&router, &venue, 50).await.unwrap();
     assert_eq!(venue.submit(&tx).await, SubmitReport::Accepted);
-    // The next node is a thousand slots behind, and nothing that another one said counts.
+    // The next node is a thousand slots behind, and answers of other nodes do not count for it.
     let lagging =
         FaultConfig { node_lag_rate: Rate::ALWAYS, node_lag_slots: 1_000, ..FaultConfig::default() };
     node.sim.set_faults(lagging);
@@ -214,10 +214,10 @@ async fn a_node_that_lags_says_how_far_it_has_come_itself() {
     assert!(raw["context"]["finalizedSlot"].as_u64() < Some(view.finalized), "{raw}");
 }
 
-/// A server that answers with a status, and counts.
+/// Starts a server that answers every call with a status. Returns its URL and its count of calls.
 async fn answering(status: StatusCode) -> (String, Arc<AtomicUsize>) {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&asked);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&calls);
     let handler = move || async move {
         counter.fetch_add(1, Ordering::SeqCst);
         status
@@ -225,10 +225,11 @@ async fn answering(status: StatusCode) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, Router::new().route("/", post(handler))).await });
-    (url, asked)
+    (url, calls)
 }
 
-fn hasty(url: &str) -> RpcClient {
+/// Returns a client with a short time-out.
+fn impatient(url: &str) -> RpcClient {
     let mut options = RpcOptions::new(url);
     options.timeout = Duration::from_millis(50);
     options.backoff.initial_ms = 1;
@@ -243,24 +244,24 @@ fn some_tx() -> SignedTx {
 }
 
 #[tokio::test]
-async fn questions_are_asked_again_and_sending_is_left_to_the_engine() {
-    for (status, questions) in
+async fn queries_are_retried_and_submissions_are_not() {
+    for (status, tries) in
         [(StatusCode::SERVICE_UNAVAILABLE, 4), (StatusCode::TOO_MANY_REQUESTS, 4), (StatusCode::FORBIDDEN, 1)]
     {
-        let (url, asked) = answering(status).await;
-        let client = hasty(&url);
+        let (url, calls) = answering(status).await;
+        let client = impatient(&url);
         let venue = RpcVenue::new(client.clone(), &RpcRouter::new(&client));
         venue.view().await.unwrap_err();
-        assert_eq!(asked.swap(0, Ordering::SeqCst), questions, "{status}");
+        assert_eq!(calls.swap(0, Ordering::SeqCst), tries, "{status}");
         assert!(matches!(venue.submit(&some_tx()).await, SubmitReport::Ambiguous { .. }), "{status}");
-        assert_eq!(asked.load(Ordering::SeqCst), 1, "{status}");
+        assert_eq!(calls.load(Ordering::SeqCst), 1, "{status}");
     }
 }
 
 #[tokio::test]
-async fn a_node_that_never_answers_is_given_up() {
+async fn calls_to_a_node_that_never_answers_time_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = hasty(&format!("http://{}", listener.local_addr().unwrap()));
+    let client = impatient(&format!("http://{}", listener.local_addr().unwrap()));
     let router = RpcRouter::new(&client);
     let venue = RpcVenue::new(client, &router);
     let OrderRequest { input, output, amount, .. } = order(1).request;
@@ -319,14 +320,14 @@ async fn an_engine_trades_over_it_and_the_ledger_agrees() {
 }
 
 #[tokio::test]
-async fn a_node_that_starts_again_remembers_what_it_executed() {
+async fn a_restarted_node_remembers_its_executions() {
     let folder = tempfile::tempdir().unwrap();
     let config = || SimConfig { ledger: Some(folder.path().join("ledger.jsonl")), ..instant() };
     let node = Node::start(config()).await;
     let (router, venue) = node.trading();
     let tx = prepare(&router, &venue, 50).await.unwrap();
     assert_eq!(venue.submit(&tx).await, SubmitReport::Accepted);
-    // The next chain takes the file over when this one has let go of it.
+    // The first chain still holds its ledger, so the next one opens a copy.
     let copy = folder.path().join("copy.jsonl");
     std::fs::copy(folder.path().join("ledger.jsonl"), &copy).unwrap();
     let node = Node::start(SimConfig { ledger: Some(copy), ..instant() }).await;

@@ -10,44 +10,45 @@ use clap::{Parser, ValueEnum};
 use order_engine_core::testing::explore::{Exploration, Hazard, Report};
 use order_engine_sim::explore::{StoreKind, run};
 
-/// Several processes over one store and one chain, in a world where everything goes wrong, from a seed; then
-/// the world heals, and every promise is checked.
+/// Runs several processes over one store and one chain, with faults of every kind that follow from a seed;
+/// then the faults end, and every promise is checked.
 ///
-/// Prints the seeds, the simulated hours, the faults by kind and the violations; ends with 1 if there are any.
+/// Prints the seeds, the simulated hours, the faults by kind and the violations, and exits with 1 if there are
+/// any.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// How many seeds to run
+    /// The number of seeds to run
     #[arg(long, default_value_t = 100)]
     seeds: u64,
-    /// The first of them
+    /// The first seed
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Only this seed
+    /// Run only this seed
     #[arg(long)]
     seed: Option<u64>,
-    /// Print what happens in the one seed
+    /// Print the trace of the one seed
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// Where orders are kept
+    /// The store of the orders
     #[arg(long, value_enum, default_value_t = StoreName::Memory)]
     store: StoreName,
-    /// How many seeds run at a time
+    /// The number of seeds that run at a time
     #[arg(long, default_value_t = 2)]
     threads: u64,
-    /// How many orders a seed has
+    /// The number of orders in a seed
     #[arg(long, default_value_t = 30)]
     orders: usize,
-    /// What does not go wrong
+    /// The kinds of faults to leave out
     #[arg(long, value_delimiter = ',')]
     without: Vec<Hazard>,
-    /// Nothing else goes wrong
+    /// The only kinds of faults
     #[arg(long, value_delimiter = ',', conflicts_with = "without")]
     only: Vec<Hazard>,
-    /// Begin no further seed once a promise was not kept
+    /// Start no further seed after the first violation
     #[arg(long)]
     until_violation: bool,
-    /// How many violations to print
+    /// The most violations to print
     #[arg(long, default_value_t = 20)]
     print: usize,
 }
@@ -58,10 +59,10 @@ enum StoreName {
     Sqlite,
 }
 
-/// After how many seeds it is told how far the run has come.
+/// The number of seeds between two reports of progress.
 const PROGRESS: u64 = 1_000;
 
-/// What came of all seeds.
+/// The totals of all seeds.
 #[derive(Debug, Default)]
 struct Total {
     seeds: u64,
@@ -70,7 +71,7 @@ struct Total {
     ends: BTreeMap<&'static str, u64>,
     failed: BTreeSet<u64>,
     violations: BTreeMap<&'static str, u64>,
-    /// The first seed in which a promise was not kept.
+    /// For each promise, the first seed that broke it.
     first: BTreeMap<&'static str, u64>,
     printed: usize,
 }
@@ -141,7 +142,7 @@ impl Total {
 fn main() -> ExitCode {
     let args = Args::parse();
     let (first, seeds) = args.seed.map_or((args.from, args.seeds), |seed| (seed, 1));
-    #[allow(clippy::expect_used)] // Without threads there is nothing to do.
+    #[allow(clippy::expect_used)] // Without a runtime the program cannot do anything.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -151,13 +152,13 @@ fn main() -> ExitCode {
         StoreName::Memory => StoreKind::Memory,
         StoreName::Sqlite => StoreKind::Sqlite(runtime.handle().clone()),
     };
-    let (next, total, begun) = (AtomicU64::new(first), Mutex::new(Total::default()), Instant::now());
+    let (next, total, started) = (AtomicU64::new(first), Mutex::new(Total::default()), Instant::now());
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            let is_enough = args.until_violation
+            let has_violation = args.until_violation
                 && !total.lock().unwrap_or_else(PoisonError::into_inner).failed.is_empty();
-            if seed >= first + seeds || is_enough {
+            if seed >= first + seeds || has_violation {
                 return;
             }
             match run(&args.exploration(seed), &store) {
@@ -179,6 +180,6 @@ fn main() -> ExitCode {
         }
     });
     let total = total.into_inner().unwrap_or_else(PoisonError::into_inner);
-    total.print(begun.elapsed());
+    total.print(started.elapsed());
     if total.failed.is_empty() && total.seeds == seeds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,5 +1,6 @@
 //! The simulated chain as a program: JSON-RPC over HTTP, in the shapes that public Solana nodes use.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,8 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// A simulated chain with two exchanges, behind JSON-RPC.
 ///
-/// Its ledger is the only truth of what was executed. Rates are decimal numbers from 0 to 1, or percentages: 0.1 or
-/// 10%.
+/// Its ledger is the only record of what was executed. Rates are decimal numbers from 0 to 1, or
+/// percentages: 0.1 or 10%.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
@@ -24,19 +25,19 @@ struct Args {
     /// The address to listen on
     #[arg(long, env = "HOST", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
-    /// Everything that chance decides follows from this number
+    /// The seed of all random numbers
     #[arg(long, env = "SIM_SEED", default_value_t = 0)]
     seed: u64,
-    /// How long a slot takes, in milliseconds
+    /// The length of a slot, in milliseconds
     #[arg(long, env = "SIM_SLOT_MS", default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..))]
     slot_ms: u64,
-    /// How long it takes from one level of certainty to the next at least, in milliseconds
+    /// The least time from one level of certainty to the next, in milliseconds
     #[arg(long, env = "SIM_STEP_MS", default_value_t = 400)]
     step_ms: u64,
-    /// How often a transaction is taken and then forgotten
+    /// How often a transaction is accepted and then forgotten
     #[arg(long, env = "SIM_DROP_RATE", default_value_t = Rate::NEVER)]
     drop_rate: Rate,
-    /// How often the answer to a transaction is lost after it was taken
+    /// How often the reply is lost after a transaction was accepted
     #[arg(long, env = "SIM_LOST_REPLY_RATE", default_value_t = Rate::NEVER)]
     lost_reply_rate: Rate,
     /// How often a transaction lands late, by up to 20 slots
@@ -45,33 +46,34 @@ struct Args {
     /// How often a transaction lands in a block that is abandoned
     #[arg(long, env = "SIM_REORG_RATE", default_value_t = Rate::NEVER)]
     reorg_rate: Rate,
-    /// How often a call is answered by a node that is behind, and says so honestly
+    /// How often a node that is behind answers a call; it reports its own heights
     #[arg(long, env = "SIM_NODE_LAG_RATE", default_value_t = Rate::NEVER)]
     node_lag_rate: Rate,
-    /// By how many slots such a node is behind
+    /// The number of slots by which such a node is behind
     #[arg(long, env = "SIM_NODE_LAG_SLOTS", default_value_t = 60)]
     node_lag_slots: u64,
-    /// How often somebody trades ahead of a transaction, so that it lands and fails
+    /// How often another trader front-runs a transaction, so that it lands and reverts
     #[arg(long, env = "SIM_FAIL_RATE", default_value_t = Rate::NEVER)]
     fail_rate: Rate,
-    /// A file with one JSON object a line for what landed, on the disk before anybody is told, and read at the start
+    /// A file with a line of JSON per landing, written before any answer reveals it, and read at the start
     #[arg(long, env = "SIM_LEDGER")]
     ledger: Option<PathBuf>,
 }
 
-/// By how many slots a transaction is delayed at most.
+/// The most slots of a delay.
 const DELAY_SLOTS: u64 = 20;
 
+/// The reason why the program ends early.
 #[derive(Debug, thiserror::Error)]
 enum Fatal {
     #[error("cannot listen on {0}: {1}")]
-    Listen(SocketAddr, std::io::Error),
+    Listen(SocketAddr, #[source] io::Error),
     #[error("cannot start the chain: {0}")]
     Sim(#[from] SimError),
     #[error("cannot wait for signals: {0}")]
-    Signals(std::io::Error),
+    Signals(#[source] io::Error),
     #[error("cannot serve: {0}")]
-    Serve(std::io::Error),
+    Serve(#[source] io::Error),
 }
 
 #[tokio::main]

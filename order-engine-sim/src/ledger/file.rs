@@ -1,19 +1,20 @@
-//! The file under the ledger: one JSON object a line.
+//! The file of the ledger, with one JSON object per line.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
-use crate::{Execution, SimError};
+use crate::error::SimError;
+use crate::execution::Execution;
 
-/// An open ledger, locked against every other simulator.
+/// An open ledger, locked against all other simulators.
 #[derive(Debug)]
 pub(crate) struct LedgerFile {
     file: File,
 }
 
 impl LedgerFile {
-    /// Opens or creates a ledger, cuts off a torn last line, and reads the others.
+    /// Opens or creates a ledger, removes a torn last line, and reads the others.
     pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Execution>), SimError> {
         let failed = |source| SimError::LedgerRead { path: path.to_owned(), source };
         std::fs::create_dir_all(folder_of(path)).map_err(failed)?;
@@ -33,7 +34,7 @@ impl LedgerFile {
         Ok((Self { file }, executions))
     }
 
-    /// Writes lines, and returns once the disk holds them.
+    /// Writes lines and waits until the disk holds them.
     pub(crate) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         self.file.write_all(lines)?;
         self.file.sync_data()
@@ -45,10 +46,10 @@ impl LedgerFile {
     }
 }
 
-/// Reads a ledger without opening it for writing; the simulator that owns it may be running.
+/// Reads a ledger, even while its simulator is running.
 ///
 /// # Errors
-/// If the file cannot be read or is no ledger.
+/// If the file cannot be read or is not a ledger.
 pub fn read_ledger(path: impl AsRef<Path>) -> Result<Vec<Execution>, SimError> {
     let path = path.as_ref();
     let bytes =
@@ -59,14 +60,14 @@ pub fn read_ledger(path: impl AsRef<Path>) -> Result<Vec<Execution>, SimError> {
 /// Appends one line.
 pub(crate) fn encode(execution: &Execution, lines: &mut Vec<u8>) {
     serde_json::to_writer(&mut *lines, execution)
-        .expect("texts and integers have a JSON form, and memory takes every write");
+        .expect("strings and integers have a JSON form, and a write to memory succeeds");
     lines.push(b'\n');
 }
 
-/// The executions of a ledger, and how many of its bytes hold them.
+/// Returns the executions of a ledger, and the number of bytes that hold them.
 ///
-/// A line that was being written when the process died has no end, or, if the machine died, no
-/// sound beginning. It can only be the last one, and nobody was told of it.
+/// A line that was being written when the process died has no end, or, if the machine died, no valid start.
+/// It can only be the last line, and it was never revealed.
 fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Execution>, usize), SimError> {
     let mut executions = Vec::new();
     let mut sound_bytes = 0;
@@ -78,12 +79,8 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Execution>, usize), SimError>
         match serde_json::from_slice(line) {
             Ok(execution) => executions.push(execution),
             Err(_) if is_last => break,
-            Err(error) => {
-                return Err(SimError::LedgerCorrupt {
-                    path: path.to_owned(),
-                    line: number,
-                    reason: error.to_string(),
-                });
+            Err(source) => {
+                return Err(SimError::LedgerCorrupt { path: path.to_owned(), line: number, source });
             }
         }
         sound_bytes += line.len();

@@ -1,4 +1,4 @@
-//! Calls, with time-outs and bounded retries.
+//! A JSON-RPC client with time-outs and bounded retries.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,29 +10,47 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// How a node is called.
+/// The options of an [`RpcClient`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct RpcOptions {
-    /// Where the node is.
+    /// The URL of the node.
     pub url: String,
-    /// How long one call may take.
+    /// The longest time of one call.
     pub timeout: Duration,
-    /// How often a call without an effect is tried again after a time-out, a broken connection, a 429 or
-    /// a 5xx.
+    /// The most retries of a call without an effect, after a time-out, a broken connection, a 429 or a 5xx.
     pub retries: u32,
-    /// The waits between the tries.
+    /// The waits between the retries.
     pub backoff: Backoff,
 }
 
 impl RpcOptions {
-    /// Two seconds a call, and three more tries after 50, 100 and 200 ms.
+    /// Returns options with two seconds per call, and three retries after 50, 100 and 200 ms.
     pub fn new(url: impl Into<String>) -> Self {
         let backoff = Backoff { initial_ms: 50, max_ms: 1_000, ..Backoff::default() };
         Self { url: url.into(), timeout: Duration::from_secs(2), retries: 3, backoff }
     }
+
+    /// Sets [`timeout`](Self::timeout).
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Sets [`retries`](Self::retries).
+    #[must_use]
+    pub fn with_retries(self, retries: u32) -> Self {
+        Self { retries, ..self }
+    }
+
+    /// Sets [`backoff`](Self::backoff).
+    #[must_use]
+    pub fn with_backoff(self, backoff: Backoff) -> Self {
+        Self { backoff, ..self }
+    }
 }
 
-/// Calls one node. Clones share its connections.
+/// A client of one node. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct RpcClient {
     http: reqwest::Client,
@@ -41,14 +59,17 @@ pub struct RpcClient {
     next_id: Arc<AtomicU64>,
 }
 
-/// Why a call has no result.
+/// The error behind an [`RpcError`].
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// The reason why a call has no result.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RpcError {
-    /// The node did not answer in time, or the connection broke: the call may have had its effect.
+    /// The node did not answer in time, or the connection broke. The call may have had its effect.
     #[error("the node did not answer: {0}")]
-    Transport(String),
-    /// Something between here and the node answered.
+    Transport(#[source] Source),
+    /// The node, or a proxy before it, answered with an HTTP status other than 200.
     #[error("the node answered with status {0}")]
     Status(u16),
     /// The node refused the call.
@@ -56,19 +77,19 @@ pub enum RpcError {
     Refused {
         /// The code of JSON-RPC, or of the node.
         code: i64,
-        /// Why, in words.
+        /// The reason.
         message: String,
     },
-    /// The answer is none.
+    /// The answer is not the expected JSON.
     #[error("the answer cannot be read: {0}")]
-    Malformed(String),
-    /// There can be no client.
+    Malformed(#[source] Source),
+    /// The client could not be created.
     #[error("the client cannot be made: {0}")]
-    Client(String),
+    Client(#[source] Source),
 }
 
 impl RpcError {
-    /// Whether the same call may succeed in a moment.
+    /// Returns whether the same call may succeed soon.
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::Transport(_) => true,
@@ -78,28 +99,30 @@ impl RpcError {
     }
 }
 
+/// The answer to one call.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Answer {
-    Fault { error: Fault },
+    Refused { error: ErrorObject },
     Result { result: Value },
 }
 
+/// An error object of JSON-RPC.
 #[derive(Deserialize)]
-struct Fault {
+struct ErrorObject {
     code: i64,
     message: String,
 }
 
 impl RpcClient {
-    /// A client of a node, in these surroundings.
+    /// Returns a client of a node on this runtime.
     ///
     /// # Errors
-    /// If there can be none.
+    /// If the HTTP client cannot be created.
     pub fn new(options: RpcOptions, runtime: Runtime) -> Result<Self, RpcError> {
         let http =
             reqwest::Client::builder().timeout(options.timeout).redirect(reqwest::redirect::Policy::none());
-        let http = http.build().map_err(|error| RpcError::Client(error.to_string()))?;
+        let http = http.build().map_err(|error| RpcError::Client(error.into()))?;
         Ok(Self { http, options: Arc::new(options), runtime, next_id: Arc::default() })
     }
 
@@ -107,42 +130,47 @@ impl RpcClient {
         &self.runtime
     }
 
-    /// Asks something that has no effect, again if need be.
+    /// Makes a call without an effect, with retries.
     ///
     /// # Errors
-    /// The last reason.
-    pub(crate) async fn ask<T: DeserializeOwned>(&self, method: &str, params: Value) -> Result<T, RpcError> {
+    /// The error of the last try.
+    pub(crate) async fn query<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: Value,
+    ) -> Result<T, RpcError> {
         let call = self.envelope(method, &params);
-        let answer = self.try_often(&call).await?;
+        let answer = self.post_with_retries(&call).await?;
         result_of(answer)
     }
 
-    /// Asks several things that have no effect in one request.
+    /// Makes several calls without an effect in one request, with retries.
     ///
     /// # Errors
-    /// The last reason, or the reason of the first that was refused.
-    pub(crate) async fn ask_all<T: DeserializeOwned>(
+    /// The error of the last try, or of the first refused call.
+    pub(crate) async fn query_batch<T: DeserializeOwned>(
         &self,
         calls: &[(&str, Value)],
     ) -> Result<Vec<T>, RpcError> {
         let batch: Vec<Value> = calls.iter().map(|(method, params)| self.envelope(method, params)).collect();
-        let Value::Array(mut answers) = self.try_often(&Value::Array(batch.clone())).await? else {
+        let Value::Array(mut answers) = self.post_with_retries(&Value::Array(batch.clone())).await? else {
             return Err(RpcError::Malformed("a batch is answered by a list".into()));
         };
-        // Answers may come in any order.
+        // Answers may have any order.
         let mut answer_to = |call: &Value| {
-            let at = answers.iter().position(|answer| answer.get("id") == call.get("id"));
-            at.map(|at| answers.swap_remove(at))
+            let index = answers.iter().position(|answer| answer.get("id") == call.get("id"));
+            index
+                .map(|index| answers.swap_remove(index))
                 .ok_or_else(|| RpcError::Malformed("an answer is missing".into()))
         };
         batch.iter().map(|call| result_of(answer_to(call)?)).collect()
     }
 
-    /// Calls something that has an effect, once.
+    /// Makes a call with an effect, without retries.
     ///
     /// # Errors
-    /// The reason. Only a refusal says that there was no effect.
-    pub(crate) async fn order<T: DeserializeOwned>(
+    /// If there is no result. Only [`RpcError::Refused`] proves that there was no effect.
+    pub(crate) async fn call_once<T: DeserializeOwned>(
         &self,
         method: &str,
         params: Value,
@@ -156,7 +184,7 @@ impl RpcClient {
         json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })
     }
 
-    async fn try_often(&self, body: &Value) -> Result<Value, RpcError> {
+    async fn post_with_retries(&self, body: &Value) -> Result<Value, RpcError> {
         let mut tries = 0;
         loop {
             match self.post(body).await {
@@ -164,7 +192,7 @@ impl RpcClient {
                     tries += 1;
                     let entropy = self.runtime.entropy.next_u128();
                     let wait_ms = self.options.backoff.delay_ms(tries, entropy);
-                    tracing::debug!(%error, wait_ms, "a call is tried again");
+                    tracing::debug!(%error, wait_ms, "retrying a call");
                     self.runtime.clock.sleep(Duration::from_millis(wait_ms)).await;
                 }
                 result => return result,
@@ -173,21 +201,21 @@ impl RpcClient {
     }
 
     async fn post(&self, body: &Value) -> Result<Value, RpcError> {
-        let lost = |error: reqwest::Error| RpcError::Transport(error.without_url().to_string());
+        let lost = |error: reqwest::Error| RpcError::Transport(error.without_url().into());
         let response = self.http.post(&self.options.url).json(body).send().await.map_err(lost)?;
         let status = response.status();
         if status != StatusCode::OK {
             return Err(RpcError::Status(status.as_u16()));
         }
         let answer = response.bytes().await.map_err(lost)?;
-        serde_json::from_slice(&answer).map_err(|error| RpcError::Malformed(error.to_string()))
+        serde_json::from_slice(&answer).map_err(|error| RpcError::Malformed(error.into()))
     }
 }
 
 fn result_of<T: DeserializeOwned>(answer: Value) -> Result<T, RpcError> {
-    let malformed = |error: serde_json::Error| RpcError::Malformed(error.to_string());
+    let malformed = |error: serde_json::Error| RpcError::Malformed(error.into());
     match serde_json::from_value(answer).map_err(malformed)? {
         Answer::Result { result } => serde_json::from_value(result).map_err(malformed),
-        Answer::Fault { error: Fault { code, message } } => Err(RpcError::Refused { code, message }),
+        Answer::Refused { error: ErrorObject { code, message } } => Err(RpcError::Refused { code, message }),
     }
 }

@@ -1,4 +1,4 @@
-//! The methods, over one chain.
+//! The JSON-RPC methods of a chain.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::chain::{Arrival, Sighting, SimChain, SimulationError};
+use crate::chain::{Arrival, SimChain, SimulationError, VisibleLanding};
 use crate::heights::BLOCKHASH_WINDOW_SLOTS;
 use crate::node::Node;
 use crate::rpc::wire::{
@@ -15,26 +15,26 @@ use crate::rpc::wire::{
     WithContext, custom,
 };
 
-/// Why a call has no result.
+/// The reason why a call has no result.
 #[derive(Debug)]
-pub(crate) enum Unanswered {
-    /// The caller is told why.
-    Fault(Fault),
-    /// The caller is told nothing: the request or the reply got lost.
+pub(crate) enum CallError {
+    /// The answer is an error object.
+    Refused(ErrorObject),
+    /// There is no answer: the request or the reply was lost.
     Lost,
 }
 
-/// A JSON-RPC error.
+/// An error object of JSON-RPC.
 #[derive(Debug)]
-pub(crate) struct Fault {
+pub(crate) struct ErrorObject {
     pub(crate) code: i64,
     pub(crate) message: String,
     pub(crate) data: Option<Value>,
 }
 
-impl From<Fault> for Unanswered {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+impl From<ErrorObject> for CallError {
+    fn from(error: ErrorObject) -> Self {
+        Self::Refused(error)
     }
 }
 
@@ -44,8 +44,9 @@ const INTERNAL: i64 = -32_603;
 /// The transaction would fail, or its blockhash has expired.
 const PREFLIGHT_FAILED: i64 = -32_002;
 
-pub(crate) fn fault(code: i64, message: impl Into<String>) -> Fault {
-    Fault { code, message: message.into(), data: None }
+/// Returns an error object without data.
+pub(crate) fn error_object(code: i64, message: impl Into<String>) -> ErrorObject {
+    ErrorObject { code, message: message.into(), data: None }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -64,12 +65,12 @@ enum Encoding {
     Base64,
 }
 
-/// Calls a method of a node.
+/// Calls a method of a node and returns the result.
 pub(crate) async fn call(
     (chain, node): (&SimChain, &Node),
     method: &str,
     params: &Value,
-) -> Result<Value, Unanswered> {
+) -> Result<Value, CallError> {
     Ok(match method {
         "getHealth" => json!("ok"),
         "getBlockHeight" | "getSlot" => json!(height(node, &config(params, 0)?)),
@@ -84,26 +85,26 @@ pub(crate) async fn call(
         }
         "simLedger" => ledger(chain, params).await?,
         "simWallet" => json!(bs58::encode(chain.wallet()).into_string()),
-        _ => return Err(fault(METHOD_NOT_FOUND, format!("there is no method {method}")).into()),
+        _ => return Err(error_object(METHOD_NOT_FOUND, format!("there is no method {method}")).into()),
     })
 }
 
-fn to_value(result: &impl serde::Serialize) -> Result<Value, Fault> {
-    serde_json::to_value(result).map_err(|error| fault(INTERNAL, error.to_string()))
+fn to_value(result: &impl serde::Serialize) -> Result<Value, ErrorObject> {
+    serde_json::to_value(result).map_err(|error| error_object(INTERNAL, error.to_string()))
 }
 
-/// A positional parameter.
-fn param<T: DeserializeOwned>(params: &Value, at: usize, what: &str) -> Result<T, Fault> {
-    let value = params.get(at).cloned().unwrap_or(Value::Null);
-    serde_json::from_value(value).map_err(|error| fault(INVALID_PARAMS, format!("{what}: {error}")))
+/// Returns a positional parameter.
+fn param<T: DeserializeOwned>(params: &Value, index: usize, name: &str) -> Result<T, ErrorObject> {
+    let value = params.get(index).cloned().unwrap_or(Value::Null);
+    serde_json::from_value(value).map_err(|error| error_object(INVALID_PARAMS, format!("{name}: {error}")))
 }
 
-/// The object with settings that may stand at the end of the parameters.
-fn config(params: &Value, at: usize) -> Result<Config, Fault> {
-    Ok(param::<Option<Config>>(params, at, "configuration")?.unwrap_or_default())
+/// Returns the configuration object, which may be the last parameter.
+fn config(params: &Value, index: usize) -> Result<Config, ErrorObject> {
+    Ok(param::<Option<Config>>(params, index, "configuration")?.unwrap_or_default())
 }
 
-/// A node that is asked without a commitment tells what is final.
+/// Returns the node's height at the requested commitment, which is "finalized" by default.
 fn height(node: &Node, config: &Config) -> u64 {
     let view = node.view;
     match config.commitment.unwrap_or(Certainty::Finalized) {
@@ -113,13 +114,13 @@ fn height(node: &Node, config: &Config) -> u64 {
     }
 }
 
-fn with_context<T: serde::Serialize>(node: &Node, value: T) -> Result<Value, Fault> {
+fn with_context<T: serde::Serialize>(node: &Node, value: T) -> Result<Value, ErrorObject> {
     let ChainView { processed, finalized, .. } = node.view;
     let context = Context { slot: processed, finalized_slot: finalized, first_available_slot: 0 };
     to_value(&WithContext { context, value })
 }
 
-fn latest_blockhash((chain, node): (&SimChain, &Node), config: &Config) -> Result<Value, Fault> {
+fn latest_blockhash((chain, node): (&SimChain, &Node), config: &Config) -> Result<Value, ErrorObject> {
     let height = height(node, config);
     let value = LatestBlockhash {
         blockhash: chain.blockhash(height),
@@ -128,41 +129,43 @@ fn latest_blockhash((chain, node): (&SimChain, &Node), config: &Config) -> Resul
     with_context(node, value)
 }
 
-fn is_blockhash_valid((chain, node): (&SimChain, &Node), params: &Value) -> Result<Value, Fault> {
+fn is_blockhash_valid((chain, node): (&SimChain, &Node), params: &Value) -> Result<Value, ErrorObject> {
     let blockhash: String = param(params, 0, "blockhash")?;
     let now = height(node, &config(params, 1)?);
     let named = chain.height_of(&blockhash);
     with_context(node, named.is_some_and(|height| now <= height + BLOCKHASH_WINDOW_SLOTS))
 }
 
-/// The bytes of a transaction, which is base58 unless the settings say otherwise.
-fn transaction(params: &Value, config: &Config) -> Result<Vec<u8>, Fault> {
+/// Returns the bytes of a transaction, which is in base58 unless the configuration names another encoding.
+fn transaction(params: &Value, config: &Config) -> Result<Vec<u8>, ErrorObject> {
     let text: String = param(params, 0, "transaction")?;
-    let unreadable = |error: String| fault(INVALID_PARAMS, format!("transaction: {error}"));
+    let unreadable = |error: String| error_object(INVALID_PARAMS, format!("transaction: {error}"));
     match config.encoding.unwrap_or(Encoding::Base58) {
         Encoding::Base58 => bs58::decode(text).into_vec().map_err(|error| unreadable(error.to_string())),
         Encoding::Base64 => STANDARD.decode(text).map_err(|error| unreadable(error.to_string())),
     }
 }
 
-/// What would go wrong, as a program's error and in words.
-fn failure(chain: &SimChain, bytes: &[u8]) -> Result<Option<(Value, String)>, Fault> {
+/// Simulates a transaction. Returns the program's error and its description if it would fail.
+fn failure(chain: &SimChain, bytes: &[u8]) -> Result<Option<(Value, String)>, ErrorObject> {
     match chain.simulate_bytes(bytes) {
         Ok(_) => Ok(None),
-        Err(SimulationError::Malformed(malformed)) => Err(fault(INVALID_PARAMS, malformed.to_string())),
+        Err(SimulationError::Malformed(malformed)) => {
+            Err(error_object(INVALID_PARAMS, malformed.to_string()))
+        }
         Err(SimulationError::Expired(reason)) => Ok(Some((json!("BlockhashNotFound"), reason))),
         Err(SimulationError::Swap(error)) => Ok(Some((custom(CUSTOM_SWAP), error.to_string()))),
         Err(SimulationError::Slippage(reason)) => Ok(Some((custom(CUSTOM_SLIPPAGE), reason))),
     }
 }
 
-fn simulate((chain, node): (&SimChain, &Node), params: &Value) -> Result<Value, Fault> {
+fn simulate((chain, node): (&SimChain, &Node), params: &Value) -> Result<Value, ErrorObject> {
     let bytes = transaction(params, &config(params, 1)?)?;
     let (err, logs) = failure(chain, &bytes)?.map(|(err, log)| (err, vec![log])).unzip();
     with_context(node, Simulation { err, logs: logs.unwrap_or_default() })
 }
 
-async fn send(chain: &SimChain, params: &Value) -> Result<Value, Unanswered> {
+async fn send(chain: &SimChain, params: &Value) -> Result<Value, CallError> {
     let config = config(params, 1)?;
     let bytes = transaction(params, &config)?;
     if !config.skip_preflight
@@ -170,40 +173,42 @@ async fn send(chain: &SimChain, params: &Value) -> Result<Value, Unanswered> {
     {
         let message = format!("Transaction simulation failed: {log}");
         let data = Some(json!({ "err": err, "logs": [log] }));
-        return Err(Fault { code: PREFLIGHT_FAILED, message, data }.into());
+        return Err(ErrorObject { code: PREFLIGHT_FAILED, message, data }.into());
     }
-    let (id, arrival, ticket) =
-        chain.take_bytes(&bytes).map_err(|malformed| fault(INVALID_PARAMS, malformed.to_string()))?;
-    chain.durable(ticket).await.map_err(|error| fault(INTERNAL, error.to_string()))?;
+    let (id, arrival, ticket) = chain
+        .submit_bytes(&bytes)
+        .map_err(|malformed| error_object(INVALID_PARAMS, malformed.to_string()))?;
+    chain.durable(ticket).await.map_err(|error| error_object(INTERNAL, error.to_string()))?;
     match arrival {
-        Arrival::Taken | Arrival::Known => Ok(json!(id)),
-        Arrival::Refused(reason) => Err(fault(PREFLIGHT_FAILED, reason).into()),
-        Arrival::Lost(_) => Err(Unanswered::Lost),
+        Arrival::Accepted | Arrival::Known => Ok(json!(id)),
+        Arrival::Refused(reason) => Err(error_object(PREFLIGHT_FAILED, reason).into()),
+        Arrival::Lost(_) => Err(CallError::Lost),
     }
 }
 
-async fn statuses((chain, node): (&SimChain, &Node), params: &Value) -> Result<Value, Fault> {
+async fn statuses((chain, node): (&SimChain, &Node), params: &Value) -> Result<Value, ErrorObject> {
     let ids: Vec<TxId> = param(params, 0, "signatures")?;
     if ids.len() > STATUSES_MAX {
-        return Err(fault(INVALID_PARAMS, format!("Too many inputs provided; max {STATUSES_MAX}")));
+        return Err(error_object(INVALID_PARAMS, format!("Too many inputs provided; max {STATUSES_MAX}")));
     }
     let searches = config(params, 1)?.search_transaction_history;
-    let report = chain.sight(&ids, node);
-    chain.durable(report.ticket).await.map_err(|error| fault(INTERNAL, error.to_string()))?;
+    let visible = chain.observe(&ids, node);
+    chain.durable(visible.ticket).await.map_err(|error| error_object(INTERNAL, error.to_string()))?;
     let ChainView { processed, finalized, .. } = node.view;
     let recent = processed.saturating_sub(BLOCKHASH_WINDOW_SLOTS);
-    // Without a search, only the recent slots are looked at.
-    let is_seen = |sighting: &Sighting| searches || sighting.execution.height >= recent;
-    let status =
-        |sighting: Option<Sighting>| sighting.filter(is_seen).map(|sighting| status(sighting, processed));
+    // Without a search of the history, a node reports only recent slots.
+    let is_reported = |landing: &VisibleLanding| searches || landing.execution.height >= recent;
+    let status = |landing: Option<VisibleLanding>| {
+        landing.filter(is_reported).map(|landing| status(landing, processed))
+    };
     let oldest = if searches { *node.visible.start() } else { recent };
     let context =
         Context { slot: *node.visible.end(), finalized_slot: finalized, first_available_slot: oldest };
-    let value: Vec<Option<SignatureStatus>> = report.sightings.into_iter().map(status).collect();
+    let value: Vec<Option<SignatureStatus>> = visible.landings.into_iter().map(status).collect();
     to_value(&WithContext { context, value })
 }
 
-fn status(Sighting { execution, certainty }: Sighting, processed: u64) -> SignatureStatus {
+fn status(VisibleLanding { execution, certainty }: VisibleLanding, processed: u64) -> SignatureStatus {
     let err = (!execution.executed).then(|| match &execution.reason {
         Some(code) if *code == FailureCode::SLIPPAGE => custom(CUSTOM_SLIPPAGE),
         _ => custom(CUSTOM_SWAP),
@@ -218,8 +223,8 @@ fn status(Sighting { execution, certainty }: Sighting, processed: u64) -> Signat
     }
 }
 
-async fn ledger(chain: &SimChain, params: &Value) -> Result<Value, Fault> {
+async fn ledger(chain: &SimChain, params: &Value) -> Result<Value, ErrorObject> {
     let order: Option<OrderId> = param(params, 0, "orderId")?;
-    chain.flush().await.map_err(|error| fault(INTERNAL, error.to_string()))?;
+    chain.flush().await.map_err(|error| error_object(INTERNAL, error.to_string()))?;
     to_value(&chain.executions(order))
 }

@@ -1,4 +1,4 @@
-//! A router over the pools of a node.
+//! A router behind JSON-RPC.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,39 +8,40 @@ use chrono::{DateTime, Utc};
 use order_engine_core::{Candidate, DexRouter, Failure, FailureCode, QuoteRequest, StepError};
 use order_engine_routing::{Pool, PoolSet, PoolSource, Router};
 
+use crate::router::router_config;
 use crate::rpc::client::{RpcClient, RpcError};
 
-/// How old pools may be before they are asked for again. A slot of the chain takes longer.
+/// The age from which pools are fetched again. A slot of the chain is longer.
 const MAX_AGE: Duration = Duration::from_millis(200);
 
-/// Routes over the pools of a node, as they were a moment ago.
+/// A router over the pools of a node, at most 200 ms old.
 #[derive(Debug)]
 pub struct RpcRouter {
     pools: Arc<NodePools>,
     router: Router,
 }
 
-/// The pools that were asked for last.
+/// The pools of a node, as they were last fetched.
 #[derive(Debug)]
 pub(crate) struct NodePools {
     client: RpcClient,
     known: Mutex<(Arc<PoolSet>, DateTime<Utc>)>,
-    /// One asks, and everybody else waits for the answer.
-    asking: tokio::sync::Mutex<()>,
+    /// Held during a fetch, so that concurrent callers share one answer.
+    fetching: tokio::sync::Mutex<()>,
 }
 
 impl RpcRouter {
-    /// A router over the node of this client.
+    /// Returns a router over the node of this client.
     pub fn new(client: &RpcClient) -> Self {
         let known = Mutex::new((Arc::new(PoolSet::default()), DateTime::<Utc>::MIN_UTC));
         let pools =
-            Arc::new(NodePools { client: client.clone(), known, asking: tokio::sync::Mutex::default() });
+            Arc::new(NodePools { client: client.clone(), known, fetching: tokio::sync::Mutex::default() });
         let clock = Arc::clone(&client.runtime().clock);
         let router = Router::new(Arc::clone(&pools) as Arc<dyn PoolSource>, clock);
-        Self { router: router.with_config(crate::router::config()), pools }
+        Self { router: router.with_config(router_config()), pools }
     }
 
-    /// Asks for the pools now, so that the first order knows its exchanges.
+    /// Fetches the pools now, so that the first order knows the exchanges.
     ///
     /// # Errors
     /// If the node does not answer.
@@ -54,15 +55,15 @@ impl RpcRouter {
 }
 
 impl NodePools {
-    /// Asks for the pools, unless they were asked for a moment ago.
+    /// Fetches the pools, unless they are younger than [`MAX_AGE`].
     pub(crate) async fn refresh(&self) -> Result<(), RpcError> {
-        let _asking = self.asking.lock().await;
-        let asked_at = self.client.runtime().now();
-        if self.known().1 + MAX_AGE > asked_at {
+        let _fetching = self.fetching.lock().await;
+        let fetched_at = self.client.runtime().now();
+        if self.known().1 + MAX_AGE > fetched_at {
             return Ok(());
         }
-        let pools: Vec<Pool> = self.client.ask("simPools", serde_json::Value::Null).await?;
-        *self.known() = (Arc::new(PoolSet::new(pools)), asked_at);
+        let pools: Vec<Pool> = self.client.query("simPools", serde_json::Value::Null).await?;
+        *self.known() = (Arc::new(PoolSet::new(pools)), fetched_at);
         Ok(())
     }
 
@@ -84,7 +85,7 @@ impl DexRouter for RpcRouter {
     }
 
     async fn quote(&self, request: &QuoteRequest) -> Result<Vec<Candidate>, StepError> {
-        // An old price is no quote: without an answer there is none.
+        // Without an answer there is no quote, because old pools would give wrong prices.
         self.refresh().await.map_err(|error| {
             StepError::unavailable(Failure::new(FailureCode::QUOTE_UNAVAILABLE, error.to_string()))
         })?;

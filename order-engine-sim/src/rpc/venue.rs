@@ -1,4 +1,4 @@
-//! A venue on the chain of a node.
+//! A venue behind JSON-RPC.
 
 use std::sync::Arc;
 
@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use order_engine_core::{
-    ChainView, Failure, FailureCode, Observation, PrepareRequest, Route, SignedTx, StepError, SubmitReport,
-    TxId, Validity, Venue, VenueError,
+    ChainView, Failure, FailureCode, Leg, Observation, PrepareRequest, Route, SignedTx, StepError,
+    SubmitReport, TxId, Validity, Venue, VenueError,
 };
 use order_engine_routing::PoolSource as _;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::chain::Sighting;
+use crate::chain::VisibleLanding;
 use crate::heights::BLOCKHASH_WINDOW_SLOTS;
 use crate::rpc::client::{RpcClient, RpcError};
 use crate::rpc::router::{NodePools, RpcRouter};
@@ -24,7 +24,7 @@ use crate::rpc::wire::{
 use crate::tx::{Message, Signer, Swap};
 use crate::venue::{check_pair, observation};
 
-/// Builds, signs, sends and observes by asking a node.
+/// A venue that signs transactions here, and simulates, sends and observes them through a node.
 #[derive(Debug)]
 pub struct RpcVenue {
     client: RpcClient,
@@ -33,24 +33,26 @@ pub struct RpcVenue {
 }
 
 impl RpcVenue {
-    /// A venue on the node of this client, whose pools the router knows.
+    /// Returns a venue on the node of this client. It takes the pools from the router.
     pub fn new(client: RpcClient, router: &RpcRouter) -> Self {
         Self { client, pools: router.pools(), signer: OnceCell::new() }
     }
 
     async fn signer(&self) -> Result<&Signer, RpcError> {
-        let ask = || async {
-            let key: String = self.client.ask("simWallet", Value::Null).await?;
-            let key = bs58::decode(key).into_vec().map_err(|error| RpcError::Malformed(error.to_string()))?;
-            Signer::from_key(&key).ok_or_else(|| RpcError::Malformed("the wallet is no key".into()))
+        let fetch = || async {
+            let key: String = self.client.query("simWallet", Value::Null).await?;
+            let key = bs58::decode(key)
+                .into_vec()
+                .map_err(|error| RpcError::Malformed(error.to_string().into()))?;
+            Signer::from_key(&key).ok_or_else(|| RpcError::Malformed("the wallet is not a key".into()))
         };
-        self.signer.get_or_try_init(ask).await
+        self.signer.get_or_try_init(fetch).await
     }
 
-    /// The legs of a route as the chain knows them.
+    /// Returns the legs of a route as the chain's swaps.
     fn swaps(&self, route: &Route) -> Result<Vec<Swap>, StepError> {
         let pools = self.pools.snapshot();
-        let swap = |leg: &order_engine_core::Leg| {
+        let swap = |leg: &Leg| {
             let pool = pools.pools().iter().find(|pool| pool.id == leg.pool)?;
             let sells_a = pool.token_a == leg.input_mint;
             pool.trades(&leg.input_mint, &leg.output_mint).then(|| Swap {
@@ -68,14 +70,14 @@ impl RpcVenue {
     async fn simulate(&self, tx: &SignedTx) -> Result<(), StepError> {
         let params = json!([STANDARD.encode(&tx.bytes), { "encoding": "base64" }]);
         let simulated: WithContext<Simulation> =
-            self.client.ask("simulateTransaction", params).await.map_err(|error| unavailable(&error))?;
+            self.client.query("simulateTransaction", params).await.map_err(|error| unavailable(&error))?;
         let Simulation { err, logs } = simulated.value;
         let Some(err) = err else { return Ok(()) };
         let code = match custom_code(&err) {
             Some(CUSTOM_SLIPPAGE) => FailureCode::SLIPPAGE,
             _ => FailureCode::NO_ROUTE,
         };
-        // Pools move on, so another quote can succeed where this one failed.
+        // Pools change, so another quote can succeed.
         Err(StepError::requote(Failure::new(code, logs.join("; "))))
     }
 }
@@ -89,7 +91,7 @@ impl Venue for RpcVenue {
         let signer = self.signer().await.map_err(|error| unavailable(&error))?;
         let latest: WithContext<LatestBlockhash> = self
             .client
-            .ask("getLatestBlockhash", json!([{ "commitment": "confirmed" }]))
+            .query("getLatestBlockhash", json!([{ "commitment": "confirmed" }]))
             .await
             .map_err(|error| unavailable(&error))?;
         let valid_until = latest.value.last_valid_block_height;
@@ -111,13 +113,13 @@ impl Venue for RpcVenue {
     async fn submit(&self, tx: &SignedTx) -> SubmitReport {
         let settings = json!({ "encoding": "base64", "skipPreflight": true, "maxRetries": 0 });
         let params = json!([STANDARD.encode(&tx.bytes), settings]);
-        match self.client.order::<TxId>("sendTransaction", params).await {
+        match self.client.call_once::<TxId>("sendTransaction", params).await {
             Ok(id) if id == tx.id => SubmitReport::Accepted,
             Ok(id) => SubmitReport::Ambiguous { message: format!("the node answered with another id: {id}") },
             Err(error @ RpcError::Refused { .. }) => {
                 SubmitReport::DefinitelyNotAccepted { message: error.to_string() }
             }
-            // Whatever stood between may have let it through.
+            // The node may have accepted the transaction before the error.
             Err(error) => SubmitReport::Ambiguous { message: error.to_string() },
         }
     }
@@ -125,9 +127,9 @@ impl Venue for RpcVenue {
     async fn view(&self) -> Result<ChainView, VenueError> {
         let height = |commitment| ("getBlockHeight", json!([{ "commitment": commitment }]));
         let calls = [height("finalized"), height("confirmed"), height("processed")];
-        let heights: Vec<u64> = self.client.ask_all(&calls).await.map_err(|error| venue_error(&error))?;
+        let heights: Vec<u64> = self.client.query_batch(&calls).await.map_err(|error| venue_error(&error))?;
         let [finalized, confirmed, processed] = heights[..] else {
-            return Err(VenueError::new("the node answered something else"));
+            return Err(VenueError::new("the node did not answer with three heights"));
         };
         Ok(ChainView { processed, confirmed, finalized })
     }
@@ -145,24 +147,24 @@ impl RpcVenue {
     async fn observe_some(&self, ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
         let params = json!([ids, { "searchTransactionHistory": true }]);
         let WithContext { context, value }: WithContext<Vec<Option<SignatureStatus>>> =
-            self.client.ask("getSignatureStatuses", params).await.map_err(|error| venue_error(&error))?;
+            self.client.query("getSignatureStatuses", params).await.map_err(|error| venue_error(&error))?;
         if value.len() != ids.len() {
-            return Err(VenueError::new("the node answered about something else"));
+            return Err(VenueError::new("the node answered with another number of statuses"));
         }
         let searched_through = searched_through(&context);
         let observe = |status: Option<SignatureStatus>| match status {
             None => Observation::NotFound { searched_through },
             Some(SignatureStatus { confirmation_status: certainty, sim: execution, .. }) => {
-                observation(Sighting { execution, certainty })
+                observation(VisibleLanding { execution, certainty })
             }
         };
         Ok(value.into_iter().map(observe).collect())
     }
 }
 
-/// Up to where a node can say that something never landed: nowhere, if it has pruned its past or does
-/// not even have what is final for it. Only what it says of itself counts; another may have answered
-/// before.
+/// Returns the height up to which a node can prove an absence, or `None` if it has pruned its past or lacks
+/// slots that are final for it. Only the node's own context counts, because another node may have answered
+/// the calls before.
 fn searched_through(context: &Context) -> Option<u64> {
     let has_gaps = context.first_available_slot > 0 || context.slot < context.finalized_slot;
     (!has_gaps).then_some(context.finalized_slot)

@@ -1,4 +1,4 @@
-//! What both ends agree upon.
+//! The types and codes that the server and the client share.
 
 use order_engine_core::Certainty;
 use serde::{Deserialize, Serialize};
@@ -6,33 +6,33 @@ use serde_json::Value;
 #[cfg(feature = "rpc-server")]
 use serde_json::json;
 
-use crate::Execution;
+use crate::execution::Execution;
 
-/// The most signatures that one call may ask about.
+/// The most signatures in one call.
 pub(crate) const STATUSES_MAX: usize = 256;
 
-/// The output would fall below the minimum.
+/// The program's error code for an output below the minimum.
 pub(crate) const CUSTOM_SLIPPAGE: u64 = 6_001;
-/// A pool cannot carry out its swap.
+/// The program's error code for a swap that a pool cannot execute.
 #[cfg(feature = "rpc-server")]
 pub(crate) const CUSTOM_SWAP: u64 = 6_002;
 
-/// A result, and what the node that gave it knew.
+/// A result, and the context of the node that gave it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct WithContext<T> {
     pub(crate) context: Context,
     pub(crate) value: T,
 }
 
-/// What a node knows.
+/// The slots that a node knows.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Context {
-    /// The newest slot of which it has the transactions.
+    /// The newest slot whose transactions the node has.
     pub(crate) slot: u64,
-    /// The newest slot that is final for it.
+    /// The newest slot that is final for the node.
     pub(crate) finalized_slot: u64,
-    /// The oldest slot of which it still has the transactions.
+    /// The oldest slot whose transactions the node still has.
     pub(crate) first_available_slot: u64,
 }
 
@@ -43,18 +43,18 @@ pub(crate) struct LatestBlockhash {
     pub(crate) last_valid_block_height: u64,
 }
 
-/// What became of a transaction.
+/// The status of a transaction.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SignatureStatus {
     pub(crate) slot: u64,
-    /// How many blocks follow its own; none once it is final.
+    /// The number of blocks after the transaction's own, `None` once it is final.
     pub(crate) confirmations: Option<u64>,
     pub(crate) err: Option<Value>,
     /// The same as `err`, in an older form.
     pub(crate) status: Value,
     pub(crate) confirmation_status: Certainty,
-    /// What it did: a real adapter finds it in the transaction's own logs and balances.
+    /// The execution. A real adapter finds it in the transaction's logs and balances.
     pub(crate) sim: Execution,
 }
 
@@ -65,13 +65,13 @@ pub(crate) struct Simulation {
     pub(crate) logs: Vec<String>,
 }
 
-/// The error of a program.
+/// Returns the error of a program with this code.
 #[cfg(feature = "rpc-server")]
 pub(crate) fn custom(code: u64) -> Value {
     json!({ "InstructionError": [0, { "Custom": code }] })
 }
 
-/// The code of a program's error.
+/// Returns the code of a program's error.
 #[cfg(feature = "rpc-client")]
 pub(crate) fn custom_code(err: &Value) -> Option<u64> {
     err.pointer("/InstructionError/1/Custom")?.as_u64()

@@ -1,5 +1,5 @@
-//! What the evidence of an absence is for: a venue without it.
-#![allow(unreachable_pub)] // A part of the tests that include it.
+//! A venue that shows why an absence needs evidence.
+#![allow(unreachable_pub)] // The tests include this file as a module.
 
 use std::sync::Arc;
 
@@ -8,8 +8,7 @@ use order_engine_core::{
     ChainView, Observation, PrepareRequest, SignedTx, StepError, SubmitReport, TxId, Venue, VenueError,
 };
 
-/// A venue that takes the absence that any node reports for complete, as if the node that searched
-/// were the one that was read.
+/// A venue that treats every reported absence as complete, as if the node that searched had seen everything.
 #[derive(Debug)]
 pub struct Credulous(pub Arc<dyn Venue>);
 

@@ -1,4 +1,4 @@
-//! A simulator on steered time, with ids that repeat.
+//! A simulator on a controlled clock, with ids that repeat.
 #![allow(dead_code, missing_docs, unreachable_pub)] // Each test file uses a part of this.
 
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use order_engine_core::{
 };
 use order_engine_sim::{Execution, Rate, SimConfig, Simulator, default_tokens};
 
-/// When every test begins, in milliseconds since 1970.
-pub const BEGIN_MS: u64 = 1_767_225_600_000;
+/// The start time of every test, in milliseconds since 1970.
+pub const START_MS: u64 = 1_767_225_600_000;
 
-/// Tokio's time, which tests pause, from a fixed beginning; and a way to let days pass at once.
+/// A clock that starts at a fixed time, follows tokio's time, which tests pause, and can skip time.
 #[derive(Debug)]
 pub struct SteeredClock {
     started: tokio::time::Instant,
@@ -24,8 +24,8 @@ pub struct SteeredClock {
 }
 
 impl SteeredClock {
-    pub fn at(begin_ms: u64) -> Arc<Self> {
-        let skipped_ms = AtomicU64::new(begin_ms - BEGIN_MS);
+    pub fn at(start_ms: u64) -> Arc<Self> {
+        let skipped_ms = AtomicU64::new(start_ms - START_MS);
         Arc::new(Self { started: tokio::time::Instant::now(), skipped_ms })
     }
 
@@ -37,7 +37,7 @@ impl SteeredClock {
 impl Clock for SteeredClock {
     fn now(&self) -> DateTime<Utc> {
         let elapsed_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap();
-        let now_ms = BEGIN_MS + elapsed_ms + self.skipped_ms.load(Ordering::SeqCst);
+        let now_ms = START_MS + elapsed_ms + self.skipped_ms.load(Ordering::SeqCst);
         DateTime::from_timestamp_millis(i64::try_from(now_ms).unwrap()).unwrap()
     }
 
@@ -46,7 +46,7 @@ impl Clock for SteeredClock {
     }
 }
 
-/// Counts, so that the same calls give the same transactions.
+/// An entropy that counts, so that the same calls give the same transactions.
 #[derive(Debug)]
 struct Counter(AtomicU64);
 
@@ -56,7 +56,7 @@ impl Entropy for Counter {
     }
 }
 
-/// A simulator and the clock that it goes by.
+/// A simulator and its clock.
 pub struct World {
     pub sim: Simulator,
     pub clock: Arc<SteeredClock>,
@@ -64,15 +64,15 @@ pub struct World {
 
 impl World {
     pub async fn new(config: SimConfig) -> Self {
-        Self::since(BEGIN_MS, config).await
+        Self::starting_at(START_MS, config).await
     }
 
-    /// A world whose clock begins at another time, as after a restart.
-    pub async fn since(begin_ms: u64, config: SimConfig) -> Self {
-        let clock = SteeredClock::at(begin_ms);
+    /// Returns a world whose clock starts at another time, as after a restart.
+    pub async fn starting_at(start_ms: u64, config: SimConfig) -> Self {
+        let clock = SteeredClock::at(start_ms);
         let runtime = Runtime {
             clock: clock.clone(),
-            entropy: Arc::new(Counter(AtomicU64::new(begin_ms))),
+            entropy: Arc::new(Counter(AtomicU64::new(start_ms))),
             ..Runtime::tokio()
         };
         Self { sim: Simulator::open(config, runtime).await.unwrap(), clock }
@@ -115,12 +115,12 @@ impl World {
     }
 }
 
-/// A chain that takes no time and lets nothing fail.
+/// Returns a chain without delays and failures.
 pub fn instant() -> SimConfig {
     SimConfig { step_delay: Duration::ZERO, fail_rate: Rate::NEVER, ..SimConfig::default() }
 }
 
-/// A chain that takes its time and lets nothing fail.
+/// Returns a chain with delays and without failures.
 pub fn reliable() -> SimConfig {
     SimConfig { fail_rate: Rate::NEVER, ..SimConfig::default() }
 }
@@ -129,7 +129,7 @@ pub fn token(symbol: &str) -> Token {
     default_tokens().into_iter().find(|token| token.symbol == symbol).unwrap()
 }
 
-/// The nth order: to sell one SOL for USDC, with a tolerance of 0.5 %.
+/// Returns an order that sells one SOL for USDC, with a slippage of 0.5 %.
 pub fn order(number: u64) -> Order {
     trade(number, ("SOL", "USDC"), 1_000_000_000)
 }
@@ -144,11 +144,11 @@ pub fn trade(number: u64, (input, output): (&str, &str), amount: u128) -> Order 
         slippage_bps: 50,
         deadline: None,
     };
-    let at = DateTime::from_timestamp_millis(i64::try_from(BEGIN_MS).unwrap()).unwrap();
+    let at = DateTime::from_timestamp_millis(i64::try_from(START_MS).unwrap()).unwrap();
     Order::accept(OrderId::new(at, u128::from(number) << 64), request, 3, at).0
 }
 
-/// Whether a node without gaps says that it knows nothing of a transaction.
+/// Returns whether a node with a complete history reports that it has not found a transaction.
 pub const fn is_absent(observation: &Observation) -> bool {
     matches!(observation, Observation::NotFound { searched_through: Some(_) })
 }
