@@ -125,7 +125,7 @@ fn a_price_on_a_tick_belongs_to_either_side_of_it() {
     assert_eq!((at_start.tick_current, at_start.liquidity), (-101, 0));
 }
 
-/// Returns a pool at price one, with 10 000 of token a per bin upwards and 10 000 of token b per bin downwards.
+/// Returns a pool at price one, with 10 000 of token a per bin upwards and of token b per bin downwards.
 fn dlmm() -> DlmmState {
     let bin = |id, a, b| Bin { id, reserve_a: Amount::new(a), reserve_b: Amount::new(b) };
     DlmmState {

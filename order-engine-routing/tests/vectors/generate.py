@@ -78,7 +78,7 @@ def sqrt_price(tick):
 
 
 def step(price, target, liquidity, rest, fee_ppm, a_to_b):
-    """The next price, what is taken with its fee, and what is given: compute_swap_step, exact in."""
+    """Returns the next price, the input with its fee, and the output: compute_swap_step, exact in."""
     low, high = min(price, target), max(price, target)
     delta_a = lambda low, high: Fraction(liquidity * Q64 * (high - low), low * high)
     delta_b = lambda low, high: Fraction(liquidity * (high - low), Q64)
@@ -96,7 +96,7 @@ def step(price, target, liquidity, rest, fee_ppm, a_to_b):
 
 
 def concentrated_out(pool, a_to_b, amount_in):
-    """What comes out, or None if the ticks do not suffice."""
+    """Returns the output, or None if the trade passes the last known tick."""
     price, tick, liquidity = int(pool["sqrt_price_x64"]), pool["tick_current"], int(pool["liquidity"])
     rest, out = amount_in, 0
     while rest > 0:
@@ -140,7 +140,7 @@ def concentrated_pools(rng):
 # DLMM: the bins of Meteora's documentation and dlmm-sdk, after Trader Joe's Liquidity Book.
 
 def bin_price(bin_id, step_bps):
-    """Square and multiply in Q64.64 on a base below one, as u64x64_math does."""
+    """Squares and multiplies in Q64.64 on a base below one, as u64x64_math does."""
     if bin_id == 0:
         return Q64
     most = (1 << 128) - 1
@@ -157,7 +157,7 @@ def bin_price(bin_id, step_bps):
 
 
 def dlmm_out(pool, at, a_to_b, amount_in):
-    """What comes out, or None if the bins do not suffice."""
+    """Returns the output, or None if the trade passes the last known bin."""
     fees, volatility, step_bps = pool["fees"], pool["volatility"], pool["bin_step_bps"]
     active, reference, origin = pool["active_id"], volatility["reference"], volatility["index_reference"]
     elapsed = max(at - volatility["last_update"], 0)
@@ -235,7 +235,7 @@ def stable_scaled(pool, a_to_b):
 
 
 def least(holds, high):
-    """The least integer for which something holds, given that it holds from there on."""
+    """Returns the least integer for which a condition holds that holds for all larger ones."""
     low = 0
     while low < high:
         middle = (low + high) // 2
@@ -289,7 +289,7 @@ def stable_pools(rng):
         yield pool, 0, min(int(pool["reserve_a"]), int(pool["reserve_b"]))
 
 
-# What is written.
+# The output.
 
 def case(rng, pool, at, most, quote):
     a_to_b = rng.random() < 0.5
@@ -297,7 +297,7 @@ def case(rng, pool, at, most, quote):
         most >>= 1
     amount_in = rng.randrange(1, max(most * 5 // 4 >> rng.choice([0, 0, 1, 3, 8, 20]), 2))
     out = quote(pool, at, a_to_b, amount_in)
-    # Where nothing comes out or not so much is there, a quote is refused: those are written as null.
+    # A quote without an output, or beyond the liquidity, is refused and written as null.
     result = {"curve": pool, "direction": "a_to_b" if a_to_b else "b_to_a", "at": at}
     result |= {"amount_in": str(amount_in), "amount_out": str(out) if out else None}
     if out:
