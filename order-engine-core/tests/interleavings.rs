@@ -1,55 +1,58 @@
 //! A cancel, a deadline and a crash against every step of a worker, in every order.
 //!
-//! `cargo test -p order-engine-core --all-features --test interleavings -- --nocapture` prints how many
-//! schedules each scenario has; with `EVERY_INTERLEAVING=1`, and better with `--release`, it tries the
-//! large ones, too.
-#![allow(clippy::disallowed_methods)] // Tests are the outside world.
+//! `cargo test -p order-engine-core --all-features --test interleavings -- --nocapture` prints the number of
+//! schedules of each scenario. With `EVERY_INTERLEAVING=1`, best with `--release`, it tries the large scenarios
+//! as well.
+#![allow(clippy::disallowed_methods)] // A test is no part of the engine.
 
-#[path = "common/explore.rs"]
-mod explore;
+#[path = "common/schedules.rs"]
+mod schedules;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use explore::{Choices, Executor, Gates, SlowRouter, explore};
 use order_engine_core::testing::{
-    InterceptedStore, InterceptedVenue, ManualClock, ScriptedRouter, ScriptedVenue, SeededEntropy, Sending,
-    request,
+    Executor, InterceptedStore, InterceptedVenue, ManualClock, ScriptedRouter, ScriptedVenue, SeededEntropy,
+    Sending, SimulatedProcess, request,
 };
 use order_engine_core::{
     Cancellation, Clock, Deadline, Engine, EngineConfig, EventRecord, FailureCode, MemoryStore, Order,
-    OrderEvent, OrderId, OrderRequest, OrderState, OrderTask, Runtime, Status, Submission,
+    OrderEvent, OrderId, OrderRequest, OrderState, OrderTask, Runtime, Spawner, Status, Submission,
 };
+use schedules::{Choices, Gates, YieldingRouter, run_every_schedule};
 
-/// The order's time to live in the scenarios with a deadline.
+/// The seed of the order in which the tasks run between two gates.
+const SEED: u64 = 1;
+/// The time from the order's submission to its deadline, in the scenarios with one.
 const TTL_MS: u64 = 60_000;
-/// How far the clock moves when everybody waits for it.
+/// The time by which the clock advances while every task waits for it.
 const TICK: Duration = Duration::from_millis(250);
-/// How far the chain grows meanwhile: transactions expire after a few ticks.
+/// The heights that the chain grows meanwhile. Transactions expire after a few ticks.
 const HEIGHTS_A_TICK: u64 = 40;
 
-/// What happens once, at any moment.
+/// An event that happens once, at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
-    /// Somebody asks for a cancel in the worker's own process.
+    /// The worker's own process gets a cancel.
     CancelHere,
-    /// Somebody asks for a cancel in another process.
+    /// Another process gets a cancel.
     CancelElsewhere,
     /// The deadline passes.
     PassDeadline,
-    /// The worker's process dies, and its lease runs out before another one begins.
+    /// The worker's process dies, and its lease expires before another one starts.
     Crash,
 }
 
-/// A worker's process.
+/// A process with an engine.
 struct Process {
-    executor: Executor,
+    tasks: SimulatedProcess,
     engine: Engine,
 }
 
-/// Everything that a schedule is about.
+/// The state of a schedule.
 struct World {
     clock: ManualClock,
+    executor: Executor,
     store: MemoryStore,
     venue: Arc<ScriptedVenue>,
     gates: Gates,
@@ -57,7 +60,7 @@ struct World {
     elsewhere: Process,
     order: OrderId,
     cancelled: Arc<Mutex<Option<Cancellation>>>,
-    /// Whether nothing was committed that might be sent when the deadline passed.
+    /// Whether no signed transaction was committed when the deadline passed.
     is_too_late: bool,
     seed: u64,
 }
@@ -69,15 +72,17 @@ impl World {
         let venue = Arc::new(ScriptedVenue::new());
         venue.next_sendings([fate]);
         let gates = Gates::default();
-        let elsewhere = start(&clock, &store, &venue, &gates, 1);
+        let executor = Executor::seeded(SEED);
+        let elsewhere = start(&clock, &executor, &store, &venue, &gates, 1);
         let deadline = has_deadline.then_some(Deadline::AfterMs(TTL_MS));
         let request = OrderRequest { deadline, ..request() };
         let engine = elsewhere.engine.clone();
-        let submitted = elsewhere.executor.block_on(async move { engine.submit(request).await });
-        let Ok(Submission::Created(order)) = submitted else { panic!("{submitted:?}") };
-        let worker = start(&clock, &store, &venue, &gates, 2);
+        let submitted = executor.block_on(&clock, async move { engine.submit(request).await });
+        let Some(Ok(Submission::Created(order))) = submitted else { panic!("{submitted:?}") };
+        let worker = start(&clock, &executor, &store, &venue, &gates, 2);
         let world = Self {
             clock,
+            executor,
             store,
             venue,
             gates,
@@ -92,22 +97,21 @@ impl World {
         world
     }
 
-    /// Lets the worker's process execute the order whenever it is due.
+    /// Makes the worker's process execute the order whenever it is due.
     fn work(&self) {
         let (engine, clock, id) = (self.worker.engine.clone(), self.clock.clone(), self.order);
         let task = async move {
             loop {
-                // A lease that was lost to a cancel is no error of the test.
+                // An error says that the lease was lost to a cancel.
                 let _ = engine.execute(OrderTask::new(id)).await;
                 clock.sleep(TICK).await;
             }
         };
-        order_engine_core::Spawner::spawn(&self.worker.executor, "worker", Box::pin(task));
+        self.worker.tasks.spawn("worker", Box::pin(task));
     }
 
     fn run(&self) {
-        self.worker.executor.run_until_stalled();
-        self.elsewhere.executor.run_until_stalled();
+        assert!(self.executor.run_until_stalled(), "tasks wake each other for ever");
     }
 
     fn tick(&self) {
@@ -126,9 +130,11 @@ impl World {
                 self.clock.advance(Duration::from_millis(TTL_MS));
             }
             Action::Crash => {
-                self.worker.executor.kill();
+                self.assert_no_task_panicked();
+                self.worker.tasks.kill();
                 self.seed += 1;
-                self.worker = start(&self.clock, &self.store, &self.venue, &self.gates, self.seed);
+                self.worker =
+                    start(&self.clock, &self.executor, &self.store, &self.venue, &self.gates, self.seed);
                 self.clock.advance(EngineConfig::default().lease_duration + TICK);
                 self.work();
             }
@@ -141,42 +147,53 @@ impl World {
             let result = engine.cancel(id).await;
             *answer.lock().unwrap() = result.expect("the store answers");
         };
-        order_engine_core::Spawner::spawn(&process.executor, "cancel", Box::pin(task));
+        process.tasks.spawn("cancel", Box::pin(task));
     }
 
     fn history(&self) -> (Order, Vec<EventRecord>) {
         let (engine, id) = (self.elsewhere.engine.clone(), self.order);
-        self.elsewhere.executor.block_on(async move {
-            let order = engine.order(id).await.unwrap().unwrap();
-            (order, engine.events(id, 0, u32::MAX).await.unwrap())
-        })
+        let order = self.block_on(async move { engine.order(id).await });
+        (order.unwrap().unwrap(), self.events())
+    }
+
+    /// Runs a future that waits for no gate and no time.
+    fn block_on<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
+        self.executor.block_on(&self.clock, future).expect("the future ends")
+    }
+
+    /// Checks that no task ended with a panic, which the executor catches.
+    fn assert_no_task_panicked(&self) {
+        for process in [&self.worker, &self.elsewhere] {
+            assert!(process.tasks.panicked().is_empty(), "{:?}", process.tasks.panicked());
+        }
     }
 }
 
 fn start(
     clock: &ManualClock,
+    executor: &Executor,
     store: &MemoryStore,
     venue: &Arc<ScriptedVenue>,
     gates: &Gates,
     seed: u64,
 ) -> Process {
-    let executor = Executor::default();
+    let tasks = executor.process();
     let runtime = Runtime {
         clock: Arc::new(clock.clone()),
         entropy: Arc::new(SeededEntropy::new(seed)),
-        spawner: Arc::new(executor.clone()),
+        spawner: Arc::new(tasks.clone()),
     };
     let gate = Arc::new(gates.clone());
     let engine = Engine::builder()
         .store(Arc::new(InterceptedStore::new(Arc::new(store.clone()), gate.clone())))
-        .router(Arc::new(SlowRouter(Arc::new(ScriptedRouter::new()))))
+        .router(Arc::new(YieldingRouter(Arc::new(ScriptedRouter::new()))))
         .venue(Arc::new(InterceptedVenue::new(venue.clone(), gate)))
         .runtime(runtime);
-    let engine = executor.block_on(engine.build()).unwrap();
-    Process { executor, engine }
+    let engine = executor.block_on(clock, engine.build()).expect("the engine is built").unwrap();
+    Process { tasks, engine }
 }
 
-/// What may happen next.
+/// An alternative for the next step of a schedule.
 #[derive(Clone, Copy, Debug)]
 enum Move {
     Open(usize),
@@ -184,7 +201,7 @@ enum Move {
     Tick,
 }
 
-/// Runs one schedule: at each point one of the calls that wait goes on, or something happens.
+/// Runs one schedule. In each step one of the waiting calls goes on, or an action happens.
 fn play(choices: &mut Choices, fate: Sending, actions: &[Action]) {
     let mut world = World::new(fate, actions.contains(&Action::PassDeadline));
     let mut actions = actions.to_vec();
@@ -200,12 +217,12 @@ fn play(choices: &mut Choices, fate: Sending, actions: &[Action]) {
         let waiting = world.gates.waiting();
         let mut moves: Vec<Move> = (0..waiting.len()).map(Move::Open).collect();
         moves.extend((0..actions.len()).map(Move::Act));
-        // Time passes only where nobody has anything else to do, and only until the order ends.
+        // Time passes only while no call waits, and only until the order has ended.
         if waiting.is_empty() && !world.is_terminal() {
             moves.push(Move::Tick);
         }
         if moves.is_empty() {
-            // Whoever asked for the cancel is dead, and the order has come to its end.
+            // The process that got the cancel is dead, and the order has ended.
             break;
         }
         let chosen = moves[choices.choose(moves.len())];
@@ -224,23 +241,23 @@ fn play(choices: &mut Choices, fate: Sending, actions: &[Action]) {
         }
         world.tick();
     }
+    world.assert_no_task_panicked();
     check(&world, &trace);
 }
 
 impl Drop for World {
     fn drop(&mut self) {
         // The tasks hold the engine, which holds the executor, which holds the tasks.
-        self.worker.executor.kill();
-        self.elsewhere.executor.kill();
+        self.worker.tasks.kill();
+        self.elsewhere.tasks.kill();
     }
 }
 
 impl World {
-    /// The log is looked at past the gates.
+    /// Returns the order's events, which are read without a gate.
     fn events(&self) -> Vec<EventRecord> {
         let (engine, id) = (self.elsewhere.engine.clone(), self.order);
-        let events = self.elsewhere.executor.block_on(async move { engine.events(id, 0, u32::MAX).await });
-        events.unwrap()
+        self.block_on(async move { engine.events(id, 0, u32::MAX).await }).unwrap()
     }
 
     fn is_terminal(&self) -> bool {
@@ -248,11 +265,11 @@ impl World {
     }
 }
 
-/// What must hold at the end, whatever happened when.
+/// Checks what holds at the end of every schedule.
 fn check(world: &World, trace: &dyn std::fmt::Debug) {
     let (order, history) = world.history();
     let executions = world.venue.executions(world.order);
-    // Only a failure is worth the words.
+    // The text is long, and only a failure needs it.
     let context = std::fmt::from_fn(|f| write!(f, "{trace:#?}\n{history:#?}"));
     assert!(order.status().is_terminal(), "the order did not end: {context}");
     assert_eq!(OrderState::replay(&history).as_ref(), Ok(&order.state), "{context}");
@@ -264,11 +281,11 @@ fn check(world: &World, trace: &dyn std::fmt::Debug) {
     assert_eq!(ended, 1, "something followed the end: {context}");
 
     let position = |is_it: fn(&OrderEvent) -> bool| history.iter().position(|record| is_it(&record.event));
-    if let Some(wish) = position(|event| *event == OrderEvent::CancelRequested) {
+    if let Some(cancel) = position(|event| *event == OrderEvent::CancelRequested) {
         let is_rebuilt = |record: &EventRecord| {
             matches!(record.event, OrderEvent::RoutingStarted { .. } | OrderEvent::TransactionSigned { .. })
         };
-        assert!(!history[wish..].iter().any(is_rebuilt), "it was built again after a cancel: {context}");
+        assert!(!history[cancel..].iter().any(is_rebuilt), "it was built again after a cancel: {context}");
     }
     let code = order.state.failure().map(|failure| failure.code.clone());
     match world.cancelled.lock().unwrap().as_ref() {
@@ -286,18 +303,18 @@ fn check(world: &World, trace: &dyn std::fmt::Debug) {
     }
 }
 
-/// What can become of the first transaction.
+/// The fates of the first transaction.
 const FATES: [Sending; 5] =
     [Sending::Lands, Sending::LandsUnheard, Sending::Dropped, Sending::Reverts, Sending::Refused];
 
-/// These actions in every order, against these fates of the transaction; against every fate if the
-/// environment variable `EVERY_INTERLEAVING` is set.
+/// Tries these actions in every order, with these fates of the transaction, or with every fate if the environment
+/// variable `EVERY_INTERLEAVING` is set.
 fn every_interleaving(actions: &[Action], fates: &[Sending]) {
     let fates = if std::env::var_os("EVERY_INTERLEAVING").is_some() { &FATES } else { fates };
     for fate in fates {
-        let schedules = explore(|choices| play(choices, *fate, actions));
+        let schedules = run_every_schedule(|choices| play(choices, *fate, actions));
         println!("{actions:?}, the transaction {fate:?}: {schedules} schedules");
-        assert!(schedules >= 5, "the gates are where the order passes");
+        assert!(schedules >= 5, "the order passes the gates");
     }
 }
 
