@@ -1,5 +1,5 @@
-//! Cancels and deadlines against whatever else happens to an order.
-#![allow(clippy::disallowed_methods)] // Tests are the outside world.
+//! Cancels and deadlines at every stage of an order.
+#![allow(clippy::disallowed_methods)] // Tests may use the runtime directly.
 
 mod common;
 
@@ -30,7 +30,7 @@ async fn a_waiting_order_is_cancelled_at_once_and_never_executed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancel_takes_the_order_out_of_a_workers_hands() {
+async fn a_cancel_takes_the_order_from_its_worker() {
     let fixture = Fixture::new().await;
     fixture.router.hang_next();
     let order = fixture.submit(request()).await;
@@ -62,7 +62,7 @@ async fn a_landing_wins_over_a_cancel() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancelled_transaction_is_not_sent_again_and_its_death_ends_the_order() {
+async fn a_cancelled_transaction_is_not_resubmitted_and_its_death_ends_the_order() {
     let fixture = Fixture::new().await;
     fixture.venue.next_sendings([Sending::Dropped]);
     let order = fixture.submit(request()).await;

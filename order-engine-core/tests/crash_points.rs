@@ -1,6 +1,6 @@
-//! A process that dies at any point of an order's path: the order goes on in the next one, and is
+//! A process that crashes at any point in the life of an order. The order goes on in the next process, and is
 //! executed once.
-#![allow(clippy::disallowed_methods)] // Tests are the outside world.
+#![allow(clippy::disallowed_methods)] // Tests may use the runtime directly.
 
 mod common;
 
@@ -11,7 +11,7 @@ use common::{Fixture, Setup};
 use order_engine_core::testing::{CrashPoint, CrashPoints, RecordingSink, When, assert_path, request};
 use order_engine_core::{EngineConfig, OrderRequest, OrderState, Status, Submission};
 
-/// Every write and every effect on the way of an order that is executed.
+/// Every write and every effect in the life of an order that is executed.
 const POINTS: [CrashPoint; 12] = [
     CrashPoint::Create,
     CrashPoint::Claim,
@@ -32,19 +32,19 @@ fn named() -> OrderRequest {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_process_that_dies_anywhere_neither_loses_nor_doubles_an_order() {
+async fn a_crash_at_any_point_neither_loses_nor_doubles_an_order() {
     for point in POINTS {
         for when in [When::Before, When::After] {
-            dies_at(point, when).await;
+            crashes_at(point, when).await;
         }
     }
 }
 
-async fn dies_at(point: CrashPoint, when: When) {
+async fn crashes_at(point: CrashPoint, when: When) {
     let crash = CrashPoints::new();
     let sink = RecordingSink::durable("ledger");
     let mut config = EngineConfig::default();
-    // The order goes on from the step that it had reached, and not with another quote.
+    // The order goes on from the step that it has reached, without another quote.
     config.quote_ttl = Duration::from_hours(1);
     let setup = Setup {
         config,
@@ -64,7 +64,7 @@ async fn dies_at(point: CrashPoint, when: When) {
     }
     let fixture = fixture.crash(worker).await;
     let worker = fixture.work();
-    // Whoever got no answer asks again under the same name.
+    // A client without an answer submits again with the same client order id.
     let order = match fixture.engine.submit(named()).await.unwrap() {
         Submission::Created(order) | Submission::Existing(order) => order,
         Submission::Conflict(other) => panic!("{other:?}"),

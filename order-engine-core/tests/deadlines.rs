@@ -1,5 +1,5 @@
-//! Deadlines count on the store's clock, whatever the processes' own clocks show.
-#![allow(clippy::disallowed_methods)] // Tests are the outside world.
+//! Deadlines are compared on the store's clock, whatever the processes' own clocks show.
+#![allow(clippy::disallowed_methods)] // Tests may use the runtime directly.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +17,12 @@ use order_engine_core::{
     OrderTask, Runtime, Status, StoreError, Submission, Then,
 };
 
-/// The time to live of the orders.
+/// The time from the orders' submission to their deadline.
 const TTL: Duration = Duration::from_mins(1);
-/// The last millisecond of it.
+/// The last millisecond before the deadline.
 const IN_TIME: Duration = Duration::from_millis(59_999);
 
-/// A clock that goes as another one, but shows another time.
+/// A clock that runs like another one, at an offset.
 #[derive(Clone, Debug)]
 struct Wrong {
     clock: ManualClock,
@@ -39,7 +39,7 @@ impl Clock for Wrong {
     }
 }
 
-/// Moves a clock at a call, once, and leaves all others where they are.
+/// An interceptor that advances one clock at one call, and no other clock.
 #[derive(Debug)]
 struct Jump {
     at: fn(Call<'_>) -> bool,
@@ -57,12 +57,12 @@ impl Intercept for Jump {
     }
 }
 
-/// One store and one venue, and the store's clock.
+/// A store, its clock and a venue.
 struct World {
     clock: ManualClock,
     store: MemoryStore,
     venue: Arc<ScriptedVenue>,
-    /// A clock that stands still where a process is suspended, and goes on with it.
+    /// The clock of a process, which stands still while the process is suspended.
     own: ManualClock,
 }
 
@@ -73,18 +73,19 @@ impl World {
         Self { clock, store, venue: Arc::new(ScriptedVenue::new()), own: ManualClock::new() }
     }
 
-    /// A process whose clock is off by this much.
+    /// Returns the engine of a process whose clock has this offset.
     async fn process(&self, by: TimeDelta) -> Engine {
         let clock = Wrong { clock: self.clock.clone(), by };
         self.engine(Arc::new(clock), Arc::new(self.store.clone()), self.venue.clone()).await
     }
 
-    /// A process with a clock of its own, which is suspended at a call: for everybody else time goes on.
+    /// Returns the engine of a process with a clock of its own, which is suspended at a call while the
+    /// store's clock runs on.
     async fn suspended(&self, at: fn(Call<'_>) -> bool) -> Engine {
         self.jumping(&self.clock, at).await
     }
 
-    /// A process with a clock of its own. At a call a clock jumps.
+    /// Returns the engine of a process with a clock of its own. At a call, the given clock jumps.
     async fn jumping(&self, clock: &ManualClock, at: fn(Call<'_>) -> bool) -> Engine {
         let jump = Jump { at, clock: clock.clone(), has_happened: false.into() };
         let jump: Arc<dyn Intercept> = Arc::new(jump);
@@ -103,7 +104,7 @@ impl World {
         engine.runtime(Runtime { clock, ..Runtime::tokio() }).build().await.unwrap()
     }
 
-    /// Lets a process do whatever it does, and time go on, until the order has ended.
+    /// Lets a process run and time pass until the order has ended.
     async fn until_terminal(&self, engine: &Engine, id: OrderId) -> Order {
         for _ in 0..1_000 {
             let order = engine.order(id).await.unwrap().unwrap();
@@ -175,7 +176,7 @@ async fn a_process_whose_clock_is_slow_executes_nothing_late() {
 }
 
 #[tokio::test]
-async fn a_time_to_live_counts_from_the_acceptance_wherever_the_order_was_submitted() {
+async fn a_time_to_live_counts_from_the_acceptance_in_any_process() {
     for by in [fast(), -fast(), hours(1), hours(-1)] {
         for (waits, expected) in [(IN_TIME, Status::Confirmed), (TTL, Status::Failed)] {
             let world = World::new();
@@ -190,7 +191,7 @@ async fn a_time_to_live_counts_from_the_acceptance_wherever_the_order_was_submit
 }
 
 #[tokio::test]
-async fn a_deadline_that_is_a_moment_is_one_on_the_stores_clock() {
+async fn a_deadline_at_a_time_is_a_time_on_the_stores_clock() {
     for by in [fast(), -fast()] {
         for (waits, expected) in [(IN_TIME, Status::Confirmed), (TTL, Status::Failed)] {
             let world = World::new();
@@ -203,7 +204,7 @@ async fn a_deadline_that_is_a_moment_is_one_on_the_stores_clock() {
 }
 
 #[tokio::test]
-async fn events_are_told_in_the_stores_time() {
+async fn events_have_the_stores_time() {
     let world = World::new();
     let order = submit(&world.process(hours(1)).await, ttl()).await;
     world.clock.advance(Duration::from_secs(1));
@@ -217,7 +218,7 @@ async fn events_are_told_in_the_stores_time() {
     world.until_terminal(&worker, order.id).await;
 }
 
-/// The worker believes that it is early, whenever it was suspended.
+/// Checks a worker that was suspended at a call, and whose own clock shows that the deadline has not passed.
 async fn sends_nothing_when_suspended(at: fn(Call<'_>) -> bool) {
     let world = World::new();
     let order = submit(&world.process(TimeDelta::zero()).await, ttl()).await;
@@ -231,12 +232,12 @@ async fn sends_nothing_when_suspended(at: fn(Call<'_>) -> bool) {
 }
 
 #[tokio::test]
-async fn a_worker_that_is_suspended_while_it_signs_sends_nothing_after_the_deadline() {
+async fn a_worker_that_is_suspended_while_it_signs_submits_nothing_after_the_deadline() {
     sends_nothing_when_suspended(|call| matches!(call, Call::Prepare(_))).await;
 }
 
 #[tokio::test]
-async fn a_worker_that_is_suspended_between_signing_and_commit_sends_nothing_after_the_deadline() {
+async fn a_worker_that_is_suspended_between_signing_and_commit_submits_nothing_after_the_deadline() {
     sends_nothing_when_suspended(|call| {
         let Call::Append(appends) = call else { return false };
         appends
@@ -247,9 +248,9 @@ async fn a_worker_that_is_suspended_between_signing_and_commit_sends_nothing_aft
     .await;
 }
 
-/// A worker that shuts down may commit what it signed, and leave the sending to another.
+/// A worker that shuts down may commit a signed transaction, and leave its submission to another worker.
 #[tokio::test]
-async fn a_transaction_that_was_signed_in_time_and_not_sent_is_left_to_die() {
+async fn a_transaction_that_was_signed_in_time_and_not_submitted_expires() {
     let world = World::new();
     let submitter = world.process(TimeDelta::zero()).await;
     let order = submit(&submitter, ttl()).await;
@@ -286,9 +287,9 @@ async fn a_transaction_that_dies_after_the_deadline_is_the_last_one() {
     }
 }
 
-/// Also where a process believes that it is too late: its clock jumped while the store answered.
+/// The process's own clock shows that the deadline has passed, because it jumped while the store answered.
 #[tokio::test]
-async fn nothing_expires_before_the_store_says_so() {
+async fn nothing_expires_before_its_deadline_on_the_stores_clock() {
     let world = World::new();
     let worker = world.jumping(&world.own, |call| matches!(call, Call::Claim(_))).await;
     let order = submit(&world.process(TimeDelta::zero()).await, ttl()).await;

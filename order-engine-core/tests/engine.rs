@@ -1,5 +1,5 @@
 //! The engine over the memory store and a scripted venue, on paused time.
-#![allow(clippy::disallowed_methods)] // Tests are the outside world.
+#![allow(clippy::disallowed_methods)] // Tests may use the runtime directly.
 
 mod common;
 
@@ -153,7 +153,7 @@ async fn a_permanent_failure_ends_the_order_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_reply_is_found_out_and_nothing_is_built_again() {
+async fn a_lost_reply_is_discovered_and_nothing_is_built_again() {
     let fixture = Fixture::new().await;
     fixture.venue.next_sendings([Sending::LandsUnheard]);
     let order = fixture.submit(request()).await;
@@ -166,7 +166,7 @@ async fn a_lost_reply_is_found_out_and_nothing_is_built_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_transaction_is_sent_again_with_identical_bytes() {
+async fn a_dropped_transaction_is_resubmitted_with_identical_bytes() {
     let fixture = Fixture::new().await;
     fixture.venue.next_sendings([Sending::Dropped, Sending::Hangs, Sending::Refused]);
     let order = fixture.submit(request()).await;
@@ -187,7 +187,7 @@ async fn an_expired_transaction_is_replaced_only_after_proof() {
     let order = fixture.submit(request()).await;
     let worker = fixture.work();
     fixture.reaches(order.id, |record| matches!(record.event, OrderEvent::SubmissionAccepted)).await;
-    // At the last valid height it may still land: nothing is built.
+    // At the last valid height the transaction may still land, so none is built.
     fixture.venue.grow(150);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(fixture.venue.signed(), 1);
@@ -258,9 +258,9 @@ async fn a_venue_that_does_not_answer_decides_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_engine_takes_over_after_the_lease_and_sends_the_committed_bytes() {
+async fn another_engine_takes_over_after_the_lease_and_submits_the_committed_bytes() {
     let first = Fixture::new().await;
-    // The first process sends into the void and is then gone, without a farewell.
+    // The first process submits a transaction that is lost, and is killed.
     first.venue.next_sendings([Sending::Dropped]);
     let order = first.submit(request()).await;
     let worker = first.work();
@@ -277,7 +277,7 @@ async fn another_engine_takes_over_after_the_lease_and_sends_the_committed_bytes
 }
 
 #[tokio::test(start_paused = true)]
-async fn shutdown_gives_back_what_waits_and_another_engine_goes_on_at_once() {
+async fn a_shutdown_releases_waiting_orders_and_another_engine_goes_on_at_once() {
     let first = Fixture::new().await;
     first.venue.next_sendings([Sending::Dropped]);
     let order = first.submit(request()).await;
@@ -298,12 +298,12 @@ async fn shutdown_gives_back_what_waits_and_another_engine_goes_on_at_once() {
     let second = first.restart().await;
     let worker = second.work();
     assert_eq!(second.events_to_the_end(order.id).await.last().unwrap().status, Status::Confirmed);
-    assert!(before.elapsed() < EngineConfig::default().lease_duration, "nobody had to wait for a lease");
+    assert!(before.elapsed() < EngineConfig::default().lease_duration, "no lease had to expire");
     worker.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscriber_that_falls_behind_is_told_where_to_resume() {
+async fn a_subscriber_that_falls_behind_learns_where_to_resume() {
     let mut config = EngineConfig::default();
     config.subscription_capacity = 2;
     let fixture = Fixture::with_config(config).await;
@@ -316,7 +316,7 @@ async fn a_subscriber_that_falls_behind_is_told_where_to_resume() {
         match slow.next().await {
             Some(Err(error)) => break error,
             Some(Ok(_)) => {}
-            None => panic!("a lagging subscriber must be told"),
+            None => panic!("a lagging subscriber must learn that it lags"),
         }
     };
     let SubscribeError::Lagged { resume_after } = end else { panic!("{end}") };
@@ -337,7 +337,7 @@ async fn an_unknown_order_cannot_be_subscribed_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscriber_in_another_process_is_told_by_the_poll() {
+async fn a_subscriber_in_another_process_gets_events_by_the_poll() {
     let writer = Fixture::new().await;
     let reader = writer.restart().await;
     let order = writer.submit(request()).await;
@@ -386,7 +386,7 @@ fn kinds(records: &[EventRecord]) -> Vec<&'static str> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_venue_that_was_busy_is_asked_again_with_the_route_while_its_quote_holds() {
+async fn a_busy_venue_is_called_again_with_the_route_while_the_quote_is_valid() {
     let fixture = Fixture::new().await;
     fixture.venue.fail_next_prepare(venue_is_busy());
     let order = fixture.submit(request()).await;
@@ -411,7 +411,7 @@ async fn a_venue_that_was_busy_is_asked_again_with_the_route_while_its_quote_hol
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quote_that_grew_old_in_a_wait_is_quoted_again() {
+async fn a_quote_that_expires_during_a_wait_is_quoted_again() {
     let mut config = EngineConfig::default();
     config.quote_ttl = Duration::from_millis(500);
     let fixture = Fixture::with_config(config).await;
@@ -445,7 +445,7 @@ async fn an_order_that_was_routed_before_a_crash_is_quoted_again_after_it() {
     let order = fixture.submit(request()).await;
     let worker = fixture.work();
     crash.reached().await;
-    // What led there is written while the venue prepares.
+    // The events before that are written while the venue prepares.
     fixture.reaches(order.id, |record| record.event == OrderEvent::BuildStarted).await;
     let fixture = fixture.crash(worker).await;
     let worker = fixture.work();
@@ -458,7 +458,7 @@ async fn an_order_that_was_routed_before_a_crash_is_quoted_again_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_attempt_builds_on_what_it_has() {
+async fn the_last_attempt_builds_on_the_route_that_it_has() {
     let crash = CrashPoints::new();
     let mut config = EngineConfig::default();
     config.retry.max_attempts = 1;
@@ -499,7 +499,7 @@ async fn each_class_of_failures_has_its_budget() {
 async fn five_thousand_orders_that_wait_for_the_chain_slow_no_new_one() {
     const WAITING: usize = 5_000;
     let fixture = Fixture::new().await;
-    // The venue takes everything and tells nothing, so every order waits for its confirmation.
+    // The venue accepts every transaction and loses it, so every order waits for its confirmation.
     fixture.venue.set_down(true);
     let worker = fixture.work();
     let is_sent = |record: &EventRecord| record.event == OrderEvent::SubmissionAccepted;

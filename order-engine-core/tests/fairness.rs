@@ -1,5 +1,5 @@
-//! What hangs delays nothing that does not depend on it.
-#![allow(clippy::disallowed_methods)] // Tests are the outside world.
+//! A call that hangs delays nothing that does not depend on it.
+#![allow(clippy::disallowed_methods)] // Tests may use the runtime directly.
 
 mod common;
 
@@ -16,12 +16,12 @@ use order_engine_core::{
 };
 use tokio::time::Instant;
 
-/// A router that never quotes what is paid in USDC.
+/// A router whose quotes for USDC hang.
 #[derive(Debug, Default)]
-struct HalfARouter(ScriptedRouter);
+struct HalfHangingRouter(ScriptedRouter);
 
 #[async_trait]
-impl DexRouter for HalfARouter {
+impl DexRouter for HalfHangingRouter {
     fn dexes(&self) -> Vec<String> {
         self.0.dexes()
     }
@@ -40,7 +40,7 @@ fn other_pair() -> OrderRequest {
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_orders_whose_quotes_hang_delay_another_pair_by_seconds() {
-    let setup = Setup { router: Some(Arc::new(HalfARouter::default())), ..Setup::default() };
+    let setup = Setup { router: Some(Arc::new(HalfHangingRouter::default())), ..Setup::default() };
     let fixture = Fixture::with(setup).await;
     let mut hanging = Vec::new();
     for _ in 0..1_000 {
@@ -65,11 +65,11 @@ async fn a_thousand_orders_whose_quotes_hang_delay_another_pair_by_seconds() {
     worker.stop().await;
 }
 
-/// A sink whose receivers hang for some orders, and which notes when it was told of an order's end.
+/// A sink that hangs for some orders, and records when it got an order's terminal event.
 #[derive(Debug, Default)]
 struct Receivers {
     hang: Mutex<Vec<OrderId>>,
-    told: Mutex<BTreeMap<OrderId, Instant>>,
+    delivered: Mutex<BTreeMap<OrderId, Instant>>,
 }
 
 #[async_trait]
@@ -89,7 +89,7 @@ impl StatusSink for Receivers {
             std::future::pending::<()>().await;
         }
         if events.iter().any(|event| event.status.is_terminal()) {
-            self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(order_id, Instant::now());
+            self.delivered.lock().unwrap_or_else(PoisonError::into_inner).insert(order_id, Instant::now());
         }
         Ok(())
     }
@@ -111,16 +111,17 @@ async fn twenty_receivers_that_hang_delay_no_other() {
         let order = fixture.submit(request()).await;
         fixture.until_terminal(order.id).await;
         let ended = Instant::now();
-        let told = async {
+        let delivered = async {
             loop {
-                if let Some(told) = sink.told.lock().unwrap().get(&order.id) {
-                    return *told;
+                if let Some(at) = sink.delivered.lock().unwrap().get(&order.id) {
+                    return *at;
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        let told = tokio::time::timeout(Duration::from_mins(5), told).await.expect("told in the end");
-        delays.push(told.saturating_duration_since(ended));
+        let delivered =
+            tokio::time::timeout(Duration::from_mins(5), delivered).await.expect("it is delivered");
+        delays.push(delivered.saturating_duration_since(ended));
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     delays.sort();

@@ -1,5 +1,5 @@
-//! What it costs to follow an order, and that it is the store's history whatever it costs.
-#![allow(clippy::disallowed_methods)] // Tests are the outside world.
+//! Subscriptions: the reads that they cost, and that they deliver the store's history.
+#![allow(clippy::disallowed_methods)] // Tests may use the runtime directly.
 
 mod common;
 
@@ -13,12 +13,12 @@ use order_engine_core::testing::{Call, Intercept, request};
 use order_engine_core::{EventRecord, OrderId, StoreError, Subscription};
 use tokio::sync::Notify;
 
-/// Counts what is read of orders, and can hold up the reading of heads.
+/// An interceptor that counts the reads of orders, and can hold up a read of last numbers.
 #[derive(Debug, Default)]
 struct Reads {
     pages: AtomicUsize,
-    /// How many orders each read of heads was about.
-    heads: Mutex<Vec<usize>>,
+    /// The number of orders of each read of last numbers.
+    last_seqs: Mutex<Vec<usize>>,
     orders: AtomicUsize,
     is_held: Mutex<bool>,
     released: Notify,
@@ -31,7 +31,7 @@ impl Intercept for Reads {
             Call::Events(_) => _ = self.pages.fetch_add(1, Ordering::SeqCst),
             Call::Load(_) => _ = self.orders.fetch_add(1, Ordering::SeqCst),
             Call::LastSeqs(ids) => {
-                self.heads.lock().unwrap().push(ids.len());
+                self.last_seqs.lock().unwrap().push(ids.len());
                 let is_held = std::mem::take(&mut *self.is_held.lock().unwrap());
                 if is_held {
                     self.released.notified().await;
@@ -49,9 +49,9 @@ async fn counted() -> (Fixture, Arc<Reads>) {
     (Fixture::with(Setup { intercept, ..Setup::default() }).await, reads)
 }
 
-/// What one listener reads from the store says nothing of what another was told.
+/// An event that one subscriber has read from the store is still delivered to another one.
 #[tokio::test(start_paused = true)]
-async fn two_listeners_in_a_process_that_writes_nothing_both_hear_the_end() {
+async fn two_subscribers_in_a_process_that_writes_nothing_both_get_the_end() {
     let writes = Fixture::new().await;
     let listens = writes.restart().await;
     for _ in 0..300 {
@@ -60,10 +60,10 @@ async fn two_listeners_in_a_process_that_writes_nothing_both_hear_the_end() {
         let worker = writes.work();
         writes.until_terminal(order.id).await;
         worker.stop().await;
-        // It reads the whole history; nothing more will ever happen to the order.
+        // This subscriber reads the whole history, which is complete.
         let late = to_the_end(follow(&listens, order.id, 0).await).await;
-        let heard = tokio::time::timeout(Duration::from_mins(1), to_the_end(early)).await;
-        assert_eq!(heard.expect("the first one hears the end, too"), late);
+        let received = tokio::time::timeout(Duration::from_mins(1), to_the_end(early)).await;
+        assert_eq!(received.expect("the first subscriber gets the end, too"), late);
     }
 }
 
@@ -93,13 +93,13 @@ async fn a_recent_order_is_followed_without_reading_its_history() {
     assert_eq!(to_the_end(follow(&fixture, id, 5).await).await, live[5..]);
     assert!(to_the_end(follow(&fixture, id, 8).await).await.is_empty());
     let counted = (reads.pages.load(Ordering::SeqCst), reads.orders.load(Ordering::SeqCst));
-    assert_eq!((counted, &**reads.heads.lock().unwrap()), ((0, 0), &[1; 4][..]));
+    assert_eq!((counted, &**reads.last_seqs.lock().unwrap()), ((0, 0), &[1; 4][..]));
     assert_eq!(live, fixture.engine.events(id, 0, 100).await.unwrap());
     worker.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_begins_to_follow_at_a_time_shares_a_read() {
+async fn subscribers_that_begin_at_the_same_time_share_a_read() {
     let (fixture, reads) = counted().await;
     let (first, second) = (fixture.submit(request()).await.id, fixture.submit(request()).await.id);
     *reads.is_held.lock().unwrap() = true;
@@ -108,7 +108,7 @@ async fn who_begins_to_follow_at_a_time_shares_a_read() {
         tokio::spawn(async move { engine.subscribe(id, 0).await.unwrap().map(|begun| begun.last_seq()) })
     };
     let held = begin(first);
-    // Time moves only once everything else has come to rest.
+    // Paused time advances only after every task waits.
     tokio::time::sleep(Duration::from_millis(1)).await;
     let others: Vec<_> = [first, second, first, second].into_iter().map(begin).collect();
     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -117,11 +117,11 @@ async fn who_begins_to_follow_at_a_time_shares_a_read() {
     for other in others {
         assert_eq!(other.await.unwrap(), Some(1));
     }
-    assert_eq!(*reads.heads.lock().unwrap(), [1, 2]);
+    assert_eq!(*reads.last_seqs.lock().unwrap(), [1, 2]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_another_process_wrote_is_there_from_the_start() {
+async fn a_subscription_begins_with_the_events_of_another_process() {
     let here = Fixture::new().await;
     let elsewhere = here.restart().await;
     let id = here.submit(request()).await.id;
@@ -134,7 +134,7 @@ async fn what_another_process_wrote_is_there_from_the_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_that_was_deleted_is_unknown_however_recent() {
+async fn a_deleted_order_is_unknown_however_recent() {
     let fixture = Fixture::new().await;
     let id = fixture.submit(request()).await.id;
     let worker = fixture.work();
@@ -146,7 +146,7 @@ async fn an_order_that_was_deleted_is_unknown_however_recent() {
     worker.stop().await;
 }
 
-/// A store that lost its last writes gives such numbers away, as does a client that guesses.
+/// Such a number comes from a store that has lost its last writes, or from a client that guesses.
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_that_is_ahead_of_its_order_ends_with_it() {
     let fixture = Fixture::new().await;
@@ -160,9 +160,9 @@ async fn a_subscriber_that_is_ahead_of_its_order_ends_with_it() {
     let worker = fixture.work();
     let end = fixture.until_terminal(id).await.seq;
     for (after, subscription) in subscriptions {
-        let given = tokio::time::timeout(Duration::from_mins(1), to_the_end(subscription)).await;
-        let given = given.unwrap_or_else(|_| panic!("the subscription after {after} never ends"));
-        assert!(given.iter().map(|record| record.seq).eq(after + 1..=end), "{after}: {given:?}");
+        let received = tokio::time::timeout(Duration::from_mins(1), to_the_end(subscription)).await;
+        let received = received.unwrap_or_else(|_| panic!("the subscription after {after} never ends"));
+        assert!(received.iter().map(|record| record.seq).eq(after + 1..=end), "{after}: {received:?}");
     }
     worker.stop().await;
 }

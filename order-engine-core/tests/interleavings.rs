@@ -1,9 +1,9 @@
 //! A cancel, a deadline and a crash against every step of a worker, in every order.
 //!
 //! `cargo test -p order-engine-core --all-features --test interleavings -- --nocapture` prints the number of
-//! schedules of each scenario. With `EVERY_INTERLEAVING=1`, best with `--release`, it tries the large scenarios
-//! as well.
-#![allow(clippy::disallowed_methods)] // A test is no part of the engine.
+//! schedules of each scenario. With `EVERY_INTERLEAVING=1`, best with `--release`, it tries the large
+//! scenarios as well.
+#![allow(clippy::disallowed_methods)] // Tests may use the runtime directly.
 
 #[path = "common/schedules.rs"]
 mod schedules;
@@ -307,8 +307,8 @@ fn check(world: &World, trace: &dyn std::fmt::Debug) {
 const FATES: [Sending; 5] =
     [Sending::Lands, Sending::LandsUnheard, Sending::Dropped, Sending::Reverts, Sending::Refused];
 
-/// Tries these actions in every order, with these fates of the transaction, or with every fate if the environment
-/// variable `EVERY_INTERLEAVING` is set.
+/// Tries these actions in every order, with these fates of the transaction, or with every fate if the
+/// environment variable `EVERY_INTERLEAVING` is set.
 fn every_interleaving(actions: &[Action], fates: &[Sending]) {
     let fates = if std::env::var_os("EVERY_INTERLEAVING").is_some() { &FATES } else { fates };
     for fate in fates {

@@ -1,5 +1,5 @@
-//! What an operator can do: resolve, retry, make_due, purge, and see how the engine is.
-#![allow(clippy::disallowed_methods)] // Tests are the outside world.
+//! The operations for operators: resolve, retry, make due, purge, and health.
+#![allow(clippy::disallowed_methods)] // Tests may use the runtime directly.
 
 mod common;
 
@@ -15,7 +15,8 @@ use order_engine_core::{
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// An order whose transaction expired on a venue that cannot search its history.
+/// Submits an order whose transaction expires on a venue with a gap in its history, and waits until its
+/// outcome is unknown.
 async fn until_unknown(fixture: &Fixture) -> (OrderId, Worker) {
     fixture.venue.next_sendings([Sending::Dropped]);
     fixture.venue.set_forgetful(true);
@@ -41,15 +42,15 @@ async fn an_unknown_outcome_stays_submitted_and_is_found() {
     assert_eq!(fixture.engine.health().await.store.unwrap().attention, 1);
     tokio::time::sleep(DAY).await;
     let history = fixture.engine.events(id, 0, u32::MAX).await.unwrap();
-    let told =
+    let reports =
         history.iter().filter(|record| matches!(record.event, OrderEvent::OutcomeUnknown { .. })).count();
-    assert_eq!(told, 1, "it is said once, however long it lasts");
-    assert_eq!(fixture.venue.signed(), 1, "nothing is rebuilt on a guess");
+    assert_eq!(reports, 1, "it is recorded once, however long it lasts");
+    assert_eq!(fixture.venue.signed(), 1, "nothing is rebuilt without proof");
     worker.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_venue_that_remembers_again_ends_the_doubt() {
+async fn a_venue_whose_history_is_complete_again_resolves_the_outcome() {
     let fixture = Fixture::new().await;
     let (id, worker) = until_unknown(&fixture).await;
     fixture.venue.set_forgetful(false);
@@ -62,7 +63,7 @@ async fn a_venue_that_remembers_again_ends_the_doubt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_venue_whose_history_lags_for_a_moment_alarms_nobody() {
+async fn a_history_that_lags_for_a_moment_needs_no_attention() {
     let fixture = Fixture::new().await;
     fixture.venue.next_sendings([Sending::Dropped]);
     fixture.venue.set_forgetful(true);
@@ -81,7 +82,8 @@ async fn a_venue_whose_history_lags_for_a_moment_alarms_nobody() {
 async fn an_honest_node_that_lags_does_not_make_an_order_execute_twice() {
     let fixture = Fixture::new().await;
     fixture.venue.grow(100);
-    // Whoever tells how far the chain has come is at 251, past the validity; whoever searches is at 91.
+    // The node that answers `view` is at 251, past the validity, and the node that answers `observe` is at
+    // 91.
     fixture.venue.set_search_lag(160);
     fixture.venue.next_sendings([Sending::LandsUnheard]);
     let order = fixture.submit(request()).await;
@@ -102,7 +104,7 @@ async fn an_honest_node_that_lags_does_not_make_an_order_execute_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operator_says_that_it_was_executed() {
+async fn an_operator_resolves_an_outcome_as_executed() {
     let fixture = Fixture::new().await;
     let (id, worker) = until_unknown(&fixture).await;
     let fill =
@@ -123,7 +125,7 @@ async fn an_operator_says_that_it_was_executed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operator_says_that_it_was_not_executed_and_tries_again() {
+async fn an_operator_resolves_an_outcome_as_not_executed_and_retries() {
     let fixture = Fixture::new().await;
     let (id, worker) = until_unknown(&fixture).await;
     let resolved = fixture.engine.resolve(id, &Resolution::NotExecuted, "custodian").await.unwrap();
@@ -139,7 +141,7 @@ async fn an_operator_says_that_it_was_not_executed_and_tries_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_resolves_what_the_engine_still_decides() {
+async fn an_outcome_that_the_engine_still_decides_cannot_be_resolved() {
     let fixture = Fixture::new().await;
     fixture.venue.set_down(true);
     let order = fixture.submit(request()).await;
@@ -155,7 +157,7 @@ async fn nobody_resolves_what_the_engine_still_decides() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_order_is_tried_again_once() {
+async fn a_failed_order_is_retried_once() {
     let fixture = Fixture::new().await;
     let broke = Failure::new(FailureCode::INSUFFICIENT_FUNDS, "The account is empty");
     fixture.venue.fail_next_prepare(StepError::permanent(broke));
@@ -178,7 +180,7 @@ async fn a_failed_order_is_tried_again_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_the_user_took_is_not_taken_away() {
+async fn a_retry_does_not_take_a_client_order_id_from_a_newer_order() {
     let fixture = Fixture::new().await;
     let order = fixture.submit(request()).await;
     fixture.engine.cancel(order.id).await.unwrap();
@@ -190,7 +192,7 @@ async fn a_name_that_the_user_took_is_not_taken_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_in_quarantine_is_ended_and_tried_again() {
+async fn an_order_in_quarantine_is_ended_and_retried() {
     let fixture = Fixture::new().await;
     fixture.router.panic_for(3);
     let order = fixture.submit(request()).await;
@@ -225,7 +227,7 @@ async fn a_backoff_is_cut_short() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_purge_forgets_old_orders_but_no_name_too_early() {
+async fn a_purge_deletes_old_orders_but_keeps_client_order_ids_for_longer() {
     let fixture = Fixture::new().await;
     let named = OrderRequest { client_order_id: Some("mine".into()), ..request() };
     let mut ids = vec![fixture.submit(named.clone()).await.id];
@@ -249,7 +251,7 @@ async fn a_purge_forgets_old_orders_but_no_name_too_early() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn health_tells_what_waits() {
+async fn health_reports_the_backlog() {
     let fixture = Fixture::new().await;
     fixture.submit(request()).await;
     tokio::time::sleep(Duration::from_secs(3)).await;

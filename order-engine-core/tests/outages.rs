@@ -1,5 +1,5 @@
-//! Outages of the router and the venue before the signing are waited out.
-#![allow(clippy::disallowed_methods)] // Tests are the outside world.
+//! Orders wait until outages of the router and the venue end, if they are not signed yet.
+#![allow(clippy::disallowed_methods)] // Tests may use the runtime directly.
 
 mod common;
 
@@ -16,7 +16,7 @@ use order_engine_core::{
 };
 use tokio::time::Instant;
 
-/// A venue that answers 503 whenever something is to be prepared, until a moment.
+/// A venue that answers 503 to every preparation until a time.
 #[derive(Debug)]
 struct Overloaded {
     inner: ScriptedVenue,
@@ -52,7 +52,7 @@ impl Venue for Overloaded {
     }
 }
 
-/// Submits orders during an outage and gives how they ended.
+/// Submits orders during an outage, and returns them after they have ended.
 async fn through_an_outage(outage: Duration, orders: usize, request: OrderRequest) -> Vec<Order> {
     let venue = Overloaded::for_the_next(outage);
     let setup = Setup { venue: Some(venue), ..Setup::default() };
@@ -79,7 +79,7 @@ async fn a_venue_that_is_overloaded_for_five_seconds_fails_no_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_of_minutes_is_waited_out_in_the_same_attempt() {
+async fn an_order_waits_through_an_outage_of_minutes_in_the_same_attempt() {
     for order in through_an_outage(Duration::from_mins(5), 50, request()).await {
         assert_eq!((order.status(), order.state.attempt()), (Status::Confirmed, 1));
     }
@@ -96,7 +96,7 @@ async fn an_order_waits_no_longer_than_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_deadline_it_waits_for_as_long_as_a_person_would() {
+async fn without_a_deadline_an_order_waits_for_a_limited_time() {
     for order in through_an_outage(Duration::from_hours(1), 20, request()).await {
         assert_eq!(order.state.failure().unwrap().code, FailureCode::VENUE_UNAVAILABLE);
         let waited = order.updated_at - order.created_at;
@@ -105,7 +105,7 @@ async fn without_a_deadline_it_waits_for_as_long_as_a_person_would() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn quotes_that_do_not_come_in_time_use_no_attempt() {
+async fn quotes_that_time_out_use_no_attempt() {
     let fixture = Fixture::new().await;
     for _ in 0..4 {
         fixture.router.hang_next();
@@ -123,9 +123,9 @@ async fn quotes_that_do_not_come_in_time_use_no_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_that_nothing_will_end_gets_attention() {
+async fn an_order_that_cannot_end_by_itself_gets_attention() {
     let fixture = Fixture::new().await;
-    // The chain stands still, so that the transaction that was dropped never expires.
+    // The chain stands still, so the dropped transaction never expires.
     fixture.venue.next_sendings([Sending::Dropped]);
     let order = fixture.submit(request()).await;
     let worker = fixture.work();

@@ -1,5 +1,5 @@
-//! A panic in any port, and a transaction that the venue cannot be asked about, cost at most themselves.
-#![allow(clippy::disallowed_methods)] // Tests are the outside world.
+//! A panic in a port, and a transaction that the venue cannot observe, affect nothing else.
+#![allow(clippy::disallowed_methods)] // Tests may use the runtime directly.
 
 mod common;
 
@@ -18,10 +18,10 @@ use order_engine_core::{
 };
 use tokio::time::Instant;
 
-/// Which calls panic.
+/// A choice of the calls that panic.
 type Chosen = fn(&Call<'_>) -> bool;
 
-/// Lets the next calls of a kind panic, before they have any effect.
+/// An interceptor that makes the next chosen calls panic before their effect.
 #[derive(Debug)]
 struct Panics {
     chosen: Chosen,
@@ -33,7 +33,7 @@ impl Intercept for Panics {
     async fn before(&self, call: Call<'_>) -> Result<(), StoreError> {
         let panics = |left: u32| (self.chosen)(&call).then(|| left.checked_sub(1)).flatten();
         let panicked = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, panics).is_ok();
-        assert!(!panicked, "the test says so");
+        assert!(!panicked, "the test makes it panic");
         Ok(())
     }
 }
@@ -45,7 +45,7 @@ async fn until(deadline: Duration, what: &str, reached: impl Future<Output = ()>
 
 async fn all_confirmed(fixture: &Fixture, ids: impl IntoIterator<Item = OrderId>) {
     for id in ids {
-        // Whoever gets no answer asks again.
+        // A client without an answer repeats its call.
         while fixture.engine.order(id).await.ok().flatten().is_none_or(|order| !order.status().is_terminal())
         {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -94,7 +94,7 @@ async fn survives(name: &'static str, chosen: Chosen) {
     let mut ids = BTreeSet::new();
     for n in 0..20 {
         let named = OrderRequest { client_order_id: Some(format!("{n}").as_str().into()), ..request() };
-        // Whoever gets no answer asks again under the same name.
+        // A client without an answer submits again with the same client order id.
         let submitted = async {
             loop {
                 if fixture.engine.submit(named.clone()).await.is_ok() {
@@ -108,15 +108,15 @@ async fn survives(name: &'static str, chosen: Chosen) {
     ids.extend(fixture.engine.orders(&query).await.unwrap().into_iter().map(|order| order.unwrap().id));
     assert_eq!(ids.len(), 20, "{name}");
     until(Duration::from_mins(10), name, all_confirmed(&fixture, ids.iter().copied())).await;
-    let told = async {
+    let delivered = async {
         while sink.events().iter().filter(|event| event.status.is_terminal()).count() < 20 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    until(Duration::from_mins(10), name, told).await;
+    until(Duration::from_mins(10), name, delivered).await;
     let used = async {
         while panics.left.load(Ordering::SeqCst) > 0 {
-            // Whoever subscribes lets the calls happen that serve subscribers only.
+            // Some calls happen only for a subscriber.
             let mut followed = fixture.engine.subscribe(*ids.first().unwrap(), 0).await;
             if let Ok(Some(subscription)) = &mut followed {
                 while let Some(Ok(_)) = subscription.next().await {}
@@ -124,7 +124,7 @@ async fn survives(name: &'static str, chosen: Chosen) {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
-    // What nothing in this life asked for cannot have panicked.
+    // These calls may not have happened, and so cannot have panicked.
     if !matches!(name, "now" | "release" | "renew" | "events") {
         until(Duration::from_mins(10), name, used).await;
         let health = fixture.engine.health().await;
@@ -140,7 +140,7 @@ async fn survives(name: &'static str, chosen: Chosen) {
     worker.stop().await;
 }
 
-/// A venue that fails whenever it is asked about one transaction, alone or among others.
+/// A venue whose `observe` fails whenever it contains one certain transaction.
 #[derive(Debug, Default)]
 struct PoisonedVenue {
     inner: ScriptedVenue,
@@ -181,7 +181,7 @@ impl Venue for PoisonedVenue {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_transaction_that_the_venue_fails_on_harms_no_other_and_gets_attention() {
+async fn a_transaction_that_the_venue_cannot_observe_affects_no_other_and_gets_attention() {
     for panics in [false, true] {
         let venue = Arc::new(PoisonedVenue { panics, ..PoisonedVenue::default() });
         *venue.poison() = Some(TxId::new("tx-100"));
@@ -225,7 +225,7 @@ async fn one_transaction_that_the_venue_fails_on_harms_no_other_and_gets_attenti
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operator_may_end_what_the_venue_cannot_be_asked_about() {
+async fn an_operator_may_resolve_a_transaction_that_the_venue_cannot_observe() {
     let venue = Arc::new(PoisonedVenue::default());
     *venue.poison() = Some(TxId::new("tx-1"));
     let setup = Setup { venue: Some(Arc::clone(&venue) as Arc<dyn Venue>), ..Setup::default() };
@@ -241,7 +241,7 @@ async fn an_operator_may_end_what_the_venue_cannot_be_asked_about() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_order_is_observed_at_once_beside_one_that_cannot_be() {
+async fn a_new_order_is_observed_at_once_beside_one_that_cannot_be_observed() {
     let venue = Arc::new(PoisonedVenue::default());
     *venue.poison() = Some(TxId::new("tx-1"));
     let setup = Setup { venue: Some(Arc::clone(&venue) as Arc<dyn Venue>), ..Setup::default() };
@@ -256,11 +256,11 @@ async fn a_new_order_is_observed_at_once_beside_one_that_cannot_be() {
     worker.stop().await;
 }
 
-/// A setting that is a time.
+/// A setter of a duration.
 type Setting = fn(&mut EngineConfig) -> &mut Duration;
 
 #[tokio::test]
-async fn times_without_end_are_refused_where_they_are_set() {
+async fn endless_durations_are_refused_when_the_engine_is_built() {
     let settings: [(&str, Setting); 12] = [
         ("lease_duration", |config| &mut config.lease_duration),
         ("poll_interval", |config| &mut config.poll_interval),

@@ -1,5 +1,5 @@
-//! Orders with which workers die are set aside, and harm no other.
-#![allow(clippy::disallowed_methods)] // Tests are the outside world.
+//! Orders that kill workers are quarantined, and affect no other order.
+#![allow(clippy::disallowed_methods)] // Tests may use the runtime directly.
 
 mod common;
 
@@ -22,7 +22,7 @@ async fn until_quarantined(fixture: &Fixture, id: OrderId) -> Vec<EventRecord> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_that_panics_is_set_aside_after_three_claims_while_a_thousand_others_finish() {
+async fn an_order_that_panics_is_quarantined_after_three_claims_while_a_thousand_others_finish() {
     let fixture = Fixture::new().await;
     let bad = fixture.submit(request()).await;
     fixture.router.panic_for(3);
@@ -46,8 +46,8 @@ async fn an_order_that_panics_is_set_aside_after_three_claims_while_a_thousand_o
 async fn executions_are_counted_across_crashes_of_the_process() {
     let mut fixture = Fixture::new().await;
     let order = fixture.submit(request()).await;
-    // The first process gets as far as to record that routing began; the next ones get nowhere. After
-    // three of them the order is tried alone, three times.
+    // The first process records that routing has started. The next ones record nothing. After three of them
+    // the order is executed alone, three times.
     for crash in 1..=7 {
         fixture.router.hang_next();
         let worker = fixture.work();
@@ -65,7 +65,7 @@ async fn executions_are_counted_across_crashes_of_the_process() {
     worker.stop().await;
 }
 
-/// A router of which one order kills the process: whoever asks it meanwhile gets no answer any more.
+/// A router through which one order kills the process: all calls hang from then on.
 #[derive(Debug, Default)]
 struct DeadlyRouter {
     inner: ScriptedRouter,
@@ -73,7 +73,7 @@ struct DeadlyRouter {
     dies: Notify,
 }
 
-/// What the deadly order sells.
+/// The amount of the deadly order.
 const DEADLY: Amount = Amount::new(666);
 
 #[async_trait]
@@ -87,7 +87,7 @@ impl DexRouter for DeadlyRouter {
             self.is_dying.store(true, Ordering::SeqCst);
             self.dies.notify_one();
         }
-        // Whatever else the process does takes a moment, too.
+        // Other quotes of the process begin meanwhile.
         tokio::time::sleep(Duration::from_millis(1)).await;
         if self.is_dying.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
@@ -97,14 +97,14 @@ impl DexRouter for DeadlyRouter {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_that_kills_its_process_takes_no_other_with_it() {
+async fn an_order_that_kills_its_process_quarantines_no_other() {
     let router = Arc::new(DeadlyRouter::default());
     let setup = Setup { router: Some(Arc::clone(&router) as Arc<dyn DexRouter>), ..Setup::default() };
     let mut fixture = Fixture::with(setup).await;
     let deadly = fixture.submit(OrderRequest { amount: DEADLY, ..request() }).await.id;
-    let mut innocent = Vec::new();
+    let mut others = Vec::new();
     for _ in 0..9 {
-        innocent.push(fixture.submit(request()).await.id);
+        others.push(fixture.submit(request()).await.id);
     }
     let mut crashes = 0;
     loop {
@@ -115,20 +115,20 @@ async fn an_order_that_kills_its_process_takes_no_other_with_it() {
             break;
         }
         crashes += 1;
-        assert!(crashes <= 10, "it is set aside in the end");
+        assert!(crashes <= 10, "it is quarantined in the end");
         fixture = fixture.crash(worker).await;
         router.is_dying.store(false, Ordering::SeqCst);
         tokio::time::advance(Duration::from_secs(31)).await;
     }
     let order = fixture.engine.order(deadly).await.unwrap().unwrap();
     assert!(order.state.quarantine().is_some(), "{:?} after {crashes} crashes", order.state);
-    for id in innocent {
+    for id in others {
         let order = fixture.engine.order(id).await.unwrap().unwrap();
         assert_eq!(order.status(), Status::Confirmed, "{:?}", order.state);
     }
 }
 
-/// A network that loses every reply to a claim for a while.
+/// An interceptor that loses the reply to every claim for a while.
 #[derive(Debug)]
 struct LostClaims {
     until: Instant,
@@ -145,7 +145,7 @@ impl Intercept for LostClaims {
 }
 
 #[tokio::test(start_paused = true)]
-async fn orders_whose_claims_nobody_heard_of_are_not_suspected() {
+async fn orders_whose_claims_lost_their_replies_are_not_suspected() {
     for outage in [Duration::from_secs(95), Duration::from_mins(15)] {
         let intercept = Arc::new(LostClaims { until: Instant::now() + outage });
         let setup = Setup { intercept: Some(intercept), ..Setup::default() };
@@ -164,14 +164,14 @@ async fn orders_whose_claims_nobody_heard_of_are_not_suspected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operator_gives_it_back_and_it_goes_on() {
+async fn an_order_goes_on_after_an_operator_lifts_its_quarantine() {
     let fixture = Fixture::new().await;
     let order = fixture.submit(request()).await;
     fixture.router.panic_for(3);
     let worker = fixture.work();
     until_quarantined(&fixture, order.id).await;
     tokio::time::sleep(Duration::from_mins(10)).await;
-    assert_eq!(fixture.venue.signed(), 0, "nobody touches an order in quarantine");
+    assert_eq!(fixture.venue.signed(), 0, "an order in quarantine is not executed");
     let lifted = fixture.engine.lift_quarantine(order.id).await.unwrap().unwrap();
     assert!(lifted.state.quarantine().is_none());
     assert_eq!(fixture.events_to_the_end(order.id).await.last().unwrap().status, Status::Confirmed);
@@ -182,7 +182,7 @@ async fn an_operator_gives_it_back_and_it_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_can_be_cancelled_instead() {
+async fn an_order_in_quarantine_can_be_cancelled() {
     let fixture = Fixture::new().await;
     let order = fixture.submit(request()).await;
     fixture.router.panic_for(3);

@@ -1,5 +1,5 @@
-//! What sinks are told, and that nobody waits for them.
-#![allow(clippy::disallowed_methods)] // Tests are the outside world.
+//! The events that sinks get, and that no order waits for a sink.
+#![allow(clippy::disallowed_methods)] // Tests may use the runtime directly.
 
 mod common;
 
@@ -30,7 +30,7 @@ async fn run_orders(fixture: &Fixture, count: usize) -> Vec<OrderId> {
     ids
 }
 
-/// How many events these orders have in all.
+/// Returns the number of events that these orders have in all.
 async fn count_events(engine: &Engine, ids: &[OrderId]) -> usize {
     let mut events = 0;
     for id in ids {
@@ -40,7 +40,7 @@ async fn count_events(engine: &Engine, ids: &[OrderId]) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_sink_is_told_every_event_once_and_in_order() {
+async fn every_sink_gets_every_event_once_and_in_order() {
     let sinks = [RecordingSink::best_effort("hints"), RecordingSink::durable("ledger")];
     let fixture = Fixture::with_sinks(sinks.clone()).await;
     let worker = fixture.work();
@@ -55,26 +55,26 @@ async fn every_sink_is_told_every_event_once_and_in_order() {
     worker.stop().await;
 }
 
-/// How a sink can be out of order.
-type Spoil = fn(&RecordingSink);
+/// A method that makes a sink fail.
+type Fault = fn(&RecordingSink);
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_fails_for_a_minute_loses_nothing_and_delays_nobody() {
-    let spoils: [(&str, Spoil); 3] = [
+async fn a_sink_that_fails_for_a_minute_loses_no_event_and_delays_no_order() {
+    let faults: [(&str, Fault); 3] = [
         ("refuses", RecordingSink::refuse),
         ("panics", RecordingSink::panic),
         ("hangs", RecordingSink::hang),
     ];
-    for (name, spoil) in spoils {
+    for (name, fault) in faults {
         let (bad, good) = (RecordingSink::durable(name), RecordingSink::durable("good"));
         let fixture = Fixture::with_sinks([bad.clone(), good.clone()]).await;
         let worker = fixture.work();
-        spoil(&bad);
+        fault(&bad);
         let began = tokio::time::Instant::now();
         let ids = run_orders(&fixture, 100).await;
         let events = count_events(&fixture.engine, &ids).await;
         good.has_taken(events).await;
-        assert!(began.elapsed() < Duration::from_secs(1), "{name}: nobody waited for the bad sink");
+        assert!(began.elapsed() < Duration::from_secs(1), "{name}: no order waited for the bad sink");
         tokio::time::sleep_until(began + Duration::from_mins(1)).await;
         assert!(bad.refusals() > 0, "{name}");
         assert!(bad.events().is_empty(), "{name}");
@@ -92,12 +92,12 @@ async fn a_sink_that_fails_for_a_minute_loses_nothing_and_delays_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_best_effort_sink_that_fails_misses_events_and_delays_nobody() {
-    for spoil in [RecordingSink::refuse as Spoil, RecordingSink::panic, RecordingSink::hang] {
+async fn a_best_effort_sink_that_fails_misses_events_and_delays_no_order() {
+    for fault in [RecordingSink::refuse as Fault, RecordingSink::panic, RecordingSink::hang] {
         let (bad, good) = (RecordingSink::best_effort("bad"), RecordingSink::best_effort("good"));
         let fixture = Fixture::with_sinks([bad.clone(), good.clone()]).await;
         let worker = fixture.work();
-        spoil(&bad);
+        fault(&bad);
         let ids = run_orders(&fixture, 5).await;
         good.has_taken(count_events(&fixture.engine, &ids).await).await;
         assert!(bad.refusals() > 0);
@@ -124,7 +124,7 @@ async fn two_processes_deliver_each_event_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_process_without_the_sink_writes_is_delivered_too() {
+async fn events_of_a_process_without_the_sink_are_delivered_too() {
     let sink = RecordingSink::durable("ledger");
     let relaying = Fixture::with_sinks([sink.clone()]).await;
     let api = relaying.restart_with(Setup::default()).await;
@@ -135,7 +135,7 @@ async fn what_a_process_without_the_sink_writes_is_delivered_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wherever_a_relay_dies_the_sink_is_told_everything_in_order() {
+async fn a_relay_that_crashes_at_any_point_loses_no_event() {
     let points = [
         (CrashPoint::ClaimDeliveries, When::Before),
         (CrashPoint::ClaimDeliveries, When::After),
@@ -160,15 +160,15 @@ async fn wherever_a_relay_dies_the_sink_is_told_everything_in_order() {
         fixture.events_to_the_end(order.id).await;
         tokio::time::sleep(Duration::from_mins(2)).await;
         let history = fixture.engine.events(order.id, 0, u32::MAX).await.unwrap();
-        let told: Vec<u64> = sink.events_of(order.id).iter().map(|event| event.seq).collect();
-        let mut fresh = told.clone();
-        fresh.sort_unstable();
-        fresh.dedup();
-        assert_eq!(fresh, (1..=history.len() as u64).collect::<Vec<_>>(), "{point:?} {when:?}");
-        // What came twice came again from where the relay died: the last hearing is in order, too.
-        let again = told.windows(2).filter(|pair| pair[1] <= pair[0]).count();
-        let died_unheard = (point, when) == (CrashPoint::AckDeliveries, When::Before);
-        assert_eq!(again, usize::from(died_unheard), "{point:?} {when:?}: {told:?}");
+        let delivered: Vec<u64> = sink.events_of(order.id).iter().map(|event| event.seq).collect();
+        let mut distinct = delivered.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(distinct, (1..=history.len() as u64).collect::<Vec<_>>(), "{point:?} {when:?}");
+        // Events are repeated only from the point at which the relay crashed, and again in order.
+        let repetitions = delivered.windows(2).filter(|pair| pair[1] <= pair[0]).count();
+        let ack_is_lost = (point, when) == (CrashPoint::AckDeliveries, When::Before);
+        assert_eq!(repetitions, usize::from(ack_is_lost), "{point:?} {when:?}: {delivered:?}");
         worker.stop().await;
     }
 }
@@ -187,12 +187,12 @@ async fn a_shutdown_in_the_middle_of_a_delivery_leaves_it_to_the_next_process() 
     sink.take();
     let next = fixture.restart().await;
     sink.has_taken(1).await;
-    assert!(began.elapsed() < Duration::from_secs(2), "the debt was given back");
+    assert!(began.elapsed() < Duration::from_secs(2), "the entry was released");
     assert_broadcasts(&next.engine, &sink, order.id, 1).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sink_that_is_used_no_more_can_be_forgotten() {
+async fn a_sink_that_is_used_no_more_can_be_unregistered() {
     let sink = RecordingSink::durable("ledger");
     let fixture = Fixture::with_sinks([sink.clone()]).await;
     sink.refuse();
@@ -202,7 +202,7 @@ async fn a_sink_that_is_used_no_more_can_be_forgotten() {
     fixture.engine.shutdown(Duration::from_secs(5)).await.unwrap();
     let day = Duration::from_hours(24);
     tokio::time::sleep(2 * day).await;
-    assert_eq!(successor.engine.purge(day).await.unwrap(), 0, "the sink is still owed the order");
+    assert_eq!(successor.engine.purge(day).await.unwrap(), 0, "the order still has an outbox entry");
     assert_eq!(successor.engine.unregister_sink("ledger").await.unwrap(), 1);
     assert!(successor.engine.health().await.store.unwrap().sinks.is_empty());
     assert_eq!(successor.engine.purge(day).await.unwrap(), 1);
@@ -224,7 +224,7 @@ async fn two_durable_sinks_cannot_share_a_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_channel_gets_what_is_committed() {
+async fn a_channel_gets_the_committed_events() {
     let (sink, mut events) = ChannelSink::new("sockets", 64);
     let setup = Setup { sinks: vec![Arc::new(sink), Arc::new(TracingSink)], ..Setup::default() };
     let fixture = Fixture::with(setup).await;

@@ -1,7 +1,7 @@
-//! The full table of the state machine, every state against every event, and the diagram in the
-//! docs that is generated from it.
+//! The full table of the state machine, every state against every event, and the page in the docs that is
+//! generated from it.
 //!
-//! `UPDATE_EXPECT=1 cargo test -p order-engine-core --test state_machine` writes them anew.
+//! `UPDATE_EXPECT=1 cargo test -p order-engine-core --test state_machine` writes both anew.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -32,7 +32,7 @@ fn failure() -> Failure {
     Failure::new(FailureCode::NO_ROUTE, "no route")
 }
 
-/// Every kind of event, with the variations that the states tell apart.
+/// Returns every kind of event, with the variations that states distinguish.
 fn events() -> Vec<(&'static str, OrderEvent)> {
     let fill = Fill { amount_in: Amount::new(1), amount_out: Amount::new(2), height: 7 };
     let died = |class| OrderEvent::TransactionDied { proof: DeathProof::Reverted, failure: failure(), class };
@@ -78,8 +78,8 @@ fn events() -> Vec<(&'static str, OrderEvent)> {
     ]
 }
 
-/// Every state that can be reached with two attempts, in the order of discovery. Suspicion is left out: it
-/// stands beside everything else, and `a_suspicion_changes_nothing_but_itself`.
+/// Returns every state that can be reached with two attempts, in the order of discovery. Suspicion is left
+/// out because it is independent of all else: see `a_suspicion_changes_nothing_but_itself`.
 fn reachable() -> Vec<OrderState> {
     let mut states = vec![OrderState::accepted(2)];
     let mut next = 0;
@@ -97,7 +97,7 @@ fn reachable() -> Vec<OrderState> {
     states
 }
 
-/// What the table shows of a state: its phase, the attempt, and whether another may follow.
+/// Returns the name of a state in the table: its phase, the attempt, and whether another may follow.
 fn label(state: &OrderState) -> String {
     let retry = match state.phase().name() {
         "attempt failed" if state.may_retry() => ", may retry",
@@ -127,8 +127,8 @@ fn label(state: &OrderState) -> String {
     format!("{name} (attempt {}{retry}{standing}{attention}{held_up}{strikes})", state.attempt())
 }
 
-/// What the page shows of a state.
-fn place(state: &OrderState) -> String {
+/// Returns the name of a state on the page.
+fn page_label(state: &OrderState) -> String {
     let attention = state.attention().map_or(String::new(), |attention| format!(" ({})", attention.as_str()));
     format!("{}{attention}", state.phase().name())
 }
@@ -148,7 +148,7 @@ fn every_state_against_every_event() {
         }
         writeln!(entry, "    refused: {}", refused.join(", ")).unwrap();
         writeln!(entry, "    next step: {:?}", state.next_step()).unwrap();
-        // States that differ only in what no event asks about read alike.
+        // States that no event distinguishes have the same entry.
         if seen.insert(entry.clone()) {
             table.push_str(&entry);
         }
@@ -164,7 +164,7 @@ fn the_diagram_in_the_docs_is_the_state_machine() {
         for (_, event) in events() {
             if let Ok(next) = state.apply(&event) {
                 edges.insert((state.status(), event.kind(), next.status()));
-                allowed.insert((place(&state), event.kind(), place(&next)));
+                allowed.insert((page_label(&state), event.kind(), page_label(&next)));
             }
         }
     }
@@ -197,8 +197,8 @@ const TABLE_HEAD: &str = "
 
 Anything that is not in this table is refused with an error that names the state and the event. An
 order with a signed transaction leaves it by the transaction's landing, which is final, or by the
-proof that it can never land (`transaction_died`); only where nobody could find out what became of it
-(`outcome_unknown`) also by an operator's word (`outcome_resolved`).
+proof that it can never land (`transaction_died`). If its outcome could not be determined
+(`outcome_unknown`), an operator may end it as well (`outcome_resolved`).
 
 | state | event | next state |
 |---|---|---|
@@ -215,17 +215,17 @@ fn nothing_follows_a_terminal_state() {
 }
 
 #[test]
-fn a_live_transaction_is_left_only_by_landing_or_proof_of_death_or_an_operators_word_on_the_unknown() {
+fn a_live_transaction_ends_only_by_landing_proof_of_death_or_an_operators_resolution() {
     for state in reachable().into_iter().filter(|state| state.live_transaction().is_some()) {
         for (name, event) in events() {
             if let Ok(next) = state.apply(&event)
                 && next.live_transaction() != state.live_transaction()
             {
-                let is_word = matches!(event, OrderEvent::OutcomeResolved { executed: false, .. });
+                let is_resolution = matches!(event, OrderEvent::OutcomeResolved { executed: false, .. });
                 let is_proof =
                     matches!(event, OrderEvent::Confirmed { .. } | OrderEvent::TransactionDied { .. });
                 assert!(
-                    is_proof || (is_word && state.is_outcome_unknown()),
+                    is_proof || (is_resolution && state.is_outcome_unknown()),
                     "{name} ended a live transaction in {}",
                     state.phase().name()
                 );
@@ -256,7 +256,7 @@ fn a_suspicion_changes_nothing_but_itself() {
 }
 
 #[test]
-fn progress_ends_a_suspicion_and_what_others_do_does_not() {
+fn progress_ends_a_suspicion_and_other_events_do_not() {
     let suspected = OrderEvent::Suspected { failure: failure(), strikes: 1, alone: false };
     for state in reachable() {
         let Ok(suspect) = state.apply(&suspected) else { continue };
@@ -275,7 +275,7 @@ fn progress_ends_a_suspicion_and_what_others_do_does_not() {
 }
 
 #[test]
-fn no_cancelled_order_tries_again() {
+fn no_cancelled_order_begins_another_attempt() {
     for state in reachable().into_iter().filter(OrderState::is_cancel_requested) {
         for (name, event) in events() {
             if let Ok(next) = state.apply(&event) {
@@ -287,7 +287,7 @@ fn no_cancelled_order_tries_again() {
 }
 
 proptest! {
-    /// Whatever is thrown at a state, what is legal keeps the invariants and what is not changes nothing.
+    /// For any sequence of events, a legal event keeps the invariants and an illegal one changes nothing.
     #[test]
     fn random_walks_keep_the_invariants(choices in proptest::collection::vec(any::<prop::sample::Index>(), 0..60)) {
         let events = events();

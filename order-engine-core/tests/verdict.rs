@@ -1,6 +1,6 @@
-//! The verdict on a transaction, for everything that a venue can report, as a table in the docs.
+//! The verdict on a transaction for everything that a venue can report, as a table in the docs.
 //!
-//! `UPDATE_EXPECT=1 cargo test -p order-engine-core --test verdict` writes it anew.
+//! `UPDATE_EXPECT=1 cargo test -p order-engine-core --test verdict` writes the table anew.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use order_engine_core::{
 
 const UNTIL: u64 = 100;
 
-/// The validities, and how the chain's finalized height stands to them.
+/// Returns validities, each with a finalized height of the chain.
 fn situations() -> [(&'static str, Validity, u64); 4] {
     let until = Validity::UntilHeight(UNTIL);
     [
@@ -81,13 +81,14 @@ const HEAD: &str = "\
 
 This page is generated from the code by `order-engine-core/tests/verdict.rs`, which fails when the two differ.
 
-A venue reports facts; one pure function, `verdict`, draws the conclusion from the transaction's validity, the chain's
-heights, which were read *before* the search, and what the search found. The node that searches may be another than the one
-that was read, and behind it: so absence carries its evidence, the finalized height through which that node itself had
-searched, and proves something only if that is at or past the finalized height that was read before. Only the verdicts in bold end anything: `landed`
-confirms the order, `dead` allows another attempt. What is pending is looked at again, and sent again with the same bytes
-while nobody knows it; what is unknown is looked at again and shown to an operator. No error, no time-out and no answer of a
-send is in this table, because none of them proves anything.
+A venue reports facts. One pure function, `verdict`, draws the conclusion from the transaction's validity, the heights
+of the chain, which were read *before* the search, and the result of the search. The node that searches may be another
+one than the node whose heights were read, and behind it. So absence carries its evidence: the finalized height through
+which that node itself has searched. It proves something only if that height is at or past the finalized height that was
+read before. Only the verdicts in bold end a transaction: `landed` confirms the order, and `dead` allows another attempt.
+A pending transaction is observed again, and submitted again with the same bytes as long as no node knows it. One of
+unknown outcome is observed again, and shown to an operator. No error, no time-out and no answer to a submission is in
+this table, because none of them proves anything.
 
 | the transaction is valid | the venue reports | verdict |
 |---|---|---|

@@ -1,5 +1,5 @@
-//! The worker under apalis: layers, panics, restarts, races.
-#![allow(clippy::disallowed_methods)] // Tests are the outside world.
+//! The worker under apalis: layers, panics, restarts and races.
+#![allow(clippy::disallowed_methods)] // Tests may use the runtime directly.
 
 mod common;
 
@@ -34,7 +34,7 @@ async fn a_timeout_layer_drops_the_handler_and_the_order_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_lets_go_of_an_order_when_its_lease_is_lost() {
+async fn a_worker_stops_executing_an_order_when_its_lease_is_lost() {
     let mut config = EngineConfig::default();
     config.worker_slots = 1;
     config.step_timeout = Duration::from_mins(30);
@@ -43,7 +43,7 @@ async fn a_worker_lets_go_of_an_order_when_its_lease_is_lost() {
     let lost = fixture.submit(request()).await;
     let worker = fixture.work();
     fixture.reaches(lost.id, |record| matches!(record.event, OrderEvent::RoutingStarted { .. })).await;
-    // The cancel takes the lease, which the process notices when it renews it.
+    // The cancel revokes the lease, which the process notices at the next renewal.
     fixture.engine.cancel(lost.id).await.unwrap();
     let next = fixture.submit(request()).await;
     let ends = tokio::time::timeout(Duration::from_mins(1), fixture.until_terminal(next.id)).await;
@@ -52,7 +52,7 @@ async fn a_worker_lets_go_of_an_order_when_its_lease_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caught_panic_harms_no_other_order() {
+async fn a_caught_panic_affects_no_other_order() {
     let fixture = Fixture::new().await;
     fixture.router.panic_next();
     let mut orders = Vec::new();
@@ -74,7 +74,7 @@ async fn a_caught_panic_harms_no_other_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn handlers_may_run_on_tasks_of_their_own() {
+async fn each_handler_may_run_on_a_task_of_its_own() {
     let fixture = Fixture::new().await;
     let order = fixture.submit(request()).await;
     let engine = fixture.engine.clone();
@@ -107,7 +107,7 @@ async fn two_workers_of_two_processes_share_the_orders_and_execute_each_at_most_
 }
 
 #[tokio::test(start_paused = true)]
-async fn stopping_a_worker_gives_back_what_it_has_not_started() {
+async fn a_stopped_worker_releases_the_orders_that_it_has_not_started() {
     let first = Fixture::new().await;
     first.router.hang_next();
     let mut orders = Vec::new();
@@ -142,9 +142,9 @@ async fn a_task_without_a_claim_claims_the_row_and_does_nothing_twice() {
     assert_eq!(fixture.venue.sent(order.id).len(), 1);
 }
 
-/// The queue loses the first job of each order, and doubles every other one.
+/// The queue loses the first job of each order, and doubles all others.
 #[tokio::test(start_paused = true)]
-async fn a_queue_of_ones_own_may_lose_and_double_its_jobs() {
+async fn a_queue_of_the_host_may_lose_and_double_its_jobs() {
     let fixture = Fixture::new().await;
     let (jobs, mut queue) = tokio::sync::mpsc::unbounded_channel();
     let mut lost = BTreeSet::new();
@@ -178,7 +178,7 @@ async fn a_queue_of_ones_own_may_lose_and_double_its_jobs() {
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_killed_at_any_event_costs_no_second_execution() {
-    // Each round kills the process as soon as a certain event is committed.
+    // Each round kills the process as soon as the event with this number is committed.
     for seq in 1..=8 {
         let first = Fixture::new().await;
         first.venue.next_sendings([Sending::LandsUnheard]);
@@ -214,5 +214,5 @@ async fn a_restarting_worker_makes_a_backend_anew() {
     let order = fixture.submit(request()).await;
     assert_eq!(fixture.events_to_the_end(order.id).await.last().unwrap().status, Status::Confirmed);
     running.abort();
-    assert_eq!(Arc::strong_count(&fixture.venue), 2, "the engine and the test hold the venue, nobody else");
+    assert_eq!(Arc::strong_count(&fixture.venue), 2, "only the engine and the test hold the venue");
 }

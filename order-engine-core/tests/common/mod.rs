@@ -1,6 +1,6 @@
 //! An engine over the memory store and a scripted venue.
 #![allow(dead_code, missing_docs, unreachable_pub)] // Each test file uses a part of this.
-#![allow(clippy::disallowed_methods)] // Tests are the outside world.
+#![allow(clippy::disallowed_methods)] // Tests may use the runtime directly.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use order_engine_core::{
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// What an engine is built with, over a memory store.
+/// The parts of an engine over a memory store.
 #[derive(Clone, Default)]
 pub struct Setup {
     pub config: EngineConfig,
     pub sinks: Vec<Arc<dyn StatusSink>>,
     pub intercept: Option<Arc<dyn Intercept>>,
-    /// In the place of the scripted ones.
+    /// The router and the venue that replace the scripted ones.
     pub router: Option<Arc<dyn DexRouter>>,
     pub venue: Option<Arc<dyn Venue>>,
 }
@@ -92,17 +92,17 @@ impl Fixture {
         Self { engine, store, router, venue, setup, process }
     }
 
-    /// Another process over the same store and venue.
+    /// Starts another process over the same store and venue.
     pub async fn restart(&self) -> Self {
         self.restart_with(self.setup.clone()).await
     }
 
-    /// The same, built differently.
+    /// Starts another process over the same store and venue, with other parts.
     pub async fn restart_with(&self, setup: Setup) -> Self {
         Self::start(self.store.clone(), self.router.clone(), self.venue.clone(), setup).await
     }
 
-    /// Ends this process without a farewell; gives another one.
+    /// Kills this process, and starts another one.
     pub async fn crash(self, worker: Worker) -> Self {
         self.process.kill().await;
         worker.kill().await;
@@ -139,7 +139,7 @@ impl Fixture {
         Worker { stop, task }
     }
 
-    /// Waits for the end of an order without subscribing to it.
+    /// Waits until an order has ended, without a subscription.
     pub async fn until_terminal(&self, id: OrderId) -> Order {
         loop {
             let order = self.engine.order(id).await.unwrap().expect("the order exists");
@@ -154,7 +154,7 @@ impl Fixture {
         self.reaches(id, |record| record.status.is_terminal()).await
     }
 
-    /// Waits for an event; gives everything up to it.
+    /// Waits for an event, and returns all events up to it.
     pub async fn reaches(
         &self,
         id: OrderId,

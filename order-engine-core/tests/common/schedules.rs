@@ -1,9 +1,9 @@
 //! Gates at the ports, and a search through every order in which they can be opened.
 //!
-//! A call that reads or changes the state of an order (in the store, on the chain) waits at a gate. Opening the
-//! gates in every order tries every interleaving of these calls; the order of everything else follows from the
-//! executor's seed. Quoting, preparing and observing change nothing that another task sees. They only yield, so
-//! that the events before them are written meanwhile.
+//! A call that reads or changes the state of an order (in the store, on the chain) waits at a gate. Opening
+//! the gates in every order tries every interleaving of these calls; the order of everything else follows
+//! from the executor's seed. Quoting, preparing and observing change nothing that another task sees. They
+//! only yield, so that the events before them are written meanwhile.
 #![allow(unreachable_pub)] // This is a module of the test that includes it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -103,8 +103,8 @@ impl DexRouter for YieldingRouter {
     }
 }
 
-/// The choices of a schedule. The first run takes the first alternative everywhere. Each further run changes the
-/// last choice that has another alternative left.
+/// The choices of a schedule. The first run takes the first alternative everywhere. Each further run changes
+/// the last choice that has another alternative left.
 #[derive(Debug, Default)]
 pub struct Choices {
     /// The chosen alternatives, each with the number of alternatives.
