@@ -1,7 +1,7 @@
--- Gives leases back: each item is an id, an epoch, an owner, when it is due again, and who is to blame.
+-- Gives leases back: each item is an id, an epoch, an owner, when it is due again, and why.
 local shown, touched = {}, {}
 for first = 1, #ARGV, 5 do
-  local id, epoch, owner, due_in_ms, blame = unpack(ARGV, first, first + 4)
+  local id, epoch, owner, due_in_ms, reason = unpack(ARGV, first, first + 4)
   local row = read(id, 'epoch', 'owner', 'lane', 'fruitless')
   if row[1] == epoch and row[2] == owner then
     local fruitless = tonumber(row[4])
