@@ -1,5 +1,6 @@
 //! How committed events reach subscribers, sinks and other processes.
 
+pub mod fanout;
 pub(crate) mod follower;
 pub(crate) mod heads;
 pub mod hints;

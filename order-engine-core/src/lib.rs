@@ -22,9 +22,9 @@ pub mod telemetry;
 pub mod testing;
 
 pub use config::EngineConfig;
-pub use delivery::hints;
 pub use delivery::sinks::{ChannelSink, TracingSink};
 pub use delivery::subscription::{SubscribeError, Subscription};
+pub use delivery::{fanout, hints};
 pub use domain::amount::{self, Amount, AmountError};
 pub use domain::codec::{self, DecodeError, ItemRejected};
 pub use domain::event::{EventRecord, OrderEvent, Status, UnknownReason};

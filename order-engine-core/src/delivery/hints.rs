@@ -1,8 +1,6 @@
-//! How committed events travel to other processes: several to a message, as [`Hint`]s.
+//! The messages between processes: committed events, many to a message, which the receiver takes as [`Hint`]s.
 //!
-//! A fan-out between processes is a [`StatusSink`](crate::ports::sink::StatusSink) that [packs](pack) what it is told
-//! and a [`StatusSource`](crate::ports::source::StatusSource) that [unpacks](unpack) what it hears; which messenger
-//! carries the messages is all that differs.
+//! Every fan-out uses this one format, whichever broker carries the messages.
 
 use std::sync::Arc;
 
@@ -15,12 +13,12 @@ use crate::domain::ids::OrderId;
 use crate::domain::state::step::Lane;
 use crate::ports::source::Hint;
 
-/// A message without its items, and room for the commas between them.
+/// The size of a message without its items, and of the commas between them.
 const ENVELOPE_BYTES: usize = 96;
 
 #[derive(Serialize, Deserialize)]
 struct Message<'a> {
-    /// Who sent it, so that nobody is told what it said itself.
+    /// The process that sent it, so that it can skip its own messages.
     sender: u128,
     /// The payload version of the events.
     version: u32,
@@ -34,20 +32,21 @@ enum Item<'a> {
     Due(Lane),
     #[serde(borrow)]
     Event(&'a RawValue),
-    Advanced(Place),
+    Advanced(Position),
+    Resync,
 }
 
-/// What can be read of an event whatever its version.
+/// The part of an event that can be decoded whatever its version.
 #[derive(Serialize, Deserialize)]
-struct Place {
+struct Position {
     order_id: OrderId,
     seq: u64,
 }
 
 /// Packs committed events into messages of at most `max_bytes` each.
 ///
-/// An event that is too large for a message is represented by its place, from which the receiver reads
-/// it in the store.
+/// An event that is too large for a message is replaced by its order and number, by which the receiver reads
+/// it from the store.
 pub fn pack(events: &[Arc<EventRecord>], sender: u128, max_bytes: usize) -> Vec<String> {
     let mut packer =
         Packer { sender, room: max_bytes.saturating_sub(ENVELOPE_BYTES), items: Vec::new(), bytes: 0 };
@@ -64,13 +63,19 @@ pub fn pack(events: &[Arc<EventRecord>], sender: u128, max_bytes: usize) -> Vec<
     messages
 }
 
-/// Unpacks a message that somebody else sent; nothing of one that `own` sent.
+/// Returns the message that makes its receivers [resync](Hint::Resync), because the sender could not publish
+/// all that it committed.
+pub fn resync(sender: u128) -> String {
+    encode(&Message { sender, version: PAYLOAD_VERSION, items: vec![Item::Resync] }).unwrap_or_default()
+}
+
+/// Unpacks a message into its hints. A message that `own` sent has none.
 ///
 /// # Errors
-/// If it is no message of this kind.
+/// If it is not a message of this format.
 pub fn unpack(message: &str, own: u128) -> Result<Vec<Hint>, DecodeError> {
-    let garbled = |error: serde_json::Error| DecodeError { message: error.to_string() };
-    let Message { sender, version, items } = serde_json::from_str(message).map_err(garbled)?;
+    let undecodable = |error: serde_json::Error| DecodeError { message: error.to_string() };
+    let Message { sender, version, items } = serde_json::from_str(message).map_err(undecodable)?;
     if sender == own {
         return Ok(Vec::new());
     }
@@ -79,14 +84,15 @@ pub fn unpack(message: &str, own: u128) -> Result<Vec<Hint>, DecodeError> {
         Item::Event(event) if version == PAYLOAD_VERSION => {
             serde_json::from_str(event.get()).map(|event| Hint::Event(Arc::new(event)))
         }
-        // Another version of this software wrote it; the store knows how to read it, if anybody does.
-        Item::Event(event) => serde_json::from_str(event.get()).map(Place::into_hint),
-        Item::Advanced(place) => Ok(place.into_hint()),
+        // Another version of this software wrote it. The engine reads it from the store.
+        Item::Event(event) => serde_json::from_str(event.get()).map(Position::into_hint),
+        Item::Advanced(position) => Ok(position.into_hint()),
+        Item::Resync => Ok(Hint::Resync),
     };
-    items.into_iter().map(|item| hint(item).map_err(garbled)).collect()
+    items.into_iter().map(|item| hint(item).map_err(undecodable)).collect()
 }
 
-/// Returns the lane in which an event makes its order due at once, whoever holds it.
+/// Returns the lane in which an event makes its order due at once, even if a worker holds a lease of it.
 const fn due_in(event: &OrderEvent) -> Option<Lane> {
     match event {
         OrderEvent::Accepted { .. } | OrderEvent::QuarantineLifted => Some(Lane::Execute),
@@ -95,7 +101,7 @@ const fn due_in(event: &OrderEvent) -> Option<Lane> {
     }
 }
 
-impl Place {
+impl Position {
     fn into_hint(self) -> Hint {
         Hint::Advanced { order_id: self.order_id, seq: self.seq }
     }
@@ -105,7 +111,7 @@ impl Place {
 enum Packed {
     Due(Lane),
     Event(Box<RawValue>),
-    Advanced(Place),
+    Advanced(Position),
 }
 
 impl Packed {
@@ -113,27 +119,29 @@ impl Packed {
         match self {
             Self::Due(lane) => Item::Due(*lane),
             Self::Event(event) => Item::Event(event),
-            Self::Advanced(Place { order_id, seq }) => {
-                Item::Advanced(Place { order_id: *order_id, seq: *seq })
+            Self::Advanced(Position { order_id, seq }) => {
+                Item::Advanced(Position { order_id: *order_id, seq: *seq })
             }
         }
     }
 
-    /// Returns how many bytes the item takes, with its name.
+    /// Returns how many bytes the item takes at most, with its name.
     fn bytes(&self) -> usize {
         const NAME: usize = r#"{"advanced":},"#.len();
-        const PLACE: usize = r#"{"order_id":"","seq":}"#.len() + 36 + 20;
+        const UUID: usize = 36;
+        const U64: usize = 20;
+        const POSITION: usize = r#"{"order_id":"","seq":}"#.len() + UUID + U64;
         NAME + match self {
             Self::Due(_) => r#""execute""#.len(),
             Self::Event(event) => event.get().len(),
-            Self::Advanced(_) => PLACE,
+            Self::Advanced(_) => POSITION,
         }
     }
 }
 
 struct Packer {
     sender: u128,
-    /// How many bytes of items fit into a message.
+    /// The size of the items that fit into a message, in bytes.
     room: usize,
     items: Vec<Packed>,
     bytes: usize,
@@ -143,7 +151,7 @@ impl Packer {
     fn packed(&self, event: &EventRecord) -> Packed {
         match serde_json::value::to_raw_value(event).map(Packed::Event) {
             Ok(packed) if packed.bytes() <= self.room => packed,
-            _ => Packed::Advanced(Place { order_id: event.order_id, seq: event.seq }),
+            _ => Packed::Advanced(Position { order_id: event.order_id, seq: event.seq }),
         }
     }
 
@@ -161,12 +169,15 @@ impl Packer {
         if items.is_empty() {
             return;
         }
-        let message = Message { sender: self.sender, version: PAYLOAD_VERSION, items };
-        // Nothing in it can fail to be written; a hint that were lost would be no harm either.
-        messages.extend(serde_json::to_string(&message).ok());
+        messages.extend(encode(&Message { sender: self.sender, version: PAYLOAD_VERSION, items }));
         self.items.clear();
         self.bytes = 0;
     }
+}
+
+/// Encodes a message. No message fails to encode, and even a lost one would do no harm.
+fn encode(message: &Message<'_>) -> Option<String> {
+    serde_json::to_string(message).ok()
 }
 
 #[cfg(test)]
@@ -178,7 +189,7 @@ mod tests {
     use crate::domain::ids::OrderId;
     use crate::domain::order::Order;
 
-    /// Returns an order's acceptance and its failure, for a reason of some length.
+    /// Returns the events of an order that was accepted and failed for this reason.
     fn history(n: u128, reason: &str) -> [Arc<EventRecord>; 2] {
         let now = DateTime::from_timestamp_millis(1_700_000_000_000).unwrap();
         let (order, accepted) = Order::accept(OrderId::new(now, n), crate::testing::request(), 3, now);
@@ -198,7 +209,7 @@ mod tests {
         assert_eq!(messages.len(), 1);
         let expected = [Hint::Due(Lane::Execute), Hint::Event(accepted), Hint::Event(failed)];
         assert_eq!(unpacked(&messages, 8), expected);
-        assert_eq!(unpacked(&messages, 7), [], "nobody is told what it said itself");
+        assert_eq!(unpacked(&messages, 7), [], "a process skips its own messages");
     }
 
     #[test]
@@ -210,34 +221,41 @@ mod tests {
             let bytes: usize = messages.iter().map(String::len).sum();
             assert!(messages.len() <= 1 + 2 * bytes / max_bytes, "messages are filled");
             let hints = unpacked(&messages, 0);
-            let told: Vec<_> = hints.into_iter().filter(|hint| *hint != Hint::Due(Lane::Execute)).collect();
-            assert_eq!(told, events.iter().cloned().map(Hint::Event).collect::<Vec<_>>());
+            let events_hinted: Vec<_> =
+                hints.into_iter().filter(|hint| *hint != Hint::Due(Lane::Execute)).collect();
+            assert_eq!(events_hinted, events.iter().cloned().map(Hint::Event).collect::<Vec<_>>());
         }
     }
 
     #[test]
-    fn an_event_that_is_too_large_leaves_its_place() {
+    fn an_event_that_is_too_large_is_replaced_by_its_number() {
         let [_, failed] = history(1, &"x".repeat(10_000));
         let messages = pack(std::slice::from_ref(&failed), 0, 8_000);
-        let place = Hint::Advanced { order_id: failed.order_id, seq: failed.seq };
-        assert_eq!(unpacked(&messages, 1), [place]);
+        let position = Hint::Advanced { order_id: failed.order_id, seq: failed.seq };
+        assert_eq!(unpacked(&messages, 1), [position]);
     }
 
     #[test]
-    fn an_event_of_another_version_leaves_its_place() {
+    fn an_event_of_another_version_is_replaced_by_its_number() {
         let [accepted, _] = history(1, "");
         let [message] = &pack(std::slice::from_ref(&accepted), 0, 8_000)[..] else { panic!() };
         let newer = message
             .replace(&format!("\"version\":{PAYLOAD_VERSION}"), "\"version\":4000000000")
             .replace("\"accepted\"", "\"unheard_of\"");
-        let place = Hint::Advanced { order_id: accepted.order_id, seq: 1 };
-        assert_eq!(unpack(&newer, 1).unwrap(), [Hint::Due(Lane::Execute), place]);
+        let position = Hint::Advanced { order_id: accepted.order_id, seq: 1 };
+        assert_eq!(unpack(&newer, 1).unwrap(), [Hint::Due(Lane::Execute), position]);
     }
 
     #[test]
-    fn what_is_no_message_is_told_so() {
+    fn other_texts_are_refused() {
         for text in ["", "{}", "[]", r#"{"sender":1,"version":2,"items":[{"due":"elsewhere"}]}"#] {
             assert!(unpack(text, 0).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_resync_reaches_the_others() {
+        assert_eq!(unpack(&resync(1), 2).unwrap(), [Hint::Resync]);
+        assert_eq!(unpack(&resync(1), 1).unwrap(), [], "a process skips its own messages");
     }
 }

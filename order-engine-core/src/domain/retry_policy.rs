@@ -108,6 +108,9 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// The waits between tries to reach a server: it is used again within a second of its return.
+    pub const RECONNECT: Self = Self { initial_ms: 50, multiplier: 2, max_ms: 1_000, jitter_percent: 0 };
+
     /// Returns the wait after the failure of this attempt (from 1), in milliseconds.
     pub fn delay_ms(&self, attempt: u32, entropy: u128) -> u64 {
         let growth = u64::from(self.multiplier).saturating_pow(attempt.saturating_sub(1));

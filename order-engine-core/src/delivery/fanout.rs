@@ -1,0 +1,150 @@
+//! A fan-out between processes over a message broker: each process publishes what it committed, and listens
+//! to what the others publish.
+//!
+//! [`BrokerFanout`] does all of it but the talking to one particular broker, which a [`Broker`] does. Every
+//! fan-out between processes therefore connects again, reports losses and skips its own messages alike.
+
+mod broker;
+mod listener;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::AbortHandle;
+
+pub use crate::delivery::fanout::broker::{Broker, MessageStream};
+use crate::delivery::fanout::listener::Listener;
+use crate::delivery::hints;
+use crate::domain::event::EventRecord;
+use crate::ports::order_store::error::StoreError;
+use crate::ports::runtime::Runtime;
+use crate::ports::sink::{SinkError, SinkGuarantee, StatusSink};
+use crate::ports::source::{Hint, StatusSource};
+
+/// The most hints that wait for the engine. When the queue is full, hints are dropped and a resync takes
+/// their place.
+const QUEUE: usize = 4_096;
+
+/// A fan-out over a [`Broker`]: a best-effort [`StatusSink`] and a [`StatusSource`].
+///
+/// Cheap to clone. Clones, sinks and sources share one task that listens, which ends with the last of them.
+#[derive(Clone, Debug)]
+pub struct BrokerFanout {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    broker: Arc<dyn Broker>,
+    /// The name of this process in messages, by which it skips its own.
+    sender: u128,
+    /// Whether hints could not be published, so that the next message must be a resync.
+    has_lost: AtomicBool,
+    hints: Mutex<mpsc::Receiver<Hint>>,
+    listener: Arc<Listener>,
+    listening: OnceLock<AbortHandle>,
+}
+
+impl BrokerFanout {
+    /// Makes a fan-out that connects when it is first used. The source's first hint is a
+    /// [resync](Hint::Resync), since the others may have published before.
+    pub fn new(broker: Arc<dyn Broker>) -> Self {
+        let sender = Runtime::tokio().entropy.next_u128();
+        let (queue, hints) = mpsc::channel(QUEUE);
+        let listener = Arc::new(Listener::new(Arc::clone(&broker), sender, queue));
+        let inner = Inner {
+            broker,
+            sender,
+            has_lost: AtomicBool::new(false),
+            hints: Mutex::new(hints),
+            listener,
+            listening: OnceLock::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Makes a fan-out that is connected: its source has everything that others publish after this.
+    ///
+    /// # Errors
+    /// If the broker cannot be reached.
+    pub async fn open(broker: Arc<dyn Broker>) -> Result<Self, StoreError> {
+        let fanout = Self::new(broker);
+        let listener = Arc::clone(&fanout.inner.listener);
+        let stream = listener.subscribe().await?;
+        fanout.inner.listening.get_or_init(|| tokio::spawn(listener.run(Some(stream))).abort_handle());
+        Ok(fanout)
+    }
+
+    /// Returns the sink that publishes this engine's events.
+    pub fn sink(&self) -> Arc<dyn StatusSink> {
+        Arc::new(BrokerSink(Arc::clone(&self.inner)))
+    }
+
+    /// Returns the source of hints from the other processes, for one engine.
+    pub fn source(&self) -> Arc<dyn StatusSource> {
+        Arc::new(BrokerSource(Arc::clone(&self.inner)))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(listening) = self.listening.get() {
+            listening.abort();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct BrokerSink(Arc<Inner>);
+
+#[async_trait]
+impl StatusSink for BrokerSink {
+    fn name(&self) -> &str {
+        self.0.broker.name()
+    }
+
+    fn guarantee(&self) -> SinkGuarantee {
+        SinkGuarantee::BestEffort
+    }
+
+    async fn deliver(&self, events: &[Arc<EventRecord>]) -> Result<(), SinkError> {
+        let Inner { broker, sender, has_lost, .. } = &*self.0;
+        let mut messages = hints::pack(events, *sender, broker.max_message_bytes());
+        // A call that is dropped counts as lost, so the flag is set until the broker has answered.
+        if has_lost.swap(true, Ordering::AcqRel) {
+            messages.insert(0, hints::resync(*sender));
+        }
+        broker.publish(messages).await.map_err(|error| SinkError::new(error.to_string()))?;
+        has_lost.store(false, Ordering::Release);
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct BrokerSource(Arc<Inner>);
+
+#[async_trait]
+impl StatusSource for BrokerSource {
+    async fn next(&self) -> Hint {
+        let Inner { hints, listener, listening, .. } = &*self.0;
+        listening.get_or_init(|| tokio::spawn(Arc::clone(listener).run(None)).abort_handle());
+        let mut hints = hints.lock().await;
+        if listener.has_dropped.swap(false, Ordering::AcqRel) {
+            return Hint::Resync;
+        }
+        match hints.recv().await {
+            Some(hint) => hint,
+            // The listener holds the other end of the queue, so the queue is never closed.
+            None => std::future::pending().await,
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        self.0.listener.is_connected.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,109 @@
+//! The task that listens to a broker.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use crate::delivery::fanout::broker::{Broker, MessageStream};
+use crate::delivery::hints;
+use crate::domain::retry_policy::Backoff;
+use crate::ports::order_store::error::StoreError;
+use crate::ports::source::Hint;
+
+/// How often the connection is checked. Without a check, a connection that was cut without notice looks like
+/// one on which nothing is published.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Receives messages, and connects again when the connection fails.
+#[derive(Debug)]
+pub(super) struct Listener {
+    broker: Arc<dyn Broker>,
+    /// The name of this process in messages.
+    own: u128,
+    queue: mpsc::Sender<Hint>,
+    pub(super) is_connected: AtomicBool,
+    /// Whether hints were dropped because the queue was full.
+    pub(super) has_dropped: AtomicBool,
+}
+
+impl Listener {
+    pub(super) fn new(broker: Arc<dyn Broker>, own: u128, queue: mpsc::Sender<Hint>) -> Self {
+        let (is_connected, has_dropped) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { broker, own, queue, is_connected, has_dropped }
+    }
+
+    /// Connects and subscribes.
+    pub(super) async fn subscribe(&self) -> Result<Box<dyn MessageStream>, StoreError> {
+        let stream = self.broker.subscribe().await?;
+        self.is_connected.store(true, Ordering::Release);
+        Ok(stream)
+    }
+
+    /// Listens until the task is aborted: first on this stream, if there is one.
+    pub(super) async fn run(self: Arc<Self>, first: Option<Box<dyn MessageStream>>) {
+        let mut next = first;
+        loop {
+            let mut stream = match next.take() {
+                Some(stream) => stream,
+                None => self.resubscribe().await,
+            };
+            let Err(error) = self.listen(&mut *stream).await;
+            self.is_connected.store(false, Ordering::Release);
+            tracing::warn!(broker = self.broker.name(), %error, "the fan-out lost its connection and connects again");
+        }
+    }
+
+    async fn resubscribe(&self) -> Box<dyn MessageStream> {
+        let mut failures = 0;
+        loop {
+            match self.subscribe().await {
+                Ok(stream) => {
+                    // What was published in the meantime is lost.
+                    self.push(Hint::Resync);
+                    return stream;
+                }
+                Err(error) if failures == 0 => {
+                    tracing::warn!(broker = self.broker.name(), %error, "the fan-out cannot connect");
+                }
+                Err(error) => {
+                    tracing::debug!(broker = self.broker.name(), %error, "the fan-out cannot connect yet");
+                }
+            }
+            failures += 1;
+            tokio::time::sleep(Duration::from_millis(Backoff::RECONNECT.delay_ms(failures, 0))).await;
+        }
+    }
+
+    /// Receives messages until the connection fails.
+    async fn listen(&self, stream: &mut dyn MessageStream) -> Result<Infallible, StoreError> {
+        let mut pings = tokio::time::interval(PING_INTERVAL);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                message = stream.next() => self.receive(&message?),
+                _ = pings.tick() => stream.ping().await?,
+            }
+        }
+    }
+
+    fn receive(&self, message: &str) {
+        match hints::unpack(message, self.own) {
+            Ok(hints) => hints.into_iter().for_each(|hint| self.push(hint)),
+            Err(error) => {
+                // A newer version of this software may have sent it. It is news in any case.
+                tracing::debug!(broker = self.broker.name(), %error, "a message cannot be decoded");
+                self.push(Hint::Resync);
+            }
+        }
+    }
+
+    fn push(&self, hint: Hint) {
+        if self.queue.try_send(hint).is_err() {
+            self.has_dropped.store(true, Ordering::Release);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Fan-outs over a broker in memory, on steered time.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use chrono::DateTime;
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+use super::*;
+use crate::domain::ids::OrderId;
+use crate::domain::order::Order;
+use crate::domain::state::step::Lane;
+use crate::ports::order_store::error::StoreErrorKind;
+
+/// A broker in memory. Its clones are one broker.
+#[derive(Clone, Debug)]
+struct MemoryBroker {
+    channel: broadcast::Sender<Option<String>>,
+    is_up: Arc<AtomicBool>,
+    /// When processes tried to subscribe.
+    tries: Arc<Mutex<Vec<Instant>>>,
+}
+
+struct MemoryStream(broadcast::Receiver<Option<String>>);
+
+fn down() -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable, "the broker is down")
+}
+
+impl MemoryBroker {
+    fn new() -> Self {
+        let is_up = Arc::new(AtomicBool::new(true));
+        Self { channel: broadcast::channel(2 * QUEUE).0, is_up, tries: Arc::default() }
+    }
+
+    fn handle(&self) -> Arc<dyn Broker> {
+        Arc::new(self.clone())
+    }
+
+    /// Goes down and cuts all connections, or comes back.
+    fn set_up(&self, is_up: bool) {
+        self.is_up.store(is_up, Ordering::Release);
+        if !is_up {
+            let _ = self.channel.send(None);
+        }
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        if self.is_up.load(Ordering::Acquire) { Ok(()) } else { Err(down()) }
+    }
+}
+
+#[async_trait]
+impl Broker for MemoryBroker {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn max_message_bytes(&self) -> usize {
+        8_000
+    }
+
+    async fn publish(&self, messages: Vec<String>) -> Result<(), StoreError> {
+        self.check()?;
+        for message in messages {
+            let _ = self.channel.send(Some(message));
+        }
+        Ok(())
+    }
+
+    async fn subscribe(&self) -> Result<Box<dyn MessageStream>, StoreError> {
+        self.tries.lock().unwrap().push(Instant::now());
+        self.check()?;
+        Ok(Box::new(MemoryStream(self.channel.subscribe())))
+    }
+}
+
+#[async_trait]
+impl MessageStream for MemoryStream {
+    async fn next(&mut self) -> Result<String, StoreError> {
+        self.0.recv().await.ok().flatten().ok_or_else(down)
+    }
+
+    async fn ping(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+fn accepted(n: u128) -> Arc<EventRecord> {
+    let now = DateTime::from_timestamp_millis(1_700_000_000_000).unwrap();
+    Arc::new(Order::accept(OrderId::new(now, n), crate::testing::request(), 3, now).1)
+}
+
+async fn has_event(source: &Arc<dyn StatusSource>, n: u128) {
+    assert_eq!(source.next().await, Hint::Due(Lane::Execute));
+    assert_eq!(source.next().await, Hint::Event(accepted(n)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_reach_the_others_and_not_their_sender() {
+    let broker = MemoryBroker::new();
+    let one = BrokerFanout::open(broker.handle()).await.unwrap();
+    let other = BrokerFanout::open(broker.handle()).await.unwrap();
+    one.sink().deliver(&[accepted(1)]).await.unwrap();
+    other.sink().deliver(&[accepted(2)]).await.unwrap();
+    has_event(&other.source(), 1).await;
+    has_event(&one.source(), 2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fanout_that_connects_when_it_is_used_begins_with_a_resync() {
+    let broker = MemoryBroker::new();
+    let source = BrokerFanout::new(broker.handle()).source();
+    assert!(!source.is_connected());
+    assert_eq!(source.next().await, Hint::Resync);
+    assert!(source.is_connected());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_fails_if_the_broker_cannot_be_reached() {
+    let broker = MemoryBroker::new();
+    broker.set_up(false);
+    let error = BrokerFanout::open(broker.handle()).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_cannot_be_decoded_gives_a_resync() {
+    let broker = MemoryBroker::new();
+    let source = BrokerFanout::open(broker.handle()).await.unwrap().source();
+    broker.publish(vec!["from the future".to_owned()]).await.unwrap();
+    assert_eq!(source.next().await, Hint::Resync);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_connection_is_replaced_and_gives_a_resync() {
+    let broker = MemoryBroker::new();
+    let fanout = BrokerFanout::open(broker.handle()).await.unwrap();
+    let source = fanout.source();
+    let lost = Instant::now();
+    broker.set_up(false);
+    tokio::time::sleep(Duration::from_millis(3_500)).await;
+    assert!(!source.is_connected());
+    broker.set_up(true);
+    assert_eq!(source.next().await, Hint::Resync);
+    assert!(source.is_connected());
+    let tries = broker.tries.lock().unwrap().clone();
+    let waited: Vec<_> = tries[1..].iter().map(|moment| (*moment - lost).as_millis()).collect();
+    assert_eq!(waited, [0, 50, 150, 350, 750, 1_550, 2_550, 3_550]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_publication_is_followed_by_a_resync_of_the_others() {
+    let broker = MemoryBroker::new();
+    let sink = BrokerFanout::new(broker.handle()).sink();
+    broker.set_up(false);
+    assert!(sink.deliver(&[accepted(1)]).await.is_err());
+    broker.set_up(true);
+    let source = BrokerFanout::open(broker.handle()).await.unwrap().source();
+    sink.deliver(&[accepted(2)]).await.unwrap();
+    assert_eq!(source.next().await, Hint::Resync);
+    has_event(&source, 2).await;
+    sink.deliver(&[accepted(3)]).await.unwrap();
+    has_event(&source, 3).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn hints_that_do_not_fit_into_the_queue_give_a_resync() {
+    let broker = MemoryBroker::new();
+    let source = BrokerFanout::open(broker.handle()).await.unwrap().source();
+    let sink = BrokerFanout::new(broker.handle()).sink();
+    for _ in 0..QUEUE {
+        sink.deliver(&[accepted(1)]).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(source.next().await, Hint::Resync);
+    has_event(&source, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_of_the_clones_ends_the_connection() {
+    let broker = MemoryBroker::new();
+    let fanout = BrokerFanout::open(broker.handle()).await.unwrap();
+    let (sink, source) = (fanout.sink(), fanout.source());
+    drop(fanout);
+    tokio::task::yield_now().await;
+    assert_eq!(broker.channel.receiver_count(), 1);
+    drop((sink, source));
+    tokio::task::yield_now().await;
+    assert_eq!(broker.channel.receiver_count(), 0);
+}
