@@ -1,187 +1,152 @@
 //! The fan-out between processes, by NOTIFY and LISTEN.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use order_engine_core::{
-    EventRecord, Hint, Runtime, SinkError, SinkGuarantee, StatusSink, StatusSource, hints,
-};
+use order_engine_core::fanout::{Broker, BrokerFanout, MessageStream};
+use order_engine_core::{StatusSink, StatusSource, StoreError, StoreErrorKind};
 use sqlx::Executor;
 use sqlx::postgres::{PgListener, PgPoolOptions};
-use tokio::sync::Mutex;
 
 use crate::connect::{Connections, connect_options};
 use crate::error::Error;
 use crate::options::{OptionsError, PostgresOptions};
 use crate::sql::NOTIFY_NOW;
 
-/// The most that PostgreSQL takes: a payload must be shorter than 8,000 bytes.
+/// The largest message: PostgreSQL takes payloads shorter than 8,000 bytes.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 7_999;
 
-/// After so long without a word, the listening connection is asked whether it is alive.
-const SILENCE: Duration = Duration::from_secs(5);
-/// How long it may take to answer, and to be made.
+/// How long the listening connection may take to be made, and to answer a ping.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How long to wait before connecting again; doubled up to [`RECONNECT_MAX`].
-const RECONNECT_MIN: Duration = Duration::from_millis(50);
-/// The longest such wait.
-const RECONNECT_MAX: Duration = Duration::from_secs(1);
 
-/// Tells the other processes of committed events, and hears them: a [`StatusSink`] and a
-/// [`StatusSource`] at once.
+/// Publishes what this process commits to the other processes, and hears what they commit: a fan-out beside
+/// any store. Beside a [`PostgresStore`](crate::PostgresStore), give both the same options.
 ///
-/// It is a fan-out for any store; with a [`PostgresStore`](crate::PostgresStore), give both the same
-/// options. One connection listens, and one other says what this process has committed, many events to
-/// a message.
+/// Cheap to clone. Clones, sinks and sources share two connections, one that publishes and one that listens,
+/// which end with the last of them.
 ///
-/// It says nothing within the transactions that write orders: a NOTIFY takes a lock of the whole
-/// database at the commit, and every commit would wait for every other one's disk.
-pub struct PostgresFanout {
-    sender: u128,
-    options: PostgresOptions,
-    saying: Connections,
-    listening: Mutex<Listening>,
-    is_connected: AtomicBool,
-}
+/// It publishes after the commit and not within the transactions that write orders: a NOTIFY takes a lock of
+/// the whole database at the commit, so that each commit would wait for the disk writes of all others.
+#[derive(Clone, Debug)]
+pub struct PostgresFanout(BrokerFanout);
 
-/// The receiving end.
-#[derive(Default)]
-struct Listening {
-    listener: Option<PgListener>,
-    /// What was heard and not yet told.
-    heard: VecDeque<Hint>,
-    failures: u32,
-}
+impl PostgresFanout {
+    /// Makes a fan-out that connects when it is first used.
+    ///
+    /// # Errors
+    /// If the connections are pooled by transaction, so that none of them can listen.
+    pub fn new(options: PostgresOptions) -> Result<Self, OptionsError> {
+        Ok(Self(BrokerFanout::new(Arc::new(PostgresBroker::new(options)?))))
+    }
 
-impl fmt::Debug for PostgresFanout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresFanout").field("schema", &self.options.schema).finish_non_exhaustive()
+    /// Connects and begins to listen: the source has everything that others publish after this.
+    ///
+    /// # Errors
+    /// If the connections are pooled by transaction, or the server cannot be reached.
+    pub async fn open(options: PostgresOptions) -> Result<Self, StoreError> {
+        let broker = PostgresBroker::new(options).map_err(|error| {
+            StoreError::new(StoreErrorKind::Misconfigured, error.to_string()).with_source(error)
+        })?;
+        Ok(Self(BrokerFanout::open(Arc::new(broker)).await?))
+    }
+
+    /// Returns the best-effort sink that publishes this engine's events.
+    pub fn sink(&self) -> Arc<dyn StatusSink> {
+        self.0.sink()
+    }
+
+    /// Returns the source of hints from the other processes, for one engine.
+    pub fn source(&self) -> Arc<dyn StatusSource> {
+        self.0.source()
     }
 }
 
-/// The channel of a schema's events: engines that share a database hear only their own.
+/// Returns the channel of a schema's hints: engines with different schemas share a database unnoticed.
 pub(crate) fn channel(schema: &str) -> String {
     format!("{schema}.events")
 }
 
-impl PostgresFanout {
-    /// A fan-out that connects when it is first used, and again whenever it has to.
-    ///
-    /// # Errors
-    /// If the connections are pooled by transaction: nobody can listen on them.
-    pub fn new(options: PostgresOptions) -> Result<Self, OptionsError> {
+struct PostgresBroker {
+    options: PostgresOptions,
+    channel: String,
+    publishing: Connections,
+}
+
+impl fmt::Debug for PostgresBroker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresBroker").field("channel", &self.channel).finish_non_exhaustive()
+    }
+}
+
+impl PostgresBroker {
+    fn new(options: PostgresOptions) -> Result<Self, OptionsError> {
         if options.transaction_pooling {
             return Err(OptionsError::CannotListen);
         }
-        Ok(Self {
-            sender: Runtime::tokio().entropy.next_u128(),
-            saying: Connections::new(&options.clone().with_connections(1)),
-            options,
-            listening: Mutex::default(),
-            is_connected: AtomicBool::new(false),
-        })
+        let publishing = Connections::new(&options.clone().with_connections(1));
+        Ok(Self { channel: channel(&options.schema), options, publishing })
     }
 
-    async fn say(&self, events: &[Arc<EventRecord>]) -> Result<(), Error> {
-        let messages = hints::pack(events, self.sender, MAX_PAYLOAD_BYTES);
-        let mut used = self.saying.take().await?;
-        sqlx::query(NOTIFY_NOW)
-            .bind(channel(&self.options.schema))
-            .bind(messages)
-            .execute(&mut used.connection)
-            .await?;
-        self.saying.put_back(used);
+    async fn notify(&self, messages: Vec<String>) -> Result<(), Error> {
+        let mut used = self.publishing.take().await?;
+        sqlx::query(NOTIFY_NOW).bind(&self.channel).bind(messages).execute(&mut used.connection).await?;
+        self.publishing.put_back(used);
         Ok(())
     }
 
-    /// Hears something, or notices that it cannot.
-    async fn listen(&self, listening: &mut Listening) {
-        let Some(listener) = &mut listening.listener else { return self.connect(listening).await };
-        let reason = match tokio::time::timeout(SILENCE, listener.try_recv()).await {
-            Ok(Ok(Some(heard))) => return listening.heard.extend(self.hints(heard.payload())),
-            Ok(Ok(None)) => "the connection was closed".to_owned(),
-            Ok(Err(error)) => error.to_string(),
-            Err(_silence) => match tokio::time::timeout(ANSWER, listener.execute("SELECT 1")).await {
-                Ok(Ok(_)) => return,
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "the server does not answer".to_owned(),
-            },
-        };
-        tracing::warn!(reason, "the fan-out hears nothing any more, and connects again");
-        self.is_connected.store(false, Ordering::Release);
-        listening.listener = None;
-    }
-
-    async fn connect(&self, listening: &mut Listening) {
-        let result = tokio::time::timeout(ANSWER, self.listener()).await;
-        match result.unwrap_or(Err(Error::TimedOut)) {
-            Ok(listener) => {
-                listening.listener = Some(listener);
-                listening.failures = 0;
-                self.is_connected.store(true, Ordering::Release);
-                // Whatever was said before now was said to nobody.
-                listening.heard.push_back(Hint::Resync);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the fan-out cannot connect");
-                let wait = RECONNECT_MIN * 2_u32.saturating_pow(listening.failures.min(8));
-                listening.failures = listening.failures.saturating_add(1);
-                tokio::time::sleep(wait.min(RECONNECT_MAX)).await;
-            }
-        }
-    }
-
-    async fn listener(&self) -> Result<PgListener, Error> {
-        // A pool for this one connection: what is wrong with the last one cannot be in its way.
+    async fn listen(&self) -> Result<PostgresStream, Error> {
+        // Each connection has a pool of its own, so that a failed one cannot hold up the next.
         let pool = PgPoolOptions::new().max_connections(1).max_lifetime(None).idle_timeout(None);
         let pool = pool.connect_lazy_with(connect_options(&self.options));
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
-        listener.listen(&channel(&self.options.schema)).await?;
-        Ok(listener)
-    }
-
-    fn hints(&self, payload: &str) -> Vec<Hint> {
-        hints::unpack(payload, self.sender).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the fan-out heard something that it does not understand");
-            Vec::new()
-        })
+        listener.listen(&self.channel).await?;
+        Ok(PostgresStream(listener))
     }
 }
 
 #[async_trait]
-impl StatusSink for PostgresFanout {
+impl Broker for PostgresBroker {
     fn name(&self) -> &'static str {
         "postgres"
     }
 
-    fn guarantee(&self) -> SinkGuarantee {
-        SinkGuarantee::BestEffort
+    fn max_message_bytes(&self) -> usize {
+        MAX_PAYLOAD_BYTES
     }
 
-    async fn deliver(&self, events: &[Arc<EventRecord>]) -> Result<(), SinkError> {
-        let said = tokio::time::timeout(self.options.operation_timeout, self.say(events)).await;
-        said.unwrap_or(Err(Error::TimedOut)).map_err(|error| SinkError::new(error.to_string()))
+    async fn publish(&self, messages: Vec<String>) -> Result<(), StoreError> {
+        Ok(within(self.options.operation_timeout, self.notify(messages)).await?)
+    }
+
+    async fn subscribe(&self) -> Result<Box<dyn MessageStream>, StoreError> {
+        Ok(Box::new(within(ANSWER, self.listen()).await?))
     }
 }
 
+/// The connection that listens.
+struct PostgresStream(PgListener);
+
 #[async_trait]
-impl StatusSource for PostgresFanout {
-    async fn next(&self) -> Hint {
-        let mut listening = self.listening.lock().await;
-        loop {
-            if let Some(hint) = listening.heard.pop_front() {
-                return hint;
-            }
-            self.listen(&mut listening).await;
+impl MessageStream for PostgresStream {
+    async fn next(&mut self) -> Result<String, StoreError> {
+        match self.0.try_recv().await.map_err(Error::from)? {
+            Some(notification) => Ok(notification.payload().to_owned()),
+            None => Err(StoreError::new(StoreErrorKind::Unavailable, "the connection was closed")),
         }
     }
 
-    fn is_connected(&self) -> bool {
-        self.is_connected.load(Ordering::Acquire)
+    async fn ping(&mut self) -> Result<(), StoreError> {
+        let ping = async { Ok(self.0.execute("SELECT 1").await.map(drop)?) };
+        Ok(within(ANSWER, ping).await?)
     }
+}
+
+async fn within<T>(
+    timeout: Duration,
+    call: impl Future<Output = Result<T, Error>> + Send,
+) -> Result<T, Error> {
+    tokio::time::timeout(timeout, call).await.unwrap_or(Err(Error::TimedOut))
 }

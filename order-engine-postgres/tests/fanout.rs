@@ -1,4 +1,4 @@
-//! What one process commits, the others hear.
+//! Hints between processes.
 
 mod common;
 #[path = "common/engine.rs"]
@@ -12,36 +12,43 @@ use engine::{listening, simulator, submit, watch, work};
 use order_engine_core::conformance::fixtures::{id, new_order};
 use order_engine_core::testing::{Link, Proxy};
 use order_engine_core::{
-    EventRecord, Failure, FailureCode, Hint, Lane, OrderEvent, StatusSink, StatusSource,
+    EventRecord, Failure, FailureCode, Hint, Lane, OrderEvent, StatusSink, StatusSource, StoreErrorKind,
 };
 use order_engine_postgres::testing::shared_url;
 use order_engine_postgres::{OptionsError, PostgresFanout, PostgresOptions};
 
-async fn connected(options: PostgresOptions) -> PostgresFanout {
+/// Both ends of a fan-out.
+struct Ends {
+    sink: Arc<dyn StatusSink>,
+    source: Arc<dyn StatusSource>,
+}
+
+async fn connected(options: PostgresOptions) -> Ends {
     let fanout = PostgresFanout::new(options).unwrap();
-    assert!(!fanout.is_connected());
-    assert_eq!(fanout.next().await, Hint::Resync);
-    assert!(fanout.is_connected());
-    fanout
+    let (sink, source) = (fanout.sink(), fanout.source());
+    assert!(!source.is_connected());
+    assert_eq!(source.next().await, Hint::Resync);
+    assert!(source.is_connected());
+    Ends { sink, source }
 }
 
 fn accepted(n: u64) -> Arc<EventRecord> {
     new_order(n).event
 }
 
-/// The acceptance of an order is also news for the workers.
-async fn hears_of(fanout: &PostgresFanout, event: &Arc<EventRecord>) {
-    assert_eq!(fanout.next().await, Hint::Due(Lane::Execute));
-    assert_eq!(fanout.next().await, Hint::Event(Arc::clone(event)));
+/// Checks that the acceptance of an order arrives, first as work for the other process's workers.
+async fn hears_of(ends: &Ends, event: &Arc<EventRecord>) {
+    assert_eq!(ends.source.next().await, Hint::Due(Lane::Execute));
+    assert_eq!(ends.source.next().await, Hint::Event(Arc::clone(event)));
 }
 
 #[tokio::test]
 async fn events_travel_to_the_others_and_not_back() {
     let database = Database::new();
     let (one, other) = (connected(database.options()).await, connected(database.options()).await);
-    one.deliver(&[accepted(1)]).await.unwrap();
+    one.sink.deliver(&[accepted(1)]).await.unwrap();
     hears_of(&other, &accepted(1)).await;
-    other.deliver(&[accepted(2)]).await.unwrap();
+    other.sink.deliver(&[accepted(2)]).await.unwrap();
     hears_of(&one, &accepted(2)).await;
 }
 
@@ -49,19 +56,19 @@ async fn events_travel_to_the_others_and_not_back() {
 async fn engines_that_share_a_database_hear_only_their_own() {
     let (here, there) = (Database::new(), Database::new());
     let listening = connected(here.options()).await;
-    connected(there.options()).await.deliver(&[accepted(1)]).await.unwrap();
-    connected(here.options()).await.deliver(&[accepted(2)]).await.unwrap();
+    connected(there.options()).await.sink.deliver(&[accepted(1)]).await.unwrap();
+    connected(here.options()).await.sink.deliver(&[accepted(2)]).await.unwrap();
     hears_of(&listening, &accepted(2)).await;
 }
 
 #[tokio::test]
-async fn what_is_too_large_for_a_message_leaves_its_place() {
+async fn an_event_that_is_too_large_for_a_message_is_replaced_by_its_number() {
     let database = Database::new();
     let (one, other) = (connected(database.options()).await, connected(database.options()).await);
     let failure = Failure::new(FailureCode::REJECTED, "x".repeat(10_000));
     let event = EventRecord { event: OrderEvent::Failed { failure }, ..EventRecord::clone(&accepted(1)) };
-    one.deliver(&[Arc::new(event)]).await.unwrap();
-    assert_eq!(other.next().await, Hint::Advanced { order_id: id(1), seq: 1 });
+    one.sink.deliver(&[Arc::new(event)]).await.unwrap();
+    assert_eq!(other.source.next().await, Hint::Advanced { order_id: id(1), seq: 1 });
 }
 
 #[tokio::test]
@@ -69,10 +76,10 @@ async fn many_events_share_a_message() {
     let database = Database::new();
     let (one, other) = (connected(database.options()).await, connected(database.options()).await);
     let events: Vec<_> = (1..=500).map(accepted).collect();
-    one.deliver(&events).await.unwrap();
-    assert_eq!(other.next().await, Hint::Due(Lane::Execute));
+    one.sink.deliver(&events).await.unwrap();
+    assert_eq!(other.source.next().await, Hint::Due(Lane::Execute));
     for event in &events {
-        assert_eq!(other.next().await, Hint::Event(Arc::clone(event)));
+        assert_eq!(other.source.next().await, Hint::Event(Arc::clone(event)));
     }
 }
 
@@ -83,7 +90,7 @@ async fn connections_pooled_by_transaction_cannot_listen() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_made_again_and_told() {
+async fn a_lost_connection_is_replaced_and_gives_a_resync() {
     let database = Database::new();
     let name = format!("{}_fanout", database.schema);
     let url = format!("{}?application_name={name}", shared_url());
@@ -92,16 +99,16 @@ async fn a_lost_connection_is_made_again_and_told() {
     let terminate =
         format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'");
     database.execute(&terminate).await;
-    assert_eq!(other.next().await, Hint::Resync);
-    assert!(other.is_connected());
-    one.deliver(&[accepted(1)]).await.unwrap();
+    assert_eq!(other.source.next().await, Hint::Resync);
+    assert!(other.source.is_connected());
+    one.sink.deliver(&[accepted(1)]).await.unwrap();
     hears_of(&other, &accepted(1)).await;
-    // The connection that says things was lost with it, and is made again as well.
-    let mut said = other.deliver(&[accepted(2)]).await;
-    if said.is_err() {
-        said = other.deliver(&[accepted(2)]).await;
+    // Its connection that publishes was lost too, and is replaced as well.
+    let mut delivered = other.sink.deliver(&[accepted(2)]).await;
+    if delivered.is_err() {
+        delivered = other.sink.deliver(&[accepted(2)]).await;
     }
-    said.unwrap();
+    delivered.unwrap();
     hears_of(&one, &accepted(2)).await;
 }
 
@@ -110,27 +117,27 @@ async fn a_silent_connection_is_noticed() {
     let database = Database::new();
     let proxy = Proxy::start(Database::address()).await.unwrap();
     let options = database.options_through(&proxy);
-    let fanout = Arc::new(connected(options).await);
+    let source = connected(options).await.source;
     proxy.set(Link::Silent);
     let hearing = tokio::spawn({
-        let fanout = Arc::clone(&fanout);
-        async move { fanout.next().await }
+        let source = Arc::clone(&source);
+        async move { source.next().await }
     });
-    while fanout.is_connected() {
+    while source.is_connected() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     proxy.set(Link::Cut);
     proxy.set(Link::Up);
     assert_eq!(hearing.await.unwrap(), Hint::Resync);
-    assert!(fanout.is_connected());
+    assert!(source.is_connected());
 }
 
-/// One accepts orders and is watched, the other works; neither polls.
+/// One engine accepts orders and is watched, the other one executes them. Neither polls.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_engines_share_the_work_of_one_database() {
     let database = Database::new();
     let simulator = simulator().await;
-    let fanout = || Arc::new(PostgresFanout::new(database.options()).unwrap());
+    let fanout = || PostgresFanout::new(database.options()).unwrap();
     let accepting = listening(database.open().await, &simulator, fanout()).await;
     let working = listening(database.open().await, &simulator, fanout()).await;
     let worker = work(&working);
@@ -147,4 +154,24 @@ async fn two_engines_share_the_work_of_one_database() {
         engine.shutdown(Duration::from_secs(10)).await.unwrap();
     }
     worker.abort();
+}
+
+#[tokio::test]
+async fn a_message_of_another_kind_gives_a_resync() {
+    let database = Database::new();
+    let source = connected(database.options()).await.source;
+    database.execute(&format!("SELECT pg_notify('{}.events', 'from the future')", database.schema)).await;
+    let hint = tokio::time::timeout(Duration::from_secs(5), source.next()).await;
+    assert_eq!(hint.expect("the message is not dropped"), Hint::Resync);
+}
+
+#[tokio::test]
+async fn an_opened_fanout_is_connected() {
+    let database = Database::new();
+    let source = PostgresFanout::open(database.options()).await.unwrap().source();
+    assert!(source.is_connected());
+    connected(database.options()).await.sink.deliver(&[accepted(1)]).await.unwrap();
+    assert_eq!(source.next().await, Hint::Due(Lane::Execute));
+    let pooled = database.options().transaction_pooling(true);
+    assert_eq!(PostgresFanout::open(pooled).await.unwrap_err().kind(), StoreErrorKind::Misconfigured);
 }

@@ -197,12 +197,13 @@ fn assert_each_executed_once(simulator: &Simulator, accepted: &BTreeSet<OrderId>
 }
 
 async fn engine_on(options: PostgresOptions, simulator: &Simulator) -> Engine {
-    let fanout = Arc::new(PostgresFanout::new(options.clone()).unwrap());
+    let fanout = PostgresFanout::new(options.clone()).unwrap();
     let store = PostgresStore::open(options).await.unwrap();
     let mut config = EngineConfig::default();
     config.lease_duration = Duration::from_secs(2);
     config.poll_interval = Duration::from_millis(200);
-    let engine = builder(Arc::new(store), simulator).sink(fanout.clone()).source(fanout).config(config);
+    let engine =
+        builder(Arc::new(store), simulator).sink(fanout.sink()).source(fanout.source()).config(config);
     engine.build().await.unwrap()
 }
 

@@ -11,8 +11,8 @@ use common::{Database, execute, text};
 use engine::{builder, listening, request, simulator, watch, work};
 use order_engine_core::testing::RecordingSink;
 use order_engine_core::{
-    Engine, EngineConfig, Hint, ItemRejected, OrderRequest, OrderStore, Outbox, StatusSource, StoreErrorKind,
-    Submission, SubmitError,
+    Engine, EngineConfig, Hint, ItemRejected, OrderRequest, OrderStore, Outbox, StoreErrorKind, Submission,
+    SubmitError,
 };
 use order_engine_postgres::{PostgresFanout, PostgresStore, sqlstate};
 
@@ -77,16 +77,16 @@ async fn every_listener_hears_of_it_once_with_the_commit() {
     let database = Database::new();
     let store = database.store().await;
     let engine = idle(&store).await;
-    let fanout = PostgresFanout::new(database.options()).unwrap();
-    assert_eq!(fanout.next().await, Hint::Resync);
+    let source = PostgresFanout::new(database.options()).unwrap().source();
+    assert_eq!(source.next().await, Hint::Resync);
     let mut host = database.connect().await;
     for end in ["ROLLBACK", "COMMIT"] {
         execute(&mut host, "BEGIN").await;
         store.submit_in(&engine, &mut host, named(end)).await.unwrap();
         execute(&mut host, end).await;
     }
-    assert!(matches!(fanout.next().await, Hint::Due(order_engine_core::Lane::Execute)));
-    let Hint::Event(accepted) = fanout.next().await else { panic!("the event fits into the message") };
+    assert!(matches!(source.next().await, Hint::Due(order_engine_core::Lane::Execute)));
+    let Hint::Event(accepted) = source.next().await else { panic!("the event fits into the message") };
     let committed = database.text("SELECT order_id FROM @orders WHERE client_order_id = 'COMMIT'").await;
     assert_eq!((accepted.order_id.to_string(), accepted.seq), (committed, 1));
     // No other message was sent before this one.
@@ -96,14 +96,14 @@ async fn every_listener_hears_of_it_once_with_the_commit() {
         .execute(&mut host)
         .await
         .unwrap();
-    assert_eq!(fanout.next().await, Hint::Due(order_engine_core::Lane::Observe));
+    assert_eq!(source.next().await, Hint::Due(order_engine_core::Lane::Observe));
 }
 
 #[tokio::test]
 async fn a_worker_takes_it_with_the_commit_or_at_its_next_poll() {
     let database = Database::new();
     let (store, simulator) = (database.store().await, simulator().await);
-    let fanout = Arc::new(PostgresFanout::new(database.options()).unwrap());
+    let fanout = PostgresFanout::new(database.options()).unwrap();
     let hearing = listening(Arc::new(store.clone()), &simulator, fanout).await;
     let deaf = {
         let store = PostgresStore::open(database.options().with_transaction_pooling(true)).await.unwrap();

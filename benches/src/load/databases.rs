@@ -109,8 +109,8 @@ impl Databases {
         let carrier = if self.joins_own { Some(&self.store) } else { self.fanout.as_ref() };
         Ok(match carrier {
             Some(Database::Postgres { server, .. }) => {
-                let fanout = Arc::new(PostgresFanout::new(PostgresOptions::new(&server.url())?)?);
-                engine.sink(fanout.clone()).source(fanout)
+                let fanout = PostgresFanout::open(PostgresOptions::new(&server.url())?).await?;
+                engine.sink(fanout.sink()).source(fanout.source())
             }
             Some(Database::Redis { server, .. }) => {
                 let fanout = RedisFanout::open(server.options()).await?;

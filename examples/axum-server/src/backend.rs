@@ -158,8 +158,8 @@ impl FanoutUrl {
     ) -> Result<EngineBuilder, Box<dyn std::error::Error + Send + Sync>> {
         Ok(match self {
             Self::Postgres(options) => {
-                let fanout = Arc::new(PostgresFanout::new(options.clone())?);
-                engine.sink(fanout.clone()).source(fanout)
+                let fanout = PostgresFanout::new(options.clone())?;
+                engine.sink(fanout.sink()).source(fanout.source())
             }
             Self::Redis(options) => {
                 let fanout = RedisFanout::open(options.clone()).await?;

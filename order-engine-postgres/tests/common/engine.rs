@@ -38,14 +38,10 @@ pub fn builder(store: Arc<dyn OrderStore>, simulator: &Simulator) -> EngineBuild
 }
 
 /// Returns an engine that polls so seldom that only the fan-out can wake it.
-pub async fn listening(
-    store: Arc<dyn OrderStore>,
-    simulator: &Simulator,
-    fanout: Arc<PostgresFanout>,
-) -> Engine {
+pub async fn listening(store: Arc<dyn OrderStore>, simulator: &Simulator, fanout: PostgresFanout) -> Engine {
     let mut config = EngineConfig::default();
     config.poll_interval = Duration::from_hours(1);
-    let engine = builder(store, simulator).sink(fanout.clone()).source(fanout.clone()).config(config);
+    let engine = builder(store, simulator).sink(fanout.sink()).source(fanout.source()).config(config);
     let engine = engine.build().await.unwrap();
     while !engine.health().await.sources_connected {
         tokio::task::yield_now().await;
