@@ -55,7 +55,6 @@ fn install_crypto() {
 
 /// Connects, and checks the server.
 pub(crate) async fn connect(
-    client: &Client,
     options: &RedisOptions,
     purpose: &Purpose,
 ) -> Result<MultiplexedConnection, Error> {
@@ -63,7 +62,7 @@ pub(crate) async fn connect(
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(options.connect_timeout))
         .set_response_timeout(Some(options.operation_timeout));
-    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+    let mut connection = client(options)?.get_multiplexed_async_connection_with_config(&config).await?;
     let greeting = greet(&mut connection, options, purpose);
     tokio::time::timeout(options.connect_timeout, greeting).await.map_err(|_| Error::TimedOut)??;
     Ok(connection)

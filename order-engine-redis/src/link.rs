@@ -3,25 +3,19 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use order_engine_core::StoreErrorKind;
+use order_engine_core::{Backoff, StoreError, StoreErrorKind};
 use redis::aio::MultiplexedConnection;
-use redis::{Client, Cmd, FromRedisValue, Pipeline, RedisError, ServerErrorKind, Value};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError, ServerErrorKind, Value};
 use tokio::time::Instant;
 
 use crate::connect::{self, Purpose};
 use crate::error::{Error, needs_another_connection};
 use crate::options::RedisOptions;
 
-/// The wait after a failed attempt to connect; doubled up to [`RETRY_MAX`].
-const RETRY_MIN: Duration = Duration::from_millis(50);
-/// The longest such wait: a server that is back is used again within a second.
-const RETRY_MAX: Duration = Duration::from_secs(1);
-
 /// A shared connection to a server. A call connects if nobody is connected; one that fails is never
 /// repeated here, except where it is known to have done nothing.
 #[derive(Debug)]
 pub(crate) struct Link {
-    client: Client,
     options: RedisOptions,
     purpose: Purpose,
     live: Mutex<Option<Live>>,
@@ -48,20 +42,18 @@ struct Attempts {
 struct Failed {
     message: String,
     kind: StoreErrorKind,
-    wait: Duration,
+    failures: u32,
     retry_at: Instant,
 }
 
 impl Link {
+    pub(crate) fn new(options: RedisOptions, purpose: Purpose) -> Self {
+        Self { options, purpose, live: Mutex::default(), attempts: tokio::sync::Mutex::default() }
+    }
+
     /// Connects.
     pub(crate) async fn open(options: RedisOptions, purpose: Purpose) -> Result<Arc<Self>, Error> {
-        let link = Self {
-            client: connect::client(&options)?,
-            options,
-            purpose,
-            live: Mutex::default(),
-            attempts: tokio::sync::Mutex::default(),
-        };
+        let link = Self::new(options, purpose);
         link.connect().await?;
         Ok(Arc::new(link))
     }
@@ -79,7 +71,7 @@ impl Link {
     }
 
     /// Gives the connection up. Calls that wait on it are answered or fail as they would have.
-    pub(crate) fn abandon(&self) {
+    fn abandon(&self) {
         *self.live.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -104,7 +96,7 @@ impl Link {
         if let Some(failed) = attempts.failed.as_ref().filter(|failed| Instant::now() < failed.retry_at) {
             return Err(Error::NotConnected { message: failed.message.clone(), kind: failed.kind });
         }
-        match connect::connect(&self.client, &self.options, &self.purpose).await {
+        match connect::connect(&self.options, &self.purpose).await {
             Ok(connection) => {
                 attempts.connections += 1;
                 attempts.failed = None;
@@ -113,12 +105,12 @@ impl Link {
                 Ok(live)
             }
             Err(error) => {
-                let wait =
-                    attempts.failed.as_ref().map_or(RETRY_MIN, |failed| (failed.wait * 2).min(RETRY_MAX));
+                let failures = attempts.failed.as_ref().map_or(0, |failed| failed.failures) + 1;
+                let wait = Duration::from_millis(Backoff::RECONNECT.delay_ms(failures, 0));
                 attempts.failed = Some(Failed {
                     message: error.to_string(),
                     kind: error.kind(),
-                    wait,
+                    failures,
                     retry_at: Instant::now() + wait,
                 });
                 Err(error)
@@ -137,6 +129,21 @@ impl Link {
             self.abandon_number(number);
         }
         result
+    }
+
+    /// Waits for a call for as long as a call may take. After a call that took longer, the next one shall
+    /// not wait for the same connection.
+    pub(crate) async fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.options.operation_timeout, call).await {
+            Ok(result) => Ok(result?),
+            Err(_) => {
+                self.abandon();
+                Err(Error::TimedOut.into())
+            }
+        }
     }
 
     /// Checks that the server is still what it was when it was connected to.

@@ -41,17 +41,6 @@ impl RedisStore {
         };
         Ok(Self { link, durability: durability.unwrap_or(Durability::BoundedLoss) })
     }
-
-    async fn in_time<T>(&self, call: impl Future<Output = Result<T, Error>> + Send) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.link.options().operation_timeout, call).await {
-            Ok(result) => Ok(result?),
-            Err(_) => {
-                // Whatever is wrong with the connection, the next call shall not wait for it as well.
-                self.link.abandon();
-                Err(Error::TimedOut.into())
-            }
-        }
-    }
 }
 
 #[async_trait]
@@ -61,81 +50,81 @@ impl OrderStore for RedisStore {
     }
 
     async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
-        self.in_time(read::now(&self.link)).await
+        self.link.in_time(read::now(&self.link)).await
     }
 
     async fn create(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
-        self.in_time(write::create(&self.link, orders)).await
+        self.link.in_time(write::create(&self.link, orders)).await
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError> {
-        self.in_time(write::claim(&self.link, request)).await
+        self.link.in_time(write::claim(&self.link, request)).await
     }
 
     async fn renew(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {
-        self.in_time(write::renew(&self.link, leases, duration)).await
+        self.link.in_time(write::renew(&self.link, leases, duration)).await
     }
 
     async fn release(&self, releases: &[Release]) -> Result<(), StoreError> {
-        self.in_time(write::release(&self.link, releases)).await
+        self.link.in_time(write::release(&self.link, releases)).await
     }
 
     async fn make_due(&self, id: OrderId) -> Result<(), StoreError> {
-        self.in_time(write::make_due(&self.link, &[id])).await
+        self.link.in_time(write::make_due(&self.link, &[id])).await
     }
 
     async fn append(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
-        self.in_time(write::append(&self.link, appends)).await
+        self.link.in_time(write::append(&self.link, appends)).await
     }
 
     async fn load(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
-        Ok(self.in_time(read::load(&self.link, &[id])).await?.pop().flatten())
+        Ok(self.link.in_time(read::load(&self.link, &[id])).await?.pop().flatten())
     }
 
     async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {
-        self.in_time(read::events(&self.link, id, after, limit)).await
+        self.link.in_time(read::events(&self.link, id, after, limit)).await
     }
 
     async fn last_seqs(&self, ids: &[OrderId]) -> Result<Vec<Option<u64>>, StoreError> {
-        self.in_time(read::last_seqs(&self.link, ids)).await
+        self.link.in_time(read::last_seqs(&self.link, ids)).await
     }
 
     async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, UndecodableOrder>>, StoreError> {
-        self.in_time(read::list(&self.link, query)).await
+        self.link.in_time(read::list(&self.link, query)).await
     }
 
     async fn due_orders(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {
-        self.in_time(read::due_orders(&self.link, lane, limit)).await
+        self.link.in_time(read::due_orders(&self.link, lane, limit)).await
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {
-        self.in_time(read::backlog(&self.link)).await
+        self.link.in_time(read::backlog(&self.link)).await
     }
 
     async fn purge(&self, request: &PurgeRequest) -> Result<Purged, StoreError> {
-        self.in_time(write::purge(&self.link, request)).await
+        self.link.in_time(write::purge(&self.link, request)).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.in_time(write::check(&self.link)).await
+        self.link.in_time(write::check(&self.link)).await
     }
 }
 
 #[async_trait]
 impl Outbox for RedisStore {
     async fn register_sinks(&self, sinks: &[Arc<str>]) -> Result<(), StoreError> {
-        self.in_time(outbox::register(&self.link, sinks)).await
+        self.link.in_time(outbox::register(&self.link, sinks)).await
     }
 
     async fn unregister_sink(&self, sink: &str, limit: u32) -> Result<u64, StoreError> {
-        self.in_time(outbox::forget(&self.link, sink, limit)).await
+        self.link.in_time(outbox::forget(&self.link, sink, limit)).await
     }
 
     async fn claim_deliveries(&self, request: &DeliveryRequest) -> Result<Deliveries, StoreError> {
-        self.in_time(outbox::claim(&self.link, request)).await
+        self.link.in_time(outbox::claim(&self.link, request)).await
     }
 
     async fn ack_deliveries(&self, acks: &[DeliveryAck]) -> Result<Vec<bool>, StoreError> {
-        self.in_time(outbox::settle(&self.link, acks)).await
+        self.link.in_time(outbox::settle(&self.link, acks)).await
     }
 }
