@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use order_engine_core::fanout::{Broker, BrokerFanout, MessageStream};
-use order_engine_core::{StatusSink, StatusSource, StoreError, StoreErrorKind};
+use order_engine_core::{Runtime, StatusSink, StatusSource, StoreError, StoreErrorKind};
 use sqlx::Executor;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 
@@ -38,7 +38,7 @@ impl PostgresFanout {
     /// # Errors
     /// If the connections are pooled by transaction, so that none of them can listen.
     pub fn new(options: PostgresOptions) -> Result<Self, OptionsError> {
-        Ok(Self(BrokerFanout::new(Arc::new(PostgresBroker::new(options)?))))
+        Ok(Self(BrokerFanout::new(Arc::new(PostgresBroker::new(options)?), Runtime::tokio())))
     }
 
     /// Connects and begins to listen: the source has everything that others publish after this.
@@ -49,7 +49,7 @@ impl PostgresFanout {
         let broker = PostgresBroker::new(options).map_err(|error| {
             StoreError::new(StoreErrorKind::Misconfigured, error.to_string()).with_source(error)
         })?;
-        Ok(Self(BrokerFanout::open(Arc::new(broker)).await?))
+        Ok(Self(BrokerFanout::open(Arc::new(broker), Runtime::tokio()).await?))
     }
 
     /// Returns the best-effort sink that publishes this engine's events.

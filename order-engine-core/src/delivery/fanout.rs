@@ -9,13 +9,11 @@ mod listener;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Debug;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::AbortHandle;
 
 pub use crate::delivery::fanout::broker::{Broker, MessageStream};
 use crate::delivery::fanout::listener::Listener;
@@ -45,26 +43,20 @@ struct Inner {
     sender: u128,
     /// Whether hints could not be published, so that the next message must be a resync.
     has_lost: AtomicBool,
+    /// The task that listens ends when this is dropped.
     hints: Mutex<mpsc::Receiver<Hint>>,
     listener: Arc<Listener>,
-    listening: OnceLock<AbortHandle>,
 }
 
 impl BrokerFanout {
     /// Makes a fan-out that connects when it is first used. The source's first hint is a
     /// [resync](Hint::Resync), since the others may have published before.
-    pub fn new(broker: Arc<dyn Broker>) -> Self {
-        let sender = Runtime::tokio().entropy.next_u128();
+    pub fn new(broker: Arc<dyn Broker>, runtime: Runtime) -> Self {
+        let sender = runtime.entropy.next_u128();
         let (queue, hints) = mpsc::channel(QUEUE);
-        let listener = Arc::new(Listener::new(Arc::clone(&broker), sender, queue));
-        let inner = Inner {
-            broker,
-            sender,
-            has_lost: AtomicBool::new(false),
-            hints: Mutex::new(hints),
-            listener,
-            listening: OnceLock::new(),
-        };
+        let listener = Arc::new(Listener::new(Arc::clone(&broker), runtime, sender, queue));
+        let inner =
+            Inner { broker, sender, has_lost: AtomicBool::new(false), hints: Mutex::new(hints), listener };
         Self { inner: Arc::new(inner) }
     }
 
@@ -72,11 +64,10 @@ impl BrokerFanout {
     ///
     /// # Errors
     /// If the broker cannot be reached.
-    pub async fn open(broker: Arc<dyn Broker>) -> Result<Self, StoreError> {
-        let fanout = Self::new(broker);
-        let listener = Arc::clone(&fanout.inner.listener);
-        let stream = listener.subscribe().await?;
-        fanout.inner.listening.get_or_init(|| tokio::spawn(listener.run(Some(stream))).abort_handle());
+    pub async fn open(broker: Arc<dyn Broker>, runtime: Runtime) -> Result<Self, StoreError> {
+        let fanout = Self::new(broker, runtime);
+        let stream = fanout.inner.listener.subscribe().await?;
+        fanout.inner.listener.start(Some(stream));
         Ok(fanout)
     }
 
@@ -88,14 +79,6 @@ impl BrokerFanout {
     /// Returns the source of hints from the other processes, for one engine.
     pub fn source(&self) -> Arc<dyn StatusSource> {
         Arc::new(BrokerSource(Arc::clone(&self.inner)))
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if let Some(listening) = self.listening.get() {
-            listening.abort();
-        }
     }
 }
 
@@ -131,8 +114,8 @@ struct BrokerSource(Arc<Inner>);
 #[async_trait]
 impl StatusSource for BrokerSource {
     async fn next(&self) -> Hint {
-        let Inner { hints, listener, listening, .. } = &*self.0;
-        listening.get_or_init(|| tokio::spawn(Arc::clone(listener).run(None)).abort_handle());
+        let Inner { hints, listener, .. } = &*self.0;
+        listener.start(None);
         let mut hints = hints.lock().await;
         if listener.has_dropped.swap(false, Ordering::AcqRel) {
             return Hint::Resync;

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
 
 use crate::delivery::fanout::broker::{Broker, MessageStream};
 use crate::delivery::hints;
 use crate::domain::retry_policy::Backoff;
 use crate::ports::order_store::error::StoreError;
+use crate::ports::runtime::Runtime;
 use crate::ports::source::Hint;
 
 /// How often the connection is checked. Without a check, a connection that was cut without notice looks like
@@ -22,6 +22,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Listener {
     broker: Arc<dyn Broker>,
+    runtime: Runtime,
+    has_started: AtomicBool,
     /// The name of this process in messages.
     own: u128,
     queue: mpsc::Sender<Hint>,
@@ -31,9 +33,29 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(broker: Arc<dyn Broker>, own: u128, queue: mpsc::Sender<Hint>) -> Self {
-        let (is_connected, has_dropped) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { broker, own, queue, is_connected, has_dropped }
+    pub(super) fn new(
+        broker: Arc<dyn Broker>,
+        runtime: Runtime,
+        own: u128,
+        queue: mpsc::Sender<Hint>,
+    ) -> Self {
+        let [has_started, is_connected, has_dropped] = [false; 3].map(AtomicBool::new);
+        Self { broker, runtime, has_started, own, queue, is_connected, has_dropped }
+    }
+
+    /// Starts the task that listens, unless it was started before: first on this stream, if there is one.
+    pub(super) fn start(self: &Arc<Self>, first: Option<Box<dyn MessageStream>>) {
+        if self.has_started.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let listener = Arc::clone(self);
+        let task = async move {
+            tokio::select! {
+                () = listener.queue.closed() => {}
+                () = listener.run(first) => {}
+            }
+        };
+        self.runtime.spawner.spawn("fan-out", Box::pin(task));
     }
 
     /// Connects and subscribes.
@@ -43,8 +65,7 @@ impl Listener {
         Ok(stream)
     }
 
-    /// Listens until the task is aborted: first on this stream, if there is one.
-    pub(super) async fn run(self: Arc<Self>, first: Option<Box<dyn MessageStream>>) {
+    async fn run(&self, first: Option<Box<dyn MessageStream>>) {
         let mut next = first;
         loop {
             let mut stream = match next.take() {
@@ -74,18 +95,21 @@ impl Listener {
                 }
             }
             failures += 1;
-            tokio::time::sleep(Duration::from_millis(Backoff::RECONNECT.delay_ms(failures, 0))).await;
+            let wait = Duration::from_millis(Backoff::RECONNECT.delay_ms(failures, 0));
+            self.runtime.clock.sleep(wait).await;
         }
     }
 
     /// Receives messages until the connection fails.
     async fn listen(&self, stream: &mut dyn MessageStream) -> Result<Infallible, StoreError> {
-        let mut pings = tokio::time::interval(PING_INTERVAL);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next_ping = self.runtime.clock.sleep(PING_INTERVAL);
         loop {
             tokio::select! {
                 message = stream.next() => self.receive(&message?),
-                _ = pings.tick() => stream.ping().await?,
+                () = &mut next_ping => {
+                    stream.ping().await?;
+                    next_ping = self.runtime.clock.sleep(PING_INTERVAL);
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Fan-outs over a broker in memory, on steered time.
+#![allow(clippy::disallowed_methods)] // The clock of the tests is tokio's.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -19,7 +19,7 @@ struct MemoryBroker {
     channel: broadcast::Sender<Option<String>>,
     is_up: Arc<AtomicBool>,
     /// When processes tried to subscribe.
-    tries: Arc<Mutex<Vec<Instant>>>,
+    tries: Arc<std::sync::Mutex<Vec<Instant>>>,
 }
 
 struct MemoryStream(broadcast::Receiver<Option<String>>);
@@ -100,8 +100,8 @@ async fn has_event(source: &Arc<dyn StatusSource>, n: u128) {
 #[tokio::test(start_paused = true)]
 async fn events_reach_the_others_and_not_their_sender() {
     let broker = MemoryBroker::new();
-    let one = BrokerFanout::open(broker.handle()).await.unwrap();
-    let other = BrokerFanout::open(broker.handle()).await.unwrap();
+    let one = BrokerFanout::open(broker.handle(), Runtime::tokio()).await.unwrap();
+    let other = BrokerFanout::open(broker.handle(), Runtime::tokio()).await.unwrap();
     one.sink().deliver(&[accepted(1)]).await.unwrap();
     other.sink().deliver(&[accepted(2)]).await.unwrap();
     has_event(&other.source(), 1).await;
@@ -111,7 +111,7 @@ async fn events_reach_the_others_and_not_their_sender() {
 #[tokio::test(start_paused = true)]
 async fn a_fanout_that_connects_when_it_is_used_begins_with_a_resync() {
     let broker = MemoryBroker::new();
-    let source = BrokerFanout::new(broker.handle()).source();
+    let source = BrokerFanout::new(broker.handle(), Runtime::tokio()).source();
     assert!(!source.is_connected());
     assert_eq!(source.next().await, Hint::Resync);
     assert!(source.is_connected());
@@ -121,14 +121,14 @@ async fn a_fanout_that_connects_when_it_is_used_begins_with_a_resync() {
 async fn an_open_fails_if_the_broker_cannot_be_reached() {
     let broker = MemoryBroker::new();
     broker.set_up(false);
-    let error = BrokerFanout::open(broker.handle()).await.unwrap_err();
+    let error = BrokerFanout::open(broker.handle(), Runtime::tokio()).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_message_that_cannot_be_decoded_gives_a_resync() {
     let broker = MemoryBroker::new();
-    let source = BrokerFanout::open(broker.handle()).await.unwrap().source();
+    let source = BrokerFanout::open(broker.handle(), Runtime::tokio()).await.unwrap().source();
     broker.publish(vec!["from the future".to_owned()]).await.unwrap();
     assert_eq!(source.next().await, Hint::Resync);
 }
@@ -136,7 +136,7 @@ async fn a_message_that_cannot_be_decoded_gives_a_resync() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_connection_is_replaced_and_gives_a_resync() {
     let broker = MemoryBroker::new();
-    let fanout = BrokerFanout::open(broker.handle()).await.unwrap();
+    let fanout = BrokerFanout::open(broker.handle(), Runtime::tokio()).await.unwrap();
     let source = fanout.source();
     let lost = Instant::now();
     broker.set_up(false);
@@ -153,11 +153,11 @@ async fn a_lost_connection_is_replaced_and_gives_a_resync() {
 #[tokio::test(start_paused = true)]
 async fn a_failed_publication_is_followed_by_a_resync_of_the_others() {
     let broker = MemoryBroker::new();
-    let sink = BrokerFanout::new(broker.handle()).sink();
+    let sink = BrokerFanout::new(broker.handle(), Runtime::tokio()).sink();
     broker.set_up(false);
     assert!(sink.deliver(&[accepted(1)]).await.is_err());
     broker.set_up(true);
-    let source = BrokerFanout::open(broker.handle()).await.unwrap().source();
+    let source = BrokerFanout::open(broker.handle(), Runtime::tokio()).await.unwrap().source();
     sink.deliver(&[accepted(2)]).await.unwrap();
     assert_eq!(source.next().await, Hint::Resync);
     has_event(&source, 2).await;
@@ -168,8 +168,8 @@ async fn a_failed_publication_is_followed_by_a_resync_of_the_others() {
 #[tokio::test(start_paused = true)]
 async fn hints_that_do_not_fit_into_the_queue_give_a_resync() {
     let broker = MemoryBroker::new();
-    let source = BrokerFanout::open(broker.handle()).await.unwrap().source();
-    let sink = BrokerFanout::new(broker.handle()).sink();
+    let source = BrokerFanout::open(broker.handle(), Runtime::tokio()).await.unwrap().source();
+    let sink = BrokerFanout::new(broker.handle(), Runtime::tokio()).sink();
     for _ in 0..QUEUE {
         sink.deliver(&[accepted(1)]).await.unwrap();
     }
@@ -181,7 +181,7 @@ async fn hints_that_do_not_fit_into_the_queue_give_a_resync() {
 #[tokio::test(start_paused = true)]
 async fn the_last_of_the_clones_ends_the_connection() {
     let broker = MemoryBroker::new();
-    let fanout = BrokerFanout::open(broker.handle()).await.unwrap();
+    let fanout = BrokerFanout::open(broker.handle(), Runtime::tokio()).await.unwrap();
     let (sink, source) = (fanout.sink(), fanout.source());
     drop(fanout);
     tokio::task::yield_now().await;
