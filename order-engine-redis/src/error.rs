@@ -1,7 +1,11 @@
-//! What can go wrong, and how core is told of it.
+//! What can go wrong, and which kind of store error it is.
+
+use std::sync::Arc;
 
 use order_engine_core::{DecodeError, ItemRejected, StoreError, StoreErrorKind};
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use redis::{ErrorKind, ParsingError, RedisError, ServerErrorKind};
+
+use crate::options::RedisOptions;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -13,14 +17,17 @@ pub(crate) enum Error {
     #[error("the server is set up wrongly: {0}")]
     Misconfigured(String),
     #[error(
-        "it was written by a newer version of this software: its keys have layout {0}, which this program does not know"
+        "it was written by a newer version of this software: its keys have schema version {0}, which this program does not know"
     )]
-    NewerLayout(String),
+    NewerSchema(String),
     #[error("the server is a read-only replica")]
     Replica,
-    #[error("not connected: {message}")]
-    NotConnected { message: String, kind: StoreErrorKind },
-    #[error("a script gave an answer that this program does not understand: {0}")]
+    /// The last try to connect failed. The calls that wait for it share its error.
+    #[error("not connected: {0}")]
+    NotConnected(#[source] Arc<Self>),
+    #[error("a reply has another form than this program expects: {0}")]
+    Parsing(#[from] ParsingError),
+    #[error("a script gave a reply that this program does not know: {0}")]
     Reply(String),
     #[error(transparent)]
     Decode(#[from] DecodeError),
@@ -37,15 +44,41 @@ const TRANSIENT_CODES: [&str; 6] = ["OOM", "MISCONF", "BUSY", "NOREPLICAS", "UNB
 const CREDENTIAL_CODES: [&str; 3] = ["NOAUTH", "WRONGPASS", "NOPERM"];
 
 impl Error {
+    /// Returns the kind of store error that this is.
     pub(crate) fn kind(&self) -> StoreErrorKind {
         match self {
             Self::Redis(error) => redis_kind(error),
             Self::Open { source, .. } => source.kind(),
+            Self::NotConnected(source) => source.kind(),
             Self::Misconfigured(_) => StoreErrorKind::Misconfigured,
-            Self::NewerLayout(_) => StoreErrorKind::Incompatible,
-            Self::NotConnected { kind, .. } => *kind,
-            Self::Reply(_) | Self::Decode(_) | Self::Rejected(_) => StoreErrorKind::Internal,
+            Self::NewerSchema(_) => StoreErrorKind::Incompatible,
+            Self::Parsing(_) | Self::Reply(_) | Self::Decode(_) | Self::Rejected(_) => {
+                StoreErrorKind::Internal
+            }
             Self::Replica | Self::TimedOut => StoreErrorKind::Unavailable,
+        }
+    }
+
+    /// Returns this failure to open the server that the options name.
+    pub(crate) fn at(self, options: &RedisOptions) -> Self {
+        Self::Open { address: options.address(), source: Box::new(self) }
+    }
+
+    /// Returns whether the connection must be replaced: it is broken or in doubt, or leads to a server that
+    /// does not take writes any more.
+    pub(crate) fn needs_another_connection(&self) -> bool {
+        match self {
+            Self::Redis(error) => {
+                let leads_astray = matches!(
+                    error.kind(),
+                    ErrorKind::Io
+                        | ErrorKind::Parse
+                        | ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
+                );
+                leads_astray || error.is_unrecoverable_error()
+            }
+            Self::Replica | Self::TimedOut => true,
+            _ => false,
         }
     }
 }
@@ -53,7 +86,8 @@ impl Error {
 fn redis_kind(error: &RedisError) -> StoreErrorKind {
     use ServerErrorKind as Server;
     match error.kind() {
-        // What cannot be parsed is no Redis protocol: the stream is broken, and another one may not be.
+        // A reply that cannot be parsed is not of Redis' protocol: this connection is broken, another one need
+        // not be.
         ErrorKind::Io
         | ErrorKind::Parse
         | ErrorKind::Server(
@@ -70,25 +104,13 @@ fn redis_kind(error: &RedisError) -> StoreErrorKind {
         _ => match error.code() {
             Some(code) if TRANSIENT_CODES.contains(&code) => StoreErrorKind::Unavailable,
             Some(code) if CREDENTIAL_CODES.contains(&code) => StoreErrorKind::Misconfigured,
-            // A server with too many clients says so in words only.
+            // This error has no code.
             _ if error.detail().is_some_and(|detail| detail.starts_with("max number of clients")) => {
                 StoreErrorKind::Unavailable
             }
             _ => StoreErrorKind::Internal,
         },
     }
-}
-
-/// Whether another connection is needed: this one is broken or in doubt, or leads to a server that is no
-/// longer the one to write to.
-pub(crate) fn needs_another_connection(error: &RedisError) -> bool {
-    let leads_astray = matches!(
-        error.kind(),
-        ErrorKind::Io
-            | ErrorKind::Parse
-            | ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
-    );
-    leads_astray || error.is_unrecoverable_error()
 }
 
 impl From<Error> for StoreError {

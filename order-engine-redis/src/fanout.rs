@@ -5,14 +5,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use order_engine_core::fanout::{Broker, BrokerFanout, MessageStream};
-use order_engine_core::{StatusSink, StatusSource, StoreError, StoreErrorKind};
+use order_engine_core::{Runtime, StatusSink, StatusSource, StoreError, StoreErrorKind};
 use redis::aio::{PubSubSink, PubSubStream};
 use redis::{Cmd, Value};
 
 use crate::connect::{self, Purpose};
 use crate::error::Error;
-use crate::link::Link;
 use crate::options::RedisOptions;
+use crate::schema;
+use crate::session::Session;
 
 /// The largest message. Every process receives every message, and the server cuts off those that are too far
 /// behind.
@@ -32,7 +33,7 @@ pub struct RedisFanout(BrokerFanout);
 impl RedisFanout {
     /// Makes a fan-out that connects when it is first used.
     pub fn new(options: RedisOptions) -> Self {
-        Self(BrokerFanout::new(Arc::new(RedisBroker::new(options))))
+        Self(BrokerFanout::new(Arc::new(RedisBroker::new(options)), Runtime::tokio()))
     }
 
     /// Connects and begins to listen: the source has everything that others publish after this.
@@ -40,7 +41,7 @@ impl RedisFanout {
     /// # Errors
     /// If the server cannot be reached, or is a replica.
     pub async fn open(options: RedisOptions) -> Result<Self, StoreError> {
-        Ok(Self(BrokerFanout::open(Arc::new(RedisBroker::new(options))).await?))
+        Ok(Self(BrokerFanout::open(Arc::new(RedisBroker::new(options)), Runtime::tokio()).await?))
     }
 
     /// Returns the best-effort sink that publishes this engine's events.
@@ -57,13 +58,13 @@ impl RedisFanout {
 #[derive(Debug)]
 struct RedisBroker {
     channel: String,
-    publishing: Arc<Link>,
+    publishing: Arc<Session>,
 }
 
 impl RedisBroker {
     fn new(options: RedisOptions) -> Self {
-        let channel = format!("{}:events", options.key_prefix());
-        Self { channel, publishing: Arc::new(Link::new(options, Purpose::Hints)) }
+        let channel = schema::key(&options, "hints");
+        Self { channel, publishing: Arc::new(Session::new(options, Purpose::Hints)) }
     }
 
     fn publication(&self, message: &str) -> Cmd {
@@ -93,16 +94,14 @@ impl Broker for RedisBroker {
 
     async fn publish(&self, messages: Vec<String>) -> Result<(), StoreError> {
         let publications = messages.iter().map(|message| self.publication(message)).collect();
-        self.publishing.in_time(self.publishing.send_repeatable(publications)).await?;
+        self.publishing.in_time(self.publishing.read_all(publications)).await?;
         Ok(())
     }
 
     async fn subscribe(&self) -> Result<Box<dyn MessageStream>, StoreError> {
         let options = self.publishing.options();
         let listening = tokio::time::timeout(options.connect_timeout, self.listen()).await;
-        let stream = listening.unwrap_or(Err(Error::TimedOut));
-        let stream =
-            stream.map_err(|error| Error::Open { address: options.address(), source: Box::new(error) })?;
+        let stream = listening.unwrap_or(Err(Error::TimedOut)).map_err(|error| error.at(options))?;
         Ok(Box::new(stream))
     }
 }
@@ -111,7 +110,7 @@ impl Broker for RedisBroker {
 struct RedisStream {
     sink: PubSubSink,
     messages: PubSubStream,
-    publishing: Arc<Link>,
+    publishing: Arc<Session>,
 }
 
 #[async_trait]

@@ -1,15 +1,19 @@
 #![doc = include_str!("../README.md")]
 
+mod batch;
 mod connect;
+mod durability;
 mod error;
 mod fanout;
-mod link;
 mod options;
 mod outbox;
 mod read;
+mod replies;
 mod rows;
-mod script;
-mod server;
+mod schema;
+mod scripts;
+mod server_info;
+mod session;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -1,4 +1,4 @@
-//! How a store or a fan-out is opened.
+//! The options of a store or a fan-out.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use order_engine_core::Durability;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion};
 
-/// How a [`RedisStore`](crate::RedisStore) or a [`RedisFanout`](crate::RedisFanout) is opened.
+/// The options of a [`RedisStore`](crate::RedisStore) or a [`RedisFanout`](crate::RedisFanout).
 #[derive(Clone)]
 #[must_use = "options do nothing until something is opened with them"]
 pub struct RedisOptions {
     pub(crate) server: ConnectionInfo,
     pub(crate) prefix: String,
-    pub(crate) required: Option<Durability>,
+    pub(crate) required_durability: Option<Durability>,
     pub(crate) connect_timeout: Duration,
     pub(crate) operation_timeout: Duration,
 }
@@ -21,23 +21,23 @@ pub struct RedisOptions {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OptionsError {
-    /// The URL names no Redis server.
+    /// The URL does not name a Redis server.
     #[error(
         "this is no Redis URL ({reason}): it must be like 'redis://user:password@host:6379/0', or 'rediss://…' for TLS"
     )]
     Url {
-        /// What is wrong with it.
+        /// What is wrong with the URL.
         reason: String,
     },
-    /// The URL asks for TLS, which this program was built without.
+    /// The URL asks for TLS, without which this program was built.
     #[error(
         "'rediss://' needs the feature 'tls' of order-engine-redis, without which this program was built"
     )]
     NoTls,
-    /// The prefix could be confused with another one.
+    /// The prefix has other characters than those allowed, or too many or none.
     #[error("'{prefix}' is no prefix: it must be 1 to 64 letters, digits, dots, dashes and underscores")]
     Prefix {
-        /// The prefix.
+        /// The refused prefix.
         prefix: String,
     },
 }
@@ -46,12 +46,12 @@ impl RedisOptions {
     /// The longest prefix.
     const PREFIX_MAX_CHARS: usize = 64;
 
-    /// The server of a URL such as `redis://host:6379`, `redis://user:password@host/2` with a user and
-    /// the number of a database, or `rediss://host` for TLS.
+    /// Returns the options for the server of a URL: `redis://host:6379`, `redis://user:password@host/2` with a
+    /// user and the number of a database, or `rediss://host` for TLS.
     ///
     /// # Errors
-    /// If it is no such URL, or asks for TLS where the feature `tls` is missing.
-    pub fn from_url(url: &str) -> Result<Self, OptionsError> {
+    /// If it is not such a URL, or asks for TLS where the feature `tls` is missing.
+    pub fn new(url: &str) -> Result<Self, OptionsError> {
         if url.starts_with("rediss:") && cfg!(not(feature = "tls")) {
             return Err(OptionsError::NoTls);
         }
@@ -65,19 +65,19 @@ impl RedisOptions {
         Ok(Self {
             server: server.set_redis_settings(settings),
             prefix: "order-engine".to_owned(),
-            required: None,
+            required_durability: None,
             connect_timeout: Duration::from_secs(3),
             operation_timeout: Duration::from_secs(10),
         })
     }
 
-    /// What the names of all keys and channels begin with, in braces: `{order-engine}` unless set. Two
+    /// Sets the prefix of all keys and channels, which is in braces there: `{order-engine}` unless set. Two
     /// engines with different prefixes share nothing.
     ///
     /// # Errors
-    /// If it is empty, longer than 64 characters, or has others than letters, digits, dots, dashes and
-    /// underscores.
-    pub fn prefix(self, prefix: &str) -> Result<Self, OptionsError> {
+    /// If the prefix is empty, is longer than 64 characters, or has other characters than letters, digits,
+    /// dots, dashes and underscores.
+    pub fn with_prefix(self, prefix: &str) -> Result<Self, OptionsError> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         if prefix.is_empty() || prefix.len() > Self::PREFIX_MAX_CHARS || !prefix.chars().all(is_plain) {
             return Err(OptionsError::Prefix { prefix: prefix.to_owned() });
@@ -85,30 +85,29 @@ impl RedisOptions {
         Ok(Self { prefix: prefix.to_owned(), ..self })
     }
 
-    /// What the server must promise of a write; a store whose server promises less is not opened.
-    /// Whatever it promises is taken unless set, and told by
-    /// [`durability`](order_engine_core::OrderStore::durability).
-    pub fn require_durability(self, durability: Durability) -> Self {
-        Self { required: Some(durability), ..self }
+    /// Sets what a write must survive: a store whose server promises less is not opened. Unless set, every
+    /// server is accepted, and [`durability`](order_engine_core::OrderStore::durability) says what it promises.
+    pub fn with_required_durability(self, durability: Durability) -> Self {
+        Self { required_durability: Some(durability), ..self }
     }
 
-    /// How long it may take to connect. Three seconds unless set.
-    pub fn connect_timeout(self, timeout: Duration) -> Self {
+    /// Sets how long it may take to connect: three seconds unless set.
+    pub fn with_connect_timeout(self, timeout: Duration) -> Self {
         Self { connect_timeout: timeout, ..self }
     }
 
-    /// How long a call may take in all before it fails as unavailable. Ten seconds unless set.
-    pub fn operation_timeout(self, timeout: Duration) -> Self {
+    /// Sets how long a call may take in all before it fails as unavailable: ten seconds unless set.
+    pub fn with_operation_timeout(self, timeout: Duration) -> Self {
         Self { operation_timeout: timeout, ..self }
     }
 
-    /// What the names of all keys and channels begin with: the prefix in braces, so that all keys of one
-    /// prefix lie together, should something spread keys.
+    /// Returns the prefix in braces, as all keys and channels begin with it. The braces keep the keys of one
+    /// prefix together on a proxy that spreads keys over servers.
     pub fn key_prefix(&self) -> String {
         format!("{{{}}}", self.prefix)
     }
 
-    /// The server without user and password, for errors and logs.
+    /// Returns the server without user and password, for errors and logs.
     pub(crate) fn address(&self) -> String {
         let db = self.server.redis_settings().db();
         match self.server.addr() {
@@ -124,7 +123,7 @@ impl fmt::Debug for RedisOptions {
         f.debug_struct("RedisOptions")
             .field("server", &self.address())
             .field("prefix", &self.prefix)
-            .field("required", &self.required)
+            .field("required_durability", &self.required_durability)
             .field("connect_timeout", &self.connect_timeout)
             .field("operation_timeout", &self.operation_timeout)
             .finish()
@@ -137,27 +136,27 @@ mod tests {
 
     #[test]
     fn urls_name_servers_and_databases() {
-        let options = RedisOptions::from_url("redis://me:secret@example.org:7000/3").unwrap();
+        let options = RedisOptions::new("redis://me:secret@example.org:7000/3").unwrap();
         assert_eq!(options.address(), "redis://example.org:7000/3");
         assert_eq!(options.server.redis_settings().username(), Some("me"));
         assert_eq!(options.server.redis_settings().password(), Some("secret"));
-        assert_eq!(RedisOptions::from_url("redis://host").unwrap().address(), "redis://host:6379/0");
+        assert_eq!(RedisOptions::new("redis://host").unwrap().address(), "redis://host:6379/0");
         for wrong in ["postgres://host/db", "redis:", "redis://", "host:6379", "redis://host/database", ""] {
-            assert!(matches!(RedisOptions::from_url(wrong), Err(OptionsError::Url { .. })), "{wrong}");
+            assert!(matches!(RedisOptions::new(wrong), Err(OptionsError::Url { .. })), "{wrong}");
         }
     }
 
     #[test]
     fn no_password_is_ever_shown() {
-        let options = RedisOptions::from_url("redis://me:secret@host/1").unwrap();
+        let options = RedisOptions::new("redis://me:secret@host/1").unwrap();
         assert!(!format!("{options:?}").contains("secret"));
-        let error = RedisOptions::from_url("redis://me:secret@host/database").unwrap_err();
+        let error = RedisOptions::new("redis://me:secret@host/database").unwrap_err();
         assert!(!error.to_string().contains("secret"), "{error}");
     }
 
     #[test]
     fn tls_needs_its_feature() {
-        let options = RedisOptions::from_url("rediss://host:6380/1");
+        let options = RedisOptions::new("rediss://host:6380/1");
         if cfg!(feature = "tls") {
             assert_eq!(options.unwrap().address(), "rediss://host:6380/1");
         } else {
@@ -167,10 +166,10 @@ mod tests {
 
     #[test]
     fn prefixes_are_plain() {
-        let options = RedisOptions::from_url("redis://host").unwrap();
-        assert_eq!(options.clone().prefix("orders.v1").unwrap().key_prefix(), "{orders.v1}");
+        let options = RedisOptions::new("redis://host").unwrap();
+        assert_eq!(options.clone().with_prefix("orders.v1").unwrap().key_prefix(), "{orders.v1}");
         for wrong in ["", "a b", "{a}", "a:b", "a*", "ä", &"a".repeat(65)] {
-            assert!(options.clone().prefix(wrong).is_err(), "{wrong}");
+            assert!(options.clone().with_prefix(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -1,66 +1,84 @@
-//! What durable sinks are owed.
+//! The outbox of durable sinks.
 
 use std::sync::Arc;
 
 use order_engine_core::{Deliveries, Delivery, DeliveryAck, DeliveryRequest};
 
+use crate::batch;
 use crate::error::Error;
-use crate::link::{self, Link};
+use crate::replies::{self, reply};
 use crate::rows;
-use crate::script;
-use crate::write;
+use crate::scripts;
+use crate::session::Session;
 
-/// The most debts that one run of a script leases or forgets.
-const DEBTS: u32 = 64;
-/// The most events of a debt that one run gives. The rest is owed next.
+/// The most outbox entries that one call leases or deletes.
+const ENTRIES: u32 = 64;
+/// The most events of an entry that one call returns. The rest comes with the next delivery.
 const EVENTS: u32 = 256;
 
-pub(crate) async fn register(link: &Link, sinks: &[Arc<str>]) -> Result<(), Error> {
+pub(crate) async fn register_sinks(session: &Session, sinks: &[Arc<str>]) -> Result<(), Error> {
     if sinks.is_empty() {
         return Ok(());
     }
     let mut add = redis::cmd("SADD");
-    add.arg(format!("{}:sinks", link.options().key_prefix()));
+    add.arg(session.key("sinks"));
     for sink in sinks {
         add.arg(&**sink);
     }
-    link.send(vec![add]).await.map(drop)
+    session.write_all(vec![add]).await.map(drop)
 }
 
-pub(crate) async fn forget(link: &Link, sink: &str, limit: u32) -> Result<u64, Error> {
-    let mut forgotten = 0;
+pub(crate) async fn unregister_sink(session: &Session, sink: &str, limit: u32) -> Result<u64, Error> {
+    let mut deleted = 0;
     loop {
-        let page = DEBTS.min(limit - forgotten);
-        let mut call = link.call(&script::UNREGISTER_SINK);
+        let page = ENTRIES.min(limit - deleted);
+        let mut call = session.script(&scripts::UNREGISTER_SINK);
         call.arg(sink).arg(page);
-        let step: u32 = link::only(link.send(vec![call]).await?)?;
-        forgotten += step;
-        if step < page || forgotten >= limit {
-            return Ok(u64::from(forgotten));
+        let step: u32 = session.write(call).await?;
+        deleted += step;
+        if step < page || deleted >= limit {
+            return Ok(u64::from(deleted));
         }
     }
 }
 
-/// A leased debt: the order, the epoch, the failures, the last event delivered, and the next ones.
-type DebtRow = (Vec<u8>, String, u32, u64, Vec<Vec<u8>>);
-/// The store's time in microseconds, when the next debt is due in milliseconds, and the leased ones.
-type DebtsReply = (u64, Option<f64>, Vec<DebtRow>);
-
-pub(crate) async fn claim(link: &Link, request: &DeliveryRequest) -> Result<Deliveries, Error> {
-    let mut call = link.call(&script::CLAIM_DEBTS);
-    call.arg(&*request.sink).arg(rows::owner_text(request.owner)).arg(rows::wait_ms(request.duration));
-    call.arg(request.limit.min(DEBTS)).arg(request.events_limit.clamp(1, EVENTS));
-    let (now_us, next_ms, debts): DebtsReply = link::only(link.send(vec![call]).await?)?;
-    let mut deliveries = Vec::with_capacity(debts.len());
-    for (id, epoch, failures, delivered_seq, texts) in debts {
-        let lease = rows::lease(&id, &epoch, request.owner)?;
-        let events = rows::owed_events(lease.order_id, delivered_seq, &texts);
-        deliveries.push(Delivery { lease, failures, events });
+reply! {
+    DeliveriesReply {
+        now_us: u64,
+        /// When the sink's next entry is due.
+        next_due_ms: Option<f64>,
+        deliveries: Vec<DeliveryRow>,
     }
-    Ok(Deliveries { deliveries, next_due_in: next_ms.map(|next_ms| rows::until(now_us, next_ms)) })
+
+    DeliveryRow {
+        id: Vec<u8>,
+        epoch: String,
+        failures: u32,
+        delivered_seq: u64,
+        events: Vec<Vec<u8>>,
+    }
 }
 
-pub(crate) async fn settle(link: &Link, acks: &[DeliveryAck]) -> Result<Vec<bool>, Error> {
-    let calls = write::calls(acks, || link.call(&script::SETTLE), rows::add_ack);
-    link::items(link.send(calls).await?)
+pub(crate) async fn claim_deliveries(
+    session: &Session,
+    request: &DeliveryRequest,
+) -> Result<Deliveries, Error> {
+    let mut call = session.script(&scripts::CLAIM_DELIVERIES);
+    call.arg(&*request.sink).arg(rows::owner_text(request.owner)).arg(rows::wait_ms(request.duration));
+    call.arg(request.limit.min(ENTRIES)).arg(request.events_limit.clamp(1, EVENTS));
+    let reply: DeliveriesReply = session.write(call).await?;
+    let delivery = |row: DeliveryRow| {
+        let lease = rows::lease(&row.id, &row.epoch, request.owner)?;
+        let events = rows::events(lease.order_id, row.delivered_seq.saturating_add(1), &row.events);
+        Ok(Delivery { lease, failures: row.failures, events: Delivery::readable(events) })
+    };
+    Ok(Deliveries {
+        deliveries: reply.deliveries.into_iter().map(delivery).collect::<Result<_, Error>>()?,
+        next_due_in: reply.next_due_ms.map(|due_ms| rows::until(reply.now_us, due_ms)),
+    })
+}
+
+pub(crate) async fn ack_deliveries(session: &Session, acks: &[DeliveryAck]) -> Result<Vec<bool>, Error> {
+    let begin = || session.script(&scripts::ACK_DELIVERIES);
+    replies::decode_items(session.write_all(batch::calls(acks, begin, rows::add_ack)).await?)
 }

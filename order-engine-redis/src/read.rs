@@ -1,4 +1,4 @@
-//! What is read without writing.
+//! The reads, which may be repeated.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,50 +9,50 @@ use order_engine_core::{
 };
 
 use crate::error::Error;
-use crate::link::{self, Link};
-use crate::rows::{self, Field, ORDER_FIELDS};
-use crate::script;
+use crate::replies::{self, reply};
+use crate::rows::{self, OrderRow};
+use crate::scripts;
+use crate::session::Session;
 
-/// The most events that one run of a script gives.
+/// The most events that one call returns.
 const EVENTS: u64 = 512;
-/// The most orders that one run of a script looks at.
+/// The most orders that one call looks at.
 const SCAN: u32 = 512;
+const MICROS_PER_SECOND: u64 = 1_000_000;
 
-fn row_key(link: &Link, id: OrderId) -> String {
-    format!("{}:order:{id}", link.options().key_prefix())
+fn order_key(session: &Session, id: OrderId) -> String {
+    session.key(&format!("order:{id}"))
 }
 
-pub(crate) async fn now(link: &Link) -> Result<DateTime<Utc>, Error> {
-    let (seconds, micros): (u64, u64) = link::only(link.send_repeatable(vec![redis::cmd("TIME")]).await?)?;
-    rows::moment(seconds * 1_000_000 + micros)
+reply! {
+    TimeReply {
+        seconds: u64,
+        micros: u64,
+    }
 }
 
-pub(crate) async fn load(link: &Link, ids: &[OrderId]) -> Result<Vec<Option<Order>>, Error> {
-    let get = |id: &OrderId| {
-        let mut get = redis::cmd("HMGET");
-        get.arg(row_key(link, *id)).arg(&ORDER_FIELDS);
-        get
-    };
-    let replies = link.send_repeatable(ids.iter().map(get).collect()).await?;
-    let order = |(id, reply)| {
-        let fields: Vec<Field> = link::reply(reply)?;
-        Ok(rows::order(id, &fields)?)
-    };
-    ids.iter().copied().zip(replies).map(order).collect()
+pub(crate) async fn now(session: &Session) -> Result<DateTime<Utc>, Error> {
+    let now: TimeReply = session.read(redis::cmd("TIME")).await?;
+    rows::moment(now.seconds * MICROS_PER_SECOND + now.micros)
 }
 
-pub(crate) async fn last_seqs(link: &Link, ids: &[OrderId]) -> Result<Vec<Option<u64>>, Error> {
+pub(crate) async fn load(session: &Session, id: OrderId) -> Result<Option<Order>, Error> {
+    let row = session.read(OrderRow::read(&order_key(session, id))).await?;
+    Ok(rows::order(id, &row)?)
+}
+
+pub(crate) async fn last_seqs(session: &Session, ids: &[OrderId]) -> Result<Vec<Option<u64>>, Error> {
     let get = |id: &OrderId| {
         let mut get = redis::cmd("HGET");
-        get.arg(row_key(link, *id)).arg("seq");
+        get.arg(order_key(session, *id)).arg("seq");
         get
     };
-    let replies = link.send_repeatable(ids.iter().map(get).collect()).await?;
-    replies.into_iter().map(link::reply).collect()
+    let replies = session.read_all(ids.iter().map(get).collect()).await?;
+    replies.into_iter().map(replies::decode).collect()
 }
 
 pub(crate) async fn events(
-    link: &Link,
+    session: &Session,
     id: OrderId,
     after: u64,
     limit: u32,
@@ -61,9 +61,9 @@ pub(crate) async fn events(
     // No history reaches numbers that Redis could not count to.
     while left > 0 && i64::try_from(after.saturating_add(EVENTS)).is_ok() {
         let page = left.min(EVENTS);
-        let mut call = link.call(&script::EVENTS);
+        let mut call = session.script(&scripts::EVENTS);
         call.arg(id.to_string()).arg(after).arg(page);
-        let texts: Vec<Vec<u8>> = link::only(link.send_repeatable(vec![call]).await?)?;
+        let texts: Vec<Vec<u8>> = session.read(call).await?;
         for event in rows::events(id, after + 1, &texts) {
             events.push(event?);
         }
@@ -76,36 +76,56 @@ pub(crate) async fn events(
     Ok(events)
 }
 
-pub(crate) async fn due_orders(link: &Link, lane: Lane, limit: u32) -> Result<Vec<OrderId>, Error> {
-    let mut call = link.call(&script::DUE);
+pub(crate) async fn due_orders(session: &Session, lane: Lane, limit: u32) -> Result<Vec<OrderId>, Error> {
+    let mut call = session.script(&scripts::DUE_ORDERS);
     call.arg(lane.as_str()).arg(limit);
-    let ids: Vec<Vec<u8>> = link::only(link.send_repeatable(vec![call]).await?)?;
-    // An id that cannot be read names no order.
+    let ids: Vec<Vec<u8>> = session.read(call).await?;
+    // An id that cannot be decoded names no order.
     Ok(ids.iter().filter_map(|id| rows::order_id(id).ok()).collect())
 }
 
-/// How many there are, how many are due, and since when in milliseconds the first one is.
-type LaneReply = (u64, u64, Option<f64>);
-/// The store's time in milliseconds, both lanes, how many need attention, and of each sink how many debts
-/// it has and since when in milliseconds.
-type BacklogReply = (u64, LaneReply, LaneReply, u64, Vec<(String, u64, Option<f64>)>);
+reply! {
+    BacklogReply {
+        now_ms: u64,
+        execute: LaneReply,
+        observe: LaneReply,
+        attention: u64,
+        sinks: Vec<SinkReply>,
+    }
 
-pub(crate) async fn backlog(link: &Link) -> Result<Backlog, Error> {
-    let reply = link.send_repeatable(vec![link.call(&script::BACKLOG)]).await?;
-    let (now_ms, execute, observe, attention, sinks): BacklogReply = link::only(reply)?;
-    let lane = |(orders, due, first): LaneReply| LaneBacklog {
-        orders,
-        due,
-        due_for: first.filter(|_| due > 0).map(|first| age(first, now_ms)),
+    LaneReply {
+        orders: u64,
+        due: u64,
+        first_due_ms: Option<f64>,
+    }
+
+    SinkReply {
+        sink: String,
+        orders: u64,
+        pending_since_ms: Option<f64>,
+    }
+}
+
+pub(crate) async fn backlog(session: &Session) -> Result<Backlog, Error> {
+    let backlog: BacklogReply = session.read(session.script(&scripts::BACKLOG)).await?;
+    let lane = |lane: LaneReply| LaneBacklog {
+        orders: lane.orders,
+        due: lane.due,
+        due_for: lane.first_due_ms.filter(|_| lane.due > 0).map(|due_ms| age(due_ms, backlog.now_ms)),
     };
-    let sink = |(name, orders, oldest): (String, u64, Option<f64>)| SinkBacklog {
-        sink: Arc::from(name),
-        orders,
-        pending_for: oldest.map(|oldest| age(oldest, now_ms)),
+    let sink = |sink: SinkReply| SinkBacklog {
+        sink: Arc::from(sink.sink),
+        orders: sink.orders,
+        pending_for: sink.pending_since_ms.map(|since_ms| age(since_ms, backlog.now_ms)),
     };
-    let mut sinks: Vec<SinkBacklog> = sinks.into_iter().map(sink).collect();
+    let mut sinks: Vec<SinkBacklog> = backlog.sinks.into_iter().map(sink).collect();
     sinks.sort_by(|one, other| one.sink.cmp(&other.sink));
-    Ok(Backlog { execute: lane(execute), observe: lane(observe), attention, sinks })
+    Ok(Backlog {
+        execute: lane(backlog.execute),
+        observe: lane(backlog.observe),
+        attention: backlog.attention,
+        sinks,
+    })
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A score is a whole number.
@@ -113,11 +133,22 @@ fn age(since_ms: f64, now_ms: u64) -> Duration {
     Duration::from_millis(now_ms.saturating_sub(since_ms.max(0.0) as u64))
 }
 
-/// Where the walk goes on, and the orders found with their fields.
-type ListReply = (Option<Vec<u8>>, Vec<(Vec<u8>, Vec<Field>)>);
+reply! {
+    ListReply {
+        /// The id after which the walk goes on, unless it is over.
+        next: Option<Vec<u8>>,
+        orders: Vec<ListRow>,
+    }
+
+    /// A listed order. The row is missing if the key holds something else.
+    ListRow {
+        id: Vec<u8>,
+        row: Option<OrderRow>,
+    }
+}
 
 pub(crate) async fn list(
-    link: &Link,
+    session: &Session,
     query: &OrderQuery,
 ) -> Result<Vec<Result<Order, UndecodableOrder>>, Error> {
     let mut listed = Vec::new();
@@ -127,26 +158,27 @@ pub(crate) async fn list(
         if left == 0 {
             return Ok(listed);
         }
-        let mut call = link.call(&script::LIST);
+        let mut call = session.script(&scripts::LIST);
         call.arg(u8::from(query.user_id.is_some()));
         call.arg(query.user_id.as_ref().map_or("", |user| user.as_str()));
         call.arg(query.status.map_or("", |status| status.as_str())).arg(u8::from(query.attention));
         call.arg(&before).arg(left).arg(SCAN);
-        let (next, rows): ListReply = link::only(link.send_repeatable(vec![call]).await?)?;
-        listed.extend(rows.iter().filter_map(|(id, fields)| listed_order(id, fields)));
-        match next {
+        let page: ListReply = session.read(call).await?;
+        listed.extend(page.orders.iter().filter_map(listed_order));
+        match page.next {
             Some(next) => before = next,
             None => return Ok(listed),
         }
     }
 }
 
-fn listed_order(id: &[u8], fields: &[Field]) -> Option<Result<Order, UndecodableOrder>> {
-    let Ok(order_id) = rows::order_id(id) else {
-        tracing::error!(order.id = %String::from_utf8_lossy(id), "an order with an unreadable id is not listed");
+fn listed_order(listed: &ListRow) -> Option<Result<Order, UndecodableOrder>> {
+    let Ok(order_id) = rows::order_id(&listed.id) else {
+        let id = String::from_utf8_lossy(&listed.id);
+        tracing::error!(order.id = %id, "an order is not listed, because its id cannot be decoded");
         return None;
     };
-    match rows::order(order_id, fields) {
+    match rows::listed_order(order_id, listed.row.as_ref()) {
         Ok(order) => order.map(Ok),
         Err(error) => Some(Err(UndecodableOrder { order_id, error })),
     }

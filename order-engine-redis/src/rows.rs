@@ -1,6 +1,5 @@
-//! Between core's types and what stands in Redis.
+//! Conversions between core's types and the values in Redis.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -14,19 +13,40 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::error::Error;
+use crate::replies::{Reply as _, reply};
 
-/// The largest number with which Lua counts without an error.
+/// The first number that Lua cannot count to without an error.
 const MAX_NUMBER: u64 = 1 << 53;
-/// The longest wait, in milliseconds: 140,000 years. Added to any time it stays below [`MAX_NUMBER`].
+/// The longest wait in milliseconds: 140,000 years. Any time of this era plus the wait is below [`MAX_NUMBER`].
 const MAX_WAIT_MS: u64 = 1 << 52;
-const NANOS_PER_MILLI: u128 = 1_000_000;
+const NANOS_PER_MILLI: u32 = 1_000_000;
+const MICROS_PER_MILLI: u64 = 1_000;
 
-/// A text or a number as it comes from Redis; nothing where there is none.
-pub(crate) type Field = Option<Vec<u8>>;
+/// A text or a number in Redis; nothing where it is missing.
+type Field = Option<Vec<u8>>;
 
-/// The fields of a row of which an order is made, as every script gives them.
-pub(crate) const ORDER_FIELDS: [&str; 6] = ["origin", "request", "state", "seq", "created_at", "updated_at"];
+reply! {
+    /// The fields that an order is decoded from. `order_row.lua` has the same ones in the same order.
+    OrderRow {
+        origin: Field,
+        request: Field,
+        state: Field,
+        seq: Field,
+        created_at: Field,
+        updated_at: Field,
+    }
+}
 
+impl OrderRow {
+    /// Returns the command that reads a row.
+    pub(crate) fn read(key: &str) -> Cmd {
+        let mut read = redis::cmd("HMGET");
+        read.arg(key).arg(Self::FIELDS);
+        read
+    }
+}
+
+/// Returns a number if Lua can count to it.
 fn number(value: u64) -> Result<u64, ItemRejected> {
     if value < MAX_NUMBER {
         Ok(value)
@@ -35,24 +55,24 @@ fn number(value: u64) -> Result<u64, ItemRejected> {
     }
 }
 
-/// A duration in whole milliseconds, never too short.
+/// Returns a duration in whole milliseconds, rounded up.
 pub(crate) fn wait_ms(duration: Duration) -> u64 {
-    let ms = duration.as_nanos().div_ceil(NANOS_PER_MILLI);
+    let ms = duration.as_nanos().div_ceil(NANOS_PER_MILLI.into());
     u64::try_from(ms).map_or(MAX_WAIT_MS, |ms| ms.min(MAX_WAIT_MS))
 }
 
-/// The owner half of a fence.
+/// Returns the owner of a fence as text.
 pub(crate) fn owner_text(owner: u128) -> String {
     format!("{owner:032x}")
 }
 
-/// A payload: its version, a space, and its JSON.
+/// Returns a payload as text: its version, a space, and its JSON.
 fn payload<P: Payload>(payload: &P) -> Result<String, ItemRejected> {
     Ok(format!("{PAYLOAD_VERSION} {}", codec::encode(payload)?))
 }
 
-/// Adds the arguments of a new order.
-pub(crate) fn add_order(new: &NewOrder, cmd: &mut Cmd) -> Result<(), ItemRejected> {
+/// Adds the arguments of a new order, as `create.lua` names them.
+pub(crate) fn add_create(new: &NewOrder, cmd: &mut Cmd) -> Result<(), ItemRejected> {
     new.check()?;
     let order = &new.order;
     let request = &order.request;
@@ -67,7 +87,7 @@ pub(crate) fn add_order(new: &NewOrder, cmd: &mut Cmd) -> Result<(), ItemRejecte
     Ok(())
 }
 
-/// Adds the arguments of an append.
+/// Adds the arguments of an append, as `append.lua` names them.
 pub(crate) fn add_append(append: &Append, cmd: &mut Cmd) -> Result<(), ItemRejected> {
     append.check()?;
     let state = StateFields::new(&append.order)?;
@@ -83,7 +103,7 @@ pub(crate) fn add_append(append: &Append, cmd: &mut Cmd) -> Result<(), ItemRejec
         Then::Keep => cmd.arg(""),
         Then::Release { due_in } => cmd.arg(wait_ms(due_in)),
     };
-    // The store's time is in whole milliseconds: it is past the moment if and only if it is past this.
+    // The store's clock shows whole milliseconds: it is past the moment if and only if it is past this.
     match append.not_after {
         None => cmd.arg(""),
         Some(moment) => cmd.arg(moment.timestamp_millis()),
@@ -93,12 +113,13 @@ pub(crate) fn add_append(append: &Append, cmd: &mut Cmd) -> Result<(), ItemRejec
     Ok(())
 }
 
-/// The fields of a row that events change.
+/// The fields of an order that events change.
 struct StateFields {
     seq: u64,
     status: &'static str,
-    /// Empty without one, as is the attention.
+    /// Empty if the order is in no lane.
     lane: &'static str,
+    /// Empty if the order needs no attention.
     attention: &'static str,
     updated_at: i64,
     state: String,
@@ -117,8 +138,8 @@ impl StateFields {
     }
 }
 
-/// Adds an epoch and an owner. They are compared as texts, so that an epoch that no Lua number can hold
-/// is only one that nobody has.
+/// Adds an epoch and an owner. Scripts compare them as texts, so an epoch beyond Lua's numbers matches no
+/// lease and does no other harm.
 fn add_fence(fence: Fence, cmd: &mut Cmd) -> &mut Cmd {
     cmd.arg(fence.epoch).arg(owner_text(fence.owner))
 }
@@ -128,7 +149,7 @@ pub(crate) fn add_lease(lease: &Lease, cmd: &mut Cmd) {
     add_fence(lease.fence, cmd.arg(lease.order_id.to_string()));
 }
 
-/// Adds the arguments of a lease to give back.
+/// Adds the arguments of a release, as `release.lua` names them.
 pub(crate) fn add_release(release: &Release, cmd: &mut Cmd) {
     add_lease(&release.lease, cmd);
     let reason = match release.reason {
@@ -139,44 +160,46 @@ pub(crate) fn add_release(release: &Release, cmd: &mut Cmd) {
     cmd.arg(wait_ms(release.due_in)).arg(reason);
 }
 
-/// Adds the arguments of an acknowledgement.
+/// Adds the arguments of an acknowledgement, as `ack_deliveries.lua` names them.
 pub(crate) fn add_ack(ack: &DeliveryAck, cmd: &mut Cmd) {
     cmd.arg(&*ack.sink);
     add_lease(&ack.lease, cmd);
     match ack.outcome {
-        // No history is longer, so to have more than it can hold is to have all of it.
+        // No history is longer than this, so a sink that has more events has all of them.
         DeliveryOutcome::Ack { seq } => cmd.arg(seq.min(MAX_NUMBER)).arg(""),
         DeliveryOutcome::Nack { retry_in } => cmd.arg("").arg(wait_ms(retry_in)),
     };
 }
 
-/// The order of a row's [`ORDER_FIELDS`]; none if there is no such row.
-pub(crate) fn order(id: OrderId, fields: &[Field]) -> Result<Option<Order>, DecodeError> {
-    let [origin, request, state, seq, created_at, updated_at] = fields else {
-        return Err(undecodable("row", "it cannot be read"));
-    };
-    if seq.is_none() && state.is_none() {
+/// Decodes an order, or returns nothing if there is no such row.
+pub(crate) fn order(id: OrderId, row: &OrderRow) -> Result<Option<Order>, DecodeError> {
+    if row.seq.is_none() && row.state.is_none() {
         return Ok(None);
     }
-    let origin = text(origin, "origin")?;
+    let origin = text(&row.origin, "origin")?;
     Ok(Some(Order {
         id,
         origin: if origin.is_empty() { None } else { Some(parse(origin, "origin")?) },
-        request: decode(text(request, "request")?)?,
-        state: decode(text(state, "state")?)?,
-        seq: parse(text(seq, "seq")?, "seq")?,
-        created_at: time(text(created_at, "created_at")?, "created_at")?,
-        updated_at: time(text(updated_at, "updated_at")?, "updated_at")?,
+        request: decode(text(&row.request, "request")?)?,
+        state: decode(text(&row.state, "state")?)?,
+        seq: parse(text(&row.seq, "seq")?, "seq")?,
+        created_at: time(&row.created_at, "created_at")?,
+        updated_at: time(&row.updated_at, "updated_at")?,
     }))
 }
 
-/// An order's id.
+/// Decodes a row of a list, in which a key that holds something else than an order has none.
+pub(crate) fn listed_order(id: OrderId, row: Option<&OrderRow>) -> Result<Option<Order>, DecodeError> {
+    order(id, row.ok_or_else(|| undecodable("row", "its key holds something else"))?)
+}
+
+/// Decodes the id of an order.
 pub(crate) fn order_id(id: &[u8]) -> Result<OrderId, DecodeError> {
     let id = std::str::from_utf8(id).map_err(|error| undecodable("order id", error))?;
     parse(id, "order id")
 }
 
-/// The lease that a script gave.
+/// Decodes the lease that a script gave.
 pub(crate) fn lease(id: &[u8], epoch: &str, owner: u128) -> Result<Lease, Error> {
     Ok(Lease { order_id: order_id(id)?, fence: Fence { epoch: parse(epoch, "epoch")?, owner } })
 }
@@ -194,18 +217,18 @@ where
     text.parse().map_err(|error| undecodable(what, error))
 }
 
-fn time(text: &str, what: &str) -> Result<DateTime<Utc>, DecodeError> {
-    DateTime::from_timestamp_millis(parse(text, what)?)
-        .ok_or_else(|| undecodable(what, "it is beyond all time"))
+fn time(field: &Field, what: &str) -> Result<DateTime<Utc>, DecodeError> {
+    DateTime::from_timestamp_millis(parse(text(field, what)?, what)?)
+        .ok_or_else(|| undecodable(what, "it is out of range"))
 }
 
 fn undecodable(what: &str, why: impl std::fmt::Display) -> DecodeError {
     DecodeError { message: format!("{what}: {why}") }
 }
 
-/// What is wrong with an order whose history ends before the order does.
+/// Returns the error of an order whose history ends before the order's last event.
 pub(crate) fn lost_history(seq: u64) -> DecodeError {
-    undecodable("history", format!("it ends before event {seq}, to which the order has come"))
+    undecodable("history", format!("it ends before event {seq}, the last one of the order"))
 }
 
 fn decode<P: Payload>(text: &str) -> Result<P, DecodeError> {
@@ -227,16 +250,16 @@ struct EventText<'a> {
     event: &'a RawValue,
 }
 
-/// The number of an event, which can be read of every version.
+/// The part of an event that can be decoded whatever its version.
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,
 }
 
-/// An event as JSON, without the id of its order.
+/// Returns an event as JSON, without the id of its order.
 pub(crate) fn event_text(record: &EventRecord) -> Result<String, ItemRejected> {
-    let refused = |error: serde_json::Error| ItemRejected { message: error.to_string() };
-    let event = RawValue::from_string(codec::encode(&record.event)?).map_err(refused)?;
+    let rejected = |error: serde_json::Error| ItemRejected { message: error.to_string() };
+    let event = RawValue::from_string(codec::encode(&record.event)?).map_err(rejected)?;
     serde_json::to_string(&EventText {
         version: PAYLOAD_VERSION,
         seq: number(record.seq)?,
@@ -247,14 +270,14 @@ pub(crate) fn event_text(record: &EventRecord) -> Result<String, ItemRejected> {
         max_attempts: record.max_attempts,
         event: &event,
     })
-    .map_err(refused)
+    .map_err(rejected)
 }
 
-/// The event of an order, which must have this number.
+/// Decodes an event of an order, which must have this number.
 pub(crate) fn event(order_id: OrderId, seq: u64, json: &[u8]) -> Result<EventRecord, DecodeError> {
     let text: EventText<'_> = serde_json::from_slice(json).map_err(|error| newer_or(json, &error))?;
     if text.seq != seq {
-        return Err(undecodable("event", format!("number {} stands in the place of {seq}", text.seq)));
+        return Err(undecodable("event", format!("it has number {} instead of {seq}", text.seq)));
     }
     Ok(EventRecord {
         order_id,
@@ -268,7 +291,7 @@ pub(crate) fn event(order_id: OrderId, seq: u64, json: &[u8]) -> Result<EventRec
     })
 }
 
-/// Why an event cannot be read: if it is newer, then for that reason, whatever else is odd about it.
+/// Returns why an event cannot be decoded: because it is newer, if it is, and otherwise the given error.
 fn newer_or(json: &[u8], error: &serde_json::Error) -> DecodeError {
     let newer = serde_json::from_slice(json)
         .ok()
@@ -276,50 +299,33 @@ fn newer_or(json: &[u8], error: &serde_json::Error) -> DecodeError {
     newer.filter(|newer| newer.message.contains("newer")).unwrap_or_else(|| undecodable("event", error))
 }
 
-/// The events of an order from one number on.
+/// Decodes the events of an order from this number on.
 pub(crate) fn events(
     order_id: OrderId,
     first_seq: u64,
     texts: &[Vec<u8>],
-) -> Vec<Result<EventRecord, DecodeError>> {
-    (first_seq..).zip(texts).map(|(seq, json)| event(order_id, seq, json)).collect()
+) -> impl Iterator<Item = Result<EventRecord, DecodeError>> {
+    (first_seq..).zip(texts).map(move |(seq, json)| event(order_id, seq, json))
 }
 
-/// The events that are owed first, as far as they can be read; an error if the very first cannot.
-pub(crate) fn owed_events(
-    order_id: OrderId,
-    delivered_seq: u64,
-    texts: &[Vec<u8>],
-) -> Result<Vec<Arc<EventRecord>>, DecodeError> {
-    let mut owed = Vec::with_capacity(texts.len());
-    for event in events(order_id, delivered_seq.saturating_add(1), texts) {
-        match event {
-            Ok(event) => owed.push(Arc::new(event)),
-            Err(error) if owed.is_empty() => return Err(error),
-            Err(_) => break,
-        }
-    }
-    Ok(owed)
+/// Returns the server's time, cut to milliseconds.
+pub(crate) fn moment(now_us: u64) -> Result<DateTime<Utc>, Error> {
+    let moment = i64::try_from(now_us / MICROS_PER_MILLI).ok().and_then(DateTime::from_timestamp_millis);
+    moment.ok_or_else(|| Error::Reply(format!("the server's clock shows {now_us}")))
 }
 
-/// The store's time, of a time in microseconds.
-pub(crate) fn moment(us: u64) -> Result<DateTime<Utc>, Error> {
-    let moment = i64::try_from(us / 1_000).ok().and_then(DateTime::from_timestamp_millis);
-    moment.ok_or_else(|| Error::Reply(format!("the server's clock shows {us}")))
-}
-
-/// How long it is until a moment in milliseconds, at a time in microseconds; nothing if that has passed.
+/// Returns the time from now until a moment, which is zero if the moment has passed.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A score is a whole number.
 pub(crate) fn until(now_us: u64, due_ms: f64) -> Duration {
     let due = Duration::from_millis(due_ms.max(0.0) as u64);
     due.saturating_sub(Duration::from_micros(now_us))
 }
 
-/// A moment in whole milliseconds, so that a whole number of milliseconds is before the one if and only
-/// if it is before the other.
+/// Returns a moment in milliseconds, rounded up: a whole number of milliseconds is before the result if and
+/// only if it is before the moment.
 pub(crate) fn before_ms(moment: DateTime<Utc>) -> i64 {
     let ms = moment.timestamp_millis();
-    if moment.timestamp_subsec_nanos().is_multiple_of(1_000_000) { ms } else { ms.saturating_add(1) }
+    if moment.timestamp_subsec_nanos().is_multiple_of(NANOS_PER_MILLI) { ms } else { ms.saturating_add(1) }
 }
 
 #[cfg(test)]
@@ -327,7 +333,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_are_never_too_short_and_never_too_long_to_count() {
+    fn waits_are_rounded_up_and_limited() {
         for (duration, ms) in [
             (Duration::ZERO, 0),
             (Duration::from_nanos(1), 1),
@@ -340,14 +346,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_is_due_in_no_time_and_anything_else_not_too_late() {
+    fn a_time_until_a_moment_is_never_too_long() {
         assert_eq!(until(5_000, 5.0), Duration::ZERO);
         assert_eq!(until(5_999, 5.0), Duration::ZERO);
         assert_eq!(until(4_999, 5.0), Duration::from_micros(1));
     }
 
     #[test]
-    fn a_whole_millisecond_is_before_a_moment_or_not_also_when_that_is_rounded() {
+    fn a_rounded_moment_is_after_the_same_milliseconds() {
         let moment = |micros| DateTime::from_timestamp_micros(micros).unwrap();
         for micros in [-2_500, -2_000, 0, 1, 999, 1_000, 1_001] {
             for ms in -4..4 {

@@ -1,9 +1,9 @@
-//! A Redis server of one's own, for tests: behind the feature `testing`.
+//! Redis servers for tests: behind the feature `testing`.
 //!
-//! It lives in a temporary folder, listens on a free port of this machine only, and ends with the process
-//! that started it, however that ends. It needs `redis-server` or `valkey-server`.
+//! A server has a temporary folder, listens on a free port of this machine only, and ends with the process
+//! that started it, even if that is killed. It needs `redis-server` or `valkey-server`.
 //!
-//! Failures panic with a line that says what to do: a test that finds no server must not pass.
+//! A failure panics and says what to do, so that a test without a server does not pass.
 
 use std::fmt;
 use std::io::{Read as _, Write as _};
@@ -18,54 +18,54 @@ use tempfile::TempDir;
 
 use crate::RedisOptions;
 
-/// Names a running server to be used instead of one that is started. Each test makes a prefix of its own
-/// there.
+/// The variable that names a running server, which tests then use instead of starting one. Each test has a
+/// prefix of its own there.
 pub const URL_VARIABLE: &str = "ORDER_ENGINE_TEST_REDIS_URL";
 
-/// What makes a write survive a loss of power.
+/// The arguments with which a write survives a loss of power.
 pub const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
-/// The programs that will do.
+/// The programs that are tried, in order.
 const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often to ask whether it does.
+/// The wait between two tries to reach it.
 const POLL: Duration = Duration::from_millis(2);
-/// How often a server is started until it has found a free port.
+/// How many times a server is started until it finds a free port.
 const TRIES: u32 = 5;
-/// Waits until whoever started the server is gone, and ends it then.
+/// Waits until the process that started the server has ended, and then kills the server.
 const WATCHDOG: &str = "trap '' INT TERM; read -r _; kill -9 \"$0\"";
 
-/// Options with a prefix of its own, for the server that the tests of this process share.
+/// Returns options with an unused prefix, for the server that the tests of this process share.
 ///
 /// # Panics
-/// If no server can be had.
+/// If there is no server and none can be started.
 pub fn fresh_prefix() -> RedisOptions {
-    let options = RedisOptions::from_url(&shared_url()).expect("the URL of the test server");
+    let options = RedisOptions::new(&shared_url()).expect("the URL of the test server");
     let unique = format!("test-{:032x}", Runtime::tokio().entropy.next_u128());
-    options.prefix(&unique).expect("a prefix made for it")
+    options.with_prefix(&unique).expect("a prefix made for it")
 }
 
-/// The server that the tests of this process share: the one that [`URL_VARIABLE`] names, or one that is
-/// started at the first call and ends with the process.
+/// Returns the URL of the server that the tests of this process share: the one that [`URL_VARIABLE`] names, or
+/// one that the first call starts and that ends with the process.
 ///
 /// # Panics
-/// If no server can be had.
+/// If there is no server and none can be started.
 pub fn shared_url() -> String {
     static SHARED: OnceLock<RedisServer> = OnceLock::new();
     std::env::var(URL_VARIABLE).unwrap_or_else(|_| SHARED.get_or_init(|| RedisServer::start(&[])).url())
 }
 
-/// A port of this machine that was free a moment ago.
+/// Returns a port of this machine that was free a moment ago.
 ///
 /// # Panics
-/// If none is.
+/// If no port is free.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener.local_addr().expect("the address of a listener").port()
 }
 
-/// A server that was started for tests, which can be killed and started again. It ends when it is dropped.
+/// A server for tests, which can be killed and started again. Dropping it ends it.
 pub struct RedisServer {
     folder: TempDir,
     port: u16,
@@ -82,7 +82,7 @@ impl RedisServer {
     /// Starts a server with these arguments, and waits until it answers.
     ///
     /// # Panics
-    /// If there is no such program, or it does not start.
+    /// If no server program is installed, or it does not start.
     pub fn start(arguments: &[&str]) -> Self {
         // Another process may take the free port before the server does.
         for _ in 0..TRIES {
@@ -99,38 +99,38 @@ impl RedisServer {
         panic!("a Redis server does not start with the arguments {arguments:?}")
     }
 
-    /// The port on which it listens, from its start to its end.
+    /// Returns the port on which it listens, also after a restart.
     pub const fn port(&self) -> u16 {
         self.port
     }
 
-    /// Where it keeps its files, from its start to its end.
+    /// Returns the folder of its files, also after a restart.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Its URL.
+    /// Returns its URL.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
-    /// Options for it.
+    /// Returns options for it.
     ///
     /// # Panics
-    /// Never: its URL is one.
+    /// Never: its URL is valid.
     pub fn options(&self) -> RedisOptions {
-        RedisOptions::from_url(&self.url()).expect("the URL of the test server")
+        RedisOptions::new(&self.url()).expect("the URL of the test server")
     }
 
-    /// Kills it, in the middle of whatever it does.
+    /// Kills it in the middle of its work.
     pub fn kill(&self) {
         *self.running() = None;
     }
 
-    /// Starts it again, on the same port and the same files, and waits until it answers.
+    /// Starts it again, on the same port and with the same files, and waits until it answers.
     ///
     /// # Panics
-    /// If it does not.
+    /// If it does not answer.
     pub fn restart(&self) {
         assert!(self.try_restart(), "the server does not come back");
     }
@@ -144,7 +144,7 @@ impl RedisServer {
         self.restart();
     }
 
-    /// Lets it stand still: it answers nobody, and nobody is told.
+    /// Stops it without ending it: it answers no more, and its connections stay open.
     ///
     /// # Panics
     /// If it does not run.
@@ -152,7 +152,7 @@ impl RedisServer {
         self.signal("STOP");
     }
 
-    /// Lets it go on after a [pause](Self::pause).
+    /// Continues it after a [pause](Self::pause).
     ///
     /// # Panics
     /// If it does not run.
@@ -172,7 +172,7 @@ impl RedisServer {
 
     fn try_restart(&self) -> bool {
         let mut running = self.running();
-        // The old one must be gone before its port is free.
+        // The old one must end before its port is free.
         *running = None;
         let running = running.insert(Running::start(self));
         let deadline = Instant::now() + PATIENCE;
@@ -186,7 +186,7 @@ impl RedisServer {
         true
     }
 
-    /// Whether it takes commands, which it does not before its data is loaded.
+    /// Returns whether it takes commands, which it does once its data is loaded.
     fn answers(&self) -> bool {
         let ping = || -> std::io::Result<bool> {
             let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
@@ -194,7 +194,7 @@ impl RedisServer {
             stream.write_all(b"PING\r\n")?;
             let mut answer = [0; 5];
             stream.read_exact(&mut answer)?;
-            // Whoever asks for a password first answers as well.
+            // A server that wants a password answers as well.
             Ok([b"+PONG", b"-NOAU"].contains(&&answer))
         };
         ping().unwrap_or(false)
@@ -233,7 +233,7 @@ impl Running {
             Ok(watchdog) => Self { server, watchdog },
             Err(error) => {
                 let _ = server.kill();
-                panic!("nobody would end the server: {error}")
+                panic!("no watchdog would end the server: {error}")
             }
         }
     }
@@ -241,7 +241,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // First the watchdog, so that it never kills another process that got the same number.
+        // The watchdog goes first, so that it never kills another process that gets the server's id.
         for child in [&mut self.watchdog, &mut self.server] {
             let _ = child.kill();
             let _ = child.wait();

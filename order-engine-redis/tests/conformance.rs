@@ -10,8 +10,8 @@ use common::Scratch;
 use order_engine_core::OrderStore;
 use order_engine_core::conformance::Harness;
 
-/// A prefix of its own on the server that all cases share. Each handle has a connection of its own, as
-/// another process has one.
+/// An unused prefix on the server that all cases share. Each handle has its own connection, like another
+/// process.
 struct Redis {
     scratch: Scratch,
 }
@@ -29,7 +29,7 @@ impl Harness for Redis {
     }
 
     async fn elapse(&self, duration: Duration) {
-        // The clock is the server's, which nobody can steer.
+        // The clock is the server's, which a test cannot steer.
         tokio::time::sleep(duration).await;
     }
 }

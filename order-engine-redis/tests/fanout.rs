@@ -19,7 +19,7 @@ async fn next(source: &Arc<dyn StatusSource>) -> Hint {
     tokio::time::timeout(PATIENCE, source.next()).await.expect("a hint comes")
 }
 
-/// The next hint that something may have been missed.
+/// Waits for a resync.
 async fn resync(source: &Arc<dyn StatusSource>) {
     while next(source).await != Hint::Resync {}
 }
@@ -33,7 +33,7 @@ async fn until(is_done: impl Fn() -> bool + Send + Sync) {
     tokio::time::timeout(PATIENCE, waiting).await.expect("it happens");
 }
 
-/// The first events of the order with a number.
+/// Returns the first events of an order.
 fn events(n: u64) -> Vec<Arc<EventRecord>> {
     let new = new_order(n);
     let append = append(&new.order, FREELY, Then::Keep, &[routing_started(1)]);
@@ -48,18 +48,18 @@ async fn an_event_crosses_from_one_process_to_the_others() {
         RedisFanout::open(server.options()).await.unwrap().source(),
         RedisFanout::open(server.options()).await.unwrap().source(),
     ];
-    let stranger = RedisFanout::open(server.options().prefix("other").unwrap()).await.unwrap();
+    let stranger = RedisFanout::open(server.options().with_prefix("other").unwrap()).await.unwrap();
     assert_eq!(here.sink().guarantee(), SinkGuarantee::BestEffort);
     here.sink().deliver(&events(1)).await.unwrap();
     for source in &there {
         assert!(source.is_connected());
-        // Others can take the order.
+        // The other process can claim the order.
         assert_eq!(next(source).await, Hint::Due(Lane::Execute));
         for event in events(1) {
             assert_eq!(next(source).await, Hint::Event(event));
         }
     }
-    // Neither the process itself heard them nor one under another prefix: the first they hear is this.
+    // The publisher did not hear its own events, nor those under another prefix: this is its first hint.
     let third = RedisFanout::open(server.options()).await.unwrap();
     third.sink().deliver(&events(2)[1..]).await.unwrap();
     stranger.sink().deliver(&events(3)[1..]).await.unwrap();
@@ -67,7 +67,7 @@ async fn an_event_crosses_from_one_process_to_the_others() {
 }
 
 #[tokio::test]
-async fn a_cut_connection_is_replaced_and_a_loss_is_told() {
+async fn a_cut_connection_is_replaced_and_gives_a_resync() {
     let server = RedisServer::start(&[]);
     let here = RedisFanout::open(server.options()).await.unwrap();
     let there = RedisFanout::open(server.options()).await.unwrap().source();
@@ -79,7 +79,7 @@ async fn a_cut_connection_is_replaced_and_a_loss_is_told() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_published_is_told_as_lost() {
+async fn a_failed_publication_is_followed_by_a_resync_of_the_others() {
     let server = RedisServer::start(&[]);
     let here = RedisFanout::open(server.options()).await.unwrap();
     let there = RedisFanout::open(server.options()).await.unwrap().source();
@@ -87,7 +87,7 @@ async fn what_could_not_be_published_is_told_as_lost() {
     assert!(here.sink().deliver(&events(1)).await.is_err());
     until(|| !there.is_connected()).await;
     server.restart();
-    // It connected anew.
+    // The first resync comes from the new connection.
     resync(&there).await;
     let publishing = async {
         while here.sink().deliver(&events(2)[1..]).await.is_err() {
@@ -95,16 +95,16 @@ async fn what_could_not_be_published_is_told_as_lost() {
         }
     };
     tokio::time::timeout(PATIENCE, publishing).await.expect("it publishes again");
-    // And was told of what it missed although it was connected.
+    // The second one is for the events that the publisher could not publish.
     resync(&there).await;
     assert_eq!(next(&there).await, Hint::Event(Arc::clone(&events(2)[1])));
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_noticed() {
+async fn a_silent_server_is_noticed() {
     let server = RedisServer::start(&[]);
     let short = Duration::from_secs(1);
-    let options = server.options().operation_timeout(short).connect_timeout(short);
+    let options = server.options().with_operation_timeout(short).with_connect_timeout(short);
     let source = RedisFanout::open(options).await.unwrap().source();
     assert!(source.is_connected());
     server.pause();
@@ -114,7 +114,7 @@ async fn a_server_that_says_nothing_is_noticed() {
     assert!(source.is_connected());
 }
 
-/// After a fail-over the old server is a replica, where nobody publishes and which cuts nobody off.
+/// After a fail-over the old server is a replica, on which no process publishes and which cuts no connection.
 #[tokio::test]
 async fn a_read_only_replica_is_noticed_and_left() {
     let server = RedisServer::start(&[]);
@@ -133,14 +133,14 @@ async fn a_read_only_replica_is_noticed_and_left() {
 }
 
 #[tokio::test]
-async fn a_flood_is_told_as_a_loss_and_keeps_nobody_waiting() {
+async fn a_flood_gives_a_resync_and_does_not_block_publishers() {
     let server = RedisServer::start(&[]);
     let here = RedisFanout::open(server.options()).await.unwrap();
     let there = RedisFanout::open(server.options()).await.unwrap();
     let source = there.source();
     let new = new_order(1);
     let many = append(&new.order, FREELY, Then::Keep, &to_confirmed()).events;
-    // More than may wait, while nobody takes any.
+    // These are more hints than the queue holds, and the source takes none.
     for _ in 0..2_000 {
         here.sink().deliver(&many).await.unwrap();
     }
@@ -165,9 +165,9 @@ async fn a_dropped_fanout_leaves_no_connection() {
     tokio::time::timeout(PATIENCE, waiting).await.expect("the connections end");
 }
 
-/// Beside any store: nobody polls here, so whatever one process knows of the other came by a hint.
+/// The engines do not poll here, so each learns of the other's events by hints only.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_processes_over_another_store_tell_each_other_everything() {
+async fn two_processes_over_another_store_hear_all_of_each_others_events() {
     let server = RedisServer::start(&[]);
     let (store, chain) = (Arc::new(MemoryStore::new()), Chain::new().await);
     let mut config = EngineConfig::default();
@@ -196,9 +196,11 @@ async fn a_connection_that_falls_silent_is_replaced() {
     let server = RedisServer::start(&[]);
     let proxy = Proxy::start(([127, 0, 0, 1], server.port()).into()).await.unwrap();
     let short = Duration::from_secs(1);
-    let options = RedisOptions::from_url(&format!("redis://{}", proxy.address())).unwrap();
-    let there =
-        RedisFanout::open(options.operation_timeout(short).connect_timeout(short)).await.unwrap().source();
+    let options = RedisOptions::new(&format!("redis://{}", proxy.address())).unwrap();
+    let there = RedisFanout::open(options.with_operation_timeout(short).with_connect_timeout(short))
+        .await
+        .unwrap()
+        .source();
     let here = RedisFanout::open(server.options()).await.unwrap();
     proxy.set(Link::Silent);
     until(|| !there.is_connected()).await;
@@ -210,10 +212,10 @@ async fn a_connection_that_falls_silent_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_message_of_another_kind_is_told_as_a_loss() {
+async fn a_message_of_another_kind_gives_a_resync() {
     let server = RedisServer::start(&[]);
     let source = RedisFanout::open(server.options()).await.unwrap().source();
-    let heard: u32 = run(&server, &["PUBLISH", "{order-engine}:events", "from the future"]).await;
+    let heard: u32 = run(&server, &["PUBLISH", "{order-engine}:hints", "from the future"]).await;
     assert_eq!(heard, 1);
     assert_eq!(next(&source).await, Hint::Resync);
 }

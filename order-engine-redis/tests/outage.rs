@@ -19,22 +19,22 @@ use order_engine_core::{
 use order_engine_redis::testing::{DURABLE, RedisServer};
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
 
-/// How often one server is killed before the next one is: it loads all its orders each time.
+/// How many times one server is killed. After that a new one is used, because each start loads all orders.
 const KILLS_A_SERVER: u32 = 50;
-/// After every how many kills it is awaited that the workers work again.
+/// At one of this many kills the test waits until the workers work again.
 const WATCHED: u32 = 10;
-/// How many clients send orders at a time.
+/// The number of clients that send orders.
 const CLIENTS: usize = 128;
-/// How long the processes may take to go on once the server is back.
+/// How long the processes may take to recover once the server is back.
 const RECOVERY: Duration = Duration::from_secs(5);
-/// How long the last orders may take to their end.
+/// How long the last orders may take to end.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 fn kills() -> u32 {
     std::env::var("REDIS_KILLS").map_or(5, |kills| kills.parse().unwrap())
 }
 
-/// Somewhere within so many milliseconds, so that a kill meets everything in its middle.
+/// Returns a random wait, so that a kill comes in the middle of any work.
 fn moment(longest_ms: u128) -> Duration {
     let random = Runtime::tokio().entropy.next_u128() % longest_ms;
     Duration::from_millis(20 + u64::try_from(random).unwrap())
@@ -42,17 +42,17 @@ fn moment(longest_ms: u128) -> Duration {
 
 fn config() -> EngineConfig {
     let mut config = EngineConfig::default();
-    // What a claim took whose answer got lost is taken over soon.
+    // Orders whose claim lost its reply are claimed again soon.
     config.lease_duration = Duration::from_secs(2);
     config
 }
 
 async fn open(options: RedisOptions) -> Arc<dyn OrderStore> {
-    let options = options.require_durability(Durability::Full);
+    let options = options.with_required_durability(Durability::Full);
     Arc::new(RedisStore::open(options).await.unwrap())
 }
 
-/// Submits an order as a client does that repeats itself until it has an answer.
+/// Submits an order like a client that repeats its request until it has an answer.
 async fn submit(service: &Service, name: String) -> OrderId {
     loop {
         match service.engine.submit(request(name.clone())).await {
@@ -63,7 +63,8 @@ async fn submit(service: &Service, name: String) -> OrderId {
     }
 }
 
-/// Waits until an order has ended, whatever becomes of the subscription meanwhile.
+/// Waits until an order has ended, however often the subscription fails, and returns the numbers of its
+/// events.
 async fn to_its_end(service: &Service, id: OrderId) -> Vec<u64> {
     let mut seen = Vec::new();
     loop {
@@ -72,7 +73,7 @@ async fn to_its_end(service: &Service, id: OrderId) -> Vec<u64> {
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
-        // A client that comes and goes.
+        // The client reconnects after a few events.
         for _ in 0..3 {
             match subscription.next().await {
                 Some(Ok(event)) => {
@@ -87,8 +88,8 @@ async fn to_its_end(service: &Service, id: OrderId) -> Vec<u64> {
     }
 }
 
-/// Kills a server whose last answers are lost on the way, and tears its file somewhere among what it wrote
-/// meanwhile, which nobody was told of: as a loss of power does, and a kill in the middle of a write.
+/// Kills a server whose last replies were lost, and cuts its file somewhere among the writes without a reply,
+/// as a loss of power or a kill in the middle of a write does.
 async fn tear(server: &RedisServer, proxy: &Proxy) {
     server.pause();
     proxy.set(Link::RepliesLost);
@@ -104,7 +105,7 @@ async fn tear(server: &RedisServer, proxy: &Proxy) {
     file.set_len(answered + u64::try_from(kept).unwrap()).unwrap();
 }
 
-/// Whether the file of a server that was killed ends within a transaction.
+/// Returns whether the file of a killed server ends within a transaction.
 fn is_torn(server: &RedisServer) -> bool {
     const TAIL: u64 = 1 << 20;
     let mut file = File::open(append_only_file(server)).unwrap();
@@ -116,24 +117,24 @@ fn is_torn(server: &RedisServer) -> bool {
     last(b"\r\nMULTI\r\n") > last(b"\r\nEXEC\r\n")
 }
 
-/// What was done to one server after the other.
+/// What the test has done so far.
 #[derive(Debug, Default)]
 struct Tally {
     orders: usize,
     kills: u32,
-    /// How many kills left a transaction without its end in the file: those in the middle of whatever the
-    /// server did, and those after which the file was torn as well.
+    /// How many kills left a transaction without its end in the file: kills alone, and kills after which the
+    /// test tore the file.
     torn_by_kills: u32,
     torn_by_hand: u32,
-    /// How long it took until an order was worked on after the slowest return.
+    /// The longest time from a restart until an order was accepted or executed again.
     slowest: Duration,
 }
 
-/// Kills a server so often under load, and checks every order then.
+/// Kills a server this many times under load, and then checks every order.
 async fn kill_under_load(kills: u32, tally: &mut Tally) {
     let server = RedisServer::start(&DURABLE);
     let proxy = Proxy::start(([127, 0, 0, 1], server.port()).into()).await.unwrap();
-    let store = open(RedisOptions::from_url(&format!("redis://{}", proxy.address())).unwrap()).await;
+    let store = open(RedisOptions::new(&format!("redis://{}", proxy.address())).unwrap()).await;
     let chain = Chain::new().await;
     let service = Service::start(Arc::clone(&store), None, &chain, config()).await.with_worker();
     let service = Arc::new(service);
@@ -167,8 +168,8 @@ async fn kill_under_load(kills: u32, tally: &mut Tally) {
         let returned = Instant::now();
         let recovered = async {
             let id = submit(&service, format!("after kill {kill}")).await;
-            // Now and then until a worker takes it and writes what it does; the next kill mostly meets them
-            // while they recover from the last one.
+            // Now and then the test waits until a worker writes to the order. Most kills come while the
+            // processes still recover from the last one.
             let is_watched = kill % WATCHED == 0;
             while is_watched && !matches!(service.engine.order(id).await, Ok(Some(order)) if order.seq > 1) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -214,14 +215,14 @@ async fn subscribers_see_no_gap_and_no_duplicate_while_the_server_restarts() {
         let fanout = RedisFanout::open(server.options()).await.unwrap();
         Service::start(open(server.options()).await, Some(&fanout), &chain, config()).await
     };
-    // One process answers clients, another one executes.
+    // One process serves clients, another one executes orders.
     let (api, worker) = (Arc::new(service().await), service().await.with_worker());
     let subscribers: Vec<_> = (0..40)
         .map(|n| {
             let api = Arc::clone(&api);
             tokio::spawn(async move {
                 let id = submit(&api, n.to_string()).await;
-                // Half of them come late.
+                // Half of the subscribers come late.
                 if n % 2 == 0 {
                     tokio::time::sleep(moment(300)).await;
                 }

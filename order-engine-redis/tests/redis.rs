@@ -1,4 +1,4 @@
-//! What only the Redis store has: keys that others may damage, and orders by the thousand.
+//! What only the Redis store has: keys that other clients may damage, and claims in pages.
 
 mod common;
 
@@ -22,9 +22,9 @@ use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
 #[tokio::test]
 async fn prefixes_and_databases_share_nothing() {
     let server = RedisServer::start(&[]);
-    let other_prefix = server.options().prefix("other").unwrap();
+    let other_prefix = server.options().with_prefix("other").unwrap();
     let other_database = server.url().replace("/0", "/3");
-    let other_database = RedisOptions::from_url(&other_database).unwrap();
+    let other_database = RedisOptions::new(&other_database).unwrap();
     create_one(&open(server.options()).await, 1).await;
     for options in [other_prefix, other_database] {
         let store: Arc<dyn OrderStore> = Arc::new(RedisStore::open(options).await.unwrap());
@@ -51,7 +51,7 @@ async fn every_key_is_under_the_prefix_and_none_expires() {
     }
 }
 
-/// What a purge leaves of an order is nothing.
+/// A purge deletes all that there is of an order.
 #[tokio::test]
 async fn a_purge_leaves_no_key() {
     let server = RedisServer::start(&[]);
@@ -65,18 +65,18 @@ async fn a_purge_leaves_no_key() {
     assert_eq!(store.purge(&everything).await.unwrap().orders, 1);
     let mut left: Vec<String> = run(&server, &["KEYS", "*"]).await;
     left.sort();
-    assert_eq!(left, ["layout", "runs"].map(|key| format!("{{order-engine}}:{key}")));
+    assert_eq!(left, ["intents", "schema_version"].map(|key| format!("{{order-engine}}:{key}")));
 }
 
 #[tokio::test]
-async fn a_newer_layout_is_refused() {
+async fn a_newer_schema_is_refused() {
     let scratch = Scratch::new();
     drop(scratch.open().await);
-    let () = scratch.run("SET", "layout", &["2"]).await;
+    let () = scratch.run("SET", "schema_version", &["2"]).await;
     let error = RedisStore::open(scratch.options.clone()).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Incompatible, "{error}");
     assert!(error.to_string().contains("newer version of this software"), "{error}");
-    // Hints need no layout.
+    // Hints do not depend on the schema.
     RedisFanout::open(scratch.options.clone()).await.unwrap();
 }
 
@@ -181,15 +181,15 @@ async fn an_event_that_cannot_be_read_is_owed_after_those_that_can() {
     assert_eq!(store.events(id(1), 0, 2).await.unwrap().len(), 2);
 }
 
-/// Whatever stands in the due set, the orders that can be leased are.
+/// Whatever is in the due set, every order that can be leased is leased.
 #[tokio::test]
-async fn damage_is_in_nobodys_way() {
+async fn damage_holds_up_no_other_order() {
     let scratch = Scratch::new();
     let store = scratch.open().await;
     create(&store, &new_orders(6)).await;
     let due = "due:execute";
     let _: u32 = scratch.run("ZADD", due, &["1", "no id at all", "2", &id(99).to_string()]).await;
-    // A key that holds something else, a history that is gone, and an epoch beyond all counting.
+    // A key that holds something else, a history that is gone, and an epoch beyond Lua's numbers.
     let () = scratch.run("SET", &format!("order:{}", id(1)), &["text"]).await;
     let _: u32 = scratch.run("DEL", &format!("events:{}", id(2)), &[]).await;
     let _: u32 = scratch.run("HSET", &format!("order:{}", id(3)), &["epoch", "18446744073709551615"]).await;
@@ -261,7 +261,8 @@ async fn twenty_thousand_orders_due_at_once_are_drained() {
         assert!(store.append(&appends).await.unwrap().iter().all(Result::is_ok));
         claimed.extend(ids_of(&claims.claims));
     }
-    // Nobody is overtaken: those of one batch became due within the same few milliseconds.
+    // No order is claimed twice. The orders of one batch became due within the same few milliseconds, in any
+    // order.
     assert_eq!(claimed.len() as u64, ORDERS);
     assert_eq!(claimed.iter().collect::<BTreeSet<_>>().len() as u64, ORDERS);
     assert_eq!(store.backlog().await.unwrap(), order_engine_core::Backlog::default());

@@ -1,4 +1,4 @@
-//! Servers that are set up wrongly, or that do not do what they should.
+//! Servers that are set up wrongly, and servers that fail.
 
 mod common;
 
@@ -43,7 +43,7 @@ async fn a_server_that_may_evict_is_refused_whatever_its_memory() {
 #[tokio::test]
 async fn durability_is_what_the_server_is_set_to() {
     let durable = RedisServer::start(&DURABLE);
-    let full = durable.options().require_durability(Durability::Full);
+    let full = durable.options().with_required_durability(Durability::Full);
     assert_eq!(RedisStore::open(full).await.unwrap().durability(), Durability::Full);
     for (settings, advice) in [
         (&["--appendonly", "no"][..], "set 'appendonly yes'"),
@@ -56,13 +56,13 @@ async fn durability_is_what_the_server_is_set_to() {
         let server = RedisServer::start(settings);
         let store = RedisStore::open(server.options()).await.unwrap();
         assert_eq!(store.durability(), Durability::BoundedLoss);
-        let error = fails_to_open(server.options().require_durability(Durability::Full)).await;
+        let error = fails_to_open(server.options().with_required_durability(Durability::Full)).await;
         assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
         assert!(error.to_string().contains(advice), "{error}");
     }
 }
 
-/// With exactly the grants that the README names.
+/// The grants are exactly those of the README.
 #[tokio::test]
 async fn a_user_with_few_rights_is_enough() {
     let server = RedisServer::start(&DURABLE);
@@ -76,13 +76,13 @@ async fn a_user_with_few_rights_is_enough() {
         words.extend(grants.split_whitespace());
         let () = run(&server, &words).await;
         let url = server.url().replace("redis://", &format!("redis://{name}:secret@"));
-        let options = RedisOptions::from_url(&url).unwrap();
+        let options = RedisOptions::new(&url).unwrap();
         let store: Arc<dyn OrderStore> = Arc::new(RedisStore::open(options.clone()).await.unwrap());
         assert_eq!(store.durability(), durability, "{name}");
         everything_works(&store, if name == "engine" { 1 } else { 100 }).await;
         RedisFanout::open(options.clone()).await.unwrap();
         if durability != Durability::Full {
-            let error = fails_to_open(options.require_durability(Durability::Full)).await;
+            let error = fails_to_open(options.with_required_durability(Durability::Full)).await;
             assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
             assert!(error.to_string().contains("CONFIG GET is forbidden"), "{error}");
         }
@@ -118,13 +118,13 @@ async fn everything_works(store: &Arc<dyn OrderStore>, first: u64) {
 #[tokio::test]
 async fn wrong_credentials_are_no_outage() {
     let server = RedisServer::start(&["--requirepass", "secret"]);
-    let options = RedisOptions::from_url(&server.url().replace("redis://", "redis://:wrong@")).unwrap();
+    let options = RedisOptions::new(&server.url().replace("redis://", "redis://:wrong@")).unwrap();
     for options in [options, server.options()] {
         let error = fails_to_open(options).await;
         assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
         assert!(!error.to_string().contains("secret"), "{error}");
     }
-    let right = RedisOptions::from_url(&server.url().replace("redis://", "redis://:secret@")).unwrap();
+    let right = RedisOptions::new(&server.url().replace("redis://", "redis://:secret@")).unwrap();
     assert!(RedisStore::open(right).await.unwrap().check().await.is_ok());
 }
 
@@ -147,13 +147,13 @@ async fn a_restarted_server_has_everything() {
     let order = worker.write(&claim, Then::Keep, &[routing_started(1)]).await;
     server.kill();
     server.restart();
-    // The same store goes on: what it asks next is asked on another connection.
+    // The same store works again: its next call uses another connection.
     assert_stored(&store, &order).await;
     assert_eq!(ids_of(&worker.claim(9).await), [id(2)]);
     assert!(worker.renews(claim.lease).await);
 }
 
-/// A write that finds its connection broken is not repeated: nobody knows what became of it.
+/// A write on a broken connection is not repeated, because its outcome is unknown.
 #[tokio::test]
 async fn a_cut_connection_costs_one_write_and_no_read() {
     let server = RedisServer::start(&[]);
@@ -173,7 +173,7 @@ async fn a_server_that_comes_back_weaker_is_not_written_to() {
     let mut server = RedisServer::start(&DURABLE);
     let store = open(server.options()).await;
     let order = create_one(&store, 1).await;
-    // While the connection lasts, only the check notices.
+    // As long as the connection lasts, only the check notices.
     let () = run(&server, &["CONFIG", "SET", "appendfsync", "no"]).await;
     let error = store.check().await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
@@ -191,34 +191,35 @@ async fn a_server_that_comes_back_weaker_is_not_written_to() {
     assert_stored(&store, &order).await;
 }
 
-/// Waits until a server says this of itself.
-async fn says(server: &RedisServer, words: &str) {
-    until(server, words, true).await;
+/// Waits until INFO of a server has this line.
+async fn reports(server: &RedisServer, line: &str) {
+    until_info(server, line, true).await;
 }
 
-/// Waits until what a server says of itself has these words, or has them no more.
-async fn until(server: &RedisServer, words: &str, is_said: bool) {
-    let saying = async {
-        while run::<String>(server, &["INFO"]).await.contains(words) != is_said {
+/// Waits until INFO of a server has this line, or does not have it.
+async fn until_info(server: &RedisServer, line: &str, has_line: bool) {
+    let waiting = async {
+        while run::<String>(server, &["INFO"]).await.contains(line) != has_line {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(common::PATIENCE, saying).await.expect("the server says so in time");
+    tokio::time::timeout(common::PATIENCE, waiting).await.expect("INFO changes in time");
 }
 
-/// Who promised that writes survive notices by the check that they do not; who comes new is told at once.
+/// Checks that a server promises less than `Full`: the check of an open store fails, and so does opening a
+/// store that requires it.
 async fn promises_less(store: &Arc<dyn OrderStore>, server: &RedisServer, words: &str) {
     let error = store.check().await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
     assert!(error.to_string().contains(words), "{error}");
-    let error = fails_to_open(server.options().require_durability(Durability::Full)).await;
+    let error = fails_to_open(server.options().with_required_durability(Durability::Full)).await;
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
     assert!(error.to_string().contains(words), "{error}");
     let open = RedisStore::open(server.options()).await.unwrap();
     assert_eq!(open.durability(), Durability::BoundedLoss);
 }
 
-/// Replication does not wait: what was answered is not on the replica that is promoted.
+/// Replication is asynchronous: a replica that is promoted may lack an answered write.
 #[tokio::test]
 async fn with_a_replica_a_promotion_may_lose_what_was_answered() {
     let server = RedisServer::start(&DURABLE);
@@ -227,7 +228,7 @@ async fn with_a_replica_a_promotion_may_lose_what_was_answered() {
     let proxy = Proxy::start(([127, 0, 0, 1], server.port()).into()).await.unwrap();
     let port = proxy.address().port().to_string();
     let replica = RedisServer::start(&[&["--replicaof", "127.0.0.1", &port][..], &DURABLE].concat());
-    says(&replica, "master_link_status:up").await;
+    reports(&replica, "master_link_status:up").await;
     create_one(&store, 1).await;
     promises_less(&store, &server, "detach its replicas").await;
 
@@ -238,24 +239,24 @@ async fn with_a_replica_a_promotion_may_lose_what_was_answered() {
     let promoted = open(replica.options()).await;
     assert_eq!(promoted.last_seqs(&[id(2)]).await.unwrap(), [None], "the order is lost");
 
-    // Alone again it is what it was.
+    // Without its replica the server is fully durable again.
     drop(replica);
     server.restart();
     recovered(&store).await;
     assert_eq!(store.last_seqs(&[id(2)]).await.unwrap(), [Some(1)]);
 }
 
-/// Until the first rewrite is over, the list of files names none that has what was written since.
+/// Until the first rewrite is over, no file in the list has the writes since.
 #[tokio::test]
-async fn before_its_file_is_whole_a_server_that_is_killed_loses_what_was_answered() {
+async fn before_its_file_is_complete_a_killed_server_loses_answered_writes() {
     let mut server = RedisServer::start(&["--appendfsync", "always", "--rdb-key-save-delay", "3000000"]);
     create(&open(server.options()).await, &new_orders(3)).await;
     let () = run(&server, &["CONFIG", "SET", "appendonly", "yes"]).await;
     let store = open(server.options()).await;
     create_one(&store, 4).await;
-    says(&server, "aof_rewrite_in_progress:1").await;
+    reports(&server, "aof_rewrite_in_progress:1").await;
     assert_eq!(store.durability(), Durability::BoundedLoss);
-    let error = fails_to_open(server.options().require_durability(Durability::Full)).await;
+    let error = fails_to_open(server.options().with_required_durability(Durability::Full)).await;
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
     assert!(error.to_string().contains("wait until the rewrite is over"), "{error}");
     server.kill();
@@ -264,24 +265,24 @@ async fn before_its_file_is_whole_a_server_that_is_killed_loses_what_was_answere
 }
 
 #[tokio::test]
-async fn once_its_file_is_whole_a_server_promises_everything() {
+async fn once_its_file_is_complete_a_server_is_fully_durable() {
     let server = RedisServer::start(&["--appendfsync", "always"]);
     create(&open(server.options()).await, &new_orders(3)).await;
     let () = run(&server, &["CONFIG", "SET", "appendonly", "yes"]).await;
-    until(&server, "aof_last_rewrite_time_sec:-1", false).await;
-    let store = RedisStore::open(server.options().require_durability(Durability::Full)).await.unwrap();
+    until_info(&server, "aof_last_rewrite_time_sec:-1", false).await;
+    let store = RedisStore::open(server.options().with_required_durability(Durability::Full)).await.unwrap();
     assert_eq!(store.durability(), Durability::Full);
 }
 
-/// The files from before an ordinary rewrite stay in the list until it is over.
+/// The old files stay in the list until an ordinary rewrite is over.
 #[tokio::test]
-async fn an_ordinary_rewrite_breaks_no_promise() {
+async fn an_ordinary_rewrite_does_not_weaken_durability() {
     let server = RedisServer::start(&[&DURABLE[..], &["--rdb-key-save-delay", "3000000"]].concat());
-    let full = server.options().require_durability(Durability::Full);
+    let full = server.options().with_required_durability(Durability::Full);
     let store = open(full.clone()).await;
     create(&store, &new_orders(3)).await;
     let _: String = run(&server, &["BGREWRITEAOF"]).await;
-    says(&server, "aof_rewrite_in_progress:1").await;
+    reports(&server, "aof_rewrite_in_progress:1").await;
     store.check().await.unwrap();
     let () = run(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
     recovered(&store).await;
@@ -293,23 +294,23 @@ async fn an_ordinary_rewrite_breaks_no_promise() {
     assert_eq!(store.last_seqs(&[id(4)]).await.unwrap(), [Some(1)]);
 }
 
-/// A server does not tell which rewrite runs. Where its settings were changed, only who saw it sound since
-/// can know; anybody else has to wait.
+/// A server does not report which rewrite runs. After a change of its settings, only a store that found it
+/// fully durable since can know that the rewrite is an ordinary one.
 #[tokio::test]
-async fn a_rewrite_after_a_changed_setting_is_ordinary_to_who_saw_the_server_sound_since() {
+async fn a_rewrite_after_a_changed_setting_is_ordinary_to_a_store_that_checked_since() {
     let server = RedisServer::start(&DURABLE);
-    let store = open(server.options().require_durability(Durability::Full)).await;
+    let store = open(server.options().with_required_durability(Durability::Full)).await;
     create(&store, &new_orders(3)).await;
     let () = run(&server, &["CONFIG", "SET", "rdb-key-save-delay", "3000000"]).await;
     store.check().await.unwrap();
     let _: String = run(&server, &["BGREWRITEAOF"]).await;
-    says(&server, "aof_rewrite_in_progress:1").await;
+    reports(&server, "aof_rewrite_in_progress:1").await;
     store.check().await.unwrap();
     let () = run(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
     recovered(&store).await;
     let stranger = open(server.options()).await;
     assert_eq!(stranger.durability(), Durability::BoundedLoss);
-    // Turned off and on again, it is a first rewrite, whatever else is the same.
+    // Turning the file off and on again starts a first rewrite.
     let () = run(&server, &["CONFIG", "SET", "appendonly", "no"]).await;
     let () = run(&server, &["CONFIG", "SET", "appendonly", "yes"]).await;
     promises_less(&store, &server, "wait until the rewrite is over").await;
@@ -331,7 +332,7 @@ async fn a_full_server_is_unavailable_and_readable() {
     create_one(&store, 2).await;
 }
 
-/// After a fail-over the name of the server leads elsewhere; here the same server changes its role.
+/// After a fail-over the server's name leads to another server. Here the same server changes its role.
 #[tokio::test]
 async fn a_read_only_replica_is_noticed_and_left() {
     let server = RedisServer::start(&[]);
@@ -357,7 +358,7 @@ async fn a_read_only_replica_is_noticed_and_left() {
 async fn a_paused_server_costs_each_call_its_time_and_no_more() {
     let server = RedisServer::start(&[]);
     let short = Duration::from_secs(1);
-    let options = server.options().operation_timeout(short).connect_timeout(short);
+    let options = server.options().with_operation_timeout(short).with_connect_timeout(short);
     let store: Arc<dyn OrderStore> = Arc::new(RedisStore::open(options).await.unwrap());
     let order = create_one(&store, 1).await;
     server.pause();
@@ -368,7 +369,7 @@ async fn a_paused_server_costs_each_call_its_time_and_no_more() {
     }
     server.unpause();
     recovered(&store).await;
-    // The caller was told nothing for sure: the order is written whole, or not at all.
+    // The outcome is unknown to the caller: the order is written whole or not at all.
     let written = store.last_seqs(&[id(2)]).await.unwrap();
     let events = store.events(id(2), 0, 10).await.unwrap();
     assert_eq!(events.len() as u64, written[0].unwrap_or(0));
@@ -381,8 +382,8 @@ async fn whatever_the_network_does_a_write_is_whole_and_the_store_goes_on() {
     let server = RedisServer::start(&[]);
     let proxy = Proxy::start(([127, 0, 0, 1], server.port()).into()).await.unwrap();
     let short = Duration::from_secs(1);
-    let options = RedisOptions::from_url(&format!("redis://{}", proxy.address())).unwrap();
-    let store = open(options.operation_timeout(short).connect_timeout(short)).await;
+    let options = RedisOptions::new(&format!("redis://{}", proxy.address())).unwrap();
+    let store = open(options.with_operation_timeout(short).with_connect_timeout(short)).await;
     for (n, link) in (1..).zip([Link::Cut, Link::Silent, Link::RepliesLost]) {
         proxy.set(link);
         let error = store.create(&[new_order(n)]).await.unwrap_err();
@@ -394,7 +395,7 @@ async fn whatever_the_network_does_a_write_is_whole_and_the_store_goes_on() {
         if link == Link::RepliesLost {
             assert_eq!(written, Some(1), "the request arrived");
         }
-        // Whatever became of it, it can be repeated.
+        // Whatever its outcome, the write can be repeated.
         let repeated = store.create(&[new_order(n)]).await.unwrap().remove(0).unwrap();
         assert_eq!(repeated == Creation::Created, written.is_none());
     }

@@ -17,7 +17,7 @@ fn file(name: &str) -> String {
 #[tokio::test]
 async fn a_server_is_spoken_to_only_if_its_certificate_is_trusted() {
     if let Ok(url) = std::env::var(URL) {
-        let options = RedisOptions::from_url(&url).unwrap();
+        let options = RedisOptions::new(&url).unwrap();
         RedisStore::open(options.clone()).await.unwrap().check().await.unwrap();
         assert!(RedisFanout::open(options).await.unwrap().source().is_connected());
         return;
@@ -43,7 +43,7 @@ async fn a_server_is_spoken_to_only_if_its_certificate_is_trusted() {
         .unwrap();
     assert!(trusting.success());
 
-    let options = RedisOptions::from_url(&format!("rediss://localhost:{tls_port}/0")).unwrap();
+    let options = RedisOptions::new(&format!("rediss://localhost:{tls_port}/0")).unwrap();
     let error = RedisStore::open(options).await.unwrap_err();
     assert!(error.to_string().contains("certificate"), "{error}");
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);

@@ -1,7 +1,7 @@
 //! Transactions of which a kill left the first commands in the append-only file, and which a later
 //! transaction completes when the server loads that file again.
 
-// Each test runs on a thread of its own, and its state is whatever its first part gives.
+// Each test runs on one thread, and its state is what its first part returns.
 #![allow(clippy::future_not_send, clippy::ptr_arg)]
 
 mod common;
@@ -25,7 +25,7 @@ use order_engine_redis::testing::{DURABLE, RedisServer};
 
 type Store = Arc<dyn OrderStore>;
 
-/// The commands in a part of the file: where each ends.
+/// Returns where each command in a part of the file ends.
 fn command_ends(bytes: &[u8]) -> Vec<usize> {
     let line = |from: usize| {
         let length = bytes[from..].windows(2).position(|pair| pair == b"\r\n").unwrap();
@@ -49,7 +49,7 @@ fn is_command(bytes: &[u8], name: &str) -> bool {
     bytes.ends_with(format!("\r\n{name}\r\n").as_bytes())
 }
 
-/// Whether the file has a transaction that nothing ended.
+/// Returns whether the file has a transaction without its end.
 fn is_open(bytes: &[u8]) -> bool {
     let (mut is_open, mut from) = (false, 0);
     for end in command_ends(bytes) {
@@ -60,8 +60,8 @@ fn is_open(bytes: &[u8]) -> bool {
     is_open
 }
 
-/// Where the first transaction can be torn so that the server leaves it open: a byte behind each of its
-/// commands, but not behind its end.
+/// Returns where the first transaction can be torn so that the server leaves it open: one byte after each of
+/// its commands but the last.
 fn cuts(written: &[u8]) -> Vec<usize> {
     let (mut cuts, mut from) = (Vec::new(), 0);
     for end in command_ends(written) {
@@ -71,12 +71,13 @@ fn cuts(written: &[u8]) -> Vec<usize> {
         cuts.push(end + 1);
         from = end;
     }
-    assert!(cuts.len() > 1, "it is no transaction");
+    assert!(cuts.len() > 1, "there is a transaction");
     cuts
 }
 
-/// Tears what `torn` writes wherever it can be torn, so that nobody has an answer. Each time the server
-/// is started again, `later` goes on from what is there, and the server is killed once more.
+/// Tears the first transaction of `torn` at each place where it can be torn, as if its caller got no reply.
+/// Each time, the server starts, `later` writes to what is there, the server is killed and starts once more,
+/// and `check` checks the result.
 async fn torn_anywhere<S>(
     before: impl AsyncFn(Store, &RedisServer) -> S,
     torn: impl AsyncFn(Store, &S),
@@ -87,12 +88,12 @@ async fn torn_anywhere<S>(
     let start = open(server.options()).await;
     let state = before(Arc::clone(&start), &server).await;
     let file = append_only_file(&server);
-    let sound = std::fs::read(&file).unwrap();
+    let intact = std::fs::read(&file).unwrap();
     torn(start, &state).await;
-    let written = std::fs::read(&file).unwrap().split_off(sound.len());
+    let written = std::fs::read(&file).unwrap().split_off(intact.len());
     for cut in cuts(&written) {
         server.kill();
-        std::fs::write(&file, [&sound[..], &written[..cut]].concat()).unwrap();
+        std::fs::write(&file, [&intact[..], &written[..cut]].concat()).unwrap();
         server.restart();
         assert!(is_open(&std::fs::read(&file).unwrap()), "the server leaves the transaction open");
         later(open(server.options()).await, &state).await;
@@ -100,21 +101,20 @@ async fn torn_anywhere<S>(
         server.restart();
         let store = open(server.options()).await;
         println!("torn after {cut} of {} bytes", written.len());
-        assert_sound(&server).await;
+        assert_consistent(&server).await;
         check(Arc::clone(&store), &state).await;
         goes_on(&store).await;
-        assert_sound(&server).await;
+        assert_consistent(&server).await;
     }
 }
 
-/// Somebody else writes: nothing of what was torn, but it completes the transaction in the file.
+/// Writes something else, which completes the torn transaction in the file.
 async fn something_else<S>(store: Store, _: &S) {
     create_one(&store, 99).await;
 }
 
-/// Checks that every row has its history and stands in every index where it belongs, and that nothing
-/// else stands there.
-async fn assert_sound(server: &RedisServer) {
+/// Checks that every row has its history, and that each index has exactly the orders that belong into it.
+async fn assert_consistent(server: &RedisServer) {
     let keys: Vec<String> = run(server, &["KEYS", "*"]).await;
     let of = |kind: &str| -> Vec<String> {
         let prefix = format!("{{order-engine}}:{kind}:");
@@ -124,7 +124,7 @@ async fn assert_sound(server: &RedisServer) {
         run(server, &["ZRANGE", &format!("{{order-engine}}:{key}"), "0", "-1"]).await
     };
     let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let mut names: BTreeSet<(String, String, String)> = BTreeSet::new();
+    let mut client_order_ids: BTreeSet<(String, String, String)> = BTreeSet::new();
     let rows: BTreeSet<String> = of("order").into_iter().collect();
     for id in &rows {
         let row: BTreeMap<String, String> =
@@ -139,25 +139,25 @@ async fn assert_sound(server: &RedisServer) {
         if !row["attention"].is_empty() {
             belongs.push("attention".to_owned());
         }
-        let debts: BTreeMap<String, String> =
-            run(server, &["HGETALL", &format!("{{order-engine}}:debt:{id}")]).await;
-        for sink in debts.keys() {
-            belongs.extend([format!("debts:{sink}"), format!("owed:{sink}")]);
+        let outbox: BTreeMap<String, String> =
+            run(server, &["HGETALL", &format!("{{order-engine}}:outbox:{id}")]).await;
+        for sink in outbox.keys() {
+            belongs.extend([format!("outbox_due:{sink}"), format!("outbox_pending:{sink}")]);
         }
         for index in belongs {
             wanted.entry(index).or_default().insert(id.clone());
         }
         if let Some(client) = row.get("client_order_id") {
-            names.insert((row["user"].clone(), client.clone(), id.clone()));
+            client_order_ids.insert((row["user"].clone(), client.clone(), id.clone()));
         }
     }
-    for kind in ["events", "debt"] {
+    for kind in ["events", "outbox"] {
         for id in of(kind) {
             assert!(rows.contains(&id), "{kind} of {id}, which is gone");
         }
     }
     let mut indexes = vec!["orders".to_owned(), "attention".to_owned()];
-    for kind in ["user", "status", "due", "debts", "owed"] {
+    for kind in ["user", "status", "due", "outbox_due", "outbox_pending"] {
         indexes.extend(of(kind).into_iter().map(|name| format!("{kind}:{name}")));
     }
     for index in &indexes {
@@ -166,15 +166,15 @@ async fn assert_sound(server: &RedisServer) {
     }
     assert!(wanted.is_empty(), "missing: {wanted:?}");
     let mut stored = BTreeSet::new();
-    for user in of("names") {
+    for user in of("client_order_ids") {
         let found: BTreeMap<String, String> =
-            run(server, &["HGETALL", &format!("{{order-engine}}:names:{user}")]).await;
+            run(server, &["HGETALL", &format!("{{order-engine}}:client_order_ids:{user}")]).await;
         stored.extend(found.into_iter().map(|(client, id)| (user.clone(), client, id)));
     }
-    assert_eq!(stored, names);
+    assert_eq!(stored, client_order_ids);
 }
 
-/// Checks that no order is wedged: each has a history that leads to it, and takes another event.
+/// Checks that no order is stuck: each has a history that leads to its state, and accepts another event.
 async fn goes_on(store: &Store) {
     let everything = OrderQuery { limit: 99, ..OrderQuery::default() };
     for order in store.list(&everything).await.unwrap() {
@@ -182,8 +182,8 @@ async fn goes_on(store: &Store) {
         assert_stored(store, &order).await;
         if order.state.lane().is_some() {
             let next = if order.status() == Status::Submitted { outcome_unknown() } else { cancelled() };
-            let is_told = order.state.attention().is_some() && order.status() == Status::Submitted;
-            if !is_told {
+            let is_flagged = order.state.attention().is_some() && order.status() == Status::Submitted;
+            if !is_flagged {
                 let order = write_freely(store, &order, AT_ONCE, &[next]).await;
                 assert_stored(store, &order).await;
             }
@@ -191,17 +191,17 @@ async fn goes_on(store: &Store) {
     }
 }
 
-/// What a sink is told from now on, by order.
-async fn told(store: &Store, sink: &str) -> BTreeMap<OrderId, BTreeSet<u64>> {
+/// Delivers all that waits for a sink, and returns the numbers of the events of each order.
+async fn delivered(store: &Store, sink: &str) -> BTreeMap<OrderId, BTreeSet<u64>> {
     let relay = Relay::new(store, sink, 9);
-    let mut told: BTreeMap<OrderId, BTreeSet<u64>> = BTreeMap::new();
+    let mut delivered: BTreeMap<OrderId, BTreeSet<u64>> = BTreeMap::new();
     loop {
         let deliveries = relay.claim(99).await;
         if deliveries.is_empty() {
-            return told;
+            return delivered;
         }
         for delivery in deliveries {
-            told.entry(delivery.lease.order_id).or_default().extend(seqs_of(&delivery));
+            delivered.entry(delivery.lease.order_id).or_default().extend(seqs_of(&delivery));
             assert!(relay.ack(&delivery).await);
         }
     }
@@ -213,7 +213,7 @@ async fn claimed_orders(store: Store, _: &RedisServer) -> Vec<Claim> {
     Worker::new(&store, 1).claim(3).await
 }
 
-/// One write for three orders: one gets sent and needs attention, one ends, one goes on.
+/// Writes to three orders at once: one is submitted and needs attention, one ends, one goes on.
 async fn writes_of_a_worker(store: Store, claims: &Vec<Claim>) {
     let unclear: Vec<OrderEvent> = to_submitted().into_iter().chain([outcome_unknown()]).collect();
     let events = [unclear, to_confirmed(), vec![routing_started(1)]];
@@ -225,17 +225,17 @@ fn fenced(claim: &Claim, events: &[OrderEvent]) -> order_engine_core::Append {
     append(claim.order.as_ref().unwrap(), Guard::Fence(claim.lease.fence), Then::Keep, events)
 }
 
-async fn everybody_is_told_everything(store: Store, _: &Vec<Claim>) {
-    let told = told(&store, "ledger").await;
+async fn sinks_have_all_events(store: Store, _: &Vec<Claim>) {
+    let delivered = delivered(&store, "ledger").await;
     for n in 1..=3 {
         let order = load(&store, id(n)).await;
-        assert!(told[&order.id].iter().copied().eq(1..=order.seq), "{told:?}");
+        assert!(delivered[&order.id].iter().copied().eq(1..=order.seq), "{delivered:?}");
     }
 }
 
 #[tokio::test]
 async fn a_torn_append_is_written_whole_or_not_at_all() {
-    torn_anywhere(claimed_orders, writes_of_a_worker, something_else, everybody_is_told_everything).await;
+    torn_anywhere(claimed_orders, writes_of_a_worker, something_else, sinks_have_all_events).await;
 }
 
 #[tokio::test]
@@ -255,13 +255,13 @@ async fn what_is_written_after_a_torn_append_holds() {
             let events = history(&store, order.id).await;
             assert_eq!(OrderState::replay(&events), Ok(order.state));
         }
-        everybody_is_told_everything(store, claims).await;
+        sinks_have_all_events(store, claims).await;
     };
     torn_anywhere(claimed_orders, writes_of_a_worker, later, check).await;
 }
 
-/// Redis runs what follows a torn transaction only together with it: an answered write of one command
-/// would be lost with the next kill.
+/// Redis treats what follows a torn transaction as part of it: without a repair, the next kill would lose an
+/// answered write of one command.
 #[tokio::test]
 async fn an_answered_write_of_one_command_after_a_torn_one_survives() {
     let later = async |store: Store, claims: &Vec<Claim>| {
@@ -290,9 +290,9 @@ async fn ids_in(store: &Store) -> BTreeSet<OrderId> {
     store.list(&everything).await.unwrap().into_iter().map(|order| order.unwrap().id).collect()
 }
 
-/// Nobody was told of them, and whoever asked for them since was told that there are none.
+/// Their creator got no reply, and every query since has answered that they do not exist.
 #[tokio::test]
-async fn orders_of_a_torn_creation_stay_away() {
+async fn orders_of_a_torn_creation_are_deleted() {
     let check = async |store: Store, (): &()| {
         assert_eq!(ids_in(&store).await, BTreeSet::from([1, 99].map(id)));
         assert_eq!(Worker::new(&store, 1).claim(9).await.len(), 2);
@@ -301,7 +301,7 @@ async fn orders_of_a_torn_creation_stay_away() {
     torn_anywhere(one_order, three_creations, something_else, check).await;
 }
 
-/// A client that had no answer repeats itself, and must not get two orders of one name.
+/// A client that got no reply repeats its request, and must not get two orders of one name.
 #[tokio::test]
 async fn orders_that_are_created_again_after_a_torn_creation_are_there_once() {
     let named = |n, key| new_order_for(n, request_named("alice", key));
@@ -314,15 +314,15 @@ async fn orders_that_are_created_again_after_a_torn_creation_are_there_once() {
         for (creation, wanted) in repeated.into_iter().zip([id(12), id(13)]) {
             assert!(matches!(creation, Ok(Creation::Existing(order)) if order.id == wanted));
         }
-        let told = told(&store, "ledger").await;
-        assert_eq!(told.into_keys().collect::<BTreeSet<_>>(), BTreeSet::from([1, 4, 12, 13].map(id)));
+        let delivered = delivered(&store, "ledger").await;
+        assert_eq!(delivered.into_keys().collect::<BTreeSet<_>>(), BTreeSet::from([1, 4, 12, 13].map(id)));
         assert_eq!(Worker::new(&store, 1).claim(9).await.len(), 4);
     };
     torn_anywhere(one_order, three_creations, later, check).await;
 }
 
 #[tokio::test]
-async fn a_sink_is_told_what_happens_after_a_torn_settlement() {
+async fn a_sink_gets_the_events_after_a_torn_acknowledgement() {
     let before = async |store: Store, server: &RedisServer| {
         one_order(Arc::clone(&store), server).await;
         let relay = Relay::new(&store, "ledger", 1).with_lease(Duration::ZERO);
@@ -335,13 +335,13 @@ async fn a_sink_is_told_what_happens_after_a_torn_settlement() {
         write_freely(&store, &new_order(1).order, AT_ONCE, &[routing_started(1)]).await;
     };
     let check = async |store: Store, _: &Delivery| {
-        assert!(told(&store, "ledger").await[&id(1)].contains(&2));
+        assert!(delivered(&store, "ledger").await[&id(1)].contains(&2));
     };
     torn_anywhere(before, torn, later, check).await;
 }
 
 #[tokio::test]
-async fn a_sink_that_comes_back_after_it_was_forgotten_by_halves_is_told_what_happens() {
+async fn a_sink_that_is_registered_again_after_a_torn_unregistration_gets_all_events() {
     let torn = async |store: Store, (): &()| {
         assert_eq!(store.unregister_sink("ledger", 9).await.unwrap(), 1);
     };
@@ -350,7 +350,7 @@ async fn a_sink_that_comes_back_after_it_was_forgotten_by_halves_is_told_what_ha
         write_freely(&store, &new_order(1).order, AT_ONCE, &[routing_started(1)]).await;
     };
     let check = async |store: Store, (): &()| {
-        assert!(told(&store, "ledger").await[&id(1)].contains(&2));
+        assert!(delivered(&store, "ledger").await[&id(1)].contains(&2));
     };
     torn_anywhere(one_order, torn, later, check).await;
 }
@@ -378,7 +378,7 @@ async fn a_torn_purge_leaves_orders_whole_or_nothing_of_them() {
 }
 
 #[tokio::test]
-async fn a_torn_release_gets_no_attention_that_is_over() {
+async fn a_torn_release_flags_no_order_that_was_written_since() {
     let before = async |store: Store, _: &RedisServer| {
         create_one(&store, 1).await;
         Worker::new(&store, 1).claim(1).await
@@ -396,7 +396,7 @@ async fn a_torn_release_gets_no_attention_that_is_over() {
 }
 
 #[tokio::test]
-async fn a_torn_claim_takes_no_order_from_who_claims_it_next() {
+async fn a_torn_claim_takes_no_order_from_the_next_claimer() {
     let before = async |store: Store, _: &RedisServer| create(&store, &new_orders(2)).await;
     let torn = async |store: Store, (): &()| {
         assert_eq!(Worker::new(&store, 1).claim(9).await.len(), 2);
@@ -416,16 +416,18 @@ async fn a_torn_claim_takes_no_order_from_who_claims_it_next() {
     torn_anywhere(before, torn, later, check).await;
 }
 
-/// What a torn run left is mended by another run, which can be torn as well.
+/// A repair is a write too, and can be torn as well.
 #[tokio::test]
-async fn a_torn_mending_is_done_again() {
+async fn a_torn_repair_is_done_again() {
     let before = async |store: Store, server: &RedisServer| {
         claimed_orders(Arc::clone(&store), server).await;
-        // As if an append of these events was torn, and an earlier creation of this order.
+        // These notes say that an append to two orders was torn, and the creation of a third one.
         let note = format!("append\n{}\n1\n{}\n1", id(1), id(2));
-        let _: u32 =
-            run(server, &["HSET", "{order-engine}:runs", "7", &note, "8", &format!("create\n{}\n0", id(4))])
-                .await;
+        let _: u32 = run(
+            server,
+            &["HSET", "{order-engine}:intents", "7", &note, "8", &format!("create\n{}\n0", id(4))],
+        )
+        .await;
         for n in [1, 2, 4] {
             let events = format!("{{order-engine}}:events:{}", id(n));
             let _: u32 = run(server, &["RPUSH", &events, r#"{"version":1,"seq":2}"#]).await;
@@ -440,9 +442,9 @@ async fn a_torn_mending_is_done_again() {
     torn_anywhere(before, torn, something_else, async |_: Store, _: &RedisOptions| ()).await;
 }
 
-/// Whatever put an event there that no row knows.
+/// Whatever added an event beyond the order's own number.
 #[tokio::test]
-async fn an_event_beyond_its_order_is_neither_read_nor_told_and_written_over() {
+async fn an_event_beyond_its_order_is_not_read_and_not_delivered_and_overwritten() {
     let server = RedisServer::start(&DURABLE);
     let store = open(server.options()).await;
     register(&store, "ledger").await;
@@ -461,7 +463,7 @@ async fn an_event_beyond_its_order_is_neither_read_nor_told_and_written_over() {
     assert_eq!(seqs_of(&relay.claim_one().await), [2]);
 }
 
-/// An order whose history is gone cannot be helped, and is not tried again and again in silence.
+/// An order whose history is gone needs an operator, and must not be tried in silence for ever.
 #[tokio::test]
 async fn an_order_ahead_of_its_history_gets_attention() {
     let server = RedisServer::start(&DURABLE);
@@ -472,12 +474,12 @@ async fn an_order_ahead_of_its_history_gets_attention() {
         let events = format!("{{order-engine}}:events:{}", id(n));
         let _: String = run(&server, &["RPOP", &events]).await;
     }
-    // A worker that claims it is told, as of any order that cannot be read.
+    // A worker that claims it gets an error, as for any order that cannot be decoded.
     let worker = Worker::new(&store, 1);
     let claim = worker.claim_order(id(1)).await.remove(0);
     assert!(claim.order.as_ref().unwrap_err().message.contains("history"), "{claim:?}");
     worker.release(claim.lease, HOUR, ReleaseReason::Undecodable).await;
-    // So is an operator who meets it first.
+    // So does an operator who writes to it first.
     let refused = write(&store, append(&load(&store, id(2)).await, FREELY, AT_ONCE, &[cancelled()])).await;
     assert!(refused.is_err());
     let attention = OrderQuery { attention: true, limit: 9, ..OrderQuery::default() };

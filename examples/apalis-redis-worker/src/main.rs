@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let args = Args::parse();
     let simulator = Simulator::open(SimConfig::default(), Runtime::tokio()).await?;
-    let store = RedisStore::open(RedisOptions::from_url(&args.redis)?).await?;
+    let store = RedisStore::open(RedisOptions::new(&args.redis)?).await?;
     let engine = Engine::builder()
         .store(Arc::new(store))
         .router(simulator.router())

@@ -63,7 +63,7 @@ impl FromStr for StoreUrl {
             "memory" if url == "memory:" => Ok(Self::Memory),
             "sqlite" => SqliteOptions::from_url(url).map(Self::Sqlite).map_err(unknown),
             "postgres" | "postgresql" => PostgresOptions::new(url).map(Self::Postgres).map_err(unknown),
-            "redis" | "rediss" => RedisOptions::from_url(url).map(Self::Redis).map_err(unknown),
+            "redis" | "rediss" => RedisOptions::new(url).map(Self::Redis).map_err(unknown),
             _ => Err(unknown("a store is 'sqlite:PATH', 'postgres://…', 'redis://…' or 'memory:'")),
         }
     }
@@ -80,7 +80,7 @@ impl FromStr for FanoutUrl {
                 PostgresFanout::new(options.clone()).map_err(unknown)?;
                 Ok(Self::Postgres(options))
             }
-            "redis" | "rediss" => RedisOptions::from_url(url).map(Self::Redis).map_err(unknown),
+            "redis" | "rediss" => RedisOptions::new(url).map(Self::Redis).map_err(unknown),
             _ => Err(unknown("a fan-out is 'postgres://…' or 'redis://…'")),
         }
     }

@@ -1,93 +1,119 @@
--- Records what happened to orders. Each item is FIELDS arguments and its events, and gets one reply.
-local FIELDS = 14
+-- Appends events to orders. An item has FIELDS and then its events. One reply an item.
+local FIELDS = {
+  'id', 'epoch', 'owner', 'revoke', 'expected_seq', 'due_in_ms', 'not_after_ms', 'seq', 'status', 'lane', 'attention',
+  'updated_at', 'state', 'event_count',
+}
+-- The most values of one call of unpack, whose number Lua limits.
 local PAGE = 64
 
--- Adds events to a history, a bounded number at a time.
-local function push(id, first, last)
+-- Adds the arguments from one position to another to the history of an order.
+local function push_events(id, first, last)
   for page = first, last, PAGE do
     redis.call('RPUSH', key('events', id), unpack(ARGV, page, math.min(page + PAGE - 1, last)))
   end
 end
 
-local function append(first_event, id, epoch, owner, revokes, expected_seq, due_in_ms, not_after_ms, seq, status, lane, attention, updated_at, state, events)
-  local row, failure = read(id, 'seq', 'epoch', 'owner', 'status', 'lane', 'attention', 'fruitless')
-  if failure then
-    return { 'refused', failure }
+-- Returns a refusal of the item, or nothing if the order is as the item expects it.
+local function refusal(item, order)
+  if not order.seq then
+    return { 'not-found' }
   end
-  local old_seq, old_epoch, old_owner, old_status, old_lane, old_attention, fruitless = unpack(row, 1, 7)
-  if not old_seq then
-    return { 'unknown' }
-  end
-  local is_fenced = epoch ~= ''
-  if is_fenced and (epoch ~= old_epoch or owner ~= old_owner) then
+  if item.epoch ~= '' and (item.epoch ~= order.epoch or item.owner ~= order.owner) then
     return { 'stale-fence' }
   end
-  if expected_seq ~= old_seq then
-    return { 'stale-revision', old_seq }
+  if item.expected_seq ~= order.seq then
+    return { 'stale-revision', order.seq }
   end
-  if not_after_ms ~= '' and now_ms > tonumber(not_after_ms) then
+  if item.not_after_ms ~= '' and now_ms > tonumber(item.not_after_ms) then
     return { 'too-late' }
   end
-  local beyond = beyond_row(id, old_seq)
-  if beyond < 0 then
-    show(id)
-    return { 'refused', 'the stored history does not lead to the stored order' }
-  end
-  if beyond > 0 then
-    redis.call('LTRIM', key('events', id), 0, text(old_seq - 1))
-  end
-  push(id, first_event, first_event + events - 1)
+  return nil
+end
 
-  local due_ms, new_owner, new_epoch = nil, old_owner, old_epoch
-  if revokes == '1' and old_owner ~= '' then
-    new_epoch, new_owner, due_ms = text(tonumber(old_epoch) + 1), '', now_ms
+-- Returns the epoch and the owner that the order has after the write, and when it is due if that changes.
+local function next_lease(item, order)
+  local epoch, owner, due_ms = order.epoch, order.owner, nil
+  if item.revoke == '1' and owner ~= '' then
+    epoch, owner, due_ms = text(tonumber(epoch) + 1), '', now_ms
   end
-  if due_in_ms ~= '' then
-    new_owner, due_ms = '', now_ms + due_in_ms
+  if item.due_in_ms ~= '' then
+    owner, due_ms = '', now_ms + item.due_in_ms
   end
-  if lane == '' then
-    new_owner = ''
+  if item.lane == '' then
+    owner = ''
   end
+  return epoch, owner, due_ms
+end
 
-  redis.call('HSET', key('order', id),
-    'seq', seq, 'status', status, 'lane', lane, 'attention', attention, 'updated_at', updated_at, 'state', state,
-    'epoch', new_epoch, 'owner', new_owner, 'fruitless', is_fenced and '0' or fruitless)
-  if lane ~= old_lane and old_lane ~= '' then
-    -- A due time moves with the order from lane to lane.
-    due_ms = due_ms or tonumber(redis.call('ZSCORE', key('due', old_lane), id))
-    redis.call('ZREM', key('due', old_lane), id)
+-- Moves the order from the indexes of its old state to those of its new one.
+local function move(id, item, order, due_ms)
+  if item.lane ~= order.lane and order.lane ~= '' then
+    -- The order keeps its due time in its new lane.
+    due_ms = due_ms or tonumber(redis.call('ZSCORE', key('due', order.lane), id))
+    redis.call('ZREM', key('due', order.lane), id)
   end
-  if lane ~= '' and due_ms then
-    redis.call('ZADD', key('due', lane), text(due_ms), id)
+  if item.lane ~= '' and due_ms then
+    redis.call('ZADD', key('due', item.lane), text(due_ms), id)
   end
-  if status ~= old_status then
-    redis.call('ZREM', key('status', old_status), id)
-    redis.call('ZADD', key('status', status), 0, id)
+  if item.status ~= order.status then
+    redis.call('ZREM', key('status', order.status), id)
+    redis.call('ZADD', key('status', item.status), 0, id)
   end
-  if attention ~= old_attention then
-    if attention == '' then
-      redis.call('ZREM', prefix .. ':attention', id)
+  if item.attention ~= order.attention then
+    if item.attention == '' then
+      redis.call('ZREM', ATTENTION, id)
     else
-      redis.call('ZADD', prefix .. ':attention', 0, id)
+      redis.call('ZADD', ATTENTION, 0, id)
     end
   end
-  owe(id, expected_seq)
+end
+
+local function append(item)
+  local id = item.id
+  local order, failure =
+    read_order(id, 'seq', 'epoch', 'owner', 'status', 'lane', 'attention', 'claims_without_progress')
+  if failure then
+    return { 'rejected', failure }
+  end
+  local refused = refusal(item, order)
+  if refused then
+    return refused
+  end
+  local surplus = surplus_events(id, order.seq)
+  if surplus < 0 then
+    flag_undecodable(id)
+    return { 'rejected', 'the stored history does not lead to the stored order' }
+  end
+  if surplus > 0 then
+    redis.call('LTRIM', key('events', id), 0, text(order.seq - 1))
+  end
+  push_events(id, item.first_event, item.first_event + item.event_count - 1)
+  local epoch, owner, due_ms = next_lease(item, order)
+  -- Only a worker's write is progress, and only a worker writes under a fence.
+  local claims_without_progress = item.epoch ~= '' and '0' or order.claims_without_progress
+  redis.call('HSET', key('order', id),
+    'seq', item.seq, 'status', item.status, 'lane', item.lane, 'attention', item.attention,
+    'updated_at', item.updated_at, 'state', item.state, 'epoch', epoch, 'owner', owner,
+    'claims_without_progress', claims_without_progress)
+  move(id, item, order, due_ms)
+  add_outbox_entries(id, item.expected_seq)
   return { 'written' }
 end
 
-local firsts, touched, first = {}, {}, 1
+local items, touched, first = {}, {}, 1
 while first <= #ARGV do
-  firsts[#firsts + 1] = first
-  -- The id, and the revision that is expected.
-  touched[#touched + 1] = ARGV[first]
-  touched[#touched + 1] = ARGV[first + 4]
-  first = first + FIELDS + ARGV[first + FIELDS - 1]
+  local item = arguments(first, FIELDS)
+  item.first_event = first + #FIELDS
+  items[#items + 1] = item
+  touched[#touched + 1] = item.id
+  touched[#touched + 1] = item.expected_seq
+  first = item.first_event + item.event_count
 end
 
-local run = begin('append', touched)
+local write = begin_write('append', touched)
 local replies = {}
-for n, first in ipairs(firsts) do
-  replies[n] = append(first + FIELDS, unpack(ARGV, first, first + FIELDS - 1))
+for n, item in ipairs(items) do
+  replies[n] = append(item)
 end
-finish(run)
+end_write(write)
 return replies

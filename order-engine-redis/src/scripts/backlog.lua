@@ -1,16 +1,13 @@
--- Counts what waits. Ages are counted from the score of the first entry of a set.
-local function first_score(set)
-  return redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')[2] or false
-end
-
+-- Counts the orders of both lanes, those that need attention, and the outbox entries of each sink. The score
+-- of a set's first member says since when it waits.
 local function lane(name)
   local due = key('due', name)
   return { redis.call('ZCARD', due), redis.call('ZCOUNT', due, '-inf', text(now_ms)), first_score(due) }
 end
 
 local sinks = {}
-for _, sink in ipairs(redis.call('SMEMBERS', prefix .. ':sinks')) do
-  local owed = key('owed', sink)
-  sinks[#sinks + 1] = { sink, redis.call('ZCARD', owed), first_score(owed) }
+for _, sink in ipairs(redis.call('SMEMBERS', SINKS)) do
+  local pending = key('outbox_pending', sink)
+  sinks[#sinks + 1] = { sink, redis.call('ZCARD', pending), first_score(pending) }
 end
-return { text(now_ms), lane('execute'), lane('observe'), redis.call('ZCARD', prefix .. ':attention'), sinks }
+return { text(now_ms), lane('execute'), lane('observe'), redis.call('ZCARD', ATTENTION), sinks }

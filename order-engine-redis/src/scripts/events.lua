@@ -1,7 +1,8 @@
--- A page of the history of an order, as far as its row knows of it.
-local id, after, limit = unpack(ARGV, 1, 3)
-local seq = redis.call('HGET', key('order', id), 'seq')
-if not seq or tonumber(after) >= tonumber(seq) then
+-- Returns a page of the history of an order. Events beyond the order's own number are not part of it.
+local request = arguments(1, { 'id', 'after', 'limit' })
+local seq = redis.call('HGET', key('order', request.id), 'seq')
+if not seq or tonumber(request.after) >= tonumber(seq) then
   return {}
 end
-return redis.call('LRANGE', key('events', id), after, text(math.min(after + limit, seq) - 1))
+local last = math.min(request.after + request.limit, seq)
+return redis.call('LRANGE', key('events', request.id), request.after, text(last - 1))

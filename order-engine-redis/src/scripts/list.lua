@@ -1,37 +1,45 @@
--- A page of a walk over orders, newest first: along the smallest index that has all of those asked for.
-local is_of_user, user, status, is_attention, before, limit, scan = unpack(ARGV, 1, 7)
-limit = tonumber(limit)
+-- Returns a page of orders, newest first. It walks along the smallest index that has all orders of the query,
+-- and looks at no more than `scan` of them.
+local query = arguments(1, { 'has_user', 'user', 'status', 'needs_attention', 'before', 'limit', 'scan' })
+local limit, scan = tonumber(query.limit), tonumber(query.scan)
 
-local index, size = prefix .. ':orders', math.huge
+local index, size = ORDERS, math.huge
 local function consider(candidate)
   local candidate_size = redis.call('ZCARD', candidate)
   if candidate_size < size then
     index, size = candidate, candidate_size
   end
 end
-if is_of_user == '1' then
-  consider(key('user', user))
+if query.has_user == '1' then
+  consider(key('user', query.user))
 end
-if status ~= '' then
-  consider(key('status', status))
+if query.status ~= '' then
+  consider(key('status', query.status))
 end
-if is_attention == '1' then
-  consider(prefix .. ':attention')
+if query.needs_attention == '1' then
+  consider(ATTENTION)
 end
 
-local ids = redis.call('ZRANGE', index, before == '' and '+' or '(' .. before, '-', 'BYLEX', 'REV', 'LIMIT', 0, scan)
-local rows, seen = {}, 0
+local function matches(order)
+  return (query.has_user == '0' or order.user == query.user)
+    and (query.status == '' or order.status == query.status)
+    and (query.needs_attention == '0' or (order.attention and order.attention ~= ''))
+end
+
+local last = query.before == '' and '+' or '(' .. query.before
+local ids = redis.call('ZRANGE', index, last, '-', 'BYLEX', 'REV', 'LIMIT', 0, scan)
+local orders, seen = {}, 0
 for _, id in ipairs(ids) do
-  if #rows == limit then
+  if #orders == limit then
     break
   end
   seen = seen + 1
-  local row, failure = read(id, 'origin', 'request', 'state', 'seq', 'created_at', 'updated_at', 'user', 'status', 'attention')
-  local is_asked_for = (is_of_user == '0' or row[7] == user) and (status == '' or row[8] == status)
-    and (is_attention == '0' or (row[9] and row[9] ~= ''))
-  if failure or (row[4] and is_asked_for) then
-    rows[#rows + 1] = { id, { row[1], row[2], row[3], row[4], row[5], row[6] } }
+  local order, failure = read_order(id, 'user', 'status', 'attention', unpack(ORDER_FIELDS))
+  if failure then
+    orders[#orders + 1] = { id, false }
+  elseif order.seq and matches(order) then
+    orders[#orders + 1] = { id, order_row(order) }
   end
 end
-local is_over = seen == #ids and #ids < tonumber(scan)
-return { not is_over and ids[seen] or false, rows }
+local is_complete = seen == #ids and #ids < scan
+return { not is_complete and ids[seen] or false, orders }

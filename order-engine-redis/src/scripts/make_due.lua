@@ -1,8 +1,8 @@
--- Makes orders due at once that wait and that nobody holds. A lease is its order's own business.
-for _, id in ipairs(ARGV) do
-  local row = read(id, 'owner', 'lane')
-  if row[1] == '' and row[2] ~= '' then
-    redis.call('ZADD', key('due', row[2]), 'XX', 'LT', text(now_ms), id)
-  end
+-- Makes an order due at once if it waits for a time. An order that is leased stays as it is: its due time is
+-- the end of its lease.
+local id = ARGV[1]
+local order = read_order(id, 'owner', 'lane')
+if order.owner == '' and order.lane ~= '' then
+  redis.call('ZADD', key('due', order.lane), 'XX', 'LT', text(now_ms), id)
 end
 return {}

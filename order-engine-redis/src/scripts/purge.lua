@@ -1,34 +1,36 @@
--- One step of a walk over all orders that forgets those that ended long ago.
-local after, limit, ended_before_ms, named_ended_before_ms = unpack(ARGV, 1, 4)
+-- Deletes orders that ended long ago: one step of a walk over all orders.
+local request = arguments(1, { 'after', 'limit', 'ended_before_ms', 'named_ended_before_ms' })
 
--- An order that is to be forgotten: where it stands.
-local function is_over(id)
-  local row = read(id, 'status', 'updated_at', 'client_order_id', 'user')
-  local status, updated_at, client, user = unpack(row, 1, 4)
-  local updated_ms = tonumber(updated_at)
-  local before_ms = tonumber(client and named_ended_before_ms or ended_before_ms)
-  if (status ~= 'confirmed' and status ~= 'failed') or not updated_ms or updated_ms >= before_ms
-    or redis.call('EXISTS', key('debt', id)) == 1 then
+-- Returns an order if it is to be deleted, and otherwise nil.
+local function expired(id)
+  local order = read_order(id, 'status', 'updated_at', 'client_order_id', 'user')
+  local updated_ms = tonumber(order.updated_at)
+  local before_ms = order.client_order_id and request.named_ended_before_ms or request.ended_before_ms
+  local has_ended = order.status == 'confirmed' or order.status == 'failed'
+  if not has_ended or not updated_ms or updated_ms >= tonumber(before_ms)
+    or redis.call('EXISTS', key('outbox', id)) == 1 then
     return nil
   end
-  return { id = id, user = user, client = client, status = status }
+  order.id = id
+  return order
 end
 
-local ids = redis.call('ZRANGE', prefix .. ':orders', after == '' and '-' or '(' .. after, '+', 'BYLEX', 'LIMIT', 0, limit)
-local over, touched = {}, {}
+local first = request.after == '' and '-' or '(' .. request.after
+local ids = redis.call('ZRANGE', ORDERS, first, '+', 'BYLEX', 'LIMIT', 0, request.limit)
+local orders, touched = {}, {}
 for _, id in ipairs(ids) do
-  local order = is_over(id)
+  local order = expired(id)
   if order then
-    over[#over + 1] = order
+    orders[#orders + 1] = order
     touched[#touched + 1] = id
     touched[#touched + 1] = ''
   end
 end
-if #over > 0 then
-  local run = begin('purge', touched)
-  for _, order in ipairs(over) do
-    forget(order.id, order.user, order.client, { order.status })
+if #orders > 0 then
+  local write = begin_write('purge', touched)
+  for _, order in ipairs(orders) do
+    delete_order(order.id, order.user, order.client_order_id, { order.status })
   end
-  finish(run)
+  end_write(write)
 end
-return { #over, #ids, ids[#ids] or false }
+return { #orders, #ids, ids[#ids] or false }

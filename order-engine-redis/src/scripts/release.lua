@@ -1,27 +1,31 @@
--- Gives leases back: each item is an id, an epoch, an owner, when it is due again, and why.
-local shown, touched = {}, {}
-for first = 1, #ARGV, 5 do
-  local id, epoch, owner, due_in_ms, reason = unpack(ARGV, first, first + 4)
-  local row = read(id, 'epoch', 'owner', 'lane', 'fruitless')
-  if row[1] == epoch and row[2] == owner then
-    local fruitless = tonumber(row[4])
-    if reason == 'yielded' then
-      fruitless = math.max(0, fruitless - 1)
+-- Releases leases. One that is not current is left alone.
+local FIELDS = { 'id', 'epoch', 'owner', 'due_in_ms', 'reason' }
+
+local undecodable, touched = {}, {}
+for first = 1, #ARGV, #FIELDS do
+  local release = arguments(first, FIELDS)
+  local id = release.id
+  local order = read_order(id, 'epoch', 'owner', 'lane', 'claims_without_progress')
+  if order.epoch == release.epoch and order.owner == release.owner then
+    local claims_without_progress = tonumber(order.claims_without_progress)
+    if release.reason == 'yielded' then
+      claims_without_progress = math.max(0, claims_without_progress - 1)
     end
-    redis.call('HSET', key('order', id), 'owner', '', 'fruitless', text(fruitless))
-    redis.call('ZADD', key('due', row[3]), text(now_ms + due_in_ms), id)
-    if reason == 'undecodable' then
-      shown[#shown + 1] = id
+    redis.call('HSET', key('order', id),
+      'owner', '', 'claims_without_progress', text(claims_without_progress))
+    redis.call('ZADD', key('due', order.lane), text(now_ms + release.due_in_ms), id)
+    if release.reason == 'undecodable' then
+      undecodable[#undecodable + 1] = id
       touched[#touched + 1] = id
       touched[#touched + 1] = ''
     end
   end
 end
-if #shown > 0 then
-  local run = begin('release', touched)
-  for _, id in ipairs(shown) do
-    show(id)
+if #undecodable > 0 then
+  local write = begin_write('release', touched)
+  for _, id in ipairs(undecodable) do
+    flag_undecodable(id)
   end
-  finish(run)
+  end_write(write)
 end
 return {}

@@ -1,15 +1,17 @@
--- Ends the registration of a sink, and forgets some of its debts.
-local sink, limit = ARGV[1], ARGV[2]
-local ids = redis.call('ZRANGE', key('owed', sink), '-inf', '+inf', 'BYSCORE', 'LIMIT', 0, limit)
+-- Unregisters a sink, deletes at most `limit` of its outbox entries, and returns how many it deleted.
+local request = arguments(1, { 'sink', 'limit' })
+local sink = request.sink
+local ids = redis.call('ZRANGE', key('outbox_pending', sink), '-inf', '+inf', 'BYSCORE', 'LIMIT', 0, request.limit)
 local touched = {}
 for _, id in ipairs(ids) do
+  local entry = read_outbox_entry(id, sink)
   touched[#touched + 1] = id
-  touched[#touched + 1] = debt_of(id, sink) or '0'
+  touched[#touched + 1] = entry and entry.delivered_seq or '0'
 end
-local run = begin('forget ' .. sink, touched)
-redis.call('SREM', prefix .. ':sinks', sink)
+local write = begin_write('unregister_sink ' .. sink, touched)
+redis.call('SREM', SINKS, sink)
 for _, id in ipairs(ids) do
-  end_debt(id, sink)
+  delete_outbox_entry(id, sink)
 end
-finish(run)
+end_write(write)
 return #ids

@@ -1,4 +1,4 @@
-//! Stores on Redis servers of the tests' own, and a look at them from outside.
+//! Stores on the tests' own Redis servers, and direct access to the servers.
 #![allow(dead_code, missing_docs, unreachable_pub)] // Each test file uses a part of this.
 
 pub mod service;
@@ -15,7 +15,7 @@ use redis::FromRedisValue;
 /// How long anything may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A prefix on the shared server that nobody else has.
+/// An unused prefix on the shared server.
 pub struct Scratch {
     pub options: RedisOptions,
 }
@@ -58,7 +58,7 @@ async fn run_at<T: FromRedisValue>(url: &str, command: &[&str]) -> T {
     cmd.query_async(&mut connection).await.unwrap()
 }
 
-/// The file to which a server adds what it writes: the newest, if a rewrite left several.
+/// Returns the file to which a server appends its writes: the newest, if a rewrite left several.
 pub fn append_only_file(server: &RedisServer) -> PathBuf {
     let files = std::fs::read_dir(server.folder().join("appendonlydir")).unwrap();
     let number = |path: &PathBuf| -> Option<u64> {

@@ -31,7 +31,7 @@ impl Chain {
         Self { sim: Simulator::open(config, Runtime::tokio()).await.unwrap(), folder }
     }
 
-    /// What the ledger says of each order that was executed.
+    /// Returns how many times each order was executed, from the ledger.
     pub async fn executed(&self) -> BTreeMap<OrderId, usize> {
         self.sim.flush().await.unwrap();
         let ledger = order_engine_sim::read_ledger(self.folder.path().join("ledger.jsonl")).unwrap();
@@ -43,7 +43,7 @@ impl Chain {
     }
 }
 
-/// An engine, as a process of its own has one; with a worker, unless it only answers clients.
+/// An engine like that of another process: with a worker, unless it only serves clients.
 pub struct Service {
     pub engine: Engine,
     worker: Option<JoinHandle<()>>,
@@ -71,7 +71,7 @@ impl Service {
         self
     }
 
-    /// Checks that an order has a whole history that leads to where it stands, and gives its status.
+    /// Checks that the history of an order is complete and leads to its state, and returns its status.
     pub async fn check_history(&self, id: OrderId) -> Status {
         let order = answered(|| self.engine.order(id)).await.expect("an acknowledged order is there");
         let events = answered(|| self.engine.events(id, 0, u32::MAX)).await;
@@ -81,7 +81,7 @@ impl Service {
     }
 }
 
-/// Asks until there is an answer: a server that is back may still be reading its file.
+/// Repeats a call until it succeeds: a server that is back may still be loading its file.
 async fn answered<T, F>(ask: impl Fn() -> F) -> T
 where
     F: Future<Output = Result<T, StoreError>>,

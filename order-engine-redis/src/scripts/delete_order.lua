@@ -1,0 +1,15 @@
+-- Deletes an order and its index entries. The row goes last, because it says which indexes have the order.
+local function delete_order(id, user, client_order_id, statuses)
+  if client_order_id and redis.call('HGET', key('client_order_ids', user), client_order_id) == id then
+    redis.call('HDEL', key('client_order_ids', user), client_order_id)
+  end
+  if user then
+    redis.call('ZREM', key('user', user), id)
+  end
+  for _, status in ipairs(statuses) do
+    redis.call('ZREM', key('status', status), id)
+  end
+  redis.call('ZREM', ATTENTION, id)
+  redis.call('ZREM', ORDERS, id)
+  redis.call('UNLINK', key('order', id), key('events', id))
+end

@@ -1,0 +1,23 @@
+-- The intent log. The first command of a write notes which orders the write touches, and its last command
+-- notes that the write is complete. A server that is killed in the middle of a write can leave the first
+-- commands of the write in its file, and runs them when it loads the file for the second time. The note is
+-- the first of them, so `repair.lua` finds every order that they touched.
+local INTENTS = prefix .. ':intents'
+
+-- Begins a write and returns its number. `touched` has two values an order: its id, and the number of the
+-- last event before those that sinks may miss, or '' if they miss none.
+local function begin_write(kind, touched)
+  local last = tonumber(redis.call('HGET', INTENTS, 'last')) or 0
+  local write = text(math.max(now_us, last + 1))
+  redis.call('HSET', INTENTS, write, kind .. '\n' .. table.concat(touched, '\n'))
+  return write
+end
+
+-- Ends a complete write. The note of the complete write before it is not needed any more.
+local function end_write(write)
+  local last = redis.call('HGET', INTENTS, 'last')
+  redis.call('HSET', INTENTS, 'last', write)
+  if last then
+    redis.call('HDEL', INTENTS, last)
+  end
+end

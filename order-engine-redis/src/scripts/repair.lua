@@ -1,0 +1,139 @@
+-- Repairs what torn writes left. Every connection runs it before anything else, so that no process reads what
+-- they left or builds on it. The arguments are all statuses.
+--
+-- The row is the truth: every write of an order sets all that it changes in its row, so that the last write
+-- counts. Everything else about the order is made what the row says.
+local LANES = { 'execute', 'observe' }
+-- The most values of one call of unpack, whose number Lua limits.
+local PAGE = 64
+
+-- Keeps one event of each number: the last one, because it comes from the write that wrote the row.
+local function repair_history(id, seq)
+  local events = key('events', id)
+  local length = redis.call('LLEN', events)
+  if length <= seq then
+    return
+  end
+  local stored = redis.call('LRANGE', events, 0, -1)
+  local kept, wanted = {}, seq
+  for n = length, 1, -1 do
+    if tonumber(string.match(stored[n], '^{"version":%d+,"seq":(%d+)')) == wanted then
+      kept[wanted] = stored[n]
+      wanted = wanted - 1
+    end
+  end
+  if wanted > 0 then
+    -- An event is missing, and nothing can bring it back.
+    return
+  end
+  redis.call('UNLINK', events)
+  for page = 1, seq, PAGE do
+    redis.call('RPUSH', events, unpack(kept, page, math.min(page + PAGE - 1, seq)))
+  end
+end
+
+-- Puts an order into an index or takes it out. A score that the order has there stays.
+local function repair_index(index, id, is_member, score)
+  if is_member then
+    redis.call('ZADD', index, 'NX', score, id)
+  else
+    redis.call('ZREM', index, id)
+  end
+end
+
+-- Adds an outbox entry for each sink that may miss events, and lists existing entries where relays look.
+local function repair_outbox(id, seq, delivered_seq)
+  for _, sink in ipairs(redis.call('SMEMBERS', SINKS)) do
+    local has_entry = redis.call('HEXISTS', key('outbox', id), sink) == 1
+    if not has_entry and delivered_seq and delivered_seq < seq then
+      write_outbox_entry(id, sink,
+        { delivered_seq = text(delivered_seq), epoch = '0', failures = '0', owner = '' })
+      has_entry = true
+    end
+    repair_index(key('outbox_due', sink), id, has_entry, text(now_ms))
+    repair_index(key('outbox_pending', sink), id, has_entry, text(now_ms))
+  end
+end
+
+-- Deletes an order that a torn write created, with its outbox entries.
+local function delete_torn_order(id, order)
+  for _, lane in ipairs(LANES) do
+    redis.call('ZREM', key('due', lane), id)
+  end
+  for _, sink in ipairs(redis.call('SMEMBERS', SINKS)) do
+    delete_outbox_entry(id, sink)
+  end
+  delete_order(id, order.user, order.client_order_id, ARGV)
+end
+
+local function repair_order(id, delivered_seq, torn_creation)
+  local order, failure =
+    read_order(id, 'user', 'client_order_id', 'status', 'lane', 'attention', 'seq', 'epoch', 'created_by')
+  if failure then
+    return
+  end
+  -- Whoever looked for the order since the torn creation was answered that it does not exist.
+  local was_never_seen =
+    order.created_by and order.created_by == torn_creation and order.seq == '1' and order.epoch == '0'
+  if not order.seq or was_never_seen then
+    return delete_torn_order(id, order)
+  end
+  local seq = tonumber(order.seq)
+  repair_history(id, seq)
+  redis.call('ZADD', ORDERS, 0, id)
+  redis.call('ZADD', key('user', order.user), 0, id)
+  if order.client_order_id then
+    redis.call('HSETNX', key('client_order_ids', order.user), order.client_order_id, id)
+  end
+  for _, status in ipairs(ARGV) do
+    repair_index(key('status', status), id, status == order.status, 0)
+  end
+  for _, lane in ipairs(LANES) do
+    repair_index(key('due', lane), id, lane == order.lane, text(now_ms))
+  end
+  repair_index(ATTENTION, id, order.attention ~= '', 0)
+  repair_outbox(id, seq, delivered_seq)
+end
+
+-- Returns the notes of the intent log whose writes are not complete: each the number of the write, its kind,
+-- and what it touches.
+local function torn_writes()
+  local notes = redis.call('HGETALL', INTENTS)
+  local last = redis.call('HGET', INTENTS, 'last')
+  local torn = {}
+  for n = 1, #notes, 2 do
+    local write, note = notes[n], notes[n + 1]
+    if write ~= 'last' and write ~= last then
+      local touched = {}
+      for value in string.gmatch(note .. '\n', '(.-)\n') do
+        touched[#touched + 1] = value
+      end
+      local kind = table.remove(touched, 1)
+      torn[#torn + 1] = { write = write, kind = kind, touched = touched }
+    end
+  end
+  return torn
+end
+
+-- The commands that begin and end this write make it a transaction, and that ends a transaction that a torn
+-- write left open in the file: Redis would treat all later writes as part of the open one. This write notes no
+-- orders: if it is torn as well, the next repair does the same again.
+local torn = torn_writes()
+local write = begin_write('repair', {})
+local repaired = 0
+for _, one in ipairs(torn) do
+  local sink = string.match(one.kind, '^unregister_sink (.*)$')
+  if sink then
+    -- The caller got no answer, and an engine may still rely on the sink.
+    redis.call('SADD', SINKS, sink)
+  end
+  local torn_creation = one.kind == 'create' and one.write
+  for n = 1, #one.touched - 1, 2 do
+    -- A key that holds something else keeps its order as it is. It must not keep processes from connecting.
+    local is_repaired = pcall(repair_order, one.touched[n], tonumber(one.touched[n + 1]), torn_creation)
+    repaired = repaired + (is_repaired and 1 or 0)
+  end
+  redis.call('HDEL', INTENTS, one.write)
+end
+end_write(write)
+return { #torn, repaired }
