@@ -219,3 +219,19 @@ async fn a_message_of_another_kind_gives_a_resync() {
     assert_eq!(heard, 1);
     assert_eq!(next(&source).await, Hint::Resync);
 }
+
+#[tokio::test]
+async fn a_fanout_may_be_made_before_its_server_is_up() {
+    let server = RedisServer::start(&[]);
+    server.kill();
+    let source = RedisFanout::new(server.options()).source();
+    assert!(!source.is_connected());
+    let hearing = tokio::spawn({
+        let source = Arc::clone(&source);
+        async move { next(&source).await }
+    });
+    tokio::task::yield_now().await;
+    server.restart();
+    assert_eq!(hearing.await.unwrap(), Hint::Resync);
+    assert!(source.is_connected());
+}

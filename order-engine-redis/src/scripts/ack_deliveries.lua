@@ -1,49 +1,46 @@
--- Records what came of deliveries. An item has a `seq` if the sink took the events up to it, and otherwise
--- `retry_in_ms`. One reply an item: 1 if its lease is current.
-local FIELDS = { 'sink', 'id', 'epoch', 'owner', 'seq', 'retry_in_ms' }
+-- Records what came of deliveries: one reply a delivery, 1 if its lease is current. A delivery has a `seq` if
+-- the sink took the events up to it, and otherwise `retry_in_ms`.
 
-local function nack(item, entry)
+-- The number of arguments of a delivery.
+local FIELDS = 6
+
+local function nack(id, sink, entry, retry_in_ms)
   entry.failures, entry.owner = text(entry.failures + 1), ''
-  write_outbox_entry(item.id, item.sink, entry)
-  redis.call('ZADD', key('outbox_due', item.sink), text(now_ms + item.retry_in_ms), item.id)
+  write_outbox_entry(id, sink, entry)
+  redis.call('ZADD', key('outbox_due', sink), text(now_ms + retry_in_ms), id)
 end
 
-local function ack(item, entry)
-  local order_seq = tonumber(redis.call('HGET', key('order', item.id), 'seq')) or 0
-  if tonumber(item.seq) >= order_seq then
-    return delete_outbox_entry(item.id, item.sink)
+local function ack(id, sink, entry, seq)
+  if tonumber(seq) >= (tonumber(redis.call('HGET', key('order', id), 'seq')) or 0) then
+    delete_outbox_entry(id, sink)
+  else
+    entry.delivered_seq, entry.failures, entry.owner = text(math.max(entry.delivered_seq, seq)), '0', ''
+    write_outbox_entry(id, sink, entry)
+    redis.call('ZADD', key('outbox_due', sink), text(now_ms), id)
+    redis.call('ZADD', key('outbox_pending', sink), text(now_ms), id)
   end
-  entry.delivered_seq, entry.failures, entry.owner = text(math.max(entry.delivered_seq, item.seq)), '0', ''
-  write_outbox_entry(item.id, item.sink, entry)
-  redis.call('ZADD', key('outbox_due', item.sink), text(now_ms), item.id)
-  redis.call('ZADD', key('outbox_pending', item.sink), text(now_ms), item.id)
 end
 
-local function record(item)
-  local entry = read_outbox_entry(item.id, item.sink)
-  if not entry or item.epoch ~= entry.epoch or item.owner ~= entry.owner then
+local function record(sink, id, epoch, owner, seq, retry_in_ms)
+  local entry = read_outbox_entry(id, sink)
+  if not entry or epoch ~= entry.epoch or owner ~= entry.owner then
     return 0
   end
-  if item.seq == '' then
-    nack(item, entry)
+  if seq == '' then
+    nack(id, sink, entry, retry_in_ms)
   else
-    ack(item, entry)
+    ack(id, sink, entry, seq)
   end
   return 1
 end
 
-local items, touched = {}, {}
-for first = 1, #ARGV, #FIELDS do
-  local item = arguments(first, FIELDS)
-  local entry = read_outbox_entry(item.id, item.sink)
-  items[#items + 1] = item
-  touched[#touched + 1] = item.id
-  touched[#touched + 1] = entry and entry.delivered_seq or '0'
+local firsts, touched = {}, {}
+for first = 1, #ARGV, FIELDS do
+  local sink, id = ARGV[first], ARGV[first + 1]
+  local entry = read_outbox_entry(id, sink)
+  firsts[#firsts + 1] = first
+  touch(touched, id, entry and entry.delivered_seq or '0')
 end
-local write = begin_write('ack_deliveries', touched)
-local replies = {}
-for n, item in ipairs(items) do
-  replies[n] = record(item)
-end
-end_write(write)
-return replies
+return write_items('ack_deliveries', touched, firsts, function(first)
+  return record(unpack(ARGV, first, first + FIELDS - 1))
+end)

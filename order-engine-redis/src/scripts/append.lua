@@ -1,8 +1,7 @@
--- Appends events to orders. An item has FIELDS and then its events. One reply an item.
-local FIELDS = {
-  'id', 'epoch', 'owner', 'revoke', 'expected_seq', 'due_in_ms', 'not_after_ms', 'seq', 'status', 'lane', 'attention',
-  'updated_at', 'state', 'event_count',
-}
+-- Appends events to orders: one reply an order.
+
+-- The number of arguments of an order without its events, and the positions of some.
+local FIELDS, EXPECTED_SEQ, EVENT_COUNT = 14, 5, 14
 -- The most values of one call of unpack, whose number Lua limits.
 local PAGE = 64
 
@@ -13,107 +12,89 @@ local function push_events(id, first, last)
   end
 end
 
--- Returns a refusal of the item, or nothing if the order is as the item expects it.
-local function refusal(item, order)
-  if not order.seq then
-    return { 'not-found' }
+-- Moves an order from lane to lane. Without a new due time it keeps the one it has.
+local function move_lane(id, from, to, due_ms)
+  if from ~= to and from ~= '' then
+    due_ms = due_ms or tonumber(redis.call('ZSCORE', key('due', from), id))
+    redis.call('ZREM', key('due', from), id)
   end
-  if item.epoch ~= '' and (item.epoch ~= order.epoch or item.owner ~= order.owner) then
-    return { 'stale-fence' }
-  end
-  if item.expected_seq ~= order.seq then
-    return { 'stale-revision', order.seq }
-  end
-  if item.not_after_ms ~= '' and now_ms > tonumber(item.not_after_ms) then
-    return { 'too-late' }
-  end
-  return nil
-end
-
--- Returns the epoch and the owner that the order has after the write, and when it is due if that changes.
-local function next_lease(item, order)
-  local epoch, owner, due_ms = order.epoch, order.owner, nil
-  if item.revoke == '1' and owner ~= '' then
-    epoch, owner, due_ms = text(tonumber(epoch) + 1), '', now_ms
-  end
-  if item.due_in_ms ~= '' then
-    owner, due_ms = '', now_ms + item.due_in_ms
-  end
-  if item.lane == '' then
-    owner = ''
-  end
-  return epoch, owner, due_ms
-end
-
--- Moves the order from the indexes of its old state to those of its new one.
-local function move(id, item, order, due_ms)
-  if item.lane ~= order.lane and order.lane ~= '' then
-    -- The order keeps its due time in its new lane.
-    due_ms = due_ms or tonumber(redis.call('ZSCORE', key('due', order.lane), id))
-    redis.call('ZREM', key('due', order.lane), id)
-  end
-  if item.lane ~= '' and due_ms then
-    redis.call('ZADD', key('due', item.lane), text(due_ms), id)
-  end
-  if item.status ~= order.status then
-    redis.call('ZREM', key('status', order.status), id)
-    redis.call('ZADD', key('status', item.status), 0, id)
-  end
-  if item.attention ~= order.attention then
-    if item.attention == '' then
-      redis.call('ZREM', ATTENTION, id)
-    else
-      redis.call('ZADD', ATTENTION, 0, id)
-    end
+  if to ~= '' and due_ms then
+    redis.call('ZADD', key('due', to), text(due_ms), id)
   end
 end
 
-local function append(item)
-  local id = item.id
-  local order, failure =
+local function move_status(id, from, to)
+  if from ~= to then
+    redis.call('ZREM', key('status', from), id)
+    redis.call('ZADD', key('status', to), 0, id)
+  end
+end
+
+local function move_attention(id, from, to)
+  if from ~= to and to == '' then
+    redis.call('ZREM', ATTENTION, id)
+  elseif from ~= to then
+    redis.call('ZADD', ATTENTION, 0, id)
+  end
+end
+
+local function append(first_event, id, epoch, owner, revoke, expected_seq, due_in_ms, not_after_ms, seq, status,
+    lane, attention, updated_at, state, event_count)
+  local failure, old_seq, old_epoch, old_owner, old_status, old_lane, old_attention, claims_without_progress =
     read_order(id, 'seq', 'epoch', 'owner', 'status', 'lane', 'attention', 'claims_without_progress')
   if failure then
     return { 'rejected', failure }
   end
-  local refused = refusal(item, order)
-  if refused then
-    return refused
+  if not old_seq then
+    return { 'not-found' }
   end
-  local surplus = surplus_events(id, order.seq)
+  local is_fenced = epoch ~= ''
+  if is_fenced and (epoch ~= old_epoch or owner ~= old_owner) then
+    return { 'stale-fence' }
+  end
+  if expected_seq ~= old_seq then
+    return { 'stale-revision', old_seq }
+  end
+  if not_after_ms ~= '' and now_ms > tonumber(not_after_ms) then
+    return { 'too-late' }
+  end
+  local surplus = surplus_events(id, old_seq)
   if surplus < 0 then
     flag_undecodable(id)
     return { 'rejected', 'the stored history does not lead to the stored order' }
   end
   if surplus > 0 then
-    redis.call('LTRIM', key('events', id), 0, text(order.seq - 1))
+    redis.call('LTRIM', key('events', id), 0, text(old_seq - 1))
   end
-  push_events(id, item.first_event, item.first_event + item.event_count - 1)
-  local epoch, owner, due_ms = next_lease(item, order)
+  push_events(id, first_event, first_event + event_count - 1)
+
+  local new_epoch, new_owner, due_ms = old_epoch, old_owner, nil
+  if revoke == '1' and old_owner ~= '' then
+    new_epoch, new_owner, due_ms = text(tonumber(old_epoch) + 1), '', now_ms
+  end
+  if due_in_ms ~= '' then
+    new_owner, due_ms = '', now_ms + due_in_ms
+  end
+  if lane == '' then
+    new_owner = ''
+  end
   -- Only a worker's write is progress, and only a worker writes under a fence.
-  local claims_without_progress = item.epoch ~= '' and '0' or order.claims_without_progress
   redis.call('HSET', key('order', id),
-    'seq', item.seq, 'status', item.status, 'lane', item.lane, 'attention', item.attention,
-    'updated_at', item.updated_at, 'state', item.state, 'epoch', epoch, 'owner', owner,
-    'claims_without_progress', claims_without_progress)
-  move(id, item, order, due_ms)
-  add_outbox_entries(id, item.expected_seq)
+    'seq', seq, 'status', status, 'lane', lane, 'attention', attention, 'updated_at', updated_at, 'state', state,
+    'epoch', new_epoch, 'owner', new_owner, 'claims_without_progress', is_fenced and '0' or claims_without_progress)
+  move_lane(id, old_lane, lane, due_ms)
+  move_status(id, old_status, status)
+  move_attention(id, old_attention, attention)
+  add_outbox_entries(id, expected_seq)
   return { 'written' }
 end
 
-local items, touched, first = {}, {}, 1
+local firsts, touched, first = {}, {}, 1
 while first <= #ARGV do
-  local item = arguments(first, FIELDS)
-  item.first_event = first + #FIELDS
-  items[#items + 1] = item
-  touched[#touched + 1] = item.id
-  touched[#touched + 1] = item.expected_seq
-  first = item.first_event + item.event_count
+  firsts[#firsts + 1] = first
+  touch(touched, ARGV[first], ARGV[first + EXPECTED_SEQ - 1])
+  first = first + FIELDS + ARGV[first + EVENT_COUNT - 1]
 end
-
-local write = begin_write('append', touched)
-local replies = {}
-for n, item in ipairs(items) do
-  replies[n] = append(item)
-end
-end_write(write)
-return replies
+return write_items('append', touched, firsts, function(first)
+  return append(first + FIELDS, unpack(ARGV, first, first + FIELDS - 1))
+end)

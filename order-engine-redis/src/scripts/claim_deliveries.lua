@@ -1,6 +1,5 @@
 -- Leases due outbox entries of a sink, those that became due first, first, each with its first events.
-local request = arguments(1, { 'sink', 'owner', 'duration_ms', 'limit', 'events_limit' })
-local sink = request.sink
+local sink, owner, duration_ms, limit, events_limit = unpack(ARGV)
 local due = key('outbox_due', sink)
 
 -- Returns the first events that wait for delivery. Events beyond the order's own number are not part of it.
@@ -9,30 +8,27 @@ local function pending_events(id, delivered_seq)
   if not seq or tonumber(delivered_seq) >= seq then
     return {}
   end
-  local last = math.min(delivered_seq + request.events_limit, seq)
+  local last = math.min(delivered_seq + events_limit, seq)
   return redis.call('LRANGE', key('events', id), delivered_seq, text(last - 1))
 end
 
 local deliveries, empty, touched = {}, {}, {}
-for _, id in ipairs(redis.call('ZRANGE', due, '-inf', text(now_ms), 'BYSCORE', 'LIMIT', 0, request.limit)) do
+for _, id in ipairs(redis.call('ZRANGE', due, '-inf', text(now_ms), 'BYSCORE', 'LIMIT', 0, limit)) do
   local entry = read_outbox_entry(id, sink)
   local events = entry and pending_events(id, entry.delivered_seq) or {}
   if #events == 0 then
     empty[#empty + 1] = id
-    touched[#touched + 1] = id
-    touched[#touched + 1] = entry and entry.delivered_seq or '0'
+    touch(touched, id, entry and entry.delivered_seq or '0')
   else
-    entry.epoch, entry.owner = text(entry.epoch + 1), request.owner
+    entry.epoch, entry.owner = text(entry.epoch + 1), owner
     write_outbox_entry(id, sink, entry)
-    redis.call('ZADD', due, text(now_ms + request.duration_ms), id)
+    redis.call('ZADD', due, text(now_ms + duration_ms), id)
     deliveries[#deliveries + 1] = { id, entry.epoch, entry.failures, entry.delivered_seq, events }
   end
 end
 if #empty > 0 then
-  local write = begin_write('claim_deliveries', touched)
-  for _, id in ipairs(empty) do
+  write_items('claim_deliveries', touched, empty, function(id)
     delete_outbox_entry(id, sink)
-  end
-  end_write(write)
+  end)
 end
 return { text(now_us), first_score(due), deliveries }

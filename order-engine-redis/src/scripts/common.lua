@@ -17,28 +17,15 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
--- Returns the arguments from a position on, by these names.
-local function arguments(first, names)
-  local named = {}
-  for n, name in ipairs(names) do
-    named[name] = ARGV[first + n - 1]
-  end
-  return named
-end
-
--- Returns these fields of an order by name, each false if it is missing; or no field and an error if the key
--- holds something else. A script reads all that an item needs before it writes anything, so that a damaged
+-- Reads fields of an order: returns an error if the key holds something else, or nil and the fields, each
+-- false if it is missing. A script reads all that an item needs before it writes anything, so that a damaged
 -- item is refused whole.
 local function read_order(id, ...)
-  local values = redis.pcall('HMGET', key('order', id), ...)
-  if values.err then
-    return {}, values.err
+  local fields = redis.pcall('HMGET', key('order', id), ...)
+  if fields.err then
+    return fields.err
   end
-  local order = {}
-  for n, name in ipairs({ ... }) do
-    order[name] = values[n]
-  end
-  return order, nil
+  return nil, unpack(fields)
 end
 
 -- Returns the score of a sorted set's first member, or false if the set is empty.

@@ -1,4 +1,3 @@
--- Returns the due orders of a lane, those that became due first, first, and leases none.
-local request = arguments(1, { 'lane', 'limit' })
-return redis.call(
-  'ZRANGE', key('due', request.lane), '-inf', text(now_ms), 'BYSCORE', 'LIMIT', 0, request.limit)
+-- Returns the due orders of a lane, those that became due first, first. It leases none.
+local lane, limit = unpack(ARGV)
+return redis.call('ZRANGE', key('due', lane), '-inf', text(now_ms), 'BYSCORE', 'LIMIT', 0, limit)

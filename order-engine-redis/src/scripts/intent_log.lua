@@ -4,8 +4,14 @@
 -- the first of them, so `repair.lua` finds every order that they touched.
 local INTENTS = prefix .. ':intents'
 
--- Begins a write and returns its number. `touched` has two values an order: its id, and the number of the
--- last event before those that sinks may miss, or '' if they miss none.
+-- Adds an order to those that a write touches, with the number of the last event before those that sinks may
+-- miss if the write is torn, or '' if they miss none.
+local function touch(touched, id, last_seq)
+  touched[#touched + 1] = id
+  touched[#touched + 1] = last_seq
+end
+
+-- Begins a write of orders that were added by `touch`, and returns its number.
 local function begin_write(kind, touched)
   local last = tonumber(redis.call('HGET', INTENTS, 'last')) or 0
   local write = text(math.max(now_us, last + 1))
@@ -20,4 +26,15 @@ local function end_write(write)
   if last then
     redis.call('HDEL', INTENTS, last)
   end
+end
+
+-- Calls a function on each item, all in one write, and returns the results.
+local function write_items(kind, touched, items, write_item)
+  local write = begin_write(kind, touched)
+  local replies = {}
+  for n, item in ipairs(items) do
+    replies[n] = write_item(item, write)
+  end
+  end_write(write)
+  return replies
 end

@@ -1,7 +1,7 @@
 -- Returns a page of orders, newest first. It walks along the smallest index that has all orders of the query,
 -- and looks at no more than `scan` of them.
-local query = arguments(1, { 'has_user', 'user', 'status', 'needs_attention', 'before', 'limit', 'scan' })
-local limit, scan = tonumber(query.limit), tonumber(query.scan)
+local has_user, user, status, needs_attention, before, limit, scan = unpack(ARGV)
+limit, scan = tonumber(limit), tonumber(scan)
 
 local index, size = ORDERS, math.huge
 local function consider(candidate)
@@ -10,23 +10,22 @@ local function consider(candidate)
     index, size = candidate, candidate_size
   end
 end
-if query.has_user == '1' then
-  consider(key('user', query.user))
+if has_user == '1' then
+  consider(key('user', user))
 end
-if query.status ~= '' then
-  consider(key('status', query.status))
+if status ~= '' then
+  consider(key('status', status))
 end
-if query.needs_attention == '1' then
+if needs_attention == '1' then
   consider(ATTENTION)
 end
 
-local function matches(order)
-  return (query.has_user == '0' or order.user == query.user)
-    and (query.status == '' or order.status == query.status)
-    and (query.needs_attention == '0' or (order.attention and order.attention ~= ''))
+local function matches(order_user, order_status, order_attention)
+  return (has_user == '0' or order_user == user) and (status == '' or order_status == status)
+    and (needs_attention == '0' or (order_attention and order_attention ~= ''))
 end
 
-local last = query.before == '' and '+' or '(' .. query.before
+local last = before == '' and '+' or '(' .. before
 local ids = redis.call('ZRANGE', index, last, '-', 'BYLEX', 'REV', 'LIMIT', 0, scan)
 local orders, seen = {}, 0
 for _, id in ipairs(ids) do
@@ -34,11 +33,12 @@ for _, id in ipairs(ids) do
     break
   end
   seen = seen + 1
-  local order, failure = read_order(id, 'user', 'status', 'attention', unpack(ORDER_FIELDS))
+  local failure, row, seq, order_user, order_status, order_attention =
+    read_order_row(id, 'seq', 'user', 'status', 'attention')
   if failure then
     orders[#orders + 1] = { id, false }
-  elseif order.seq and matches(order) then
-    orders[#orders + 1] = { id, order_row(order) }
+  elseif seq and matches(order_user, order_status, order_attention) then
+    orders[#orders + 1] = { id, row }
   end
 end
 local is_complete = seen == #ids and #ids < scan

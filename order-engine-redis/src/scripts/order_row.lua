@@ -1,11 +1,13 @@
--- The fields that an order is decoded from. `OrderRow` of rows.rs has the same ones in the same order.
-local ORDER_FIELDS = { 'origin', 'request', 'state', 'seq', 'created_at', 'updated_at' }
+-- How many fields an order is decoded from.
+local ROW_FIELDS = 6
 
--- Returns the fields of an order that was read with them, as a reply has them.
-local function order_row(order)
-  local row = {}
-  for n, name in ipairs(ORDER_FIELDS) do
-    row[n] = order[name]
+-- Reads an order, and further fields of it: returns an error if the key holds something else, or nil, the row
+-- as replies have it, and the further fields. `OrderRow` of rows.rs has the fields of the row in this order.
+local function read_order_row(id, ...)
+  local fields = redis.pcall('HMGET', key('order', id),
+    'origin', 'request', 'state', 'seq', 'created_at', 'updated_at', ...)
+  if fields.err then
+    return fields.err
   end
-  return row
+  return nil, { unpack(fields, 1, ROW_FIELDS) }, unpack(fields, ROW_FIELDS + 1)
 end

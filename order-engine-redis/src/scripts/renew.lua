@@ -1,15 +1,16 @@
--- Prolongs leases. The first argument is by how long. One reply a lease: 1 if it is still current.
+-- Prolongs leases: one reply a lease, 1 if it is still current. The first argument is by how long.
 local duration_ms = ARGV[1]
-local FIELDS = { 'id', 'epoch', 'owner' }
+-- The number of arguments of a lease.
+local FIELDS = 3
 
 local until_ms = text(now_ms + duration_ms)
 local replies = {}
-for first = 2, #ARGV, #FIELDS do
-  local lease = arguments(first, FIELDS)
-  local order = read_order(lease.id, 'epoch', 'owner', 'lane')
-  local is_current = order.epoch == lease.epoch and order.owner == lease.owner
+for first = 2, #ARGV, FIELDS do
+  local id, epoch, owner = unpack(ARGV, first, first + FIELDS - 1)
+  local _, current_epoch, current_owner, lane = read_order(id, 'epoch', 'owner', 'lane')
+  local is_current = current_epoch == epoch and current_owner == owner
   if is_current then
-    redis.call('ZADD', key('due', order.lane), until_ms, lease.id)
+    redis.call('ZADD', key('due', lane), until_ms, id)
   end
   replies[#replies + 1] = is_current and 1 or 0
 end

@@ -56,43 +56,41 @@ local function repair_outbox(id, seq, delivered_seq)
 end
 
 -- Deletes an order that a torn write created, with its outbox entries.
-local function delete_torn_order(id, order)
+local function delete_torn_order(id, user, client_order_id)
   for _, lane in ipairs(LANES) do
     redis.call('ZREM', key('due', lane), id)
   end
   for _, sink in ipairs(redis.call('SMEMBERS', SINKS)) do
     delete_outbox_entry(id, sink)
   end
-  delete_order(id, order.user, order.client_order_id, ARGV)
+  delete_order(id, user, client_order_id, ARGV)
 end
 
 local function repair_order(id, delivered_seq, torn_creation)
-  local order, failure =
+  local failure, user, client_order_id, status, lane, attention, seq, epoch, created_by =
     read_order(id, 'user', 'client_order_id', 'status', 'lane', 'attention', 'seq', 'epoch', 'created_by')
   if failure then
     return
   end
-  -- Whoever looked for the order since the torn creation was answered that it does not exist.
-  local was_never_seen =
-    order.created_by and order.created_by == torn_creation and order.seq == '1' and order.epoch == '0'
-  if not order.seq or was_never_seen then
-    return delete_torn_order(id, order)
+  -- Every query since the torn creation has answered that the order does not exist.
+  local was_never_seen = created_by and created_by == torn_creation and seq == '1' and epoch == '0'
+  if not seq or was_never_seen then
+    return delete_torn_order(id, user, client_order_id)
   end
-  local seq = tonumber(order.seq)
-  repair_history(id, seq)
+  repair_history(id, tonumber(seq))
   redis.call('ZADD', ORDERS, 0, id)
-  redis.call('ZADD', key('user', order.user), 0, id)
-  if order.client_order_id then
-    redis.call('HSETNX', key('client_order_ids', order.user), order.client_order_id, id)
+  redis.call('ZADD', key('user', user), 0, id)
+  if client_order_id then
+    redis.call('HSETNX', key('client_order_ids', user), client_order_id, id)
   end
-  for _, status in ipairs(ARGV) do
-    repair_index(key('status', status), id, status == order.status, 0)
+  for _, name in ipairs(ARGV) do
+    repair_index(key('status', name), id, name == status, 0)
   end
-  for _, lane in ipairs(LANES) do
-    repair_index(key('due', lane), id, lane == order.lane, text(now_ms))
+  for _, name in ipairs(LANES) do
+    repair_index(key('due', name), id, name == lane, text(now_ms))
   end
-  repair_index(ATTENTION, id, order.attention ~= '', 0)
-  repair_outbox(id, seq, delivered_seq)
+  repair_index(ATTENTION, id, attention ~= '', 0)
+  repair_outbox(id, tonumber(seq), delivered_seq)
 end
 
 -- Returns the notes of the intent log whose writes are not complete: each the number of the write, its kind,
