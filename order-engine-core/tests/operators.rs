@@ -37,7 +37,7 @@ async fn an_unknown_outcome_stays_submitted_and_is_found() {
         (order.status(), order.state.attention()),
         (Status::Submitted, Some(&Attention::OutcomeUnknown))
     );
-    let query = OrderQuery { attention: true, limit: 9, ..OrderQuery::default() };
+    let query = OrderQuery::new(9).with_attention();
     assert_eq!(fixture.engine.orders(&query).await.unwrap(), [Ok(order)]);
     assert_eq!(fixture.engine.health().await.store.unwrap().attention, 1);
     tokio::time::sleep(DAY).await;

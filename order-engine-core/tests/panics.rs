@@ -104,7 +104,7 @@ async fn survives(name: &'static str, chosen: Chosen) {
         };
         until(Duration::from_mins(1), name, submitted).await;
     }
-    let query = order_engine_core::OrderQuery { limit: 100, ..order_engine_core::OrderQuery::default() };
+    let query = order_engine_core::OrderQuery::new(100);
     ids.extend(fixture.engine.orders(&query).await.unwrap().into_iter().map(|order| order.unwrap().id));
     assert_eq!(ids.len(), 20, "{name}");
     until(Duration::from_mins(10), name, all_confirmed(&fixture, ids.iter().copied())).await;

@@ -172,6 +172,6 @@ async fn an_opened_fanout_is_connected() {
     assert!(source.is_connected());
     connected(database.options()).await.sink.deliver(&[accepted(1)]).await.unwrap();
     assert_eq!(source.next().await, Hint::Due(Lane::Execute));
-    let pooled = database.options().transaction_pooling(true);
+    let pooled = database.options().with_transaction_pooling(true);
     assert_eq!(PostgresFanout::open(pooled).await.unwrap_err().kind(), StoreErrorKind::Misconfigured);
 }

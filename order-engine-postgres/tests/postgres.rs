@@ -212,7 +212,7 @@ async fn an_order_that_cannot_be_read_harms_no_other() {
     let message = newer.order.as_ref().unwrap_err().to_string();
     assert!(message.contains("version 99 is newer"), "{message}");
     worker.release(newer.lease, HOUR, ReleaseReason::Undecodable).await;
-    let attention = OrderQuery { attention: true, limit: 9, ..OrderQuery::default() };
+    let attention = OrderQuery::new(9).with_attention();
     let listed = store.list(&attention).await.unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].as_ref().unwrap_err().order_id, id(2));

@@ -141,13 +141,13 @@ async fn an_order_that_cannot_be_read_is_shown_to_an_operator_until_it_can() {
     let worker = Worker::new(&store, 1);
     let claim = worker.claim_order(id(1)).await.remove(0);
     worker.release(claim.lease, HOUR, ReleaseReason::Undecodable).await;
-    let attention = OrderQuery { attention: true, limit: 9, ..OrderQuery::default() };
+    let attention = OrderQuery::new(9).with_attention();
     let listed = store.list(&attention).await.unwrap();
     assert_eq!(listed.len(), 1);
     let unreadable = listed[0].as_ref().unwrap_err();
     assert_eq!(unreadable.order_id, id(1));
     assert!(unreadable.error.message.contains("version 99 is newer"), "{unreadable}");
-    let everything = store.list(&OrderQuery { limit: 9, ..OrderQuery::default() }).await.unwrap();
+    let everything = store.list(&OrderQuery::new(9)).await.unwrap();
     assert_eq!(everything.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]);
     assert_eq!(store.backlog().await.unwrap().attention, 1);
 
@@ -206,7 +206,7 @@ async fn damage_holds_up_no_other_order() {
     assert!(matches!(results[1], Err(AppendError::Rejected(_))), "{results:?}");
     assert_eq!(results[2], Ok(()));
     assert_eq!(load(&store, id(2)).await.seq, 1);
-    let listed = store.list(&OrderQuery { limit: 99, ..OrderQuery::default() }).await.unwrap();
+    let listed = store.list(&OrderQuery::new(99)).await.unwrap();
     assert_eq!(listed.iter().filter(|order| order.is_ok()).count(), 4);
 }
 
@@ -269,7 +269,7 @@ async fn twenty_thousand_orders_due_at_once_are_drained() {
     for lane in [Lane::Execute, Lane::Observe] {
         assert!(store.due_orders(lane, 10).await.unwrap().is_empty());
     }
-    let confirmed = OrderQuery { status: Some(Status::Confirmed), limit: 3_000, ..OrderQuery::default() };
+    let confirmed = OrderQuery::new(3_000).with_status(Status::Confirmed);
     let listed = store.list(&confirmed).await.unwrap();
     let newest: Vec<_> = (ORDERS - 2_999..=ORDERS).rev().map(id).collect();
     assert_eq!(listed.into_iter().map(|order| order.unwrap().id).collect::<Vec<_>>(), newest);
@@ -316,12 +316,7 @@ async fn a_user_with_many_orders_is_listed_by_status() {
     let end = append(&orders[4].order, FREELY, AT_ONCE, &[cancelled()]);
     write(&store, end).await.unwrap();
     let found = |status, limit| {
-        let query = OrderQuery {
-            user_id: Some("alice".into()),
-            status: Some(status),
-            limit,
-            ..OrderQuery::default()
-        };
+        let query = OrderQuery::new(limit).with_user_id("alice".into()).with_status(status);
         let store = Arc::clone(&store);
         async move {
             let listed = store.list(&query).await.unwrap();

@@ -105,7 +105,7 @@ async fn everything_works(store: &Arc<dyn OrderStore>, first: u64) {
     for delivery in relay.claim(9).await {
         assert!(relay.ack(&delivery).await);
     }
-    assert_eq!(store.list(&OrderQuery { limit: 2, ..OrderQuery::default() }).await.unwrap().len(), 2);
+    assert_eq!(store.list(&OrderQuery::new(2)).await.unwrap().len(), 2);
     assert!(store.backlog().await.unwrap().execute.orders > 0);
     assert_eq!(store.unregister_sink("ledger", 9).await.unwrap(), 0);
     let now = chrono::DateTime::<chrono::Utc>::MAX_UTC;

@@ -176,7 +176,7 @@ async fn assert_consistent(server: &RedisServer) {
 
 /// Checks that no order is stuck: each has a history that leads to its state, and accepts another event.
 async fn goes_on(store: &Store) {
-    let everything = OrderQuery { limit: 99, ..OrderQuery::default() };
+    let everything = OrderQuery::new(99);
     for order in store.list(&everything).await.unwrap() {
         let order = order.unwrap();
         assert_stored(store, &order).await;
@@ -286,7 +286,7 @@ async fn three_creations(store: Store, (): &()) {
 }
 
 async fn ids_in(store: &Store) -> BTreeSet<OrderId> {
-    let everything = OrderQuery { limit: 99, ..OrderQuery::default() };
+    let everything = OrderQuery::new(99);
     store.list(&everything).await.unwrap().into_iter().map(|order| order.unwrap().id).collect()
 }
 
@@ -482,7 +482,7 @@ async fn an_order_ahead_of_its_history_gets_attention() {
     // So does an operator who writes to it first.
     let refused = write(&store, append(&load(&store, id(2)).await, FREELY, AT_ONCE, &[cancelled()])).await;
     assert!(refused.is_err());
-    let attention = OrderQuery { attention: true, limit: 9, ..OrderQuery::default() };
+    let attention = OrderQuery::new(9).with_attention();
     assert_eq!(store.list(&attention).await.unwrap().len(), 2);
     assert_eq!(store.backlog().await.unwrap().attention, 2);
 }

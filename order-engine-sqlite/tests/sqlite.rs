@@ -155,13 +155,13 @@ async fn an_order_that_cannot_be_read_is_shown_to_an_operator_until_it_can() {
     let worker = Worker::new(&store, 1);
     let claim = worker.claim_order(id(1)).await.remove(0);
     worker.release(claim.lease, HOUR, ReleaseReason::Undecodable).await;
-    let attention = OrderQuery { attention: true, limit: 9, ..OrderQuery::default() };
+    let attention = OrderQuery::new(9).with_attention();
     let listed = store.list(&attention).await.unwrap();
     assert_eq!(listed.len(), 1);
     let unreadable = listed[0].as_ref().unwrap_err();
     assert_eq!(unreadable.order_id, id(1));
     assert!(unreadable.error.message.contains("version 99 is newer"), "{unreadable}");
-    let everything = store.list(&OrderQuery { limit: 9, ..OrderQuery::default() }).await.unwrap();
+    let everything = store.list(&OrderQuery::new(9)).await.unwrap();
     assert_eq!(everything.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]);
     assert_eq!(store.backlog().await.unwrap().attention, 1);
 

@@ -27,7 +27,7 @@ fn purge_all(limit: u32) -> PurgeRequest {
 }
 
 async fn listed(store: &Arc<dyn OrderStore>) -> Vec<OrderId> {
-    let query = OrderQuery { limit: 100, ..OrderQuery::default() };
+    let query = OrderQuery::new(100);
     store.list(&query).await.unwrap().into_iter().map(|order| order.unwrap().id).collect()
 }
 
@@ -108,7 +108,7 @@ cases!(
         let order = create_one(&store, 2).await;
         let order = write_freely(&store, &order, AT_ONCE, &to_submitted()).await;
         let order = write_freely(&store, &order, AT_ONCE, &[outcome_unknown()]).await;
-        let query = OrderQuery { attention: true, limit: 10, ..OrderQuery::default() };
+        let query = OrderQuery::new(10).with_attention();
         let found = store.list(&query).await.unwrap();
         assert_eq!(found, [Ok(order.as_ref().clone())]);
         assert_eq!(store.backlog().await.unwrap().attention, 1);

@@ -25,11 +25,9 @@ cases!(
         for limit in [1, 2, 3, 7, 8] {
             let mut paged: Vec<OrderId> = Vec::new();
             loop {
-                let page = ids(
-                    &*store,
-                    OrderQuery { before: paged.last().copied(), limit, ..OrderQuery::default() },
-                )
-                .await;
+                let page =
+                    ids(&*store, OrderQuery { before: paged.last().copied(), ..OrderQuery::new(limit) })
+                        .await;
                 assert!(page.len() <= limit as usize);
                 if page.is_empty() {
                     break;
@@ -44,11 +42,9 @@ cases!(
     async fn a_new_order_between_two_pages_shifts_nothing(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(4)).await;
-        let first = ids(&*store, OrderQuery { limit: 2, ..OrderQuery::default() }).await;
+        let first = ids(&*store, OrderQuery::new(2)).await;
         create_one(&store, 5).await;
-        let second =
-            ids(&*store, OrderQuery { before: first.last().copied(), limit: 2, ..OrderQuery::default() })
-                .await;
+        let second = ids(&*store, OrderQuery { before: first.last().copied(), ..OrderQuery::new(2) }).await;
         assert_eq!([first, second].concat(), [4, 3, 2, 1].map(id));
     },
 
@@ -59,7 +55,7 @@ cases!(
         let orders: Vec<_> =
             orders.map(|(n, user)| new_order_for(n, request_named(user, &format!("key {n}")))).into();
         create(&store, &orders).await;
-        let of = |user: &str| OrderQuery { user_id: Some(user.into()), limit: 10, ..OrderQuery::default() };
+        let of = |user: &str| OrderQuery::new(10).with_user_id(user.into());
         assert_eq!(ids(&*store, of("alice")).await, [id(3), id(1)]);
         assert_eq!(ids(&*store, of("bob")).await, [id(2)]);
         assert_eq!(ids(&*store, of("carol")).await, []);
@@ -70,7 +66,7 @@ cases!(
         let store = harness.store().await;
         create_one(&store, 1).await;
         let order = create_one(&store, 2).await;
-        let with = |status| OrderQuery { status: Some(status), limit: 10, ..OrderQuery::default() };
+        let with = |status| OrderQuery::new(10).with_status(status);
         assert_eq!(ids(&*store, with(Status::Pending)).await, [id(2), id(1)]);
         write_freely(&store, &order, AT_ONCE, &to_confirmed()).await;
         assert_eq!(ids(&*store, with(Status::Pending)).await, [id(1)]);
@@ -84,7 +80,7 @@ cases!(
         let order = create_one(&store, 2).await;
         let failure = Failure::new(FailureCode::QUARANTINED, "it panics");
         let order = write_freely(&store, &order, AT_ONCE, &[OrderEvent::Quarantined { failure }]).await;
-        let query = OrderQuery { attention: true, limit: 10, ..OrderQuery::default() };
+        let query = OrderQuery::new(10).with_attention();
         assert_eq!(ids(&*store, query.clone()).await, [id(2)]);
         let worker = Worker::new(&store, 1);
         assert_eq!(ids_of(&worker.claim(9).await), [id(1)]);

@@ -92,7 +92,7 @@ async fn purging_walks_along_the_ids() {
 async fn lists_by_status_pass_by_what_was_confirmed() {
     let (mut connection, sql) = database().await;
     for status in Status::ALL {
-        let query = OrderQuery { status: Some(status), limit: 50, ..OrderQuery::default() };
+        let query = OrderQuery::new(50).with_status(status);
         let text = list_statement(&sql.list, &query).sql().as_str().to_owned();
         let plan = plan(&mut connection, &text).await;
         let step = match status {

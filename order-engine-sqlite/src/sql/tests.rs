@@ -29,7 +29,7 @@ async fn plan(sql: String) -> String {
 
 #[test]
 fn no_limit_makes_sqlite_prepare_a_statement_anew() {
-    let list = list_statement(&OrderQuery { limit: 50, ..OrderQuery::default() });
+    let list = list_statement(&OrderQuery::new(50));
     for sql in [
         CLAIM_DUE,
         CLAIM_ORDER,
@@ -100,7 +100,7 @@ async fn orders_are_made_due_and_purged_by_their_keys() {
 #[tokio::test]
 async fn lists_by_status_pass_by_what_was_confirmed() {
     for status in Status::ALL {
-        let query = OrderQuery { status: Some(status), limit: 50, ..OrderQuery::default() };
+        let query = OrderQuery::new(50).with_status(status);
         let sql = list_statement(&query).sql().as_str().to_owned();
         let plan = plan(sql).await;
         let expected = match status {

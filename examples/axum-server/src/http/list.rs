@@ -26,10 +26,11 @@ pub(crate) struct OrdersBody {
 
 /// `GET /api/orders?status=&userId=&limit=&cursor=`: the newest first.
 pub(crate) async fn list(State(app): State<AppState>, params: Params) -> Result<Json<OrdersBody>, Problem> {
-    let query = read_query(&params)?;
+    let mut query = read_query(&params)?;
     let wanted = query.limit as usize;
-    // One more than asked for tells whether there is another page.
-    let mut orders = app.engine.orders(&OrderQuery { limit: query.limit + 1, ..query }).await?;
+    // One order more than the page shows whether there is another page.
+    query.limit += 1;
+    let mut orders = app.engine.orders(&query).await?;
     let has_more = orders.len() > wanted;
     orders.truncate(wanted);
     let id = |listed: &Result<Order, UndecodableOrder>| {
@@ -44,13 +45,12 @@ fn read_query(params: &Params) -> Result<OrderQuery, Problem> {
     let limit = u32::try_from(limit).ok().filter(|limit| (1..=PAGE_MAX).contains(&u64::from(*limit)));
     let out_of_range =
         || Problem::invalid_field("limit", "out-of-range", format!("Must be 1 to {PAGE_MAX}."));
-    Ok(OrderQuery {
-        user_id: params.text("userId").map(UserId::new),
-        status: params.text("status").map(read_status).transpose()?,
-        attention: read_attention(params)?,
-        before: params.text("cursor").map(read_cursor).transpose()?,
-        limit: limit.ok_or_else(out_of_range)?,
-    })
+    let mut query = OrderQuery::new(limit.ok_or_else(out_of_range)?);
+    query.user_id = params.text("userId").map(UserId::new);
+    query.status = params.text("status").map(read_status).transpose()?;
+    query.attention = read_attention(params)?;
+    query.before = params.text("cursor").map(read_cursor).transpose()?;
+    Ok(query)
 }
 
 fn read_status(text: &str) -> Result<Status, Problem> {

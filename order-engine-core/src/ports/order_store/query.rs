@@ -14,7 +14,8 @@ use crate::domain::order::Order;
 ///
 /// The next page begins before the last order of this one, so orders that are accepted meanwhile shift
 /// nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OrderQuery {
     /// Only this user's.
     pub user_id: Option<UserId>,
@@ -29,6 +30,39 @@ pub struct OrderQuery {
 }
 
 impl OrderQuery {
+    /// Returns a query for any orders, the newest `limit` of them.
+    pub const fn new(limit: u32) -> Self {
+        Self { user_id: None, status: None, attention: false, before: None, limit }
+    }
+
+    /// Asks only for this user's orders.
+    #[must_use]
+    pub fn with_user_id(mut self, user_id: UserId) -> Self {
+        self.user_id = Some(user_id);
+        self
+    }
+
+    /// Asks only for orders with this status.
+    #[must_use]
+    pub const fn with_status(mut self, status: Status) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Asks only for orders that an operator should look at.
+    #[must_use]
+    pub const fn with_attention(mut self) -> Self {
+        self.attention = true;
+        self
+    }
+
+    /// Asks for the page before this order, the last one of the page before.
+    #[must_use]
+    pub const fn with_before(mut self, before: OrderId) -> Self {
+        self.before = Some(before);
+        self
+    }
+
     /// Whether an order is among those asked for.
     pub fn matches(&self, order: &Order) -> bool {
         self.user_id.as_ref().is_none_or(|user| *user == order.request.user_id)

@@ -156,7 +156,7 @@ impl Shared {
 
     /// Returns all orders of the store, which is called without faults and answers at once.
     pub(super) fn all_orders(&self) -> Vec<Order> {
-        let query = OrderQuery { limit: u32::MAX, ..OrderQuery::default() };
+        let query = OrderQuery::new(u32::MAX);
         let listed = self.store.list(&query).now_or_never();
         listed.and_then(Result::ok).into_iter().flatten().filter_map(Result::ok).collect()
     }
