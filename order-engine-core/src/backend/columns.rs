@@ -6,7 +6,7 @@ use crate::backend::integers::encode_u64;
 use crate::domain::codec::{self, ItemRejected, PAYLOAD_VERSION};
 use crate::domain::event::{EventRecord, Status};
 use crate::domain::failure::Failure;
-use crate::domain::ids::{ClientOrderId, OrderId};
+use crate::domain::ids::{ClientOrderId, OrderId, TxId};
 use crate::domain::order::Order;
 use crate::domain::state::Attention;
 use crate::domain::state::step::Lane;
@@ -140,7 +140,7 @@ impl<'a> StateColumns<'a> {
             attempt: i64::from(state.attempt()),
             max_attempts: i64::from(state.max_attempts()),
             chosen_dex: state.chosen_dex(),
-            tx_hash: state.tx_id().map(|id| id.as_str()),
+            tx_hash: state.tx_id().map(TxId::as_str),
             execution_price: order.execution_price(),
             amount_out: state.fill().map(|fill| fill.amount_out.to_string()),
             error_code: failure.map(|failure| failure.code.as_str()),
