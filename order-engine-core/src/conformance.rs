@@ -2,7 +2,8 @@
 //!
 //! A backend implements [`Harness`] and calls [`conformance_suite!`](crate::conformance_suite) in its
 //! `tests/conformance.rs`. It enables the feature `conformance` among its dev-dependencies only, and needs
-//! tokio with `macros` and `rt-multi-thread` there.
+//! tokio with `macros` and `rt-multi-thread` there. A backend whose stored data other programs can change
+//! also implements [`CorruptHarness`] and calls [`corruption_suite!`](crate::corruption_suite).
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -47,6 +48,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::domain::ids::OrderId;
 use crate::ports::order_store::OrderStore;
 
 pub mod admin;
@@ -55,6 +57,7 @@ pub mod batches;
 mod cases;
 pub mod claiming;
 pub mod clock;
+pub mod corruption;
 pub mod creating;
 pub mod fixtures;
 pub mod guards;
@@ -79,6 +82,35 @@ pub trait Harness: Send + Sync {
     async fn elapse(&self, duration: Duration);
 }
 
+/// A [`Harness`] of a backend whose stored data other programs can change.
+#[async_trait]
+pub trait CorruptHarness: Harness {
+    /// Changes the stored data of an order. Returns `false` if the backend cannot store such data.
+    async fn corrupt(&self, id: OrderId, corruption: Corruption) -> bool;
+}
+
+/// A change to the stored data of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Corruption {
+    /// The state is replaced by data that is no state.
+    State,
+    /// The state is marked with another payload version.
+    StateVersion(u32),
+    /// The request is replaced by data that is no request.
+    Request,
+    /// The request is marked with another payload version.
+    RequestVersion(u32),
+    /// The time of the creation is replaced by data that is no time.
+    CreatedAt,
+    /// An event is marked with another payload version.
+    EventVersion {
+        /// The number of the event.
+        seq: u64,
+        /// The payload version.
+        version: u32,
+    },
+}
+
 cases::suite!(
     /// Makes one `#[tokio::test]` of each case. The argument is an expression that returns a new
     /// [`Harness`](crate::conformance::Harness).
@@ -97,4 +129,10 @@ cases::suite!(
     races,
     reading,
     waiting,
+);
+
+cases::suite!(
+    /// Makes one `#[tokio::test]` of each case about data that cannot be decoded. The argument is an
+    /// expression that returns a new [`CorruptHarness`](crate::conformance::CorruptHarness).
+    corruption_suite: corruption,
 );
