@@ -1,4 +1,4 @@
-//! The load itself, with few orders: that it runs, checks what it promises to check, and reports it.
+//! The load with few orders: it runs, checks the guarantees, and reports its measurements.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -22,14 +22,13 @@ fn command(args: &[&str]) -> Command {
     command
 }
 
-/// The server, where the tests of the whole workspace have built it. Where only this package is tested,
-/// the load builds it.
+/// Returns the server if the tests of the whole workspace have built it. Otherwise the load builds it.
 fn server() -> Option<PathBuf> {
     let program = Path::new(LOAD).with_file_name("order-engine-server");
     program.exists().then_some(program)
 }
 
-/// Runs a load that must succeed: its report.
+/// Runs a load that must succeed, and returns its report.
 fn report(args: &[&str]) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.json");
@@ -73,7 +72,7 @@ fn the_server_is_measured() {
 fn a_load_that_is_ended_ends_its_server() {
     let args = ["--store", "memory", "--over", "http", "--rate", "1", "--seconds", "3600"];
     let mut load = command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // The load tells what it measures once the server is there.
+    // The load prints its settings after the server has started.
     let mut lines = BufReader::new(load.stdout.take().unwrap()).lines();
     assert!(lines.next().unwrap().unwrap().starts_with("http, store memory"));
     let id = load.id().to_string();
@@ -82,7 +81,7 @@ fn a_load_that_is_ended_ends_its_server() {
     assert!(runs(&server));
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     assert!(!load.wait().unwrap().success());
-    // Whoever is killed takes a moment to die.
+    // The server takes a moment to end.
     let deadline = Instant::now() + Duration::from_secs(20);
     while runs(&server) {
         assert!(Instant::now() < deadline, "the server outlives its load");
@@ -106,12 +105,12 @@ fn a_sweep_has_a_step_for_each_rate_and_a_picture() {
     assert_eq!(offered, [20.0, 40.0]);
     let svg = std::fs::read_to_string(plot).unwrap();
     assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
-    // What was offered, what was completed, and two latencies.
+    // The lines are the offered rate, the completed rate and two latencies.
     assert_eq!(svg.matches("<polyline").count(), 4);
 }
 
 #[test]
-fn what_makes_no_sense_together_is_refused() {
+fn settings_that_do_not_fit_together_are_refused() {
     for args in [
         &["--over", "http", "--watch", "elsewhere"][..],
         &["--over", "http", "--store", "postgres", "--fanout", "none"],

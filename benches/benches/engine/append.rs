@@ -9,7 +9,7 @@ use order_engine_sqlite::{SqliteOptions, SqliteStore};
 
 use crate::life::Life;
 
-/// As many orders as wait together while a write is under way, on a busy engine.
+/// The number of orders that gather on a busy engine while a write runs.
 const BATCH: u64 = 64;
 
 pub(crate) fn append(c: &mut Criterion) {
@@ -40,7 +40,7 @@ pub(crate) fn append(c: &mut Criterion) {
     group.finish();
 }
 
-/// Writes the lives of new orders; how long it took, their acceptance apart.
+/// Writes the lives of new orders. Returns the time that it took, without the creation of the orders.
 async fn write(store: &dyn OrderStore, life: &Life, next: &mut u128) -> Duration {
     let lives = (0..BATCH).map(|_| {
         *next += 1;

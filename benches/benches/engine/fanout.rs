@@ -1,4 +1,4 @@
-//! One event to all subscribers of its order.
+//! The delivery of one event to all subscribers of its order.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use crate::life::Life;
 
 const SUBSCRIBERS: [usize; 4] = [1, 100, 1_000, 10_000];
 
-/// Says what it is told to.
+/// A source of the hints that the benchmark sends.
 #[derive(Debug)]
 struct Told(Mutex<UnboundedReceiver<Hint>>);
 
@@ -45,7 +45,7 @@ pub(crate) fn fanout(c: &mut Criterion) {
                 runtime.block_on(async {
                     let mut taken = Duration::ZERO;
                     for _ in 0..iterations {
-                        taken += audience.hears_an_event().await;
+                        taken += audience.deliver().await;
                     }
                     taken
                 })
@@ -55,7 +55,7 @@ pub(crate) fn fanout(c: &mut Criterion) {
     group.finish();
 }
 
-/// An engine that hears of an order's events from elsewhere, and the subscribers that it tells.
+/// An engine that gets the events of an order from another process, and its subscribers.
 struct Audience {
     say: UnboundedSender<Hint>,
     event: EventRecord,
@@ -85,21 +85,22 @@ impl Audience {
             let subscription = engine.subscribe(new.order.id, 1).await.expect("the store answers");
             subscriptions.push(subscription.expect("it was created"));
         }
-        // The event with the quotes is the largest of a life.
+        // The event with the quotes is the largest one of an order.
         let mut event = EventRecord::clone(&append.events[1]);
         event.seq = 1;
         Self { say, event, subscriptions, _engine: engine }
     }
 
-    /// Tells the next event; how long it takes until everybody has it.
-    async fn hears_an_event(&mut self) -> Duration {
+    /// Sends the next event. Returns the time until every subscriber has it.
+    async fn deliver(&mut self) -> Duration {
         self.event.seq += 1;
         let hint = Hint::Event(Arc::new(self.event.clone()));
         let begun = Instant::now();
         self.say.send(hint).expect("the engine listens");
         for subscription in &mut self.subscriptions {
-            let told = subscription.next().await.expect("the order goes on").expect("nobody lags");
-            assert_eq!(told.seq, self.event.seq);
+            let delivered =
+                subscription.next().await.expect("the order goes on").expect("no subscriber lags");
+            assert_eq!(delivered.seq, self.event.seq);
         }
         begun.elapsed()
     }

@@ -1,4 +1,4 @@
-//! The life of an order, as an engine wrote it.
+//! The events of an order, as an engine wrote them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use order_engine_core::{
 };
 use order_engine_sim::{Rate, SimConfig, Simulator, default_tokens};
 
-/// An order from its acceptance to its confirmation.
+/// The events of an order from its creation to its confirmation.
 pub(crate) struct Life {
     pub(crate) request: OrderRequest,
     pub(crate) records: Vec<EventRecord>,
 }
 
 impl Life {
-    /// Lets an engine execute an order on a venue that takes no time.
+    /// Executes an order on a venue that takes no time, and returns its events.
     pub(crate) async fn live() -> Self {
         let config = SimConfig { step_delay: Duration::ZERO, fail_rate: Rate::NEVER, ..SimConfig::default() };
         let simulator = Simulator::open(config, Runtime::tokio()).await.expect("a simulator");
@@ -38,13 +38,13 @@ impl Life {
         let mut events = engine.subscribe(order.id, 0).await.expect("the store answers").expect("it exists");
         let mut records = Vec::new();
         while let Some(event) = events.next().await {
-            records.push(EventRecord::clone(&*event.expect("nobody lags")));
+            records.push(EventRecord::clone(&*event.expect("the subscriber does not lag")));
         }
         assert!(records.last().is_some_and(|last| last.status.is_terminal()));
         Self { request, records }
     }
 
-    /// The same life of another order: how it is accepted, and all that follows in one write.
+    /// Returns the same events of another order: its creation, and one append of all others.
     pub(crate) fn again(&self, number: u128) -> (NewOrder, Append) {
         let [first, rest @ ..] = self.records.as_slice() else { panic!("a life has a beginning") };
         let id = OrderId::new(first.at, number << 64);

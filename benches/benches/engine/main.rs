@@ -1,7 +1,7 @@
-//! The parts through which every order goes.
+//! The parts of the engine that every order passes.
 //!
 //! `cargo bench -p order-engine-benches --bench engine`
-#![allow(missing_docs)] // The macros of criterion make public functions.
+#![allow(missing_docs)] // The macros of criterion define public functions.
 
 mod append;
 mod fanout;

@@ -1,4 +1,4 @@
-//! How near to the optimum the searches come.
+//! The gaps between the searches and the optimum.
 
 use order_engine_core::Amount;
 use order_engine_routing::{Search, SearchLimits, SearchOutcome};
@@ -6,17 +6,17 @@ use order_engine_routing::{Search, SearchLimits, SearchOutcome};
 use crate::naive;
 use crate::pools::{Kind, MIXED, Maker, NOW};
 
-/// How many cases each row stands for.
+/// The number of cases of each row.
 const CASES: u64 = 200;
 
-/// How many graphs each row stands for.
+/// The number of graphs of each row.
 const GRAPHS: u64 = 20;
 
-/// The order on a graph: it moves the price of a single path by a few percent.
+/// The amount of the order on a graph, which moves the price of a single path by a few percent.
 const GRAPH_AMOUNT: u128 = 1_000_000_000_000;
 
-/// Prints, for each number of pools, the worst gap to a greedy split into 20 000 chunks and what the
-/// naive ways leave behind, in basis points.
+/// Prints, for each number of pools, the worst gap to a greedy split into 20 000 chunks and the gaps of the
+/// naive ways, in basis points.
 pub(crate) fn print() {
     println!("{:>18} {:>5} {:>14} {:>14} {:>14}", "pools", "", "gap, units", "100 chunks", "best single");
     for (kinds, name) in [(&[Kind::ConstantProduct][..], "constant product"), (&MIXED[..], "mixed")] {
@@ -28,9 +28,9 @@ pub(crate) fn print() {
     print_graphs();
 }
 
-/// Prints by how much the best route is better than 200 chunks that may share pools, negative where
-/// chunks were better: within the limits of a transaction, and without any. Then by how much it is
-/// better than the best single path.
+/// Prints by how much the best route is better than 200 chunks that may share pools, within the limits of a
+/// transaction and without them. The figure is negative if the chunks are better. Then prints by how much the
+/// route is better than the best single path.
 fn print_graphs() {
     println!("{:>18} {:>5} {:>14} {:>14} {:>14}", "graph", "", "8 legs", "any legs", "best path");
     let wide = SearchLimits::default().with_max_legs(64).with_max_paths(16);
@@ -58,14 +58,14 @@ fn print_graphs() {
     }
 }
 
-/// By how much the search is better than another way, in hundred-millionths.
+/// Returns by how much the search is better than another way, in hundred-millionths.
 fn lead_e8(out: u128, other: u128) -> i128 {
     let wide = |amount: u128| i128::try_from(amount).unwrap_or(i128::MAX);
     (wide(out) - wide(other)) * 100_000_000 / wide(out).max(1)
 }
 
-/// The most base units by which the greedy split in 20 000 chunks was better; and the mean shares,
-/// in hundred-millionths, by which one in 100 chunks and the best single pool are worse than the search.
+/// Returns the most base units by which the greedy split into 20 000 chunks is better than the search, and
+/// the mean shares, in hundred-millionths, by which one into 100 chunks and the best single pool are worse.
 fn gaps(count: usize, kinds: &[Kind]) -> (u128, u128, u128) {
     let limits = SearchLimits::default().with_max_legs(64);
     let mut worst = 0;
@@ -86,7 +86,7 @@ fn gaps(count: usize, kinds: &[Kind]) -> (u128, u128, u128) {
     (worst, chunked_e8 / u128::from(CASES), single_e8 / u128::from(CASES))
 }
 
-/// Hundred-millionths as basis points.
+/// Returns hundred-millionths as basis points.
 fn bps(share: u128) -> String {
     format!("{}.{:04} bps", share / 10_000, share % 10_000)
 }

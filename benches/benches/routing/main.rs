@@ -1,8 +1,8 @@
-//! What routing costs, and how near to the optimum it comes.
+//! The time that routing takes, and its gaps to the optimum.
 //!
-//! `cargo bench -p order-engine-benches --bench routing`; with `GAPS=1` before it, only the table of
-//! optimality gaps is printed and nothing is timed.
-#![allow(missing_docs)] // The macros of criterion make public functions.
+//! `cargo bench -p order-engine-benches --bench routing` measures the time. With `GAPS=1` before it, it
+//! prints the table of gaps and measures nothing.
+#![allow(missing_docs)] // The macros of criterion define public functions.
 
 mod gaps;
 mod naive;
@@ -29,7 +29,7 @@ fn quote(c: &mut Criterion) {
     let mut group = c.benchmark_group("quote");
     for (kind, name) in KINDS {
         let pool = Maker::new(1).pool(0, ("A", "B"), kind);
-        // One within the first tick or bin, and one that crosses several.
+        // The first order stays within a tick or bin, and the second one crosses several.
         for (size, amount) in [("small", AMOUNT / 1_000_000), ("large", AMOUNT)] {
             let amount = black_box(Amount::new(amount));
             assert!(pool.amount_out(Direction::AToB, amount, NOW).is_ok(), "{name} takes {size} orders");

@@ -1,4 +1,4 @@
-//! The naive ways, to compare with.
+//! Naive ways to route, for comparison.
 
 use order_engine_core::Amount;
 use order_engine_routing::{Direction, PoolSet, Search};
@@ -10,12 +10,12 @@ fn pays(pools: &PoolSet, index: usize, amount_in: u128) -> u128 {
     pool.amount_out(Direction::AToB, Amount::new(amount_in), NOW).map_or(0, Amount::base_units)
 }
 
-/// The best single pool, by asking each.
+/// Returns the output of the best single pool.
 pub(crate) fn best_single(pools: &PoolSet, amount_in: u128) -> u128 {
     (0..pools.pools().len()).map(|index| pays(pools, index, amount_in)).max().unwrap_or(0)
 }
 
-/// The output of giving out the amount in equal chunks, each to the pool that pays the most for it.
+/// Returns the output of equal chunks, each of which goes to the pool that pays the most for it.
 pub(crate) fn chunked(pools: &PoolSet, amount_in: u128, chunks: u128) -> u128 {
     let count = pools.pools().len();
     let chunk = amount_in.div_ceil(chunks);
@@ -34,8 +34,8 @@ pub(crate) fn chunked(pools: &PoolSet, amount_in: u128, chunks: u128) -> u128 {
     given.iter().map(|(_, out)| out).sum::<u128>() + last.max().unwrap_or(0)
 }
 
-/// The output of sending the amount in equal chunks, one after the other, each along the best path
-/// as the chunks before it left the pools: what a search could reach that lets paths share pools.
+/// Returns the output of equal chunks, each of which goes along the best path through the pools as the chunks
+/// before it left them. A search that lets paths share pools could reach this.
 pub(crate) fn chunked_paths(pools: &PoolSet, amount_in: u128, chunks: u128) -> u128 {
     let mut pools = pools.clone();
     let mut total = 0;

@@ -1,4 +1,4 @@
-//! Pools to measure with, the same in every run.
+//! The pools of the benchmarks, which are the same in every run.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use order_engine_routing::{
     DlmmVolatility, Fee, Moment, Pool, PoolSet, StableState, StableSwap, Tick,
 };
 
-/// When everything is quoted.
+/// The time of all quotes.
 pub(crate) const NOW: Moment = Moment::from_unix_seconds(1_767_225_600);
 
 /// A generator of plausible pools.
@@ -21,7 +21,7 @@ impl Maker {
         Self { state: seed }
     }
 
-    /// The next number of `SplitMix64`.
+    /// Returns the next number of `SplitMix64`.
     fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,8 +33,8 @@ impl Maker {
         from + self.next() % (to - from + 1)
     }
 
-    /// Reserves as of pools between a hundred thousand and a hundred million dollars, of tokens with
-    /// six to nine decimals, within half a percent of par, and fees as they are common.
+    /// Returns a curve with a common fee and reserves of a hundred thousand to a hundred million dollars, of
+    /// tokens with six to nine decimals and within half a percent of par.
     fn constant_product(&mut self) -> Curve {
         let depth = u128::from(self.between(100, 100_000)) * 1_000_000_000;
         let other = depth * u128::from(self.between(995_000, 1_005_000)) / 1_000_000;
@@ -44,7 +44,8 @@ impl Maker {
         Curve::ConstantProduct(pool.expect("the reserves are not empty"))
     }
 
-    /// Ten ranges of liquidity, up to five percent wide, around a price within half a percent of par.
+    /// Returns a curve with ten ranges of liquidity, up to five percent wide, around a price within half a
+    /// percent of par.
     fn concentrated(&mut self) -> Curve {
         const SPACING: i32 = 10;
         let tick = self.small(100) - 50;
@@ -69,7 +70,7 @@ impl Maker {
         Curve::Concentrated(ConcentratedLiquidity::new(&state).expect("liquidity adds up"))
     }
 
-    /// Sixty bins of ten basis points, with a fee that grows with volatility.
+    /// Returns a curve with sixty bins of ten basis points, and a fee that grows with volatility.
     fn dlmm(&mut self) -> Curve {
         let active_id = self.small(10) - 5;
         let mut reserve = || Amount::from(self.between(1, 10_000) * 1_000_000);
@@ -101,7 +102,8 @@ impl Maker {
         Curve::Dlmm(Dlmm::new(&state).expect("bins are in order"))
     }
 
-    /// Reserves that differ by at most a third, and an amplification as of dollars.
+    /// Returns a curve with reserves that differ by at most a third, and the amplification of a pool of
+    /// dollars.
     fn stable(&mut self) -> Curve {
         let depth = u128::from(self.between(100, 10_000)) * 1_000_000_000;
         let state = StableState {
@@ -139,14 +141,14 @@ impl Maker {
         }
     }
 
-    /// So many pools of A and B, of these kinds in turn.
+    /// Returns this many pools of A and B, of these kinds in turn.
     pub(crate) fn pair(&mut self, count: usize, kinds: &[Kind]) -> PoolSet {
         let kinds = kinds.iter().cycle().take(count);
         PoolSet::new(kinds.enumerate().map(|(number, &kind)| self.pool(number, ("A", "B"), kind)).collect())
     }
 
-    /// So many pools among a tenth as many tokens. As on a real chain most pools trade against one
-    /// of a few hubs, and some pairs have several pools. A and B, which are no hubs, have none.
+    /// Returns this many pools of a tenth as many tokens. As on a real chain, most pools trade against one of
+    /// a few hubs, and some pairs have several pools. A and B, which are no hubs, have none in common.
     pub(crate) fn graph(&mut self, count: usize, kinds: &[Kind]) -> PoolSet {
         let tokens: Vec<String> = ["A", "B"]
             .map(str::to_owned)
@@ -171,7 +173,7 @@ impl Maker {
 }
 
 impl Maker {
-    /// So many pools among forty tokens, each between any two of them: no real market is this dense.
+    /// Returns this many pools of forty tokens, each of any two of them. No real market is this dense.
     pub(crate) fn thicket(&mut self, count: usize, kinds: &[Kind]) -> PoolSet {
         const TOKENS: u64 = 40;
         let name = |token: u64| match token {
@@ -188,7 +190,7 @@ impl Maker {
     }
 }
 
-/// How a pool prices.
+/// The kind of a pool's curve.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     ConstantProduct,
@@ -197,7 +199,7 @@ pub(crate) enum Kind {
     Stable,
 }
 
-/// All kinds, with their names.
+/// All kinds with their names.
 pub(crate) const KINDS: [(Kind, &str); 4] = [
     (Kind::ConstantProduct, "constant_product"),
     (Kind::Concentrated, "concentrated"),

@@ -1,55 +1,55 @@
-//! What can be set on the command line.
+//! The settings on the command line.
 
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-/// Loads an engine with orders on a simulated venue that takes no time, measures it, and checks that
-/// every order executed once and that every event was delivered once and in order.
+/// Loads an engine with orders on a simulated venue that takes no time, measures it, and checks that every
+/// order was executed once and that every event was delivered once and in order.
 ///
-/// Closed loop unless a rate is given: as many callers as there are clients, each of which sends its next
-/// order when the last one has ended (or was accepted, where ends are not watched).
+/// Without a rate the load is a closed loop: each client submits its next order when its last one has ended,
+/// or was accepted if ends are not watched.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "load", max_term_width = 100)]
 pub(crate) struct Args {
-    /// Where orders are kept. A database server is started for it, and ends with it.
+    /// The store of the orders. Its database server is started for the load, and ends with it.
     #[arg(long, value_enum, default_value_t = Store::Sqlite)]
     pub(crate) store: Store,
 
-    /// What is driven: the engine within this process, or the server as a process of its own.
+    /// The target of the load: the engine in this process, or the server in a process of its own.
     #[arg(long, value_enum, default_value_t = Over::Engine)]
     pub(crate) over: Over,
 
-    /// How engines tell each other what they committed.
+    /// The fan-out by which engines tell each other of their commits.
     #[arg(long, value_enum, default_value_t = Fanout::Own)]
     pub(crate) fanout: Fanout,
 
-    /// Who follows the orders while they execute.
+    /// The subscribers that follow the orders.
     #[arg(long, value_enum, default_value_t = Watch::All)]
     pub(crate) watch: Watch,
 
-    /// How many orders a run in closed loop executes.
+    /// The number of orders of a run in closed loop.
     #[arg(long, default_value_t = 10_000, value_parser = at_least_one)]
     pub(crate) orders: usize,
 
-    /// How many runs, of which the median counts.
+    /// The number of runs, of which the summary has the median.
     #[arg(long, default_value_t = 5, value_parser = at_least_one)]
     pub(crate) runs: usize,
 
-    /// How many orders are executed before the first run, unmeasured.
+    /// The number of orders that are executed before the first run, without measurement.
     #[arg(long, default_value_t = 1_000)]
     pub(crate) warm_up: usize,
 
-    /// How many callers there are; over HTTP each has a connection of its own.
+    /// The number of clients. Over HTTP each has a connection of its own.
     #[arg(long, default_value_t = 64, value_parser = at_least_one)]
     pub(crate) clients: usize,
 
-    /// How many orders are executed at a time.
+    /// The number of orders that are executed at a time.
     #[arg(long, default_value_t = 64, value_parser = at_least_one)]
     pub(crate) slots: usize,
 
-    /// Open loop: so many orders arrive in a second, whether or not earlier ones have ended. Latencies
-    /// count from the moment at which an order should have been sent.
+    /// Open loop: this many orders arrive in a second, whether or not earlier ones have ended. Latencies
+    /// count from the time at which an order should have been submitted.
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
     pub(crate) rate: Option<f64>,
 
@@ -57,15 +57,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RATES", value_delimiter = ',', value_parser = rate, conflicts_with = "rate")]
     pub(crate) sweep: Vec<f64>,
 
-    /// How long orders arrive in a run in open loop.
+    /// The time during which orders arrive in a run in open loop.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub(crate) seconds: u32,
 
-    /// When orders arrive in open loop.
+    /// The distribution of arrivals in open loop.
     #[arg(long, value_enum, default_value_t = Arrivals::Poisson)]
     pub(crate) arrivals: Arrivals,
 
-    /// What the random arrivals follow from.
+    /// The seed of random arrivals.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
 
@@ -73,32 +73,32 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     pub(crate) server: Option<PathBuf>,
 
-    /// A file for everything that was measured.
+    /// A file for the report as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 
-    /// A file for a picture of a sweep: throughput and latencies over the load, as SVG.
+    /// A file for a plot of the sweep as SVG: throughput and latencies over the load.
     #[arg(long, value_name = "FILE", requires = "sweep")]
     pub(crate) plot: Option<PathBuf>,
 }
 
-/// Where orders are kept.
+/// The store of the orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Store {
-    /// In the memory of the process, which forgets them.
+    /// The memory of the process.
     Memory,
-    /// In a file, with `synchronous=FULL`.
+    /// A file, with `synchronous=FULL`.
     Sqlite,
-    /// In a PostgreSQL server with its own defaults: every commit waits for the disk.
+    /// A PostgreSQL server with its own defaults: every commit waits for the disk.
     Postgres,
-    /// In a Redis server that syncs every write before it answers (`appendfsync always`).
+    /// A Redis server that syncs every write before it answers (`appendfsync always`).
     Redis,
-    /// In a Redis server that syncs once a second, and so may lose the last orders: a weaker promise,
-    /// to be listed apart.
+    /// A Redis server that syncs once a second, and so may lose the last orders: a weaker guarantee, whose
+    /// figures are not comparable.
     RedisEverysec,
 }
 
-/// What is driven.
+/// The target of the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Over {
     /// The engine in this process, through the apalis worker.
@@ -107,51 +107,51 @@ pub(crate) enum Over {
     Http,
 }
 
-/// How engines tell each other what they committed.
+/// The fan-out by which engines tell each other of their commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Fanout {
-    /// Not at all.
+    /// No fan-out.
     None,
-    /// By the store, where it can; not at all where not.
+    /// The fan-out of the store, if it has one.
     Own,
-    /// By NOTIFY and LISTEN.
+    /// NOTIFY and LISTEN.
     Postgres,
-    /// By PUBLISH and SUBSCRIBE.
+    /// PUBLISH and SUBSCRIBE.
     Redis,
 }
 
-/// Who follows the orders.
+/// The subscribers that follow the orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Watch {
-    /// Nobody.
+    /// No order has a subscriber.
     None,
-    /// Each order has a subscriber of its own, over HTTP a WebSocket.
+    /// Each order has a subscriber, over HTTP a WebSocket.
     All,
-    /// Each order has a subscriber of its own at another engine over the same store, which executes
-    /// nothing and hears of it by the fan-out: the way from process to process. Only with the engine.
+    /// Each order has a subscriber at a second engine over the same store, which executes nothing and gets
+    /// the events by the fan-out, like another process. This needs the engine as the target.
     Elsewhere,
 }
 
-/// When orders arrive.
+/// The distribution of arrivals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Arrivals {
-    /// At equal distances.
+    /// Orders arrive at equal distances.
     Even,
-    /// At random, as those of many independent callers do.
+    /// Orders arrive at random, like those of many independent callers.
     Poisson,
 }
 
 impl Args {
-    /// The offered rates; none for the closed loop.
+    /// Returns the offered rates. `None` is the closed loop.
     pub(crate) fn rates(&self) -> Vec<Option<f64>> {
         let rates: Vec<_> = self.sweep.iter().copied().chain(self.rate).map(Some).collect();
         if rates.is_empty() { vec![None] } else { rates }
     }
 
-    /// Checks what is no matter of one setting alone.
+    /// Checks that the settings fit together.
     ///
     /// # Errors
-    /// Why the settings make no sense together.
+    /// If they do not: the reason.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         let has_own = !matches!(self.store, Store::Memory | Store::Sqlite);
         if self.over == Over::Http && self.watch == Watch::Elsewhere {
@@ -161,7 +161,7 @@ impl Args {
             return Err("the server always joins the fan-out of its store: there is no --fanout none");
         }
         if self.watch == Watch::Elsewhere && self.store == Store::Memory {
-            return Err("nobody elsewhere sees a store in memory");
+            return Err("another engine cannot open a store in memory");
         }
         if self.watch == Watch::Elsewhere
             && (self.fanout == Fanout::None || (!has_own && self.fanout == Fanout::Own))
@@ -172,7 +172,7 @@ impl Args {
     }
 }
 
-/// The name under which a value is chosen.
+/// Returns the name of a value on the command line.
 pub(crate) fn name(value: &impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }

@@ -59,7 +59,8 @@ impl Commits {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until an order has ended, and removes its record. Returns `None` if the record is dropped before.
+    /// Waits until an order has ended, and removes its record. Returns `None` if the record is dropped
+    /// before.
     pub(crate) async fn life(&self, id: OrderId) -> Option<Life> {
         let ended = {
             let mut orders = self.orders();

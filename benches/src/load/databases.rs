@@ -1,4 +1,4 @@
-//! The database servers of a load, and what they say of the disk.
+//! The database servers of a load, and their statistics.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,20 +16,20 @@ use tempfile::TempDir;
 use crate::args::{self, Args};
 use crate::{Result, process};
 
-/// How long an idle backend of PostgreSQL keeps what it has counted to itself (ten seconds), and a little
+/// The time after which an idle backend of PostgreSQL has published its statistics: ten seconds, and a little
 /// more.
 const POSTGRES_STATS_DELAY: Duration = Duration::from_secs(11);
-/// What lets a Redis server promise less.
+/// The arguments of a Redis server that may lose the writes of its last second.
 const EVERYSEC: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "everysec"];
 
-/// The store, and what carries the fan-out where that is not the store.
+/// The database of the store, and that of the fan-out if it is another one.
 pub(crate) struct Databases {
     store: Database,
     fanout: Option<Database>,
     joins_own: bool,
 }
 
-/// Something that keeps orders.
+/// A database.
 enum Database {
     Memory,
     Sqlite { _folder: TempDir, file: PathBuf },
@@ -37,20 +37,20 @@ enum Database {
     Redis { server: RedisServer, pid: u32 },
 }
 
-/// What was written, as the database counts it, since it was started.
+/// The writes since the start of a database, as it counts them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Written {
-    /// Bytes of the write-ahead log, or of the append-only file.
+    /// The bytes of the write-ahead log, or of the append-only file.
     pub(crate) log_bytes: Option<u64>,
-    /// How often the log was synced.
+    /// The number of syncs of the log.
     pub(crate) log_syncs: Option<u64>,
 }
 
 impl Databases {
-    /// Starts what is asked for.
+    /// Starts the databases of a load.
     ///
     /// # Errors
-    /// If a database cannot be asked for its process.
+    /// If a database does not report its process.
     pub(crate) async fn start(args: &Args) -> Result<Self> {
         let store = match args.store {
             args::Store::Memory => Database::Memory,
@@ -76,12 +76,12 @@ impl Databases {
         Ok(Self { store, fanout, joins_own })
     }
 
-    /// The URL of the store.
+    /// Returns the URL of the store.
     pub(crate) fn store_url(&self) -> String {
         self.store.url()
     }
 
-    /// The URL of the fan-out, where it is not the store's own.
+    /// Returns the URL of the fan-out, if it is not the store's own.
     pub(crate) fn fanout_url(&self) -> Option<String> {
         self.fanout.as_ref().map(Database::url)
     }
@@ -101,10 +101,10 @@ impl Databases {
         })
     }
 
-    /// Lets an engine join the fan-out, if there is one.
+    /// Adds the fan-out to an engine, if there is one.
     ///
     /// # Errors
-    /// If it cannot.
+    /// If the fan-out cannot be opened.
     pub(crate) async fn join(&self, engine: EngineBuilder) -> Result<EngineBuilder> {
         let carrier = if self.joins_own { Some(&self.store) } else { self.fanout.as_ref() };
         Ok(match carrier {
@@ -120,7 +120,7 @@ impl Databases {
         })
     }
 
-    /// The processes of the database servers.
+    /// Returns the processes of the database servers.
     pub(crate) fn pids(&self) -> Vec<u32> {
         std::iter::once(&self.store)
             .chain(&self.fanout)
@@ -129,10 +129,10 @@ impl Databases {
             .collect()
     }
 
-    /// What the store's server has written so far, with all that it is yet to tell of.
+    /// Returns the writes of the store's server so far, after it has published all of its statistics.
     ///
     /// # Errors
-    /// If it does not say.
+    /// If the server does not answer.
     pub(crate) async fn written(&self) -> Result<Written> {
         match &self.store {
             Database::Memory | Database::Sqlite { .. } => Ok(Written::default()),
@@ -140,7 +140,7 @@ impl Databases {
                 tokio::time::sleep(POSTGRES_STATS_DELAY).await;
                 let mut connection = PgConnection::connect(&server.url()).await?;
                 let log_bytes = log_bytes(&mut connection).await? - log_bytes_at_start;
-                // Newer versions count this elsewhere.
+                // Newer versions count this in another view.
                 let syncs: Option<i64> = sqlx::query_scalar("SELECT wal_sync FROM pg_stat_wal")
                     .fetch_one(&mut connection)
                     .await
@@ -151,7 +151,7 @@ impl Databases {
             }
             Database::Redis { server, .. } => {
                 let info = redis_info(server).await?;
-                // A rewrite shortens the file, and nobody knows by how much.
+                // A rewrite shortens the file by an unknown number of bytes.
                 let is_whole = info_number(&info, "aof_rewrites:") == Some(0);
                 let log_bytes = info_number(&info, "aof_current_size:").filter(|_| is_whole);
                 Ok(Written { log_bytes, log_syncs: None })
@@ -175,7 +175,7 @@ impl Database {
     async fn redis(arguments: &[&str]) -> Result<Self> {
         let server = RedisServer::start(arguments);
         let info = redis_info(&server).await?;
-        let pid = info_number(&info, "process_id:").ok_or("the server does not tell its process")?;
+        let pid = info_number(&info, "process_id:").ok_or("the server does not report its process")?;
         Ok(Self::Redis { pid: u32::try_from(pid)?, server })
     }
 
@@ -196,7 +196,7 @@ impl Database {
     }
 }
 
-/// How long the write-ahead log of a PostgreSQL server is.
+/// Returns the length of the write-ahead log of a PostgreSQL server.
 async fn log_bytes(connection: &mut PgConnection) -> Result<i64> {
     let bytes = "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint";
     Ok(sqlx::query_scalar(bytes).fetch_one(connection).await?)

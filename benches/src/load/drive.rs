@@ -1,4 +1,4 @@
-//! Sends orders to what is measured, and takes the time of each.
+//! Submits orders to a target, and measures the latencies of each.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,43 +9,44 @@ use tokio::task::JoinSet;
 use crate::Result;
 use crate::pace::Pace;
 
-/// What is measured.
+/// The engine or the server that is measured.
 pub(crate) trait Target: Send + Sync + 'static {
-    /// What a caller holds between orders.
+    /// The state of a client between its orders.
     type Client: Send;
 
-    /// Lets another caller in.
-    fn client(&self) -> impl Future<Output = Result<Self::Client>> + Send;
+    /// Connects another client.
+    fn connect(&self) -> impl Future<Output = Result<Self::Client>> + Send;
 
-    /// Sends an order, and waits until it is accepted.
-    fn place(&self, client: &mut Self::Client) -> impl Future<Output = Result<OrderId>> + Send;
+    /// Submits an order, and waits until it is accepted.
+    fn submit(&self, client: &mut Self::Client) -> impl Future<Output = Result<OrderId>> + Send;
 
-    /// Waits until an order has ended, and checks what is told of it; nothing where nobody watches.
+    /// Waits until an order has ended, and checks the delivery of its events. Returns `None` if orders have
+    /// no subscribers.
     fn follow(&self, id: OrderId) -> impl Future<Output = Result<Option<Followed>>> + Send;
 
-    /// Waits until so many orders have ended since the target was started.
-    fn drained(&self, orders: usize) -> impl Future<Output = Result<()>> + Send;
+    /// Waits until this many orders have ended since the target was started.
+    fn wait_for_ends(&self, orders: usize) -> impl Future<Output = Result<()>> + Send;
 
-    /// How long the last orders took from their acceptance to their end, after the fact, where nobody
-    /// watched them.
-    fn lives(&self, orders: usize) -> impl Future<Output = Result<Vec<Duration>>> + Send;
+    /// Returns the times from the creation to the end of the last orders, as the target has stored them.
+    /// There are none if the orders have subscribers, which measure more precisely.
+    fn stored_lives(&self, orders: usize) -> impl Future<Output = Result<Vec<Duration>>> + Send;
 }
 
-/// What was told of one order.
+/// The deliveries to the subscriber of one order.
 #[derive(Debug)]
 pub(crate) struct Followed {
-    /// When its end was known.
+    /// The time at which the end of the order was known.
     pub(crate) ended: Instant,
-    /// How old each event was when it came, for those that were told live.
+    /// The age of each event at its delivery, for events that were delivered live.
     pub(crate) delivered: Vec<Duration>,
 }
 
-/// What a run measured.
+/// The measurements of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Driven {
-    /// From the first order's moment to the last one's acceptance.
+    /// The time from the first order's due time to the last one's acceptance.
     pub(crate) accepting: Duration,
-    /// From the first order's moment to the last one's end.
+    /// The time from the first order's due time to the last one's end.
     pub(crate) completing: Duration,
     pub(crate) ids: Vec<OrderId>,
     pub(crate) accept: Vec<Duration>,
@@ -53,7 +54,7 @@ pub(crate) struct Driven {
     pub(crate) life: Vec<Duration>,
 }
 
-/// One order: its moment, its acceptance, and its end if that was watched.
+/// The times of one order: when it was due, when it was accepted, and its end if it had a subscriber.
 struct Sample {
     id: OrderId,
     due: Instant,
@@ -61,27 +62,27 @@ struct Sample {
     followed: Option<Followed>,
 }
 
-/// Sends orders from so many clients, until all have ended. `earlier` orders have ended before.
+/// Submits orders from this many clients, and waits until all have ended. `earlier` orders have ended before.
 ///
 /// # Errors
-/// If an order was not accepted, did not come to its end, or was not told of as it should have been.
+/// If an order is not accepted or does not end, or if its events are not delivered as guaranteed.
 pub(crate) async fn drive<T: Target>(
     target: &Arc<T>,
     pace: Pace,
     clients: usize,
     earlier: usize,
 ) -> Result<Driven> {
-    let mut callers = JoinSet::new();
+    let mut running = JoinSet::new();
     for _ in 0..clients {
-        let client = target.client().await?;
-        callers.spawn(call(Arc::clone(target), pace.clone(), client));
+        let client = target.connect().await?;
+        running.spawn(run_client(Arc::clone(target), pace.clone(), client));
     }
     let mut samples = Vec::new();
-    while let Some(caller) = callers.join_next().await {
-        samples.extend(caller??);
+    while let Some(ended) = running.join_next().await {
+        samples.extend(ended??);
     }
-    target.drained(earlier + samples.len()).await?;
-    // Where somebody watched, the last end is known better than by asking.
+    target.wait_for_ends(earlier + samples.len()).await?;
+    // A subscriber knows the last end more precisely.
     let ends = samples.iter().map(|sample| Some(sample.followed.as_ref()?.ended));
     let last_end = ends.max().flatten().unwrap_or_else(Instant::now);
     let mut driven = Driven { completing: last_end - pace.begun(), ..Driven::default() };
@@ -97,12 +98,12 @@ pub(crate) async fn drive<T: Target>(
     Ok(driven)
 }
 
-/// One caller: in closed loop it sees each order through, in open loop it goes on at once.
-async fn call<T: Target>(target: Arc<T>, pace: Pace, mut client: T::Client) -> Result<Vec<Sample>> {
+/// Runs one client. In closed loop it follows each order to its end, in open loop it goes on at once.
+async fn run_client<T: Target>(target: Arc<T>, pace: Pace, mut client: T::Client) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     let mut following = JoinSet::new();
     while let Some(due) = pace.next().await {
-        let id = target.place(&mut client).await?;
+        let id = target.submit(&mut client).await?;
         let accepted = Instant::now();
         if pace.is_open() {
             let target = Arc::clone(&target);

@@ -18,13 +18,13 @@ use crate::databases::Databases;
 use crate::drive::{Followed, Target};
 use crate::{Result, ledger};
 
-/// How long the engine may take to end.
+/// The longest time that an engine may take to shut down.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 
-/// An engine with a worker, and maybe another one whose subscribers follow.
+/// An engine with a worker, and maybe a second one whose subscribers follow its orders.
 pub(crate) struct InProcess {
     engine: Engine,
-    /// Where orders are followed, if they are.
+    /// The engine of the subscribers, if there are any.
     watching: Option<Engine>,
     commits: Arc<Commits>,
     simulator: Simulator,
@@ -68,12 +68,12 @@ impl InProcess {
         Ok(Self { engine, watching, commits, simulator, request: request()? })
     }
 
-    /// What the store promises.
+    /// Returns what the store's commits survive.
     pub(crate) fn durability(&self) -> Durability {
         self.engine.durability()
     }
 
-    /// Ends the engine, and gives how often the ledger executed each order.
+    /// Shuts the engine down, and returns how often the ledger executed each order.
     ///
     /// # Errors
     /// If it does not end in time.
@@ -89,14 +89,14 @@ impl InProcess {
 impl Target for InProcess {
     type Client = ();
 
-    async fn client(&self) -> Result<()> {
+    async fn connect(&self) -> Result<()> {
         Ok(())
     }
 
-    async fn place(&self, (): &mut ()) -> Result<OrderId> {
+    async fn submit(&self, (): &mut ()) -> Result<OrderId> {
         match self.engine.submit(self.request.clone()).await? {
             Submission::Created(order) => Ok(order.id),
-            other => Err(format!("an order without a name is new, and this is not: {other:?}").into()),
+            other => Err(format!("an order without a client order id is not new: {other:?}").into()),
         }
     }
 
@@ -105,7 +105,7 @@ impl Target for InProcess {
             None => None,
             Some(engine) => Some(receive(engine, id).await?),
         };
-        let life = self.commits.life(id).await.ok_or("the store is gone")?;
+        let life = self.commits.life(id).await.ok_or("the record of the commits is gone")?;
         let ended = life.ended().ok_or("an order ended without an event")?;
         if life.end() != Some(Status::Confirmed) {
             return Err(format!("order {id} ended as {:?}", life.end()).into());
@@ -114,19 +114,21 @@ impl Target for InProcess {
         Ok(Some(Followed { ended, delivered }))
     }
 
-    async fn drained(&self, _orders: usize) -> Result<()> {
-        // Each was followed to its end.
+    async fn wait_for_ends(&self, _orders: usize) -> Result<()> {
+        // Each order was followed to its end.
         Ok(())
     }
 
-    async fn lives(&self, _orders: usize) -> Result<Vec<Duration>> {
+    async fn stored_lives(&self, _orders: usize) -> Result<Vec<Duration>> {
         Ok(Vec::new())
     }
 }
 
-/// What a subscriber was told: when the events came, in order, and how many were history by then.
+/// The deliveries to a subscriber.
 struct Received {
+    /// The times of the deliveries, in the order of the events.
     at: Vec<Instant>,
+    /// The number of events that were committed before the subscription.
     history: u64,
 }
 
@@ -147,19 +149,19 @@ async fn receive(engine: &Engine, id: OrderId) -> Result<Received> {
 }
 
 impl Received {
-    /// Compares with what was committed: how old each event was that came live.
+    /// Compares the deliveries with the commits. Returns the age of each event that was delivered live.
     fn check(&self, life: &Life) -> Result<Vec<Duration>> {
         if self.at.len() as u64 != life.events() {
-            return Err(format!("{} events were told, and {} committed", self.at.len(), life.events()).into());
+            return Err(
+                format!("{} events were delivered, and {} committed", self.at.len(), life.events()).into()
+            );
         }
-        let told_live = (1..).zip(&self.at).filter(|(seq, _)| *seq > self.history);
-        Ok(told_live
-            .filter_map(|(seq, at)| Some(at.saturating_duration_since(life.committed(seq)?)))
-            .collect())
+        let live = (1..).zip(&self.at).filter(|(seq, _)| *seq > self.history);
+        Ok(live.filter_map(|(seq, at)| Some(at.saturating_duration_since(life.committed(seq)?))).collect())
     }
 }
 
-/// Sells one SOL for USDC.
+/// Returns a request to sell one SOL for USDC.
 fn request() -> Result<OrderRequest> {
     let tokens = default_tokens();
     let [input, output, ..] = tokens.as_slice() else { return Err("the simulator has no pair".into()) };

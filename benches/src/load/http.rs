@@ -1,7 +1,7 @@
-//! A connection that costs next to nothing: the load shares the processor with what it measures.
+//! A cheap HTTP connection. The load shares the processor with its target.
 //!
-//! It speaks as much HTTP/1.1 as the server's answers need: one request at a time, and bodies whose length
-//! is told.
+//! The connection supports as much of HTTP/1.1 as the server's responses need: one request at a time, and
+//! bodies with a content length.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// The longest head of an answer.
+/// The longest head of a response.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// A connection that is kept open between requests.
@@ -17,42 +17,42 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 pub(crate) struct Connection {
     stream: TcpStream,
     address: SocketAddr,
-    /// What was read of the answer.
+    /// The part of the response that was read so far.
     buffer: Vec<u8>,
 }
 
-/// What was answered.
+/// A response.
 #[derive(Debug)]
-pub(crate) struct Answer<'a> {
+pub(crate) struct Response<'a> {
     pub(crate) status: u16,
     pub(crate) body: &'a [u8],
 }
 
 impl Connection {
-    /// Connects.
+    /// Connects to a server.
     ///
     /// # Errors
-    /// If nobody listens.
+    /// If the server does not listen.
     pub(crate) async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, address, buffer: Vec::new() })
     }
 
-    /// Asks for a resource.
+    /// Requests a resource.
     ///
     /// # Errors
-    /// If the connection breaks, or the answer makes no sense.
-    pub(crate) async fn get(&mut self, path: &str) -> io::Result<Answer<'_>> {
+    /// If the connection breaks, or the response is invalid.
+    pub(crate) async fn get(&mut self, path: &str) -> io::Result<Response<'_>> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
         self.call(request.as_bytes()).await
     }
 
-    /// Sends a whole request, head and body, and reads the answer to it.
+    /// Sends a whole request, head and body, and returns the response.
     ///
     /// # Errors
-    /// If the connection breaks, or the answer makes no sense.
-    pub(crate) async fn call(&mut self, request: &[u8]) -> io::Result<Answer<'_>> {
+    /// If the connection breaks, or the response is invalid.
+    pub(crate) async fn call(&mut self, request: &[u8]) -> io::Result<Response<'_>> {
         self.stream.write_all(request).await?;
         self.buffer.clear();
         let head_bytes = loop {
@@ -69,9 +69,9 @@ impl Connection {
             self.read().await?;
         }
         if self.buffer.len() > head_bytes + body_bytes {
-            return Err(invalid("there is more than was asked for"));
+            return Err(invalid("there is data after its body"));
         }
-        Ok(Answer { status, body: &self.buffer[head_bytes..] })
+        Ok(Response { status, body: &self.buffer[head_bytes..] })
     }
 
     async fn read(&mut self) -> io::Result<()> {
@@ -99,13 +99,13 @@ impl Head {
             .and_then(|(_, value)| value.trim().parse().ok());
         match (status, length) {
             (Some(status), Some(body_bytes)) => Ok(Self { status, body_bytes }),
-            _ => Err(invalid("it tells no status, or no length")),
+            _ => Err(invalid("it has no status, or no content length")),
         }
     }
 }
 
 fn invalid(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the answer makes no sense: {why}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("the response is invalid: {why}"))
 }
 
 #[cfg(test)]
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use tokio::net::TcpListener;
 
-    /// A server that answers every request with these pieces.
+    /// Connects to a server that answers every request with these pieces.
     async fn answering(pieces: &'static [&'static str]) -> Connection {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -131,17 +131,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_come_in_pieces_one_after_the_other() {
+    async fn responses_are_read_in_pieces_one_after_the_other() {
         let mut connection =
             answering(&["HTTP/1.1 202 Accepted\r\nContent-", "Length: 5\r\n\r\nhe", "llo"]).await;
         for _ in 0..3 {
-            let answer = connection.get("/").await.unwrap();
-            assert_eq!((answer.status, answer.body), (202, &b"hello"[..]));
+            let response = connection.get("/").await.unwrap();
+            assert_eq!((response.status, response.body), (202, &b"hello"[..]));
         }
     }
 
     #[tokio::test]
-    async fn senseless_answers_are_errors() {
+    async fn invalid_responses_are_errors() {
         for pieces in [
             &["HTTP/1.1 200 OK\r\n\r\n"][..],
             &["HTTP/2 200 OK\r\ncontent-length: 0\r\n\r\n"],

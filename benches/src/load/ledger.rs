@@ -1,4 +1,4 @@
-//! What the simulated chain executed, against what was accepted.
+//! The executions of the simulated chain, compared with the accepted orders.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use order_engine_sim::Execution;
 
 use crate::Result;
 
-/// How often each order was executed.
+/// Returns how often each order was executed.
 pub(crate) fn count(executions: &[Execution]) -> BTreeMap<OrderId, usize> {
     let mut counts = BTreeMap::new();
     for execution in executions.iter().filter(|execution| execution.executed) {
@@ -16,10 +16,10 @@ pub(crate) fn count(executions: &[Execution]) -> BTreeMap<OrderId, usize> {
     counts
 }
 
-/// Checks that each accepted order was executed once, and nothing else at all.
+/// Checks that each accepted order was executed once, and no other order at all.
 ///
 /// # Errors
-/// What was executed otherwise.
+/// If not: the first difference.
 pub(crate) fn check(accepted: &[OrderId], mut executed: BTreeMap<OrderId, usize>) -> Result<()> {
     for id in accepted {
         match executed.remove(id) {
@@ -32,7 +32,7 @@ pub(crate) fn check(accepted: &[OrderId], mut executed: BTreeMap<OrderId, usize>
     }
     if let Some((id, _)) = executed.first_key_value() {
         return Err(
-            format!("{} orders were executed that nobody sent, {id} among them", executed.len()).into()
+            format!("{} orders were executed without a submission, {id} among them", executed.len()).into()
         );
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Loads an engine or a server with orders, measures it, and checks what it promises.
+//! Loads an engine or a server with orders, measures it, and checks its guarantees.
 //!
 //! `cargo run --release -p order-engine-benches --bin load -- --help`
 
@@ -30,7 +30,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use args::{Args, Over, Watch, name};
 use databases::Databases;
 use engine::InProcess;
-use measure::{Series, meanings};
+use measure::{Series, latency_meanings};
 use report::{Costs, Report, Setting, Step};
 use server::Server;
 
@@ -39,7 +39,8 @@ type Result<T> = std::result::Result<T, Error>;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let done = args.check().map_err(Error::from).and_then(|()| runtime(&args)?.block_on(until_told(&args)));
+    let done =
+        args.check().map_err(Error::from).and_then(|()| runtime(&args)?.block_on(run_until_signal(&args)));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -49,7 +50,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The engine gets all cores; a load on the server takes one thread at most.
+/// Returns a runtime with all cores for an engine in this process, or with one thread for a load on the
+/// server.
 fn runtime(args: &Args) -> std::io::Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
     if args.over == Over::Http {
@@ -58,8 +60,8 @@ fn runtime(args: &Args) -> std::io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-/// Runs the load, unless somebody wants it to end: then the servers end with it as well.
-async fn until_told(args: &Args) -> Result<()> {
+/// Runs the load to its end, or until a signal ends it. The servers end with it in any case.
+async fn run_until_signal(args: &Args) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
@@ -100,7 +102,7 @@ async fn run(args: &Args) -> Result<()> {
 }
 
 fn setting(args: &Args, durability: String) -> Result<Setting> {
-    let [delivery, life] = meanings(args, args.over == Over::Http);
+    let [delivery, life] = latency_meanings(args, args.over == Over::Http);
     Ok(Setting {
         over: name(&args.over),
         store: name(&args.store),
@@ -118,7 +120,7 @@ fn setting(args: &Args, durability: String) -> Result<Setting> {
     })
 }
 
-/// Checks the ledger, and puts the report together.
+/// Checks the ledger, and returns the report.
 fn conclude(
     args: &Args,
     setting: Setting,
@@ -126,10 +128,10 @@ fn conclude(
     executed: BTreeMap<OrderId, usize>,
 ) -> Result<Report> {
     ledger::check(&accepted, executed)?;
-    let told = match args.watch {
+    let delivered = match args.watch {
         Watch::None => "",
-        Watch::All | Watch::Elsewhere => "; every event of each was told once and in order",
+        Watch::All | Watch::Elsewhere => "; every event of each was delivered once and in order",
     };
-    let checked = format!("{} orders confirmed, each executed once by the ledger{told}", accepted.len());
+    let checked = format!("{} orders confirmed, each executed once by the ledger{delivered}", accepted.len());
     Ok(Report { setting, steps, costs, checked })
 }

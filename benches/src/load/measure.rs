@@ -1,4 +1,4 @@
-//! Runs a load, and measures what it costs.
+//! Runs a load, and measures its cost.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,18 +13,18 @@ use crate::report::{Costs, Run, Step};
 use crate::stats::{Latency, milliseconds};
 use crate::{Result, process};
 
-/// A load on one target, from its start to its end.
+/// All runs on one target.
 pub(crate) struct Series<'a, T> {
     pub(crate) args: &'a Args,
     pub(crate) databases: &'a Databases,
     pub(crate) target: Arc<T>,
     /// The process that executes the orders.
     pub(crate) pid: u32,
-    /// All orders that were accepted.
+    /// All accepted orders.
     accepted: Vec<OrderId>,
 }
 
-/// Processor time that was used so far.
+/// The processor time used so far.
 #[derive(Clone, Copy)]
 struct Used {
     engine: Duration,
@@ -38,10 +38,11 @@ impl<'a, T: Target> Series<'a, T> {
         Self { args, databases, target, pid, accepted: Vec::new() }
     }
 
-    /// Warms up and does all runs, telling of each: the steps of the load, and all accepted orders.
+    /// Warms up, does all runs and prints each. Returns the steps of the load, its costs and all accepted
+    /// orders.
     ///
     /// # Errors
-    /// If a run is not as promised.
+    /// If a run breaks a guarantee.
     pub(crate) async fn run(mut self) -> Result<(Vec<Step>, Costs, Vec<OrderId>)> {
         if self.args.warm_up > 0 {
             self.once(Pace::closed(self.args.warm_up)).await?;
@@ -67,7 +68,7 @@ impl<'a, T: Target> Series<'a, T> {
         match offered {
             None => Pace::closed(self.args.orders),
             Some(rate) => {
-                // Each run has arrivals of its own, and the same ones every time.
+                // Each run has arrivals of its own, which are the same in every load.
                 let seed = self.args.seed.wrapping_add(number as u64);
                 Pace::open(pace::arrivals(self.args.arrivals, rate, self.args.seconds, seed))
             }
@@ -84,7 +85,7 @@ impl<'a, T: Target> Series<'a, T> {
         let each = |from: Duration, to: Duration| milliseconds(to.saturating_sub(from)) / count;
         self.accepted.extend(driven.ids);
         let mut life = driven.life;
-        life.extend(self.target.lives(orders).await?);
+        life.extend(self.target.stored_lives(orders).await?);
         Ok(Run {
             orders,
             accepted_per_second: count / driven.accepting.as_secs_f64(),
@@ -99,12 +100,12 @@ impl<'a, T: Target> Series<'a, T> {
         })
     }
 
-    /// Whether the load comes from another process than the engine's.
+    /// Returns whether the engine is in another process than the load.
     fn is_apart(&self) -> bool {
         self.pid != std::process::id()
     }
 
-    /// Processor time that went to whatever else ran on the machine.
+    /// Returns the processor time of all other processes of the machine.
     fn others(&self, before: Used, after: Used) -> Duration {
         let load = if self.is_apart() { after.load.saturating_sub(before.load) } else { Duration::ZERO };
         after
@@ -125,7 +126,7 @@ impl<'a, T: Target> Series<'a, T> {
         }
     }
 
-    /// What all orders cost together, those of the warm-up included: databases tell this late.
+    /// Returns the costs of all orders, those of the warm-up included, because databases publish them late.
     async fn costs(&self) -> Result<Costs> {
         let disk_bytes =
             std::iter::once(self.pid).chain(self.databases.pids()).map(process::disk_bytes).sum();
@@ -143,20 +144,20 @@ impl<'a, T: Target> Series<'a, T> {
     }
 }
 
-/// What the times in the report are, as they were taken.
-pub(crate) fn meanings(args: &Args, is_apart: bool) -> [&'static str; 2] {
+/// Returns the meaning of the two latencies in the report, of events and of orders.
+pub(crate) fn latency_meanings(args: &Args, is_apart: bool) -> [&'static str; 2] {
     let delivery = match (is_apart, args.watch) {
-        (_, Watch::None) => "nobody watched",
-        (false, _) => "from the commit of an event to its subscriber; of events that were told live",
+        (_, Watch::None) => "no subscribers",
+        (false, _) => "from the commit of an event to its subscriber; of events that were delivered live",
         (true, _) => {
-            "from the moment of an order's last event (before its commit, cut to a millisecond) to its frame"
+            "from the time of an order's last event (before its commit, cut to a millisecond) to its frame"
         }
     };
     let life = match (is_apart, args.watch) {
         (false, Watch::None) => "from the submission to the commit of the last event",
         (false, _) => "from the submission to the commit of the last event, all of them delivered",
         (true, Watch::None) => {
-            "from the order's creation to its last event, as the server tells them: milliseconds"
+            "from the order's creation to its last event, as the server lists them: milliseconds"
         }
         (true, _) => "from the request to the last frame",
     };

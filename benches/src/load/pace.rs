@@ -1,4 +1,4 @@
-//! When orders are sent.
+//! The times at which orders are submitted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,10 +10,10 @@ use tokio::sync::Semaphore;
 
 use crate::args::Arrivals;
 
-/// More clients than there can be.
+/// More than the number of clients.
 const CLIENTS_MAX: usize = 1 << 24;
 
-/// Tells clients when to send their orders.
+/// The schedule by which all clients submit their orders.
 #[derive(Clone, Debug)]
 pub(crate) struct Pace {
     shared: Arc<Shared>,
@@ -24,26 +24,26 @@ struct Shared {
     begun: Instant,
     next: AtomicUsize,
     orders: usize,
-    /// Open loop: when each order is due, and a permit for each that is.
+    /// In open loop, the times at which orders are due, and a permit for each order that is due now.
     due: Option<(Vec<Duration>, Semaphore)>,
 }
 
 impl Pace {
-    /// Closed loop: so many orders, each as soon as a client asks.
+    /// Returns a closed loop of this many orders, each of which is due as soon as a client is free.
     pub(crate) fn closed(orders: usize) -> Self {
         Self::new(orders, None)
     }
 
-    /// Open loop: orders at these moments from now on.
+    /// Returns an open loop of orders that are due at these times from now on.
     ///
-    /// A thread of its own keeps the time: the timers of the runtime are a millisecond coarse, as much
-    /// as what is to be measured.
+    /// It uses a thread of its own, because the runtime's timers have a resolution of a millisecond, which is
+    /// as long as the latencies.
     pub(crate) fn open(due: Vec<Duration>) -> Self {
         let pace = Self::new(due.len(), Some((due, Semaphore::new(0))));
         let shared = Arc::downgrade(&pace.shared);
         std::thread::spawn(move || {
             let mut turn = 0;
-            // Nobody is there to be told where a run was given up.
+            // The schedule is gone if the run was aborted.
             while let Some(wait) = shared.upgrade().and_then(|shared| shared.wait_for(turn)) {
                 std::thread::sleep(wait);
                 if let Some((_, permits)) = shared.upgrade().as_deref().and_then(|shared| shared.due.as_ref())
@@ -52,7 +52,7 @@ impl Pace {
                 }
                 turn += 1;
             }
-            // Everybody else learns that there is nothing more to send.
+            // The clients that still wait learn that all orders are submitted.
             if let Some((_, permits)) = shared.upgrade().as_deref().and_then(|shared| shared.due.as_ref()) {
                 permits.add_permits(CLIENTS_MAX);
             }
@@ -64,18 +64,18 @@ impl Pace {
         Self { shared: Arc::new(Shared { begun: Instant::now(), next: AtomicUsize::new(0), orders, due }) }
     }
 
-    /// When the first order may be sent.
+    /// Returns the time of the first order.
     pub(crate) fn begun(&self) -> Instant {
         self.shared.begun
     }
 
-    /// Whether orders arrive whatever becomes of the earlier ones.
+    /// Returns whether this is an open loop.
     pub(crate) fn is_open(&self) -> bool {
         self.shared.due.is_some()
     }
 
-    /// Waits for the next order to be sent: the moment from which its time counts, also where it is sent
-    /// late because all clients were busy. Nothing when all are sent.
+    /// Waits for the next order, and returns the time at which it is due, even if it is late because all
+    /// clients were busy. Returns `None` after the last order.
     pub(crate) async fn next(&self) -> Option<Instant> {
         if let Some((_, permits)) = &self.shared.due {
             permits.acquire().await.ok()?.forget();
@@ -89,14 +89,14 @@ impl Pace {
 }
 
 impl Shared {
-    /// How long it is until an order is due; nothing after the last one.
+    /// Returns the time until an order is due, or `None` after the last order.
     fn wait_for(&self, turn: usize) -> Option<Duration> {
         let (due, _) = self.due.as_ref()?;
         Some(due.get(turn)?.saturating_sub(self.begun.elapsed()))
     }
 }
 
-/// When orders arrive at this rate, for so long.
+/// Returns the times at which orders arrive at this rate.
 pub(crate) fn arrivals(kind: Arrivals, per_second: f64, seconds: u32, seed: u64) -> Vec<Duration> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut gap_s = || match kind {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_turn_is_given_once_and_counts_from_its_own_moment() {
+    async fn every_order_is_due_once_and_counts_from_its_own_time() {
         let due: Vec<_> = (0..20).map(Duration::from_micros).collect();
         let pace = Pace::open(due.clone());
         for offset in due {

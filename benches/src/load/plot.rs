@@ -1,26 +1,26 @@
-//! A picture of a sweep: throughput and latencies over the load.
+//! A plot of a sweep: throughput and latencies over the load.
 
 use std::fmt::Write as _;
 
 use crate::report::Report;
 
-/// A panel, with its axes around it.
+/// The size of a panel, and the room for its axes.
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 70.0;
 const TOP: f64 = 60.0;
 const PANEL: f64 = WIDTH + 100.0;
-/// How many lines an axis has at least.
+/// The least number of lines of an axis.
 const TICKS: f64 = 4.0;
 
-/// Colours that can be told apart on white as well as on black, also by those who see fewer.
+/// Colours that can be distinguished on white and on black, with colour blindness as well.
 const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#24292f}.grid{stroke:#8886;stroke-width:1}\
     .a{stroke:#0072b2;fill:#0072b2}.b{stroke:#d55e00;fill:#d55e00}.c{stroke:#999;fill:#999}\
     polyline{fill:none!important;stroke-width:2}.c{stroke-dasharray:4}.name{stroke:none!important}\
     @media(prefers-color-scheme:dark){text{fill:#e6edf3}.a{stroke:#56b4e9;fill:#56b4e9}\
     .b{stroke:#e69f00;fill:#e69f00}}";
 
-/// A line: its class, its name, and its points.
+/// The class, the name and the points of a line.
 type Line = (&'static str, &'static str, Vec<(f64, f64)>);
 
 /// Draws the steps of a sweep.
@@ -59,7 +59,7 @@ fn panel(svg: &mut String, shift: f64, title: &str, lines: &[Line]) {
     let ((x_step, x_max), (y_step, y_max)) = (most(|point| point.0), most(|point| point.1));
     let x = |value: f64| shift + LEFT + value / x_max * WIDTH;
     let y = |value: f64| TOP + HEIGHT - value / y_max * HEIGHT;
-    // Writing into a string never fails.
+    // Writing into a string cannot fail.
     let _ = write!(svg, "<text x=\"{}\" y=\"{}\">{title}</text>", x(0.0), TOP - 14.0);
     for value in ticks(y_step, y_max) {
         let (from, to, at) = (x(0.0), x(x_max), y(value));
@@ -89,7 +89,7 @@ fn panel(svg: &mut String, shift: f64, title: &str, lines: &[Line]) {
     }
 }
 
-/// The distance of an axis' lines, a round number, and the first of them that is not below a value.
+/// Returns the distance of an axis' lines, a round number, and the first line that is not below a value.
 fn step_up(value: f64) -> (f64, f64) {
     let power = 10_f64.powf((value / TICKS).log10().floor());
     let step = [1.0, 2.0, 5.0].map(|digit| digit * power).into_iter().rfind(|step| step * TICKS <= value);
@@ -98,7 +98,7 @@ fn step_up(value: f64) -> (f64, f64) {
 }
 
 fn ticks(step: f64, max: f64) -> impl Iterator<Item = f64> {
-    // Rounding hides what adding up decimals leaves behind.
+    // Rounding removes the error of adding up decimals.
     (0_u32..)
         .map(move |n| (f64::from(n) * step * 1e6).round() / 1e6)
         .take_while(move |value| *value <= max + step / 2.0)

@@ -1,4 +1,4 @@
-//! What was measured, for people and for programs.
+//! The measurements of a load, as text and as JSON.
 
 use std::fmt;
 
@@ -6,17 +6,17 @@ use serde::Serialize;
 
 use crate::stats::{Latency, Spread};
 
-/// Everything about one load.
+/// The report of one load.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) setting: Setting,
     pub(crate) steps: Vec<Step>,
     pub(crate) costs: Costs,
-    /// What was checked at the end; a load of which this does not hold has no report.
+    /// The guarantees that were checked at the end. A load that breaks one has no report.
     pub(crate) checked: String,
 }
 
-/// What was measured, and where.
+/// The settings of the load, and its machine.
 #[derive(Debug, Serialize)]
 pub(crate) struct Setting {
     pub(crate) over: String,
@@ -30,15 +30,15 @@ pub(crate) struct Setting {
     pub(crate) arrivals: Option<String>,
     pub(crate) cores: usize,
     pub(crate) processor: String,
-    /// What the latencies are, as they were taken.
+    /// The meaning of the two latencies.
     pub(crate) delivery: &'static str,
     pub(crate) life: &'static str,
 }
 
-/// The runs at one load.
+/// The runs at one rate.
 #[derive(Debug, Serialize)]
 pub(crate) struct Step {
-    /// Orders a second that were sent whatever happened; none in closed loop.
+    /// The offered orders a second, or `None` in closed loop.
     pub(crate) offered_per_second: Option<f64>,
     pub(crate) runs: Vec<Run>,
     pub(crate) summary: Vec<Figure>,
@@ -53,12 +53,12 @@ pub(crate) struct Run {
     pub(crate) accept: Option<Latency>,
     pub(crate) delivery: Option<Latency>,
     pub(crate) life: Option<Latency>,
-    /// Processor time an order.
+    /// The processor time of the engine for each order.
     pub(crate) engine_cpu_ms: f64,
     pub(crate) database_cpu_ms: f64,
-    /// Of the program that makes the load, where it is not the engine's.
+    /// The processor time of the load for each order, if the engine is in another process.
     pub(crate) load_cpu_ms: Option<f64>,
-    /// How many cores were busy with anything else: on a quiet machine, next to none.
+    /// The number of cores that were busy with other processes. It is almost zero on a quiet machine.
     pub(crate) other_cores: f64,
 }
 
@@ -70,20 +70,20 @@ pub(crate) struct Figure {
     pub(crate) spread: Spread,
 }
 
-/// What orders cost in all, an order; the warm-up included.
+/// The costs of each order over the whole load, the warm-up included.
 #[derive(Debug, Serialize)]
 pub(crate) struct Costs {
-    /// Of the write-ahead log, or the append-only file.
+    /// The bytes of the write-ahead log, or of the append-only file.
     pub(crate) log_bytes_per_order: Option<f64>,
     pub(crate) log_syncs_per_order: Option<f64>,
-    /// Of all processes, as the kernel counts: whole pages.
+    /// The bytes that all processes sent to the disk, in whole pages.
     pub(crate) disk_bytes_per_order: Option<f64>,
-    /// Of the engine's process.
+    /// The resident memory of the engine's process.
     pub(crate) memory_bytes: Option<u64>,
     pub(crate) memory_peak_bytes: Option<u64>,
 }
 
-/// The figures of a run by their names.
+/// A figure of a run.
 type Getter = fn(&Run) -> Option<f64>;
 const FIGURES: [(&str, Getter); 15] = [
     ("completed a second", |run| Some(run.completed_per_second)),
@@ -104,7 +104,7 @@ const FIGURES: [(&str, Getter); 15] = [
 ];
 
 impl Step {
-    /// The runs, and their medians.
+    /// Returns the step of these runs, with a summary.
     pub(crate) fn new(offered_per_second: Option<f64>, runs: Vec<Run>) -> Self {
         let summary = FIGURES.iter().filter_map(|(name, get)| {
             Some(Figure { name, spread: Spread::of(runs.iter().filter_map(get))? })
@@ -112,7 +112,7 @@ impl Step {
         Self { offered_per_second, summary: summary.collect(), runs }
     }
 
-    /// The median of a figure.
+    /// Returns the median of a figure.
     pub(crate) fn median(&self, name: &str) -> Option<f64> {
         Some(self.summary.iter().find(|figure| figure.name == name)?.spread.median)
     }

@@ -1,4 +1,4 @@
-//! The server as a process of its own.
+//! The server in a process of its own.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,19 +21,19 @@ use crate::drive::{Followed, Target};
 use crate::http::Connection;
 use crate::{Result, ledger, socket};
 
-/// Sells one SOL for USDC.
+/// An order that sells one SOL for USDC.
 const ORDER: &str = r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":"1"}"#;
-/// A disk of memory. The chain is no part of what is measured, and must not compete for the disk.
+/// A disk in memory for the chain's ledger, which is no part of the measurement and must not use the disk.
 const MEMORY_DISK: &str = "/dev/shm";
 /// More live streams and connections than there are file descriptors.
 const UNBOUNDED: &str = "1000000";
-/// How often the server is asked whether the last orders have ended.
+/// The time between two requests whether the last orders have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(5);
-/// How long nothing may happen until the rest is given up.
+/// The longest time without the end of an order.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(30);
-/// How many orders the server lists at once.
+/// The number of orders in a page of the server's list.
 const PAGE: usize = 200;
-/// The counter of orders that have ended well.
+/// The counter of confirmed orders.
 const CONFIRMED: &str = r#"order_engine_orders_total{status="confirmed"} "#;
 
 /// A running server.
@@ -43,7 +43,7 @@ pub(crate) struct Server {
     address: SocketAddr,
     durability: String,
     watches: bool,
-    /// A request for an order, head and body.
+    /// The request that submits an order, head and body.
     order: String,
     folder: TempDir,
 }
@@ -94,20 +94,20 @@ impl Server {
         })
     }
 
-    /// Its process.
+    /// Returns the id of its process.
     pub(crate) const fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// What its store promises.
+    /// Returns what the commits of its store survive.
     pub(crate) fn durability(&self) -> &str {
         &self.durability
     }
 
-    /// Ends the server as an operator does, and gives how often the ledger executed each order.
+    /// Terminates the server as an operator does, and returns how often the ledger executed each order.
     ///
     /// # Errors
-    /// If it does not end well.
+    /// If the server does not end successfully.
     pub(crate) async fn stop(&self) -> Result<BTreeMap<OrderId, usize>> {
         let asked = Command::new("kill").args(["-TERM", &self.pid.to_string()]).status().await?;
         let ended = self.child.lock().await.wait().await?;
@@ -117,10 +117,10 @@ impl Server {
         Ok(ledger::count(&read_ledger(ledger_file(&self.folder))?))
     }
 
-    /// How many orders the server has confirmed.
+    /// Returns the number of orders that the server has confirmed.
     async fn confirmed(connection: &mut Connection) -> Result<usize> {
-        let answer = connection.get("/metrics").await?;
-        let text = std::str::from_utf8(answer.body)?;
+        let response = connection.get("/metrics").await?;
+        let text = std::str::from_utf8(response.body)?;
         let count = text.lines().find_map(|line| line.strip_prefix(CONFIRMED));
         Ok(count.map_or(Ok(0), |count| count.trim().parse())?)
     }
@@ -130,13 +130,13 @@ fn ledger_file(folder: &TempDir) -> PathBuf {
     folder.path().join("ledger.jsonl")
 }
 
-/// What the server says when it begins to listen.
+/// The parts of the server's log line about its start.
 struct Started {
     address: SocketAddr,
     durability: String,
 }
 
-/// Waits until the server listens; what it logs later is passed on as it comes.
+/// Waits until the server listens. Later lines of its log are printed, but for those at level INFO.
 async fn started(child: &mut Child) -> Result<Started> {
     let mut log = BufReader::new(child.stderr.take().ok_or("the log is gone")?).lines();
     let mut said = String::new();
@@ -147,7 +147,7 @@ async fn started(child: &mut Child) -> Result<Started> {
         if let Some((_, rest)) = line.split_once("listening on http://") {
             let word = |text: &str| text.split(' ').next().map(ToOwned::to_owned);
             let durability = rest.split_once("store.durability=").and_then(|(_, rest)| word(rest));
-            let durability = durability.ok_or("the server does not say what its store promises")?;
+            let durability = durability.ok_or("the server does not log the durability of its store")?;
             break Started { address: word(rest).unwrap_or_default().parse()?, durability };
         }
         said.push_str(&line);
@@ -163,8 +163,8 @@ async fn started(child: &mut Child) -> Result<Started> {
     Ok(started)
 }
 
-/// The server of this workspace, beside this program. Built each time, for a stale one would be measured
-/// as if it were the present one; where it is up to date, that takes a moment.
+/// Builds the server of this workspace, and returns its program. Without the build, an outdated server might
+/// be measured.
 async fn build() -> Result<PathBuf> {
     let mut cargo = Command::new(option_env!("CARGO").unwrap_or("cargo"));
     cargo.args(["build", "--quiet", "--package", "order-engine-server", "--bin", "order-engine-server"]);
@@ -178,14 +178,14 @@ async fn build() -> Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name("order-engine-server"))
 }
 
-/// What is needed of the answer to an order.
+/// The needed part of the response to an order.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Accepted {
     order_id: OrderId,
 }
 
-/// What is needed of a list of orders.
+/// The needed part of a list of orders.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Listed {
@@ -205,25 +205,25 @@ struct ListedOrder {
 impl Target for Server {
     type Client = Connection;
 
-    async fn client(&self) -> Result<Connection> {
+    async fn connect(&self) -> Result<Connection> {
         Ok(Connection::open(self.address).await?)
     }
 
-    async fn place(&self, client: &mut Connection) -> Result<OrderId> {
-        let answer = client.call(self.order.as_bytes()).await?;
-        if answer.status != 202 {
-            let body = String::from_utf8_lossy(answer.body);
-            return Err(format!("an order was answered {}: {body}", answer.status).into());
+    async fn submit(&self, client: &mut Connection) -> Result<OrderId> {
+        let response = client.call(self.order.as_bytes()).await?;
+        if response.status != 202 {
+            let body = String::from_utf8_lossy(response.body);
+            return Err(format!("an order was answered {}: {body}", response.status).into());
         }
-        Ok(serde_json::from_slice::<Accepted>(answer.body)?.order_id)
+        Ok(serde_json::from_slice::<Accepted>(response.body)?.order_id)
     }
 
     async fn follow(&self, id: OrderId) -> Result<Option<Followed>> {
         if self.watches { socket::follow(self.address, id).await.map(Some) } else { Ok(None) }
     }
 
-    async fn drained(&self, orders: usize) -> Result<()> {
-        let mut connection = self.client().await?;
+    async fn wait_for_ends(&self, orders: usize) -> Result<()> {
+        let mut connection = self.connect().await?;
         let (mut before, mut since) = (0, std::time::Instant::now());
         loop {
             let confirmed = Self::confirmed(&mut connection).await?;
@@ -239,16 +239,16 @@ impl Target for Server {
         }
     }
 
-    async fn lives(&self, orders: usize) -> Result<Vec<Duration>> {
+    async fn stored_lives(&self, orders: usize) -> Result<Vec<Duration>> {
         if self.watches {
             return Ok(Vec::new());
         }
-        let mut connection = self.client().await?;
+        let mut connection = self.connect().await?;
         let (mut lives, mut cursor) = (Vec::with_capacity(orders), None);
         while lives.len() < orders {
             let after = cursor.map_or_else(String::new, |cursor: OrderId| format!("&cursor={cursor}"));
-            let answer = connection.get(&format!("/api/orders?limit={PAGE}{after}")).await?;
-            let page: Listed = serde_json::from_slice(answer.body)?;
+            let response = connection.get(&format!("/api/orders?limit={PAGE}{after}")).await?;
+            let page: Listed = serde_json::from_slice(response.body)?;
             for order in page.orders.iter().take(orders - lives.len()) {
                 if order.status != "confirmed" {
                     return Err(format!("order {} ended as {}", order.order_id, order.status).into());
@@ -256,7 +256,7 @@ impl Target for Server {
                 lives.push((order.updated_at - order.created_at).to_std()?);
             }
             if page.next_cursor.is_none() && lives.len() < orders {
-                return Err("the server has forgotten orders".into());
+                return Err("the server does not list all orders".into());
             }
             cursor = page.next_cursor;
         }

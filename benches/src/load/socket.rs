@@ -1,4 +1,4 @@
-//! The live stream of one order.
+//! The WebSocket that follows one order.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,28 +16,28 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use crate::Result;
 use crate::drive::Followed;
 
-/// A whole life fits into two of these; the default of 128 KiB would be most of what a socket costs.
+/// The events of an order fit into two buffers. The default of 128 KiB would be most of the cost of a socket.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 
-/// What is needed of a frame.
+/// The needed part of a frame.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Frame<'a> {
     r#type: &'a str,
-    /// Of an event.
+    /// The number of the event, in its frame.
     seq: Option<u64>,
-    /// Of the frame that begins the stream.
+    /// The number of the last event so far, in the frame that begins the stream.
     last_seq: Option<u64>,
     timestamp: DateTime<Utc>,
 }
 
-/// Follows an order to its end, and checks that every event comes once and in order.
+/// Follows an order to its end, and checks that every event arrives once and in order.
 ///
-/// The age of the last event is taken from the time it carries, which is cut to a millisecond and is when
-/// it happened: before it was committed.
+/// The age of the last event counts from the event's own time, which is before its commit and cut to a
+/// millisecond.
 ///
 /// # Errors
-/// If the stream is not as promised, or the order does not end as confirmed.
+/// If an event is missing or out of order, or the order is not confirmed.
 pub(crate) async fn follow(server: SocketAddr, id: OrderId) -> Result<Followed> {
     let stream = TcpStream::connect(server).await?;
     stream.set_nodelay(true)?;
@@ -57,7 +57,7 @@ pub(crate) async fn follow(server: SocketAddr, id: OrderId) -> Result<Followed> 
             "confirmed" => {
                 let ended = Instant::now();
                 let age = (Utc::now() - frame.timestamp).to_std().unwrap_or(Duration::ZERO);
-                end(&mut socket).await?;
+                check_close(&mut socket).await?;
                 let delivered = if seen > history { vec![age] } else { Vec::new() };
                 return Ok(Followed { ended, delivered });
             }
@@ -67,7 +67,7 @@ pub(crate) async fn follow(server: SocketAddr, id: OrderId) -> Result<Followed> 
     }
 }
 
-/// Reads the two frames with which each stream begins: the number of the last event so far.
+/// Reads the two frames with which each stream begins, and returns the number of the last event so far.
 async fn greeting(socket: &mut WebSocketStream<TcpStream>) -> Result<u64> {
     for expected in ["connection", "subscribed"] {
         let text = text(socket).await?;
@@ -79,7 +79,7 @@ async fn greeting(socket: &mut WebSocketStream<TcpStream>) -> Result<u64> {
             return Ok(last_seq);
         }
     }
-    Err("a stream did not say where it begins".into())
+    Err("a stream began without the number of its last event".into())
 }
 
 async fn text(socket: &mut WebSocketStream<TcpStream>) -> Result<tokio_tungstenite::tungstenite::Utf8Bytes> {
@@ -92,13 +92,13 @@ async fn text(socket: &mut WebSocketStream<TcpStream>) -> Result<tokio_tungsteni
     }
 }
 
-/// After the last event the server says goodbye.
-async fn end(socket: &mut WebSocketStream<TcpStream>) -> Result<()> {
+/// Checks that the server closes the stream after the last event.
+async fn check_close(socket: &mut WebSocketStream<TcpStream>) -> Result<()> {
     match socket.next().await {
         Some(Ok(Message::Close(Some(close)))) if close.code == CloseCode::Normal => {}
         other => return Err(format!("after its last event, a stream brought {other:?}").into()),
     }
-    // What is left is that the connection closes.
+    // Only the end of the connection is left to read.
     while let Some(Ok(_)) = socket.next().await {}
     Ok(())
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// How latencies are distributed, in milliseconds.
+/// Percentiles of latencies, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[allow(clippy::struct_field_names)] // Units stand in names.
+#[allow(clippy::struct_field_names)] // The names end with the unit.
 pub(crate) struct Latency {
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
@@ -15,11 +15,11 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    /// Of these; nothing of none.
+    /// Returns the percentiles of these durations, or `None` if there are none.
     pub(crate) fn of(mut durations: Vec<Duration>) -> Option<Self> {
         durations.sort_unstable();
         let max = durations.last()?;
-        // The smallest value that so many thousandths do not exceed.
+        // This is the smallest value that the given thousandths do not exceed.
         let at = |thousandths: usize| {
             let rank = (durations.len() * thousandths).div_ceil(1_000).max(1);
             milliseconds(durations[rank - 1])
@@ -32,7 +32,7 @@ pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
 }
 
-/// The middle one, and those at the ends.
+/// The median of values, the least and the largest.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -41,12 +41,12 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of these; nothing of none.
+    /// Returns the spread of these values, or `None` if there are none.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
-        // Of an even number, the mean of the two in the middle.
+        // The median of an even number of values is the mean of the two in the middle.
         let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
         Some(Self { median: f64::midpoint(low, high), min, max })
     }
