@@ -14,7 +14,8 @@ use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 
 use crate::args::{self, Args};
-use crate::{Result, process};
+use crate::error::Result;
+use crate::process;
 
 /// The time after which an idle backend of PostgreSQL has published its statistics: ten seconds, and a little
 /// more.

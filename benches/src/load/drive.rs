@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use order_engine_core::OrderId;
 use tokio::task::JoinSet;
 
-use crate::Result;
+use crate::error::Result;
 use crate::pace::Pace;
 
 /// The engine or the server that is measured.

@@ -16,7 +16,8 @@ use crate::args::{Args, Watch};
 use crate::commits::{Commits, Life};
 use crate::databases::Databases;
 use crate::drive::{Followed, Target};
-use crate::{Result, ledger};
+use crate::error::Result;
+use crate::ledger;
 
 /// The longest time that an engine may take to shut down.
 const SHUTDOWN: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use order_engine_core::OrderId;
 use order_engine_sim::Execution;
 
-use crate::Result;
+use crate::error::Result;
 
 /// Returns how often each order was executed.
 pub(crate) fn count(executions: &[Execution]) -> BTreeMap<OrderId, usize> {

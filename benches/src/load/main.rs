@@ -7,6 +7,7 @@ mod commits;
 mod databases;
 mod drive;
 mod engine;
+mod error;
 mod http;
 mod ledger;
 mod measure;
@@ -30,12 +31,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use args::{Args, Over, Watch, name};
 use databases::Databases;
 use engine::InProcess;
+use error::{Error, Result};
 use measure::{Series, latency_meanings};
 use report::{Costs, Report, Setting, Step};
 use server::Server;
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
-type Result<T> = std::result::Result<T, Error>;
 
 fn main() -> ExitCode {
     let args = Args::parse();

@@ -8,10 +8,11 @@ use order_engine_core::OrderId;
 use crate::args::{Args, Watch};
 use crate::databases::Databases;
 use crate::drive::{self, Target};
+use crate::error::Result;
 use crate::pace::{self, Pace};
+use crate::process;
 use crate::report::{Costs, Run, Step};
 use crate::stats::{Latency, milliseconds};
-use crate::{Result, process};
 
 /// All runs on one target.
 pub(crate) struct Series<'a, T> {

@@ -18,8 +18,9 @@ use tokio::sync::Mutex;
 use crate::args::{Args, Store, Watch};
 use crate::databases::Databases;
 use crate::drive::{Followed, Target};
+use crate::error::Result;
 use crate::http::Connection;
-use crate::{Result, ledger, socket};
+use crate::{ledger, socket};
 
 /// An order that sells one SOL for USDC.
 const ORDER: &str = r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":"1"}"#;

@@ -13,8 +13,8 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::Result;
 use crate::drive::Followed;
+use crate::error::Result;
 
 /// The events of an order fit into two buffers. The default of 128 KiB would be most of the cost of a socket.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
