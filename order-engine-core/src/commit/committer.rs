@@ -10,6 +10,7 @@ use crate::commit::store_clock::StoreClock;
 use crate::delivery::publisher::Publisher;
 use crate::domain::codec::ItemRejected;
 use crate::domain::event::EventRecord;
+use crate::domain::retry_policy::Backoff;
 use crate::planted::planted;
 use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::error::{StoreError, StoreErrorKind};
@@ -19,10 +20,6 @@ use crate::resilience::supervisor::Supervisor;
 use crate::resilience::tasks::Tasks;
 use crate::telemetry::{self, StepName};
 
-/// How long to wait before a failed write is tried again; doubled up to [`RETRY_MAX`].
-const RETRY_MIN: Duration = Duration::from_millis(50);
-/// The longest such wait: a store that is back is used again within a second.
-const RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long to wait for another transaction that is about to use the client order id of a new order. The
 /// caller is waiting for an answer, and can submit again.
 const LOCKED_MAX: Duration = Duration::from_secs(5);
@@ -106,13 +103,13 @@ impl Committer {
     /// Writes a new order. If the store's answer is lost, the outcome is read from the store. If another
     /// transaction is about to use the client order id, this waits a while for it to end.
     pub(crate) async fn create(&self, new: NewOrder) -> Result<Creation, CommitError> {
-        let (mut creations, mut wait, mut waited) = (&self.creations, RETRY_MIN, Duration::ZERO);
+        let (mut creations, mut tries, mut waited) = (&self.creations, 0, Duration::ZERO);
         loop {
             let written = creations.call(new.clone());
             let written = telemetry::timed(StepName::Create, &self.writer.runtime, written).await;
             let locked = match written.unwrap_or_else(|no_result| Err(no_result.into())) {
                 Ok(Err(locked @ CreateError::Locked)) => locked,
-                Ok(Err(CreateError::Rejected(refused))) => return Err(refused.into()),
+                Ok(Err(CreateError::Rejected(rejected))) => return Err(rejected.into()),
                 Ok(Ok(creation)) => return Ok(creation),
                 Err(CommitError::Store(error)) if self.writer.is_created(&new).await => {
                     tracing::info!(order.id = %new.order.id, %error, "an order was created although the store did not say so");
@@ -124,9 +121,8 @@ impl Committer {
             if waited >= LOCKED_MAX {
                 return Err(unavailable(locked));
             }
-            self.writer.runtime.clock.sleep(wait).await;
-            waited += wait;
-            wait = (wait * 2).min(RETRY_MAX);
+            tries += 1;
+            waited += self.writer.wait_after(tries).await;
             creations = &self.locked_creations;
         }
     }
@@ -134,7 +130,7 @@ impl Committer {
     /// Writes events. It tries again while the store does not answer or another transaction has locked the
     /// order. A caller that cannot wait drops the call; the events may or may not be written then.
     pub(crate) async fn append(&self, append: Append) -> Result<(), CommitError> {
-        let (mut appends, mut wait, mut defects) = (&self.appends, RETRY_MIN, 0);
+        let (mut appends, mut tries, mut defects) = (&self.appends, 0, 0);
         loop {
             let written = appends.call(append.clone());
             let written = telemetry::timed(StepName::Append, &self.writer.runtime, written).await;
@@ -153,8 +149,8 @@ impl Committer {
                 result => return result,
             };
             tracing::warn!(order.id = %append.order.id, %error, "events could not be written, trying again");
-            self.writer.runtime.clock.sleep(wait).await;
-            wait = (wait * 2).min(RETRY_MAX);
+            tries += 1;
+            self.writer.wait_after(tries).await;
             if let Ok(true) = self.writer.is_appended(&append).await {
                 self.writer.publish(&append.events);
                 return Ok(());
@@ -174,6 +170,13 @@ struct Writer {
 }
 
 impl Writer {
+    /// Waits before a failed write is tried again. Returns how long that was.
+    async fn wait_after(&self, tries: u32) -> Duration {
+        let wait = Duration::from_millis(Backoff::RECONNECT.delay_ms(tries, 0));
+        self.runtime.clock.sleep(wait).await;
+        wait
+    }
+
     /// Measures and publishes what was committed.
     fn publish<'a>(&self, events: impl IntoIterator<Item = &'a Arc<EventRecord>> + Clone) {
         let now = self.store_clock.now();

@@ -76,13 +76,13 @@ cases!(
         let worker = Worker::new(&store, 1);
         let claim = worker.claim_order(id(1)).await.remove(0);
         worker.release(claim.lease, HOUR, ReleaseReason::Undecodable).await;
-        let attention = OrderQuery { attention: true, limit: 9, ..OrderQuery::default() };
+        let attention = OrderQuery::new(9).with_attention();
         let listed = store.list(&attention).await.unwrap();
         assert_eq!(listed.len(), 1);
         let undecodable = listed[0].as_ref().unwrap_err();
         assert_eq!(undecodable.order_id, id(1));
         assert!(undecodable.error.message.contains("version 99 is newer"), "{undecodable}");
-        let everything = store.list(&OrderQuery { limit: 9, ..OrderQuery::default() }).await.unwrap();
+        let everything = store.list(&OrderQuery::new(9)).await.unwrap();
         assert_eq!(everything.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]);
         assert_eq!(store.backlog().await.unwrap().attention, 1);
 
