@@ -48,7 +48,7 @@ struct Idle {
     since: Instant,
 }
 
-/// A connection in use. It is kept only if it is [put back](Connections::put_back). If it is dropped instead, it
+/// A connection in use. It is kept only if it is [put back](Connections::put_back). If it is dropped, it
 /// is closed, because it may be in the middle of something.
 #[derive(Debug)]
 pub(crate) struct InUse {
