@@ -70,7 +70,7 @@ pub(crate) async fn claim_deliveries(
     let delivery = |row: DeliveryRow| {
         let lease = rows::lease(&row.id, &row.epoch, request.owner)?;
         let events = rows::events(lease.order_id, row.delivered_seq.saturating_add(1), &row.events);
-        Ok(Delivery { lease, failures: row.failures, events: Delivery::readable(events) })
+        Ok(Delivery { lease, failures: row.failures, events: Delivery::decodable(events) })
     };
     Ok(Deliveries {
         deliveries: reply.deliveries.into_iter().map(delivery).collect::<Result<_, Error>>()?,

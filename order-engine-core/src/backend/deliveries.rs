@@ -49,7 +49,7 @@ impl ClaimedEntries {
         let delivery = |ClaimedEntry { lease, failures, .. }: ClaimedEntry| Delivery {
             lease,
             failures,
-            events: Delivery::readable(found.remove(&lease.order_id).unwrap_or_default()),
+            events: Delivery::decodable(found.remove(&lease.order_id).unwrap_or_default()),
         };
         Deliveries {
             deliveries: self.entries.into_iter().map(delivery).collect(),

@@ -83,7 +83,7 @@ impl Delivery {
     ///
     /// # Errors
     /// Why the first event cannot be decoded.
-    pub fn readable(
+    pub fn decodable(
         events: impl IntoIterator<Item = Result<EventRecord, DecodeError>>,
     ) -> Result<Vec<Arc<EventRecord>>, DecodeError> {
         let mut decodable: Vec<Arc<EventRecord>> = Vec::new();
