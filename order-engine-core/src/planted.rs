@@ -1,12 +1,12 @@
-//! Bugs that can be planted, to see whether the tests catch them.
+//! Bugs that can be planted, to check that the tests catch them.
 //!
-//! A test that cannot fail shows nothing. Each bug here is one that was made, or nearly made, somewhere.
+//! A test that cannot fail shows nothing. Each of these bugs was made, or nearly made, somewhere.
 //! `scripts/planted-bugs` plants one after another and runs the tests, which must fail each time.
 //!
-//! Behind the feature `planted-bugs`, which no build that is meant to work enables; without it nothing
-//! of this is compiled. With it the environment variable `PLANTED_BUG` names the one to plant.
+//! The bugs are behind the feature `planted-bugs`, which no build for use enables: without it none of them is
+//! compiled. With it the environment variable `PLANTED_BUG` names the bug to plant.
 
-/// Whether a bug is planted. Without the feature none is, and the compiler removes it.
+/// Returns whether a bug is planted: without the feature, a constant `false`.
 macro_rules! planted {
     ($bug:ident) => {{
         #[cfg(feature = "planted-bugs")]
@@ -29,10 +29,10 @@ macro_rules! bugs {
         }
 
         impl Bug {
-            /// All of them.
+            /// All bugs.
             pub const ALL: &'static [Self] = &[$(Self::$bug),+];
 
-            /// The name by which it is planted.
+            /// Returns the name by which the bug is planted.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$bug => $name,)+
@@ -44,69 +44,69 @@ macro_rules! bugs {
 
 #[cfg(feature = "planted-bugs")]
 bugs! {
-    /// A store writes without checking the lease.
+    /// A store writes for every caller, whatever lease it holds.
     NoFence = "no-fence",
     /// A store compares the epoch of a lease, and not its owner.
     EpochWithoutToken = "epoch-without-token",
     /// A claim does not raise the epoch.
     ClaimKeepsEpoch = "claim-keeps-epoch",
-    /// A claimed order stays due, so that others claim it as well.
+    /// A claimed order stays due, so that other workers claim it as well.
     ClaimLeavesDue = "claim-leaves-due",
-    /// A revision is not compared.
+    /// A store does not compare the revision.
     NoRevision = "no-revision",
-    /// A cancel leaves the lease to the worker that holds it.
+    /// A cancel leaves the lease to the worker.
     CancelLeavesLease = "cancel-leaves-lease",
-    /// A client order id makes a new order each time.
+    /// A client order id creates a new order each time.
     NamesAreNotUnique = "names-are-not-unique",
-    /// A commit past the limit that it carries is written.
+    /// A commit after its time limit is written.
     LimitIsIgnored = "limit-is-ignored",
     /// An append adds no outbox entries.
     AppendSkipsOutbox = "append-skips-outbox",
-    /// An acknowledgement also covers events that were written since the delivery began.
+    /// An ack counts for events that were written during the delivery.
     DeliveryPaysForLater = "delivery-pays-for-later",
     /// Events are published before their commit.
     PublishBeforeCommit = "publish-before-commit",
-    /// An accepted order is answered before it is written.
+    /// A submission is answered before the order is written.
     AnswerBeforeCommit = "answer-before-commit",
-    /// A write without an answer counts as done.
+    /// A write without a reply is taken as written.
     UnansweredIsWritten = "unanswered-is-written",
-    /// A transaction is sent before it is committed.
+    /// A transaction is submitted before it is committed.
     SendBeforeCommit = "send-before-commit",
-    /// A transaction is dead at its last valid height.
+    /// A transaction is taken as dead at its last valid height.
     ExpiryOffByOne = "expiry-off-by-one",
-    /// Absence is a proof, however far the node that answered had come.
+    /// Absence is taken as a proof, whatever height the node has reached that reports it.
     AbsenceWithoutEvidence = "absence-without-evidence",
-    /// A transaction that the venue does not know is dead.
+    /// A transaction that the venue does not know is taken as dead.
     AbsenceIsDeath = "absence-is-death",
-    /// The search is made before the height is read, and its evidence ignored.
+    /// The search is made before the height is read, and its evidence is ignored.
     SearchBeforeHeight = "search-before-height",
-    /// What landed in a block that may be abandoned is final.
+    /// A transaction in a block that may be abandoned is taken as final.
     InclusionIsFinal = "inclusion-is-final",
-    /// A cancelled transaction is sent again.
+    /// A cancelled transaction is submitted again.
     CancelledIsSentAgain = "cancelled-is-sent-again",
     /// Leases are never renewed.
     LeasesAreNotRenewed = "leases-are-not-renewed",
-    /// A worker goes on although its lease is lost.
+    /// A worker goes on after its lease is lost.
     LostLeaseIsIgnored = "lost-lease-is-ignored",
-    /// The worker's own clock ends an order.
+    /// The worker's own clock decides that an order has expired.
     OwnClockDecides = "own-clock-decides",
-    /// Claims without an execution count as strikes.
+    /// Orders are quarantined for claims without an execution.
     ClaimsAreStrikes = "claims-are-strikes",
-    /// A suspect is executed together with other orders.
+    /// A suspected order is executed beside others.
     SuspectsAreNotAlone = "suspects-are-not-alone",
-    /// An event that one listener has counts as sent to all.
+    /// An event that one subscriber has is taken as delivered to all.
     OneListenerSpeaksForAll = "one-listener-speaks-for-all",
-    /// A subscription skips events that it was not sent.
+    /// A subscription skips events that it did not get.
     SubscriptionSkipsGaps = "subscription-skips-gaps",
     /// A panic ends the task in which it happens.
     PanicEndsTask = "panic-ends-task",
-    /// A batch that the venue fails on is observed again as it is.
+    /// A batch that the venue cannot observe is observed again as a whole.
     BatchStaysTogether = "batch-stays-together",
     /// An outage uses an attempt.
     OutageUsesAttempt = "outage-uses-attempt",
-    /// A pair may take all slots.
+    /// One pair may take all slots.
     NoBulkhead = "no-bulkhead",
-    /// A relay waits for the slowest of a batch.
+    /// A relay waits for the slowest delivery of a batch.
     RelayHasBarrier = "relay-has-barrier",
 }
 
