@@ -157,8 +157,10 @@ impl Received {
                 format!("{} events were delivered, and {} committed", self.at.len(), life.events()).into()
             );
         }
-        let live = (1..).zip(&self.at).filter(|(seq, _)| *seq > self.history);
-        Ok(live.filter_map(|(seq, at)| Some(at.saturating_duration_since(life.committed(seq)?))).collect())
+        let delivered_live = (1..).zip(&self.at).filter(|(seq, _)| *seq > self.history);
+        Ok(delivered_live
+            .filter_map(|(seq, at)| Some(at.saturating_duration_since(life.committed(seq)?)))
+            .collect())
     }
 }
 

@@ -163,7 +163,7 @@ cases!(
             let status = load(&store, order.id).await.status();
             match (stepped, cancelled) {
                 (Ok(()), Err(AppendError::StaleRevision { actual: 2 })) => {
-                    assert_eq!(status, Status::Routing)
+                    assert_eq!(status, Status::Routing);
                 }
                 (Err(AppendError::StaleFence), Ok(())) => assert_eq!(status, Status::Failed),
                 both => panic!("{both:?}"),

@@ -63,10 +63,10 @@ impl Evidence<'_> {
 
     fn check_follower(&self, follower: &Follower) -> Vec<Violation> {
         let after = follower.after.min(self.order.seq);
-        let followed = follower.state();
-        let mut found = check_subscriber(self.history, after, &followed.events);
-        if self.order.status().is_terminal() && !followed.has_ended {
-            let text = format!("it has {} of {}", followed.events.len() as u64 + after, self.order.seq);
+        let received = follower.state();
+        let mut found = check_subscriber(self.history, after, &received.events);
+        if self.order.status().is_terminal() && !received.has_ended {
+            let text = format!("it has {} of {}", received.events.len() as u64 + after, self.order.seq);
             found.push(Violation::of(self.order.id, "a subscription ends with its order", text));
         }
         found
