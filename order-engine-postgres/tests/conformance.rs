@@ -1,35 +1,60 @@
 //! The PostgreSQL store passes the suite that every store must pass.
 
+mod common;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use order_engine_core::OrderStore;
-use order_engine_core::conformance::Harness;
-use order_engine_postgres::testing::fresh_schema;
-use order_engine_postgres::{PostgresOptions, PostgresStore};
+use common::Database;
+use order_engine_core::conformance::{CorruptHarness, Corruption, Harness};
+use order_engine_core::{OrderId, OrderStore};
 
-/// A schema of its own. Each handle is a store of its own, as another process has one.
+/// A schema of its own. Each handle is a store of its own, like that of another process.
 struct Postgres {
-    options: PostgresOptions,
+    database: Database,
 }
 
 impl Postgres {
     fn new() -> Self {
-        Self { options: fresh_schema() }
+        Self { database: Database::new() }
     }
 }
 
 #[async_trait]
 impl Harness for Postgres {
     async fn store(&self) -> Arc<dyn OrderStore> {
-        Arc::new(PostgresStore::open(self.options.clone()).await.unwrap())
+        self.database.open().await
     }
 
     async fn elapse(&self, duration: Duration) {
-        // The clock is the server's, and goes by itself.
+        // The clock is the server's, and cannot be advanced.
         tokio::time::sleep(duration).await;
     }
 }
 
+#[async_trait]
+impl CorruptHarness for Postgres {
+    async fn corrupt(&self, id: OrderId, corruption: Corruption) -> bool {
+        let change = match corruption {
+            Corruption::State => format!("@orders SET state = '{{}}' WHERE order_id = '{id}'"),
+            Corruption::StateVersion(version) => {
+                format!("@orders SET state_version = {version} WHERE order_id = '{id}'")
+            }
+            Corruption::Request => format!("@orders SET request = '{{}}' WHERE order_id = '{id}'"),
+            Corruption::RequestVersion(version) => {
+                format!("@orders SET request_version = {version} WHERE order_id = '{id}'")
+            }
+            // The column accepts nothing but a time.
+            Corruption::CreatedAt => return false,
+            Corruption::EventVersion { seq, version } => format!(
+                "@order_events SET payload_version = {version} WHERE order_id = '{id}' AND seq = {seq}"
+            ),
+        };
+        self.database.execute(&format!("UPDATE {change}")).await;
+        true
+    }
+}
+
 order_engine_core::conformance_suite!(Postgres::new());
+order_engine_core::corruption_suite!(Postgres::new());

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use common::{Database, execute, text};
 use order_engine_core::conformance::fixtures::{
-    AT_ONCE, FREELY, HOUR, Relay, Worker, append, assert_stored, attempt_failed, cancelled, create,
-    create_one, history, id, ids_of, new_order, new_order_for, new_orders, register, request_named,
-    routing_started, seqs_of, to_confirmed, to_submitted, write_freely,
+    AT_ONCE, FREELY, Relay, Worker, append, assert_stored, attempt_failed, cancelled, create, create_one,
+    history, id, ids_of, new_order, new_order_for, new_orders, register, request_named, routing_started,
+    seqs_of, to_confirmed, to_submitted, write_freely,
 };
 use order_engine_core::{
-    AppendError, Creation, DeliveryOutcome, Failure, FailureCode, Order, OrderEvent, OrderQuery, OrderStore,
-    ReleaseReason, StoreErrorKind, Then,
+    AppendError, Creation, Failure, FailureCode, Order, OrderEvent, OrderStore, ReleaseReason,
+    StoreErrorKind, Then,
 };
 use order_engine_postgres::testing::shared_url;
 use order_engine_postgres::{PostgresOptions, PostgresStore};
@@ -192,33 +192,6 @@ async fn an_id_with_a_nul_is_refused_and_harms_no_other() {
 }
 
 #[tokio::test]
-async fn an_order_that_cannot_be_read_harms_no_other() {
-    let database = Database::new();
-    let store = database.open().await;
-    create(&store, &new_orders(4)).await;
-    for (column, value, n) in [("state", "'{}'", 1), ("state_version", "99", 2), ("request_version", "99", 3)]
-    {
-        database
-            .execute(&format!("UPDATE @orders SET {column} = {value} WHERE order_id = '{}'", id(n)))
-            .await;
-    }
-    let worker = Worker::new(&store, 1);
-    let claims = worker.claim(10).await;
-    assert_eq!(claims.len(), 4);
-    for claim in &claims {
-        assert_eq!(claim.order.is_err(), claim.lease.order_id < id(4), "{claim:?}");
-    }
-    let newer = claims.iter().find(|claim| claim.lease.order_id == id(2)).unwrap();
-    let message = newer.order.as_ref().unwrap_err().to_string();
-    assert!(message.contains("version 99 is newer"), "{message}");
-    worker.release(newer.lease, HOUR, ReleaseReason::Undecodable).await;
-    let attention = OrderQuery::new(9).with_attention();
-    let listed = store.list(&attention).await.unwrap();
-    assert_eq!(listed.len(), 1);
-    assert_eq!(listed[0].as_ref().unwrap_err().order_id, id(2));
-}
-
-#[tokio::test]
 async fn a_state_carries_its_own_version() {
     let database = Database::new();
     let store = database.open().await;
@@ -229,23 +202,6 @@ async fn a_state_carries_its_own_version() {
     assert_stored(&store, &order).await;
     let versions = "SELECT request_version || ' ' || state_version FROM @orders";
     assert_eq!(database.text(versions).await, format!("1 {}", order_engine_core::codec::PAYLOAD_VERSION));
-}
-
-#[tokio::test]
-async fn an_event_that_cannot_be_read_is_owed_after_those_that_can() {
-    let database = Database::new();
-    let store = database.open().await;
-    register(&store, "ledger").await;
-    create(&store, &new_orders(1)).await;
-    write_freely(&store, &new_order(1).order, AT_ONCE, &to_submitted()).await;
-    database.execute("UPDATE @order_events SET payload_version = 99 WHERE seq = 3").await;
-    let relay = Relay::new(&store, "ledger", 1);
-    let first = relay.claim_one().await;
-    assert_eq!(seqs_of(&first), [1, 2]);
-    assert!(relay.ack(&first).await);
-    let second = relay.claim_one().await;
-    assert!(second.events.as_ref().unwrap_err().message.contains("version 99"), "{second:?}");
-    assert!(relay.record(&second, DeliveryOutcome::Nack { retry_in: HOUR }).await);
 }
 
 #[tokio::test]

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use common::Scratch;
-use order_engine_core::OrderStore;
-use order_engine_core::conformance::Harness;
+use order_engine_core::codec::PAYLOAD_VERSION;
+use order_engine_core::conformance::{CorruptHarness, Corruption, Harness};
+use order_engine_core::{OrderId, OrderStore};
 
 /// An unused prefix on the server that all cases share. Each handle has its own connection, like another
 /// process.
@@ -19,6 +20,17 @@ struct Redis {
 impl Redis {
     fn new() -> Self {
         Self { scratch: Scratch::new() }
+    }
+
+    async fn set(&self, id: OrderId, field: &str, value: &str) {
+        let _: u32 = self.scratch.run("HSET", &format!("order:{id}"), &[field, value]).await;
+    }
+
+    /// Changes the version before the JSON of a payload.
+    async fn set_version(&self, id: OrderId, field: &str, version: u32) {
+        let payload: String = self.scratch.run("HGET", &format!("order:{id}"), &[field]).await;
+        let (_, json) = payload.split_once(' ').unwrap();
+        self.set(id, field, &format!("{version} {json}")).await;
     }
 }
 
@@ -34,4 +46,24 @@ impl Harness for Redis {
     }
 }
 
+#[async_trait]
+impl CorruptHarness for Redis {
+    async fn corrupt(&self, id: OrderId, corruption: Corruption) -> bool {
+        match corruption {
+            Corruption::State => self.set(id, "state", &format!("{PAYLOAD_VERSION} {{}}")).await,
+            Corruption::StateVersion(version) => self.set_version(id, "state", version).await,
+            Corruption::Request => self.set(id, "request", "\u{fffd}").await,
+            Corruption::RequestVersion(version) => self.set_version(id, "request", version).await,
+            Corruption::CreatedAt => self.set(id, "created_at", "soon").await,
+            Corruption::EventVersion { seq, version } => {
+                let index = (seq - 1).to_string();
+                let event = format!(r#"{{"version":{version},"words":"from the future"}}"#);
+                let () = self.scratch.run("LSET", &format!("events:{id}"), &[&index, &event]).await;
+            }
+        }
+        true
+    }
+}
+
 order_engine_core::conformance_suite!(Redis::new());
+order_engine_core::corruption_suite!(Redis::new());

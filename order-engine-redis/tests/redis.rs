@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use common::{Scratch, open, run};
 use order_engine_core::conformance::fixtures::{
-    AT_ONCE, FREELY, HOUR, Relay, Worker, append, assert_stored, cancelled, create, create_one, history, id,
-    ids_of, load, new_order, new_order_for, new_orders, order_of, register, request_named, routing_started,
-    seqs_of, to_confirmed, to_submitted, write, write_freely,
+    AT_ONCE, FREELY, HOUR, Worker, append, assert_stored, cancelled, create, create_one, history, id, ids_of,
+    load, new_order, new_order_for, new_orders, order_of, register, request_named, routing_started,
+    to_confirmed, to_submitted, write, write_freely,
 };
 use order_engine_core::{
-    AppendError, ClaimScope, Creation, DeliveryOutcome, EventRecord, Guard, Lane, Order, OrderQuery,
-    OrderStore, PurgeRequest, ReleaseReason, Status, StoreErrorKind, Then,
+    AppendError, ClaimScope, EventRecord, Guard, Lane, Order, OrderQuery, OrderStore, PurgeRequest,
+    ReleaseReason, Status, StoreErrorKind, Then,
 };
 use order_engine_redis::testing::RedisServer;
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
@@ -94,94 +94,7 @@ async fn forgotten_scripts_are_loaded_again() {
     assert_eq!(store.backlog().await.unwrap().execute.orders, 400);
 }
 
-#[tokio::test]
-async fn an_order_that_cannot_be_read_harms_no_other() {
-    let scratch = Scratch::new();
-    let store = scratch.open().await;
-    create(&store, &new_orders(6)).await;
-    for (field, value, n) in
-        [("state", "2 {}", 1), ("state", "99 {}", 2), ("created_at", "soon", 3), ("request", "\u{fffd}", 4)]
-    {
-        let _: u32 = scratch.run("HSET", &format!("order:{}", id(n)), &[field, value]).await;
-    }
-    let worker = Worker::new(&store, 1);
-    let claims = worker.claim(10).await;
-    assert_eq!(claims.len(), 6);
-    for claim in &claims {
-        let is_spoiled = claim.lease.order_id < id(5);
-        assert_eq!(claim.order.is_err(), is_spoiled, "{claim:?}");
-        if !is_spoiled {
-            worker.write(claim, AT_ONCE, &[routing_started(1)]).await;
-        }
-    }
-    let newer = claims.iter().find(|claim| claim.lease.order_id == id(2)).unwrap();
-    let message = newer.order.as_ref().unwrap_err().to_string();
-    assert!(message.contains("version 99 is newer"), "{message}");
-    // It is leased as any other, so it is not in everybody's way, and its claims are counted.
-    worker.release(newer.lease, Duration::ZERO, ReleaseReason::Undecodable).await;
-    let again = worker.claim_order(id(2)).await.remove(0);
-    assert_eq!((again.lease.fence.epoch, again.claims_without_progress), (2, 2));
-    assert_eq!(store.load(id(2)).await.unwrap_err().kind(), StoreErrorKind::Internal);
-    assert_eq!(store.load(id(5)).await.unwrap().unwrap().seq, 2);
-    // Whoever repeats its creation is refused, and no other.
-    let repeated = store.create(&[new_order(2), new_order(7)]).await.unwrap();
-    assert!(repeated[0].as_ref().unwrap_err().to_string().contains("version 99"), "{repeated:?}");
-    assert_eq!(repeated[1], Ok(Creation::Created));
-}
-
-#[tokio::test]
-async fn an_order_that_cannot_be_read_is_shown_to_an_operator_until_it_can() {
-    let scratch = Scratch::new();
-    let store = scratch.open().await;
-    create(&store, &new_orders(2)).await;
-    let row = format!("order:{}", id(1));
-    let state: String = scratch.run("HGET", &row, &["state"]).await;
-    let (_, json) = state.split_once(' ').unwrap();
-    let _: u32 = scratch.run("HSET", &row, &["state", &format!("99 {json}")]).await;
-    let worker = Worker::new(&store, 1);
-    let claim = worker.claim_order(id(1)).await.remove(0);
-    worker.release(claim.lease, HOUR, ReleaseReason::Undecodable).await;
-    let attention = OrderQuery::new(9).with_attention();
-    let listed = store.list(&attention).await.unwrap();
-    assert_eq!(listed.len(), 1);
-    let unreadable = listed[0].as_ref().unwrap_err();
-    assert_eq!(unreadable.order_id, id(1));
-    assert!(unreadable.error.message.contains("version 99 is newer"), "{unreadable}");
-    let everything = store.list(&OrderQuery::new(9)).await.unwrap();
-    assert_eq!(everything.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]);
-    assert_eq!(store.backlog().await.unwrap().attention, 1);
-
-    let _: u32 = scratch.run("HSET", &row, &["state", &state]).await;
-    store.make_due(id(1)).await.unwrap();
-    let claim = worker.claim_order(id(1)).await.remove(0);
-    worker.write(&claim, AT_ONCE, &[routing_started(1)]).await;
-    assert!(store.list(&attention).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn an_event_that_cannot_be_read_is_owed_after_those_that_can() {
-    let scratch = Scratch::new();
-    let store = scratch.open().await;
-    register(&store, "ledger").await;
-    create(&store, &new_orders(2)).await;
-    write_freely(&store, &new_order(1).order, AT_ONCE, &to_submitted()).await;
-    let events = format!("events:{}", id(1));
-    let () = scratch.run("LSET", &events, &["2", r#"{"version":99,"words":"from the future"}"#]).await;
-    let relay = Relay::new(&store, "ledger", 1);
-    let deliveries = relay.claim(9).await;
-    let first = deliveries.iter().find(|delivery| delivery.lease.order_id == id(1)).unwrap();
-    assert_eq!(seqs_of(first), [1, 2]);
-    assert!(relay.ack(first).await);
-    let second = relay.claim_one().await;
-    assert!(second.events.as_ref().unwrap_err().message.contains("version 99"), "{second:?}");
-    assert!(relay.record(&second, DeliveryOutcome::Nack { retry_in: HOUR }).await);
-    let other = deliveries.iter().find(|delivery| delivery.lease.order_id == id(2)).unwrap();
-    assert!(relay.ack(other).await);
-    assert_eq!(store.events(id(1), 0, 9).await.unwrap_err().kind(), StoreErrorKind::Internal);
-    assert_eq!(store.events(id(1), 0, 2).await.unwrap().len(), 2);
-}
-
-/// Whatever is in the due set, every order that can be leased is leased.
+/// Whatever stands in the due set, the orders that can be leased are.
 #[tokio::test]
 async fn damage_holds_up_no_other_order() {
     let scratch = Scratch::new();

@@ -1,38 +1,58 @@
 //! The SQLite store passes the suite that every store must pass.
 
+mod common;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use order_engine_core::OrderStore;
-use order_engine_core::conformance::Harness;
-use order_engine_core::testing::ManualClock;
-use order_engine_sqlite::{SqliteOptions, SqliteStore};
-use tempfile::TempDir;
+use common::Database;
+use order_engine_core::conformance::{CorruptHarness, Corruption, Harness};
+use order_engine_core::{OrderId, OrderStore};
 
-/// A file in a folder of its own. Each handle is a store of its own, as another process has one.
+/// A file in a folder of its own. Each handle is a store of its own, like that of another process.
 struct Sqlite {
-    clock: ManualClock,
-    folder: TempDir,
+    database: Database,
 }
 
 impl Sqlite {
     fn new() -> Self {
-        Self { clock: ManualClock::new(), folder: tempfile::tempdir().unwrap() }
+        Self { database: Database::new() }
     }
 }
 
 #[async_trait]
 impl Harness for Sqlite {
     async fn store(&self) -> Arc<dyn OrderStore> {
-        let options =
-            SqliteOptions::new(self.folder.path().join("orders.db")).with_clock(Arc::new(self.clock.clone()));
-        Arc::new(SqliteStore::open(options).await.unwrap())
+        self.database.open().await
     }
 
     async fn elapse(&self, duration: Duration) {
-        self.clock.advance(duration);
+        self.database.clock.advance(duration);
+    }
+}
+
+#[async_trait]
+impl CorruptHarness for Sqlite {
+    async fn corrupt(&self, id: OrderId, corruption: Corruption) -> bool {
+        let change = match corruption {
+            Corruption::State => format!("orders SET state = '{{}}' WHERE order_id = '{id}'"),
+            Corruption::StateVersion(version) => {
+                format!("orders SET state_version = {version} WHERE order_id = '{id}'")
+            }
+            Corruption::Request => format!("orders SET request = '{{}}' WHERE order_id = '{id}'"),
+            Corruption::RequestVersion(version) => {
+                format!("orders SET request_version = {version} WHERE order_id = '{id}'")
+            }
+            Corruption::CreatedAt => format!("orders SET created_at = 'soon' WHERE order_id = '{id}'"),
+            Corruption::EventVersion { seq, version } => format!(
+                "order_events SET payload_version = {version} WHERE order_id = '{id}' AND seq = {seq}"
+            ),
+        };
+        self.database.execute(&format!("UPDATE {change}")).await;
+        true
     }
 }
 
 order_engine_core::conformance_suite!(Sqlite::new());
+order_engine_core::corruption_suite!(Sqlite::new());

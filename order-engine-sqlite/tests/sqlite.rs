@@ -12,8 +12,8 @@ use order_engine_core::conformance::fixtures::{
     request_named, routing_started, seqs_of, to_submitted, write, write_freely,
 };
 use order_engine_core::{
-    AppendError, ClaimScope, Creation, DeliveryOutcome, Failure, FailureCode, Order, OrderEvent, OrderQuery,
-    OrderStore, ReleaseReason, StoreErrorKind, Then,
+    Amount, AppendError, ClaimScope, Creation, Deadline, Failure, FailureCode, Fill, NewOrder, Order,
+    OrderEvent, OrderRequest, OrderStore, ReleaseReason, StoreErrorKind, Then,
 };
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 
@@ -113,91 +113,7 @@ async fn a_path_that_cannot_be_used_gives_one_clear_error() {
     }
 }
 
-#[tokio::test]
-async fn an_order_that_cannot_be_read_harms_no_other() {
-    let database = Database::new();
-    let store = database.open().await;
-    create(&store, &new_orders(5)).await;
-    for (column, value, n) in
-        [("state", "'{}'", 1), ("request_version", "99", 2), ("created_at", "'soon'", 3)]
-    {
-        database.execute(&format!("UPDATE orders SET {column} = {value} WHERE order_id = '{}'", id(n))).await;
-    }
-    let worker = Worker::new(&store, 1);
-    let claims = worker.claim(10).await;
-    assert_eq!(claims.len(), 5);
-    for claim in &claims {
-        let is_spoiled = claim.lease.order_id < id(4);
-        assert_eq!(claim.order.is_err(), is_spoiled, "{claim:?}");
-        if !is_spoiled {
-            worker.write(claim, AT_ONCE, &[routing_started(1)]).await;
-        }
-    }
-    let newer = claims.iter().find(|claim| claim.lease.order_id == id(2)).unwrap();
-    let message = newer.order.as_ref().unwrap_err().to_string();
-    assert!(message.contains("version 99 is newer"), "{message}");
-    // It is leased like any other, so it is not in the way of other claims, and its claims are counted.
-    worker.release(newer.lease, Duration::ZERO, ReleaseReason::Undecodable).await;
-    let again = worker.claim_order(id(2)).await.remove(0);
-    assert_eq!((again.lease.fence.epoch, again.claims_without_progress), (2, 2));
-    assert_eq!(store.load(id(2)).await.unwrap_err().kind(), StoreErrorKind::Internal);
-    assert_eq!(store.load(id(4)).await.unwrap().unwrap().seq, 2);
-}
-
-#[tokio::test]
-async fn an_order_that_cannot_be_read_is_shown_to_an_operator_until_it_can() {
-    let database = Database::new();
-    let store = database.open().await;
-    create(&store, &new_orders(2)).await;
-    let version =
-        |version: u32| format!("UPDATE orders SET request_version = {version} WHERE order_id = '{}'", id(1));
-    database.execute(&version(99)).await;
-    let worker = Worker::new(&store, 1);
-    let claim = worker.claim_order(id(1)).await.remove(0);
-    worker.release(claim.lease, HOUR, ReleaseReason::Undecodable).await;
-    let attention = OrderQuery::new(9).with_attention();
-    let listed = store.list(&attention).await.unwrap();
-    assert_eq!(listed.len(), 1);
-    let unreadable = listed[0].as_ref().unwrap_err();
-    assert_eq!(unreadable.order_id, id(1));
-    assert!(unreadable.error.message.contains("version 99 is newer"), "{unreadable}");
-    let everything = store.list(&OrderQuery::new(9)).await.unwrap();
-    assert_eq!(everything.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]);
-    assert_eq!(store.backlog().await.unwrap().attention, 1);
-
-    database.execute(&version(order_engine_core::codec::PAYLOAD_VERSION)).await;
-    store.make_due(id(1)).await.unwrap();
-    let claim = worker.claim_order(id(1)).await.remove(0);
-    worker.write(&claim, AT_ONCE, &[routing_started(1)]).await;
-    assert!(store.list(&attention).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn an_event_that_cannot_be_read_is_owed_after_those_that_can() {
-    let database = Database::new();
-    let store = database.open().await;
-    register(&store, "ledger").await;
-    create(&store, &new_orders(2)).await;
-    write_freely(&store, &new_order(1).order, AT_ONCE, &to_submitted()).await;
-    database
-        .execute(&format!(
-            "UPDATE order_events SET payload_version = 99 WHERE order_id = '{}' AND seq = 3",
-            id(1)
-        ))
-        .await;
-    let relay = Relay::new(&store, "ledger", 1);
-    let deliveries = relay.claim(9).await;
-    let first = deliveries.iter().find(|delivery| delivery.lease.order_id == id(1)).unwrap();
-    assert_eq!(seqs_of(first), [1, 2]);
-    assert!(relay.ack(first).await);
-    let second = relay.claim_one().await;
-    assert!(second.events.as_ref().unwrap_err().message.contains("version 99"), "{second:?}");
-    assert!(relay.record(&second, DeliveryOutcome::Nack { retry_in: HOUR }).await);
-    let other = deliveries.iter().find(|delivery| delivery.lease.order_id == id(2)).unwrap();
-    assert!(relay.ack(other).await);
-}
-
-/// A file whose payloads have the first version.
+/// A file of the first version of the schema and of the payloads, as that version wrote it.
 #[tokio::test]
 async fn older_payloads_are_read_and_written_anew() {
     let database = Database::new();
