@@ -74,7 +74,7 @@ pub(crate) fn uuids<'a>(ids: impl IntoIterator<Item = &'a OrderId>) -> Vec<Uuid>
 
 /// Returns a text for people to read. PostgreSQL's texts cannot hold the NUL character; the payload, which
 /// is what the engine reads, has it escaped.
-fn decodable(text: &str) -> Cow<'_, str> {
+fn readable(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
