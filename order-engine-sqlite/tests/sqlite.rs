@@ -12,8 +12,8 @@ use order_engine_core::conformance::fixtures::{
     request_named, routing_started, seqs_of, to_submitted, write, write_freely,
 };
 use order_engine_core::{
-    Amount, AppendError, ClaimScope, Creation, Deadline, Failure, FailureCode, Fill, NewOrder, Order,
-    OrderEvent, OrderRequest, OrderStore, ReleaseReason, StoreErrorKind, Then,
+    AppendError, ClaimScope, Creation, Failure, FailureCode, Order, OrderEvent, OrderStore, ReleaseReason,
+    StoreErrorKind, Then,
 };
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 
