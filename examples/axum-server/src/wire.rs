@@ -1,5 +1,6 @@
-//! What goes over the wire: request bodies, documents, frames and problems. Nothing here does I/O.
+//! The wire formats: request bodies, documents, frames and problems. Nothing here does I/O.
 
+pub(crate) mod error;
 pub(crate) mod fields;
 pub(crate) mod frame;
 pub(crate) mod literal;
@@ -11,7 +12,7 @@ pub(crate) mod status;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serializer;
 
-/// A time as every document and frame shows it: RFC 3339, UTC, milliseconds.
+/// Returns a time as every document and frame shows it: RFC 3339, UTC, milliseconds.
 pub(crate) fn timestamp(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -7,7 +7,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use futures_util::StreamExt;
 
-use crate::wire::fields::{Fields, NotFields};
+use crate::wire::fields::{Fields, InvalidBody};
 use crate::wire::problem::Problem;
 
 /// The largest body. An order is a few hundred bytes.
@@ -28,11 +28,11 @@ pub(crate) async fn read_fields(headers: &HeaderMap, body: Body) -> Result<Field
         })?;
     let text = std::str::from_utf8(&bytes).map_err(|_| malformed())?;
     Fields::parse(text).map_err(|error| match error {
-        NotFields::Malformed => malformed(),
-        NotFields::TooDeep => {
+        InvalidBody::Malformed => malformed(),
+        InvalidBody::TooDeep => {
             Problem::new(StatusCode::BAD_REQUEST, "too-deep", "The body nests too many arrays and objects.")
         }
-        NotFields::NotAnObject => {
+        InvalidBody::NotAnObject => {
             let detail = "The body must be a JSON object.";
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", detail)
         }
@@ -58,7 +58,7 @@ async fn read_bytes(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem>
     let mut bytes = Vec::new();
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
-        // The client broke off: nobody reads this answer.
+        // The connection broke, so this answer reaches no client.
         let chunk = chunk.map_err(|_| malformed())?;
         if bytes.len() + chunk.len() > BODY_BYTES_MAX {
             return Err(too_large());

@@ -1,4 +1,4 @@
-//! The fields of a JSON object, taken one by one, with every complaint collected.
+//! The fields of a JSON object, which are read one by one while all errors are collected.
 
 use std::fmt;
 
@@ -7,22 +7,21 @@ use serde_json::value::RawValue;
 
 use crate::wire::problem::{FieldError, Problem};
 
-/// The deepest nesting of a request body. Requests are flat; whatever nests deeper than this is
-/// not worth naming field by field.
+/// The deepest nesting of a request body. Requests are flat, so a deeper body is refused as a whole.
 const DEPTH_MAX: usize = 32;
 
-/// Why a body is not even an object of fields.
+/// Why a body has no fields to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotFields {
-    /// It is no JSON.
+pub(crate) enum InvalidBody {
+    /// It is not JSON.
     Malformed,
     /// It nests too deep.
     TooDeep,
-    /// It is JSON, but no object.
+    /// It is JSON, but not an object.
     NotAnObject,
 }
 
-/// The fields of a request that were not taken yet, and what was wrong with the taken ones.
+/// The fields of a request that were not taken yet, and the errors of those that were.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     untaken: Vec<(String, Box<RawValue>)>,
@@ -30,20 +29,21 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// Reads an object. A field that stands twice is an error; its first value counts meanwhile.
-    pub(crate) fn parse(body: &str) -> Result<Self, NotFields> {
+    /// Parses an object. A field that is there twice is an error, and the first value is the one that is
+    /// read.
+    pub(crate) fn parse(body: &str) -> Result<Self, InvalidBody> {
         if depth(body) > DEPTH_MAX {
-            return Err(NotFields::TooDeep);
+            return Err(InvalidBody::TooDeep);
         }
-        let value: &RawValue = serde_json::from_str(body).map_err(|_| NotFields::Malformed)?;
+        let value: &RawValue = serde_json::from_str(body).map_err(|_| InvalidBody::Malformed)?;
         if !value.get().starts_with('{') {
-            return Err(NotFields::NotAnObject);
+            return Err(InvalidBody::NotAnObject);
         }
-        let Entries(entries) = serde_json::from_str(body).map_err(|_| NotFields::Malformed)?;
+        let Entries(entries) = serde_json::from_str(body).map_err(|_| InvalidBody::Malformed)?;
         let mut fields = Self::default();
         for (name, value) in entries {
             if is_broken_string(&value) {
-                return Err(NotFields::Malformed);
+                return Err(InvalidBody::Malformed);
             }
             if fields.untaken.iter().any(|(known, _)| *known == name) {
                 fields.reject(&name, "duplicate", "The field is given more than once.");
@@ -54,28 +54,28 @@ impl Fields {
         Ok(fields)
     }
 
-    /// Takes a field's value; `null` is the same as an absent field.
+    /// Takes a field, and returns its value. `null` is the same as an absent field.
     pub(crate) fn take(&mut self, name: &str) -> Option<Box<RawValue>> {
         let index = self.untaken.iter().position(|(known, _)| known == name)?;
         let (_, value) = self.untaken.swap_remove(index);
         (value.get() != "null").then_some(value)
     }
 
-    /// Takes a field and reads it; a value that cannot be read is an error of the field.
+    /// Takes a field and reads its value. A value that cannot be read is an error of the field.
     pub(crate) fn read<T>(
         &mut self,
         name: &str,
-        read: impl FnOnce(&RawValue) -> Result<T, Complaint>,
+        read: impl FnOnce(&RawValue) -> Result<T, ValueError>,
     ) -> Option<T> {
         let value = self.take(name)?;
-        read(&value).map_err(|complaint| self.complain(name, complaint)).ok()
+        read(&value).map_err(|error| self.reject(name, error.code, error.message)).ok()
     }
 
-    /// Takes a field that goes by two names. Both may be given if they say the same.
+    /// Takes a field that has two names. Both may be given if they have the same value.
     pub(crate) fn read_either<T: PartialEq>(
         &mut self,
         [name, alias]: [&str; 2],
-        read: impl Fn(&RawValue) -> Result<T, Complaint>,
+        read: impl Fn(&RawValue) -> Result<T, ValueError>,
     ) -> Option<T> {
         let named = self.read(name, &read);
         let aliased = self.read(alias, &read);
@@ -85,28 +85,24 @@ impl Fields {
         named.or(aliased)
     }
 
-    /// Whether a field was given, taken or not yet, is known only before it is taken.
+    /// Returns whether a field was given and not taken yet.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.untaken.iter().any(|(known, value)| known == name && value.get() != "null")
     }
 
-    /// Complains about a field. The first complaint about a field is the one that is told.
+    /// Adds an error of a field, unless it has one already.
     pub(crate) fn reject(&mut self, field: &str, code: &'static str, message: impl Into<String>) {
         if !self.is_rejected(field) {
             self.errors.push(FieldError { field: field.to_owned(), code, message: message.into() });
         }
     }
 
-    /// Whether there is a complaint about a field.
+    /// Returns whether a field has an error.
     pub(crate) fn is_rejected(&self, field: &str) -> bool {
         self.errors.iter().any(|error| error.field == field)
     }
 
-    fn complain(&mut self, field: &str, complaint: Complaint) {
-        self.reject(field, complaint.code, complaint.message);
-    }
-
-    /// Ends the reading: what nobody took is unknown, and nothing may have been wrong.
+    /// Succeeds if no field has an error and every field was taken: one that was not is unknown.
     pub(crate) fn finish(mut self) -> Result<(), Problem> {
         for (name, _) in std::mem::take(&mut self.untaken) {
             self.reject(&name, "unknown", "There is no such field.");
@@ -115,32 +111,32 @@ impl Fields {
     }
 }
 
-/// What is wrong with a value.
+/// An error in a value, before it is known which field has it.
 #[derive(Debug)]
-pub(crate) struct Complaint {
+pub(crate) struct ValueError {
     pub(crate) code: &'static str,
     pub(crate) message: String,
 }
 
-impl Complaint {
+impl ValueError {
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
 
-    /// A value of the wrong type or form.
+    /// Returns the error of a value of the wrong type or form.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new("invalid", message)
     }
 }
 
-/// Reads a value of a plain type.
-pub(crate) fn plain<T: DeserializeOwned>(value: &RawValue, expected: &'static str) -> Result<T, Complaint> {
-    serde_json::from_str(value.get()).map_err(|_| Complaint::invalid(format!("Must be {expected}.")))
+/// Reads a value of a type that serde knows.
+pub(crate) fn plain<T: DeserializeOwned>(value: &RawValue, expected: &'static str) -> Result<T, ValueError> {
+    serde_json::from_str(value.get()).map_err(|_| ValueError::invalid(format!("Must be {expected}.")))
 }
 
-/// The deepest nesting of arrays and objects in a text, outside of its strings.
+/// Returns the deepest nesting of arrays and objects in a text, outside of its strings.
 ///
-/// A raw value is skipped without recursion, so no parser would ever complain of its depth.
+/// The parser skips raw values without recursion, so it has no limit of its own.
 fn depth(body: &str) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let (mut in_string, mut escaped) = (false, false);
@@ -160,12 +156,13 @@ fn depth(body: &str) -> usize {
     deepest
 }
 
-/// Whether a value is a string whose escapes make no text, which skipping it did not notice.
+/// Returns whether a value is a string whose escapes make no text. The parser does not notice, because it
+/// skips raw values.
 fn is_broken_string(value: &RawValue) -> bool {
     value.get().starts_with('"') && serde_json::from_str::<String>(value.get()).is_err()
 }
 
-/// An object's entries in order, doubles included.
+/// An object's entries in order, with duplicates.
 struct Entries(Vec<(String, Box<RawValue>)>);
 
 impl<'de> Deserialize<'de> for Entries {
@@ -203,33 +200,33 @@ mod tests {
         }
     }
 
-    fn text(value: &RawValue) -> Result<String, Complaint> {
+    fn text(value: &RawValue) -> Result<String, ValueError> {
         plain(value, "a string")
     }
 
     #[test]
-    fn bodies_that_are_no_object_are_told_apart() {
+    fn bodies_that_are_not_objects_are_distinguished() {
         for (body, expected) in [
-            ("", NotFields::Malformed),
-            ("{", NotFields::Malformed),
-            ("{\"a\":1} x", NotFields::Malformed),
-            ("{'a':1}", NotFields::Malformed),
-            ("{\"a\":NaN}", NotFields::Malformed),
-            ("{\"a\":\"\\ud800\"}", NotFields::Malformed),
-            ("[]", NotFields::NotAnObject),
-            ("null", NotFields::NotAnObject),
-            ("\"{\"", NotFields::NotAnObject),
+            ("", InvalidBody::Malformed),
+            ("{", InvalidBody::Malformed),
+            ("{\"a\":1} x", InvalidBody::Malformed),
+            ("{'a':1}", InvalidBody::Malformed),
+            ("{\"a\":NaN}", InvalidBody::Malformed),
+            ("{\"a\":\"\\ud800\"}", InvalidBody::Malformed),
+            ("[]", InvalidBody::NotAnObject),
+            ("null", InvalidBody::NotAnObject),
+            ("\"{\"", InvalidBody::NotAnObject),
         ] {
             assert_eq!(Fields::parse(body).unwrap_err(), expected, "{body}");
         }
         let nested = |n: usize| format!("{{\"a\":{}1{}}}", "[".repeat(n), "]".repeat(n));
         assert!(Fields::parse(&nested(DEPTH_MAX - 1)).is_ok());
-        assert_eq!(Fields::parse(&nested(DEPTH_MAX)).unwrap_err(), NotFields::TooDeep);
+        assert_eq!(Fields::parse(&nested(DEPTH_MAX)).unwrap_err(), InvalidBody::TooDeep);
         assert!(Fields::parse(&format!("{{\"a\":\"\\\"{}\"}}", "[".repeat(99))).is_ok());
     }
 
     #[test]
-    fn unknown_and_doubled_fields_are_errors() {
+    fn unknown_and_duplicate_fields_are_errors() {
         let mut fields = Fields::parse(r#"{"a":"1","b":"2","b":"2","c":null,"c":1}"#).unwrap();
         assert_eq!(fields.read("a", text).as_deref(), Some("1"));
         assert_eq!(fields.read("b", text).as_deref(), Some("2"));

@@ -1,4 +1,4 @@
-//! The frames of the live stream. Each is made from one event by one pure function.
+//! The frames of the live stream. One pure function makes each from one event.
 
 use chrono::{DateTime, Utc};
 use order_engine_core::{
@@ -8,30 +8,31 @@ use order_engine_core::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::wire::error::ErrorBody;
 use crate::wire::quotes::{Decimals, QuoteBody, RouteBody, price_number, quotes};
 use crate::wire::{serialize_time, timestamp};
 
-/// What frames tell of an order that its events do not.
+/// The facts about an order that its frames show and its events do not have.
 #[derive(Clone, Debug)]
 pub(crate) struct OrderFacts {
     decimals: Decimals,
-    /// The last signed transaction, which is the one that a confirmation speaks of.
+    /// The last signed transaction, which is the one that a confirmation confirms.
     tx_id: Option<TxId>,
 }
 
 impl OrderFacts {
-    /// The facts of an order as it is at some time. Events after that time must be
-    /// [observed](Self::observe); earlier ones may be.
+    /// Returns the facts of an order as it is now. Later events must be [observed](Self::observe); earlier
+    /// ones may be.
     pub(crate) fn new(order: &Order) -> Self {
         Self { decimals: Decimals::of(&order.request), tx_id: order.state.tx_id().cloned() }
     }
 
-    /// The facts of an order before its first event: all of its events must be observed.
+    /// Returns the facts of an order before its first event. All its events must be observed.
     pub(crate) const fn at_the_beginning(decimals: Decimals) -> Self {
         Self { decimals, tx_id: None }
     }
 
-    /// Takes note of an event.
+    /// Updates the facts by an event.
     pub(crate) fn observe(&mut self, event: &OrderEvent) {
         if let OrderEvent::TransactionSigned { tx } = event {
             self.tx_id = Some(tx.id.clone());
@@ -59,7 +60,7 @@ pub(crate) struct Frame {
     adds: Adds,
 }
 
-/// What a frame adds by its type.
+/// The fields that only some types of frames have.
 #[derive(Debug, Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 enum Adds {
@@ -84,13 +85,6 @@ struct ConfirmedBody {
     filled_at: DateTime<Utc>,
 }
 
-/// A failure as clients see it.
-#[derive(Debug, Serialize)]
-pub(crate) struct ErrorBody {
-    code: String,
-    message: String,
-}
-
 #[derive(Debug, Serialize)]
 struct RetryableErrorBody {
     #[serde(flatten)]
@@ -98,13 +92,7 @@ struct RetryableErrorBody {
     retryable: bool,
 }
 
-impl ErrorBody {
-    pub(crate) fn new(failure: &Failure) -> Self {
-        Self { code: failure.code.as_str().to_owned(), message: failure.message.clone() }
-    }
-}
-
-/// The frame for an event of an order.
+/// Returns the frame for an event of an order.
 pub(crate) fn frame(order: &OrderFacts, record: &EventRecord) -> Frame {
     let has_begun = record.attempt > 0;
     Frame {
@@ -205,22 +193,22 @@ fn confirmed(order: &OrderFacts, fill: &Fill, filled_at: DateTime<Utc>) -> Confi
     }
 }
 
-/// A frame that tells of the connection, not of an event.
+/// A frame about the connection, not about an event.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum ControlFrame {
     /// The first frame of a stream.
     Connection { message: &'static str, order_id: OrderId, timestamp: String },
-    /// The second one.
+    /// The second frame of a stream.
     Subscribed { message: String, order_id: OrderId, timestamp: String, last_seq: u64 },
-    /// Why there is no stream, or no more of it.
+    /// Why the stream ends.
     Error { code: &'static str, message: &'static str, timestamp: String },
-    /// Words of the operator to everyone.
+    /// A message of the operator to all clients.
     Notice { message: String, timestamp: String },
 }
 
 impl ControlFrame {
-    /// The two frames that begin a stream.
+    /// Returns the two frames that begin a stream.
     pub(crate) fn opening(order_id: OrderId, last_seq: u64, now: DateTime<Utc>) -> [Self; 2] {
         let timestamp = timestamp(now);
         [
@@ -247,9 +235,9 @@ impl ControlFrame {
     }
 }
 
-/// A frame as text.
+/// Returns a frame as JSON.
 pub(crate) fn to_json(frame: &impl Serialize) -> String {
-    // Frames hold text and numbers under text keys, which JSON can always express.
+    // This cannot fail: frames have text and numbers under text keys.
     serde_json::to_string(frame).unwrap_or_default()
 }
 

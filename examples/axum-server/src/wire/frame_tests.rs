@@ -6,12 +6,11 @@ use order_engine_core::{
 
 use super::*;
 
-/// An order whose events are one second apart, with every frame they make.
+/// An order whose events are one second apart, with the frames of all events.
 struct Life {
     order: Order,
     facts: OrderFacts,
     frames: Vec<String>,
-    kinds: Vec<&'static str>,
 }
 
 fn token(symbol: &str, decimals: u8) -> Token {
@@ -34,13 +33,12 @@ impl Life {
             deadline: None,
         };
         let (order, record) = Order::accept(OrderId::new(at(0), 7), request, 3, at(0));
-        let mut life = Self { facts: OrderFacts::new(&order), order, frames: vec![], kinds: vec![] };
+        let mut life = Self { facts: OrderFacts::new(&order), order, frames: vec![] };
         life.note(&record);
         life
     }
 
     fn note(&mut self, record: &EventRecord) {
-        self.kinds.push(record.event.kind());
         self.facts.observe(&record.event);
         self.frames.push(to_json(&frame(&self.facts, record)));
     }
@@ -60,12 +58,12 @@ impl Life {
         self.routing(attempt).then(route_chosen()).then(OrderEvent::BuildStarted).then(signed_event())
     }
 
-    /// The last frame, which is what a case is about.
+    /// Asserts that the last frame is the expected one, except for the order's id.
     #[track_caller]
     fn shows(&self, expected: &Expect) {
         let frame: serde_json::Value = serde_json::from_str(self.frames.last().unwrap()).unwrap();
         let mut fields = frame.as_object().unwrap().clone();
-        // The same in every frame.
+        // The id is the same in every frame.
         assert_eq!(fields.remove("orderId"), Some(self.order.id.to_string().into()));
         expected.assert_eq(&serde_json::to_string_pretty(&fields).unwrap());
     }
@@ -374,7 +372,7 @@ fn failed() {
 }
 
 #[test]
-fn a_confirmation_names_the_transaction_also_to_whoever_joined_after_its_signing() {
+fn a_confirmation_has_the_transaction_also_for_clients_that_came_after_its_signing() {
     let life = Life::begin().signed(1).then(OrderEvent::SubmissionStarted);
     let late = OrderFacts::new(&life.order);
     let (_, record) = life.order.advance(OrderEvent::Confirmed { fill: fill() }, at(9)).unwrap();

@@ -1,4 +1,4 @@
-//! Numbers by their literal text, so that no amount ever passes through a float.
+//! Numbers by their literal text, so that no amount is ever a float.
 
 use order_engine_core::{Amount, AmountError};
 use serde_json::value::RawValue;
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 pub(crate) struct Literal(String);
 
 impl Literal {
-    /// Reads a JSON number or a JSON string. Nothing for any other value.
+    /// Returns the text of a JSON number or a JSON string, or `None` for any other value.
     pub(crate) fn from_json(value: &RawValue) -> Option<Self> {
         let text = value.get();
         match text.as_bytes().first()? {
@@ -18,19 +18,19 @@ impl Literal {
         }
     }
 
-    /// The number times `10^decimals`, which must be whole.
+    /// Returns the number times `10^decimals`, which must be whole.
     pub(crate) fn scaled(&self, decimals: u8) -> Result<Amount, AmountError> {
         Amount::parse_human(&self.0, decimals)
     }
 
-    /// Whether the text is a number below zero, which deserves another message than a text that is
-    /// no number at all.
+    /// Returns whether the text is a number below zero, which gets another message than a text that is no
+    /// number.
     pub(crate) fn is_negative(&self) -> bool {
         let is_number = |text| !matches!(Amount::parse_human(text, 0), Err(AmountError::NotANumber));
         self.0.strip_prefix('-').is_some_and(is_number)
     }
 
-    /// A whole number that fits.
+    /// Returns the number if it is whole and fits into the type.
     pub(crate) fn whole<N: TryFrom<u128>>(&self) -> Option<N> {
         N::try_from(self.scaled(0).ok()?.base_units()).ok()
     }
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn other_values_are_no_numbers() {
+    fn other_values_are_not_numbers() {
         for json in ["true", "null", "[1]", "{\"a\":1}"] {
             assert_eq!(literal(json), None, "{json}");
         }
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn negative_numbers_are_told_from_nonsense() {
+    fn negative_numbers_are_distinguished_from_other_texts() {
         assert!(literal("-1.5").unwrap().is_negative());
         assert!(!literal("\"-abc\"").unwrap().is_negative());
         assert!(!literal("1").unwrap().is_negative());

@@ -1,4 +1,4 @@
-//! The bodies that ask for an order and for a quote.
+//! The bodies of the requests for an order and for a quote.
 
 use chrono::{DateTime, SubsecRound, Utc};
 use order_engine_core::{
@@ -7,11 +7,11 @@ use order_engine_core::{
 use serde_json::value::RawValue;
 
 use crate::tokens::TokenRegistry;
-use crate::wire::fields::{Complaint, Fields, plain};
+use crate::wire::fields::{Fields, ValueError, plain};
 use crate::wire::literal::Literal;
 use crate::wire::problem::Problem;
 
-/// The user of every caller who names none.
+/// The user of orders that name none.
 pub(crate) const ANONYMOUS: &str = "anonymous";
 /// The header that carries a client order id.
 pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -23,13 +23,13 @@ const USER_ID_MAX_CHARS: usize = 255;
 /// Ten years: longer than any order lives, and short enough that its end has a four-digit year.
 const TTL_MS_MAX: u64 = 315_360_000_000;
 
-/// What is swapped: the part that orders and quotes share.
+/// The part that requests for orders and for quotes have in common.
 struct Swap {
     quote: QuoteRequest,
     slippage_bps: u16,
 }
 
-/// Reads the body, and the header, that ask for an order.
+/// Reads the body and the header of a request for an order.
 pub(crate) fn order_request(
     mut fields: Fields,
     idempotency_key: Option<&str>,
@@ -53,7 +53,7 @@ pub(crate) fn order_request(
     })
 }
 
-/// Reads the body that asks for a quote: the request, and the slippage in basis points.
+/// Reads the body of a request for a quote, and returns the request and the slippage in basis points.
 pub(crate) fn quote_request(
     mut fields: Fields,
     tokens: &TokenRegistry,
@@ -65,8 +65,8 @@ pub(crate) fn quote_request(
     Ok((quote, slippage_bps))
 }
 
-/// A swap with a part missing always comes with a complaint, so this is never sent; it stands in
-/// for a panic.
+/// Returns the problem of a swap with a missing part. It is never sent, because the missing part has an error
+/// of its own; it is there instead of a panic.
 fn incomplete() -> Problem {
     Problem::invalid(Vec::new())
 }
@@ -96,11 +96,11 @@ fn read_token(fields: &mut Fields, names: [&str; 2], tokens: &TokenRegistry) -> 
         tokens
             .find(&text)
             .cloned()
-            .ok_or_else(|| Complaint::new("unknown-token", "The token is not registered."))
+            .ok_or_else(|| ValueError::new("unknown-token", "The token is not registered."))
     })
 }
 
-/// Reads the amount in either unit. With an unknown input token only its form is checked.
+/// Reads the amount in either unit. If the input token is unknown, only the form of the amount is checked.
 fn read_amount(fields: &mut Fields, decimals: Option<u8>) -> Option<Amount> {
     match (fields.has("amount"), fields.has("amountBaseUnits")) {
         (true, true) => {
@@ -114,50 +114,50 @@ fn read_amount(fields: &mut Fields, decimals: Option<u8>) -> Option<Amount> {
     human.or(base_units)
 }
 
-fn human_amount(value: &RawValue, decimals: Option<u8>) -> Result<Amount, Complaint> {
+fn human_amount(value: &RawValue, decimals: Option<u8>) -> Result<Amount, ValueError> {
     let literal = Literal::from_json(value)
-        .ok_or_else(|| Complaint::invalid("Must be a number or a decimal string."))?;
+        .ok_or_else(|| ValueError::invalid("Must be a number or a decimal string."))?;
     if literal.is_negative() {
         return Err(not_positive());
     }
     let scaled = match (literal.scaled(decimals.unwrap_or(0)), decimals) {
-        // How precise it may be is unknown together with the token, whose complaint suffices.
+        // Without the token its decimals are unknown, and the token has an error already.
         (Err(AmountError::TooPrecise { .. }), None) => return Ok(Amount::ZERO),
         (scaled, _) => scaled,
     };
     positive(&scaled)
 }
 
-fn base_unit_amount(value: &RawValue) -> Result<Amount, Complaint> {
+fn base_unit_amount(value: &RawValue) -> Result<Amount, ValueError> {
     let text: String = plain(value, "a string of decimal digits")?;
     positive(&text.parse())
 }
 
-fn positive(amount: &Result<Amount, AmountError>) -> Result<Amount, Complaint> {
+fn positive(amount: &Result<Amount, AmountError>) -> Result<Amount, ValueError> {
     match amount {
         Ok(amount) if amount.is_zero() => Err(not_positive()),
         Ok(amount) => Ok(*amount),
-        Err(AmountError::TooPrecise { decimals }) => Err(Complaint::new(
+        Err(AmountError::TooPrecise { decimals }) => Err(ValueError::new(
             "too-precise",
             format!("The input token has {decimals} decimals; give no more digits than that."),
         )),
-        Err(AmountError::TooLarge) => Err(Complaint::new("too-large", "The amount is too large.")),
-        Err(_) => Err(Complaint::invalid("Must be a plain decimal number.")),
+        Err(AmountError::TooLarge) => Err(ValueError::new("too-large", "The amount is too large.")),
+        Err(_) => Err(ValueError::invalid("Must be a plain decimal number.")),
     }
 }
 
-fn not_positive() -> Complaint {
-    Complaint::new("out-of-range", "The amount must be greater than zero.")
+fn not_positive() -> ValueError {
+    ValueError::new("out-of-range", "The amount must be greater than zero.")
 }
 
 fn read_order_type(fields: &mut Fields) {
     fields.read("orderType", |value| match plain::<String>(value, "a string")?.as_str() {
         "market" => Ok(()),
-        _ => Err(Complaint::new("unsupported", "Only market orders are supported.")),
+        _ => Err(ValueError::new("unsupported", "Only market orders are supported.")),
     });
 }
 
-/// Reads the slippage, in basis points or in percent; nothing only after a complaint.
+/// Reads the slippage, in basis points or in percent. `None` means that it has an error.
 fn read_slippage(fields: &mut Fields) -> Option<u16> {
     let given = fields.has("slippageBps") || fields.has("slippage");
     let bps = fields.read("slippageBps", |value| slippage(value, 0));
@@ -171,11 +171,11 @@ fn read_slippage(fields: &mut Fields) -> Option<u16> {
     if given { bps.or(percent) } else { Some(SLIPPAGE_BPS_DEFAULT) }
 }
 
-fn slippage(value: &RawValue, decimals: u8) -> Result<u16, Complaint> {
-    let literal = Literal::from_json(value).ok_or_else(|| Complaint::invalid("Must be a number."))?;
+fn slippage(value: &RawValue, decimals: u8) -> Result<u16, ValueError> {
+    let literal = Literal::from_json(value).ok_or_else(|| ValueError::invalid("Must be a number."))?;
     let out_of_range = || {
         let message = format!("Must be 0 to {SLIPPAGE_BPS_MAX} basis points, which is 0 to 100 percent.");
-        Complaint::new("out-of-range", message)
+        ValueError::new("out-of-range", message)
     };
     if literal.is_negative() {
         return Err(out_of_range());
@@ -187,9 +187,9 @@ fn slippage(value: &RawValue, decimals: u8) -> Result<u16, Complaint> {
             .ok_or_else(out_of_range),
         Err(AmountError::TooLarge) => Err(out_of_range()),
         Err(AmountError::TooPrecise { .. }) => {
-            Err(Complaint::new("too-precise", "Slippage is counted in whole basis points (0.01 percent)."))
+            Err(ValueError::new("too-precise", "Slippage is counted in whole basis points (0.01 percent)."))
         }
-        Err(_) => Err(Complaint::invalid("Must be a number.")),
+        Err(_) => Err(ValueError::invalid("Must be a number.")),
     }
 }
 
@@ -197,8 +197,8 @@ fn read_client_order_id(fields: &mut Fields, header: Option<&str>) -> Option<Str
     let body = fields.read("clientOrderId", |value| name(value, OrderRequest::CLIENT_ORDER_ID_MAX_CHARS));
     let header = header.and_then(|key| match check_name(key, OrderRequest::CLIENT_ORDER_ID_MAX_CHARS) {
         Ok(()) => Some(key.to_owned()),
-        Err(complaint) => {
-            fields.reject(IDEMPOTENCY_KEY, complaint.code, complaint.message);
+        Err(error) => {
+            fields.reject(IDEMPOTENCY_KEY, error.code, error.message);
             None
         }
     });
@@ -208,34 +208,34 @@ fn read_client_order_id(fields: &mut Fields, header: Option<&str>) -> Option<Str
     body.or(header)
 }
 
-/// Reads a text that names something: neither empty, nor too long, nor with control characters.
-fn name(value: &RawValue, max_chars: usize) -> Result<String, Complaint> {
+/// Reads a name: a text that is not empty, not too long, and without control characters.
+fn name(value: &RawValue, max_chars: usize) -> Result<String, ValueError> {
     let text: String = plain(value, "a string")?;
     check_name(&text, max_chars)?;
     Ok(text)
 }
 
-fn check_name(text: &str, max_chars: usize) -> Result<(), Complaint> {
+fn check_name(text: &str, max_chars: usize) -> Result<(), ValueError> {
     let chars = text.chars().count();
     if chars == 0 || chars > max_chars {
-        return Err(Complaint::new("out-of-range", format!("Must have 1 to {max_chars} characters.")));
+        return Err(ValueError::new("out-of-range", format!("Must have 1 to {max_chars} characters.")));
     }
     if text.chars().any(char::is_control) {
-        return Err(Complaint::invalid("Must not contain control characters."));
+        return Err(ValueError::invalid("Must not contain control characters."));
     }
     Ok(())
 }
 
 /// Reads the deadline.
 ///
-/// One that has passed is accepted, and the order fails as expired: the answer to a repeated
-/// request must not depend on when it is repeated.
+/// A deadline that has passed is accepted, and the order fails as expired: the answer to a repeated request
+/// must not depend on when it is repeated.
 fn read_deadline(fields: &mut Fields) -> Option<Deadline> {
     let at = fields.read("expiresAt", |value| {
         let text: String = plain(value, "an RFC 3339 time")?;
         DateTime::parse_from_rfc3339(&text)
             .map(|at| Deadline::At(at.with_timezone(&Utc).trunc_subsecs(3)))
-            .map_err(|_| Complaint::invalid("Must be an RFC 3339 time."))
+            .map_err(|_| ValueError::invalid("Must be an RFC 3339 time."))
     });
     let ttl = fields.read("ttlMs", |value| {
         Literal::from_json(value)
@@ -243,7 +243,7 @@ fn read_deadline(fields: &mut Fields) -> Option<Deadline> {
             .filter(|ms| (1..=TTL_MS_MAX).contains(ms))
             .map(Deadline::AfterMs)
             .ok_or_else(|| {
-                Complaint::new("out-of-range", format!("Must be a whole number from 1 to {TTL_MS_MAX}."))
+                ValueError::new("out-of-range", format!("Must be a whole number from 1 to {TTL_MS_MAX}."))
             })
     });
     if at.is_some() && ttl.is_some() {
@@ -268,7 +268,7 @@ mod tests {
         })
     }
 
-    /// A body that is complete but for what the test is about.
+    /// Returns a body with valid tokens and the rest as given.
     fn with(rest: &str) -> String {
         format!(r#"{{"tokenIn":"SOL","tokenOut":"USDC",{rest}}}"#)
     }
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn every_alias_says_the_same() {
+    fn every_alias_reads_the_same() {
         let expected = read(&with(r#""amount":1.5,"slippageBps":125,"clientOrderId":"k""#)).unwrap();
         for body in [
             r#"{"inputToken":"SOL","outputToken":"USDC","amount":"1.5","slippage":1.25,"clientOrderId":"k"}"#,

@@ -8,13 +8,12 @@ use axum::response::{IntoResponse, Response};
 use order_engine_core::{StoreError, StoreErrorKind};
 use serde::Serialize;
 
-/// How long a client should wait before it tries a busy server again.
+/// How long a client should wait before it repeats a request that got 503.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 
 /// An error as the client sees it.
 ///
-/// It never carries what the client sent, so that the answers to two unknown orders are the same
-/// bytes.
+/// It never repeats what the client sent, so that the answers for any two unknown orders are the same bytes.
 #[derive(Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
@@ -25,10 +24,10 @@ pub(crate) struct Problem {
     header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
-/// What is wrong with one field of a request.
+/// An error in one field of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct FieldError {
-    /// The field, by the name the client used, or a header's or a query parameter's name.
+    /// The name of the field as the client wrote it, or the name of a header or a query parameter.
     pub(crate) field: String,
     /// A stable code.
     pub(crate) code: &'static str,
@@ -52,35 +51,36 @@ impl Problem {
         Self { status, code, detail: detail.into(), errors: Vec::new(), header: None }
     }
 
-    /// 422 with one entry a field.
+    /// Returns a 422 with one entry for each field.
     pub(crate) fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = "One or more fields of the request are not acceptable.";
         Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", detail) }
     }
 
-    /// 422 for a single field.
+    /// Returns a 422 for a single field.
     pub(crate) fn invalid_field(field: &str, code: &'static str, message: impl Into<String>) -> Self {
         Self::invalid(vec![FieldError { field: field.to_owned(), code, message: message.into() }])
     }
 
-    /// 404 for an order that does not exist, or that the caller may not see.
+    /// Returns the 404 for an order that does not exist.
     pub(crate) fn order_not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "order-not-found", "There is no such order.")
     }
 
-    /// 503: the request was not carried out and may be repeated.
+    /// Returns a 503: the request had no effect and may be repeated.
     pub(crate) fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
         let seconds = RETRY_AFTER_DEFAULT.as_secs();
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)
             .with_header(RETRY_AFTER, HeaderValue::from(seconds))
     }
 
-    /// 503: the process is about to end.
+    /// Returns the 503 of a process that shuts down.
     pub(crate) fn shutting_down() -> Self {
         Self::unavailable("shutting-down", "The server is shutting down. Try again.")
     }
 
-    /// 503: the store failed. Its own words stay in the log, for they may name hosts and paths.
+    /// Returns the 503 for a failure of the store. The store's message is only logged, because it may contain
+    /// hosts and paths.
     pub(crate) fn store(error: &StoreError) -> Self {
         tracing::error!(
             error = error as &dyn std::error::Error,
@@ -95,7 +95,7 @@ impl Problem {
         }
     }
 
-    /// 426: the path speaks WebSocket only.
+    /// Returns the 426 of a path that is a WebSocket only.
     pub(crate) fn upgrade_required() -> Self {
         let detail = "This path is a WebSocket. Connect with an Upgrade: websocket header.";
         Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade-required", detail)
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_busy_store_asks_the_client_to_come_back() {
+    fn an_unavailable_store_is_answered_with_retry_after() {
         let response = Problem::from(StoreError::new(StoreErrorKind::Unavailable, "busy")).into_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[RETRY_AFTER], "1");

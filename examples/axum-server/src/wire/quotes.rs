@@ -6,9 +6,9 @@ use order_engine_core::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::wire::frame::ErrorBody;
+use crate::wire::error::ErrorBody;
 
-/// What one exchange offers, or why it offers nothing.
+/// The quote of one exchange, or why it has none.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct QuoteBody {
@@ -24,7 +24,7 @@ enum QuoteOutcome {
     Rejected { error: ErrorBody },
 }
 
-/// What a route yields, for people and for machines.
+/// What a route yields, in human units and in base units.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RouteAmounts {
@@ -58,8 +58,7 @@ pub(crate) struct RouteBody {
     details: RouteDetails,
 }
 
-/// A swap in one pool. A leg between two hops has tokens of its own, so its amounts are in base
-/// units only.
+/// A swap in one pool. Its tokens may be other ones than the order's, so its amounts are in base units only.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct LegBody {
@@ -89,12 +88,12 @@ pub(crate) struct QuotationBody {
     min_out_base_units: Option<Amount>,
 }
 
-/// A price as a JSON number with all its digits: readers may round it, this program does not.
+/// Returns a price as a JSON number with all its digits. Readers may round it; the server does not.
 pub(crate) fn price_number(text: &str) -> Option<Box<RawValue>> {
     RawValue::from_string(text.to_owned()).ok()
 }
 
-/// How many decimals what is sold and what is bought have.
+/// The decimals of the token that is sold and of the token that is bought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Decimals {
     pub(crate) input: u8,
@@ -102,7 +101,7 @@ pub(crate) struct Decimals {
 }
 
 impl Decimals {
-    /// Those of an order.
+    /// Returns the decimals of an order's tokens.
     pub(crate) fn of(request: &OrderRequest) -> Self {
         Self { input: request.input.decimals, output: request.output.decimals }
     }
@@ -147,7 +146,7 @@ impl LegBody {
     }
 }
 
-/// All candidates, in the order in which the router gave them.
+/// Returns all candidates, in the order of the router.
 pub(crate) fn quotes(candidates: &[Candidate], decimals: Decimals) -> Vec<QuoteBody> {
     let quote = |candidate: &Candidate| QuoteBody {
         dex: candidate.dex.clone(),

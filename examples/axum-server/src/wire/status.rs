@@ -7,7 +7,7 @@ use order_engine_core::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::wire::frame::ErrorBody;
+use crate::wire::error::ErrorBody;
 use crate::wire::quotes::price_number;
 use crate::wire::{serialize_optional_time, serialize_time};
 
@@ -18,7 +18,7 @@ pub(crate) struct AcceptedBody {
     order_id: OrderId,
     status: Status,
     ws_url: String,
-    /// The order is the job, so this is its id once more.
+    /// The order's id again, because the order is the job.
     job_id: OrderId,
     #[serde(serialize_with = "serialize_time")]
     created_at: DateTime<Utc>,
@@ -36,29 +36,29 @@ impl AcceptedBody {
     }
 }
 
-/// An order in a list. One that this program cannot read is there all the same, for its operator.
+/// An order in a list. An undecodable order is listed, too, so that an operator sees it.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum ListedBody {
-    /// As in its own document, without the logs.
-    Readable(Box<StatusBody>),
-    /// Its id, and why there is nothing more.
+    /// The order's status document, without the logs.
+    Decoded(Box<StatusBody>),
+    /// The order's id, and why it cannot be decoded.
     #[serde(rename_all = "camelCase")]
-    Unreadable { order_id: OrderId, attention: &'static str, message: String },
+    Undecodable { order_id: OrderId, attention: &'static str, message: String },
 }
 
 impl ListedBody {
     pub(crate) fn new(listed: &Result<Order, UndecodableOrder>) -> Self {
         match listed {
-            Ok(order) => Self::Readable(Box::new(StatusBody::listed(order))),
+            Ok(order) => Self::Decoded(Box::new(StatusBody::listed(order))),
             Err(UndecodableOrder { order_id, error }) => {
-                Self::Unreadable { order_id: *order_id, attention: "unreadable", message: error.to_string() }
+                Self::Undecodable { order_id: *order_id, attention: "unreadable", message: error.to_string() }
             }
         }
     }
 }
 
-/// An order as clients see it. Every field is always there; what is not known is `null`.
+/// An order as clients see it. Every field is always there; one without a value is `null`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StatusBody {
@@ -84,7 +84,7 @@ pub(crate) struct StatusBody {
     max_attempts: u32,
     attention: Option<&'static str>,
     error: Option<ErrorBody>,
-    /// Left out where many orders are listed.
+    /// The messages of the order's events. A list of orders has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     logs: Option<Vec<String>>,
     last_seq: u64,
@@ -97,12 +97,12 @@ pub(crate) struct StatusBody {
 }
 
 impl StatusBody {
-    /// The document of an order and the messages of its events.
+    /// Returns the document of an order with the messages of its events.
     pub(crate) fn new(order: &Order, logs: Vec<String>) -> Self {
         Self { logs: Some(logs), ..Self::listed(order) }
     }
 
-    /// The document of an order as it stands in a list.
+    /// Returns the document of an order in a list.
     pub(crate) fn listed(order: &Order) -> Self {
         let (request, state) = (&order.request, &order.state);
         let (input, output) = (&request.input, &request.output);
@@ -140,7 +140,7 @@ impl StatusBody {
     }
 }
 
-/// Why an operator, or the owner, may want to look at an order.
+/// Returns why an operator, or the user, may want to look at an order.
 fn attention(order: &Order) -> Option<&'static str> {
     let cancel_requested = || order.state.is_cancel_requested().then_some("cancel-requested");
     order.state.attention().map(Attention::as_str).or_else(cancel_requested)
