@@ -1,4 +1,4 @@
-//! The routes, and what lies around all of them.
+//! The routes, and what every request passes through before and after them.
 
 mod body;
 mod cancel;
@@ -36,14 +36,15 @@ use crate::app::AppState;
 use crate::config::Role;
 use crate::wire::problem::Problem;
 
-/// Everything that is served, and what lies around all of it.
+/// All routes, with what is done for each request: CORS, the check of its origin, the default headers and the
+/// log.
 ///
-/// It lies around the router as a whole: a layer of the router is cloned and boxed for each request, once
-/// by every layer around it.
+/// None of this is a layer of the router, because each layer clones and boxes the inner ones for each
+/// request.
 #[derive(Clone, Debug)]
 pub(crate) struct Site(Cors<Guarded>);
 
-/// The routes, for pages that may use them.
+/// The routes, behind the check of the request's origin.
 #[derive(Clone, Debug)]
 struct Guarded {
     app: AppState,
@@ -83,7 +84,7 @@ impl Service<Request<Incoming>> for Guarded {
     }
 }
 
-/// All routes of the server, as its role has them.
+/// Returns the routes of the server's role.
 fn router(app: AppState) -> Router {
     let routes = if app.options.role == Role::Worker { operations() } else { operations().merge(service()) };
     routes
@@ -95,7 +96,7 @@ fn router(app: AppState) -> Router {
         .with_state(app)
 }
 
-/// What operators ask every process.
+/// Returns the routes for operators, which every process has.
 fn operations() -> Router<AppState> {
     Router::new()
         .route("/health", get(health::health))
@@ -103,7 +104,7 @@ fn operations() -> Router<AppState> {
         .route("/metrics", get(metrics::metrics))
 }
 
-/// What clients ask.
+/// Returns the routes for clients.
 fn service() -> Router<AppState> {
     Router::new()
         .route("/", get(page::index))
@@ -118,7 +119,7 @@ fn service() -> Router<AppState> {
         .route("/ws/orders/{orderId}", get(follow::by_path))
 }
 
-/// Sets what every answer carries unless its handler knows better.
+/// Sets the headers that every answer has, unless its handler has set them.
 fn harden(response: &mut Response) {
     const DEFAULTS: [(HeaderName, HeaderValue); 4] = [
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
@@ -133,7 +134,8 @@ fn harden(response: &mut Response) {
     }
 }
 
-/// What is logged of a request: nothing, unless somebody looks.
+/// The log line of a request, or nothing if the level is off.
+#[must_use = "the line is written with the answer"]
 struct Log(Option<(Method, String, Instant)>);
 
 impl Log {

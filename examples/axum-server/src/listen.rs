@@ -1,4 +1,4 @@
-//! Accepting connections, within bounds.
+//! Accepts connections, within bounds.
 
 use std::io;
 use std::sync::Arc;
@@ -18,48 +18,49 @@ use crate::http::Site;
 const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 /// The largest head of a request.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// How long to wait after a connection could not be accepted: most likely there are no file
-/// descriptors left, and trying at once would only turn the wheel.
+/// How long to wait after a connection could not be accepted. Most likely no file descriptor is free, so an
+/// immediate retry would fail, too.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Serves requests until `shutdown` comes; then accepts nothing more, closes the live streams, lets
-/// the requests that are under way finish, and returns once all are gone.
+/// Serves requests until `shutdown` completes. Then it accepts no more connections, closes the live streams,
+/// lets the running requests finish, and returns when all connections are closed.
 ///
-/// A client may take its time, so callers bound the wait after `shutdown` by dropping this.
+/// A slow client can delay the return for long. To limit the wait, drop this future.
 pub async fn serve<F>(listener: TcpListener, app: AppState, shutdown: F)
 where
     F: Future<Output = ()> + Send,
 {
-    let (closing, closed) = watch::channel(false);
-    let accepting = accept_all(listener, Site::new(&app), app.options.max_connections, closed);
+    let (is_stopped, stopped) = watch::channel(false);
+    let accepting = accept_all(listener, Site::new(&app), app.options.max_connections, stopped);
     let shutdown = async {
         shutdown.await;
-        closing.send_replace(true);
-        app.sockets.close();
+        is_stopped.send_replace(true);
+        app.sockets.shut_down();
         app.sockets.drained().await;
     };
     tokio::join!(accepting, shutdown);
 }
 
-/// Serves connections, so many at a time, until told to close; then waits for their end.
+/// Serves up to `max_connections` connections at a time until the server is stopped, and then waits for their
+/// end.
 async fn accept_all(
     listener: TcpListener,
     site: Site,
     max_connections: usize,
-    mut closing: watch::Receiver<bool>,
+    mut stopped: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(max_connections));
+    let permits = Arc::new(Semaphore::new(max_connections));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             biased;
-            () = closed(&mut closing) => break,
-            accepted = accept(&listener, &places) => match accepted {
-                Ok((stream, place)) => {
-                    let connection = connection(stream, site.clone(), closing.clone());
+            () = until_stopped(&mut stopped) => break,
+            accepted = accept(&listener, &permits) => match accepted {
+                Ok((stream, permit)) => {
+                    let connection = connection(stream, site.clone(), stopped.clone());
                     connections.spawn(async move {
                         connection.await;
-                        drop(place);
+                        drop(permit);
                     });
                 }
                 Err(error) => {
@@ -74,27 +75,27 @@ async fn accept_all(
     while connections.join_next().await.is_some() {}
 }
 
-/// Waits until told to close.
-async fn closed(closing: &mut watch::Receiver<bool>) {
-    // Without a sender the server is gone, which is a reason to close too.
-    let _ = closing.wait_for(|closing| *closing).await;
+/// Waits until the server is stopped.
+async fn until_stopped(stopped: &mut watch::Receiver<bool>) {
+    // An error means that the sender, and with it the server, is gone, which is a stop too.
+    let _ = stopped.wait_for(|is_stopped| *is_stopped).await;
 }
 
-/// Waits for a free place, and then for a connection to take it. Safe to drop.
+/// Waits for a permit, and then for a connection. Safe to cancel.
 async fn accept(
     listener: &TcpListener,
-    places: &Arc<Semaphore>,
+    permits: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, Option<OwnedSemaphorePermit>)> {
-    // The semaphore is never closed.
-    let place = Arc::clone(places).acquire_owned().await.ok();
+    // This cannot fail: the semaphore is never closed.
+    let permit = Arc::clone(permits).acquire_owned().await.ok();
     let (stream, _) = listener.accept().await?;
-    // Frames are small and must not wait for one another.
+    // Frames are small, and none must wait until the next one fills a packet.
     stream.set_nodelay(true)?;
-    Ok((stream, place))
+    Ok((stream, permit))
 }
 
 /// Serves one connection, until it ends or becomes a WebSocket.
-async fn connection(stream: TcpStream, site: Site, mut closing: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, site: Site, mut stopped: watch::Receiver<bool>) {
     let service = service_fn(move |request| site.clone().answer(request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -105,13 +106,13 @@ async fn connection(stream: TcpStream, site: Site, mut closing: watch::Receiver<
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        () = closed(&mut closing) => {
+        () = until_stopped(&mut stopped) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     if let Err(error) = result {
-        // Clients come and go as they like.
+        // This is normal: clients may disconnect at any time.
         tracing::debug!(%error, "a connection ended early");
     }
 }

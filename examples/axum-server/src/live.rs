@@ -1,8 +1,8 @@
-//! Live streams: WebSockets and server-sent events over an order's subscription.
+//! Live streams: an order's subscription over WebSocket or as server-sent events.
 
 pub(crate) mod feed;
 pub(crate) mod frames;
 pub(crate) mod known;
-pub(crate) mod outbox;
+pub(crate) mod send_buffer;
 pub(crate) mod session;
 pub(crate) mod sockets;

@@ -11,7 +11,7 @@ use crate::app::AppState;
 use crate::http::params::OrderInPath;
 use crate::wire::problem::Problem;
 
-/// What came of a cancel.
+/// The result of a cancel.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct CancelBody {

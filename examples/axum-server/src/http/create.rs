@@ -43,21 +43,21 @@ fn refusal(error: SubmitError) -> Problem {
         SubmitError::Store(error) => Problem::store(&error),
         SubmitError::ShuttingDown => Problem::shutting_down(),
         error => {
-            // The form checks all of the engine's rules with better words; this is what is left.
+            // The form checks all the engine's rules and has better messages. This is a fallback.
             let detail = format!("The order is not acceptable: {error}.");
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", detail)
         }
     }
 }
 
-/// The client order id of the header. Given twice it must say the same.
+/// Returns the client order id of the header. If the header is there twice, both values must be the same.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let complain = |code, message: &str| Problem::invalid_field(IDEMPOTENCY_KEY, code, message);
+    let invalid = |code, message: &str| Problem::invalid_field(IDEMPOTENCY_KEY, code, message);
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(first) = values.next() else { return Ok(None) };
     if values.any(|value| value != first) {
-        return Err(complain("conflict", "The header is given twice with different values."));
+        return Err(invalid("conflict", "The header is given twice with different values."));
     }
-    let key = std::str::from_utf8(first.as_bytes()).map_err(|_| complain("invalid", "Must be UTF-8."))?;
+    let key = std::str::from_utf8(first.as_bytes()).map_err(|_| invalid("invalid", "Must be UTF-8."))?;
     Ok(Some(key))
 }

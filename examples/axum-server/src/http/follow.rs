@@ -1,4 +1,4 @@
-//! The three paths of the live stream over WebSocket.
+//! The three paths under which an order's live stream is a WebSocket.
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -11,10 +11,10 @@ use order_engine_core::OrderId;
 use crate::app::AppState;
 use crate::http::params::{OrderInPath, Params, parse_order_id};
 use crate::http::websocket;
-use crate::live::sockets::NoPlace;
+use crate::live::sockets::NoSlot;
 use crate::wire::problem::Problem;
 
-/// A request to become a WebSocket, or none.
+/// The upgrade of a request to a WebSocket, if the request asks for one.
 #[derive(Debug)]
 pub(crate) struct Upgrade {
     is_wanted: bool,
@@ -62,8 +62,8 @@ pub(crate) async fn by_query(
     follow(app, id, &params, upgrade)
 }
 
-/// Turns a request into a live stream. An unknown order is told over the socket, because browsers
-/// show nothing of a refused upgrade.
+/// Turns a request into a live stream. The socket opens also for an unknown order and reports the error,
+/// because browsers do not show scripts why an upgrade was refused.
 pub(crate) fn follow(
     app: AppState,
     id: Option<OrderId>,
@@ -77,17 +77,17 @@ pub(crate) fn follow(
         .result
         .map_err(|rejection| Problem::new(rejection.status(), "bad-upgrade", rejection.body_text()))?;
     let after = params.after()?;
-    let place = app.sockets.admit(id).map_err(no_place)?;
-    Ok(websocket::upgrade(upgrade, app, id, after, place))
+    let slot = app.sockets.admit(id).map_err(no_slot)?;
+    Ok(websocket::upgrade(upgrade, app, id, after, slot))
 }
 
-pub(crate) fn no_place(error: NoPlace) -> Problem {
+pub(crate) fn no_slot(error: NoSlot) -> Problem {
     match error {
-        NoPlace::Total => {
-            Problem::unavailable("too-many-streams", "The server has as many live streams as it may.")
+        NoSlot::Total => {
+            Problem::unavailable("too-many-streams", "The server has as many live streams as it may have.")
         }
-        NoPlace::Order => {
-            Problem::unavailable("too-many-streams", "The order has as many live streams as it may.")
+        NoSlot::Order => {
+            Problem::unavailable("too-many-streams", "The order has as many live streams as it may have.")
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it can do its work.
+//! Whether the process is alive, and whether it is ready to serve.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,13 +8,13 @@ use tokio::task::AbortHandle;
 use crate::app::AppState;
 use crate::wire::problem::{FieldError, Problem};
 
-/// A good word.
+/// The answer of a process that is alive.
 #[derive(Debug, Serialize)]
 pub(crate) struct HealthBody {
     status: &'static str,
 }
 
-/// Each part that must answer.
+/// The answer of a process that is ready, with the state of each part.
 #[derive(Debug, Serialize)]
 pub(crate) struct ReadyBody {
     status: &'static str,
@@ -29,7 +29,7 @@ pub(crate) async fn health() -> Json<HealthBody> {
     Json(HealthBody { status: "ok" })
 }
 
-/// `GET /ready`: 503 names the parts that do not answer.
+/// `GET /ready`: a 503 names the parts that are not ready.
 pub(crate) async fn ready(State(app): State<AppState>) -> Result<Json<ReadyBody>, Problem> {
     let mut errors = Vec::new();
     let health = app.engine.health().await;
@@ -40,10 +40,10 @@ pub(crate) async fn ready(State(app): State<AppState>) -> Result<Json<ReadyBody>
     if app.options.worker.as_ref().is_some_and(AbortHandle::is_finished) {
         errors.push(down("queue", "No worker takes orders."));
     }
-    if app.sockets.is_closing() {
+    if app.sockets.is_shutting_down() {
         errors.push(down("fanout", "Live streams are being closed."));
     } else if !health.sources_connected {
-        errors.push(down("fanout", "News from other processes come late."));
+        errors.push(down("fanout", "Events of other processes arrive late."));
     }
     if errors.is_empty() {
         let streams = app.sockets.total();

@@ -1,4 +1,4 @@
-//! Many orders, a page at a time.
+//! Lists of orders, in pages.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,7 +10,7 @@ use crate::http::params::{Params, parse_order_id};
 use crate::wire::problem::Problem;
 use crate::wire::status::ListedBody;
 
-/// How many orders a page has unless the client says otherwise.
+/// How many orders a page has if the client gives no limit.
 const PAGE: u64 = 50;
 /// How many orders a page has at most.
 const PAGE_MAX: u64 = 200;
@@ -20,7 +20,7 @@ const PAGE_MAX: u64 = 200;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct OrdersBody {
     orders: Vec<ListedBody>,
-    /// Where the next page begins; none behind the last one.
+    /// Where the next page begins; `null` for the last page.
     next_cursor: Option<OrderId>,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct OrdersBody {
 pub(crate) async fn list(State(app): State<AppState>, params: Params) -> Result<Json<OrdersBody>, Problem> {
     let mut query = read_query(&params)?;
     let wanted = query.limit as usize;
-    // One order more than the page shows whether there is another page.
+    // One order more than the page has shows whether there is a next page.
     query.limit += 1;
     let mut orders = app.engine.orders(&query).await?;
     let has_more = orders.len() > wanted;
@@ -62,7 +62,7 @@ fn read_cursor(text: &str) -> Result<OrderId, Problem> {
     parse_order_id(text).ok_or_else(|| Problem::invalid_field("cursor", "invalid", "This is no cursor."))
 }
 
-/// Whether only orders are asked for that an operator should look at.
+/// Returns whether the list is limited to orders that need attention.
 fn read_attention(params: &Params) -> Result<bool, Problem> {
     match params.text("attention") {
         None => Ok(false),

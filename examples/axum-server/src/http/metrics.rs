@@ -1,4 +1,4 @@
-//! What is measured.
+//! The metrics of the process.
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -13,7 +13,7 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// `GET /metrics`.
 pub(crate) async fn metrics(State(app): State<AppState>) -> Result<impl IntoResponse, Problem> {
     let Some(metrics) = &app.options.metrics else {
-        return Err(Problem::unavailable("no-metrics", "This server does not measure."));
+        return Err(Problem::unavailable("no-metrics", "This server has no metrics."));
     };
     Ok(([(CONTENT_TYPE, TEXT_FORMAT)], metrics.render(app.sockets.total())))
 }

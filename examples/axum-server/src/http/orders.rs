@@ -1,4 +1,4 @@
-//! An order as it is, and what happened to it.
+//! The status document and the events of an order.
 
 use axum::Json;
 use axum::extract::State;
@@ -27,8 +27,8 @@ const EVENTS_MAX: u64 = 1_000;
 struct EventsBody {
     order_id: OrderId,
     events: Vec<Frame>,
-    /// The number of the order's last event: there are more after the ones given if theirs is
-    /// smaller.
+    /// The number of the order's last event. It is greater than the number of the last event here if there
+    /// are more.
     last_seq: u64,
 }
 
@@ -48,7 +48,7 @@ pub(crate) async fn status(
     Ok(Json(StatusBody::new(&order, logs)).into_response())
 }
 
-/// The messages of an order's events up to the one numbered `last_seq`.
+/// Returns the messages of an order's events up to the one numbered `last_seq`.
 async fn messages(app: &AppState, id: OrderId, last_seq: u64) -> Result<Vec<String>, StoreError> {
     let mut messages = Vec::new();
     let mut after = 0;
@@ -85,7 +85,7 @@ pub(crate) async fn events(
     let order = app.engine.order(id).await?.ok_or_else(Problem::order_not_found)?;
     let mut facts = OrderFacts::new(&order);
     let records = app.engine.events(id, after, limit).await?;
-    // The order may have moved on since it was read.
+    // The order may have new events since it was read.
     let last_seq = records.last().map_or(order.seq, |last| last.seq.max(order.seq));
     let events = records
         .iter()

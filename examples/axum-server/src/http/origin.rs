@@ -1,5 +1,4 @@
-//! Which web pages may talk to the server. Programs other than browsers send no `Origin` and are
-//! not concerned.
+//! Which web pages may use the server. Other programs send no `Origin` header and are not restricted.
 
 use axum::http::header::{
     CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, ORIGIN, RETRY_AFTER, UPGRADE,
@@ -10,7 +9,7 @@ use tower_http::cors::{AllowOrigin, Cors};
 use crate::address::requested_host;
 use crate::wire::problem::Problem;
 
-/// The web pages that may talk to the server beside its own.
+/// The web pages that may use the server in addition to its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedOrigins(Allowed);
 
@@ -20,20 +19,20 @@ enum Allowed {
     Only(Vec<HeaderValue>),
 }
 
-/// A text that is no origin.
+/// The error for a text that is no origin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no origin: it must be a scheme and a host, such as https://example.org")]
 pub struct InvalidOrigin(String);
 
 impl Default for AllowedOrigins {
-    /// None beside the server's own page.
+    /// Returns an empty list: only the server's own page may use it.
     fn default() -> Self {
         Self(Allowed::Only(Vec::new()))
     }
 }
 
 impl AllowedOrigins {
-    /// Reads a list of origins; `*` among them is every one.
+    /// Reads a list of origins. `*` in the list allows every origin.
     ///
     /// # Errors
     /// If one of them is no origin.
@@ -56,7 +55,7 @@ impl AllowedOrigins {
         }
     }
 
-    /// Tells browsers which pages may read the answers.
+    /// Returns a service that adds the headers by which browsers let pages read the answers.
     pub(crate) fn cors<S>(&self, service: S) -> Cors<S> {
         let origins = match &self.0 {
             Allowed::Any => AllowOrigin::any(),
@@ -74,8 +73,8 @@ impl AllowedOrigins {
     }
 }
 
-/// Refuses what another page asks for on behalf of its visitor: writes, and WebSockets, to which
-/// browsers do not apply their same-origin policy.
+/// Refuses writes and WebSockets of pages that are not allowed. Browsers do not apply their same-origin
+/// policy to WebSockets.
 pub(crate) fn check<B>(allowed: &AllowedOrigins, request: &Request<B>) -> Result<(), Problem> {
     let (uri, headers) = (request.uri(), request.headers());
     let is_guarded = !request.method().is_safe() || headers.contains_key(UPGRADE);
@@ -90,8 +89,8 @@ pub(crate) fn check<B>(allowed: &AllowedOrigins, request: &Request<B>) -> Result
     Ok(())
 }
 
-/// The host, and the port if any, of an origin. Its scheme is not compared: a proxy in front may
-/// speak TLS where this server does not.
+/// Returns the host, and the port if any, of an origin. The scheme is not compared, because a proxy in front
+/// of the server may add TLS.
 fn host_of(origin: &HeaderValue) -> Option<&str> {
     origin.to_str().ok()?.split_once("://").map(|(_, host)| host)
 }

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::wire::problem::Problem;
 
-/// Only what this server serves, and no script or style inside of the page.
+/// The page may load only what this server serves, and may have no inline script or style.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

@@ -9,8 +9,8 @@ use order_engine_core::OrderId;
 
 use crate::wire::problem::Problem;
 
-/// The order that a path names; none if the text is no order id, which is then an unknown order
-/// like any other.
+/// The order id in a path. `None` stands for a text that is no order id, which is answered like an unknown
+/// order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OrderInPath(pub(crate) Option<OrderId>);
 
@@ -23,7 +23,7 @@ impl<S: Send + Sync> FromRequestParts<S> for OrderInPath {
     }
 }
 
-/// Reads an order id in its one written form.
+/// Reads an order id. Only its canonical form, in either case, is one.
 pub(crate) fn parse_order_id(text: &str) -> Option<OrderId> {
     let id: OrderId = text.parse().ok()?;
     id.to_string().eq_ignore_ascii_case(text).then_some(id)
@@ -47,18 +47,18 @@ impl Params {
         self.0.get(name).map(String::as_str)
     }
 
-    /// A parameter that is a whole number.
+    /// Returns a parameter that is a whole number.
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Problem> {
         self.text(name).map(|text| parse_number(name, text)).transpose()
     }
 
-    /// The number of the event after which to go on; 0 is before the first.
+    /// Returns the number of the event after which to go on; 0 is before the first.
     pub(crate) fn after(&self) -> Result<u64, Problem> {
         Ok(self.number("after")?.unwrap_or(0))
     }
 }
 
-/// Reads a whole number, or complains about the field it stands in.
+/// Reads a whole number, or returns the problem of the field.
 pub(crate) fn parse_number(field: &str, text: &str) -> Result<u64, Problem> {
     text.parse().map_err(|_| Problem::invalid_field(field, "invalid", "Must be a whole number."))
 }
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_id_has_one_written_form() {
+    fn an_order_id_has_one_canonical_form() {
         let id = "0190163d-8694-739b-aea5-966c26f8ad91";
         assert_eq!(parse_order_id(id).unwrap().to_string(), id);
         assert_eq!(parse_order_id(&id.to_uppercase()).unwrap().to_string(), id);

@@ -1,4 +1,4 @@
-//! What routing would do, and which tokens it knows.
+//! Quotes, and the tokens that orders may name.
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -23,7 +23,7 @@ pub(crate) async fn tokens(State(app): State<AppState>) -> Json<TokensBody> {
     Json(TokensBody { tokens: app.tokens.tokens().to_vec() })
 }
 
-/// `POST /api/quote`: what routing would do now, without an order.
+/// `POST /api/quote`: the result of routing now, without an order.
 pub(crate) async fn quote(
     State(app): State<AppState>,
     request: Request,
@@ -37,8 +37,8 @@ pub(crate) async fn quote(
 
 fn refusal(error: &StepError) -> Problem {
     if error.class.is_retryable() {
-        tracing::warn!(%error, "nobody could be asked for a quote");
-        Problem::unavailable("quote-unavailable", "No quote can be had at the moment. Try again.")
+        tracing::warn!(%error, "the router could not quote");
+        Problem::unavailable("quote-unavailable", "No quote is available at the moment. Try again.")
     } else {
         let detail = error.failure.message.clone();
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "quote-refused", detail)

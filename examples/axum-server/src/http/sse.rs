@@ -1,4 +1,4 @@
-//! The live stream as server-sent events, for clients that cannot or need not speak WebSocket.
+//! The live stream as server-sent events, for clients that cannot or need not use a WebSocket.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -14,23 +14,24 @@ use futures_util::{Stream, StreamExt};
 use order_engine_core::OrderId;
 
 use crate::app::AppState;
-use crate::http::follow::no_place;
+use crate::http::follow::no_slot;
 use crate::http::params::{Params, parse_number};
 use crate::live::feed::{Feed, FeedEnd, Item};
 use crate::live::session::Announcements;
-use crate::live::sockets::Place;
+use crate::live::sockets::StreamSlot;
 use crate::wire::frame::{ControlFrame, to_json};
 use crate::wire::problem::Problem;
 
 const LAST_EVENT_ID: &str = "Last-Event-ID";
-/// How soon a client reconnects after a stream that ended early.
+/// How soon a client reconnects after a stream that ended before its order.
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
-/// How often a stream without events says that it is alive; as often as a WebSocket is pinged.
+/// How often a stream without events sends a comment to keep the connection alive: as often as a WebSocket is
+/// pinged.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Answers with the frames of an order, each event's under its number as the event id.
+/// Answers with the frames of an order. The id of each server-sent event is the number of its order event.
 ///
-/// A client that has the terminal event and reconnects is told 204, which ends its reconnecting.
+/// A client that has the terminal event and reconnects gets 204, after which it does not reconnect again.
 pub(crate) async fn stream(
     app: AppState,
     id: OrderId,
@@ -42,9 +43,10 @@ pub(crate) async fn stream(
     if order.status().is_terminal() && after >= order.seq {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let place = app.sockets.admit(Some(id)).map_err(no_place)?;
-    let announcements = Announcements { notices: app.sockets.notices(), closing: app.sockets.closing() };
-    let feed = Feed::open(&app.engine, &app.known, id, after, place.frames())
+    let slot = app.sockets.admit(Some(id)).map_err(no_slot)?;
+    let announcements =
+        Announcements { notices: app.sockets.notices(), shutdown: app.sockets.shutdown_signal() };
+    let feed = Feed::open(&app.engine, &app.known, id, after, slot.frames())
         .await?
         .ok_or_else(Problem::order_not_found)?;
     let opening = ControlFrame::opening(id, feed.last_seq(), Utc::now());
@@ -52,7 +54,7 @@ pub(crate) async fn stream(
         opening: opening.iter().map(to_json).collect(),
         feed: Box::pin(feed.into_stream()),
         announcements,
-        _place: place,
+        _slot: slot,
     };
     let events = unfold(source, |mut source| async move {
         let event = source.next().await?;
@@ -61,8 +63,8 @@ pub(crate) async fn stream(
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL)).into_response())
 }
 
-/// Where the client stands: a reconnecting one says it in a header, under the URL of its first
-/// connection.
+/// Returns the number of the last event that the client has. A client that reconnects repeats its first URL
+/// and sends the number in a header.
 fn resume_after(params: &Params, headers: &HeaderMap) -> Result<u64, Problem> {
     match headers.get(LAST_EVENT_ID) {
         Some(value) => parse_number(LAST_EVENT_ID, value.to_str().unwrap_or_default()),
@@ -74,12 +76,12 @@ struct EventSource {
     opening: VecDeque<String>,
     feed: Pin<Box<dyn Stream<Item = Result<Item, FeedEnd>> + Send>>,
     announcements: Announcements,
-    _place: Place,
+    _slot: StreamSlot,
 }
 
 impl EventSource {
-    /// The next event; nothing once the stream ends, for whatever reason: the client knows how to
-    /// resume.
+    /// Returns the next event, or `None` when the stream ends. It needs no reason, because the client
+    /// reconnects and resumes after its last event.
     async fn next(&mut self) -> Option<Event> {
         if let Some(json) = self.opening.pop_front() {
             return Some(Event::default().data(json));
@@ -87,9 +89,9 @@ impl EventSource {
         loop {
             tokio::select! {
                 biased;
-                () = self.announcements.closing.wait() => return None,
+                () = self.announcements.shutdown.wait() => return None,
                 notice = self.announcements.notices.recv() => {
-                    // Missed notices are of no use afterwards.
+                    // A notice that was missed is outdated, so it is skipped.
                     if let Ok(notice) = notice {
                         return Some(Event::default().data(notice));
                     }

@@ -1,4 +1,4 @@
-//! An order's events as rendered frames: what every kind of live stream sends.
+//! An order's events as rendered frames, which every kind of live stream sends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,20 +12,20 @@ use crate::live::frames::Frames;
 use crate::live::known::KnownOrders;
 use crate::wire::frame::{OrderFacts, frame, to_json};
 
-/// How long to wait before the store is read again after it failed.
+/// How long a feed waits before it reads the store again after a failure.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
-/// One frame with the number of its event.
+/// A frame with the number of its event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) seq: u64,
     pub(crate) frame: Utf8Bytes,
 }
 
-/// Why a feed stops before its order is done.
+/// Why a feed ends before its order does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FeedEnd {
-    /// The client was too slow.
+    /// The client did not keep up.
     Lagged,
     /// The engine shuts down.
     Closed,
@@ -40,7 +40,7 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Follows an order after the event numbered `after`. Nothing for an unknown order.
+    /// Returns the feed of an order after the event numbered `after`, or `None` if there is no such order.
     pub(crate) async fn open(
         engine: &Engine,
         known: &KnownOrders,
@@ -50,11 +50,11 @@ impl Feed {
     ) -> Result<Option<Self>, StoreError> {
         let known = known.decimals(id).filter(|_| after == 0).map(OrderFacts::at_the_beginning);
         let (facts, after) = match known {
-            // All events come with the subscription, so that there is nothing to be read before.
+            // The subscription has all events, so the order need not be read first.
             Some(facts) => (facts, 0),
             None => {
                 let Some(order) = engine.order(id).await? else { return Ok(None) };
-                // Events that are newer than the facts are observed as they come.
+                // The facts include the events up to `order.seq`; the subscription brings the newer ones.
                 (OrderFacts::new(&order), after.min(order.seq))
             }
         };
@@ -62,12 +62,12 @@ impl Feed {
         Ok(subscription.map(|subscription| Self { subscription, facts, frames }))
     }
 
-    /// The number of the order's last event when the feed began.
+    /// Returns the number of the order's last event at the time when the feed was opened.
     pub(crate) const fn last_seq(&self) -> u64 {
         self.subscription.last_seq()
     }
 
-    /// The frames: they end after the terminal event, or with the reason why they end early.
+    /// Returns the frames. They end after the terminal event, or with the reason why they end earlier.
     pub(crate) fn into_stream(self) -> impl Stream<Item = Result<Item, FeedEnd>> + Send {
         unfold(self, |mut feed| async move { feed.next().await.map(|item| (item, feed)) })
     }
@@ -83,7 +83,7 @@ impl Feed {
                 }
                 Err(SubscribeError::Lagged { .. }) => return Some(Err(FeedEnd::Lagged)),
                 Err(SubscribeError::Store(error)) => {
-                    tracing::warn!(%error, "a subscription could not read its order; it will try again");
+                    tracing::warn!(%error, "a live stream could not read its order and will try again");
                     tokio::time::sleep(STORE_RETRY).await;
                 }
                 Err(_) => return Some(Err(FeedEnd::Closed)),

@@ -1,4 +1,4 @@
-//! The rendered frames of one order: each is made once, however many streams send it.
+//! The rendered frames of one order: each is rendered once, no matter how many streams send it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,29 +6,31 @@ use std::sync::{Mutex, PoisonError};
 
 use axum::extract::ws::Utf8Bytes;
 
-/// How many frames are kept, the latest ones: the whole life of most orders.
+/// How many of the latest frames are kept. Most orders have fewer.
 const KEPT_MAX: usize = 64;
 
-/// What the streams of one order share. It lives as long as the first of them to the last.
+/// The frames that the streams of one order share, while there is at least one stream.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
-    /// Whether there ever was more than one stream: what a lone one has sent, nobody asks for again.
+    /// Whether there ever was more than one stream. A single stream needs each frame only once, so nothing is
+    /// kept for it.
     is_shared: AtomicBool,
     rendered: Mutex<BTreeMap<u64, Utf8Bytes>>,
 }
 
 impl Frames {
-    /// From now on more than one stream sends these frames.
+    /// Keeps frames from now on, because more than one stream sends them.
     pub(crate) fn share(&self) {
         self.is_shared.store(true, Ordering::Relaxed);
     }
 
-    /// The frame of the event with this number.
+    /// Returns the frame of the event with this number.
     pub(crate) fn get_or_render(&self, seq: u64, render: impl FnOnce() -> String) -> Utf8Bytes {
         if !self.is_shared.load(Ordering::Relaxed) {
             return render().into();
         }
-        // Whoever else needs the frame meanwhile waits for it: that is quicker than making another.
+        // Another stream that needs the frame meanwhile waits for it, which is faster than rendering it
+        // again.
         let mut rendered = self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
         let frame = rendered.entry(seq).or_insert_with(|| render().into()).clone();
         if rendered.len() > KEPT_MAX {
@@ -43,16 +45,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn streams_that_share_frames_make_each_once() {
+    fn streams_that_share_frames_render_each_once() {
         let frames = Frames::default();
         frames.share();
-        let first = frames.get_or_render(7, || "made".to_owned());
-        let second = frames.get_or_render(7, || panic!("the frame is there"));
-        assert_eq!((first.as_str(), first.as_str().as_ptr()), ("made", second.as_str().as_ptr()));
+        let first = frames.get_or_render(7, || "rendered".to_owned());
+        let second = frames.get_or_render(7, || panic!("the frame is kept"));
+        assert_eq!((first.as_str(), first.as_str().as_ptr()), ("rendered", second.as_str().as_ptr()));
     }
 
     #[test]
-    fn nothing_is_kept_for_a_lone_stream_and_not_much_for_many() {
+    fn no_frame_is_kept_for_a_single_stream_and_a_bounded_number_for_several() {
         let frames = Frames::default();
         assert_eq!(frames.get_or_render(1, || "first".to_owned()).as_str(), "first");
         assert_eq!(frames.get_or_render(1, || "again".to_owned()).as_str(), "again");

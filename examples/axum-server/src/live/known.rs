@@ -1,5 +1,5 @@
-//! What frames need to know of orders beside their events, remembered for a while: it never changes,
-//! and a client who has just placed an order is likely to follow it.
+//! A cache of the decimals of recent orders, which frames need and events do not have. They never change,
+//! and a client that has just placed an order is likely to follow it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -8,22 +8,22 @@ use order_engine_core::{Order, OrderId};
 
 use crate::wire::quotes::Decimals;
 
-/// How many orders are remembered: those of the last seconds at full load, in a few megabytes.
+/// How many orders the cache holds: those of the last seconds at full load, in a few megabytes.
 const ORDERS_MAX: usize = 32 * 1_024;
 
-/// The orders that were seen last.
+/// The cache of recent orders.
 #[derive(Debug, Default)]
 pub(crate) struct KnownOrders(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
     decimals: HashMap<OrderId, Decimals>,
-    /// The oldest first.
+    /// The orders of the cache, oldest first.
     by_age: VecDeque<OrderId>,
 }
 
 impl KnownOrders {
-    /// Remembers an order.
+    /// Adds an order, and removes the oldest one if there are too many.
     pub(crate) fn insert(&self, order: &Order) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.decimals.insert(order.id, Decimals::of(&order.request)).is_none() {
@@ -36,7 +36,7 @@ impl KnownOrders {
         }
     }
 
-    /// The decimals of what an order trades, if they are remembered.
+    /// Returns the decimals of an order's tokens, if the cache has them.
     pub(crate) fn decimals(&self, id: OrderId) -> Option<Decimals> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).decimals.get(&id).copied()
     }
@@ -49,7 +49,7 @@ mod tests {
     use order_engine_core::testing;
 
     #[test]
-    fn the_oldest_orders_are_forgotten() {
+    fn the_oldest_orders_are_removed() {
         let known = KnownOrders::default();
         let order = |n: usize| {
             let id = OrderId::new(DateTime::UNIX_EPOCH, (n as u128) << 64);

@@ -1,4 +1,4 @@
-//! What waits to be sent to one client, within bounds.
+//! The messages that wait to be sent to one client, within bounds.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
@@ -6,38 +6,39 @@ use std::task::{Context, Poll, ready};
 use axum::extract::ws::{Message, Utf8Bytes};
 use futures_util::{Sink, SinkExt};
 
-/// How much may wait.
+/// How much may wait in a send buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OutboxBounds {
+pub(crate) struct SendBufferBounds {
     pub(crate) messages: usize,
     pub(crate) bytes: usize,
 }
 
-/// More waits for the client than may.
+/// A frame does not fit into the send buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Overflow;
 
-/// Messages that wait for the client: queued here, or handed to the socket and not yet flushed.
+/// The messages that wait for the client: queued here, or passed to the socket and not yet flushed.
 #[derive(Debug)]
-pub(crate) struct Outbox {
-    bounds: OutboxBounds,
+pub(crate) struct SendBuffer {
+    bounds: SendBufferBounds,
     queue: VecDeque<Message>,
-    /// Messages and bytes that wait, here or in the socket's own buffer.
+    /// How many messages wait, here or in the socket's own buffer.
     waiting: usize,
+    /// How many bytes of text wait, here or in the socket's own buffer.
     waiting_bytes: usize,
 }
 
-impl Outbox {
-    pub(crate) const fn new(bounds: OutboxBounds) -> Self {
+impl SendBuffer {
+    pub(crate) const fn new(bounds: SendBufferBounds) -> Self {
         Self { bounds, queue: VecDeque::new(), waiting: 0, waiting_bytes: 0 }
     }
 
-    /// How many messages wait.
+    /// Returns how many messages wait.
     pub(crate) const fn waiting(&self) -> usize {
         self.waiting
     }
 
-    /// Queues a frame, unless too much waits already.
+    /// Queues a frame, or fails if too much waits already.
     pub(crate) fn push_text(&mut self, text: impl Into<Utf8Bytes>) -> Result<(), Overflow> {
         let text = text.into();
         if self.waiting >= self.bounds.messages || self.waiting_bytes + text.len() > self.bounds.bytes {
@@ -48,18 +49,18 @@ impl Outbox {
         Ok(())
     }
 
-    /// Queues a message that the protocol needs whatever else waits.
+    /// Queues a message of the protocol, no matter how much waits already.
     pub(crate) fn push_control(&mut self, message: Message) {
         self.waiting += 1;
         self.queue.push_back(message);
     }
 
-    /// Forgets what was not yet handed to the socket.
+    /// Drops the messages that were not yet passed to the socket.
     pub(crate) fn clear(&mut self) {
         self.queue.clear();
     }
 
-    /// Sends everything. What is not sent yet stays queued.
+    /// Sends all messages. Those that the socket does not take yet stay queued.
     pub(crate) fn poll_flush<S>(&mut self, cx: &mut Context<'_>, sink: &mut S) -> Poll<Result<(), S::Error>>
     where
         S: Sink<Message> + Unpin,
@@ -92,19 +93,19 @@ mod tests {
 
     #[test]
     fn messages_and_bytes_are_bounded() {
-        let mut outbox = Outbox::new(OutboxBounds { messages: 2, bytes: 5 });
-        assert_eq!(outbox.push_text("abc"), Ok(()));
-        assert_eq!(outbox.push_text("def"), Err(Overflow));
-        assert_eq!(outbox.push_text("de"), Ok(()));
-        assert_eq!(outbox.push_text(""), Err(Overflow));
+        let mut buffer = SendBuffer::new(SendBufferBounds { messages: 2, bytes: 5 });
+        assert_eq!(buffer.push_text("abc"), Ok(()));
+        assert_eq!(buffer.push_text("def"), Err(Overflow));
+        assert_eq!(buffer.push_text("de"), Ok(()));
+        assert_eq!(buffer.push_text(""), Err(Overflow));
         let mut sent: Vec<Message> = Vec::new();
-        assert!(outbox.poll_flush(&mut idle(), &mut sent).is_ready());
+        assert!(buffer.poll_flush(&mut idle(), &mut sent).is_ready());
         assert_eq!(sent, [Message::text("abc"), Message::text("de")]);
-        assert_eq!(outbox.waiting(), 0);
-        assert_eq!(outbox.push_text("abcde"), Ok(()));
+        assert_eq!(buffer.waiting(), 0);
+        assert_eq!(buffer.push_text("abcde"), Ok(()));
     }
 
-    /// A socket that takes everything and never gets it out.
+    /// A socket that takes every message and never flushes one.
     struct Stuck;
 
     impl Sink<Message> for Stuck {
@@ -128,11 +129,11 @@ mod tests {
     }
 
     #[test]
-    fn what_the_socket_holds_back_still_counts() {
-        let mut outbox = Outbox::new(OutboxBounds { messages: 8, bytes: 4 });
-        assert_eq!(outbox.push_text("abcd"), Ok(()));
-        assert!(outbox.poll_flush(&mut idle(), &mut Stuck).is_pending());
-        assert_eq!(outbox.waiting(), 1);
-        assert_eq!(outbox.push_text("e"), Err(Overflow));
+    fn messages_that_the_socket_has_not_flushed_still_count() {
+        let mut buffer = SendBuffer::new(SendBufferBounds { messages: 8, bytes: 4 });
+        assert_eq!(buffer.push_text("abcd"), Ok(()));
+        assert!(buffer.poll_flush(&mut idle(), &mut Stuck).is_pending());
+        assert_eq!(buffer.waiting(), 1);
+        assert_eq!(buffer.push_text("e"), Err(Overflow));
     }
 }

@@ -1,4 +1,4 @@
-//! One WebSocket client: frames out, nothing of interest in, and a reason to end.
+//! The session of one WebSocket client: it sends frames, discards what it receives, and ends with a reason.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -14,24 +14,24 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::{self, error::ProtocolError};
 
 use crate::live::feed::{FeedEnd, Item};
-use crate::live::outbox::{Outbox, OutboxBounds, Overflow};
-use crate::live::sockets::Closing;
+use crate::live::send_buffer::{Overflow, SendBuffer, SendBufferBounds};
+use crate::live::sockets::ShutdownSignal;
 
-/// How many frames are gathered before they are written. The whole life of most orders fits, so that a
-/// client who comes late is told all of it in one write.
+/// How many frames are gathered before they are written. Most orders have fewer events, so a client that
+/// comes late gets their whole history in one write.
 const BURST: usize = 32;
 
 /// The rules of a session.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SessionRules {
     pub(crate) ping_interval: Duration,
-    /// How long a client may say nothing at all; pings are there to be answered.
+    /// How long a client may send nothing at all. A client that is alive answers pings.
     pub(crate) silence_max: Duration,
     pub(crate) inbound_bytes_max: usize,
-    /// Clients only listen; this many messages a second are still no abuse.
+    /// How many messages a second a client may send. It has no need to send any but pongs.
     pub(crate) inbound_per_second_max: u32,
-    pub(crate) outbox: OutboxBounds,
-    /// How long a client has to take its last frames and to answer the close.
+    pub(crate) send_buffer: SendBufferBounds,
+    /// How long the session waits for a client to take its last frames and to answer the close.
     pub(crate) close_grace: Duration,
 }
 
@@ -42,7 +42,7 @@ impl Default for SessionRules {
             silence_max: Duration::from_secs(45),
             inbound_bytes_max: 4 * 1024,
             inbound_per_second_max: 10,
-            outbox: OutboxBounds { messages: 256, bytes: 1024 * 1024 },
+            send_buffer: SendBufferBounds { messages: 256, bytes: 1024 * 1024 },
             close_grace: Duration::from_secs(5),
         }
     }
@@ -51,36 +51,36 @@ impl Default for SessionRules {
 /// Why a session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The order is done, and the client has all of it.
+    /// The order has ended, and the client has all its events.
     Done,
     /// The server shuts down.
     ShuttingDown,
     /// The client did not keep up.
     Lagged,
-    /// The client sent too much in too short a time.
-    TooChatty,
+    /// The client sent too many messages in one second.
+    TooManyMessages,
     /// The client sent a message that is too large.
     TooLarge,
     /// The client broke the protocol.
     Protocol,
-    /// The client said nothing for too long.
+    /// The client sent nothing for too long.
     Silent,
     /// There is no such order.
     UnknownOrder,
     /// The store does not answer.
     Unavailable,
-    /// The client hung up or broke off.
+    /// The client closed the socket, or the connection broke.
     Gone,
 }
 
 impl End {
-    /// The close code and its words; nothing if the client closed first or is gone.
+    /// Returns the code and the reason of the close frame, or `None` if the client closed first or is gone.
     const fn close(self) -> Option<(u16, &'static str)> {
         match self {
             Self::Done => Some((1000, "the order is done")),
             Self::ShuttingDown => Some((1001, "the server is shutting down; reconnect with ?after=")),
             Self::Protocol => Some((1002, "protocol error")),
-            Self::TooChatty => Some((1008, "too many messages")),
+            Self::TooManyMessages => Some((1008, "too many messages")),
             Self::Silent => Some((1008, "no answer to pings")),
             Self::TooLarge => Some((1009, "message too large")),
             Self::Lagged => Some((1013, "fell behind; reconnect with ?after=")),
@@ -91,48 +91,48 @@ impl End {
     }
 }
 
-/// What the server tells all sessions.
+/// What the server announces to all sessions: notices, and its shutdown.
 #[derive(Debug)]
 pub(crate) struct Announcements {
     pub(crate) notices: broadcast::Receiver<Arc<str>>,
-    pub(crate) closing: Closing,
+    pub(crate) shutdown: ShutdownSignal,
 }
 
 /// A session with one client.
 pub(crate) struct Session<S> {
     rules: SessionRules,
     socket: S,
-    outbox: Outbox,
-    /// Whether the last frame of all is in the outbox, or was.
+    send_buffer: SendBuffer,
+    /// Whether the close frame was queued, after which no other may follow.
     is_closing: bool,
-    allowance: Allowance,
-    heard_at: Instant,
+    inbound: RateLimiter,
+    last_received_at: Instant,
     ping_at: Instant,
 }
 
-/// How far a session has come with its feed.
+/// Which part of its feed a session reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
-    /// History, up to the event of this number, is read at the client's pace.
+    /// The history, up to the event of this number. It is read at the client's pace.
     History { last_seq: u64 },
-    /// What is live must be taken as it comes.
+    /// The live events. They are queued as they come, no matter how fast the client is.
     Live,
-    /// There is nothing more to read.
+    /// Nothing more: the feed has ended.
     Complete,
 }
 
-/// Why no more of a feed was gathered.
+/// Why the gathering of frames stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gathered {
-    /// It has nothing more at the moment, and wakes the session once it has.
+    /// The feed has nothing more at the moment. It wakes the session when it has.
     All,
-    /// There is enough to be written first.
+    /// Enough frames wait to be written.
     Burst,
 }
 
 impl<S> std::fmt::Debug for Session<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("outbox", &self.outbox).finish_non_exhaustive()
+        f.debug_struct("Session").field("send_buffer", &self.send_buffer).finish_non_exhaustive()
     }
 }
 
@@ -145,42 +145,42 @@ where
         Self {
             rules,
             socket,
-            outbox: Outbox::new(rules.outbox),
+            send_buffer: SendBuffer::new(rules.send_buffer),
             is_closing: false,
-            allowance: Allowance::new(rules.inbound_per_second_max),
-            heard_at: now,
+            inbound: RateLimiter::new(rules.inbound_per_second_max),
+            last_received_at: now,
             ping_at: now + rules.ping_interval,
         }
     }
 
-    /// Queues a frame that belongs to no event.
-    pub(crate) fn greet(&mut self, frame: String) {
-        // A new session has room for its first frames.
-        let _ = self.outbox.push_text(frame);
+    /// Queues a frame before the feed begins.
+    pub(crate) fn queue_frame(&mut self, frame: String) {
+        // The send buffer of a new session has room for its first frames.
+        let _ = self.send_buffer.push_text(frame);
     }
 
-    /// Sends a feed, whose history goes up to the event numbered `last_seq`, until something ends the
-    /// session, and says what.
+    /// Sends a feed, whose history goes up to the event numbered `last_seq`, and returns why the session
+    /// ends.
     pub(crate) async fn run<F>(&mut self, feed: F, last_seq: u64, announcements: Announcements) -> End
     where
         F: Stream<Item = Result<Item, FeedEnd>> + Send,
     {
-        let Announcements { notices, mut closing } = announcements;
+        let Announcements { notices, mut shutdown } = announcements;
         let mut reading = if last_seq > 0 { Reading::History { last_seq } } else { Reading::Live };
         let mut feed = pin!(feed);
-        // All of these last as long as the session does: to begin to wait costs more than to go on.
-        let mut closing = pin!(closing.wait());
+        // These futures live as long as the session, because creating one costs more than polling it again.
+        let mut shutdown = pin!(shutdown.wait());
         let mut notices = pin!(unfold(notices, next_notice).fuse());
         let mut clock = pin!(sleep_until(self.tick_at()));
         loop {
             tokio::select! {
                 biased;
-                () = &mut closing => return End::ShuttingDown,
+                () = &mut shutdown => return End::ShuttingDown,
                 end = poll_fn(|cx| self.poll_exchange(cx, feed.as_mut(), &mut reading)) => return end,
                 Some(notice) = notices.next() => {
-                    // A client that has no room for a notice has more urgent frames waiting.
+                    // If there is no room, the frames that wait are more urgent than the notice.
                     if !self.is_closing {
-                        let _ = self.outbox.push_text(&*notice);
+                        let _ = self.send_buffer.push_text(&*notice);
                     }
                 }
                 () = &mut clock => {
@@ -193,7 +193,7 @@ where
         }
     }
 
-    /// Receives and sends all that can be, until there is a reason to end.
+    /// Receives and sends as much as possible, until there is a reason to end.
     fn poll_exchange<F>(
         &mut self,
         cx: &mut Context<'_>,
@@ -205,7 +205,7 @@ where
     {
         loop {
             while let Poll::Ready(message) = self.socket.poll_next_unpin(cx) {
-                if let Err(end) = self.take(message) {
+                if let Err(end) = self.receive(message) {
                     return Poll::Ready(end);
                 }
             }
@@ -213,15 +213,15 @@ where
                 Ok(gathered) => gathered,
                 Err(end) => return Poll::Ready(end),
             };
-            let is_flushed = match self.outbox.poll_flush(cx, &mut self.socket) {
+            let is_flushed = match self.send_buffer.poll_flush(cx, &mut self.socket) {
                 Poll::Ready(Err(_)) => return Poll::Ready(End::Gone),
                 flushed => flushed.is_ready(),
             };
             match *reading {
                 Reading::Complete if is_flushed => return Poll::Ready(End::Done),
                 Reading::Complete => return Poll::Pending,
-                // History waits until there is room again. What is live does not: only a client that
-                // does not take its frames falls behind.
+                // History waits until the client has taken its frames. Live events do not wait: the send
+                // buffer overflows if the client does not keep up.
                 Reading::History { .. } if !is_flushed => return Poll::Pending,
                 _ if gathered == Gathered::All => return Poll::Pending,
                 _ => {}
@@ -229,7 +229,7 @@ where
         }
     }
 
-    /// Queues what the feed has, so many frames at a time.
+    /// Queues the frames that the feed has ready, up to [`BURST`] of them.
     fn gather<F>(
         &mut self,
         cx: &mut Context<'_>,
@@ -242,7 +242,7 @@ where
         for _ in 0..BURST {
             match *reading {
                 Reading::Complete => return Ok(Gathered::All),
-                Reading::History { .. } if self.outbox.waiting() >= BURST => return Ok(Gathered::Burst),
+                Reading::History { .. } if self.send_buffer.waiting() >= BURST => return Ok(Gathered::Burst),
                 _ => {}
             }
             match feed.as_mut().poll_next(cx) {
@@ -251,55 +251,56 @@ where
                     if matches!(*reading, Reading::History { last_seq } if item.seq >= last_seq) {
                         *reading = Reading::Live;
                     }
-                    self.outbox.push_text(item.frame).map_err(|Overflow| End::Lagged)?;
+                    self.send_buffer.push_text(item.frame).map_err(|Overflow| End::Lagged)?;
                 }
                 Poll::Ready(Some(Err(FeedEnd::Lagged))) => return Err(End::Lagged),
                 Poll::Ready(Some(Err(FeedEnd::Closed))) => return Err(End::ShuttingDown),
                 Poll::Ready(None) => {
                     *reading = Reading::Complete;
-                    // With the last frame, in one write.
-                    self.say_goodbye(End::Done);
+                    // Queued here, so that it is sent with the last frame in one write.
+                    self.queue_close(End::Done);
                 }
             }
         }
         Ok(Gathered::Burst)
     }
 
-    /// Queues the close, after which nothing may follow.
-    fn say_goodbye(&mut self, end: End) {
+    /// Queues the close frame, unless it was queued already or the client needs none.
+    fn queue_close(&mut self, end: End) {
         if let Some((code, reason)) = end.close().filter(|_| !self.is_closing) {
             self.is_closing = true;
             let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
-            self.outbox.push_control(Message::Close(Some(frame)));
+            self.send_buffer.push_control(Message::Close(Some(frame)));
         }
     }
 
-    /// When the client is to be pinged, or given up.
+    /// Returns when the next ping is due, or when the client has been silent for too long.
     fn tick_at(&self) -> Instant {
-        self.ping_at.min(self.heard_at + self.rules.silence_max)
+        self.ping_at.min(self.last_received_at + self.rules.silence_max)
     }
 
-    /// Pings the client if it is time to; whether it has been silent for too long.
+    /// Queues a ping if one is due, and returns whether the client has been silent for too long.
     fn tick(&mut self, now: Instant) -> bool {
         if now >= self.ping_at {
-            // Pings that were missed are not made up for.
+            // Pings that were missed are not sent later.
             self.ping_at = now + self.rules.ping_interval;
             if !self.is_closing {
-                self.outbox.push_control(Message::Ping(axum::body::Bytes::new()));
+                self.send_buffer.push_control(Message::Ping(axum::body::Bytes::new()));
             }
         }
-        now >= self.heard_at + self.rules.silence_max
+        now >= self.last_received_at + self.rules.silence_max
     }
 
-    /// Looks at what the client sent: it is never of interest, but it may be too much.
-    fn take(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+    /// Discards a message of the client, or returns why it ends the session: it is too large, or one too
+    /// many.
+    fn receive(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
         let message = match message {
             None | Some(Ok(Message::Close(_))) => return Err(End::Gone),
             Some(Ok(message)) => message,
             Some(Err(error)) => return Err(end_of(&error)),
         };
         let now = Instant::now();
-        self.heard_at = now;
+        self.last_received_at = now;
         let bytes = match &message {
             Message::Text(text) => text.len(),
             Message::Binary(bytes) => bytes.len(),
@@ -308,30 +309,30 @@ where
         if bytes > self.rules.inbound_bytes_max {
             return Err(End::TooLarge);
         }
-        if self.allowance.take(now) { Ok(()) } else { Err(End::TooChatty) }
+        if self.inbound.admit(now) { Ok(()) } else { Err(End::TooManyMessages) }
     }
 
-    /// Ends the session: tells the client why, or answers its own close, and waits a little for
-    /// it to hear.
+    /// Ends the session: sends the close frame, or answers the client's, and waits a little for the client to
+    /// close the connection.
     pub(crate) async fn close(mut self, end: End) {
         if matches!(end, End::Lagged | End::Gone) {
-            // What is not sent is read again after a reconnect.
-            self.outbox.clear();
+            // The client gets these events again when it reconnects.
+            self.send_buffer.clear();
         }
-        self.say_goodbye(end);
-        let farewell = async {
-            if poll_fn(|cx| self.outbox.poll_flush(cx, &mut self.socket)).await.is_ok() {
-                // Whatever is still under way is read until the client hangs up: unread data
-                // would reset the connection and take the close frame with it.
+        self.queue_close(end);
+        let closing = async {
+            if poll_fn(|cx| self.send_buffer.poll_flush(cx, &mut self.socket)).await.is_ok() {
+                // Messages that are under way are read until the client closes the connection: unread data
+                // would reset the connection before the client has read the close frame.
                 while let Some(Ok(_)) = self.socket.next().await {}
             }
         };
-        // A client that does not answer is left behind.
-        let _ = timeout(self.rules.close_grace, farewell).await;
+        // After a time-out the connection is dropped.
+        let _ = timeout(self.rules.close_grace, closing).await;
     }
 }
 
-/// The next notice to all. Missed ones are of no use afterwards.
+/// Returns the next notice. A notice that was missed is outdated, so it is skipped.
 async fn next_notice(
     mut notices: broadcast::Receiver<Arc<str>>,
 ) -> Option<(Arc<str>, broadcast::Receiver<Arc<str>>)> {
@@ -344,7 +345,7 @@ async fn next_notice(
     }
 }
 
-/// Why reading failed.
+/// Returns why the session ends after a failed read.
 fn end_of(error: &axum::Error) -> End {
     let source = std::error::Error::source(error);
     match source.and_then(|source| source.downcast_ref::<tungstenite::Error>()) {
@@ -355,21 +356,23 @@ fn end_of(error: &axum::Error) -> End {
     }
 }
 
-/// How many messages a client may still send in the current second.
+/// A limit on how many messages a client may send in a second.
 #[derive(Debug)]
-struct Allowance {
+struct RateLimiter {
     per_second: u32,
+    /// How many messages the client may still send in the current second.
     left: u32,
     second_began_at: Instant,
 }
 
-impl Allowance {
+impl RateLimiter {
     fn new(per_second: u32) -> Self {
         Self { per_second, left: per_second, second_began_at: Instant::now() }
     }
 
-    /// Takes one message; whether it was within the allowance.
-    fn take(&mut self, now: Instant) -> bool {
+    /// Counts a message, and returns whether it is within the limit.
+    #[must_use]
+    fn admit(&mut self, now: Instant) -> bool {
         if now.duration_since(self.second_began_at) >= Duration::from_secs(1) {
             self.second_began_at = now;
             self.left = self.per_second;

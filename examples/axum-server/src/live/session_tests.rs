@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::live::sockets::{SocketCaps, Sockets};
 
-/// The server's end of a socket whose client is the test: it sends what the test sends, and takes
-/// frames only while the test lets it.
+/// The server's end of a socket whose client is the test: it receives what the test sends, and takes frames
+/// unless the test has it stuck.
 struct TestSocket {
     from_client: mpsc::UnboundedReceiver<Result<Message, axum::Error>>,
     wire: Arc<Mutex<Wire>>,
@@ -112,7 +112,7 @@ fn sockets() -> Sockets {
 }
 
 fn announcements(sockets: &Sockets) -> Announcements {
-    Announcements { notices: sockets.notices(), closing: sockets.closing() }
+    Announcements { notices: sockets.notices(), shutdown: sockets.shutdown_signal() }
 }
 
 fn items(seqs: std::ops::RangeInclusive<u64>) -> impl Stream<Item = Result<Item, FeedEnd>> + Send {
@@ -125,14 +125,14 @@ where
     F: Stream<Item = Result<Item, FeedEnd>> + Send,
 {
     let mut session = Session::new(socket, SessionRules::default());
-    session.greet("hello".to_owned());
+    session.queue_frame("hello".to_owned());
     let end = session.run(feed, last_seq, announcements(sockets)).await;
     session.close(end).await;
     end
 }
 
 #[tokio::test(start_paused = true)]
-async fn history_of_any_length_is_sent_whole_and_then_closed() {
+async fn a_long_history_is_sent_completely_before_the_close() {
     let (socket, client) = socket();
     let end = run(socket, items(1..=1_000), 1_000, &sockets()).await;
     assert_eq!((end, client.close_code()), (End::Done, Some(1000)));
@@ -141,7 +141,7 @@ async fn history_of_any_length_is_sent_whole_and_then_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_whole_life_is_told_in_one_write() {
+async fn a_short_history_and_the_close_are_one_write() {
     let (socket, client) = socket();
     assert_eq!(run(socket, items(1..=9), 9, &sockets()).await, End::Done);
     assert_eq!((client.texts().len(), client.close_code(), client.writes()), (10, Some(1000), 1));
@@ -162,7 +162,7 @@ async fn live_events_beyond_the_bound_close_a_slow_client() {
     client.set_stuck(false);
     session.close(end).await;
     assert_eq!(client.close_code(), Some(1013));
-    // All that waited is dropped, and nothing follows the gap.
+    // The waiting frames are dropped, so the client sees no gap.
     assert!(client.texts().is_empty());
 }
 
@@ -180,7 +180,7 @@ async fn a_slow_client_gets_a_long_history_at_its_own_pace() {
     let (socket, client) = socket();
     client.set_stuck(true);
     let task = tokio::spawn(async move { run(socket, items(1..=1_000), 1_000, &sockets()).await });
-    // Longer than a ping takes, shorter than silence may last.
+    // Longer than the interval of pings, shorter than the longest silence.
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert!(client.texts().is_empty());
     client.set_stuck(false);
@@ -189,14 +189,14 @@ async fn a_slow_client_gets_a_long_history_at_its_own_pace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_client_is_pinged_and_then_left() {
+async fn a_silent_client_is_pinged_and_then_disconnected() {
     let (socket, client) = socket();
     let end = run(socket, stream::pending(), 0, &sockets()).await;
     assert_eq!((end, client.pings(), client.close_code()), (End::Silent, 2, Some(1008)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_answers_pings_stays() {
+async fn a_client_that_answers_pings_stays_connected() {
     let (socket, client) = socket();
     let sockets = sockets();
     let registry = sockets.clone();
@@ -205,21 +205,21 @@ async fn a_client_that_answers_pings_stays() {
         tokio::time::sleep(Duration::from_secs(30)).await;
         client.send(Message::Pong(axum::body::Bytes::new()));
     }
-    sockets.close();
+    sockets.shut_down();
     assert_eq!(task.await.unwrap(), End::ShuttingDown);
     assert_eq!(client.close_code(), Some(1001));
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_much_talk_is_cut_off() {
+async fn too_many_messages_end_the_session() {
     let (socket, client) = socket();
     (0..11).for_each(|_| client.send(Message::text("hi")));
-    assert_eq!(run(socket, stream::pending(), 0, &sockets()).await, End::TooChatty);
+    assert_eq!(run(socket, stream::pending(), 0, &sockets()).await, End::TooManyMessages);
     assert_eq!(client.close_code(), Some(1008));
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_messages_a_second_are_still_fine() {
+async fn ten_messages_a_second_are_allowed() {
     let (socket, client) = socket();
     let sockets = sockets();
     let registry = sockets.clone();
@@ -228,12 +228,12 @@ async fn ten_messages_a_second_are_still_fine() {
         (0..10).for_each(|_| client.send(Message::text("hi")));
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    sockets.close();
+    sockets.shut_down();
     assert_eq!(task.await.unwrap(), End::ShuttingDown);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_message_is_cut_off() {
+async fn a_large_message_ends_the_session() {
     let (socket, client) = socket();
     client.send(Message::Binary(vec![0; 4 * 1024 + 1].into()));
     assert_eq!(run(socket, stream::pending(), 0, &sockets()).await, End::TooLarge);
@@ -241,7 +241,7 @@ async fn a_large_message_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lag_of_the_engine_and_its_shutdown_have_their_codes() {
+async fn a_lagged_feed_and_a_closed_feed_have_their_close_codes() {
     for (feed_end, end, code) in
         [(FeedEnd::Lagged, End::Lagged, 1013), (FeedEnd::Closed, End::ShuttingDown, 1001)]
     {
@@ -252,7 +252,7 @@ async fn a_lag_of_the_engine_and_its_shutdown_have_their_codes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_hangs_up_ends_its_session() {
+async fn a_client_that_closes_the_socket_ends_its_session() {
     let (socket, client) = socket();
     client.send(Message::Close(None));
     assert_eq!(run(socket, stream::pending(), 0, &sockets()).await, End::Gone);
@@ -267,9 +267,9 @@ async fn notices_reach_every_session() {
     let listening = announcements(&sockets);
     let task = tokio::spawn(async move { session.run(stream::pending(), 0, listening).await });
     sockets.notify("maintenance at noon");
-    // Time moves only once everything else has come to rest.
+    // The paused clock moves on only when all other tasks wait, so the notice has been sent by then.
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(client.texts(), ["maintenance at noon"]);
-    sockets.close();
+    sockets.shut_down();
     assert_eq!(task.await.unwrap(), End::ShuttingDown);
 }

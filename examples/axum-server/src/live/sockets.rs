@@ -1,4 +1,4 @@
-//! The registry of live streams: it counts them, bounds them, speaks to them and ends them.
+//! The registry of live streams: it counts and limits them, sends them notices and ends them.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,10 +9,10 @@ use tokio::sync::{broadcast, watch};
 
 use crate::live::frames::Frames;
 
-/// How many notices may wait for a stream; one that sleeps through more misses the oldest.
+/// How many notices may wait for a stream. A stream that falls further behind misses the oldest.
 const NOTICES_WAITING_MAX: usize = 16;
 
-/// How many live streams there may be.
+/// The limits on live streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SocketCaps {
     pub(crate) total: usize,
@@ -29,10 +29,10 @@ pub(crate) struct Sockets {
 struct Shared {
     caps: SocketCaps,
     by_order: Mutex<HashMap<OrderId, Streams>>,
-    /// The number of streams; kept apart so that it can be waited upon.
+    /// The number of streams, in a channel, so that a task can wait until it is zero.
     total: watch::Sender<usize>,
     notices: broadcast::Sender<Arc<str>>,
-    closing: watch::Sender<bool>,
+    shutdown: watch::Sender<bool>,
 }
 
 /// The streams of one order.
@@ -42,32 +42,33 @@ struct Streams {
     frames: Arc<Frames>,
 }
 
-/// The place of one stream. Dropping it gives the place back.
+/// The right to have one stream open. Dropping it releases the slot.
 #[derive(Debug)]
-pub(crate) struct Place {
+#[must_use = "dropping the slot releases it"]
+pub(crate) struct StreamSlot {
     shared: Arc<Shared>,
     order_id: Option<OrderId>,
     frames: Arc<Frames>,
 }
 
-/// There is no place for another stream.
+/// Why there is no slot for another stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoPlace {
-    /// The server has as many as it may.
+pub(crate) enum NoSlot {
+    /// The server has as many streams as it may have.
     Total,
-    /// The order has as many as it may.
+    /// The order has as many streams as it may have.
     Order,
 }
 
-/// Tells a stream to end.
+/// The signal that streams have to end because the server shuts down.
 #[derive(Clone, Debug)]
-pub(crate) struct Closing(watch::Receiver<bool>);
+pub(crate) struct ShutdownSignal(watch::Receiver<bool>);
 
-impl Closing {
-    /// Waits until the server closes. Safe to drop.
+impl ShutdownSignal {
+    /// Waits until the server shuts down. Safe to cancel.
     pub(crate) async fn wait(&mut self) {
-        // Without a sender the server is gone, which is an end too.
-        let _ = self.0.wait_for(|closing| *closing).await;
+        // An error means that the sender, and with it the server, is gone, which is a shutdown too.
+        let _ = self.0.wait_for(|is_shutting_down| *is_shutting_down).await;
     }
 }
 
@@ -78,63 +79,66 @@ impl Sockets {
             by_order: Mutex::new(HashMap::new()),
             total: watch::Sender::new(0),
             notices: broadcast::Sender::new(NOTICES_WAITING_MAX),
-            closing: watch::Sender::new(false),
+            shutdown: watch::Sender::new(false),
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Takes a place for a stream of an order; even a request for none takes one for a moment.
-    pub(crate) fn admit(&self, order_id: Option<OrderId>) -> Result<Place, NoPlace> {
+    /// Takes a slot for a stream of an order. A request without a valid order id takes one, too, until it is
+    /// answered.
+    pub(crate) fn admit(&self, order_id: Option<OrderId>) -> Result<StreamSlot, NoSlot> {
         let shared = &self.shared;
         let mut by_order = shared.by_order();
         if *shared.total.borrow() >= shared.caps.total {
-            return Err(NoPlace::Total);
+            return Err(NoSlot::Total);
         }
         let frames = match order_id {
             Some(order_id) => by_order.entry(order_id).or_default().admit(shared.caps.per_order)?,
             None => Arc::default(),
         };
         shared.total.send_modify(|total| *total += 1);
-        Ok(Place { shared: Arc::clone(shared), order_id, frames })
+        Ok(StreamSlot { shared: Arc::clone(shared), order_id, frames })
     }
 
-    /// How many streams there are.
+    /// Returns how many streams there are.
     pub(crate) fn total(&self) -> usize {
         *self.shared.total.borrow()
     }
 
-    /// How many streams an order has.
+    /// Returns how many streams an order has.
     pub(crate) fn of_order(&self, order_id: OrderId) -> usize {
         self.shared.by_order().get(&order_id).map_or(0, |streams| streams.count)
     }
 
     /// Sends a frame to every stream.
     pub(crate) fn notify(&self, frame: &str) {
-        // An error says that nobody listens.
+        // An error means that there is no stream.
         let _ = self.shared.notices.send(frame.into());
     }
 
+    /// Returns a receiver of the notices that are sent from now on.
     pub(crate) fn notices(&self) -> broadcast::Receiver<Arc<str>> {
         self.shared.notices.subscribe()
     }
 
-    /// Tells every stream, also the ones to come, to end.
-    pub(crate) fn close(&self) {
-        self.shared.closing.send_replace(true);
+    /// Ends every stream, and every stream that opens later.
+    pub(crate) fn shut_down(&self) {
+        self.shared.shutdown.send_replace(true);
     }
 
-    /// Whether streams are told to end.
-    pub(crate) fn is_closing(&self) -> bool {
-        *self.shared.closing.borrow()
+    /// Returns whether the streams are being ended.
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        *self.shared.shutdown.borrow()
     }
 
-    pub(crate) fn closing(&self) -> Closing {
-        Closing(self.shared.closing.subscribe())
+    /// Returns the signal on which a stream has to end.
+    pub(crate) fn shutdown_signal(&self) -> ShutdownSignal {
+        ShutdownSignal(self.shared.shutdown.subscribe())
     }
 
     /// Waits until there is no stream.
     pub(crate) async fn drained(&self) {
-        // The sender is alive as long as this registry is.
+        // This cannot fail: the sender lives as long as this registry.
         let _ = self.shared.total.subscribe().wait_for(|total| *total == 0).await;
     }
 }
@@ -146,10 +150,10 @@ impl Shared {
 }
 
 impl Streams {
-    /// Counts another stream, and gives what it shares with the others.
-    fn admit(&mut self, cap: usize) -> Result<Arc<Frames>, NoPlace> {
+    /// Counts another stream, and returns the frames that it shares with the others.
+    fn admit(&mut self, cap: usize) -> Result<Arc<Frames>, NoSlot> {
         if self.count >= cap {
-            return Err(NoPlace::Order);
+            return Err(NoSlot::Order);
         }
         self.count += 1;
         if self.count > 1 {
@@ -159,14 +163,14 @@ impl Streams {
     }
 }
 
-impl Place {
-    /// What the streams of the order share.
+impl StreamSlot {
+    /// Returns the frames that the streams of the order share.
     pub(crate) fn frames(&self) -> Arc<Frames> {
         Arc::clone(&self.frames)
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         let mut by_order = self.shared.by_order();
         if let Some(Entry::Occupied(mut streams)) = self.order_id.map(|id| by_order.entry(id)) {
@@ -189,14 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn places_are_counted_bounded_and_given_back() {
+    fn slots_are_counted_limited_and_released() {
         let sockets = Sockets::new(SocketCaps { total: 3, per_order: 2 });
         let (a, b) = (order(1), order(2));
         let first = sockets.admit(Some(a)).unwrap();
         let second = sockets.admit(Some(a)).unwrap();
-        assert_eq!(sockets.admit(Some(a)).unwrap_err(), NoPlace::Order);
+        assert_eq!(sockets.admit(Some(a)).unwrap_err(), NoSlot::Order);
         let third = sockets.admit(Some(b)).unwrap();
-        assert_eq!(sockets.admit(Some(b)).unwrap_err(), NoPlace::Total);
+        assert_eq!(sockets.admit(Some(b)).unwrap_err(), NoSlot::Total);
         assert_eq!((sockets.total(), sockets.of_order(a), sockets.of_order(b)), (3, 2, 1));
         drop(first);
         assert_eq!((sockets.total(), sockets.of_order(a)), (2, 1));
@@ -205,14 +209,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_place_given_back_ends_the_drain() {
+    async fn the_release_of_the_last_slot_ends_the_drain() {
         let sockets = Sockets::new(SocketCaps { total: 1, per_order: 1 });
-        let place = sockets.admit(Some(order(1))).unwrap();
+        let slot = sockets.admit(Some(order(1))).unwrap();
         let drained = tokio::spawn({
             let sockets = sockets.clone();
             async move { sockets.drained().await }
         });
-        drop(place);
+        drop(slot);
         drained.await.unwrap();
     }
 }
