@@ -1,4 +1,4 @@
-//! Addresses that clients are given.
+//! The addresses that the server sends to clients.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,15 +10,15 @@ use axum::http::request::Parts;
 use axum::http::uri::{Authority, Uri};
 use order_engine_core::OrderId;
 
-/// The URL under which clients reach the server, if it is not the one they ask for.
+/// The URL under which clients reach the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
     is_secure: bool,
-    /// The host, the port if any, and a path without a slash at its end.
+    /// The host, the port if any, and the path without a slash at its end.
     rest: String,
 }
 
-/// A text that is no public URL.
+/// The error for a text that is no public URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be an absolute http:// or https:// URL without a query")]
 pub struct InvalidPublicUrl;
@@ -46,8 +46,8 @@ impl fmt::Display for PublicUrl {
     }
 }
 
-/// The absolute URL of an order's live stream: under the public URL, or else under the host that
-/// the client asked for.
+/// Returns the absolute URL of an order's live stream: under the public URL if there is one, or else under
+/// the host of the request.
 pub(crate) fn ws_url(
     public_url: Option<&PublicUrl>,
     request: &Parts,
@@ -64,7 +64,7 @@ pub(crate) fn ws_url(
     }
 }
 
-/// The host, and the port if any, that a request is for.
+/// Returns the host, and the port if any, of a request.
 pub(crate) fn requested_host(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
     if let Some(authority) = uri.authority() {
         return Some(authority.clone());
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_sent_where_they_asked_or_where_the_operator_says() {
+    fn a_live_stream_is_under_the_host_of_the_request_or_the_public_url() {
         assert_eq!(url(None, Some("example.org:8080")), "ws://example.org:8080");
         assert_eq!(url(None, Some("[::1]:3000")), "ws://[::1]:3000");
         assert_eq!(url(None, None), "ws://127.0.0.1:3000");

@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The state that all requests share.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,22 +20,22 @@ use crate::wire::frame::{ControlFrame, to_json};
 /// How requests are served.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The URL under which clients reach the server, if it is not the one they ask for.
+    /// The URL under which clients reach the server, if it is not the one of their requests.
     pub public_url: Option<PublicUrl>,
-    /// The web pages that may use the server beside its own.
+    /// The web pages that may use the server in addition to its own.
     pub allowed_origins: AllowedOrigins,
-    /// How many connections are served at a time; further ones wait. A live stream over WebSocket
-    /// is no longer counted here.
+    /// How many connections are served at a time; further ones wait. A connection does not count any more
+    /// once it is a WebSocket.
     pub max_connections: usize,
     /// How many live streams there may be.
     pub max_sockets: usize,
     /// How many live streams one order may have.
     pub max_sockets_per_order: usize,
-    /// The task of the worker, whose end makes the server unready.
+    /// The task of the worker. If it ends, the server is not ready.
     pub worker: Option<AbortHandle>,
     /// What the process does: a worker serves no clients.
     pub role: Role,
-    /// What the process measures, if it does.
+    /// The metrics of the process, if it has any.
     pub metrics: Option<Metrics>,
 }
 
@@ -54,7 +54,7 @@ impl Default for Options {
     }
 }
 
-/// A cheap handle to what all requests share.
+/// A handle to the state that all requests share. Its clones are cheap.
 #[derive(Clone, Debug)]
 pub struct AppState {
     pub(crate) engine: Engine,
@@ -67,7 +67,7 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// Serves this engine and these tokens at this address.
+    /// Returns the state of a server that listens at `local_addr`.
     pub fn new(engine: Engine, tokens: TokenRegistry, local_addr: SocketAddr, options: Options) -> Self {
         let caps = SocketCaps { total: options.max_sockets, per_order: options.max_sockets_per_order };
         Self {
@@ -81,22 +81,22 @@ impl AppState {
         }
     }
 
-    /// The engine.
+    /// Returns the engine.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// How many live streams there are.
+    /// Returns how many live streams there are.
     pub fn streams(&self) -> usize {
         self.sockets.total()
     }
 
-    /// How many live streams an order has.
+    /// Returns how many live streams an order has.
     pub fn streams_of(&self, order_id: OrderId) -> usize {
         self.sockets.of_order(order_id)
     }
 
-    /// Says something to everyone who has a live stream, before maintenance for instance.
+    /// Sends a message to all clients with a live stream, before maintenance for instance.
     pub fn notify(&self, message: &str) {
         self.sockets.notify(&to_json(&ControlFrame::notice(message, Utc::now())));
     }

@@ -1,4 +1,4 @@
-//! Where orders are kept, and how processes that share them tell each other: by URLs.
+//! The stores and the fan-outs of the server, by their URLs.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,45 +10,49 @@ use order_engine_postgres::{PostgresFanout, PostgresOptions, PostgresStore};
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 
-/// Where orders are kept.
+/// The URL of a store.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum StoreUrl {
-    /// In an SQLite file.
+    /// An SQLite file.
     Sqlite(SqliteOptions),
-    /// In a PostgreSQL database.
+    /// A PostgreSQL database.
     Postgres(PostgresOptions),
-    /// In a Redis server.
+    /// A Redis server.
     Redis(RedisOptions),
-    /// In memory, until the process ends.
+    /// The memory of the process.
     Memory,
 }
 
-/// How processes tell each other what they committed.
+/// The URL of a fan-out, which carries hints between the processes that share a store.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum FanoutUrl {
-    /// By NOTIFY and LISTEN.
+    /// NOTIFY and LISTEN.
     Postgres(PostgresOptions),
-    /// By PUBLISH and SUBSCRIBE.
+    /// PUBLISH and SUBSCRIBE.
     Redis(RedisOptions),
 }
 
-/// A URL of nothing that this server knows, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownUrl(String);
-
-impl fmt::Display for UnknownUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for UnknownUrl {}
-
-/// A backend's word on its URL.
-fn unknown(error: impl fmt::Display) -> UnknownUrl {
-    UnknownUrl(error.to_string())
+/// Why a URL names no store or no fan-out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidUrl {
+    /// No store has such a URL.
+    #[error("a store is 'sqlite:PATH', 'postgres://…', 'redis://…' or 'memory:'")]
+    Store,
+    /// No fan-out has such a URL.
+    #[error("a fan-out is 'postgres://…' or 'redis://…'")]
+    Fanout,
+    /// The URL of an SQLite file is invalid.
+    #[error(transparent)]
+    Sqlite(#[from] order_engine_sqlite::OptionsError),
+    /// The URL of a PostgreSQL database is invalid, or the database cannot be a fan-out.
+    #[error(transparent)]
+    Postgres(#[from] order_engine_postgres::OptionsError),
+    /// The URL of a Redis server is invalid.
+    #[error(transparent)]
+    Redis(#[from] order_engine_redis::OptionsError),
 }
 
 fn scheme(url: &str) -> &str {
@@ -56,37 +60,37 @@ fn scheme(url: &str) -> &str {
 }
 
 impl FromStr for StoreUrl {
-    type Err = UnknownUrl;
+    type Err = InvalidUrl;
 
-    fn from_str(url: &str) -> Result<Self, UnknownUrl> {
+    fn from_str(url: &str) -> Result<Self, InvalidUrl> {
         match scheme(url) {
             "memory" if url == "memory:" => Ok(Self::Memory),
-            "sqlite" => SqliteOptions::from_url(url).map(Self::Sqlite).map_err(unknown),
-            "postgres" | "postgresql" => PostgresOptions::new(url).map(Self::Postgres).map_err(unknown),
-            "redis" | "rediss" => RedisOptions::new(url).map(Self::Redis).map_err(unknown),
-            _ => Err(unknown("a store is 'sqlite:PATH', 'postgres://…', 'redis://…' or 'memory:'")),
+            "sqlite" => Ok(Self::Sqlite(SqliteOptions::from_url(url)?)),
+            "postgres" | "postgresql" => Ok(Self::Postgres(PostgresOptions::new(url)?)),
+            "redis" | "rediss" => Ok(Self::Redis(RedisOptions::new(url)?)),
+            _ => Err(InvalidUrl::Store),
         }
     }
 }
 
 impl FromStr for FanoutUrl {
-    type Err = UnknownUrl;
+    type Err = InvalidUrl;
 
-    fn from_str(url: &str) -> Result<Self, UnknownUrl> {
+    fn from_str(url: &str) -> Result<Self, InvalidUrl> {
         match scheme(url) {
             "postgres" | "postgresql" => {
-                let options = PostgresOptions::new(url).map_err(unknown)?;
-                // What cannot listen is found out before anything starts.
-                PostgresFanout::new(options.clone()).map_err(unknown)?;
+                let options = PostgresOptions::new(url)?;
+                // A URL whose connections cannot listen is refused here, before anything starts.
+                PostgresFanout::new(options.clone())?;
                 Ok(Self::Postgres(options))
             }
-            "redis" | "rediss" => RedisOptions::new(url).map(Self::Redis).map_err(unknown),
-            _ => Err(unknown("a fan-out is 'postgres://…' or 'redis://…'")),
+            "redis" | "rediss" => Ok(Self::Redis(RedisOptions::new(url)?)),
+            _ => Err(InvalidUrl::Fanout),
         }
     }
 }
 
-/// URLs carry passwords, so that the kind must do.
+/// Shows only the kind, because URLs contain passwords.
 impl fmt::Debug for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -98,6 +102,7 @@ impl fmt::Debug for StoreUrl {
     }
 }
 
+/// Shows only the kind, because URLs contain passwords.
 impl fmt::Debug for FanoutUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -108,12 +113,13 @@ impl fmt::Debug for FanoutUrl {
 }
 
 impl StoreUrl {
-    /// Whether other processes can see what is in it.
+    /// Returns whether several processes can share the store.
     pub const fn is_shared(&self) -> bool {
         !matches!(self, Self::Memory)
     }
 
-    /// A place for files that belong to the store: the simulator's ledger. None if the store forgets.
+    /// Returns the path of a file that belongs to the store, such as the simulator's ledger, or `None` if the
+    /// store keeps nothing.
     pub fn beside(&self, extension: &str) -> Option<PathBuf> {
         match self {
             Self::Sqlite(options) => Some(options.path().with_extension(extension)),
@@ -122,7 +128,7 @@ impl StoreUrl {
         }
     }
 
-    /// The fan-out that the store itself can be.
+    /// Returns the fan-out that the store itself offers, if it does.
     pub fn fanout(&self) -> Option<FanoutUrl> {
         match self {
             Self::Postgres(options) => {
@@ -134,9 +140,6 @@ impl StoreUrl {
     }
 
     /// Opens the store.
-    ///
-    /// # Errors
-    /// If it cannot be opened.
     pub async fn open(&self) -> Result<Arc<dyn OrderStore>, StoreError> {
         Ok(match self {
             Self::Sqlite(options) => Arc::new(SqliteStore::open(options.clone()).await?),
@@ -148,10 +151,7 @@ impl StoreUrl {
 }
 
 impl FanoutUrl {
-    /// Makes an engine tell the others, and listen to them.
-    ///
-    /// # Errors
-    /// If there can be none.
+    /// Adds the fan-out's sink and source to an engine.
     pub async fn join(
         &self,
         engine: EngineBuilder,
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_is_its_own_fanout_where_it_can_be() {
+    fn a_store_that_can_is_its_own_fanout() {
         let fanout =
             |url: &str| url.parse::<StoreUrl>().unwrap().fanout().map(|fanout| format!("{fanout:?}"));
         assert_eq!(fanout("postgres://db/trading").as_deref(), Some("Postgres"));

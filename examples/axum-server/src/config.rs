@@ -1,4 +1,4 @@
-//! What can be set, by flags and by the environment.
+//! The settings, from flags and from the environment.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -23,12 +23,13 @@ pub struct Config {
     #[arg(long, env = "PORT", default_value_t = 3000)]
     pub port: u16,
 
-    /// Listen on a public address although there is no authentication: anybody who can reach it can trade.
+    /// Listen on a public address although there is no authentication: every client that reaches it can
+    /// trade.
     #[arg(long, env = "ALLOW_PUBLIC_UNAUTHENTICATED")]
     pub allow_public_unauthenticated: bool,
 
-    /// Where orders are kept: `sqlite:PATH`, created when missing, `postgres://…`, `redis://…`, or `memory:`,
-    /// which forgets.
+    /// The store of the orders: `sqlite:PATH`, which is created if it is missing, `postgres://…`,
+    /// `redis://…`, or `memory:`, which keeps orders until the process ends.
     #[arg(
         long = "store",
         env = "STORE_URL",
@@ -38,30 +39,29 @@ pub struct Config {
     )]
     pub store: StoreUrl,
 
-    /// How processes that share a store tell each other what they committed: `postgres://…` or `redis://…`
-    /// [default: the store itself, where it can].
+    /// What carries hints between the processes that share a store: `postgres://…` or `redis://…` [default:
+    /// the store itself, if it can].
     #[arg(long = "fanout", env = "FANOUT_URL", hide_env_values = true, value_name = "URL")]
     pub fanout: Option<FanoutUrl>,
 
-    /// Take a store that may lose its last orders when its machine fails. An order that it forgot may then be
-    /// executed again.
+    /// Accept a store that may lose its last orders if its machine fails. A lost order may be executed again.
     #[arg(long, env = "ACCEPT_BOUNDED_LOSS")]
     pub accept_bounded_loss: bool,
 
-    /// How many orders are executed at a time. An order that waits takes no worker.
+    /// How many orders are executed at a time. An order that waits does not count.
     #[arg(long, env = "WORKERS", default_value_t = 10, value_parser = at_least_one)]
     pub workers: usize,
 
-    /// Where the venue is: the URL of a node with the JSON-RPC of `sim-venue`. Without, a simulator of the
-    /// process' own.
+    /// The URL of the venue: a node with the JSON-RPC of `sim-venue` [default: a simulator in this process].
     #[arg(long, env = "VENUE_URL", value_name = "URL")]
     pub venue_url: Option<String>,
 
-    /// What this process does. Processes that share the work need `--venue-url` and a store that they share.
+    /// What this process does. The roles `api` and `worker` need `--venue-url` and a store that processes
+    /// share.
     #[arg(long, env = "ROLE", value_enum, default_value_t = Role::All)]
     pub role: Role,
 
-    /// Everything that chance decides in the simulator follows from this number.
+    /// The seed of the simulator's randomness.
     #[arg(long, env = "SIM_SEED", default_value_t = 0)]
     pub sim_seed: u64,
 
@@ -69,15 +69,16 @@ pub struct Config {
     #[arg(long, env = "SIM_DELAY_MS", default_value_t = 150, value_name = "MS")]
     pub sim_delay_ms: u64,
 
-    /// How often somebody trades ahead of a transaction, so that it fails: `0.05`, or `5%`.
+    /// How often another trade moves the price before a transaction, so that it fails: `0.05`, or `5%`.
     #[arg(long, env = "SIM_FAIL_RATE", default_value = "0.05", value_name = "RATE")]
     pub sim_fail_rate: Rate,
 
-    /// The file in which the simulator records what it executed [default: beside the store].
+    /// The file in which the simulator records what it executed [default: next to the store].
     #[arg(long, env = "SIM_LEDGER", value_name = "PATH")]
     pub sim_ledger: Option<PathBuf>,
 
-    /// How long a shutdown may take, in seconds. What is not finished then continues at the next start.
+    /// How long a shutdown may take, in seconds. Orders that are not finished then continue after the next
+    /// start.
     #[arg(long, env = "SHUTDOWN_TIMEOUT", default_value_t = 10, value_name = "SECONDS")]
     pub shutdown_timeout: u64,
 
@@ -115,15 +116,15 @@ pub struct Config {
 }
 
 impl Config {
-    /// How long a shutdown may take.
+    /// Returns how long a shutdown may take.
     pub const fn shutdown_timeout(&self) -> Duration {
         Duration::from_secs(self.shutdown_timeout)
     }
 
-    /// Checks that the role can be filled.
+    /// Checks that the configuration fits the role.
     ///
     /// # Errors
-    /// Why it cannot.
+    /// If the role needs a venue or a store that processes share, and the configuration has none.
     pub fn check_role(&self) -> Result<(), InvalidRole> {
         match self.role {
             Role::All => Ok(()),
@@ -133,7 +134,8 @@ impl Config {
         }
     }
 
-    /// Where the simulator records what it executed; nowhere if the store forgets as well.
+    /// Returns the file in which the simulator records what it executed. There is none if it is not set and
+    /// the store keeps nothing.
     pub fn ledger(&self) -> Option<PathBuf> {
         self.sim_ledger.clone().or_else(|| self.store.beside("ledger.jsonl"))
     }
@@ -143,22 +145,22 @@ impl Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[non_exhaustive]
 pub enum Role {
-    /// Everything.
+    /// Serves clients and executes orders.
     All,
-    /// It serves clients, and leaves orders to workers elsewhere.
+    /// Serves clients; other processes execute the orders.
     Api,
-    /// It executes orders, and answers only whether it is well.
+    /// Executes orders, and serves only the routes for operators.
     Worker,
 }
 
-/// Why a role cannot be filled.
+/// Why the configuration does not fit the role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidRole {
-    /// Each process would have a chain of its own.
+    /// There is no URL of a venue, so each process would have a chain of its own.
     #[error("--role {0} needs --venue-url: processes that share orders must trade on one venue")]
     NoVenue(&'static str),
-    /// Nobody else could see the orders.
+    /// The store is in memory, so no other process could see the orders.
     #[error("--role {0} needs a store that processes share, and memory is none")]
     NoStore(&'static str),
 }
@@ -177,9 +179,9 @@ impl Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[non_exhaustive]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object on each line.
     Json,
 }
 
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_forgets_has_no_ledger_unless_asked() {
+    fn a_memory_store_has_no_ledger_unless_one_is_set() {
         assert_eq!(parse(&["--store", "memory:"]).unwrap().ledger(), None);
         let config = parse(&["--store", "memory:", "--sim-ledger", "x.jsonl"]).unwrap();
         assert_eq!(config.ledger().as_deref(), Some(Path::new("x.jsonl")));
@@ -225,13 +227,13 @@ mod tests {
         assert_eq!(role(&["--role", "api"]), Err(InvalidRole::NoVenue("api")));
         for name in ["worker", "api"] {
             assert_eq!(role(&[&venue[..], &["--role", name]].concat()), Ok(()));
-            let forgets = role(&[&venue[..], &["--role", name, "--store", "memory:"]].concat());
-            assert!(matches!(forgets, Err(InvalidRole::NoStore(_))));
+            let in_memory = role(&[&venue[..], &["--role", name, "--store", "memory:"]].concat());
+            assert!(matches!(in_memory, Err(InvalidRole::NoStore(_))));
         }
     }
 
     #[test]
-    fn senseless_settings_are_refused_by_name() {
+    fn invalid_settings_are_refused_by_name() {
         for (arguments, name) in [
             (["--store", "mysql://host/db"], "--store"),
             (["--fanout", "sqlite:orders.db"], "--fanout"),

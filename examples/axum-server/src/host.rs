@@ -1,4 +1,4 @@
-//! What the server embeds: a store, the simulator, the engine over both, and a worker.
+//! The parts that the server embeds: a store, a venue, the engine, and a worker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::config::{Config, InvalidRole, Role};
 use crate::tokens::{TokenRegistry, TokenRegistryError};
 
-/// How long a crashed process keeps its orders from the next one. The store is a file of this
-/// machine, so a lease needs no slack for a slow network.
+/// The duration of a lease: how long the orders of a crashed process wait until another one claims them.
 const LEASE: Duration = Duration::from_secs(10);
 
-/// How often processes that share a store look for what the others wrote where nobody tells them.
+/// How often processes that share a store without a fan-out look for the events of the others.
 const SHARED_POLL: Duration = Duration::from_millis(200);
 
-/// The parts that serve requests: an engine whose orders are executed in this process.
+/// The engine, and the worker if this process executes orders.
 #[derive(Debug)]
+#[must_use = "stop the host, so that running steps finish and leases are released"]
 pub struct Host {
     /// The engine.
     pub engine: Engine,
@@ -39,29 +39,29 @@ struct Worker {
     task: JoinHandle<Result<(), MonitorError>>,
 }
 
-/// Why a host cannot start: one line for whoever started it.
+/// Why a host cannot start, as one line for the operator.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The token file is no registry.
+    /// The token file has no valid registry.
     #[error(transparent)]
     Tokens(#[from] TokenRegistryError),
     /// The store cannot be opened.
     #[error("cannot open the store: {0}")]
     Store(#[from] StoreError),
-    /// The store promises less than is asked for.
+    /// The store may lose its last writes, and the operator has not accepted that.
     #[error(
-        "the store may lose its last orders when its machine fails, and an order that it forgot may then be \
-         executed again; set the store up to lose nothing, or say --accept-bounded-loss"
+        "the store may lose its last orders if its machine fails, and a lost order may be executed again; \
+         configure the store to lose nothing, or use --accept-bounded-loss"
     )]
     BoundedLoss,
-    /// There can be no fan-out.
+    /// The fan-out cannot be used.
     #[error("cannot join the fan-out: {0}")]
     Fanout(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The role cannot be filled.
+    /// The configuration does not fit the role.
     #[error(transparent)]
     Role(#[from] InvalidRole),
-    /// The venue's node cannot be called.
+    /// The client for the venue's node cannot be created.
     #[error("cannot call the venue: {0}")]
     Venue(#[from] RpcError),
     /// The simulator cannot be opened.
@@ -73,15 +73,12 @@ pub enum StartError {
 }
 
 impl Host {
-    /// The task of the worker, whose end makes the server unready; none where others execute orders.
+    /// Returns the task of the worker, or `None` if other processes execute the orders.
     pub fn worker(&self) -> Option<AbortHandle> {
         self.worker.as_ref().map(|worker| worker.task.abort_handle())
     }
 
-    /// Opens the store and the venue, and starts to execute what is due, unless others do.
-    ///
-    /// # Errors
-    /// Why it cannot.
+    /// Opens the store and the venue, and starts the worker if the role has one.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         config.check_role()?;
         let tokens =
@@ -116,24 +113,23 @@ impl Host {
         Ok(Self { engine, tokens, worker })
     }
 
-    /// Ends the worker and the engine: what is in hand comes to the end of its step, and what
-    /// waits is given back.
+    /// Stops the worker and the engine: running steps finish, and the orders that wait are released.
     pub async fn stop(self, timeout: Duration) {
         let end_worker = async {
             if let Some(Worker { stop, task }) = self.worker {
-                // An error says that the worker has ended already.
+                // An error means that the worker has ended already.
                 let _ = stop.send(());
                 report_end(timeout, tokio::time::timeout(timeout, task).await);
             }
         };
         let (engine, ()) = tokio::join!(self.engine.shutdown(timeout), end_worker);
         if let Err(error) = engine {
-            tracing::warn!(%error, "orders in hand continue when their leases expire");
+            tracing::warn!(%error, "claimed orders continue when their leases expire");
         }
     }
 }
 
-/// Says how the worker ended, unless it ended well.
+/// Logs how the worker ended, unless it ended normally.
 fn report_end(
     timeout: Duration,
     ended: Result<Result<Result<(), MonitorError>, tokio::task::JoinError>, tokio::time::error::Elapsed>,
@@ -146,10 +142,10 @@ fn report_end(
     }
 }
 
-/// What proposes routes, and what trades.
+/// The router and the venue.
 type Trading = (Arc<dyn DexRouter>, Arc<dyn Venue>);
 
-/// The venue behind a URL. It may come later than this process.
+/// Returns the router and the venue behind a URL. They may start later than this process.
 async fn remote(url: &str) -> Result<Trading, RpcError> {
     let client = RpcClient::new(RpcOptions::new(url), Runtime::tokio())?;
     let router = RpcRouter::new(&client);
@@ -171,7 +167,7 @@ fn sim_config(config: &Config, tokens: &TokenRegistry) -> SimConfig {
     }
 }
 
-/// Executes orders until told to stop.
+/// Executes orders until `stopped` completes.
 async fn work(engine: Engine, slots: usize, stopped: oneshot::Receiver<()>) -> Result<(), MonitorError> {
     Monitor::new()
         .register(move |restart| {
@@ -183,7 +179,7 @@ async fn work(engine: Engine, slots: usize, stopped: oneshot::Receiver<()>) -> R
         })
         .should_restart(|_, _| true)
         .run_with_signal(async {
-            // A sender that is gone means the same as one that sends.
+            // A dropped sender means the same as a message.
             let _ = stopped.await;
             Ok(())
         })

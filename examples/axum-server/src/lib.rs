@@ -14,7 +14,7 @@ mod wire;
 
 pub use address::{InvalidPublicUrl, PublicUrl};
 pub use app::{AppState, Options};
-pub use backend::{FanoutUrl, StoreUrl, UnknownUrl};
+pub use backend::{FanoutUrl, InvalidUrl, StoreUrl};
 pub use config::{Config, InvalidRole, LogFormat, Role};
 pub use host::{Host, StartError};
 pub use http::origin::{AllowedOrigins, InvalidOrigin};

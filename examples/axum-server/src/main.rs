@@ -1,4 +1,4 @@
-//! The program: reads its configuration, starts, serves, and ends in good order.
+//! The program: reads its configuration, starts, serves, and shuts down.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -15,25 +15,25 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-/// Why the program ends before its time: one line for whoever started it.
+/// Why the program cannot start, as one line for the operator.
 #[derive(Debug, thiserror::Error)]
 enum Fatal {
-    #[error("the log filter makes no sense: {0}")]
+    #[error("the log filter is invalid: {0}")]
     LogFilter(#[from] ParseError),
-    #[error("{0}")]
+    #[error(transparent)]
     Origin(#[from] InvalidOrigin),
     #[error(
         "there is no authentication, so the server refuses to listen on the public address {0}; \
-         use --allow-public-unauthenticated if anybody who can reach it may trade"
+         use --allow-public-unauthenticated if every client that reaches it may trade"
     )]
     Public(SocketAddr),
-    #[error("cannot listen on {address}: {error}")]
-    Listen { address: SocketAddr, error: std::io::Error },
-    #[error("{0}")]
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
     Start(#[from] StartError),
     #[error("cannot wait for signals: {0}")]
-    Signals(std::io::Error),
-    #[error("{0}")]
+    Signals(#[source] std::io::Error),
+    #[error(transparent)]
     Metrics(#[from] MetricsTaken),
 }
 
@@ -56,14 +56,14 @@ async fn run(config: Config) -> Result<(), Fatal> {
     }
     let allowed_origins = AllowedOrigins::parse(&config.allowed_origins)?;
     // The port comes first: a second server on the same port must not touch the first one's store.
-    let listener = TcpListener::bind(address).await.map_err(|error| Fatal::Listen { address, error })?;
-    let local_addr = listener.local_addr().map_err(|error| Fatal::Listen { address, error })?;
+    let listener = TcpListener::bind(address).await.map_err(|source| Fatal::Listen { address, source })?;
+    let local_addr = listener.local_addr().map_err(|source| Fatal::Listen { address, source })?;
     let mut shutdown = Shutdown::new().map_err(Fatal::Signals)?;
-    // Before the engine, which describes its metrics when it is built.
+    // The recorder comes before the engine, which describes its metrics when it is built.
     let metrics = Metrics::install()?;
     tokio::spawn(metrics.clone().upkeep());
     let host = Host::start(&config).await?;
-    tracing::warn!("there is no authentication: anybody who can reach this server can trade");
+    tracing::warn!("there is no authentication: every client that reaches this server can trade");
     tracing::info!(store.durability = ?host.engine.durability(), "listening on http://{local_addr}");
     let options = Options {
         public_url: config.public_url.clone(),
@@ -79,22 +79,22 @@ async fn run(config: Config) -> Result<(), Fatal> {
     serve_until(&mut shutdown, listener, app, config.shutdown_timeout()).await;
     tokio::select! {
         () = host.stop(config.shutdown_timeout()) => tracing::info!("ended"),
-        () = shutdown.wait() => tracing::warn!("a second signal: what is in hand continues when its leases expire"),
+        () = shutdown.wait() => tracing::warn!("a second signal: claimed orders continue when their leases expire"),
     }
     Ok(())
 }
 
-/// Serves until a signal comes, and then for as long as clients take to leave, up to `timeout`.
+/// Serves until a signal comes, and then until all clients have disconnected, at most for `timeout`.
 async fn serve_until(shutdown: &mut Shutdown, listener: TcpListener, app: AppState, timeout: Duration) {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serving = serve(listener, app, async {
-        // A sender that is gone means the same as one that sends.
+        // A dropped sender means the same as a message.
         let _ = stopped.await;
     });
     let bounded = async {
         shutdown.wait().await;
         tracing::info!(timeout_s = timeout.as_secs(), "shutting down");
-        // An error says that serving has ended already.
+        // An error means that serving has ended already.
         let _ = stop.send(());
         at_most(shutdown, timeout).await;
     };
@@ -104,11 +104,11 @@ async fn serve_until(shutdown: &mut Shutdown, listener: TcpListener, app: AppSta
     }
 }
 
-/// Waits for so long, or for a second signal: whoever sends one does not want to wait.
+/// Waits for `timeout`, or for a second signal, by which the operator ends the wait.
 async fn at_most(shutdown: &mut Shutdown, timeout: Duration) {
     tokio::select! {
-        () = tokio::time::sleep(timeout) => tracing::warn!("some clients did not leave in time"),
-        () = shutdown.wait() => tracing::warn!("a second signal: the clients are not waited for"),
+        () = tokio::time::sleep(timeout) => tracing::warn!("some clients did not disconnect in time"),
+        () = shutdown.wait() => tracing::warn!("a second signal: the shutdown does not wait for clients"),
     }
 }
 
@@ -122,7 +122,7 @@ fn init_logs(config: &Config) -> Result<(), ParseError> {
     Ok(())
 }
 
-/// The signals that ask for an end.
+/// The signals that ask the program to end.
 struct Shutdown {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,

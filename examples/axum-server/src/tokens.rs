@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use order_engine_core::Token;
 
-/// The most decimals a token may have: beyond 38 one human unit does not fit into an amount.
+/// The most decimals that a token may have. With more, one human unit does not fit into an amount.
 const DECIMALS_MAX: u8 = 38;
 
 /// The registered tokens, found by mint or by symbol.
@@ -20,33 +20,33 @@ pub enum TokenRegistryError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why it cannot be read.
         source: std::io::Error,
     },
-    /// The file is no list of tokens.
+    /// The file is not a list of tokens.
     #[error("the token file {} is not a JSON list of {{symbol, mint, decimals}}: {source}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why it is not.
         source: serde_json::Error,
     },
     /// Fewer than two tokens make no pair.
     #[error("a token registry needs at least two tokens")]
     TooFew,
-    /// A name means two tokens. Symbols are compared without regard to case.
+    /// Two tokens have the same name. The case of symbols is ignored.
     #[error("the token registry names {0:?} more than once")]
     Ambiguous(String),
-    /// A name or the decimals make no sense.
+    /// A token has an empty name or too many decimals.
     #[error("the token {0:?} needs a symbol, a mint and at most {DECIMALS_MAX} decimals")]
     Invalid(String),
 }
 
 impl TokenRegistry {
-    /// A registry of these tokens.
+    /// Returns a registry of these tokens.
     ///
     /// # Errors
-    /// If a name is ambiguous or a token makes no sense.
+    /// If there are fewer than two tokens, two have the same name, or one is invalid.
     pub fn new(tokens: Vec<Token>) -> Result<Self, TokenRegistryError> {
         if tokens.len() < 2 {
             return Err(TokenRegistryError::TooFew);
@@ -69,7 +69,7 @@ impl TokenRegistry {
     /// Reads a registry from a file: a JSON list of `{symbol, mint, decimals}`.
     ///
     /// # Errors
-    /// If the file cannot be read or is no registry.
+    /// If the file cannot be read or has no valid registry.
     pub fn read(path: &Path) -> Result<Self, TokenRegistryError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| TokenRegistryError::Unreadable { path: path.to_owned(), source })?;
@@ -78,20 +78,20 @@ impl TokenRegistry {
         Self::new(tokens)
     }
 
-    /// The token with this mint, or else with this symbol in any case.
+    /// Returns the token with this mint, or else the one with this symbol in any case.
     pub fn find(&self, name: &str) -> Option<&Token> {
         let by_mint = self.0.iter().find(|token| token.mint == name);
         by_mint.or_else(|| self.0.iter().find(|token| token.symbol.eq_ignore_ascii_case(name)))
     }
 
-    /// All of them, in the order given.
+    /// Returns all tokens, in their original order.
     pub fn tokens(&self) -> &[Token] {
         &self.0
     }
 }
 
 impl Default for TokenRegistry {
-    /// The tokens of the simulator.
+    /// Returns the tokens of the simulator.
     fn default() -> Self {
         Self(order_engine_sim::default_tokens())
     }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_registry_is_a_registry() {
+    fn the_default_registry_is_valid() {
         let registry = TokenRegistry::new(TokenRegistry::default().0).unwrap();
         let decimals = |symbol| registry.find(symbol).map(|token| token.decimals);
         assert_eq!(decimals("SOL"), Some(9));
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn senseless_registries_are_refused() {
+    fn invalid_registries_are_refused() {
         let refused = |tokens| TokenRegistry::new(tokens).unwrap_err().to_string();
         assert!(refused(vec![token("A", "a", 0)]).contains("at least two"));
         assert!(refused(vec![token("A", "a", 0), token("a", "b", 0)]).contains("more than once"));

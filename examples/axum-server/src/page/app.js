@@ -1,4 +1,4 @@
-// The page: places orders, follows one of them live, and remembers the ones of this browser.
+// The page: places orders, follows one of them live, and keeps a list of those placed in this browser.
 
 const RECENT_KEY = 'order-engine.recent';
 const RECENT_MAX = 12;
@@ -8,7 +8,7 @@ const RECONNECT_MAX_MS = 10_000;
 
 const $ = (id) => document.getElementById(id);
 
-/** An element with properties and children. Text is never parsed as HTML. */
+/** Returns an element with properties and children. Text is never parsed as HTML. */
 function element(tag, properties = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
   node.append(...children);
@@ -17,9 +17,9 @@ function element(tag, properties = {}, ...children) {
 
 const isTerminal = (status) => status === 'confirmed' || status === 'failed';
 
-// ---- Talking to the server -------------------------------------------------------------------
+// ---- Requests to the server ------------------------------------------------------------------
 
-/** Posts JSON; gives the answer, or throws an error that carries the problem document. */
+/** Posts JSON, and returns the answer, or throws an error that has the problem document. */
 async function post(path, body) {
   const response = await fetch(path, {
     method: 'POST',
@@ -31,7 +31,7 @@ async function post(path, body) {
   return answer;
 }
 
-/** A name for an order that no other order has, also where the page is no secure context. */
+/** Returns a unique client order id. `crypto.randomUUID` exists only in secure contexts. */
 function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return 'page-' + Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -52,7 +52,7 @@ const recent = {
     try {
       localStorage.setItem(RECENT_KEY, JSON.stringify(list.slice(0, RECENT_MAX)));
     } catch {
-      // A browser that stores nothing shows nothing here; everything else works.
+      // Without storage the list stays empty, and everything else works.
     }
     this.show();
   },
@@ -83,7 +83,7 @@ const recent = {
 
 // ---- Following an order ----------------------------------------------------------------------
 
-/** The stream of the order that is shown; there is one at a time. */
+/** The stream of the order that is shown. There is at most one. */
 let stream = null;
 
 async function follow(orderId, summary) {
@@ -103,7 +103,7 @@ async function follow(orderId, summary) {
   if (stream === opened) opened.connect();
 }
 
-/** Reads an order's events; reconnects by itself and resumes after the last event it has. */
+/** Reads an order's events. It reconnects by itself and resumes after the last event that it has. */
 class OrderStream {
   constructor(orderId) {
     this.orderId = orderId;
@@ -112,7 +112,7 @@ class OrderStream {
     this.failures = 0;
   }
 
-  /** Learns what the order is about, which its events do not tell. */
+  /** Reads the order's amount and tokens, which its events do not have. */
   async describe() {
     try {
       const response = await fetch(`/api/orders/status/${encodeURIComponent(this.orderId)}`);
@@ -121,7 +121,7 @@ class OrderStream {
       this.unit = tokenOut;
       if (stream === this) $('summary').textContent = `${amount} ${tokenIn} → ${tokenOut}`;
     } catch {
-      // The stream says what is wrong, and its events are shown without their unit.
+      // The stream shows the error, and amounts are shown without their token.
     }
   }
 
@@ -184,7 +184,7 @@ function setStatus(status, progress) {
   $('cancel').disabled = false;
 }
 
-/** Shows one fact of the order, in place of what was known of it before. */
+/** Shows a fact about the order, and replaces an older fact of the same name. */
 function setFact(name, value, className = '') {
   const facts = $('facts');
   const old = [...facts.querySelectorAll('dt')].find((dt) => dt.textContent === name);
@@ -233,10 +233,10 @@ function order() {
 function showProblem(problem) {
   clearProblem();
   for (const { field, message } of problem.errors ?? []) {
-    const place = form.querySelector(`[data-error-for="${CSS.escape(field)}"]`);
+    const output = form.querySelector(`[data-error-for="${CSS.escape(field)}"]`);
     const input = form.elements.namedItem(field);
-    if (place && input) {
-      place.textContent = message;
+    if (output && input) {
+      output.textContent = message;
       input.setAttribute('aria-invalid', 'true');
     } else {
       $('form-error').textContent = `${field}: ${message}`;
@@ -247,12 +247,12 @@ function showProblem(problem) {
 }
 
 function clearProblem() {
-  for (const place of form.querySelectorAll('.error')) place.textContent = '';
+  for (const output of form.querySelectorAll('.error')) output.textContent = '';
   for (const input of form.querySelectorAll('[aria-invalid]')) input.removeAttribute('aria-invalid');
 }
 
-/** The key of the order in the form: the same while its placing is tried again, so that it is
- * placed once whatever becomes of the answers. */
+/** The client order id of the order in the form. It stays the same while the request is repeated, so that the
+ * order is placed once even if an answer is lost. */
 let key = newKey();
 
 async function place(event) {
@@ -277,7 +277,7 @@ async function place(event) {
 let quoteTimer = 0;
 let quoteNumber = 0;
 
-/** Asks for a quote once the form has come to rest. The old one speaks of another order. */
+/** Requests a quote once the form has not changed for a while. The shown one is outdated. */
 function requote() {
   clearTimeout(quoteTimer);
   quoteNumber += 1;
@@ -300,7 +300,7 @@ async function showQuote() {
   } catch (error) {
     note = error.problem?.errors?.[0]?.message ?? '';
   }
-  // An answer that comes after that of a later question is of no interest.
+  // The answer is outdated if the form has changed since the request.
   if (number === quoteNumber) {
     $('receive').textContent = receive;
     $('quote-note').textContent = note;
@@ -313,7 +313,7 @@ async function cancel() {
   try {
     await post(`/api/orders/${stream.orderId}/cancel`, {});
   } catch {
-    // The timeline tells what became of the order.
+    // The timeline shows whether the order was cancelled.
   }
 }
 
@@ -323,7 +323,7 @@ async function start() {
   $('cancel').addEventListener('click', cancel);
   form.addEventListener('submit', place);
   form.addEventListener('input', () => {
-    // Another order than the one that was tried.
+    // A changed form is another order, which needs another id.
     key = newKey();
     requote();
   });
