@@ -84,7 +84,7 @@ async fn bad_requests_are_named_and_leave_nothing_behind() {
     assert_eq!(server.count_due().await, 0);
 }
 
-/// Checks a problem document and gives it.
+/// Checks a problem document, and returns it.
 async fn assert_problem(response: reqwest::Response, status: u16, code: &str) -> Value {
     assert_eq!(response.headers()["content-type"], "application/problem+json");
     let response_status = response.status().as_u16();
@@ -128,7 +128,7 @@ async fn one_key_is_one_order() {
     assert_eq!(again.status(), 200);
     assert_eq!(again.json::<Value>().await.unwrap(), first);
 
-    // The same order in other words, under a header.
+    // The same order in another form, with the key in the header.
     let request = server.http.post(server.url(EXECUTE)).header("Idempotency-Key", "k");
     let by_header = request
         .json(&json!({"inputToken": "SOL", "outputToken": "USDC", "amountBaseUnits": "1000000000", "ttlMs": 600_000}))
@@ -244,7 +244,8 @@ async fn a_quote_shows_all_candidates_and_makes_no_order() {
     assert!(quotes.len() >= 2, "{quote}");
     let base_units = |value: &Value| value.as_str().unwrap().parse::<u128>().unwrap();
     let chosen = base_units(&quote["amountOutBaseUnits"]);
-    // A split may pay more than is chosen, if its legs cost more than that; a single pool may not.
+    // A split may pay more than the chosen route if its legs cost more than the difference. A single pool may
+    // not.
     let singles = quotes.iter().filter(|quote| quote["legs"].as_array().is_some_and(|legs| legs.len() == 1));
     assert!(singles.map(|quote| base_units(&quote["amountOutBaseUnits"])).all(|amount| amount <= chosen));
     assert_eq!(base_units(&quote["minOutBaseUnits"]), chosen * 99 / 100);
@@ -256,7 +257,7 @@ async fn a_quote_shows_all_candidates_and_makes_no_order() {
 #[tokio::test]
 async fn a_quote_of_a_large_order_shows_the_split_and_its_price_impact() {
     let server = TestServer::idle().await;
-    // Three million dollars: no pool of the simulator is that deep.
+    // About three million dollars, which is too much for any one pool of the simulator.
     let body = r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":"20000"}"#;
     let quote: Value = server.post("/api/quote", body).await.json().await.unwrap();
     let legs = quote["route"]["legs"].as_array().unwrap();
@@ -356,7 +357,7 @@ async fn orders_are_listed_newest_first_in_pages() {
         let body = json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": 1, "userId": user});
         placed.push(text(&server.place(&body).await, "orderId"));
     }
-    // Ids sort by the millisecond; within one, any order is as good as another.
+    // Ids sort by the millisecond of their creation. The order within a millisecond is arbitrary.
     placed.sort_by(|one, other| other.cmp(one));
     let ids = |page: &Value| -> Vec<String> {
         page["orders"].as_array().unwrap().iter().map(|order| text(order, "orderId")).collect()

@@ -7,7 +7,7 @@ use order_engine_server::Options;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-/// Checks that the events are those of an order that went well at the first attempt.
+/// Asserts that the events are those of an order that was confirmed in its first attempt.
 #[track_caller]
 fn assert_confirmed(events: &[Value]) {
     let shape: Vec<_> =
@@ -31,14 +31,14 @@ fn assert_confirmed(events: &[Value]) {
         assert_eq!(event["maxAttempts"].is_u64(), has_begun, "{event}");
     }
     let last = events.last().unwrap();
-    // The number has the digits of the text, of which a reader may keep as many as a float holds.
+    // The number has all digits of the text. A reader may round it to a float.
     let rounded: f64 = text(last, "executionPriceExact").parse().unwrap();
     assert_eq!(last["executionPrice"].as_f64().map(f64::to_bits), Some(rounded.to_bits()));
     assert!(!text(last, "txHash").is_empty());
 }
 
 #[tokio::test]
-async fn every_style_of_body_and_every_path_leads_to_confirmed() {
+async fn orders_of_all_forms_are_confirmed_on_all_paths() {
     let server = TestServer::start().await;
     let bodies = [
         json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": 1.5, "slippageBps": 100}),
@@ -103,7 +103,7 @@ async fn a_client_resumes_where_it_stopped() {
 }
 
 #[tokio::test]
-async fn an_unknown_order_is_told_and_closed() {
+async fn an_unknown_order_gets_an_error_frame_and_a_close() {
     let server = TestServer::idle().await;
     for path in
         ["/ws/orders/0190163d-8694-739b-aea5-966c26f8ad91", "/ws/orders/nonsense", "/api/orders/execute"]
@@ -116,7 +116,7 @@ async fn an_unknown_order_is_told_and_closed() {
 }
 
 #[tokio::test]
-async fn a_failing_store_asks_to_come_again() {
+async fn a_failing_store_closes_a_stream_with_try_again() {
     let server = TestServer::idle().await;
     let id = server.place_any().await;
     server.outage.set(true);
@@ -125,7 +125,7 @@ async fn a_failing_store_asks_to_come_again() {
 }
 
 #[tokio::test]
-async fn a_shutdown_says_so_and_waits_for_no_one() {
+async fn a_shutdown_closes_streams_and_then_ends() {
     let server = TestServer::idle().await;
     let id = server.place_any().await;
     let mut client = server.connect(&format!("/ws/orders/{id}")).await;
@@ -138,11 +138,11 @@ async fn a_shutdown_says_so_and_waits_for_no_one() {
 }
 
 #[tokio::test]
-async fn clients_only_listen() {
+async fn clients_that_send_too_much_are_closed() {
     let server = TestServer::idle().await;
     let id = server.place_any().await;
     let path = format!("/ws/orders/{id}");
-    // The first is larger than a session allows, the second larger than what is read at all.
+    // The first message is larger than a session allows, the second is larger than the largest that is read.
     for bytes in [5 * 1024, 64 * 1024] {
         let mut client = server.connect(&path).await;
         client.send(Message::text("x".repeat(bytes))).await;
@@ -156,7 +156,7 @@ async fn clients_only_listen() {
 }
 
 #[tokio::test]
-async fn streams_are_counted_bounded_and_spoken_to() {
+async fn streams_are_counted_limited_and_get_notices() {
     let options = Options { max_sockets: 3, max_sockets_per_order: 2, ..Options::default() };
     let server = TestServer::with(options).await;
     let (first, second) = (server.place_any().await, server.place_any().await);
@@ -164,7 +164,7 @@ async fn streams_are_counted_bounded_and_spoken_to() {
     let mut clients = Vec::new();
     for id in [&first, &first, &second] {
         let mut client = Client::connect(&url(id)).await;
-        // After the first event a stream is known to listen.
+        // A stream that has sent its first event receives notices.
         for _ in 0..3 {
             client.next().await.unwrap();
         }
@@ -182,7 +182,7 @@ async fn streams_are_counted_bounded_and_spoken_to() {
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_may_not_listen() {
+async fn pages_of_other_origins_get_no_stream() {
     let server = TestServer::idle().await;
     let id = server.place_any().await;
     let url = server.ws_url(&format!("/ws/orders/{id}"));
@@ -190,7 +190,7 @@ async fn pages_of_other_origins_may_not_listen() {
     assert!(Client::try_connect(&url, ("origin", &server.url(""))).await.is_ok());
 }
 
-/// The events of a stream of server-sent events: the id and the data of each.
+/// Returns the id and the data of each server-sent event.
 fn parse_events(body: &str) -> Vec<(Option<u64>, Value)> {
     let field = |event: &str, name: &str| {
         event.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
@@ -228,7 +228,7 @@ async fn server_sent_events_carry_the_same_frames_and_resume() {
     let data: Vec<Value> = resumed.into_iter().map(|(_, data)| data).collect();
     assert_eq!(events_of(&data, &id, 3), history[3..]);
 
-    // Nothing will ever follow, so a browser must not reconnect again and again.
+    // No event will follow, so the browser must not reconnect.
     assert_eq!(stream(Some(history.len() as u64)).await.unwrap().status(), 204);
 }
 

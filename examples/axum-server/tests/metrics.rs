@@ -1,4 +1,4 @@
-//! What the server measures. In a program of its own, because a process has one recorder.
+//! The metrics of the server. They are tested in a program of their own, because a process has one recorder.
 
 mod common;
 
@@ -6,7 +6,7 @@ use common::{TestServer, text};
 use order_engine_server::{Metrics, Options};
 use serde_json::json;
 
-/// The value of a line of Prometheus' text.
+/// Returns the value of a metric in the text format of Prometheus.
 fn value(metrics: &str, name_and_labels: &str) -> Option<f64> {
     let line = metrics.lines().find(|line| line.starts_with(&format!("{name_and_labels} ")))?;
     line.rsplit(' ').next()?.parse().ok()

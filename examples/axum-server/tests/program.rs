@@ -1,4 +1,4 @@
-//! The program itself: crashes, signals, and what it says when it cannot start.
+//! The program itself: crashes, signals, and the errors with which it does not start.
 
 mod common;
 
@@ -20,13 +20,13 @@ async fn two_hundred_orders_survive_kill_9_and_execute_at_most_once() {
     let first = Program::start(folder.path(), &args).await;
     let keys: Vec<String> = (0..ORDERS).map(|n| format!("order-{n}")).collect();
     let ids = join_all(keys.iter().map(|key| first.place(&http, key))).await;
-    // By the end of one of them, others are at every step.
+    // When one of them ends, others are at every step.
     let (_, code) = Client::connect(&first.ws(&ids[ORDERS / 4])).await.drain().await;
     assert_eq!(code, 1000);
     first.kill().await;
 
     let second = Program::start(folder.path(), &args).await;
-    // A client that never heard of its orders asks again and gets the same ones.
+    // A client that got no answer places its orders again, and gets the same ones.
     assert_eq!(join_all(keys.iter().map(|key| second.place(&http, key))).await, ids);
     let streams =
         join_all(ids.iter().map(|id| async { Client::connect(&second.ws(id)).await.drain().await })).await;
@@ -45,14 +45,14 @@ async fn two_hundred_orders_survive_kill_9_and_execute_at_most_once() {
     assert_eq!(
         executions(&folder.path().join("orders.ledger.jsonl")),
         confirmed,
-        "executed: once each, and exactly what is confirmed"
+        "the confirmed orders, and no others, are executed once each"
     );
     let (exit_code, _) = second.terminate().await;
     assert_eq!(exit_code, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_closes_the_streams_and_ends_in_good_order() {
+async fn a_signal_closes_the_streams_and_ends_the_program() {
     let folder = tempfile::tempdir().unwrap();
     let args = ["--store", "memory:", "--sim-delay-ms", "60000"];
     let program = Program::start(folder.path(), &args).await;
@@ -65,7 +65,7 @@ async fn a_signal_closes_the_streams_and_ends_in_good_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_start_says_why_in_one_line() {
+async fn a_program_that_cannot_start_reports_why_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
@@ -92,13 +92,13 @@ async fn what_cannot_start_says_why_in_one_line() {
             "--role worker needs a store that processes share",
         ),
     ] {
-        let said = fails(folder.path(), &args).await;
-        assert!(said.contains(expected), "{args:?}: {said}");
-        assert_eq!(said.lines().count(), 1, "{args:?}: {said}");
+        let error = fails(folder.path(), &args).await;
+        assert!(error.contains(expected), "{args:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{args:?}: {error}");
     }
-    // What the command line says wrong is explained at more length.
-    let said = fails(folder.path(), &["--store", "mysql://host/db"]).await;
-    assert!(said.contains("--store"), "{said}");
+    // An error in the command line itself has more lines.
+    let error = fails(folder.path(), &["--store", "mysql://host/db"]).await;
+    assert!(error.contains("--store"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Several servers on one store: whoever watches at any of them sees all that any of them does.
+//! Several servers on one store: a client of any server sees the events of all servers.
 
 mod common;
 
@@ -18,7 +18,7 @@ async fn venue(folder: &Path) -> SimVenue {
     SimVenue::start(folder, &["--slot-ms", "5", "--step-ms", "5", "--ledger", "ledger.jsonl"]).await
 }
 
-/// Two processes take orders, two others execute them, and each order is watched at both of the first.
+/// Two processes accept orders, two others execute them, and clients follow each order at both of the first.
 async fn four_processes_share(store: &str, fanout: Option<&str>) {
     let folder = tempfile::tempdir().unwrap();
     let venue = venue(folder.path()).await;
@@ -86,7 +86,7 @@ async fn processes_share_a_file_and_a_redis_fanout() {
 }
 
 #[tokio::test]
-async fn a_store_that_may_lose_orders_must_be_asked_for() {
+async fn a_store_that_may_lose_orders_must_be_accepted_explicitly() {
     let folder = tempfile::tempdir().unwrap();
     let redis = RedisServer::start(&[]);
     let url = redis.url();
@@ -100,9 +100,9 @@ async fn a_store_that_may_lose_orders_must_be_asked_for() {
     assert_eq!(server.terminate().await.0, Some(0));
 }
 
-/// The server tells the truth while its store is away, and goes on when it is back.
+/// The server reports that its store does not answer, and goes on when it answers again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_outlives_its_database() {
+async fn a_server_survives_an_outage_of_its_database() {
     let folder = tempfile::tempdir().unwrap();
     let venue = venue(folder.path()).await;
     let postgres = PostgresServer::start();

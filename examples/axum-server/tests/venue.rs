@@ -24,7 +24,7 @@ async fn an_api_process_and_two_workers_share_a_venue() {
         |role: &'static str| ["--store", "sqlite:orders.db", "--venue-url", &venue.url, "--role", role];
     let api = Program::start(folder.path(), &role("api")).await;
     let http = reqwest::Client::new();
-    // Accepted while there is nobody to execute it.
+    // This order is accepted before there is a worker.
     let first = api.place(&http, "first").await;
     let workers = [
         Program::start(folder.path(), &role("worker")).await,
@@ -42,7 +42,7 @@ async fn an_api_process_and_two_workers_share_a_venue() {
     let expected: BTreeMap<String, usize> = ids.into_iter().map(|id| (id, 1)).collect();
     assert_eq!(executions(&folder.path().join("ledger.jsonl")), expected);
 
-    // A worker answers whoever looks after it, and no client.
+    // A worker serves the routes for operators, and none for clients.
     for (path, status) in
         [("/health", 200), ("/ready", 200), ("/metrics", 200), ("/api/orders", 404), ("/", 404)]
     {
@@ -58,7 +58,7 @@ fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
 
-/// Places all orders, whichever of the server's lives they reach; gives their ids.
+/// Clients that place orders while the server is killed and restarted.
 struct Customers {
     http: reqwest::Client,
     waiting: Vec<String>,
@@ -71,7 +71,8 @@ impl Customers {
         Self { http: reqwest::Client::new(), waiting, placed: Vec::new() }
     }
 
-    /// Places so many; who is not answered asks again in the server's next life, under the same name.
+    /// Places up to `count` orders. One without an answer is placed again later, under the same client order
+    /// id.
     async fn place(&mut self, url: &str, count: usize) {
         let keys = self.waiting.split_off(self.waiting.len().saturating_sub(count));
         let answers = join_all(keys.iter().map(|key| try_place(url, &self.http, key))).await;
@@ -119,12 +120,12 @@ async fn a_server_that_is_killed_every_second_executes_each_order_at_most_once()
         ledger.len(),
         ledger.values().max().unwrap_or(&0),
     );
-    assert_eq!(statuses.len(), orders, "no order is lost, and none is there twice");
-    assert_eq!(ledger, confirmed, "executed: once each, and exactly what is confirmed");
+    assert_eq!(statuses.len(), orders, "no order is lost or duplicated");
+    assert_eq!(ledger, confirmed, "the confirmed orders, and no others, are executed once each");
     assert_is_whole(folder.path());
 }
 
-/// Waits until every order has come to its end; gives how each ended.
+/// Waits until every order has ended, and returns their last statuses.
 async fn settled(server: &Program, customers: &Customers) -> BTreeMap<String, String> {
     let mut statuses = BTreeMap::new();
     for id in &customers.placed {
@@ -143,7 +144,7 @@ async fn settled(server: &Program, customers: &Customers) -> BTreeMap<String, St
     statuses
 }
 
-/// The ledger has whole lines only.
+/// Asserts that the ledger has complete lines only.
 fn assert_is_whole(folder: &Path) {
     let ledger = std::fs::read_to_string(folder.join("ledger.jsonl")).unwrap();
     assert!(ledger.ends_with('\n') && ledger.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));

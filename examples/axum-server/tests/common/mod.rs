@@ -22,10 +22,10 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-/// A running server.
+/// A running server. Dropping it leaves it running until the test ends.
 pub struct TestServer {
     pub app: AppState,
-    /// Lets the store be out of order.
+    /// Makes the store fail.
     pub outage: Arc<Outage>,
     pub http: reqwest::Client,
     host: String,
@@ -34,19 +34,19 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// A server whose orders are executed at once.
+    /// Starts a server that executes orders.
     pub async fn start() -> Self {
         let server = Self::idle().await;
         server.work();
         server
     }
 
-    /// A server whose orders stay pending until [`work`](Self::work) is called.
+    /// Starts a server whose orders stay pending until [`work`](Self::work) is called.
     pub async fn idle() -> Self {
         Self::with(Options::default()).await
     }
 
-    /// The same with options.
+    /// Starts a server with options, whose orders stay pending until [`work`](Self::work) is called.
     pub async fn with(options: Options) -> Self {
         let sim = SimConfig { step_delay: Duration::ZERO, fail_rate: Rate::NEVER, ..SimConfig::default() };
         let simulator = Simulator::open(sim, Runtime::tokio()).await.unwrap();
@@ -69,7 +69,7 @@ impl TestServer {
         Self { app, outage, http: reqwest::Client::new(), host: addr.to_string(), stop, serving }
     }
 
-    /// Begins to execute orders.
+    /// Starts to execute orders.
     pub fn work(&self) {
         let engine = self.app.engine().clone();
         let monitor = Monitor::new().register(move |n| {
@@ -81,7 +81,7 @@ impl TestServer {
         tokio::spawn(monitor.run());
     }
 
-    /// Tells the server to stop; the handle ends once everything of it is gone.
+    /// Asks the server to stop. The returned task ends when all connections are closed.
     pub fn begin_to_stop(self) -> JoinHandle<()> {
         self.stop.send(()).unwrap();
         self.serving
@@ -111,14 +111,14 @@ impl TestServer {
         request.body(body.into()).send().await.unwrap()
     }
 
-    /// Places an order and gives the answer, which must be 202.
+    /// Places an order, and returns the answer, which must be 202.
     pub async fn place(&self, body: &Value) -> Value {
         let response = self.post("/api/orders/execute", body.to_string()).await;
         assert_eq!(response.status(), 202, "{body}");
         response.json().await.unwrap()
     }
 
-    /// Places some order and gives its id.
+    /// Places an order, and returns its id.
     pub async fn place_any(&self) -> String {
         let body = json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"});
         text(&self.place(&body).await, "orderId")
@@ -128,7 +128,7 @@ impl TestServer {
         Client::connect(&self.ws_url(path)).await
     }
 
-    /// How many orders wait to be executed. Only for a server that does not work.
+    /// Returns how many orders are due. Only for a server that does not execute orders.
     pub async fn count_due(&self) -> usize {
         self.app.engine().due_orders(1_000).await.unwrap().len()
     }
@@ -142,7 +142,7 @@ impl Client {
         Self(connect_async(url).await.unwrap().0)
     }
 
-    /// Connects with one more header; the HTTP status if the server refuses.
+    /// Connects with an additional header. The error is the HTTP status with which the server refuses.
     pub async fn try_connect(url: &str, header: (&'static str, &str)) -> Result<Self, u16> {
         let mut request = url.into_client_request().unwrap();
         request.headers_mut().insert(header.0, header.1.parse().unwrap());
@@ -153,10 +153,10 @@ impl Client {
         }
     }
 
-    /// The next frame, or the code with which the server closes.
+    /// Returns the next frame, or the code with which the server closes.
     pub async fn next(&mut self) -> Result<Value, u16> {
         loop {
-            match self.0.next().await.expect("the server says goodbye").unwrap() {
+            match self.0.next().await.expect("the server sends a close frame").unwrap() {
                 Message::Text(text) => return Ok(serde_json::from_str(&text).unwrap()),
                 Message::Close(frame) => return Err(frame.expect("a close has a code").code.into()),
                 _ => {}
@@ -168,7 +168,7 @@ impl Client {
         self.0.send(message).await.unwrap();
     }
 
-    /// All frames up to the close, and its code.
+    /// Returns all frames up to the close, and its code.
     pub async fn drain(mut self) -> (Vec<Value>, u16) {
         let mut frames = Vec::new();
         loop {
@@ -180,14 +180,14 @@ impl Client {
     }
 }
 
-/// A text field.
+/// Returns the value of a text field.
 #[track_caller]
 pub fn text(value: &Value, field: &str) -> String {
     value[field].as_str().unwrap_or_else(|| panic!("{field} in {value}")).to_owned()
 }
 
-/// Checks the greeting of a stream and the numbering of its events after the one numbered
-/// `after`, and gives the events.
+/// Checks the first two frames of a stream and the numbers of its events, which begin after `after`, and
+/// returns the events.
 #[track_caller]
 pub fn events_of(frames: &[Value], order_id: &str, after: u64) -> Vec<Value> {
     assert_eq!(frames[0]["type"], "connection");

@@ -1,4 +1,4 @@
-//! The programs as processes of their own.
+//! The programs, each as a process of its own.
 #![allow(dead_code, missing_docs, unreachable_pub)] // Each test file uses a part of this.
 
 use std::collections::BTreeMap;
@@ -15,19 +15,19 @@ use super::text;
 pub struct Program {
     child: Child,
     pub url: String,
-    /// What it logs after its start; read, so that it never waits for a reader.
+    /// Collects the log after the start, so that the program never blocks on a full pipe.
     log: tokio::task::JoinHandle<String>,
 }
 
 pub fn command(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_order-engine-server"));
-    // Only what the test says, not what its surroundings happen to set.
+    // The environment of the tests must not change the settings.
     command.env_clear().current_dir(folder).args(args);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
-/// Starts the program and lets it fail.
+/// Runs the program, which must fail, and returns its standard error.
 pub async fn fails(folder: &Path, args: &[&str]) -> String {
     let Output { status, stderr, .. } = command(folder, args).output().await.unwrap();
     assert!(!status.success(), "{args:?}");
@@ -63,12 +63,12 @@ impl Program {
         try_place(&self.url, http, key).await.expect("the server takes the order")
     }
 
-    /// Ends the program as a crash does.
+    /// Kills the program, as a crash would.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 
-    /// Asks the program to end, and gives its exit code and the rest of its log.
+    /// Asks the program to end, and returns its exit code and the rest of its log.
     pub async fn terminate(mut self) -> (Option<i32>, String) {
         let pid = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
@@ -77,7 +77,7 @@ impl Program {
     }
 }
 
-/// Places an order, unless the server dies meanwhile.
+/// Places an order, and returns its id, or `None` if the server dies meanwhile.
 pub async fn try_place(url: &str, http: &reqwest::Client, key: &str) -> Option<String> {
     let body = json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": "0.1", "clientOrderId": key});
     let response = http.post(format!("{url}/api/orders/execute")).json(&body).send().await.ok()?;
@@ -103,8 +103,8 @@ impl SimVenue {
     }
 }
 
-/// The program `sim-venue`: beside the server, where the tests of the whole workspace have built it, and
-/// built now where only this package is tested.
+/// Returns the path of `sim-venue`. The tests of the whole workspace build it next to the server; if only
+/// this package is tested, it is built now.
 async fn sim_venue() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_order-engine-server")).with_file_name("sim-venue");
     if !program.exists() {
@@ -117,7 +117,7 @@ async fn sim_venue() -> PathBuf {
     program
 }
 
-/// How often the simulated chain executed each order.
+/// Returns how often the simulated chain executed each order.
 pub fn executions(ledger: &Path) -> BTreeMap<String, usize> {
     let ledger = std::fs::read_to_string(ledger).unwrap();
     let mut executions = BTreeMap::new();
