@@ -1,4 +1,4 @@
-//! What a request says. It has what a receiver may know: no signed bytes, no routes.
+//! The body of a request. It has only what a receiver may know: no signed bytes, no routes.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct WebhookBody {
     /// The order.
     pub order_id: OrderId,
-    /// What happened to it. `(orderId, seq)` names an event for ever.
+    /// The events. `(orderId, seq)` identifies an event for ever.
     pub events: Vec<WebhookEvent>,
 }
 
@@ -20,15 +20,15 @@ pub struct WebhookBody {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookEvent {
-    /// Its place: an order's events are numbered from 1 without a hole.
+    /// The number of the event: an order's events are numbered from 1 without a gap.
     pub seq: u64,
     /// When it happened.
     pub at: DateTime<Utc>,
-    /// What kind of event it is: `accepted`, `routing_started`, `confirmed`, `failed`, …
+    /// The kind of the event: `accepted`, `routing_started`, `confirmed`, `failed`, …
     pub kind: String,
-    /// The status after it.
+    /// The order's status after the event.
     pub status: Status,
-    /// How far the attempt has come, 0..=100.
+    /// The progress of the attempt, 0..=100.
     pub progress: u8,
     /// The number of the attempt, from 1; 0 before the first.
     pub attempt: u32,
@@ -37,7 +37,7 @@ pub struct WebhookEvent {
     /// The transaction that was signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tx_hash: Option<TxId>,
-    /// What was executed.
+    /// The amounts that were executed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fill: Option<WebhookFill>,
     /// What went wrong.
@@ -45,7 +45,7 @@ pub struct WebhookEvent {
     pub error: Option<WebhookError>,
 }
 
-/// What was executed, in base units as decimal text.
+/// The amounts that were executed, in base units as decimal text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookFill {
@@ -65,7 +65,7 @@ pub struct WebhookError {
 }
 
 impl WebhookBody {
-    /// The body for events of one order; nothing for no events.
+    /// Returns the body for events of one order, or `None` if there are no events.
     pub fn new(events: &[Arc<EventRecord>]) -> Option<Self> {
         let order_id = events.first()?.order_id;
         Some(Self { order_id, events: events.iter().map(|record| WebhookEvent::new(record)).collect() })

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use order_engine_core::apalis::prelude::*;
+use order_engine_core::apalis::prelude::WorkerBuilder;
 use order_engine_core::{
     Amount, Clock, Engine, MemoryStore, OrderRequest, Runtime, Status, TokioClock, execute_order,
 };
@@ -18,7 +18,7 @@ use order_engine_webhook::{
 };
 use tokio::sync::mpsc;
 
-/// Known to both sides. A real one is random and comes from a vault.
+/// The secret of both sides. A real one is random and comes from a vault.
 const SECRET: &str = "not a secret at all";
 
 #[tokio::main]
@@ -64,7 +64,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(engine.shutdown(Duration::from_secs(10)).await?)
 }
 
-/// Starts a receiver; gives its URL.
+/// Starts a receiver, and returns its URL.
 async fn receive(received: mpsc::UnboundedSender<WebhookBody>) -> Result<String, Box<dyn Error>> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/orders", listener.local_addr()?);
@@ -78,7 +78,7 @@ async fn receive(received: mpsc::UnboundedSender<WebhookBody>) -> Result<String,
     Ok(url)
 }
 
-/// The receiver: checks who sent a request, takes it, and only then says so.
+/// Handles a request as a receiver should: checks the signature, takes the events, and only then answers 2xx.
 fn take(
     headers: &HeaderMap,
     body: &Bytes,

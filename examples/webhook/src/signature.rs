@@ -1,4 +1,4 @@
-//! Who sent a request, and that nobody changed or repeats it.
+//! Signatures, which show who sent a request, and that it is neither changed nor repeated.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -7,29 +7,29 @@ use chrono::{DateTime, Utc};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-/// The header with the moment of the signature, in whole seconds since 1970.
+/// The header with the time of the signature, in whole seconds since 1970.
 pub const TIMESTAMP_HEADER: &str = "x-order-engine-timestamp";
-/// The header with the signatures: `v1=` and hexadecimal digits each, separated by commas.
+/// The header with the signatures, separated by commas. Each is `v1=` and hexadecimal digits.
 pub const SIGNATURE_HEADER: &str = "x-order-engine-signature";
 
-/// What sender and receiver share. It never appears in logs.
+/// A secret that the sender and the receiver share. It never appears in logs.
 #[derive(Clone)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
-    /// A secret; at least 32 random bytes are advised. An empty one, which an unset variable gives
-    /// and anybody can guess, is refused by senders and fits nothing at receivers.
+    /// Returns a secret, which should have at least 32 random bytes. An empty one, as from an unset variable,
+    /// is no protection: senders refuse it, and receivers accept no signature with it.
     pub fn new(secret: impl Into<Vec<u8>>) -> Self {
         Self(secret.into())
     }
 
-    /// Whether there is nothing to guess.
+    /// Returns whether the secret is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The code over the time and the body. The time is a part of it, so that a request that somebody
-    /// recorded cannot be sent again later.
+    /// Returns the authentication code of the time and the body. It covers the time, so that a recorded
+    /// request cannot be sent again later.
     fn mac(&self, timestamp_s: i64, body: &[u8]) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         mac.update(timestamp_s.to_string().as_bytes());
@@ -45,13 +45,13 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The value of [`SIGNATURE_HEADER`]: one signature for each secret, so that secrets can be changed
-/// while requests are under way.
+/// Returns the value of [`SIGNATURE_HEADER`]. It has one signature for each secret, so that secrets can be
+/// changed while requests are under way.
 pub fn sign(secrets: &[Secret], timestamp_s: i64, body: &[u8]) -> String {
     let signature = |secret: &Secret| {
         let code = secret.mac(timestamp_s, body).finalize().into_bytes();
         code.iter().fold("v1=".to_owned(), |mut hex, byte| {
-            // Writing to a text cannot fail.
+            // Writing to a string cannot fail.
             let _ = write!(hex, "{byte:02x}");
             hex
         })
@@ -59,25 +59,25 @@ pub fn sign(secrets: &[Secret], timestamp_s: i64, body: &[u8]) -> String {
     secrets.iter().map(signature).collect::<Vec<_>>().join(",")
 }
 
-/// Why a receiver must not believe a request.
+/// Why a receiver must not accept a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Rejected {
-    /// The time is no number.
+    /// The timestamp is no number.
     #[error("the timestamp cannot be read")]
     Timestamp,
-    /// It was signed too long ago, or lies in the future: somebody may have recorded it.
+    /// The timestamp is too old, so that the request may be a recorded one, or lies in the future.
     #[error("the timestamp is too far away")]
     Stale,
-    /// No signature fits: the sender is somebody else, or the body was changed.
-    #[error("no signature fits")]
+    /// No signature is valid: the sender has another secret, or the body was changed.
+    #[error("no signature is valid")]
     Signature,
 }
 
-/// The receiver's check, over the body's very bytes as they came.
+/// Checks a request for the receiver. `body` must be the bytes as they arrived.
 ///
 /// # Errors
-/// Why the request must not be believed.
+/// If the timestamp is invalid or further from `now` than `tolerance`, or if no signature is valid.
 pub fn verify(
     secret: &Secret,
     timestamp: &str,
@@ -90,12 +90,12 @@ pub fn verify(
     if now.timestamp().abs_diff(timestamp_s) > tolerance.as_secs() {
         return Err(Rejected::Stale);
     }
-    let fits = |signature: &str| {
+    let is_valid = |signature: &str| {
         let code = signature.trim().strip_prefix("v1=").and_then(from_hex);
-        // Compared in constant time, so that nobody finds it out byte by byte.
+        // The comparison takes constant time, so that its duration does not reveal the code byte by byte.
         code.is_some_and(|code| secret.mac(timestamp_s, body).verify_slice(&code).is_ok())
     };
-    if !secret.is_empty() && signatures.split(',').any(fits) { Ok(()) } else { Err(Rejected::Signature) }
+    if !secret.is_empty() && signatures.split(',').any(is_valid) { Ok(()) } else { Err(Rejected::Signature) }
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
@@ -126,13 +126,13 @@ mod tests {
     }
 
     #[test]
-    fn signatures_are_what_others_compute() {
+    fn signatures_are_the_same_as_those_of_openssl() {
         assert_eq!(sign(&[secret()], AT_S, BODY), SIGNATURE);
         assert_eq!(sign(&[secret(), Secret::new("old")], AT_S, BODY), format!("{SIGNATURE},{OLD}"));
     }
 
     #[test]
-    fn one_fitting_signature_is_enough() {
+    fn one_valid_signature_is_enough() {
         let at = AT_S.to_string();
         assert_eq!(check(&at, SIGNATURE, BODY, AT_S), Ok(()));
         assert_eq!(check(&at, &format!("{OLD}, {SIGNATURE}"), BODY, AT_S), Ok(()));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_is_rejected() {
+    fn a_changed_request_is_rejected() {
         let at = AT_S.to_string();
         let changed = br#"{"orderId":"y"}"#;
         assert_eq!(check(&at, SIGNATURE, changed, AT_S), Err(Rejected::Signature));
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_recorded_is_rejected() {
+    fn an_old_request_is_rejected() {
         let at = AT_S.to_string();
         assert_eq!(check(&at, SIGNATURE, BODY, AT_S + 300), Ok(()));
         assert_eq!(check(&at, SIGNATURE, BODY, AT_S + 301), Err(Rejected::Stale));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_secret_fits_nothing() {
+    fn an_empty_secret_accepts_no_signature() {
         let empty = Secret::new("");
         let now = DateTime::from_timestamp(AT_S, 0).unwrap();
         let signature = sign(std::slice::from_ref(&empty), AT_S, BODY);

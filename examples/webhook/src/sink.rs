@@ -1,4 +1,4 @@
-//! The sink.
+//! The sink that posts events to a URL.
 
 use std::error::Error as _;
 use std::fmt;
@@ -13,14 +13,14 @@ use reqwest::{Client, Url};
 use crate::body::WebhookBody;
 use crate::signature::{SIGNATURE_HEADER, Secret, TIMESTAMP_HEADER, sign};
 
-/// Where a webhook goes.
+/// The configuration of a webhook.
 #[derive(Clone)]
 pub struct WebhookConfig {
-    /// The name under which the store keeps what it is owed.
+    /// The name of the sink, under which the store keeps its outbox entries.
     pub name: String,
-    /// Where requests go. It may hold a token, so it appears in no log and no `Debug`.
+    /// The URL of the receiver. It may contain a token, so it appears in no log and no `Debug`.
     pub url: String,
-    /// What they are signed with. While a secret is being changed: the new one and the old one.
+    /// The secrets that sign requests. While a secret is being changed: the new one and the old one.
     pub secrets: Vec<Secret>,
     /// How long a receiver may take for one request.
     pub timeout: Duration,
@@ -36,16 +36,16 @@ pub enum InvalidWebhook {
     /// The HTTP client of this crate is built without TLS, so nothing would ever arrive.
     #[error("the webhook's URL begins with https, and this program is built without TLS")]
     NoTls,
-    /// A receiver could not tell who sent a request.
+    /// There is no secret, or an empty one, so a receiver could not check who sent a request.
     #[error("a webhook needs a secret, and no secret may be empty")]
     NoSecret,
-    /// There can be no HTTP client.
-    #[error("the HTTP client cannot be made: {0}")]
+    /// The HTTP client cannot be created.
+    #[error("the HTTP client cannot be created: {0}")]
     Client(#[from] reqwest::Error),
 }
 
-/// A durable sink that posts an order's events to a URL, signed. The engine delivers again what the
-/// receiver did not answer with 2xx.
+/// A durable sink that signs an order's events and posts them to a URL. If the receiver does not answer with
+/// 2xx, the engine delivers the events again.
 #[derive(Clone)]
 pub struct WebhookSink {
     name: String,
@@ -56,10 +56,10 @@ pub struct WebhookSink {
 }
 
 impl WebhookSink {
-    /// A webhook.
+    /// Returns the sink of a webhook.
     ///
     /// # Errors
-    /// If the configuration makes no sense.
+    /// If the configuration is invalid.
     pub fn new(config: WebhookConfig) -> Result<Self, InvalidWebhook> {
         let WebhookConfig { name, url, secrets, timeout } = config;
         let url = Url::parse(&url).ok().filter(Url::has_host).ok_or(InvalidWebhook::Url)?;
@@ -71,7 +71,7 @@ impl WebhookSink {
         if secrets.is_empty() || secrets.iter().any(Secret::is_empty) {
             return Err(InvalidWebhook::NoSecret);
         }
-        // A redirect would send orders to somebody whom nobody has configured.
+        // A redirect would send events to a URL that is not configured.
         let client =
             Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).build()?;
         Ok(Self { name, url, secrets, client, clock: Arc::new(TokioClock::new()) })
@@ -108,17 +108,17 @@ impl fmt::Debug for WebhookSink {
     }
 }
 
-/// What went wrong, with its causes: the first sentence is the same for a refused connection and a
-/// time-out. Without the URL, which may hold a token.
+/// Returns an error's message with those of its sources, because the first one is the same for a refused
+/// connection and a time-out. The URL is left out, because it may contain a token.
 fn explain(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words = format!("{words}: {error}");
-        cause = error.source();
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        message = format!("{message}: {error}");
+        source = error.source();
     }
-    words
+    message
 }
 
 #[async_trait]

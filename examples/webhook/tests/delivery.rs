@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::post;
-use order_engine_core::apalis::prelude::*;
+use order_engine_core::apalis::prelude::WorkerBuilder;
 use order_engine_core::testing::{ScriptedRouter, ScriptedVenue, request};
 use order_engine_core::{
     Backoff, Clock, Engine, EngineConfig, MemoryStore, Order, OrderId, Status, StatusSink, Submission,
@@ -20,19 +20,19 @@ use order_engine_webhook::{
     verify,
 };
 
-/// What the receiver answers.
+/// How the receiver answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mood {
+enum Mode {
     Takes,
     Fails,
     Hangs,
     Redirects,
 }
 
-/// A receiver that checks signatures, and keeps what it took.
+/// A receiver that checks signatures, and keeps the bodies that it took.
 #[derive(Clone)]
 struct Receiver {
-    mood: Arc<Mutex<Mood>>,
+    mode: Arc<Mutex<Mode>>,
     taken: Arc<Mutex<Vec<WebhookBody>>>,
     requests: Arc<AtomicUsize>,
     secret: Secret,
@@ -40,10 +40,10 @@ struct Receiver {
 }
 
 impl Receiver {
-    async fn start(mood: Mood, secret: &str) -> Self {
+    async fn start(mode: Mode, secret: &str) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let receiver = Self {
-            mood: Arc::new(Mutex::new(mood)),
+            mode: Arc::new(Mutex::new(mode)),
             taken: Arc::default(),
             requests: Arc::default(),
             secret: Secret::new(secret),
@@ -60,12 +60,12 @@ impl Receiver {
 
     async fn answer(&self, headers: HeaderMap, body: Bytes) -> Response {
         self.requests.fetch_add(1, Ordering::SeqCst);
-        let mood = *self.mood.lock().unwrap();
-        match mood {
-            Mood::Takes => self.take(&headers, &body),
-            Mood::Fails => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-            Mood::Hangs => std::future::pending().await,
-            Mood::Redirects => Redirect::temporary("/elsewhere").into_response(),
+        let mode = *self.mode.lock().unwrap();
+        match mode {
+            Mode::Takes => self.take(&headers, &body),
+            Mode::Fails => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+            Mode::Hangs => std::future::pending().await,
+            Mode::Redirects => Redirect::temporary("/elsewhere").into_response(),
         }
     }
 
@@ -80,8 +80,8 @@ impl Receiver {
         StatusCode::NO_CONTENT.into_response()
     }
 
-    fn set(&self, mood: Mood) {
-        *self.mood.lock().unwrap() = mood;
+    fn set(&self, mode: Mode) {
+        *self.mode.lock().unwrap() = mode;
     }
 
     fn seqs_of(&self, id: OrderId) -> Vec<u64> {
@@ -97,12 +97,12 @@ impl Receiver {
     }
 }
 
-/// How long senders wait for receivers that are to answer: no machine is that slow.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long senders wait for a receiver that answers. It is long enough for the slowest machine.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn config(url: &str, secrets: &[&str]) -> WebhookConfig {
     let secrets = secrets.iter().map(|secret| Secret::new(*secret)).collect();
-    WebhookConfig { name: "webhook".into(), url: url.to_owned(), secrets, timeout: PATIENCE }
+    WebhookConfig { name: "webhook".into(), url: url.to_owned(), secrets, timeout: TIMEOUT }
 }
 
 async fn engine(url: &str, secrets: &[&str], timeout: Duration) -> Engine {
@@ -122,7 +122,7 @@ async fn engine(url: &str, secrets: &[&str], timeout: Duration) -> Engine {
     engine
 }
 
-/// Runs orders to their end, and gives them with the number of their events.
+/// Runs orders to their end, and returns their ids with the numbers of their last events.
 async fn run_orders(engine: &Engine, count: usize) -> Vec<(OrderId, u64)> {
     let mut orders = Vec::new();
     for _ in 0..count {
@@ -143,27 +143,27 @@ async fn run_orders(engine: &Engine, count: usize) -> Vec<(OrderId, u64)> {
     ended
 }
 
-/// Every event comes, and none before its predecessor. One may come again, since the answer to it may be
-/// late on a busy machine; what is new then goes on where it was.
+/// Asserts that every event arrived, and none before its predecessor. An event may arrive again, because on a
+/// busy machine its answer may be late.
 async fn assert_all_taken(receiver: &Receiver, orders: &[(OrderId, u64)]) {
     for (id, last) in orders {
         while !receiver.seqs_of(*id).contains(last) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let seqs = receiver.seqs_of(*id);
-        let mut heard = 0;
+        let mut highest = 0;
         for seq in &seqs {
-            assert!((1..=heard + 1).contains(seq), "#{seq} came after #{heard}: {seqs:?}");
-            heard = heard.max(*seq);
+            assert!((1..=highest + 1).contains(seq), "#{seq} came after #{highest}: {seqs:?}");
+            highest = highest.max(*seq);
         }
-        assert_eq!(heard, *last);
+        assert_eq!(highest, *last);
     }
 }
 
 #[tokio::test]
 async fn everything_arrives_in_order() {
-    let receiver = Receiver::start(Mood::Takes, "new").await;
-    let engine = engine(&receiver.url, &["new"], PATIENCE).await;
+    let receiver = Receiver::start(Mode::Takes, "new").await;
+    let engine = engine(&receiver.url, &["new"], TIMEOUT).await;
     let orders = run_orders(&engine, 20).await;
     assert_all_taken(&receiver, &orders).await;
     let taken = receiver.taken.lock().unwrap();
@@ -176,38 +176,38 @@ async fn everything_arrives_in_order() {
 
 #[tokio::test]
 async fn a_receiver_that_is_down_delays_no_order_and_misses_nothing() {
-    for mood in [Mood::Fails, Mood::Hangs, Mood::Redirects] {
-        let receiver = Receiver::start(mood, "secret").await;
-        // Whoever hangs is not waited for; the others answer.
-        let timeout = if mood == Mood::Hangs { Duration::from_millis(100) } else { PATIENCE };
+    for mode in [Mode::Fails, Mode::Hangs, Mode::Redirects] {
+        let receiver = Receiver::start(mode, "secret").await;
+        // The sender waits only briefly for a receiver that hangs.
+        let timeout = if mode == Mode::Hangs { Duration::from_millis(100) } else { TIMEOUT };
         let engine = engine(&receiver.url, &["secret"], timeout).await;
         let orders = run_orders(&engine, 10).await;
         receiver.has_tried(12).await;
-        assert!(receiver.taken.lock().unwrap().is_empty(), "{mood:?}: nobody follows a redirect");
-        receiver.set(Mood::Takes);
+        assert!(receiver.taken.lock().unwrap().is_empty(), "{mode:?}: the sender follows no redirect");
+        receiver.set(Mode::Takes);
         assert_all_taken(&receiver, &orders).await;
     }
 }
 
 #[tokio::test]
 async fn secrets_can_be_changed_while_requests_are_under_way() {
-    let receiver = Receiver::start(Mood::Takes, "old").await;
-    let engine = engine(&receiver.url, &["new", "old"], PATIENCE).await;
+    let receiver = Receiver::start(Mode::Takes, "old").await;
+    let engine = engine(&receiver.url, &["new", "old"], TIMEOUT).await;
     let orders = run_orders(&engine, 1).await;
     assert_all_taken(&receiver, &orders).await;
 }
 
 #[tokio::test]
-async fn a_receiver_with_another_secret_believes_nothing() {
-    let receiver = Receiver::start(Mood::Takes, "another").await;
-    let engine = engine(&receiver.url, &["secret"], PATIENCE).await;
+async fn a_receiver_with_another_secret_takes_nothing() {
+    let receiver = Receiver::start(Mode::Takes, "another").await;
+    let engine = engine(&receiver.url, &["secret"], TIMEOUT).await;
     run_orders(&engine, 1).await;
     receiver.has_tried(3).await;
     assert!(receiver.taken.lock().unwrap().is_empty());
 }
 
 #[test]
-fn a_webhook_that_makes_no_sense_is_refused() {
+fn an_invalid_webhook_is_refused() {
     let webhook = |url, secrets: &[&str]| WebhookSink::new(config(url, secrets)).map(|_| ());
     for url in ["", "orders", "ftp://127.0.0.1/", "httpx://127.0.0.1/", "http://"] {
         assert!(matches!(webhook(url, &["secret"]), Err(InvalidWebhook::Url)), "{url}");
@@ -220,8 +220,8 @@ fn a_webhook_that_makes_no_sense_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_logged_tells_the_cause_and_no_token() {
-    // Bound and closed again, so that nobody listens there.
+async fn errors_and_logs_have_the_cause_and_no_token() {
+    // The listener is closed at once, so connections to its address are refused.
     let address = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let config = config(&format!("http://{address}/hook?token=t0ken"), &["s3cret"]);
     let shown = format!("{config:?}");
