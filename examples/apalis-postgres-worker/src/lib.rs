@@ -2,36 +2,37 @@
 
 use std::time::Duration;
 
-use apalis::prelude::*;
+use apalis::prelude::{BoxDynError, Data, Monitor, TaskSink, WorkerBuilder, WorkerBuilderExt};
 use apalis_postgres::{Config, PostgresStorage};
 use order_engine_core::{Engine, OrderTask, Runtime, enqueue_due_orders, execute_order};
 use sqlx::PgPool;
 
-/// Executes the engine's orders from a queue in the stock storage, until the engine shuts down. Due orders
-/// are looked for `every` so often, beyond those that are accepted in this process.
+/// Executes the engine's orders from a queue in the stock storage, until the engine shuts down. Orders that
+/// are accepted in this process are enqueued at once, and other due orders every `sweep_interval`.
 ///
 /// # Errors
-/// If the queue cannot be set up, or its worker ends.
+/// If the queue cannot be set up, or the worker ends.
 pub async fn work(
     engine: Engine,
     pool: PgPool,
     queue: &str,
     slots: usize,
-    every: Duration,
+    sweep_interval: Duration,
 ) -> Result<(), BoxDynError> {
     PostgresStorage::setup(&pool).await?;
     let config = Config::default().queue(queue).batch_size(slots);
-    // A storage that found nothing to do looks again at its next heartbeat, which comes every half minute
-    // unless it is told otherwise; and takes a worker for dead that misses a number of them.
-    let config = config.heartbeat_interval(every).missed_heartbeats(60);
+    // An idle storage looks for jobs only at its next heartbeat, by default every 30 seconds. Here the
+    // interval is shorter, so more heartbeats must be missed before the storage considers a worker dead.
+    let config = config.heartbeat_interval(sweep_interval).missed_heartbeats(60);
     let storage = PostgresStorage::<OrderTask>::new(&pool).with_config(config);
     let queue = storage.clone();
-    let sweeping = enqueue_due_orders(engine.clone(), every, move |task| {
+    let sweeping = enqueue_due_orders(engine.clone(), sweep_interval, move |task| {
         let mut queue = queue.clone();
         async move { queue.push(task).await }
     });
     let worker = Monitor::new().register(move |restart| {
-        // A name that no other start has: whoever takes an earlier worker's name strands what it was doing.
+        // The name is new at each start: a worker with the name of an earlier one would strand its running
+        // jobs.
         let name =
             format!("orders-{}-{}-{restart}", std::process::id(), Runtime::tokio().entropy.next_u128());
         WorkerBuilder::new(name)
@@ -48,8 +49,8 @@ pub async fn work(
     }
 }
 
-/// Executes an order as far as it goes now. The job is done with that in any case: the order says itself
-/// when it is due again, and the storage would only repeat a failed job at once.
+/// Executes an order as far as possible now. The job succeeds in any case: the order becomes due again by
+/// itself, and the storage would repeat a failed job at once.
 async fn execute(task: OrderTask, engine: Data<Engine>) {
     let order_id = task.order_id;
     if let Err(error) = execute_order(task, engine).await {

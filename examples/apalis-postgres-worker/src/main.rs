@@ -10,10 +10,10 @@ use order_engine_postgres::{PostgresOptions, PostgresStore};
 use order_engine_sim::{SimConfig, Simulator, default_tokens};
 use sqlx::PgPool;
 
-/// Submits some orders, executes them from a stock queue, and tells how each ended.
+/// Submits some orders, executes them from a stock queue, and prints their events.
 #[derive(Debug, Parser)]
 struct Args {
-    /// The database of the orders and of the queue.
+    /// The URL of the database with the orders and the queue.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database: String,
     /// How many orders to submit.
@@ -54,7 +54,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 }
 
 fn request() -> OrderRequest {
-    let [sol, usdc, ..] = &default_tokens()[..] else { unreachable!("the list has five") };
+    let [sol, usdc, ..] = &default_tokens()[..] else { unreachable!("the list has five tokens") };
     OrderRequest {
         user_id: "alice".into(),
         client_order_id: None,

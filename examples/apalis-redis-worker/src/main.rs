@@ -9,10 +9,10 @@ use order_engine_core::{Amount, Engine, OrderRequest, Runtime, Submission};
 use order_engine_redis::{RedisOptions, RedisStore};
 use order_engine_sim::{SimConfig, Simulator, default_tokens};
 
-/// Submits some orders, executes them from a stock queue, and tells how each ended.
+/// Submits some orders, executes them from a stock queue, and prints their events.
 #[derive(Debug, Parser)]
 struct Args {
-    /// The server of the orders and of the queue.
+    /// The URL of the server with the orders and the queue.
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]
     redis: String,
     /// How many orders to submit.
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 }
 
 fn request() -> OrderRequest {
-    let [sol, usdc, ..] = &default_tokens()[..] else { unreachable!("the list has five") };
+    let [sol, usdc, ..] = &default_tokens()[..] else { unreachable!("the list has five tokens") };
     OrderRequest {
         user_id: "alice".into(),
         client_order_id: None,

@@ -1,4 +1,4 @@
-//! What the stock storage does to its jobs changes nothing for the orders.
+//! Orders are executed once even if the stock storage duplicates or loses jobs.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl Fixture {
         };
         let simulator = Simulator::open(config, Runtime::tokio()).await.unwrap();
         let store = RedisStore::open(fresh_prefix()).await.unwrap();
-        // The storage may end a worker in the middle of an order, which is then left to its lease.
+        // The storage may end a worker in the middle of an order, which then waits until its lease expires.
         let mut config = EngineConfig::default();
         config.lease_duration = Duration::from_secs(2);
         let engine = Engine::builder()
@@ -66,7 +66,7 @@ impl Fixture {
         }
     }
 
-    /// Every order ends well and was executed once.
+    /// Asserts that every order is confirmed and was executed once.
     async fn assert_executed_once(&self, orders: &BTreeSet<OrderId>) {
         for order in orders {
             let mut events = self.engine.subscribe(*order, 0).await.unwrap().unwrap();
@@ -85,11 +85,11 @@ impl Fixture {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn doubled_jobs_execute_an_order_once() {
+async fn duplicate_jobs_execute_an_order_once() {
     let fixture = Fixture::new().await;
-    fixture.work("doubled");
+    fixture.work("duplicate");
     let mut queue = RedisStorage::<OrderTask>::new(apalis_redis::connect(shared_url()).await.unwrap())
-        .with_config(Config::default().queue("doubled"));
+        .with_config(Config::default().queue("duplicate"));
     let mut orders = BTreeSet::new();
     for _ in 0..ORDERS {
         let order = fixture.submit().await;
@@ -102,7 +102,7 @@ async fn doubled_jobs_execute_an_order_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_destroyed_queue_costs_no_order() {
+async fn a_destroyed_queue_loses_no_order() {
     let fixture = Fixture::new().await;
     fixture.work("destroyed");
     let (mut orders, mut destroyed) = (BTreeSet::new(), 0);
@@ -116,7 +116,7 @@ async fn a_destroyed_queue_costs_no_order() {
     fixture.assert_executed_once(&orders).await;
 }
 
-/// Deletes everything that the storage has of a queue: how many keys.
+/// Deletes everything that the storage has of a queue, and returns the number of keys.
 async fn destroy(queue: &str) -> usize {
     let mut server =
         redis::Client::open(shared_url()).unwrap().get_multiplexed_async_connection().await.unwrap();

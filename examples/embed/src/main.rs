@@ -2,7 +2,7 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use order_engine_core::apalis::prelude::*;
+use order_engine_core::apalis::prelude::{WorkerBuilder, WorkerBuilderExt};
 use order_engine_core::{Amount, Engine, OrderRequest, OrderStore, Runtime, Submission, execute_order};
 use order_engine_sim::{SimConfig, Simulator};
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
@@ -10,7 +10,8 @@ use order_engine_sqlite::{SqliteOptions, SqliteStore};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).unwrap_or_else(|| "orders.db".into());
-    // The store is chosen by this line: `Arc::new(order_engine_core::MemoryStore::new())` is another.
+    // This line chooses the store. `Arc::new(order_engine_core::MemoryStore::new())` would choose another
+    // one.
     let store: Arc<dyn OrderStore> = Arc::new(SqliteStore::open(SqliteOptions::new(path)).await?);
 
     let config = SimConfig::default();

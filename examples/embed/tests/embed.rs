@@ -1,4 +1,4 @@
-//! The example runs, is as small as it says, and builds outside this workspace.
+//! The example runs, has fewer than 40 lines, and builds outside this workspace.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -9,21 +9,21 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// The lines that a program prints; it must succeed.
+/// Returns the lines that a program printed. It must have succeeded.
 fn lines(output: &Output) -> Vec<String> {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}{err}");
     out.lines().map(str::to_owned).collect()
 }
 
-/// The order ran from its acceptance to its confirmation.
+/// Asserts that the order ran from its acceptance to its confirmation.
 fn assert_ran(lines: &[String]) {
     assert!(lines.first().is_some_and(|line| line.ends_with("pending   Order accepted")), "{lines:?}");
     assert!(lines.last().is_some_and(|line| line.ends_with("confirmed Order executed")), "{lines:?}");
 }
 
 #[test]
-fn the_program_runs_an_order_and_its_file_has_it() {
+fn the_program_runs_an_order_and_keeps_it_in_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("orders.db");
     for _ in 0..2 {
@@ -41,14 +41,14 @@ fn the_program_has_fewer_than_forty_lines_and_one_of_them_chooses_the_store() {
     assert_eq!(PROGRAM.lines().filter(|line| line.contains("SqliteStore::open")).count(), 1);
 }
 
-/// A crate in a folder of its own, which knows this workspace by paths only, as a host's would.
+/// The crate is in a folder of its own and depends on this workspace by paths, as a host may do.
 #[test]
 fn a_crate_outside_the_workspace_builds_and_runs_it() {
     let folder = tempfile::tempdir().unwrap();
     let root = root();
     let dependency = |name: &str| format!("{name} = {{ path = {:?} }}\n", root.join(name));
     let manifest = format!(
-        "[package]\nname = \"somebody-elses-service\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
+        "[package]\nname = \"other-service\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
         [dependencies]\n{}{}{}tokio = {{ version = \"1\", features = [\"macros\", \"rt-multi-thread\"] }}\n\n\
         [profile.dev]\ndebug = false\n\n[workspace]\n",
         dependency("order-engine-core"),
@@ -58,14 +58,14 @@ fn a_crate_outside_the_workspace_builds_and_runs_it() {
     std::fs::create_dir(folder.path().join("src")).unwrap();
     std::fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
     std::fs::write(folder.path().join("src/main.rs"), PROGRAM).unwrap();
-    // The same versions as here, all of which are on this machine.
+    // The same versions as in this workspace, so that no download is needed.
     std::fs::copy(root.join("Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
 
     let output = Command::new(env!("CARGO"))
         .args(["run", "--quiet", "--offline", "--", "orders.db"])
         .current_dir(folder.path())
-        // A target folder of its own, because the workspace's is locked while its tests are built; within
-        // it, so that the next run finds what this one has built.
+        // A separate target folder, because the workspace's is locked while its tests are built. It is inside
+        // the workspace's, so that the next run reuses it.
         .env("CARGO_TARGET_DIR", root.join("target/outside"))
         .env_remove("CARGO_BUILD_TARGET_DIR")
         .output()
