@@ -65,6 +65,22 @@ fn no_files_import_each_other_in_a_circle() {
     assert!(crates >= 10, "{crates} crates");
 }
 
+#[test]
+fn the_walk_in_the_documentation_is_short_and_names_files_that_exist() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate stands in a workspace");
+    let text = fs::read_to_string(workspace.join("docs/ARCHITECTURE.md")).expect("the page is readable");
+    let walk = text.split("## From POST to confirmed").nth(1).expect("the page has the walk");
+    let walk = walk.split("\n## ").next().unwrap_or_default();
+    let rows = walk.lines().filter(|line| line.starts_with("| ") && line.contains(".rs`"));
+    let files: Vec<&str> = rows.filter_map(|row| row.split('`').nth(1)).collect();
+    for file in &files {
+        assert!(workspace.join(file).is_file(), "{file}");
+    }
+    let of_core = files.iter().filter(|file| file.starts_with("order-engine-core/")).count();
+    assert!(files.len() <= 30 && of_core <= 15, "{} files, {of_core} of core", files.len());
+    assert!(walk.contains(&format!("{}, of which {of_core} are in core", files.len())));
+}
+
 /// Returns the circles of files that import each other, directly or through others.
 fn circles_of(sources: &Path) -> Vec<Vec<String>> {
     let modules: BTreeSet<String> = rust_files(sources).iter().map(|file| module_of(sources, file)).collect();
