@@ -78,9 +78,9 @@ async fn a_sink_that_fails_for_a_minute_loses_no_event_and_delays_no_order() {
         tokio::time::sleep_until(began + Duration::from_mins(1)).await;
         assert!(bad.refusals() > 0, "{name}");
         assert!(bad.events().is_empty(), "{name}");
-        let owed = fixture.engine.health().await.store.unwrap().sinks;
-        let owed: Vec<_> = owed.iter().map(|sink| (&*sink.sink, sink.orders)).collect();
-        assert_eq!(owed, [("good", 0), (name, 100)]);
+        let sinks = fixture.engine.health().await.store.unwrap().sinks;
+        let sinks: Vec<_> = sinks.iter().map(|sink| (&*sink.sink, sink.orders)).collect();
+        assert_eq!(sinks, [("good", 0), (name, 100)]);
         bad.take();
         bad.has_taken(events).await;
         for id in ids {

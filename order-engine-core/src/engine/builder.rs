@@ -147,7 +147,7 @@ impl EngineBuilder {
             Arc::new(Context { store, router, venue, config, store_clock, committer, leases, wakers, tasks });
 
         let observer = Observer::new(Arc::clone(&context));
-        start_upkeep(&context);
+        start_maintenance(&context);
         start_delivery(&context, &publisher, &self.sources, durable);
         let inner = Inner {
             executor: Executor::new(Arc::clone(&context), Arc::clone(&observer)),
@@ -183,7 +183,7 @@ async fn register(store: &dyn OrderStore, durable: &[Arc<dyn StatusSink>]) -> Re
 }
 
 /// Starts the renewal of leases, the setting of the clock and the counting of the backlog.
-fn start_upkeep(context: &Arc<Context>) {
+fn start_maintenance(context: &Arc<Context>) {
     let (tasks, lease_interval) = (&context.tasks, context.leases.interval());
     let shared = Arc::clone(context);
     tasks.repeat("leases", lease_interval, move || {
