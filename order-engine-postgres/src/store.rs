@@ -1,5 +1,6 @@
 //! The store.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,17 @@ impl PostgresStore {
     /// If the database cannot be reached, the role may not do what a store does, or the schema is
     /// newer than this program.
     pub async fn open(options: PostgresOptions) -> Result<Self, StoreError> {
+        Self::boxed_open(options).await
+    }
+
+    /// Boxes the future in this crate, so that the callers' crates do not compile the driver again.
+    fn boxed_open(
+        options: PostgresOptions,
+    ) -> Pin<Box<dyn Future<Output = Result<Self, StoreError>> + Send>> {
+        Box::pin(Self::connect(options))
+    }
+
+    async fn connect(options: PostgresOptions) -> Result<Self, StoreError> {
         let timeout = options.operation_timeout;
         let opened = tokio::time::timeout(timeout, Self::open_inner(options)).await;
         Ok(opened.unwrap_or(Err(Error::TimedOut)).map_err(|error| Error::Open(Box::new(error)))?)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use order_engine_core::fanout::{Broker, BrokerFanout, MessageStream};
 use order_engine_core::{Runtime, StatusSink, StatusSource, StoreError, StoreErrorKind};
 use redis::aio::{PubSubSink, PubSubStream};
@@ -41,6 +42,15 @@ impl RedisFanout {
     /// # Errors
     /// If the server cannot be reached, or is a replica.
     pub async fn open(options: RedisOptions) -> Result<Self, StoreError> {
+        Self::boxed_open(options).await
+    }
+
+    /// Boxes the future in this crate, so that the callers' crates do not compile the driver again.
+    fn boxed_open(options: RedisOptions) -> BoxFuture<'static, Result<Self, StoreError>> {
+        Box::pin(Self::connect(options))
+    }
+
+    async fn connect(options: RedisOptions) -> Result<Self, StoreError> {
         Ok(Self(BrokerFanout::open(Arc::new(RedisBroker::new(options)), Runtime::tokio()).await?))
     }
 

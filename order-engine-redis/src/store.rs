@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use order_engine_core::{
     Append, AppendError, Backlog, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryAck,
     DeliveryRequest, Durability, EventRecord, Lane, Lease, NewOrder, Order, OrderId, OrderQuery, OrderStore,
@@ -33,6 +34,15 @@ impl RedisStore {
     /// If the server cannot be reached, is part of a cluster, may evict keys, promises less than
     /// [required](RedisOptions::with_required_durability), or has orders of a newer version of this software.
     pub async fn open(options: RedisOptions) -> Result<Self, StoreError> {
+        Self::boxed_open(options).await
+    }
+
+    /// Boxes the future in this crate, so that the callers' crates do not compile the driver again.
+    fn boxed_open(options: RedisOptions) -> BoxFuture<'static, Result<Self, StoreError>> {
+        Box::pin(Self::connect(options))
+    }
+
+    async fn connect(options: RedisOptions) -> Result<Self, StoreError> {
         let opening = Session::open(options.clone(), Purpose::Store(DurabilityGuard::default())).await;
         let session = opening.map_err(|error| error.at(&options))?;
         let durability = match session.purpose() {

@@ -1,5 +1,6 @@
 //! The store.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,15 @@ impl SqliteStore {
     /// If the file cannot be opened or written, its schema is newer than this program, or the
     /// settings that durability rests on do not take effect.
     pub async fn open(options: SqliteOptions) -> Result<Self, StoreError> {
+        Self::boxed_open(options).await
+    }
+
+    /// Boxes the future in this crate, so that the callers' crates do not compile the driver again.
+    fn boxed_open(options: SqliteOptions) -> Pin<Box<dyn Future<Output = Result<Self, StoreError>> + Send>> {
+        Box::pin(Self::connect(options))
+    }
+
+    async fn connect(options: SqliteOptions) -> Result<Self, StoreError> {
         let path = options.path.clone();
         Ok(Self::open_inner(options).await.map_err(|error| Error::Open { path, source: Box::new(error) })?)
     }

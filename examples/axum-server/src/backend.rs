@@ -1,12 +1,16 @@
 //! The stores and the fan-outs of the server, by their URLs.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+#[cfg(any(feature = "postgres", feature = "redis"))]
+use std::path::Path;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use order_engine_core::{EngineBuilder, MemoryStore, OrderStore, StoreError};
+#[cfg(feature = "postgres")]
 use order_engine_postgres::{PostgresFanout, PostgresOptions, PostgresStore};
+#[cfg(feature = "redis")]
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 
@@ -17,8 +21,10 @@ pub enum StoreUrl {
     /// An SQLite file.
     Sqlite(SqliteOptions),
     /// A PostgreSQL database.
+    #[cfg(feature = "postgres")]
     Postgres(PostgresOptions),
     /// A Redis server.
+    #[cfg(feature = "redis")]
     Redis(RedisOptions),
     /// The memory of the process.
     Memory,
@@ -29,8 +35,10 @@ pub enum StoreUrl {
 #[non_exhaustive]
 pub enum FanoutUrl {
     /// NOTIFY and LISTEN.
+    #[cfg(feature = "postgres")]
     Postgres(PostgresOptions),
     /// PUBLISH and SUBSCRIBE.
+    #[cfg(feature = "redis")]
     Redis(RedisOptions),
 }
 
@@ -44,19 +52,33 @@ pub enum InvalidUrl {
     /// No fan-out has such a URL.
     #[error("a fan-out is 'postgres://…' or 'redis://…'")]
     Fanout,
+    /// The server was built without the feature that has this backend.
+    #[error("this server was built without the feature '{0}'")]
+    LeftOut(&'static str),
     /// The URL of an SQLite file is invalid.
     #[error(transparent)]
     Sqlite(#[from] order_engine_sqlite::OptionsError),
     /// The URL of a PostgreSQL database is invalid, or the database cannot be a fan-out.
+    #[cfg(feature = "postgres")]
     #[error(transparent)]
     Postgres(#[from] order_engine_postgres::OptionsError),
     /// The URL of a Redis server is invalid.
+    #[cfg(feature = "redis")]
     #[error(transparent)]
     Redis(#[from] order_engine_redis::OptionsError),
 }
 
 fn scheme(url: &str) -> &str {
     url.split_once(':').map_or("", |(scheme, _)| scheme)
+}
+
+/// Returns the error for a URL whose backend this server was built without.
+fn left_out(scheme: &str) -> Option<InvalidUrl> {
+    match scheme {
+        "postgres" | "postgresql" => Some(InvalidUrl::LeftOut("postgres")),
+        "redis" | "rediss" => Some(InvalidUrl::LeftOut("redis")),
+        _ => None,
+    }
 }
 
 impl FromStr for StoreUrl {
@@ -66,9 +88,11 @@ impl FromStr for StoreUrl {
         match scheme(url) {
             "memory" if url == "memory:" => Ok(Self::Memory),
             "sqlite" => Ok(Self::Sqlite(SqliteOptions::from_url(url)?)),
+            #[cfg(feature = "postgres")]
             "postgres" | "postgresql" => Ok(Self::Postgres(PostgresOptions::new(url)?)),
+            #[cfg(feature = "redis")]
             "redis" | "rediss" => Ok(Self::Redis(RedisOptions::new(url)?)),
-            _ => Err(InvalidUrl::Store),
+            scheme => Err(left_out(scheme).unwrap_or(InvalidUrl::Store)),
         }
     }
 }
@@ -78,14 +102,16 @@ impl FromStr for FanoutUrl {
 
     fn from_str(url: &str) -> Result<Self, InvalidUrl> {
         match scheme(url) {
+            #[cfg(feature = "postgres")]
             "postgres" | "postgresql" => {
                 let options = PostgresOptions::new(url)?;
                 // A URL whose connections cannot listen is refused here, before anything starts.
                 PostgresFanout::new(options.clone())?;
                 Ok(Self::Postgres(options))
             }
+            #[cfg(feature = "redis")]
             "redis" | "rediss" => Ok(Self::Redis(RedisOptions::new(url)?)),
-            _ => Err(InvalidUrl::Fanout),
+            scheme => Err(left_out(scheme).unwrap_or(InvalidUrl::Fanout)),
         }
     }
 }
@@ -95,7 +121,9 @@ impl fmt::Debug for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Sqlite(_) => "Sqlite",
+            #[cfg(feature = "postgres")]
             Self::Postgres(_) => "Postgres",
+            #[cfg(feature = "redis")]
             Self::Redis(_) => "Redis",
             Self::Memory => "Memory",
         })
@@ -106,7 +134,9 @@ impl fmt::Debug for StoreUrl {
 impl fmt::Debug for FanoutUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            #[cfg(feature = "postgres")]
             Self::Postgres(_) => "Postgres",
+            #[cfg(feature = "redis")]
             Self::Redis(_) => "Redis",
         })
     }
@@ -123,17 +153,20 @@ impl StoreUrl {
     pub fn beside(&self, extension: &str) -> Option<PathBuf> {
         match self {
             Self::Sqlite(options) => Some(options.path().with_extension(extension)),
-            Self::Postgres(_) | Self::Redis(_) => Some(Path::new("data/orders").with_extension(extension)),
             Self::Memory => None,
+            #[cfg(any(feature = "postgres", feature = "redis"))]
+            _ => Some(Path::new("data/orders").with_extension(extension)),
         }
     }
 
     /// Returns the fan-out that the store itself offers, if it does.
     pub fn fanout(&self) -> Option<FanoutUrl> {
         match self {
+            #[cfg(feature = "postgres")]
             Self::Postgres(options) => {
                 PostgresFanout::new(options.clone()).ok().map(|_| FanoutUrl::Postgres(options.clone()))
             }
+            #[cfg(feature = "redis")]
             Self::Redis(options) => Some(FanoutUrl::Redis(options.clone())),
             Self::Sqlite(_) | Self::Memory => None,
         }
@@ -143,7 +176,9 @@ impl StoreUrl {
     pub async fn open(&self) -> Result<Arc<dyn OrderStore>, StoreError> {
         Ok(match self {
             Self::Sqlite(options) => Arc::new(SqliteStore::open(options.clone()).await?),
+            #[cfg(feature = "postgres")]
             Self::Postgres(options) => Arc::new(PostgresStore::open(options.clone()).await?),
+            #[cfg(feature = "redis")]
             Self::Redis(options) => Arc::new(RedisStore::open(options.clone()).await?),
             Self::Memory => Arc::new(MemoryStore::new()),
         })
@@ -157,10 +192,12 @@ impl FanoutUrl {
         engine: EngineBuilder,
     ) -> Result<EngineBuilder, Box<dyn std::error::Error + Send + Sync>> {
         Ok(match self {
+            #[cfg(feature = "postgres")]
             Self::Postgres(options) => {
                 let fanout = PostgresFanout::new(options.clone())?;
                 engine.sink(fanout.sink()).source(fanout.source())
             }
+            #[cfg(feature = "redis")]
             Self::Redis(options) => {
                 let fanout = RedisFanout::open(options.clone()).await?;
                 engine.sink(fanout.sink()).source(fanout.source())
@@ -169,7 +206,7 @@ impl FanoutUrl {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "postgres", feature = "redis"))]
 mod tests {
     use super::*;
 
@@ -191,6 +228,15 @@ mod tests {
         for url in ["postgres://db/trading?pooling=transaction", "sqlite:orders.db", "memory:", "kafka://x"] {
             assert!(url.parse::<FanoutUrl>().is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn a_url_of_a_backend_that_was_left_out_names_its_feature() {
+        assert_eq!(
+            left_out("rediss").map(|error| error.to_string()).as_deref(),
+            Some("this server was built without the feature 'redis'")
+        );
+        assert!(left_out("sqlite").is_none());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The program: reads its configuration, starts, serves, and shuts down.
 
 use std::future::pending;
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,8 +13,9 @@ use order_engine_server::{
 };
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Why the program cannot start, as one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -113,11 +115,12 @@ async fn at_most(shutdown: &mut Shutdown, timeout: Duration) {
 }
 
 fn init_logs(config: &Config) -> Result<(), ParseError> {
-    let filter = EnvFilter::builder().parse(&config.log)?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter: Targets = config.log.parse()?;
+    let registry = tracing_subscriber::registry().with(filter);
+    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match config.log_format {
-        LogFormat::Json => logs.json().flatten_event(true).init(),
-        _ => logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Json => registry.with(logs.json().flatten_event(true)).init(),
+        _ => registry.with(logs.with_ansi(std::io::stderr().is_terminal())).init(),
     }
     Ok(())
 }

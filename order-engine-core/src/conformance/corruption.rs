@@ -18,21 +18,42 @@ use crate::ports::outbox::DeliveryOutcome;
 /// A payload version that this software does not know yet.
 const NEWER_VERSION: u32 = 99;
 
+/// Checks that an order of a newer version is listed for the operator until a version that can decode it is
+/// back.
+async fn is_listed_until_it_can_be_decoded(harness: &impl CorruptHarness, version: fn(u32) -> Corruption) {
+    let store = harness.store().await;
+    create(&store, &new_orders(2)).await;
+    assert!(harness.corrupt(id(1), version(NEWER_VERSION)).await);
+    let worker = Worker::new(&store, 1);
+    let claim = worker.claim_order(id(1)).await.remove(0);
+    worker.release(claim.lease, HOUR, ReleaseReason::Undecodable).await;
+    let attention = OrderQuery::new(9).with_attention();
+    let listed = store.list(&attention).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    let undecodable = listed[0].as_ref().unwrap_err();
+    assert_eq!(undecodable.order_id, id(1));
+    assert!(undecodable.error.message.contains("version 99 is newer"), "{undecodable}");
+    let everything = store.list(&OrderQuery::new(9)).await.unwrap();
+    assert_eq!(everything.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(store.backlog().await.unwrap().attention, 1);
+
+    assert!(harness.corrupt(id(1), version(PAYLOAD_VERSION)).await);
+    store.make_due(id(1)).await.unwrap();
+    let claim = worker.claim_order(id(1)).await.remove(0);
+    worker.write(&claim, AT_ONCE, &[routing_started(1)]).await;
+    assert!(store.list(&attention).await.unwrap().is_empty());
+}
+
 cases!(
     /// An order that cannot be decoded is claimed and counted like any other, and the others go on.
     async fn undecodable_orders_do_not_affect_others(harness: &impl CorruptHarness) {
         let store = harness.store().await;
         create(&store, &new_orders(7)).await;
-        let newer = id(1);
-        assert!(harness.corrupt(newer, Corruption::StateVersion(NEWER_VERSION)).await);
-        let mut corrupted = vec![newer];
-        let corruptions = [
-            Corruption::State,
-            Corruption::Request,
-            Corruption::RequestVersion(NEWER_VERSION),
-            Corruption::CreatedAt,
-        ];
-        for (n, corruption) in (2..).zip(corruptions) {
+        let newer = [id(1), id(2)];
+        assert!(harness.corrupt(newer[0], Corruption::StateVersion(NEWER_VERSION)).await);
+        assert!(harness.corrupt(newer[1], Corruption::RequestVersion(NEWER_VERSION)).await);
+        let mut corrupted = newer.to_vec();
+        for (n, corruption) in (3..).zip([Corruption::State, Corruption::Request, Corruption::CreatedAt]) {
             if harness.corrupt(id(n), corruption).await {
                 corrupted.push(id(n));
             }
@@ -47,13 +68,15 @@ cases!(
                 worker.write(claim, AT_ONCE, &[routing_started(1)]).await;
             }
         }
-        let claim = claims.iter().find(|claim| claim.lease.order_id == newer).expect("it is claimed");
-        let message = claim.order.as_ref().unwrap_err().to_string();
-        assert!(message.contains("version 99 is newer"), "{message}");
-        worker.release(claim.lease, Duration::ZERO, ReleaseReason::Undecodable).await;
-        let again = worker.claim_order(newer).await.remove(0);
-        assert_eq!((again.lease.fence.epoch, again.claims_without_progress), (2, 2));
-        assert_eq!(store.load(newer).await.unwrap_err().kind(), StoreErrorKind::Internal);
+        for newer in newer {
+            let claim = claims.iter().find(|claim| claim.lease.order_id == newer).expect("it is claimed");
+            let message = claim.order.as_ref().unwrap_err().to_string();
+            assert!(message.contains("version 99 is newer"), "{message}");
+            worker.release(claim.lease, Duration::ZERO, ReleaseReason::Undecodable).await;
+            let again = worker.claim_order(newer).await.remove(0);
+            assert_eq!((again.lease.fence.epoch, again.claims_without_progress), (2, 2));
+            assert_eq!(store.load(newer).await.unwrap_err().kind(), StoreErrorKind::Internal);
+        }
         assert_eq!(store.load(id(7)).await.unwrap().expect("the order is there").seq, 2);
     },
 
@@ -67,30 +90,14 @@ cases!(
         assert_eq!(repeated[1], Ok(Creation::Created));
     },
 
-    /// An order that cannot be decoded is listed for the operator, until a version that can decode it is
-    /// back.
-    async fn an_undecodable_order_is_listed_until_it_can_be_decoded(harness: &impl CorruptHarness) {
-        let store = harness.store().await;
-        create(&store, &new_orders(2)).await;
-        assert!(harness.corrupt(id(1), Corruption::StateVersion(NEWER_VERSION)).await);
-        let worker = Worker::new(&store, 1);
-        let claim = worker.claim_order(id(1)).await.remove(0);
-        worker.release(claim.lease, HOUR, ReleaseReason::Undecodable).await;
-        let attention = OrderQuery::new(9).with_attention();
-        let listed = store.list(&attention).await.unwrap();
-        assert_eq!(listed.len(), 1);
-        let undecodable = listed[0].as_ref().unwrap_err();
-        assert_eq!(undecodable.order_id, id(1));
-        assert!(undecodable.error.message.contains("version 99 is newer"), "{undecodable}");
-        let everything = store.list(&OrderQuery::new(9)).await.unwrap();
-        assert_eq!(everything.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]);
-        assert_eq!(store.backlog().await.unwrap().attention, 1);
+    /// An order with a state of a newer version is listed for the operator until it can be decoded again.
+    async fn an_order_with_a_newer_state_is_listed_until_it_can_be_decoded(harness: &impl CorruptHarness) {
+        is_listed_until_it_can_be_decoded(harness, Corruption::StateVersion).await;
+    },
 
-        assert!(harness.corrupt(id(1), Corruption::StateVersion(PAYLOAD_VERSION)).await);
-        store.make_due(id(1)).await.unwrap();
-        let claim = worker.claim_order(id(1)).await.remove(0);
-        worker.write(&claim, AT_ONCE, &[routing_started(1)]).await;
-        assert!(store.list(&attention).await.unwrap().is_empty());
+    /// An order with a request of a newer version is listed for the operator until it can be decoded again.
+    async fn an_order_with_a_newer_request_is_listed_until_it_can_be_decoded(harness: &impl CorruptHarness) {
+        is_listed_until_it_can_be_decoded(harness, Corruption::RequestVersion).await;
     },
 
     /// The events before one that cannot be decoded are read and delivered, and then the delivery fails.

@@ -49,24 +49,51 @@ impl Payload for OrderState {}
 impl Payload for OrderEvent {}
 
 mod private {
+    use serde_json::{Result, Value};
+
     use super::{STEPS, Upcast, attention_from_quarantine, unchanged};
 
     /// Keeps the set of payloads closed, and how old ones are raised out of the public interface.
-    pub trait Sealed {
+    ///
+    /// No method is generic, so this crate compiles them once; the stores would compile each of them again.
+    pub trait Sealed: Sized {
         /// The n-th raises version n + 1. The length makes the compiler ask for a step of every
         /// payload whenever the version grows.
         const UPCASTS: [Upcast; STEPS];
+
+        /// Writes the payload as JSON.
+        fn to_json(&self) -> Result<String>;
+
+        /// Reads a payload of the present version.
+        fn from_json(text: &str) -> Result<Self>;
+
+        /// Reads a payload that was raised to the present version.
+        fn from_value(value: Value) -> Result<Self>;
     }
 
-    impl Sealed for crate::domain::order::OrderRequest {
-        const UPCASTS: [Upcast; STEPS] = [unchanged];
+    macro_rules! seal {
+        ($payload:ty, $upcasts:expr) => {
+            impl Sealed for $payload {
+                const UPCASTS: [Upcast; STEPS] = $upcasts;
+
+                fn to_json(&self) -> Result<String> {
+                    serde_json::to_string(self)
+                }
+
+                fn from_json(text: &str) -> Result<Self> {
+                    serde_json::from_str(text)
+                }
+
+                fn from_value(value: Value) -> Result<Self> {
+                    serde_json::from_value(value)
+                }
+            }
+        };
     }
-    impl Sealed for crate::domain::state::OrderState {
-        const UPCASTS: [Upcast; STEPS] = [attention_from_quarantine];
-    }
-    impl Sealed for crate::domain::event::OrderEvent {
-        const UPCASTS: [Upcast; STEPS] = [unchanged];
-    }
+
+    seal!(crate::domain::order::OrderRequest, [unchanged]);
+    seal!(crate::domain::state::OrderState, [attention_from_quarantine]);
+    seal!(crate::domain::event::OrderEvent, [unchanged]);
 }
 
 /// Writes a payload.
@@ -74,7 +101,7 @@ mod private {
 /// # Errors
 /// If it cannot be written as JSON.
 pub fn encode<P: Payload>(payload: &P) -> Result<String, ItemRejected> {
-    serde_json::to_string(payload).map_err(|error| ItemRejected { message: error.to_string() })
+    payload.to_json().map_err(|error| ItemRejected { message: error.to_string() })
 }
 
 /// Reads a payload of some version.
@@ -84,14 +111,14 @@ pub fn encode<P: Payload>(payload: &P) -> Result<String, ItemRejected> {
 pub fn decode<P: Payload>(version: u32, text: &str) -> Result<P, DecodeError> {
     let garbled = |error: serde_json::Error| DecodeError { message: error.to_string() };
     if version == PAYLOAD_VERSION {
-        return serde_json::from_str(text).map_err(garbled);
+        return P::from_json(text).map_err(garbled);
     }
     let steps = missing_steps::<P>(version)?;
     let mut value: Value = serde_json::from_str(text).map_err(garbled)?;
     for upcast in steps {
         upcast(&mut value);
     }
-    serde_json::from_value(value).map_err(garbled)
+    P::from_value(value).map_err(garbled)
 }
 
 /// Returns the steps from a version to the present one.

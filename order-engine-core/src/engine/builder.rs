@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use super::{Engine, Inner};
 use crate::commit::committer::Committer;
 use crate::commit::store_clock::StoreClock;
@@ -114,6 +116,15 @@ impl EngineBuilder {
     /// # Errors
     /// If a part is missing, a setting makes no sense, or the store cannot take orders.
     pub async fn build(self) -> Result<Engine, BuildError> {
+        self.boxed_start().await
+    }
+
+    /// Boxes the future in this crate, so that the callers' crates do not compile the engine again.
+    fn boxed_start(self) -> BoxFuture<'static, Result<Engine, BuildError>> {
+        Box::pin(self.start())
+    }
+
+    async fn start(self) -> Result<Engine, BuildError> {
         let store = self.store.ok_or(BuildError::Missing("store"))?;
         let router = self.router.ok_or(BuildError::Missing("router"))?;
         let venue = self.venue.ok_or(BuildError::Missing("venue"))?;

@@ -1,5 +1,6 @@
 //! A router behind JSON-RPC.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -56,7 +57,12 @@ impl RpcRouter {
 
 impl NodePools {
     /// Fetches the pools, unless they are younger than [`MAX_AGE`].
-    pub(crate) async fn refresh(&self) -> Result<(), RpcError> {
+    pub(crate) fn refresh(&self) -> Pin<Box<dyn Future<Output = Result<(), RpcError>> + Send + '_>> {
+        // Boxed in this crate, so that the callers' crates do not compile the decoding of pools again.
+        Box::pin(self.fetch())
+    }
+
+    async fn fetch(&self) -> Result<(), RpcError> {
         let _fetching = self.fetching.lock().await;
         let fetched_at = self.client.runtime().now();
         if self.known().1 + MAX_AGE > fetched_at {

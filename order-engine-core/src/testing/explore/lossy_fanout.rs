@@ -51,7 +51,7 @@ impl LossyFanout {
 #[async_trait]
 impl StatusSink for LossyFanout {
     fn name(&self) -> &'static str {
-        "gossip"
+        "fanout"
     }
 
     fn guarantee(&self) -> SinkGuarantee {
