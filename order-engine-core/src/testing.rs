@@ -29,7 +29,7 @@ pub use clock::ManualClock;
 pub use crash::{CrashPoint, CrashPoints, When};
 pub use dice::Dice;
 pub use entropy::SeededEntropy;
-pub use executor::{Executor, SimulatedProcess};
+pub use executor::{Executor, SimulatedProcess, yield_once};
 pub use intercept::{
     Call, Intercept, InterceptedRouter, InterceptedSink, InterceptedStore, InterceptedVenue, Port, Reply,
 };

@@ -250,6 +250,19 @@ impl Spawner for SimulatedProcess {
     }
 }
 
+/// Yields to the other tasks once.
+pub async fn yield_once() {
+    let mut is_first = true;
+    std::future::poll_fn(|cx| {
+        if std::mem::take(&mut is_first) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

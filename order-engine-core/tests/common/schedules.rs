@@ -7,10 +7,9 @@
 #![allow(unreachable_pub)] // This is a module of the test that includes it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 
 use async_trait::async_trait;
-use order_engine_core::testing::{Call, Intercept};
+use order_engine_core::testing::{Call, Intercept, yield_once};
 use order_engine_core::{Candidate, DexRouter, QuoteRequest, StepError, StoreError};
 use tokio::sync::oneshot;
 
@@ -72,19 +71,6 @@ impl Intercept for Gates {
         }
         Ok(())
     }
-}
-
-/// Yields to the other tasks once.
-async fn yield_once() {
-    let mut is_first = true;
-    std::future::poll_fn(|cx| {
-        if std::mem::take(&mut is_first) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    })
-    .await;
 }
 
 /// A router that yields before it quotes, so that the events before the quote are written meanwhile.

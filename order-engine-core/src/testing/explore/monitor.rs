@@ -1,7 +1,6 @@
 //! Monitors at the ports of a process: of what it commits, and of what it submits.
 
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +17,7 @@ use crate::ports::order_store::write::Append;
 use crate::ports::router::StepError;
 use crate::ports::runtime::Clock;
 use crate::ports::venue::{PrepareRequest, SubmitReport, Venue, VenueError};
+use crate::testing::executor::yield_once;
 use crate::testing::intercept::{Call, Intercept, Reply};
 use crate::testing::invariants::{Violation, kinds};
 
@@ -95,19 +95,6 @@ impl Venue for MonitoredVenue {
     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
         self.inner.observe(tx_ids).await
     }
-}
-
-/// Yields to the other tasks once.
-async fn yield_once() {
-    let mut is_first = true;
-    std::future::poll_fn(|cx| {
-        if std::mem::take(&mut is_first) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(())
-    })
-    .await;
 }
 
 /// A point at which a process may crash, or be suspended until its leases have expired.
