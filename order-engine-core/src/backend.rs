@@ -13,7 +13,7 @@ mod queries;
 mod writes;
 
 pub use columns::{EventColumns, RequestColumns, StateColumns};
-pub use decode::{Decoded, StoredEvent, StoredOrder, existing_order};
+pub use decode::{Decoded, StoredEvent, StoredHead, StoredOrder, existing_order};
 pub use deliveries::{ClaimedEntries, ClaimedEntry};
 pub use integers::{count, count_u32, decode_u64, encode_epoch, encode_u64};
 pub use leases::{AckColumns, CurrentRow, GuardColumns, ReleaseColumns, UNDECODABLE};

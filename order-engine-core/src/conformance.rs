@@ -3,7 +3,8 @@
 //! A backend implements [`Harness`] and calls [`conformance_suite!`](crate::conformance_suite) in its
 //! `tests/conformance.rs`. It enables the feature `conformance` among its dev-dependencies only, and needs
 //! tokio with `macros` and `rt-multi-thread` there. A backend whose stored data other programs can change
-//! also implements [`CorruptHarness`] and calls [`corruption_suite!`](crate::corruption_suite).
+//! also implements [`CorruptHarness`] and calls [`corruption_suite!`](crate::corruption_suite), and one whose
+//! data a server keeps implements [`ServerHarness`] and calls [`server_suite!`](crate::server_suite).
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -32,6 +33,10 @@
 //!         Arc::new(self.store.clone())
 //!     }
 //!
+//!     async fn reopen(&self) -> Arc<dyn OrderStore> {
+//!         Arc::new(MemoryStore::with_clock(Arc::new(self.clock.clone())))
+//!     }
+//!
 //!     async fn elapse(&self, duration: Duration) {
 //!         self.clock.advance(duration);
 //!     }
@@ -57,8 +62,11 @@ pub mod batches;
 mod cases;
 pub mod claiming;
 pub mod clock;
+pub mod controls;
 pub mod corruption;
 pub mod creating;
+pub mod durability;
+pub mod feed;
 pub mod fixtures;
 pub mod guards;
 pub mod leasing;
@@ -67,6 +75,8 @@ pub mod outbox;
 pub mod payloads;
 pub mod races;
 pub mod reading;
+pub mod server;
+pub mod turns;
 pub mod waiting;
 
 /// A backend as the suite uses it. Each case has a harness of its own.
@@ -76,10 +86,25 @@ pub trait Harness: Send + Sync {
     /// first.
     async fn store(&self) -> Arc<dyn OrderStore>;
 
+    /// Opens the data again after every process that used it has died: a new handle, after a restart of the
+    /// server that keeps the data, if there is one and the harness can restart it. Handles from before are not
+    /// used any more. A store that lives with its process begins empty.
+    async fn reopen(&self) -> Arc<dyn OrderStore>;
+
     /// Lets at least this much time pass on the store's clock: moves a manual clock, or waits for a server's.
     ///
     /// The suite asks for fractions of a second only, and leases that must not expire last an hour.
     async fn elapse(&self, duration: Duration);
+}
+
+/// A [`Harness`] of a backend whose data a server keeps, which the suite may stop.
+#[async_trait]
+pub trait ServerHarness: Harness {
+    /// Stops the server as a crash does, and returns when it answers nobody any more.
+    async fn stop_server(&self);
+
+    /// Starts the server on the same data and the same address, and returns when it answers.
+    async fn start_server(&self);
 }
 
 /// A [`Harness`] of a backend whose stored data other programs can change.
@@ -120,7 +145,10 @@ cases::suite!(
     batches,
     claiming,
     clock,
+    controls,
     creating,
+    durability,
+    feed,
     guards,
     leasing,
     listing,
@@ -128,7 +156,14 @@ cases::suite!(
     payloads,
     races,
     reading,
+    turns,
     waiting,
+);
+
+cases::suite!(
+    /// Makes one `#[tokio::test]` of each case about a server that is stopped. The argument is an expression
+    /// that returns a new [`ServerHarness`](crate::conformance::ServerHarness).
+    server_suite: server,
 );
 
 cases::suite!(

@@ -29,9 +29,11 @@ pub use domain::amount::{self, Amount, AmountError};
 pub use domain::codec::{self, DecodeError, ItemRejected};
 pub use domain::event::{EventRecord, OrderEvent, Status, UnknownReason};
 pub use domain::failure::{Failure, FailureClass, FailureCode};
-pub use domain::ids::{ClientOrderId, OrderId, TxId, UserId};
-pub use domain::order::{Deadline, InvalidRequest, Order, OrderRequest};
+pub use domain::ids::{ClientOrderId, OrderId, Tag, TxId, UserId};
+pub use domain::metadata::Metadata;
+pub use domain::order::{Deadline, InvalidRequest, Order, OrderHead, OrderRequest, OrderUpdate};
 pub use domain::phase::{FailedAt, Phase, Quote, Stage};
+pub use domain::priority::Priority;
 pub use domain::retry_policy::{Backoff, Budget, OutagePolicy, RetryPolicy};
 pub use domain::route::{Candidate, CandidateOutcome, Leg, QuoteRequest, Route, RouteAnalysis, best};
 pub use domain::state::step::{Lane, Step};
@@ -55,16 +57,13 @@ pub use engine::shutdown::ShutdownTimedOut;
 pub use engine::submit::{Submission, SubmitError};
 pub use execution::error::ExecuteError;
 pub use memory_store::MemoryStore;
+pub use ports::controls::{Activity, Pause, PauseScope};
+pub use ports::feed::{FeedCursor, FeedScope, InvalidCursor};
 pub use ports::order_store::error::{StoreError, StoreErrorKind};
-pub use ports::order_store::lease::{
-    Claim, ClaimRequest, ClaimScope, Claims, Fence, Lease, Release, ReleaseReason,
-};
-pub use ports::order_store::query::{
-    Backlog, LaneBacklog, OrderQuery, PurgeRequest, Purged, SinkBacklog, UndecodableOrder,
-};
-pub use ports::order_store::write::{Append, AppendError, CreateError, Creation, Guard, NewOrder, Then};
+pub use ports::order_store::lease::Fence;
+pub use ports::order_store::query::{Backlog, LaneBacklog, OrderQuery, SinkBacklog, UndecodableOrder};
+pub use ports::order_store::write::NewOrder;
 pub use ports::order_store::{Durability, OrderStore};
-pub use ports::outbox::{Deliveries, Delivery, DeliveryAck, DeliveryOutcome, DeliveryRequest, Outbox};
 pub use ports::router::{DexRouter, StepError};
 pub use ports::runtime::{Clock, Entropy, Runtime, Spawner, TokioClock};
 pub use ports::sink::{SinkError, SinkGuarantee, StatusSink};
@@ -72,6 +71,21 @@ pub use ports::source::{Hint, StatusSource};
 pub use ports::venue::{PrepareRequest, SubmitReport, Venue, VenueError};
 pub use resilience::breaker::BreakerConfig;
 pub use resilience::supervisor::PartHealth;
+
+/// What authors of stores need besides [`OrderStore`] itself: its arguments and results, and its further
+/// ports. Hosts use the [`Engine`] instead.
+pub mod store {
+    pub use crate::ports::controls::{Controls, PauseRequest};
+    pub use crate::ports::feed::{EventFeed, FeedItem, FeedPage, FeedRequest};
+    pub use crate::ports::order_store::lease::{
+        Claim, ClaimRequest, ClaimScope, Claims, Lease, Release, ReleaseReason,
+    };
+    pub use crate::ports::order_store::query::{PurgeRequest, Purged};
+    pub use crate::ports::order_store::write::{Append, AppendError, CreateError, Creation, Guard, Then};
+    pub use crate::ports::outbox::{
+        Deliveries, Delivery, DeliveryAck, DeliveryOutcome, DeliveryRequest, Outbox,
+    };
+}
 
 /// The job framework that hosts run workers with, in the version this engine is built for.
 pub use apalis;

@@ -1,5 +1,6 @@
 //! A store in memory.
 
+mod feed;
 mod outbox;
 mod queue;
 
@@ -14,9 +15,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::event::EventRecord;
 use crate::domain::ids::{ClientOrderId, OrderId, UserId};
-use crate::domain::order::Order;
+use crate::domain::order::{Order, OrderUpdate};
 use crate::domain::state::step::Lane;
 use crate::planted::planted;
+use crate::ports::controls::{Activity, Controls, Pause, PauseRequest, PauseScope};
+use crate::ports::feed::{EventFeed, FeedCursor, FeedItem, FeedPage, FeedRequest, FeedScope};
 use crate::ports::order_store::error::{StoreError, StoreErrorKind};
 use crate::ports::order_store::lease::{
     Claim, ClaimRequest, ClaimScope, Claims, Fence, Lease, Release, ReleaseReason,
@@ -28,6 +31,7 @@ use crate::ports::order_store::write::{Append, AppendError, CreateError, Creatio
 use crate::ports::order_store::{Durability, OrderStore};
 use crate::ports::outbox::{Deliveries, DeliveryAck, DeliveryRequest, Outbox};
 use crate::ports::runtime::{Clock, TokioClock};
+use feed::FeedLog;
 use outbox::OutboxEntries;
 use queue::{DueKey, Queue};
 
@@ -148,7 +152,7 @@ impl OrderStore for MemoryStore {
 
     async fn due_orders(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {
         let (data, now) = (self.data()?, self.clock.now());
-        Ok(data.queue.due(&lane, now).take(limit as usize).collect())
+        Ok(data.due.due(&lane, now).take(limit as usize).collect())
     }
 
     async fn backlog(&self) -> Result<Backlog, StoreError> {
@@ -179,7 +183,7 @@ impl Outbox for MemoryStore {
     async fn claim_deliveries(&self, request: &DeliveryRequest) -> Result<Deliveries, StoreError> {
         let (mut data, now) = (self.data()?, self.clock.now());
         let Data { orders, outbox, .. } = &mut *data;
-        Ok(outbox.claim(request, now, |id| orders.get(&id).map_or(&[][..], |row| &row.events)))
+        Ok(outbox.claim(request, now, |id| orders.get(&id).map(|row| (row.order.head(), &row.events[..]))))
     }
 
     async fn ack_deliveries(&self, acks: &[DeliveryAck]) -> Result<Vec<bool>, StoreError> {
@@ -190,20 +194,59 @@ impl Outbox for MemoryStore {
     }
 }
 
+#[async_trait]
+impl EventFeed for MemoryStore {
+    async fn feed_end(&self) -> Result<FeedCursor, StoreError> {
+        Ok(self.data()?.feed.end())
+    }
+
+    async fn read_feed(&self, request: &FeedRequest) -> Result<FeedPage, StoreError> {
+        Ok(self.data()?.read_feed(request))
+    }
+}
+
+#[async_trait]
+impl Controls for MemoryStore {
+    async fn pause(&self, request: &PauseRequest) -> Result<(), StoreError> {
+        let (mut data, now) = (self.data()?, self.clock.now());
+        data.pause(request, now);
+        Ok(())
+    }
+
+    async fn resume(&self, activity: Activity, scope: &PauseScope) -> Result<bool, StoreError> {
+        Ok(self.data()?.pauses.remove(&(activity, scope.clone())).is_some())
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+        Ok(self.data()?.pauses.values().cloned().collect())
+    }
+}
+
 #[derive(Default)]
 struct Data {
     /// By id, and so by the time of acceptance.
     orders: BTreeMap<OrderId, Row>,
     keys: HashMap<(UserId, ClientOrderId), OrderId>,
-    queue: Queue<Lane, OrderId>,
+    /// By the times at which orders become due.
+    due: Queue<Lane, OrderId>,
+    /// The same orders by their turns.
+    turns: Queue<Lane, OrderId>,
     outbox: OutboxEntries,
+    feed: FeedLog,
+    pauses: BTreeMap<(Activity, PauseScope), Pause>,
 }
 
 struct Row {
     order: Arc<Order>,
     events: Vec<Arc<EventRecord>>,
+    /// The events' positions in the feed.
+    positions: Vec<u64>,
     /// The order's place in the queue; none once it is terminal.
     due: Option<DueKey<Lane>>,
+    /// Its place among the turns.
+    turn: Option<DueKey<Lane>>,
+    /// Before this its turn does not come.
+    handicap_until: DateTime<Utc>,
     epoch: u64,
     /// The owner half of the lease; none without a lease.
     owner: Option<u128>,
@@ -232,22 +275,36 @@ impl Data {
         let mut row = Row {
             order: Arc::clone(order),
             events: vec![Arc::clone(&new.event)],
+            positions: vec![self.feed.add(order.id, 1)],
             due: None,
+            turn: None,
+            handicap_until: after(now, new.handicap),
             epoch: 0,
             owner: None,
             claims_without_progress: 0,
         };
-        self.queue.schedule(&mut row, Some(now));
+        let due_at = order.request.not_before.map_or(now, |not_before| not_before.max(now));
+        schedule(&mut self.due, &mut self.turns, &mut row, Some(due_at));
         self.orders.insert(order.id, row);
         self.outbox.add(order.id, 0, now);
         Ok(Creation::Created)
     }
 
-    /// Returns the orders that a claim may take, those first that became due first.
+    /// Returns the orders that a claim may take: those whose turn has come, and then the others.
     fn due_orders(&self, request: &ClaimRequest, now: DateTime<Utc>) -> Vec<OrderId> {
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
         match &request.scope {
-            ClaimScope::Any => self.queue.due(&request.lane, now).take(limit).collect(),
+            ClaimScope::Any => {
+                let is_due = |id: &OrderId| {
+                    self.orders.get(id).and_then(|row| row.due).is_some_and(|due| due.due_at <= now)
+                };
+                let mut taken: Vec<OrderId> =
+                    self.turns.due(&request.lane, now).filter(is_due).take(limit).collect();
+                let others = self.due.due(&request.lane, now).filter(|id| !taken.contains(id));
+                let others: Vec<OrderId> = others.take(limit - taken.len()).collect();
+                taken.extend(others);
+                taken
+            }
             ClaimScope::Order(id) => {
                 let due = self.orders.get(id).and_then(|row| row.due);
                 let is_due = due.is_some_and(|due| due.group == request.lane && due.due_at <= now);
@@ -264,7 +321,7 @@ impl Data {
         row.owner = Some(request.owner);
         row.claims_without_progress = row.claims_without_progress.saturating_add(1);
         if !planted!(ClaimLeavesDue) {
-            self.queue.schedule(row, Some(after(now, request.duration)));
+            schedule(&mut self.due, &mut self.turns, row, Some(after(now, request.duration)));
         }
         let fence = Fence { epoch: row.epoch, owner: request.owner };
         Some(Claim {
@@ -275,12 +332,12 @@ impl Data {
     }
 
     fn next_due_in(&self, lane: Lane, now: DateTime<Utc>) -> Option<Duration> {
-        Some(until(now, self.queue.first(&lane)?))
+        Some(until(now, self.due.first(&lane)?))
     }
 
     fn renew(&mut self, lease: &Lease, until: DateTime<Utc>) -> bool {
         let Some(row) = held(&mut self.orders, lease) else { return false };
-        self.queue.schedule(row, Some(until));
+        schedule(&mut self.due, &mut self.turns, row, Some(until));
         true
     }
 
@@ -290,13 +347,13 @@ impl Data {
         if release.reason == ReleaseReason::Yielded {
             row.claims_without_progress = row.claims_without_progress.saturating_sub(1);
         }
-        self.queue.schedule(row, Some(after(now, release.due_in)));
+        schedule(&mut self.due, &mut self.turns, row, Some(after(now, release.due_in)));
     }
 
     fn make_due(&mut self, id: OrderId, now: DateTime<Utc>) {
         let waiting = self.orders.get_mut(&id).filter(|row| row.owner.is_none());
         if let Some(row) = waiting.filter(|row| row.due.is_some_and(|due| due.due_at > now)) {
-            self.queue.schedule(row, Some(now));
+            schedule(&mut self.due, &mut self.turns, row, Some(now));
         }
     }
 
@@ -316,6 +373,7 @@ impl Data {
         }
         row.order = Arc::clone(&append.order);
         row.events.extend(append.events.iter().cloned());
+        row.positions.extend(append.events.iter().map(|event| self.feed.add(event.order_id, event.seq)));
         if is_fenced {
             row.claims_without_progress = 0;
         }
@@ -333,7 +391,7 @@ impl Data {
         if row.order.state.lane().is_none() {
             row.owner = None;
         }
-        self.queue.schedule(row, due_at);
+        schedule(&mut self.due, &mut self.turns, row, due_at);
         if !planted!(AppendSkipsOutbox) {
             self.outbox.add(append.order.id, append.expected_seq, now);
         }
@@ -343,8 +401,8 @@ impl Data {
     fn backlog(&self, now: DateTime<Utc>) -> Backlog {
         let needs_attention = |row: &&Row| row.order.state.attention().is_some();
         Backlog {
-            execute: self.queue.backlog(Lane::Execute, now),
-            observe: self.queue.backlog(Lane::Observe, now),
+            execute: self.due.backlog(Lane::Execute, now),
+            observe: self.due.backlog(Lane::Observe, now),
             attention: self.orders.values().filter(needs_attention).count() as u64,
             sinks: self.outbox.backlog(now),
         }
@@ -367,21 +425,48 @@ impl Data {
         if !self.orders.get(&id).is_some_and(|row| request.covers(&row.order)) || self.outbox.has_any(id) {
             return false;
         }
-        if let Some(Row { order, .. }) = self.orders.remove(&id)
-            && let Some(key) = &order.request.client_order_id
-        {
+        let Some(Row { order, positions, .. }) = self.orders.remove(&id) else { return false };
+        for position in positions {
+            self.feed.remove(position);
+        }
+        if let Some(key) = &order.request.client_order_id {
             self.keys.remove(&(order.request.user_id.clone(), key.clone()));
         }
         true
     }
+
+    fn read_feed(&self, request: &FeedRequest) -> FeedPage {
+        let mut entries = self.feed.after(request.after).filter_map(|(cursor, entry)| {
+            let row = self.orders.get(&entry.order_id)?;
+            let is_in_scope = match &request.scope {
+                FeedScope::All => true,
+                FeedScope::User(user) => row.order.request.user_id == *user,
+            };
+            let index = usize::try_from(entry.seq - 1).ok().filter(|_| is_in_scope)?;
+            let update = OrderUpdate::new(row.order.head(), Arc::clone(row.events.get(index)?));
+            Some(FeedItem { cursor, update: Ok(update) })
+        });
+        let items: Vec<FeedItem> = entries.by_ref().take(request.limit as usize).collect();
+        let is_last = entries.next().is_none();
+        let last = items.last().map_or(request.after, |item| item.cursor);
+        let next = if is_last { last.max(self.feed.end()) } else { last };
+        FeedPage { items, next, is_last }
+    }
+
+    fn pause(&mut self, request: &PauseRequest, now: DateTime<Utc>) {
+        let PauseRequest { activity, scope, reason } = request.clone();
+        let kept = reason.chars().take(PauseRequest::REASON_MAX_CHARS).collect();
+        let pause = self.pauses.entry((activity, scope.clone())).or_insert_with(|| Pause {
+            activity,
+            scope,
+            reason: String::new(),
+            since: now,
+        });
+        pause.reason = kept;
+    }
 }
 
 impl Queue<Lane, OrderId> {
-    /// Moves an order to its place in the queue; a terminal one has none.
-    fn schedule(&mut self, row: &mut Row, due_at: Option<DateTime<Utc>>) {
-        self.set(&mut row.due, row.order.id, row.order.state.lane().zip(due_at));
-    }
-
     fn backlog(&self, lane: Lane, now: DateTime<Utc>) -> LaneBacklog {
         LaneBacklog {
             orders: self.group(&lane).count() as u64,
@@ -389,6 +474,21 @@ impl Queue<Lane, OrderId> {
             due_for: self.first(&lane).filter(|due_at| *due_at <= now).map(|due_at| until(due_at, now)),
         }
     }
+}
+
+/// Moves an order to its places by due time and by turn; a terminal one has none.
+fn schedule(
+    due: &mut Queue<Lane, OrderId>,
+    turns: &mut Queue<Lane, OrderId>,
+    row: &mut Row,
+    due_at: Option<DateTime<Utc>>,
+) {
+    let Row { order, handicap_until, .. } = row;
+    let (id, place) = (order.id, order.state.lane().zip(due_at));
+    let head_start = TimeDelta::from_std(order.request.priority.head_start()).unwrap_or_default();
+    let turn = place.map(|(lane, due_at)| (lane, due_at.max(*handicap_until) - head_start));
+    due.set(&mut row.due, id, place);
+    turns.set(&mut row.turn, id, turn);
 }
 
 /// Returns the row that this lease still holds.

@@ -3,6 +3,8 @@
 //! Each port is small and dyn-safe. Conveniences live on the [`Engine`](crate::Engine): implementers and
 //! callers have different needs.
 
+pub(crate) mod controls;
+pub(crate) mod feed;
 pub(crate) mod order_store;
 pub(crate) mod outbox;
 pub(crate) mod router;

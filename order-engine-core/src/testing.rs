@@ -58,13 +58,5 @@ pub fn usdc() -> Token {
 
 /// Returns a request to sell one SOL for USDC.
 pub fn request() -> OrderRequest {
-    OrderRequest {
-        user_id: "alice".into(),
-        client_order_id: None,
-        input: sol(),
-        output: usdc(),
-        amount: Amount::new(1_000_000_000),
-        slippage_bps: 50,
-        deadline: None,
-    }
+    OrderRequest::new("alice", sol(), usdc(), Amount::new(1_000_000_000))
 }

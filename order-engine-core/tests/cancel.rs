@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::Fixture;
 use order_engine_core::testing::{Sending, request};
 use order_engine_core::{
-    Cancellation, Deadline, Failure, FailureCode, OrderEvent, OrderId, OrderRequest, Status, StepError,
+    Cancellation, Deadline, Failure, FailureCode, OrderEvent, OrderId, Status, StepError,
 };
 
 #[tokio::test(start_paused = true)]
@@ -111,7 +111,7 @@ async fn a_cancel_at_any_event_leaves_at_most_one_execution_and_one_end() {
 async fn a_deadline_ends_a_wait() {
     let fixture = Fixture::new().await;
     fixture.router.fail_next(StepError::transient(Failure::new(FailureCode::QUOTE_UNAVAILABLE, "an outage")));
-    let order = fixture.submit(OrderRequest { deadline: Some(Deadline::AfterMs(400)), ..request() }).await;
+    let order = fixture.submit(request().with_deadline(Deadline::After(Duration::from_millis(400)))).await;
     let worker = fixture.work();
     let records = fixture.events_to_the_end(order.id).await;
     let end = records.last().unwrap();

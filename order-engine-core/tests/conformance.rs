@@ -26,6 +26,10 @@ impl Harness for Memory {
         Arc::new(self.store.clone())
     }
 
+    async fn reopen(&self) -> Arc<dyn OrderStore> {
+        Arc::new(MemoryStore::with_clock(Arc::new(self.clock.clone())))
+    }
+
     async fn elapse(&self, duration: Duration) {
         self.clock.advance(duration);
     }

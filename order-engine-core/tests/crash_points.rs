@@ -28,7 +28,7 @@ const POINTS: [CrashPoint; 12] = [
 ];
 
 fn named() -> OrderRequest {
-    OrderRequest { client_order_id: Some("mine".into()), ..request() }
+    request().with_client_order_id("mine")
 }
 
 #[tokio::test(start_paused = true)]

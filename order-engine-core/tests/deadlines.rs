@@ -8,13 +8,14 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 use order_engine_core::conformance::fixtures::{FREELY, append, to_submitted};
+use order_engine_core::store::Then;
 use order_engine_core::testing::{
     Call, Intercept, InterceptedStore, InterceptedVenue, ManualClock, ScriptedRouter, ScriptedVenue, Sending,
     request,
 };
 use order_engine_core::{
-    Clock, Deadline, Engine, FailureCode, MemoryStore, Order, OrderEvent, OrderId, OrderRequest, OrderStore,
-    OrderTask, Runtime, Status, StoreError, Submission, Then,
+    Clock, Deadline, Engine, FailureCode, MemoryStore, Order, OrderEvent, OrderId, OrderStore, OrderTask,
+    Runtime, Status, StoreError, Submission,
 };
 
 /// The time from the orders' submission to their deadline.
@@ -124,7 +125,7 @@ impl World {
 }
 
 async fn submit(engine: &Engine, deadline: Deadline) -> Arc<Order> {
-    let request = OrderRequest { deadline: Some(deadline), ..request() };
+    let request = request().with_deadline(deadline);
     match engine.submit(request).await.unwrap() {
         Submission::Created(order) => order,
         other => panic!("{other:?}"),
@@ -132,7 +133,7 @@ async fn submit(engine: &Engine, deadline: Deadline) -> Arc<Order> {
 }
 
 fn ttl() -> Deadline {
-    Deadline::AfterMs(u64::try_from(TTL.as_millis()).unwrap())
+    Deadline::After(TTL)
 }
 
 fn hours(hours: i64) -> TimeDelta {

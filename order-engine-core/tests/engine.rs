@@ -9,8 +9,8 @@ use std::time::Duration;
 use common::{Fixture, Setup, statuses};
 use order_engine_core::testing::{CrashPoint, CrashPoints, Sending, When, request};
 use order_engine_core::{
-    Deadline, EngineConfig, EventRecord, Failure, FailureCode, OrderEvent, OrderRequest, OrderState, Status,
-    StepError, Submission, SubmitError, SubscribeError,
+    Deadline, EngineConfig, EventRecord, Failure, FailureCode, OrderEvent, OrderState, Status, StepError,
+    Submission, SubmitError, SubscribeError,
 };
 
 #[tokio::test(start_paused = true)]
@@ -59,13 +59,13 @@ async fn a_late_subscriber_gets_the_whole_history_and_the_end() {
 #[tokio::test(start_paused = true)]
 async fn one_client_order_id_is_one_order() {
     let fixture = Fixture::new().await;
-    let keyed = OrderRequest { client_order_id: Some("mine".into()), ..request() };
+    let keyed = request().with_client_order_id("mine");
     let order = fixture.submit(keyed.clone()).await;
     let Submission::Existing(again) = fixture.engine.submit(keyed.clone()).await.unwrap() else {
         panic!("not existing")
     };
     assert_eq!(again.id, order.id);
-    let other = OrderRequest { slippage_bps: 51, ..keyed };
+    let other = keyed.with_slippage_bps(51);
     let Submission::Conflict(first) = fixture.engine.submit(other).await.unwrap() else {
         panic!("no conflict")
     };
@@ -75,11 +75,8 @@ async fn one_client_order_id_is_one_order() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_is_compared_as_given() {
     let fixture = Fixture::new().await;
-    let keyed = OrderRequest {
-        client_order_id: Some("mine".into()),
-        deadline: Some(Deadline::AfterMs(60_000)),
-        ..request()
-    };
+    let keyed =
+        request().with_client_order_id("mine").with_deadline(Deadline::After(Duration::from_millis(60_000)));
     fixture.submit(keyed.clone()).await;
     tokio::time::advance(Duration::from_secs(5)).await;
     assert!(matches!(fixture.engine.submit(keyed).await.unwrap(), Submission::Existing(_)));
@@ -88,9 +85,9 @@ async fn a_deadline_is_compared_as_given() {
 #[tokio::test(start_paused = true)]
 async fn an_invalid_request_leaves_no_trace() {
     let fixture = Fixture::new().await;
-    let invalid = OrderRequest { slippage_bps: 10_001, client_order_id: Some("mine".into()), ..request() };
+    let invalid = request().with_slippage_bps(10_001).with_client_order_id("mine");
     assert!(matches!(fixture.engine.submit(invalid).await, Err(SubmitError::Invalid(_))));
-    let valid = OrderRequest { client_order_id: Some("mine".into()), ..request() };
+    let valid = request().with_client_order_id("mine");
     assert!(matches!(fixture.engine.submit(valid).await.unwrap(), Submission::Created(_)));
 }
 
@@ -220,7 +217,7 @@ async fn slippage_on_the_chain_is_quoted_again() {
 #[tokio::test(start_paused = true)]
 async fn an_order_past_its_deadline_fails_as_expired_and_signs_nothing() {
     let fixture = Fixture::new().await;
-    let order = fixture.submit(OrderRequest { deadline: Some(Deadline::AfterMs(1_000)), ..request() }).await;
+    let order = fixture.submit(request().with_deadline(Deadline::After(Duration::from_millis(1_000)))).await;
     tokio::time::advance(Duration::from_secs(2)).await;
     let worker = fixture.work();
     let records = fixture.events_to_the_end(order.id).await;

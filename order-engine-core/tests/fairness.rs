@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use common::{Fixture, Setup};
 use order_engine_core::testing::{ScriptedRouter, request, sol, usdc};
 use order_engine_core::{
-    Candidate, DexRouter, EventRecord, OrderId, OrderRequest, QuoteRequest, SinkError, SinkGuarantee, Status,
+    Candidate, DexRouter, OrderId, OrderRequest, OrderUpdate, QuoteRequest, SinkError, SinkGuarantee, Status,
     StatusSink, StepError,
 };
 use tokio::time::Instant;
@@ -35,7 +35,7 @@ impl DexRouter for HalfHangingRouter {
 }
 
 fn other_pair() -> OrderRequest {
-    OrderRequest { user_id: "bob".into(), input: usdc(), output: sol(), ..request() }
+    request().with_pair(usdc(), sol()).with_user_id("bob")
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,13 +82,13 @@ impl StatusSink for Receivers {
         SinkGuarantee::Durable
     }
 
-    async fn deliver(&self, events: &[Arc<EventRecord>]) -> Result<(), SinkError> {
-        let order_id = events[0].order_id;
+    async fn deliver(&self, updates: &[OrderUpdate]) -> Result<(), SinkError> {
+        let order_id = updates[0].order.id;
         let hangs = self.hang.lock().unwrap_or_else(PoisonError::into_inner).contains(&order_id);
         if hangs {
             std::future::pending::<()>().await;
         }
-        if events.iter().any(|event| event.status.is_terminal()) {
+        if updates.iter().any(|update| update.event.status.is_terminal()) {
             self.delivered.lock().unwrap_or_else(PoisonError::into_inner).insert(order_id, Instant::now());
         }
         Ok(())

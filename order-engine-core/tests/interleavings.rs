@@ -17,7 +17,7 @@ use order_engine_core::testing::{
 };
 use order_engine_core::{
     Cancellation, Clock, Deadline, Engine, EngineConfig, EventRecord, FailureCode, MemoryStore, Order,
-    OrderEvent, OrderId, OrderRequest, OrderState, OrderTask, Runtime, Spawner, Status, Submission,
+    OrderEvent, OrderId, OrderState, OrderTask, Runtime, Spawner, Status, Submission,
 };
 use schedules::{Choices, Gates, YieldingRouter, run_every_schedule};
 
@@ -74,8 +74,8 @@ impl World {
         let gates = Gates::default();
         let executor = Executor::seeded(SEED);
         let elsewhere = start(&clock, &executor, &store, &venue, &gates, 1);
-        let deadline = has_deadline.then_some(Deadline::AfterMs(TTL_MS));
-        let request = OrderRequest { deadline, ..request() };
+        let mut request = request();
+        request.deadline = has_deadline.then_some(Deadline::After(Duration::from_millis(TTL_MS)));
         let engine = elsewhere.engine.clone();
         let submitted = executor.block_on(&clock, async move { engine.submit(request).await });
         let Some(Ok(Submission::Created(order))) = submitted else { panic!("{submitted:?}") };

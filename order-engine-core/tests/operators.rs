@@ -9,8 +9,7 @@ use common::{Fixture, Worker};
 use order_engine_core::testing::{Sending, assert_path, path, request};
 use order_engine_core::{
     Amount, Attention, Cancellation, Deadline, EventRecord, Failure, FailureCode, Fill, NAME_RETENTION,
-    OrderEvent, OrderId, OrderQuery, OrderRequest, Resolution, Resolved, Retry, Status, StepError,
-    Submission,
+    OrderEvent, OrderId, OrderQuery, Resolution, Resolved, Retry, Status, StepError, Submission,
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -161,7 +160,7 @@ async fn a_failed_order_is_retried_once() {
     let fixture = Fixture::new().await;
     let broke = Failure::new(FailureCode::INSUFFICIENT_FUNDS, "The account is empty");
     fixture.venue.fail_next_prepare(StepError::permanent(broke));
-    let request = OrderRequest { deadline: Some(Deadline::AfterMs(60_000)), ..request() };
+    let request = request().with_deadline(Deadline::After(Duration::from_millis(60_000)));
     let order = fixture.submit(request).await;
     assert!(matches!(fixture.engine.retry(order.id).await.unwrap(), Some(Retry::NotFailed(_))));
     let worker = fixture.work();
@@ -185,7 +184,7 @@ async fn a_retry_does_not_take_a_client_order_id_from_a_newer_order() {
     let order = fixture.submit(request()).await;
     fixture.engine.cancel(order.id).await.unwrap();
     let name = format!("retry:{}", order.id);
-    let own = OrderRequest { client_order_id: Some(name.as_str().into()), ..request() };
+    let own = request().with_client_order_id(name.as_str());
     let own = fixture.submit(own).await;
     let retry = fixture.engine.retry(order.id).await.unwrap();
     assert!(matches!(retry, Some(Retry::NameTaken(other)) if other.id == own.id));
@@ -229,7 +228,7 @@ async fn a_backoff_is_cut_short() {
 #[tokio::test(start_paused = true)]
 async fn a_purge_deletes_old_orders_but_keeps_client_order_ids_for_longer() {
     let fixture = Fixture::new().await;
-    let named = OrderRequest { client_order_id: Some("mine".into()), ..request() };
+    let named = request().with_client_order_id("mine");
     let mut ids = vec![fixture.submit(named.clone()).await.id];
     for _ in 0..1_200 {
         ids.push(fixture.submit(request()).await.id);

@@ -13,8 +13,8 @@ use common::{Fixture, Setup};
 use order_engine_core::testing::{Call, Intercept, RecordingSink, ScriptedRouter, ScriptedVenue, request};
 use order_engine_core::{
     BuildError, ChainView, Engine, EngineConfig, Fill, MemoryStore, Observation, OrderEvent, OrderId,
-    OrderRequest, PrepareRequest, Resolution, Resolved, SignedTx, Status, StepError, StoreError,
-    SubmitReport, TxId, Venue, VenueError,
+    PrepareRequest, Resolution, Resolved, SignedTx, Status, StepError, StoreError, SubmitReport, TxId, Venue,
+    VenueError,
 };
 use tokio::time::Instant;
 
@@ -93,7 +93,7 @@ async fn survives(name: &'static str, chosen: Chosen) {
     let worker = fixture.work();
     let mut ids = BTreeSet::new();
     for n in 0..20 {
-        let named = OrderRequest { client_order_id: Some(format!("{n}").as_str().into()), ..request() };
+        let named = request().with_client_order_id(format!("{n}").as_str());
         // A client without an answer submits again with the same client order id.
         let submitted = async {
             loop {

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use common::{Fixture, Setup};
 use order_engine_core::testing::{Call, Intercept, Reply, ScriptedRouter, request};
 use order_engine_core::{
-    Amount, Cancellation, Candidate, DexRouter, EventRecord, FailureCode, OrderEvent, OrderId, OrderRequest,
-    QuoteRequest, Status, StepError, StoreError, StoreErrorKind,
+    Amount, Cancellation, Candidate, DexRouter, EventRecord, FailureCode, OrderEvent, OrderId, QuoteRequest,
+    Status, StepError, StoreError, StoreErrorKind,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -101,7 +101,7 @@ async fn an_order_that_kills_its_process_quarantines_no_other() {
     let router = Arc::new(DeadlyRouter::default());
     let setup = Setup { router: Some(Arc::clone(&router) as Arc<dyn DexRouter>), ..Setup::default() };
     let mut fixture = Fixture::with(setup).await;
-    let deadly = fixture.submit(OrderRequest { amount: DEADLY, ..request() }).await.id;
+    let deadly = fixture.submit(request().with_amount(DEADLY)).await.id;
     let mut others = Vec::new();
     for _ in 0..9 {
         others.push(fixture.submit(request()).await.id);

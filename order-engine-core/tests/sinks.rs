@@ -225,13 +225,14 @@ async fn two_durable_sinks_cannot_share_a_name() {
 
 #[tokio::test(start_paused = true)]
 async fn a_channel_gets_the_committed_events() {
-    let (sink, mut events) = ChannelSink::new("sockets", 64);
+    let (sink, mut updates) = ChannelSink::new("sockets", 64);
     let setup = Setup { sinks: vec![Arc::new(sink), Arc::new(TracingSink)], ..Setup::default() };
     let fixture = Fixture::with(setup).await;
     let order = fixture.submit(request()).await;
     fixture.engine.cancel(order.id).await.unwrap();
     for seq in 1..=2 {
-        let event = events.recv().await.unwrap();
-        assert_eq!((event.order_id, event.seq), (order.id, seq));
+        let update = updates.recv().await.unwrap();
+        assert_eq!((update.order.id, update.event.seq), (order.id, seq));
+        assert_eq!(update.order, order.head());
     }
 }

@@ -1,6 +1,7 @@
 //! Why an operation failed, and what core makes of it.
 
-use order_engine_core::{CreateError, DecodeError, StoreError, StoreErrorKind};
+use order_engine_core::store::CreateError;
+use order_engine_core::{DecodeError, StoreError, StoreErrorKind};
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]

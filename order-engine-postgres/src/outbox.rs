@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use order_engine_core::backend::{ClaimedEntries, ClaimedEntry, Decoded, count_u32};
-use order_engine_core::{DeliveryAck, DeliveryRequest, EventRecord, Lease, OrderId};
+use order_engine_core::store::{DeliveryAck, DeliveryRequest, Lease};
+use order_engine_core::{EventRecord, OrderId};
 use sqlx::postgres::PgRow;
 use sqlx::{Arguments, Row};
 

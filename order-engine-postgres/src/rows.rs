@@ -10,7 +10,8 @@ use order_engine_core::backend::{
     AckColumns, AppendColumns, CurrentRow, Decoded, EventColumns, ReleaseColumns, RequestColumns,
     StateColumns, StoredEvent, StoredOrder, decode_u64, encode_epoch,
 };
-use order_engine_core::{EventRecord, Failure, Fence, Lease, Order, OrderId};
+use order_engine_core::store::Lease;
+use order_engine_core::{EventRecord, Failure, Fence, Order, OrderId};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments, Row};

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use order_engine_core::Lease;
 use order_engine_core::backend::{AppendColumns, EventColumns, ReleaseColumns, RequestColumns, StateColumns};
+use order_engine_core::store::Lease;
 
 use crate::rows::{AckRow, Column, EVENT_COLUMNS, ListRow, ORDER_COLUMNS, RangeRow};
 

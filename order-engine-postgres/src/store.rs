@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use order_engine_core::store::{
+    Append, AppendError, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryAck,
+    DeliveryRequest, Lease, Outbox, PurgeRequest, Purged, Release,
+};
 use order_engine_core::{
-    Append, AppendError, Backlog, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryAck,
-    DeliveryRequest, Durability, EventRecord, ItemRejected, Lane, Lease, NewOrder, Order, OrderId,
-    OrderQuery, OrderStore, Outbox, PurgeRequest, Purged, Release, StoreError, UndecodableOrder,
+    Backlog, Durability, EventRecord, ItemRejected, Lane, NewOrder, Order, OrderId, OrderQuery, OrderStore,
+    StoreError, UndecodableOrder,
 };
 use sqlx::{PgConnection, Row};
 

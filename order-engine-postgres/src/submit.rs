@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use order_engine_core::{
-    CreateError, Creation, Engine, NewOrder, OrderRequest, StoreError, Submission, SubmitError, hints,
-};
+use order_engine_core::store::{CreateError, Creation};
+use order_engine_core::{Engine, NewOrder, OrderRequest, StoreError, Submission, SubmitError, hints};
 use sqlx::{Arguments, PgConnection};
 
 use crate::error::Error;

@@ -9,10 +9,10 @@ use order_engine_core::backend::{
     AppendColumns, CurrentRow, EventColumns, NewOrderColumns, ReleaseColumns, count, count_u32,
     existing_order,
 };
-use order_engine_core::{
-    AppendError, ClaimRequest, ClaimScope, Claims, ClientOrderId, CreateError, Creation, DecodeError, Fence,
-    ItemRejected, Lease, NewOrder, Order, OrderId, PurgeRequest, Purged,
+use order_engine_core::store::{
+    AppendError, ClaimRequest, ClaimScope, Claims, CreateError, Creation, Lease, PurgeRequest, Purged,
 };
+use order_engine_core::{ClientOrderId, DecodeError, Fence, ItemRejected, NewOrder, Order, OrderId};
 use sqlx::postgres::PgRow;
 use sqlx::{Arguments, Row};
 use uuid::Uuid;
@@ -26,11 +26,11 @@ use crate::session::{Operation, Session};
 const LOCKED_RETRY: Duration = Duration::from_millis(10);
 
 pub(crate) struct Create<'a>(pub(crate) &'a [NewOrder]);
-pub(crate) struct Append<'a>(pub(crate) &'a [order_engine_core::Append]);
+pub(crate) struct Append<'a>(pub(crate) &'a [order_engine_core::store::Append]);
 pub(crate) struct Claim<'a>(pub(crate) &'a ClaimRequest);
 pub(crate) struct Renew<'a>(pub(crate) &'a [Lease], pub(crate) Duration);
 pub(crate) struct RenewCurrent<'a>(pub(crate) &'a [Lease]);
-pub(crate) struct Release<'a>(pub(crate) &'a [order_engine_core::Release]);
+pub(crate) struct Release<'a>(pub(crate) &'a [order_engine_core::store::Release]);
 pub(crate) struct MakeDue(pub(crate) OrderId);
 pub(crate) struct Purge<'a>(pub(crate) &'a PurgeRequest);
 pub(crate) struct Check;
@@ -170,7 +170,7 @@ impl Operation for Claim<'_> {
             })
             .await?;
         let leased = rows.iter().filter(|row| is_leased(row));
-        let claims: Vec<order_engine_core::Claim> = leased.map(claim).collect::<Result<_, _>>()?;
+        let claims: Vec<order_engine_core::store::Claim> = leased.map(claim).collect::<Result<_, _>>()?;
         let may_be_locked = matches!(scope, ClaimScope::Any) && claims.len() < *limit as usize;
         let floor = if may_be_locked { LOCKED_RETRY } else { Duration::ZERO };
         let next = next_due_in(&rows)?.map(|wait| wait.max(floor));
@@ -192,13 +192,13 @@ pub(crate) fn next_due_in(rows: &[PgRow]) -> Result<Option<Duration>, Error> {
     Ok(next_us.map(|wait_us| Duration::from_micros(u64::try_from(wait_us).unwrap_or(0))))
 }
 
-fn claim(row: &PgRow) -> Result<order_engine_core::Claim, Error> {
+fn claim(row: &PgRow) -> Result<order_engine_core::store::Claim, Error> {
     let epoch = count(row.try_get("lease_epoch")?);
     let owner = row.try_get::<Uuid, _>("lease_owner")?.as_u128();
     let order = rows::order(row)
         .unwrap_or_else(|error| Err(DecodeError { message: Error::from(error).to_string() }))
         .map(Arc::new);
-    Ok(order_engine_core::Claim {
+    Ok(order_engine_core::store::Claim {
         lease: Lease { order_id: rows::order_id(row)?, fence: Fence { epoch, owner } },
         claims_without_progress: count_u32(row.try_get("claims_without_progress")?),
         order,

@@ -13,10 +13,8 @@ use order_engine_core::conformance::fixtures::{
     AT_ONCE, FREELY, HOUR, Relay, SHORT, Worker, append, create, create_one, history, id, new_orders,
     register, routing_started,
 };
-use order_engine_core::{
-    AppendError, Cancellation, DeliveryAck, DeliveryOutcome, OrderId, OrderStore, Release, ReleaseReason,
-    Status, StoreErrorKind,
-};
+use order_engine_core::store::{AppendError, DeliveryAck, DeliveryOutcome, Release, ReleaseReason};
+use order_engine_core::{Cancellation, OrderId, OrderStore, Status, StoreErrorKind};
 use order_engine_postgres::testing::shared_url;
 use order_engine_postgres::{PostgresOptions, PostgresStore};
 use sqlx::PgConnection;

@@ -159,7 +159,7 @@ async fn run_client(engine: Engine, client: usize, stop: Arc<AtomicBool>) -> Vec
 
 /// As a careful caller does: again, under the same name, until there is an answer.
 async fn submit_stubbornly(engine: &Engine, key: &str) -> OrderId {
-    let request = OrderRequest { client_order_id: Some(key.into()), ..request() };
+    let request = request().with_client_order_id(key);
     loop {
         match engine.submit(request.clone()).await {
             Ok(Submission::Created(order) | Submission::Existing(order)) => return order.id,

@@ -12,10 +12,8 @@ use order_engine_core::conformance::fixtures::{
     history, id, ids_of, new_order, new_order_for, new_orders, register, request_named, routing_started,
     seqs_of, to_confirmed, to_submitted, write_freely,
 };
-use order_engine_core::{
-    AppendError, Creation, Failure, FailureCode, Order, OrderEvent, OrderStore, ReleaseReason,
-    StoreErrorKind, Then,
-};
+use order_engine_core::store::{AppendError, Creation, ReleaseReason, Then};
+use order_engine_core::{Failure, FailureCode, Order, OrderEvent, OrderStore, StoreErrorKind};
 use order_engine_postgres::testing::shared_url;
 use order_engine_postgres::{PostgresOptions, PostgresStore};
 
@@ -327,7 +325,7 @@ async fn a_role_with_these_grants_alone_can_do_everything_but_migrate() {
     store.make_due(id(2)).await.unwrap();
     store.backlog().await.unwrap();
     let long_after = order.updated_at + chrono::Duration::days(1);
-    let request = order_engine_core::PurgeRequest {
+    let request = order_engine_core::store::PurgeRequest {
         ended_before: long_after,
         named_ended_before: long_after,
         after: None,

@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use common::{Database, execute, text};
 use engine::{builder, listening, request, simulator, watch, work};
+use order_engine_core::store::Outbox;
 use order_engine_core::testing::RecordingSink;
 use order_engine_core::{
-    Engine, EngineConfig, Hint, ItemRejected, OrderRequest, OrderStore, Outbox, StoreErrorKind, Submission,
+    Engine, EngineConfig, Hint, ItemRejected, OrderRequest, OrderStore, StoreErrorKind, Submission,
     SubmitError,
 };
 use order_engine_postgres::{PostgresFanout, PostgresStore, sqlstate};
 
 fn named(key: &str) -> OrderRequest {
-    OrderRequest { client_order_id: Some(key.into()), ..request() }
+    request().with_client_order_id(key)
 }
 
 /// An engine that executes nothing.
@@ -59,7 +60,7 @@ async fn an_order_is_visible_with_the_hosts_row() {
     assert_eq!(engine.order(order.id).await.unwrap().as_ref(), Some(&*order));
     assert_eq!(database.text("SELECT count(*) FROM @reservations JOIN @orders USING (order_id)").await, "1");
     // The same request again is the same order; another request under its name is a conflict.
-    for request in [named("key"), OrderRequest { slippage_bps: 7, ..named("key") }] {
+    for request in [named("key"), named("key").with_slippage_bps(7)] {
         execute(&mut host, "BEGIN").await;
         let again = store.submit_in(&engine, &mut host, request.clone()).await.unwrap();
         let expected = if request == order.request {
@@ -165,9 +166,9 @@ async fn what_cannot_be_an_order_leaves_the_transaction_as_it_was() {
     let engine = idle(&store).await;
     let mut host = database.connect().await;
     execute(&mut host, "BEGIN").await;
-    let invalid = OrderRequest { slippage_bps: 10_001, ..request() };
+    let invalid = request().with_slippage_bps(10_001);
     assert!(matches!(store.submit_in(&engine, &mut host, invalid).await, Err(SubmitError::Invalid(_))));
-    let refused = OrderRequest { user_id: "al\0ice".into(), ..request() };
+    let refused = request().with_user_id("al\0ice");
     assert!(matches!(
         store.submit_in(&engine, &mut host, refused).await,
         Err(SubmitError::Rejected(ItemRejected { .. }))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use order_engine_core::{Deliveries, Delivery, DeliveryAck, DeliveryRequest};
+use order_engine_core::store::{Deliveries, Delivery, DeliveryAck, DeliveryRequest};
 
 use crate::batch;
 use crate::error::Error;

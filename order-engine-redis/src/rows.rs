@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use order_engine_core::codec::{self, PAYLOAD_VERSION, Payload};
+use order_engine_core::store::{
+    Append, DeliveryAck, DeliveryOutcome, Guard, Lease, Release, ReleaseReason, Then,
+};
 use order_engine_core::{
-    Append, Attention, DecodeError, DeliveryAck, DeliveryOutcome, EventRecord, Fence, Guard, ItemRejected,
-    Lane, Lease, NewOrder, Order, OrderEvent, OrderId, Release, ReleaseReason, Status, Then,
+    Attention, DecodeError, EventRecord, Fence, ItemRejected, Lane, NewOrder, Order, OrderEvent, OrderId,
+    Status,
 };
 use redis::Cmd;
 use serde::{Deserialize, Serialize};

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use order_engine_core::{
-    Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, CreateError, Creation, DecodeError,
-    ItemRejected, Lease, NewOrder, OrderId, PurgeRequest, Purged, Release,
+use order_engine_core::store::{
+    Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, CreateError, Creation, Lease, PurgeRequest,
+    Purged, Release,
 };
+use order_engine_core::{DecodeError, ItemRejected, NewOrder, OrderId};
 use redis::Value;
 
 use crate::batch::{self, Batch};

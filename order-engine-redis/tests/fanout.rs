@@ -8,9 +8,10 @@ use std::time::Duration;
 use common::service::{Chain, Service, request};
 use common::{PATIENCE, run};
 use order_engine_core::conformance::fixtures::{FREELY, append, new_order, routing_started, to_confirmed};
+use order_engine_core::store::Then;
 use order_engine_core::testing::{Link, Proxy};
 use order_engine_core::{
-    EngineConfig, EventRecord, Hint, Lane, MemoryStore, SinkGuarantee, StatusSource, Submission, Then,
+    EngineConfig, EventRecord, Hint, Lane, MemoryStore, SinkGuarantee, StatusSource, Submission,
 };
 use order_engine_redis::testing::RedisServer;
 use order_engine_redis::{RedisFanout, RedisOptions};

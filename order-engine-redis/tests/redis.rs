@@ -12,10 +12,8 @@ use order_engine_core::conformance::fixtures::{
     load, new_order, new_order_for, new_orders, order_of, register, request_named, routing_started,
     to_confirmed, to_submitted, write, write_freely,
 };
-use order_engine_core::{
-    AppendError, ClaimScope, EventRecord, Guard, Lane, Order, OrderQuery, OrderStore, PurgeRequest,
-    ReleaseReason, Status, StoreErrorKind, Then,
-};
+use order_engine_core::store::{AppendError, ClaimScope, Guard, PurgeRequest, ReleaseReason, Then};
+use order_engine_core::{EventRecord, Lane, Order, OrderQuery, OrderStore, Status, StoreErrorKind};
 use order_engine_redis::testing::RedisServer;
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
 

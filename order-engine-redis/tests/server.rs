@@ -10,8 +10,9 @@ use order_engine_core::conformance::fixtures::{
     AT_ONCE, Relay, Worker, assert_stored, create, create_one, id, ids_of, new_order, new_orders, register,
     routing_started, to_confirmed, write_freely,
 };
+use order_engine_core::store::{Creation, Then};
 use order_engine_core::testing::{Link, Proxy};
-use order_engine_core::{Creation, Durability, OrderQuery, OrderStore, StoreError, StoreErrorKind, Then};
+use order_engine_core::{Durability, OrderQuery, OrderStore, StoreError, StoreErrorKind};
 use order_engine_redis::testing::{DURABLE, RedisServer};
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
 
@@ -97,7 +98,7 @@ async fn everything_works(store: &Arc<dyn OrderStore>, first: u64) {
     let claims = worker.claim(3).await;
     assert_eq!(claims.len(), 3);
     assert!(worker.renews(claims[0].lease).await);
-    worker.release(claims[1].lease, Duration::ZERO, order_engine_core::ReleaseReason::Yielded).await;
+    worker.release(claims[1].lease, Duration::ZERO, order_engine_core::store::ReleaseReason::Yielded).await;
     store.make_due(id(first)).await.unwrap();
     let order = worker.write(&claims[0], Then::Keep, &to_confirmed()).await;
     assert_stored(store, &order).await;
@@ -109,8 +110,12 @@ async fn everything_works(store: &Arc<dyn OrderStore>, first: u64) {
     assert!(store.backlog().await.unwrap().execute.orders > 0);
     assert_eq!(store.unregister_sink("ledger", 9).await.unwrap(), 0);
     let now = chrono::DateTime::<chrono::Utc>::MAX_UTC;
-    let purge =
-        order_engine_core::PurgeRequest { ended_before: now, named_ended_before: now, after: None, limit: 9 };
+    let purge = order_engine_core::store::PurgeRequest {
+        ended_before: now,
+        named_ended_before: now,
+        after: None,
+        limit: 9,
+    };
     assert_eq!(store.purge(&purge).await.unwrap().orders, 1);
     store.check().await.unwrap();
 }

@@ -16,10 +16,8 @@ use order_engine_core::conformance::fixtures::{
     load, new_order, new_order_for, new_orders, outcome_unknown, register, request_named, routing_started,
     seqs_of, to_confirmed, to_submitted, write, write_freely,
 };
-use order_engine_core::{
-    Claim, Creation, Delivery, Guard, OrderEvent, OrderId, OrderQuery, OrderState, OrderStore, PurgeRequest,
-    ReleaseReason, Status, Then,
-};
+use order_engine_core::store::{Claim, Creation, Delivery, Guard, PurgeRequest, ReleaseReason, Then};
+use order_engine_core::{OrderEvent, OrderId, OrderQuery, OrderState, OrderStore, Status};
 use order_engine_redis::RedisOptions;
 use order_engine_redis::testing::{DURABLE, RedisServer};
 
@@ -221,7 +219,7 @@ async fn writes_of_a_worker(store: Store, claims: &Vec<Claim>) {
     assert!(store.append(&appends).await.unwrap().iter().all(Result::is_ok));
 }
 
-fn fenced(claim: &Claim, events: &[OrderEvent]) -> order_engine_core::Append {
+fn fenced(claim: &Claim, events: &[OrderEvent]) -> order_engine_core::store::Append {
     append(claim.order.as_ref().unwrap(), Guard::Fence(claim.lease.fence), Then::Keep, events)
 }
 

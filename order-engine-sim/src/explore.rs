@@ -146,15 +146,13 @@ impl Site for ChainSite {
         let tokens = default_tokens();
         let input = dice.choose(tokens.len());
         let output = (input + 1 + dice.choose(tokens.len() - 1)) % tokens.len();
-        OrderRequest {
-            user_id: "somebody".into(),
-            client_order_id: None,
-            input: tokens[input].clone(),
-            output: tokens[output].clone(),
-            amount: Amount::new(u128::from(dice.between(1_000_000, 1_000_000_000))),
-            slippage_bps: u16::try_from(dice.between(10, 500)).unwrap_or(500),
-            deadline: None,
-        }
+        OrderRequest::new(
+            "somebody",
+            tokens[input].clone(),
+            tokens[output].clone(),
+            Amount::new(u128::from(dice.between(1_000_000, 1_000_000_000))),
+        )
+        .with_slippage_bps(u16::try_from(dice.between(10, 500)).unwrap_or(500))
     }
 
     fn heal(&self) {

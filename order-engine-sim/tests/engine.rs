@@ -80,15 +80,8 @@ impl Worker {
 
 fn request() -> OrderRequest {
     let tokens = default_tokens();
-    OrderRequest {
-        user_id: "alice".into(),
-        client_order_id: None,
-        input: tokens[0].clone(),
-        output: tokens[1].clone(),
-        amount: Amount::new(1_000_000_000),
-        slippage_bps: 100,
-        deadline: None,
-    }
+    OrderRequest::new("alice", tokens[0].clone(), tokens[1].clone(), Amount::new(1_000_000_000))
+        .with_slippage_bps(100)
 }
 
 /// Runs one seed and returns the executions, to compare runs.

@@ -304,7 +304,7 @@ async fn an_engine_trades_over_it_and_the_ledger_agrees() {
     tokio::spawn(worker.run());
     let mut subscriptions = Vec::new();
     for _ in 0..ORDERS {
-        let request = OrderRequest { input: token("SOL"), output: token("USDC"), ..order(1).request };
+        let request = order(1).request.with_pair(token("SOL"), token("USDC"));
         let Submission::Created(order) = engine.submit(request).await.unwrap() else { panic!() };
         subscriptions.push((order.id, engine.subscribe(order.id, 0).await.unwrap().unwrap()));
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use order_engine_core::backend::{ClaimedEntries, ClaimedEntry, count, count_u32, encode_epoch};
-use order_engine_core::{Deliveries, DeliveryAck, DeliveryRequest, Fence, Lease, OrderId};
+use order_engine_core::store::{Deliveries, DeliveryAck, DeliveryRequest, Lease};
+use order_engine_core::{Fence, OrderId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
 

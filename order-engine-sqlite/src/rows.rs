@@ -9,7 +9,8 @@ use order_engine_core::backend::{
     AckColumns, CurrentRow, Decoded, EventColumns, GuardColumns, ReleaseColumns, RequestColumns,
     StateColumns, StoredEvent, StoredOrder, decode_u64, encode_epoch, encode_u64,
 };
-use order_engine_core::{DecodeError, EventRecord, Failure, Fence, Lease, Order, OrderId};
+use order_engine_core::store::Lease;
+use order_engine_core::{DecodeError, EventRecord, Failure, Fence, Order, OrderId};
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, Row};

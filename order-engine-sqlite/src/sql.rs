@@ -3,8 +3,8 @@
 //! A limit is written `+?`. SQLite fits a plan to the very value of a bare `?` there, and prepares the
 //! statement anew whenever another value is bound, which for short reads costs more than reading.
 
-use order_engine_core::Lease;
 use order_engine_core::backend::{EventColumns, RequestColumns, StateColumns};
+use order_engine_core::store::Lease;
 
 use crate::rows::{
     AckRow, FailureRow, GuardRow, ListRow, OutboxRow, ReleaseRow, event_columns, order_columns,

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use order_engine_core::backend::{
     AppendColumns, EventColumns, NewOrderColumns, count, count_u32, existing_order,
 };
-use order_engine_core::{
-    AppendError, ClaimRequest, ClaimScope, Claims, ClientOrderId, CreateError, Creation, DecodeError, Fence,
-    ItemRejected, Lane, Lease, NewOrder, Order, OrderId, PurgeRequest, Purged,
+use order_engine_core::store::{
+    AppendError, ClaimRequest, ClaimScope, Claims, CreateError, Creation, Lease, PurgeRequest, Purged,
 };
+use order_engine_core::{ClientOrderId, DecodeError, Fence, ItemRejected, Lane, NewOrder, Order, OrderId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Arguments, Row};
 
@@ -24,10 +24,10 @@ use crate::session::{Operation, Pace, Session};
 use crate::sql;
 
 pub(crate) struct Create(pub(crate) Vec<NewOrder>);
-pub(crate) struct Append(pub(crate) Vec<order_engine_core::Append>);
+pub(crate) struct Append(pub(crate) Vec<order_engine_core::store::Append>);
 pub(crate) struct Claim(pub(crate) ClaimRequest);
 pub(crate) struct Renew(pub(crate) Vec<Lease>, pub(crate) Duration);
-pub(crate) struct Release(pub(crate) Vec<order_engine_core::Release>);
+pub(crate) struct Release(pub(crate) Vec<order_engine_core::store::Release>);
 pub(crate) struct MakeDue(pub(crate) OrderId);
 pub(crate) struct Purge(pub(crate) PurgeRequest);
 pub(crate) struct Check;
@@ -191,7 +191,7 @@ impl Operation for Claim {
 async fn due_orders(
     session: &mut Session<'_>,
     request: &ClaimRequest,
-) -> Result<Vec<(i64, Option<order_engine_core::Claim>)>, Error> {
+) -> Result<Vec<(i64, Option<order_engine_core::store::Claim>)>, Error> {
     let sql = match request.scope {
         ClaimScope::Any => sql::CLAIM_DUE,
         ClaimScope::Order(_) => sql::CLAIM_ORDER,
@@ -212,14 +212,14 @@ async fn due_orders(
 }
 
 /// Returns the claim that is about to be given on a due row.
-fn claim(row: &SqliteRow, order_id: OrderId, owner: u128) -> Result<order_engine_core::Claim, Error> {
+fn claim(row: &SqliteRow, order_id: OrderId, owner: u128) -> Result<order_engine_core::store::Claim, Error> {
     let epoch = count(row.try_get("lease_epoch")?) + 1;
     let claims_without_progress = count_u32(row.try_get("claims_without_progress")?).saturating_add(1);
     let order = rows::order(row)
         .unwrap_or_else(|error| Err(DecodeError { message: Error::from(error).to_string() }))
         .map(Arc::new);
     let lease = Lease { order_id, fence: Fence { epoch, owner } };
-    Ok(order_engine_core::Claim { lease, claims_without_progress, order })
+    Ok(order_engine_core::store::Claim { lease, claims_without_progress, order })
 }
 
 async fn next_due_in(session: &mut Session<'_>, lane: Lane) -> Result<Option<Duration>, Error> {

@@ -11,10 +11,8 @@ use order_engine_core::conformance::fixtures::{
     create_one, history, id, ids_of, load, new_order, new_order_for, new_orders, order_of, register,
     request_named, routing_started, seqs_of, to_submitted, write, write_freely,
 };
-use order_engine_core::{
-    AppendError, ClaimScope, Creation, Failure, FailureCode, Order, OrderEvent, OrderStore, ReleaseReason,
-    StoreErrorKind, Then,
-};
+use order_engine_core::store::{AppendError, ClaimScope, Creation, ReleaseReason, Then};
+use order_engine_core::{Failure, FailureCode, Order, OrderEvent, OrderStore, StoreErrorKind};
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 
 #[tokio::test]
@@ -383,8 +381,12 @@ async fn a_fence_beyond_what_sqlite_can_hold_is_only_stale() {
     let claim = worker.claim_one().await;
     let mut beyond = claim.lease;
     beyond.fence.epoch = u64::MAX;
-    let stale =
-        append(order_of(&claim), order_engine_core::Guard::Fence(beyond.fence), AT_ONCE, &[cancelled()]);
+    let stale = append(
+        order_of(&claim),
+        order_engine_core::store::Guard::Fence(beyond.fence),
+        AT_ONCE,
+        &[cancelled()],
+    );
     assert_eq!(write(&store, stale).await, Err(AppendError::StaleFence));
     assert_eq!(store.renew(&[beyond, claim.lease], HOUR).await.unwrap(), [false, true]);
     worker.release(beyond, Duration::ZERO, ReleaseReason::Yielded).await;

@@ -9,17 +9,18 @@ use order_engine_core::conformance::fixtures::{
     AT_ONCE, Worker, attempt_failed, cancelled, create, create_one, id, new_order_for, new_orders, order_of,
     request, request_named, routing_started, to_confirmed, to_submitted, write_freely,
 };
-use order_engine_core::{Amount, Deadline, Fill, NewOrder, Order, OrderEvent, OrderRequest, Then};
+use order_engine_core::store::Then;
+use order_engine_core::{Amount, Deadline, Fill, NewOrder, Order, OrderEvent, OrderRequest};
 
 #[tokio::test]
 async fn the_columns_say_what_the_order_is() {
     let database = Database::new();
     let store = database.open().await;
-    let deadline = Some(Deadline::AfterMs(60_000));
-    let request = OrderRequest { deadline, ..request_named("alice", "key") };
-    let NewOrder { order, event } = new_order_for(1, request);
+    let deadline = Deadline::After(Duration::from_mins(1));
+    let request = request_named("alice", "key").with_deadline(deadline);
+    let NewOrder { order, event, .. } = new_order_for(1, request);
     let order = Arc::new(Order { origin: Some(id(9)), ..Order::clone(&order) });
-    create(&store, &[NewOrder { order: Arc::clone(&order), event }]).await;
+    create(&store, &[NewOrder::new(Arc::clone(&order), event)]).await;
     let public = "user_id, client_order_id, origin, order_type, input_token, input_symbol, input_decimals,
         output_token, output_symbol, output_decimals, amount, slippage_bps, expires_at, status, attempt,
         max_attempts, chosen_dex, tx_hash, execution_price, amount_out, error_code, error_message,
@@ -151,7 +152,7 @@ async fn no_amount_is_ever_a_float() {
     let database = Database::new();
     let store = database.open().await;
     let amount = Amount::MAX;
-    let new = new_order_for(1, OrderRequest { amount, ..request() });
+    let new = new_order_for(1, request().with_amount(amount));
     create(&store, std::slice::from_ref(&new)).await;
     let mut events = to_submitted();
     events.push(OrderEvent::Confirmed {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, SamplingMode, Throughput};
-use order_engine_core::{Append, MemoryStore, NewOrder, OrderStore};
+use order_engine_core::store::Append;
+use order_engine_core::{MemoryStore, NewOrder, OrderStore};
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 
 use crate::life::Life;

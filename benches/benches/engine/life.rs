@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::prelude::{Monitor, WorkerBuilder};
+use order_engine_core::store::{Append, Guard, Then};
 use order_engine_core::{
-    Amount, Append, Engine, EventRecord, Guard, MemoryStore, NewOrder, Order, OrderId, OrderRequest, Runtime,
-    Submission, Then, execute_order,
+    Amount, Engine, EventRecord, MemoryStore, NewOrder, Order, OrderId, OrderRequest, Runtime, Submission,
+    execute_order,
 };
 use order_engine_sim::{Rate, SimConfig, Simulator, default_tokens};
 
@@ -69,13 +70,5 @@ impl Life {
 
 fn request() -> OrderRequest {
     let tokens = default_tokens();
-    OrderRequest {
-        user_id: "bench".into(),
-        client_order_id: None,
-        input: tokens[0].clone(),
-        output: tokens[1].clone(),
-        amount: Amount::new(1_000_000_000),
-        slippage_bps: 50,
-        deadline: None,
-    }
+    OrderRequest::new("bench", tokens[0].clone(), tokens[1].clone(), Amount::new(1_000_000_000))
 }

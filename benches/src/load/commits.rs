@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use async_trait::async_trait;
+use order_engine_core::store::Creation;
 use order_engine_core::testing::{Call, Intercept, Reply};
-use order_engine_core::{Creation, EventRecord, OrderId, Status, StoreError};
+use order_engine_core::{EventRecord, OrderId, Status, StoreError};
 use tokio::sync::oneshot;
 
 /// An interceptor of a store that records when the events of each order were committed.

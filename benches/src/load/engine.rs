@@ -168,13 +168,5 @@ impl Received {
 fn request() -> Result<OrderRequest> {
     let tokens = default_tokens();
     let [input, output, ..] = tokens.as_slice() else { return Err("the simulator has no pair".into()) };
-    Ok(OrderRequest {
-        user_id: "load".into(),
-        client_order_id: None,
-        input: input.clone(),
-        output: output.clone(),
-        amount: Amount::new(1_000_000_000),
-        slippage_bps: 50,
-        deadline: None,
-    })
+    Ok(OrderRequest::new("load", input.clone(), output.clone(), Amount::new(1_000_000_000)))
 }

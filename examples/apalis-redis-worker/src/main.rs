@@ -53,13 +53,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 
 fn request() -> OrderRequest {
     let [sol, usdc, ..] = &default_tokens()[..] else { unreachable!("the list has five tokens") };
-    OrderRequest {
-        user_id: "alice".into(),
-        client_order_id: None,
-        input: sol.clone(),
-        output: usdc.clone(),
-        amount: Amount::new(1_000_000_000),
-        slippage_bps: 100,
-        deadline: None,
-    }
+    OrderRequest::new("alice", sol.clone(), usdc.clone(), Amount::new(1_000_000_000)).with_slippage_bps(100)
 }

@@ -51,15 +51,9 @@ impl Fixture {
 
     async fn submit(&self) -> OrderId {
         let tokens = default_tokens();
-        let request = OrderRequest {
-            user_id: "alice".into(),
-            client_order_id: None,
-            input: tokens[0].clone(),
-            output: tokens[1].clone(),
-            amount: Amount::new(1_000_000_000),
-            slippage_bps: 100,
-            deadline: None,
-        };
+        let request =
+            OrderRequest::new("alice", tokens[0].clone(), tokens[1].clone(), Amount::new(1_000_000_000))
+                .with_slippage_bps(100);
         match self.engine.submit(request).await.unwrap() {
             Submission::Created(order) => order.id,
             other => panic!("{other:?}"),

@@ -21,15 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let worker = WorkerBuilder::new("orders").backend(engine.backend()).concurrency(10).build(execute_order);
     tokio::spawn(worker.run());
 
-    let request = OrderRequest {
-        user_id: "alice".into(),
-        client_order_id: None,
-        amount: Amount::parse_human("1.5", sol.decimals)?,
-        input: sol,
-        output: usdc,
-        slippage_bps: 50,
-        deadline: None,
-    };
+    let request = OrderRequest::new("alice", sol, usdc, Amount::parse_human("1.5", sol.decimals)?);
     let Submission::Created(order) = engine.submit(request).await? else { return Err("not created".into()) };
     let mut events = engine.subscribe(order.id, 0).await?.ok_or("the order is gone")?;
     while let Some(event) = events.next().await {

@@ -42,15 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .build()
         .await?;
     tokio::spawn(WorkerBuilder::new("orders").backend(engine.backend()).build(execute_order).run());
-    let request = OrderRequest {
-        user_id: "alice".into(),
-        client_order_id: None,
-        amount: Amount::parse_human("1.5", sol.decimals)?,
-        input: sol,
-        output: usdc,
-        slippage_bps: 50,
-        deadline: None,
-    };
+    let request = OrderRequest::new("alice", sol, usdc, Amount::parse_human("1.5", sol.decimals)?);
     engine.submit(request).await?;
     while let Some(body) = bodies.recv().await {
         for event in &body.events {

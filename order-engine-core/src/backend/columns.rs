@@ -1,15 +1,18 @@
 //! The readable columns of orders and events, and the payloads beside them.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use crate::backend::integers::encode_u64;
 use crate::domain::codec::{self, ItemRejected, PAYLOAD_VERSION};
 use crate::domain::event::{EventRecord, Status};
 use crate::domain::failure::Failure;
-use crate::domain::ids::{ClientOrderId, OrderId, TxId};
+use crate::domain::ids::{ClientOrderId, OrderId, Tag, TxId};
 use crate::domain::order::Order;
 use crate::domain::state::Attention;
 use crate::domain::state::step::Lane;
+use crate::ports::order_store::write::NewOrder;
 
 /// The only type of order that there is.
 const ORDER_TYPE: &str = "market";
@@ -45,6 +48,18 @@ pub struct RequestColumns<'a> {
     pub slippage_bps: i32,
     /// The deadline.
     pub expires_at: Option<DateTime<Utc>>,
+    /// Before which moment nothing is done: the order is due then at the earliest.
+    pub not_before: Option<DateTime<Utc>>,
+    /// The priority.
+    pub priority: &'static str,
+    /// How much earlier than its due time the order's turn comes, in microseconds.
+    pub head_start_us: i64,
+    /// How long after its acceptance the order's turn comes at the earliest, in microseconds.
+    pub handicap_us: i64,
+    /// The host's own mark.
+    pub tag: Option<&'a str>,
+    /// What the host attaches, as a JSON object; none if that is nothing.
+    pub metadata: Option<String>,
     /// When the order was accepted.
     pub created_at: DateTime<Utc>,
     /// The version of `request`.
@@ -54,13 +69,14 @@ pub struct RequestColumns<'a> {
 }
 
 impl<'a> RequestColumns<'a> {
-    /// Returns the columns of an order.
+    /// Returns the columns of a new order.
     ///
     /// # Errors
-    /// If the request cannot be encoded, or an id contains a NUL character. Databases cut texts off at a
-    /// NUL or refuse it, and ids are compared, so that two different ones could look alike.
-    pub fn new(order: &'a Order) -> Result<Self, ItemRejected> {
-        let request = &order.request;
+    /// If the request cannot be encoded, or an id or the tag contains a NUL character. Databases cut texts
+    /// off at a NUL or refuse it, and ids are compared, so that two different ones could look alike.
+    pub fn new(new: &'a NewOrder) -> Result<Self, ItemRejected> {
+        let order = &*new.order;
+        let request = &*order.request;
         let client_order_id = request.client_order_id.as_ref().map(ClientOrderId::as_str);
         Ok(Self {
             order_id: order.id,
@@ -77,11 +93,21 @@ impl<'a> RequestColumns<'a> {
             amount: request.amount.to_string(),
             slippage_bps: i32::from(request.slippage_bps),
             expires_at: order.expires_at(),
+            not_before: request.not_before,
+            priority: request.priority.as_str(),
+            head_start_us: micros(request.priority.head_start()),
+            handicap_us: micros(new.handicap),
+            tag: request.tag.as_ref().map(Tag::as_str).map(without_nul).transpose()?,
+            metadata: (!request.metadata.is_empty()).then(|| request.metadata.to_json()),
             created_at: order.created_at,
             request_version: i64::from(PAYLOAD_VERSION),
             request: codec::encode(request)?,
         })
     }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn without_nul(id: &str) -> Result<&str, ItemRejected> {

@@ -3,13 +3,15 @@
 //! What cannot be decoded stays apart from a failure of the database: it concerns one row only, and the
 //! others are served.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use crate::backend::integers::{decode_small, decode_u64};
 use crate::domain::codec::{self, DecodeError, ItemRejected};
 use crate::domain::event::{EventRecord, Status};
 use crate::domain::ids::OrderId;
-use crate::domain::order::Order;
+use crate::domain::order::{Order, OrderHead, OrderRequest};
 use crate::ports::order_store::write::{CreateError, Creation};
 
 /// What a row says, or why this program cannot decode it.
@@ -47,12 +49,38 @@ impl StoredOrder<'_> {
         Ok(Order {
             id: self.order_id,
             origin: self.origin,
-            request: codec::decode(version(self.request_version)?, self.request)?,
+            request: Arc::new(codec::decode(version(self.request_version)?, self.request)?),
             state: codec::decode(version(self.state_version)?, self.state)?,
             seq: decode_u64(self.seq, "seq")?,
             created_at: self.created_at,
             updated_at: self.updated_at,
         })
+    }
+}
+
+/// The columns from which what never changes of an order is decoded.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredHead<'r> {
+    /// The order.
+    pub order_id: OrderId,
+    /// The order that it repeats.
+    pub origin: Option<OrderId>,
+    /// The version of `request`.
+    pub request_version: i64,
+    /// The encoded request.
+    pub request: &'r str,
+    /// When the order was accepted.
+    pub created_at: DateTime<Utc>,
+}
+
+impl StoredHead<'_> {
+    /// Returns what never changes of the order.
+    ///
+    /// # Errors
+    /// If the version is newer than this program, or the request is not what the version says.
+    pub fn decode(&self) -> Decoded<OrderHead> {
+        let request: OrderRequest = codec::decode(version(self.request_version)?, self.request)?;
+        Ok(OrderHead::new(self.order_id, Arc::new(request), self.origin, self.created_at))
     }
 }
 
@@ -121,19 +149,14 @@ mod tests {
     use crate::domain::amount::Amount;
     use crate::domain::order::OrderRequest;
     use crate::domain::token::Token;
+    use crate::ports::order_store::write::NewOrder;
 
-    fn accepted() -> (Order, EventRecord) {
+    fn accepted() -> NewOrder {
         let token = |mint: &str| Token { mint: mint.to_owned(), symbol: mint.to_owned(), decimals: 6 };
-        let request = OrderRequest {
-            user_id: "alice".into(),
-            client_order_id: Some("key".into()),
-            input: token("input"),
-            output: token("output"),
-            amount: Amount::new(1_000),
-            slippage_bps: 50,
-            deadline: None,
-        };
-        Order::accept(OrderId::from_bytes([7; 16]), request, 3, DateTime::UNIX_EPOCH)
+        let request = OrderRequest::new("alice", token("input"), token("output"), Amount::new(1_000))
+            .with_client_order_id("key");
+        let (order, event) = Order::accept(OrderId::from_bytes([7; 16]), request, 3, DateTime::UNIX_EPOCH);
+        NewOrder::new(Arc::new(order), Arc::new(event))
     }
 
     fn stored<'r>(request: &'r RequestColumns<'_>, state: &'r StateColumns<'_>) -> StoredOrder<'r> {
@@ -152,21 +175,26 @@ mod tests {
 
     #[test]
     fn an_order_comes_back_from_its_columns() {
-        let (order, _) = accepted();
-        let (request, state) = (RequestColumns::new(&order).unwrap(), StateColumns::new(&order).unwrap());
+        let new = accepted();
+        let order = Order::clone(&new.order);
+        let (request, state) = (RequestColumns::new(&new).unwrap(), StateColumns::new(&order).unwrap());
         let stored = stored(&request, &state);
         assert_eq!(stored.decode(), Ok(order.clone()));
         assert_eq!(existing_order(stored.decode()), Ok(Creation::Existing(Box::new(order.clone()))));
         let newer = StoredOrder { state_version: 99, ..stored };
         assert!(newer.decode().unwrap_err().message.contains("version 99 is newer"));
         assert!(existing_order(newer.decode()).is_err());
+        let StoredOrder { order_id, origin, request_version, request, created_at, .. } = stored;
+        let head = StoredHead { order_id, origin, request_version, request, created_at };
+        assert_eq!(head.decode(), Ok(order.head()));
+        assert!(StoredHead { request_version: 99, ..head }.decode().is_err());
         assert!(StoredOrder { request_version: -1, ..stored }.decode().is_err());
         assert!(StoredOrder { seq: -1, ..stored }.decode().is_err());
     }
 
     #[test]
     fn an_event_comes_back_from_its_columns() {
-        let (_, record) = accepted();
+        let record = EventRecord::clone(&accepted().event);
         let columns = EventColumns::new(&record).unwrap();
         let stored = StoredEvent {
             order_id: columns.order_id,

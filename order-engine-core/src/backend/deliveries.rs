@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::backend::decode::Decoded;
+use crate::domain::codec::DecodeError;
 use crate::domain::event::EventRecord;
 use crate::domain::ids::OrderId;
+use crate::domain::order::OrderHead;
 use crate::ports::order_store::lease::Lease;
 use crate::ports::outbox::{Deliveries, Delivery};
 
@@ -37,19 +39,22 @@ pub struct ClaimedEntries {
 }
 
 impl ClaimedEntries {
-    /// Returns the deliveries, given the entries' events, oldest first.
+    /// Returns the deliveries, given the entries' orders, and their events, oldest first.
     pub fn with_events(
         self,
+        orders: impl IntoIterator<Item = (OrderId, Decoded<OrderHead>)>,
         events: impl IntoIterator<Item = (OrderId, Decoded<EventRecord>)>,
     ) -> Deliveries {
         let mut found: HashMap<OrderId, Vec<Decoded<EventRecord>>> = HashMap::new();
         for (order_id, event) in events {
             found.entry(order_id).or_default().push(event);
         }
-        let delivery = |ClaimedEntry { lease, failures, .. }: ClaimedEntry| Delivery {
-            lease,
-            failures,
-            events: Delivery::decodable(found.remove(&lease.order_id).unwrap_or_default()),
+        let mut orders: HashMap<OrderId, Decoded<OrderHead>> = orders.into_iter().collect();
+        let delivery = |ClaimedEntry { lease, failures, .. }: ClaimedEntry| {
+            let gone = || Err(DecodeError { message: "the order is gone".to_owned() });
+            let order = orders.remove(&lease.order_id).unwrap_or_else(gone);
+            let events = found.remove(&lease.order_id).unwrap_or_default();
+            Delivery { lease, failures, updates: Delivery::decodable(order, events) }
         };
         Deliveries {
             deliveries: self.entries.into_iter().map(delivery).collect(),

@@ -29,7 +29,7 @@ impl<'a> NewOrderColumns<'a> {
         new.check()?;
         Ok(Self {
             order: &new.order,
-            request: RequestColumns::new(&new.order)?,
+            request: RequestColumns::new(new)?,
             state: StateColumns::new(&new.order)?,
             event: EventColumns::new(&new.event)?,
         })

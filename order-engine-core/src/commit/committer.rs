@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::batch::{self, Batcher, NoResult, Queue};
 use crate::commit::store_clock::StoreClock;
-use crate::delivery::publisher::Publisher;
+use crate::delivery::publisher::{Committed, Publisher};
 use crate::domain::codec::ItemRejected;
 use crate::domain::event::EventRecord;
 use crate::domain::retry_policy::Backoff;
@@ -113,7 +113,7 @@ impl Committer {
                 Ok(Ok(creation)) => return Ok(creation),
                 Err(CommitError::Store(error)) if self.writer.is_created(&new).await => {
                     tracing::info!(order.id = %new.order.id, %error, "an order was created although the store did not say so");
-                    self.writer.publish([&new.event]);
+                    self.writer.publish([(&*new.order, &new.event)]);
                     return Ok(Creation::Created);
                 }
                 Err(error) => return Err(error),
@@ -152,7 +152,7 @@ impl Committer {
             tries += 1;
             self.writer.wait_after(tries).await;
             if let Ok(true) = self.writer.is_appended(&append).await {
-                self.writer.publish(&append.events);
+                self.writer.publish(committed(&append));
                 return Ok(());
             }
         }
@@ -178,12 +178,12 @@ impl Writer {
     }
 
     /// Measures and publishes what was committed.
-    fn publish<'a>(&self, events: impl IntoIterator<Item = &'a Arc<EventRecord>> + Clone) {
+    fn publish<'a>(&self, committed: impl IntoIterator<Item = Committed<'a>> + Clone) {
         let now = self.store_clock.now();
-        for event in events.clone() {
+        for (_, event) in committed.clone() {
             telemetry::committed(event, now);
         }
-        self.publisher.publish(events);
+        self.publisher.publish(committed);
     }
 
     async fn run_appends(
@@ -219,7 +219,7 @@ impl Writer {
 
     async fn append_distinct(&self, appends: &[Append]) -> Vec<Appended> {
         if planted!(PublishBeforeCommit) {
-            self.publish(appends.iter().flat_map(|append| &append.events));
+            self.publish(appends.iter().flat_map(committed));
         }
         let results = match self.supervisor.guard("store.append", self.store.append(appends)).await {
             Ok(Ok(results)) => results,
@@ -228,7 +228,7 @@ impl Writer {
             Err(_) => return self.append_each(appends).await,
         };
         let written = appends.iter().zip(&results).filter(|(_, result)| result.is_ok());
-        self.publish(written.flat_map(|(append, _)| &append.events));
+        self.publish(written.flat_map(|(append, _)| committed(append)));
         results.into_iter().map(|result| result.map_err(CommitError::from)).collect()
     }
 
@@ -238,7 +238,7 @@ impl Writer {
         let mut results = Vec::with_capacity(appends.len());
         for append in appends {
             if let Ok(true) = self.is_appended(append).await {
-                self.publish(&append.events);
+                self.publish(committed(append));
                 results.push(Ok(()));
             } else {
                 results.extend(Box::pin(self.append_distinct(std::slice::from_ref(append))).await);
@@ -260,7 +260,7 @@ impl Writer {
         };
         let created =
             batch.iter().zip(&results).filter(|(_, result)| matches!(result, Ok(Creation::Created)));
-        self.publish(created.map(|(new, _)| &new.event));
+        self.publish(created.map(|(new, _)| (&*new.order, &new.event)));
         results.into_iter().map(Ok).collect()
     }
 
@@ -269,7 +269,7 @@ impl Writer {
         let mut results = Vec::with_capacity(batch.len());
         for new in batch {
             if self.is_created(new).await {
-                self.publish([&new.event]);
+                self.publish([(&*new.order, &new.event)]);
                 results.push(Ok(Ok(Creation::Created)));
             } else {
                 results.extend(Box::pin(self.create_all(std::slice::from_ref(new))).await);
@@ -295,6 +295,11 @@ impl Writer {
         let written = self.supervisor.store("store.events", events).await?;
         Ok(written.iter().eq(append.events.iter().map(|event: &Arc<EventRecord>| event.as_ref())))
     }
+}
+
+/// Returns the events of an append, as they are published after its commit.
+fn committed(append: &Append) -> impl Iterator<Item = Committed<'_>> + Clone {
+    append.events.iter().map(|event| (&*append.order, event))
 }
 
 /// Returns the error of a write that waited in vain for the end of another transaction.

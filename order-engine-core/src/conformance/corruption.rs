@@ -114,7 +114,7 @@ cases!(
         assert_eq!(seqs_of(first), [1, 2]);
         assert!(relay.ack(first).await);
         let second = relay.claim_one().await;
-        assert!(second.events.as_ref().unwrap_err().message.contains("version 99"), "{second:?}");
+        assert!(second.updates.as_ref().unwrap_err().message.contains("version 99"), "{second:?}");
         assert!(relay.record(&second, DeliveryOutcome::Nack { retry_in: HOUR }).await);
         assert!(relay.ack(delivery_of(2)).await);
         assert_eq!(store.events(id(1), 0, 9).await.unwrap_err().kind(), StoreErrorKind::Internal);

@@ -51,7 +51,7 @@ pub fn request() -> OrderRequest {
 
 /// Returns a request with a client order id.
 pub fn request_named(user: &str, key: &str) -> OrderRequest {
-    OrderRequest { user_id: user.into(), client_order_id: Some(key.into()), ..request() }
+    request().with_user_id(user).with_client_order_id(key)
 }
 
 /// Returns a new order with this number.
@@ -62,7 +62,7 @@ pub fn new_order(n: u64) -> NewOrder {
 /// Returns a new order with this number, for a request.
 pub fn new_order_for(n: u64, request: OrderRequest) -> NewOrder {
     let (order, event) = Order::accept(id(n), request, MAX_ATTEMPTS, moment(n));
-    NewOrder { order: Arc::new(order), event: Arc::new(event) }
+    NewOrder::new(Arc::new(order), Arc::new(event))
 }
 
 /// Returns new orders, numbered from 1.
@@ -319,7 +319,7 @@ impl Relay {
 
 /// Returns the numbers of a delivery's events.
 pub fn seqs_of(delivery: &Delivery) -> Vec<u64> {
-    delivery.events.as_ref().expect("the events can be read").iter().map(|event| event.seq).collect()
+    delivery.updates.as_ref().expect("the events can be read").iter().map(|update| update.event.seq).collect()
 }
 
 /// Returns the order of a claim.

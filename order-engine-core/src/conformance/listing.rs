@@ -11,6 +11,7 @@ use crate::domain::failure::{Failure, FailureCode};
 use crate::domain::ids::OrderId;
 use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::query::OrderQuery;
+use crate::ports::order_store::write::Then;
 
 async fn ids(store: &dyn OrderStore, query: OrderQuery) -> Vec<OrderId> {
     store.list(&query).await.unwrap().into_iter().map(|order| order.unwrap().id).collect()
@@ -46,6 +47,26 @@ cases!(
         create_one(&store, 5).await;
         let second = ids(&*store, OrderQuery { before: first.last().copied(), ..OrderQuery::new(2) }).await;
         assert_eq!([first, second].concat(), [4, 3, 2, 1].map(id));
+    },
+
+    /// A list by a tag contains the orders with that tag, newest first, also beside other conditions.
+    async fn lists_are_filtered_by_tag(harness: &impl Harness) {
+        let store = harness.store().await;
+        let tagged = |n, user: &str, tag: &str| {
+            new_order_for(n, request_named(user, &format!("key {n}")).with_tag(tag))
+        };
+        let untagged = new_order_for(4, request_named("alice", "key 4"));
+        create(&store, &[tagged(1, "alice", "a"), tagged(2, "bob", "a"), tagged(3, "alice", "b"), untagged])
+            .await;
+        let with = |tag: &str| OrderQuery::new(10).with_tag(tag.into());
+        assert_eq!(ids(&*store, with("a")).await, [id(2), id(1)]);
+        assert_eq!(ids(&*store, with("a").with_user_id("alice".into())).await, [id(1)]);
+        assert_eq!(ids(&*store, with("a").with_before(id(2))).await, [id(1)]);
+        assert_eq!(ids(&*store, with("a' OR 1=1 --")).await, []);
+        let order = store.load(id(1)).await.unwrap().unwrap();
+        write_freely(&store, &order, Then::Keep, &to_confirmed()).await;
+        assert_eq!(ids(&*store, with("a").with_status(Status::Confirmed)).await, [id(1)]);
+        assert_eq!(ids(&*store, with("a").with_status(Status::Pending)).await, [id(2)]);
     },
 
     /// A user's list contains that user's orders only.

@@ -8,8 +8,11 @@ use super::Harness;
 use super::cases::cases;
 use super::fixtures::{
     AT_ONCE, FREELY, HOUR, LONGER_THAN_SHORT, Relay, SHORT, append, cancelled, create, create_one, history,
-    id, new_order, new_orders, register, routing_started, seqs_of, to_confirmed, write, write_freely,
+    id, new_order, new_order_for, new_orders, register, request_named, routing_started, seqs_of,
+    to_confirmed, write, write_freely,
 };
+use crate::domain::event::EventRecord;
+use crate::domain::metadata::Metadata;
 use crate::ports::order_store::write::Then;
 use crate::ports::outbox::{DeliveryAck, DeliveryOutcome, DeliveryRequest};
 
@@ -32,8 +35,22 @@ cases!(
         write_freely(&store, &order, AT_ONCE, &to_confirmed()).await;
         let delivery = Relay::new(&store, "ledger", 1).claim_one().await;
         assert_eq!((delivery.lease.order_id, delivery.failures), (id(1), 0));
-        let events: Vec<_> = delivery.events.unwrap().iter().map(|event| event.as_ref().clone()).collect();
+        let events: Vec<_> =
+            delivery.updates.unwrap().iter().map(|update| EventRecord::clone(&update.event)).collect();
         assert_eq!(events, history(&store, id(1)).await);
+    },
+
+    /// A delivery brings what never changes of its order: the user, the amounts, the host's metadata.
+    async fn a_delivery_brings_its_order(harness: &impl Harness) {
+        let store = harness.store().await;
+        register(&store, "ledger").await;
+        let attached = Metadata::default().with("invoice", 17);
+        let new = new_order_for(1, request_named("alice", "key").with_metadata(attached).with_tag("t"));
+        create(&store, std::slice::from_ref(&new)).await;
+        let order = write_freely(&store, &new.order, Then::Keep, &to_confirmed()).await;
+        let updates = Relay::new(&store, "ledger", 1).claim_one().await.updates.unwrap();
+        assert_eq!(updates.len(), 7);
+        assert!(updates.iter().all(|update| update.order == order.head()));
     },
 
     /// A sink gets the events that are committed after its registration, and none from before.

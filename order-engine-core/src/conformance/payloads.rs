@@ -1,6 +1,7 @@
 //! Payloads are read back exactly as they were written.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Harness;
 use super::cases::cases;
@@ -13,12 +14,31 @@ use crate::domain::amount::Amount;
 use crate::domain::event::{OrderEvent, UnknownReason};
 use crate::domain::failure::{Failure, FailureClass, FailureCode};
 use crate::domain::ids::TxId;
+use crate::domain::metadata::Metadata;
 use crate::domain::order::{Deadline, Order, OrderRequest};
+use crate::domain::priority::Priority;
 use crate::domain::token::Token;
 use crate::domain::transaction::{Certainty, DeathProof, Fill, SignedTx, Validity};
 use crate::ports::order_store::write::{Creation, NewOrder, Then};
 
 cases!(
+    /// Metadata, tag, priority and beginning come back as they were given, whatever is in them.
+    async fn what_a_host_attaches_comes_back(harness: &impl Harness) {
+        let store = harness.store().await;
+        let nested =
+            serde_json::json!({"deep": [1, -7, null, true, {"emoji": "\u{1f680}'\"\\;--"}], "": 0.25});
+        let metadata = Metadata::default().with("nested", nested).with("big", u64::MAX).with("a b", "c");
+        let full = request_named("alice", "key")
+            .with_metadata(metadata)
+            .with_tag("\u{1f680} tag; DROP TABLE orders; --")
+            .with_priority(Priority::Low)
+            .with_not_before(moment(1_500));
+        assert_eq!(full.validate(), Ok(()));
+        let new = new_order_for(1, full);
+        create(&store, std::slice::from_ref(&new)).await;
+        assert_stored(&store, &new.order).await;
+    },
+
     /// No amount passes through a float or loses its upper half.
     async fn amounts_are_exact_to_the_last_unit(harness: &impl Harness) {
         let store = harness.store().await;
@@ -94,18 +114,18 @@ cases!(
         let deadlines = [
             None,
             Some(Deadline::At(moment(123_456))),
-            Some(Deadline::AfterMs(0)),
+            Some(Deadline::After(Duration::ZERO)),
             // A deadline after the end of time is the end of time.
-            Some(Deadline::AfterMs(u64::MAX)),
+            Some(Deadline::After(Duration::from_millis(u64::MAX))),
         ];
         for (n, deadline) in (1..).zip(deadlines) {
             let mut request = OrderRequest { deadline, slippage_bps: 10_000, ..request_named("bob", "k") };
             request.client_order_id = Some(format!("k{n}").as_str().into());
             request.input.decimals = 0;
             request.output.decimals = u8::MAX;
-            let NewOrder { order, event } = new_order_for(n, request);
+            let NewOrder { order, event, .. } = new_order_for(n, request);
             let order = Arc::new(Order { origin: Some(id(77)), ..Order::clone(&order) });
-            create(&store, &[NewOrder { order: Arc::clone(&order), event }]).await;
+            create(&store, &[NewOrder::new(Arc::clone(&order), event)]).await;
             assert_stored(&store, &order).await;
         }
     },
@@ -188,7 +208,7 @@ cases!(
         const ATTEMPTS: u32 = 100;
         let store = harness.store().await;
         let (order, event) = Order::accept(id(1), request(), ATTEMPTS, moment(1));
-        let new = NewOrder { order: Arc::new(order), event: Arc::new(event) };
+        let new = NewOrder::new(Arc::new(order), Arc::new(event));
         create(&store, std::slice::from_ref(&new)).await;
         let mut order = new.order;
         for attempt in 1..ATTEMPTS {

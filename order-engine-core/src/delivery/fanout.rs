@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, mpsc};
 pub use crate::delivery::fanout::broker::{Broker, MessageStream};
 use crate::delivery::fanout::listener::Listener;
 use crate::delivery::hints;
-use crate::domain::event::EventRecord;
+use crate::domain::order::OrderUpdate;
 use crate::ports::order_store::error::StoreError;
 use crate::ports::runtime::Runtime;
 use crate::ports::sink::{SinkError, SinkGuarantee, StatusSink};
@@ -95,9 +95,10 @@ impl StatusSink for BrokerSink {
         SinkGuarantee::BestEffort
     }
 
-    async fn deliver(&self, events: &[Arc<EventRecord>]) -> Result<(), SinkError> {
+    async fn deliver(&self, updates: &[OrderUpdate]) -> Result<(), SinkError> {
         let Inner { broker, sender, has_lost, .. } = &*self.0;
-        let mut messages = hints::pack(events, *sender, broker.max_message_bytes());
+        let events: Vec<_> = updates.iter().map(|update| Arc::clone(&update.event)).collect();
+        let mut messages = hints::pack(&events, *sender, broker.max_message_bytes());
         // A call that is dropped counts as lost, so the flag is set until the broker has answered.
         if has_lost.swap(true, Ordering::AcqRel) {
             messages.insert(0, hints::resync(*sender));

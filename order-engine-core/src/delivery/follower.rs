@@ -38,6 +38,7 @@ impl Follower {
     }
 
     async fn take(&self, hint: Hint) {
+        self.hub.note_commit();
         match hint {
             Hint::Event(event) => self.hub.publish([&event]),
             Hint::Advanced { order_id, seq } => self.publish_up_to(order_id, seq).await,

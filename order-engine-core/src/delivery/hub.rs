@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::delivery::recent::Recent;
 use crate::domain::event::EventRecord;
@@ -21,6 +21,8 @@ pub(crate) struct Hub {
     /// What was published lately, whether or not anything listened.
     recent: Mutex<Recent>,
     next_listener: AtomicU64,
+    /// Changes when something may have been committed, by whatever process.
+    commits: watch::Sender<()>,
     /// How many events may wait for one listener.
     capacity: usize,
 }
@@ -65,6 +67,7 @@ impl Hub {
             orders: Mutex::default(),
             recent: Mutex::default(),
             next_listener: AtomicU64::new(0),
+            commits: watch::Sender::new(()),
             capacity: capacity.max(1),
         })
     }
@@ -91,6 +94,7 @@ impl Hub {
 
     /// Sends events to the listeners of their orders.
     pub(crate) fn publish<'a>(&self, events: impl IntoIterator<Item = &'a Arc<EventRecord>> + Clone) {
+        self.note_commit();
         // First into the histories: a listener that begins between the two finds the events there.
         let mut recent = self.recent();
         events.clone().into_iter().for_each(|event| recent.note(event));
@@ -104,6 +108,16 @@ impl Hub {
                 topic.publish(event);
             }
         }
+    }
+
+    /// Notes that something may have been committed.
+    pub(crate) fn note_commit(&self) {
+        self.commits.send_replace(());
+    }
+
+    /// Returns a channel that changes when something may have been committed.
+    pub(crate) fn commits(&self) -> watch::Receiver<()> {
+        self.commits.subscribe()
     }
 
     /// Returns the orders that have listeners.

@@ -208,17 +208,17 @@ impl OutboxRelay {
 
     /// Delivers, and returns the number of the last event that the sink has now.
     async fn try_deliver(&self, delivery: &Delivery) -> Result<u64, SinkError> {
-        let events = delivery.events.as_ref().map_err(|error| SinkError::new(error.to_string()))?;
-        let last = events.last().ok_or_else(|| SinkError::new("the entry has no event"))?;
+        let updates = delivery.updates.as_ref().map_err(|error| SinkError::new(error.to_string()))?;
+        let last = updates.last().ok_or_else(|| SinkError::new("the entry has no event"))?;
         let mut closing = self.tasks.shutdown.closing();
-        let called = call_sink(&self.tasks.supervisor, &*self.sink, events);
+        let called = call_sink(&self.tasks.supervisor, &*self.sink, updates);
         let delivered = self.tasks.runtime.within(self.config.sink_timeout, called);
         tokio::select! {
             biased;
             result = delivered => result.unwrap_or_else(|| Err(SinkError::new("no answer in time")))?,
             () = closing.wait() => return Err(SinkError::new("the engine shuts down")),
         }
-        Ok(last.seq)
+        Ok(last.event.seq)
     }
 
     /// Returns how long to wait after this many failures in a row.

@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::delivery::hub::Hub;
 use crate::domain::event::EventRecord;
+use crate::domain::order::{Order, OrderUpdate};
 use crate::ports::sink::{SinkError, StatusSink};
 use crate::resilience::supervisor::Supervisor;
 use crate::resilience::tasks::Tasks;
@@ -28,17 +29,20 @@ pub(crate) struct Publisher {
 #[derive(Debug)]
 struct SinkQueue {
     sink: Arc<dyn StatusSink>,
-    events: mpsc::Sender<Arc<EventRecord>>,
+    updates: mpsc::Sender<OrderUpdate>,
 }
+
+/// A committed event, with its order.
+pub(crate) type Committed<'a> = (&'a Order, &'a Arc<EventRecord>);
 
 impl Publisher {
     /// Starts one task for each best-effort sink. It ends when the publisher is dropped.
     pub(crate) fn start(hub: Arc<Hub>, sinks: Vec<Arc<dyn StatusSink>>, tasks: &Tasks) -> Arc<Self> {
         let sinks = sinks.into_iter().map(|sink| {
-            let (queue, events) = mpsc::channel(SINK_QUEUE);
-            let task = deliver(Arc::clone(&tasks.supervisor), Arc::clone(&sink), events);
+            let (updates, queue) = mpsc::channel(SINK_QUEUE);
+            let task = deliver(Arc::clone(&tasks.supervisor), Arc::clone(&sink), queue);
             tasks.runtime.spawner.spawn("sink", Box::pin(task));
-            SinkQueue { sink, events: queue }
+            SinkQueue { sink, updates }
         });
         let sinks = sinks.collect();
         Arc::new(Self { hub, sinks, outbox_changes: watch::Sender::new(()) })
@@ -50,16 +54,19 @@ impl Publisher {
     }
 
     /// Publishes what this process has committed. Never waits.
-    pub(crate) fn publish<'a>(&self, events: impl IntoIterator<Item = &'a Arc<EventRecord>> + Clone) {
+    pub(crate) fn publish<'a>(&self, committed: impl IntoIterator<Item = Committed<'a>> + Clone) {
         self.outbox_changes.send_replace(());
-        for SinkQueue { sink, events: queue } in &self.sinks {
-            let dropped =
-                events.clone().into_iter().filter(|event| queue.try_send(Arc::clone(event)).is_err()).count();
+        for SinkQueue { sink, updates } in &self.sinks {
+            let is_dropped = |(order, event): &Committed<'_>| {
+                updates.try_send(OrderUpdate::new(order.head(), Arc::clone(event))).is_err()
+            };
+            let dropped = committed.clone().into_iter().filter(is_dropped).count();
             if dropped > 0 {
                 telemetry::sink_dropped(sink.name(), dropped);
                 tracing::warn!(sink.name = sink.name(), events = dropped, "a slow sink missed events");
             }
         }
+        let events: Vec<&Arc<EventRecord>> = committed.into_iter().map(|(_, event)| event).collect();
         self.hub.publish(events);
     }
 }
@@ -67,10 +74,10 @@ impl Publisher {
 async fn deliver(
     supervisor: Arc<Supervisor>,
     sink: Arc<dyn StatusSink>,
-    mut events: mpsc::Receiver<Arc<EventRecord>>,
+    mut updates: mpsc::Receiver<OrderUpdate>,
 ) {
     let mut batch = Vec::with_capacity(SINK_BATCH);
-    while events.recv_many(&mut batch, SINK_BATCH).await > 0 {
+    while updates.recv_many(&mut batch, SINK_BATCH).await > 0 {
         if let Err(error) = call_sink(&supervisor, &*sink, &batch).await {
             telemetry::sink_dropped(sink.name(), batch.len());
             tracing::warn!(sink.name = sink.name(), events = batch.len(), %error, "a sink missed events");
@@ -83,8 +90,8 @@ async fn deliver(
 pub(crate) async fn call_sink(
     supervisor: &Supervisor,
     sink: &dyn StatusSink,
-    events: &[Arc<EventRecord>],
+    updates: &[OrderUpdate],
 ) -> Result<(), SinkError> {
-    let delivered = supervisor.guard("sink.deliver", sink.deliver(events)).await;
+    let delivered = supervisor.guard("sink.deliver", sink.deliver(updates)).await;
     delivered.unwrap_or_else(|_| Err(SinkError::new("it panicked")))
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The engine's name for an order: a UUID of version 7, so ids sort by the time of acceptance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct OrderId(Uuid);
 
@@ -90,6 +90,12 @@ macro_rules! text_id {
                 Self(text.to_owned())
             }
         }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self(text)
+            }
+        }
     };
 }
 
@@ -100,6 +106,10 @@ text_id! {
 text_id! {
     /// The caller's own name for an order, unique for each user: the idempotency key.
     ClientOrderId
+}
+text_id! {
+    /// A host's own mark on orders, to find them by: a campaign, a strategy, a batch.
+    Tag
 }
 text_id! {
     /// The id of a signed transaction, known before the transaction is sent.

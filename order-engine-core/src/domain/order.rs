@@ -1,13 +1,16 @@
 //! The order: a request, and the state that its events add up to.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::amount::Amount;
 use crate::domain::event::{EventRecord, OrderEvent, Status};
-use crate::domain::ids::{ClientOrderId, OrderId, UserId};
+use crate::domain::ids::{ClientOrderId, OrderId, Tag, UserId};
+use crate::domain::metadata::Metadata;
+use crate::domain::priority::Priority;
 use crate::domain::state::OrderState;
 use crate::domain::state::transition::IllegalTransition;
 use crate::domain::token::Token;
@@ -18,9 +21,10 @@ use crate::domain::token::Token;
 pub enum Deadline {
     /// At a moment.
     At(DateTime<Utc>),
-    /// This many milliseconds after acceptance. It is kept as given, so that a repeated request is
+    /// This long after acceptance, in whole milliseconds. It is kept as given, so that a repeated request is
     /// recognised although time has passed.
-    AfterMs(u64),
+    #[serde(rename = "after_ms", with = "millis")]
+    After(Duration),
 }
 
 impl Deadline {
@@ -28,17 +32,24 @@ impl Deadline {
     pub fn resolve(self, accepted_at: DateTime<Utc>) -> DateTime<Utc> {
         match self {
             Self::At(at) => at,
-            Self::AfterMs(ms) => accepted_at
-                .checked_add_signed(
-                    chrono::Duration::from_std(Duration::from_millis(ms)).unwrap_or(chrono::Duration::MAX),
-                )
+            Self::After(wait) => accepted_at
+                .checked_add_signed(TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX))
                 .unwrap_or(DateTime::<Utc>::MAX_UTC),
+        }
+    }
+
+    /// Returns the deadline as stores keep it: without fractions of a millisecond.
+    fn in_whole_ms(self) -> Self {
+        match self {
+            Self::At(at) => Self::At(DateTime::from_timestamp_millis(at.timestamp_millis()).unwrap_or(at)),
+            Self::After(wait) => Self::After(millis::whole(wait)),
         }
     }
 }
 
 /// A request: sell exactly `amount` of `input` for as much `output` as possible.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct OrderRequest {
     /// The user that the order belongs to.
     pub user_id: UserId,
@@ -56,6 +67,18 @@ pub struct OrderRequest {
     /// When the order is too late.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Deadline>,
+    /// Before this moment nothing is done for the order, on the store's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<DateTime<Utc>>,
+    /// How soon the order's turn comes when more orders are due than workers can take.
+    #[serde(default, skip_serializing_if = "Priority::is_normal")]
+    pub priority: Priority,
+    /// The host's own mark, by which orders can be listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Tag>,
+    /// What the host attaches to the order.
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    pub metadata: Metadata,
 }
 
 /// Why a request cannot become an order.
@@ -74,12 +97,135 @@ pub enum InvalidRequest {
     /// The client order id is empty or longer than [`OrderRequest::CLIENT_ORDER_ID_MAX_CHARS`].
     #[error("the client order id must have 1 to 255 characters")]
     ClientOrderId,
+    /// The tag is empty or longer than [`OrderRequest::TAG_MAX_CHARS`].
+    #[error("the tag must have 1 to 255 characters")]
+    Tag,
+    /// The metadata is longer than [`Metadata::MAX_BYTES`], or holds what does not survive being stored: a NUL
+    /// character, or a fraction that is another number once it is written as text.
+    #[error("the metadata must have at most 4096 bytes as JSON, and be the same once it is stored")]
+    Metadata,
 }
 
 impl OrderRequest {
     /// The longest client order id, in characters: unique indexes stay small, and no known client uses longer
     /// ones.
     pub const CLIENT_ORDER_ID_MAX_CHARS: usize = 255;
+    /// The longest tag, in characters, for the same reason.
+    pub const TAG_MAX_CHARS: usize = 255;
+    /// The slippage unless another one is set: half a percent, as most wallets preset it.
+    pub const SLIPPAGE_BPS: u16 = 50;
+
+    /// Returns a request of a user to sell an amount, in base units of the input token, with
+    /// [`SLIPPAGE_BPS`](Self::SLIPPAGE_BPS) and nothing else set.
+    ///
+    /// ```
+    /// use order_engine_core::{Amount, Metadata, OrderRequest, Priority, Token};
+    ///
+    /// let sol = Token::new("So11111111111111111111111111111111111111112", "SOL", 9);
+    /// let usdc = Token::new("EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGkZwyTDt1v", "USDC", 6);
+    /// let request = OrderRequest::new("alice", sol, usdc, Amount::new(1_500_000_000))
+    ///     .with_client_order_id("2026-11-21/17")
+    ///     .with_slippage_bps(30)
+    ///     .with_priority(Priority::High)
+    ///     .with_tag("rebalance")
+    ///     .with_metadata(Metadata::default().with("strategy", 7));
+    /// assert!(request.validate().is_ok());
+    /// ```
+    pub fn new(user_id: impl Into<UserId>, input: Token, output: Token, amount: Amount) -> Self {
+        Self {
+            user_id: user_id.into(),
+            client_order_id: None,
+            input,
+            output,
+            amount,
+            slippage_bps: Self::SLIPPAGE_BPS,
+            deadline: None,
+            not_before: None,
+            priority: Priority::Normal,
+            tag: None,
+            metadata: Metadata::default(),
+        }
+    }
+
+    /// Sets the user.
+    #[must_use]
+    pub fn with_user_id(mut self, user_id: impl Into<UserId>) -> Self {
+        self.user_id = user_id.into();
+        self
+    }
+
+    /// Sets the caller's own name for the order.
+    #[must_use]
+    pub fn with_client_order_id(mut self, client_order_id: impl Into<ClientOrderId>) -> Self {
+        self.client_order_id = Some(client_order_id.into());
+        self
+    }
+
+    /// Sets what is sold and what is bought.
+    #[must_use]
+    pub fn with_pair(mut self, input: Token, output: Token) -> Self {
+        (self.input, self.output) = (input, output);
+        self
+    }
+
+    /// Sets how much is sold, in base units of the input token.
+    #[must_use]
+    pub const fn with_amount(mut self, amount: Amount) -> Self {
+        self.amount = amount;
+        self
+    }
+
+    /// Sets the slippage, in hundredths of a percent.
+    #[must_use]
+    pub const fn with_slippage_bps(mut self, slippage_bps: u16) -> Self {
+        self.slippage_bps = slippage_bps;
+        self
+    }
+
+    /// Sets when the order is too late.
+    #[must_use]
+    pub const fn with_deadline(mut self, deadline: Deadline) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Sets before which moment nothing is done for the order.
+    #[must_use]
+    pub const fn with_not_before(mut self, not_before: DateTime<Utc>) -> Self {
+        self.not_before = Some(not_before);
+        self
+    }
+
+    /// Sets the priority.
+    #[must_use]
+    pub const fn with_priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Sets the host's own mark.
+    #[must_use]
+    pub fn with_tag(mut self, tag: impl Into<Tag>) -> Self {
+        self.tag = Some(tag.into());
+        self
+    }
+
+    /// Sets what the host attaches.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// Returns the request as stores keep it: times without fractions of a millisecond. Only so is a
+    /// repetition recognised.
+    #[must_use]
+    pub(crate) fn normalized(mut self) -> Self {
+        self.deadline = self.deadline.map(Deadline::in_whole_ms);
+        self.not_before =
+            self.not_before.map(|at| DateTime::from_timestamp_millis(at.timestamp_millis()).unwrap_or(at));
+        self
+    }
 
     /// Checks the rules that hold for every host.
     ///
@@ -95,11 +241,61 @@ impl OrderRequest {
         if self.slippage_bps > 10_000 {
             return Err(InvalidRequest::Slippage);
         }
-        let key_chars = self.client_order_id.as_ref().map(|key| key.as_str().chars().count());
-        if key_chars.is_some_and(|n| n == 0 || n > Self::CLIENT_ORDER_ID_MAX_CHARS) {
+        let is_bad = |text: &str, max: usize| text.is_empty() || text.chars().count() > max;
+        if self
+            .client_order_id
+            .as_ref()
+            .is_some_and(|id| is_bad(id.as_str(), Self::CLIENT_ORDER_ID_MAX_CHARS))
+        {
             return Err(InvalidRequest::ClientOrderId);
         }
-        Ok(())
+        if self.tag.as_ref().is_some_and(|tag| is_bad(tag.as_str(), Self::TAG_MAX_CHARS)) {
+            return Err(InvalidRequest::Tag);
+        }
+        self.metadata.validate()
+    }
+}
+
+/// What of an order never changes. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OrderHead {
+    /// The engine's name for the order.
+    pub id: OrderId,
+    /// The request: user, tokens, amount, the host's metadata.
+    pub request: Arc<OrderRequest>,
+    /// The order that this one repeats, if it is a retry by hand.
+    pub origin: Option<OrderId>,
+    /// When the order was accepted.
+    pub created_at: DateTime<Utc>,
+}
+
+impl OrderHead {
+    /// Puts a head together from what a store keeps.
+    pub const fn new(
+        id: OrderId,
+        request: Arc<OrderRequest>,
+        origin: Option<OrderId>,
+        created_at: DateTime<Utc>,
+    ) -> Self {
+        Self { id, request, origin, created_at }
+    }
+}
+
+/// An event, with what never changes of its order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OrderUpdate {
+    /// The order.
+    pub order: OrderHead,
+    /// What happened to it.
+    pub event: Arc<EventRecord>,
+}
+
+impl OrderUpdate {
+    /// Puts an event together with its order.
+    pub const fn new(order: OrderHead, event: Arc<EventRecord>) -> Self {
+        Self { order, event }
     }
 }
 
@@ -109,7 +305,7 @@ pub struct Order {
     /// The engine's name for the order.
     pub id: OrderId,
     /// The request. It never changes.
-    pub request: OrderRequest,
+    pub request: Arc<OrderRequest>,
     /// The order that this one repeats, if it is a retry by hand.
     pub origin: Option<OrderId>,
     /// What the order's events add up to.
@@ -126,13 +322,13 @@ impl Order {
     /// Accepts a request. Returns the order and its first event.
     pub fn accept(
         id: OrderId,
-        request: OrderRequest,
+        request: impl Into<Arc<OrderRequest>>,
         max_attempts: u32,
         at: DateTime<Utc>,
     ) -> (Self, EventRecord) {
         let order = Self {
             id,
-            request,
+            request: request.into(),
             origin: None,
             state: OrderState::accepted(max_attempts),
             seq: 1,
@@ -186,6 +382,11 @@ impl Order {
         }
     }
 
+    /// Returns what of the order never changes.
+    pub fn head(&self) -> OrderHead {
+        OrderHead::new(self.id, Arc::clone(&self.request), self.origin, self.created_at)
+    }
+
     /// Returns the public name of the state.
     pub fn status(&self) -> Status {
         self.state.status()
@@ -203,5 +404,30 @@ impl Order {
             (fill.amount_in, self.request.input.decimals),
             (fill.amount_out, self.request.output.decimals),
         )
+    }
+}
+
+/// Durations as whole numbers of milliseconds, which is how payloads have them.
+mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// Returns a duration without fractions of a millisecond.
+    pub(super) fn whole(duration: Duration) -> Duration {
+        Duration::from_millis(count(duration))
+    }
+
+    fn count(duration: Duration) -> u64 {
+        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        count(*duration).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_millis)
     }
 }

@@ -241,7 +241,8 @@ mod tests {
         // The jitter takes a fifth at most.
         assert_eq!(wait_ms, [800, 800, 3_200, 16_000, 24_000]);
         assert!(matches!(defer(&order, Duration::from_mins(10)), OrderEvent::Failed { .. }));
-        let with_deadline = held_up(start, Some(crate::domain::order::Deadline::AfterMs(3_600_000)));
+        let with_deadline =
+            held_up(start, Some(crate::domain::order::Deadline::After(Duration::from_hours(1))));
         assert!(matches!(defer(&with_deadline, Duration::from_mins(10)), OrderEvent::Deferred { .. }));
     }
 

@@ -13,3 +13,11 @@ pub struct Token {
     /// How many digits stand after the decimal point of one human unit.
     pub decimals: u8,
 }
+
+impl Token {
+    /// Returns a token with this address on its chain, this short name, and this many digits after the
+    /// decimal point.
+    pub fn new(mint: impl Into<String>, symbol: impl Into<String>, decimals: u8) -> Self {
+        Self { mint: mint.into(), symbol: symbol.into(), decimals }
+    }
+}

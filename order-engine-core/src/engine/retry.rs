@@ -52,7 +52,7 @@ impl Engine {
             return Ok(Some(Retry::NotFailed(origin)));
         }
         let name = ClientOrderId::new(format!("retry:{id}"));
-        let request = OrderRequest { client_order_id: Some(name), ..origin.request.clone() };
+        let request = OrderRequest { client_order_id: Some(name), ..OrderRequest::clone(&origin.request) };
         let new = self.draft_from(request, Some(id))?;
         Ok(Some(match self.create(new.clone()).await? {
             Creation::Created => Retry::Created(new.order),

@@ -83,6 +83,7 @@ impl Engine {
         origin: Option<OrderId>,
     ) -> Result<NewOrder, SubmitError> {
         request.validate()?;
+        let request = request.normalized();
         let context = self.context();
         if context.tasks.shutdown.is_draining() {
             return Err(SubmitError::ShuttingDown);
@@ -91,7 +92,7 @@ impl Engine {
         let id = OrderId::new(now, context.tasks.runtime.entropy.next_u128());
         let (mut order, event) = Order::accept(id, request, context.config.retry.max_attempts, now);
         order.origin = origin;
-        Ok(NewOrder { order: Arc::new(order), event: Arc::new(event) })
+        Ok(NewOrder::new(Arc::new(order), Arc::new(event)))
     }
 
     /// Writes a new order, unless the user has used its client order id.

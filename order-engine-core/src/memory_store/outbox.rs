@@ -7,8 +7,10 @@ use chrono::{DateTime, Utc};
 
 use super::queue::{DueKey, Queue};
 use super::{after, until};
+use crate::domain::codec::DecodeError;
 use crate::domain::event::EventRecord;
 use crate::domain::ids::OrderId;
+use crate::domain::order::{OrderHead, OrderUpdate};
 use crate::planted::planted;
 use crate::ports::order_store::lease::{Fence, Lease};
 use crate::ports::order_store::query::SinkBacklog;
@@ -76,10 +78,10 @@ impl OutboxEntries {
         &mut self,
         request: &DeliveryRequest,
         now: DateTime<Utc>,
-        events: impl Fn(OrderId) -> &'a [Arc<EventRecord>],
+        order: impl Fn(OrderId) -> Option<(OrderHead, &'a [Arc<EventRecord>])>,
     ) -> Deliveries {
         let due: Vec<OrderId> = self.queue.due(&request.sink, now).take(request.limit as usize).collect();
-        let deliveries = due.into_iter().filter_map(|id| self.lease(id, request, now, events(id))).collect();
+        let deliveries = due.into_iter().filter_map(|id| self.lease(id, request, now, order(id))).collect();
         Deliveries {
             deliveries,
             next_due_in: self.queue.first(&request.sink).map(|due_at| until(now, due_at)),
@@ -91,16 +93,20 @@ impl OutboxEntries {
         id: OrderId,
         request: &DeliveryRequest,
         now: DateTime<Utc>,
-        events: &[Arc<EventRecord>],
+        order: Option<(OrderHead, &[Arc<EventRecord>])>,
     ) -> Option<Delivery> {
         let entry = self.rows.get_mut(&(id, Arc::clone(&request.sink)))?;
         entry.epoch += 1;
         entry.owner = Some(request.owner);
         self.queue.set(&mut entry.due, id, Some((Arc::clone(&request.sink), after(now, request.duration))));
-        let delivered = usize::try_from(entry.delivered_seq).unwrap_or(usize::MAX).min(events.len());
-        let events = events[delivered..].iter().take(request.events_limit as usize).cloned().collect();
+        let updates = order.map(|(head, events)| {
+            let delivered = usize::try_from(entry.delivered_seq).unwrap_or(usize::MAX).min(events.len());
+            let events = events[delivered..].iter().take(request.events_limit as usize);
+            events.map(|event| OrderUpdate::new(head.clone(), Arc::clone(event))).collect()
+        });
+        let updates = updates.ok_or_else(|| DecodeError { message: "the order is gone".to_owned() });
         let fence = Fence { epoch: entry.epoch, owner: request.owner };
-        Some(Delivery { lease: Lease { order_id: id, fence }, failures: entry.failures, events: Ok(events) })
+        Some(Delivery { lease: Lease { order_id: id, fence }, failures: entry.failures, updates })
     }
 
     /// Records what came of a delivery of an order whose last event has this number.

@@ -16,6 +16,8 @@ use crate::domain::event::EventRecord;
 use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
 use crate::domain::state::step::Lane;
+use crate::ports::controls::Controls;
+use crate::ports::feed::EventFeed;
 use crate::ports::order_store::error::StoreError;
 use crate::ports::order_store::lease::{ClaimRequest, Claims, Lease, Release};
 use crate::ports::order_store::query::{Backlog, OrderQuery, PurgeRequest, Purged, UndecodableOrder};
@@ -33,9 +35,14 @@ use crate::ports::outbox::Outbox;
 /// - **Fenced.** A write under a [`Guard::Fence`](write::Guard::Fence) succeeds only while the order's lease
 ///   carries the very same epoch and owner, and the order has exactly the expected revision. An expired
 ///   lease stays current until the order is claimed again.
+/// - **Turns.** When more orders are due than a claim takes, it takes those first whose turn has come, the
+///   earliest turn first, and then the others, those first that became due first. An order's turn comes when it
+///   becomes due, but not within the [handicap](write::NewOrder::handicap) after its acceptance, and
+///   earlier than that by the [head start](crate::Priority::head_start) of its priority.
 /// - **Its own clock.** Leases, due times and deadlines are measured on one clock that all users of the
 ///   store share. An order is due when it waits for nothing, when its wait is over, or when the lease of its
 ///   worker has expired; an order without a lane is never due.
+/// - **Feed.** A write that commits events gives them their places in the feed: see [`EventFeed`].
 /// - **Outbox.** A write that commits events adds outbox entries for the registered sinks: see [`Outbox`].
 /// - **Brief lock waits.** A write waits only briefly for what another transaction has locked. An item that
 ///   would have to wait longer fails alone, as `Locked`, and the others are written.
@@ -46,21 +53,22 @@ use crate::ports::outbox::Outbox;
 /// A call returns a [`StoreError`] if the store does not answer. The items of such a write may or may not
 /// have been written: the caller reads again.
 #[async_trait]
-pub trait OrderStore: Outbox + Debug + Send + Sync + 'static {
+pub trait OrderStore: Outbox + EventFeed + Controls + Debug + Send + Sync + 'static {
     /// Returns what a successful write survives.
     fn durability(&self) -> Durability;
 
     /// Returns the time on the store's clock, cut to milliseconds.
     async fn now(&self) -> Result<DateTime<Utc>, StoreError>;
 
-    /// Accepts orders, due at once, each with its first event. Returns one result each, in order.
+    /// Accepts orders, each with its first event. They are due at once, or when their
+    /// [`not_before`](crate::OrderRequest::not_before) has come. Returns one result each, in order.
     ///
     /// A client order id that the user has already used gives [`Creation::Existing`], also within
     /// one call.
     async fn create(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, CreateError>>, StoreError>;
 
-    /// Leases due orders of a lane, those first that became due first. No order has two leases at a time;
-    /// each claim raises the order's epoch.
+    /// Leases due orders of a lane, in the order of their turns. No order has two leases at a time; each claim
+    /// raises the order's epoch.
     async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError>;
 
     /// Prolongs leases. Returns for each, in order, whether it is still the current one. A lease whose order

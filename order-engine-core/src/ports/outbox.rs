@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use crate::domain::codec::DecodeError;
 use crate::domain::event::EventRecord;
+use crate::domain::order::{OrderHead, OrderUpdate};
 use crate::ports::order_store::error::StoreError;
 use crate::ports::order_store::lease::Lease;
 
@@ -72,25 +73,27 @@ pub struct Delivery {
     pub lease: Lease,
     /// How many deliveries of the entry in a row failed.
     pub failures: u32,
-    /// The first events that the sink does not have, oldest first, at least one; or why they cannot be
-    /// decoded.
-    pub events: Result<Vec<Arc<EventRecord>>, DecodeError>,
+    /// The first events that the sink does not have, oldest first, at least one; or why they or their order
+    /// cannot be decoded.
+    pub updates: Result<Vec<OrderUpdate>, DecodeError>,
 }
 
 impl Delivery {
-    /// Returns the events of an entry, oldest first, up to the first that cannot be decoded or that leaves a
-    /// gap.
+    /// Returns the events of an entry with their order, oldest first, up to the first that cannot be decoded
+    /// or that leaves a gap.
     ///
     /// # Errors
-    /// Why the first event cannot be decoded.
+    /// Why the order or the first event cannot be decoded.
     pub fn decodable(
+        order: Result<OrderHead, DecodeError>,
         events: impl IntoIterator<Item = Result<EventRecord, DecodeError>>,
-    ) -> Result<Vec<Arc<EventRecord>>, DecodeError> {
-        let mut decodable: Vec<Arc<EventRecord>> = Vec::new();
+    ) -> Result<Vec<OrderUpdate>, DecodeError> {
+        let order = order?;
+        let mut decodable: Vec<OrderUpdate> = Vec::new();
         for event in events {
             match event {
-                Ok(event) if decodable.last().is_none_or(|last| last.seq + 1 == event.seq) => {
-                    decodable.push(Arc::new(event));
+                Ok(event) if decodable.last().is_none_or(|last| last.event.seq + 1 == event.seq) => {
+                    decodable.push(OrderUpdate::new(order.clone(), Arc::new(event)));
                 }
                 Err(error) if decodable.is_empty() => return Err(error),
                 _ => break,

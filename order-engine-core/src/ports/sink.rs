@@ -1,9 +1,8 @@
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::domain::event::EventRecord;
+use crate::domain::order::OrderUpdate;
 
 /// Takes committed events: a fan-out to other processes, a socket registry, a webhook, a log.
 ///
@@ -26,12 +25,13 @@ pub trait StatusSink: Debug + Send + Sync + 'static {
     /// Returns the guarantee that the sink needs.
     fn guarantee(&self) -> SinkGuarantee;
 
-    /// Takes events, oldest first.
+    /// Takes events, oldest first, each with what never changes of its order: the user, the tokens and
+    /// amounts, the host's metadata.
     ///
     /// # Errors
     /// If the sink could not take them. A best-effort sink misses them; a durable sink receives them again,
     /// after a growing wait.
-    async fn deliver(&self, events: &[Arc<EventRecord>]) -> Result<(), SinkError>;
+    async fn deliver(&self, updates: &[OrderUpdate]) -> Result<(), SinkError>;
 }
 
 /// The guarantee that a sink needs.

@@ -13,10 +13,12 @@ use tokio::runtime::Handle;
 use crate::domain::event::EventRecord;
 use crate::domain::failure::{Failure, FailureCode};
 use crate::domain::ids::{OrderId, TxId};
-use crate::domain::order::Order;
+use crate::domain::order::{Order, OrderUpdate};
 use crate::domain::route::{Candidate, QuoteRequest};
 use crate::domain::state::step::Lane;
 use crate::domain::transaction::{ChainView, Observation, SignedTx};
+use crate::ports::controls::{Activity, Controls, Pause, PauseRequest, PauseScope};
+use crate::ports::feed::{EventFeed, FeedCursor, FeedPage, FeedRequest};
 use crate::ports::order_store::error::StoreError;
 use crate::ports::order_store::lease::{ClaimRequest, Claims, Lease, Release};
 use crate::ports::order_store::query::{Backlog, OrderQuery, PurgeRequest, Purged, UndecodableOrder};
@@ -56,7 +58,12 @@ pub enum Call<'a> {
     View,
     Observe(&'a [TxId]),
     Quote(&'a QuoteRequest),
-    Deliver(&'a [Arc<EventRecord>]),
+    FeedEnd,
+    ReadFeed(&'a FeedRequest),
+    Pause(&'a PauseRequest),
+    Resume(Activity, &'a PauseScope),
+    Pauses,
+    Deliver(&'a [OrderUpdate]),
 }
 
 /// A port of the engine.
@@ -108,6 +115,11 @@ impl Call<'_> {
             Self::View => "view",
             Self::Observe(_) => "observe",
             Self::Quote(_) => "quote",
+            Self::FeedEnd => "feed_end",
+            Self::ReadFeed(_) => "read_feed",
+            Self::Pause(_) => "pause",
+            Self::Resume(..) => "resume",
+            Self::Pauses => "pauses",
             Self::Deliver(_) => "deliver",
         }
     }
@@ -313,6 +325,32 @@ impl Outbox for InterceptedStore {
     }
 }
 
+#[async_trait]
+impl EventFeed for InterceptedStore {
+    async fn feed_end(&self) -> Result<FeedCursor, StoreError> {
+        self.around(Call::FeedEnd, self.inner.feed_end()).await
+    }
+
+    async fn read_feed(&self, request: &FeedRequest) -> Result<FeedPage, StoreError> {
+        self.around(Call::ReadFeed(request), self.inner.read_feed(request)).await
+    }
+}
+
+#[async_trait]
+impl Controls for InterceptedStore {
+    async fn pause(&self, request: &PauseRequest) -> Result<(), StoreError> {
+        self.around(Call::Pause(request), self.inner.pause(request)).await
+    }
+
+    async fn resume(&self, activity: Activity, scope: &PauseScope) -> Result<bool, StoreError> {
+        self.around(Call::Resume(activity, scope), self.inner.resume(activity, scope)).await
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+        self.around(Call::Pauses, self.inner.pauses()).await
+    }
+}
+
 /// A venue whose calls are intercepted.
 #[derive(Clone, Debug)]
 pub struct InterceptedVenue {
@@ -406,9 +444,9 @@ impl StatusSink for InterceptedSink {
         self.inner.guarantee()
     }
 
-    async fn deliver(&self, events: &[Arc<EventRecord>]) -> Result<(), SinkError> {
+    async fn deliver(&self, updates: &[OrderUpdate]) -> Result<(), SinkError> {
         let delivered =
-            around(&*self.intercept, Call::Deliver(events), self.inner.deliver(events), |_| Reply::Other)
+            around(&*self.intercept, Call::Deliver(updates), self.inner.deliver(updates), |_| Reply::Other)
                 .await;
         delivered.unwrap_or_else(|error| Err(SinkError::new(error.to_string())))
     }

@@ -5,6 +5,7 @@ use tokio::sync::watch;
 
 use crate::domain::event::EventRecord;
 use crate::domain::ids::OrderId;
+use crate::domain::order::OrderUpdate;
 use crate::ports::sink::{SinkError, SinkGuarantee, StatusSink};
 
 /// A sink that records the events it takes, and can be made to fail. Clones are one sink.
@@ -19,7 +20,7 @@ pub struct RecordingSink {
 
 #[derive(Debug, Default)]
 struct State {
-    events: Vec<Arc<EventRecord>>,
+    updates: Vec<OrderUpdate>,
     refusals: usize,
     mood: Mood,
 }
@@ -80,12 +81,19 @@ impl RecordingSink {
 
     /// Returns the events that it has taken, in order.
     pub fn events(&self) -> Vec<Arc<EventRecord>> {
-        self.state().events.clone()
+        self.state().updates.iter().map(|update| Arc::clone(&update.event)).collect()
     }
 
     /// Returns the events of one order that it has taken, in order.
     pub fn events_of(&self, id: OrderId) -> Vec<Arc<EventRecord>> {
-        self.state().events.iter().filter(|event| event.order_id == id).cloned().collect()
+        let mut events = self.events();
+        events.retain(|event| event.order_id == id);
+        events
+    }
+
+    /// Returns the events that it has taken, in order, each with its order.
+    pub fn updates(&self) -> Vec<OrderUpdate> {
+        self.state().updates.clone()
     }
 
     /// Waits until it has taken this many events in all.
@@ -107,11 +115,11 @@ impl StatusSink for RecordingSink {
 
     /// # Panics
     /// If it was made to.
-    async fn deliver(&self, events: &[Arc<EventRecord>]) -> Result<(), SinkError> {
+    async fn deliver(&self, updates: &[OrderUpdate]) -> Result<(), SinkError> {
         let mood = {
             let mut state = self.state();
             if state.mood == Mood::Takes {
-                state.events.extend(events.iter().cloned());
+                state.updates.extend(updates.iter().cloned());
             } else {
                 state.refusals += 1;
             }
@@ -119,7 +127,7 @@ impl StatusSink for RecordingSink {
         };
         match mood {
             Mood::Takes => {
-                self.taken.send_modify(|taken| *taken += events.len());
+                self.taken.send_modify(|taken| *taken += updates.len());
                 Ok(())
             }
             Mood::Refuses => Err(SinkError::new("the test makes it refuse")),

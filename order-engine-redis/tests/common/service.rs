@@ -104,13 +104,7 @@ impl Drop for Service {
 
 pub fn request(client_order_id: String) -> OrderRequest {
     let tokens = default_tokens();
-    OrderRequest {
-        user_id: "alice".into(),
-        client_order_id: Some(order_engine_core::ClientOrderId::new(client_order_id)),
-        input: tokens[0].clone(),
-        output: tokens[1].clone(),
-        amount: Amount::new(1_000_000_000),
-        slippage_bps: 100,
-        deadline: None,
-    }
+    OrderRequest::new("alice", tokens[0].clone(), tokens[1].clone(), Amount::new(1_000_000_000))
+        .with_client_order_id(order_engine_core::ClientOrderId::new(client_order_id))
+        .with_slippage_bps(100)
 }

@@ -135,15 +135,7 @@ pub fn order(number: u64) -> Order {
 }
 
 pub fn trade(number: u64, (input, output): (&str, &str), amount: u128) -> Order {
-    let request = OrderRequest {
-        user_id: "alice".into(),
-        client_order_id: None,
-        input: token(input),
-        output: token(output),
-        amount: Amount::new(amount),
-        slippage_bps: 50,
-        deadline: None,
-    };
+    let request = OrderRequest::new("alice", token(input), token(output), Amount::new(amount));
     let at = DateTime::from_timestamp_millis(i64::try_from(START_MS).unwrap()).unwrap();
     Order::accept(OrderId::new(at, u128::from(number) << 64), request, 3, at).0
 }

@@ -2,10 +2,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use order_engine_core::OrderStore;
 use order_engine_core::conformance::fixtures::{
     FREELY, HOUR, Worker, append, create, create_one, new_order, routing_started, write,
 };
-use order_engine_core::{Append, AppendError, OrderStore, Then};
+use order_engine_core::store::{Append, AppendError, Then};
 use tempfile::TempDir;
 
 use super::*;

@@ -23,15 +23,8 @@ fn at(seconds: i64) -> DateTime<Utc> {
 
 impl Life {
     fn begin() -> Self {
-        let request = OrderRequest {
-            user_id: "anonymous".into(),
-            client_order_id: None,
-            input: token("SOL", 9),
-            output: token("USDC", 6),
-            amount: Amount::new(2_000_000_000),
-            slippage_bps: 50,
-            deadline: None,
-        };
+        let request =
+            OrderRequest::new("anonymous", token("SOL", 9), token("USDC", 6), Amount::new(2_000_000_000));
         let (order, record) = Order::accept(OrderId::new(at(0), 7), request, 3, at(0));
         let mut life = Self { facts: OrderFacts::new(&order), order, frames: vec![] };
         life.note(&record);

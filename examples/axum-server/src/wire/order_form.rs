@@ -1,5 +1,7 @@
 //! The bodies of the requests for an order and for a quote.
 
+use std::time::Duration;
+
 use chrono::{DateTime, SubsecRound, Utc};
 use order_engine_core::{
     Amount, AmountError, ClientOrderId, Deadline, OrderRequest, QuoteRequest, Token, UserId,
@@ -42,15 +44,11 @@ pub(crate) fn order_request(
     let deadline = read_deadline(&mut fields);
     fields.finish()?;
     let Swap { quote: QuoteRequest { input, output, amount }, slippage_bps } = swap.ok_or_else(incomplete)?;
-    Ok(OrderRequest {
-        user_id: UserId::new(user_id.as_deref().unwrap_or(ANONYMOUS)),
-        client_order_id: client_order_id.map(ClientOrderId::new),
-        input,
-        output,
-        amount,
-        slippage_bps,
-        deadline,
-    })
+    let user_id = UserId::new(user_id.as_deref().unwrap_or(ANONYMOUS));
+    let mut request = OrderRequest::new(user_id, input, output, amount).with_slippage_bps(slippage_bps);
+    request.client_order_id = client_order_id.map(ClientOrderId::new);
+    request.deadline = deadline;
+    Ok(request)
 }
 
 /// Reads the body of a request for a quote, and returns the request and the slippage in basis points.
@@ -241,7 +239,7 @@ fn read_deadline(fields: &mut Fields) -> Option<Deadline> {
         Literal::from_json(value)
             .and_then(|literal| literal.whole::<u64>())
             .filter(|ms| (1..=TTL_MS_MAX).contains(ms))
-            .map(Deadline::AfterMs)
+            .map(|ms| Deadline::After(Duration::from_millis(ms)))
             .ok_or_else(|| {
                 ValueError::new("out-of-range", format!("Must be a whole number from 1 to {TTL_MS_MAX}."))
             })
@@ -420,7 +418,7 @@ mod tests {
     #[test]
     fn deadlines_are_kept_as_given() {
         let request = read(&with(r#""amount":1,"ttlMs":1500"#)).unwrap();
-        assert_eq!(request.deadline, Some(Deadline::AfterMs(1_500)));
+        assert_eq!(request.deadline, Some(Deadline::After(Duration::from_millis(1_500))));
         let request = read(&with(r#""amount":1,"expiresAt":"2026-01-01T02:00:00.123456+02:00""#)).unwrap();
         let at = DateTime::from_timestamp_millis(1_767_225_600_123).unwrap();
         assert_eq!(request.deadline, Some(Deadline::At(at)));

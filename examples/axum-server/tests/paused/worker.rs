@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use apalis::prelude::{Monitor, WorkerBuilder, WorkerBuilderExt};
 use async_trait::async_trait;
+use order_engine_core::store::Append;
 use order_engine_core::testing::{Call, Intercept, InterceptedStore, InterceptedVenue, Reply};
 use order_engine_core::{
-    Amount, Append, ChainView, Engine, EngineConfig, Observation, OrderId, OrderRequest, OrderStore,
-    PrepareRequest, Runtime, SignedTx, StepError, StoreError, Submission, SubmitReport, TxId, Venue,
-    VenueError, execute_order,
+    Amount, ChainView, Engine, EngineConfig, Observation, OrderId, OrderRequest, OrderStore, PrepareRequest,
+    Runtime, SignedTx, StepError, StoreError, Submission, SubmitReport, TxId, Venue, VenueError,
+    execute_order,
 };
 use order_engine_sim::default_tokens;
 use order_engine_sim::rpc::{RpcClient, RpcOptions, RpcRouter, RpcVenue};
@@ -325,15 +326,9 @@ async fn engine(
 
 async fn submit(engine: &Engine) -> OrderId {
     let tokens = default_tokens();
-    let request = OrderRequest {
-        user_id: "alice".into(),
-        client_order_id: None,
-        input: tokens[0].clone(),
-        output: tokens[1].clone(),
-        amount: Amount::new(1_000_000_000),
-        slippage_bps: 500,
-        deadline: None,
-    };
+    let request =
+        OrderRequest::new("alice", tokens[0].clone(), tokens[1].clone(), Amount::new(1_000_000_000))
+            .with_slippage_bps(500);
     let Submission::Created(order) = engine.submit(request).await.unwrap() else {
         panic!("the order is new")
     };

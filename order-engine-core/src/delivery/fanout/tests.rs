@@ -87,14 +87,15 @@ impl MessageStream for MemoryStream {
     }
 }
 
-fn accepted(n: u128) -> Arc<EventRecord> {
+fn accepted(n: u128) -> OrderUpdate {
     let now = DateTime::from_timestamp_millis(1_700_000_000_000).unwrap();
-    Arc::new(Order::accept(OrderId::new(now, n), crate::testing::request(), 3, now).1)
+    let (order, event) = Order::accept(OrderId::new(now, n), crate::testing::request(), 3, now);
+    OrderUpdate::new(order.head(), Arc::new(event))
 }
 
 async fn has_event(source: &Arc<dyn StatusSource>, n: u128) {
     assert_eq!(source.next().await, Hint::Due(Lane::Execute));
-    assert_eq!(source.next().await, Hint::Event(accepted(n)));
+    assert_eq!(source.next().await, Hint::Event(accepted(n).event));
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use crate::domain::event::EventRecord;
+use crate::domain::order::OrderUpdate;
 use crate::ports::sink::{SinkError, SinkGuarantee, StatusSink};
 
 /// Sends every event into a channel of this process: for a host's own socket registry, for instance.
@@ -13,15 +13,15 @@ use crate::ports::sink::{SinkError, SinkGuarantee, StatusSink};
 #[derive(Clone, Debug)]
 pub struct ChannelSink {
     name: Arc<str>,
-    events: mpsc::Sender<Arc<EventRecord>>,
+    updates: mpsc::Sender<OrderUpdate>,
 }
 
 impl ChannelSink {
     /// Returns a sink, and the receiver of its events, which buffers at most `capacity` of them (at least
     /// one).
-    pub fn new(name: &str, capacity: usize) -> (Self, mpsc::Receiver<Arc<EventRecord>>) {
-        let (events, receiver) = mpsc::channel(capacity.max(1));
-        (Self { name: name.into(), events }, receiver)
+    pub fn new(name: &str, capacity: usize) -> (Self, mpsc::Receiver<OrderUpdate>) {
+        let (updates, receiver) = mpsc::channel(capacity.max(1));
+        (Self { name: name.into(), updates }, receiver)
     }
 }
 
@@ -35,9 +35,9 @@ impl StatusSink for ChannelSink {
         SinkGuarantee::BestEffort
     }
 
-    async fn deliver(&self, events: &[Arc<EventRecord>]) -> Result<(), SinkError> {
-        for event in events {
-            let sent = self.events.send(Arc::clone(event)).await;
+    async fn deliver(&self, updates: &[OrderUpdate]) -> Result<(), SinkError> {
+        for update in updates {
+            let sent = self.updates.send(update.clone()).await;
             sent.map_err(|_| SinkError::new("the receiver is gone"))?;
         }
         Ok(())

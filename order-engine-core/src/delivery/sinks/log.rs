@@ -1,8 +1,7 @@
-use std::sync::Arc;
-
 use async_trait::async_trait;
 
 use crate::domain::event::EventRecord;
+use crate::domain::order::OrderUpdate;
 use crate::ports::sink::{SinkError, SinkGuarantee, StatusSink};
 
 /// Writes every event into the log, by `tracing`, under the target `order_engine::events`: failures
@@ -20,9 +19,9 @@ impl StatusSink for TracingSink {
         SinkGuarantee::BestEffort
     }
 
-    async fn deliver(&self, events: &[Arc<EventRecord>]) -> Result<(), SinkError> {
-        for record in events {
-            log(record);
+    async fn deliver(&self, updates: &[OrderUpdate]) -> Result<(), SinkError> {
+        for update in updates {
+            log(&update.event);
         }
         Ok(())
     }

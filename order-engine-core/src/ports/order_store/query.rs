@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::codec::DecodeError;
 use crate::domain::event::Status;
-use crate::domain::ids::{OrderId, UserId};
+use crate::domain::ids::{OrderId, Tag, UserId};
 use crate::domain::order::Order;
 
 /// Which orders to list.
@@ -21,6 +21,8 @@ pub struct OrderQuery {
     pub user_id: Option<UserId>,
     /// Only those with this status.
     pub status: Option<Status>,
+    /// Only those with this tag.
+    pub tag: Option<Tag>,
     /// Only those that an operator should look at: in quarantine, of unknown outcome, or undecodable.
     pub attention: bool,
     /// Only those with a smaller id: the last one of the page before.
@@ -32,7 +34,7 @@ pub struct OrderQuery {
 impl OrderQuery {
     /// Returns a query for any orders, the newest `limit` of them.
     pub const fn new(limit: u32) -> Self {
-        Self { user_id: None, status: None, attention: false, before: None, limit }
+        Self { user_id: None, status: None, tag: None, attention: false, before: None, limit }
     }
 
     /// Asks only for this user's orders.
@@ -46,6 +48,13 @@ impl OrderQuery {
     #[must_use]
     pub const fn with_status(mut self, status: Status) -> Self {
         self.status = Some(status);
+        self
+    }
+
+    /// Asks only for orders with this tag.
+    #[must_use]
+    pub fn with_tag(mut self, tag: Tag) -> Self {
+        self.tag = Some(tag);
         self
     }
 
@@ -67,6 +76,7 @@ impl OrderQuery {
     pub fn matches(&self, order: &Order) -> bool {
         self.user_id.as_ref().is_none_or(|user| *user == order.request.user_id)
             && self.status.is_none_or(|status| status == order.status())
+            && self.tag.as_ref().is_none_or(|tag| order.request.tag.as_ref() == Some(tag))
             && (!self.attention || order.state.attention().is_some())
             && self.before.is_none_or(|before| order.id < before)
     }

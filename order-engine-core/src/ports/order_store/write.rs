@@ -13,11 +13,15 @@ use crate::ports::order_store::lease::Fence;
 
 /// An order to accept.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct NewOrder {
     /// The order, as it is after its first event.
     pub order: Arc<Order>,
     /// The first event.
     pub event: Arc<EventRecord>,
+    /// How long after its acceptance the order's turn comes at the earliest. Until then it is claimed only
+    /// when nothing else is due.
+    pub handicap: Duration,
 }
 
 /// What came of a [`NewOrder`].
@@ -115,6 +119,18 @@ pub enum AppendError {
 }
 
 impl NewOrder {
+    /// Returns an order to accept, with its first event and without a handicap.
+    pub const fn new(order: Arc<Order>, event: Arc<EventRecord>) -> Self {
+        Self { order, event, handicap: Duration::ZERO }
+    }
+
+    /// Sets how long after its acceptance the order's turn comes at the earliest.
+    #[must_use]
+    pub const fn with_handicap(mut self, handicap: Duration) -> Self {
+        self.handicap = handicap;
+        self
+    }
+
     /// Checks that the order and its first event belong together.
     ///
     /// # Errors

@@ -68,7 +68,7 @@ impl Client {
         request.user_id = plan.killer.map_or(USER, Killer::user).into();
         request.client_order_id = plan.is_named.then(|| format!("name-{}", self.order).as_str().into());
         let ttl_ms = plan.ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
-        request.deadline = ttl_ms.map(Deadline::AfterMs);
+        request.deadline = ttl_ms.map(|ms| Deadline::After(Duration::from_millis(ms)));
         for number in 0..=u64::from(plan.is_doubled) {
             let (client, request) = (self.with_dice(number), request.clone());
             self.update(|order| order.busy += 1);

@@ -11,6 +11,7 @@ use super::hazard::Hazard;
 use super::mailbox::Mailbox;
 use super::shared::Shared;
 use crate::domain::event::EventRecord;
+use crate::domain::order::OrderUpdate;
 use crate::domain::state::step::Lane;
 use crate::ports::runtime::Clock;
 use crate::ports::sink::{SinkError, SinkGuarantee, StatusSink};
@@ -58,9 +59,9 @@ impl StatusSink for LossyFanout {
         SinkGuarantee::BestEffort
     }
 
-    async fn deliver(&self, events: &[Arc<EventRecord>]) -> Result<(), SinkError> {
+    async fn deliver(&self, updates: &[OrderUpdate]) -> Result<(), SinkError> {
         let dice = &self.shared.dice;
-        for event in events {
+        for OrderUpdate { event, .. } in updates {
             for (process, mailbox) in self.shared.mailboxes.iter().enumerate() {
                 // One hint of ten is lost, and one of ten arrives twice.
                 let copies = [0, 1, 1, 1, 1, 1, 1, 1, 1, 2][dice.choose(10)];
