@@ -54,6 +54,10 @@ pub struct EngineConfig {
     pub sink_timeout: Duration,
     /// The waits after deliveries that a durable sink did not take.
     pub sink_backoff: Backoff,
+    /// How far apart the turns of one user's orders are when more orders are due than workers can take: a user
+    /// who submits many at once lets the orders of others go first. It makes no difference while workers
+    /// are free. Zero: orders go first that came first.
+    pub fair_share_interval: Duration,
     /// How often the backlog is counted for the metrics.
     pub gauge_interval: Duration,
     /// How often, and how soon, a failed attempt is followed by another.
@@ -96,6 +100,7 @@ setters! {
     with_sink_concurrency sets sink_concurrency: u32;
     with_sink_timeout sets sink_timeout: Duration;
     with_sink_backoff sets sink_backoff: Backoff;
+    with_fair_share_interval sets fair_share_interval: Duration;
     with_gauge_interval sets gauge_interval: Duration;
     with_retry sets retry: RetryPolicy;
 }
@@ -122,6 +127,7 @@ impl Default for EngineConfig {
             sink_concurrency: 32,
             sink_timeout: Duration::from_secs(10),
             sink_backoff: Backoff { max_ms: 60_000, ..Backoff::default() },
+            fair_share_interval: Duration::from_secs(1),
             gauge_interval: Duration::from_secs(10),
             retry: RetryPolicy::default(),
         }

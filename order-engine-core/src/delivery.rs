@@ -1,6 +1,7 @@
 //! How committed events reach subscribers, sinks and other processes.
 
 pub mod fanout;
+pub(crate) mod feed;
 pub(crate) mod follower;
 pub(crate) mod heads;
 pub mod hints;

@@ -5,16 +5,21 @@ pub(crate) mod apalis;
 pub(crate) mod builder;
 pub(crate) mod cancel;
 pub(crate) mod change;
+mod controls;
 pub(crate) mod due_orders;
+mod fair_share;
+mod feed;
 mod quarantine;
 pub(crate) mod read;
 pub(crate) mod resolve;
 pub(crate) mod retry;
 pub(crate) mod shutdown;
 pub(crate) mod submit;
+mod wait;
 
 use std::sync::{Arc, Once};
 
+use crate::delivery::feed::tail::FeedTail;
 use crate::delivery::heads::Heads;
 use crate::delivery::publisher::Publisher;
 use crate::domain::state::step::Lane;
@@ -23,6 +28,7 @@ use crate::execution::context::Context;
 use crate::execution::executor::Executor;
 use crate::execution::observer::Observer;
 use crate::ports::source::StatusSource;
+use fair_share::FairShare;
 
 /// Executes orders durably. Cheap to clone; every clone is the same engine.
 ///
@@ -47,6 +53,8 @@ struct Inner {
     observer_start: Once,
     publisher: Arc<Publisher>,
     heads: Heads,
+    feed_tail: Arc<FeedTail>,
+    fair_share: FairShare,
     sources: Vec<Arc<dyn StatusSource>>,
 }
 
@@ -55,6 +63,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.context.tasks.close();
         self.publisher.hub.close();
+        self.feed_tail.close();
     }
 }
 

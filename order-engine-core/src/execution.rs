@@ -8,4 +8,5 @@ pub(crate) mod executor;
 pub(crate) mod lease;
 pub(crate) mod leased_order;
 pub(crate) mod observer;
+pub(crate) mod pauses;
 pub(crate) mod turns;

@@ -22,6 +22,7 @@ pub mod telemetry;
 pub mod testing;
 
 pub use config::EngineConfig;
+pub use delivery::feed::{Feed, FeedError, FeedEvent};
 pub use delivery::sinks::{ChannelSink, TracingSink};
 pub use delivery::subscription::{SubscribeError, Subscription};
 pub use delivery::{fanout, hints};

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use futures_util::stream::{self, BoxStream, StreamExt};
+
 use crate::delivery::heads::Heads;
 use crate::delivery::hub::{ListenEnd, Listener};
 use crate::domain::event::EventRecord;
@@ -154,6 +156,11 @@ impl Subscription {
             }
         }
         None
+    }
+
+    /// Returns the subscription as a stream. It ends as [`next`](Self::next) does.
+    pub fn into_stream(self) -> BoxStream<'static, Result<Arc<EventRecord>, SubscribeError>> {
+        stream::unfold(self, |mut events| async move { Some((events.next().await?, events)) }).boxed()
     }
 
     /// Returns an event if it is the next one. An older event was returned before, or the subscriber is ahead

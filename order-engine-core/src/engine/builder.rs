@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use super::fair_share::FairShare;
 use super::{Engine, Inner};
 use crate::commit::committer::Committer;
 use crate::commit::store_clock::StoreClock;
 use crate::config::EngineConfig;
+use crate::delivery::feed::tail::FeedTail;
 use crate::delivery::follower::Follower;
 use crate::delivery::heads::Heads;
 use crate::delivery::hub::Hub;
@@ -21,6 +23,7 @@ use crate::execution::context::Context;
 use crate::execution::executor::Executor;
 use crate::execution::lease::{self, LeaseManager};
 use crate::execution::observer::Observer;
+use crate::execution::pauses::{self, Pauses};
 use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::error::StoreError;
 use crate::ports::router::DexRouter;
@@ -153,9 +156,22 @@ impl EngineBuilder {
         let run_releases = lease::run_releases(Arc::clone(supervisor), Arc::clone(&store), releases);
         runtime.spawner.spawn("releases", Box::pin(run_releases));
         let heads = Heads::start(Arc::clone(&store), runtime, supervisor);
+        let pauses = Pauses::start(Arc::clone(&store), Arc::clone(supervisor)).await?;
+        let feed_tail = FeedTail::start(Arc::clone(&store), &publisher.hub, &tasks, config.poll_interval);
+        let fair_share = FairShare::new(config.fair_share_interval);
         let wakers = Arc::new(LaneWakers::new());
-        let context =
-            Arc::new(Context { store, router, venue, config, store_clock, committer, leases, wakers, tasks });
+        let context = Arc::new(Context {
+            store,
+            router,
+            venue,
+            config,
+            store_clock,
+            committer,
+            leases,
+            pauses,
+            wakers,
+            tasks,
+        });
 
         let observer = Observer::new(Arc::clone(&context));
         start_maintenance(&context);
@@ -166,6 +182,8 @@ impl EngineBuilder {
             observer_start: Once::new(),
             publisher,
             heads,
+            feed_tail,
+            fair_share,
             sources: self.sources,
             context,
         };
@@ -205,6 +223,15 @@ fn start_maintenance(context: &Arc<Context>) {
     tasks.repeat("store clock", lease_interval, move || {
         let context = Arc::clone(&shared);
         async move { context.store_clock.refresh().await }
+    });
+    let shared = Arc::clone(context);
+    tasks.repeat("pauses", pauses::REFRESH_INTERVAL, move || {
+        let context = Arc::clone(&shared);
+        async move {
+            if let Err(error) = context.pauses.refresh().await {
+                tracing::warn!(%error, "the pauses could not be read; those known so far hold");
+            }
+        }
     });
     let store = Arc::clone(&context.store);
     tasks.repeat("gauges", context.config.gauge_interval, move || count_backlog(Arc::clone(&store)));
@@ -266,6 +293,7 @@ fn check(config: &EngineConfig) -> Result<(), BuildError> {
         ("absent_after", config.absent_after),
         ("sink_timeout", config.sink_timeout),
         ("gauge_interval", config.gauge_interval),
+        ("fair_share_interval", config.fair_share_interval),
         ("sink_backoff", backoff(&config.sink_backoff)),
         ("breaker.backoff", backoff(&config.breaker.backoff)),
         ("retry.transient.backoff", backoff(&transient.backoff)),

@@ -33,6 +33,7 @@ impl Engine {
         let result = tasks.runtime.within(timeout, ended).await;
         tasks.close();
         self.inner.publisher.hub.close();
+        self.inner.feed_tail.close();
         result.ok_or(ShutdownTimedOut(timeout))
     }
 }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
 use super::Engine;
 use crate::commit::committer::CommitError;
 use crate::domain::codec::ItemRejected;
 use crate::domain::ids::OrderId;
 use crate::domain::order::{InvalidRequest, Order, OrderRequest};
 use crate::planted::planted;
+use crate::ports::controls::{Activity, Pause};
 use crate::ports::order_store::error::StoreError;
 use crate::ports::order_store::write::{Creation, NewOrder};
 
@@ -49,6 +52,9 @@ pub enum SubmitError {
     /// client order id is safe.
     #[error("the store failed: {0}")]
     Store(#[source] Arc<StoreError>),
+    /// Accepting is [paused](Engine::pause) for all orders, this pair or this user.
+    #[error("accepting orders is paused: {}", .0.reason)]
+    Paused(Box<Pause>),
     /// The engine shuts down.
     #[error("the engine shuts down")]
     ShuttingDown,
@@ -65,6 +71,16 @@ impl Engine {
         let new = self.draft(request)?;
         let creation = self.create(new.clone()).await?;
         Ok(Submission::new(&new, creation))
+    }
+
+    /// Accepts many orders, in as few writes as possible. Each succeeds or fails alone. Returns one result
+    /// each, in order; of two equal client order ids the first wins.
+    pub async fn submit_many(
+        &self,
+        requests: impl IntoIterator<Item = OrderRequest> + Send,
+    ) -> Vec<Result<Submission, SubmitError>> {
+        let submissions: Vec<_> = requests.into_iter().map(|request| self.submit(request)).collect();
+        join_all(submissions).await
     }
 
     /// Makes an order of a request without accepting it: for stores that can write it within a
@@ -88,11 +104,16 @@ impl Engine {
         if context.tasks.shutdown.is_draining() {
             return Err(SubmitError::ShuttingDown);
         }
+        if let Some(pause) = context.pauses.covering(Activity::Accepting, &request, None) {
+            return Err(SubmitError::Paused(Box::new(pause)));
+        }
         let now = context.now();
+        let handicap = self.inner.fair_share.take_turn(&request.user_id, now);
+        let handicap = handicap.saturating_add(request.priority.handicap());
         let id = OrderId::new(now, context.tasks.runtime.entropy.next_u128());
         let (mut order, event) = Order::accept(id, request, context.config.retry.max_attempts, now);
         order.origin = origin;
-        Ok(NewOrder::new(Arc::new(order), Arc::new(event)))
+        Ok(NewOrder::new(Arc::new(order), Arc::new(event)).with_handicap(handicap))
     }
 
     /// Writes a new order, unless the user has used its client order id.
@@ -108,6 +129,8 @@ impl Engine {
             Ok(creation) => {
                 if creation == Creation::Created {
                     context.wakers.wake_for(&order);
+                } else {
+                    self.inner.fair_share.give_back(&order.request.user_id);
                 }
                 Ok(creation)
             }

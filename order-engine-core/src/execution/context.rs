@@ -17,6 +17,7 @@ use crate::domain::retry_policy::is_expired;
 use crate::domain::transaction::SignedTx;
 use crate::execution::error::ExecuteError;
 use crate::execution::lease::LeaseManager;
+use crate::execution::pauses::Pauses;
 use crate::planted::planted;
 use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::error::StoreError;
@@ -35,6 +36,7 @@ pub(crate) struct Context {
     pub(crate) store_clock: Arc<StoreClock>,
     pub(crate) committer: Committer,
     pub(crate) leases: Arc<LeaseManager>,
+    pub(crate) pauses: Pauses,
     pub(crate) wakers: Arc<LaneWakers>,
     pub(crate) tasks: Tasks,
 }
