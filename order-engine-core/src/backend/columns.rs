@@ -1,5 +1,6 @@
 //! The readable columns of orders and events, and the payloads beside them.
 
+use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -118,7 +119,6 @@ fn without_nul(id: &str) -> Result<&str, ItemRejected> {
 }
 
 /// The columns of an order that its events change.
-#[derive(Debug)]
 pub struct StateColumns<'a> {
     /// The status.
     pub status: &'static str,
@@ -152,6 +152,18 @@ pub struct StateColumns<'a> {
     pub lane: Option<&'static str>,
 }
 
+/// Shows no encoded state, which may have the bytes of a signed transaction.
+impl fmt::Debug for StateColumns<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateColumns")
+            .field("seq", &self.seq)
+            .field("status", &self.status)
+            .field("attempt", &self.attempt)
+            .field("lane", &self.lane)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a> StateColumns<'a> {
     /// Returns the columns of an order.
     ///
@@ -182,7 +194,6 @@ impl<'a> StateColumns<'a> {
 }
 
 /// The columns of an event.
-#[derive(Debug)]
 pub struct EventColumns<'a> {
     /// The order.
     pub order_id: OrderId,
@@ -208,6 +219,18 @@ pub struct EventColumns<'a> {
     pub payload: String,
     /// The failure, if the event is one.
     pub failure: Option<&'a Failure>,
+}
+
+/// Shows no payload, which may have the bytes of a signed transaction.
+impl fmt::Debug for EventColumns<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventColumns")
+            .field("order_id", &self.order_id)
+            .field("seq", &self.seq)
+            .field("kind", &self.kind)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> EventColumns<'a> {

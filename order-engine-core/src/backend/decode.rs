@@ -3,6 +3,7 @@
 //! What cannot be decoded stays apart from a failure of the database: it concerns one row only, and the
 //! others are served.
 
+use std::fmt;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -18,7 +19,7 @@ use crate::ports::order_store::write::{CreateError, Creation};
 pub type Decoded<T> = Result<T, DecodeError>;
 
 /// The columns from which an order is decoded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct StoredOrder<'r> {
     /// The order.
     pub order_id: OrderId,
@@ -38,6 +39,18 @@ pub struct StoredOrder<'r> {
     pub created_at: DateTime<Utc>,
     /// When the last event happened.
     pub updated_at: DateTime<Utc>,
+}
+
+/// Shows no encoded state, which may have the bytes of a signed transaction.
+impl fmt::Debug for StoredOrder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredOrder")
+            .field("order_id", &self.order_id)
+            .field("seq", &self.seq)
+            .field("request_version", &self.request_version)
+            .field("state_version", &self.state_version)
+            .finish_non_exhaustive()
+    }
 }
 
 impl StoredOrder<'_> {
@@ -85,7 +98,7 @@ impl StoredHead<'_> {
 }
 
 /// The columns from which an event is decoded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct StoredEvent<'r> {
     /// The order.
     pub order_id: OrderId,
@@ -105,6 +118,18 @@ pub struct StoredEvent<'r> {
     pub payload_version: i64,
     /// The encoded event.
     pub payload: &'r str,
+}
+
+/// Shows no payload, which may have the bytes of a signed transaction.
+impl fmt::Debug for StoredEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredEvent")
+            .field("order_id", &self.order_id)
+            .field("seq", &self.seq)
+            .field("status", &self.status)
+            .field("payload_version", &self.payload_version)
+            .finish_non_exhaustive()
+    }
 }
 
 impl StoredEvent<'_> {

@@ -1,5 +1,7 @@
 //! A signed transaction, what a venue reports about it, and the verdict that follows.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::amount::Amount;
@@ -8,7 +10,7 @@ use crate::domain::ids::TxId;
 use crate::planted::planted;
 
 /// A transaction that is signed and can be sent, again and again, with one effect at most.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedTx {
     /// The id under which the venue knows the transaction; it follows from the bytes.
     pub id: TxId,
@@ -19,6 +21,18 @@ pub struct SignedTx {
     pub validity: Validity,
     /// The least output that the transaction enforces, in base units of the output token.
     pub min_amount_out: Amount,
+}
+
+/// Shows no bytes: whoever has them can send them.
+impl fmt::Debug for SignedTx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedTx")
+            .field("id", &self.id)
+            .field("bytes", &format_args!("{} bytes", self.bytes.len()))
+            .field("validity", &self.validity)
+            .field("min_amount_out", &self.min_amount_out)
+            .finish()
+    }
 }
 
 /// How long a signed transaction may land.

@@ -1,0 +1,119 @@
+//! What a signed transaction says is shown by no `Debug`: whoever has its bytes can send it.
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use order_engine_core::backend::{
+    AppendColumns, EventColumns, NewOrderColumns, StateColumns, StoredEvent, StoredOrder,
+};
+use order_engine_core::conformance::fixtures::{moment, to_confirmed, tx};
+use order_engine_core::testing::request;
+use order_engine_core::{
+    Append, Claim, Fence, Guard, Hint, Lease, NewOrder, Order, OrderEvent, OrderId, SignedTx, Submission,
+    Then, codec,
+};
+
+const SECRET: &[u8] = b"signed bytes of the canary";
+/// The same in JSON.
+const ENCODED: &str = "c2lnbmVkIGJ5dGVzIG9mIHRoZSBjYW5hcnk=";
+
+fn signed() -> SignedTx {
+    SignedTx { bytes: SECRET.to_vec(), ..tx("tx-1") }
+}
+
+/// Fails if the text of a value has the bytes: as text, as numbers, or encoded.
+#[track_caller]
+fn hides(value: &impl Debug) {
+    let numbers =
+        |separator: &str| SECRET.iter().map(ToString::to_string).collect::<Vec<_>>()[..4].join(separator);
+    for text in [format!("{value:?}"), format!("{value:#?}")] {
+        let plain: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for secret in [Cow::Borrowed(ENCODED), String::from_utf8_lossy(SECRET), numbers(", ").into()] {
+            assert!(!plain.contains(&*secret), "{text}");
+        }
+    }
+}
+
+/// Returns an order whose transaction is signed, and the append that signed it.
+fn signed_order() -> (NewOrder, Append) {
+    let (mut order, accepted) = Order::accept(OrderId::from_bytes([1; 16]), request(), 3, moment(0));
+    let new = NewOrder { order: Arc::new(order.clone()), event: Arc::new(accepted) };
+    let mut events = Vec::new();
+    for event in to_confirmed() {
+        let is_signing = matches!(event, OrderEvent::TransactionSigned { .. });
+        let event = if is_signing { OrderEvent::TransactionSigned { tx: signed().into() } } else { event };
+        events.push(Arc::new(order.advance_mut(event, moment(1)).unwrap()));
+        if is_signing {
+            break;
+        }
+    }
+    let append = Append {
+        guard: Guard::Revision { revoke: false },
+        expected_seq: 1,
+        order: Arc::new(order),
+        events,
+        then: Then::Release { due_in: Duration::ZERO },
+        not_after: None,
+    };
+    (new, append)
+}
+
+#[test]
+fn a_signed_transaction_shows_how_long_it_is_and_what_it_is_called() {
+    let shown = format!("{:?}", signed());
+    assert!(shown.contains("tx-1") && shown.contains("UntilHeight"), "{shown}");
+    assert!(shown.contains("26 bytes"), "{shown}");
+    hides(&signed());
+}
+
+#[test]
+fn what_holds_a_signed_transaction_hides_its_bytes() {
+    let (new, append) = signed_order();
+    assert_eq!(append.order.state.live_transaction(), Some(&signed()));
+    let event = append.events.last().unwrap();
+    let lease = Lease { order_id: append.order.id, fence: Fence { epoch: 1, owner: 1 } };
+    hides(&append.order.state);
+    hides(&append.order);
+    hides(event);
+    hides(&append);
+    hides(&NewOrder { order: Arc::clone(&append.order), event: Arc::clone(&new.event) });
+    hides(&Claim { lease, claims_without_progress: 1, order: Ok(Arc::clone(&append.order)) });
+    hides(&Submission::Existing(Arc::clone(&append.order)));
+    hides(&Hint::Event(Arc::clone(event)));
+}
+
+#[test]
+fn what_a_backend_stores_hides_the_bytes() {
+    let (new, append) = signed_order();
+    let (order, event) = (&append.order, append.events.last().unwrap());
+    let (state, payload) = (codec::encode(&order.state).unwrap(), codec::encode(&event.event).unwrap());
+    assert!(state.contains(ENCODED) && payload.contains(ENCODED), "{state} {payload}");
+    hides(&StateColumns::new(order).unwrap());
+    hides(&EventColumns::new(event).unwrap());
+    hides(&NewOrderColumns::new(&new).unwrap());
+    hides(&AppendColumns::new(&append).unwrap());
+    hides(&StoredOrder {
+        order_id: order.id,
+        origin: None,
+        request_version: 2,
+        request: "{}",
+        state_version: 2,
+        state: &state,
+        seq: 5,
+        created_at: order.created_at,
+        updated_at: order.updated_at,
+    });
+    hides(&StoredEvent {
+        order_id: order.id,
+        seq: 5,
+        at: event.at,
+        status: "submitted",
+        progress: 1,
+        attempt: 1,
+        max_attempts: 3,
+        payload_version: 2,
+        payload: &payload,
+    });
+}
