@@ -32,8 +32,7 @@ const SESSION: &str = "SET plan_cache_mode = force_generic_plan;
 /// default is: a write that has waited for a lock must see what the former holder of the lock did.
 pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
-/// The connections of a store.
-#[derive(Debug)]
+/// The connections of a store. They have its password.
 pub(crate) struct Connections {
     options: PgConnectOptions,
     /// What each new connection runs first; nothing behind a proxy, where clients share sessions.
@@ -42,7 +41,6 @@ pub(crate) struct Connections {
     idle: Mutex<Vec<Idle>>,
 }
 
-#[derive(Debug)]
 struct Idle {
     connection: PgConnection,
     since: Instant,

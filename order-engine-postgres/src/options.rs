@@ -1,5 +1,6 @@
 //! The options with which a store is opened.
 
+use std::fmt;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
@@ -9,8 +10,32 @@ const SCHEMA: &str = "order_engine";
 /// PostgreSQL cuts names off after 63 bytes; the channel's name is longer than the schema's.
 const SCHEMA_MAX_BYTES: usize = 48;
 
-/// The options with which a [`PostgresStore`](crate::PostgresStore) is opened.
-#[derive(Clone, Debug)]
+/// The parameters of a URL that the driver knows. It would log any other with its value, which may be a secret.
+const DRIVER_PARAMETERS: [&str; 18] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "password",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-key",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+    "options",
+];
+/// How a parameter of the driver begins that names a setting of the server, also in a URL.
+const SETTING_PARAMETERS: [&str; 3] = ["options[", "options%5B", "options%5b"];
+
+/// The options with which a [`PostgresStore`](crate::PostgresStore) is opened. They show no password.
+#[derive(Clone)]
 #[must_use = "options do nothing until a store is opened with them"]
 pub struct PostgresOptions {
     pub(crate) connect: PgConnectOptions,
@@ -49,12 +74,38 @@ pub enum OptionsError {
     CannotListen,
 }
 
+/// Returns whether a parameter of a URL is for the driver.
+fn is_the_drivers(parameter: &str) -> bool {
+    let name = parameter.split('=').next().unwrap_or_default();
+    DRIVER_PARAMETERS.contains(&name) || SETTING_PARAMETERS.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// How many connections a store opens unless set.
 const CONNECTIONS: u32 = 10;
 /// How long a call may take unless set.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a batch waits for locks unless set.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(25);
+
+impl fmt::Debug for PostgresOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Named one by one: the driver's options have the password, the client's key and any setting.
+        let connect = &self.connect;
+        f.debug_struct("PostgresOptions")
+            .field("host", &connect.get_host())
+            .field("port", &connect.get_port())
+            .field("socket", &connect.get_socket())
+            .field("username", &connect.get_username())
+            .field("database", &connect.get_database())
+            .field("ssl_mode", &connect.get_ssl_mode())
+            .field("schema", &self.schema)
+            .field("connections", &self.connections)
+            .field("operation_timeout", &self.operation_timeout)
+            .field("lock_timeout", &self.lock_timeout)
+            .field("transaction_pooling", &self.transaction_pooling)
+            .finish_non_exhaustive()
+    }
+}
 
 /// Converts connect options into options for a store in their database.
 impl From<PgConnectOptions> for PostgresOptions {
@@ -85,19 +136,25 @@ impl PostgresOptions {
             return Err(OptionsError::Scheme);
         }
         let (address, query) = url.split_once('?').unwrap_or((url, ""));
-        let (mut schema, mut transaction_pooling, mut others) = (None, false, Vec::new());
+        let (mut schema, mut transaction_pooling) = (None, false);
+        let (mut drivers, mut unknown) = (Vec::new(), Vec::new());
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
                 Some(("schema", name)) => schema = Some(name),
                 Some(("pooling", "transaction")) => transaction_pooling = true,
                 Some(("pooling", "session")) => transaction_pooling = false,
                 Some(("pooling", other)) => return Err(OptionsError::Pooling(other.to_owned())),
-                _ => others.push(parameter),
+                _ if is_the_drivers(parameter) => drivers.push(parameter),
+                _ => unknown.push(parameter),
             }
         }
-        let connect: PgConnectOptions = format!("{address}?{}", others.join("&"))
+        let connect: PgConnectOptions = format!("{address}?{}", drivers.join("&"))
             .parse()
             .map_err(|source| OptionsError::Url { source })?;
+        for parameter in unknown {
+            let name = parameter.split('=').next().unwrap_or_default();
+            tracing::warn!(name, "a parameter of the database's URL is not known and has no effect");
+        }
         let options = Self::from(connect).with_transaction_pooling(transaction_pooling);
         match schema {
             Some(name) => options.with_schema(name),

@@ -76,7 +76,6 @@ impl Session<'_> {
 }
 
 /// The sessions of a store, on connections of its own.
-#[derive(Debug)]
 pub(crate) struct Sessions {
     connections: Connections,
     sql: Sql,

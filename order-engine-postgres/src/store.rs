@@ -1,5 +1,6 @@
 //! The store.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,10 +27,19 @@ use crate::{outbox, read, schema, write};
 /// A store in a schema of a PostgreSQL database. Cheap to clone; clones share the connections.
 ///
 /// Any number of processes may use one schema.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PostgresStore {
     sessions: Arc<Sessions>,
     durability: Durability,
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore")
+            .field("options", self.sessions.options())
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
+    }
 }
 
 impl PostgresStore {
