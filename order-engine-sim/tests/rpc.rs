@@ -21,6 +21,24 @@ use order_engine_sim::{FaultConfig, Rate, SimConfig, Simulator};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+#[tokio::test]
+async fn the_key_in_a_nodes_url_is_not_shown() {
+    const SECRET: &str = "planted-canary";
+    for node in ["127.0.0.1:1", "no-such-host.invalid", "["] {
+        let options = RpcOptions::new(format!("http://a:{SECRET}@{node}/{SECRET}?key={SECRET}"));
+        let client = RpcClient::new(options.clone().with_retries(0), Runtime::tokio()).unwrap();
+        let router = RpcRouter::new(&client);
+        let error = router.refresh().await.unwrap_err();
+        let shown = format!("{options:?} {client:?} {router:?} {error} {error:?}");
+        assert!(!shown.contains(SECRET), "{shown}");
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            assert!(!format!("{error} {error:?}").contains(SECRET), "{error:?}");
+            cause = error.source();
+        }
+    }
+}
+
 /// A chain with an RPC server.
 struct Node {
     url: String,

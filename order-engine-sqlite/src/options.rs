@@ -22,12 +22,11 @@ pub struct SqliteOptions {
     pub(crate) machine: Arc<dyn Machine>,
 }
 
-/// A URL that names no SQLite file.
+/// A URL that names no SQLite file. It is not repeated, since one of another database may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{url}' is no SQLite URL: it must be 'sqlite:' and the path of a file")]
-pub struct OptionsError {
-    url: String,
-}
+#[error("this is no SQLite URL: it must be 'sqlite:' and the path of a file")]
+#[non_exhaustive]
+pub struct OptionsError;
 
 /// How long a write waits for another process unless set.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,7 +60,7 @@ impl SqliteOptions {
             Some(path) if !path.is_empty() && !path.contains('?') && path != ":memory:" => {
                 Ok(Self::new(path))
             }
-            _ => Err(OptionsError { url: url.to_owned() }),
+            _ => Err(OptionsError),
         }
     }
 
@@ -119,5 +118,11 @@ mod tests {
         {
             assert!(path(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_url_with_a_password_is_not_repeated() {
+        let error = SqliteOptions::from_url("postgres://alice:planted-canary@db/orders").unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("planted-canary"), "{error}");
     }
 }

@@ -11,7 +11,7 @@ use order_engine_sim::{SimConfig, Simulator, default_tokens};
 use sqlx::PgPool;
 
 /// Submits some orders, executes them from a stock queue, and prints their events.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 struct Args {
     /// The URL of the database with the orders and the queue.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]

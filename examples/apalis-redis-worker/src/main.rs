@@ -10,7 +10,7 @@ use order_engine_redis::{RedisOptions, RedisStore};
 use order_engine_sim::{SimConfig, Simulator, default_tokens};
 
 /// Submits some orders, executes them from a stock queue, and prints their events.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 struct Args {
     /// The URL of the server with the orders and the queue.
     #[arg(long, env = "REDIS_URL", hide_env_values = true)]

@@ -9,6 +9,7 @@ use order_engine_sim::Rate;
 
 use crate::address::PublicUrl;
 use crate::backend::{FanoutUrl, StoreUrl};
+use crate::secret_url::{SecretUrl, VenueUrl};
 
 /// Executes orders on simulated exchanges, durably, over HTTP and WebSocket.
 #[derive(Clone, Debug, Parser)]
@@ -35,13 +36,20 @@ pub struct Config {
         env = "STORE_URL",
         hide_env_values = true,
         value_name = "URL",
+        value_parser = SecretUrl::<StoreUrl>::parser(),
         default_value = "sqlite:data/orders.db"
     )]
     pub store: StoreUrl,
 
     /// What carries hints between the processes that share a store: `postgres://…` or `redis://…` [default:
     /// the store itself, if it can].
-    #[arg(long = "fanout", env = "FANOUT_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long = "fanout",
+        env = "FANOUT_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        value_parser = SecretUrl::<FanoutUrl>::parser()
+    )]
     pub fanout: Option<FanoutUrl>,
 
     /// Accept a store that may lose its last orders if its machine fails. A lost order may be executed again.
@@ -53,8 +61,8 @@ pub struct Config {
     pub workers: usize,
 
     /// The URL of the venue: a node with the JSON-RPC of `sim-venue` [default: a simulator in this process].
-    #[arg(long, env = "VENUE_URL", value_name = "URL")]
-    pub venue_url: Option<String>,
+    #[arg(long, env = "VENUE_URL", hide_env_values = true, value_name = "URL")]
+    pub venue_url: Option<VenueUrl>,
 
     /// What this process does. The roles `api` and `worker` need `--venue-url` and a store that processes
     /// share.
@@ -229,6 +237,30 @@ mod tests {
             assert_eq!(role(&[&venue[..], &["--role", name]].concat()), Ok(()));
             let in_memory = role(&[&venue[..], &["--role", name, "--store", "memory:"]].concat());
             assert!(matches!(in_memory, Err(InvalidRole::NoStore(_))));
+        }
+    }
+
+    #[cfg(all(feature = "postgres", feature = "redis"))]
+    #[test]
+    fn passwords_and_keys_of_urls_are_not_shown() {
+        const SECRET: &str = "planted-canary";
+        let (store, fanout) = (format!("postgres://a:{SECRET}@db/d"), format!("redis://:{SECRET}@cache"));
+        let venue = format!("https://a:{SECRET}@node/{SECRET}?key={SECRET}");
+        let config = parse(&["--store", &store, "--fanout", &fanout, "--venue-url", &venue]).unwrap();
+        assert_eq!(config.venue_url.as_ref().map(VenueUrl::as_str), Some(&*venue));
+        for text in [format!("{config:?}"), format!("{config:#?}")] {
+            assert!(!text.contains(SECRET), "{text}");
+        }
+        for scheme in ["postgres", "redis", "rediss", "sqlite", "mysql", "memory"] {
+            for rest in ["@[db", "@db:port/d", "@db/d?pooling=x&schema=X", "?mode=ro"] {
+                let url = format!("{scheme}://alice:{SECRET}{rest}");
+                for name in ["--store", "--fanout"] {
+                    let Err(error) = parse(&[name, &url]) else { continue };
+                    for text in [error.to_string(), format!("{error:?}")] {
+                        assert!(text.contains(name) && !text.contains(SECRET), "{text}");
+                    }
+                }
+            }
         }
     }
 

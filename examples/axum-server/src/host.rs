@@ -89,7 +89,7 @@ impl Host {
         }
         let fanout = config.fanout.clone().or_else(|| config.store.fanout());
         let (router, venue) = match &config.venue_url {
-            Some(url) => remote(url).await?,
+            Some(url) => remote(url.as_str()).await?,
             None => {
                 let simulator = Simulator::open(sim_config(config, &tokens), Runtime::tokio()).await?;
                 (simulator.router(), simulator.venue())

@@ -9,6 +9,7 @@ mod http;
 mod listen;
 mod live;
 mod metrics;
+mod secret_url;
 mod tokens;
 mod wire;
 
@@ -20,4 +21,5 @@ pub use host::{Host, StartError};
 pub use http::origin::{AllowedOrigins, InvalidOrigin};
 pub use listen::serve;
 pub use metrics::{Metrics, MetricsTaken};
+pub use secret_url::VenueUrl;
 pub use tokens::{TokenRegistry, TokenRegistryError};

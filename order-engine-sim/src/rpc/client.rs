@@ -1,5 +1,6 @@
 //! A JSON-RPC client with time-outs and bounded retries.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,10 +12,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// The options of an [`RpcClient`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct RpcOptions {
-    /// The URL of the node.
+    /// The URL of the node. It may have a key in it, so it appears in no log and no `Debug`.
     pub url: String,
     /// The longest time of one call.
     pub timeout: Duration,
@@ -22,6 +23,16 @@ pub struct RpcOptions {
     pub retries: u32,
     /// The waits between the retries.
     pub backoff: Backoff,
+}
+
+impl fmt::Debug for RpcOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RpcOptions")
+            .field("timeout", &self.timeout)
+            .field("retries", &self.retries)
+            .field("backoff", &self.backoff)
+            .finish_non_exhaustive()
+    }
 }
 
 impl RpcOptions {
