@@ -15,6 +15,7 @@ pub(crate) mod resolve;
 pub(crate) mod retry;
 pub(crate) mod shutdown;
 pub(crate) mod submit;
+pub(crate) mod uncommitted;
 mod wait;
 
 use std::sync::{Arc, Once};

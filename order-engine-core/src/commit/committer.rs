@@ -157,6 +157,11 @@ impl Committer {
             }
         }
     }
+
+    /// Measures and publishes what a host has committed in a transaction of its own.
+    pub(crate) fn publish(&self, events: &[Arc<EventRecord>]) {
+        self.writer.publish(events);
+    }
 }
 
 /// Writes batches.

@@ -50,21 +50,36 @@ impl Engine {
         holder: Holder,
         then: Then,
     ) -> Result<Option<Arc<Order>>, ChangeError> {
-        let context = self.context();
-        let mut next = order.clone();
-        let now = context.now();
+        match self.draft_change(order, events, holder, then) {
+            Some(append) => self.commit_change(append).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Makes the write of a change. Returns nothing if the order's state does not allow it.
+    pub(super) fn draft_change(
+        &self,
+        order: &Order,
+        events: impl IntoIterator<Item = OrderEvent>,
+        holder: Holder,
+        then: Then,
+    ) -> Option<Append> {
+        let (mut next, now) = (order.clone(), self.context().now());
         let advanced: Result<Vec<_>, _> =
             events.into_iter().map(|event| next.advance_mut(event, now).map(Arc::new)).collect();
-        let Ok(records) = advanced else { return Ok(None) };
-        let next = Arc::new(next);
-        let append = Append {
+        Some(Append {
             guard: Guard::Revision { revoke: holder == Holder::Loses },
             expected_seq: order.seq,
-            order: Arc::clone(&next),
-            events: records,
+            order: Arc::new(next),
+            events: advanced.ok()?,
             then,
             not_after: None,
-        };
+        })
+    }
+
+    /// Writes a change, and wakes the claimers. Returns nothing if the order has changed since it was read.
+    pub(super) async fn commit_change(&self, append: Append) -> Result<Option<Arc<Order>>, ChangeError> {
+        let (context, next) = (self.context(), Arc::clone(&append.order));
         match context.committer.append(append).await {
             Ok(()) => {
                 context.wakers.wake_for(&next);

@@ -9,7 +9,7 @@ use crate::domain::event::{OrderEvent, Status};
 use crate::domain::failure::{Failure, FailureCode};
 use crate::domain::ids::{ClientOrderId, OrderId};
 use crate::domain::order::{Order, OrderRequest};
-use crate::ports::order_store::write::{Creation, Then};
+use crate::ports::order_store::write::{Append, Creation, NewOrder, Then};
 
 /// What came of trying an order again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,10 +36,41 @@ pub enum RetryError {
     Submit(#[from] SubmitError),
 }
 
+/// A retry that is not written yet.
+#[derive(Clone, Debug)]
+pub enum RetryDraft {
+    /// The order has not failed, so there is nothing to try again.
+    NotFailed(Arc<Order>),
+    /// These writes make the retry, both or neither.
+    Ready {
+        /// Ends the old order, which is in quarantine. None if it has ended already.
+        ending: Option<Append>,
+        /// Makes the new order.
+        new: NewOrder,
+    },
+}
+
+impl Retry {
+    /// Returns what a creation means for the new order of a [`RetryDraft`].
+    pub fn new(new: &NewOrder, creation: Creation) -> Self {
+        match creation {
+            Creation::Created => Self::Created(Arc::clone(&new.order)),
+            Creation::Existing(existing) if existing.origin == new.order.origin => {
+                Self::Existing(existing.into())
+            }
+            Creation::Existing(other) => Self::NameTaken(other.into()),
+        }
+    }
+}
+
 impl Engine {
     /// Tries a failed order again as a new one, which names it as its origin. However often this is called, it
     /// makes one new order: its client order id is `retry:` and the old order's id. An order in quarantine
     /// that has signed nothing is ended first. Returns nothing for an unknown order.
+    ///
+    /// **It takes nobody's money.** A host that debits its users, and gives back what a failed order did not
+    /// use, must debit them anew for the new order. It calls `retry_in` of its store, in the transaction of
+    /// the debit. This method is for hosts that keep no accounts.
     ///
     /// A deadline that is a moment stays that moment; one that counts from the acceptance counts
     /// from the new one.
@@ -47,32 +78,40 @@ impl Engine {
     /// # Errors
     /// If the store does not answer, or takes no orders now.
     pub async fn retry(&self, id: OrderId) -> Result<Option<Retry>, RetryError> {
-        let Some(origin) = self.ended_for_retry(id).await? else { return Ok(None) };
-        if origin.status() != Status::Failed {
-            return Ok(Some(Retry::NotFailed(origin)));
+        loop {
+            let Some(origin) = self.order(id).await.map_err(ChangeError::from)? else { return Ok(None) };
+            let (ending, new) = match self.draft_retry(Arc::new(origin))? {
+                RetryDraft::NotFailed(origin) => return Ok(Some(Retry::NotFailed(origin))),
+                RetryDraft::Ready { ending, new } => (ending, new),
+            };
+            if let Some(ending) = ending
+                && self.commit_change(ending).await?.is_none()
+            {
+                // Another write came first; now the new state decides.
+                continue;
+            }
+            let creation = self.create(new.clone()).await?;
+            return Ok(Some(Retry::new(&new, creation)));
         }
-        let name = ClientOrderId::new(format!("retry:{id}"));
-        let request = OrderRequest { client_order_id: Some(name), ..OrderRequest::clone(&origin.request) };
-        let new = self.draft_from(request, Some(id))?;
-        Ok(Some(match self.create(new.clone()).await? {
-            Creation::Created => Retry::Created(new.order),
-            Creation::Existing(existing) if existing.origin == Some(id) => Retry::Existing(existing.into()),
-            Creation::Existing(other) => Retry::NameTaken(other.into()),
-        }))
     }
 
-    /// Returns the order, ended if it is in quarantine with nothing signed.
-    async fn ended_for_retry(&self, id: OrderId) -> Result<Option<Arc<Order>>, ChangeError> {
-        loop {
-            let Some(order) = self.order(id).await? else { return Ok(None) };
-            if order.state.quarantine().is_none() || order.state.live_transaction().is_some() {
-                return Ok(Some(Arc::new(order)));
-            }
+    /// Makes a new order of a failed one without accepting it: for stores that can write it within a
+    /// transaction of the host's own, in the place of [`retry`](Self::retry).
+    ///
+    /// # Errors
+    /// If the engine shuts down.
+    pub fn draft_retry(&self, origin: Arc<Order>) -> Result<RetryDraft, SubmitError> {
+        let ending = if origin.state.quarantine().is_some() && origin.state.live_transaction().is_none() {
             let failure = Failure::new(FailureCode::SUPERSEDED, "The order is tried again as a new one");
-            let event = OrderEvent::Failed { failure };
-            if let Some(ended) = self.try_change(&order, [event], Holder::Loses, Then::Keep).await? {
-                return Ok(Some(ended));
-            }
+            self.draft_change(&origin, [OrderEvent::Failed { failure }], Holder::Loses, Then::Keep)
+        } else {
+            None
+        };
+        if ending.is_none() && origin.status() != Status::Failed {
+            return Ok(RetryDraft::NotFailed(origin));
         }
+        let name = ClientOrderId::new(format!("retry:{}", origin.id));
+        let request = OrderRequest { client_order_id: Some(name), ..OrderRequest::clone(&origin.request) };
+        Ok(RetryDraft::Ready { ending, new: self.draft_from(request, Some(origin.id))? })
     }
 }

@@ -1,0 +1,61 @@
+//! What a store has written within a transaction of the host, and the news of it after the commit.
+
+use std::sync::Arc;
+
+use super::Engine;
+use crate::domain::event::EventRecord;
+use crate::domain::order::Order;
+use crate::ports::order_store::write::{Append, NewOrder};
+
+/// What came of a write within a transaction of the host: provisional until the host commits.
+///
+/// After the commit the host [announces](Self::announce) it. If the host does not, because its process ends or
+/// its commit's reply is lost, nothing is lost either: workers and subscribers find at their next poll what
+/// was committed.
+#[derive(Clone, Debug)]
+#[must_use = "announce it after the commit; otherwise workers find it only at their next poll"]
+pub struct Uncommitted<T> {
+    /// What came of the write, if the host commits.
+    pub outcome: T,
+    engine: Engine,
+    /// The orders as they are after the write.
+    orders: Vec<Arc<Order>>,
+    events: Vec<Arc<EventRecord>>,
+}
+
+impl<T> Uncommitted<T> {
+    /// Returns an outcome of which there is nothing to announce yet. For authors of stores.
+    pub fn new(engine: &Engine, outcome: T) -> Self {
+        Self { outcome, engine: engine.clone(), orders: Vec::new(), events: Vec::new() }
+    }
+
+    /// Adds an order that the transaction creates.
+    pub fn with_created(mut self, new: &NewOrder) -> Self {
+        self.orders.push(Arc::clone(&new.order));
+        self.events.push(Arc::clone(&new.event));
+        self
+    }
+
+    /// Adds events that the transaction appends.
+    pub fn with_appended(mut self, append: &Append) -> Self {
+        self.orders.push(Arc::clone(&append.order));
+        self.events.extend(append.events.iter().cloned());
+        self
+    }
+
+    /// Announces what the host has committed, and returns the outcome: wakes the workers of this process, and
+    /// publishes the events to its subscribers and sinks, a fan-out to other processes among them. Never
+    /// waits.
+    ///
+    /// Call it only after the commit: what is announced is taken for committed.
+    pub fn announce(self) -> T {
+        if !self.events.is_empty() {
+            let context = self.engine.context();
+            context.committer.publish(&self.events);
+            for order in &self.orders {
+                context.wakers.wake_for(order);
+            }
+        }
+        self.outcome
+    }
+}
