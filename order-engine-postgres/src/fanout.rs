@@ -16,7 +16,7 @@ use crate::options::{OptionsError, PostgresOptions};
 use crate::sql::NOTIFY_NOW;
 
 /// The largest message: PostgreSQL takes payloads shorter than 8,000 bytes.
-pub(crate) const MAX_PAYLOAD_BYTES: usize = 7_999;
+const MAX_PAYLOAD_BYTES: usize = 7_999;
 
 /// How long the listening connection may take to be made, and to answer a ping.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -64,7 +64,7 @@ impl PostgresFanout {
 }
 
 /// Returns the channel of a schema's hints: engines with different schemas share a database unnoticed.
-pub(crate) fn channel(schema: &str) -> String {
+fn channel(schema: &str) -> String {
     format!("{schema}.events")
 }
 

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use chrono::{DateTime, Datelike, Utc};
 use order_engine_core::backend::{
     AckColumns, AppendColumns, CurrentRow, Decoded, EventColumns, ReleaseColumns, RequestColumns,
     StateColumns, StoredEvent, StoredOrder, decode_u64, encode_epoch,
@@ -32,6 +33,41 @@ pub(crate) trait ListRow: Sized {
 
     /// Adds the rows' columns to the arguments.
     fn bind(rows: &[&Self], arguments: &mut PgArguments) -> Result<(), BoxDynError>;
+
+    /// Returns the columns of one row as texts that PostgreSQL reads, none for NULL.
+    fn texts(&self) -> Vec<Option<String>>;
+}
+
+/// A value of a column as a text that PostgreSQL reads, whatever the session's settings are.
+trait ColumnText {
+    fn text(self) -> Option<String>;
+}
+
+impl<T: ColumnText> ColumnText for Option<T> {
+    fn text(self) -> Option<String> {
+        self.and_then(T::text)
+    }
+}
+
+macro_rules! column_text {
+    ($($type:ty),+) => {
+        $(impl ColumnText for $type {
+            fn text(self) -> Option<String> {
+                Some(self.to_string())
+            }
+        })+
+    };
+}
+
+column_text!(&str, Cow<'_, str>, Uuid, bool, i16, i32, i64);
+
+impl ColumnText for DateTime<Utc> {
+    fn text(self) -> Option<String> {
+        // PostgreSQL writes the years before the first one differently, and has no plus sign before later ones.
+        let (is_bc, year) = (self.year() <= 0, self.year());
+        let (year, era) = if is_bc { (1 - year, " BC") } else { (year, "") };
+        Some(format!("{year:04}-{}{era}", self.format("%m-%d %H:%M:%S%.6f+00")))
+    }
 }
 
 /// Adds a part of each item to the arguments, as a list.
@@ -53,6 +89,11 @@ macro_rules! list_row {
             fn bind(rows: &[&Self], arguments: &mut PgArguments) -> Result<(), BoxDynError> {
                 $(arguments.add(rows.iter().map(|$row| $value).collect::<Vec<_>>())?;)+
                 Ok(())
+            }
+
+            fn texts(&self) -> Vec<Option<String>> {
+                let $row = &self;
+                vec![$($value.text()),+]
             }
         }
     };

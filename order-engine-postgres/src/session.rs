@@ -39,7 +39,7 @@ pub(crate) trait Operation: Send + Sync {
 pub(crate) struct Session<'a> {
     pub(crate) connection: &'a mut PgConnection,
     pub(crate) sql: &'a Sql,
-    /// Whether statements may be kept prepared: not in a host's session, and not behind a proxy.
+    /// Whether statements may be kept prepared: not behind a proxy.
     pub(crate) keeps_statements: bool,
     /// How long a write waits for what another transaction holds; without it, as long as the session
     /// does.
@@ -87,12 +87,19 @@ impl Sessions {
         Self { connections, sql: Sql::new(&options.schema), options }
     }
 
-    pub(crate) fn sql(&self) -> &Sql {
-        &self.sql
-    }
-
     pub(crate) fn options(&self) -> &PostgresOptions {
         &self.options
+    }
+
+    /// Returns a transaction of the host as a session. Its statements stay prepared there, unless connections
+    /// are pooled; nothing else stays behind.
+    pub(crate) fn of_the_host<'a>(&'a self, transaction: &'a mut PgConnection) -> Session<'a> {
+        Session {
+            connection: transaction,
+            sql: &self.sql,
+            keeps_statements: !self.options.transaction_pooling,
+            lock_timeout: None,
+        }
     }
 
     /// Runs an operation.

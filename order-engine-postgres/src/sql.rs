@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use order_engine_core::backend::{AppendColumns, EventColumns, ReleaseColumns, RequestColumns, StateColumns};
+use order_engine_core::backend::{
+    AppendColumns, EventColumns, NewOrderColumns, ReleaseColumns, RequestColumns, StateColumns,
+};
 use order_engine_core::store::Lease;
 
 use crate::rows::{AckRow, Column, EVENT_COLUMNS, ListRow, ORDER_COLUMNS, RangeRow};
@@ -15,6 +17,7 @@ use crate::rows::{AckRow, Column, EVENT_COLUMNS, ListRow, ORDER_COLUMNS, RangeRo
 pub(crate) struct Sql {
     pub(crate) now: Arc<str>,
     pub(crate) create: Arc<str>,
+    pub(crate) create_in: Arc<str>,
     pub(crate) create_existing: Arc<str>,
     pub(crate) append: Arc<str>,
     pub(crate) append_refusals: Arc<str>,
@@ -97,6 +100,12 @@ const DURABLE: &str = "settings AS (
         CASE WHEN $1::text IS NOT NULL THEN set_config('lock_timeout', $1, true) END AS lock_timeout
 )";
 
+/// The same in a transaction of the host, which decides itself how long it waits.
+const DURABLE_IN: &str = "settings AS (
+    SELECT CASE WHEN current_setting('synchronous_commit') = 'off'
+        THEN set_config('synchronous_commit', 'on', true) END AS synchronous_commit
+)";
+
 /// Makes the commit not wait for the disk. Leases need not be durable: one that is lost in a crash of the
 /// server was never given, and its holder's writes are refused. What was written under it is on the disk only
 /// if the lease is, since the log is written in order.
@@ -107,10 +116,8 @@ const LAZY_AND_BRIEF: &str = "settings AS (
     SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', $1::text, true) AS lock_timeout
 )";
 
-/// Sends messages to the listeners of a channel, with the commit of the transaction.
-pub(crate) const NOTIFY: &str = "SELECT pg_notify($1, message) FROM unnest($2::text[]) AS message";
-
-/// The same without waiting for the disk: the messages are hints, and nothing is written.
+/// Sends messages to the listeners of a channel, without waiting for the disk: they are hints, and nothing is
+/// written.
 pub(crate) const NOTIFY_NOW: &str =
     "SELECT pg_notify($1, message), set_config('synchronous_commit', 'off', true)
     FROM unnest($2::text[]) AS message";
@@ -169,6 +176,57 @@ fn create() -> String {
         {insert_events}
         SELECT order_id FROM written"
     )
+}
+
+/// The columns of events that `create_in` does not take: the order's id, which it has, and the failure, since an
+/// acceptance is none.
+const NOT_TAKEN: [&str; 3] = ["order_id", "failure_code", "failure_message"];
+
+/// Returns the columns of the first event that [`create_in`] takes.
+fn event_columns_in() -> Vec<Column> {
+    let is_taken = |(name, _): &&Column| !NOT_TAKEN.contains(name);
+    EventColumns::COLUMNS.iter().filter(is_taken).copied().collect()
+}
+
+/// Creates one order within a transaction of the host. Each parameter is one value, as a text: the plan is as
+/// simple for all transactions as for one, and any driver can bind it.
+fn create_in() -> String {
+    let (order, event) = ([RequestColumns::COLUMNS, StateColumns::COLUMNS].concat(), event_columns_in());
+    let value = |number: usize, array: &str| {
+        format!("${number}::text::{}", array.trim_start_matches("text[]::").trim_end_matches("[]"))
+    };
+    let values = |first: usize, columns: &[Column]| -> String {
+        let values: Vec<String> =
+            (first..).zip(columns).map(|(number, (_, array))| value(number, array)).collect();
+        values.join(", ")
+    };
+    let (columns, order_values) = (names("", &[&order]), values(1, &order));
+    let (event_columns, event_values) = (names("", &[&event]), values(1 + order.len(), &event));
+    format!(
+        "WITH {DURABLE_IN}, {SINKS_ARE_KNOWN},
+        written AS (
+            INSERT INTO @orders ({columns}, due_at)
+            SELECT {order_values}, {STATEMENT_TIME} FROM settings CROSS JOIN sinks_are_known
+            ON CONFLICT DO NOTHING
+            RETURNING order_id
+        ),
+        recorded AS (
+            INSERT INTO @order_events (order_id, {event_columns}) SELECT order_id, {event_values} FROM written
+        ),
+        added AS (
+            INSERT INTO @outbox_entries (order_id, sink, delivered_seq, pending_since, due_at)
+            SELECT order_id, name, 0, {STATEMENT_TIME}, {STATEMENT_TIME} FROM written CROSS JOIN @sinks
+            ON CONFLICT DO NOTHING
+        )
+        SELECT order_id FROM written"
+    )
+}
+
+/// Returns the parameters of [`create_in`].
+pub(crate) fn create_in_parameters(new: &NewOrderColumns<'_>) -> Vec<Option<String>> {
+    let events = EventColumns::COLUMNS.iter().zip(new.event.texts());
+    let event = events.filter(|((name, _), _)| !NOT_TAKEN.contains(name)).map(|(_, text)| text);
+    new.request.texts().into_iter().chain(new.state.texts()).chain(event).collect()
 }
 
 /// Updates a row only if it has the expected revision, under a fence only with that very lease, and only if
@@ -370,6 +428,7 @@ impl Sql {
         Self {
             now: text(&format!("SELECT {CLOCK} AS now")),
             create: text(&create()),
+            create_in: text(&create_in()),
             create_existing: text(&format!(
                 "SELECT {ORDER_COLUMNS} FROM @orders
                 WHERE order_id = $1 OR (user_id = $2 AND client_order_id = $3)

@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::rows::{self, bind_each, micros, owner_uuid, uuids};
 use crate::session::{Operation, Session};
+use crate::sql::create_in_parameters;
 
 /// How long to wait for due orders that another process has locked, because it is about to lease or to end
 /// them.
@@ -76,6 +77,24 @@ async fn insert(
         })
         .await?;
     Ok(returned.iter().map(rows::order_id).collect::<Result<_, _>>()?)
+}
+
+/// Creates one order within a transaction of the host.
+pub(crate) async fn create_in(
+    session: &mut Session<'_>,
+    new: &NewOrder,
+) -> Result<Result<Creation, CreateError>, Error> {
+    let columns = match NewOrderColumns::new(new) {
+        Ok(columns) => columns,
+        Err(rejected) => return Ok(Err(rejected.into())),
+    };
+    let text = Arc::clone(&session.sql.create_in);
+    let created = session
+        .fetch(&text, |arguments| {
+            create_in_parameters(&columns).into_iter().try_for_each(|parameter| arguments.add(parameter))
+        })
+        .await?;
+    if created.is_empty() { existing(session, &new.order).await } else { Ok(Ok(Creation::Created)) }
 }
 
 /// Returns the result for a new order that conflicts with an existing one.

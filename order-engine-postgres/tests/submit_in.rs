@@ -4,6 +4,7 @@ mod common;
 #[path = "common/engine.rs"]
 mod engine;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,12 @@ use engine::{builder, listening, request, simulator, watch, work};
 use order_engine_core::store::Outbox;
 use order_engine_core::testing::RecordingSink;
 use order_engine_core::{
-    Engine, EngineConfig, Hint, ItemRejected, OrderRequest, OrderStore, StoreErrorKind, Submission,
-    SubmitError,
+    Engine, EngineConfig, Hint, ItemRejected, Lane, OrderRequest, OrderStore, StatusSource, StoreErrorKind,
+    Submission, SubmitError,
 };
-use order_engine_postgres::{PostgresFanout, PostgresStore, sqlstate};
+use order_engine_postgres::testing::PostgresServer;
+use order_engine_postgres::{PostgresFanout, PostgresOptions, PostgresStore, sqlstate};
+use sqlx::{Connection as _, PgConnection};
 
 fn named(key: &str) -> OrderRequest {
     request().with_client_order_id(key)
@@ -33,10 +36,10 @@ async fn an_order_is_rolled_back_with_the_hosts_transaction() {
     let engine = idle(&store).await;
     let mut host = database.connect().await;
     execute(&mut host, "BEGIN").await;
-    let submission = store.submit_in(&engine, &mut host, named("key")).await.unwrap();
-    let Submission::Created(order) = submission else { panic!("{submission:?}") };
+    let submitted = store.submit_in(&engine, &mut host, named("key")).await.unwrap();
+    let Submission::Created(order) = &submitted.outcome else { panic!("{submitted:?}") };
     assert_eq!(engine.order(order.id).await.unwrap(), None, "it is invisible before the commit");
-    assert_eq!(store.due_orders(order_engine_core::Lane::Execute, 9).await.unwrap(), []);
+    assert_eq!(store.due_orders(Lane::Execute, 9).await.unwrap(), []);
     execute(&mut host, "ROLLBACK").await;
     assert_eq!(engine.order(order.id).await.unwrap(), None);
     assert_eq!(database.text("SELECT count(*) FROM @order_events").await, "0");
@@ -52,8 +55,8 @@ async fn an_order_is_visible_with_the_hosts_row() {
     database.execute("CREATE TABLE @reservations (order_id uuid)").await;
     let mut host = database.connect().await;
     execute(&mut host, "BEGIN").await;
-    let submission = store.submit_in(&engine, &mut host, named("key")).await.unwrap();
-    let Submission::Created(order) = submission else { panic!("{submission:?}") };
+    let submitted = store.submit_in(&engine, &mut host, named("key")).await.unwrap();
+    let Submission::Created(order) = submitted.outcome.clone() else { panic!("{submitted:?}") };
     execute(&mut host, &database.qualified(&format!("INSERT INTO @reservations VALUES ('{}')", order.id)))
         .await;
     execute(&mut host, "COMMIT").await;
@@ -62,7 +65,7 @@ async fn an_order_is_visible_with_the_hosts_row() {
     // The same request again is the same order; another request under its name is a conflict.
     for request in [named("key"), named("key").with_slippage_bps(7)] {
         execute(&mut host, "BEGIN").await;
-        let again = store.submit_in(&engine, &mut host, request.clone()).await.unwrap();
+        let again = store.submit_in(&engine, &mut host, request.clone()).await.unwrap().outcome;
         let expected = if request == order.request {
             Submission::Existing(Arc::clone(&order))
         } else {
@@ -73,55 +76,135 @@ async fn an_order_is_visible_with_the_hosts_row() {
     }
 }
 
-#[tokio::test]
-async fn every_listener_hears_of_it_once_with_the_commit() {
-    let database = Database::new();
-    let store = database.store().await;
-    let engine = idle(&store).await;
-    let source = PostgresFanout::new(database.options()).unwrap().source();
-    assert_eq!(source.next().await, Hint::Resync);
-    let mut host = database.connect().await;
-    for end in ["ROLLBACK", "COMMIT"] {
-        execute(&mut host, "BEGIN").await;
-        store.submit_in(&engine, &mut host, named(end)).await.unwrap();
-        execute(&mut host, end).await;
-    }
-    assert!(matches!(source.next().await, Hint::Due(order_engine_core::Lane::Execute)));
-    let Hint::Event(accepted) = source.next().await else { panic!("the event fits into the message") };
-    let committed = database.text("SELECT order_id FROM @orders WHERE client_order_id = 'COMMIT'").await;
-    assert_eq!((accepted.order_id.to_string(), accepted.seq), (committed, 1));
-    // No other message was sent before this one.
+/// Returns what a source hears first, which somebody sends now if nothing was sent before.
+async fn first_hint(database: &Database, source: &dyn StatusSource) -> Hint {
     sqlx::query("SELECT pg_notify($1, $2)")
         .bind(format!("{}.events", database.schema))
         .bind(r#"{"sender":1,"version":2,"items":[{"due":"observe"}]}"#)
-        .execute(&mut host)
+        .execute(&mut database.connect().await)
         .await
         .unwrap();
-    assert_eq!(source.next().await, Hint::Due(order_engine_core::Lane::Observe));
+    source.next().await
 }
 
 #[tokio::test]
-async fn a_worker_takes_it_with_the_commit_or_at_its_next_poll() {
+async fn other_processes_hear_of_it_when_the_host_announces_it_and_not_from_its_transaction() {
+    let database = Database::new();
+    let store = database.store().await;
+    let fanout = PostgresFanout::open(database.options()).await.unwrap();
+    let engine = builder(Arc::new(store.clone()), &simulator().await).sink(fanout.sink());
+    let engine = engine.build().await.unwrap();
+    let source = PostgresFanout::new(database.options()).unwrap().source();
+    assert_eq!(source.next().await, Hint::Resync);
+    let mut host = database.connect().await;
+    execute(&mut host, "BEGIN").await;
+    let submitted = store.submit_in(&engine, &mut host, named("key")).await.unwrap();
+    execute(&mut host, "COMMIT").await;
+    assert_eq!(
+        first_hint(&database, &*source).await,
+        Hint::Due(Lane::Observe),
+        "nothing came with the commit"
+    );
+    let Submission::Created(order) = submitted.announce() else { panic!("it is new") };
+    assert_eq!(source.next().await, Hint::Due(Lane::Execute));
+    let Hint::Event(accepted) = source.next().await else { panic!("the event fits into the message") };
+    assert_eq!((accepted.order_id, accepted.seq), (order.id, 1));
+    // A repetition has nothing to announce.
+    execute(&mut host, "BEGIN").await;
+    let again = store.submit_in(&engine, &mut host, named("key")).await.unwrap();
+    execute(&mut host, "COMMIT").await;
+    assert!(matches!(again.announce(), Submission::Existing(_)));
+    assert_eq!(first_hint(&database, &*source).await, Hint::Due(Lane::Observe));
+}
+
+#[tokio::test]
+async fn a_worker_takes_it_when_it_is_announced_or_at_its_next_poll() {
     let database = Database::new();
     let (store, simulator) = (database.store().await, simulator().await);
     let fanout = PostgresFanout::new(database.options()).unwrap();
     let hearing = listening(Arc::new(store.clone()), &simulator, fanout).await;
-    let deaf = {
-        let store = PostgresStore::open(database.options().with_transaction_pooling(true)).await.unwrap();
+    let polling = {
         let mut config = EngineConfig::default();
         config.poll_interval = Duration::from_millis(50);
-        builder(Arc::new(store), &simulator).config(config).build().await.unwrap()
+        builder(Arc::new(store.clone()), &simulator).config(config).build().await.unwrap()
     };
-    for engine in [hearing, deaf] {
+    for (engine, is_announced) in [(hearing, true), (polling, false)] {
         let worker = work(&engine);
         let mut host = database.connect().await;
         execute(&mut host, "BEGIN").await;
-        let submission = store.submit_in(&engine, &mut host, request()).await.unwrap();
-        let Submission::Created(order) = submission else { panic!("{submission:?}") };
+        let submitted = store.submit_in(&engine, &mut host, request()).await.unwrap();
+        let Submission::Created(order) = submitted.outcome.clone() else { panic!("{submitted:?}") };
         execute(&mut host, "COMMIT").await;
+        if is_announced {
+            submitted.announce();
+        } else {
+            drop(submitted);
+        }
         watch(&engine, order.id).await;
         engine.shutdown(Duration::from_secs(10)).await.unwrap();
         worker.abort();
+    }
+}
+
+/// Begins transactions that do something, commits them all while no commit can end, and returns what they wait
+/// for.
+async fn waits_of_commits(server: &PostgresServer, hosts: Vec<PgConnection>) -> BTreeSet<String> {
+    let mut admin = PgConnection::connect(&server.url()).await.unwrap();
+    // A commit that waits for a standby has its locks until the standby answers; there is none.
+    execute(&mut admin, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
+    execute(&mut admin, "SELECT pg_reload_conf()").await;
+    while text(&mut admin, "SHOW synchronous_standby_names").await != "nobody" {}
+    let count = hosts.len();
+    let commits: Vec<_> = hosts
+        .into_iter()
+        .map(|mut host| tokio::spawn(async move { execute(&mut host, "COMMIT").await }))
+        .collect();
+    let waiting = "SELECT coalesce(string_agg(wait_event, ' '), '') FROM pg_stat_activity
+        WHERE query = 'COMMIT' AND wait_event_type IN ('IPC', 'Lock')";
+    let waits = loop {
+        let waits = text(&mut admin, waiting).await;
+        if waits.split_whitespace().count() == count {
+            break waits.split_whitespace().map(str::to_owned).collect();
+        }
+    };
+    execute(&mut admin, "ALTER SYSTEM RESET synchronous_standby_names").await;
+    execute(&mut admin, "SELECT pg_reload_conf()").await;
+    for commit in commits {
+        commit.await.unwrap();
+    }
+    waits
+}
+
+#[tokio::test]
+async fn the_commits_of_two_hosts_do_not_wait_for_each_other() {
+    let server = PostgresServer::start();
+    let store = PostgresStore::open(PostgresOptions::new(&server.url()).unwrap()).await.unwrap();
+    let engine = idle(&store).await;
+    let begun = || async {
+        let mut host = PgConnection::connect(&server.url()).await.unwrap();
+        execute(&mut host, "BEGIN; SET LOCAL synchronous_commit = on").await;
+        host
+    };
+    // A NOTIFY makes them wait, one for the other.
+    let mut notifying = Vec::new();
+    for _ in 0..2 {
+        let mut host = begun().await;
+        execute(&mut host, "CREATE TEMP TABLE mine (); NOTIFY news").await;
+        notifying.push(host);
+    }
+    let waits = waits_of_commits(&server, notifying).await;
+    assert_eq!(waits, ["SyncRep", "object"].map(str::to_owned).into());
+
+    let (mut hosts, mut submitted) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let mut host = begun().await;
+        submitted.push(store.submit_in(&engine, &mut host, request()).await.unwrap());
+        hosts.push(host);
+    }
+    assert_eq!(waits_of_commits(&server, hosts).await, ["SyncRep".to_owned()].into());
+    for submitted in submitted {
+        let Submission::Created(order) = submitted.announce() else { panic!("it is new") };
+        assert!(engine.order(order.id).await.unwrap().is_some());
     }
 }
 
@@ -133,16 +216,16 @@ async fn a_name_that_is_about_to_be_used_is_waited_for() {
     for (key, end) in [("kept", "COMMIT"), ("dropped", "ROLLBACK")] {
         let mut host = database.connect().await;
         execute(&mut host, "BEGIN").await;
-        let first = store.submit_in(&engine, &mut host, named(key)).await.unwrap();
+        let first = store.submit_in(&engine, &mut host, named(key)).await.unwrap().outcome;
         let Submission::Created(first) = first else { panic!("{first:?}") };
         let waiting = tokio::spawn({
             let (store, engine, mut other) = (store.clone(), engine.clone(), database.connect().await);
             let request = named(key);
             async move {
                 execute(&mut other, "BEGIN").await;
-                let submission = store.submit_in(&engine, &mut other, request).await.unwrap();
+                let submitted = store.submit_in(&engine, &mut other, request).await.unwrap();
                 execute(&mut other, "COMMIT").await;
-                submission
+                submitted.announce()
             }
         });
         let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'";
@@ -173,7 +256,8 @@ async fn what_cannot_be_an_order_leaves_the_transaction_as_it_was() {
         store.submit_in(&engine, &mut host, refused).await,
         Err(SubmitError::Rejected(ItemRejected { .. }))
     ));
-    assert!(matches!(store.submit_in(&engine, &mut host, request()).await, Ok(Submission::Created(_))));
+    let submitted = store.submit_in(&engine, &mut host, request()).await.unwrap();
+    assert!(matches!(submitted.outcome, Submission::Created(_)));
     execute(&mut host, "COMMIT").await;
     assert_eq!(database.text("SELECT count(*) FROM @orders").await, "1");
 
@@ -194,7 +278,7 @@ async fn an_open_transaction_delays_only_repetitions_of_its_name() {
     for (key, end) in [("kept", "COMMIT"), ("dropped", "ROLLBACK")] {
         let mut host = database.connect().await;
         execute(&mut host, "BEGIN").await;
-        let first = store.submit_in(&engine, &mut host, named(key)).await.unwrap();
+        let first = store.submit_in(&engine, &mut host, named(key)).await.unwrap().outcome;
         let Submission::Created(first) = first else { panic!("{first:?}") };
         let repeats = tokio::spawn(repeat(engine.clone(), named(key)));
         let others: Vec<_> = (0..100)
@@ -237,7 +321,7 @@ async fn a_name_that_stays_about_to_be_used_is_an_unavailable_store() {
     let engine = idle(&store).await;
     let mut host = database.connect().await;
     execute(&mut host, "BEGIN").await;
-    store.submit_in(&engine, &mut host, named("key")).await.unwrap();
+    let _submitted = store.submit_in(&engine, &mut host, named("key")).await.unwrap();
     let Err(SubmitError::Store(error)) = engine.submit(named("key")).await else {
         panic!("whether the name is used is not known")
     };
@@ -248,21 +332,27 @@ async fn a_name_that_stays_about_to_be_used_is_an_unavailable_store() {
 }
 
 #[tokio::test]
-async fn nothing_is_left_behind_in_the_hosts_session() {
-    let database = Database::new();
-    let store = database.store().await;
-    let engine = idle(&store).await;
-    let mut host = database.connect().await;
-    let settings = "SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings
-        WHERE name <> 'transaction_isolation'";
-    let prepared = "SELECT count(*) FROM pg_prepared_statements";
-    let before = text(&mut host, settings).await;
-    execute(&mut host, "BEGIN").await;
-    store.submit_in(&engine, &mut host, named("key")).await.unwrap();
-    assert_eq!(text(&mut host, settings).await, before);
-    execute(&mut host, "COMMIT").await;
-    assert_eq!(text(&mut host, settings).await, before);
-    assert_eq!(text(&mut host, prepared).await, "0");
+async fn a_prepared_statement_is_all_that_stays_in_the_hosts_session() {
+    for is_pooled in [false, true] {
+        let database = Database::new();
+        let options = database.options().with_transaction_pooling(is_pooled);
+        let store = PostgresStore::open(options).await.unwrap();
+        let engine = idle(&store).await;
+        let mut host = database.connect().await;
+        let settings = "SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings
+            WHERE name <> 'transaction_isolation'";
+        let prepared = "SELECT count(*) FROM pg_prepared_statements";
+        let before = text(&mut host, settings).await;
+        for key in ["first", "second"] {
+            execute(&mut host, "BEGIN").await;
+            let submitted = store.submit_in(&engine, &mut host, named(key)).await.unwrap();
+            assert_eq!(text(&mut host, settings).await, before);
+            execute(&mut host, "COMMIT").await;
+            submitted.announce();
+            assert_eq!(text(&mut host, settings).await, before);
+            assert_eq!(text(&mut host, prepared).await, if is_pooled { "0" } else { "1" });
+        }
+    }
 }
 
 #[tokio::test]
@@ -289,7 +379,9 @@ async fn a_sink_that_is_newer_than_the_hosts_snapshot_misses_nothing() {
             execute(&mut host, &format!("ROLLBACK; {begin}")).await;
             submission = store.submit_in(&former, &mut host, named("key")).await;
         }
-        let Ok(Submission::Created(order)) = submission else { panic!("{submission:?}") };
+        let Ok(Submission::Created(order)) = submission.map(|submitted| submitted.outcome) else {
+            panic!("the transaction sees the sink now")
+        };
         execute(&mut host, "COMMIT").await;
         let heard = tokio::time::timeout(Duration::from_mins(1), ledger.has_taken(1)).await;
         heard.expect("the sink hears of every order that is committed after it was registered");
@@ -305,7 +397,7 @@ async fn an_open_transaction_delays_a_new_sink_and_no_orders() {
     let engine = idle(&store).await;
     let mut host = database.connect().await;
     execute(&mut host, "BEGIN").await;
-    store.submit_in(&engine, &mut host, named("key")).await.unwrap();
+    let _submitted = store.submit_in(&engine, &mut host, named("key")).await.unwrap();
     // The host's order has no outbox entry for a sink that its transaction does not see.
     let registering = tokio::spawn({
         let store = store.clone();
