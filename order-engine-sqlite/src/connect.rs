@@ -86,6 +86,23 @@ async fn check(connection: &mut SqliteConnection, options: &SqliteOptions) -> Re
     Ok(())
 }
 
+/// Fails if the commits of a host's connection do not wait for the disk. Within a transaction this cannot be
+/// changed.
+pub(crate) async fn check_host(connection: &mut SqliteConnection) -> Result<(), Error> {
+    // 2 is FULL, and 3 is EXTRA.
+    let mut settings = vec![("synchronous", "PRAGMA synchronous", &["2", "3"][..])];
+    if cfg!(target_os = "macos") {
+        settings.push(("fullfsync", "PRAGMA fullfsync", &["1"]));
+    }
+    for (pragma, sql, wanted) in settings {
+        let found = value(&sqlx::query(sql).fetch_one(&mut *connection).await?)?;
+        if !wanted.contains(&&*found) {
+            return Err(Error::HostPragma { pragma, wanted: wanted[0], found });
+        }
+    }
+    Ok(())
+}
+
 /// Returns the value of a pragma, which is a text or a number in the only column.
 fn value(row: &SqliteRow) -> Result<String, sqlx::Error> {
     row.try_get::<String, _>(0).or_else(|_| row.try_get::<i64, _>(0).map(|number| number.to_string()))

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use order_engine_core::{DecodeError, ItemRejected, StoreError, StoreErrorKind};
+use order_engine_core::{AppendError, CreateError, DecodeError, ItemRejected, StoreError, StoreErrorKind};
 use sqlx::migrate::MigrateError;
 
 /// Why an operation failed.
@@ -25,10 +25,18 @@ pub(crate) enum Error {
     OtherSchema(#[source] MigrateError),
     #[error("a connection has {pragma} = {found}, but {wanted} was set")]
     Pragma { pragma: &'static str, wanted: String, found: String },
+    #[error(
+        "the host's connection has {pragma} = {found}, so its commits may not be on the disk; set it to {wanted} before the transaction"
+    )]
+    HostPragma { pragma: &'static str, wanted: &'static str, found: String },
     #[error(transparent)]
     Decode(#[from] DecodeError),
     #[error(transparent)]
     Rejected(#[from] ItemRejected),
+    #[error(transparent)]
+    NotCreated(#[from] CreateError),
+    #[error(transparent)]
+    NotAppended(#[from] AppendError),
     #[error("no answer in time")]
     TimedOut,
     #[error("the store is closed")]
@@ -58,10 +66,13 @@ impl Error {
                 Some(code) if UNUSABLE_CODES.contains(&code) => StoreErrorKind::Misconfigured,
                 _ => source.kind(),
             },
-            Self::Folder(_) | Self::Pragma { .. } => StoreErrorKind::Misconfigured,
+            Self::Folder(_) | Self::Pragma { .. } | Self::HostPragma { .. } => StoreErrorKind::Misconfigured,
             Self::NewerSchema(_) | Self::OtherSchema(_) => StoreErrorKind::Incompatible,
             Self::Sqlx(error) => sqlx_kind(error),
-            Self::Decode(_) | Self::Rejected(_) => StoreErrorKind::Internal,
+            Self::NotCreated(CreateError::Locked) => StoreErrorKind::Unavailable,
+            Self::Decode(_) | Self::Rejected(_) | Self::NotCreated(_) | Self::NotAppended(_) => {
+                StoreErrorKind::Internal
+            }
             Self::Thread(_) | Self::TimedOut | Self::Closed => StoreErrorKind::Unavailable,
             Self::Shared(error) => error.kind(),
         }

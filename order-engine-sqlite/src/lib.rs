@@ -13,6 +13,7 @@ mod schema;
 mod session;
 mod sql;
 mod store;
+mod submit;
 mod write;
 mod writer;
 

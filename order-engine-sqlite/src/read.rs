@@ -9,14 +9,14 @@ use order_engine_core::{
     Backlog, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, UndecodableOrder,
 };
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, Sqlite, SqlitePool};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteExecutor, SqlitePool};
 
 use crate::error::Error;
 use crate::rows::{self, id_list};
 use crate::sql;
 
-pub(crate) async fn load(pool: &SqlitePool, id: OrderId) -> Result<Option<Order>, Error> {
-    match sqlx::query(sql::LOAD).bind(id.to_string()).fetch_optional(pool).await? {
+pub(crate) async fn load<'c>(reader: impl SqliteExecutor<'c>, id: OrderId) -> Result<Option<Order>, Error> {
+    match sqlx::query(sql::LOAD).bind(id.to_string()).fetch_optional(reader).await? {
         Some(row) => Ok(Some(rows::order(&row)??)),
         None => Ok(None),
     }

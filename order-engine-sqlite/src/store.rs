@@ -68,6 +68,10 @@ impl SqliteStore {
         Ok(Self { writer, readers, clock, operation_timeout })
     }
 
+    pub(crate) const fn clock(&self) -> &StoreClock {
+        &self.clock
+    }
+
     async fn write<O: Operation>(&self, operation: O) -> Result<O::Output, StoreError> {
         self.in_time(async { Ok(self.writer.run(operation).await?) }).await
     }
