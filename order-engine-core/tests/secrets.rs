@@ -9,11 +9,9 @@ use order_engine_core::backend::{
     AppendColumns, EventColumns, NewOrderColumns, StateColumns, StoredEvent, StoredOrder,
 };
 use order_engine_core::conformance::fixtures::{moment, to_confirmed, tx};
+use order_engine_core::store::{Append, Claim, Guard, Lease, Then};
 use order_engine_core::testing::request;
-use order_engine_core::{
-    Append, Claim, Fence, Guard, Hint, Lease, NewOrder, Order, OrderEvent, OrderId, SignedTx, Submission,
-    Then, codec,
-};
+use order_engine_core::{Fence, Hint, NewOrder, Order, OrderEvent, OrderId, SignedTx, Submission, codec};
 
 const SECRET: &[u8] = b"signed bytes of the canary";
 /// The same in JSON.
@@ -39,7 +37,7 @@ fn hides(value: &impl Debug) {
 /// Returns an order whose transaction is signed, and the append that signed it.
 fn signed_order() -> (NewOrder, Append) {
     let (mut order, accepted) = Order::accept(OrderId::from_bytes([1; 16]), request(), 3, moment(0));
-    let new = NewOrder { order: Arc::new(order.clone()), event: Arc::new(accepted) };
+    let new = NewOrder::new(Arc::new(order.clone()), Arc::new(accepted));
     let mut events = Vec::new();
     for event in to_confirmed() {
         let is_signing = matches!(event, OrderEvent::TransactionSigned { .. });
@@ -78,7 +76,7 @@ fn what_holds_a_signed_transaction_hides_its_bytes() {
     hides(&append.order);
     hides(event);
     hides(&append);
-    hides(&NewOrder { order: Arc::clone(&append.order), event: Arc::clone(&new.event) });
+    hides(&NewOrder::new(Arc::clone(&append.order), Arc::clone(&new.event)));
     hides(&Claim { lease, claims_without_progress: 1, order: Ok(Arc::clone(&append.order)) });
     hides(&Submission::Existing(Arc::clone(&append.order)));
     hides(&Hint::Event(Arc::clone(event)));

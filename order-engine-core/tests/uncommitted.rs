@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::Fixture;
+use order_engine_core::store::Creation;
 use order_engine_core::testing::{RecordingSink, request};
 use order_engine_core::{
-    Attention, Creation, EngineConfig, FailureCode, NewOrder, OrderEvent, OrderId, OrderStore, Retry,
-    RetryDraft, Status, Uncommitted,
+    Attention, EngineConfig, FailureCode, NewOrder, OrderEvent, OrderId, OrderStore, Retry, RetryDraft,
+    Status, Uncommitted,
 };
 use tokio::time::Instant;
 

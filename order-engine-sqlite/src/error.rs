@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use order_engine_core::{AppendError, CreateError, DecodeError, ItemRejected, StoreError, StoreErrorKind};
+use order_engine_core::store::{AppendError, CreateError};
+use order_engine_core::{DecodeError, ItemRejected, StoreError, StoreErrorKind};
 use sqlx::migrate::MigrateError;
 
 /// Why an operation failed.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use order_engine_core::store::{AppendError, CreateError, Creation};
 use order_engine_core::{
-    AppendError, CreateError, Creation, Engine, NewOrder, OrderId, OrderRequest, Retry, RetryDraft,
-    RetryError, Submission, SubmitError, Uncommitted,
+    Engine, NewOrder, OrderId, OrderRequest, Retry, RetryDraft, RetryError, Submission, SubmitError,
+    Uncommitted,
 };
 use sqlx::SqliteConnection;
 

@@ -159,8 +159,8 @@ impl Committer {
     }
 
     /// Measures and publishes what a host has committed in a transaction of its own.
-    pub(crate) fn publish(&self, events: &[Arc<EventRecord>]) {
-        self.writer.publish(events);
+    pub(crate) fn publish<'a>(&self, committed: impl IntoIterator<Item = Committed<'a>> + Clone) {
+        self.writer.publish(committed);
     }
 }
 

@@ -18,28 +18,25 @@ pub struct Uncommitted<T> {
     /// What came of the write, if the host commits.
     pub outcome: T,
     engine: Engine,
-    /// The orders as they are after the write.
-    orders: Vec<Arc<Order>>,
-    events: Vec<Arc<EventRecord>>,
+    /// The orders as they are after the write, with their new events.
+    written: Vec<(Arc<Order>, Vec<Arc<EventRecord>>)>,
 }
 
 impl<T> Uncommitted<T> {
     /// Returns an outcome of which there is nothing to announce yet. For authors of stores.
     pub fn new(engine: &Engine, outcome: T) -> Self {
-        Self { outcome, engine: engine.clone(), orders: Vec::new(), events: Vec::new() }
+        Self { outcome, engine: engine.clone(), written: Vec::new() }
     }
 
     /// Adds an order that the transaction creates.
     pub fn with_created(mut self, new: &NewOrder) -> Self {
-        self.orders.push(Arc::clone(&new.order));
-        self.events.push(Arc::clone(&new.event));
+        self.written.push((Arc::clone(&new.order), vec![Arc::clone(&new.event)]));
         self
     }
 
     /// Adds events that the transaction appends.
     pub fn with_appended(mut self, append: &Append) -> Self {
-        self.orders.push(Arc::clone(&append.order));
-        self.events.extend(append.events.iter().cloned());
+        self.written.push((Arc::clone(&append.order), append.events.clone()));
         self
     }
 
@@ -49,12 +46,10 @@ impl<T> Uncommitted<T> {
     ///
     /// Call it only after the commit: what is announced is taken for committed.
     pub fn announce(self) -> T {
-        if !self.events.is_empty() {
-            let context = self.engine.context();
-            context.committer.publish(&self.events);
-            for order in &self.orders {
-                context.wakers.wake_for(order);
-            }
+        let context = self.engine.context();
+        for (order, events) in &self.written {
+            context.committer.publish(events.iter().map(|event| (&**order, event)));
+            context.wakers.wake_for(order);
         }
         self.outcome
     }
