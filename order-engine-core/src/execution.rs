@@ -10,3 +10,4 @@ pub(crate) mod leased_order;
 pub(crate) mod observer;
 pub(crate) mod pauses;
 pub(crate) mod turns;
+pub(crate) mod workers;

@@ -13,6 +13,7 @@
 //! | `order_engine_backlog_orders` | gauge | `lane` | orders of a lane: due, held and waiting |
 //! | `order_engine_due_orders` | gauge | `lane` | orders of a lane that are due |
 //! | `order_engine_due_age_seconds` | gauge | `lane` | how long the first of them has been due |
+//! | `order_engine_workers` | gauge | | workers of this process that take orders |
 //! | `order_engine_attention_orders` | gauge | | orders that an operator should look at |
 //! | `order_engine_outbox_entries` | gauge | `sink` | orders with events that a durable sink does not have yet |
 //! | `order_engine_outbox_age_seconds` | gauge | `sink` | how long the oldest entry of the sink has been pending |
@@ -44,6 +45,7 @@ const FANOUT_LAG: &str = "order_engine_fanout_lag_seconds";
 const BACKLOG: &str = "order_engine_backlog_orders";
 const DUE: &str = "order_engine_due_orders";
 const DUE_AGE: &str = "order_engine_due_age_seconds";
+const WORKERS: &str = "order_engine_workers";
 const ATTENTION: &str = "order_engine_attention_orders";
 const OUTBOX_ENTRIES: &str = "order_engine_outbox_entries";
 const OUTBOX_AGE: &str = "order_engine_outbox_age_seconds";
@@ -63,6 +65,7 @@ pub(crate) fn describe() {
     describe_gauge!(BACKLOG, "Orders of a lane: due, held and waiting");
     describe_gauge!(DUE, "Orders of a lane that are due");
     describe_gauge!(DUE_AGE, metrics::Unit::Seconds, "How long the first of them has been due");
+    describe_gauge!(WORKERS, "Workers of this process that take orders");
     describe_gauge!(ATTENTION, "Orders that an operator should look at");
     describe_gauge!(OUTBOX_ENTRIES, "Orders with events that a durable sink does not have yet");
     describe_gauge!(
@@ -199,6 +202,12 @@ pub(crate) fn sink_dropped(sink: &str, events: usize) {
     counter!(SINK_DROPPED, "sink" => sink.to_owned()).increment(events as u64);
 }
 
+/// Sets the gauge of the workers of this process.
+#[allow(clippy::cast_precision_loss)] // A gauge is a float, and no process has as many workers.
+pub(crate) fn workers(running: usize) {
+    gauge!(WORKERS).set(running as f64);
+}
+
 /// Sets the gauges of what waits to be done.
 #[allow(clippy::cast_precision_loss)] // A gauge is a float, and no backlog reaches 53 bits.
 pub(crate) fn backlog(backlog: &Backlog) {
@@ -264,7 +273,10 @@ mod tests {
             attention: 1,
             sinks: vec![sink],
         };
-        let measured = measured(|| backlog(&counted));
+        let measured = measured(|| {
+            workers(2);
+            backlog(&counted);
+        });
         let gauge = |name: &str| match &measured[name] {
             DebugValue::Gauge(value) => value.into_inner(),
             other => panic!("{other:?}"),
@@ -274,6 +286,7 @@ mod tests {
             ("order_engine_backlog_orders{lane=observe}", 0.0),
             ("order_engine_due_orders{lane=execute}", 2.0),
             ("order_engine_due_age_seconds{lane=execute}", 1.5),
+            ("order_engine_workers{}", 2.0),
             ("order_engine_attention_orders{}", 1.0),
             ("order_engine_outbox_entries{sink=ledger}", 7.0),
             ("order_engine_outbox_age_seconds{sink=ledger}", 0.0),

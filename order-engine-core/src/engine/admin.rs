@@ -27,6 +27,9 @@ pub struct Health {
     pub durability: Durability,
     /// What waits to be done, or why orders cannot be accepted now.
     pub store: Result<Backlog, StoreError>,
+    /// How many workers of this process take orders now. A process that only accepts orders has none, and
+    /// neither has one that executes tasks of a queue of its own.
+    pub workers: usize,
     /// Whether every source of hints from other processes is connected. If not, subscribers are served by
     /// polling, which is slower.
     pub sources_connected: bool,
@@ -35,6 +38,14 @@ pub struct Health {
     /// The tasks and ports that have panicked since the engine was built. Each panic was caught, and its
     /// task began again; it is a defect all the same.
     pub panicked: Vec<PartHealth>,
+}
+
+impl Health {
+    /// Whether orders are due and no worker of this process takes them. Where this process is to execute
+    /// orders, its workers have ended or never began; where it only accepts them, others may be busy.
+    pub fn is_stalled(&self) -> bool {
+        self.workers == 0 && self.store.as_ref().is_ok_and(|backlog| backlog.execute.due > 0)
+    }
 }
 
 impl Engine {
@@ -62,6 +73,7 @@ impl Engine {
         Health {
             durability: context.store.durability(),
             store,
+            workers: context.workers.running(),
             sources_connected: self.inner.sources.iter().all(|source| source.is_connected()),
             is_stopping: context.tasks.shutdown.is_draining(),
             panicked: context.tasks.supervisor.health(),

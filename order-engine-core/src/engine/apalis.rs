@@ -4,12 +4,15 @@
 //! the worker slots, because apalis does not tell a backend how many tasks run; it never fails, because a
 //! failing backend would end its worker and drop what is in flight.
 
+mod containment;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use apalis_core::backend::finalize::Ephemeral;
 use apalis_core::backend::{Backend, BackendConfig};
+use apalis_core::layers::Stack;
 use apalis_core::task::Task;
 use apalis_core::task::builder::TaskBuilder;
 use apalis_core::task::data::Data;
@@ -22,12 +25,14 @@ use tokio::sync::{Semaphore, mpsc};
 use tracing::Instrument;
 use uuid::Uuid;
 
+use self::containment::Containment;
 use super::Engine;
 use crate::config::EngineConfig;
 use crate::domain::ids::OrderId;
 use crate::domain::state::step::Lane;
 use crate::execution::claimer::{self, ClaimedOrder};
 use crate::execution::error::ExecuteError;
+use crate::execution::workers::RunningWorker;
 
 /// An order to execute: the argument of [`execute_order`].
 ///
@@ -109,6 +114,8 @@ impl Engine {
 pub struct OrderBackend {
     engine: Engine,
     tasks: mpsc::UnboundedReceiver<ClaimedOrder>,
+    /// Counts the worker from its first poll to its end.
+    running: Option<RunningWorker>,
     flush: Option<Flush>,
 }
 
@@ -133,7 +140,7 @@ impl OrderBackend {
             let deliver = move |claimed| deliver.send(claimed).is_ok();
             claimer::run(Arc::clone(&claimed), Lane::Execute, Arc::clone(&slots), deliver)
         });
-        Self { engine, tasks, flush: None }
+        Self { engine, tasks, running: None, flush: None }
     }
 }
 
@@ -142,6 +149,9 @@ impl Backend for OrderBackend {
     type Error = Infallible;
 
     fn poll_ready(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
+        if self.flush.is_none() {
+            self.running.get_or_insert_with(|| self.engine.context().workers.begin());
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -154,7 +164,8 @@ impl Backend for OrderBackend {
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
-        let Self { engine, tasks, flush } = self;
+        self.running = None;
+        let Self { engine, tasks, flush, .. } = self;
         let flush = flush.get_or_insert_with(|| {
             // The leases of orders that were not started are released as the orders are dropped.
             tasks.close();
@@ -171,14 +182,15 @@ impl BackendConfig for OrderBackend {
     type Id = Uuid;
     type Kind = Ephemeral;
     type Config = EngineConfig;
-    type Layer = Data<Engine>;
+    type Layer = Stack<Data<Engine>, Containment>;
 
     fn config(&self) -> &EngineConfig {
         &self.engine.context().config
     }
 
-    fn middleware(&mut self, _: &mut WorkerContext) -> Data<Engine> {
-        Data::new(self.engine.clone())
+    fn middleware(&mut self, _: &mut WorkerContext) -> Self::Layer {
+        let supervisor = Arc::clone(&self.engine.context().tasks.supervisor);
+        Stack::new(Data::new(self.engine.clone()), Containment::new(supervisor))
     }
 }
 

@@ -24,6 +24,7 @@ use crate::execution::executor::Executor;
 use crate::execution::lease::{self, LeaseManager};
 use crate::execution::observer::Observer;
 use crate::execution::pauses::{self, Pauses};
+use crate::execution::workers::Workers;
 use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::error::StoreError;
 use crate::ports::router::DexRouter;
@@ -170,6 +171,7 @@ impl EngineBuilder {
             leases,
             pauses,
             wakers,
+            workers: Arc::new(Workers::default()),
             tasks,
         });
 
@@ -233,8 +235,11 @@ fn start_maintenance(context: &Arc<Context>) {
             }
         }
     });
-    let store = Arc::clone(&context.store);
-    tasks.repeat("gauges", context.config.gauge_interval, move || count_backlog(Arc::clone(&store)));
+    let (store, workers) = (Arc::clone(&context.store), Arc::clone(&context.workers));
+    tasks.repeat("gauges", context.config.gauge_interval, move || {
+        telemetry::workers(workers.running());
+        count_backlog(Arc::clone(&store))
+    });
 }
 
 async fn count_backlog(store: Arc<dyn OrderStore>) {

@@ -18,6 +18,7 @@ use crate::domain::transaction::SignedTx;
 use crate::execution::error::ExecuteError;
 use crate::execution::lease::LeaseManager;
 use crate::execution::pauses::Pauses;
+use crate::execution::workers::Workers;
 use crate::planted::planted;
 use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::error::StoreError;
@@ -38,6 +39,7 @@ pub(crate) struct Context {
     pub(crate) leases: Arc<LeaseManager>,
     pub(crate) pauses: Pauses,
     pub(crate) wakers: Arc<LaneWakers>,
+    pub(crate) workers: Arc<Workers>,
     pub(crate) tasks: Tasks,
 }
 

@@ -79,7 +79,7 @@ impl Supervisor {
         call: impl Future<Output = T>,
     ) -> Result<T, Panicked> {
         let result = AssertUnwindSafe(call).catch_unwind().await;
-        result.map_err(|payload| self.caught(part, &*payload))
+        result.map_err(|payload| self.caught(part, payload))
     }
 
     /// Runs a call of the store. A panic becomes an error of the store.
@@ -94,7 +94,7 @@ impl Supervisor {
     /// Runs a call that does not wait, and catches its panic.
     pub(crate) fn guard_sync<T>(&self, part: &'static str, call: impl FnOnce() -> T) -> Result<T, Panicked> {
         let result = std::panic::catch_unwind(AssertUnwindSafe(call));
-        result.map_err(|payload| self.caught(part, &*payload))
+        result.map_err(|payload| self.caught(part, payload))
     }
 
     /// Runs a task until it ends by itself, and again after each panic.
@@ -141,8 +141,9 @@ impl Supervisor {
         panicked.collect()
     }
 
-    fn caught(&self, part: &'static str, payload: &(dyn Any + Send)) -> Panicked {
-        let message = message(payload);
+    fn caught(&self, part: &'static str, payload: Box<dyn Any + Send>) -> Panicked {
+        let message = message(&*payload);
+        discard(payload);
         telemetry::panicked(part);
         tracing::error!(part, panic = message, "a part of the engine panicked");
         let mut parts = self.parts();
@@ -176,6 +177,13 @@ impl Drop for Resting<'_> {
         if let Some(part) = self.supervisor.parts().get_mut(self.name) {
             part.resting -= 1;
         }
+    }
+}
+
+/// Drops what a call panicked with. A second panic, at that drop, says nothing more.
+fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(second) = std::panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(second);
     }
 }
 
@@ -218,6 +226,15 @@ mod tests {
         assert!(!supervisor.health()[0].is_resting);
     }
 
+    /// What a call panics with, and what panics again.
+    struct PanicsAtDrop;
+
+    impl Drop for PanicsAtDrop {
+        fn drop(&mut self) {
+            panic!("at the drop");
+        }
+    }
+
     #[tokio::test]
     async fn a_call_that_panics_is_counted_and_told() {
         let supervisor = supervisor(&ManualClock::new());
@@ -230,5 +247,7 @@ mod tests {
         assert_eq!(panicked.unwrap_err().to_string(), "port panicked: it is wrong");
         assert!(supervisor.guard_sync("port", || panic!("again")).is_err());
         assert_eq!(supervisor.health()[0].panics, 2);
+        let panicked = supervisor.guard_sync("port", || std::panic::panic_any(PanicsAtDrop));
+        assert_eq!(panicked.unwrap_err().to_string(), "port panicked: no message");
     }
 }

@@ -33,11 +33,12 @@ pub(crate) async fn health() -> Json<HealthBody> {
 pub(crate) async fn ready(State(app): State<AppState>) -> Result<Json<ReadyBody>, Problem> {
     let mut errors = Vec::new();
     let health = app.engine.health().await;
-    if let Err(error) = health.store {
+    if let Err(error) = &health.store {
         tracing::warn!(%error, "the store is not ready");
         errors.push(down("store", "The store does not take writes."));
     }
-    if app.options.worker.as_ref().is_some_and(AbortHandle::is_finished) {
+    let has_ended = |worker: &AbortHandle| worker.is_finished() || health.is_stalled();
+    if app.options.worker.as_ref().is_some_and(has_ended) {
         errors.push(down("queue", "No worker takes orders."));
     }
     if app.sockets.is_shutting_down() {
