@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use apalis::prelude::*;
 use async_trait::async_trait;
 use common::{Fixture, Setup};
 use order_engine_core::testing::{Call, Intercept, Reply, ScriptedRouter, request};
 use order_engine_core::{
     Amount, Cancellation, Candidate, DexRouter, EventRecord, FailureCode, OrderEvent, OrderId, QuoteRequest,
-    Status, StepError, StoreError, StoreErrorKind,
+    Status, StepError, StoreError, StoreErrorKind, execute_order,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -190,5 +191,74 @@ async fn an_order_in_quarantine_can_be_cancelled() {
     until_quarantined(&fixture, order.id).await;
     assert!(matches!(fixture.engine.cancel(order.id).await.unwrap(), Some(Cancellation::Cancelled(_))));
     assert_eq!(fixture.events_to_the_end(order.id).await.last().unwrap().status, Status::Failed);
+    worker.stop().await;
+}
+
+/// An interceptor that takes three seconds to build the transactions of one amount.
+#[derive(Debug)]
+struct SlowToBuild;
+
+#[async_trait]
+impl Intercept for SlowToBuild {
+    async fn before(&self, call: Call<'_>) -> Result<(), StoreError> {
+        if let Call::Prepare(request) = call
+            && request.order.request.amount == DEADLY
+        {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        Ok(())
+    }
+}
+
+fn work_with_timeout(fixture: &Fixture, timeout: Duration) -> tokio::task::JoinHandle<()> {
+    let worker = WorkerBuilder::new("timeouts")
+        .backend(fixture.engine.backend())
+        .timeout(timeout)
+        .build(execute_order);
+    tokio::spawn(async move { worker.run().await.unwrap() })
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_whose_step_takes_longer_than_its_worker_allows_is_quarantined() {
+    let setup = Setup { intercept: Some(Arc::new(SlowToBuild)), ..Setup::default() };
+    let fixture = Fixture::with(setup).await;
+    let slow = fixture.submit(OrderRequest { amount: DEADLY, ..request() }).await.id;
+    let worker = work_with_timeout(&fixture, Duration::from_secs(2));
+    let began = Instant::now();
+    let mut others = Vec::new();
+    for _ in 0..100 {
+        others.push(fixture.submit(request()).await.id);
+    }
+    let records = until_quarantined(&fixture, slow).await;
+    assert!(began.elapsed() < Duration::from_mins(2), "{:?}", began.elapsed());
+    assert_eq!(records.last().unwrap().event.failure().unwrap().code, FailureCode::QUARANTINED);
+    assert!(fixture.engine.order(slow).await.unwrap().unwrap().state.attention().is_some());
+    for id in others {
+        assert_eq!(fixture.until_terminal(id).await.status(), Status::Confirmed);
+    }
+    assert_eq!(fixture.venue.executions(slow), 0);
+    worker.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn orders_that_a_shutdown_interrupts_are_not_suspected() {
+    let mut fixture = Fixture::new().await;
+    let order = fixture.submit(request()).await;
+    for _ in 0..10 {
+        fixture.router.hang_next();
+        let worker = work_with_timeout(&fixture, Duration::from_hours(1));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let engine = fixture.engine.clone();
+        let shutdown = tokio::spawn(async move { engine.shutdown(Duration::from_secs(30)).await });
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        // The host waits no longer for the step that hangs.
+        worker.abort();
+        shutdown.await.unwrap().unwrap();
+        fixture = fixture.restart().await;
+    }
+    let worker = fixture.work();
+    let records = fixture.events_to_the_end(order.id).await;
+    assert_eq!(records.last().unwrap().status, Status::Confirmed);
+    assert!(!records.iter().any(|record| matches!(record.event, OrderEvent::Suspected { .. })));
     worker.stop().await;
 }

@@ -60,7 +60,8 @@ impl OrderTask {
 /// Executes an order until it waits, is handed to the observer, or is done.
 ///
 /// It is safe to drop at every await, so timeouts and other tower layers work: what is committed
-/// stays, and the lease is released.
+/// stays, and the lease is released. An order that is dropped again and again without progress is put into
+/// quarantine, so a time-out has to be longer than [`EngineConfig::step_timeout`].
 ///
 /// # Errors
 /// Why the worker could not go on. The order is safe: another claim continues it. apalis' own

@@ -153,7 +153,8 @@ impl EngineBuilder {
             &tasks,
             config.commit_batch,
         );
-        let (leases, releases) = LeaseManager::new(runtime.clone(), config.lease_duration);
+        let (leases, releases) =
+            LeaseManager::new(runtime.clone(), config.lease_duration, Arc::clone(&tasks.shutdown));
         let run_releases = lease::run_releases(Arc::clone(supervisor), Arc::clone(&store), releases);
         runtime.spawner.spawn("releases", Box::pin(run_releases));
         let heads = Heads::start(Arc::clone(&store), runtime, supervisor);

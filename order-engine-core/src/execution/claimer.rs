@@ -173,7 +173,9 @@ fn strikes(order: &LeasedOrder) -> u32 {
 /// Puts an order into quarantine that kills its workers.
 async fn quarantine(context: &Context, mut order: LeasedOrder) {
     let (order_id, strikes) = (order.order().id, order.order().state.strikes());
-    let message = format!("{strikes} executions in a row killed their worker or made it panic");
+    let message = format!(
+        "{strikes} executions in a row killed their worker, made it panic or took longer than it allows"
+    );
     if let Err(error) = order.quarantine(message, context.now()) {
         tracing::error!(order.id = %order_id, %error, "an order cannot be put into quarantine");
         return;

@@ -99,6 +99,14 @@ enum Next {
     Yield,
 }
 
+/// How an execution ends.
+enum End {
+    /// The observer takes the order.
+    Observe,
+    /// The worker yields the order.
+    Yield,
+}
+
 /// One execution of one order.
 struct Execution<'a> {
     executor: &'a Executor,
@@ -113,13 +121,24 @@ impl<'a> Execution<'a> {
     }
 
     async fn run(mut self, alone: bool) -> Result<(), ExecuteError> {
+        let strikes = self.order.order().state.strikes() + u32::from(alone);
+        self.order.lease_mut().begin_execution(strikes);
+        let end = self.run_steps(alone).await;
+        self.order.lease_mut().end_execution();
+        match end? {
+            End::Observe => self.observe().await,
+            End::Yield => Ok(()),
+        }
+    }
+
+    async fn run_steps(&mut self, alone: bool) -> Result<End, ExecuteError> {
         let begins_alone = alone && !self.context().tasks.shutdown.is_draining();
         let mut next = if begins_alone { self.begin_alone().await } else { Ok(Next::Continue) };
         loop {
             match next {
                 Ok(Next::Continue) => {}
-                Ok(Next::Yield) => return Ok(()),
-                Ok(Next::Observe) => return self.observe().await,
+                Ok(Next::Yield) => return Ok(End::Yield),
+                Ok(Next::Observe) => return Ok(End::Observe),
                 Err(Interrupt::RevisionChanged) => self.reload().await?,
                 Err(Interrupt::Panicked(panicked)) => return self.strike(&panicked).await,
                 Err(Interrupt::TooLate) => {
@@ -128,7 +147,7 @@ impl<'a> Execution<'a> {
                     if self.order.order().state.live_transaction().is_some() {
                         // It was signed in time and not sent in time: it is left to die.
                         self.last_sent = None;
-                        return self.observe().await;
+                        return Ok(End::Observe);
                     }
                 }
                 Err(Interrupt::Failed(error)) => return Err(self.fail(error)),
@@ -146,7 +165,7 @@ impl<'a> Execution<'a> {
     /// Counts a strike before the execution begins: if the process dies of the order, the strike is written.
     async fn begin_alone(&mut self) -> Result<Next, Interrupt> {
         let strikes = self.order.order().state.strikes() + 1;
-        let message = "Workers died while they had the order; it is tried alone";
+        let message = "Workers died while they had the order, or dropped it; it is tried alone";
         let failure = Failure::new(FailureCode::WORKER_DIED, message);
         self.record(OrderEvent::Suspected { failure, strikes, alone: true })?;
         self.commit().await?;
@@ -154,7 +173,7 @@ impl<'a> Execution<'a> {
     }
 
     /// Counts a panic against the order, which waits, longer each time, or is put into quarantine.
-    async fn strike(mut self, panicked: &Panicked) -> Result<(), ExecuteError> {
+    async fn strike(&mut self, panicked: &Panicked) -> Result<End, ExecuteError> {
         let (context, now) = (self.context(), self.context().now());
         let strikes = self.order.order().state.strikes() + 1;
         let failure = Failure::new(FailureCode::WORKER_PANICKED, "A worker panicked with the order");

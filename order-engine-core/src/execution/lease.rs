@@ -12,11 +12,12 @@ use crate::planted::planted;
 use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::lease::{Lease, Release, ReleaseReason};
 use crate::ports::runtime::Runtime;
+use crate::resilience::shutdown::Shutdown;
 use crate::resilience::supervisor::Supervisor;
 
 /// How many leases are released in one write.
 const RELEASE_BATCH: usize = 256;
-/// How long an order waits after its first panic; doubled with each further one.
+/// How long an order waits after the first execution that failed with it; doubled with each further one.
 const PANIC_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Returns how long an order waits after this many panics in a row.
@@ -31,6 +32,7 @@ pub(crate) struct LeaseManager {
     duration: Duration,
     held: Mutex<BTreeMap<OrderId, HeldLease>>,
     releases: mpsc::UnboundedSender<ReleaseRequest>,
+    shutdown: Arc<Shutdown>,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub(crate) struct LeaseGuard {
     due_in: Duration,
     /// Why the lease is released, unless the worker yields the order.
     reason: Option<ReleaseReason>,
+    /// During an execution: how many executions in a row struck the order, this one included if it does.
+    executing: Option<u32>,
     /// Whether the store has ended the lease, so that there is nothing to release.
     has_ended: bool,
 }
@@ -70,10 +74,14 @@ pub(crate) enum ReleaseRequest {
 pub(crate) type ReleaseRequests = mpsc::UnboundedReceiver<ReleaseRequest>;
 
 impl LeaseManager {
-    pub(crate) fn new(runtime: Runtime, duration: Duration) -> (Arc<Self>, ReleaseRequests) {
+    pub(crate) fn new(
+        runtime: Runtime,
+        duration: Duration,
+        shutdown: Arc<Shutdown>,
+    ) -> (Arc<Self>, ReleaseRequests) {
         // Bounded by the leases held, each of which is released once.
         let (releases, requests) = mpsc::unbounded_channel();
-        (Arc::new(Self { runtime, duration, held: Mutex::default(), releases }), requests)
+        (Arc::new(Self { runtime, duration, held: Mutex::default(), releases, shutdown }), requests)
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<OrderId, HeldLease>> {
@@ -100,6 +108,7 @@ impl LeaseManager {
             claims_without_progress,
             due_in: Duration::ZERO,
             reason: None,
+            executing: None,
             has_ended: false,
         }
     }
@@ -200,6 +209,17 @@ impl LeaseGuard {
             Some(if needs_attention { ReleaseReason::Undecodable } else { ReleaseReason::WorkerPanicked });
     }
 
+    /// Notes that an execution of the order begins. If it is dropped before it [ends](Self::end_execution), a
+    /// host's time-out was shorter than a step for instance, the claim counts as one without progress.
+    pub(crate) const fn begin_execution(&mut self, strikes: u32) {
+        self.executing = Some(strikes);
+    }
+
+    /// Notes that the execution has come to its end by itself.
+    pub(crate) const fn end_execution(&mut self) {
+        self.executing = None;
+    }
+
     /// Notes that the store has ended the lease, so that there is nothing to release.
     pub(crate) fn end(&mut self) {
         self.has_ended = true;
@@ -208,11 +228,15 @@ impl LeaseGuard {
     /// Returns how the lease is released. After a failure the order waits, longer each time, so that it does
     /// not keep a worker busy with failing.
     fn release(&self, has_panicked: bool) -> Release {
-        let reason = if has_panicked { Some(ReleaseReason::WorkerPanicked) } else { self.reason };
+        // A shutdown drops what does not end in time, and says nothing about the order.
+        let is_cut_short = self.executing.is_some() && !self.manager.shutdown.is_draining();
+        let has_failed = has_panicked || is_cut_short;
+        let reason = if has_failed { Some(ReleaseReason::WorkerPanicked) } else { self.reason };
         match reason {
             None => Release { lease: self.lease, due_in: self.due_in, reason: ReleaseReason::Yielded },
             Some(reason) => {
-                let backoff = panic_backoff(self.claims_without_progress);
+                let failures = self.claims_without_progress.max(self.executing.unwrap_or_default());
+                let backoff = panic_backoff(failures);
                 Release { lease: self.lease, due_in: backoff.min(self.manager.duration), reason }
             }
         }

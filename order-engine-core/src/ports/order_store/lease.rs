@@ -95,7 +95,8 @@ pub enum ReleaseReason {
     /// The worker yields the order, because it shuts down for instance. The claim is not counted as one
     /// without progress.
     Yielded,
-    /// The worker panicked with the order, or failed with it for a reason that lasts.
+    /// The worker panicked with the order, failed with it for a reason that lasts, or was dropped before it
+    /// had come to an end with it.
     WorkerPanicked,
     /// The order cannot be decoded. An operator should look at it until it can be written to again.
     Undecodable,
