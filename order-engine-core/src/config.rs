@@ -9,9 +9,6 @@ use crate::resilience::breaker::BreakerConfig;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineConfig {
-    /// How many orders a worker executes at a time. An order that waits takes no slot. Orders of one pair
-    /// of tokens take three quarters of the slots at most.
-    pub worker_slots: usize,
     /// How long a lease lasts without renewal: after a crash, others take over after this long.
     pub lease_duration: Duration,
     /// How often the store is polled for what no hint announced.
@@ -81,7 +78,6 @@ macro_rules! setters {
 }
 
 setters! {
-    with_worker_slots sets worker_slots: usize;
     with_lease_duration sets lease_duration: Duration;
     with_poll_interval sets poll_interval: Duration;
     with_step_timeout sets step_timeout: Duration;
@@ -108,7 +104,6 @@ setters! {
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
-            worker_slots: 10,
             lease_duration: Duration::from_secs(30),
             poll_interval: Duration::from_secs(1),
             step_timeout: Duration::from_secs(10),

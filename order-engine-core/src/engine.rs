@@ -7,6 +7,7 @@ pub(crate) mod cancel;
 pub(crate) mod change;
 mod controls;
 pub(crate) mod due_orders;
+pub(crate) mod execute;
 mod fair_share;
 mod feed;
 mod quarantine;

@@ -46,11 +46,12 @@ pub use domain::transaction::{
 };
 pub use engine::Engine;
 pub use engine::admin::{Health, NAME_RETENTION};
-pub use engine::apalis::{OrderBackend, OrderTask, execute_order};
+pub use engine::apalis::{OrderBackend, execute_order};
 pub use engine::builder::{BuildError, EngineBuilder};
 pub use engine::cancel::Cancellation;
 pub use engine::change::ChangeError;
 pub use engine::due_orders::enqueue_due_orders;
+pub use engine::execute::OrderTask;
 pub use engine::read::Quotation;
 pub use engine::resolve::{Resolution, Resolved};
 pub use engine::retry::{Retry, RetryDraft, RetryError};

@@ -106,6 +106,10 @@ bugs! {
     OutageUsesAttempt = "outage-uses-attempt",
     /// One pair may take all slots.
     NoBulkhead = "no-bulkhead",
+    /// Orders stay claimed that a worker does not start.
+    ClaimsAreHoarded = "claims-are-hoarded",
+    /// The claim of an execution that was dropped is taken back.
+    DropIsYield = "drop-is-yield",
     /// A relay waits for the slowest delivery of a batch.
     RelayHasBarrier = "relay-has-barrier",
 }

@@ -111,7 +111,7 @@ async fn all_confirmed(fixture: &Fixture, ids: Vec<OrderId>) {
 async fn a_worker_without_layers_outlives_a_router_that_panics_at_every_third_order() {
     for failure in [Failure::Panics, Failure::PanicsTwice] {
         let fixture = fixture_with(failure).await;
-        let worker = WorkerBuilder::new("bare").backend(fixture.engine.backend()).build(execute_order);
+        let worker = WorkerBuilder::new("bare").backend(fixture.engine.backend(10)).build(execute_order);
         let running = tokio::spawn(worker.run());
         let others = submit_others(&fixture, 1_500).await;
         assert_eq!(others.len(), 1_000);
@@ -125,7 +125,7 @@ async fn a_worker_without_layers_outlives_a_router_that_panics_at_every_third_or
 async fn a_worker_outlives_a_router_that_panics_when_a_timeout_drops_it() {
     let fixture = fixture_with(Failure::PanicsAtDrop).await;
     let worker = WorkerBuilder::new("timeouts")
-        .backend(fixture.engine.backend())
+        .backend(fixture.engine.backend(10))
         .timeout(Duration::from_secs(2))
         .build(execute_order);
     let running = tokio::spawn(worker.run());
@@ -185,8 +185,10 @@ async fn a_worker_outlives_a_layer_that_panics() {
     for at_call in [true, false] {
         let fixture = Fixture::new().await;
         let layer = PanickingLayer { at_call, calls: Arc::default() };
-        let worker =
-            WorkerBuilder::new("layers").backend(fixture.engine.backend()).layer(layer).build(execute_order);
+        let worker = WorkerBuilder::new("layers")
+            .backend(fixture.engine.backend(10))
+            .layer(layer)
+            .build(execute_order);
         let running = tokio::spawn(worker.run());
         let others = submit_others(&fixture, 30).await;
         all_confirmed(&fixture, others).await;
@@ -235,12 +237,12 @@ async fn health_tells_that_orders_are_due_and_no_worker_runs() {
     let accepting = fixture.engine.health().await;
     assert_eq!((accepting.workers, accepting.is_stalled()), (0, true));
     // A worker that has not begun is none.
-    let waiting = WorkerBuilder::new("waits").backend(fixture.engine.backend()).build(execute_order);
+    let waiting = WorkerBuilder::new("waits").backend(fixture.engine.backend(10)).build(execute_order);
     assert_eq!(fixture.engine.health().await.workers, 0);
     drop(waiting);
 
     let broken = WorkerBuilder::new("broken")
-        .backend(fixture.engine.backend())
+        .backend(fixture.engine.backend(10))
         .layer(FailingLayer)
         .build(execute_order);
     let broken = tokio::spawn(broken.run());

@@ -212,7 +212,7 @@ impl Intercept for SlowToBuild {
 
 fn work_with_timeout(fixture: &Fixture, timeout: Duration) -> tokio::task::JoinHandle<()> {
     let worker = WorkerBuilder::new("timeouts")
-        .backend(fixture.engine.backend())
+        .backend(fixture.engine.backend(10))
         .timeout(timeout)
         .build(execute_order);
     tokio::spawn(async move { worker.run().await.unwrap() })

@@ -21,8 +21,7 @@ async fn a_timeout_layer_drops_the_handler_and_the_order_goes_on() {
     let order = fixture.submit(request()).await;
     let engine = fixture.engine.clone();
     let worker = WorkerBuilder::new("timeouts")
-        .backend(engine.backend())
-        .concurrency(2)
+        .backend(engine.backend(2))
         .timeout(Duration::from_secs(2))
         .build(execute_order);
     let context = tokio::spawn(worker.run());
@@ -36,12 +35,11 @@ async fn a_timeout_layer_drops_the_handler_and_the_order_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn a_worker_stops_executing_an_order_when_its_lease_is_lost() {
     let mut config = EngineConfig::default();
-    config.worker_slots = 1;
     config.step_timeout = Duration::from_mins(30);
     let fixture = Fixture::with_config(config).await;
     fixture.router.hang_next();
     let lost = fixture.submit(request()).await;
-    let worker = fixture.work();
+    let worker = fixture.work_with(1);
     fixture.reaches(lost.id, |record| matches!(record.event, OrderEvent::RoutingStarted { .. })).await;
     // The cancel revokes the lease, which the process notices at the next renewal.
     fixture.engine.cancel(lost.id).await.unwrap();
@@ -60,11 +58,7 @@ async fn a_caught_panic_affects_no_other_order() {
         orders.push(fixture.submit(request()).await.id);
     }
     let engine = fixture.engine.clone();
-    let worker = WorkerBuilder::new("panics")
-        .backend(engine.backend())
-        .concurrency(4)
-        .catch_panic()
-        .build(execute_order);
+    let worker = WorkerBuilder::new("panics").backend(engine.backend(4)).build(execute_order);
     let running = tokio::spawn(worker.run());
     for id in orders {
         assert_eq!(fixture.events_to_the_end(id).await.last().unwrap().status, Status::Confirmed);
@@ -79,8 +73,7 @@ async fn each_handler_may_run_on_a_task_of_its_own() {
     let order = fixture.submit(request()).await;
     let engine = fixture.engine.clone();
     let worker = WorkerBuilder::new("parallel")
-        .backend(engine.backend())
-        .concurrency(4)
+        .backend(engine.backend(4))
         .parallelize(tokio::spawn)
         .build(execute_order);
     let running = tokio::spawn(worker.run());
@@ -204,10 +197,7 @@ async fn a_restarting_worker_makes_a_backend_anew() {
     let engine = fixture.engine.clone();
     let monitor = Monitor::new()
         .register(move |n| {
-            WorkerBuilder::new(format!("worker-{n}"))
-                .backend(engine.backend())
-                .concurrency(3)
-                .build(execute_order)
+            WorkerBuilder::new(format!("worker-{n}")).backend(engine.backend(3)).build(execute_order)
         })
         .should_restart(|_, _| true);
     let running = tokio::spawn(monitor.run());

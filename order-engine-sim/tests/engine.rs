@@ -65,8 +65,7 @@ impl Worker {
             .build()
             .await
             .unwrap();
-        let worker =
-            WorkerBuilder::new("orders").backend(engine.backend()).concurrency(10).build(execute_order);
+        let worker = WorkerBuilder::new("orders").backend(engine.backend(10)).build(execute_order);
         let running = tokio::spawn(async move { worker.run().await.unwrap() });
         Self { engine, process, running }
     }

@@ -106,7 +106,7 @@ async fn executions(seed: u64, is_credulous: bool) -> Vec<(Status, usize)> {
         .build()
         .await
         .unwrap();
-    let worker = WorkerBuilder::new("orders").backend(engine.backend()).concurrency(10).build(execute_order);
+    let worker = WorkerBuilder::new("orders").backend(engine.backend(10)).build(execute_order);
     let worker = tokio::spawn(worker.run());
     let mut ids: Vec<OrderId> = Vec::new();
     for number in 0..10 {

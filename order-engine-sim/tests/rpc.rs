@@ -318,7 +318,7 @@ async fn an_engine_trades_over_it_and_the_ledger_agrees() {
         .build()
         .await
         .unwrap();
-    let worker = WorkerBuilder::new("orders").backend(engine.backend()).concurrency(10).build(execute_order);
+    let worker = WorkerBuilder::new("orders").backend(engine.backend(10)).build(execute_order);
     tokio::spawn(worker.run());
     let mut subscriptions = Vec::new();
     for _ in 0..ORDERS {

@@ -31,7 +31,7 @@ impl Life {
             .expect("an engine");
         let worker = engine.clone();
         let monitor = Monitor::new()
-            .register(move |_| WorkerBuilder::new("life").backend(worker.backend()).build(execute_order));
+            .register(move |_| WorkerBuilder::new("life").backend(worker.backend(10)).build(execute_order));
         tokio::spawn(monitor.run());
         let request = request();
         let submission = engine.submit(request.clone()).await.expect("the store takes it");

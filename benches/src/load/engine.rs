@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use apalis::prelude::{Monitor, WorkerBuilder, WorkerBuilderExt};
+use apalis::prelude::{Monitor, WorkerBuilder};
 use order_engine_core::testing::InterceptedStore;
 use order_engine_core::{
-    Amount, Durability, Engine, EngineConfig, OrderId, OrderRequest, Runtime, Status, Submission,
-    Subscription, execute_order,
+    Amount, Durability, Engine, OrderId, OrderRequest, Runtime, Status, Submission, Subscription,
+    execute_order,
 };
 use order_engine_sim::{Rate, SimConfig, Simulator, default_tokens};
 
@@ -43,13 +43,7 @@ impl InProcess {
         let commits = Arc::<Commits>::default();
         let store = InterceptedStore::new(databases.open().await?, commits.clone());
         let build = async |store| {
-            let mut config = EngineConfig::default();
-            config.worker_slots = args.slots;
-            let engine = Engine::builder()
-                .store(store)
-                .router(simulator.router())
-                .venue(simulator.venue())
-                .config(config);
+            let engine = Engine::builder().store(store).router(simulator.router()).venue(simulator.venue());
             Result::Ok(databases.join(engine).await?.build().await?)
         };
         let engine = build(Arc::new(store)).await?;
@@ -61,8 +55,7 @@ impl InProcess {
         let (worker_engine, slots) = (engine.clone(), args.slots);
         let monitor = Monitor::new().register(move |restart| {
             WorkerBuilder::new(format!("load-{restart}"))
-                .backend(worker_engine.backend())
-                .concurrency(slots)
+                .backend(worker_engine.backend(slots))
                 .build(execute_order)
         });
         tokio::spawn(monitor.run());

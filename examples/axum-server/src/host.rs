@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use apalis::prelude::{Monitor, MonitorError, WorkerBuilder, WorkerBuilderExt};
+use apalis::prelude::{Monitor, MonitorError, WorkerBuilder};
 use order_engine_core::{
     BuildError, DexRouter, Durability, Engine, EngineConfig, Runtime, StoreError, Venue, execute_order,
 };
@@ -96,7 +96,6 @@ impl Host {
             }
         };
         let mut engine_config = EngineConfig::default();
-        engine_config.worker_slots = config.workers;
         engine_config.lease_duration = LEASE;
         if config.role != Role::All && fanout.is_none() {
             engine_config.poll_interval = SHARED_POLL;
@@ -172,9 +171,7 @@ async fn work(engine: Engine, slots: usize, stopped: oneshot::Receiver<()>) -> R
     Monitor::new()
         .register(move |restart| {
             WorkerBuilder::new(format!("orders-{}-{restart}", std::process::id()))
-                .backend(engine.backend())
-                .concurrency(slots)
-                .catch_panic()
+                .backend(engine.backend(slots))
                 .build(execute_order)
         })
         .should_restart(|_, _| true)

@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .sink(Arc::new(WebhookSink::new(webhook)?))
         .build()
         .await?;
-    tokio::spawn(WorkerBuilder::new("orders").backend(engine.backend()).build(execute_order).run());
+    tokio::spawn(WorkerBuilder::new("orders").backend(engine.backend(10)).build(execute_order).run());
     let request = OrderRequest::new("alice", sol, usdc, Amount::parse_human("1.5", sol.decimals)?);
     engine.submit(request).await?;
     while let Some(body) = bodies.recv().await {

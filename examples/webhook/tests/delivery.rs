@@ -118,7 +118,7 @@ async fn engine(url: &str, secrets: &[&str], timeout: Duration) -> Engine {
         .build()
         .await
         .unwrap();
-    tokio::spawn(WorkerBuilder::new("orders").backend(engine.backend()).build(execute_order).run());
+    tokio::spawn(WorkerBuilder::new("orders").backend(engine.backend(10)).build(execute_order).run());
     engine
 }
 

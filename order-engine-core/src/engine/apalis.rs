@@ -1,10 +1,11 @@
-//! The worker: the one module that knows apalis.
+//! The worker under apalis: the one module that knows it.
 //!
 //! The order row is the job, so there is no second queue: the [`Backend`] here delivers claimed rows. It owns
-//! the worker slots, because apalis does not tell a backend how many tasks run; it never fails, because a
+//! the worker's slots, because apalis does not tell a backend how many tasks run; it never fails, because a
 //! failing backend would end its worker and drop what is in flight.
 
-mod containment;
+mod intake;
+mod layer;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,42 +21,17 @@ use apalis_core::task::task_id::TaskId;
 use apalis_core::worker::context::WorkerContext;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, mpsc};
-use tracing::Instrument;
 use uuid::Uuid;
 
-use self::containment::Containment;
+use self::intake::Intake;
+use self::layer::WorkerLayer;
 use super::Engine;
+use super::execute::OrderTask;
 use crate::config::EngineConfig;
-use crate::domain::ids::OrderId;
 use crate::domain::state::step::Lane;
-use crate::execution::claimer::{self, ClaimedOrder};
+use crate::execution::claimer;
 use crate::execution::error::ExecuteError;
 use crate::execution::workers::RunningWorker;
-
-/// An order to execute: the argument of [`execute_order`].
-///
-/// A task from [`Engine::backend`] has its claim. A task from a queue of the host's own only names the order,
-/// and claims it first; that there is nothing to do for it is no error.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct OrderTask {
-    /// The order.
-    pub order_id: OrderId,
-    #[serde(skip)]
-    claim: Option<ClaimedOrder>,
-}
-
-impl OrderTask {
-    /// Returns a task that claims the order itself.
-    pub const fn new(order_id: OrderId) -> Self {
-        Self { order_id, claim: None }
-    }
-
-    pub(crate) fn into_parts(self) -> (OrderId, Option<ClaimedOrder>) {
-        (self.order_id, self.claim)
-    }
-}
 
 /// Executes an order until it waits, is handed to the observer, or is done.
 ///
@@ -71,41 +47,17 @@ pub async fn execute_order(task: OrderTask, engine: Data<Engine>) -> Result<(), 
 }
 
 impl Engine {
-    /// Returns the due orders as an apalis backend with [`EngineConfig::worker_slots`] slots.
+    /// Returns the due orders as an apalis backend, of which the worker executes at most `slots` at a time; an
+    /// order that waits takes no slot. Zero is taken as one.
+    ///
+    /// Without layers that limit it, the worker executes as many orders at a time as there are slots. If a
+    /// layer admits fewer, no more orders stay claimed than it admits. Orders of one pair of tokens take three
+    /// quarters of the slots of this process' workers at most.
     ///
     /// Must be called within the runtime that the engine runs on.
-    pub fn backend(&self) -> OrderBackend {
+    pub fn backend(&self, slots: usize) -> OrderBackend {
         self.ensure_observer();
-        OrderBackend::new(self.clone())
-    }
-
-    /// Executes one order as far as it goes now: the way without apalis, and the way for tasks of a queue of
-    /// the host's own. Does nothing if the order is not due for a worker.
-    ///
-    /// # Errors
-    /// Why it could not go on. The order is safe: another claim continues it.
-    pub async fn execute(&self, task: OrderTask) -> Result<(), ExecuteError> {
-        let (order_id, claimed) = task.into_parts();
-        let context = self.context();
-        self.ensure_observer();
-        let span = tracing::info_span!("order", order.id = %order_id);
-        let _running = context.tasks.shutdown.enter_execution();
-        async {
-            // The slot is taken until the execution ends.
-            let (order, _slot) = match claimed {
-                Some(ClaimedOrder { order, slot }) => (order, Some(slot)),
-                None => match claimer::claim_order(context, order_id).await {
-                    Ok(Some(order)) => (order, None),
-                    Ok(None) => return Ok(()),
-                    Err(error) => return Err(ExecuteError::Store(Arc::new(error))),
-                },
-            };
-            let executed =
-                context.tasks.supervisor.guard("execution", self.inner.executor.execute(order)).await;
-            executed.unwrap_or_else(|panicked| Err(ExecuteError::Panicked(panicked.part)))
-        }
-        .instrument(span)
-        .await
+        OrderBackend::new(self.clone(), claimer::valid_slots(slots))
     }
 }
 
@@ -114,7 +66,8 @@ impl Engine {
 #[must_use = "a backend does nothing unless a worker polls it"]
 pub struct OrderBackend {
     engine: Engine,
-    tasks: mpsc::UnboundedReceiver<ClaimedOrder>,
+    slots: usize,
+    intake: Arc<Intake>,
     /// Counts the worker from its first poll to its end.
     running: Option<RunningWorker>,
     flush: Option<Flush>,
@@ -130,18 +83,24 @@ impl std::fmt::Debug for Flush {
 }
 
 impl OrderBackend {
-    pub(crate) fn new(engine: Engine) -> Self {
-        let context = Arc::clone(engine.context());
-        // As many as there are slots can be in this queue, and no more.
-        let (deliver, tasks) = mpsc::unbounded_channel();
-        let slots = Arc::new(Semaphore::new(context.config.worker_slots));
-        let claimed = Arc::clone(&context);
-        context.tasks.keep_running("claimer", move || {
-            let deliver = deliver.clone();
-            let deliver = move |claimed| deliver.send(claimed).is_ok();
-            claimer::run(Arc::clone(&claimed), Lane::Execute, Arc::clone(&slots), deliver)
+    fn new(engine: Engine, slots: usize) -> Self {
+        let (intake, free, deliver) = Intake::new(slots);
+        let (context, receiver) = (Arc::clone(engine.context()), Arc::downgrade(&intake));
+        engine.context().tasks.keep_running("claimer", move || {
+            let (deliver, receiver) = (deliver.clone(), receiver.clone());
+            let deliver = move |claimed| {
+                let is_open = receiver.upgrade().is_some_and(|intake| intake.is_open());
+                is_open && deliver.send(claimed).is_ok()
+            };
+            claimer::run(Arc::clone(&context), Lane::Execute, Arc::clone(&free), deliver)
         });
-        Self { engine, tasks, running: None, flush: None }
+        Self { engine, slots, intake, running: None, flush: None }
+    }
+}
+
+impl Drop for OrderBackend {
+    fn drop(&mut self) {
+        self.intake.close();
     }
 }
 
@@ -149,9 +108,10 @@ impl Backend for OrderBackend {
     type Task = Task<OrderTask>;
     type Error = Infallible;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
-        if self.flush.is_none() {
-            self.running.get_or_insert_with(|| self.engine.context().workers.begin());
+    fn poll_ready(&mut self, _: &mut Context<'_>, worker: &WorkerContext) -> Poll<Result<(), Infallible>> {
+        if self.flush.is_none() && self.running.is_none() {
+            self.intake.begin(worker);
+            self.running = Some(self.engine.context().workers.begin(self.slots));
         }
         Poll::Ready(Ok(()))
     }
@@ -161,16 +121,15 @@ impl Backend for OrderBackend {
         cx: &mut Context<'_>,
         _: &WorkerContext,
     ) -> Poll<Option<Result<Self::Task, Infallible>>> {
-        self.tasks.poll_recv(cx).map(|claimed| Some(Ok(task(claimed?))))
+        self.intake.poll_next(cx).map(|next| next.map(|task| Ok(with_id(task))))
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
         self.running = None;
-        let Self { engine, tasks, flush, .. } = self;
+        let Self { engine, intake, flush, .. } = self;
         let flush = flush.get_or_insert_with(|| {
             // The leases of orders that were not started are released as the orders are dropped.
-            tasks.close();
-            while tasks.try_recv().is_ok() {}
+            intake.close();
             let engine = engine.clone();
             Flush(Box::pin(async move { engine.context().leases.flush().await }))
         });
@@ -183,7 +142,7 @@ impl BackendConfig for OrderBackend {
     type Id = Uuid;
     type Kind = Ephemeral;
     type Config = EngineConfig;
-    type Layer = Stack<Data<Engine>, Containment>;
+    type Layer = Stack<Data<Engine>, WorkerLayer>;
 
     fn config(&self) -> &EngineConfig {
         &self.engine.context().config
@@ -191,13 +150,12 @@ impl BackendConfig for OrderBackend {
 
     fn middleware(&mut self, _: &mut WorkerContext) -> Self::Layer {
         let supervisor = Arc::clone(&self.engine.context().tasks.supervisor);
-        Stack::new(Data::new(self.engine.clone()), Containment::new(supervisor))
+        let outermost = WorkerLayer::new(Arc::clone(&self.intake), supervisor);
+        Stack::new(Data::new(self.engine.clone()), outermost)
     }
 }
 
-fn task(claimed: ClaimedOrder) -> Task<OrderTask> {
-    let order_id = claimed.order.order().id;
-    TaskBuilder::new(OrderTask { order_id, claim: Some(claimed) })
-        .task_id(TaskId::from_string(order_id.to_string()))
-        .build()
+fn with_id(task: OrderTask) -> Task<OrderTask> {
+    let id = TaskId::from_string(task.order_id.to_string());
+    TaskBuilder::new(task).task_id(id).build()
 }

@@ -312,7 +312,6 @@ fn check(config: &EngineConfig) -> Result<(), BuildError> {
         return Err(BuildError::TooLong(name));
     }
     let settings = [
-        ("worker_slots", config.worker_slots == 0),
         ("lease_duration", config.lease_duration.is_zero()),
         ("poll_interval", config.poll_interval.is_zero()),
         ("step_timeout", config.step_timeout.is_zero()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Engine;
-use super::apalis::OrderTask;
+use super::execute::OrderTask;
 use crate::domain::ids::OrderId;
 use crate::domain::state::step::Lane;
 

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 use crate::domain::order::OrderRequest;
+use crate::execution::workers::Workers;
 use crate::planted::planted;
 use crate::ports::runtime::Runtime;
 
@@ -33,8 +34,7 @@ pub(crate) fn pair_of(request: &OrderRequest) -> Pair {
 #[derive(Debug)]
 pub(crate) struct Bulkheads {
     runtime: Runtime,
-    /// How many orders of one pair are executed at a time.
-    capacity: usize,
+    workers: Arc<Workers>,
     pairs: Mutex<BTreeMap<Pair, PairLoad>>,
 }
 
@@ -59,10 +59,17 @@ pub(crate) struct BulkheadPermit {
 pub(crate) struct Congested;
 
 impl Bulkheads {
-    /// Lets one pair have three quarters of the slots; a single slot is not divided.
-    pub(crate) fn new(worker_slots: usize, runtime: Runtime) -> Arc<Self> {
-        let capacity = worker_slots.saturating_sub(worker_slots / 4).max(1);
-        Arc::new(Self { runtime, capacity, pairs: Mutex::default() })
+    pub(crate) fn new(workers: Arc<Workers>, runtime: Runtime) -> Arc<Self> {
+        Arc::new(Self { runtime, workers, pairs: Mutex::default() })
+    }
+
+    /// Returns how many orders of one pair are executed at a time: three quarters of the slots of all workers
+    /// of the process; a single slot is not divided. Without workers there are no slots to divide.
+    fn capacity(&self) -> usize {
+        match self.workers.slots() {
+            0 => usize::MAX,
+            slots => slots - slots / 4,
+        }
     }
 
     /// Waits for room among the orders of a pair, a short while.
@@ -95,7 +102,7 @@ impl Bulkheads {
             left_at: now,
             left: Arc::default(),
         });
-        if load.executing >= self.capacity && !planted!(NoBulkhead) {
+        if load.executing >= self.capacity() && !planted!(NoBulkhead) {
             let is_moving = now - load.left_at < TimeDelta::from_std(PATIENCE).unwrap_or_default();
             return Err(is_moving.then(|| Arc::clone(&load.left).notified_owned()));
         }
@@ -138,7 +145,10 @@ mod tests {
     fn bulkheads(slots: usize) -> (Arc<Bulkheads>, ManualClock) {
         let clock = ManualClock::new();
         let runtime = Runtime { clock: Arc::new(clock.clone()), ..Runtime::tokio() };
-        (Bulkheads::new(slots, runtime), clock)
+        let workers = Arc::new(Workers::default());
+        // The worker runs for the whole test.
+        std::mem::forget(workers.begin(slots));
+        (Bulkheads::new(workers, runtime), clock)
     }
 
     fn pair(name: &str) -> Pair {
@@ -158,6 +168,17 @@ mod tests {
             assert_eq!(taken.len(), capacity, "{slots} slots");
             assert!(enter(&bulkheads, "ETH").unwrap().is_ok());
         }
+    }
+
+    #[test]
+    fn the_slots_are_those_of_all_workers_that_run() {
+        let (bulkheads, _) = bulkheads(4);
+        let second = bulkheads.workers.begin(4);
+        assert_eq!(bulkheads.capacity(), 6);
+        drop(second);
+        assert_eq!(bulkheads.capacity(), 3);
+        let runtime = Runtime::tokio();
+        assert_eq!(Bulkheads::new(Arc::default(), runtime).capacity(), usize::MAX, "nothing to divide");
     }
 
     #[test]

@@ -29,6 +29,12 @@ pub(crate) struct ClaimedOrder {
     pub(crate) slot: OwnedSemaphorePermit,
 }
 
+/// Returns how many slots a worker has that was asked to have so many: one at least, so that it executes
+/// orders.
+pub(crate) fn valid_slots(slots: usize) -> usize {
+    slots.clamp(1, Semaphore::MAX_PERMITS)
+}
+
 /// What came of a claim.
 enum ClaimOutcome {
     /// It took as many orders as it could: there may be more.

@@ -49,7 +49,7 @@ impl Executor {
         let (config, runtime) = (&context.config, &context.tasks.runtime);
         Self {
             turns: Turns::default(),
-            bulkheads: Bulkheads::new(config.worker_slots, runtime.clone()),
+            bulkheads: Bulkheads::new(Arc::clone(&context.workers), runtime.clone()),
             router_breakers: Breakers::new(config.breaker, runtime.clone()),
             venue_breakers: Breakers::new(config.breaker, runtime.clone()),
             observer,

@@ -229,7 +229,8 @@ impl LeaseGuard {
     /// not keep a worker busy with failing.
     fn release(&self, has_panicked: bool) -> Release {
         // A shutdown drops what does not end in time, and says nothing about the order.
-        let is_cut_short = self.executing.is_some() && !self.manager.shutdown.is_draining();
+        let is_cut_short =
+            self.executing.is_some() && !self.manager.shutdown.is_draining() && !planted!(DropIsYield);
         let has_failed = has_panicked || is_cut_short;
         let reason = if has_failed { Some(ReleaseReason::WorkerPanicked) } else { self.reason };
         match reason {

@@ -1,35 +1,56 @@
-//! The workers of this process that take orders now.
+//! The workers of this process that take orders now, and their slots.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Counts the workers of a process.
+/// Counts the workers of a process and their slots.
 #[derive(Debug, Default)]
 pub(crate) struct Workers {
-    running: AtomicUsize,
+    running: Arc<AtomicUsize>,
+    slots: Arc<AtomicUsize>,
 }
 
 /// A worker that takes orders until this is dropped.
 #[derive(Debug)]
 pub(crate) struct RunningWorker {
-    workers: Arc<Workers>,
+    _running: Counted,
+    _slots: Counted,
+}
+
+/// An amount that a counter has until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    counter: Arc<AtomicUsize>,
+    amount: usize,
 }
 
 impl Workers {
     /// Counts a worker that begins to take orders.
-    pub(crate) fn begin(self: &Arc<Self>) -> RunningWorker {
-        self.running.fetch_add(1, Ordering::Relaxed);
-        RunningWorker { workers: Arc::clone(self) }
+    pub(crate) fn begin(&self, slots: usize) -> RunningWorker {
+        RunningWorker { _running: Counted::new(&self.running, 1), _slots: Counted::new(&self.slots, slots) }
     }
 
     /// Returns how many workers take orders now.
     pub(crate) fn running(&self) -> usize {
         self.running.load(Ordering::Relaxed)
     }
+
+    /// Returns the slots of all workers that take orders now.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.load(Ordering::Relaxed)
+    }
 }
 
-impl Drop for RunningWorker {
+impl Counted {
+    /// Adds an amount to a counter.
+    pub(crate) fn new(counter: &Arc<AtomicUsize>, amount: usize) -> Self {
+        counter.fetch_add(amount, Ordering::Relaxed);
+        Self { counter: Arc::clone(counter), amount }
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.workers.running.fetch_sub(1, Ordering::Relaxed);
+        self.counter.fetch_sub(self.amount, Ordering::Relaxed);
     }
 }

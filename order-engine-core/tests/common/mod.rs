@@ -118,14 +118,15 @@ impl Fixture {
 
     /// Runs a worker as a host does.
     pub fn work(&self) -> Worker {
+        self.work_with(10)
+    }
+
+    /// Runs a worker with so many slots.
+    pub fn work_with(&self, slots: usize) -> Worker {
         let engine = self.engine.clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let monitor = Monitor::new().register(move |n| {
-            WorkerBuilder::new(format!("worker-{n}"))
-                .backend(engine.backend())
-                .concurrency(10)
-                .catch_panic()
-                .build(execute_order)
+            WorkerBuilder::new(format!("worker-{n}")).backend(engine.backend(slots)).build(execute_order)
         });
         let task = tokio::spawn(async move {
             monitor

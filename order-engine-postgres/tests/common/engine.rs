@@ -44,10 +44,8 @@ pub async fn listening(store: Arc<dyn OrderStore>, simulator: &Simulator, fanout
 
 /// Runs a worker on an engine, until it is aborted.
 pub fn work(engine: &Engine) -> JoinHandle<()> {
-    let worker = WorkerBuilder::new(format!("worker-{engine:p}"))
-        .backend(engine.backend())
-        .concurrency(32)
-        .build(execute_order);
+    let worker =
+        WorkerBuilder::new(format!("worker-{engine:p}")).backend(engine.backend(32)).build(execute_order);
     tokio::spawn(async move { worker.run().await.unwrap() })
 }
 

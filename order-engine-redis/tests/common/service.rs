@@ -65,8 +65,7 @@ impl Service {
     }
 
     pub fn with_worker(mut self) -> Self {
-        let worker =
-            WorkerBuilder::new("orders").backend(self.engine.backend()).concurrency(10).build(execute_order);
+        let worker = WorkerBuilder::new("orders").backend(self.engine.backend(10)).build(execute_order);
         self.worker = Some(tokio::spawn(async move { worker.run().await.unwrap() }));
         self
     }

@@ -8,7 +8,7 @@ pub mod program;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apalis::prelude::{Monitor, WorkerBuilder, WorkerBuilderExt};
+use apalis::prelude::{Monitor, WorkerBuilder};
 use futures_util::{SinkExt, StreamExt};
 use order_engine_core::testing::{InterceptedStore, Outage};
 use order_engine_core::{Engine, MemoryStore, Runtime, execute_order};
@@ -73,10 +73,7 @@ impl TestServer {
     pub fn work(&self) {
         let engine = self.app.engine().clone();
         let monitor = Monitor::new().register(move |n| {
-            WorkerBuilder::new(format!("worker-{n}"))
-                .backend(engine.backend())
-                .concurrency(10)
-                .build(execute_order)
+            WorkerBuilder::new(format!("worker-{n}")).backend(engine.backend(10)).build(execute_order)
         });
         tokio::spawn(monitor.run());
     }

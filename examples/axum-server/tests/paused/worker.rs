@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use apalis::prelude::{Monitor, WorkerBuilder, WorkerBuilderExt};
+use apalis::prelude::{Monitor, WorkerBuilder};
 use async_trait::async_trait;
 use order_engine_core::store::Append;
 use order_engine_core::testing::{Call, Intercept, InterceptedStore, InterceptedVenue, Reply};
@@ -255,7 +255,7 @@ async fn work(engine: &Engine, point: Option<Point>, order: Option<OrderId>, rep
         let engine = engine.clone();
         move |_| {
             let name = format!("orders-{}", std::process::id());
-            WorkerBuilder::new(name).backend(engine.backend()).concurrency(2).build(execute_order)
+            WorkerBuilder::new(name).backend(engine.backend(2)).build(execute_order)
         }
     });
     let working = tokio::spawn(monitor.run_with_signal(async {

@@ -59,11 +59,7 @@ struct Life {
 
 /// Runs a worker as a host does.
 fn run_worker(engine: &Engine) -> BoxFuture<'static, Result<(), WorkerError>> {
-    let worker = WorkerBuilder::new("orders")
-        .backend(engine.backend())
-        .concurrency(10)
-        .catch_panic()
-        .build(execute_order);
+    let worker = WorkerBuilder::new("orders").backend(engine.backend(10)).build(execute_order);
     worker.run().boxed()
 }
 

@@ -1,5 +1,5 @@
-//! The outermost layer of each worker, around those of the host: a panic below it ends one handler, and not
-//! the worker with all its other handlers.
+//! The outermost layer of each worker, around those of the host. A panic below it ends one handler, and not
+//! the worker with all its other handlers; and what the layers below are not ready for is given back.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,39 +9,41 @@ use apalis_core::layers::{Layer, Service};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::intake::Intake;
 use crate::resilience::supervisor::Supervisor;
 
 /// What the panics of handlers and layers are counted for.
 const PART: &str = "worker";
 
-/// Turns the panics of handlers and layers into errors of their tasks.
+/// The outermost layer of a worker.
 #[derive(Clone, Debug)]
-pub struct Containment {
+pub struct WorkerLayer {
+    intake: Arc<Intake>,
     supervisor: Arc<Supervisor>,
 }
 
-impl Containment {
-    pub(super) const fn new(supervisor: Arc<Supervisor>) -> Self {
-        Self { supervisor }
+impl WorkerLayer {
+    pub(super) const fn new(intake: Arc<Intake>, supervisor: Arc<Supervisor>) -> Self {
+        Self { intake, supervisor }
     }
 }
 
-impl<S> Layer<S> for Containment {
-    type Service = Contained<S>;
+impl<S> Layer<S> for WorkerLayer {
+    type Service = WorkerService<S>;
 
-    fn layer(&self, inner: S) -> Contained<S> {
-        Contained { inner, supervisor: Arc::clone(&self.supervisor) }
+    fn layer(&self, inner: S) -> WorkerService<S> {
+        WorkerService { inner, layer: self.clone() }
     }
 }
 
-/// A service with its layers, whose panics are errors.
+/// The layers and the handler of a worker, whose panics are errors.
 #[derive(Debug)]
-pub struct Contained<S> {
+pub struct WorkerService<S> {
     inner: S,
-    supervisor: Arc<Supervisor>,
+    layer: WorkerLayer,
 }
 
-impl<S, T> Service<T> for Contained<S>
+impl<S, T> Service<T> for WorkerService<S>
 where
     S: Service<T>,
     S::Response: Send + 'static,
@@ -55,19 +57,23 @@ where
     /// A service that fails here is never ready again, says tower: apalis ends its worker, and so the failure
     /// is logged.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxDynError>> {
-        let polled = self.supervisor.guard_sync(PART, || self.inner.poll_ready(cx));
-        let polled = match polled {
+        let Self { inner, layer: WorkerLayer { intake, supervisor } } = self;
+        let polled = match supervisor.guard_sync(PART, || inner.poll_ready(cx)) {
             Ok(polled) => polled.map_err(Into::into),
             Err(panicked) => Poll::Ready(Err(panicked.into())),
         };
-        if let Poll::Ready(Err(error)) = &polled {
-            tracing::error!(%error, "a worker ends because one of its layers failed");
+        match &polled {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => {
+                tracing::error!(%error, "a worker ends because one of its layers failed");
+            }
+            Poll::Pending => intake.refuse(cx),
         }
         polled
     }
 
     fn call(&mut self, task: T) -> Self::Future {
-        let supervisor = Arc::clone(&self.supervisor);
+        let supervisor = Arc::clone(&self.layer.supervisor);
         let called = supervisor.guard_sync(PART, || Box::pin(self.inner.call(task)));
         async move {
             let mut call = called?;
