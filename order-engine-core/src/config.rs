@@ -51,6 +51,11 @@ pub struct EngineConfig {
     pub sink_timeout: Duration,
     /// The waits after deliveries that a durable sink did not take.
     pub sink_backoff: Backoff,
+    /// How many orders of a user may be in flight in this process: between the building of a transaction and
+    /// its outcome. Further ones wait before they are built. No cap unless set.
+    pub user_in_flight_max: Option<usize>,
+    /// The same for each venue.
+    pub venue_in_flight_max: Option<usize>,
     /// How far apart the turns of one user's orders are when more orders are due than workers can take: a user
     /// who submits many at once lets the orders of others go first. It makes no difference while workers
     /// are free. Zero: orders go first that came first.
@@ -96,6 +101,8 @@ setters! {
     with_sink_concurrency sets sink_concurrency: u32;
     with_sink_timeout sets sink_timeout: Duration;
     with_sink_backoff sets sink_backoff: Backoff;
+    with_user_in_flight_max sets user_in_flight_max: Option<usize>;
+    with_venue_in_flight_max sets venue_in_flight_max: Option<usize>;
     with_fair_share_interval sets fair_share_interval: Duration;
     with_gauge_interval sets gauge_interval: Duration;
     with_retry sets retry: RetryPolicy;
@@ -122,6 +129,8 @@ impl Default for EngineConfig {
             sink_concurrency: 32,
             sink_timeout: Duration::from_secs(10),
             sink_backoff: Backoff { max_ms: 60_000, ..Backoff::default() },
+            user_in_flight_max: None,
+            venue_in_flight_max: None,
             fair_share_interval: Duration::from_secs(1),
             gauge_interval: Duration::from_secs(10),
             retry: RetryPolicy::default(),

@@ -5,6 +5,8 @@ pub(crate) mod claimer;
 pub(crate) mod context;
 pub(crate) mod error;
 pub(crate) mod executor;
+pub(crate) mod holds;
+pub(crate) mod in_flight;
 pub(crate) mod lease;
 pub(crate) mod leased_order;
 pub(crate) mod observer;

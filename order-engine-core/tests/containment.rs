@@ -89,7 +89,7 @@ async fn submit_others(fixture: &Fixture, orders: u128) -> Vec<OrderId> {
     let mut others = Vec::new();
     for n in 0..orders {
         let amount = Amount::new(3_000 + n);
-        let order = fixture.submit(OrderRequest { amount, ..request() }).await;
+        let order = fixture.submit(request().with_amount(amount)).await;
         if !is_chosen(amount) {
             others.push(order.id);
         }

@@ -190,5 +190,5 @@ async fn longest_wait_beside_a_backlog(config: EngineConfig, users: u32) -> Dura
 #[tokio::test(start_paused = true)]
 async fn a_users_backlog_delays_nobody_else() {
     let longest = longest_wait_beside_a_backlog(EngineConfig::default(), 99).await;
-    assert!(longest <= Duration::from_millis(1_500), "{longest:?}");
+    assert!(longest <= Duration::from_secs(2), "{longest:?}");
 }

@@ -222,7 +222,7 @@ fn work_with_timeout(fixture: &Fixture, timeout: Duration) -> tokio::task::JoinH
 async fn an_order_whose_step_takes_longer_than_its_worker_allows_is_quarantined() {
     let setup = Setup { intercept: Some(Arc::new(SlowToBuild)), ..Setup::default() };
     let fixture = Fixture::with(setup).await;
-    let slow = fixture.submit(OrderRequest { amount: DEADLY, ..request() }).await.id;
+    let slow = fixture.submit(request().with_amount(DEADLY)).await.id;
     let worker = work_with_timeout(&fixture, Duration::from_secs(2));
     let began = Instant::now();
     let mut others = Vec::new();

@@ -21,6 +21,7 @@ use crate::delivery::wakers::LaneWakers;
 use crate::domain::retry_policy::{Backoff, RetryPolicy};
 use crate::execution::context::Context;
 use crate::execution::executor::Executor;
+use crate::execution::in_flight::InFlight;
 use crate::execution::lease::{self, LeaseManager};
 use crate::execution::observer::Observer;
 use crate::execution::pauses::{self, Pauses};
@@ -161,6 +162,7 @@ impl EngineBuilder {
         let pauses = Pauses::start(Arc::clone(&store), Arc::clone(supervisor)).await?;
         let feed_tail = FeedTail::start(Arc::clone(&store), &publisher.hub, &tasks, config.poll_interval);
         let fair_share = FairShare::new(config.fair_share_interval);
+        let in_flight = InFlight::new(config.user_in_flight_max, config.venue_in_flight_max);
         let wakers = Arc::new(LaneWakers::new());
         let context = Arc::new(Context {
             store,
@@ -171,6 +173,7 @@ impl EngineBuilder {
             committer,
             leases,
             pauses,
+            in_flight,
             wakers,
             workers: Arc::new(Workers::default()),
             tasks,
@@ -323,6 +326,8 @@ fn check(config: &EngineConfig) -> Result<(), BuildError> {
         ("commit_batch", config.commit_batch == 0),
         ("sink_concurrency", config.sink_concurrency == 0),
         ("sink_timeout", config.sink_timeout.is_zero()),
+        ("user_in_flight_max", config.user_in_flight_max == Some(0)),
+        ("venue_in_flight_max", config.venue_in_flight_max == Some(0)),
         ("gauge_interval", config.gauge_interval.is_zero()),
         ("quarantine_after", config.quarantine_after == 0),
         ("breaker.max_failures", config.breaker.max_failures == 0),

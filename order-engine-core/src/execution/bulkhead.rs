@@ -1,6 +1,6 @@
 //! Bulkheads: one pair of tokens never takes all worker slots of a process.
 //!
-//! While a pair's orders pass quickly, an order that finds no room waits a moment for the next one to leave.
+//! While a pair's orders pass, an order that finds no room keeps its slot and waits for the next one to leave.
 //! A pair whose orders hang never gets there: its further orders go back to the store, so that orders of
 //! other pairs have their turn.
 
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
@@ -17,10 +17,9 @@ use crate::execution::workers::Workers;
 use crate::planted::planted;
 use crate::ports::runtime::Runtime;
 
-/// How long an order waits for room among those of its pair. A step of a healthy venue is quicker.
-const PATIENCE: Duration = Duration::from_millis(250);
-/// How soon an order that found no room is due again.
-pub(crate) const CONGESTED_RETRY: Duration = Duration::from_secs(1);
+/// How long no order of a pair may have left while another waits for room. A step of a healthy venue is
+/// quicker.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The tokens that are sold and bought.
 pub(crate) type Pair = (String, String);
@@ -72,29 +71,24 @@ impl Bulkheads {
         }
     }
 
-    /// Waits for room among the orders of a pair, a short while.
+    /// Waits for room among the orders of a pair, as long as they pass.
     pub(crate) async fn enter(self: &Arc<Self>, pair: Pair) -> Result<BulkheadPermit, Congested> {
-        let give_up_at = self.runtime.now() + PATIENCE;
         loop {
-            let left = match self.try_enter(&pair) {
+            let (left, patience) = match self.try_enter(&pair) {
                 Ok(permit) => return Ok(permit),
-                Err(left) => left.ok_or(Congested)?,
+                Err(wait) => wait.ok_or(Congested)?,
             };
-            let wait = (give_up_at - self.runtime.now()).to_std().unwrap_or_default();
-            if wait.is_zero() {
-                return Err(Congested);
-            }
             tokio::select! {
                 biased;
                 () = left => {}
-                () = self.runtime.clock.sleep(wait) => {}
+                () = self.runtime.clock.sleep(patience) => {}
             }
         }
     }
 
-    /// Enters if there is room. If there is none, the error says what to wait for: nothing, if no order of
-    /// the pair has left lately.
-    fn try_enter(self: &Arc<Self>, pair: &Pair) -> Result<BulkheadPermit, Option<OwnedNotified>> {
+    /// Enters if there is room. If there is none, the error says what to wait for, and how long: nothing, if no
+    /// order of the pair has left lately.
+    fn try_enter(self: &Arc<Self>, pair: &Pair) -> Result<BulkheadPermit, Option<(OwnedNotified, Duration)>> {
         let now = self.runtime.now();
         let mut pairs = self.pairs();
         let load = pairs.entry(pair.clone()).or_insert_with(|| PairLoad {
@@ -103,8 +97,9 @@ impl Bulkheads {
             left: Arc::default(),
         });
         if load.executing >= self.capacity() && !planted!(NoBulkhead) {
-            let is_moving = now - load.left_at < TimeDelta::from_std(PATIENCE).unwrap_or_default();
-            return Err(is_moving.then(|| Arc::clone(&load.left).notified_owned()));
+            let still = (now - load.left_at).to_std().unwrap_or_default();
+            let patience = PATIENCE.checked_sub(still).filter(|patience| !patience.is_zero());
+            return Err(patience.map(|patience| (Arc::clone(&load.left).notified_owned(), patience)));
         }
         load.executing += 1;
         Ok(BulkheadPermit { bulkheads: Arc::clone(self), pair: pair.clone() })

@@ -56,7 +56,16 @@ where
     let mut draining = context.tasks.shutdown.draining();
     let mut woken = context.wakers.subscribe(lane);
     let poll_interval = context.config.poll_interval;
+    let mut pauses = context.pauses.changes();
     loop {
+        pauses.mark_unchanged();
+        if lane == Lane::Execute && context.pauses.stop_workers() {
+            tokio::select! {
+                biased;
+                () = draining.wait() => return,
+                _ = pauses.changed() => continue,
+            }
+        }
         let free = tokio::select! {
             biased;
             () = draining.wait() => return,

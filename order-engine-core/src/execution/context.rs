@@ -16,6 +16,7 @@ use crate::domain::order::Order;
 use crate::domain::retry_policy::is_expired;
 use crate::domain::transaction::SignedTx;
 use crate::execution::error::ExecuteError;
+use crate::execution::in_flight::InFlight;
 use crate::execution::lease::LeaseManager;
 use crate::execution::pauses::Pauses;
 use crate::execution::workers::Workers;
@@ -38,6 +39,7 @@ pub(crate) struct Context {
     pub(crate) committer: Committer,
     pub(crate) leases: Arc<LeaseManager>,
     pub(crate) pauses: Pauses,
+    pub(crate) in_flight: Arc<InFlight>,
     pub(crate) wakers: Arc<LaneWakers>,
     pub(crate) workers: Arc<Workers>,
     pub(crate) tasks: Tasks,

@@ -18,9 +18,10 @@ use crate::domain::event::OrderEvent;
 use crate::domain::failure::{Failure, FailureCode};
 use crate::domain::retry_policy::{expired, is_expired};
 use crate::domain::state::step::Step;
-use crate::execution::bulkhead::{Bulkheads, CONGESTED_RETRY, Pair, pair_of};
+use crate::execution::bulkhead::{Bulkheads, Pair, pair_of};
 use crate::execution::context::Context;
 use crate::execution::error::{ExecuteError, Interrupt};
+use crate::execution::holds::{Hold, Holds};
 use crate::execution::lease::panic_backoff;
 use crate::execution::leased_order::LeasedOrder;
 use crate::execution::observer::Observer;
@@ -36,6 +37,7 @@ use crate::telemetry::{self, StepName};
 pub(crate) struct Executor {
     context: Arc<Context>,
     turns: Turns,
+    holds: Holds,
     bulkheads: Arc<Bulkheads>,
     /// In front of the router, for each pair.
     router_breakers: Breakers<Pair>,
@@ -49,6 +51,7 @@ impl Executor {
         let (config, runtime) = (&context.config, &context.tasks.runtime);
         Self {
             turns: Turns::default(),
+            holds: Holds::new(runtime.clone()),
             bulkheads: Bulkheads::new(Arc::clone(&context.workers), runtime.clone()),
             router_breakers: Breakers::new(config.breaker, runtime.clone()),
             venue_breakers: Breakers::new(config.breaker, runtime.clone()),
@@ -76,7 +79,8 @@ impl Executor {
         let _turn = self.turns.begin(alone && !planted!(SuspectsAreNotAlone)).await;
         let Ok(_permit) = self.bulkheads.enter(pair_of(&order.order().request)).await else {
             // There is nothing to write; the lease is released when it is dropped.
-            order.lease_mut().release_in(CONGESTED_RETRY);
+            let wait = self.holds.wait(Hold::Pair(pair_of(&order.order().request)));
+            order.lease_mut().release_in(wait);
             return Ok(());
         };
         Execution { executor: self, order, last_sent: None }.run(alone).await
@@ -221,7 +225,12 @@ impl<'a> Execution<'a> {
             let event = self.requote()?;
             self.record(event)?;
         }
-        match self.order.order().state.next_step() {
+        let step = self.order.order().state.next_step();
+        if let Some(wait) = self.held_back(&step) {
+            self.release_in(wait).await?;
+            return Ok(Next::Yield);
+        }
+        match step {
             Step::StartAttempt { attempt } => {
                 let event = self.start(attempt)?;
                 self.record(event)?;

@@ -10,6 +10,7 @@ use crate::domain::event::{EventRecord, OrderEvent};
 use crate::domain::failure::{Failure, FailureCode};
 use crate::domain::order::Order;
 use crate::domain::state::transition::IllegalTransition;
+use crate::execution::in_flight::InFlightPermit;
 use crate::execution::lease::LeaseGuard;
 use crate::ports::order_store::lease::Fence;
 use crate::ports::order_store::write::{Append, Guard, Then};
@@ -24,11 +25,13 @@ pub(crate) struct LeasedOrder {
     /// The events that are not yet written.
     pending: Vec<Arc<EventRecord>>,
     lease: LeaseGuard,
+    /// Counts the order as in flight, where there is a cap.
+    in_flight: Option<InFlightPermit>,
 }
 
 impl LeasedOrder {
     pub(crate) fn new(order: Arc<Order>, lease: LeaseGuard) -> Self {
-        Self { committed_seq: order.seq, order, pending: Vec::new(), lease }
+        Self { committed_seq: order.seq, order, pending: Vec::new(), lease, in_flight: None }
     }
 
     pub(crate) const fn order(&self) -> &Arc<Order> {
@@ -45,6 +48,16 @@ impl LeasedOrder {
 
     pub(crate) const fn fence(&self) -> Fence {
         self.lease.lease().fence
+    }
+
+    /// Counts the order as in flight until it is released.
+    pub(crate) fn set_in_flight(&mut self, permit: Option<InFlightPermit>) {
+        self.in_flight = permit;
+    }
+
+    /// Whether the order is counted as in flight.
+    pub(crate) const fn is_in_flight(&self) -> bool {
+        self.in_flight.is_some()
     }
 
     /// Whether there are events that are not yet written.

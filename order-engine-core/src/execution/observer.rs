@@ -91,7 +91,8 @@ impl Observer {
 
     /// Takes an order that was claimed for one of the observer's slots. Returns whether the observer's task
     /// still takes orders.
-    pub(crate) fn take_claimed(&self, ClaimedOrder { order, slot }: ClaimedOrder) -> bool {
+    pub(crate) fn take_claimed(&self, ClaimedOrder { mut order, slot }: ClaimedOrder) -> bool {
+        order.set_in_flight(self.context.in_flight.enter_anyway(order.order()));
         self.incoming.send(ObservedOrder::new(order, None, slot)).is_ok()
     }
 

@@ -15,7 +15,9 @@ use crate::domain::transaction::SignedTx;
 use crate::execution::bulkhead::pair_of;
 use crate::execution::context::Context;
 use crate::execution::error::Interrupt;
+use crate::execution::holds::Hold;
 use crate::planted::planted;
+use crate::ports::controls::Activity;
 use crate::ports::order_store::lease::Fence;
 use crate::ports::router::StepError;
 use crate::ports::venue::PrepareRequest;
@@ -23,6 +25,44 @@ use crate::resilience::breaker::{Admission, Open};
 use crate::telemetry::StepName;
 
 impl Execution<'_> {
+    /// Returns how long the order has to wait before this step, if it has to: it must not begin yet, an
+    /// operator has paused the step, or there are too many transactions in flight.
+    pub(super) fn held_back(&mut self, step: &Step) -> Option<Duration> {
+        let activities: &[Activity] = match step {
+            // A route that must not be executed would only grow old.
+            Step::StartAttempt { .. } | Step::Route => &[Activity::Routing, Activity::Sending],
+            Step::StartBuilding | Step::Prepare | Step::Submit => &[Activity::Sending],
+            Step::Observe | Step::RetryOrFail | Step::Done => return None,
+        };
+        let order = Arc::clone(self.order.order());
+        let not_before = order.request.not_before.filter(|_| matches!(step, Step::StartAttempt { .. }));
+        let early = not_before.and_then(|not_before| (not_before - self.context().now()).to_std().ok());
+        if early.is_some_and(|early| !early.is_zero()) {
+            return early;
+        }
+        let pauses = &self.context().pauses;
+        let pause = activities.iter().find_map(|activity| pauses.covering(*activity, &order.request, None));
+        if let Some(pause) = pause {
+            return Some(self.executor.holds.wait(Hold::Pause(pause.activity, pause.scope)));
+        }
+        self.enter_flight(step, &order).err().map(|hold| self.executor.holds.wait(hold))
+    }
+
+    /// Counts the order as in flight from the building of its transaction on. An order for which there is no
+    /// room is not even routed.
+    fn enter_flight(&mut self, step: &Step, order: &Order) -> Result<(), Hold> {
+        let in_flight = &self.context().in_flight;
+        let permit = match step {
+            _ if self.order.is_in_flight() => return Ok(()),
+            Step::StartAttempt { .. } | Step::Route => return in_flight.check_user(order),
+            // It is signed, and may have been sent.
+            Step::Submit => in_flight.enter_anyway(order),
+            _ => in_flight.enter(order)?,
+        };
+        self.order.set_in_flight(permit);
+        Ok(())
+    }
+
     /// Begins an attempt: with the route of the last attempt while its quote holds, and by routing if not.
     pub(super) fn start(&self, attempt: u32) -> Result<OrderEvent, Interrupt> {
         if self.order.order().state.quote().is_some_and(|quote| self.is_fresh(quote)) {

@@ -23,6 +23,7 @@ use crate::domain::transaction::{Certainty, ChainView, Observation, SignedTx, Ve
 use crate::execution::context::Context;
 use crate::execution::leased_order::LeasedOrder;
 use crate::planted::planted;
+use crate::ports::controls::Activity;
 use crate::ports::order_store::write::AppendError;
 use crate::ports::venue::VenueError;
 use crate::resilience::breaker::Admission;
@@ -345,7 +346,9 @@ impl BatchObserver {
             }
         }
         let order = Arc::clone(observed.order.order());
-        if let Some(tx) = order.state.live_transaction().filter(|_| is_sendable(&order.state)) {
+        let is_paused = context.pauses.covering(Activity::Sending, &order.request, None).is_some();
+        let may_send = is_sendable(&order.state) && !is_paused;
+        if let Some(tx) = order.state.live_transaction().filter(|_| may_send) {
             let is_accepted = context.send(tx).await;
             let is_new = matches!(order.state.phase(), Phase::Submitted { stage: Stage::Sending, .. });
             if is_accepted
