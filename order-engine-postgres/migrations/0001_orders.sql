@@ -15,6 +15,11 @@ CREATE TABLE @orders (
     amount           numeric(39, 0) NOT NULL,
     slippage_bps     integer        NOT NULL,
     expires_at       timestamptz,
+    not_before       timestamptz,
+    priority         text           NOT NULL,
+    -- The host's own mark, and what else it attaches.
+    tag              text           COLLATE "C",
+    metadata         jsonb,
     status           text           NOT NULL,
     attempt          bigint         NOT NULL,
     max_attempts     bigint         NOT NULL,
@@ -41,6 +46,13 @@ CREATE TABLE @orders (
     -- When the order is due. A leased order's due time is the expiry of its lease, so the orders of a dead
     -- worker become due by themselves.
     due_at           timestamptz,
+    -- When the order's turn comes among those that are due: when it becomes due, but not before the end of
+    -- its handicap, and earlier than that by its head start.
+    turn_at          timestamptz,
+    handicap_until   timestamptz,
+    head_start_us    bigint         NOT NULL,
+    -- The position of the last event in the feed.
+    position         bigint         NOT NULL,
     lease_epoch      bigint         NOT NULL DEFAULT 0,
     lease_owner      uuid,
     claims_without_progress bigint  NOT NULL DEFAULT 0
@@ -51,8 +63,10 @@ WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze
 
 -- Terminal orders are in no index that a claim reads.
 CREATE INDEX orders_due ON @orders (lane, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX orders_turn ON @orders (lane, turn_at) WHERE turn_at IS NOT NULL;
 -- A user's orders, newest first.
 CREATE INDEX orders_user ON @orders (user_id, order_id);
+CREATE INDEX orders_tag ON @orders (tag, order_id) WHERE tag IS NOT NULL;
 CREATE UNIQUE INDEX orders_client_order_id ON @orders (user_id, client_order_id) WHERE client_order_id IS NOT NULL;
 -- The few orders that an operator should look at, and the few that failed. No index has the status, because
 -- it changes with nearly every event, and each change would write into every index.
@@ -73,7 +87,26 @@ CREATE TABLE @order_events (
     message         text        NOT NULL,
     payload_version bigint      NOT NULL,
     payload         text        NOT NULL,
+    -- The place in the feed, with the order's id and the event's number behind it.
+    position        bigint      NOT NULL,
     PRIMARY KEY (order_id, seq)
+);
+
+-- With the whole cursor, so that a page is read in its order without sorting what follows it.
+CREATE INDEX order_events_feed ON @order_events (position, order_id, seq);
+
+-- An event's position is the number of the transaction that wrote it, plus this offset; it grows only when
+-- the tables are restored into a database whose numbers are smaller.
+CREATE TABLE @feed (id smallint NOT NULL PRIMARY KEY CHECK (id = 1), xid_offset bigint NOT NULL);
+INSERT INTO @feed VALUES (1, 0);
+
+-- What operators have paused, for all processes.
+CREATE TABLE @pauses (
+    activity text        COLLATE "C" NOT NULL,
+    scope    text        COLLATE "C" NOT NULL,
+    reason   text        NOT NULL,
+    since    timestamptz NOT NULL,
+    PRIMARY KEY (activity, scope)
 );
 
 CREATE TABLE @order_failures (
@@ -90,7 +123,7 @@ CREATE TABLE @order_failures (
 CREATE VIEW @order_logs AS
 SELECT
     order_id, user_id, client_order_id, origin, order_type, input_token, input_symbol, output_token, output_symbol,
-    amount, slippage_bps, expires_at, status, attempt, max_attempts, chosen_dex, tx_hash, execution_price, amount_out,
+    amount, slippage_bps, expires_at, not_before, priority, tag, metadata, status, attempt, max_attempts, chosen_dex, tx_hash, execution_price, amount_out,
     error_code, error_message, attention, created_at, updated_at,
     ARRAY(
         SELECT message FROM @order_events AS event WHERE event.order_id = orders.order_id ORDER BY seq

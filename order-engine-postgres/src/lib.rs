@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 mod connect;
+mod controls;
 mod error;
 mod fanout;
+mod feed;
 mod options;
 mod outbox;
 mod read;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use order_engine_core::backend::{ClaimedEntries, ClaimedEntry, Decoded, count_u32};
 use order_engine_core::store::{DeliveryAck, DeliveryRequest, Lease};
-use order_engine_core::{EventRecord, OrderId};
+use order_engine_core::{EventRecord, OrderHead, OrderId};
 use sqlx::postgres::PgRow;
 use sqlx::{Arguments, Row};
 
@@ -116,9 +116,16 @@ fn claimed_entry(row: &PgRow) -> Result<ClaimedEntry, Error> {
     })
 }
 
+/// The events of claimed entries, oldest first, and their orders.
+#[derive(Debug, Default)]
+pub(crate) struct ClaimedEvents {
+    pub(crate) orders: Vec<(OrderId, Decoded<OrderHead>)>,
+    pub(crate) events: Vec<(OrderId, Decoded<EventRecord>)>,
+}
+
 #[async_trait]
 impl Operation for ClaimDeliveriesEvents<'_> {
-    type Output = Vec<(OrderId, Decoded<EventRecord>)>;
+    type Output = ClaimedEvents;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
         let range = |entry: &ClaimedEntry| RangeRow {
@@ -129,7 +136,15 @@ impl Operation for ClaimDeliveriesEvents<'_> {
         let ranges: Vec<RangeRow> = self.claimed.entries.iter().map(range).collect();
         let text = Arc::clone(&session.sql.claim_deliveries_events);
         let found = session.fetch(&text, |arguments| bind_each(arguments, &ranges, |range| range)).await?;
-        found.iter().map(|row| Ok((rows::order_id(row)?, rows::event(row)?))).collect()
+        let mut claimed = ClaimedEvents::default();
+        for row in &found {
+            let order_id = rows::order_id(row)?;
+            if row.try_get::<Option<i64>, _>("request_version")?.is_some() {
+                claimed.orders.push((order_id, rows::head(row)?));
+            }
+            claimed.events.push((order_id, rows::event(row)?));
+        }
+        Ok(claimed)
     }
 }
 

@@ -154,6 +154,9 @@ pub(crate) fn list_statement(list: &str, query: &OrderQuery) -> QueryBuilder<Pos
     if let Some(status) = query.status {
         statement.push(STATUS_CONDITIONS.of(status));
     }
+    if let Some(tag) = &query.tag {
+        statement.push(" AND tag = ").push_bind(tag.as_str().to_owned());
+    }
     if query.attention {
         statement.push(" AND attention IS NOT NULL");
     }

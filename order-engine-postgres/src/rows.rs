@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Datelike, Utc};
 use order_engine_core::backend::{
-    AckColumns, AppendColumns, CurrentRow, Decoded, EventColumns, ReleaseColumns, RequestColumns,
-    StateColumns, StoredEvent, StoredOrder, decode_u64, encode_epoch,
+    AckColumns, AppendColumns, CurrentRow, Decoded, EventColumns, NewOrderColumns, ReleaseColumns,
+    RequestColumns, StateColumns, StoredEvent, StoredHead, StoredOrder, decode_u64, encode_epoch,
 };
 use order_engine_core::store::Lease;
-use order_engine_core::{EventRecord, Failure, Fence, Order, OrderId};
+use order_engine_core::{EventRecord, Failure, Fence, Order, OrderHead, OrderId};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments, Row};
@@ -116,7 +116,7 @@ pub(crate) fn uuids<'a>(ids: impl IntoIterator<Item = &'a OrderId>) -> Vec<Uuid>
 
 /// Returns a text for people to read. PostgreSQL's texts cannot hold the NUL character; the payload, which
 /// is what the engine reads, has it escaped.
-fn readable(text: &str) -> Cow<'_, str> {
+pub(crate) fn readable(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
@@ -153,9 +153,19 @@ list_row! { RequestColumns<'_>, row:
     amount: "text[]::numeric[]" = row.amount.as_str(),
     slippage_bps: "integer[]" = row.slippage_bps,
     expires_at: "timestamptz[]" = row.expires_at,
+    not_before: "timestamptz[]" = row.not_before,
+    priority: "text[]" = row.priority,
+    tag: "text[]" = row.tag,
+    metadata: "text[]::jsonb[]" = row.metadata.as_deref(),
+    head_start_us: "bigint[]" = row.head_start_us.min(LONGEST_WAIT_US),
     created_at: "timestamptz[]" = row.created_at,
     request_version: "bigint[]" = row.request_version,
     request: "text[]" = row.request.as_str(),
+}
+
+// What a new order's turn depends on, besides its columns.
+list_row! { NewOrderColumns<'_>, row:
+    handicap_us: "bigint[]" = row.request.handicap_us.min(LONGEST_WAIT_US),
 }
 
 list_row! { EventColumns<'_>, row:
@@ -239,6 +249,21 @@ pub(crate) fn order(row: &PgRow) -> Result<Decoded<Order>, sqlx::Error> {
         seq: row.try_get("seq")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
+    };
+    Ok(stored.decode())
+}
+
+/// The columns that [`head`] reads besides the id.
+pub(crate) const HEAD_COLUMNS: [&str; 4] = ["origin", "request_version", "request", "created_at"];
+
+/// Returns what never changes of the order of a row that has the [`HEAD_COLUMNS`].
+pub(crate) fn head(row: &PgRow) -> Result<Decoded<OrderHead>, sqlx::Error> {
+    let stored = StoredHead {
+        order_id: order_id(row)?,
+        origin: row.try_get::<Option<Uuid>, _>("origin")?.map(OrderId::from),
+        request_version: row.try_get("request_version")?,
+        request: row.try_get("request")?,
+        created_at: row.try_get("created_at")?,
     };
     Ok(stored.decode())
 }

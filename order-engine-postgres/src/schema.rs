@@ -28,6 +28,12 @@ const TABLE_EXISTS: &str =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables WHERE schemaname = $1 AND tablename = 'migrations')";
 const SCHEMA_EXISTS: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)";
 
+/// Nothing is written unless the feed would stand still.
+const CONTINUE_FEED: &str = "UPDATE @feed SET xid_offset = last.position - here.xid + 1
+    FROM (SELECT coalesce(max(position), 0) AS position FROM @order_events) AS last,
+        (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xid) AS here
+    WHERE last.position >= here.xid + xid_offset";
+
 /// Brings the schema up to date; refuses one that is newer than this program.
 ///
 /// A schema that is up to date is only read, so a role that may not change it can open the store. All
@@ -51,6 +57,11 @@ pub(crate) async fn migrate(connection: &mut PgConnection, schema: &str) -> Resu
             .await?;
     }
     Ok(transaction.commit().await?)
+}
+
+/// Lets the feed go on where it ended, if the tables come from a database whose transactions had larger numbers.
+pub(crate) async fn continue_feed(connection: &mut PgConnection, schema: &str) -> Result<(), Error> {
+    execute(connection, schema, CONTINUE_FEED).await
 }
 
 /// Returns the migrations that were not applied yet.

@@ -10,7 +10,7 @@ use order_engine_core::backend::{
 };
 use order_engine_core::store::Lease;
 
-use crate::rows::{AckRow, Column, EVENT_COLUMNS, ListRow, ORDER_COLUMNS, RangeRow};
+use crate::rows::{AckRow, Column, EVENT_COLUMNS, HEAD_COLUMNS, ListRow, ORDER_COLUMNS, RangeRow};
 
 /// The statements for one schema.
 #[derive(Debug)]
@@ -46,6 +46,12 @@ pub(crate) struct Sql {
     pub(crate) claim_deliveries: Arc<str>,
     pub(crate) claim_deliveries_events: Arc<str>,
     pub(crate) ack_deliveries: Arc<str>,
+    pub(crate) feed_end: Arc<str>,
+    pub(crate) read_feed: Arc<str>,
+    pub(crate) read_feed_of_user: Arc<str>,
+    pub(crate) pause: Arc<str>,
+    pub(crate) resume: Arc<str>,
+    pub(crate) pauses: Arc<str>,
 }
 
 /// Writes the schema where the text has an `@`.
@@ -122,7 +128,34 @@ pub(crate) const NOTIFY_NOW: &str =
     "SELECT pg_notify($1, message), set_config('synchronous_commit', 'off', true)
     FROM unnest($2::text[]) AS message";
 
-/// Writes the events of the orders that were `written`, and their outbox entries.
+/// Returns when the turn of an order comes that becomes due at a moment.
+fn turn_at(due_at: &str, handicap_until: &str, head_start_us: &str) -> String {
+    format!("greatest({due_at}, {handicap_until}) - {head_start_us} * interval '1 microsecond'")
+}
+
+/// The same for a row of the table of orders that is called `orders`.
+fn turn_of_order(due_at: &str) -> String {
+    turn_at(due_at, "orders.handicap_until", "orders.head_start_us")
+}
+
+/// The position in the feed of what this transaction writes: its number. A reader leaves out what is not older
+/// than every transaction that is under way, so no event appears behind it.
+const HERE: &str = "here AS MATERIALIZED (
+    SELECT pg_current_xact_id()::text::bigint + (SELECT xid_offset FROM @feed) AS place
+)";
+
+/// The first position that a reader leaves out.
+const FEED_BOUND: &str =
+    "pg_snapshot_xmin(pg_current_snapshot())::text::bigint + (SELECT xid_offset FROM @feed)";
+
+/// The orders of which an event has a later position than this transaction's number: it waited for a
+/// transaction that began later. The events of an order stand in the feed in their own order all the same.
+const LATE: &str = "late AS MATERIALIZED (
+    SELECT order_id AS id, position FROM written WHERE position > (SELECT place FROM here)
+)";
+
+/// Writes the events of the orders that were `written`, and their outbox entries. The events' position is
+/// `here`, unless their order is `late`.
 ///
 /// The events are found by a hashed look-up. A join would compare each event with each order, because hash
 /// and merge joins are turned off on these connections.
@@ -132,11 +165,14 @@ fn insert_events(first: usize) -> String {
         "event AS MATERIALIZED (
             SELECT * FROM {events} WHERE coalesce(event.order_id IN (SELECT order_id FROM written), false)
         ),
+        {LATE},
         recorded AS (
             INSERT INTO @order_events (
-                order_id, seq, at, kind, status, progress, attempt, max_attempts, message, payload_version, payload)
-            SELECT order_id, seq, at, kind, status, progress, attempt, max_attempts, message, payload_version, payload
-            FROM event
+                order_id, seq, at, kind, status, progress, attempt, max_attempts, message, payload_version, payload,
+                position)
+            SELECT order_id, seq, at, kind, status, progress, attempt, max_attempts, message, payload_version, payload,
+                coalesce((SELECT position FROM late WHERE id = order_id), here.place)
+            FROM event CROSS JOIN here
         ),
         failed AS (
             INSERT INTO @order_failures (order_id, seq, attempt, code, message, at)
@@ -162,16 +198,21 @@ const SINKS_ARE_KNOWN: &str = "registry AS MATERIALIZED (
 sinks_are_known AS MATERIALIZED (SELECT count(*) FROM registry)";
 
 fn create() -> String {
-    let lists = [RequestColumns::COLUMNS, StateColumns::COLUMNS];
-    let (items, columns) = (unnest("item", 2, &lists), names("", &lists));
+    let lists = [NewOrderColumns::COLUMNS, RequestColumns::COLUMNS, StateColumns::COLUMNS];
+    let (items, columns) = (unnest("item", 2, &lists), names("", &lists[1..]));
     let insert_events = insert_events(2 + width(&lists));
+    let until = after("handicap_us");
+    let turn_at = turn_at("due", "until", "head_start_us");
     format!(
-        "WITH {DURABLE}, {SINKS_ARE_KNOWN},
+        "WITH {DURABLE}, {SINKS_ARE_KNOWN}, {HERE},
         written AS (
-            INSERT INTO @orders ({columns}, due_at)
-            SELECT {columns}, {STATEMENT_TIME} FROM {items} CROSS JOIN settings CROSS JOIN sinks_are_known
+            INSERT INTO @orders ({columns}, due_at, handicap_until, turn_at, position)
+            SELECT {columns}, due, until, {turn_at}, here.place
+            FROM {items}
+                CROSS JOIN LATERAL (SELECT greatest({STATEMENT_TIME}, not_before) AS due, {until} AS until) AS times
+                CROSS JOIN settings CROSS JOIN sinks_are_known CROSS JOIN here
             ON CONFLICT DO NOTHING
-            RETURNING order_id, 0::bigint AS after_seq
+            RETURNING order_id, 0::bigint AS after_seq, position
         ),
         {insert_events}
         SELECT order_id FROM written"
@@ -192,6 +233,7 @@ fn event_columns_in() -> Vec<Column> {
 /// simple for all transactions as for one, and any driver can bind it.
 fn create_in() -> String {
     let (order, event) = ([RequestColumns::COLUMNS, StateColumns::COLUMNS].concat(), event_columns_in());
+    let handicap = NewOrderColumns::COLUMNS;
     let value = |number: usize, array: &str| {
         format!("${number}::text::{}", array.trim_start_matches("text[]::").trim_end_matches("[]"))
     };
@@ -200,18 +242,25 @@ fn create_in() -> String {
             (first..).zip(columns).map(|(number, (_, array))| value(number, array)).collect();
         values.join(", ")
     };
-    let (columns, order_values) = (names("", &[&order]), values(1, &order));
-    let (event_columns, event_values) = (names("", &[&event]), values(1 + order.len(), &event));
+    let (columns, order_values) = (names("", &[&order]), values(1 + handicap.len(), &order));
+    let (event_columns, event_values) =
+        (names("", &[&event]), values(1 + handicap.len() + order.len(), &event));
+    let until = after(&values(1, handicap));
+    let turn_at = turn_at("due", "until", "head_start_us");
     format!(
-        "WITH {DURABLE_IN}, {SINKS_ARE_KNOWN},
+        "WITH {DURABLE_IN}, {SINKS_ARE_KNOWN}, {HERE},
         written AS (
-            INSERT INTO @orders ({columns}, due_at)
-            SELECT {order_values}, {STATEMENT_TIME} FROM settings CROSS JOIN sinks_are_known
+            INSERT INTO @orders ({columns}, due_at, handicap_until, turn_at, position)
+            SELECT {columns}, due, until, {turn_at}, here.place
+            FROM (SELECT {order_values}) AS item ({columns})
+                CROSS JOIN LATERAL (SELECT greatest({STATEMENT_TIME}, not_before) AS due, {until} AS until) AS times
+                CROSS JOIN settings CROSS JOIN sinks_are_known CROSS JOIN here
             ON CONFLICT DO NOTHING
-            RETURNING order_id
+            RETURNING order_id, position
         ),
         recorded AS (
-            INSERT INTO @order_events (order_id, {event_columns}) SELECT order_id, {event_values} FROM written
+            INSERT INTO @order_events (order_id, {event_columns}, position)
+            SELECT order_id, {event_values}, position FROM written
         ),
         added AS (
             INSERT INTO @outbox_entries (order_id, sink, delivered_seq, pending_since, due_at)
@@ -226,7 +275,8 @@ fn create_in() -> String {
 pub(crate) fn create_in_parameters(new: &NewOrderColumns<'_>) -> Vec<Option<String>> {
     let events = EventColumns::COLUMNS.iter().zip(new.event.texts());
     let event = events.filter(|((name, _), _)| !NOT_TAKEN.contains(name)).map(|(_, text)| text);
-    new.request.texts().into_iter().chain(new.state.texts()).chain(event).collect()
+    let order = new.request.texts().into_iter().chain(new.state.texts());
+    new.texts().into_iter().chain(order).chain(event).collect()
 }
 
 /// Updates a row only if it has the expected revision, under a fence only with that very lease, and only if
@@ -238,8 +288,9 @@ fn append() -> String {
     let values = names("item.", &[StateColumns::COLUMNS]);
     let insert_events = insert_events(2 + width(&lists));
     let released_at = after("item.release_us");
+    let (released_turn, revoked_turn) = (turn_of_order(&released_at), turn_of_order(STATEMENT_TIME));
     format!(
-        "WITH {DURABLE},
+        "WITH {DURABLE}, {HERE},
         written AS (
             UPDATE @orders AS orders SET
                 ({columns}) = ROW({values}),
@@ -253,35 +304,69 @@ fn append() -> String {
                     WHEN item.release_us IS NOT NULL THEN {released_at}
                     WHEN item.revokes AND orders.lease_owner IS NOT NULL THEN {STATEMENT_TIME}
                     ELSE orders.due_at END,
+                turn_at = CASE
+                    WHEN item.lane IS NULL THEN NULL
+                    WHEN item.release_us IS NOT NULL THEN {released_turn}
+                    WHEN item.revokes AND orders.lease_owner IS NOT NULL THEN {revoked_turn}
+                    ELSE orders.turn_at END,
+                position = greatest(orders.position, here.place),
                 claims_without_progress = CASE WHEN item.epoch IS NULL THEN orders.claims_without_progress ELSE 0 END
-            FROM {items} CROSS JOIN settings
+            FROM {items} CROSS JOIN settings CROSS JOIN here
             WHERE orders.order_id = item.order_id AND orders.seq = item.expected_seq
                 AND (item.epoch IS NULL
                     OR (orders.lease_epoch = item.epoch AND orders.lease_owner = item.owner))
                 AND (item.not_after IS NULL OR {CLOCK} <= item.not_after)
-            RETURNING orders.order_id, item.expected_seq AS after_seq
+            RETURNING orders.order_id, item.expected_seq AS after_seq, orders.position
         ),
         {insert_events}
         SELECT order_id FROM written"
     )
 }
 
-/// Leases due orders that fulfil a condition, and returns when the next order becomes due that it did not
-/// lease.
-fn claim(condition: &str) -> String {
+/// The due orders that a claim takes: those whose turn has come, and then the others. Where all turns that
+/// have come fill the claim, the others are not looked for.
+fn claim() -> String {
+    let is_due = format!("due_at <= {STATEMENT_TIME}");
+    lease(&format!(
+        "turn AS MATERIALIZED (
+            SELECT order_id AS id, turn_at AS at FROM @orders
+            WHERE lane = $1 AND turn_at IS NOT NULL AND turn_at <= {STATEMENT_TIME} AND coalesce({is_due}, false)
+            ORDER BY turn_at LIMIT $2 FOR UPDATE SKIP LOCKED
+        ),
+        other AS MATERIALIZED (
+            SELECT order_id AS id, due_at AS at FROM @orders
+            WHERE lane = $1 AND due_at IS NOT NULL AND {is_due} AND coalesce(turn_at > {STATEMENT_TIME}, false)
+            ORDER BY due_at LIMIT $2 - (SELECT count(*) FROM turn) FOR UPDATE SKIP LOCKED
+        ),
+        due AS MATERIALIZED (
+            SELECT id, 1 AS pass, at FROM turn UNION ALL SELECT id, 2, at FROM other
+        )"
+    ))
+}
+
+/// The one order that a claim takes, if it is due. The coalescing keeps PostgreSQL from walking through all due
+/// orders instead of looking up the one.
+fn claim_order() -> String {
+    lease(&format!(
+        "due AS MATERIALIZED (
+            SELECT order_id AS id, 1 AS pass, due_at AS at FROM @orders
+            WHERE lane = $1 AND coalesce(due_at <= {STATEMENT_TIME}, false) AND order_id = $5
+            LIMIT $2 FOR UPDATE SKIP LOCKED
+        )"
+    ))
+}
+
+/// Leases the orders that are `due`, and returns when the next order becomes due that it did not lease.
+fn lease(due: &str) -> String {
     let until = after("$4");
     format!(
         "WITH {LAZY},
-        due AS MATERIALIZED (
-            SELECT order_id AS id, due_at AS was_due_at FROM @orders
-            WHERE lane = $1 AND {condition}
-            ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
-        ),
+        {due},
         leased AS (
-            UPDATE @orders SET lease_epoch = lease_epoch + 1, lease_owner = $3, due_at = {until},
+            UPDATE @orders SET lease_epoch = lease_epoch + 1, lease_owner = $3, due_at = {until}, turn_at = {until},
                 claims_without_progress = claims_without_progress + 1
             FROM due WHERE order_id = id
-            RETURNING {ORDER_COLUMNS}, lease_epoch, claims_without_progress, lease_owner, was_due_at
+            RETURNING {ORDER_COLUMNS}, lease_epoch, claims_without_progress, lease_owner, pass, at
         ),
         next AS (
             SELECT (
@@ -292,7 +377,7 @@ fn claim(condition: &str) -> String {
         )
         SELECT leased.*, (extract(epoch FROM next_due_at - {STATEMENT_TIME}) * 1000000)::bigint AS next_us,
             date_trunc('milliseconds', {STATEMENT_TIME}) AS as_of
-        FROM next CROSS JOIN lazy LEFT JOIN leased ON true ORDER BY was_due_at"
+        FROM next CROSS JOIN lazy LEFT JOIN leased ON true ORDER BY pass, at"
     )
 }
 
@@ -301,7 +386,7 @@ fn renew() -> String {
     let until = after("$2");
     format!(
         "WITH {LAZY_AND_BRIEF}
-        UPDATE @orders AS orders SET due_at = {until}
+        UPDATE @orders AS orders SET due_at = {until}, turn_at = {until}
         FROM {items} CROSS JOIN settings
         WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner
         RETURNING orders.order_id, lease_epoch, lease_owner"
@@ -311,10 +396,11 @@ fn renew() -> String {
 fn release() -> String {
     let items = unnest("item", 2, &[Lease::COLUMNS, ReleaseColumns::COLUMNS]);
     let due_at = after("item.due_us");
+    let turn_at = turn_of_order(&due_at);
     format!(
         "WITH {LAZY_AND_BRIEF}
         UPDATE @orders AS orders SET
-            due_at = {due_at}, lease_owner = NULL,
+            due_at = {due_at}, turn_at = {turn_at}, lease_owner = NULL,
             claims_without_progress = greatest(0, claims_without_progress - item.yielded),
             attention = coalesce(item.attention, orders.attention)
         FROM {items} CROSS JOIN settings
@@ -393,14 +479,47 @@ fn ack_deliveries() -> String {
 
 fn claim_deliveries_events() -> String {
     let ranges = unnest("entry", 1, &[RangeRow::COLUMNS]);
+    // What never changes of an order comes with the first of its events only.
+    let head = HEAD_COLUMNS
+        .map(|column| format!("CASE WHEN event.seq = after_seq + 1 THEN orders.{column} END AS {column}"));
     format!(
-        "SELECT event.* FROM {ranges} CROSS JOIN LATERAL (
+        "SELECT event.*, {} FROM {ranges} CROSS JOIN LATERAL (
             SELECT {EVENT_COLUMNS} FROM @order_events
             WHERE order_id = entry.order_id AND seq > after_seq AND seq <= last_seq
         ) AS event
-        ORDER BY order_id, seq"
+        LEFT JOIN @orders AS orders ON orders.order_id = entry.order_id
+        ORDER BY event.order_id, seq",
+        head.join(", ")
     )
 }
+
+/// Reads the events behind a cursor, with their orders, and the first position that is left out.
+fn read_feed(events: &str) -> String {
+    let head = HEAD_COLUMNS.map(|column| format!("orders.{column}")).join(", ");
+    format!(
+        "WITH bound AS MATERIALIZED (SELECT {FEED_BOUND} AS at)
+        SELECT bound.at AS bound, page.*, {head}
+        FROM bound
+            LEFT JOIN LATERAL (
+                SELECT {EVENT_COLUMNS}, position FROM ({events}) AS event
+                WHERE (position, order_id, seq) > ($1, $2, $3) AND position < bound.at
+                ORDER BY position, order_id, seq LIMIT $4
+            ) AS page ON true
+            LEFT JOIN @orders AS orders ON orders.order_id = page.order_id
+        ORDER BY page.position, page.order_id, page.seq"
+    )
+}
+
+/// Everybody's events. The position alone stands before the whole cursor, for the index.
+const FEED_OF_ALL: &str = "SELECT * FROM @order_events WHERE position >= $1";
+
+/// The events of a user's orders: of those that have any behind the cursor. The offset keeps PostgreSQL from
+/// walking through everybody's events instead of looking up each order's.
+const FEED_OF_USER: &str = "SELECT events.* FROM @orders AS own
+    CROSS JOIN LATERAL (
+        SELECT * FROM @order_events AS events WHERE events.order_id = own.order_id OFFSET 0
+    ) AS events
+    WHERE own.user_id = $5 AND own.position >= $1";
 
 /// Makes transactions with older snapshots fail, because they do not see the change of the sinks.
 const CHANGE_OF_SINKS: &str = "WITH change AS (UPDATE @sink_registry SET changes = changes + 1 WHERE id = 1)";
@@ -423,8 +542,6 @@ impl Sql {
     pub(crate) fn new(schema: &str) -> Self {
         let text = |sql: &str| qualified(schema, sql);
         let is_due = format!("due_at IS NOT NULL AND due_at <= {STATEMENT_TIME}");
-        // The coalescing keeps PostgreSQL from walking through all due orders instead of looking up the one.
-        let is_order_due = format!("coalesce(due_at <= {STATEMENT_TIME}, false) AND order_id = $5");
         Self {
             now: text(&format!("SELECT {CLOCK} AS now")),
             create: text(&create()),
@@ -438,8 +555,8 @@ impl Sql {
             append_refusals: text(
                 "SELECT order_id, seq, lease_epoch, lease_owner FROM @orders WHERE order_id = ANY($1)",
             ),
-            claim: text(&claim(&is_due)),
-            claim_order: text(&claim(&is_order_due)),
+            claim: text(&claim()),
+            claim_order: text(&claim_order()),
             renew: text(&renew()),
             renew_current: text(
                 "SELECT order_id, lease_epoch, lease_owner FROM @orders
@@ -448,8 +565,9 @@ impl Sql {
             release: text(&release()),
             // Ends a wait. The due time of a leased order is the expiry of its lease, which stays as it is.
             make_due: text(&format!(
-                "UPDATE @orders SET due_at = {STATEMENT_TIME}
-                WHERE order_id = $1 AND coalesce(due_at > {STATEMENT_TIME}, false) AND lease_owner IS NULL"
+                "UPDATE @orders AS orders SET due_at = {STATEMENT_TIME}, turn_at = {}
+                WHERE order_id = $1 AND coalesce(due_at > {STATEMENT_TIME}, false) AND lease_owner IS NULL",
+                turn_of_order(STATEMENT_TIME)
             )),
             load: text(&format!("SELECT {ORDER_COLUMNS} FROM @orders WHERE order_id = $1")),
             events: text(&format!(
@@ -494,6 +612,19 @@ impl Sql {
             claim_deliveries: text(&claim_deliveries()),
             claim_deliveries_events: text(&claim_deliveries_events()),
             ack_deliveries: text(&ack_deliveries()),
+            feed_end: text(&format!("SELECT {FEED_BOUND} AS bound")),
+            read_feed: text(&read_feed(FEED_OF_ALL)),
+            read_feed_of_user: text(&read_feed(FEED_OF_USER)),
+            pause: text(&format!(
+                "WITH {DURABLE_IN}
+                INSERT INTO @pauses (activity, scope, reason, since) SELECT $1, $2, $3, {CLOCK} FROM settings
+                ON CONFLICT (activity, scope) DO UPDATE SET reason = excluded.reason"
+            )),
+            resume: text(&format!(
+                "WITH {DURABLE_IN}
+                DELETE FROM @pauses USING settings WHERE activity = $1 AND scope = $2 RETURNING activity"
+            )),
+            pauses: text("SELECT activity, scope, reason, since FROM @pauses"),
         }
     }
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use order_engine_core::store::{
-    Append, AppendError, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryAck,
-    DeliveryRequest, Lease, Outbox, PurgeRequest, Purged, Release,
+    Append, AppendError, ClaimRequest, Claims, Controls, CreateError, Creation, Deliveries, DeliveryAck,
+    DeliveryRequest, EventFeed, FeedPage, FeedRequest, Lease, Outbox, PauseRequest, PurgeRequest, Purged,
+    Release,
 };
 use order_engine_core::{
-    Backlog, Durability, EventRecord, ItemRejected, Lane, NewOrder, Order, OrderId, OrderQuery, OrderStore,
-    StoreError, UndecodableOrder,
+    Activity, Backlog, Durability, EventRecord, FeedCursor, ItemRejected, Lane, NewOrder, Order, OrderId,
+    OrderQuery, OrderStore, Pause, PauseScope, StoreError, UndecodableOrder,
 };
 use sqlx::{PgConnection, Row};
 
@@ -22,7 +23,7 @@ use crate::error::Error;
 use crate::options::PostgresOptions;
 use crate::session::{LOCKED_ROUNDS, Sessions};
 use crate::write::Renewal;
-use crate::{outbox, read, schema, write};
+use crate::{controls, feed, outbox, read, schema, write};
 
 /// A store in a schema of a PostgreSQL database. Cheap to clone; clones share the connections.
 ///
@@ -70,6 +71,7 @@ impl PostgresStore {
         let connections = Connections::new(&options);
         let mut used = connections.take().await?;
         schema::migrate(&mut used.connection, &options.schema).await?;
+        schema::continue_feed(&mut used.connection, &options.schema).await?;
         let durability = durability(&mut used.connection).await?;
         connections.put_back(used);
         Ok(Self { sessions: Arc::new(Sessions::new(connections, options)), durability })
@@ -190,18 +192,44 @@ impl Outbox for PostgresStore {
     async fn claim_deliveries(&self, request: &DeliveryRequest) -> Result<Deliveries, StoreError> {
         let claimed = self.sessions.run(outbox::ClaimDeliveries(request)).await?;
         if claimed.entries.is_empty() {
-            return Ok(claimed.with_events([]));
+            return Ok(claimed.with_events([], []));
         }
         let events_limit = request.events_limit;
         let events =
             self.sessions.run(outbox::ClaimDeliveriesEvents { claimed: &claimed, events_limit }).await?;
-        Ok(claimed.with_events(events))
+        Ok(claimed.with_events(events.orders, events.events))
     }
 
     async fn ack_deliveries(&self, acks: &[DeliveryAck]) -> Result<Vec<bool>, StoreError> {
         // An entry that another transaction holds stays, and its events are delivered twice.
         let locked = |error: Error| if error.is_locked() { Ok(false) } else { Err(error) };
         self.sessions.run_in_parts(acks, LOCKED_ROUNDS, outbox::AckDeliveries, locked).await
+    }
+}
+
+#[async_trait]
+impl EventFeed for PostgresStore {
+    async fn feed_end(&self) -> Result<FeedCursor, StoreError> {
+        self.sessions.run(feed::FeedEnd).await
+    }
+
+    async fn read_feed(&self, request: &FeedRequest) -> Result<FeedPage, StoreError> {
+        self.sessions.run(feed::ReadFeed(request)).await
+    }
+}
+
+#[async_trait]
+impl Controls for PostgresStore {
+    async fn pause(&self, request: &PauseRequest) -> Result<(), StoreError> {
+        self.sessions.run(controls::SetPause(request)).await
+    }
+
+    async fn resume(&self, activity: Activity, scope: &PauseScope) -> Result<bool, StoreError> {
+        self.sessions.run(controls::Resume(activity, scope)).await
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+        self.sessions.run(controls::Pauses).await
     }
 }
 

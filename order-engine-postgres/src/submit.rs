@@ -121,7 +121,7 @@ impl PostgresStore {
 async fn end_and_create(
     engine: &Engine,
     session: &mut Session<'_>,
-    ending: &order_engine_core::Append,
+    ending: &order_engine_core::store::Append,
     new: &NewOrder,
 ) -> Result<Option<Uncommitted<Retry>>, RetryError> {
     // Outside of a transaction this fails: the two writes must be one.

@@ -71,6 +71,7 @@ async fn insert(
     let text = Arc::clone(&session.sql.create);
     let returned = session
         .fetch_briefly(&text, |arguments| {
+            bind_each(arguments, &rows, |row| *row)?;
             bind_each(arguments, &rows, |row| &row.request)?;
             bind_each(arguments, &rows, |row| &row.state)?;
             bind_each(arguments, &rows, |row| &row.event)

@@ -12,7 +12,8 @@ use engine::{listening, simulator, submit, watch, work};
 use order_engine_core::conformance::fixtures::{id, new_order};
 use order_engine_core::testing::{Link, Proxy};
 use order_engine_core::{
-    EventRecord, Failure, FailureCode, Hint, Lane, OrderEvent, StatusSink, StatusSource, StoreErrorKind,
+    EventRecord, Failure, FailureCode, Hint, Lane, OrderEvent, OrderUpdate, StatusSink, StatusSource,
+    StoreErrorKind,
 };
 use order_engine_postgres::testing::shared_url;
 use order_engine_postgres::{OptionsError, PostgresFanout, PostgresOptions};
@@ -32,14 +33,15 @@ async fn connected(options: PostgresOptions) -> Ends {
     Ends { sink, source }
 }
 
-fn accepted(n: u64) -> Arc<EventRecord> {
-    new_order(n).event
+fn accepted(n: u64) -> OrderUpdate {
+    let new = new_order(n);
+    OrderUpdate::new(new.order.head(), new.event)
 }
 
 /// Checks that the acceptance of an order arrives, first as work for the other process's workers.
-async fn hears_of(ends: &Ends, event: &Arc<EventRecord>) {
+async fn hears_of(ends: &Ends, update: &OrderUpdate) {
     assert_eq!(ends.source.next().await, Hint::Due(Lane::Execute));
-    assert_eq!(ends.source.next().await, Hint::Event(Arc::clone(event)));
+    assert_eq!(ends.source.next().await, Hint::Event(Arc::clone(&update.event)));
 }
 
 #[tokio::test]
@@ -66,8 +68,9 @@ async fn an_event_that_is_too_large_for_a_message_is_replaced_by_its_number() {
     let database = Database::new();
     let (one, other) = (connected(database.options()).await, connected(database.options()).await);
     let failure = Failure::new(FailureCode::REJECTED, "x".repeat(10_000));
-    let event = EventRecord { event: OrderEvent::Failed { failure }, ..EventRecord::clone(&accepted(1)) };
-    one.sink.deliver(&[Arc::new(event)]).await.unwrap();
+    let OrderUpdate { order, event, .. } = accepted(1);
+    let event = EventRecord { event: OrderEvent::Failed { failure }, ..EventRecord::clone(&event) };
+    one.sink.deliver(&[OrderUpdate::new(order, Arc::new(event))]).await.unwrap();
     assert_eq!(other.source.next().await, Hint::Advanced { order_id: id(1), seq: 1 });
 }
 
@@ -75,11 +78,11 @@ async fn an_event_that_is_too_large_for_a_message_is_replaced_by_its_number() {
 async fn many_events_share_a_message() {
     let database = Database::new();
     let (one, other) = (connected(database.options()).await, connected(database.options()).await);
-    let events: Vec<_> = (1..=500).map(accepted).collect();
-    one.sink.deliver(&events).await.unwrap();
+    let updates: Vec<_> = (1..=500).map(accepted).collect();
+    one.sink.deliver(&updates).await.unwrap();
     assert_eq!(other.source.next().await, Hint::Due(Lane::Execute));
-    for event in &events {
-        assert_eq!(other.source.next().await, Hint::Event(Arc::clone(event)));
+    for update in &updates {
+        assert_eq!(other.source.next().await, Hint::Event(Arc::clone(&update.event)));
     }
 }
 

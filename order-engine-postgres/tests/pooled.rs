@@ -90,6 +90,10 @@ impl Harness for Pooled {
         Arc::new(PostgresStore::open(self.options.clone()).await.unwrap())
     }
 
+    async fn reopen(&self) -> Arc<dyn OrderStore> {
+        self.store().await
+    }
+
     async fn elapse(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }

@@ -1,17 +1,17 @@
 //! What a restart of all processes leaves, by what the store says of itself.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Harness;
 use super::cases::cases;
+use super::feed::next_in_feed;
 use super::fixtures::{
     HOUR, Relay, Worker, assert_stored, create, id, new_order_for, new_orders, register, request_named,
     routing_started, seqs_of, to_confirmed, write_freely,
 };
 use crate::domain::ids::UserId;
 use crate::ports::controls::{Activity, PauseRequest, PauseScope};
-use crate::ports::feed::{FeedCursor, FeedRequest, FeedScope};
+use crate::ports::feed::FeedCursor;
 use crate::ports::order_store::query::OrderQuery;
 use crate::ports::order_store::write::{Creation, Then};
 use crate::ports::order_store::{Durability, OrderStore};
@@ -87,18 +87,13 @@ cases!(
     async fn feed_cursors_survive_a_restart(harness: &impl Harness) {
         let store = harness.store().await;
         create(&store, &new_orders(2)).await;
-        let request = |after| FeedRequest { scope: FeedScope::All, after, limit: 1 };
-        let first = store.read_feed(&request(FeedCursor::START)).await.unwrap().items.remove(0);
+        let first = next_in_feed(harness, &store, FeedCursor::START).await;
         let Some(store) = restarted(harness, store).await else { return };
-        let second = store.read_feed(&request(first.cursor)).await.unwrap().items.remove(0);
+        let second = next_in_feed(harness, &store, first.cursor).await;
         assert_ne!(second.update.unwrap().order.id, first.update.unwrap().order.id);
         let end = store.feed_end().await.unwrap();
         create(&store, &new_orders(3)[2..]).await;
-        let mut third = store.read_feed(&request(end)).await.unwrap();
-        while third.items.is_empty() {
-            harness.elapse(Duration::from_millis(10)).await;
-            third = store.read_feed(&request(end)).await.unwrap();
-        }
-        assert_eq!(third.items.remove(0).update.unwrap().order.id, id(3));
+        let third = next_in_feed(harness, &store, end).await;
+        assert_eq!(third.update.unwrap().order.id, id(3));
     }
 );

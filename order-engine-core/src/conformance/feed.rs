@@ -15,7 +15,7 @@ use super::fixtures::{
 };
 use crate::domain::ids::OrderId;
 use crate::domain::order::OrderUpdate;
-use crate::ports::feed::{FeedCursor, FeedRequest, FeedScope};
+use crate::ports::feed::{FeedCursor, FeedItem, FeedRequest, FeedScope};
 use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::query::PurgeRequest;
 use crate::ports::order_store::write::Then;
@@ -50,6 +50,22 @@ async fn read(
             // Time on a manual clock passes without letting the writers run.
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// Returns the first item behind a cursor. It may take until other transactions have ended.
+pub(super) async fn next_in_feed(
+    harness: &impl Harness,
+    store: &Arc<dyn OrderStore>,
+    after: FeedCursor,
+) -> FeedItem {
+    let request = FeedRequest { scope: FeedScope::All, after, limit: 1 };
+    loop {
+        let page = store.read_feed(&request).await.expect("the store answers");
+        if let Some(first) = page.items.into_iter().next() {
+            return first;
+        }
+        harness.elapse(Duration::from_millis(10)).await;
     }
 }
 

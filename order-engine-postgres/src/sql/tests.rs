@@ -51,6 +51,7 @@ async fn claims_walk_along_the_index_of_due_orders() {
         assert!(!plan.contains("Bitmap"), "{plan}");
     }
     let claim = plan(&mut connection, &sql.claim).await;
+    assert_looks_up(&claim, "Index Scan using orders_turn on orders");
     assert_looks_up(&claim, "Index Scan using orders_pkey on orders");
 }
 
@@ -78,6 +79,16 @@ async fn lists_look_their_orders_up() {
     }
     let append = plan(&mut connection, &sql.append).await;
     assert_looks_up(&append, "Filter: COALESCE((hashed SubPlan");
+}
+
+#[tokio::test]
+async fn the_feed_is_read_by_positions_and_a_users_by_that_users_orders() {
+    let (mut connection, sql) = database().await;
+    let all = plan(&mut connection, &sql.read_feed).await;
+    assert_looks_up(&all, "Index Scan using order_events_feed on order_events");
+    let users = plan(&mut connection, &sql.read_feed_of_user).await;
+    assert_looks_up(&users, "orders_user on orders");
+    assert_looks_up(&users, "order_events_pkey on order_events");
 }
 
 #[tokio::test]

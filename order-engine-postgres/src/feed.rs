@@ -1,0 +1,91 @@
+//! The feed: the events of many orders in one sequence.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use order_engine_core::backend::{Decoded, count, decode_u64, encode_u64};
+use order_engine_core::store::{FeedItem, FeedPage, FeedRequest};
+use order_engine_core::{
+    DecodeError, EventRecord, FeedCursor, FeedScope, OrderHead, OrderUpdate, UndecodableOrder,
+};
+use sqlx::postgres::PgRow;
+use sqlx::{Arguments, Row};
+
+use crate::error::Error;
+use crate::rows;
+use crate::session::{Operation, Session};
+
+pub(crate) struct FeedEnd;
+pub(crate) struct ReadFeed<'a>(pub(crate) &'a FeedRequest);
+
+#[async_trait]
+impl Operation for FeedEnd {
+    type Output = FeedCursor;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<FeedCursor, Error> {
+        let text = Arc::clone(&session.sql.feed_end);
+        let found = session.fetch(&text, |_| Ok(())).await?;
+        end(&found)
+    }
+}
+
+#[async_trait]
+impl Operation for ReadFeed<'_> {
+    type Output = FeedPage;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<FeedPage, Error> {
+        let FeedRequest { scope, after, limit } = self.0;
+        let (text, user) = match scope {
+            FeedScope::User(user) => (Arc::clone(&session.sql.read_feed_of_user), Some(user.as_str())),
+            _ => (Arc::clone(&session.sql.read_feed), None),
+        };
+        // Nothing stands beyond 63 bits, so nothing comes after such a number.
+        let number = |number| encode_u64(number).unwrap_or(i64::MAX);
+        let found = session
+            .fetch(&text, |arguments| {
+                arguments.add(number(after.position))?;
+                arguments.add(after.order_id.as_uuid())?;
+                arguments.add(number(after.seq))?;
+                arguments.add(i64::from(*limit))?;
+                user.map_or(Ok(()), |user| arguments.add(user))
+            })
+            .await?;
+        let mut items = Vec::new();
+        for row in &found {
+            // Without an event, the one row says only where the feed ends.
+            if row.try_get::<Option<i64>, _>("position")?.is_some() {
+                items.push(item(row)?);
+            }
+        }
+        let is_last = items.len() < *limit as usize;
+        let last = items.last().map_or(*after, |item| item.cursor);
+        let next = if is_last { last.max(end(&found)?) } else { last };
+        Ok(FeedPage { items, next, is_last })
+    }
+}
+
+/// Returns the place before the first position that may still come.
+fn end(rows: &[PgRow]) -> Result<FeedCursor, Error> {
+    let bound: i64 = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get("bound")?;
+    Ok(FeedCursor::end_of(count(bound).saturating_sub(1)))
+}
+
+fn item(row: &PgRow) -> Result<FeedItem, Error> {
+    let order_id = rows::order_id(row)?;
+    let seq = decode_u64(row.try_get("seq")?, "seq")?;
+    let cursor = FeedCursor { position: count(row.try_get("position")?), order_id, seq };
+    let update = update(rows::event(row)?, head(row)?);
+    Ok(FeedItem { cursor, update: update.map_err(|error| UndecodableOrder { order_id, error }) })
+}
+
+fn update(event: Decoded<EventRecord>, head: Decoded<OrderHead>) -> Decoded<OrderUpdate> {
+    Ok(OrderUpdate::new(head?, Arc::new(event?)))
+}
+
+/// Returns what never changes of the order of a row that may lack it.
+pub(crate) fn head(row: &PgRow) -> Result<Decoded<OrderHead>, sqlx::Error> {
+    if row.try_get::<Option<i64>, _>("request_version")?.is_none() {
+        return Ok(Err(DecodeError { message: "the order is gone".to_owned() }));
+    }
+    rows::head(row)
+}
