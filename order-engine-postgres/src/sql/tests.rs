@@ -88,7 +88,7 @@ async fn the_feed_is_read_by_positions_and_a_users_by_that_users_orders() {
     assert_looks_up(&all, "Index Scan using order_events_feed on order_events");
     let users = plan(&mut connection, &sql.read_feed_of_user).await;
     assert_looks_up(&users, "orders_user on orders");
-    assert_looks_up(&users, "order_events_pkey on order_events");
+    assert_looks_up(&users, "order_events_pkey");
 }
 
 #[tokio::test]
