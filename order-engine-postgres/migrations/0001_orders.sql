@@ -138,6 +138,11 @@ CREATE TABLE @sinks (name text COLLATE "C" NOT NULL PRIMARY KEY);
 CREATE TABLE @sink_registry (id smallint NOT NULL PRIMARY KEY CHECK (id = 1), changes bigint NOT NULL);
 INSERT INTO @sink_registry VALUES (1, 0);
 
+-- Fails (40001) in a transaction whose snapshot is older than the last change of the sinks; otherwise true.
+CREATE FUNCTION @sinks_are_known() RETURNS boolean LANGUAGE sql VOLATILE AS $$
+    SELECT count(*) >= 0 FROM (SELECT FROM @sink_registry WHERE id = 1 FOR SHARE) AS registry
+$$;
+
 -- The outbox: one entry for each order of which a sink still lacks events, however many.
 CREATE TABLE @outbox_entries (
     order_id      uuid        NOT NULL,

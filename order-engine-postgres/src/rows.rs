@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use chrono::{DateTime, Datelike, Utc};
 use order_engine_core::backend::{
     AckColumns, AppendColumns, CurrentRow, Decoded, EventColumns, NewOrderColumns, ReleaseColumns,
     RequestColumns, StateColumns, StoredEvent, StoredHead, StoredOrder, decode_u64, encode_epoch,
@@ -34,40 +33,12 @@ pub(crate) trait ListRow: Sized {
     /// Adds the rows' columns to the arguments.
     fn bind(rows: &[&Self], arguments: &mut PgArguments) -> Result<(), BoxDynError>;
 
-    /// Returns the columns of one row as texts that PostgreSQL reads, none for NULL.
-    fn texts(&self) -> Vec<Option<String>>;
-}
-
-/// A value of a column as a text that PostgreSQL reads, whatever the session's settings are.
-trait ColumnText {
-    fn text(self) -> Option<String>;
-}
-
-impl<T: ColumnText> ColumnText for Option<T> {
-    fn text(self) -> Option<String> {
-        self.and_then(T::text)
-    }
-}
-
-macro_rules! column_text {
-    ($($type:ty),+) => {
-        $(impl ColumnText for $type {
-            fn text(self) -> Option<String> {
-                Some(self.to_string())
-            }
-        })+
-    };
-}
-
-column_text!(&str, Cow<'_, str>, Uuid, bool, i16, i32, i64);
-
-impl ColumnText for DateTime<Utc> {
-    fn text(self) -> Option<String> {
-        // PostgreSQL writes the years before the first one differently, and has no plus sign before later ones.
-        let (is_bc, year) = (self.year() <= 0, self.year());
-        let (year, era) = if is_bc { (1 - year, " BC") } else { (year, "") };
-        Some(format!("{year:04}-{}{era}", self.format("%m-%d %H:%M:%S%.6f+00")))
-    }
+    /// Adds those columns of one row to the arguments that a statement takes, each as a value.
+    fn bind_one(
+        &self,
+        arguments: &mut PgArguments,
+        is_taken: impl Fn(&str) -> bool,
+    ) -> Result<(), BoxDynError>;
 }
 
 /// Adds a part of each item to the arguments, as a list.
@@ -91,9 +62,16 @@ macro_rules! list_row {
                 Ok(())
             }
 
-            fn texts(&self) -> Vec<Option<String>> {
+            fn bind_one(
+                &self,
+                arguments: &mut PgArguments,
+                is_taken: impl Fn(&str) -> bool,
+            ) -> Result<(), BoxDynError> {
                 let $row = &self;
-                vec![$($value.text()),+]
+                $(if is_taken(stringify!($column)) {
+                    arguments.add($value)?;
+                })+
+                Ok(())
             }
         }
     };

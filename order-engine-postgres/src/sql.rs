@@ -75,6 +75,15 @@ fn names(prefix: &str, lists: &[&[Column]]) -> String {
     names.join(", ")
 }
 
+/// Returns a parameter for each column, as one value, numbered from `first`.
+fn scalars(first: usize, columns: &[Column]) -> String {
+    let scalar = |(number, (_, array)): (usize, &Column)| {
+        format!("${number}::{}", array.trim_start_matches("text[]::").trim_end_matches("[]"))
+    };
+    let parameters: Vec<String> = (first..).zip(columns).map(scalar).collect();
+    parameters.join(", ")
+}
+
 /// Returns how many columns the lists have.
 fn width(lists: &[&[Column]]) -> usize {
     lists.iter().map(|columns| columns.len()).sum()
@@ -106,11 +115,10 @@ const DURABLE: &str = "settings AS (
         CASE WHEN $1::text IS NOT NULL THEN set_config('lock_timeout', $1, true) END AS lock_timeout
 )";
 
-/// The same in a transaction of the host, which decides itself how long it waits.
-const DURABLE_IN: &str = "settings AS (
-    SELECT CASE WHEN current_setting('synchronous_commit') = 'off'
-        THEN set_config('synchronous_commit', 'on', true) END AS synchronous_commit
-)";
+/// The same in a transaction of the host, which decides itself how long it waits: as a condition that always
+/// holds.
+const DURABLE_IN: &str = "(current_setting('synchronous_commit') <> 'off'
+    OR set_config('synchronous_commit', 'on', true) = 'on')";
 
 /// Makes the commit not wait for the disk. Leases need not be durable: one that is lost in a crash of the
 /// server was never given, and its holder's writes are refused. What was written under it is on the disk only
@@ -140,9 +148,12 @@ fn turn_of_order(due_at: &str) -> String {
 
 /// The position in the feed of what this transaction writes: its number. A reader leaves out what is not older
 /// than every transaction that is under way, so no event appears behind it.
-const HERE: &str = "here AS MATERIALIZED (
-    SELECT pg_current_xact_id()::text::bigint + (SELECT xid_offset FROM @feed) AS place
-)";
+const POSITION: &str = "pg_current_xact_id()::text::bigint + (SELECT xid_offset FROM @feed)";
+
+/// The same, once for a statement with many rows.
+fn here() -> String {
+    format!("here AS MATERIALIZED (SELECT {POSITION} AS place)")
+}
 
 /// The first position that a reader leaves out.
 const FEED_BOUND: &str =
@@ -197,14 +208,17 @@ const SINKS_ARE_KNOWN: &str = "registry AS MATERIALIZED (
 ),
 sinks_are_known AS MATERIALIZED (SELECT count(*) FROM registry)";
 
+/// The same as a condition. The function is called, and its query prepared, only where it decides.
+const SINKS_ARE_KNOWN_IN: &str = "(current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') OR @sinks_are_known())";
+
 fn create() -> String {
     let lists = [NewOrderColumns::COLUMNS, RequestColumns::COLUMNS, StateColumns::COLUMNS];
     let (items, columns) = (unnest("item", 2, &lists), names("", &lists[1..]));
     let insert_events = insert_events(2 + width(&lists));
     let until = after("handicap_us");
-    let turn_at = turn_at("due", "until", "head_start_us");
+    let (here, turn_at) = (here(), turn_at("due", "until", "head_start_us"));
     format!(
-        "WITH {DURABLE}, {SINKS_ARE_KNOWN}, {HERE},
+        "WITH {DURABLE}, {SINKS_ARE_KNOWN}, {here},
         written AS (
             INSERT INTO @orders ({columns}, due_at, handicap_until, turn_at, position)
             SELECT {columns}, due, until, {turn_at}, here.place
@@ -219,42 +233,44 @@ fn create() -> String {
     )
 }
 
-/// The columns of events that `create_in` does not take: the order's id, which it has, and the failure, since an
-/// acceptance is none.
-const NOT_TAKEN: [&str; 3] = ["order_id", "failure_code", "failure_message"];
+/// The columns that are NULL in every new order: it has come to nothing yet.
+const OF_LATER_STATES: [&str; 7] =
+    ["chosen_dex", "tx_hash", "execution_price", "amount_out", "error_code", "error_message", "attention"];
+/// The columns that are left out of a new order's event: the order has its id, and an acceptance is no failure.
+const OF_LATER_EVENTS: [&str; 3] = ["order_id", "failure_code", "failure_message"];
 
-/// Returns the columns of the first event that [`create_in`] takes.
-fn event_columns_in() -> Vec<Column> {
-    let is_taken = |(name, _): &&Column| !NOT_TAKEN.contains(name);
-    EventColumns::COLUMNS.iter().filter(is_taken).copied().collect()
+/// Returns whether [`create_in`] takes a column of the state.
+pub(crate) fn is_new_orders(column: &str) -> bool {
+    !OF_LATER_STATES.contains(&column)
 }
 
-/// Creates one order within a transaction of the host. Each parameter is one value, as a text: the plan is as
-/// simple for all transactions as for one, and any driver can bind it.
+/// Returns whether [`create_in`] takes a column of the event.
+pub(crate) fn is_first_events(column: &str) -> bool {
+    !OF_LATER_EVENTS.contains(&column)
+}
+
+/// Creates one order within a transaction of the host. PostgreSQL prepares each part of a statement anew
+/// whenever it runs, so this one has few parts: one value for each parameter, and only the columns that a new
+/// order has.
 fn create_in() -> String {
-    let (order, event) = ([RequestColumns::COLUMNS, StateColumns::COLUMNS].concat(), event_columns_in());
-    let handicap = NewOrderColumns::COLUMNS;
-    let value = |number: usize, array: &str| {
-        format!("${number}::text::{}", array.trim_start_matches("text[]::").trim_end_matches("[]"))
+    let mut order = [RequestColumns::COLUMNS, StateColumns::COLUMNS].concat();
+    order.retain(|(name, _)| is_new_orders(name));
+    let mut event = EventColumns::COLUMNS.to_vec();
+    event.retain(|(name, _)| is_first_events(name));
+    let (columns, values) = (names("", &[&order]), scalars(1, &order));
+    let (event_columns, event_values) = (names("", &[&event]), scalars(1 + order.len(), &event));
+    let parameter = |column: &str| {
+        let index = order.iter().position(|(name, _)| *name == column).unwrap_or_default();
+        scalars(1 + index, &order[index..=index])
     };
-    let values = |first: usize, columns: &[Column]| -> String {
-        let values: Vec<String> =
-            (first..).zip(columns).map(|(number, (_, array))| value(number, array)).collect();
-        values.join(", ")
-    };
-    let (columns, order_values) = (names("", &[&order]), values(1 + handicap.len(), &order));
-    let (event_columns, event_values) =
-        (names("", &[&event]), values(1 + handicap.len() + order.len(), &event));
-    let until = after(&values(1, handicap));
-    let turn_at = turn_at("due", "until", "head_start_us");
+    let due_at = format!("greatest({STATEMENT_TIME}, {})", parameter("not_before"));
+    let until = after(&scalars(1 + order.len() + event.len(), NewOrderColumns::COLUMNS));
+    let turn_at = turn_at(&due_at, &until, &parameter("head_start_us"));
     format!(
-        "WITH {DURABLE_IN}, {SINKS_ARE_KNOWN}, {HERE},
-        written AS (
+        "WITH written AS (
             INSERT INTO @orders ({columns}, due_at, handicap_until, turn_at, position)
-            SELECT {columns}, due, until, {turn_at}, here.place
-            FROM (SELECT {order_values}) AS item ({columns})
-                CROSS JOIN LATERAL (SELECT greatest({STATEMENT_TIME}, not_before) AS due, {until} AS until) AS times
-                CROSS JOIN settings CROSS JOIN sinks_are_known CROSS JOIN here
+            SELECT {values}, {due_at}, {until}, {turn_at}, {POSITION}
+            WHERE {DURABLE_IN} AND {SINKS_ARE_KNOWN_IN}
             ON CONFLICT DO NOTHING
             RETURNING order_id, position
         ),
@@ -271,14 +287,6 @@ fn create_in() -> String {
     )
 }
 
-/// Returns the parameters of [`create_in`].
-pub(crate) fn create_in_parameters(new: &NewOrderColumns<'_>) -> Vec<Option<String>> {
-    let events = EventColumns::COLUMNS.iter().zip(new.event.texts());
-    let event = events.filter(|((name, _), _)| !NOT_TAKEN.contains(name)).map(|(_, text)| text);
-    let order = new.request.texts().into_iter().chain(new.state.texts());
-    new.texts().into_iter().chain(order).chain(event).collect()
-}
-
 /// Updates a row only if it has the expected revision, under a fence only with that very lease, and only if
 /// it is not too late. An order without a lane loses its lease and its due time, whatever the append says.
 fn append() -> String {
@@ -288,9 +296,10 @@ fn append() -> String {
     let values = names("item.", &[StateColumns::COLUMNS]);
     let insert_events = insert_events(2 + width(&lists));
     let released_at = after("item.release_us");
+    let here = here();
     let (released_turn, revoked_turn) = (turn_of_order(&released_at), turn_of_order(STATEMENT_TIME));
     format!(
-        "WITH {DURABLE}, {HERE},
+        "WITH {DURABLE}, {here},
         written AS (
             UPDATE @orders AS orders SET
                 ({columns}) = ROW({values}),
@@ -616,13 +625,12 @@ impl Sql {
             read_feed: text(&read_feed(FEED_OF_ALL)),
             read_feed_of_user: text(&read_feed(FEED_OF_USER)),
             pause: text(&format!(
-                "WITH {DURABLE_IN}
-                INSERT INTO @pauses (activity, scope, reason, since) SELECT $1, $2, $3, {CLOCK} FROM settings
+                "INSERT INTO @pauses (activity, scope, reason, since)
+                SELECT $1::text, $2::text, $3::text, {CLOCK} WHERE {DURABLE_IN}
                 ON CONFLICT (activity, scope) DO UPDATE SET reason = excluded.reason"
             )),
             resume: text(&format!(
-                "WITH {DURABLE_IN}
-                DELETE FROM @pauses USING settings WHERE activity = $1 AND scope = $2 RETURNING activity"
+                "DELETE FROM @pauses WHERE activity = $1 AND scope = $2 AND {DURABLE_IN} RETURNING activity"
             )),
             pauses: text("SELECT activity, scope, reason, since FROM @pauses"),
         }

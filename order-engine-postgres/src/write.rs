@@ -18,9 +18,9 @@ use sqlx::{Arguments, Row};
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::rows::{self, bind_each, micros, owner_uuid, uuids};
+use crate::rows::{self, ListRow as _, bind_each, micros, owner_uuid, uuids};
 use crate::session::{Operation, Session};
-use crate::sql::create_in_parameters;
+use crate::sql::{is_first_events, is_new_orders};
 
 /// How long to wait for due orders that another process has locked, because it is about to lease or to end
 /// them.
@@ -92,7 +92,10 @@ pub(crate) async fn create_in(
     let text = Arc::clone(&session.sql.create_in);
     let created = session
         .fetch(&text, |arguments| {
-            create_in_parameters(&columns).into_iter().try_for_each(|parameter| arguments.add(parameter))
+            columns.request.bind_one(arguments, is_new_orders)?;
+            columns.state.bind_one(arguments, is_new_orders)?;
+            columns.event.bind_one(arguments, is_first_events)?;
+            columns.bind_one(arguments, |_| true)
         })
         .await?;
     if created.is_empty() { existing(session, &new.order).await } else { Ok(Ok(Creation::Created)) }

@@ -4,7 +4,6 @@ mod common;
 #[path = "common/engine.rs"]
 mod engine;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,62 +145,92 @@ async fn a_worker_takes_it_when_it_is_announced_or_at_its_next_poll() {
     }
 }
 
-/// Begins transactions that do something, commits them all while no commit can end, and returns what they wait
-/// for.
-async fn waits_of_commits(server: &PostgresServer, hosts: Vec<PgConnection>) -> BTreeSet<String> {
-    let mut admin = PgConnection::connect(&server.url()).await.unwrap();
-    // A commit that waits for a standby has its locks until the standby answers; there is none.
-    execute(&mut admin, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
-    execute(&mut admin, "SELECT pg_reload_conf()").await;
-    while text(&mut admin, "SHOW synchronous_standby_names").await != "nobody" {}
-    let count = hosts.len();
-    let commits: Vec<_> = hosts
-        .into_iter()
-        .map(|mut host| tokio::spawn(async move { execute(&mut host, "COMMIT").await }))
-        .collect();
-    let waiting = "SELECT coalesce(string_agg(wait_event, ' '), '') FROM pg_stat_activity
-        WHERE query = 'COMMIT' AND wait_event_type IN ('IPC', 'Lock')";
-    let waits = loop {
-        let waits = text(&mut admin, waiting).await;
-        if waits.split_whitespace().count() == count {
-            break waits.split_whitespace().map(str::to_owned).collect();
-        }
-    };
-    execute(&mut admin, "ALTER SYSTEM RESET synchronous_standby_names").await;
-    execute(&mut admin, "SELECT pg_reload_conf()").await;
-    for commit in commits {
-        commit.await.unwrap();
+/// A server on which a commit that waits for a standby keeps its locks, because no standby answers.
+struct Standstill {
+    server: PostgresServer,
+    admin: PgConnection,
+}
+
+impl Standstill {
+    async fn new() -> Self {
+        let server = PostgresServer::start();
+        let mut admin = PgConnection::connect(&server.url()).await.unwrap();
+        execute(&mut admin, "ALTER SYSTEM SET synchronous_commit = local").await;
+        Self { server, admin }
     }
-    waits
+
+    /// Begins a transaction whose commit waits for the standby.
+    async fn begin(&self) -> PgConnection {
+        let mut host = PgConnection::connect(&self.server.url()).await.unwrap();
+        execute(&mut host, "BEGIN; SET LOCAL synchronous_commit = on").await;
+        host
+    }
+
+    async fn set_standby(&mut self, name: &str) {
+        let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'");
+        execute(&mut self.admin, &set).await;
+        execute(&mut self.admin, "SELECT pg_reload_conf()").await;
+    }
+
+    /// Commits transactions, and lets them end once they wait for these things at the same time.
+    async fn commits_wait_for(&mut self, hosts: Vec<PgConnection>, expected: [&str; 2]) {
+        self.set_standby("nobody").await;
+        // The server's processes read the setting one after the other. A commit that waits shows that they did.
+        let url = self.server.url();
+        let first = tokio::spawn(async move {
+            let mut first = PgConnection::connect(&url).await.unwrap();
+            execute(&mut first, "SET synchronous_commit = on").await;
+            loop {
+                execute(&mut first, "SELECT pg_logical_emit_message(true, 'first', '')").await;
+            }
+        });
+        self.until("query LIKE '%''first''%' AND pid <> pg_backend_pid()", "SyncRep").await;
+        first.abort();
+        let commits: Vec<_> = hosts
+            .into_iter()
+            .map(|mut host| tokio::spawn(async move { execute(&mut host, "COMMIT").await }))
+            .collect();
+        self.until("query = 'COMMIT'", &expected.join(" ")).await;
+        self.set_standby("").await;
+        for commit in commits {
+            commit.await.unwrap();
+        }
+    }
+
+    /// Waits until the sessions that fulfil a condition wait for these things.
+    async fn until(&mut self, condition: &str, expected: &str) {
+        let waits = format!(
+            "SELECT coalesce(string_agg(wait_event, ' ' ORDER BY wait_event COLLATE \"C\"), '')
+            FROM pg_stat_activity WHERE wait_event_type IN ('IPC', 'Lock') AND {condition}"
+        );
+        let reached = async { while text(&mut self.admin, &waits).await != expected {} };
+        tokio::time::timeout(Duration::from_mins(1), reached).await.expect(expected);
+    }
 }
 
 #[tokio::test]
 async fn the_commits_of_two_hosts_do_not_wait_for_each_other() {
-    let server = PostgresServer::start();
-    let store = PostgresStore::open(PostgresOptions::new(&server.url()).unwrap()).await.unwrap();
+    let mut standstill = Standstill::new().await;
+    let url = standstill.server.url();
+    let store = PostgresStore::open(PostgresOptions::new(&url).unwrap()).await.unwrap();
     let engine = idle(&store).await;
-    let begun = || async {
-        let mut host = PgConnection::connect(&server.url()).await.unwrap();
-        execute(&mut host, "BEGIN; SET LOCAL synchronous_commit = on").await;
-        host
-    };
-    // A NOTIFY makes them wait, one for the other.
+    // After a NOTIFY one waits for the other.
     let mut notifying = Vec::new();
-    for _ in 0..2 {
-        let mut host = begun().await;
-        execute(&mut host, "CREATE TEMP TABLE mine (); NOTIFY news").await;
+    for channel in ["one", "two"] {
+        let mut host = standstill.begin().await;
+        let notify = format!("SELECT pg_logical_emit_message(true, 'host', ''); NOTIFY {channel}");
+        execute(&mut host, &notify).await;
         notifying.push(host);
     }
-    let waits = waits_of_commits(&server, notifying).await;
-    assert_eq!(waits, ["SyncRep", "object"].map(str::to_owned).into());
+    standstill.commits_wait_for(notifying, ["SyncRep", "object"]).await;
 
     let (mut hosts, mut submitted) = (Vec::new(), Vec::new());
     for _ in 0..2 {
-        let mut host = begun().await;
+        let mut host = standstill.begin().await;
         submitted.push(store.submit_in(&engine, &mut host, request()).await.unwrap());
         hosts.push(host);
     }
-    assert_eq!(waits_of_commits(&server, hosts).await, ["SyncRep".to_owned()].into());
+    standstill.commits_wait_for(hosts, ["SyncRep", "SyncRep"]).await;
     for submitted in submitted {
         let Submission::Created(order) = submitted.announce() else { panic!("it is new") };
         assert!(engine.order(order.id).await.unwrap().is_some());

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use order_engine_core::testing::{ScriptedRouter, ScriptedVenue, request};
 use order_engine_core::{Engine, OrderRequest};
 use order_engine_postgres::testing::PostgresServer;
@@ -34,10 +34,14 @@ struct Args {
     /// By how much each flush of PostgreSQL's log is delayed, in microseconds: a slower disk.
     #[arg(long, default_value_t = 2_000)]
     flush_us: u32,
+
+    /// The kinds of transactions that take turns.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Kind::Plain, Kind::SubmitIn, Kind::Notify])]
+    kinds: Vec<Kind>,
 }
 
 /// What a transaction does besides its debit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Kind {
     /// It inserts a row into a table of the host.
     Plain,
@@ -46,8 +50,6 @@ enum Kind {
     /// It inserts a row and notifies, as an order that is announced by its own transaction.
     Notify,
 }
-
-const KINDS: [Kind; 3] = [Kind::Plain, Kind::SubmitIn, Kind::Notify];
 
 /// Debits an account.
 const DEBIT: &str = "UPDATE accounts SET balance = balance - 1 WHERE id = $1";
@@ -154,18 +156,20 @@ async fn main() -> Result<()> {
         args.flush_us,
         host.text.len()
     );
-    let mut rates = KINDS.map(|_| Vec::new());
+    let mut rates = vec![Vec::new(); args.kinds.len()];
     for round in 1..=args.rounds {
-        for (kind, rates) in KINDS.into_iter().zip(&mut rates) {
-            let rate = host.rate(kind, &args).await?;
+        for (kind, rates) in args.kinds.iter().zip(&mut rates) {
+            let rate = host.rate(*kind, &args).await?;
             println!("round {round}: {kind:?} {rate:.0} a second");
             rates.push(rate);
         }
     }
-    let [plain, submit_in, notify] = rates.each_mut().map(|rates| median(rates));
-    println!(
-        "medians: a plain row {plain:.0}, an order {submit_in:.0}, a plain row with a NOTIFY {notify:.0} a second"
-    );
-    println!("an order's rate is {:.0} % of a plain row's", 100.0 * submit_in / plain);
+    let medians: Vec<f64> = rates.iter_mut().map(|rates| median(rates)).collect();
+    for (kind, median) in args.kinds.iter().zip(&medians) {
+        println!(
+            "{kind:?}: median {median:.0} a second, {:.0} % of the first kind",
+            100.0 * median / medians[0]
+        );
+    }
     Ok(())
 }
