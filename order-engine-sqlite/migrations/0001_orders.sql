@@ -15,6 +15,11 @@ CREATE TABLE orders (
     amount           TEXT    NOT NULL,
     slippage_bps     INTEGER NOT NULL,
     expires_at       TEXT,
+    not_before       TEXT,
+    priority         TEXT    NOT NULL,
+    -- The host's own mark, and the JSON object that it attaches.
+    tag              TEXT,
+    metadata         TEXT,
     status           TEXT    NOT NULL,
     attempt          INTEGER NOT NULL,
     max_attempts     INTEGER NOT NULL,
@@ -41,24 +46,35 @@ CREATE TABLE orders (
     -- When the order is due, in milliseconds since 1970. A leased order's due time is the expiry of its
     -- lease, so the orders of a dead worker become due by themselves.
     due_at           INTEGER,
+    -- When the turn of the order comes among those that are due; nothing if that is when it is due.
+    turn_at          INTEGER,
+    -- Its turn does not come before this, and comes earlier than it is due by the head start, in milliseconds.
+    handicap_until   INTEGER NOT NULL,
+    head_start       INTEGER NOT NULL,
     lease_epoch      INTEGER NOT NULL DEFAULT 0,
     lease_owner      TEXT,
     claims_without_progress INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
--- Terminal orders are in no index that a claim reads.
-CREATE INDEX orders_due ON orders (lane, due_at) WHERE due_at IS NOT NULL;
--- A user's orders, newest first.
+-- Terminal orders are in no index that a claim reads. An order whose turn comes when it is due, as that of most
+-- does, is in the first one only; the others are in the other two. Each has all three columns, so that counting
+-- and looking for the next due time read no row.
+CREATE INDEX orders_due ON orders (lane, due_at, turn_at) WHERE due_at IS NOT NULL AND turn_at IS NULL;
+CREATE INDEX orders_turn_due ON orders (lane, due_at, turn_at) WHERE turn_at IS NOT NULL;
+CREATE INDEX orders_turn ON orders (lane, turn_at, due_at) WHERE turn_at IS NOT NULL;
+-- A user's orders, and those with a tag, newest first.
 CREATE INDEX orders_user ON orders (user_id, order_id);
+CREATE INDEX orders_tag ON orders (tag, order_id) WHERE tag IS NOT NULL;
 CREATE UNIQUE INDEX orders_client_order_id ON orders (user_id, client_order_id) WHERE client_order_id IS NOT NULL;
 -- The few orders that an operator should look at, and the few that failed. Open orders are in the index of
 -- due orders, and confirmed ones are most of the table.
 CREATE INDEX orders_attention ON orders (order_id) WHERE attention IS NOT NULL;
 CREATE INDEX orders_failed ON orders (order_id) WHERE status = 'failed';
 
--- A table with rowids, although each row is found by its key: the payloads are large, and a table
--- without rowids keeps them in the inner pages of its tree, which doubles the file and the time.
+-- The position is the place in the feed. AUTOINCREMENT gives no position twice, also after the last events were
+-- deleted. There is one writer at a time, so positions become visible in their order.
 CREATE TABLE order_events (
+    position        INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     order_id        TEXT    NOT NULL,
     seq             INTEGER NOT NULL,
     at              TEXT    NOT NULL,
@@ -70,7 +86,7 @@ CREATE TABLE order_events (
     message         TEXT    NOT NULL,
     payload_version INTEGER NOT NULL,
     payload         TEXT    NOT NULL,
-    PRIMARY KEY (order_id, seq)
+    UNIQUE (order_id, seq)
 ) STRICT;
 
 CREATE TABLE order_failures (
@@ -87,8 +103,8 @@ CREATE TABLE order_failures (
 CREATE VIEW order_logs AS
 SELECT
     order_id, user_id, client_order_id, origin, order_type, input_token, input_symbol, output_token, output_symbol,
-    amount, slippage_bps, expires_at, status, attempt, max_attempts, chosen_dex, tx_hash, execution_price, amount_out,
-    error_code, error_message, attention, created_at, updated_at,
+    amount, slippage_bps, expires_at, not_before, priority, tag, metadata, status, attempt, max_attempts, chosen_dex,
+    tx_hash, execution_price, amount_out, error_code, error_message, attention, created_at, updated_at,
     (
         SELECT json_group_array(message)
         FROM (SELECT message FROM order_events WHERE order_events.order_id = orders.order_id ORDER BY seq)
@@ -114,6 +130,15 @@ CREATE TABLE outbox_entries (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX outbox_entries_due ON outbox_entries (sink, due_at);
+
+-- What operators have paused. The scope is a JSON text, the same for the same scope.
+CREATE TABLE pauses (
+    activity TEXT NOT NULL,
+    scope    TEXT NOT NULL,
+    reason   TEXT NOT NULL,
+    since    TEXT NOT NULL,
+    PRIMARY KEY (activity, scope)
+) STRICT, WITHOUT ROWID;
 
 -- The row that a readiness check writes: only a write shows that writing works.
 CREATE TABLE writable (id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1), checked_at INTEGER NOT NULL) STRICT;

@@ -38,6 +38,8 @@ pub(crate) enum Error {
     NotCreated(#[from] CreateError),
     #[error(transparent)]
     NotAppended(#[from] AppendError),
+    #[error("this store does not know the scope of the feed")]
+    UnknownScope,
     #[error("no answer in time")]
     TimedOut,
     #[error("the store is closed")]
@@ -71,9 +73,11 @@ impl Error {
             Self::NewerSchema(_) | Self::OtherSchema(_) => StoreErrorKind::Incompatible,
             Self::Sqlx(error) => sqlx_kind(error),
             Self::NotCreated(CreateError::Locked) => StoreErrorKind::Unavailable,
-            Self::Decode(_) | Self::Rejected(_) | Self::NotCreated(_) | Self::NotAppended(_) => {
-                StoreErrorKind::Internal
-            }
+            Self::Decode(_)
+            | Self::Rejected(_)
+            | Self::UnknownScope
+            | Self::NotCreated(_)
+            | Self::NotAppended(_) => StoreErrorKind::Internal,
             Self::Thread(_) | Self::TimedOut | Self::Closed => StoreErrorKind::Unavailable,
             Self::Shared(error) => error.kind(),
         }

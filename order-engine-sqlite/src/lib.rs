@@ -2,7 +2,9 @@
 
 mod clock;
 mod connect;
+mod controls;
 mod error;
+mod feed;
 mod folder;
 mod machine;
 mod options;

@@ -11,7 +11,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
 
 use crate::error::Error;
-use crate::rows::{self, AckRow, ListRow, due_after, id_list, owner_text, wait_until};
+use crate::rows::{self, AckRow, Heads, ListRow, due_after, id_list, owner_text, wait_until};
 use crate::session::{Operation, Session};
 use crate::sql;
 
@@ -101,8 +101,14 @@ pub(crate) async fn claim_deliveries_events(
     let ranges: Vec<String> = claimed.entries.iter().map(range).collect();
     let events = sqlx::query(sql::CLAIM_DELIVERIES_EVENTS).bind(format!("[{}]", ranges.join(",")));
     let events = events.fetch_all(pool).await?;
-    let event = |row: &SqliteRow| Ok((rows::order_id(row)?, rows::event(row)?));
-    Ok(claimed.with_events(events.iter().map(event).collect::<Result<Vec<_>, Error>>()?))
+    let mut heads = Heads::default();
+    let mut event = |row: &SqliteRow| {
+        let order_id = rows::order_id(row)?;
+        heads.of(order_id, row)?;
+        Ok((order_id, rows::event(row)?))
+    };
+    let events = events.iter().map(&mut event).collect::<Result<Vec<_>, Error>>()?;
+    Ok(claimed.with_events(heads, events))
 }
 
 #[async_trait]

@@ -54,14 +54,16 @@ pub(crate) async fn due_orders(
 pub(crate) async fn backlog(pool: &SqlitePool, now: DateTime<Utc>) -> Result<Backlog, Error> {
     let now_ms = now.timestamp_millis();
     let mut backlog = Backlog::default();
+    let mut lanes: HashMap<String, LaneBacklog> = HashMap::new();
     for row in sqlx::query(sql::BACKLOG_LANES).bind(now_ms).fetch_all(pool).await? {
         let first_due_at: i64 = row.try_get("first_due_at")?;
-        let counted = LaneBacklog {
-            orders: count(row.try_get("orders")?),
-            due: count(row.try_get("due")?),
-            due_for: (first_due_at <= now_ms).then(|| age(first_due_at, now_ms)),
-        };
-        set_lane_backlog(&mut backlog, row.try_get("lane")?, counted);
+        let counted = lanes.entry(row.try_get("lane")?).or_default();
+        counted.orders += count(row.try_get("orders")?);
+        counted.due += count(row.try_get("due")?);
+        counted.due_for = counted.due_for.max((first_due_at <= now_ms).then(|| age(first_due_at, now_ms)));
+    }
+    for (lane, counted) in lanes {
+        set_lane_backlog(&mut backlog, &lane, counted);
     }
     backlog.attention = count(sqlx::query_scalar(sql::BACKLOG_ATTENTION).fetch_one(pool).await?);
     for row in sqlx::query(sql::BACKLOG_SINKS).fetch_all(pool).await? {
@@ -81,7 +83,9 @@ fn age(since_ms: i64, now_ms: i64) -> Duration {
 
 const STATUS_CONDITIONS: StatusConditions = StatusConditions {
     open: "order_id IN (
-        SELECT order_id FROM orders WHERE lane IN ('execute', 'observe') AND due_at IS NOT NULL
+        SELECT order_id FROM orders
+            WHERE lane IN ('execute', 'observe') AND turn_at IS NULL AND due_at IS NOT NULL
+        UNION ALL SELECT order_id FROM orders WHERE lane IN ('execute', 'observe') AND turn_at IS NOT NULL
         UNION ALL SELECT order_id FROM orders WHERE attention IS NOT NULL)",
     // The index of failed orders is found by their status.
     failed: "",
@@ -94,6 +98,9 @@ pub(crate) fn list_statement(query: &OrderQuery) -> QueryBuilder<Sqlite> {
     }
     if let Some(status) = query.status {
         statement.push(STATUS_CONDITIONS.of(status));
+    }
+    if let Some(tag) = &query.tag {
+        statement.push(" AND tag = ").push_bind(tag.as_str().to_owned());
     }
     if query.attention {
         statement.push(" AND attention IS NOT NULL");

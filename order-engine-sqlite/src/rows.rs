@@ -1,5 +1,7 @@
 //! Between core's types and SQLite's rows.
 
+use std::collections::HashMap;
+use std::collections::hash_map::{self, Entry};
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,10 +9,10 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use order_engine_core::backend::{
     AckColumns, CurrentRow, Decoded, EventColumns, GuardColumns, ReleaseColumns, RequestColumns,
-    StateColumns, StoredEvent, StoredOrder, decode_u64, encode_epoch, encode_u64,
+    StateColumns, StoredEvent, StoredHead, StoredOrder, decode_u64, encode_epoch, encode_u64,
 };
 use order_engine_core::store::Lease;
-use order_engine_core::{DecodeError, EventRecord, Failure, Fence, Order, OrderId};
+use order_engine_core::{DecodeError, EventRecord, Failure, Fence, Order, OrderHead, OrderId};
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, Row};
@@ -40,6 +42,8 @@ macro_rules! list_row {
         }
     };
 }
+
+const MICROS_PER_MILLI: i64 = 1_000;
 
 /// Returns the owner half of a fence as a row holds it.
 pub(crate) fn owner_text(owner: u128) -> String {
@@ -102,9 +106,40 @@ list_row! { RequestColumns<'_>, row:
     amount = &row.amount,
     slippage_bps = row.slippage_bps,
     expires_at = row.expires_at.map(time_text),
+    not_before = row.not_before.map(time_text),
+    priority = row.priority,
+    tag = row.tag,
+    metadata = &row.metadata,
     created_at = time_text(row.created_at),
     request_version = row.request_version,
     request = &row.request,
+}
+
+/// When a new order is due, and when its turn comes. All times are in milliseconds.
+#[derive(Debug)]
+pub(crate) struct TurnRow {
+    due_at: i64,
+    turn_at: Option<i64>,
+    handicap_until: i64,
+    head_start: i64,
+}
+
+impl TurnRow {
+    /// Returns the times of an order that is accepted now.
+    pub(crate) fn new(request: &RequestColumns<'_>, now: DateTime<Utc>) -> Self {
+        let due_at = request.not_before.map_or(now, |not_before| not_before.max(now)).timestamp_millis();
+        let handicap_until = now.timestamp_millis().saturating_add(request.handicap_us / MICROS_PER_MILLI);
+        let head_start = request.head_start_us / MICROS_PER_MILLI;
+        let turn_at = due_at.max(handicap_until) - head_start;
+        Self { due_at, turn_at: Some(turn_at).filter(|at| *at != due_at), handicap_until, head_start }
+    }
+}
+
+list_row! { TurnRow, row:
+    due_at = row.due_at,
+    turn_at = row.turn_at,
+    handicap_until = row.handicap_until,
+    head_start = row.head_start,
 }
 
 list_row! { EventColumns<'_>, row:
@@ -235,6 +270,59 @@ pub(crate) fn order(row: &SqliteRow) -> Result<Decoded<Order>, sqlx::Error> {
     Ok(decode())
 }
 
+/// The columns that [`head`] reads, beside the order's id.
+macro_rules! head_columns {
+    () => {
+        "origin, request_version, request, created_at"
+    };
+}
+pub(crate) use head_columns;
+
+/// Returns what never changes of the order of a row that has an order id and the [`head_columns`].
+pub(crate) fn head(row: &SqliteRow) -> Result<Decoded<OrderHead>, sqlx::Error> {
+    let (order_id, origin) = (row.try_get("order_id")?, row.try_get::<Option<&str>, _>("origin")?);
+    let (request_version, request) = (row.try_get("request_version")?, row.try_get("request")?);
+    let created_at = row.try_get("created_at")?;
+    let decode = || {
+        let stored = StoredHead {
+            order_id: parse(order_id, "order_id")?,
+            origin: origin.map(|text| parse(text, "origin")).transpose()?,
+            request_version,
+            request,
+            created_at: parse(created_at, "created_at")?,
+        };
+        stored.decode()
+    };
+    Ok(decode())
+}
+
+/// What never changes of the orders of some rows, each decoded once.
+#[derive(Debug, Default)]
+pub(crate) struct Heads(HashMap<OrderId, Decoded<OrderHead>>);
+
+impl Heads {
+    /// Returns what never changes of the order of a row, as [`head`] does.
+    pub(crate) fn of(
+        &mut self,
+        order_id: OrderId,
+        row: &SqliteRow,
+    ) -> Result<&Decoded<OrderHead>, sqlx::Error> {
+        match self.0.entry(order_id) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unknown) => Ok(unknown.insert(head(row)?)),
+        }
+    }
+}
+
+impl IntoIterator for Heads {
+    type Item = (OrderId, Decoded<OrderHead>);
+    type IntoIter = hash_map::IntoIter<OrderId, Decoded<OrderHead>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 /// Returns the order id of a row.
 pub(crate) fn order_id(row: &SqliteRow) -> Result<OrderId, Error> {
     Ok(parse(row.try_get("order_id")?, "order_id")?)
@@ -291,7 +379,8 @@ pub(crate) fn event(row: &SqliteRow) -> Result<Decoded<EventRecord>, sqlx::Error
     Ok(decode())
 }
 
-fn parse<T>(text: &str, column: &str) -> Decoded<T>
+/// Returns the value that a text stands for.
+pub(crate) fn parse<T>(text: &str, column: &str) -> Decoded<T>
 where
     T: FromStr,
     T::Err: Display,

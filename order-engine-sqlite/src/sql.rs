@@ -7,7 +7,8 @@ use order_engine_core::backend::{EventColumns, RequestColumns, StateColumns};
 use order_engine_core::store::Lease;
 
 use crate::rows::{
-    AckRow, FailureRow, GuardRow, ListRow, OutboxRow, ReleaseRow, event_columns, order_columns,
+    AckRow, FailureRow, GuardRow, ListRow, OutboxRow, ReleaseRow, TurnRow, event_columns, head_columns,
+    order_columns,
 };
 
 /// A statement over a list of rows.
@@ -46,11 +47,32 @@ impl ListStatement {
     }
 }
 
+/// When the turn of an order comes that is due at a time, as `turn_at` has it: nothing if that is the same time.
+macro_rules! turn_at {
+    ($due_at:literal) => {
+        concat!("nullif(max(", $due_at, ", handicap_until) - head_start, ", $due_at, ")")
+    };
+}
+
+/// The same without a head start, for the expiry of a lease: claims would have to pass by leased orders.
+macro_rules! leased_turn_at {
+    ($due_at:literal) => {
+        concat!("nullif(max(", $due_at, ", handicap_until), ", $due_at, ")")
+    };
+}
+
+/// What never changes of an order, to be joined with its events.
+macro_rules! heads {
+    () => {
+        concat!("(SELECT order_id, user_id, ", head_columns!(), " FROM orders)")
+    };
+}
+
 /// Inserts the orders that conflict with no existing one. Whether there are durable sinks costs nothing more:
 /// the subquery runs once.
 pub(crate) const CREATE: ListStatement = ListStatement {
     kind: Kind::Insert("orders"),
-    columns: &[StateColumns::COLUMNS, RequestColumns::COLUMNS, &["due_at"]],
+    columns: &[StateColumns::COLUMNS, RequestColumns::COLUMNS, TurnRow::COLUMNS],
     rest: "ON CONFLICT DO NOTHING RETURNING order_id, EXISTS (SELECT 1 FROM sinks) AS has_sinks",
 };
 
@@ -67,7 +89,8 @@ pub(crate) const CREATE_EXISTING: &str = concat!(
 pub(crate) const APPEND: ListStatement = ListStatement {
     kind: Kind::WithItems,
     columns: &[StateColumns::COLUMNS, GuardRow::COLUMNS],
-    rest: "UPDATE orders SET
+    rest: concat!(
+        "UPDATE orders SET
         status = item.status, attempt = item.attempt, max_attempts = item.max_attempts, chosen_dex = item.chosen_dex,
         tx_hash = item.tx_hash, execution_price = item.execution_price, amount_out = item.amount_out,
         error_code = item.error_code, error_message = item.error_message, attention = item.attention,
@@ -82,12 +105,22 @@ pub(crate) const APPEND: ListStatement = ListStatement {
             WHEN item.release_due_at IS NOT NULL THEN item.release_due_at
             WHEN item.revoke_due_at IS NOT NULL AND lease_owner IS NOT NULL THEN item.revoke_due_at
             ELSE due_at END,
+        turn_at = CASE
+            WHEN item.lane IS NULL THEN NULL
+            WHEN item.release_due_at IS NOT NULL THEN ",
+        turn_at!("item.release_due_at"),
+        "
+            WHEN item.revoke_due_at IS NOT NULL AND lease_owner IS NOT NULL THEN ",
+        turn_at!("item.revoke_due_at"),
+        "
+            ELSE turn_at END,
         claims_without_progress = CASE WHEN item.epoch IS NULL THEN claims_without_progress ELSE 0 END
     FROM item
     WHERE orders.order_id = item.order_id AND orders.seq = item.expected_seq
         AND (item.epoch IS NULL OR (orders.lease_epoch = item.epoch AND orders.lease_owner = item.owner))
         AND NOT item.is_too_late
-    RETURNING order_id, EXISTS (SELECT 1 FROM sinks) AS has_sinks",
+    RETURNING order_id, EXISTS (SELECT 1 FROM sinks) AS has_sinks"
+    ),
 };
 
 /// What an order's row has of what the guard of an append compares, to say why it was not written.
@@ -110,53 +143,92 @@ pub(crate) const INSERT_OUTBOX_ENTRIES: ListStatement = ListStatement {
     ON CONFLICT DO NOTHING",
 };
 
-/// What a claim reads of the orders that it is about to lease.
-macro_rules! select_due {
-    ($condition:literal) => {
-        concat!(
-            "SELECT ",
-            order_columns!(),
-            ", rowid AS row_id, lease_epoch, claims_without_progress FROM orders WHERE ",
-            $condition,
-            " ORDER BY due_at LIMIT +?"
-        )
+/// The columns that a claim reads of the orders that it is about to lease.
+macro_rules! claim_columns {
+    () => {
+        concat!(order_columns!(), ", orders.rowid AS row_id, lease_epoch, claims_without_progress")
     };
 }
 
-pub(crate) const CLAIM_DUE: &str = select_due!("lane = ? AND due_at IS NOT NULL AND due_at <= ?");
+/// The due orders whose turn has come, by their turns, and then the others, by their due times. Both parts of the
+/// first list come in order from an index, so it reads no more of them than it takes, beside the few orders
+/// whose head start lets their turn come before they are due. The second list is read only if the first one has
+/// too few, and then passes by no more than those.
+pub(crate) const CLAIM_DUE: &str = concat!(
+    "SELECT ",
+    claim_columns!(),
+    " FROM (
+        SELECT * FROM (
+            SELECT rowid AS due_id, due_at AS at FROM orders
+            WHERE lane = ?1 AND turn_at IS NULL AND due_at IS NOT NULL AND due_at <= ?2
+            UNION ALL
+            SELECT rowid, turn_at FROM orders WHERE lane = ?1 AND turn_at <= ?2 AND due_at <= ?2
+            ORDER BY at LIMIT +?3
+        )
+        UNION ALL
+        SELECT * FROM (
+            SELECT rowid, due_at FROM orders WHERE lane = ?1 AND turn_at > ?2 AND due_at <= ?2
+            ORDER BY due_at LIMIT +?3
+        )
+        LIMIT +?3
+    ) CROSS JOIN orders ON orders.rowid = due_id"
+);
 
 /// The plus signs keep SQLite from walking through all due orders instead of looking up the one.
-pub(crate) const CLAIM_ORDER: &str = select_due!("+lane = ? AND +due_at <= ? AND order_id = ?");
+pub(crate) const CLAIM_ORDER: &str = concat!(
+    "SELECT ",
+    claim_columns!(),
+    " FROM orders WHERE +lane = ?1 AND +due_at <= ?2 AND order_id = ?4 LIMIT +?3"
+);
 
-pub(crate) const CLAIM_LEASE: &str = "UPDATE orders SET
-        lease_epoch = lease_epoch + 1, lease_owner = ?, due_at = ?, claims_without_progress = claims_without_progress + 1
-    WHERE rowid IN (SELECT value FROM json_each(?))";
+pub(crate) const CLAIM_LEASE: &str = concat!(
+    "UPDATE orders SET
+        lease_epoch = lease_epoch + 1, lease_owner = ?1, due_at = ?2, turn_at = ",
+    leased_turn_at!("?2"),
+    ", claims_without_progress = claims_without_progress + 1
+    WHERE rowid IN (SELECT value FROM json_each(?3))"
+);
 
-pub(crate) const CLAIM_NEXT_DUE: &str =
-    "SELECT due_at FROM orders WHERE lane = ? AND due_at IS NOT NULL ORDER BY due_at LIMIT 1";
+pub(crate) const CLAIM_NEXT_DUE: &str = "SELECT min(due_at) FROM (
+        SELECT min(due_at) AS due_at FROM orders WHERE lane = ?1 AND turn_at IS NULL AND due_at IS NOT NULL
+        UNION ALL
+        SELECT min(due_at) FROM orders WHERE lane = ?1 AND turn_at IS NOT NULL
+    )";
 
 pub(crate) const RENEW: ListStatement = ListStatement {
     kind: Kind::WithItems,
     columns: &[Lease::COLUMNS, &["until"]],
-    rest: "UPDATE orders SET due_at = item.until
+    rest: concat!(
+        "UPDATE orders SET due_at = item.until, turn_at = ",
+        leased_turn_at!("item.until"),
+        "
     FROM item
     WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner
-    RETURNING order_id, lease_epoch, lease_owner",
+    RETURNING order_id, lease_epoch, lease_owner"
+    ),
 };
 
 pub(crate) const RELEASE: ListStatement = ListStatement {
     kind: Kind::WithItems,
     columns: &[Lease::COLUMNS, ReleaseRow::COLUMNS],
-    rest: "UPDATE orders SET
-        due_at = item.due_at, lease_owner = NULL, claims_without_progress = max(0, claims_without_progress - item.yielded),
+    rest: concat!(
+        "UPDATE orders SET
+        due_at = item.due_at, turn_at = ",
+        turn_at!("item.due_at"),
+        ",
+        lease_owner = NULL, claims_without_progress = max(0, claims_without_progress - item.yielded),
         attention = coalesce(item.attention, orders.attention)
     FROM item
-    WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner",
+    WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner"
+    ),
 };
 
 /// Ends a wait. The due time of a leased order is the expiry of its lease, which stays as it is.
-pub(crate) const MAKE_DUE: &str =
-    "UPDATE orders SET due_at = ?1 WHERE order_id = ?2 AND due_at > ?1 AND lease_owner IS NULL";
+pub(crate) const MAKE_DUE: &str = concat!(
+    "UPDATE orders SET due_at = ?1, turn_at = ",
+    turn_at!("?1"),
+    " WHERE order_id = ?2 AND due_at > ?1 AND lease_owner IS NULL"
+);
 
 pub(crate) const LOAD: &str = concat!("SELECT ", order_columns!(), " FROM orders WHERE order_id = ?");
 
@@ -173,13 +245,21 @@ pub(crate) const LAST_SEQS: &str =
 /// Conditions, an order and a limit follow.
 pub(crate) const LIST: &str = concat!("SELECT ", order_columns!(), " FROM orders WHERE true");
 
-pub(crate) const DUE_ORDERS: &str = "SELECT order_id FROM orders
-    WHERE lane = ? AND due_at IS NOT NULL AND due_at <= ? ORDER BY due_at LIMIT +?";
+pub(crate) const DUE_ORDERS: &str = "SELECT order_id FROM (
+        SELECT rowid AS due_id, due_at FROM orders
+        WHERE lane = ?1 AND turn_at IS NULL AND due_at IS NOT NULL AND due_at <= ?2
+        UNION ALL
+        SELECT rowid, due_at FROM orders WHERE lane = ?1 AND turn_at IS NOT NULL AND due_at <= ?2
+        ORDER BY due_at LIMIT +?3
+    ) CROSS JOIN orders ON orders.rowid = due_id";
 
-/// Reads the index of due orders only.
+/// Reads the indexes of due orders only, and gives a lane up to two rows.
 pub(crate) const BACKLOG_LANES: &str =
-    "SELECT lane, COUNT(*) AS orders, SUM(due_at <= ?) AS due, MIN(due_at) AS first_due_at
-    FROM orders WHERE due_at IS NOT NULL GROUP BY lane";
+    "SELECT lane, COUNT(*) AS orders, SUM(due_at <= ?1) AS due, MIN(due_at) AS first_due_at
+    FROM orders WHERE turn_at IS NULL AND due_at IS NOT NULL GROUP BY lane
+    UNION ALL
+    SELECT lane, COUNT(*), SUM(due_at <= ?1), MIN(due_at)
+    FROM orders WHERE turn_at IS NOT NULL GROUP BY lane";
 
 pub(crate) const BACKLOG_ATTENTION: &str = "SELECT COUNT(*) FROM orders WHERE attention IS NOT NULL";
 
@@ -221,12 +301,17 @@ pub(crate) const CLAIM_DELIVERIES_LEASE: &str = "UPDATE outbox_entries SET
 pub(crate) const CLAIM_DELIVERIES_NEXT_DUE: &str =
     "SELECT due_at FROM outbox_entries WHERE sink = ? ORDER BY due_at LIMIT 1";
 
-/// The events of outbox entries, each given by its order and the range of its events.
+/// The events of outbox entries, each given by its order and the range of its events, with their orders.
 pub(crate) const CLAIM_DELIVERIES_EVENTS: &str = concat!(
     "SELECT ",
     event_columns!(),
+    ", ",
+    head_columns!(),
     " FROM json_each(?) AS entry CROSS JOIN order_events
-        ON order_id = entry.value ->> 0 AND seq > entry.value ->> 1 AND seq <= entry.value ->> 2
+        ON order_events.order_id = entry.value ->> 0 AND seq > entry.value ->> 1 AND seq <= entry.value ->> 2
+    CROSS JOIN ",
+    heads!(),
+    " USING (order_id)
     ORDER BY order_id, seq"
 );
 
@@ -261,6 +346,33 @@ pub(crate) const ACK_DELIVERIES_RELEASE: ListStatement = ListStatement {
         AND lease_epoch = item.epoch AND lease_owner = item.owner
     RETURNING order_id, sink, lease_epoch",
 };
+
+/// Where the feed goes on after a position, and where it ends.
+pub(crate) const FEED_BOUNDS: &str =
+    "SELECT (SELECT min(position) FROM order_events WHERE position >= ?) AS first_position,
+        (SELECT max(position) FROM order_events) AS last_position";
+
+/// The events between two positions and after a cursor, with their orders; only one user's, if a user is given.
+pub(crate) const READ_FEED: &str = concat!(
+    "SELECT position, ",
+    event_columns!(),
+    ", ",
+    head_columns!(),
+    " FROM order_events CROSS JOIN ",
+    heads!(),
+    " USING (order_id)
+    WHERE position BETWEEN ?1 AND ?2 AND (position, order_id, seq) > (?3, ?4, ?5)
+        AND (?6 IS NULL OR user_id = ?6)
+    ORDER BY position LIMIT +?7"
+);
+
+/// What is paused already keeps its time.
+pub(crate) const PAUSE: &str = "INSERT INTO pauses (activity, scope, reason, since) VALUES (?, ?, ?, ?)
+    ON CONFLICT (activity, scope) DO UPDATE SET reason = excluded.reason";
+
+pub(crate) const RESUME: &str = "DELETE FROM pauses WHERE activity = ? AND scope = ?";
+
+pub(crate) const PAUSES: &str = "SELECT activity, scope, reason, since FROM pauses";
 
 #[cfg(test)]
 mod tests;

@@ -7,12 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use order_engine_core::store::{
-    Append, AppendError, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryAck,
-    DeliveryRequest, Lease, Outbox, PurgeRequest, Purged, Release,
+    Append, AppendError, ClaimRequest, Claims, Controls, CreateError, Creation, Deliveries, DeliveryAck,
+    DeliveryRequest, EventFeed, FeedPage, FeedRequest, Lease, Outbox, PauseRequest, PurgeRequest, Purged,
+    Release,
 };
 use order_engine_core::{
-    Backlog, Durability, EventRecord, Lane, NewOrder, Order, OrderId, OrderQuery, OrderStore, StoreError,
-    UndecodableOrder,
+    Activity, Backlog, Durability, EventRecord, FeedCursor, Lane, NewOrder, Order, OrderId, OrderQuery,
+    OrderStore, Pause, PauseScope, StoreError, UndecodableOrder,
 };
 use sqlx::SqlitePool;
 
@@ -21,7 +22,7 @@ use crate::error::Error;
 use crate::options::SqliteOptions;
 use crate::session::Operation;
 use crate::writer::WriterHandle;
-use crate::{connect, folder, outbox, read, schema, write};
+use crate::{connect, controls, feed, folder, outbox, read, schema, write};
 
 /// A store in one SQLite file. Cheap to clone; clones share the connections.
 ///
@@ -165,7 +166,7 @@ impl Outbox for SqliteStore {
     async fn claim_deliveries(&self, request: &DeliveryRequest) -> Result<Deliveries, StoreError> {
         let claimed = self.write(outbox::ClaimDeliveries(request.clone())).await?;
         if claimed.entries.is_empty() {
-            return Ok(claimed.with_events([]));
+            return Ok(claimed.with_events([], []));
         }
         let events = outbox::claim_deliveries_events(&self.readers, claimed, request.events_limit);
         self.in_time(events).await
@@ -173,5 +174,31 @@ impl Outbox for SqliteStore {
 
     async fn ack_deliveries(&self, acks: &[DeliveryAck]) -> Result<Vec<bool>, StoreError> {
         self.write(outbox::AckDeliveries(acks.to_vec())).await
+    }
+}
+
+#[async_trait]
+impl EventFeed for SqliteStore {
+    async fn feed_end(&self) -> Result<FeedCursor, StoreError> {
+        self.in_time(feed::feed_end(&self.readers)).await
+    }
+
+    async fn read_feed(&self, request: &FeedRequest) -> Result<FeedPage, StoreError> {
+        self.in_time(feed::read_feed(&self.readers, request)).await
+    }
+}
+
+#[async_trait]
+impl Controls for SqliteStore {
+    async fn pause(&self, pause: &PauseRequest) -> Result<(), StoreError> {
+        self.write(controls::PauseActivity(pause.clone())).await
+    }
+
+    async fn resume(&self, activity: Activity, scope: &PauseScope) -> Result<bool, StoreError> {
+        self.write(controls::Resume { activity, scope: scope.clone() }).await
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+        self.in_time(controls::pauses(&self.readers)).await
     }
 }

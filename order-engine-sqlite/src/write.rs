@@ -17,8 +17,8 @@ use sqlx::{Arguments, Row};
 
 use crate::error::Error;
 use crate::rows::{
-    self, FailureRow, GuardRow, ListRow, OutboxRow, ReleaseRow, due_after, id_list, owner_text, time_text,
-    wait_until,
+    self, FailureRow, GuardRow, ListRow, OutboxRow, ReleaseRow, TurnRow, due_after, id_list, owner_text,
+    time_text, wait_until,
 };
 use crate::session::{Operation, Pace, Session};
 use crate::sql;
@@ -47,7 +47,7 @@ impl Operation for Create {
         let returned = session.run(&sql::CREATE, &rows, |row, arguments| {
             row.state.bind(arguments)?;
             row.request.bind(arguments)?;
-            arguments.add(now.timestamp_millis())
+            TurnRow::new(&row.request, now).bind(arguments)
         });
         let Written { orders: mut created, has_sinks } = Written::new(&returned.await?)?;
         let new: Vec<&NewOrderColumns<'_>> =
@@ -196,11 +196,12 @@ async fn due_orders(
         ClaimScope::Any => sql::CLAIM_DUE,
         ClaimScope::Order(_) => sql::CLAIM_ORDER,
     };
-    let mut query = sqlx::query(sql).bind(request.lane.as_str()).bind(session.now.timestamp_millis());
+    let query = sqlx::query(sql).bind(request.lane.as_str()).bind(session.now.timestamp_millis());
+    let mut query = query.bind(request.limit);
     if let ClaimScope::Order(id) = request.scope {
         query = query.bind(id.to_string());
     }
-    let rows = query.bind(request.limit).fetch_all(&mut *session.connection).await?;
+    let rows = query.fetch_all(&mut *session.connection).await?;
     let claim = |row: &SqliteRow| match rows::order_id(row) {
         Ok(order_id) => claim(row, order_id, request.owner).map(Some),
         Err(error) => {
@@ -224,7 +225,7 @@ fn claim(row: &SqliteRow, order_id: OrderId, owner: u128) -> Result<order_engine
 
 async fn next_due_in(session: &mut Session<'_>, lane: Lane) -> Result<Option<Duration>, Error> {
     let next = sqlx::query_scalar(sql::CLAIM_NEXT_DUE).bind(lane.as_str());
-    let next: Option<i64> = next.fetch_optional(&mut *session.connection).await?;
+    let next: Option<i64> = next.fetch_one(&mut *session.connection).await?;
     Ok(next.map(|due_at| wait_until(due_at, session.now)))
 }
 

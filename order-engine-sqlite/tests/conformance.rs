@@ -27,6 +27,10 @@ impl Harness for Sqlite {
         self.database.open().await
     }
 
+    async fn reopen(&self) -> Arc<dyn OrderStore> {
+        self.database.open().await
+    }
+
     async fn elapse(&self, duration: Duration) {
         self.database.clock.advance(duration);
     }

@@ -14,7 +14,8 @@ use common::Database;
 use order_engine_core::conformance::fixtures::{
     AT_ONCE, Worker, assert_stored, create_one, id, ids_of, load, to_confirmed, to_submitted, write_freely,
 };
-use order_engine_core::{Lane, OrderStore};
+use order_engine_core::store::FeedRequest;
+use order_engine_core::{FeedCursor, FeedScope, Lane, OrderQuery, OrderStore};
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 
 /// In the process that is to be killed: the file, and the number of its first order.
@@ -47,8 +48,14 @@ async fn a_killed_process_loses_nothing_that_was_acknowledged() {
         }
         first = acknowledged.next + 1;
     }
+    let store = open(&database.path()).await;
+    let request = FeedRequest { scope: FeedScope::All, after: FeedCursor::START, limit: u32::MAX };
+    let feed = store.read_feed(&request).await.unwrap();
+    let listed = store.list(&OrderQuery::new(u32::MAX)).await.unwrap();
+    let events: u64 = listed.into_iter().map(|order| order.unwrap().seq).sum();
+    assert_eq!(feed.items.len() as u64, events, "the feed has every event that was written, and no other");
     // Others can go on with what was left.
-    let worker = Worker::new(&open(&database.path()).await, 1);
+    let worker = Worker::new(&store, 1);
     let mut left = ids_of(&worker.claim(100).await);
     left.extend(ids_of(&worker.in_lane(Lane::Observe).claim(100).await));
     left.sort();

@@ -5,14 +5,20 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use common::Database;
 use order_engine_core::conformance::fixtures::{
     AT_ONCE, FREELY, HOUR, Relay, Worker, append, assert_stored, attempt_failed, cancelled, create,
-    create_one, history, id, ids_of, load, new_order, new_order_for, new_orders, order_of, register,
-    request_named, routing_started, seqs_of, to_submitted, write, write_freely,
+    create_one, history, id, ids_of, load, moment, new_order, new_order_for, new_orders, order_of, register,
+    request_named, routing_started, seqs_of, to_confirmed, to_submitted, write, write_freely,
 };
-use order_engine_core::store::{AppendError, ClaimScope, Creation, ReleaseReason, Then};
-use order_engine_core::{Failure, FailureCode, Order, OrderEvent, OrderStore, StoreErrorKind};
+use order_engine_core::store::{
+    AppendError, ClaimScope, Creation, FeedPage, FeedRequest, PauseRequest, PurgeRequest, ReleaseReason, Then,
+};
+use order_engine_core::{
+    Activity, Failure, FailureCode, FeedCursor, FeedScope, Order, OrderEvent, OrderStore, PauseScope,
+    StoreErrorKind,
+};
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 
 #[tokio::test]
@@ -392,4 +398,80 @@ async fn a_fence_beyond_what_sqlite_can_hold_is_only_stale() {
     worker.release(beyond, Duration::ZERO, ReleaseReason::Yielded).await;
     assert_eq!(load(&store, id(1)).await.seq, 1);
     worker.finds_nothing().await;
+}
+
+async fn feed(store: &Arc<dyn OrderStore>, scope: FeedScope, after: FeedCursor) -> FeedPage {
+    store.read_feed(&FeedRequest { scope, after, limit: 10 }).await.unwrap()
+}
+
+#[tokio::test]
+async fn no_position_of_the_feed_is_given_twice() {
+    let database = Database::new();
+    let store = database.open().await;
+    let order = create_one(&store, 1).await;
+    write_freely(&store, &order, Then::Keep, &to_confirmed()).await;
+    let read = feed(&store, FeedScope::All, FeedCursor::START).await;
+    let far = moment(0) + TimeDelta::days(1);
+    let purge = PurgeRequest { ended_before: far, named_ended_before: far, after: None, limit: 10 };
+    assert_eq!(store.purge(&purge).await.unwrap().orders, 1);
+    assert_eq!(database.text("SELECT count(*) FROM order_events").await, "0");
+    drop(store);
+    let store = database.open().await;
+    create_one(&store, 2).await;
+    let after = feed(&store, FeedScope::All, read.next).await;
+    assert_eq!(after.items.len(), 1);
+    assert_eq!(after.items[0].update.as_ref().unwrap().order.id, id(2));
+}
+
+#[tokio::test]
+async fn a_users_feed_goes_through_a_bounded_part_at_a_time() {
+    let database = Database::new();
+    let store = database.open().await;
+    let of = |n, user: &str| new_order_for(n, request_named(user, &format!("key {n}")));
+    create(&store, &(1..=5_000).map(|n| of(n, "bob")).collect::<Vec<_>>()).await;
+    create(&store, &[of(5_001, "alice")]).await;
+    let alice = FeedScope::User("alice".into());
+    let first = feed(&store, alice.clone(), FeedCursor::START).await;
+    assert!(first.items.is_empty() && !first.is_last);
+    let second = feed(&store, alice, first.next).await;
+    assert_eq!(second.items.len(), 1);
+    assert!(second.is_last);
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_decoded_has_its_place_in_the_feed() {
+    let database = Database::new();
+    let store = database.open().await;
+    create(&store, &new_orders(3)).await;
+    let set =
+        |table: &str, change: &str, n| format!("UPDATE {table} SET {change} WHERE order_id = '{}'", id(n));
+    database.execute(&set("order_events", "payload_version = 99", 1)).await;
+    database.execute(&set("orders", "request_version = 99", 2)).await;
+    let page = feed(&store, FeedScope::All, FeedCursor::START).await;
+    let undecodable: Vec<_> = page.items.iter().map(|item| item.update.as_ref().err()).collect();
+    assert_eq!(
+        undecodable.iter().map(|error| error.map(|error| error.order_id)).collect::<Vec<_>>(),
+        [Some(id(1)), Some(id(2)), None]
+    );
+}
+
+#[tokio::test]
+async fn a_pause_that_only_a_newer_program_knows_is_passed_by() {
+    let database = Database::new();
+    let store = database.open().await;
+    let reason = "maintenance".to_owned();
+    let pause = PauseRequest { activity: Activity::Routing, scope: PauseScope::All, reason };
+    store.pause(&pause).await.unwrap();
+    database
+        .execute(
+            r#"INSERT INTO pauses SELECT 'dreaming', scope, reason, since FROM pauses;
+            INSERT INTO pauses SELECT activity, '{"kind":"galaxy"}', reason, since FROM pauses"#,
+        )
+        .await;
+    let pauses = store.pauses().await.unwrap();
+    assert_eq!(pauses.iter().map(|pause| pause.activity).collect::<Vec<_>>(), [Activity::Routing]);
+    let readable =
+        "SELECT activity, scope, reason, since FROM pauses WHERE activity = 'routing' ORDER BY scope";
+    let since = "2026-01-01T00:00:00.000Z";
+    assert_eq!(database.rows(readable).await[0], ["routing", r#"{"kind":"all"}"#, "maintenance", since]);
 }

@@ -3,28 +3,35 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::{Database, rows};
 use order_engine_core::conformance::fixtures::{
-    AT_ONCE, Worker, attempt_failed, cancelled, create, create_one, id, new_order_for, new_orders, order_of,
-    request, request_named, routing_started, to_confirmed, to_submitted, write_freely,
+    AT_ONCE, HOUR, Worker, attempt_failed, cancelled, create, create_one, id, moment, new_order,
+    new_order_for, new_orders, order_of, request, request_named, routing_started, to_confirmed, to_submitted,
+    write_freely,
 };
-use order_engine_core::store::Then;
-use order_engine_core::{Amount, Deadline, Fill, NewOrder, Order, OrderEvent, OrderRequest};
+use order_engine_core::store::{ReleaseReason, Then};
+use order_engine_core::{Amount, Deadline, Fill, Metadata, NewOrder, Order, OrderEvent, Priority};
 
 #[tokio::test]
 async fn the_columns_say_what_the_order_is() {
     let database = Database::new();
     let store = database.open().await;
     let deadline = Deadline::After(Duration::from_mins(1));
-    let request = request_named("alice", "key").with_deadline(deadline);
+    let request = request_named("alice", "key")
+        .with_deadline(deadline)
+        .with_not_before(moment(0))
+        .with_priority(Priority::High)
+        .with_tag("spring")
+        .with_metadata(Metadata::default().with("leg", 2));
     let NewOrder { order, event, .. } = new_order_for(1, request);
     let order = Arc::new(Order { origin: Some(id(9)), ..Order::clone(&order) });
     create(&store, &[NewOrder::new(Arc::clone(&order), event)]).await;
     let public = "user_id, client_order_id, origin, order_type, input_token, input_symbol, input_decimals,
-        output_token, output_symbol, output_decimals, amount, slippage_bps, expires_at, status, attempt,
-        max_attempts, chosen_dex, tx_hash, execution_price, amount_out, error_code, error_message,
-        created_at, updated_at, seq, lane, due_at IS NULL, lease_owner";
+        output_token, output_symbol, output_decimals, amount, slippage_bps, expires_at, not_before, priority, tag,
+        metadata, status, attempt, max_attempts, chosen_dex, tx_hash, execution_price, amount_out, error_code,
+        error_message, created_at, updated_at, seq, lane, due_at IS NULL, lease_owner";
     let read = format!("SELECT {public} FROM orders WHERE order_id = '{}'", order.id);
     let origin = id(9).to_string();
     let asked = [
@@ -41,11 +48,15 @@ async fn the_columns_say_what_the_order_is() {
         "1000000000",
         "50",
         "2026-01-01T00:01:00.001Z",
+        "2026-01-01T00:00:00.000Z",
+        "high",
+        "spring",
+        r#"{"leg":2}"#,
     ];
     let found = database.rows(&read).await.remove(0);
-    assert_eq!(found[..13], asked);
+    assert_eq!(found[..17], asked);
     assert_eq!(
-        found[13..],
+        found[17..],
         [
             "pending",
             "0",
@@ -74,9 +85,9 @@ async fn the_columns_say_what_the_order_is() {
 
     write_freely(&store, order_of(&claim), Then::Keep, &to_confirmed()).await;
     let found = database.rows(&read).await.remove(0);
-    assert_eq!(found[..13], asked);
+    assert_eq!(found[..17], asked);
     assert_eq!(
-        found[13..],
+        found[17..],
         [
             "confirmed",
             "1",
@@ -118,18 +129,21 @@ async fn failures_and_logs_are_readable() {
         ])
     );
     assert_eq!(database.text("SELECT count(*) FROM order_failures").await, "2");
-    let logs = "SELECT status, error_code, error_message, amount, logs FROM order_logs ORDER BY order_id";
+    let logs = "SELECT priority, tag, metadata, status, error_code, error_message, amount, logs FROM order_logs ORDER BY order_id";
     assert_eq!(
         database.rows(logs).await,
         rows(&[
             &[
+                "normal",
+                "-",
+                "-",
                 "failed",
                 "cancelled",
                 "The order was cancelled",
                 "1000000000",
                 r#"["Order accepted","Fetching quotes from Raydium & Meteora…","Attempt 1/3 failed: No answer in time","Order failed: The order was cancelled"]"#
             ],
-            &["pending", "-", "-", "1000000000", r#"["Order accepted"]"#],
+            &["normal", "-", "-", "pending", "-", "-", "1000000000", r#"["Order accepted"]"#],
         ])
     );
     let events = format!(
@@ -184,4 +198,23 @@ async fn a_finished_order_is_in_no_index_that_a_claim_reads() {
     }
     assert_eq!(database.text("SELECT count(*) FROM orders WHERE due_at IS NOT NULL").await, "1");
     assert_eq!(worker.claim(10).await.len(), 1);
+}
+
+/// Each other row of the index of due orders is written with every claim and every release.
+#[tokio::test]
+async fn only_orders_whose_turn_is_another_time_are_in_the_indexes_of_turns() {
+    let database = Database::new();
+    let store = database.open().await;
+    let high = new_order_for(2, request().with_priority(Priority::High));
+    let late = new_order(3).with_handicap(2 * HOUR);
+    create(&store, &[new_order(1), high, late]).await;
+    let turns = "SELECT (turn_at - due_at) / 60000 FROM orders ORDER BY order_id";
+    assert_eq!(database.rows(turns).await, rows(&[&["-"], &["-10"], &["120"]]));
+    let worker = Worker::new(&store, 1);
+    let claims = worker.claim(3).await;
+    assert_eq!(database.rows(turns).await, rows(&[&["-"], &["-"], &["60"]]));
+    for claim in claims {
+        worker.release(claim.lease, 3 * HOUR, ReleaseReason::Yielded).await;
+    }
+    assert_eq!(database.rows(turns).await, rows(&[&["-"], &["-10"], &["-"]]));
 }

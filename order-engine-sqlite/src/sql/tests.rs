@@ -1,5 +1,8 @@
 //! The plans that SQLite makes of the statements.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use order_engine_core::{OrderQuery, Status};
@@ -38,6 +41,7 @@ fn no_limit_makes_sqlite_prepare_a_statement_anew() {
         PURGE_PAGE,
         EVENTS,
         DUE_ORDERS,
+        READ_FEED,
         list.sql().as_str(),
     ] {
         assert!(sql.contains("LIMIT +?"), "{sql}");
@@ -45,12 +49,72 @@ fn no_limit_makes_sqlite_prepare_a_statement_anew() {
 }
 
 #[tokio::test]
-async fn claims_walk_along_the_index_of_due_orders() {
-    for sql in [CLAIM_DUE, CLAIM_NEXT_DUE, DUE_ORDERS] {
+async fn claims_walk_along_the_indexes_of_due_orders() {
+    for (sql, indexes) in [
+        (CLAIM_DUE, &["orders_due", "orders_turn", "orders_turn_due"][..]),
+        (CLAIM_NEXT_DUE, &["orders_due", "orders_turn_due"]),
+        (DUE_ORDERS, &["orders_due", "orders_turn_due"]),
+    ] {
         let plan = plan(sql.to_owned()).await;
-        assert!(plan.contains("USING INDEX orders_due") || plan.contains("USING COVERING INDEX orders_due"));
-        assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{plan}");
+        for index in indexes {
+            assert!(plan.contains(&format!("SEARCH orders USING COVERING INDEX {index} (lane=?")), "{plan}");
+        }
+        assert!(!plan.contains("SCAN orders") && !plan.contains("TEMP B-TREE"), "{plan}");
     }
+}
+
+/// Adds orders with these times.
+async fn insert(connection: &mut SqliteConnection, orders: u32, due_at: i64, turn_at: Option<i64>) {
+    let turn_at = turn_at.map_or("NULL".to_owned(), |at| at.to_string());
+    let sql = format!(
+        "WITH RECURSIVE counted (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM counted WHERE n < {orders})
+        INSERT INTO orders (order_id, user_id, order_type, input_token, input_symbol, input_decimals, output_token,
+            output_symbol, output_decimals, amount, slippage_bps, priority, status, attempt, max_attempts, created_at,
+            updated_at, seq, request_version, request, state_version, state, lane, due_at, turn_at, handicap_until,
+            head_start)
+        SELECT hex(randomblob(16)), 'u', '', '', '', 0, '', '', 0, '', 0, '', '', 0, 0, '', '', 0, 0, '', 0, '',
+            'execute', {due_at}, {turn_at}, 0, 0 FROM counted"
+    );
+    sqlx::query(AssertSqlSafe(sql)).execute(connection).await.unwrap();
+}
+
+/// Returns the times of the orders that a claim at 1 000 takes, and how many steps SQLite makes for it.
+async fn claimed(connection: &mut SqliteConnection, limit: u32) -> (Vec<(i64, Option<i64>)>, u64) {
+    let steps = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&steps);
+    connection.lock_handle().await.unwrap().set_progress_handler(1, move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        true
+    });
+    let claim = CLAIM_DUE.replace("lease_epoch,", "lease_epoch, due_at, turn_at,");
+    let query = sqlx::query(AssertSqlSafe(claim)).bind("execute").bind(1_000).bind(limit);
+    let rows = query.fetch_all(&mut *connection).await.unwrap();
+    connection.lock_handle().await.unwrap().remove_progress_handler();
+    (rows.iter().map(|row| (row.get("due_at"), row.get("turn_at"))).collect(), steps.load(Ordering::Relaxed))
+}
+
+#[tokio::test]
+async fn a_claim_reads_what_it_takes_whatever_else_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut connection = database(&folder).await;
+    let (leased, late, waited, usual) = ((9_000, None), (500, Some(9_000)), (400, Some(700)), (600, None));
+    let kinds = [leased, (8_000, Some(9_000)), late, waited, usual];
+    for (due_at, turn_at) in kinds {
+        insert(&mut connection, 20, due_at, turn_at).await;
+    }
+    // The first statement of a connection also reads the schema.
+    claimed(&mut connection, 1).await;
+    let few = [claimed(&mut connection, 10).await, claimed(&mut connection, 45).await];
+    assert_eq!(few[0].0, [usual; 10]);
+    assert_eq!(few[1].0, [vec![usual; 20], vec![waited; 20], vec![late; 5]].concat());
+    for (due_at, turn_at) in [leased, (8_000, Some(9_000)), late] {
+        insert(&mut connection, 2_000, due_at, turn_at).await;
+    }
+    assert_eq!([claimed(&mut connection, 10).await, claimed(&mut connection, 45).await], few);
+    for (due_at, turn_at) in [waited, usual] {
+        insert(&mut connection, 2_000, due_at, turn_at).await;
+    }
+    assert_eq!(claimed(&mut connection, 10).await, few[0]);
 }
 
 #[tokio::test]
@@ -106,7 +170,7 @@ async fn lists_by_status_pass_by_what_was_confirmed() {
         let expected = match status {
             Status::Confirmed => "SCAN orders USING INDEX sqlite_autoindex_orders_1",
             Status::Failed => "SCAN orders USING INDEX orders_failed",
-            _ => "SEARCH orders USING INDEX orders_due",
+            _ => "SEARCH orders USING INDEX orders_due (lane=?",
         };
         assert!(plan.contains(expected), "{status}: {plan}");
         let is_walk = plan.contains("SCAN orders USING INDEX sqlite_autoindex_orders_1");
@@ -115,9 +179,30 @@ async fn lists_by_status_pass_by_what_was_confirmed() {
 }
 
 #[tokio::test]
+async fn lists_by_tag_read_the_orders_with_the_tag() {
+    let query = OrderQuery::new(50).with_tag("tag".into());
+    let plan = plan(list_statement(&query).sql().as_str().to_owned()).await;
+    assert!(plan.contains("SEARCH orders USING INDEX orders_tag (tag=?)"), "{plan}");
+    assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+}
+
+#[tokio::test]
+async fn the_feed_is_read_along_its_positions() {
+    let bounds = plan(FEED_BOUNDS.to_owned()).await;
+    assert!(bounds.contains("SEARCH order_events USING INTEGER PRIMARY KEY (rowid>?)"), "{bounds}");
+    let page = plan(READ_FEED.to_owned()).await;
+    assert!(page.contains("SEARCH order_events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"), "{page}");
+    assert!(page.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1 (order_id=?)"), "{page}");
+    for plan in [bounds, page] {
+        assert!(!plan.contains("SCAN order") && !plan.contains("TEMP B-TREE"), "{plan}");
+    }
+}
+
+#[tokio::test]
 async fn the_backlog_is_counted_in_indexes() {
     for (sql, step) in [
         (BACKLOG_LANES, "SCAN orders USING COVERING INDEX orders_due"),
+        (BACKLOG_LANES, "SCAN orders USING COVERING INDEX orders_turn"),
         (BACKLOG_ATTENTION, "SCAN orders USING INDEX orders_attention"),
         (BACKLOG_SINKS, "SEARCH outbox_entries USING INDEX outbox_entries_due (sink=?)"),
     ] {
@@ -142,6 +227,7 @@ async fn outbox_entries_are_found_by_their_keys() {
         events.contains("SEARCH order_events USING") && events.contains("(order_id=? AND seq>? AND seq<?)"),
         "{events}"
     );
+    assert!(events.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1 (order_id=?)"), "{events}");
     for statement in [ACK_DELIVERIES_DELETE, ACK_DELIVERIES_RELEASE] {
         for rows in [1, 64] {
             let plan = plan(statement.text(rows)).await;
