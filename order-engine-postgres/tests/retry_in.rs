@@ -97,11 +97,11 @@ async fn what_cannot_be_retried_changes_nothing() {
     let open = submit(&host.engine).await;
     assert!(matches!(host.retry(open, "COMMIT").await, Retry::NotFailed(order) if order.id == open));
     let id = host.cancelled().await;
-    let own = OrderRequest { client_order_id: Some(format!("retry:{id}").as_str().into()), ..request() };
+    let own = request().with_client_order_id(format!("retry:{id}"));
     host.engine.submit(own).await.unwrap();
     assert!(matches!(host.retry(id, "COMMIT").await, Retry::NameTaken(order) if order.origin.is_none()));
     let held = host.quarantined().await;
-    let own = OrderRequest { client_order_id: Some(format!("retry:{held}").as_str().into()), ..request() };
+    let own = request().with_client_order_id(format!("retry:{held}"));
     host.engine.submit(own).await.unwrap();
     assert!(matches!(host.retry(held, "COMMIT").await, Retry::NameTaken(_)));
     assert_eq!(host.status(held).await, Status::Pending, "it is not ended without a retry");

@@ -65,7 +65,7 @@ async fn an_order_is_visible_with_the_hosts_row() {
     for request in [named("key"), named("key").with_slippage_bps(7)] {
         execute(&mut host, "BEGIN").await;
         let again = store.submit_in(&engine, &mut host, request.clone()).await.unwrap().outcome;
-        let expected = if request == order.request {
+        let expected = if request == *order.request {
             Submission::Existing(Arc::clone(&order))
         } else {
             Submission::Conflict(Arc::clone(&order))

@@ -61,7 +61,7 @@ async fn what_is_made_of_options_shows_no_password() {
     hides(&fanout.sink());
     hides(&fanout.source());
     hides(&engine);
-    hides(&engine.backend());
+    hides(&engine.backend(10));
     hides(&engine.health().await);
     log.hides();
 }

@@ -91,7 +91,7 @@ impl Host {
 }
 
 fn named(key: &str) -> OrderRequest {
-    OrderRequest { client_order_id: Some(key.into()), ..request() }
+    request().with_client_order_id(key)
 }
 
 async fn execute(connection: &mut SqliteConnection, sql: &str) {
@@ -117,7 +117,7 @@ async fn the_order_and_the_hosts_row_are_both_written_or_neither() {
     let mut connection = host.begin().await;
     let again = host.store.submit_in(&host.engine, &mut connection, named("key")).await.unwrap();
     assert!(matches!(again.outcome, Submission::Existing(_)));
-    let other = OrderRequest { slippage_bps: 7, ..named("key") };
+    let other = named("key").with_slippage_bps(7);
     let other = host.store.submit_in(&host.engine, &mut connection, other).await.unwrap();
     assert!(matches!(other.outcome, Submission::Conflict(_)));
 }
@@ -125,7 +125,7 @@ async fn the_order_and_the_hosts_row_are_both_written_or_neither() {
 #[tokio::test]
 async fn an_announcement_wakes_the_worker() {
     let host = Host::new().await;
-    let worker = WorkerBuilder::new("orders").backend(host.engine.backend()).build(execute_order);
+    let worker = WorkerBuilder::new("orders").backend(host.engine.backend(10)).build(execute_order);
     let worker = tokio::spawn(async move { worker.run().await.unwrap() });
     // The worker has executed an order, and waits for the next.
     let first = host.created(request()).await;
@@ -171,10 +171,10 @@ async fn what_cannot_be_an_order_leaves_the_transaction_as_it_was() {
         .await;
     let mut connection = host.begin().await;
     execute(&mut connection, "UPDATE accounts SET balance = balance - 1").await;
-    let invalid = OrderRequest { slippage_bps: 10_001, ..request() };
+    let invalid = request().with_slippage_bps(10_001);
     let invalid = host.store.submit_in(&host.engine, &mut connection, invalid).await;
     assert!(matches!(invalid, Err(SubmitError::Invalid(_))));
-    let refused = OrderRequest { user_id: "al\0ice".into(), ..request() };
+    let refused = request().with_user_id("al\0ice");
     let refused = host.store.submit_in(&host.engine, &mut connection, refused).await;
     assert!(matches!(refused, Err(SubmitError::Rejected(ItemRejected { .. }))));
     // The order is inserted, and its event is refused.
