@@ -1,6 +1,7 @@
 //! The engine: what a host holds.
 
 pub(crate) mod admin;
+#[cfg(feature = "apalis")]
 pub(crate) mod apalis;
 pub(crate) mod builder;
 pub(crate) mod cancel;
@@ -14,6 +15,7 @@ mod quarantine;
 pub(crate) mod read;
 pub(crate) mod resolve;
 pub(crate) mod retry;
+mod run;
 pub(crate) mod shutdown;
 pub(crate) mod submit;
 pub(crate) mod uncommitted;

@@ -46,6 +46,7 @@ pub use domain::transaction::{
 };
 pub use engine::Engine;
 pub use engine::admin::{Health, NAME_RETENTION};
+#[cfg(feature = "apalis")]
 pub use engine::apalis::{OrderBackend, execute_order};
 pub use engine::builder::{BuildError, EngineBuilder};
 pub use engine::cancel::Cancellation;
@@ -90,5 +91,6 @@ pub mod store {
     };
 }
 
-/// The job framework that hosts run workers with, in the version this engine is built for.
+/// A job framework that hosts may run workers with, in the version this engine is built for.
+#[cfg(feature = "apalis")]
 pub use apalis;

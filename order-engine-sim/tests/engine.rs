@@ -8,11 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
-use order_engine_core::apalis::prelude::*;
 use order_engine_core::testing::{Process, SeededEntropy};
 use order_engine_core::{
-    Amount, Engine, EngineConfig, MemoryStore, OrderId, OrderRequest, Runtime, Status, Submission,
-    TokioClock, execute_order,
+    Amount, Engine, EngineConfig, MemoryStore, OrderId, OrderRequest, Runtime, Status, Submission, TokioClock,
 };
 use order_engine_sim::{Execution, FaultConfig, Rate, SimConfig, Simulator, default_tokens};
 use tokio::task::JoinHandle;
@@ -65,8 +63,7 @@ impl Worker {
             .build()
             .await
             .unwrap();
-        let worker = WorkerBuilder::new("orders").backend(engine.backend(10)).build(execute_order);
-        let running = tokio::spawn(async move { worker.run().await.unwrap() });
+        let running = tokio::spawn(engine.run(10));
         Self { engine, process, running }
     }
 

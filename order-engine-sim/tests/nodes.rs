@@ -11,11 +11,10 @@ use std::time::Duration;
 use chrono::DateTime;
 use common::{World, is_absent, order, reliable};
 use credulous::Credulous;
-use order_engine_core::apalis::prelude::*;
 use order_engine_core::testing::SeededEntropy;
 use order_engine_core::{
     DeathProof, Engine, EngineConfig, MemoryStore, Observation, OrderId, OrderRequest, Runtime, Status,
-    Submission, SubmitReport, TokioClock, Validity, Verdict, execute_order, verdict,
+    Submission, SubmitReport, TokioClock, Validity, Verdict, verdict,
 };
 use order_engine_sim::{FaultConfig, Rate, SimConfig, Simulator};
 
@@ -106,8 +105,7 @@ async fn executions(seed: u64, is_credulous: bool) -> Vec<(Status, usize)> {
         .build()
         .await
         .unwrap();
-    let worker = WorkerBuilder::new("orders").backend(engine.backend(10)).build(execute_order);
-    let worker = tokio::spawn(worker.run());
+    let worker = tokio::spawn(engine.run(10));
     let mut ids: Vec<OrderId> = Vec::new();
     for number in 0..10 {
         let request = order(number).request.with_slippage_bps(500);

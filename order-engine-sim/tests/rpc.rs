@@ -11,10 +11,9 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
 use common::{order, token};
-use order_engine_core::apalis::prelude::*;
 use order_engine_core::{
     Amount, DexRouter, Engine, EngineConfig, Fence, MemoryStore, Observation, OrderRequest, PrepareRequest,
-    QuoteRequest, Runtime, SignedTx, Status, StepError, Submission, SubmitReport, Venue, best, execute_order,
+    QuoteRequest, Runtime, SignedTx, Status, StepError, Submission, SubmitReport, Venue, best,
 };
 use order_engine_sim::rpc::{RpcClient, RpcOptions, RpcRouter, RpcVenue, serve};
 use order_engine_sim::{FaultConfig, Rate, SimConfig, Simulator};
@@ -318,8 +317,7 @@ async fn an_engine_trades_over_it_and_the_ledger_agrees() {
         .build()
         .await
         .unwrap();
-    let worker = WorkerBuilder::new("orders").backend(engine.backend(10)).build(execute_order);
-    tokio::spawn(worker.run());
+    tokio::spawn(engine.run(10));
     let mut subscriptions = Vec::new();
     for _ in 0..ORDERS {
         let request = order(1).request.with_pair(token("SOL"), token("USDC"));

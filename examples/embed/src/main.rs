@@ -2,8 +2,7 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use order_engine_core::apalis::prelude::WorkerBuilder;
-use order_engine_core::{Amount, Engine, OrderRequest, OrderStore, Runtime, Submission, execute_order};
+use order_engine_core::{Amount, Engine, OrderRequest, OrderStore, Runtime, Submission};
 use order_engine_sim::{SimConfig, Simulator};
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 
@@ -18,8 +17,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (sol, usdc) = (config.tokens[0].clone(), config.tokens[1].clone());
     let sim = Simulator::open(config, Runtime::tokio()).await?;
     let engine = Engine::builder().store(store).router(sim.router()).venue(sim.venue()).build().await?;
-    let worker = WorkerBuilder::new("orders").backend(engine.backend(10)).build(execute_order);
-    tokio::spawn(worker.run());
+    tokio::spawn(engine.run(10));
 
     let request = OrderRequest::new("alice", sol, usdc, Amount::parse_human("1.5", sol.decimals)?);
     let Submission::Created(order) = engine.submit(request).await? else { return Err("not created".into()) };

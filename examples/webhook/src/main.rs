@@ -8,10 +8,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use order_engine_core::apalis::prelude::WorkerBuilder;
-use order_engine_core::{
-    Amount, Clock, Engine, MemoryStore, OrderRequest, Runtime, Status, TokioClock, execute_order,
-};
+use order_engine_core::{Amount, Clock, Engine, MemoryStore, OrderRequest, Runtime, Status, TokioClock};
 use order_engine_sim::{SimConfig, Simulator};
 use order_engine_webhook::{
     SIGNATURE_HEADER, Secret, TIMESTAMP_HEADER, WebhookBody, WebhookConfig, WebhookSink, verify,
@@ -41,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .sink(Arc::new(WebhookSink::new(webhook)?))
         .build()
         .await?;
-    tokio::spawn(WorkerBuilder::new("orders").backend(engine.backend(10)).build(execute_order).run());
+    tokio::spawn(engine.run(10));
     let request = OrderRequest::new("alice", sol, usdc, Amount::parse_human("1.5", sol.decimals)?);
     engine.submit(request).await?;
     while let Some(body) = bodies.recv().await {

@@ -9,11 +9,10 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::post;
-use order_engine_core::apalis::prelude::WorkerBuilder;
 use order_engine_core::testing::{ScriptedRouter, ScriptedVenue, request};
 use order_engine_core::{
     Backoff, Clock, Engine, EngineConfig, MemoryStore, Order, OrderId, Status, StatusSink, Submission,
-    TokioClock, execute_order,
+    TokioClock,
 };
 use order_engine_webhook::{
     InvalidWebhook, SIGNATURE_HEADER, Secret, TIMESTAMP_HEADER, WebhookBody, WebhookConfig, WebhookSink,
@@ -118,7 +117,7 @@ async fn engine(url: &str, secrets: &[&str], timeout: Duration) -> Engine {
         .build()
         .await
         .unwrap();
-    tokio::spawn(WorkerBuilder::new("orders").backend(engine.backend(10)).build(execute_order).run());
+    tokio::spawn(engine.run(10));
     engine
 }
 

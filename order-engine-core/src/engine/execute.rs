@@ -32,8 +32,8 @@ impl OrderTask {
     }
 
     /// Returns a task for a claimed order, with what counts it as started until its execution ends.
-    pub(super) fn claimed(claim: ClaimedOrder, started: Counted) -> Self {
-        Self { order_id: claim.order.order().id, claim: Some(claim), started: Some(started) }
+    pub(super) fn claimed(claim: ClaimedOrder, started: Option<Counted>) -> Self {
+        Self { order_id: claim.order.order().id, claim: Some(claim), started }
     }
 }
 

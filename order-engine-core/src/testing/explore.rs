@@ -31,7 +31,10 @@
 //!     fn request(&self, _: &Dice) -> OrderRequest {
 //!         request()
 //!     }
-//!     fn heal(&self) {}
+//!     fn heal(&self) {
+//!         // A cancelled transaction that was never sent is proved dead once the chain has passed it.
+//!         self.venue.grow(1_000);
+//!     }
 //!     fn executions(&self, order: OrderId) -> usize {
 //!         self.venue.executions(order)
 //!     }

@@ -4,11 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use order_engine_core::apalis::prelude::*;
 use order_engine_core::testing::Process;
 use order_engine_core::{
     Amount, Engine, EngineBuilder, EngineConfig, OrderId, OrderRequest, OrderStore, Status, Submission,
-    execute_order,
 };
 use order_engine_postgres::PostgresFanout;
 use order_engine_sim::{Rate, SimConfig, Simulator, default_tokens};
@@ -44,9 +42,7 @@ pub async fn listening(store: Arc<dyn OrderStore>, simulator: &Simulator, fanout
 
 /// Runs a worker on an engine, until it is aborted.
 pub fn work(engine: &Engine) -> JoinHandle<()> {
-    let worker =
-        WorkerBuilder::new(format!("worker-{engine:p}")).backend(engine.backend(32)).build(execute_order);
-    tokio::spawn(async move { worker.run().await.unwrap() })
+    tokio::spawn(engine.run(32))
 }
 
 /// Submits an order that must be new.

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use order_engine_core::apalis::prelude::*;
 use order_engine_core::{
     Amount, Engine, EngineConfig, OrderId, OrderRequest, OrderState, OrderStore, Runtime, Status, StoreError,
-    execute_order,
 };
 use order_engine_redis::RedisFanout;
 use order_engine_sim::{Execution, SimConfig, Simulator, default_tokens};
@@ -65,8 +63,7 @@ impl Service {
     }
 
     pub fn with_worker(mut self) -> Self {
-        let worker = WorkerBuilder::new("orders").backend(self.engine.backend(10)).build(execute_order);
-        self.worker = Some(tokio::spawn(async move { worker.run().await.unwrap() }));
+        self.worker = Some(tokio::spawn(self.engine.run(10)));
         self
     }
 

@@ -70,7 +70,8 @@ impl Intake {
         if next.is_pending() {
             state.ask(self.started.load(Ordering::Relaxed));
         }
-        next.map(|claimed| Some(OrderTask::claimed(claimed?, Counted::new(&self.started, 1))))
+        let started = || Some(Counted::new(&self.started, 1));
+        next.map(|claimed| Some(OrderTask::claimed(claimed?, started())))
     }
 
     /// Gives back what is claimed, because the worker is not ready to start it, and lets nothing more be

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use futures_util::{FutureExt, StreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -166,7 +166,7 @@ impl BatchObserver {
         if let Some(report) = asked.as_mut().now_or_never() {
             (batch, report)
         } else {
-            futures_util::join!(self.commit(batch), asked)
+            join(self.commit(batch), asked).await
         }
     }
 
