@@ -17,8 +17,7 @@ use async_trait::async_trait;
 use common::{Fixture, Setup};
 use order_engine_core::testing::{ScriptedRouter, request};
 use order_engine_core::{
-    Amount, Candidate, DexRouter, OrderId, OrderRequest, OrderTask, QuoteRequest, Status, StepError,
-    execute_order,
+    Amount, Candidate, DexRouter, OrderId, OrderTask, QuoteRequest, Status, StepError, execute_order,
 };
 
 /// How a router or a layer fails.

@@ -94,8 +94,11 @@ cases!(
         create(&store, &[beginning(1, TimeDelta::hours(1)), beginning(2, soon), beginning(3, -soon)]).await;
         let worker = Worker::new(&store, 1);
         let claims = worker.ask(ClaimScope::Any, 5).await;
-        assert!(claims.next_due_in.is_some_and(|next| next <= SHORT), "{:?}", claims.next_due_in);
-        assert!(ids_of(&claims.claims).contains(&id(3)));
+        let claimed = ids_of(&claims.claims);
+        assert!(claimed.contains(&id(3)));
+        // A slow store finds the second one due by now.
+        let next = claims.next_due_in;
+        assert!(claimed.contains(&id(2)) || next.is_some_and(|next| next <= SHORT), "{next:?}");
         harness.elapse(LONGER_THAN_SHORT).await;
         let taken = [ids_of(&claims.claims), ids_of(&worker.claim(5).await)].concat();
         assert_eq!(taken, [id(3), id(2)]);

@@ -199,12 +199,13 @@ pub struct InterceptedStore {
     inner: Arc<dyn OrderStore>,
     intercept: Arc<dyn Intercept>,
     runtime: Option<Handle>,
+    durability: Option<Durability>,
 }
 
 impl InterceptedStore {
     /// Returns this store behind this interceptor.
     pub fn new(inner: Arc<dyn OrderStore>, intercept: Arc<dyn Intercept>) -> Self {
-        Self { inner, intercept, runtime: None }
+        Self { inner, intercept, runtime: None, durability: None }
     }
 
     /// Runs the store's own calls to their end on a tokio runtime while the caller's thread waits. A store
@@ -212,6 +213,13 @@ impl InterceptedStore {
     #[must_use]
     pub fn blocking_on(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
+        self
+    }
+
+    /// Makes the store say another durability of itself than it has.
+    #[must_use]
+    pub const fn claiming(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
         self
     }
 
@@ -242,7 +250,7 @@ impl InterceptedStore {
 #[async_trait]
 impl OrderStore for InterceptedStore {
     fn durability(&self) -> Durability {
-        self.inner.durability()
+        self.durability.unwrap_or_else(|| self.inner.durability())
     }
 
     async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
