@@ -160,5 +160,12 @@ CREATE TABLE @outbox_entries (
 
 CREATE INDEX outbox_entries_due ON @outbox_entries (sink, due_at);
 
+-- Adds the outbox entries of a new order.
+CREATE FUNCTION @add_outbox_entries(new_order_id uuid) RETURNS void LANGUAGE sql VOLATILE AS $$
+    INSERT INTO @outbox_entries (order_id, sink, delivered_seq, pending_since, due_at)
+    SELECT new_order_id, name, 0, statement_timestamp(), statement_timestamp() FROM @sinks
+    ON CONFLICT DO NOTHING
+$$;
+
 -- The row that a readiness check writes: only a write shows that writing works.
 CREATE TABLE @writable (id smallint NOT NULL PRIMARY KEY CHECK (id = 1), checked_at timestamptz NOT NULL);

@@ -277,13 +277,8 @@ fn create_in() -> String {
         recorded AS (
             INSERT INTO @order_events (order_id, {event_columns}, position)
             SELECT order_id, {event_values}, position FROM written
-        ),
-        added AS (
-            INSERT INTO @outbox_entries (order_id, sink, delivered_seq, pending_since, due_at)
-            SELECT order_id, name, 0, {STATEMENT_TIME}, {STATEMENT_TIME} FROM written CROSS JOIN @sinks
-            ON CONFLICT DO NOTHING
         )
-        SELECT order_id FROM written"
+        SELECT order_id, CASE WHEN EXISTS (SELECT FROM @sinks) THEN @add_outbox_entries(order_id) END FROM written"
     )
 }
 
