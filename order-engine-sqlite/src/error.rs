@@ -72,13 +72,14 @@ impl Error {
             Self::Folder(_) | Self::Pragma { .. } | Self::HostPragma { .. } => StoreErrorKind::Misconfigured,
             Self::NewerSchema(_) | Self::OtherSchema(_) => StoreErrorKind::Incompatible,
             Self::Sqlx(error) => sqlx_kind(error),
-            Self::NotCreated(CreateError::Locked) => StoreErrorKind::Unavailable,
+            Self::NotCreated(CreateError::Locked) | Self::Thread(_) | Self::TimedOut | Self::Closed => {
+                StoreErrorKind::Unavailable
+            }
             Self::Decode(_)
             | Self::Rejected(_)
             | Self::UnknownScope
             | Self::NotCreated(_)
             | Self::NotAppended(_) => StoreErrorKind::Internal,
-            Self::Thread(_) | Self::TimedOut | Self::Closed => StoreErrorKind::Unavailable,
             Self::Shared(error) => error.kind(),
         }
     }

@@ -10,8 +10,9 @@ use order_engine_core::apalis::prelude::*;
 use order_engine_core::conformance::fixtures::{AT_ONCE, FREELY, append, register};
 use order_engine_core::testing::{RecordingSink, ScriptedRouter, ScriptedVenue, request};
 use order_engine_core::{
-    Engine, EngineConfig, Failure, FailureCode, ItemRejected, Order, OrderEvent, OrderId, OrderRequest,
-    OrderStore, Retry, Status, StatusSink, StoreErrorKind, Submission, SubmitError, execute_order,
+    ClientOrderId, Engine, EngineConfig, Failure, FailureCode, ItemRejected, Order, OrderEvent, OrderId,
+    OrderRequest, OrderStore, Retry, Status, StatusSink, StoreErrorKind, Submission, SubmitError,
+    execute_order,
 };
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 use sqlx::{AssertSqlSafe, SqliteConnection};
@@ -266,7 +267,7 @@ async fn an_order_in_quarantine_is_ended_by_the_transaction_that_retries_it() {
     let Retry::Created(new) = host.retry(id, "COMMIT").await else { panic!("it is new") };
     let ended = host.order(id).await.unwrap();
     assert_eq!(ended.state.failure().unwrap().code, FailureCode::SUPERSEDED);
-    assert_eq!(new.request.client_order_id.as_ref().map(|key| key.as_str()), Some(&*name));
+    assert_eq!(new.request.client_order_id.as_ref().map(ClientOrderId::as_str), Some(&*name));
     assert_eq!(host.balance().await, "6");
     // Without a retry it is not ended.
     let held = host.quarantined().await;

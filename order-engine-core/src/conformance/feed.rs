@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 
 use super::Harness;
 use super::cases::cases;
@@ -165,7 +165,7 @@ cases!(
         };
         let total = usize::try_from(WRITERS * ORDERS * 7).unwrap();
         let reading = read(harness, &store, &FeedScope::All, FeedCursor::START, total, 7);
-        let ((updates, _), _) = futures_util::join!(reading, join_all((1..=WRITERS).map(write_all)));
+        let ((updates, _), _) = join(reading, join_all((1..=WRITERS).map(write_all))).await;
         let mut seen: BTreeMap<OrderId, u64> = BTreeMap::new();
         for update in &updates {
             let last = seen.entry(update.order.id).or_default();
