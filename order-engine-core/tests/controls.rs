@@ -54,7 +54,7 @@ async fn paused_accepting_refuses_the_orders_in_its_scope() {
                         );
                     }
                     submitted => {
-                        assert!(!is_refused && matches!(submitted, Ok(Submission::Created(_))), "{scope:?}")
+                        assert!(!is_refused && matches!(submitted, Ok(Submission::Created(_))), "{scope:?}");
                     }
                 }
             }

@@ -14,9 +14,7 @@ use common::{Database, execute};
 use engine::{builder, request, simulator, submit, watch, work};
 use order_engine_core::conformance::fixtures::{create_one, id, new_order};
 use order_engine_core::testing::{Link, Proxy};
-use order_engine_core::{
-    Engine, EngineConfig, OrderId, OrderRequest, OrderStore, StoreErrorKind, Submission, SubmitError,
-};
+use order_engine_core::{Engine, EngineConfig, OrderId, OrderStore, StoreErrorKind, Submission, SubmitError};
 use order_engine_postgres::testing::PostgresServer;
 use order_engine_postgres::{PostgresFanout, PostgresOptions, PostgresStore};
 use order_engine_sim::Simulator;

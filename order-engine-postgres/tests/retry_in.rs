@@ -11,8 +11,8 @@ use engine::{builder, request, simulator, submit, watch, work};
 use order_engine_core::conformance::fixtures::{AT_ONCE, FREELY, append};
 use order_engine_core::testing::RecordingSink;
 use order_engine_core::{
-    Cancellation, Engine, Failure, FailureCode, OrderEvent, OrderId, OrderRequest, OrderStore, Retry,
-    RetryError, Status, SubmitError,
+    Cancellation, Engine, Failure, FailureCode, OrderEvent, OrderId, OrderStore, Retry, RetryError, Status,
+    SubmitError,
 };
 use order_engine_postgres::{PostgresStore, sqlstate};
 

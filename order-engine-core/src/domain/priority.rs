@@ -55,6 +55,7 @@ impl Priority {
         }
     }
 
+    #[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
     pub(crate) const fn is_normal(&self) -> bool {
         matches!(self, Self::Normal)
     }
