@@ -1,4 +1,5 @@
 //! The memory store passes the suite that every store must pass.
+#![allow(clippy::disallowed_methods)] // Tests may use the runtime directly.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

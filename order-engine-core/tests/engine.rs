@@ -76,7 +76,7 @@ async fn one_client_order_id_is_one_order() {
 async fn a_deadline_is_compared_as_given() {
     let fixture = Fixture::new().await;
     let keyed =
-        request().with_client_order_id("mine").with_deadline(Deadline::After(Duration::from_millis(60_000)));
+        request().with_client_order_id("mine").with_deadline(Deadline::After(Duration::from_mins(1)));
     fixture.submit(keyed.clone()).await;
     tokio::time::advance(Duration::from_secs(5)).await;
     assert!(matches!(fixture.engine.submit(keyed).await.unwrap(), Submission::Existing(_)));
@@ -217,7 +217,7 @@ async fn slippage_on_the_chain_is_quoted_again() {
 #[tokio::test(start_paused = true)]
 async fn an_order_past_its_deadline_fails_as_expired_and_signs_nothing() {
     let fixture = Fixture::new().await;
-    let order = fixture.submit(request().with_deadline(Deadline::After(Duration::from_millis(1_000)))).await;
+    let order = fixture.submit(request().with_deadline(Deadline::After(Duration::from_secs(1)))).await;
     tokio::time::advance(Duration::from_secs(2)).await;
     let worker = fixture.work();
     let records = fixture.events_to_the_end(order.id).await;

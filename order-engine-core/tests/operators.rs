@@ -160,7 +160,7 @@ async fn a_failed_order_is_retried_once() {
     let fixture = Fixture::new().await;
     let broke = Failure::new(FailureCode::INSUFFICIENT_FUNDS, "The account is empty");
     fixture.venue.fail_next_prepare(StepError::permanent(broke));
-    let request = request().with_deadline(Deadline::After(Duration::from_millis(60_000)));
+    let request = request().with_deadline(Deadline::After(Duration::from_mins(1)));
     let order = fixture.submit(request).await;
     assert!(matches!(fixture.engine.retry(order.id).await.unwrap(), Some(Retry::NotFailed(_))));
     let worker = fixture.work();
