@@ -63,6 +63,7 @@ pub use execution::error::ExecuteError;
 pub use memory_store::MemoryStore;
 pub use ports::controls::{Activity, Pause, PauseScope};
 pub use ports::feed::{FeedCursor, FeedScope, InvalidCursor};
+pub use ports::into_port::IntoPort;
 pub use ports::order_store::error::{StoreError, StoreErrorKind};
 pub use ports::order_store::lease::Fence;
 pub use ports::order_store::query::{Backlog, LaneBacklog, OrderQuery, SinkBacklog, UndecodableOrder};

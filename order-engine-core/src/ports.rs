@@ -5,6 +5,7 @@
 
 pub(crate) mod controls;
 pub(crate) mod feed;
+pub(crate) mod into_port;
 pub(crate) mod order_store;
 pub(crate) mod outbox;
 pub(crate) mod router;

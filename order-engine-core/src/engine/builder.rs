@@ -26,6 +26,7 @@ use crate::execution::lease::{self, LeaseManager};
 use crate::execution::observer::Observer;
 use crate::execution::pauses::{self, Pauses};
 use crate::execution::workers::Workers;
+use crate::ports::into_port::IntoPort;
 use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::error::StoreError;
 use crate::ports::router::DexRouter;
@@ -72,34 +73,34 @@ pub enum BuildError {
 
 impl EngineBuilder {
     /// Sets where orders are kept.
-    pub fn store(mut self, store: Arc<dyn OrderStore>) -> Self {
-        self.store = Some(store);
+    pub fn store(mut self, store: impl IntoPort<dyn OrderStore>) -> Self {
+        self.store = Some(store.into_port());
         self
     }
 
     /// Sets what proposes routes.
-    pub fn router(mut self, router: Arc<dyn DexRouter>) -> Self {
-        self.router = Some(router);
+    pub fn router(mut self, router: impl IntoPort<dyn DexRouter>) -> Self {
+        self.router = Some(router.into_port());
         self
     }
 
     /// Sets where transactions are built, sent and observed.
-    pub fn venue(mut self, venue: Arc<dyn Venue>) -> Self {
-        self.venue = Some(venue);
+    pub fn venue(mut self, venue: impl IntoPort<dyn Venue>) -> Self {
+        self.venue = Some(venue.into_port());
         self
     }
 
     /// Adds a sink that committed events are delivered to, as its [guarantee](StatusSink::guarantee) says. A
     /// durable sink is registered in the store when the engine is built, and stays registered until
     /// [`Engine::unregister_sink`].
-    pub fn sink(mut self, sink: Arc<dyn StatusSink>) -> Self {
-        self.sinks.push(sink);
+    pub fn sink(mut self, sink: impl IntoPort<dyn StatusSink>) -> Self {
+        self.sinks.push(sink.into_port());
         self
     }
 
     /// Adds a source of hints about what other processes have committed.
-    pub fn source(mut self, source: Arc<dyn StatusSource>) -> Self {
-        self.sources.push(source);
+    pub fn source(mut self, source: impl IntoPort<dyn StatusSource>) -> Self {
+        self.sources.push(source.into_port());
         self
     }
 
