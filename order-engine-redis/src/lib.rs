@@ -2,9 +2,11 @@
 
 mod batch;
 mod connect;
+mod controls;
 mod durability;
 mod error;
 mod fanout;
+mod feed;
 mod options;
 mod outbox;
 mod read;

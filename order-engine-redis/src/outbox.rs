@@ -7,7 +7,7 @@ use order_engine_core::store::{Deliveries, Delivery, DeliveryAck, DeliveryReques
 use crate::batch;
 use crate::error::Error;
 use crate::replies::{self, reply};
-use crate::rows;
+use crate::rows::{self, HeadRow};
 use crate::scripts;
 use crate::session::Session;
 
@@ -55,6 +55,7 @@ reply! {
         epoch: String,
         failures: u32,
         delivered_seq: u64,
+        head: HeadRow,
         events: Vec<Vec<u8>>,
     }
 }
@@ -70,7 +71,8 @@ pub(crate) async fn claim_deliveries(
     let delivery = |row: DeliveryRow| {
         let lease = rows::lease(&row.id, &row.epoch, request.owner)?;
         let events = rows::events(lease.order_id, row.delivered_seq.saturating_add(1), &row.events);
-        Ok(Delivery { lease, failures: row.failures, events: Delivery::decodable(events) })
+        let head = rows::head(lease.order_id, Some(&row.head));
+        Ok(Delivery { lease, failures: row.failures, updates: Delivery::decodable(head, events) })
     };
     Ok(Deliveries {
         deliveries: reply.deliveries.into_iter().map(delivery).collect::<Result<_, Error>>()?,

@@ -161,7 +161,8 @@ pub(crate) async fn list(
         let mut call = session.script(&scripts::LIST);
         call.arg(u8::from(query.user_id.is_some()));
         call.arg(query.user_id.as_ref().map_or("", |user| user.as_str()));
-        call.arg(query.status.map_or("", |status| status.as_str())).arg(u8::from(query.attention));
+        call.arg(query.status.map_or("", |status| status.as_str()));
+        call.arg(query.tag.as_ref().map_or("", |tag| tag.as_str())).arg(u8::from(query.attention));
         call.arg(&before).arg(left).arg(SCAN);
         let page: ListReply = session.read(call).await?;
         listed.extend(page.orders.iter().filter_map(listed_order));

@@ -1,5 +1,6 @@
 //! Conversions between core's types and the values in Redis.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -8,8 +9,8 @@ use order_engine_core::store::{
     Append, DeliveryAck, DeliveryOutcome, Guard, Lease, Release, ReleaseReason, Then,
 };
 use order_engine_core::{
-    Attention, DecodeError, EventRecord, Fence, ItemRejected, Lane, NewOrder, Order, OrderEvent, OrderId,
-    Status,
+    Attention, DecodeError, EventRecord, Fence, ItemRejected, Lane, NewOrder, Order, OrderEvent, OrderHead,
+    OrderId, Status,
 };
 use redis::Cmd;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,15 @@ reply! {
         seq: Field,
         created_at: Field,
         updated_at: Field,
+    }
+}
+
+reply! {
+    /// The fields of an order that never change, as `claim_deliveries.lua` and `read_feed.lua` return them.
+    HeadRow {
+        origin: Field,
+        request: Field,
+        created_at: Field,
     }
 }
 
@@ -78,7 +88,7 @@ fn payload<P: Payload>(payload: &P) -> Result<String, ItemRejected> {
 pub(crate) fn add_create(new: &NewOrder, cmd: &mut Cmd) -> Result<(), ItemRejected> {
     new.check()?;
     let order = &new.order;
-    let request = &order.request;
+    let request = &*order.request;
     let state = StateFields::new(order)?;
     let (encoded_request, event) = (payload(request)?, event_text(&new.event)?);
     let client = request.client_order_id.as_ref();
@@ -87,6 +97,9 @@ pub(crate) fn add_create(new: &NewOrder, cmd: &mut Cmd) -> Result<(), ItemReject
     cmd.arg(order.origin.map_or(String::new(), |id| id.to_string())).arg(encoded_request);
     cmd.arg(state.status).arg(state.lane).arg(state.attention).arg(order.created_at.timestamp_millis());
     cmd.arg(state.updated_at).arg(state.seq).arg(state.state).arg(event);
+    cmd.arg(request.tag.as_ref().map_or("", |tag| tag.as_str()));
+    cmd.arg(request.not_before.map_or(0, |not_before| not_before.timestamp_millis()));
+    cmd.arg(wait_ms(new.handicap)).arg(wait_ms(request.priority.head_start()));
     Ok(())
 }
 
@@ -179,11 +192,10 @@ pub(crate) fn order(id: OrderId, row: &OrderRow) -> Result<Option<Order>, Decode
     if row.seq.is_none() && row.state.is_none() {
         return Ok(None);
     }
-    let origin = text(&row.origin, "origin")?;
     Ok(Some(Order {
         id,
-        origin: if origin.is_empty() { None } else { Some(parse(origin, "origin")?) },
-        request: decode(text(&row.request, "request")?)?,
+        origin: origin(&row.origin)?,
+        request: Arc::new(decode(text(&row.request, "request")?)?),
         state: decode(text(&row.state, "state")?)?,
         seq: parse(text(&row.seq, "seq")?, "seq")?,
         created_at: time(&row.created_at, "created_at")?,
@@ -191,9 +203,25 @@ pub(crate) fn order(id: OrderId, row: &OrderRow) -> Result<Option<Order>, Decode
     }))
 }
 
+/// Decodes what never changes of an order. It has no row if its key holds something else.
+pub(crate) fn head(id: OrderId, row: Option<&HeadRow>) -> Result<OrderHead, DecodeError> {
+    let row = row.ok_or_else(no_row)?;
+    let request = decode(text(&row.request, "request")?)?;
+    Ok(OrderHead::new(id, Arc::new(request), origin(&row.origin)?, time(&row.created_at, "created_at")?))
+}
+
+fn origin(field: &Field) -> Result<Option<OrderId>, DecodeError> {
+    let origin = text(field, "origin")?;
+    if origin.is_empty() { Ok(None) } else { Ok(Some(parse(origin, "origin")?)) }
+}
+
+fn no_row() -> DecodeError {
+    undecodable("row", "its key holds something else")
+}
+
 /// Decodes a row of a list, in which a key that holds something else than an order has none.
 pub(crate) fn listed_order(id: OrderId, row: Option<&OrderRow>) -> Result<Option<Order>, DecodeError> {
-    order(id, row.ok_or_else(|| undecodable("row", "its key holds something else"))?)
+    order(id, row.ok_or_else(no_row)?)
 }
 
 /// Decodes the id of an order.
@@ -221,8 +249,12 @@ where
 }
 
 fn time(field: &Field, what: &str) -> Result<DateTime<Utc>, DecodeError> {
-    DateTime::from_timestamp_millis(parse(text(field, what)?, what)?)
-        .ok_or_else(|| undecodable(what, "it is out of range"))
+    time_of(text(field, what)?, what)
+}
+
+/// Decodes a time: milliseconds since 1970, as text.
+pub(crate) fn time_of(text: &str, what: &str) -> Result<DateTime<Utc>, DecodeError> {
+    DateTime::from_timestamp_millis(parse(text, what)?).ok_or_else(|| undecodable(what, "it is out of range"))
 }
 
 fn undecodable(what: &str, why: impl std::fmt::Display) -> DecodeError {

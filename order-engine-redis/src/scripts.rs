@@ -54,19 +54,21 @@ macro_rules! scripts {
 
 scripts! {
     ACK_DELIVERIES "" "intent_log" "outbox_entry" "ack_deliveries";
-    APPEND "" "intent_log" "history" "attention" "add_outbox_entries" "append";
-    BACKLOG " flags=no-writes" "backlog";
+    APPEND "" "intent_log" "history" "attention" "lanes" "feed" "add_to_feed" "add_outbox_entries" "append";
+    BACKLOG " flags=no-writes" "due" "backlog";
     CHECK "" "check";
-    CLAIM "" "history" "order_row" "claim";
+    CLAIM "" "history" "order_row" "lanes" "due" "claim";
     CLAIM_DELIVERIES "" "intent_log" "outbox_entry" "claim_deliveries";
-    CREATE "" "intent_log" "order_row" "add_outbox_entries" "create";
-    DUE_ORDERS " flags=no-writes" "due_orders";
+    CREATE "" "intent_log" "order_row" "lanes" "feed" "add_to_feed" "add_outbox_entries" "create";
+    DUE_ORDERS " flags=no-writes" "due" "due_orders";
     EVENTS " flags=no-writes" "events";
     LIST " flags=no-writes" "order_row" "list";
-    MAKE_DUE "" "make_due";
-    PURGE "" "intent_log" "delete_order" "purge";
-    RELEASE "" "intent_log" "attention" "release";
-    RENEW "" "renew";
-    REPAIR "" "intent_log" "outbox_entry" "delete_order" "repair";
+    MAKE_DUE "" "lanes" "make_due";
+    PAUSE "" "pause";
+    PURGE "" "intent_log" "feed" "delete_order" "purge";
+    READ_FEED " flags=no-writes" "feed" "read_feed";
+    RELEASE "" "intent_log" "attention" "lanes" "release";
+    RENEW "" "lanes" "renew";
+    REPAIR "" "intent_log" "outbox_entry" "lanes" "feed" "delete_order" "repair";
     UNREGISTER_SINK "" "intent_log" "outbox_entry" "unregister_sink";
 }

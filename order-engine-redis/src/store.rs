@@ -7,16 +7,19 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use order_engine_core::store::{
-    Append, AppendError, ClaimRequest, Claims, CreateError, Creation, Deliveries, DeliveryAck,
-    DeliveryRequest, Lease, Outbox, PurgeRequest, Purged, Release,
+    Append, AppendError, ClaimRequest, Claims, Controls, CreateError, Creation, Deliveries, DeliveryAck,
+    DeliveryRequest, EventFeed, FeedPage, FeedRequest, Lease, Outbox, PauseRequest, PurgeRequest, Purged,
+    Release,
 };
 use order_engine_core::{
-    Backlog, Durability, EventRecord, Lane, NewOrder, Order, OrderId, OrderQuery, OrderStore, StoreError,
-    UndecodableOrder,
+    Activity, Backlog, Durability, EventRecord, FeedCursor, Lane, NewOrder, Order, OrderId, OrderQuery,
+    OrderStore, Pause, PauseScope, StoreError, UndecodableOrder,
 };
 
 use crate::connect::Purpose;
+use crate::controls;
 use crate::durability::DurabilityGuard;
+use crate::feed;
 use crate::options::RedisOptions;
 use crate::outbox;
 use crate::read;
@@ -139,5 +142,31 @@ impl Outbox for RedisStore {
 
     async fn ack_deliveries(&self, acks: &[DeliveryAck]) -> Result<Vec<bool>, StoreError> {
         self.session.in_time(outbox::ack_deliveries(&self.session, acks)).await
+    }
+}
+
+#[async_trait]
+impl EventFeed for RedisStore {
+    async fn feed_end(&self) -> Result<FeedCursor, StoreError> {
+        self.session.in_time(feed::feed_end(&self.session)).await
+    }
+
+    async fn read_feed(&self, request: &FeedRequest) -> Result<FeedPage, StoreError> {
+        self.session.in_time(feed::read_feed(&self.session, request)).await
+    }
+}
+
+#[async_trait]
+impl Controls for RedisStore {
+    async fn pause(&self, pause: &PauseRequest) -> Result<(), StoreError> {
+        self.session.in_time(controls::pause(&self.session, pause)).await
+    }
+
+    async fn resume(&self, activity: Activity, scope: &PauseScope) -> Result<bool, StoreError> {
+        self.session.in_time(controls::resume(&self.session, activity, scope)).await
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+        self.session.in_time(controls::pauses(&self.session)).await
     }
 }

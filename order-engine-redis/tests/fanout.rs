@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use order_engine_core::conformance::fixtures::{FREELY, append, new_order, routin
 use order_engine_core::store::Then;
 use order_engine_core::testing::{Link, Proxy};
 use order_engine_core::{
-    EngineConfig, EventRecord, Hint, Lane, MemoryStore, SinkGuarantee, StatusSource, Submission,
+    EngineConfig, EventRecord, Hint, Lane, MemoryStore, OrderEvent, OrderUpdate, SinkGuarantee, StatusSource,
+    Submission,
 };
 use order_engine_redis::testing::RedisServer;
 use order_engine_redis::{RedisFanout, RedisOptions};
@@ -34,11 +36,17 @@ async fn until(is_done: impl Fn() -> bool + Send + Sync) {
     tokio::time::timeout(PATIENCE, waiting).await.expect("it happens");
 }
 
-/// Returns the first events of an order.
-fn events(n: u64) -> Vec<Arc<EventRecord>> {
+/// Returns the creation of an order, and these events after it.
+fn history(n: u64, events: &[OrderEvent]) -> Vec<OrderUpdate> {
     let new = new_order(n);
-    let append = append(&new.order, FREELY, Then::Keep, &[routing_started(1)]);
-    [vec![new.event], append.events].concat()
+    let append = append(&new.order, FREELY, Then::Keep, events);
+    let update = |event| OrderUpdate::new(new.order.head(), event);
+    iter::once(Arc::clone(&new.event)).chain(append.events).map(update).collect()
+}
+
+/// Returns the first events of an order.
+fn updates(n: u64) -> Vec<OrderUpdate> {
+    history(n, &[routing_started(1)])
 }
 
 #[tokio::test]
@@ -51,20 +59,20 @@ async fn an_event_crosses_from_one_process_to_the_others() {
     ];
     let stranger = RedisFanout::open(server.options().with_prefix("other").unwrap()).await.unwrap();
     assert_eq!(here.sink().guarantee(), SinkGuarantee::BestEffort);
-    here.sink().deliver(&events(1)).await.unwrap();
+    here.sink().deliver(&updates(1)).await.unwrap();
     for source in &there {
         assert!(source.is_connected());
         // The other process can claim the order.
         assert_eq!(next(source).await, Hint::Due(Lane::Execute));
-        for event in events(1) {
-            assert_eq!(next(source).await, Hint::Event(event));
+        for update in updates(1) {
+            assert_eq!(next(source).await, Hint::Event(update.event));
         }
     }
     // The publisher did not hear its own events, nor those under another prefix: this is its first hint.
     let third = RedisFanout::open(server.options()).await.unwrap();
-    third.sink().deliver(&events(2)[1..]).await.unwrap();
-    stranger.sink().deliver(&events(3)[1..]).await.unwrap();
-    assert_eq!(next(&here.source()).await, Hint::Event(Arc::clone(&events(2)[1])));
+    third.sink().deliver(&updates(2)[1..]).await.unwrap();
+    stranger.sink().deliver(&updates(3)[1..]).await.unwrap();
+    assert_eq!(next(&here.source()).await, Hint::Event(Arc::clone(&updates(2)[1].event)));
 }
 
 #[tokio::test]
@@ -75,8 +83,8 @@ async fn a_cut_connection_is_replaced_and_gives_a_resync() {
     let () = run(&server, &["CLIENT", "KILL", "TYPE", "pubsub"]).await;
     resync(&there).await;
     assert!(there.is_connected());
-    here.sink().deliver(&events(1)[1..]).await.unwrap();
-    assert_eq!(next(&there).await, Hint::Event(Arc::clone(&events(1)[1])));
+    here.sink().deliver(&updates(1)[1..]).await.unwrap();
+    assert_eq!(next(&there).await, Hint::Event(Arc::clone(&updates(1)[1].event)));
 }
 
 #[tokio::test]
@@ -85,20 +93,20 @@ async fn a_failed_publication_is_followed_by_a_resync_of_the_others() {
     let here = RedisFanout::open(server.options()).await.unwrap();
     let there = RedisFanout::open(server.options()).await.unwrap().source();
     server.kill();
-    assert!(here.sink().deliver(&events(1)).await.is_err());
+    assert!(here.sink().deliver(&updates(1)).await.is_err());
     until(|| !there.is_connected()).await;
     server.restart();
     // The first resync comes from the new connection.
     resync(&there).await;
     let publishing = async {
-        while here.sink().deliver(&events(2)[1..]).await.is_err() {
+        while here.sink().deliver(&updates(2)[1..]).await.is_err() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     tokio::time::timeout(PATIENCE, publishing).await.expect("it publishes again");
     // The second one is for the events that the publisher could not publish.
     resync(&there).await;
-    assert_eq!(next(&there).await, Hint::Event(Arc::clone(&events(2)[1])));
+    assert_eq!(next(&there).await, Hint::Event(Arc::clone(&updates(2)[1].event)));
 }
 
 #[tokio::test]
@@ -126,7 +134,7 @@ async fn a_read_only_replica_is_noticed_and_left() {
     gone.kill();
     let () = run(&server, &["REPLICAOF", "127.0.0.1", &port]).await;
     until(|| !source.is_connected()).await;
-    assert!(fanout.sink().deliver(&events(1)).await.is_err());
+    assert!(fanout.sink().deliver(&updates(1)).await.is_err());
     assert!(RedisFanout::open(server.options()).await.is_err());
     let () = run(&server, &["REPLICAOF", "NO", "ONE"]).await;
     resync(&source).await;
@@ -139,11 +147,10 @@ async fn a_flood_gives_a_resync_and_does_not_block_publishers() {
     let here = RedisFanout::open(server.options()).await.unwrap();
     let there = RedisFanout::open(server.options()).await.unwrap();
     let source = there.source();
-    let new = new_order(1);
-    let many = append(&new.order, FREELY, Then::Keep, &to_confirmed()).events;
+    let many = history(1, &to_confirmed());
     // These are more hints than the queue holds, and the source takes none.
     for _ in 0..2_000 {
-        here.sink().deliver(&many).await.unwrap();
+        here.sink().deliver(&many[1..]).await.unwrap();
     }
     resync(&source).await;
 }
@@ -205,11 +212,11 @@ async fn a_connection_that_falls_silent_is_replaced() {
     let here = RedisFanout::open(server.options()).await.unwrap();
     proxy.set(Link::Silent);
     until(|| !there.is_connected()).await;
-    here.sink().deliver(&events(1)).await.unwrap();
+    here.sink().deliver(&updates(1)).await.unwrap();
     proxy.set(Link::Up);
     resync(&there).await;
-    here.sink().deliver(&events(2)[1..]).await.unwrap();
-    while next(&there).await != Hint::Event(Arc::clone(&events(2)[1])) {}
+    here.sink().deliver(&updates(2)[1..]).await.unwrap();
+    while next(&there).await != Hint::Event(Arc::clone(&updates(2)[1].event)) {}
 }
 
 #[tokio::test]

@@ -9,11 +9,16 @@ use std::time::Duration;
 use common::{Scratch, open, run};
 use order_engine_core::conformance::fixtures::{
     AT_ONCE, FREELY, HOUR, Worker, append, assert_stored, cancelled, create, create_one, history, id, ids_of,
-    load, new_order, new_order_for, new_orders, order_of, register, request_named, routing_started,
+    load, new_order, new_order_for, new_orders, order_of, register, request, request_named, routing_started,
     to_confirmed, to_submitted, write, write_freely,
 };
-use order_engine_core::store::{AppendError, ClaimScope, Guard, PurgeRequest, ReleaseReason, Then};
-use order_engine_core::{EventRecord, Lane, Order, OrderQuery, OrderStore, Status, StoreErrorKind};
+use order_engine_core::store::{
+    AppendError, ClaimScope, FeedPage, FeedRequest, Guard, PauseRequest, PurgeRequest, ReleaseReason, Then,
+};
+use order_engine_core::{
+    Activity, EventRecord, FeedCursor, FeedScope, Lane, Order, OrderQuery, OrderStore, PauseScope, Priority,
+    Status, StoreErrorKind,
+};
 use order_engine_redis::testing::RedisServer;
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
 
@@ -119,6 +124,63 @@ async fn damage_holds_up_no_other_order() {
     assert_eq!(load(&store, id(2)).await.seq, 1);
     let listed = store.list(&OrderQuery::new(99)).await.unwrap();
     assert_eq!(listed.iter().filter(|order| order.is_ok()).count(), 4);
+}
+
+/// The same for the orders whose turn is another time than they are due.
+#[tokio::test]
+async fn damage_among_the_turns_holds_up_no_other_order() {
+    let scratch = Scratch::new();
+    let store = scratch.open().await;
+    create(&store, &[1, 2, 3, 4, 5].map(|n| new_order(n).with_handicap(HOUR))).await;
+    let _: u32 = scratch.run("ZADD", "turn:execute", &["1", "no id at all", "2", &id(98).to_string()]).await;
+    let _: u32 =
+        scratch.run("ZADD", "turn_due:execute", &["1", "no id either", "2", &id(99).to_string()]).await;
+    // An order without a turn, one without a due time, and a row that says nothing of its turn.
+    let _: u32 = scratch.run("ZREM", "turn:execute", &[&id(1).to_string()]).await;
+    let _: u32 = scratch.run("ZADD", "turn:execute", &["3", &id(2).to_string()]).await;
+    let _: u32 = scratch.run("ZREM", "turn_due:execute", &[&id(2).to_string()]).await;
+    let _: u32 = scratch.run("HSET", &format!("order:{}", id(3)), &["turn", "soon"]).await;
+    let () = scratch.run("SET", &format!("order:{}", id(4)), &["text"]).await;
+    let worker = Worker::new(&store, 1);
+    let mut claimed = BTreeSet::new();
+    for _ in 0..4 {
+        claimed.extend(ids_of(&worker.claim(3).await));
+    }
+    assert_eq!(claimed.into_iter().collect::<Vec<_>>(), [1, 2, 3, 5].map(id));
+    worker.finds_nothing().await;
+}
+
+/// Returns how many commands the server has run.
+async fn commands(server: &RedisServer) -> u64 {
+    let stats: String = run(server, &["INFO", "commandstats"]).await;
+    stats.split(":calls=").skip(1).map(|rest| rest.split(',').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn a_claim_reads_what_it_takes_whatever_else_is_stored() {
+    let server = RedisServer::start(&[]);
+    let store = open(server.options()).await;
+    let worker = Worker::new(&store, 1);
+    let high = |n| new_order_for(n, request().with_priority(Priority::High));
+    let mut next = 1;
+    let mut found = Vec::new();
+    for count in [20, 400] {
+        let numbers = next..next + count;
+        next += 3 * count;
+        // Leased orders of each turn, and orders that wait for their turn.
+        let leased: Vec<_> = numbers.clone().flat_map(|n| [new_order(3 * n), high(3 * n + 1)]).collect();
+        create(&store, &leased).await;
+        assert_eq!(worker.claim(u32::try_from(leased.len()).unwrap()).await.len(), leased.len());
+        create(&store, &numbers.map(|n| new_order(3 * n + 2).with_handicap(HOUR)).collect::<Vec<_>>()).await;
+        let first = 1_000_000 + next;
+        create(&store, &[new_order(first), high(first + 1)]).await;
+        let before = commands(&server).await;
+        let claims = worker.claim(3).await;
+        assert_eq!(ids_of(&claims)[..2], [id(first + 1), id(first)]);
+        assert_eq!(claims.len(), 3);
+        found.push(commands(&server).await - before);
+    }
+    assert_eq!(found[0], found[1], "the number of commands of a claim");
 }
 
 #[tokio::test]
@@ -238,4 +300,94 @@ async fn a_user_with_many_orders_is_listed_by_status() {
     assert_eq!(found(Status::Pending, 5_000).await.len(), 1_199);
     assert_eq!(found(Status::Confirmed, 10).await, []);
     assert_eq!(history(&store, id(5)).await.len(), 2);
+}
+
+async fn feed(store: &Arc<dyn OrderStore>, scope: FeedScope, after: FeedCursor, limit: u32) -> FeedPage {
+    store.read_feed(&FeedRequest { scope, after, limit }).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_users_feed_goes_through_a_bounded_part_at_a_time() {
+    let scratch = Scratch::new();
+    let store = scratch.open().await;
+    let of = |n, user: &str| new_order_for(n, request_named(user, &n.to_string()));
+    create(&store, &(1..=600).map(|n| of(n, "bob")).collect::<Vec<_>>()).await;
+    create(&store, &[of(601, "alice")]).await;
+    let alice = FeedScope::User("alice".into());
+    let first = feed(&store, alice.clone(), FeedCursor::START, 10).await;
+    assert!(first.items.is_empty() && !first.is_last);
+    let second = feed(&store, alice, first.next, 10).await;
+    assert_eq!(second.items.len(), 1);
+    assert!(second.is_last);
+}
+
+/// Events of one write share a position, and a page may end between them.
+#[tokio::test]
+async fn a_page_of_the_feed_ends_anywhere_in_a_write() {
+    let scratch = Scratch::new();
+    let store = scratch.open().await;
+    create(&store, &new_orders(2)).await;
+    let many: Vec<_> =
+        (1..=2).map(|n| append(&new_order(n).order, FREELY, Then::Keep, &to_confirmed())).collect();
+    assert!(store.append(&many).await.unwrap().iter().all(Result::is_ok));
+    for limit in [1, 3, 5, 13, 14] {
+        let (mut after, mut read) = (FeedCursor::START, Vec::new());
+        loop {
+            let page = feed(&store, FeedScope::All, after, limit).await;
+            read.extend(page.items.iter().map(|item| (item.cursor.order_id, item.cursor.seq)));
+            after = page.next;
+            if page.is_last {
+                break;
+            }
+        }
+        let appended = [1, 2].into_iter().flat_map(|n| (2..=7).map(move |seq| (id(n), seq)));
+        let expected: Vec<_> = [(id(1), 1), (id(2), 1)].into_iter().chain(appended).collect();
+        assert_eq!(read, expected, "pages of {limit}");
+    }
+    // A cursor whose event is gone is between its neighbours.
+    let last_write = feed(&store, FeedScope::All, FeedCursor::START, 14).await.items.pop().unwrap().cursor;
+    let between = FeedCursor { order_id: id(1), seq: 99, ..last_write };
+    assert_eq!(feed(&store, FeedScope::All, between, 14).await.items.len(), 6);
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_decoded_has_its_place_in_the_feed() {
+    let scratch = Scratch::new();
+    let store = scratch.open().await;
+    create(&store, &new_orders(6)).await;
+    let newer = r#"{"version":99,"seq":1}"#;
+    let () = scratch.run("LSET", &format!("events:{}", id(1)), &["0", newer]).await;
+    let _: u32 = scratch.run("HSET", &format!("order:{}", id(2)), &["request", "99 {}"]).await;
+    let () = scratch.run("SET", &format!("order:{}", id(3)), &["text"]).await;
+    let _: u32 = scratch.run("DEL", &format!("events:{}", id(4)), &[]).await;
+    // Nothing is known of this one.
+    let _: u32 = scratch.run("DEL", &format!("order:{}", id(5)), &[]).await;
+    let page = feed(&store, FeedScope::All, FeedCursor::START, 10).await;
+    assert!(page.is_last);
+    let found: Vec<_> = page
+        .items
+        .iter()
+        .map(|item| {
+            (item.cursor.order_id, item.update.as_ref().err().map(|error| error.error.message.as_str()))
+        })
+        .collect();
+    assert_eq!(found.iter().map(|(order_id, _)| *order_id).collect::<Vec<_>>(), [1, 2, 3, 4, 6].map(id));
+    for ((_, error), why) in found.iter().zip(["newer", "newer", "something else", "history"]) {
+        assert!(error.is_some_and(|error| error.contains(why)), "{error:?}");
+    }
+    assert_eq!(found[4].1, None);
+}
+
+#[tokio::test]
+async fn a_pause_that_only_a_newer_program_knows_is_passed_by() {
+    let scratch = Scratch::new();
+    let store = scratch.open().await;
+    let reason = "maintenance".to_owned();
+    store.pause(&PauseRequest { activity: Activity::Routing, scope: PauseScope::All, reason }).await.unwrap();
+    for field in [r#"dreaming {"kind":"all"}"#, r#"routing {"kind":"galaxy"}"#, "rest"] {
+        let _: u32 = scratch.run("HSET", "pauses", &[field, "1 later"]).await;
+    }
+    let pauses = store.pauses().await.unwrap();
+    assert_eq!(pauses.len(), 1);
+    assert_eq!((pauses[0].activity, pauses[0].reason.as_str()), (Activity::Routing, "maintenance"));
 }

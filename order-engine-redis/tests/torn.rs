@@ -6,6 +6,7 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +14,16 @@ use std::time::Duration;
 use common::{append_only_file, open, run};
 use order_engine_core::conformance::fixtures::{
     AT_ONCE, FREELY, HOUR, Relay, Worker, append, assert_stored, cancelled, create, create_one, history, id,
-    load, new_order, new_order_for, new_orders, outcome_unknown, register, request_named, routing_started,
-    seqs_of, to_confirmed, to_submitted, write, write_freely,
+    load, new_order, new_order_for, new_orders, outcome_unknown, register, request, request_named,
+    routing_started, seqs_of, to_confirmed, to_submitted, write, write_freely,
 };
-use order_engine_core::store::{Claim, Creation, Delivery, Guard, PurgeRequest, ReleaseReason, Then};
-use order_engine_core::{OrderEvent, OrderId, OrderQuery, OrderState, OrderStore, Status};
+use order_engine_core::store::{
+    Claim, Creation, Delivery, FeedRequest, Guard, PurgeRequest, ReleaseReason, Then,
+};
+use order_engine_core::{
+    FeedCursor, FeedScope, NewOrder, OrderEvent, OrderId, OrderQuery, OrderState, OrderStore, Priority,
+    Status,
+};
 use order_engine_redis::RedisOptions;
 use order_engine_redis::testing::{DURABLE, RedisServer};
 
@@ -131,8 +137,19 @@ async fn assert_consistent(server: &RedisServer) {
         assert_eq!(length.to_string(), row["seq"], "the history of {id}");
         let mut belongs = vec!["orders".to_owned(), format!("user:{}", row["user"])];
         belongs.push(format!("status:{}", row["status"]));
-        if !row["lane"].is_empty() {
-            belongs.push(format!("due:{}", row["lane"]));
+        let lane = &row["lane"];
+        if !lane.is_empty() && row.contains_key("turn") {
+            belongs.extend([format!("turn_due:{lane}"), format!("turn:{lane}")]);
+        } else if !lane.is_empty() {
+            belongs.push(format!("due:{lane}"));
+        }
+        if let Some(tag) = row.get("tag") {
+            belongs.push(format!("tag:{tag}"));
+        }
+        for seq in 1..=length {
+            let digits = seq.to_string();
+            let letter = char::from(b'@' + u8::try_from(digits.len()).unwrap());
+            wanted.entry("feed".to_owned()).or_default().insert(format!("{id} {letter}{digits}"));
         }
         if !row["attention"].is_empty() {
             belongs.push("attention".to_owned());
@@ -154,8 +171,8 @@ async fn assert_consistent(server: &RedisServer) {
             assert!(rows.contains(&id), "{kind} of {id}, which is gone");
         }
     }
-    let mut indexes = vec!["orders".to_owned(), "attention".to_owned()];
-    for kind in ["user", "status", "due", "outbox_due", "outbox_pending"] {
+    let mut indexes = vec!["orders".to_owned(), "attention".to_owned(), "feed".to_owned()];
+    for kind in ["user", "tag", "status", "due", "turn_due", "turn", "outbox_due", "outbox_pending"] {
         indexes.extend(of(kind).into_iter().map(|name| format!("{kind}:{name}")));
     }
     for index in &indexes {
@@ -205,9 +222,15 @@ async fn delivered(store: &Store, sink: &str) -> BTreeMap<OrderId, BTreeSet<u64>
     }
 }
 
+/// Returns orders of which one has its turn when it is due, one before that, and one after it.
+fn orders_of_each_turn() -> [NewOrder; 3] {
+    let high = new_order_for(2, request().with_priority(Priority::High));
+    [new_order(1), high, new_order(3).with_handicap(HOUR)]
+}
+
 async fn claimed_orders(store: Store, _: &RedisServer) -> Vec<Claim> {
     register(&store, "ledger").await;
-    create(&store, &new_orders(3)).await;
+    create(&store, &orders_of_each_turn()).await;
     Worker::new(&store, 1).claim(3).await
 }
 
@@ -279,8 +302,8 @@ async fn one_order(store: Store, _: &RedisServer) {
 }
 
 async fn three_creations(store: Store, (): &()) {
-    let named = |n, key| new_order_for(n, request_named("alice", key));
-    create(&store, &[named(2, "a"), named(3, "b"), new_order(4)]).await;
+    let named = |n, key| new_order_for(n, request_named("alice", key).with_tag(key));
+    create(&store, &[named(2, "a"), named(3, "b").with_handicap(HOUR), new_order(4)]).await;
 }
 
 async fn ids_in(store: &Store) -> BTreeSet<OrderId> {
@@ -353,23 +376,27 @@ async fn a_sink_that_is_registered_again_after_a_torn_unregistration_gets_all_ev
     torn_anywhere(one_order, torn, later, check).await;
 }
 
+/// Deletes all orders that ended, and returns how many it deleted.
+async fn purge_everything(store: &Store) -> u64 {
+    let moment = chrono::DateTime::<chrono::Utc>::MAX_UTC;
+    let everything = PurgeRequest { ended_before: moment, named_ended_before: moment, after: None, limit: 9 };
+    store.purge(&everything).await.unwrap().orders
+}
+
 #[tokio::test]
 async fn a_torn_purge_leaves_orders_whole_or_nothing_of_them() {
     let before = async |store: Store, _: &RedisServer| {
-        let orders = [1, 2].map(|n| new_order_for(n, request_named("alice", &n.to_string())));
+        let orders = [1, 2].map(|n| new_order_for(n, request_named("alice", &n.to_string()).with_tag("a")));
         create(&store, &orders).await;
         for new in &orders {
             write_freely(&store, &new.order, AT_ONCE, &to_confirmed()).await;
         }
     };
     let purge = async |store: Store, (): &()| {
-        let moment = chrono::DateTime::<chrono::Utc>::MAX_UTC;
-        let everything =
-            PurgeRequest { ended_before: moment, named_ended_before: moment, after: None, limit: 9 };
-        store.purge(&everything).await.unwrap();
+        purge_everything(&store).await;
     };
     let check = async |store: Store, (): &()| {
-        purge(Arc::clone(&store), &()).await;
+        purge_everything(&store).await;
         assert_eq!(ids_in(&store).await, BTreeSet::from([id(99)]));
     };
     torn_anywhere(before, purge, something_else, check).await;
@@ -395,9 +422,9 @@ async fn a_torn_release_flags_no_order_that_was_written_since() {
 
 #[tokio::test]
 async fn a_torn_claim_takes_no_order_from_the_next_claimer() {
-    let before = async |store: Store, _: &RedisServer| create(&store, &new_orders(2)).await;
+    let before = async |store: Store, _: &RedisServer| create(&store, &orders_of_each_turn()).await;
     let torn = async |store: Store, (): &()| {
-        assert_eq!(Worker::new(&store, 1).claim(9).await.len(), 2);
+        assert_eq!(Worker::new(&store, 1).claim(9).await.len(), 3);
     };
     let later = async |store: Store, (): &()| {
         let worker = Worker::new(&store, 2);
@@ -406,11 +433,106 @@ async fn a_torn_claim_takes_no_order_from_the_next_claimer() {
         }
     };
     let check = async |store: Store, (): &()| {
-        for n in 1..=2 {
+        for n in 1..=3 {
             assert_eq!(load(&store, id(n)).await.seq, 2);
         }
         Worker::new(&store, 3).finds_nothing().await;
     };
+    torn_anywhere(before, torn, later, check).await;
+}
+
+/// Reads the feed from a cursor to its end. Returns the events, and where to go on.
+async fn read_feed(store: &Store, mut after: FeedCursor) -> (Vec<(OrderId, u64)>, FeedCursor) {
+    let mut events = Vec::new();
+    loop {
+        let request = FeedRequest { scope: FeedScope::All, after, limit: 3 };
+        let page = store.read_feed(&request).await.unwrap();
+        events.extend(
+            page.items.into_iter().map(|item| (item.cursor.order_id, item.update.unwrap().event.seq)),
+        );
+        after = page.next;
+        if page.is_last {
+            return (events, after);
+        }
+    }
+}
+
+/// Checks that a reader who stopped after some events of the feed gets all others, each once and each order's
+/// in their order, and that the feed has no more than the histories.
+async fn continues_the_feed(store: &Store, (read, cursor): &(Vec<(OrderId, u64)>, FeedCursor)) {
+    let stored: BTreeSet<OrderId> = ids_in(store).await;
+    let mut seen: BTreeMap<OrderId, u64> = BTreeMap::new();
+    let (rest, _) = read_feed(store, *cursor).await;
+    for (id, seq) in read.iter().chain(&rest).filter(|(id, _)| stored.contains(id)) {
+        let last = seen.entry(*id).or_default();
+        assert_eq!(*seq, *last + 1, "{id}: {read:?}, then {rest:?}");
+        *last += 1;
+    }
+    assert!(rest.iter().all(|(id, _)| stored.contains(id)), "{rest:?}");
+    for id in stored {
+        assert_eq!(seen.get(&id), Some(&load(store, id).await.seq), "{id}");
+    }
+    let (all, _) = read_feed(store, FeedCursor::START).await;
+    assert_eq!(all.len() as u64, seen.values().sum::<u64>(), "{all:?}");
+}
+
+/// What a reader of the feed had read when the server was killed for the second time.
+type Reader = RefCell<(Vec<(OrderId, u64)>, FeedCursor)>;
+
+/// The reader has read beyond the place at which the torn write takes effect in the end.
+#[tokio::test]
+async fn a_reader_of_the_feed_misses_no_event_of_a_torn_append() {
+    let before = async |store: Store, server: &RedisServer| -> (Vec<Claim>, Reader) {
+        (claimed_orders(store, server).await, Reader::default())
+    };
+    let torn = async |store: Store, (claims, _): &(Vec<Claim>, Reader)| {
+        writes_of_a_worker(store, claims).await;
+    };
+    let later = async |store: Store, (claims, reader): &(Vec<Claim>, Reader)| {
+        // One of the orders is written to again, so that its torn events never happened.
+        write(&store, fenced(&claims[0], &[routing_started(1), cancelled()])).await.unwrap();
+        create_one(&store, 99).await;
+        reader.replace(read_feed(&store, FeedCursor::START).await);
+    };
+    let check = async |store: Store, (_, reader): &(Vec<Claim>, Reader)| {
+        continues_the_feed(&store, &reader.take()).await;
+    };
+    torn_anywhere(before, torn, later, check).await;
+}
+
+#[tokio::test]
+async fn a_reader_of_the_feed_sees_nothing_of_a_torn_creation() {
+    let before = async |store: Store, server: &RedisServer| -> Reader {
+        one_order(store, server).await;
+        Reader::default()
+    };
+    let torn = async |store: Store, _: &Reader| three_creations(store, &()).await;
+    let later = async |store: Store, reader: &Reader| {
+        create(&store, &[new_order(4)]).await;
+        reader.replace(read_feed(&store, FeedCursor::START).await);
+    };
+    let check = async |store: Store, reader: &Reader| {
+        continues_the_feed(&store, &reader.take()).await;
+        assert_eq!(ids_in(&store).await, BTreeSet::from([1, 4].map(id)));
+    };
+    torn_anywhere(before, torn, later, check).await;
+}
+
+#[tokio::test]
+async fn a_reader_of_the_feed_reads_no_event_again_after_a_torn_purge() {
+    let before = async |store: Store, _: &RedisServer| -> Reader {
+        create(&store, &new_orders(2)).await;
+        for n in 1..=2 {
+            write_freely(&store, &new_order(n).order, AT_ONCE, &to_confirmed()).await;
+        }
+        Reader::default()
+    };
+    let torn = async |store: Store, _: &Reader| assert_eq!(purge_everything(&store).await, 2);
+    let later = async |store: Store, reader: &Reader| {
+        create_one(&store, 99).await;
+        reader.replace(read_feed(&store, FeedCursor::START).await);
+    };
+    let check = async |store: Store, reader: &Reader| continues_the_feed(&store, &reader.take()).await;
     torn_anywhere(before, torn, later, check).await;
 }
 

@@ -12,14 +12,24 @@ local function push_events(id, first, last)
   end
 end
 
--- Moves an order from lane to lane. Without a new due time it keeps the one it has.
-local function move_lane(id, from, to, due_ms)
+-- Moves an order from one set of a lane to the same of another. Without a new time it keeps the one it has.
+local function move(set, id, from, to, at_ms)
   if from ~= to and from ~= '' then
-    due_ms = due_ms or tonumber(redis.call('ZSCORE', key('due', from), id))
-    redis.call('ZREM', key('due', from), id)
+    at_ms = at_ms or tonumber(redis.call('ZSCORE', key(set, from), id))
+    redis.call('ZREM', key(set, from), id)
   end
-  if to ~= '' and due_ms then
-    redis.call('ZADD', key('due', to), text(due_ms), id)
+  if to ~= '' and at_ms then
+    redis.call('ZADD', key(set, to), text(at_ms), id)
+  end
+end
+
+-- Moves an order from lane to lane, with a new due time or without one.
+local function move_lane(id, from, to, due_ms, turn)
+  if turn then
+    move('turn_due', id, from, to, due_ms)
+    move('turn', id, from, to, due_ms and turn_at(turn, due_ms))
+  else
+    move('due', id, from, to, due_ms)
   end
 end
 
@@ -40,8 +50,8 @@ end
 
 local function append(first_event, id, epoch, owner, revoke, expected_seq, due_in_ms, not_after_ms, seq, status,
     lane, attention, updated_at, state, event_count)
-  local failure, old_seq, old_epoch, old_owner, old_status, old_lane, old_attention, claims_without_progress =
-    read_order(id, 'seq', 'epoch', 'owner', 'status', 'lane', 'attention', 'claims_without_progress')
+  local failure, old_seq, old_epoch, old_owner, old_status, old_lane, old_attention, claims_without_progress, turn =
+    read_order(id, 'seq', 'epoch', 'owner', 'status', 'lane', 'attention', 'claims_without_progress', 'turn')
   if failure then
     return { 'rejected', failure }
   end
@@ -82,10 +92,11 @@ local function append(first_event, id, epoch, owner, revoke, expected_seq, due_i
   redis.call('HSET', key('order', id),
     'seq', seq, 'status', status, 'lane', lane, 'attention', attention, 'updated_at', updated_at, 'state', state,
     'epoch', new_epoch, 'owner', new_owner, 'claims_without_progress', is_fenced and '0' or claims_without_progress)
-  move_lane(id, old_lane, lane, due_ms)
+  move_lane(id, old_lane, lane, due_ms, turn)
   move_status(id, old_status, status)
   move_attention(id, old_attention, attention)
   add_outbox_entries(id, expected_seq)
+  add_to_feed(id, expected_seq + 1, seq)
   return { 'written' }
 end
 
@@ -97,4 +108,4 @@ while first <= #ARGV do
 end
 return write_items('append', touched, firsts, function(first)
   return append(first + FIELDS, unpack(ARGV, first, first + FIELDS - 1))
-end)
+end, write_feed)

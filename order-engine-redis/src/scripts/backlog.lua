@@ -1,8 +1,12 @@
 -- Counts the orders of both lanes, those that need attention, and the outbox entries of each sink. The score
 -- of a set's first member says since when it waits.
 local function lane(name)
-  local due = key('due', name)
-  return { redis.call('ZCARD', due), redis.call('ZCOUNT', due, '-inf', text(now_ms)), first_score(due) }
+  local orders, due_now = 0, 0
+  for _, set in ipairs({ key('due', name), key('turn_due', name) }) do
+    orders = orders + redis.call('ZCARD', set)
+    due_now = due_now + redis.call('ZCOUNT', set, '-inf', text(now_ms))
+  end
+  return { orders, due_now, first_due(name) }
 end
 
 local sinks = {}

@@ -1,26 +1,67 @@
--- Leases due orders of a lane, those that became due first, first; or only the one of `order_id`, if it is due.
+-- Leases due orders of a lane in the order of their turns; or only the one of `order_id`, if it is due.
 local lane, owner, duration_ms, limit, order_id = unpack(ARGV)
-local due = key('due', lane)
+local due, turn_due, turns = key('due', lane), key('turn_due', lane), key('turn', lane)
 limit = tonumber(limit)
 -- The first number that Lua cannot count to without an error.
 local MAX_EPOCH = 2 ^ 53
 
-local function due_ids()
-  if limit == 0 then
-    return {}
+-- Returns due orders whose turn has come, of those whose turn is another time, each with its turn. It passes by
+-- orders that wait although their head start lets their turn come, of which there are few.
+local function due_turns()
+  local found, seen = {}, 0
+  repeat
+    local page = due_members(turns, limit, seen)
+    local ids = {}
+    for n = 1, #page, 2 do
+      ids[#ids + 1] = page[n]
+    end
+    local due_times = #ids > 0 and redis.call('ZMSCORE', turn_due, unpack(ids)) or {}
+    for n, id in ipairs(ids) do
+      -- An order that lacks its due time is leased as well, which gives it one.
+      if not due_times[n] or tonumber(due_times[n]) <= now_ms then
+        found[#found + 1] = id
+        found[#found + 1] = page[2 * n]
+      end
+    end
+    seen = seen + #ids
+  until #found >= 2 * limit or #ids < limit
+  return found
+end
+
+-- Returns the orders to lease: those whose turn has come, the earliest turn first, and then the others, those
+-- that became due first, first. Each comes with whether its turn is another time than it is due.
+local function due_orders()
+  local orders, taken = {}, {}
+  merge(due_members(due, limit), due_turns(), limit, function(id, list)
+    orders[#orders + 1] = { id, list == 2 }
+    taken[id] = true
+  end)
+  if #orders < limit then
+    local others = due_members(turn_due, limit)
+    for n = 1, #others, 2 do
+      if #orders < limit and not taken[others[n]] then
+        orders[#orders + 1] = { others[n], true }
+      end
+    end
   end
-  if order_id == '' then
-    return redis.call('ZRANGE', due, '-inf', text(now_ms), 'BYSCORE', 'LIMIT', 0, limit)
+  return orders
+end
+
+local function due_order()
+  for _, set in ipairs({ due, turn_due }) do
+    local due_ms = redis.call('ZSCORE', set, order_id)
+    if due_ms then
+      return tonumber(due_ms) <= now_ms and { { order_id, set == turn_due } } or {}
+    end
   end
-  local due_ms = redis.call('ZSCORE', due, order_id)
-  return due_ms and tonumber(due_ms) <= now_ms and { order_id } or {}
+  return {}
 end
 
 -- Leases an order and returns its claim.
-local function lease(id, row, seq, old_epoch, old_claims_without_progress)
+local function lease(id, turn, row, seq, old_epoch, old_claims_without_progress)
   local epoch, claims_without_progress = tonumber(old_epoch), tonumber(old_claims_without_progress)
   -- An order that cannot be leased waits as if it were leased, so that it does not hold up every claim.
-  redis.call('ZADD', due, text(now_ms + duration_ms), id)
+  schedule(id, lane, now_ms + duration_ms, turn, true)
   if not epoch or not claims_without_progress or epoch >= MAX_EPOCH then
     return { id, false, false, false, 0 }
   end
@@ -30,21 +71,28 @@ local function lease(id, row, seq, old_epoch, old_claims_without_progress)
   return { id, epoch, claims_without_progress, row, surplus_events(id, seq) < 0 and 0 or 1 }
 end
 
+local orders = {}
+if limit > 0 then
+  orders = order_id == '' and due_orders() or order_id ~= '' and due_order()
+end
 local claims = {}
-for _, id in ipairs(due_ids()) do
-  local failure, row, seq, epoch, claims_without_progress, true_lane =
-    read_order_row(id, 'seq', 'epoch', 'claims_without_progress', 'lane')
+for _, order in ipairs(orders) do
+  local id, has_turn = unpack(order)
+  local failure, row, seq, epoch, claims_without_progress, true_lane, turn =
+    read_order_row(id, 'seq', 'epoch', 'claims_without_progress', 'lane', 'turn')
   if not failure and not seq then
     -- There is no such order.
-    redis.call('ZREM', due, id)
+    unschedule(id, lane)
   elseif true_lane and true_lane ~= lane then
     -- A torn write left the order in the lane of its past.
-    redis.call('ZREM', due, id)
+    unschedule(id, lane)
     if true_lane ~= '' then
-      redis.call('ZADD', key('due', true_lane), 'NX', text(now_ms), id)
+      restore(id, true_lane, turn)
     end
   else
-    claims[#claims + 1] = lease(id, row, seq, epoch, claims_without_progress)
+    -- The order stays in the sets in which it was found.
+    claims[#claims + 1] =
+      lease(id, has_turn and (turn or ''), row, seq, epoch, claims_without_progress)
   end
 end
-return { text(now_us), first_score(due), claims }
+return { text(now_us), first_due(lane), claims }

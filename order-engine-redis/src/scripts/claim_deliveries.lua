@@ -1,21 +1,26 @@
--- Leases due outbox entries of a sink, those that became due first, first, each with its first events.
+-- Leases due outbox entries of a sink, those that became due first, first, each with its order and first events.
 local sink, owner, duration_ms, limit, events_limit = unpack(ARGV)
 local due = key('outbox_due', sink)
 
--- Returns the first events that wait for delivery. Events beyond the order's own number are not part of it.
+-- Returns the first events that wait for delivery, and what never changes of the order. Events beyond the order's
+-- own number are not part of it.
 local function pending_events(id, delivered_seq)
-  local seq = tonumber(redis.call('HGET', key('order', id), 'seq'))
+  local head = redis.call('HMGET', key('order', id), 'origin', 'request', 'created_at', 'seq')
+  local seq = tonumber(table.remove(head))
   if not seq or tonumber(delivered_seq) >= seq then
     return {}
   end
   local last = math.min(delivered_seq + events_limit, seq)
-  return redis.call('LRANGE', key('events', id), delivered_seq, text(last - 1))
+  return redis.call('LRANGE', key('events', id), delivered_seq, text(last - 1)), head
 end
 
 local deliveries, empty, touched = {}, {}, {}
 for _, id in ipairs(redis.call('ZRANGE', due, '-inf', text(now_ms), 'BYSCORE', 'LIMIT', 0, limit)) do
   local entry = read_outbox_entry(id, sink)
-  local events = entry and pending_events(id, entry.delivered_seq) or {}
+  local events, head = {}, nil
+  if entry then
+    events, head = pending_events(id, entry.delivered_seq)
+  end
   if #events == 0 then
     empty[#empty + 1] = id
     touch(touched, id, entry and entry.delivered_seq or '0')
@@ -23,7 +28,7 @@ for _, id in ipairs(redis.call('ZRANGE', due, '-inf', text(now_ms), 'BYSCORE', '
     entry.epoch, entry.owner = text(entry.epoch + 1), owner
     write_outbox_entry(id, sink, entry)
     redis.call('ZADD', due, text(now_ms + duration_ms), id)
-    deliveries[#deliveries + 1] = { id, entry.epoch, entry.failures, entry.delivered_seq, events }
+    deliveries[#deliveries + 1] = { id, entry.epoch, entry.failures, entry.delivered_seq, head, events }
   end
 end
 if #empty > 0 then

@@ -2,6 +2,7 @@
 -- Redis allows because the store refuses clusters.
 local prefix = KEYS[1]
 local ORDERS, ATTENTION, SINKS = prefix .. ':orders', prefix .. ':attention', prefix .. ':sinks'
+local FEED = prefix .. ':feed'
 
 local function key(kind, name)
   return prefix .. ':' .. kind .. ':' .. name

@@ -1,7 +1,7 @@
 -- Accepts orders: one reply an order.
 
 -- The number of arguments of an order.
-local FIELDS = 14
+local FIELDS = 18
 
 local function existing(id)
   local failure, row = read_order_row(id)
@@ -12,7 +12,7 @@ local function existing(id)
 end
 
 local function create(write, id, user, is_named, client_order_id, origin, request, status, lane, attention,
-    created_at, updated_at, seq, state, event)
+    created_at, updated_at, seq, state, event, tag, not_before_ms, handicap_ms, head_start_ms)
   if is_named == '1' then
     local named = redis.pcall('HGET', key('client_order_ids', user), client_order_id)
     if type(named) == 'table' then
@@ -25,6 +25,10 @@ local function create(write, id, user, is_named, client_order_id, origin, reques
   if redis.call('EXISTS', key('order', id)) == 1 then
     return existing(id)
   end
+  local turn = false
+  if handicap_ms ~= '0' or head_start_ms ~= '0' then
+    turn = text(now_ms + handicap_ms) .. ' ' .. head_start_ms
+  end
   -- Events and outbox entries without a row are left from a torn creation, whose caller got no answer.
   redis.call('UNLINK', key('events', id), key('outbox', id))
   redis.call('RPUSH', key('events', id), event)
@@ -32,9 +36,16 @@ local function create(write, id, user, is_named, client_order_id, origin, reques
     'user', user, 'origin', origin, 'request', request, 'status', status, 'lane', lane,
     'attention', attention, 'created_at', created_at, 'updated_at', updated_at, 'seq', seq,
     'state', state, 'epoch', '0', 'owner', '', 'claims_without_progress', '0', 'created_by', write)
+  if turn then
+    redis.call('HSET', key('order', id), 'turn', turn)
+  end
   if is_named == '1' then
     redis.call('HSET', key('order', id), 'client_order_id', client_order_id)
     redis.call('HSET', key('client_order_ids', user), client_order_id, id)
+  end
+  if tag ~= '' then
+    redis.call('HSET', key('order', id), 'tag', tag)
+    redis.call('ZADD', key('tag', tag), 0, id)
   end
   redis.call('ZADD', ORDERS, 0, id)
   redis.call('ZADD', key('user', user), 0, id)
@@ -43,9 +54,10 @@ local function create(write, id, user, is_named, client_order_id, origin, reques
     redis.call('ZADD', ATTENTION, 0, id)
   end
   if lane ~= '' then
-    redis.call('ZADD', key('due', lane), text(now_ms), id)
+    schedule(id, lane, math.max(now_ms, tonumber(not_before_ms) or 0), turn)
   end
   add_outbox_entries(id, '0')
+  add_to_feed(id, 1, seq)
   return { 'created' }
 end
 
@@ -56,4 +68,4 @@ for first = 1, #ARGV, FIELDS do
 end
 return write_items('create', touched, firsts, function(first, write)
   return create(write, unpack(ARGV, first, first + FIELDS - 1))
-end)
+end, write_feed)

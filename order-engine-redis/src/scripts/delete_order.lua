@@ -1,10 +1,14 @@
--- Deletes an order and its index entries. The row goes last, because it says which indexes have the order.
-local function delete_order(id, user, client_order_id, statuses)
+-- Deletes an order and its index entries. The row goes after these, because it says which indexes have the order.
+-- Its events leave the feed last: while the order is there, all of them are in the feed.
+local function delete_order(id, user, client_order_id, tag, statuses, last_seq)
   if client_order_id and redis.call('HGET', key('client_order_ids', user), client_order_id) == id then
     redis.call('HDEL', key('client_order_ids', user), client_order_id)
   end
   if user then
     redis.call('ZREM', key('user', user), id)
+  end
+  if tag then
+    redis.call('ZREM', key('tag', tag), id)
   end
   for _, status in ipairs(statuses) do
     redis.call('ZREM', key('status', status), id)
@@ -12,4 +16,5 @@ local function delete_order(id, user, client_order_id, statuses)
   redis.call('ZREM', ATTENTION, id)
   redis.call('ZREM', ORDERS, id)
   redis.call('UNLINK', key('order', id), key('events', id))
+  take_out(feed_members(id, 1, last_seq))
 end

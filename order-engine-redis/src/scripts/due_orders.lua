@@ -1,3 +1,7 @@
 -- Returns the due orders of a lane, those that became due first, first. It leases none.
-local lane, limit = unpack(ARGV)
-return redis.call('ZRANGE', key('due', lane), '-inf', text(now_ms), 'BYSCORE', 'LIMIT', 0, limit)
+local lane, limit = ARGV[1], tonumber(ARGV[2])
+local ids = {}
+merge(due_members(key('due', lane), limit), due_members(key('turn_due', lane), limit), limit, function(id)
+  ids[#ids + 1] = id
+end)
+return ids

@@ -28,12 +28,15 @@ local function end_write(write)
   end
 end
 
--- Calls a function on each item, all in one write, and returns the results.
-local function write_items(kind, touched, items, write_item)
+-- Calls a function on each item, all in one write, and another one at last. Returns the results of the items.
+local function write_items(kind, touched, items, write_item, finish)
   local write = begin_write(kind, touched)
   local replies = {}
   for n, item in ipairs(items) do
     replies[n] = write_item(item, write)
+  end
+  if finish then
+    finish(write)
   end
   end_write(write)
   return replies

@@ -1,6 +1,6 @@
 -- Returns a page of orders, newest first. It walks along the smallest index that has all orders of the query,
 -- and looks at no more than `scan` of them.
-local has_user, user, status, needs_attention, before, limit, scan = unpack(ARGV)
+local has_user, user, status, tag, needs_attention, before, limit, scan = unpack(ARGV)
 limit, scan = tonumber(limit), tonumber(scan)
 
 local index, size = ORDERS, math.huge
@@ -16,12 +16,16 @@ end
 if status ~= '' then
   consider(key('status', status))
 end
+if tag ~= '' then
+  consider(key('tag', tag))
+end
 if needs_attention == '1' then
   consider(ATTENTION)
 end
 
-local function matches(order_user, order_status, order_attention)
+local function matches(order_user, order_status, order_tag, order_attention)
   return (has_user == '0' or order_user == user) and (status == '' or order_status == status)
+    and (tag == '' or order_tag == tag)
     and (needs_attention == '0' or (order_attention and order_attention ~= ''))
 end
 
@@ -33,11 +37,11 @@ for _, id in ipairs(ids) do
     break
   end
   seen = seen + 1
-  local failure, row, seq, order_user, order_status, order_attention =
-    read_order_row(id, 'seq', 'user', 'status', 'attention')
+  local failure, row, seq, order_user, order_status, order_tag, order_attention =
+    read_order_row(id, 'seq', 'user', 'status', 'tag', 'attention')
   if failure then
     orders[#orders + 1] = { id, false }
-  elseif seq and matches(order_user, order_status, order_attention) then
+  elseif seq and matches(order_user, order_status, order_tag, order_attention) then
     orders[#orders + 1] = { id, row }
   end
 end

@@ -3,8 +3,8 @@ local after, limit, ended_before_ms, named_ended_before_ms = unpack(ARGV)
 
 -- Returns what is needed to delete an order, or nil if the order is to stay.
 local function expired(id)
-  local _, status, updated_at, client_order_id, user =
-    read_order(id, 'status', 'updated_at', 'client_order_id', 'user')
+  local _, status, updated_at, client_order_id, user, tag, seq =
+    read_order(id, 'status', 'updated_at', 'client_order_id', 'user', 'tag', 'seq')
   local updated_ms = tonumber(updated_at)
   local before_ms = tonumber(client_order_id and named_ended_before_ms or ended_before_ms)
   local has_ended = status == 'confirmed' or status == 'failed'
@@ -12,7 +12,9 @@ local function expired(id)
     or redis.call('EXISTS', key('outbox', id)) == 1 then
     return nil
   end
-  return { id = id, user = user, client_order_id = client_order_id, status = status }
+  return {
+    id = id, user = user, client_order_id = client_order_id, tag = tag, status = status, seq = tonumber(seq) or 0,
+  }
 end
 
 local first = after == '' and '-' or '(' .. after
@@ -22,12 +24,12 @@ for _, id in ipairs(ids) do
   local order = expired(id)
   if order then
     orders[#orders + 1] = order
-    touch(touched, id, '')
+    touch(touched, id, text(order.seq))
   end
 end
 if #orders > 0 then
   write_items('purge', touched, orders, function(order)
-    delete_order(order.id, order.user, order.client_order_id, { order.status })
+    delete_order(order.id, order.user, order.client_order_id, order.tag, { order.status }, order.seq)
   end)
 end
 return { #orders, #ids, ids[#ids] or false }

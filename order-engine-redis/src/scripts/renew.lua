@@ -3,14 +3,13 @@ local duration_ms = ARGV[1]
 -- The number of arguments of a lease.
 local FIELDS = 3
 
-local until_ms = text(now_ms + duration_ms)
 local replies = {}
 for first = 2, #ARGV, FIELDS do
   local id, epoch, owner = unpack(ARGV, first, first + FIELDS - 1)
-  local _, current_epoch, current_owner, lane = read_order(id, 'epoch', 'owner', 'lane')
+  local _, current_epoch, current_owner, lane, turn = read_order(id, 'epoch', 'owner', 'lane', 'turn')
   local is_current = current_epoch == epoch and current_owner == owner
   if is_current then
-    redis.call('ZADD', key('due', lane), until_ms, id)
+    schedule(id, lane, now_ms + duration_ms, turn, true)
   end
   replies[#replies + 1] = is_current and 1 or 0
 end

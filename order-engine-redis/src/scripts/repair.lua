@@ -55,27 +55,27 @@ local function repair_outbox(id, seq, delivered_seq)
   end
 end
 
--- Deletes an order that a torn write created, with its outbox entries.
-local function delete_torn_order(id, user, client_order_id)
+-- Deletes an order that a torn write created or did not delete in full, with its outbox entries.
+local function delete_torn_order(id, user, client_order_id, tag, last_seq)
   for _, lane in ipairs(LANES) do
-    redis.call('ZREM', key('due', lane), id)
+    unschedule(id, lane)
   end
   for _, sink in ipairs(redis.call('SMEMBERS', SINKS)) do
     delete_outbox_entry(id, sink)
   end
-  delete_order(id, user, client_order_id, ARGV)
+  delete_order(id, user, client_order_id, tag, ARGV, last_seq)
 end
 
 local function repair_order(id, delivered_seq, torn_creation)
-  local failure, user, client_order_id, status, lane, attention, seq, epoch, created_by =
-    read_order(id, 'user', 'client_order_id', 'status', 'lane', 'attention', 'seq', 'epoch', 'created_by')
+  local failure, user, client_order_id, tag, status, lane, turn, attention, seq, epoch, created_by = read_order(id,
+    'user', 'client_order_id', 'tag', 'status', 'lane', 'turn', 'attention', 'seq', 'epoch', 'created_by')
   if failure then
     return
   end
   -- Every query since the torn creation has answered that the order does not exist.
   local was_never_seen = created_by and created_by == torn_creation and seq == '1' and epoch == '0'
   if not seq or was_never_seen then
-    return delete_torn_order(id, user, client_order_id)
+    return delete_torn_order(id, user, client_order_id, tag, math.max(delivered_seq or 0, 1))
   end
   repair_history(id, tonumber(seq))
   redis.call('ZADD', ORDERS, 0, id)
@@ -83,14 +83,45 @@ local function repair_order(id, delivered_seq, torn_creation)
   if client_order_id then
     redis.call('HSETNX', key('client_order_ids', user), client_order_id, id)
   end
+  if tag then
+    redis.call('ZADD', key('tag', tag), 0, id)
+  end
   for _, name in ipairs(ARGV) do
     repair_index(key('status', name), id, name == status, 0)
   end
   for _, name in ipairs(LANES) do
-    repair_index(key('due', name), id, name == lane, text(now_ms))
+    if name == lane then
+      restore(id, lane, turn)
+    else
+      unschedule(id, name)
+    end
   end
   repair_index(ATTENTION, id, attention ~= '', 0)
   repair_outbox(id, tonumber(seq), delivered_seq)
+end
+
+-- Makes the feed have each event of an order once. Nobody has read an event at the place of the torn write, and
+-- somebody may have read all places after it, so its events move to the place of this repair. What has no event
+-- goes.
+local function repair_places(torn, write)
+  local members = redis.call('ZRANGE', FEED, torn, torn, 'BYSCORE')
+  local events, others = {}, {}
+  for _, member in ipairs(members) do
+    local id, seq = feed_event(member)
+    local _, last_seq = read_order(id or '', 'seq')
+    local is_event = seq and seq <= (tonumber(last_seq) or 0)
+    table.insert(is_event and events or others, member)
+  end
+  take_out(others)
+  place(write, events)
+end
+
+-- Gives the events of an order after one a place in the feed if they have none.
+local function add_places(id, after_seq, write)
+  local _, seq = read_order(id, 'seq')
+  if seq and after_seq then
+    place(write, feed_members(id, after_seq + 1, seq), true)
+  end
 end
 
 -- Returns the notes of the intent log whose writes are not complete: each the number of the write, its kind,
@@ -128,9 +159,12 @@ for _, one in ipairs(torn) do
   local torn_creation = one.kind == 'create' and one.write
   for n = 1, #one.touched - 1, 2 do
     -- A key that holds something else keeps its order as it is. It must not keep processes from connecting.
-    local is_repaired = pcall(repair_order, one.touched[n], tonumber(one.touched[n + 1]), torn_creation)
+    local id, last_seq = one.touched[n], tonumber(one.touched[n + 1])
+    local is_repaired = pcall(repair_order, id, last_seq, torn_creation)
     repaired = repaired + (is_repaired and 1 or 0)
+    pcall(add_places, id, last_seq, write)
   end
+  pcall(repair_places, one.write, write)
   redis.call('HDEL', INTENTS, one.write)
 end
 end_write(write)
