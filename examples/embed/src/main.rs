@@ -19,7 +19,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let engine = Engine::builder().store(store).router(sim.router()).venue(sim.venue()).build().await?;
     tokio::spawn(engine.run(10));
 
-    let request = OrderRequest::new("alice", sol, usdc, Amount::parse_human("1.5", sol.decimals)?);
+    let amount = Amount::parse_human("1.5", sol.decimals)?;
+    let request = OrderRequest::new("alice", sol, usdc, amount);
     let Submission::Created(order) = engine.submit(request).await? else { return Err("not created".into()) };
     let mut events = engine.subscribe(order.id, 0).await?.ok_or("the order is gone")?;
     while let Some(event) = events.next().await {

@@ -1,9 +1,7 @@
 //! The body of a request. It has only what a receiver may know: no signed bytes, no routes.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
-use order_engine_core::{Amount, EventRecord, Failure, Fill, OrderEvent, OrderId, Status, TxId};
+use order_engine_core::{Amount, EventRecord, Failure, Fill, OrderEvent, OrderId, OrderUpdate, Status, TxId};
 use serde::{Deserialize, Serialize};
 
 /// Events of one order, oldest first.
@@ -66,9 +64,10 @@ pub struct WebhookError {
 
 impl WebhookBody {
     /// Returns the body for events of one order, or `None` if there are no events.
-    pub fn new(events: &[Arc<EventRecord>]) -> Option<Self> {
-        let order_id = events.first()?.order_id;
-        Some(Self { order_id, events: events.iter().map(|record| WebhookEvent::new(record)).collect() })
+    pub fn new(updates: &[OrderUpdate]) -> Option<Self> {
+        let order_id = updates.first()?.order.id;
+        let events = updates.iter().map(|update| WebhookEvent::new(&update.event)).collect();
+        Some(Self { order_id, events })
     }
 }
 

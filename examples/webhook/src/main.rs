@@ -39,7 +39,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .build()
         .await?;
     tokio::spawn(engine.run(10));
-    let request = OrderRequest::new("alice", sol, usdc, Amount::parse_human("1.5", sol.decimals)?);
+    let amount = Amount::parse_human("1.5", sol.decimals)?;
+    let request = OrderRequest::new("alice", sol, usdc, amount);
     engine.submit(request).await?;
     while let Some(body) = bodies.recv().await {
         for event in &body.events {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use order_engine_core::{Clock, EventRecord, SinkError, SinkGuarantee, StatusSink, TokioClock};
+use order_engine_core::{Clock, OrderUpdate, SinkError, SinkGuarantee, StatusSink, TokioClock};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Url};
 
@@ -131,8 +131,8 @@ impl StatusSink for WebhookSink {
         SinkGuarantee::Durable
     }
 
-    async fn deliver(&self, events: &[Arc<EventRecord>]) -> Result<(), SinkError> {
-        let Some(body) = WebhookBody::new(events) else { return Ok(()) };
+    async fn deliver(&self, updates: &[OrderUpdate]) -> Result<(), SinkError> {
+        let Some(body) = WebhookBody::new(updates) else { return Ok(()) };
         let body = serde_json::to_vec(&body).map_err(|error| SinkError::new(error.to_string()))?;
         let answer = self.post(body).await.map_err(|error| SinkError::new(explain(error)))?;
         if answer.is_success() {

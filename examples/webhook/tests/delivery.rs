@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::post;
 use order_engine_core::testing::{ScriptedRouter, ScriptedVenue, request};
 use order_engine_core::{
-    Backoff, Clock, Engine, EngineConfig, MemoryStore, Order, OrderId, Status, StatusSink, Submission,
-    TokioClock,
+    Backoff, Clock, Engine, EngineConfig, MemoryStore, Order, OrderId, OrderUpdate, Status, StatusSink,
+    Submission, TokioClock,
 };
 use order_engine_webhook::{
     InvalidWebhook, SIGNATURE_HEADER, Secret, TIMESTAMP_HEADER, WebhookBody, WebhookConfig, WebhookSink,
@@ -226,8 +226,9 @@ async fn errors_and_logs_have_the_cause_and_no_token() {
     let shown = format!("{config:?}");
     let sink = WebhookSink::new(config).unwrap();
     let now = TokioClock::new().now();
-    let (_, accepted) = Order::accept(OrderId::new(now, 1), request(), 3, now);
-    let error = sink.deliver(&[Arc::new(accepted)]).await.unwrap_err();
+    let (order, accepted) = Order::accept(OrderId::new(now, 1), request(), 3, now);
+    let update = OrderUpdate::new(order.head(), Arc::new(accepted));
+    let error = sink.deliver(&[update]).await.unwrap_err();
     assert!(error.message.contains("refused"), "{error}");
     for text in [shown, format!("{sink:?}"), error.to_string()] {
         assert!(!text.contains("t0ken") && !text.contains("s3cret"), "{text}");
