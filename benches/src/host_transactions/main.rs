@@ -164,12 +164,11 @@ async fn main() -> Result<()> {
             rates.push(rate);
         }
     }
-    let medians: Vec<f64> = rates.iter_mut().map(|rates| median(rates)).collect();
-    for (kind, median) in args.kinds.iter().zip(&medians) {
-        println!(
-            "{kind:?}: median {median:.0} a second, {:.0} % of the first kind",
-            100.0 * median / medians[0]
-        );
+    for (kind, of_kind) in args.kinds.iter().zip(&rates) {
+        // Rates of one round were measured next to each other, whatever else the machine did.
+        let mut shares: Vec<f64> = of_kind.iter().zip(&rates[0]).map(|(rate, first)| rate / first).collect();
+        let (rate, share) = (median(&mut of_kind.clone()), 100.0 * median(&mut shares));
+        println!("{kind:?}: median {rate:.0} a second, {share:.0} % of the first kind in the same round");
     }
     Ok(())
 }
