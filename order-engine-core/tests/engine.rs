@@ -75,8 +75,7 @@ async fn one_client_order_id_is_one_order() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_is_compared_as_given() {
     let fixture = Fixture::new().await;
-    let keyed =
-        request().with_client_order_id("mine").with_deadline(Deadline::After(Duration::from_mins(1)));
+    let keyed = request().with_client_order_id("mine").with_deadline(Deadline::After(Duration::from_mins(1)));
     fixture.submit(keyed.clone()).await;
     tokio::time::advance(Duration::from_secs(5)).await;
     assert!(matches!(fixture.engine.submit(keyed).await.unwrap(), Submission::Existing(_)));

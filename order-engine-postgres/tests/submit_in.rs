@@ -12,8 +12,8 @@ use engine::{builder, listening, request, simulator, watch, work};
 use order_engine_core::store::Outbox;
 use order_engine_core::testing::RecordingSink;
 use order_engine_core::{
-    Engine, EngineConfig, Hint, ItemRejected, Lane, OrderRequest, OrderStore, StatusSource, StoreErrorKind,
-    Submission, SubmitError,
+    Amount, Deadline, Engine, EngineConfig, Hint, ItemRejected, Lane, OrderRequest, OrderStore, StatusSource,
+    StoreErrorKind, Submission, SubmitError,
 };
 use order_engine_postgres::testing::PostgresServer;
 use order_engine_postgres::{PostgresFanout, PostgresOptions, PostgresStore, sqlstate};
@@ -72,6 +72,43 @@ async fn an_order_is_visible_with_the_hosts_row() {
         };
         assert_eq!(again, expected);
         execute(&mut host, "COMMIT").await;
+    }
+}
+
+#[tokio::test]
+async fn its_rows_are_those_of_any_other_order() {
+    let database = Database::new();
+    let store = database.store().await;
+    let engine = idle(&store).await;
+    store.register_sinks(&["ledger".into()]).await.unwrap();
+    // A symbol that PostgreSQL's texts cannot hold, a deadline at the end of time, and a large amount.
+    let unusual = |key: &str| {
+        let mut request = OrderRequest {
+            deadline: Some(Deadline::AfterMs(u64::MAX)),
+            amount: Amount::new(u128::MAX),
+            ..named(key)
+        };
+        request.input.symbol = "S\0L".into();
+        request
+    };
+    let plain = OrderRequest { client_order_id: None, ..request() };
+    for (request, same) in [(plain.clone(), plain), (unusual("one"), unusual("two"))] {
+        engine.submit(request).await.unwrap();
+        let mut host = database.connect().await;
+        execute(&mut host, "BEGIN").await;
+        let submitted = store.submit_in(&engine, &mut host, same).await.unwrap();
+        execute(&mut host, "COMMIT").await;
+        assert!(matches!(submitted.announce(), Submission::Created(_)));
+        for (table, own) in [
+            ("orders", "{order_id,client_order_id,request,created_at,updated_at,due_at}"),
+            ("order_events", "{order_id,at}"),
+            ("outbox_entries", "{order_id,pending_since,due_at}"),
+        ] {
+            let rows = format!("SELECT to_jsonb(row) - '{own}'::text[] AS columns FROM @{table} AS row");
+            let kinds = format!("SELECT count(*) || ' ' || count(DISTINCT columns) FROM ({rows}) AS rows");
+            assert_eq!(database.text(&kinds).await, "2 1", "{table}: {}", database.text(&rows).await);
+        }
+        database.execute("TRUNCATE @orders, @order_events, @outbox_entries").await;
     }
 }
 

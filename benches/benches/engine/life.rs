@@ -50,7 +50,7 @@ impl Life {
         let [first, rest @ ..] = self.records.as_slice() else { panic!("a life has a beginning") };
         let id = OrderId::new(first.at, number << 64);
         let (mut order, event) = Order::accept(id, self.request.clone(), first.max_attempts, first.at);
-        let new = NewOrder { order: Arc::new(order.clone()), event: Arc::new(event) };
+        let new = NewOrder::new(Arc::new(order.clone()), Arc::new(event));
         let advance = |record: &EventRecord| {
             Arc::new(order.advance_mut(record.event.clone(), record.at).expect("it went the same way before"))
         };

@@ -106,7 +106,7 @@ impl Host {
             let mut transaction = connection.begin().await?;
             transaction.execute(sqlx::query(DEBIT).bind(account)).await?;
             if kind == Kind::SubmitIn {
-                let request = OrderRequest { user_id: account.to_string().as_str().into(), ..request() };
+                let request = request().with_user_id(account.to_string());
                 let submitted = self.store.submit_in(&self.engine, &mut transaction, request).await?;
                 transaction.commit().await?;
                 submitted.announce();

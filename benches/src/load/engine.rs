@@ -42,7 +42,7 @@ impl InProcess {
         let simulator = Simulator::open(config, Runtime::tokio()).await?;
         let commits = Arc::<Commits>::default();
         let store = InterceptedStore::new(databases.open().await?, commits.clone());
-        let build = async |store| {
+        let build = async |store: Arc<dyn OrderStore>| {
             let engine = Engine::builder().store(store).router(simulator.router()).venue(simulator.venue());
             Result::Ok(databases.join(engine).await?.build().await?)
         };
