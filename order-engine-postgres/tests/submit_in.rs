@@ -12,8 +12,8 @@ use engine::{builder, listening, request, simulator, watch, work};
 use order_engine_core::store::Outbox;
 use order_engine_core::testing::RecordingSink;
 use order_engine_core::{
-    Amount, Deadline, Engine, EngineConfig, Hint, ItemRejected, Lane, OrderRequest, OrderStore, StatusSource,
-    StoreErrorKind, Submission, SubmitError,
+    Amount, Deadline, Engine, EngineConfig, Hint, ItemRejected, Lane, Metadata, OrderRequest, OrderStore,
+    Priority, StatusSource, StoreErrorKind, Submission, SubmitError,
 };
 use order_engine_postgres::testing::PostgresServer;
 use order_engine_postgres::{PostgresFanout, PostgresOptions, PostgresStore, sqlstate};
@@ -83,15 +83,17 @@ async fn its_rows_are_those_of_any_other_order() {
     store.register_sinks(&["ledger".into()]).await.unwrap();
     // A symbol that PostgreSQL's texts cannot hold, a deadline at the end of time, and a large amount.
     let unusual = |key: &str| {
-        let mut request = OrderRequest {
-            deadline: Some(Deadline::AfterMs(u64::MAX)),
-            amount: Amount::new(u128::MAX),
-            ..named(key)
-        };
+        let forever = Deadline::After(Duration::from_millis(u64::MAX));
+        let mut request = named(key)
+            .with_deadline(forever)
+            .with_amount(Amount::new(u128::MAX))
+            .with_tag("a tag")
+            .with_metadata(Metadata::default().with("invoice", 17))
+            .with_priority(Priority::Low);
         request.input.symbol = "S\0L".into();
         request
     };
-    let plain = OrderRequest { client_order_id: None, ..request() };
+    let plain = request();
     for (request, same) in [(plain.clone(), plain), (unusual("one"), unusual("two"))] {
         engine.submit(request).await.unwrap();
         let mut host = database.connect().await;
@@ -100,8 +102,11 @@ async fn its_rows_are_those_of_any_other_order() {
         execute(&mut host, "COMMIT").await;
         assert!(matches!(submitted.announce(), Submission::Created(_)));
         for (table, own) in [
-            ("orders", "{order_id,client_order_id,request,created_at,updated_at,due_at}"),
-            ("order_events", "{order_id,at}"),
+            (
+                "orders",
+                "{order_id,client_order_id,request,created_at,updated_at,due_at,turn_at,handicap_until,position}",
+            ),
+            ("order_events", "{order_id,at,position}"),
             ("outbox_entries", "{order_id,pending_since,due_at}"),
         ] {
             let rows = format!("SELECT to_jsonb(row) - '{own}'::text[] AS columns FROM @{table} AS row");

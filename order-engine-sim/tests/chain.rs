@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{World, certainty, instant, is_absent, order, reliable, trade};
@@ -176,7 +177,7 @@ async fn a_front_run_really_pushes_the_output_below_the_minimum() {
     let world = World::new(SimConfig { fail_rate: Rate::ALWAYS, ..instant() }).await;
     for (number, slippage_bps) in (0..).zip([0, 1, 50, 1_000, 9_999]) {
         let mut order = order(number);
-        order.request.slippage_bps = slippage_bps;
+        Arc::make_mut(&mut order.request).slippage_bps = slippage_bps;
         let tx = world.signed(&order).await;
         assert_eq!(world.submit(&tx).await, SubmitReport::Accepted);
         let seen = world.observe(&tx.id).await;
@@ -218,7 +219,7 @@ async fn ten_thousand_orders_without_slippage_execute_on_frozen_prices() {
     let pairs = [("SOL", "USDC"), ("USDC", "SOL"), ("BTC", "ETH"), ("USDT", "BTC"), ("ETH", "USDC")];
     for (number, pair) in (0..10_000).zip(pairs.into_iter().cycle()) {
         let mut order = trade(number, pair, 1_000_000 + u128::from(number));
-        order.request.slippage_bps = 0;
+        Arc::make_mut(&mut order.request).slippage_bps = 0;
         let tx = world.signed(&order).await;
         world.clock.skip(Duration::from_millis(number % 1_000));
         assert_eq!(world.submit(&tx).await, SubmitReport::Accepted);

@@ -108,7 +108,7 @@ async fn executions(seed: u64, is_credulous: bool) -> Vec<(Status, usize)> {
     let worker = tokio::spawn(engine.run(10));
     let mut ids: Vec<OrderId> = Vec::new();
     for number in 0..10 {
-        let request = order(number).request.with_slippage_bps(500);
+        let request = OrderRequest::clone(&order(number).request).with_slippage_bps(500);
         let Submission::Created(order) = engine.submit(request).await.unwrap() else { panic!() };
         ids.push(order.id);
         tokio::time::sleep(Duration::from_secs(1)).await;

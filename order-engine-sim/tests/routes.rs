@@ -3,7 +3,7 @@
 mod common;
 
 use common::{World, instant, trade};
-use order_engine_core::{Candidate, Observation, Order, QuoteRequest, Route, SubmitReport, best};
+use order_engine_core::{Candidate, Observation, Order, Route, SubmitReport, best};
 
 /// Signs and sends a route that accepts only the quoted output, and checks that it lands with it.
 async fn execute(world: &World, order: &Order, route: &Route) {
@@ -14,9 +14,7 @@ async fn execute(world: &World, order: &Order, route: &Route) {
 }
 
 async fn routes(world: &World, order: &Order) -> Vec<Candidate> {
-    let request = order.request.clone();
-    let request = QuoteRequest { input: request.input, output: request.output, amount: request.amount };
-    world.sim.router().quote(&request).await.unwrap()
+    world.sim.router().quote(&order.request.quote_request()).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]

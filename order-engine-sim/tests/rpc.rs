@@ -13,7 +13,7 @@ use axum::routing::post;
 use common::{order, token};
 use order_engine_core::{
     Amount, DexRouter, Engine, EngineConfig, Fence, MemoryStore, Observation, OrderRequest, PrepareRequest,
-    QuoteRequest, Runtime, SignedTx, Status, StepError, Submission, SubmitReport, Venue, best,
+    Runtime, SignedTx, Status, StepError, Submission, SubmitReport, Venue, best,
 };
 use order_engine_sim::rpc::{RpcClient, RpcOptions, RpcRouter, RpcVenue, serve};
 use order_engine_sim::{FaultConfig, Rate, SimConfig, Simulator};
@@ -88,8 +88,7 @@ fn faulty(faults: FaultConfig) -> SimConfig {
 
 async fn prepare(router: &RpcRouter, venue: &RpcVenue, slippage_bps: u16) -> Result<SignedTx, StepError> {
     let order = order(1);
-    let OrderRequest { input, output, amount, .. } = order.request.clone();
-    let candidates = router.quote(&QuoteRequest { input, output, amount }).await?;
+    let candidates = router.quote(&order.request.quote_request()).await?;
     let route = best(&candidates).expect("a pool takes the order").clone();
     let min_amount_out = route.amount_out.less_slippage(slippage_bps);
     let fence = Fence { epoch: 1, owner: 1 };
@@ -163,8 +162,7 @@ async fn slippage_is_found_before_anything_is_sent() {
     let node = Node::start(instant()).await;
     let (router, venue) = node.trading();
     let order = order(1);
-    let OrderRequest { input, output, amount, .. } = order.request.clone();
-    let candidates = router.quote(&QuoteRequest { input, output, amount }).await.unwrap();
+    let candidates = router.quote(&order.request.quote_request()).await.unwrap();
     let route = best(&candidates).unwrap().clone();
     let min_amount_out = Amount::new(route.amount_out.base_units() * 2);
     let fence = Fence { epoch: 1, owner: 1 };
@@ -281,8 +279,7 @@ async fn calls_to_a_node_that_never_answers_time_out() {
     let client = impatient(&format!("http://{}", listener.local_addr().unwrap()));
     let router = RpcRouter::new(&client);
     let venue = RpcVenue::new(client, &router);
-    let OrderRequest { input, output, amount, .. } = order(1).request;
-    let refused = router.quote(&QuoteRequest { input, output, amount }).await.unwrap_err();
+    let refused = router.quote(&order(1).request.quote_request()).await.unwrap_err();
     assert_eq!(refused.failure.code.as_str(), "quote-unavailable");
     assert!(venue.view().await.is_err());
     assert!(matches!(venue.submit(&some_tx()).await, SubmitReport::Ambiguous { .. }));
@@ -320,7 +317,7 @@ async fn an_engine_trades_over_it_and_the_ledger_agrees() {
     tokio::spawn(engine.run(10));
     let mut subscriptions = Vec::new();
     for _ in 0..ORDERS {
-        let request = order(1).request.with_pair(token("SOL"), token("USDC"));
+        let request = OrderRequest::clone(&order(1).request).with_pair(token("SOL"), token("USDC"));
         let Submission::Created(order) = engine.submit(request).await.unwrap() else { panic!() };
         subscriptions.push((order.id, engine.subscribe(order.id, 0).await.unwrap().unwrap()));
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
+use order_engine_core::Engine;
 use order_engine_core::testing::{ScriptedRouter, ScriptedVenue, request};
-use order_engine_core::{Engine, OrderRequest};
 use order_engine_postgres::testing::PostgresServer;
 use order_engine_postgres::{PostgresOptions, PostgresStore};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use apalis::prelude::{Monitor, WorkerBuilder};
 use order_engine_core::testing::InterceptedStore;
 use order_engine_core::{
-    Amount, Durability, Engine, OrderId, OrderRequest, Runtime, Status, Submission, Subscription,
+    Amount, Durability, Engine, OrderId, OrderRequest, OrderStore, Runtime, Status, Submission, Subscription,
     execute_order,
 };
 use order_engine_sim::{Rate, SimConfig, Simulator, default_tokens};

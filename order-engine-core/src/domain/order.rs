@@ -11,6 +11,7 @@ use crate::domain::event::{EventRecord, OrderEvent, Status};
 use crate::domain::ids::{ClientOrderId, OrderId, Tag, UserId};
 use crate::domain::metadata::Metadata;
 use crate::domain::priority::Priority;
+use crate::domain::route::QuoteRequest;
 use crate::domain::state::OrderState;
 use crate::domain::state::transition::IllegalTransition;
 use crate::domain::token::Token;
@@ -215,6 +216,11 @@ impl OrderRequest {
     pub fn with_metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = metadata;
         self
+    }
+
+    /// Returns the question that a router is asked about this request.
+    pub fn quote_request(&self) -> QuoteRequest {
+        QuoteRequest { input: self.input.clone(), output: self.output.clone(), amount: self.amount }
     }
 
     /// Returns the request as stores keep it: times without fractions of a millisecond. Only so is a

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use order_engine_core::{
     Amount, Certainty, Clock, Entropy, Fence, Observation, Order, OrderId, OrderRequest, PrepareRequest,
-    QuoteRequest, Route, Runtime, SignedTx, StepError, SubmitReport, Token, TxId, best,
+    Route, Runtime, SignedTx, StepError, SubmitReport, Token, TxId, best,
 };
 use order_engine_sim::{Execution, Rate, SimConfig, Simulator, default_tokens};
 
@@ -79,8 +79,7 @@ impl World {
     }
 
     pub async fn route(&self, order: &Order) -> Route {
-        let OrderRequest { input, output, amount, .. } = order.request.clone();
-        let candidates = self.sim.router().quote(&QuoteRequest { input, output, amount }).await.unwrap();
+        let candidates = self.sim.router().quote(&order.request.quote_request()).await.unwrap();
         best(&candidates).expect("a pool takes the order").clone()
     }
 

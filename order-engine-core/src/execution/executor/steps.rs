@@ -8,7 +8,7 @@ use crate::domain::event::OrderEvent;
 use crate::domain::failure::{Failure, FailureClass, FailureCode};
 use crate::domain::order::Order;
 use crate::domain::phase::{Phase, Quote};
-use crate::domain::route::{Candidate, CandidateOutcome, QuoteRequest, best};
+use crate::domain::route::{Candidate, CandidateOutcome, best};
 use crate::domain::state::step::Step;
 use crate::domain::state::transition::IllegalTransition;
 use crate::domain::transaction::SignedTx;
@@ -112,12 +112,7 @@ impl Execution<'_> {
                 return self.wait_behind(open, FailureCode::QUOTE_UNAVAILABLE, message).await;
             }
         };
-        let request = &self.order.order().request;
-        let request = QuoteRequest {
-            input: request.input.clone(),
-            output: request.output.clone(),
-            amount: request.amount,
-        };
+        let request = self.order.order().request.quote_request();
         let router = Arc::clone(&self.context().router);
         // A quote is as old as the request for it: it is not known when the router looked.
         let quoted_at = self.context().now();
