@@ -21,6 +21,8 @@
 //! | `order_engine_sink_failures_total` | counter | `sink` | deliveries that a sink did not take |
 //! | `order_engine_sink_dropped_events_total` | counter | `sink` | events that a best-effort sink missed |
 
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +54,34 @@ const OUTBOX_AGE: &str = "order_engine_outbox_age_seconds";
 const PANICS: &str = "order_engine_panics_total";
 const SINK_FAILURES: &str = "order_engine_sink_failures_total";
 const SINK_DROPPED: &str = "order_engine_sink_dropped_events_total";
+
+/// An error with its causes, as one line of a log: `what failed: why: why that`.
+#[derive(Clone, Copy, Debug)]
+pub struct Chain<'a>(&'a (dyn Error + 'static));
+
+/// Returns an error with its causes, to be shown to people. The errors of this software do not repeat their
+/// causes themselves.
+pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> Chain<'a> {
+    Chain(error)
+}
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = self.0.to_string();
+        f.write_str(&last)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Errors of other crates may have said it already.
+            if !last.contains(&text) {
+                write!(f, ": {text}")?;
+            }
+            last = text;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
 
 /// Describes the metrics to the recorder, if the host has installed one.
 pub(crate) fn describe() {
@@ -261,6 +291,18 @@ mod tests {
         };
         let all = snapshotter.snapshot().into_vec().into_iter();
         all.map(|(key, _, _, value)| (named(key.key()), value)).collect()
+    }
+
+    /// An error that says what its cause says, as some do.
+    #[derive(Debug, thiserror::Error)]
+    #[error("it failed: {0}")]
+    struct Repeats(#[source] std::fmt::Error);
+
+    #[test]
+    fn a_chain_says_nothing_twice() {
+        let cause = std::fmt::Error;
+        assert_eq!(chain(&cause).to_string(), cause.to_string());
+        assert_eq!(chain(&Repeats(cause)).to_string(), format!("it failed: {cause}"));
     }
 
     #[test]

@@ -6,9 +6,9 @@ use order_engine_core::{DecodeError, StoreError, StoreErrorKind};
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("PostgreSQL failed: {0}")]
+    #[error("PostgreSQL failed")]
     Sqlx(#[from] sqlx::Error),
-    #[error("the database cannot be opened: {0}")]
+    #[error("the database cannot be opened")]
     Open(#[source] Box<Self>),
     #[error(
         "it was written by a newer version of this software: schema '{schema}' has version {version}, which this program does not know"
@@ -113,6 +113,6 @@ fn sqlx_kind(error: &sqlx::Error) -> StoreErrorKind {
 
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
-        Self::new(error.kind(), error.to_string()).with_source(error)
+        Self::of(error.kind(), error)
     }
 }

@@ -46,9 +46,8 @@ impl PostgresFanout {
     /// # Errors
     /// If the connections are pooled by transaction, or the server cannot be reached.
     pub async fn open(options: PostgresOptions) -> Result<Self, StoreError> {
-        let broker = PostgresBroker::new(options).map_err(|error| {
-            StoreError::new(StoreErrorKind::Misconfigured, error.to_string()).with_source(error)
-        })?;
+        let broker = PostgresBroker::new(options)
+            .map_err(|error| StoreError::of(StoreErrorKind::Misconfigured, error))?;
         Ok(Self(BrokerFanout::open(Arc::new(broker), Runtime::tokio()).await?))
     }
 

@@ -54,7 +54,7 @@ pub enum OptionsError {
     #[error("this is no PostgreSQL URL: it must begin with 'postgres://'")]
     Scheme,
     /// The URL names no database.
-    #[error("this is no PostgreSQL URL: {source}")]
+    #[error("this is no PostgreSQL URL")]
     Url {
         /// What is wrong with it.
         source: sqlx::Error,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use order_engine_core::StoreError;
+use order_engine_core::telemetry::chain;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments, AssertSqlSafe, PgConnection};
@@ -135,7 +136,7 @@ impl Sessions {
                         return Err(error.into());
                     }
                     Err(error) if part.len() > 1 => {
-                        tracing::debug!(items = part.len(), %error, "a write failed; its items are tried in parts");
+                        tracing::debug!(items = part.len(), error = %chain(&error), "a write failed; its items are tried in parts");
                         let middle = part.start.midpoint(part.end);
                         parts.extend([part.start..middle, middle..part.end]);
                     }
@@ -197,7 +198,7 @@ impl Sessions {
             if !error.is_conflict() || tries >= TRIES {
                 return Err(error);
             }
-            tracing::debug!(%error, tries, "PostgreSQL undid an operation in favour of another transaction");
+            tracing::debug!(error = %chain(&error), tries, "PostgreSQL undid an operation in favour of another transaction");
         }
     }
 

@@ -12,6 +12,7 @@ use order_engine_core::store::{
     DeliveryRequest, EventFeed, FeedPage, FeedRequest, Lease, Outbox, PauseRequest, PurgeRequest, Purged,
     Release,
 };
+use order_engine_core::telemetry::chain;
 use order_engine_core::{
     Activity, Backlog, Durability, EventRecord, FeedCursor, ItemRejected, Lane, NewOrder, Order, OrderId,
     OrderQuery, OrderStore, Pause, PauseScope, StoreError, UndecodableOrder,
@@ -239,7 +240,7 @@ fn not_written<T, E: From<ItemRejected> + Clone>(locked: E) -> impl Fn(Error) ->
         if error.is_locked() {
             return Ok(Err(locked.clone()));
         }
-        tracing::warn!(%error, "the database refuses an item");
-        Ok(Err(ItemRejected { message: error.to_string() }.into()))
+        tracing::warn!(error = %chain(&error), "the database refuses an item");
+        Ok(Err(ItemRejected { message: chain(&error).to_string() }.into()))
     }
 }

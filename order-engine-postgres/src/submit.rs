@@ -161,5 +161,5 @@ async fn execute(session: &mut Session<'_>, sql: &'static str) -> Result<(), Sub
 }
 
 fn submit_error(error: Error) -> SubmitError {
-    SubmitError::Store(Arc::new(error.into()))
+    SubmitError::Store(error.into())
 }

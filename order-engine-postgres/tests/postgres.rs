@@ -13,6 +13,7 @@ use order_engine_core::conformance::fixtures::{
     seqs_of, to_confirmed, to_submitted, write_freely,
 };
 use order_engine_core::store::{AppendError, Creation, ReleaseReason, Then};
+use order_engine_core::telemetry::chain;
 use order_engine_core::{Failure, FailureCode, Order, OrderEvent, OrderStore, StoreErrorKind};
 use order_engine_postgres::testing::shared_url;
 use order_engine_postgres::{PostgresOptions, PostgresStore};
@@ -110,8 +111,14 @@ async fn a_newer_schema_is_refused() {
     database.execute("INSERT INTO @migrations (version) VALUES (99)").await;
     let error = database.fails_to_open().await;
     assert_eq!(error.kind(), StoreErrorKind::Incompatible);
-    assert!(error.to_string().contains("newer version of this software"), "{error}");
-    assert!(error.to_string().contains(&database.schema), "{error}");
+    assert!(chain(&error).to_string().contains("newer version of this software"), "{error}");
+    assert!(chain(&error).to_string().contains(&database.schema), "{error}");
+}
+
+/// Whether an error leads to one of the database's library.
+fn leads_to_sqlx(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(<dyn std::error::Error>::is::<sqlx::Error>)
 }
 
 #[tokio::test]
@@ -126,7 +133,8 @@ async fn a_database_that_cannot_be_used_gives_one_clear_error() {
     ] {
         let error = PostgresStore::open(PostgresOptions::new(&url).unwrap()).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{url}: {error}");
-        assert!(error.to_string().starts_with("the database cannot be opened"), "{error}");
+        assert!(chain(&error).to_string().starts_with("the database cannot be opened"), "{error}");
+        assert!(leads_to_sqlx(&error), "{error:?}");
     }
 }
 

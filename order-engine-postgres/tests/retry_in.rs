@@ -142,7 +142,7 @@ async fn an_order_in_quarantine_is_retried_only_in_a_transaction() {
     else {
         panic!("the two writes would not be one")
     };
-    assert_eq!(sqlstate(&*error).as_deref(), Some("25P01"), "{error}");
+    assert_eq!(sqlstate(&error).as_deref(), Some("25P01"), "{error}");
     assert_eq!(host.status(id).await, Status::Pending);
     assert_eq!(text(&mut connection, &host.database.qualified("SELECT count(*) FROM @orders")).await, "1");
 }
@@ -162,7 +162,7 @@ async fn an_order_that_leaves_its_quarantine_meanwhile_is_not_retried() {
     else {
         panic!("the order has changed")
     };
-    assert_eq!(sqlstate(&*error).as_deref(), Some("40001"), "{error}");
+    assert_eq!(sqlstate(&error).as_deref(), Some("40001"), "{error}");
     execute(&mut connection, "ROLLBACK").await;
     assert!(matches!(host.retry(id, "COMMIT").await, Retry::NotFailed(_)));
     assert_eq!(host.balance().await, "7");

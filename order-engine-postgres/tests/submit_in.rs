@@ -10,6 +10,7 @@ use std::time::Duration;
 use common::{Database, execute, text};
 use engine::{builder, listening, request, simulator, watch, work};
 use order_engine_core::store::Outbox;
+use order_engine_core::telemetry::chain;
 use order_engine_core::testing::RecordingSink;
 use order_engine_core::{
     Amount, Deadline, Engine, EngineConfig, Hint, ItemRejected, Lane, Metadata, OrderRequest, OrderStore,
@@ -397,7 +398,7 @@ async fn a_name_that_stays_about_to_be_used_is_an_unavailable_store() {
         panic!("whether the name is used is not known")
     };
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
-    assert!(error.to_string().contains("client order id"), "{error}");
+    assert!(chain(&error).to_string().contains("client order id"), "{error}");
     execute(&mut host, "COMMIT").await;
     assert!(matches!(engine.submit(named("key")).await.unwrap(), Submission::Existing(_)));
 }
@@ -446,7 +447,7 @@ async fn a_sink_that_is_newer_than_the_hosts_snapshot_misses_nothing() {
         let mut submission = store.submit_in(&former, &mut host, named("key")).await;
         if let Err(SubmitError::Store(error)) = &submission {
             assert!(error.is_transient(), "{error}");
-            assert_eq!(sqlstate(&**error).as_deref(), Some("40001"), "{error}");
+            assert_eq!(sqlstate(error).as_deref(), Some("40001"), "{error}");
             execute(&mut host, &format!("ROLLBACK; {begin}")).await;
             submission = store.submit_in(&former, &mut host, named("key")).await;
         }

@@ -10,9 +10,9 @@ use crate::options::RedisOptions;
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("Redis failed: {0}")]
+    #[error("Redis failed")]
     Redis(#[from] RedisError),
-    #[error("the server at '{address}' cannot be used: {source}")]
+    #[error("the server at '{address}' cannot be used")]
     Open { address: String, source: Box<Self> },
     #[error("the server is set up wrongly: {0}")]
     Misconfigured(String),
@@ -23,9 +23,9 @@ pub(crate) enum Error {
     #[error("the server is a read-only replica")]
     Replica,
     /// The last try to connect failed. The calls that wait for it share its error.
-    #[error("not connected: {0}")]
+    #[error("not connected")]
     NotConnected(#[source] Arc<Self>),
-    #[error("a reply has another form than this program expects: {0}")]
+    #[error("a reply has another form than this program expects")]
     Parsing(#[from] ParsingError),
     #[error("a script gave a reply that this program does not know: {0}")]
     Reply(String),
@@ -117,6 +117,6 @@ fn redis_kind(error: &RedisError) -> StoreErrorKind {
 
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
-        Self::new(error.kind(), error.to_string()).with_source(error)
+        Self::of(error.kind(), error)
     }
 }

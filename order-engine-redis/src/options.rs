@@ -132,6 +132,8 @@ impl fmt::Debug for RedisOptions {
 
 #[cfg(test)]
 mod tests {
+    use order_engine_core::telemetry::chain;
+
     use super::*;
 
     #[test]
@@ -151,7 +153,7 @@ mod tests {
         let options = RedisOptions::new("redis://me:secret@host/1").unwrap();
         assert!(!format!("{options:?}").contains("secret"));
         let error = RedisOptions::new("redis://me:secret@host/database").unwrap_err();
-        assert!(!error.to_string().contains("secret"), "{error}");
+        assert!(!chain(&error).to_string().contains("secret"), "{error}");
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub(crate) fn decode_items<T: FromRedisValue>(replies: Vec<Value>) -> Result<Vec
 
 #[cfg(test)]
 mod tests {
+    use order_engine_core::telemetry::chain;
+
     use super::*;
 
     reply! {
@@ -82,6 +84,6 @@ mod tests {
     #[test]
     fn a_reply_with_another_number_of_values_is_refused() {
         let error = decode::<Walk>(Value::Array(vec![Value::Int(3)])).unwrap_err();
-        assert!(error.to_string().contains("1 values instead of count, next"), "{error}");
+        assert!(chain(&error).to_string().contains("1 values instead of count, next"), "{error}");
     }
 }

@@ -7,6 +7,7 @@ use order_engine_core::store::{
     Append, AppendError, Claim, ClaimRequest, ClaimScope, Claims, CreateError, Creation, Lease, PurgeRequest,
     Purged, Release,
 };
+use order_engine_core::telemetry::chain;
 use order_engine_core::{DecodeError, ItemRejected, NewOrder, OrderId};
 use redis::Value;
 
@@ -122,7 +123,7 @@ async fn claim_pages(session: &Session, request: &ClaimRequest) -> Result<Claims
             }
             // The orders of the pages before are leased, and must not wait until their leases end.
             Err(error) => {
-                tracing::warn!(%error, "fewer orders were claimed than are due");
+                tracing::warn!(error = %chain(&error), "fewer orders were claimed than are due");
                 break;
             }
         }
@@ -162,7 +163,7 @@ async fn claim_once(
 fn claimed_order(row: &ClaimRow, owner: u128) -> Option<Claim> {
     let report = |error: &Error| {
         let id = String::from_utf8_lossy(&row.id);
-        tracing::error!(order.id = %id, %error, "an order that cannot be leased is skipped");
+        tracing::error!(order.id = %id, error = %chain(error), "an order that cannot be leased is skipped");
     };
     decode_claim(row, owner).inspect_err(report).ok()
 }

@@ -15,6 +15,7 @@ use order_engine_core::conformance::fixtures::{
 use order_engine_core::store::{
     AppendError, ClaimScope, FeedPage, FeedRequest, Guard, PauseRequest, PurgeRequest, ReleaseReason, Then,
 };
+use order_engine_core::telemetry::chain;
 use order_engine_core::{
     Activity, EventRecord, FeedCursor, FeedScope, Lane, Order, OrderQuery, OrderStore, PauseScope, Priority,
     Status, StoreErrorKind,
@@ -78,7 +79,7 @@ async fn a_newer_schema_is_refused() {
     let () = scratch.run("SET", "schema_version", &["2"]).await;
     let error = RedisStore::open(scratch.options.clone()).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Incompatible, "{error}");
-    assert!(error.to_string().contains("newer version of this software"), "{error}");
+    assert!(chain(&error).to_string().contains("newer version of this software"), "{error}");
     // Hints do not depend on the schema.
     RedisFanout::open(scratch.options.clone()).await.unwrap();
 }

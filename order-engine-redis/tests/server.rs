@@ -11,6 +11,7 @@ use order_engine_core::conformance::fixtures::{
     routing_started, to_confirmed, write_freely,
 };
 use order_engine_core::store::{Creation, Then};
+use order_engine_core::telemetry::chain;
 use order_engine_core::testing::{Link, Proxy};
 use order_engine_core::{Durability, OrderQuery, OrderStore, StoreError, StoreErrorKind};
 use order_engine_redis::testing::{DURABLE, RedisServer};
@@ -25,8 +26,8 @@ async fn a_cluster_is_refused() {
     let server = RedisServer::start(&["--cluster-enabled", "yes"]);
     let error = fails_to_open(server.options()).await;
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
-    assert!(error.to_string().contains("cluster-enabled no"), "{error}");
-    assert!(error.to_string().contains(&server.port().to_string()), "{error}");
+    assert!(chain(&error).to_string().contains("cluster-enabled no"), "{error}");
+    assert!(chain(&error).to_string().contains(&server.port().to_string()), "{error}");
 }
 
 #[tokio::test]
@@ -35,7 +36,7 @@ async fn a_server_that_may_evict_is_refused_whatever_its_memory() {
         let server = RedisServer::start(&["--maxmemory-policy", policy]);
         let error = fails_to_open(server.options()).await;
         assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
-        assert!(error.to_string().contains("maxmemory-policy noeviction"), "{error}");
+        assert!(chain(&error).to_string().contains("maxmemory-policy noeviction"), "{error}");
         // Hints are not kept, so nothing of them can be evicted.
         RedisFanout::open(server.options()).await.unwrap();
     }
@@ -59,7 +60,7 @@ async fn durability_is_what_the_server_is_set_to() {
         assert_eq!(store.durability(), Durability::BoundedLoss);
         let error = fails_to_open(server.options().with_required_durability(Durability::Full)).await;
         assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
-        assert!(error.to_string().contains(advice), "{error}");
+        assert!(chain(&error).to_string().contains(advice), "{error}");
     }
 }
 
@@ -85,7 +86,7 @@ async fn a_user_with_few_rights_is_enough() {
         if durability != Durability::Full {
             let error = fails_to_open(options.with_required_durability(Durability::Full)).await;
             assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
-            assert!(error.to_string().contains("CONFIG GET is forbidden"), "{error}");
+            assert!(chain(&error).to_string().contains("CONFIG GET is forbidden"), "{error}");
         }
     }
 }
@@ -127,7 +128,7 @@ async fn wrong_credentials_are_no_outage() {
     for options in [options, server.options()] {
         let error = fails_to_open(options).await;
         assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
-        assert!(!error.to_string().contains("secret"), "{error}");
+        assert!(!chain(&error).to_string().contains("secret"), "{error}");
     }
     let right = RedisOptions::new(&server.url().replace("redis://", "redis://:secret@")).unwrap();
     assert!(RedisStore::open(right).await.unwrap().check().await.is_ok());
@@ -139,7 +140,7 @@ async fn a_server_that_is_not_there_is_unavailable() {
     server.kill();
     let error = fails_to_open(server.options()).await;
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
-    assert!(error.to_string().contains(&format!("redis://127.0.0.1:{}/0", server.port())), "{error}");
+    assert!(chain(&error).to_string().contains(&format!("redis://127.0.0.1:{}/0", server.port())), "{error}");
 }
 
 #[tokio::test]
@@ -182,7 +183,7 @@ async fn a_server_that_comes_back_weaker_is_not_written_to() {
     let () = run(&server, &["CONFIG", "SET", "appendfsync", "no"]).await;
     let error = store.check().await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
-    assert!(error.to_string().contains("set 'appendfsync always'"), "{error}");
+    assert!(chain(&error).to_string().contains("set 'appendfsync always'"), "{error}");
 
     server.restart_with(&["--appendfsync", "everysec"]);
     // The first write may find its connection broken.
@@ -216,10 +217,10 @@ async fn until_info(server: &RedisServer, line: &str, has_line: bool) {
 async fn promises_less(store: &Arc<dyn OrderStore>, server: &RedisServer, words: &str) {
     let error = store.check().await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
-    assert!(error.to_string().contains(words), "{error}");
+    assert!(chain(&error).to_string().contains(words), "{error}");
     let error = fails_to_open(server.options().with_required_durability(Durability::Full)).await;
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
-    assert!(error.to_string().contains(words), "{error}");
+    assert!(chain(&error).to_string().contains(words), "{error}");
     let open = RedisStore::open(server.options()).await.unwrap();
     assert_eq!(open.durability(), Durability::BoundedLoss);
 }
@@ -263,7 +264,7 @@ async fn before_its_file_is_complete_a_killed_server_loses_answered_writes() {
     assert_eq!(store.durability(), Durability::BoundedLoss);
     let error = fails_to_open(server.options().with_required_durability(Durability::Full)).await;
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
-    assert!(error.to_string().contains("wait until the rewrite is over"), "{error}");
+    assert!(chain(&error).to_string().contains("wait until the rewrite is over"), "{error}");
     server.kill();
     server.restart_with(&["--appendonly", "yes"]);
     assert_eq!(open(server.options()).await.last_seqs(&[id(4)]).await.unwrap(), [None], "the order is lost");
@@ -353,7 +354,7 @@ async fn a_read_only_replica_is_noticed_and_left() {
     }
     let error = fails_to_open(server.options()).await;
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
-    assert!(error.to_string().contains("read-only replica"), "{error}");
+    assert!(chain(&error).to_string().contains("read-only replica"), "{error}");
     let () = run(&server, &["REPLICAOF", "NO", "ONE"]).await;
     recovered(&store).await;
     create_one(&store, 2).await;

@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use order_engine_core::telemetry::chain;
 use order_engine_core::{OrderStore as _, StoreErrorKind};
 use order_engine_redis::testing::{RedisServer, free_port};
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
@@ -45,6 +46,6 @@ async fn a_server_is_spoken_to_only_if_its_certificate_is_trusted() {
 
     let options = RedisOptions::new(&format!("rediss://localhost:{tls_port}/0")).unwrap();
     let error = RedisStore::open(options).await.unwrap_err();
-    assert!(error.to_string().contains("certificate"), "{error}");
+    assert!(chain(&error).to_string().contains("certificate"), "{error}");
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
 }

@@ -18,7 +18,7 @@ pub enum SimError {
         path: PathBuf,
     },
     /// A line of the ledger, other than a torn last one, is not an execution.
-    #[error("line {line} of the ledger {} is not an execution: {source}", path.display())]
+    #[error("line {line} of the ledger {} is not an execution", path.display())]
     LedgerCorrupt {
         /// The path of the ledger.
         path: PathBuf,
@@ -28,7 +28,7 @@ pub enum SimError {
         source: serde_json::Error,
     },
     /// The ledger cannot be read.
-    #[error("the ledger {} cannot be read: {source}", path.display())]
+    #[error("the ledger {} cannot be read", path.display())]
     LedgerRead {
         /// The path of the ledger.
         path: PathBuf,
@@ -37,7 +37,7 @@ pub enum SimError {
     },
     /// The ledger could not be written. The disk may lack executions since then, so the chain stops until
     /// the ledger is opened again.
-    #[error("the ledger could not be written: {source}")]
+    #[error("the ledger could not be written")]
     LedgerWrite {
         /// The error of the system, shared by all calls that failed with it.
         source: Arc<io::Error>,

@@ -38,7 +38,7 @@ pub enum SiteError {
     #[error(transparent)]
     Chain(#[from] SimError),
     /// The temporary folder could not be created.
-    #[error("no temporary folder: {0}")]
+    #[error("no temporary folder")]
     Folder(#[from] std::io::Error),
     /// The store could not be opened.
     #[error(transparent)]

@@ -22,7 +22,7 @@ pub(crate) struct Trade {
 pub(crate) enum SwapError {
     #[error("There is no pool {0}")]
     UnknownPool(String),
-    #[error("The pool {pool} cannot take this amount: {source}")]
+    #[error("The pool {pool} cannot take this amount")]
     Refused { pool: String, source: QuoteError },
     #[error("The legs do not fit together")]
     Disjoint,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use order_engine_core::telemetry::chain;
 use order_engine_core::{
     Amount, ChainView, Failure, FailureClass, FailureCode, Fill, Leg, Observation, Order, PrepareRequest,
     Route, SignedTx, StepError, SubmitReport, TxId, Validity, Venue, VenueError,
@@ -45,7 +46,7 @@ impl Venue for SimVenue {
         self.pace.step().await;
         let (arrival, ticket) = self.chain.submit(&tx.id, &tx.bytes);
         if let Err(error) = self.chain.durable(ticket).await {
-            return SubmitReport::Ambiguous { message: error.to_string() };
+            return SubmitReport::Ambiguous { message: chain(&error).to_string() };
         }
         match arrival {
             Arrival::Accepted => SubmitReport::Accepted,
@@ -62,7 +63,10 @@ impl Venue for SimVenue {
     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
         let node = self.chain.node("observe");
         let visible = self.chain.observe(tx_ids, &node);
-        self.chain.durable(visible.ticket).await.map_err(|error| VenueError::new(error.to_string()))?;
+        self.chain
+            .durable(visible.ticket)
+            .await
+            .map_err(|error| VenueError::new("the chain stopped").with_source(error))?;
         let absent = Observation::NotFound { searched_through: node.searched_through() };
         let observed = |landing: Option<VisibleLanding>| landing.map_or_else(|| absent.clone(), observation);
         Ok(visible.landings.into_iter().map(observed).collect())
@@ -115,7 +119,7 @@ pub(crate) fn observation(VisibleLanding { execution, certainty }: VisibleLandin
 
 /// Returns the error of a route that the pools can no longer execute.
 fn stale(error: &SwapError) -> StepError {
-    StepError::requote(Failure::new(FailureCode::NO_ROUTE, error.to_string()))
+    StepError::requote(Failure::new(FailureCode::NO_ROUTE, chain(error).to_string()))
 }
 
 fn slippage(amount_out: Amount, min_amount_out: Amount) -> Failure {

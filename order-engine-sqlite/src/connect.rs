@@ -112,6 +112,8 @@ fn value(row: &SqliteRow) -> Result<String, sqlx::Error> {
 mod tests {
     use order_engine_core::{StoreError, StoreErrorKind};
 
+    use order_engine_core::telemetry::chain;
+
     use super::*;
 
     fn options(folder: &tempfile::TempDir) -> SqliteOptions {
@@ -168,7 +170,7 @@ mod tests {
             sqlx::query(spoil).execute(&mut connection).await.unwrap();
             let error = StoreError::from(check(&mut connection, &options).await.unwrap_err());
             assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
-            assert!(error.to_string().contains(named), "{error}");
+            assert!(chain(&error).to_string().contains(named), "{error}");
             connection = writer(&options).await.unwrap();
         }
     }

@@ -10,19 +10,19 @@ use sqlx::migrate::MigrateError;
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("SQLite failed: {0}")]
+    #[error("SQLite failed")]
     Sqlx(#[from] sqlx::Error),
-    #[error("the database cannot be opened at '{path}': {source}")]
+    #[error("the database cannot be opened at '{path}'")]
     Open { path: PathBuf, source: Box<Self> },
-    #[error("its folder cannot be created: {0}")]
+    #[error("its folder cannot be created")]
     Folder(#[source] std::io::Error),
-    #[error("the writing thread cannot be started: {0}")]
+    #[error("the writing thread cannot be started")]
     Thread(#[source] std::io::Error),
     #[error(
         "it was written by a newer version of this software: it has schema version {0}, which this program does not know"
     )]
     NewerSchema(i64),
-    #[error("it has another schema than this program: {0}")]
+    #[error("it has another schema than this program")]
     OtherSchema(#[source] MigrateError),
     #[error("a connection has {pragma} = {found}, but {wanted} was set")]
     Pragma { pragma: &'static str, wanted: String, found: String },
@@ -134,6 +134,6 @@ impl From<MigrateError> for Error {
 
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
-        Self::new(error.kind(), error.to_string()).with_source(error)
+        Self::of(error.kind(), error)
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use order_engine_core::ItemRejected;
+use order_engine_core::telemetry::chain;
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, AssertSqlSafe, SqliteConnection};
@@ -97,7 +98,7 @@ impl Session<'_> {
                 Ok(result) => results.extend(result),
                 Err(error) if error.may_come_of_one_item() => {
                     self.execute("ROLLBACK TO item").await?;
-                    results.push(Err(ItemRejected { message: error.to_string() }.into()));
+                    results.push(Err(ItemRejected { message: chain(&error).to_string() }.into()));
                 }
                 Err(error) => return Err(error),
             }

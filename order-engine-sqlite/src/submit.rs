@@ -188,5 +188,5 @@ async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result
 }
 
 fn submit_error(error: Error) -> SubmitError {
-    SubmitError::Store(Arc::new(error.into()))
+    SubmitError::Store(error.into())
 }

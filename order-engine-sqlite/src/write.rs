@@ -11,6 +11,7 @@ use order_engine_core::backend::{
 use order_engine_core::store::{
     AppendError, ClaimRequest, ClaimScope, Claims, CreateError, Creation, Lease, PurgeRequest, Purged,
 };
+use order_engine_core::telemetry::chain;
 use order_engine_core::{ClientOrderId, DecodeError, Fence, ItemRejected, Lane, NewOrder, Order, OrderId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Arguments, Row};
@@ -205,7 +206,7 @@ async fn due_orders(
     let claim = |row: &SqliteRow| match rows::order_id(row) {
         Ok(order_id) => claim(row, order_id, request.owner).map(Some),
         Err(error) => {
-            tracing::error!(%error, "an order whose id cannot be decoded is left alone");
+            tracing::error!(error = %chain(&error), "an order whose id cannot be decoded is left alone");
             Ok(None)
         }
     };

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use order_engine_core::telemetry::chain;
 use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -125,7 +126,7 @@ impl Writer {
         match self.transact(&mut jobs, Pace::AllAtOnce).await {
             Ok(()) => finish(jobs, &Ok(())),
             Err(error) if error.may_come_of_one_item() => {
-                tracing::warn!(operations = jobs.len(), %error, "a transaction failed; its items are tried one by one");
+                tracing::warn!(operations = jobs.len(), error = %chain(&error), "a transaction failed; its items are tried one by one");
                 for job in jobs {
                     let mut alone = vec![job];
                     let result = self.transact(&mut alone, Pace::OneByOne).await.map_err(Arc::new);

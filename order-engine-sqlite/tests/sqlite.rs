@@ -15,6 +15,7 @@ use order_engine_core::conformance::fixtures::{
 use order_engine_core::store::{
     AppendError, ClaimScope, Creation, FeedPage, FeedRequest, PauseRequest, PurgeRequest, ReleaseReason, Then,
 };
+use order_engine_core::telemetry::chain;
 use order_engine_core::{
     Activity, Failure, FailureCode, FeedCursor, FeedScope, Order, OrderEvent, OrderStore, PauseScope,
     StoreErrorKind,
@@ -74,8 +75,8 @@ async fn a_newer_schema_is_refused() {
         .await;
     let error = database.fails_to_open().await;
     assert_eq!(error.kind(), StoreErrorKind::Incompatible);
-    assert!(error.to_string().contains("newer version of this software"), "{error}");
-    assert!(error.to_string().contains("orders.db"), "{error}");
+    assert!(chain(&error).to_string().contains("newer version of this software"), "{error}");
+    assert!(chain(&error).to_string().contains("orders.db"), "{error}");
 }
 
 #[tokio::test]
@@ -96,6 +97,12 @@ async fn a_host_may_keep_tables_and_migrations_of_its_own() {
     assert_eq!(database.text("SELECT version FROM _sqlx_migrations").await, "4711");
 }
 
+/// Whether an error leads to one of SQLite or of the file system.
+fn leads_to_the_system(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| cause.is::<sqlx::Error>() || cause.is::<std::io::Error>())
+}
+
 #[tokio::test]
 async fn a_path_that_cannot_be_used_gives_one_clear_error() {
     let database = Database::new();
@@ -112,7 +119,8 @@ async fn a_path_that_cannot_be_used_gives_one_clear_error() {
     ] {
         let error = SqliteStore::open(SqliteOptions::new(&path)).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
-        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        assert!(chain(&error).to_string().contains(path.to_str().unwrap()), "{error}");
+        assert!(leads_to_the_system(&error), "{error:?}");
         assert!(!error.is_transient());
     }
 }
@@ -323,7 +331,7 @@ async fn a_call_ends_in_time() {
     sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
     let error = store.create(&[new_order(1)]).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
-    assert!(error.to_string().contains("in time"), "{error}");
+    assert!(chain(&error).to_string().contains("in time"), "{error}");
     // The outcome is unknown to the caller: the order is written whole, or not at all. A later write comes
     // after it, so what it left is final then.
     sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();

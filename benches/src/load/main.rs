@@ -33,6 +33,7 @@ use databases::Databases;
 use engine::InProcess;
 use error::{Error, Result};
 use measure::{Series, latency_meanings};
+use order_engine_core::telemetry::chain;
 use report::{Costs, Report, Setting, Step};
 use server::Server;
 
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("load: {error}");
+            eprintln!("load: {}", chain(&*error));
             ExitCode::FAILURE
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use apalis::prelude::{BoxDynError, Data, Monitor, TaskSink, WorkerBuilder, WorkerBuilderExt};
 use apalis_postgres::{Config, PostgresStorage};
+use order_engine_core::telemetry::chain;
 use order_engine_core::{Engine, OrderTask, Runtime, enqueue_due_orders, execute_order};
 use sqlx::PgPool;
 
@@ -54,6 +55,6 @@ pub async fn work(
 async fn execute(task: OrderTask, engine: Data<Engine>) {
     let order_id = task.order_id;
     if let Err(error) = execute_order(task, engine).await {
-        tracing::warn!(order.id = %order_id, %error, "an order is left to the sweeper");
+        tracing::warn!(order.id = %order_id, error = %chain(&error), "an order is left to the sweeper");
     }
 }

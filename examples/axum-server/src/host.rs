@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::prelude::{Monitor, MonitorError, WorkerBuilder};
+use order_engine_core::telemetry::chain;
 use order_engine_core::{
     BuildError, DexRouter, Durability, Engine, EngineConfig, Runtime, StoreError, Venue, execute_order,
 };
@@ -47,7 +48,7 @@ pub enum StartError {
     #[error(transparent)]
     Tokens(#[from] TokenRegistryError),
     /// The store cannot be opened.
-    #[error("cannot open the store: {0}")]
+    #[error("cannot open the store")]
     Store(#[from] StoreError),
     /// The store may lose its last writes, and the operator has not accepted that.
     #[error(
@@ -56,19 +57,19 @@ pub enum StartError {
     )]
     BoundedLoss,
     /// The fan-out cannot be used.
-    #[error("cannot join the fan-out: {0}")]
+    #[error("cannot join the fan-out")]
     Fanout(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The configuration does not fit the role.
     #[error(transparent)]
     Role(#[from] InvalidRole),
     /// The client for the venue's node cannot be created.
-    #[error("cannot call the venue: {0}")]
+    #[error("cannot call the venue")]
     Venue(#[from] RpcError),
     /// The simulator cannot be opened.
-    #[error("cannot start the simulator: {0}")]
+    #[error("cannot start the simulator")]
     Sim(#[from] SimError),
     /// The engine cannot be built.
-    #[error("cannot start the engine: {0}")]
+    #[error("cannot start the engine")]
     Engine(#[from] BuildError),
 }
 
@@ -135,7 +136,7 @@ fn report_end(
 ) {
     match ended {
         Ok(Ok(Ok(()))) => {}
-        Ok(Ok(Err(error))) => tracing::error!(%error, "the worker failed"),
+        Ok(Ok(Err(error))) => tracing::error!(error = %chain(&error), "the worker failed"),
         Ok(Err(error)) => tracing::error!(%error, "the worker ended abnormally"),
         Err(_) => tracing::warn!(timeout_s = timeout.as_secs(), "the worker did not end in time"),
     }
@@ -149,7 +150,7 @@ async fn remote(url: &str) -> Result<Trading, RpcError> {
     let client = RpcClient::new(RpcOptions::new(url), Runtime::tokio())?;
     let router = RpcRouter::new(&client);
     if let Err(error) = router.refresh().await {
-        tracing::warn!(%error, "the venue does not answer yet");
+        tracing::warn!(error = %chain(&error), "the venue does not answer yet");
     }
     let venue = RpcVenue::new(client, &router);
     Ok((Arc::new(router), Arc::new(venue)))

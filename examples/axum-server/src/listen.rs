@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use order_engine_core::telemetry::chain;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -113,6 +114,6 @@ async fn connection(stream: TcpStream, site: Site, mut stopped: watch::Receiver<
     };
     if let Err(error) = result {
         // This is normal: clients may disconnect at any time.
-        tracing::debug!(%error, "a connection ended early");
+        tracing::debug!(error = %chain(&error), "a connection ended early");
     }
 }

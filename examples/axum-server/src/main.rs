@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use order_engine_core::telemetry::chain;
 use order_engine_server::{
     AllowedOrigins, AppState, Config, Host, InvalidOrigin, LogFormat, Metrics, MetricsTaken, Options,
     StartError, serve,
@@ -20,7 +21,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 /// Why the program cannot start, as one line for the operator.
 #[derive(Debug, thiserror::Error)]
 enum Fatal {
-    #[error("the log filter is invalid: {0}")]
+    #[error("the log filter is invalid")]
     LogFilter(#[from] ParseError),
     #[error(transparent)]
     Origin(#[from] InvalidOrigin),
@@ -29,11 +30,11 @@ enum Fatal {
          use --allow-public-unauthenticated if every client that reaches it may trade"
     )]
     Public(SocketAddr),
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("cannot wait for signals: {0}")]
+    #[error("cannot wait for signals")]
     Signals(#[source] std::io::Error),
     #[error(transparent)]
     Metrics(#[from] MetricsTaken),
@@ -44,7 +45,7 @@ async fn main() -> ExitCode {
     match run(Config::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(fatal) => {
-            eprintln!("order-engine-server: {fatal}");
+            eprintln!("order-engine-server: {}", chain(&fatal));
             ExitCode::FAILURE
         }
     }

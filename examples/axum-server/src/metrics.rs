@@ -19,7 +19,7 @@ pub struct Metrics(PrometheusHandle);
 
 /// The error if the process has another recorder already.
 #[derive(Debug, thiserror::Error)]
-#[error("the metrics cannot be recorded: {0}")]
+#[error("the metrics cannot be recorded")]
 pub struct MetricsTaken(#[from] BuildError);
 
 impl Metrics {

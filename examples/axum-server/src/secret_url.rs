@@ -1,13 +1,15 @@
 //! URLs that may contain a password or a key. No `Debug`, help text or error shows them.
 
+use std::error::Error;
 use std::ffi::OsStr;
-use std::fmt::{self, Display};
+use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, Command};
+use order_engine_core::telemetry::chain;
 
 /// The URL of a venue's node, which may have a key in it.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,13 +47,13 @@ impl<T> SecretUrl<T> {
 
 impl<T> TypedValueParser for SecretUrl<T>
 where
-    T: FromStr<Err: Display> + Clone + Send + Sync + 'static,
+    T: FromStr<Err: Error + 'static> + Clone + Send + Sync + 'static,
 {
     type Value = T;
 
     fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
         let parsed = match value.to_str() {
-            Some(text) => text.parse().map_err(|error: T::Err| error.to_string()),
+            Some(text) => text.parse().map_err(|error: T::Err| chain(&error).to_string()),
             None => Err("it is not UTF-8".to_owned()),
         };
         parsed.map_err(|reason| {

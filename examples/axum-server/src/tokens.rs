@@ -16,7 +16,7 @@ pub struct TokenRegistry(Vec<Token>);
 #[non_exhaustive]
 pub enum TokenRegistryError {
     /// The file cannot be read.
-    #[error("cannot read the token file {}: {source}", path.display())]
+    #[error("cannot read the token file {}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -24,7 +24,7 @@ pub enum TokenRegistryError {
         source: std::io::Error,
     },
     /// The file is not a list of tokens.
-    #[error("the token file {} is not a JSON list of {{symbol, mint, decimals}}: {source}", path.display())]
+    #[error("the token file {} is not a JSON list of {{symbol, mint, decimals}}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,

@@ -1,6 +1,5 @@
 //! The sink that posts events to a URL.
 
-use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +39,7 @@ pub enum InvalidWebhook {
     #[error("a webhook needs a secret, and no secret may be empty")]
     NoSecret,
     /// The HTTP client cannot be created.
-    #[error("the HTTP client cannot be created: {0}")]
+    #[error("the HTTP client cannot be created")]
     Client(#[from] reqwest::Error),
 }
 
@@ -108,17 +107,9 @@ impl fmt::Debug for WebhookSink {
     }
 }
 
-/// Returns an error's message with those of its sources, because the first one is the same for a refused
-/// connection and a time-out. The URL is left out, because it may contain a token.
-fn explain(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        message = format!("{message}: {error}");
-        source = error.source();
-    }
-    message
+/// Returns the error of a request without an answer. The URL is left out, because it may contain a token.
+fn unanswered(error: reqwest::Error) -> SinkError {
+    SinkError::new("the receiver did not answer").with_source(error.without_url())
 }
 
 #[async_trait]
@@ -133,8 +124,9 @@ impl StatusSink for WebhookSink {
 
     async fn deliver(&self, updates: &[OrderUpdate]) -> Result<(), SinkError> {
         let Some(body) = WebhookBody::new(updates) else { return Ok(()) };
-        let body = serde_json::to_vec(&body).map_err(|error| SinkError::new(error.to_string()))?;
-        let answer = self.post(body).await.map_err(|error| SinkError::new(explain(error)))?;
+        let body = serde_json::to_vec(&body)
+            .map_err(|error| SinkError::new("the events cannot be encoded").with_source(error))?;
+        let answer = self.post(body).await.map_err(unanswered)?;
         if answer.is_success() {
             Ok(())
         } else {

@@ -50,7 +50,7 @@ pub(crate) enum CommitError {
     Rejected(#[from] ItemRejected),
     /// The store did not answer: the write may or may not have happened.
     #[error(transparent)]
-    Store(Arc<StoreError>),
+    Store(StoreError),
     #[error("the engine shuts down")]
     Closed,
 }
@@ -60,7 +60,7 @@ impl From<NoResult> for CommitError {
         match no_result {
             NoResult::Closed => Self::Closed,
             NoResult::Panicked => {
-                Self::Store(Arc::new(StoreError::new(StoreErrorKind::Internal, "the write panicked")))
+                Self::Store(StoreError::new(StoreErrorKind::Internal, "the write panicked"))
             }
         }
     }
@@ -112,7 +112,7 @@ impl Committer {
                 Ok(Err(CreateError::Rejected(rejected))) => return Err(rejected.into()),
                 Ok(Ok(creation)) => return Ok(creation),
                 Err(CommitError::Store(error)) if self.writer.is_created(&new).await => {
-                    tracing::info!(order.id = %new.order.id, %error, "an order was created although the store did not say so");
+                    tracing::info!(order.id = %new.order.id, error = %telemetry::chain(&error), "an order was created although the store did not say so");
                     self.writer.publish([(&*new.order, &new.event)]);
                     return Ok(Creation::Created);
                 }
@@ -148,7 +148,7 @@ impl Committer {
                 }
                 result => return result,
             };
-            tracing::warn!(order.id = %append.order.id, %error, "events could not be written, trying again");
+            tracing::warn!(order.id = %append.order.id, error = %telemetry::chain(&error), "events could not be written, trying again");
             tries += 1;
             self.writer.wait_after(tries).await;
             if let Ok(true) = self.writer.is_appended(&append).await {
@@ -228,8 +228,8 @@ impl Writer {
         }
         let results = match self.supervisor.guard("store.append", self.store.append(appends)).await {
             Ok(Ok(results)) => results,
-            Ok(Err(error)) => return unanswered(error, appends.len()),
-            Err(panicked) if appends.len() == 1 => return unanswered(panicked.into(), 1),
+            Ok(Err(error)) => return unanswered(&error, appends.len()),
+            Err(panicked) if appends.len() == 1 => return unanswered(&panicked.into(), 1),
             Err(_) => return self.append_each(appends).await,
         };
         let written = appends.iter().zip(&results).filter(|(_, result)| result.is_ok());
@@ -259,8 +259,8 @@ impl Writer {
     async fn create_all(&self, batch: &[NewOrder]) -> Vec<Created> {
         let results = match self.supervisor.guard("store.create", self.store.create(batch)).await {
             Ok(Ok(results)) => results,
-            Ok(Err(error)) => return unanswered(error, batch.len()),
-            Err(panicked) if batch.len() == 1 => return unanswered(panicked.into(), 1),
+            Ok(Err(error)) => return unanswered(&error, batch.len()),
+            Err(panicked) if batch.len() == 1 => return unanswered(&panicked.into(), 1),
             Err(_) => return self.create_each(batch).await,
         };
         let created =
@@ -309,13 +309,11 @@ fn committed(append: &Append) -> impl Iterator<Item = Committed<'_>> + Clone {
 
 /// Returns the error of a write that waited in vain for the end of another transaction.
 fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> CommitError {
-    let unavailable = StoreError::new(StoreErrorKind::Unavailable, error.to_string());
-    CommitError::Store(Arc::new(unavailable.with_source(error)))
+    CommitError::Store(StoreError::of(StoreErrorKind::Unavailable, error))
 }
 
-fn unanswered<T>(error: StoreError, items: usize) -> Vec<Result<T, CommitError>> {
-    let error = Arc::new(error);
-    (0..items).map(|_| Err(CommitError::Store(Arc::clone(&error)))).collect()
+fn unanswered<T>(error: &StoreError, items: usize) -> Vec<Result<T, CommitError>> {
+    (0..items).map(|_| Err(CommitError::Store(error.clone()))).collect()
 }
 
 /// Returns how many of the first appends concern different orders.

@@ -14,6 +14,7 @@ use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::error::StoreError;
 use crate::ports::runtime::Runtime;
 use crate::resilience::supervisor::Supervisor;
+use crate::telemetry;
 
 /// The store's time, as this process estimates it.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ impl StoreClock {
     /// Asks the store, to learn the difference again.
     pub(crate) async fn refresh(&self) {
         if let Err(error) = self.ask().await {
-            tracing::warn!(%error, "the store could not be asked for the time");
+            tracing::warn!(error = %telemetry::chain(&error), "the store could not be asked for the time");
         }
     }
 

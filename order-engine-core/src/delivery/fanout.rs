@@ -103,7 +103,10 @@ impl StatusSink for BrokerSink {
         if has_lost.swap(true, Ordering::AcqRel) {
             messages.insert(0, hints::resync(*sender));
         }
-        broker.publish(messages).await.map_err(|error| SinkError::new(error.to_string()))?;
+        broker
+            .publish(messages)
+            .await
+            .map_err(|error| SinkError::new("the messages were not taken").with_source(error))?;
         has_lost.store(false, Ordering::Release);
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::error::StoreError;
 use crate::ports::source::{Hint, StatusSource};
 use crate::resilience::shutdown::Shutdown;
+use crate::telemetry;
 
 /// How many orders are asked about, or events read, in one call.
 const PAGE: u32 = 512;
@@ -62,7 +63,7 @@ impl Follower {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(orders = ids.len(), %error, "subscribed orders could not be polled");
+                    tracing::warn!(orders = ids.len(), error = %telemetry::chain(&error), "subscribed orders could not be polled");
                     return;
                 }
             }
@@ -76,7 +77,7 @@ impl Follower {
                 Ok(events) if events.is_empty() => return,
                 Ok(events) => self.hub.publish(&events),
                 Err(error) => {
-                    tracing::warn!(order.id = %id, %error, "events could not be read for their subscribers");
+                    tracing::warn!(order.id = %id, error = %telemetry::chain(&error), "events could not be read for their subscribers");
                     return;
                 }
             }

@@ -87,7 +87,7 @@ impl OutboxRelay {
                     idle
                 }
                 Err(error) => {
-                    tracing::warn!(sink.name = %self.name, %error, "the entries of a sink could not be claimed");
+                    tracing::warn!(sink.name = %self.name, error = %telemetry::chain(&error), "the entries of a sink could not be claimed");
                     failed_claims += 1;
                     self.backoff(failed_claims)
                 }
@@ -176,7 +176,7 @@ impl OutboxRelay {
         }
         let acked = self.store.ack_deliveries(&acks);
         if let Err(error) = self.tasks.supervisor.store("store.ack_deliveries", acked).await {
-            tracing::warn!(sink.name = %self.name, %error, "deliveries could not be acknowledged; they will be repeated");
+            tracing::warn!(sink.name = %self.name, error = %telemetry::chain(&error), "deliveries could not be acknowledged; they will be repeated");
         }
     }
 
@@ -195,7 +195,7 @@ impl OutboxRelay {
                 let is_closing = self.tasks.shutdown.is_closing();
                 let retry_in = if is_closing { Duration::ZERO } else { self.backoff(delivery.failures + 1) };
                 let order_id = delivery.lease.order_id;
-                tracing::warn!(sink.name = %self.name, order.id = %order_id, %error, retry_in_ms = retry_in.as_millis(),
+                tracing::warn!(sink.name = %self.name, order.id = %order_id, error = %telemetry::chain(&error), retry_in_ms = retry_in.as_millis(),
                     "a sink did not take events; they will be delivered again");
                 if let Ok(admission) = admission {
                     admission.failed();
@@ -208,7 +208,10 @@ impl OutboxRelay {
 
     /// Delivers, and returns the number of the last event that the sink has now.
     async fn try_deliver(&self, delivery: &Delivery) -> Result<u64, SinkError> {
-        let updates = delivery.updates.as_ref().map_err(|error| SinkError::new(error.to_string()))?;
+        let updates = delivery
+            .updates
+            .as_ref()
+            .map_err(|error| SinkError::new("the events cannot be decoded").with_source(error.clone()))?;
         let last = updates.last().ok_or_else(|| SinkError::new("the entry has no event"))?;
         let mut closing = self.tasks.shutdown.closing();
         let called = call_sink(&self.tasks.supervisor, &*self.sink, updates);

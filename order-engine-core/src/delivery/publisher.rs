@@ -80,7 +80,7 @@ async fn deliver(
     while updates.recv_many(&mut batch, SINK_BATCH).await > 0 {
         if let Err(error) = call_sink(&supervisor, &*sink, &batch).await {
             telemetry::sink_dropped(sink.name(), batch.len());
-            tracing::warn!(sink.name = sink.name(), events = batch.len(), %error, "a sink missed events");
+            tracing::warn!(sink.name = sink.name(), events = batch.len(), error = %telemetry::chain(&error), "a sink missed events");
         }
         batch.clear();
     }

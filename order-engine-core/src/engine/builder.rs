@@ -250,7 +250,7 @@ fn start_maintenance(context: &Arc<Context>) {
 async fn count_backlog(store: Arc<dyn OrderStore>) {
     match store.backlog().await {
         Ok(backlog) => telemetry::backlog(&backlog),
-        Err(error) => tracing::warn!(%error, "the backlog could not be counted"),
+        Err(error) => tracing::warn!(error = %telemetry::chain(&error), "the backlog could not be counted"),
     }
 }
 

@@ -15,20 +15,14 @@ use crate::ports::order_store::write::{Append, AppendError, Guard, Then};
 #[non_exhaustive]
 pub enum ChangeError {
     /// The store failed. The change may have been made; calling again is safe.
-    #[error("the store failed: {0}")]
-    Store(#[source] Arc<StoreError>),
+    #[error("the store failed")]
+    Store(#[from] StoreError),
     /// The store can never take the change.
     #[error(transparent)]
     Rejected(#[from] ItemRejected),
     /// The engine shuts down.
     #[error("the engine shuts down")]
     ShuttingDown,
-}
-
-impl From<StoreError> for ChangeError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(Arc::new(error))
-    }
 }
 
 /// What a change does to the worker that may hold the order.

@@ -10,6 +10,7 @@ use super::Engine;
 use super::execute::OrderTask;
 use crate::domain::ids::OrderId;
 use crate::domain::state::step::Lane;
+use crate::telemetry;
 
 /// How many due orders are read in one round.
 const ROUND: u32 = 1_000;
@@ -42,7 +43,7 @@ where
                     }
                 }
             }
-            Err(error) => tracing::warn!(%error, "due orders could not be read"),
+            Err(error) => tracing::warn!(error = %telemetry::chain(&error), "due orders could not be read"),
         }
         tokio::select! {
             biased;

@@ -1,7 +1,5 @@
 //! Executing an order now: what every worker does.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use tracing::Instrument;
 
@@ -59,7 +57,7 @@ impl Engine {
                 None => match claimer::claim_order(context, order_id).await {
                     Ok(Some(order)) => (order, None),
                     Ok(None) => return Ok(()),
-                    Err(error) => return Err(ExecuteError::Store(Arc::new(error))),
+                    Err(error) => return Err(ExecuteError::Store(error)),
                 },
             };
             let executed =

@@ -10,6 +10,7 @@ use super::execute::OrderTask;
 use crate::domain::state::step::Lane;
 use crate::execution::claimer::{self, ClaimedOrder};
 use crate::execution::error::ExecuteError;
+use crate::telemetry;
 
 impl Engine {
     /// Executes due orders, at most `slots` at a time, until the engine shuts down; an order that waits takes
@@ -38,7 +39,7 @@ impl Engine {
                     // A panic is logged where it is caught.
                     Ok(()) | Err(ExecuteError::Panicked(_)) => {}
                     Err(error) => {
-                        tracing::warn!(order.id = %order_id, %error, "an order is given up for now");
+                        tracing::warn!(order.id = %order_id, error = %telemetry::chain(&error), "an order is given up for now");
                     }
                 }
                 drop(running);

@@ -50,8 +50,8 @@ pub enum SubmitError {
     Rejected(#[from] ItemRejected),
     /// The store does not answer. The order may have been accepted; a second request under the same
     /// client order id is safe.
-    #[error("the store failed: {0}")]
-    Store(#[source] Arc<StoreError>),
+    #[error("the store failed")]
+    Store(#[source] StoreError),
     /// Accepting is [paused](Engine::pause) for all orders, this pair or this user.
     #[error("accepting orders is paused: {}", .0.reason)]
     Paused(Box<Pause>),

@@ -13,6 +13,7 @@ use crate::execution::leased_order::LeasedOrder;
 use crate::planted::planted;
 use crate::ports::order_store::error::StoreError;
 use crate::ports::order_store::lease::{Claim, ClaimRequest, ClaimScope, Release, ReleaseReason};
+use crate::telemetry;
 
 /// The most orders that one claim takes, however many slots are free: a batch stays a short write.
 const CLAIM_BATCH: usize = 256;
@@ -83,7 +84,7 @@ where
                 next_due_in.map_or(poll_interval, |due_in| due_in.min(poll_interval))
             }
             Err(error) => {
-                tracing::warn!(lane = lane.as_str(), %error, "due orders could not be claimed");
+                tracing::warn!(lane = lane.as_str(), error = %telemetry::chain(&error), "due orders could not be claimed");
                 STORE_RETRY
             }
         };
@@ -198,7 +199,7 @@ async fn quarantine(context: &Context, mut order: LeasedOrder) {
     match order.commit(&context.committer).await {
         Ok(()) => tracing::error!(order.id = %order_id, "an order is put into quarantine"),
         Err(error) => {
-            tracing::warn!(order.id = %order_id, %error, "an order could not be put into quarantine");
+            tracing::warn!(order.id = %order_id, error = %telemetry::chain(&error), "an order could not be put into quarantine");
         }
     }
 }

@@ -116,7 +116,7 @@ impl Context {
     /// Reads an order whose lease is held.
     pub(crate) async fn load(&self, id: OrderId) -> Result<Arc<Order>, ExecuteError> {
         let loaded = self.tasks.supervisor.store("store.load", self.store.load(id)).await;
-        let order = loaded.map_err(|error| ExecuteError::Store(Arc::new(error)))?;
+        let order = loaded.map_err(ExecuteError::Store)?;
         // Nothing can be done for an order that is gone.
         order.map(Arc::new).ok_or(ExecuteError::LeaseLost)
     }

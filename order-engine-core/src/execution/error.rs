@@ -1,7 +1,5 @@
 //! Why an execution ends before its order does.
 
-use std::sync::Arc;
-
 use crate::commit::committer::CommitError;
 use crate::domain::codec::ItemRejected;
 use crate::domain::state::transition::IllegalTransition;
@@ -20,8 +18,8 @@ pub enum ExecuteError {
     #[error("the lease was lost")]
     LeaseLost,
     /// The store failed.
-    #[error("the store failed: {0}")]
-    Store(#[source] Arc<StoreError>),
+    #[error("the store failed")]
+    Store(#[source] StoreError),
     /// The store can never take what happened.
     #[error(transparent)]
     Rejected(#[from] ItemRejected),

@@ -259,7 +259,7 @@ impl<'a> Execution<'a> {
 
     async fn deadline_now(&self) -> Result<DateTime<Utc>, Interrupt> {
         let now = self.context().deadline_now(self.order.order()).await;
-        now.map_err(|error| Interrupt::Failed(ExecuteError::Store(Arc::new(error))))
+        now.map_err(|error| Interrupt::Failed(ExecuteError::Store(error)))
     }
 
     /// Runs a step that has no effect. If the step finishes at once, what is not yet written rides with the

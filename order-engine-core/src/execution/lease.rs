@@ -14,6 +14,7 @@ use crate::ports::order_store::lease::{Lease, Release, ReleaseReason};
 use crate::ports::runtime::Runtime;
 use crate::resilience::shutdown::Shutdown;
 use crate::resilience::supervisor::Supervisor;
+use crate::telemetry;
 
 /// How many leases are released in one write.
 const RELEASE_BATCH: usize = 256;
@@ -129,7 +130,9 @@ impl LeaseManager {
         if !ageing.is_empty() && !planted!(LeasesAreNotRenewed) {
             match store.renew(&ageing, self.duration).await {
                 Ok(current) => self.renewed(ageing.iter().zip(current), now + self.duration),
-                Err(error) => tracing::warn!(leases = ageing.len(), %error, "leases could not be renewed"),
+                Err(error) => {
+                    tracing::warn!(leases = ageing.len(), error = %telemetry::chain(&error), "leases could not be renewed");
+                }
             }
         }
         self.give_up_expired();
@@ -272,7 +275,7 @@ pub(crate) async fn run_releases(
         }
         let call = async { if releases.is_empty() { Ok(()) } else { store.release(&releases).await } };
         if let Err(error) = supervisor.store("store.release", call).await {
-            tracing::warn!(leases = releases.len(), %error, "leases could not be released; they will expire");
+            tracing::warn!(leases = releases.len(), error = %telemetry::chain(&error), "leases could not be released; they will expire");
         }
         for done in flushes {
             // The caller may have stopped waiting.

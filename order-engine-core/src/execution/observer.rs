@@ -24,6 +24,7 @@ use crate::execution::error::ExecuteError;
 use crate::execution::leased_order::LeasedOrder;
 use crate::execution::observer::batch::{BatchObserver, Observed, ObservedOrder};
 use crate::resilience::breaker::Breakers;
+use crate::telemetry;
 
 /// Observes the transactions of a process.
 #[derive(Debug)]
@@ -224,7 +225,7 @@ impl Schedule {
         let released =
             remaining.iter_mut().map(|observed| observed.order.release(&context.committer, Duration::ZERO));
         for error in join_all(released).await.into_iter().filter_map(Result::err) {
-            tracing::warn!(%error, "an observed order could not be released; its lease will expire");
+            tracing::warn!(error = %telemetry::chain(&error), "an observed order could not be released; its lease will expire");
         }
     }
 }

@@ -1,4 +1,6 @@
-use std::fmt::Debug;
+use std::error::Error;
+use std::fmt::{self, Debug};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -27,33 +29,55 @@ pub trait DexRouter: Debug + Send + Sync + 'static {
 }
 
 /// Why a step before signing failed, and whether trying again can help.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{failure}")]
+#[derive(Clone, Debug)]
 pub struct StepError {
     /// The reason.
     pub failure: Failure,
     /// Whether trying again can help.
     pub class: FailureClass,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl StepError {
+    const fn new(failure: Failure, class: FailureClass) -> Self {
+        Self { failure, class, source: None }
+    }
+
     /// Returns an error without an answer: a time-out, a refused connection, an overloaded server.
     pub fn unavailable(failure: Failure) -> Self {
-        Self { failure, class: FailureClass::Unavailable }
+        Self::new(failure, FailureClass::Unavailable)
     }
 
     /// Returns a failure that may pass by itself.
     pub fn transient(failure: Failure) -> Self {
-        Self { failure, class: FailureClass::Transient }
+        Self::new(failure, FailureClass::Transient)
     }
 
     /// Returns a failure of a quote that no longer holds.
     pub fn requote(failure: Failure) -> Self {
-        Self { failure, class: FailureClass::Requote }
+        Self::new(failure, FailureClass::Requote)
     }
 
     /// Returns a failure that no repetition can mend.
     pub fn permanent(failure: Failure) -> Self {
-        Self { failure, class: FailureClass::Permanent }
+        Self::new(failure, FailureClass::Permanent)
+    }
+
+    /// Returns the same error with what caused it. The failure goes into the order's history, the cause into
+    /// the log.
+    pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into().into()), ..self }
+    }
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.failure, f)
+    }
+}
+
+impl Error for StepError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
     }
 }

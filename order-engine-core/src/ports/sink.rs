@@ -1,4 +1,6 @@
-use std::fmt::Debug;
+use std::error::Error;
+use std::fmt::{self, Debug};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -46,16 +48,33 @@ pub enum SinkGuarantee {
 }
 
 /// Why a sink could not take events.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the sink refused: {message}")]
+#[derive(Clone, Debug)]
 pub struct SinkError {
     /// Why, in words.
     pub message: String,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl SinkError {
     /// Returns an error with this reason.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        Self { message: message.into(), source: None }
+    }
+
+    /// Returns the same error with what caused it, which its message does not repeat.
+    pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into().into()), ..self }
+    }
+}
+
+impl fmt::Display for SinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the sink refused: {}", self.message)
+    }
+}
+
+impl Error for SinkError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
     }
 }

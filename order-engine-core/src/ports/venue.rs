@@ -1,4 +1,6 @@
-use std::fmt::Debug;
+use std::error::Error;
+use std::fmt::{self, Debug};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -87,16 +89,33 @@ pub enum SubmitReport {
 }
 
 /// Why a venue did not answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the venue did not answer: {message}")]
+#[derive(Clone, Debug)]
 pub struct VenueError {
     /// Why, in words.
     pub message: String,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl VenueError {
     /// Returns an error with this reason.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        Self { message: message.into(), source: None }
+    }
+
+    /// Returns the same error with what caused it, which its message does not repeat.
+    pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into().into()), ..self }
+    }
+}
+
+impl fmt::Display for VenueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the venue did not answer: {}", self.message)
+    }
+}
+
+impl Error for VenueError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
+use order_engine_core::telemetry::chain;
 use order_engine_core::testing::explore::{Exploration, Hazard, Report};
 use order_engine_sim::explore::{StoreKind, run};
 
@@ -170,7 +171,7 @@ fn main() -> ExitCode {
                     }
                     total.add(&report, args.print);
                 }
-                Err(error) => println!("seed {seed} could not be run: {error}"),
+                Err(error) => println!("seed {seed} could not be run: {}", chain(&error)),
             }
         }
     };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use order_engine_core::Runtime;
+use order_engine_core::telemetry::chain;
 use order_engine_sim::{FaultConfig, Rate, SimConfig, SimError, Simulator, rpc};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -66,13 +67,13 @@ const DELAY_SLOTS: u64 = 20;
 /// The reason why the program ends early.
 #[derive(Debug, thiserror::Error)]
 enum Fatal {
-    #[error("cannot listen on {0}: {1}")]
+    #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
-    #[error("cannot start the chain: {0}")]
+    #[error("cannot start the chain")]
     Sim(#[from] SimError),
-    #[error("cannot wait for signals: {0}")]
+    #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
-    #[error("cannot serve: {0}")]
+    #[error("cannot serve")]
     Serve(#[source] io::Error),
 }
 
@@ -82,7 +83,7 @@ async fn main() -> ExitCode {
     match run(Args::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(fatal) => {
-            eprintln!("sim-venue: {fatal}");
+            eprintln!("sim-venue: {}", chain(&fatal));
             ExitCode::FAILURE
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use order_engine_core::telemetry::chain;
 use order_engine_core::{Backoff, Runtime};
 use reqwest::StatusCode;
 use serde::Deserialize;
@@ -78,7 +79,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum RpcError {
     /// The node did not answer in time, or the connection broke. The call may have had its effect.
-    #[error("the node did not answer: {0}")]
+    #[error("the node did not answer")]
     Transport(#[source] Source),
     /// The node, or a proxy before it, answered with an HTTP status other than 200.
     #[error("the node answered with status {0}")]
@@ -92,10 +93,10 @@ pub enum RpcError {
         message: String,
     },
     /// The answer is not the expected JSON.
-    #[error("the answer cannot be read: {0}")]
+    #[error("the answer cannot be read")]
     Malformed(#[source] Source),
     /// The client could not be created.
-    #[error("the client cannot be made: {0}")]
+    #[error("the client cannot be made")]
     Client(#[source] Source),
 }
 
@@ -203,7 +204,7 @@ impl RpcClient {
                     tries += 1;
                     let entropy = self.runtime.entropy.next_u128();
                     let wait_ms = self.options.backoff.delay_ms(tries, entropy);
-                    tracing::debug!(%error, wait_ms, "retrying a call");
+                    tracing::debug!(error = %chain(&error), wait_ms, "retrying a call");
                     self.runtime.clock.sleep(Duration::from_millis(wait_ms)).await;
                 }
                 result => return result,

@@ -2,12 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use order_engine_core::telemetry;
 use order_engine_core::{Certainty, ChainView, FailureCode, OrderId, TxId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::chain::{Arrival, SimChain, SimulationError, VisibleLanding};
+use crate::error::SimError;
 use crate::heights::BLOCKHASH_WINDOW_SLOTS;
 use crate::node::Node;
 use crate::rpc::wire::{
@@ -89,6 +91,11 @@ pub(crate) async fn call(
     })
 }
 
+/// Returns the error of a chain that cannot write its ledger.
+fn stopped(error: &SimError) -> ErrorObject {
+    error_object(INTERNAL, telemetry::chain(error).to_string())
+}
+
 fn to_value(result: &impl serde::Serialize) -> Result<Value, ErrorObject> {
     serde_json::to_value(result).map_err(|error| error_object(INTERNAL, error.to_string()))
 }
@@ -154,7 +161,9 @@ fn failure(chain: &SimChain, bytes: &[u8]) -> Result<Option<(Value, String)>, Er
             Err(error_object(INVALID_PARAMS, malformed.to_string()))
         }
         Err(SimulationError::Expired(reason)) => Ok(Some((json!("BlockhashNotFound"), reason))),
-        Err(SimulationError::Swap(error)) => Ok(Some((custom(CUSTOM_SWAP), error.to_string()))),
+        Err(SimulationError::Swap(error)) => {
+            Ok(Some((custom(CUSTOM_SWAP), telemetry::chain(&error).to_string())))
+        }
         Err(SimulationError::Slippage(reason)) => Ok(Some((custom(CUSTOM_SLIPPAGE), reason))),
     }
 }
@@ -178,7 +187,7 @@ async fn send(chain: &SimChain, params: &Value) -> Result<Value, CallError> {
     let (id, arrival, ticket) = chain
         .submit_bytes(&bytes)
         .map_err(|malformed| error_object(INVALID_PARAMS, malformed.to_string()))?;
-    chain.durable(ticket).await.map_err(|error| error_object(INTERNAL, error.to_string()))?;
+    chain.durable(ticket).await.map_err(|error| stopped(&error))?;
     match arrival {
         Arrival::Accepted | Arrival::Known => Ok(json!(id)),
         Arrival::Refused(reason) => Err(error_object(PREFLIGHT_FAILED, reason).into()),
@@ -193,7 +202,7 @@ async fn statuses((chain, node): (&SimChain, &Node), params: &Value) -> Result<V
     }
     let searches = config(params, 1)?.search_transaction_history;
     let visible = chain.observe(&ids, node);
-    chain.durable(visible.ticket).await.map_err(|error| error_object(INTERNAL, error.to_string()))?;
+    chain.durable(visible.ticket).await.map_err(|error| stopped(&error))?;
     let ChainView { processed, finalized, .. } = node.view;
     let recent = processed.saturating_sub(BLOCKHASH_WINDOW_SLOTS);
     // Without a search of the history, a node reports only recent slots.
@@ -225,6 +234,6 @@ fn status(VisibleLanding { execution, certainty }: VisibleLanding, processed: u6
 
 async fn ledger(chain: &SimChain, params: &Value) -> Result<Value, ErrorObject> {
     let order: Option<OrderId> = param(params, 0, "orderId")?;
-    chain.flush().await.map_err(|error| error_object(INTERNAL, error.to_string()))?;
+    chain.flush().await.map_err(|error| stopped(&error))?;
     to_value(&chain.executions(order))
 }

@@ -93,7 +93,8 @@ impl DexRouter for RpcRouter {
     async fn quote(&self, request: &QuoteRequest) -> Result<Vec<Candidate>, StepError> {
         // Without an answer there is no quote, because old pools would give wrong prices.
         self.refresh().await.map_err(|error| {
-            StepError::unavailable(Failure::new(FailureCode::QUOTE_UNAVAILABLE, error.to_string()))
+            let failure = Failure::new(FailureCode::QUOTE_UNAVAILABLE, error.to_string());
+            StepError::unavailable(failure).with_source(error)
         })?;
         self.router.quote(request).await
     }

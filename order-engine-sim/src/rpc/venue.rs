@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use order_engine_core::telemetry::chain;
 use order_engine_core::{
     ChainView, Failure, FailureCode, Leg, Observation, PrepareRequest, Route, SignedTx, StepError,
     SubmitReport, TxId, Validity, Venue, VenueError,
@@ -70,7 +71,7 @@ impl RpcVenue {
     async fn simulate(&self, tx: &SignedTx) -> Result<(), StepError> {
         let params = json!([STANDARD.encode(&tx.bytes), { "encoding": "base64" }]);
         let simulated: WithContext<Simulation> =
-            self.client.query("simulateTransaction", params).await.map_err(|error| unavailable(&error))?;
+            self.client.query("simulateTransaction", params).await.map_err(unavailable)?;
         let Simulation { err, logs } = simulated.value;
         let Some(err) = err else { return Ok(()) };
         let code = match custom_code(&err) {
@@ -88,12 +89,12 @@ impl Venue for RpcVenue {
         let PrepareRequest { order, route, min_amount_out, .. } = request;
         check_pair(order, route)?;
         let legs = self.swaps(route)?;
-        let signer = self.signer().await.map_err(|error| unavailable(&error))?;
+        let signer = self.signer().await.map_err(unavailable)?;
         let latest: WithContext<LatestBlockhash> = self
             .client
             .query("getLatestBlockhash", json!([{ "commitment": "confirmed" }]))
             .await
-            .map_err(|error| unavailable(&error))?;
+            .map_err(unavailable)?;
         let valid_until = latest.value.last_valid_block_height;
         let message = Message {
             order_id: order.id,
@@ -117,17 +118,17 @@ impl Venue for RpcVenue {
             Ok(id) if id == tx.id => SubmitReport::Accepted,
             Ok(id) => SubmitReport::Ambiguous { message: format!("the node answered with another id: {id}") },
             Err(error @ RpcError::Refused { .. }) => {
-                SubmitReport::DefinitelyNotAccepted { message: error.to_string() }
+                SubmitReport::DefinitelyNotAccepted { message: chain(&error).to_string() }
             }
             // The node may have accepted the transaction before the error.
-            Err(error) => SubmitReport::Ambiguous { message: error.to_string() },
+            Err(error) => SubmitReport::Ambiguous { message: chain(&error).to_string() },
         }
     }
 
     async fn view(&self) -> Result<ChainView, VenueError> {
         let height = |commitment| ("getBlockHeight", json!([{ "commitment": commitment }]));
         let calls = [height("finalized"), height("confirmed"), height("processed")];
-        let heights: Vec<u64> = self.client.query_batch(&calls).await.map_err(|error| venue_error(&error))?;
+        let heights: Vec<u64> = self.client.query_batch(&calls).await.map_err(venue_error)?;
         let [finalized, confirmed, processed] = heights[..] else {
             return Err(VenueError::new("the node did not answer with three heights"));
         };
@@ -147,7 +148,7 @@ impl RpcVenue {
     async fn observe_some(&self, ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
         let params = json!([ids, { "searchTransactionHistory": true }]);
         let WithContext { context, value }: WithContext<Vec<Option<SignatureStatus>>> =
-            self.client.query("getSignatureStatuses", params).await.map_err(|error| venue_error(&error))?;
+            self.client.query("getSignatureStatuses", params).await.map_err(venue_error)?;
         if value.len() != ids.len() {
             return Err(VenueError::new("the node answered with another number of statuses"));
         }
@@ -170,10 +171,11 @@ fn searched_through(context: &Context) -> Option<u64> {
     (!has_gaps).then_some(context.finalized_slot)
 }
 
-fn unavailable(error: &RpcError) -> StepError {
-    StepError::unavailable(Failure::new(FailureCode::VENUE_UNAVAILABLE, error.to_string()))
+fn unavailable(error: RpcError) -> StepError {
+    let failure = Failure::new(FailureCode::VENUE_UNAVAILABLE, error.to_string());
+    StepError::unavailable(failure).with_source(error)
 }
 
-fn venue_error(error: &RpcError) -> VenueError {
-    VenueError::new(error.to_string())
+fn venue_error(error: RpcError) -> VenueError {
+    VenueError::new("a call of its node failed").with_source(error)
 }

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use order_engine_core::telemetry::chain;
 use order_engine_core::{Cancellation, ChangeError, Order, OrderId, Status};
 use serde::Serialize;
 
@@ -47,7 +48,7 @@ fn refusal(error: ChangeError) -> Problem {
         ChangeError::Store(error) => Problem::store(&error),
         ChangeError::ShuttingDown => Problem::shutting_down(),
         error => {
-            tracing::error!(%error, "a cancel could not be stored");
+            tracing::error!(error = %chain(&error), "a cancel could not be stored");
             Problem::unavailable("store-error", "The store cannot serve this request at the moment.")
         }
     }

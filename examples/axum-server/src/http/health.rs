@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use order_engine_core::telemetry::chain;
 use serde::Serialize;
 use tokio::task::AbortHandle;
 
@@ -34,7 +35,7 @@ pub(crate) async fn ready(State(app): State<AppState>) -> Result<Json<ReadyBody>
     let mut errors = Vec::new();
     let health = app.engine.health().await;
     if let Err(error) = &health.store {
-        tracing::warn!(%error, "the store is not ready");
+        tracing::warn!(error = %chain(error), "the store is not ready");
         errors.push(down("store", "The store does not take writes."));
     }
     let has_ended = |worker: &AbortHandle| worker.is_finished() || health.is_stalled();

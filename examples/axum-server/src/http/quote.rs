@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use order_engine_core::telemetry::chain;
 use order_engine_core::{StepError, Token};
 use serde::Serialize;
 
@@ -37,7 +38,7 @@ pub(crate) async fn quote(
 
 fn refusal(error: &StepError) -> Problem {
     if error.class.is_retryable() {
-        tracing::warn!(%error, "the router could not quote");
+        tracing::warn!(error = %chain(error), "the router could not quote");
         Problem::unavailable("quote-unavailable", "No quote is available at the moment. Try again.")
     } else {
         let detail = error.failure.message.clone();

@@ -3,6 +3,7 @@
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use chrono::Utc;
+use order_engine_core::telemetry::chain;
 use order_engine_core::{OrderId, StoreError};
 
 use crate::app::AppState;
@@ -50,7 +51,7 @@ async fn serve(app: &AppState, id: Option<OrderId>, after: u64, socket: WebSocke
             End::UnknownOrder
         }
         Err(store_error) => {
-            tracing::warn!(error = %store_error, "a live stream could not read its order");
+            tracing::warn!(error = %chain(&store_error), "a live stream could not read its order");
             session.queue_frame(error("store-unavailable", "The store does not answer. Try again."));
             End::Unavailable
         }

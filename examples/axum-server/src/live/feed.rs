@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::extract::ws::Utf8Bytes;
 use futures_util::Stream;
 use futures_util::stream::unfold;
+use order_engine_core::telemetry::chain;
 use order_engine_core::{Engine, OrderId, StoreError, SubscribeError, Subscription};
 
 use crate::live::frames::Frames;
@@ -83,7 +84,7 @@ impl Feed {
                 }
                 Err(SubscribeError::Lagged { .. }) => return Some(Err(FeedEnd::Lagged)),
                 Err(SubscribeError::Store(error)) => {
-                    tracing::warn!(%error, "a live stream could not read its order and will try again");
+                    tracing::warn!(error = %chain(&error), "a live stream could not read its order and will try again");
                     tokio::time::sleep(STORE_RETRY).await;
                 }
                 Err(_) => return Some(Err(FeedEnd::Closed)),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, UPGRADE};
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
+use order_engine_core::telemetry::chain;
 use order_engine_core::{StoreError, StoreErrorKind};
 use serde::Serialize;
 
@@ -83,7 +84,7 @@ impl Problem {
     /// hosts and paths.
     pub(crate) fn store(error: &StoreError) -> Self {
         tracing::error!(
-            error = error as &dyn std::error::Error,
+            error = %chain(error),
             error.kind = ?error.kind(),
             "the store did not answer a request"
         );

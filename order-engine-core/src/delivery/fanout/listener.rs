@@ -13,6 +13,7 @@ use crate::domain::retry_policy::Backoff;
 use crate::ports::order_store::error::StoreError;
 use crate::ports::runtime::Runtime;
 use crate::ports::source::Hint;
+use crate::telemetry;
 
 /// How often the connection is checked. Without a check, a connection that was cut without notice looks like
 /// one on which nothing is published.
@@ -74,7 +75,7 @@ impl Listener {
             };
             let Err(error) = self.listen(&mut *stream).await;
             self.is_connected.store(false, Ordering::Release);
-            tracing::warn!(broker = self.broker.name(), %error, "the fan-out lost its connection and connects again");
+            tracing::warn!(broker = self.broker.name(), error = %telemetry::chain(&error), "the fan-out lost its connection and connects again");
         }
     }
 
@@ -88,10 +89,10 @@ impl Listener {
                     return stream;
                 }
                 Err(error) if failures == 0 => {
-                    tracing::warn!(broker = self.broker.name(), %error, "the fan-out cannot connect");
+                    tracing::warn!(broker = self.broker.name(), error = %telemetry::chain(&error), "the fan-out cannot connect");
                 }
                 Err(error) => {
-                    tracing::debug!(broker = self.broker.name(), %error, "the fan-out cannot connect yet");
+                    tracing::debug!(broker = self.broker.name(), error = %telemetry::chain(&error), "the fan-out cannot connect yet");
                 }
             }
             failures += 1;

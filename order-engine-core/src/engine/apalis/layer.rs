@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 
 use super::intake::Intake;
 use crate::resilience::supervisor::Supervisor;
+use crate::telemetry;
 
 /// What the panics of handlers and layers are counted for.
 const PART: &str = "worker";
@@ -65,7 +66,7 @@ where
         match &polled {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => {
-                tracing::error!(%error, "a worker ends because one of its layers failed");
+                tracing::error!(error = %telemetry::chain(&**error), "a worker ends because one of its layers failed");
             }
             Poll::Pending => intake.refuse(cx),
         }

@@ -1,5 +1,6 @@
 //! The steps of an execution: route, prepare, submit, and the decision about a failed attempt.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::ports::order_store::lease::Fence;
 use crate::ports::router::StepError;
 use crate::ports::venue::PrepareRequest;
 use crate::resilience::breaker::{Admission, Open};
-use crate::telemetry::StepName;
+use crate::telemetry::{StepName, chain};
 
 impl Execution<'_> {
     /// Returns how long the order has to wait before this step, if it has to: it must not begin yet, an
@@ -199,7 +200,10 @@ impl Execution<'_> {
 
     /// Records that a step before the signing failed, or that the order waits for the end of an outage.
     async fn step_failed(&mut self, error: StepError) -> Result<Next, Interrupt> {
-        let StepError { failure, class } = error;
+        if error.source().is_some() {
+            tracing::warn!(order.id = %self.order.order().id, error = %chain(&error), "a step failed");
+        }
+        let StepError { failure, class, .. } = error;
         if class == FailureClass::Unavailable && !planted!(OutageUsesAttempt) {
             let event = self.context().defer(self.order.order(), failure, Duration::ZERO);
             return self.wait_out(event).await;

@@ -143,7 +143,7 @@ impl BatchObserver {
                 }
             }
             Err(unanswered) => {
-                tracing::warn!(transactions = asked, error = %unanswered, "transactions could not be observed");
+                tracing::warn!(transactions = asked, error = %telemetry::chain(&unanswered), "transactions could not be observed");
                 if matches!(unanswered, Unanswered::Observe(_)) {
                     for observed in &mut batch {
                         self.halve(observed, asked, now);
@@ -304,7 +304,7 @@ impl BatchObserver {
                 observed.transaction().is_some().then_some(observed)
             }
             Err(error) => {
-                tracing::warn!(order.id = %order_id, %error, "an observed order is given up");
+                tracing::warn!(order.id = %order_id, error = %telemetry::chain(&error), "an observed order is given up");
                 None
             }
         }
@@ -341,7 +341,7 @@ impl BatchObserver {
         match context.load(observed.order.order().id).await {
             Ok(order) => observed.order.reset(order),
             Err(error) => {
-                tracing::warn!(order.id = %observed.order.order().id, %error, "an order could not be read before its transaction is sent again");
+                tracing::warn!(order.id = %observed.order.order().id, error = %telemetry::chain(&error), "an order could not be read before its transaction is sent again");
                 return;
             }
         }

@@ -1,13 +1,25 @@
 //! Why a store cannot answer.
 
-/// A store that cannot answer.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+/// A store that cannot answer. Its clones are one failure, which several calls may share.
+#[derive(Clone, Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
-    message: String,
-    #[source]
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    failure: Failure,
+}
+
+/// What an error says, and its cause.
+#[derive(Clone, Debug)]
+enum Failure {
+    Words {
+        message: String,
+        source: Option<Arc<dyn Error + Send + Sync>>,
+    },
+    /// What another error says, with the cause of that error.
+    Other(Arc<dyn Error + Send + Sync>),
 }
 
 /// What kind of failure a [`StoreError`] is.
@@ -27,13 +39,19 @@ pub enum StoreErrorKind {
 impl StoreError {
     /// Returns an error of a kind, in words.
     pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, failure: Failure::Words { message: message.into(), source: None } }
     }
 
-    /// Returns the same error with what caused it.
-    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
-        self
+    /// Returns an error of a kind that says what a backend's own error says. Its source is the source of that
+    /// error, so that a chain of causes says nothing twice.
+    pub fn of(kind: StoreErrorKind, error: impl Error + Send + Sync + 'static) -> Self {
+        Self { kind, failure: Failure::Other(Arc::new(error)) }
+    }
+
+    /// Returns the same error with what caused it, which its message does not repeat.
+    pub fn with_source(self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let (message, source) = (self.to_string(), Some(source.into().into()));
+        Self { failure: Failure::Words { message, source }, ..self }
     }
 
     /// Returns the kind.
@@ -44,5 +62,23 @@ impl StoreError {
     /// Whether the same call may succeed later.
     pub const fn is_transient(&self) -> bool {
         matches!(self.kind, StoreErrorKind::Unavailable)
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.failure {
+            Failure::Words { message, .. } => f.write_str(message),
+            Failure::Other(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.failure {
+            Failure::Words { source, .. } => source.as_deref().map(|source| source as _),
+            Failure::Other(error) => error.source(),
+        }
     }
 }

@@ -84,11 +84,12 @@ impl OrderQuery {
 
 /// An order in a list that this program cannot decode.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("order {order_id}: {error}")]
+#[error("order {order_id} cannot be decoded")]
 pub struct UndecodableOrder {
     /// The order.
     pub order_id: OrderId,
     /// Why it cannot be decoded.
+    #[source]
     pub error: DecodeError,
 }
 
