@@ -12,7 +12,8 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use order_engine_core::{
-    Amount, ChangeError, Deadline, Order, OrderId, OrderRequest, StoreError, SubmitError, Token, UserId,
+    Amount, Attention, Cancellation, ChangeError, Deadline, EventRecord, Order, OrderId, OrderRequest,
+    StoreError, SubmitError, Token, UserId,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -101,15 +102,17 @@ async fn order(
         Ok(Err(_)) | Err(_) => engine.order(id).await?,
     };
     let order = order.ok_or(PlaceError::Unknown)?;
-    Ok(Json(document(&order, false)))
+    // The status of an order that waits is the one in which it stopped; its last event says what it waits for.
+    let last = engine.events(id, order.seq - 1, 1).await?;
+    let mut document = document(&order, false);
+    document["message"] = last.first().map(EventRecord::message).into();
+    Ok(Json(document))
 }
 
 async fn cancel(State(app): State<App>, Path(id): Path<OrderId>) -> Result<Json<Value>, Problem> {
     let cancellation = app.broker.engine().cancel(id).await?.ok_or(PlaceError::Unknown)?;
     let order = match cancellation {
-        order_engine_core::Cancellation::Cancelled(order)
-        | order_engine_core::Cancellation::Pending(order)
-        | order_engine_core::Cancellation::TooLate(order) => order,
+        Cancellation::Cancelled(order) | Cancellation::Pending(order) | Cancellation::TooLate(order) => order,
     };
     Ok(Json(document(&order, false)))
 }
@@ -136,6 +139,7 @@ fn document(order: &Order, is_new: bool) -> Value {
         "status": order.status(),
         "attempt": order.state.attempt(),
         "amount_out": order.state.fill().map(|fill| fill.amount_out),
+        "attention": order.state.attention().map(Attention::as_str),
         "failure": order.state.failure().map(|failure| failure.message.clone()),
     })
 }
