@@ -121,24 +121,20 @@ impl Broker {
         let mut transaction = self.pool.begin().await?;
         let submitted = self.store.submit_in(&self.engine, &mut transaction, request).await?;
         // Whoever returns early drops the transaction, which rolls everything back.
-        match &submitted.outcome {
-            Submission::Created(order) => {
-                if !debit(&mut transaction, &input_of(order, Reason::Order)).await? {
-                    return Err(PlaceError::Insufficient);
-                }
-            }
+        let order = match &submitted.outcome {
+            Submission::Created(order) => Arc::clone(order),
             Submission::Existing(order) => {
                 return Ok(Placed { order: Arc::clone(order), is_new: false });
             }
             Submission::Conflict(order) => return Err(PlaceError::Conflict(order.id)),
+        };
+        if !debit(&mut transaction, &input_of(&order, Reason::Order)).await? {
+            return Err(PlaceError::Insufficient);
         }
         transaction.commit().await?;
         // Only now may anyone hear of the order; workers take it at once.
-        match submitted.announce() {
-            Submission::Created(order) | Submission::Existing(order) | Submission::Conflict(order) => {
-                Ok(Placed { order, is_new: true })
-            }
-        }
+        submitted.announce();
+        Ok(Placed { order, is_new: true })
     }
 
     /// Tries a failed order again as a new one, for which the account is debited again. However often an

@@ -9,8 +9,9 @@ use order_engine_brokerage::settle::{LedgerSink, settlement};
 use order_engine_brokerage::worker::work;
 use order_engine_core::testing::{ScriptedRouter, ScriptedVenue, Sending, sol, usdc};
 use order_engine_core::{
-    Activity, Amount, Deadline, EngineConfig, Fill, OrderEvent, OrderId, OrderQuery, OrderRequest,
-    OrderUpdate, PauseScope, Status, StatusSink as _, SubmitError, UserId,
+    Activity, Amount, Deadline, EngineConfig, Failure, FailureCode, FeedCursor, FeedScope, Fill, OrderEvent,
+    OrderId, OrderQuery, OrderRequest, OrderUpdate, PauseScope, Status, StatusSink as _, StepError,
+    SubmitError, UserId,
 };
 use order_engine_postgres::testing::{fresh_name, shared_url};
 use sqlx::{Connection as _, PgConnection, PgPool};
@@ -22,6 +23,7 @@ const SOL: u128 = 1_000_000_000;
 /// A broker in a database of its own.
 struct Fixture {
     broker: Broker,
+    router: Arc<ScriptedRouter>,
     venue: Arc<ScriptedVenue>,
     url: String,
     /// Ends the worker when it is dropped.
@@ -37,10 +39,10 @@ impl Fixture {
         let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
         sqlx::raw_sql(create).execute(&mut connection).await.unwrap();
         let url = format!("{}/{name}", shared.rsplit_once('/').unwrap().0);
-        let venue = Arc::new(ScriptedVenue::new());
-        let ports = (Arc::new(ScriptedRouter::new()) as _, Arc::clone(&venue) as _);
+        let (router, venue) = (Arc::new(ScriptedRouter::new()), Arc::new(ScriptedVenue::new()));
+        let ports = (Arc::clone(&router) as _, Arc::clone(&venue) as _);
         let broker = Broker::open(&url, ports, config()).await.unwrap();
-        Self { broker, venue, url, stop: watch::channel(false).0 }
+        Self { broker, router, venue, url, stop: watch::channel(false).0 }
     }
 
     fn work(&self) {
@@ -224,4 +226,44 @@ async fn nobody_pays_while_accepting_is_paused_and_a_deposit_counts_once() {
     assert_eq!(fixture.has().await, (SOL, 0));
     engine.resume(Activity::Accepting, &PauseScope::All).await.unwrap();
     assert!(fixture.broker.place(one_sol("a")).await.unwrap().is_new);
+}
+
+#[tokio::test]
+async fn an_order_that_waits_keeps_the_status_in_which_it_stopped() {
+    let fixture = Fixture::new().await;
+    fixture.deposit(1).await;
+    let busy = Failure::new(FailureCode::QUOTE_UNAVAILABLE, "The exchange is busy");
+    fixture.router.fail_next(StepError::transient(busy));
+    let id = fixture.broker.place(one_sol("a")).await.unwrap().order.id;
+    let engine = fixture.broker.engine();
+    let mut events = engine.subscribe(id, 0).await.unwrap().unwrap();
+    fixture.work();
+    // The history first, then live events, to the last one.
+    let mut waits = Vec::new();
+    while let Some(event) = events.next().await {
+        let event = event.unwrap();
+        if let OrderEvent::RetryScheduled { .. } = event.event {
+            waits.push((event.status, event.message()));
+        }
+    }
+    let [(status, message)] = &waits[..] else { panic!("{waits:?}") };
+    assert_eq!(*status, Status::Routing);
+    assert!(message.starts_with("Trying again in "), "{message}");
+}
+
+#[tokio::test]
+async fn a_feed_tells_a_user_of_all_orders_and_resumes() {
+    let fixture = Fixture::new().await;
+    fixture.deposit(2).await;
+    let engine = fixture.broker.engine();
+    let first = fixture.broker.place(one_sol("a")).await.unwrap().order.id;
+    let mut feed = engine.feed(FeedScope::User(alice()), Some(FeedCursor::START)).await.unwrap();
+    let heard = feed.next().await.unwrap().unwrap();
+    assert_eq!((heard.order.id, heard.event.status), (first, Status::Pending));
+    // The cursor is kept by the client, who comes back with it later, to any process.
+    let cursor = heard.cursor;
+    let second = fixture.broker.place(one_sol("b")).await.unwrap().order.id;
+    let mut feed = engine.feed(FeedScope::User(alice()), Some(cursor)).await.unwrap();
+    let heard = feed.next().await.unwrap().unwrap();
+    assert_eq!(heard.order.id, second);
 }

@@ -21,8 +21,8 @@ use programs::{Service, SimVenue};
 /// How often the broker is killed, and how often the database.
 const KILLS: usize = 30;
 const CRASHES: usize = 5;
-/// How many users wait for an order at a time.
-const AT_A_TIME: usize = 40;
+/// How many orders users wait for at a time, at least and at most.
+const AT_A_TIME: (usize, usize) = (40, 200);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_unit_is_lost_or_made_by_thirty_kills_and_five_crashes_of_the_database() {
@@ -44,7 +44,7 @@ async fn check(orders: usize) {
     let disturbing = async {
         for n in 1..=KILLS + CRASHES {
             customers.have_seen_end(n * orders / (KILLS + CRASHES + 1)).await;
-            if n % ((KILLS + CRASHES) / CRASHES) == 0 {
+            if n.is_multiple_of((KILLS + CRASHES) / CRASHES) {
                 crash(&database).await;
             } else {
                 service.kill().await;
@@ -53,7 +53,8 @@ async fn check(orders: usize) {
             }
         }
     };
-    tokio::join!(disturbing, customers.trade(AT_A_TIME));
+    let at_a_time = (orders / 50).clamp(AT_A_TIME.0, AT_A_TIME.1);
+    tokio::join!(disturbing, customers.trade(at_a_time));
     let traded = began.elapsed();
     let retried = customers.retry_what_failed().await;
 

@@ -99,7 +99,7 @@ impl Customers {
         assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
         let id = id_of(&answer);
         self.answers.lock().unwrap().insert(id, form["user"].as_str().unwrap().to_owned());
-        if n % 5 == 0 {
+        if n.is_multiple_of(5) {
             let (_, again) = self.answer(Method::POST, "/orders", &form).await;
             assert_eq!((id_of(&again), &again["is_new"]), (id, &Value::Bool(false)), "{again}");
         }
@@ -169,7 +169,7 @@ fn name(user: usize) -> String {
 fn form(n: usize) -> Value {
     let user = if n % 25 == 7 { POOR.to_owned() } else { name(n % USERS) };
     let (input, output, amount) =
-        if n % 2 == 0 { ("SOL", "USDC", 100_000_000 + n) } else { ("USDC", "SOL", 20_000_000 + n) };
+        if n.is_multiple_of(2) { ("SOL", "USDC", 100_000_000 + n) } else { ("USDC", "SOL", 20_000_000 + n) };
     json!({
         "user": user, "key": format!("order-{n}"), "input": input, "output": output,
         "amount": amount.to_string(),
