@@ -73,14 +73,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     stop.send(true)?;
     // New requests are refused, orders come to the end of their steps, and their leases are released, so that the
     // next process goes on at once. What takes longer is not lost either: its leases expire.
-    let (drained, served, worked) = tokio::join!(
+    let (drained, served, finished) = tokio::join!(
         engine.shutdown(GRACE),
         tokio::time::timeout(GRACE, serving),
         tokio::time::timeout(GRACE, worker),
     );
     drained?;
     served???;
-    worked???;
+    finished???;
     tracing::info!("ended");
     Ok(())
 }
