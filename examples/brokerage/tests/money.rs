@@ -59,6 +59,7 @@ async fn check(orders: usize) {
     let retried = customers.retry_what_failed().await;
 
     let books = Books::when_settled(&database.url()).await;
+    customers.see_what_is(&books).await;
     assert_eq!(service.terminate().await, Some(0), "{}", service.log());
     let chain = order_engine_sim::read_ledger(SimVenue::ledger(folder.path())).unwrap();
     let summary = books.check(&chain, &customers.answers());

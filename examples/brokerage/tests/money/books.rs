@@ -101,6 +101,11 @@ impl Books {
         }
     }
 
+    /// Returns what a user has of a token.
+    pub(crate) fn balance(&self, user: &str, token: &str) -> i128 {
+        self.balances.get(&(user.to_owned(), token.to_owned())).copied().unwrap_or_default()
+    }
+
     /// Compares everything with what the chain executed, and with what users were answered.
     pub(crate) fn check(&self, chain: &[Execution], answers: &BTreeMap<OrderId, String>) -> Summary {
         let of_orders: BTreeMap<Uuid, String> =

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use order_engine_core::OrderId;
+use order_engine_sim::default_tokens;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+
+use crate::books::Books;
 
 /// How many users there are, besides one without any money.
 const USERS: usize = 20;
@@ -129,6 +132,29 @@ impl Customers {
         let failed: Vec<OrderId> = self.failed.lock().unwrap().iter().copied().step_by(2).collect();
         join_all(failed.iter().map(|id| self.retry(*id))).await;
         failed.len()
+    }
+
+    /// Checks that the broker shows what is in its books, and refuses what it should.
+    pub(crate) async fn see_what_is(&self, books: &Books) {
+        let get = async |path: &str| self.answer(Method::GET, path, &Value::Null).await;
+        for user in (0..USERS).map(name) {
+            let (_, shown) = get(&format!("/accounts/{user}")).await;
+            for token in default_tokens().iter().take(DEPOSITS.len()) {
+                let balance = books.balance(&user, &token.mint).to_string();
+                assert_eq!(shown[&token.symbol], balance, "{user}: {shown}");
+            }
+        }
+        assert_eq!(get(&format!("/orders/{}", OrderId::from_bytes([7; 16]))).await.0, StatusCode::NOT_FOUND);
+        let (mut other, mut unknown) = (form(0), form(0));
+        other["amount"] = "1".into();
+        unknown["input"] = "nothing".into();
+        assert_eq!(self.answer(Method::POST, "/orders", &other).await.0, StatusCode::CONFLICT);
+        assert_eq!(self.answer(Method::POST, "/orders", &unknown).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+        let url = format!("{}/metrics", *self.url.borrow());
+        let metrics = self.http.get(url).send().await.unwrap().text().await.unwrap();
+        for name in ["order_engine_orders_total", "order_engine_workers", "brokerage_executions_total"] {
+            assert!(metrics.contains(name), "no {name} in:\n{metrics}");
+        }
     }
 
     async fn retry(&self, id: OrderId) {
