@@ -255,8 +255,8 @@ struct Row {
 
 impl Row {
     fn is_held_under(&self, fence: Fence) -> bool {
-        planted!(NoFence)
-            || (self.epoch == fence.epoch && (self.owner == Some(fence.owner) || planted!(EpochWithoutToken)))
+        let is_owner = self.owner == Some(fence.owner) || planted!(EpochWithoutToken);
+        planted!(NoFence) || (self.epoch == fence.epoch && is_owner)
     }
 }
 
