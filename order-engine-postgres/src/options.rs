@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 /// The schema unless another one is set.
 const SCHEMA: &str = "order_engine";
@@ -59,6 +59,11 @@ pub enum OptionsError {
         /// What is wrong with it.
         source: sqlx::Error,
     },
+    /// The URL asks for TLS, without which this program was built.
+    #[error(
+        "this 'sslmode' needs the feature 'tls' of order-engine-postgres, without which this program was built"
+    )]
+    NoTls,
     /// The name of the schema would need quotes.
     #[error(
         "'{0}' is no name for a schema: at most 48 lower-case letters, digits and underscores, not beginning with a digit or 'pg_'"
@@ -107,7 +112,13 @@ impl fmt::Debug for PostgresOptions {
     }
 }
 
-/// Converts connect options into options for a store in their database.
+/// Returns whether a connection without TLS will not do.
+fn requires_tls(mode: PgSslMode) -> bool {
+    matches!(mode, PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull)
+}
+
+/// Converts connect options into options for a store in their database. Whether there is TLS is not checked: a
+/// host may have built the driver with another TLS than that of the feature `tls`.
 impl From<PgConnectOptions> for PostgresOptions {
     fn from(connect: PgConnectOptions) -> Self {
         Self {
@@ -129,8 +140,12 @@ impl PostgresOptions {
     /// [schema](Self::with_schema), and `pooling=transaction` is
     /// [`with_transaction_pooling`](Self::with_transaction_pooling).
     ///
+    /// An `sslmode` of `require`, `verify-ca` or `verify-full` needs the feature `tls`. Without the feature,
+    /// `prefer` (which is meant where none is given) connects without TLS.
+    ///
     /// # Errors
-    /// If it is no such URL, or a parameter has a value that cannot be used.
+    /// If it is no such URL, a parameter has a value that cannot be used, or TLS is required where the feature
+    /// `tls` is missing.
     pub fn new(url: &str) -> Result<Self, OptionsError> {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(OptionsError::Scheme);
@@ -151,6 +166,9 @@ impl PostgresOptions {
         let connect: PgConnectOptions = format!("{address}?{}", drivers.join("&"))
             .parse()
             .map_err(|source| OptionsError::Url { source })?;
+        if requires_tls(connect.get_ssl_mode()) && cfg!(not(feature = "tls")) {
+            return Err(OptionsError::NoTls);
+        }
         for parameter in unknown {
             let name = parameter.split('=').next().unwrap_or_default();
             tracing::warn!(name, "a parameter of the database's URL is not known and has no effect");
@@ -222,15 +240,34 @@ mod tests {
     #[test]
     fn urls_name_databases_and_schemas() {
         let options = PostgresOptions::new(
-            "postgres://alice:secret@db.local:6432/trading?schema=engine_2&sslmode=require&pooling=transaction",
+            "postgres://alice:secret@db.local:6432/trading?schema=engine_2&sslmode=disable&pooling=transaction",
         )
         .unwrap();
         assert_eq!((options.connect.get_host(), options.connect.get_port()), ("db.local", 6432));
         assert_eq!(options.connect.get_database(), Some("trading"));
-        assert!(matches!(options.connect.get_ssl_mode(), sqlx::postgres::PgSslMode::Require));
+        assert!(matches!(options.connect.get_ssl_mode(), PgSslMode::Disable));
         assert_eq!((options.schema.as_str(), options.transaction_pooling), ("engine_2", true));
         let plain = PostgresOptions::new("postgresql:///trading").unwrap();
         assert_eq!((plain.schema.as_str(), plain.transaction_pooling), ("order_engine", false));
+    }
+
+    #[test]
+    fn tls_needs_its_feature_where_it_is_required() {
+        for mode in ["require", "verify-ca", "verify-full"] {
+            let options = PostgresOptions::new(&format!("postgres://host/db?sslmode={mode}"));
+            if cfg!(feature = "tls") {
+                assert!(requires_tls(options.unwrap().connect.get_ssl_mode()), "{mode}");
+            } else {
+                let error = options.unwrap_err();
+                assert!(matches!(error, OptionsError::NoTls), "{error}");
+                assert!(error.to_string().contains("feature 'tls' of order-engine-postgres"), "{error}");
+            }
+        }
+        for url in
+            ["postgres://host/db", "postgres://host/db?sslmode=prefer", "postgres://host/db?ssl-mode=disable"]
+        {
+            assert!(!requires_tls(PostgresOptions::new(url).unwrap().connect.get_ssl_mode()), "{url}");
+        }
     }
 
     #[test]
