@@ -21,4 +21,5 @@ mod write;
 pub use error::sqlstate;
 pub use fanout::PostgresFanout;
 pub use options::{OptionsError, PostgresOptions};
+pub use sqlx;
 pub use store::PostgresStore;

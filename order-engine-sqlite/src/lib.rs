@@ -20,4 +20,5 @@ mod write;
 mod writer;
 
 pub use options::{OptionsError, SqliteOptions};
+pub use sqlx;
 pub use store::SqliteStore;
