@@ -14,8 +14,10 @@ mod session;
 mod sql;
 mod store;
 mod submit;
+mod submit_statement;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod values;
 mod write;
 
 pub use error::sqlstate;
@@ -23,3 +25,4 @@ pub use fanout::PostgresFanout;
 pub use options::{OptionsError, PostgresOptions};
 pub use sqlx;
 pub use store::PostgresStore;
+pub use submit_statement::SubmitStatement;

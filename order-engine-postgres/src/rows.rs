@@ -18,6 +18,7 @@ use sqlx::{Arguments, Row};
 use uuid::Uuid;
 
 use crate::error::Error;
+use crate::values::Values;
 
 /// The longest wait, in microseconds: three hundred years. PostgreSQL's calendar ends.
 const LONGEST_WAIT_US: i64 = 9_467_280_000_000_000;
@@ -33,12 +34,8 @@ pub(crate) trait ListRow: Sized {
     /// Adds the rows' columns to the arguments.
     fn bind(rows: &[&Self], arguments: &mut PgArguments) -> Result<(), BoxDynError>;
 
-    /// Adds those columns of one row to the arguments that a statement takes, each as a value.
-    fn bind_one(
-        &self,
-        arguments: &mut PgArguments,
-        is_taken: impl Fn(&str) -> bool,
-    ) -> Result<(), BoxDynError>;
+    /// Adds those columns of one row that a statement takes, each as a value.
+    fn bind_one(&self, values: &mut impl Values, is_taken: impl Fn(&str) -> bool) -> Result<(), BoxDynError>;
 }
 
 /// Adds a part of each item to the arguments, as a list.
@@ -64,12 +61,12 @@ macro_rules! list_row {
 
             fn bind_one(
                 &self,
-                arguments: &mut PgArguments,
+                values: &mut impl Values,
                 is_taken: impl Fn(&str) -> bool,
             ) -> Result<(), BoxDynError> {
                 let $row = &self;
                 $(if is_taken(stringify!($column)) {
-                    arguments.add($value)?;
+                    values.add_value($value)?;
                 })+
                 Ok(())
             }

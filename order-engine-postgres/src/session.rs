@@ -88,6 +88,10 @@ impl Sessions {
         Self { connections, sql: Sql::new(&options.schema), options }
     }
 
+    pub(crate) fn sql(&self) -> &Sql {
+        &self.sql
+    }
+
     pub(crate) fn options(&self) -> &PostgresOptions {
         &self.options
     }

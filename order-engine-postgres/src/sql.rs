@@ -18,6 +18,7 @@ pub(crate) struct Sql {
     pub(crate) now: Arc<str>,
     pub(crate) create: Arc<str>,
     pub(crate) create_in: Arc<str>,
+    pub(crate) create_in_texts: Arc<str>,
     pub(crate) create_existing: Arc<str>,
     pub(crate) append: Arc<str>,
     pub(crate) append_refusals: Arc<str>,
@@ -75,13 +76,30 @@ fn names(prefix: &str, lists: &[&[Column]]) -> String {
     names.join(", ")
 }
 
-/// Returns a parameter for each column, as one value, numbered from `first`.
-fn scalars(first: usize, columns: &[Column]) -> String {
-    let scalar = |(number, (_, array)): (usize, &Column)| {
-        format!("${number}::{}", array.trim_start_matches("text[]::").trim_end_matches("[]"))
-    };
-    let parameters: Vec<String> = (first..).zip(columns).map(scalar).collect();
-    parameters.join(", ")
+/// How a statement takes values.
+#[derive(Clone, Copy)]
+enum Values {
+    /// Each in the type of its column.
+    Typed,
+    /// Each as a text, which every driver can bind.
+    Texts,
+}
+
+impl Values {
+    /// Returns a parameter for each column, as one value, numbered from `first`.
+    fn scalars(self, first: usize, columns: &[Column]) -> String {
+        let parameters: Vec<String> =
+            (first..).zip(columns).map(|(number, column)| self.scalar(number, column)).collect();
+        parameters.join(", ")
+    }
+
+    fn scalar(self, number: usize, (_, array): &Column) -> String {
+        let of = array.trim_start_matches("text[]::").trim_end_matches("[]");
+        match self {
+            Self::Texts if of != "text" => format!("${number}::text::{of}"),
+            Self::Texts | Self::Typed => format!("${number}::{of}"),
+        }
+    }
 }
 
 /// Returns how many columns the lists have.
@@ -252,19 +270,19 @@ pub(crate) fn is_first_events(column: &str) -> bool {
 /// Creates one order within a transaction of the host. PostgreSQL prepares each part of a statement anew
 /// whenever it runs, so this one has few parts: one value for each parameter, and only the columns that a new
 /// order has.
-fn create_in() -> String {
+fn create_in(taken: Values) -> String {
     let mut order = [RequestColumns::COLUMNS, StateColumns::COLUMNS].concat();
     order.retain(|(name, _)| is_new_orders(name));
     let mut event = EventColumns::COLUMNS.to_vec();
     event.retain(|(name, _)| is_first_events(name));
-    let (columns, values) = (names("", &[&order]), scalars(1, &order));
-    let (event_columns, event_values) = (names("", &[&event]), scalars(1 + order.len(), &event));
+    let (columns, values) = (names("", &[&order]), taken.scalars(1, &order));
+    let (event_columns, event_values) = (names("", &[&event]), taken.scalars(1 + order.len(), &event));
     let parameter = |column: &str| {
         let index = order.iter().position(|(name, _)| *name == column).unwrap_or_default();
-        scalars(1 + index, &order[index..=index])
+        taken.scalars(1 + index, &order[index..=index])
     };
     let due_at = format!("greatest({STATEMENT_TIME}, {})", parameter("not_before"));
-    let until = after(&scalars(1 + order.len() + event.len(), NewOrderColumns::COLUMNS));
+    let until = after(&taken.scalars(1 + order.len() + event.len(), NewOrderColumns::COLUMNS));
     let turn_at = turn_at(&due_at, &until, &parameter("head_start_us"));
     format!(
         "WITH written AS (
@@ -549,7 +567,8 @@ impl Sql {
         Self {
             now: text(&format!("SELECT {CLOCK} AS now")),
             create: text(&create()),
-            create_in: text(&create_in()),
+            create_in: text(&create_in(Values::Typed)),
+            create_in_texts: text(&create_in(Values::Texts)),
             create_existing: text(&format!(
                 "SELECT {ORDER_COLUMNS} FROM @orders
                 WHERE order_id = $1 OR (user_id = $2 AND client_order_id = $3)

@@ -13,6 +13,7 @@ use order_engine_core::store::{
     AppendError, ClaimRequest, ClaimScope, Claims, CreateError, Creation, Lease, PurgeRequest, Purged,
 };
 use order_engine_core::{ClientOrderId, DecodeError, Fence, ItemRejected, NewOrder, Order, OrderId};
+use sqlx::error::BoxDynError;
 use sqlx::postgres::PgRow;
 use sqlx::{Arguments, Row};
 use uuid::Uuid;
@@ -21,6 +22,7 @@ use crate::error::Error;
 use crate::rows::{self, ListRow as _, bind_each, micros, owner_uuid, uuids};
 use crate::session::{Operation, Session};
 use crate::sql::{is_first_events, is_new_orders};
+use crate::values::Values;
 
 /// How long to wait for due orders that another process has locked, because it is about to lease or to end
 /// them.
@@ -90,15 +92,16 @@ pub(crate) async fn create_in(
         Err(rejected) => return Ok(Err(rejected.into())),
     };
     let text = Arc::clone(&session.sql.create_in);
-    let created = session
-        .fetch(&text, |arguments| {
-            columns.request.bind_one(arguments, is_new_orders)?;
-            columns.state.bind_one(arguments, is_new_orders)?;
-            columns.event.bind_one(arguments, is_first_events)?;
-            columns.bind_one(arguments, |_| true)
-        })
-        .await?;
+    let created = session.fetch(&text, |arguments| bind_new(&columns, arguments)).await?;
     if created.is_empty() { existing(session, &new.order).await } else { Ok(Ok(Creation::Created)) }
+}
+
+/// Adds the values of the statement that creates one order.
+pub(crate) fn bind_new(columns: &NewOrderColumns<'_>, values: &mut impl Values) -> Result<(), BoxDynError> {
+    columns.request.bind_one(values, is_new_orders)?;
+    columns.state.bind_one(values, is_new_orders)?;
+    columns.event.bind_one(values, is_first_events)?;
+    columns.bind_one(values, |_| true)
 }
 
 /// Returns the result for a new order that conflicts with an existing one.

@@ -23,7 +23,8 @@ pub struct Uncommitted<T> {
 }
 
 impl<T> Uncommitted<T> {
-    /// Returns an outcome of which there is nothing to announce yet. For authors of stores.
+    /// Returns an outcome of which there is nothing to announce yet. For authors of stores, and for hosts that run
+    /// the statement of a store themselves.
     pub fn new(engine: &Engine, outcome: T) -> Self {
         Self { outcome, engine: engine.clone(), written: Vec::new() }
     }
