@@ -6,13 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Database, text};
-use order_engine_core::apalis::prelude::*;
 use order_engine_core::conformance::fixtures::{AT_ONCE, FREELY, append, register};
 use order_engine_core::testing::{RecordingSink, ScriptedRouter, ScriptedVenue, request};
 use order_engine_core::{
     ClientOrderId, Engine, EngineConfig, Failure, FailureCode, ItemRejected, Order, OrderEvent, OrderId,
     OrderRequest, OrderStore, Retry, Status, StatusSink, StoreErrorKind, Submission, SubmitError,
-    execute_order,
 };
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 use sqlx::{AssertSqlSafe, SqliteConnection};
@@ -126,8 +124,7 @@ async fn the_order_and_the_hosts_row_are_both_written_or_neither() {
 #[tokio::test]
 async fn an_announcement_wakes_the_worker() {
     let host = Host::new().await;
-    let worker = WorkerBuilder::new("orders").backend(host.engine.backend(10)).build(execute_order);
-    let worker = tokio::spawn(async move { worker.run().await.unwrap() });
+    let worker = tokio::spawn(host.engine.run(10));
     // The worker has executed an order, and waits for the next.
     let first = host.created(request()).await;
     let mut events = host.engine.subscribe(first.id, 0).await.unwrap().unwrap();
