@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
@@ -12,9 +13,11 @@ use std::time::{Duration, Instant};
 
 use common::append_only_file;
 use common::service::{Chain, Service, request};
+use order_engine_core::store::FeedRequest;
 use order_engine_core::testing::{Link, Proxy};
 use order_engine_core::{
-    Backlog, Durability, EngineConfig, OrderId, OrderStore, Runtime, Status, Submission, SubmitError,
+    Backlog, Durability, EngineConfig, FeedCursor, FeedScope, OrderId, OrderStore, Runtime, Status,
+    Submission, SubmitError,
 };
 use order_engine_redis::testing::{DURABLE, RedisServer};
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
@@ -88,6 +91,31 @@ async fn to_its_end(service: &Service, id: OrderId) -> Vec<u64> {
     }
 }
 
+/// Reads the feed until it ends after the work is over, however often a call fails. Returns the number of the last
+/// event of each order.
+async fn read_feed(store: Arc<dyn OrderStore>, is_over: Arc<AtomicBool>) -> BTreeMap<OrderId, u64> {
+    let (mut after, mut seen) = (FeedCursor::START, BTreeMap::new());
+    loop {
+        let is_last_look = is_over.load(Ordering::Relaxed);
+        let Ok(page) = store.read_feed(&FeedRequest { scope: FeedScope::All, after, limit: 50 }).await else {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        for item in page.items {
+            let FeedCursor { order_id, seq, .. } = item.cursor;
+            let last = seen.insert(order_id, seq).unwrap_or(0);
+            assert_eq!(seq, last + 1, "{order_id}");
+        }
+        after = page.next;
+        if page.is_last && is_last_look {
+            return seen;
+        }
+        if page.is_last {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
 /// Kills a server whose last replies were lost, and cuts its file somewhere among the writes without a reply,
 /// as a loss of power or a kill in the middle of a write does.
 async fn tear(server: &RedisServer, proxy: &Proxy) {
@@ -153,6 +181,8 @@ async fn kill_under_load(kills: u32, tally: &mut Tally) {
             })
         })
         .collect();
+    let is_read = Arc::new(AtomicBool::new(false));
+    let reader = tokio::spawn(read_feed(Arc::clone(&store), Arc::clone(&is_read)));
     let mut orders = Vec::new();
     for kill in 0..kills {
         tokio::time::sleep(moment(200)).await;
@@ -188,12 +218,20 @@ async fn kill_under_load(kills: u32, tally: &mut Tally) {
         orders.extend(tokio::time::timeout(PATIENCE, client).await.expect("no order hangs").unwrap());
     }
     assert_eq!(store.backlog().await.unwrap(), Backlog::default(), "no order is open");
+    is_read.store(true, Ordering::Relaxed);
+    let read = tokio::time::timeout(PATIENCE, reader).await.expect("the feed ends").unwrap();
     let mut executed = chain.executed().await;
     for id in &orders {
+        assert_eq!(
+            store.last_seqs(&[*id]).await.unwrap(),
+            [read.get(id).copied()],
+            "the feed has all of {id}"
+        );
         let expected = usize::from(service.check_history(*id).await == Status::Confirmed);
         assert_eq!(executed.remove(id).unwrap_or(0), expected, "{id}");
     }
     assert!(executed.is_empty(), "what was executed was acknowledged: {executed:?}");
+    assert_eq!(read.len(), orders.len(), "the feed has nothing else");
     tally.orders += orders.len();
 }
 

@@ -10,10 +10,12 @@ use order_engine_core::conformance::fixtures::{
     AT_ONCE, Relay, Worker, assert_stored, create, create_one, id, ids_of, new_order, new_orders, register,
     routing_started, to_confirmed, write_freely,
 };
-use order_engine_core::store::{Creation, Then};
+use order_engine_core::store::{Creation, FeedRequest, Then};
 use order_engine_core::telemetry::chain;
 use order_engine_core::testing::{Link, Proxy};
-use order_engine_core::{Durability, OrderQuery, OrderStore, StoreError, StoreErrorKind};
+use order_engine_core::{
+    Durability, FeedCursor, FeedScope, OrderQuery, OrderStore, StoreError, StoreErrorKind,
+};
 use order_engine_redis::testing::{DURABLE, RedisServer};
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
 
@@ -405,4 +407,22 @@ async fn whatever_the_network_does_a_write_is_whole_and_the_store_goes_on() {
         let repeated = store.create(&[new_order(n)]).await.unwrap().remove(0).unwrap();
         assert_eq!(repeated == Creation::Created, written.is_none());
     }
+}
+
+/// A reader that has passed what the server lost is given what is written afterwards.
+#[tokio::test]
+async fn a_feed_goes_on_after_a_server_lost_everything() {
+    let server = RedisServer::start(&["--appendonly", "no"]);
+    let store = open(server.options()).await;
+    create(&store, &new_orders(3)).await;
+    let request = |after| FeedRequest { scope: FeedScope::All, after, limit: 10 };
+    let read = store.read_feed(&request(FeedCursor::START)).await.unwrap();
+    assert_eq!(read.items.len(), 3);
+    server.kill();
+    server.restart();
+    let store = open(server.options()).await;
+    assert_eq!(store.last_seqs(&[id(1)]).await.unwrap(), [None]);
+    create_one(&store, 4).await;
+    let after = store.read_feed(&request(read.next)).await.unwrap();
+    assert_eq!(after.items.iter().map(|item| item.cursor.order_id).collect::<Vec<_>>(), [id(4)]);
 }
