@@ -100,10 +100,10 @@ impl Broker {
         let pool = pool.connect_with(options).await?;
         accounts::migrate(&mut *pool.acquire().await?).await?;
         let engine = Engine::builder()
-            .store(Arc::new(store.clone()))
+            .store(store.clone())
             .router(router)
             .venue(venue)
-            .sink(Arc::new(LedgerSink::new(pool.clone())))
+            .sink(LedgerSink::new(pool.clone()))
             .config(config)
             .build()
             .await?;

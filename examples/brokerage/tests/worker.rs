@@ -1,6 +1,5 @@
 //! The layers of the worker are in the order that its comments say.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -17,9 +16,9 @@ async fn an_execution_that_takes_too_long_is_dropped_counted_and_repeated() {
     let router = ScriptedRouter::new();
     router.hang_next();
     let engine = Engine::builder()
-        .store(Arc::new(MemoryStore::new()))
-        .router(Arc::new(router))
-        .venue(Arc::new(ScriptedVenue::new()))
+        .store(MemoryStore::new())
+        .router(router)
+        .venue(ScriptedVenue::new())
         .build()
         .await
         .unwrap();
