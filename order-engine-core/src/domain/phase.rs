@@ -13,6 +13,7 @@ use crate::domain::transaction::{Certainty, Fill, SignedTx};
 
 /// A route that was chosen, and when it was quoted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Quote {
     /// The route.
     pub route: Arc<Route>,
@@ -116,6 +117,7 @@ pub enum Stage {
 
 /// Where an attempt failed: what the order shows until the next one begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct FailedAt {
     /// The status at which the attempt failed.
     pub status: Status,

@@ -24,6 +24,7 @@ pub struct RetryPolicy {
 
 /// How an order waits out an outage before anything is signed. It uses no attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OutagePolicy {
     /// How long an order without a deadline waits in one attempt before it fails. One with a deadline
     /// waits until then.

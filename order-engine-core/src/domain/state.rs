@@ -72,6 +72,7 @@ pub struct Suspicion {
 
 /// How many of an order's attempts failed in which way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct FailedAttempts {
     /// For a reason that may pass by itself.
     pub transient: u32,

@@ -22,6 +22,7 @@ const UNREGISTER_BATCH: u32 = 1_000;
 
 /// The health of an engine.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Health {
     /// What an accepted order survives.
     pub durability: Durability,

@@ -15,6 +15,7 @@ use crate::ports::router::StepError;
 
 /// What routing would do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Quotation {
     /// Everything that was considered.
     pub candidates: Vec<Candidate>,

@@ -14,6 +14,7 @@ use crate::ports::order_store::write::{Append, NewOrder};
 /// was committed.
 #[derive(Clone, Debug)]
 #[must_use = "announce it after the commit; otherwise workers find it only at their next poll"]
+#[non_exhaustive]
 pub struct Uncommitted<T> {
     /// What came of the write, if the host commits.
     pub outcome: T,

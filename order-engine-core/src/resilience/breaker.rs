@@ -15,6 +15,7 @@ const BREAKERS_MAX: usize = 4_096;
 
 /// When a circuit breaker opens, and how soon it tries again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BreakerConfig {
     /// After how many failures in a row it opens.
     pub max_failures: u32,

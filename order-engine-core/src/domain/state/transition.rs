@@ -8,6 +8,7 @@ use crate::domain::phase::{FailedAt, Phase, Quote, Stage};
 /// An event that an order's state does not allow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an order in state '{state}' does not allow the event '{event}'")]
+#[non_exhaustive]
 pub struct IllegalTransition {
     /// The name of the state.
     pub state: &'static str,
