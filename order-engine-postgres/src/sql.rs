@@ -76,16 +76,16 @@ fn names(prefix: &str, lists: &[&[Column]]) -> String {
     names.join(", ")
 }
 
-/// How a statement takes values.
+/// How a statement takes its parameters.
 #[derive(Clone, Copy)]
-enum Values {
+enum Parameters {
     /// Each in the type of its column.
     Typed,
     /// Each as a text, which every driver can bind.
     Texts,
 }
 
-impl Values {
+impl Parameters {
     /// Returns a parameter for each column, as one value, numbered from `first`.
     fn scalars(self, first: usize, columns: &[Column]) -> String {
         let parameters: Vec<String> =
@@ -270,7 +270,7 @@ pub(crate) fn is_first_events(column: &str) -> bool {
 /// Creates one order within a transaction of the host. PostgreSQL prepares each part of a statement anew
 /// whenever it runs, so this one has few parts: one value for each parameter, and only the columns that a new
 /// order has.
-fn create_in(taken: Values) -> String {
+fn create_in(taken: Parameters) -> String {
     let mut order = [RequestColumns::COLUMNS, StateColumns::COLUMNS].concat();
     order.retain(|(name, _)| is_new_orders(name));
     let mut event = EventColumns::COLUMNS.to_vec();
@@ -567,8 +567,8 @@ impl Sql {
         Self {
             now: text(&format!("SELECT {CLOCK} AS now")),
             create: text(&create()),
-            create_in: text(&create_in(Values::Typed)),
-            create_in_texts: text(&create_in(Values::Texts)),
+            create_in: text(&create_in(Parameters::Typed)),
+            create_in_texts: text(&create_in(Parameters::Texts)),
             create_existing: text(&format!(
                 "SELECT {ORDER_COLUMNS} FROM @orders
                 WHERE order_id = $1 OR (user_id = $2 AND client_order_id = $3)

@@ -3,8 +3,6 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::domain::order::InvalidRequest;
-
 /// A JSON object that a host attaches to an order. The engine stores it with the request, hands it to sinks
 /// and feeds, and never looks at it.
 ///
@@ -49,19 +47,16 @@ impl Metadata {
         Value::Object(self.0.clone()).to_string()
     }
 
-    /// Checks that every store can keep it as it is.
-    pub(super) fn validate(&self) -> Result<(), InvalidRequest> {
+    /// Whether every store can keep it as it is.
+    pub(super) fn is_storable(&self) -> bool {
         if self.is_empty() {
-            return Ok(());
+            return true;
         }
         let json = self.to_json();
         // Some fractions change when they are written as text and read again, and then a repeated request
         // would differ from the stored one. Databases cannot hold the NUL character in readable JSON.
         let survives = serde_json::from_str::<Map<String, Value>>(&json).is_ok_and(|read| read == self.0);
-        if json.len() > Self::MAX_BYTES || !survives || json.contains("\\u0000") {
-            return Err(InvalidRequest::Metadata);
-        }
-        Ok(())
+        json.len() <= Self::MAX_BYTES && survives && !json.contains("\\u0000")
     }
 }
 
@@ -78,13 +73,13 @@ mod tests {
     #[test]
     fn metadata_is_bounded_and_survives_storage() {
         let plain = Metadata::default().with("campaign", "spring").with("leg", 2).with("ratio", 0.25);
-        assert_eq!(plain.validate(), Ok(()));
+        assert!(plain.is_storable());
         assert_eq!(plain.get("leg"), Some(&Value::from(2)));
         assert_eq!(plain.to_json(), r#"{"campaign":"spring","leg":2,"ratio":0.25}"#);
         let long = Metadata::default().with("note", "x".repeat(Metadata::MAX_BYTES));
         let nul = Metadata::default().with("note", "a\0b");
         for refused in [long, nul] {
-            assert_eq!(refused.validate(), Err(InvalidRequest::Metadata));
+            assert!(!refused.is_storable());
         }
     }
 }

@@ -258,7 +258,7 @@ impl OrderRequest {
         if self.tag.as_ref().is_some_and(|tag| is_bad(tag.as_str(), Self::TAG_MAX_CHARS)) {
             return Err(InvalidRequest::Tag);
         }
-        self.metadata.validate()
+        if self.metadata.is_storable() { Ok(()) } else { Err(InvalidRequest::Metadata) }
     }
 }
 
