@@ -36,8 +36,8 @@ impl Operation for ReadFeed<'_> {
     async fn run(&self, session: &mut Session<'_>) -> Result<FeedPage, Error> {
         let FeedRequest { scope, after, limit } = self.0;
         let (text, user) = match scope {
+            FeedScope::All => (Arc::clone(&session.sql.read_feed), None),
             FeedScope::User(user) => (Arc::clone(&session.sql.read_feed_of_user), Some(user.as_str())),
-            _ => (Arc::clone(&session.sql.read_feed), None),
         };
         // Nothing stands beyond 63 bits, so nothing comes after such a number.
         let number = |number| encode_u64(number).unwrap_or(i64::MAX);

@@ -33,8 +33,6 @@ pub(crate) enum Error {
     Decode(#[from] DecodeError),
     #[error(transparent)]
     Rejected(#[from] ItemRejected),
-    #[error("this store does not know the scope of the feed")]
-    UnknownScope,
     #[error("no answer in time")]
     TimedOut,
 }
@@ -54,7 +52,7 @@ impl Error {
             Self::NotConnected(source) => source.kind(),
             Self::Misconfigured(_) => StoreErrorKind::Misconfigured,
             Self::NewerSchema(_) => StoreErrorKind::Incompatible,
-            Self::Parsing(_) | Self::Reply(_) | Self::Decode(_) | Self::Rejected(_) | Self::UnknownScope => {
+            Self::Parsing(_) | Self::Reply(_) | Self::Decode(_) | Self::Rejected(_) => {
                 StoreErrorKind::Internal
             }
             Self::Replica | Self::TimedOut => StoreErrorKind::Unavailable,

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use order_engine_core::store::{FeedItem, FeedPage, FeedRequest};
 use order_engine_core::{
-    DecodeError, EventRecord, FeedCursor, FeedScope, OrderHead, OrderId, OrderUpdate, UndecodableOrder,
-    UserId,
+    DecodeError, EventRecord, FeedCursor, OrderHead, OrderId, OrderUpdate, UndecodableOrder, UserId,
 };
 
 use crate::error::Error;
@@ -60,7 +59,7 @@ pub(crate) async fn feed_end(session: &Session) -> Result<FeedCursor, Error> {
 }
 
 pub(crate) async fn read_feed(session: &Session, request: &FeedRequest) -> Result<FeedPage, Error> {
-    let user = user(&request.scope)?;
+    let user = request.scope.user();
     let (from, member) = start(request.after);
     let mut call = session.script(&scripts::READ_FEED);
     call.arg(from).arg(member).arg(u8::from(user.is_some())).arg(user.map_or("", UserId::as_str));
@@ -75,16 +74,6 @@ pub(crate) async fn read_feed(session: &Session, request: &FeedRequest) -> Resul
     };
     let next = seen.map_or(request.after, |seen| seen.max(request.after));
     Ok(FeedPage { items, next, is_last: reply.is_last })
-}
-
-/// Returns the only user of a scope; nothing for everybody's.
-fn user(scope: &FeedScope) -> Result<Option<&UserId>, Error> {
-    match scope {
-        FeedScope::All => Ok(None),
-        FeedScope::User(user_id) => Ok(Some(user_id)),
-        // More than was asked for must never be returned.
-        _ => Err(Error::UnknownScope),
-    }
 }
 
 /// Returns from which place on to read, and which member at this place was read last, if one was.

@@ -38,8 +38,6 @@ pub(crate) enum Error {
     NotCreated(#[from] CreateError),
     #[error(transparent)]
     NotAppended(#[from] AppendError),
-    #[error("this store does not know the scope of the feed")]
-    UnknownScope,
     #[error("no answer in time")]
     TimedOut,
     #[error("the store is closed")]
@@ -75,11 +73,9 @@ impl Error {
             Self::NotCreated(CreateError::Locked) | Self::Thread(_) | Self::TimedOut | Self::Closed => {
                 StoreErrorKind::Unavailable
             }
-            Self::Decode(_)
-            | Self::Rejected(_)
-            | Self::UnknownScope
-            | Self::NotCreated(_)
-            | Self::NotAppended(_) => StoreErrorKind::Internal,
+            Self::Decode(_) | Self::Rejected(_) | Self::NotCreated(_) | Self::NotAppended(_) => {
+                StoreErrorKind::Internal
+            }
             Self::Shared(error) => error.kind(),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use order_engine_core::backend::{count, encode_u64};
 use order_engine_core::store::{FeedItem, FeedPage, FeedRequest};
-use order_engine_core::{FeedCursor, FeedScope, OrderUpdate, UndecodableOrder, UserId};
+use order_engine_core::{FeedCursor, OrderUpdate, UndecodableOrder, UserId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqlitePool};
 
@@ -53,7 +53,7 @@ pub(crate) async fn read_feed(pool: &SqlitePool, request: &FeedRequest) -> Resul
         .bind(encode(after.position))
         .bind(after.order_id.to_string())
         .bind(encode(after.seq))
-        .bind(user(&request.scope)?.map(UserId::as_str))
+        .bind(request.scope.user().map(UserId::as_str))
         .bind(limit.saturating_add(1))
         .fetch_all(pool)
         .await?;
@@ -69,16 +69,6 @@ pub(crate) async fn read_feed(pool: &SqlitePool, request: &FeedRequest) -> Resul
         items.push(item(row, &mut heads)?);
     }
     Ok(FeedPage { items, next, is_last })
-}
-
-/// Returns the only user of a scope; nothing for everybody's.
-fn user(scope: &FeedScope) -> Result<Option<&UserId>, Error> {
-    match scope {
-        FeedScope::All => Ok(None),
-        FeedScope::User(user_id) => Ok(Some(user_id)),
-        // More than was asked for must never be returned.
-        _ => Err(Error::UnknownScope),
-    }
 }
 
 /// Returns the place behind the event of a row. Each event has a position of its own.

@@ -39,13 +39,13 @@ pub enum OpenError {
     #[error(transparent)]
     Options(#[from] OptionsError),
     /// The engine's store cannot be opened.
-    #[error("cannot open the store: {0}")]
+    #[error("cannot open the store")]
     Store(#[from] StoreError),
     /// The broker's own tables cannot be opened.
-    #[error("cannot open the accounts: {0}")]
+    #[error("cannot open the accounts")]
     Accounts(#[from] sqlx::Error),
     /// The engine cannot be built.
-    #[error("cannot start the engine: {0}")]
+    #[error("cannot start the engine")]
     Engine(#[from] BuildError),
 }
 
@@ -73,7 +73,7 @@ pub enum PlaceError {
     #[error(transparent)]
     Retry(#[from] RetryError),
     /// The database failed.
-    #[error("the database failed: {0}")]
+    #[error("the database failed")]
     Database(#[from] sqlx::Error),
 }
 

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
+use order_engine_core::telemetry::chain;
 use order_engine_core::{
     Amount, Attention, Cancellation, ChangeError, Deadline, EventRecord, Order, OrderId, OrderRequest,
     StoreError, SubmitError, Token, UserId,
@@ -194,7 +195,7 @@ impl From<sqlx::Error> for Problem {
     }
 }
 
-fn unavailable(error: &dyn std::error::Error) -> Problem {
-    tracing::warn!(%error, "a request was not served");
+fn unavailable(error: &(dyn std::error::Error + 'static)) -> Problem {
+    tracing::warn!(error = %chain(error), "a request was not served");
     Problem(StatusCode::SERVICE_UNAVAILABLE, "try again".to_owned())
 }

@@ -46,7 +46,8 @@ impl StatusSink for LedgerSink {
 
     async fn deliver(&self, updates: &[OrderUpdate]) -> Result<(), SinkError> {
         for update in updates {
-            self.settle(update).await.map_err(|error| SinkError::new(error.to_string()))?;
+            let settled = self.settle(update).await;
+            settled.map_err(|error| SinkError::new("an order could not be settled").with_source(error))?;
         }
         Ok(())
     }

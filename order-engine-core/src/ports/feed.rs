@@ -30,14 +30,24 @@ pub trait EventFeed: fmt::Debug + Send + Sync + 'static {
     async fn read_feed(&self, request: &FeedRequest) -> Result<FeedPage, StoreError>;
 }
 
-/// Whose events a feed has.
+/// Whose events a feed has. A store must never return more than was asked for, so a new scope has to break the
+/// build of every store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum FeedScope {
     /// Everybody's.
     All,
     /// Those of one user's orders.
     User(UserId),
+}
+
+impl FeedScope {
+    /// Returns the only user of the scope; nothing for everybody's.
+    pub const fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::All => None,
+            Self::User(user) => Some(user),
+        }
+    }
 }
 
 /// A place in a feed: behind one event, and before the next. It is valid for every scope, in every process on
