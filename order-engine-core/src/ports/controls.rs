@@ -66,8 +66,8 @@ impl fmt::Display for Activity {
 pub enum PauseScope {
     /// For all orders.
     All,
-    /// For routes over the venue with this name. Nothing is known of the venue when an order is accepted, so
-    /// accepting is not paused by it.
+    /// For routes over the venue with this name. It is stored and covers no order yet: an engine has one venue,
+    /// without a name.
     Venue(String),
     /// For orders that sell one token for another, by the tokens' addresses.
     Pair {
