@@ -28,8 +28,8 @@ pub(crate) enum Hold {
     Pair(Pair),
     /// Room among the transactions of its user.
     User(UserId),
-    /// Room among the transactions on its venue.
-    Venue(Option<String>),
+    /// Room among the transactions on the venue.
+    Venue,
     /// The end of a pause.
     Pause(Activity, PauseScope),
 }

@@ -1,4 +1,4 @@
-//! Caps on transactions in flight: how many orders of a user, and on a venue, may be between the building of
+//! Caps on transactions in flight: how many orders of a user, and on the venue, may be between the building of
 //! a transaction and its outcome in this process.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ pub(crate) struct InFlight {
 #[derive(Debug, Default)]
 struct Counts {
     users: BTreeMap<UserId, usize>,
-    venues: BTreeMap<Option<String>, usize>,
+    on_venue: usize,
 }
 
 /// Counts an order as in flight until it is dropped.
@@ -27,7 +27,6 @@ struct Counts {
 pub(crate) struct InFlightPermit {
     in_flight: Arc<InFlight>,
     user: UserId,
-    venue: Option<String>,
 }
 
 impl InFlight {
@@ -49,13 +48,12 @@ impl InFlight {
         if self.is_uncapped() {
             return Ok(None);
         }
-        let venue = venue_of(order);
         let mut counts = self.counts();
         self.check_user_in(&counts, order)?;
-        if is_full(self.venue_max, counts.venues.get(&venue)) {
-            return Err(Hold::Venue(venue));
+        if is_full(self.venue_max, counts.on_venue) {
+            return Err(Hold::Venue);
         }
-        Ok(Some(self.count(&mut counts, order.request.user_id.clone(), venue)))
+        Ok(Some(self.count(&mut counts, order)))
     }
 
     /// Checks that there is room for another order of the same user.
@@ -65,7 +63,8 @@ impl InFlight {
 
     fn check_user_in(&self, counts: &Counts, order: &Order) -> Result<(), Hold> {
         let user = &order.request.user_id;
-        if is_full(self.user_max, counts.users.get(user)) { Err(Hold::User(user.clone())) } else { Ok(()) }
+        let in_flight = counts.users.get(user).copied().unwrap_or_default();
+        if is_full(self.user_max, in_flight) { Err(Hold::User(user.clone())) } else { Ok(()) }
     }
 
     /// Counts an order whose transaction may have been sent already: there is no question of room any more.
@@ -73,39 +72,30 @@ impl InFlight {
         if self.is_uncapped() {
             return None;
         }
-        let (user, venue) = (order.request.user_id.clone(), venue_of(order));
-        Some(self.count(&mut self.counts(), user, venue))
+        Some(self.count(&mut self.counts(), order))
     }
 
-    fn count(self: &Arc<Self>, counts: &mut Counts, user: UserId, venue: Option<String>) -> InFlightPermit {
+    fn count(self: &Arc<Self>, counts: &mut Counts, order: &Order) -> InFlightPermit {
+        let user = order.request.user_id.clone();
         *counts.users.entry(user.clone()).or_default() += 1;
-        *counts.venues.entry(venue.clone()).or_default() += 1;
-        InFlightPermit { in_flight: Arc::clone(self), user, venue }
+        counts.on_venue += 1;
+        InFlightPermit { in_flight: Arc::clone(self), user }
     }
 }
 
-fn is_full(max: Option<usize>, count: Option<&usize>) -> bool {
-    max.is_some_and(|max| count.copied().unwrap_or_default() >= max)
-}
-
-/// Returns the venue of an order's route.
-fn venue_of(_order: &Order) -> Option<String> {
-    None
+fn is_full(max: Option<usize>, count: usize) -> bool {
+    max.is_some_and(|max| count >= max)
 }
 
 impl Drop for InFlightPermit {
     fn drop(&mut self) {
         let mut counts = self.in_flight.counts();
-        leave(&mut counts.users, &self.user);
-        leave(&mut counts.venues, &self.venue);
-    }
-}
-
-fn leave<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
+        counts.on_venue -= 1;
+        if let Some(count) = counts.users.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                counts.users.remove(&self.user);
+            }
         }
     }
 }
