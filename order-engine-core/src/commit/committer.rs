@@ -113,7 +113,7 @@ impl Committer {
                 Ok(Ok(creation)) => return Ok(creation),
                 Err(CommitError::Store(error)) if self.writer.is_created(&new).await => {
                     tracing::info!(order.id = %new.order.id, error = %telemetry::chain(&error), "an order was created although the store did not say so");
-                    self.writer.publish([(&*new.order, &new.event)]);
+                    self.writer.publish([(&*new.order, &new.event)].into_iter());
                     return Ok(Creation::Created);
                 }
                 Err(error) => return Err(error),
@@ -159,7 +159,7 @@ impl Committer {
     }
 
     /// Measures and publishes what a host has committed in a transaction of its own.
-    pub(crate) fn publish<'a>(&self, committed: impl IntoIterator<Item = Committed<'a>> + Clone) {
+    pub(crate) fn publish<'a>(&self, committed: impl Iterator<Item = Committed<'a>> + Clone) {
         self.writer.publish(committed);
     }
 }
@@ -183,7 +183,7 @@ impl Writer {
     }
 
     /// Measures and publishes what was committed.
-    fn publish<'a>(&self, committed: impl IntoIterator<Item = Committed<'a>> + Clone) {
+    fn publish<'a>(&self, committed: impl Iterator<Item = Committed<'a>> + Clone) {
         let now = self.store_clock.now();
         for (_, event) in committed.clone() {
             telemetry::committed(event, now);
@@ -274,7 +274,7 @@ impl Writer {
         let mut results = Vec::with_capacity(batch.len());
         for new in batch {
             if self.is_created(new).await {
-                self.publish([(&*new.order, &new.event)]);
+                self.publish([(&*new.order, &new.event)].into_iter());
                 results.push(Ok(Ok(Creation::Created)));
             } else {
                 results.extend(Box::pin(self.create_all(std::slice::from_ref(new))).await);

@@ -54,20 +54,19 @@ impl Publisher {
     }
 
     /// Publishes what this process has committed. Never waits.
-    pub(crate) fn publish<'a>(&self, committed: impl IntoIterator<Item = Committed<'a>> + Clone) {
+    pub(crate) fn publish<'a>(&self, committed: impl Iterator<Item = Committed<'a>> + Clone) {
         self.outbox_changes.send_replace(());
         for SinkQueue { sink, updates } in &self.sinks {
             let is_dropped = |(order, event): &Committed<'_>| {
                 updates.try_send(OrderUpdate::new(order.head(), Arc::clone(event))).is_err()
             };
-            let dropped = committed.clone().into_iter().filter(is_dropped).count();
+            let dropped = committed.clone().filter(is_dropped).count();
             if dropped > 0 {
                 telemetry::sink_dropped(sink.name(), dropped);
                 tracing::warn!(sink.name = sink.name(), events = dropped, "a slow sink missed events");
             }
         }
-        let events: Vec<&Arc<EventRecord>> = committed.into_iter().map(|(_, event)| event).collect();
-        self.hub.publish(events);
+        self.hub.publish(committed.map(|(_, event)| event));
     }
 }
 
