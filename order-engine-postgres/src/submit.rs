@@ -69,9 +69,7 @@ impl PostgresStore {
         let new = engine.draft(request)?;
         let mut session = self.sessions().of_the_host(transaction);
         let creation = create(&mut session, &new).await?;
-        let is_created = creation == Creation::Created;
-        let submitted = Uncommitted::new(engine, Submission::new(&new, creation));
-        Ok(if is_created { submitted.with_created(&new) } else { submitted })
+        Ok(Uncommitted::of_creation(engine, &new, creation, Submission::new))
     }
 
     /// Tries a failed order again as a new one, within a transaction of the host: in the one in which it debits
@@ -108,7 +106,7 @@ impl PostgresStore {
             };
             let Some(ending) = ending else {
                 let creation = create(&mut session, &new).await?;
-                return Ok(Some(retried(engine, &new, creation)));
+                return Ok(Some(Uncommitted::of_creation(engine, &new, creation, Retry::new)));
             };
             if let Some(retried) = end_and_create(engine, &mut session, &ending, &new).await? {
                 return Ok(Some(retried));
@@ -137,14 +135,8 @@ async fn end_and_create(
         execute(session, "ROLLBACK TO SAVEPOINT order_engine").await?;
     }
     execute(session, "RELEASE SAVEPOINT order_engine").await?;
-    let retried = creation.map(|creation| retried(engine, new, creation));
+    let retried = creation.map(|creation| Uncommitted::of_creation(engine, new, creation, Retry::new));
     Ok(retried.map(|retried| if is_created { retried.with_appended(ending) } else { retried }))
-}
-
-fn retried(engine: &Engine, new: &NewOrder, creation: Creation) -> Uncommitted<Retry> {
-    let is_created = creation == Creation::Created;
-    let retried = Uncommitted::new(engine, Retry::new(new, creation));
-    if is_created { retried.with_created(new) } else { retried }
 }
 
 async fn create(session: &mut Session<'_>, new: &NewOrder) -> Result<Creation, SubmitError> {

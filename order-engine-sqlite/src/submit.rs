@@ -65,9 +65,7 @@ impl SqliteStore {
     ) -> Result<Uncommitted<Submission>, SubmitError> {
         let new = engine.draft(request)?;
         let creation = self.run_in(transaction, CreateOne(new.clone())).await.map_err(submit_error)??;
-        let is_created = creation == Creation::Created;
-        let submitted = Uncommitted::new(engine, Submission::new(&new, creation));
-        Ok(if is_created { submitted.with_created(&new) } else { submitted })
+        Ok(Uncommitted::of_creation(engine, &new, creation, Submission::new))
     }
 
     /// Tries a failed order again as a new one, within a transaction of the host: in the one in which it debits

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Engine;
 use crate::domain::event::EventRecord;
 use crate::domain::order::Order;
-use crate::ports::order_store::write::{Append, NewOrder};
+use crate::ports::order_store::write::{Append, Creation, NewOrder};
 
 /// What came of a write within a transaction of the host: provisional until the host commits.
 ///
@@ -28,6 +28,18 @@ impl<T> Uncommitted<T> {
     /// the statement of a store themselves.
     pub fn new(engine: &Engine, outcome: T) -> Self {
         Self { outcome, engine: engine.clone(), written: Vec::new() }
+    }
+
+    /// Returns what a creation comes to, with the order to announce if it is new. For authors of stores.
+    pub fn of_creation(
+        engine: &Engine,
+        new: &NewOrder,
+        creation: Creation,
+        outcome: impl FnOnce(&NewOrder, Creation) -> T,
+    ) -> Self {
+        let is_created = creation == Creation::Created;
+        let uncommitted = Self::new(engine, outcome(new, creation));
+        if is_created { uncommitted.with_created(new) } else { uncommitted }
     }
 
     /// Adds an order that the transaction creates.
