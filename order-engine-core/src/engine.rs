@@ -30,7 +30,7 @@ use crate::domain::state::step::Lane;
 use crate::execution::claimer;
 use crate::execution::context::Context;
 use crate::execution::executor::Executor;
-use crate::execution::observer::Observer;
+use crate::execution::observer::Observers;
 use crate::ports::source::StatusSource;
 use fair_share::FairShare;
 
@@ -52,8 +52,8 @@ pub struct Engine {
 struct Inner {
     context: Arc<Context>,
     executor: Executor,
-    observer: Arc<Observer>,
-    /// Starts the observer with the first worker.
+    observers: Arc<Observers>,
+    /// Starts the observers with the first worker.
     observer_start: Once,
     publisher: Arc<Publisher>,
     heads: Heads,
@@ -76,15 +76,14 @@ impl Engine {
         &self.inner.context
     }
 
-    /// Starts the observer and the claimer of its lane, unless they run already.
+    /// Starts the observers and the claimer of their lane, unless they run already.
     fn ensure_observer(&self) {
         self.inner.observer_start.call_once(|| {
-            let (tasks, observer) = (&self.context().tasks, Arc::clone(&self.inner.observer));
-            tasks.keep_running("observer", move || Arc::clone(&observer).run());
-            let (context, observer) = (Arc::clone(self.context()), Arc::clone(&self.inner.observer));
-            tasks.keep_running("observe claimer", move || {
-                let (observer, slots) = (Arc::clone(&observer), Arc::clone(observer.slots()));
-                let deliver = move |claimed| observer.take_claimed(claimed);
+            let (context, observers) = (Arc::clone(self.context()), Arc::clone(&self.inner.observers));
+            observers.start();
+            self.context().tasks.keep_running("observe claimer", move || {
+                let (observers, slots) = (Arc::clone(&observers), Arc::clone(observers.slots()));
+                let deliver = move |claimed| observers.take_claimed(claimed);
                 claimer::run(Arc::clone(&context), Lane::Observe, slots, deliver)
             });
         });

@@ -1,6 +1,7 @@
 //! The execution of orders: claimed, taken step by step to a sent transaction, and observed to its outcome.
 
 pub(crate) mod bulkhead;
+pub(crate) mod choice;
 pub(crate) mod claimer;
 pub(crate) mod context;
 pub(crate) mod error;
@@ -12,4 +13,5 @@ pub(crate) mod leased_order;
 pub(crate) mod observer;
 pub(crate) mod pauses;
 pub(crate) mod turns;
+pub(crate) mod venues;
 pub(crate) mod workers;

@@ -20,6 +20,7 @@ mod resilience;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod venue_routers;
 
 pub use config::EngineConfig;
 pub use delivery::feed::{Feed, FeedError, FeedEvent};
@@ -30,7 +31,7 @@ pub use domain::amount::{self, Amount, AmountError};
 pub use domain::codec::{self, DecodeError, ItemRejected};
 pub use domain::event::{EventRecord, OrderEvent, Status, UnknownReason};
 pub use domain::failure::{Failure, FailureClass, FailureCode};
-pub use domain::ids::{ClientOrderId, OrderId, Tag, TxId, UserId};
+pub use domain::ids::{ClientOrderId, OrderId, Tag, TxId, UserId, VenueName};
 pub use domain::metadata::Metadata;
 pub use domain::order::{Deadline, InvalidRequest, Order, OrderHead, OrderRequest, OrderUpdate};
 pub use domain::phase::{FailedAt, Phase, Quote, Stage};
@@ -45,7 +46,7 @@ pub use domain::transaction::{
     Certainty, ChainView, DeathProof, Fill, Observation, SignedTx, Validity, Verdict, verdict,
 };
 pub use engine::Engine;
-pub use engine::admin::{Health, NAME_RETENTION};
+pub use engine::admin::{Health, NAME_RETENTION, VenueHealth};
 #[cfg(feature = "apalis")]
 pub use engine::apalis::{OrderBackend, execute_order};
 pub use engine::builder::{BuildError, EngineBuilder};
@@ -76,6 +77,7 @@ pub use ports::source::{Hint, StatusSource};
 pub use ports::venue::{PrepareRequest, SubmitReport, Venue, VenueError};
 pub use resilience::breaker::BreakerConfig;
 pub use resilience::supervisor::PartHealth;
+pub use venue_routers::VenueRouters;
 
 /// What authors of stores need besides [`OrderStore`] itself: its arguments and results, and its further
 /// ports. Hosts use the [`Engine`] instead.

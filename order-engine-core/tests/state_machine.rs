@@ -15,8 +15,7 @@ use order_engine_core::{
 use proptest::prelude::*;
 
 fn route() -> Route {
-    let (amount_in, amount_out) = (Amount::new(1), Amount::new(2));
-    Route { dex: "Meteora".into(), legs: vec![], amount_in, amount_out, analysis: None }
+    Route::new("Meteora", vec![], Amount::new(1), Amount::new(2))
 }
 
 fn tx() -> SignedTx {

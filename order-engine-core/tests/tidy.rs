@@ -15,7 +15,7 @@ const LAYERS: [&[&str]; 10] = [
     &["commit"],
     &["execution"],
     &["engine"],
-    &["memory_store", "backend", "testing", "conformance"],
+    &["memory_store", "venue_routers", "backend", "testing", "conformance"],
 ];
 
 /// The import of a name, as a file of the sources writes it.

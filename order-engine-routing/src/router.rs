@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use order_engine_core::{
-    Amount, Candidate, CandidateOutcome, Clock, DexRouter, Failure, FailureCode, QuoteRequest, StepError,
-};
+use order_engine_core::{Amount, Candidate, Clock, DexRouter, Failure, FailureCode, QuoteRequest, StepError};
 
 use crate::budget::SearchBudget;
 use crate::pool_set::PoolSet;
@@ -148,8 +146,7 @@ fn candidates(pools: &PoolSet, search: &Search<'_>, request: &QuoteRequest) -> V
 }
 
 fn quoted(quote: &RouteQuote<'_>) -> Candidate {
-    let route = quote.to_route();
-    Candidate { dex: route.dex.clone(), id: quote.id(), outcome: CandidateOutcome::Quoted(route) }
+    Candidate::quoted(quote.id(), quote.to_route())
 }
 
 fn rejected(rejection: &Rejection<'_>) -> Candidate {
@@ -158,6 +155,5 @@ fn rejected(rejection: &Rejection<'_>) -> Candidate {
 }
 
 fn refused(dex: &str, id: &str, message: String) -> Candidate {
-    let failure = Failure::new(FailureCode::NO_ROUTE, message);
-    Candidate { dex: dex.to_owned(), id: id.to_owned(), outcome: CandidateOutcome::Rejected(failure) }
+    Candidate::rejected(dex, id, Failure::new(FailureCode::NO_ROUTE, message))
 }

@@ -28,7 +28,7 @@ fn three_pools() -> Vec<Pool> {
 
 fn request(amount_in: u128, output: &str) -> QuoteRequest {
     let token = |mint: &str| Token { mint: mint.into(), symbol: mint.into(), decimals: 6 };
-    QuoteRequest { input: token("A"), output: token(output), amount: amount(amount_in) }
+    QuoteRequest::new(token("A"), token(output), amount(amount_in))
 }
 
 fn router(pools: Vec<Pool>) -> Router {

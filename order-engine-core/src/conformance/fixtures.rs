@@ -11,7 +11,7 @@ use crate::domain::event::{EventRecord, OrderEvent, UnknownReason};
 use crate::domain::failure::{Failure, FailureClass, FailureCode};
 use crate::domain::ids::OrderId;
 use crate::domain::order::{Order, OrderRequest};
-use crate::domain::route::{Candidate, CandidateOutcome, Leg, Route};
+use crate::domain::route::{Candidate, Leg, Route};
 use crate::domain::state::OrderState;
 use crate::domain::state::step::Lane;
 use crate::domain::transaction::{Fill, SignedTx, Validity};
@@ -344,31 +344,17 @@ pub fn routing_started(attempt: u32) -> OrderEvent {
 
 /// Returns a route through one pool.
 pub fn route() -> Route {
-    let leg = Leg {
-        dex: "Meteora".into(),
-        pool: "meteora-sol-usdc".into(),
-        input_mint: testing::sol().mint,
-        output_mint: testing::usdc().mint,
-        amount_in: Amount::new(1_000_000_000),
-        amount_out: Amount::new(150_750_000),
-    };
-    Route {
-        dex: leg.dex.clone(),
-        amount_in: leg.amount_in,
-        amount_out: leg.amount_out,
-        legs: vec![leg],
-        analysis: None,
-    }
+    let (amount_in, amount_out) = (Amount::new(1_000_000_000), Amount::new(150_750_000));
+    let (sold, bought) = ((testing::sol().mint, amount_in), (testing::usdc().mint, amount_out));
+    let leg = Leg::new("Meteora", "meteora-sol-usdc", sold, bought);
+    Route::new("Meteora", vec![leg], amount_in, amount_out)
 }
 
 /// Returns the event of a route that was chosen over a rejected one.
 pub fn route_chosen() -> OrderEvent {
-    let candidate = |dex: &str, outcome| Candidate { dex: dex.into(), id: dex.to_lowercase(), outcome };
     let paused = Failure::new(FailureCode::NO_ROUTE, "The pool is paused");
-    let candidates = vec![
-        candidate("Meteora", CandidateOutcome::Quoted(route())),
-        candidate("Raydium", CandidateOutcome::Rejected(paused)),
-    ];
+    let candidates =
+        vec![Candidate::quoted("meteora", route()), Candidate::rejected("Raydium", "raydium", paused)];
     OrderEvent::RouteChosen { route: route().into(), candidates, quoted_at: Some(moment(1_234)) }
 }
 

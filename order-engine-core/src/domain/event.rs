@@ -71,6 +71,8 @@ pub enum UnknownReason {
     /// The venue does not know it, and its validity does not end soon: it is not sent again, or sending it
     /// again does not help.
     Absent,
+    /// The process that should observe it has no venue of the name that the order was routed to.
+    NoVenue,
 }
 
 impl fmt::Display for UnknownReason {
@@ -79,6 +81,7 @@ impl fmt::Display for UnknownReason {
             Self::Unproven => "it has expired, and the venue cannot prove that it never landed",
             Self::Unobservable => "the venue fails whenever it is asked about it",
             Self::Absent => "the venue has not known it for long, and it has not expired",
+            Self::NoVenue => "its venue is not among the venues of this process",
         })
     }
 }

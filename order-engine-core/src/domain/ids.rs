@@ -112,8 +112,20 @@ text_id! {
     Tag
 }
 text_id! {
+    /// The name of a venue of an engine, as the host gives it. It is stored with each order that has a route,
+    /// so a venue keeps its name for as long as there are such orders.
+    VenueName
+}
+text_id! {
     /// The id of a signed transaction, known before the transaction is sent.
     TxId
+}
+
+impl Default for VenueName {
+    /// Returns `main`: the venue of an engine that has one only.
+    fn default() -> Self {
+        Self::new("main")
+    }
 }
 
 #[cfg(test)]

@@ -220,7 +220,7 @@ impl OrderRequest {
 
     /// Returns the question that a router is asked about this request.
     pub fn quote_request(&self) -> QuoteRequest {
-        QuoteRequest { input: self.input.clone(), output: self.output.clone(), amount: self.amount }
+        QuoteRequest::new(self.input.clone(), self.output.clone(), self.amount)
     }
 
     /// Returns the request as stores keep it: times without fractions of a millisecond. Only so is a

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::amount::Amount;
 use crate::domain::failure::Failure;
+use crate::domain::ids::VenueName;
 use crate::domain::token::Token;
 
 /// One swap in one pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Leg {
     /// The exchange that runs the pool.
     pub dex: String,
@@ -30,8 +32,22 @@ pub struct Leg {
 ///
 /// Legs stand in the order of execution. Several legs with the order's input token are a split;
 /// a leg whose input is another leg's output is a hop.
+///
+/// ```
+/// use order_engine_core::{Amount, Leg, Route};
+///
+/// let (sold, bought) = (Amount::new(1_000), Amount::new(2_000));
+/// let leg = Leg::new("Raydium", "pool-7", ("SOL", sold), ("USDC", bought));
+/// let route = Route::new("Raydium", vec![leg], sold, bought);
+/// assert_eq!(route.venue.as_str(), "main");
+/// assert_eq!(route.with_venue("solana").venue.as_str(), "solana");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Route {
+    /// The name of the venue that executes the route: a venue of the engine.
+    #[serde(default)]
+    pub venue: VenueName,
     /// The exchange of the route for people: one name, or several joined by " + ".
     pub dex: String,
     /// The swaps.
@@ -43,6 +59,26 @@ pub struct Route {
     /// What the router knows of the route beyond its amounts, if it says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysis: Option<RouteAnalysis>,
+}
+
+impl Leg {
+    /// Returns a swap in a pool of an exchange: what is sold and what is bought, each as the token's mint and
+    /// an amount in its base units.
+    pub fn new(
+        dex: impl Into<String>,
+        pool: impl Into<String>,
+        (input_mint, amount_in): (impl Into<String>, Amount),
+        (output_mint, amount_out): (impl Into<String>, Amount),
+    ) -> Self {
+        Self {
+            dex: dex.into(),
+            pool: pool.into(),
+            input_mint: input_mint.into(),
+            output_mint: output_mint.into(),
+            amount_in,
+            amount_out,
+        }
+    }
 }
 
 /// What a router knows of a route beyond its amounts.
@@ -63,6 +99,24 @@ pub struct RouteAnalysis {
 }
 
 impl Route {
+    /// Returns a route over the exchange with this name, for the venue of an engine that has one only. The
+    /// amounts are those of the whole order, in base units of what is sold and of what is bought.
+    pub fn new(dex: impl Into<String>, legs: Vec<Leg>, amount_in: Amount, amount_out: Amount) -> Self {
+        Self { venue: VenueName::default(), dex: dex.into(), legs, amount_in, amount_out, analysis: None }
+    }
+
+    /// Sets the [venue](Self::venue).
+    #[must_use]
+    pub fn with_venue(self, venue: impl Into<VenueName>) -> Self {
+        Self { venue: venue.into(), ..self }
+    }
+
+    /// Sets the [analysis](Self::analysis).
+    #[must_use]
+    pub fn with_analysis(self, analysis: RouteAnalysis) -> Self {
+        Self { analysis: Some(analysis), ..self }
+    }
+
     /// Returns what is left of the output when the chain is paid.
     pub fn net_amount_out(&self) -> Amount {
         let chain_cost = self.analysis.as_ref().map_or(Amount::ZERO, |analysis| analysis.chain_cost);
@@ -85,6 +139,7 @@ impl RouteAnalysis {
 
 /// What one exchange, or one combination of exchanges, can do for an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Candidate {
     /// The name of the exchange, as shown to people.
     pub dex: String,
@@ -106,6 +161,16 @@ pub enum CandidateOutcome {
 }
 
 impl Candidate {
+    /// Returns a candidate that takes the order on this route.
+    pub fn quoted(id: impl Into<String>, route: Route) -> Self {
+        Self { dex: route.dex.clone(), id: id.into(), outcome: CandidateOutcome::Quoted(route) }
+    }
+
+    /// Returns a candidate that cannot take the order.
+    pub fn rejected(dex: impl Into<String>, id: impl Into<String>, failure: Failure) -> Self {
+        Self { dex: dex.into(), id: id.into(), outcome: CandidateOutcome::Rejected(failure) }
+    }
+
     /// Returns the route, if the candidate has one.
     pub fn route(&self) -> Option<&Route> {
         match &self.outcome {
@@ -129,6 +194,7 @@ pub fn best(candidates: &[Candidate]) -> Option<&Route> {
 
 /// The question to a router.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct QuoteRequest {
     /// What is sold.
     pub input: Token,
@@ -138,37 +204,26 @@ pub struct QuoteRequest {
     pub amount: Amount,
 }
 
+impl QuoteRequest {
+    /// Returns the question for so many base units of the input token.
+    pub const fn new(input: Token, output: Token, amount: Amount) -> Self {
+        Self { input, output, amount }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::failure::FailureCode;
 
     fn candidate(id: &str, amount_out: u128, legs: usize) -> Candidate {
-        let leg = Leg {
-            dex: id.into(),
-            pool: id.into(),
-            input_mint: "in".into(),
-            output_mint: "out".into(),
-            amount_in: Amount::new(1),
-            amount_out: Amount::new(1),
-        };
-        let route = Route {
-            dex: id.into(),
-            legs: vec![leg; legs],
-            amount_in: Amount::new(1),
-            amount_out: Amount::new(amount_out),
-            analysis: None,
-        };
-        Candidate { dex: id.into(), id: id.into(), outcome: CandidateOutcome::Quoted(route) }
+        let leg = Leg::new(id, id, ("in", Amount::new(1)), ("out", Amount::new(1)));
+        Candidate::quoted(id, Route::new(id, vec![leg; legs], Amount::new(1), Amount::new(amount_out)))
     }
 
     #[test]
     fn the_highest_output_wins_then_fewer_legs_then_the_smaller_id() {
-        let rejected = Candidate {
-            dex: "z".into(),
-            id: "z".into(),
-            outcome: CandidateOutcome::Rejected(Failure::new(FailureCode::NO_ROUTE, "paused")),
-        };
+        let rejected = Candidate::rejected("z", "z", Failure::new(FailureCode::NO_ROUTE, "paused"));
         let choose = |candidates: &[Candidate]| best(candidates).map(|route| route.dex.clone());
         assert_eq!(choose(&[candidate("a", 1, 1), candidate("b", 2, 3)]).as_deref(), Some("b"));
         assert_eq!(choose(&[candidate("a", 2, 2), candidate("b", 2, 1)]).as_deref(), Some("b"));
@@ -180,11 +235,9 @@ mod tests {
     #[test]
     fn the_chain_is_paid_before_routes_are_compared() {
         let dear = |chain_cost| {
-            let Candidate { dex, id, outcome } = candidate("dear", 10, 1);
-            let CandidateOutcome::Quoted(route) = outcome else { unreachable!("it is quoted") };
+            let route = candidate("dear", 10, 1).route().unwrap().clone();
             let analysis = RouteAnalysis { chain_cost: Amount::new(chain_cost), ..RouteAnalysis::default() };
-            let route = Route { analysis: Some(analysis), ..route };
-            Candidate { dex, id, outcome: CandidateOutcome::Quoted(route) }
+            Candidate::quoted("dear", route.with_analysis(analysis))
         };
         let choose = |chain_cost| best(&[candidate("plain", 8, 1), dear(chain_cost)]).unwrap().dex.clone();
         assert_eq!(choose(1), "dear");
@@ -193,11 +246,11 @@ mod tests {
     }
 
     #[test]
-    fn a_route_without_an_analysis_reads_as_before() {
+    fn a_route_without_a_venue_is_one_of_the_only_venue() {
         let json = r#"{"dex":"x","legs":[],"amount_in":"1","amount_out":"2"}"#;
         let route: Route = serde_json::from_str(json).unwrap();
-        assert_eq!(route.analysis, None);
-        assert_eq!(serde_json::to_string(&route).unwrap(), json);
+        assert_eq!(route, Route::new("x", vec![], Amount::new(1), Amount::new(2)));
+        assert_eq!(serde_json::to_string(&route).unwrap(), json.replace('{', r#"{"venue":"main","#));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::event::Status;
 use crate::domain::failure::{Failure, FailureClass};
-use crate::domain::ids::TxId;
+use crate::domain::ids::{TxId, VenueName};
 use crate::domain::phase::{Phase, Quote};
 use crate::domain::transaction::{Fill, SignedTx};
 
@@ -22,6 +22,9 @@ pub struct OrderState {
     attempt: u32,
     /// How many attempts the order has.
     max_attempts: u32,
+    /// The venue of the route that this attempt chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    venue: Option<VenueName>,
     /// The exchange of the route that this attempt chose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     chosen_dex: Option<String>,
@@ -125,6 +128,7 @@ impl OrderState {
         Self {
             attempt: 0,
             max_attempts,
+            venue: None,
             chosen_dex: None,
             tx_id: None,
             attention: None,
@@ -215,6 +219,12 @@ impl OrderState {
             Phase::AttemptFailed { quote, .. } | Phase::Waiting { quote, .. } => quote.as_ref(),
             _ => None,
         }
+    }
+
+    /// Returns the name of the venue of the route that the attempt chose. There is one wherever there is a
+    /// transaction.
+    pub const fn venue(&self) -> Option<&VenueName> {
+        self.venue.as_ref()
     }
 
     /// Returns the exchange of the route that the attempt chose.

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
-use crate::domain::ids::OrderId;
+use crate::domain::ids::{OrderId, VenueName};
 use crate::domain::state::step::Lane;
+use crate::domain::transaction::ChainView;
+use crate::execution::venues::KnownVenue;
 use crate::ports::order_store::Durability;
 use crate::ports::order_store::error::StoreError;
 use crate::ports::order_store::query::{Backlog, PurgeRequest};
@@ -36,9 +38,38 @@ pub struct Health {
     pub sources_connected: bool,
     /// Whether the engine accepts nothing new because it shuts down.
     pub is_stopping: bool,
+    /// The venues of the engine, in the order of their names.
+    pub venues: Vec<VenueHealth>,
+    /// The venues that orders have waited for since the engine was built, and this process does not have.
+    pub missing_venues: Vec<VenueName>,
     /// The tasks and ports that have panicked since the engine was built. Each panic was caught, and its
     /// task began again; it is a defect all the same.
     pub panicked: Vec<PartHealth>,
+}
+
+/// The health of a venue, as this process has met it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VenueHealth {
+    /// Its name.
+    pub name: VenueName,
+    /// Whether it builds transactions, as far as is known: it did not fail to answer again and again.
+    pub is_building: bool,
+    /// Whether it answers about transactions, as far as is known.
+    pub is_observing: bool,
+    /// How far its chain had come when it last said so; nothing before it was first asked.
+    pub view: Option<ChainView>,
+}
+
+impl VenueHealth {
+    fn of(venue: &KnownVenue) -> Self {
+        Self {
+            name: venue.name.clone(),
+            is_building: !venue.building.is_open(&()),
+            is_observing: !venue.observing.is_open(&()),
+            view: venue.view(),
+        }
+    }
 }
 
 impl Health {
@@ -77,6 +108,8 @@ impl Engine {
             workers: context.workers.running(),
             sources_connected: self.inner.sources.iter().all(|source| source.is_connected()),
             is_stopping: context.tasks.shutdown.is_draining(),
+            venues: context.venues.all().map(|venue| VenueHealth::of(venue)).collect(),
+            missing_venues: context.venues.missing(),
             panicked: context.tasks.supervisor.health(),
         }
     }

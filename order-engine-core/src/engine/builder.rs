@@ -1,6 +1,6 @@
 //! How a host puts an engine together.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -18,13 +18,16 @@ use crate::delivery::hub::Hub;
 use crate::delivery::outbox_relay::OutboxRelay;
 use crate::delivery::publisher::Publisher;
 use crate::delivery::wakers::LaneWakers;
+use crate::domain::ids::VenueName;
 use crate::domain::retry_policy::{Backoff, RetryPolicy};
 use crate::execution::context::Context;
 use crate::execution::executor::Executor;
+use crate::execution::holds::Holds;
 use crate::execution::in_flight::InFlight;
 use crate::execution::lease::{self, LeaseManager};
-use crate::execution::observer::Observer;
+use crate::execution::observer::Observers;
 use crate::execution::pauses::{self, Pauses};
+use crate::execution::venues::Venues;
 use crate::execution::workers::Workers;
 use crate::ports::into_port::IntoPort;
 use crate::ports::order_store::OrderStore;
@@ -43,7 +46,7 @@ use crate::telemetry;
 pub struct EngineBuilder {
     store: Option<Arc<dyn OrderStore>>,
     router: Option<Arc<dyn DexRouter>>,
-    venue: Option<Arc<dyn Venue>>,
+    venues: Vec<(VenueName, Arc<dyn Venue>)>,
     sinks: Vec<Arc<dyn StatusSink>>,
     sources: Vec<Arc<dyn StatusSource>>,
     config: EngineConfig,
@@ -66,6 +69,9 @@ pub enum BuildError {
     /// Two durable sinks have one name.
     #[error("two durable sinks are called '{0}'")]
     SinkNameTaken(Arc<str>),
+    /// Two venues have one name.
+    #[error("two venues are called '{0}'")]
+    VenueNameTaken(VenueName),
     /// The store cannot take orders.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -84,9 +90,19 @@ impl EngineBuilder {
         self
     }
 
-    /// Sets where transactions are built, sent and observed.
-    pub fn venue(mut self, venue: impl IntoPort<dyn Venue>) -> Self {
-        self.venue = Some(venue.into_port());
+    /// Adds where transactions are built, sent and observed: the [default](VenueName::default) venue, which
+    /// routes are for that name no other.
+    pub fn venue(self, venue: impl IntoPort<dyn Venue>) -> Self {
+        self.named_venue(VenueName::default(), venue)
+    }
+
+    /// Adds a venue for the routes that [name](crate::Route::venue) it. Venues do not get in each other's way:
+    /// where one does not answer, orders of the others go on.
+    ///
+    /// All processes on a store have the same venues under the same names. An order whose venue a process does
+    /// not have waits for one that has it.
+    pub fn named_venue(mut self, name: impl Into<VenueName>, venue: impl IntoPort<dyn Venue>) -> Self {
+        self.venues.push((name.into(), venue.into_port()));
         self
     }
 
@@ -133,7 +149,7 @@ impl EngineBuilder {
     async fn start(self) -> Result<Engine, BuildError> {
         let store = self.store.ok_or(BuildError::Missing("store"))?;
         let router = self.router.ok_or(BuildError::Missing("router"))?;
-        let venue = self.venue.ok_or(BuildError::Missing("venue"))?;
+        let venues = by_name(self.venues)?;
         let config = self.config;
         check(&config)?;
         store.check().await?;
@@ -163,29 +179,31 @@ impl EngineBuilder {
         let pauses = Pauses::start(Arc::clone(&store), Arc::clone(supervisor)).await?;
         let feed_tail = FeedTail::start(Arc::clone(&store), &publisher.hub, &tasks, config.poll_interval);
         let fair_share = FairShare::new(config.fair_share_interval);
+        let venues = Venues::new(venues, config.breaker, runtime);
         let in_flight = InFlight::new(config.user_in_flight_max, config.venue_in_flight_max);
         let wakers = Arc::new(LaneWakers::new());
         let context = Arc::new(Context {
             store,
             router,
-            venue,
+            venues,
             config,
             store_clock,
             committer,
             leases,
             pauses,
             in_flight,
+            holds: Holds::new(tasks.runtime.clone()),
             wakers,
             workers: Arc::new(Workers::default()),
             tasks,
         });
 
-        let observer = Observer::new(Arc::clone(&context));
+        let observers = Observers::new(&context);
         start_maintenance(&context);
         start_delivery(&context, &publisher, &self.sources, durable);
         let inner = Inner {
-            executor: Executor::new(Arc::clone(&context), Arc::clone(&observer)),
-            observer,
+            executor: Executor::new(Arc::clone(&context), Arc::clone(&observers)),
+            observers,
             observer_start: Once::new(),
             publisher,
             heads,
@@ -203,6 +221,22 @@ impl Engine {
     pub fn builder() -> EngineBuilder {
         EngineBuilder::default()
     }
+}
+
+/// Returns the venues by their names.
+fn by_name(
+    venues: Vec<(VenueName, Arc<dyn Venue>)>,
+) -> Result<BTreeMap<VenueName, Arc<dyn Venue>>, BuildError> {
+    if venues.is_empty() {
+        return Err(BuildError::Missing("venue"));
+    }
+    let mut by_name = BTreeMap::new();
+    for (name, venue) in venues {
+        if by_name.insert(name.clone(), venue).is_some() {
+            return Err(BuildError::VenueNameTaken(name));
+        }
+    }
+    Ok(by_name)
 }
 
 /// Registers durable sinks in the store, which from then on adds outbox entries for them.

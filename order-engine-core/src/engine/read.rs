@@ -8,7 +8,8 @@ use crate::domain::amount::Amount;
 use crate::domain::event::EventRecord;
 use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
-use crate::domain::route::{Candidate, QuoteRequest, Route, best};
+use crate::domain::route::{Candidate, QuoteRequest, Route};
+use crate::execution::choice::choose;
 use crate::ports::order_store::error::StoreError;
 use crate::ports::order_store::query::{OrderQuery, UndecodableOrder};
 use crate::ports::router::StepError;
@@ -36,8 +37,10 @@ impl Engine {
     /// # Errors
     /// If the router could ask no exchange.
     pub async fn quote(&self, request: &QuoteRequest) -> Result<Quotation, StepError> {
-        let candidates = self.context().router.quote(request).await?;
-        let route = best(&candidates).cloned();
+        let context = self.context();
+        let mut candidates = context.router.quote(request).await?;
+        let chosen = choose(&mut candidates, |venue| context.venue_obstacle(venue));
+        let route = chosen.ok().map(Arc::unwrap_or_clone);
         Ok(Quotation { candidates, route })
     }
 

@@ -104,7 +104,8 @@ impl Engine {
         if context.tasks.shutdown.is_draining() {
             return Err(SubmitError::ShuttingDown);
         }
-        if let Some(pause) = context.pauses.covering(Activity::Accepting, &request, None) {
+        let venue = context.venues.only().map(|venue| &venue.name);
+        if let Some(pause) = context.pauses.covering(&[Activity::Accepting], &request, venue) {
             return Err(SubmitError::Paused(Box::new(pause)));
         }
         let now = context.now();

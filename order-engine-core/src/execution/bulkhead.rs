@@ -1,8 +1,9 @@
-//! Bulkheads: one pair of tokens never takes all worker slots of a process.
+//! Bulkheads: one pair of tokens never takes all worker slots of a process, and neither does one venue of
+//! several.
 //!
-//! While a pair's orders pass, an order that finds no room keeps its slot and waits for the next one to leave.
-//! A pair whose orders hang never gets there: its further orders go back to the store, so that orders of
-//! other pairs have their turn.
+//! While the orders of a pair pass, an order that finds no room keeps its slot and waits for the next one to
+//! leave. A pair whose orders hang never gets there: its further orders go back to the store, so that orders of
+//! other pairs have their turn. The same holds for a venue.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,7 @@ use crate::execution::workers::Workers;
 use crate::planted::planted;
 use crate::ports::runtime::Runtime;
 
-/// How long no order of a pair may have left while another waits for room. A step of a healthy venue is
+/// How long no order may have left while another waits for room. A step of a healthy venue is
 /// quicker.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -29,16 +30,16 @@ pub(crate) fn pair_of(request: &OrderRequest) -> Pair {
     (request.input.mint.clone(), request.output.mint.clone())
 }
 
-/// Counts the orders that this process executes, by pair.
+/// Counts the orders that this process executes, by what they share.
 #[derive(Debug)]
-pub(crate) struct Bulkheads {
+pub(crate) struct Bulkheads<K> {
     runtime: Runtime,
     workers: Arc<Workers>,
-    pairs: Mutex<BTreeMap<Pair, PairLoad>>,
+    loads: Mutex<BTreeMap<K, Load>>,
 }
 
 #[derive(Debug)]
-struct PairLoad {
+struct Load {
     executing: usize,
     /// When an order last left.
     left_at: DateTime<Utc>,
@@ -46,23 +47,23 @@ struct PairLoad {
     left: Arc<Notify>,
 }
 
-/// The permit to execute an order of a pair. The order leaves when the permit is dropped.
+/// The permit to execute an order. The order leaves when the permit is dropped.
 #[derive(Debug)]
-pub(crate) struct BulkheadPermit {
-    bulkheads: Arc<Bulkheads>,
-    pair: Pair,
+pub(crate) struct BulkheadPermit<K: Ord> {
+    bulkheads: Arc<Bulkheads<K>>,
+    key: K,
 }
 
-/// No order of the pair left soon enough.
+/// No order left soon enough.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Congested;
 
-impl Bulkheads {
+impl<K: Ord + Clone> Bulkheads<K> {
     pub(crate) fn new(workers: Arc<Workers>, runtime: Runtime) -> Arc<Self> {
-        Arc::new(Self { runtime, workers, pairs: Mutex::default() })
+        Arc::new(Self { runtime, workers, loads: Mutex::default() })
     }
 
-    /// Returns how many orders of one pair are executed at a time: three quarters of the slots of all workers
+    /// Returns how many orders of one kind are executed at a time: three quarters of the slots of all workers
     /// of the process; a single slot is not divided. Without workers there are no slots to divide.
     fn capacity(&self) -> usize {
         match self.workers.slots() {
@@ -71,10 +72,10 @@ impl Bulkheads {
         }
     }
 
-    /// Waits for room among the orders of a pair, as long as they pass.
-    pub(crate) async fn enter(self: &Arc<Self>, pair: Pair) -> Result<BulkheadPermit, Congested> {
+    /// Waits for room among the orders of a kind, as long as they pass.
+    pub(crate) async fn enter(self: &Arc<Self>, key: K) -> Result<BulkheadPermit<K>, Congested> {
         loop {
-            let (left, patience) = match self.try_enter(&pair) {
+            let (left, patience) = match self.try_enter(&key) {
                 Ok(permit) => return Ok(permit),
                 Err(wait) => wait.ok_or(Congested)?,
             };
@@ -87,11 +88,11 @@ impl Bulkheads {
     }
 
     /// Enters if there is room. If there is none, the error says what to wait for, and how long: nothing, if no
-    /// order of the pair has left lately.
-    fn try_enter(self: &Arc<Self>, pair: &Pair) -> Result<BulkheadPermit, Option<(OwnedNotified, Duration)>> {
+    /// such order has left lately.
+    fn try_enter(self: &Arc<Self>, key: &K) -> Result<BulkheadPermit<K>, Option<(OwnedNotified, Duration)>> {
         let now = self.runtime.now();
-        let mut pairs = self.pairs();
-        let load = pairs.entry(pair.clone()).or_insert_with(|| PairLoad {
+        let mut loads = self.loads();
+        let load = loads.entry(key.clone()).or_insert_with(|| Load {
             executing: 0,
             left_at: now,
             left: Arc::default(),
@@ -102,31 +103,33 @@ impl Bulkheads {
             return Err(patience.map(|patience| (Arc::clone(&load.left).notified_owned(), patience)));
         }
         load.executing += 1;
-        Ok(BulkheadPermit { bulkheads: Arc::clone(self), pair: pair.clone() })
+        Ok(BulkheadPermit { bulkheads: Arc::clone(self), key: key.clone() })
     }
+}
 
-    fn leave(&self, pair: &Pair) {
+impl<K: Ord> Bulkheads<K> {
+    fn leave(&self, key: &K) {
         let now = self.runtime.now();
-        let mut pairs = self.pairs();
-        let Some(load) = pairs.get_mut(pair) else { return };
+        let mut loads = self.loads();
+        let Some(load) = loads.get_mut(key) else { return };
         load.executing -= 1;
         load.left_at = now;
         load.left.notify_waiters();
         // An order that waits for room makes a new entry.
         if load.executing == 0 {
-            pairs.remove(pair);
+            loads.remove(key);
         }
     }
 
-    fn pairs(&self) -> MutexGuard<'_, BTreeMap<Pair, PairLoad>> {
+    fn loads(&self) -> MutexGuard<'_, BTreeMap<K, Load>> {
         // Nothing in here panics while the lock is held.
-        self.pairs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.loads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for BulkheadPermit {
+impl<K: Ord> Drop for BulkheadPermit<K> {
     fn drop(&mut self) {
-        self.bulkheads.leave(&self.pair);
+        self.bulkheads.leave(&self.key);
     }
 }
 
@@ -137,7 +140,7 @@ mod tests {
     use super::*;
     use crate::testing::ManualClock;
 
-    fn bulkheads(slots: usize) -> (Arc<Bulkheads>, ManualClock) {
+    fn bulkheads(slots: usize) -> (Arc<Bulkheads<Pair>>, ManualClock) {
         let clock = ManualClock::new();
         let runtime = Runtime { clock: Arc::new(clock.clone()), ..Runtime::tokio() };
         let workers = Arc::new(Workers::default());
@@ -150,7 +153,10 @@ mod tests {
         (name.to_owned(), "USDC".to_owned())
     }
 
-    fn enter(bulkheads: &Arc<Bulkheads>, name: &str) -> Option<Result<BulkheadPermit, Congested>> {
+    fn enter(
+        bulkheads: &Arc<Bulkheads<Pair>>,
+        name: &str,
+    ) -> Option<Result<BulkheadPermit<Pair>, Congested>> {
         bulkheads.enter(pair(name)).now_or_never()
     }
 
@@ -173,7 +179,11 @@ mod tests {
         drop(second);
         assert_eq!(bulkheads.capacity(), 3);
         let runtime = Runtime::tokio();
-        assert_eq!(Bulkheads::new(Arc::default(), runtime).capacity(), usize::MAX, "nothing to divide");
+        assert_eq!(
+            Bulkheads::<Pair>::new(Arc::default(), runtime).capacity(),
+            usize::MAX,
+            "nothing to divide"
+        );
     }
 
     #[test]
@@ -185,7 +195,7 @@ mod tests {
         clock.advance(PATIENCE / 2);
         drop(permit);
         assert!(next.now_or_never().unwrap().is_ok());
-        assert!(bulkheads.pairs().is_empty(), "nothing is remembered of a pair without orders");
+        assert!(bulkheads.loads().is_empty(), "nothing is remembered of a pair without orders");
     }
 
     #[test]

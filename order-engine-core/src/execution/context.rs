@@ -9,22 +9,26 @@ use crate::commit::committer::Committer;
 use crate::commit::store_clock::StoreClock;
 use crate::config::EngineConfig;
 use crate::delivery::wakers::LaneWakers;
-use crate::domain::event::OrderEvent;
+use crate::domain::event::{OrderEvent, UnknownReason};
 use crate::domain::failure::{Failure, FailureCode};
 use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
 use crate::domain::retry_policy::is_expired;
+use crate::domain::state::transition::IllegalTransition;
 use crate::domain::transaction::SignedTx;
 use crate::execution::error::ExecuteError;
+use crate::execution::holds::Holds;
 use crate::execution::in_flight::InFlight;
 use crate::execution::lease::LeaseManager;
+use crate::execution::leased_order::LeasedOrder;
 use crate::execution::pauses::Pauses;
+use crate::execution::venues::{KnownVenue, Venues};
 use crate::execution::workers::Workers;
 use crate::planted::planted;
 use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::error::StoreError;
 use crate::ports::router::DexRouter;
-use crate::ports::venue::{SubmitReport, Venue};
+use crate::ports::venue::SubmitReport;
 use crate::resilience::tasks::Tasks;
 use crate::telemetry::{self, StepName};
 
@@ -33,13 +37,14 @@ use crate::telemetry::{self, StepName};
 pub(crate) struct Context {
     pub(crate) store: Arc<dyn OrderStore>,
     pub(crate) router: Arc<dyn DexRouter>,
-    pub(crate) venue: Arc<dyn Venue>,
+    pub(crate) venues: Venues,
     pub(crate) config: EngineConfig,
     pub(crate) store_clock: Arc<StoreClock>,
     pub(crate) committer: Committer,
     pub(crate) leases: Arc<LeaseManager>,
     pub(crate) pauses: Pauses,
     pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) holds: Holds,
     pub(crate) wakers: Arc<LaneWakers>,
     pub(crate) workers: Arc<Workers>,
     pub(crate) tasks: Tasks,
@@ -90,27 +95,42 @@ impl Context {
         self.tasks.runtime.within(self.config.step_timeout, call).await
     }
 
-    /// Sends a committed transaction. Returns whether the venue certainly has it now.
+    /// Sends a committed transaction to its venue. Returns whether the venue certainly has it now.
     ///
     /// Anything but a clear yes proves nothing; the observer finds out what happened.
-    pub(crate) async fn send(&self, tx: &SignedTx) -> bool {
-        let submitted = self.tasks.supervisor.guard("venue.submit", self.venue.submit(tx));
+    pub(crate) async fn send(&self, to: &KnownVenue, tx: &SignedTx) -> bool {
+        let submitted = self.tasks.supervisor.guard("venue.submit", to.venue.submit(tx));
         let submitted = telemetry::timed(StepName::Submit, &self.tasks.runtime, submitted);
         match self.in_time(submitted).await {
             Some(Ok(SubmitReport::Accepted | SubmitReport::AlreadyKnown)) => true,
             Some(Ok(
                 SubmitReport::DefinitelyNotAccepted { message } | SubmitReport::Ambiguous { message },
             )) => {
-                tracing::warn!(tx.id = %tx.id, message, "the venue did not take a transaction");
+                tracing::warn!(venue = %to.name, tx.id = %tx.id, message, "the venue did not take a transaction");
                 false
             }
             // It may have been sent before the panic.
             Some(Err(_)) => false,
             None => {
-                tracing::warn!(tx.id = %tx.id, "the venue did not answer in time");
+                tracing::warn!(venue = %to.name, tx.id = %tx.id, "the venue did not answer in time");
                 false
             }
         }
+    }
+
+    /// Records that nobody observes the transaction of an order here, because this process does not have its
+    /// venue; unless that is new, or recorded, or the order has no transaction.
+    pub(crate) fn miss_venue(&self, order: &mut LeasedOrder) -> Result<(), IllegalTransition> {
+        let now = self.now();
+        let Order { state, updated_at, .. } = &**order.order();
+        if let Some(name) = state.venue() {
+            self.venues.miss(name);
+        }
+        let is_new = *updated_at + self.config.unknown_after > now;
+        if is_new || state.attention().is_some() || state.live_transaction().is_none() {
+            return Ok(());
+        }
+        order.record(OrderEvent::OutcomeUnknown { reason: UnknownReason::NoVenue }, now)
     }
 
     /// Reads an order whose lease is held.

@@ -16,15 +16,16 @@ use futures_util::future::try_join;
 
 use crate::domain::event::OrderEvent;
 use crate::domain::failure::{Failure, FailureCode};
+use crate::domain::ids::VenueName;
 use crate::domain::retry_policy::{expired, is_expired};
 use crate::domain::state::step::Step;
-use crate::execution::bulkhead::{Bulkheads, Pair, pair_of};
+use crate::execution::bulkhead::{BulkheadPermit, Bulkheads, Pair, pair_of};
 use crate::execution::context::Context;
 use crate::execution::error::{ExecuteError, Interrupt};
-use crate::execution::holds::{Hold, Holds};
+use crate::execution::holds::Hold;
 use crate::execution::lease::panic_backoff;
 use crate::execution::leased_order::LeasedOrder;
-use crate::execution::observer::Observer;
+use crate::execution::observer::Observers;
 use crate::execution::turns::Turns;
 use crate::planted::planted;
 use crate::ports::order_store::error::StoreErrorKind;
@@ -37,25 +38,22 @@ use crate::telemetry::{self, StepName};
 pub(crate) struct Executor {
     context: Arc<Context>,
     turns: Turns,
-    holds: Holds,
-    bulkheads: Arc<Bulkheads>,
+    pairs: Arc<Bulkheads<Pair>>,
+    venues: Arc<Bulkheads<VenueName>>,
     /// In front of the router, for each pair.
     router_breakers: Breakers<Pair>,
-    /// In front of the venue's building of transactions.
-    venue_breakers: Breakers<()>,
-    observer: Arc<Observer>,
+    observers: Arc<Observers>,
 }
 
 impl Executor {
-    pub(crate) fn new(context: Arc<Context>, observer: Arc<Observer>) -> Self {
+    pub(crate) fn new(context: Arc<Context>, observers: Arc<Observers>) -> Self {
         let (config, runtime) = (&context.config, &context.tasks.runtime);
         Self {
             turns: Turns::default(),
-            holds: Holds::new(runtime.clone()),
-            bulkheads: Bulkheads::new(Arc::clone(&context.workers), runtime.clone()),
+            pairs: Bulkheads::new(Arc::clone(&context.workers), runtime.clone()),
+            venues: Bulkheads::new(Arc::clone(&context.workers), runtime.clone()),
             router_breakers: Breakers::new(config.breaker, runtime.clone()),
-            venue_breakers: Breakers::new(config.breaker, runtime.clone()),
-            observer,
+            observers,
             context,
         }
     }
@@ -77,13 +75,13 @@ impl Executor {
     async fn take_turn(&self, mut order: LeasedOrder) -> Result<(), ExecuteError> {
         let alone = self.is_suspect(&order);
         let _turn = self.turns.begin(alone && !planted!(SuspectsAreNotAlone)).await;
-        let Ok(_permit) = self.bulkheads.enter(pair_of(&order.order().request)).await else {
+        let Ok(_permit) = self.pairs.enter(pair_of(&order.order().request)).await else {
             // There is nothing to write; the lease is released when it is dropped.
-            let wait = self.holds.wait(Hold::Pair(pair_of(&order.order().request)));
+            let wait = self.context.holds.wait(Hold::Pair(pair_of(&order.order().request)));
             order.lease_mut().release_in(wait);
             return Ok(());
         };
-        Execution { executor: self, order, last_sent: None }.run(alone).await
+        Execution { executor: self, order, last_sent: None, on_venue: None }.run(alone).await
     }
 
     /// Whether workers may have died of the order, so that it must not take others with it.
@@ -117,6 +115,8 @@ struct Execution<'a> {
     order: LeasedOrder,
     /// When this execution sent the transaction.
     last_sent: Option<DateTime<Utc>>,
+    /// The share of the worker slots that orders of its venue may take.
+    on_venue: Option<BulkheadPermit<VenueName>>,
 }
 
 impl<'a> Execution<'a> {
@@ -162,8 +162,8 @@ impl<'a> Execution<'a> {
 
     /// Hands the order to the observer.
     async fn observe(self) -> Result<(), ExecuteError> {
-        let Self { executor, order, last_sent } = self;
-        executor.observer.take(order, last_sent).await
+        let Self { executor, order, last_sent, .. } = self;
+        executor.observers.take(order, last_sent).await
     }
 
     /// Counts a strike before the execution begins: if the process dies of the order, the strike is written.
@@ -226,9 +226,11 @@ impl<'a> Execution<'a> {
             self.record(event)?;
         }
         let step = self.order.order().state.next_step();
-        if let Some(wait) = self.held_back(&step) {
-            self.release_in(wait).await?;
-            return Ok(Next::Yield);
+        if let Some(early) = self.until_not_before(&step) {
+            return self.yield_for(early).await;
+        }
+        if let Some(hold) = self.find_hold(&step).await? {
+            return self.wait_for(hold).await;
         }
         match step {
             Step::StartAttempt { attempt } => {
@@ -287,6 +289,17 @@ impl<'a> Execution<'a> {
         let order = self.context().load(self.order.order().id).await?;
         self.order.reset(order);
         Ok(())
+    }
+
+    /// Yields the order until what holds it back may have ended.
+    async fn wait_for(&mut self, hold: Hold) -> Result<Next, Interrupt> {
+        let wait = self.context().holds.wait(hold);
+        self.yield_for(wait).await
+    }
+
+    async fn yield_for(&mut self, wait: Duration) -> Result<Next, Interrupt> {
+        self.release_in(wait).await?;
+        Ok(Next::Yield)
     }
 
     /// Waits out a duration in the store, if there is nothing to write about it.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::domain::ids::UserId;
+use crate::domain::ids::{UserId, VenueName};
 use crate::execution::bulkhead::Pair;
 use crate::ports::controls::{Activity, PauseScope};
 use crate::ports::runtime::Runtime;
@@ -28,8 +28,8 @@ pub(crate) enum Hold {
     Pair(Pair),
     /// Room among the transactions of its user.
     User(UserId),
-    /// Room among the transactions on the venue.
-    Venue,
+    /// Room on a venue, or the venue itself, if this process does not have it.
+    Venue(VenueName),
     /// The end of a pause.
     Pause(Activity, PauseScope),
 }

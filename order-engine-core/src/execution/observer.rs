@@ -1,8 +1,8 @@
 //! The other half of an order's path: from a transaction that may have been sent to its outcome.
 //!
-//! One task observes all transactions of the process, many in one call of the venue, several calls at a
-//! time. An observed order takes no worker slot; its lease stays with this process, so that nothing is
-//! written while nothing changes.
+//! One task observes all transactions of the process on a venue, many in one call of the venue, several calls
+//! at a time: a venue that hangs delays no order of another. An observed order takes no worker slot; its lease
+//! stays with this process, so that nothing is written while nothing changes.
 
 mod batch;
 
@@ -14,26 +14,123 @@ use chrono::{DateTime, Utc};
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::commit::committer::CommitError;
-use crate::domain::ids::OrderId;
+use crate::domain::ids::{OrderId, VenueName};
 use crate::execution::claimer::ClaimedOrder;
 use crate::execution::context::Context;
 use crate::execution::error::ExecuteError;
+use crate::execution::holds::Hold;
 use crate::execution::leased_order::LeasedOrder;
-use crate::execution::observer::batch::{BatchObserver, Observed, ObservedOrder};
-use crate::resilience::breaker::Breakers;
+use crate::execution::observer::batch::{BatchObserver, Observed, ObservedOrder, ObserverSlots};
+use crate::execution::venues::KnownVenue;
 use crate::telemetry;
 
-/// Observes the transactions of a process.
+/// Observes the transactions of a process, those of each venue by themselves.
 #[derive(Debug)]
-pub(crate) struct Observer {
+pub(crate) struct Observers {
     context: Arc<Context>,
+    by_venue: BTreeMap<VenueName, Arc<Observer>>,
+    /// One slot for each order that is held in memory, for all venues together.
+    slots: Arc<Semaphore>,
+}
+
+impl Observers {
+    pub(crate) fn new(context: &Arc<Context>) -> Arc<Self> {
+        let observer = |venue: &Arc<KnownVenue>| (venue.name.clone(), Observer::new(context, venue));
+        let capacity = context.config.observe_capacity.saturating_mul(context.venues.all().len());
+        Arc::new(Self {
+            context: Arc::clone(context),
+            by_venue: context.venues.all().map(observer).collect(),
+            slots: Arc::new(Semaphore::new(capacity.min(Semaphore::MAX_PERMITS))),
+        })
+    }
+
+    /// Returns the slots that orders are claimed for.
+    pub(crate) const fn slots(&self) -> &Arc<Semaphore> {
+        &self.slots
+    }
+
+    /// Starts the tasks that observe, each until the engine closes.
+    pub(crate) fn start(&self) {
+        for observer in self.by_venue.values() {
+            let observer = Arc::clone(observer);
+            self.context.tasks.keep_running("observer", move || Arc::clone(&observer).run());
+        }
+    }
+
+    /// Takes an order from the executor. Without a free slot the order waits in the store.
+    pub(crate) async fn take(
+        &self,
+        mut order: LeasedOrder,
+        last_sent: Option<DateTime<Utc>>,
+    ) -> Result<(), ExecuteError> {
+        let Some(observer) = self.of(&order) else { return self.set_aside(order).await };
+        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned()
+            && let Some(slots) = observer.slots_with(slot)
+        {
+            // Without the observer's task the engine has shut down; dropping the order releases its lease.
+            let _ = observer.incoming.send(ObservedOrder::new(order, last_sent, slots));
+            return Ok(());
+        }
+        let context = &self.context;
+        release(context, &mut order, context.config.observe_interval).await
+    }
+
+    /// Takes an order that was claimed for one of the slots. Returns whether the observers' tasks still take
+    /// orders.
+    pub(crate) fn take_claimed(self: &Arc<Self>, ClaimedOrder { mut order, slot }: ClaimedOrder) -> bool {
+        let Some(observer) = self.of(&order) else {
+            let observers = Arc::clone(self);
+            let set_aside = async move {
+                if let Err(error) = observers.set_aside(order).await {
+                    tracing::warn!(error = %telemetry::chain(&error), "an order without a venue could not be released; its lease will expire");
+                }
+            };
+            self.context.tasks.spawn("set aside", Box::pin(set_aside));
+            return true;
+        };
+        let Some(slots) = observer.slots_with(slot) else {
+            let wait = self.context.holds.wait(Hold::Venue(observer.venue.name.clone()));
+            order.lease_mut().release_in(wait);
+            return true;
+        };
+        order.set_in_flight(self.context.in_flight.enter_anyway(order.order(), &observer.venue.name));
+        observer.incoming.send(ObservedOrder::new(order, None, slots)).is_ok()
+    }
+
+    fn of(&self, order: &LeasedOrder) -> Option<&Arc<Observer>> {
+        self.by_venue.get(order.order().state.venue()?)
+    }
+
+    /// Gives an order back that this process has no venue for: another process may have it.
+    async fn set_aside(&self, mut order: LeasedOrder) -> Result<(), ExecuteError> {
+        let context = &self.context;
+        context.miss_venue(&mut order).map_err(ExecuteError::Illegal)?;
+        let name = order.order().state.venue().cloned().unwrap_or_default();
+        let wait = context.holds.wait(Hold::Venue(name));
+        release(context, &mut order, wait).await
+    }
+}
+
+/// Writes what is not yet written, and releases an order.
+async fn release(context: &Context, order: &mut LeasedOrder, due_in: Duration) -> Result<(), ExecuteError> {
+    match order.release(&context.committer, due_in).await {
+        Ok(()) => Ok(()),
+        Err(CommitError::Closed) => Err(ExecuteError::Closed),
+        Err(CommitError::Store(error)) => Err(ExecuteError::Store(error)),
+        Err(_) => Err(ExecuteError::LeaseLost),
+    }
+}
+
+/// Observes the transactions of a process on one venue.
+#[derive(Debug)]
+struct Observer {
+    context: Arc<Context>,
+    venue: Arc<KnownVenue>,
     batches: Arc<BatchObserver>,
-    /// In front of the venue's answers about transactions.
-    breakers: Breakers<()>,
-    /// One slot for each order that is held in memory.
+    /// One slot for each order of the venue that is held in memory.
     slots: Arc<Semaphore>,
     incoming: mpsc::UnboundedSender<ObservedOrder>,
     /// It survives a panic of the task that runs the observer.
@@ -53,52 +150,28 @@ struct Schedule {
 }
 
 impl Observer {
-    pub(crate) fn new(context: Arc<Context>) -> Arc<Self> {
+    fn new(context: &Arc<Context>, venue: &Arc<KnownVenue>) -> Arc<Self> {
         let (incoming, receiver) = mpsc::unbounded_channel();
         let schedule = Schedule { incoming: receiver, unwritten: Vec::new(), waiting: BTreeMap::new() };
+        let batches = BatchObserver::new(Arc::clone(context), Arc::clone(venue), incoming.clone());
         Arc::new(Self {
-            batches: Arc::new(BatchObserver::new(Arc::clone(&context), incoming.clone())),
-            breakers: Breakers::new(context.config.breaker, context.tasks.runtime.clone()),
+            context: Arc::clone(context),
+            venue: Arc::clone(venue),
+            batches: Arc::new(batches),
             slots: Arc::new(Semaphore::new(context.config.observe_capacity)),
             incoming,
             schedule: Mutex::new(schedule),
-            context,
         })
     }
 
-    pub(crate) const fn slots(&self) -> &Arc<Semaphore> {
-        &self.slots
-    }
-
-    /// Takes an order from the executor. Without a free slot the order waits in the store.
-    pub(crate) async fn take(
-        &self,
-        mut order: LeasedOrder,
-        last_sent: Option<DateTime<Utc>>,
-    ) -> Result<(), ExecuteError> {
-        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-            // Without the observer's task the engine has shut down; dropping the order releases its lease.
-            let _ = self.incoming.send(ObservedOrder::new(order, last_sent, slot));
-            return Ok(());
-        }
-        let context = &self.context;
-        match order.release(&context.committer, context.config.observe_interval).await {
-            Ok(()) => Ok(()),
-            Err(CommitError::Closed) => Err(ExecuteError::Closed),
-            Err(CommitError::Store(error)) => Err(ExecuteError::Store(error)),
-            Err(_) => Err(ExecuteError::LeaseLost),
-        }
-    }
-
-    /// Takes an order that was claimed for one of the observer's slots. Returns whether the observer's task
-    /// still takes orders.
-    pub(crate) fn take_claimed(&self, ClaimedOrder { mut order, slot }: ClaimedOrder) -> bool {
-        order.set_in_flight(self.context.in_flight.enter_anyway(order.order()));
-        self.incoming.send(ObservedOrder::new(order, None, slot)).is_ok()
+    /// Adds one of the venue's own slots to a slot, if one is free.
+    fn slots_with(&self, slot: OwnedSemaphorePermit) -> Option<ObserverSlots> {
+        let of_venue = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        Some(ObserverSlots { _any: slot, _of_venue: of_venue })
     }
 
     /// Observes transactions until the engine closes.
-    pub(crate) async fn run(self: Arc<Self>) {
+    async fn run(self: Arc<Self>) {
         let mut schedule = self.schedule.lock().await;
         let mut closing = self.context.tasks.shutdown.closing();
         let mut under_way = FuturesUnordered::new();
@@ -136,7 +209,7 @@ impl Observer {
         }
         if !schedule.unwritten.is_empty() {
             let unwritten = std::mem::take(&mut schedule.unwritten);
-            if self.breakers.is_open(&()) {
+            if self.venue.observing.is_open(&()) {
                 under_way.push(Arc::clone(&self.batches).write(unwritten).boxed());
             } else {
                 let now = self.context.local_now();
@@ -154,7 +227,7 @@ impl Observer {
             if under_way.len() >= config.observe_concurrency {
                 return config.poll_interval;
             }
-            let admission = match self.breakers.admit(&()) {
+            let admission = match self.venue.observing.admit(&()) {
                 Ok(admission) => admission,
                 Err(open) => return open.retry_in,
             };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::domain::ids::VenueName;
 use crate::domain::order::OrderRequest;
 use crate::ports::controls::{Activity, Pause, PauseScope};
 use crate::ports::order_store::OrderStore;
@@ -62,23 +63,36 @@ impl Pauses {
         self.known().iter().any(is_stop)
     }
 
-    /// Returns the pause of an activity that covers an order, on a venue as far as one is known.
+    /// Returns a pause of one of these activities that covers an order, on its venue if that is known.
     pub(crate) fn covering(
         &self,
-        activity: Activity,
+        activities: &[Activity],
         request: &OrderRequest,
-        venue: Option<&str>,
+        venue: Option<&VenueName>,
     ) -> Option<Pause> {
+        self.find(activities, |scope| covers(scope, request) || is_venue(scope, venue))
+    }
+
+    /// Returns a pause of one of these activities on a venue.
+    pub(crate) fn of_venue(&self, activities: &[Activity], venue: &VenueName) -> Option<Pause> {
+        self.find(activities, |scope| is_venue(scope, Some(venue)))
+    }
+
+    fn find(&self, activities: &[Activity], covers: impl Fn(&PauseScope) -> bool) -> Option<Pause> {
         let known = Arc::clone(&self.known());
-        let covers = |pause: &&Pause| pause.activity == activity && covers(&pause.scope, request, venue);
-        known.iter().find(covers).cloned()
+        known.iter().find(|pause| activities.contains(&pause.activity) && covers(&pause.scope)).cloned()
     }
 }
 
-fn covers(scope: &PauseScope, request: &OrderRequest, on: Option<&str>) -> bool {
+fn is_venue(scope: &PauseScope, venue: Option<&VenueName>) -> bool {
+    matches!((scope, venue), (PauseScope::Venue(paused), Some(venue)) if paused == venue)
+}
+
+/// Whether a scope covers an order on whichever venue it is executed.
+fn covers(scope: &PauseScope, request: &OrderRequest) -> bool {
     match scope {
         PauseScope::All => true,
-        PauseScope::Venue(venue) => on == Some(venue),
+        PauseScope::Venue(_) => false,
         PauseScope::Pair { input, output } => *input == request.input.mint && *output == request.output.mint,
         PauseScope::User(user) => *user == request.user_id,
     }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::ids::UserId;
+use crate::domain::ids::{UserId, VenueName};
 use crate::ports::order_store::error::StoreError;
 
 /// Keeps what is paused, for all processes on the store.
@@ -66,9 +66,9 @@ impl fmt::Display for Activity {
 pub enum PauseScope {
     /// For all orders.
     All,
-    /// For routes over the venue with this name. It is stored and covers no order yet: an engine has one venue,
-    /// without a name.
-    Venue(String),
+    /// For routes over the venue with this name. Accepting orders is paused by it where the engine has no other
+    /// venue.
+    Venue(VenueName),
     /// For orders that sell one token for another, by the tokens' addresses.
     Pair {
         /// The token that is sold.

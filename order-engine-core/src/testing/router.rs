@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 
 use crate::domain::amount::Amount;
-use crate::domain::route::{Candidate, CandidateOutcome, Leg, QuoteRequest, Route};
+use crate::domain::route::{Candidate, Leg, QuoteRequest, Route};
 use crate::ports::router::{DexRouter, StepError};
 
 /// A router with two exchanges, Raydium and Meteora. Meteora always pays a little more.
@@ -77,15 +77,7 @@ impl DexRouter for ScriptedRouter {
 /// Returns a candidate that pays `rate` base units for 1 000 base units of the input.
 fn candidate(dex: &str, rate: u128, request: &QuoteRequest) -> Candidate {
     let amount_out = Amount::new(request.amount.base_units() / 1_000 * rate);
-    let leg = Leg {
-        dex: dex.into(),
-        pool: format!("{dex}-pool"),
-        input_mint: request.input.mint.clone(),
-        output_mint: request.output.mint.clone(),
-        amount_in: request.amount,
-        amount_out,
-    };
-    let route =
-        Route { dex: dex.into(), legs: vec![leg], amount_in: request.amount, amount_out, analysis: None };
-    Candidate { dex: dex.into(), id: dex.into(), outcome: CandidateOutcome::Quoted(route) }
+    let (sold, bought) = ((&request.input.mint, request.amount), (&request.output.mint, amount_out));
+    let leg = Leg::new(dex, format!("{dex}-pool"), sold, bought);
+    Candidate::quoted(dex, Route::new(dex, vec![leg], request.amount, amount_out))
 }

@@ -25,6 +25,8 @@ pub struct Setup {
     /// The router and the venue that replace the scripted ones.
     pub router: Option<Arc<dyn DexRouter>>,
     pub venue: Option<Arc<dyn Venue>>,
+    /// Further venues, by their names.
+    pub named_venues: Vec<(&'static str, Arc<dyn Venue>)>,
 }
 
 pub struct Fixture {
@@ -71,19 +73,20 @@ impl Fixture {
         let mut engine = Engine::builder()
             .store(Arc::new(store.clone()))
             .router(router.clone())
-            .venue(venue.clone())
             .config(setup.config.clone())
             .runtime(process.runtime());
+        let mut main: Arc<dyn Venue> = venue.clone();
         if let Some(intercept) = &setup.intercept {
             let store = InterceptedStore::new(Arc::new(store.clone()), Arc::clone(intercept));
-            let venue = InterceptedVenue::new(venue.clone(), Arc::clone(intercept));
-            engine = engine.store(Arc::new(store)).venue(Arc::new(venue));
+            main = Arc::new(InterceptedVenue::new(main, Arc::clone(intercept)));
+            engine = engine.store(Arc::new(store));
         }
         if let Some(router) = &setup.router {
             engine = engine.router(Arc::clone(router));
         }
-        if let Some(venue) = &setup.venue {
-            engine = engine.venue(Arc::clone(venue));
+        engine = engine.venue(setup.venue.clone().unwrap_or(main));
+        for (name, venue) in &setup.named_venues {
+            engine = engine.named_venue(*name, Arc::clone(venue));
         }
         for sink in &setup.sinks {
             engine = engine.sink(Arc::clone(sink));

@@ -17,14 +17,8 @@ impl LegQuote<'_> {
     }
 
     fn to_leg(self) -> Leg {
-        Leg {
-            dex: self.pool.dex.clone(),
-            pool: self.pool.id.clone(),
-            input_mint: self.input_mint().to_owned(),
-            output_mint: self.output_mint().to_owned(),
-            amount_in: self.amount_in,
-            amount_out: self.amount_out,
-        }
+        let (sold, bought) = ((self.input_mint(), self.amount_in), (self.output_mint(), self.amount_out));
+        Leg::new(self.pool.dex.as_str(), self.pool.id.as_str(), sold, bought)
     }
 }
 
@@ -51,13 +45,9 @@ impl RouteQuote<'_> {
             price_impact_bps: self.price_impact_bps().ok(),
             is_proven_optimal: self.is_proven_optimal,
         };
-        Route {
-            dex: join(dexes.into_iter(), " + "),
-            legs: self.legs.iter().map(|leg| leg.to_leg()).collect(),
-            amount_in: self.amount_in,
-            amount_out: self.amount_out,
-            analysis: Some(analysis),
-        }
+        let legs = self.legs.iter().map(|leg| leg.to_leg()).collect();
+        Route::new(join(dexes.into_iter(), " + "), legs, self.amount_in, self.amount_out)
+            .with_analysis(analysis)
     }
 }
 

@@ -1,7 +1,6 @@
 use expect_test::{Expect, expect};
 use order_engine_core::{
-    Candidate, CandidateOutcome, Certainty, DeathProof, FailureCode, Leg, OrderRequest, Route, Token,
-    Validity,
+    Candidate, Certainty, DeathProof, FailureCode, Leg, OrderRequest, Route, Token, Validity,
 };
 
 use super::*;
@@ -63,31 +62,19 @@ impl Life {
 }
 
 fn route(dex: &str, amount_out: u128) -> Route {
-    let leg = Leg {
-        dex: dex.into(),
-        pool: format!("{dex}-pool"),
-        input_mint: "mint-of-SOL".into(),
-        output_mint: "mint-of-USDC".into(),
-        amount_in: Amount::new(2_000_000_000),
-        amount_out: Amount::new(amount_out),
-    };
-    Route {
-        dex: dex.into(),
-        legs: vec![leg],
-        amount_in: Amount::new(2_000_000_000),
-        amount_out: Amount::new(amount_out),
-        analysis: None,
-    }
+    let (amount_in, amount_out) = (Amount::new(2_000_000_000), Amount::new(amount_out));
+    let (sold, bought) = (("mint-of-SOL", amount_in), ("mint-of-USDC", amount_out));
+    let leg = Leg::new(dex, format!("{dex}-pool"), sold, bought);
+    Route::new(dex, vec![leg], amount_in, amount_out)
 }
 
 fn route_chosen() -> OrderEvent {
-    let candidate = |dex: &str, outcome| Candidate { dex: dex.into(), id: dex.into(), outcome };
     let failure = Failure::new(FailureCode::NO_ROUTE, "The pool is paused");
     OrderEvent::RouteChosen {
         route: route("Meteora", 300_100_000).into(),
         candidates: vec![
-            candidate("Raydium", CandidateOutcome::Rejected(failure)),
-            candidate("Meteora", CandidateOutcome::Quoted(route("Meteora", 300_100_000))),
+            Candidate::rejected("Raydium", "Raydium", failure),
+            Candidate::quoted("Meteora", route("Meteora", 300_100_000)),
         ],
         quoted_at: None,
     }

@@ -43,7 +43,8 @@ pub(crate) fn order_request(
     let client_order_id = read_client_order_id(&mut fields, idempotency_key);
     let deadline = read_deadline(&mut fields);
     fields.finish()?;
-    let Swap { quote: QuoteRequest { input, output, amount }, slippage_bps } = swap.ok_or_else(incomplete)?;
+    let Swap { quote: QuoteRequest { input, output, amount, .. }, slippage_bps } =
+        swap.ok_or_else(incomplete)?;
     let user_id = UserId::new(user_id.as_deref().unwrap_or(ANONYMOUS));
     let mut request = OrderRequest::new(user_id, input, output, amount).with_slippage_bps(slippage_bps);
     request.client_order_id = client_order_id.map(ClientOrderId::new);
@@ -80,7 +81,7 @@ fn read_swap(fields: &mut Fields, tokens: &TokenRegistry) -> Option<Swap> {
     let decimals = input.as_ref().map(|token| token.decimals);
     let amount = read_amount(fields, decimals);
     let slippage_bps = read_slippage(fields);
-    let quote = QuoteRequest { input: input?, output: output?, amount: amount? };
+    let quote = QuoteRequest::new(input?, output?, amount?);
     Some(Swap { quote, slippage_bps: slippage_bps? })
 }
 

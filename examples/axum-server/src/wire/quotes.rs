@@ -160,7 +160,7 @@ pub(crate) fn quotes(candidates: &[Candidate], decimals: Decimals) -> Vec<QuoteB
 
 impl QuotationBody {
     pub(crate) fn new(request: &QuoteRequest, slippage_bps: u16, quotation: &Quotation) -> Self {
-        let QuoteRequest { input, output, amount } = request;
+        let QuoteRequest { input, output, amount, .. } = request;
         let decimals = Decimals { input: input.decimals, output: output.decimals };
         let route = quotation.route.as_ref();
         let amount_out = route.map(|route| route.amount_out);

@@ -64,6 +64,7 @@ impl OrderState {
         let illegal = || IllegalTransition { state: self.phase.name(), event: event.kind() };
         let mut next = Self {
             phase: self.next_phase(event).ok_or_else(illegal)?,
+            venue: self.venue.clone(),
             chosen_dex: self.chosen_dex.clone(),
             tx_id: self.tx_id.clone(),
             attention: self.attention.clone(),
@@ -72,10 +73,14 @@ impl OrderState {
         match event {
             OrderEvent::RoutingStarted { attempt, .. } => {
                 next.begin_attempt(*attempt, self);
+                next.venue = None;
                 next.chosen_dex = None;
             }
             OrderEvent::BuildRestarted { attempt } => next.begin_attempt(*attempt, self),
-            OrderEvent::RouteChosen { route, .. } => next.chosen_dex = Some(route.dex.clone()),
+            OrderEvent::RouteChosen { route, .. } => {
+                next.venue = Some(route.venue.clone());
+                next.chosen_dex = Some(route.dex.clone());
+            }
             OrderEvent::TransactionSigned { tx } => {
                 next.tx_id = Some(tx.id.clone());
                 next.held_up_since = None;

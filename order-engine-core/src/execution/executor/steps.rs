@@ -1,22 +1,28 @@
 //! The steps of an execution: route, prepare, submit, and the decision about a failed attempt.
 
 use std::error::Error;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
 
 use super::{Execution, Next};
 use crate::domain::event::OrderEvent;
 use crate::domain::failure::{Failure, FailureClass, FailureCode};
+use crate::domain::ids::VenueName;
 use crate::domain::order::Order;
 use crate::domain::phase::{Phase, Quote};
-use crate::domain::route::{Candidate, CandidateOutcome, best};
+use crate::domain::route::{Candidate, CandidateOutcome};
 use crate::domain::state::step::Step;
 use crate::domain::state::transition::IllegalTransition;
 use crate::domain::transaction::SignedTx;
-use crate::execution::bulkhead::pair_of;
-use crate::execution::context::Context;
+use crate::execution::bulkhead::{Congested, pair_of};
+use crate::execution::choice::{NoChoice, Obstacle, choose};
 use crate::execution::error::Interrupt;
 use crate::execution::holds::Hold;
+use crate::execution::venues::KnownVenue;
 use crate::planted::planted;
 use crate::ports::controls::Activity;
 use crate::ports::order_store::lease::Fence;
@@ -25,43 +31,93 @@ use crate::ports::venue::PrepareRequest;
 use crate::resilience::breaker::{Admission, Open};
 use crate::telemetry::{StepName, chain};
 
+/// What keeps an order from being routed when it is paused.
+const ROUTING: &[Activity] = &[Activity::Routing, Activity::Sending];
+
 impl Execution<'_> {
-    /// Returns how long the order has to wait before this step, if it has to: it must not begin yet, an
-    /// operator has paused the step, or there are too many transactions in flight.
-    pub(super) fn held_back(&mut self, step: &Step) -> Option<Duration> {
-        let activities: &[Activity] = match step {
-            // A route that must not be executed would only grow old.
-            Step::StartAttempt { .. } | Step::Route => &[Activity::Routing, Activity::Sending],
-            Step::StartBuilding | Step::Prepare | Step::Submit => &[Activity::Sending],
-            Step::Observe | Step::RetryOrFail | Step::Done => return None,
-        };
-        let order = Arc::clone(self.order.order());
-        let not_before = order.request.not_before.filter(|_| matches!(step, Step::StartAttempt { .. }));
-        let early = not_before.and_then(|not_before| (not_before - self.context().now()).to_std().ok());
-        if early.is_some_and(|early| !early.is_zero()) {
-            return early;
-        }
-        let pauses = &self.context().pauses;
-        let pause = activities.iter().find_map(|activity| pauses.covering(*activity, &order.request, None));
-        if let Some(pause) = pause {
-            return Some(self.executor.holds.wait(Hold::Pause(pause.activity, pause.scope)));
-        }
-        self.enter_flight(step, &order).err().map(|hold| self.executor.holds.wait(hold))
+    /// Returns how long the order must not begin yet.
+    pub(super) fn until_not_before(&self, step: &Step) -> Option<Duration> {
+        let not_before = self.order.order().request.not_before?;
+        let early = (not_before - self.context().now()).to_std().ok()?;
+        (matches!(step, Step::StartAttempt { .. }) && !early.is_zero()).then_some(early)
     }
 
-    /// Counts the order as in flight from the building of its transaction on. An order for which there is no
-    /// room is not even routed.
-    fn enter_flight(&mut self, step: &Step, order: &Order) -> Result<(), Hold> {
-        let in_flight = &self.context().in_flight;
-        let permit = match step {
-            _ if self.order.is_in_flight() => return Ok(()),
-            Step::StartAttempt { .. } | Step::Route => return in_flight.check_user(order),
-            // It is signed, and may have been sent.
-            Step::Submit => in_flight.enter_anyway(order),
-            _ => in_flight.enter(order)?,
+    /// Returns what holds the order back from this step, if something does: an operator has paused it, there
+    /// are too many transactions in flight, or its venue has no room or is not known here.
+    pub(super) async fn find_hold(&mut self, step: &Step) -> Result<Option<Hold>, Interrupt> {
+        let activities = match step {
+            // A route that must not be executed would only grow old.
+            Step::StartAttempt { .. } | Step::Route => ROUTING,
+            Step::StartBuilding | Step::Prepare | Step::Submit => &[Activity::Sending],
+            Step::Observe | Step::RetryOrFail | Step::Done => return Ok(None),
         };
-        self.order.set_in_flight(permit);
-        Ok(())
+        let order = Arc::clone(self.order.order());
+        let context = Arc::clone(self.context());
+        let is_routed = activities != ROUTING;
+        let only = || context.venues.only().map(|venue| &venue.name);
+        let venue = if is_routed { order.state.venue() } else { only() };
+        if let Some(pause) = context.pauses.covering(activities, &order.request, venue) {
+            return Ok(Some(Hold::Pause(pause.activity, pause.scope)));
+        }
+        match venue {
+            Some(venue) if is_routed => self.enter_venue(step, &order, venue).await,
+            // An order for which there is no room is not even routed.
+            venue => Ok(self.check_room(&order, venue).err()),
+        }
+    }
+
+    /// Checks that there is room for another transaction of the user, and on the venue if it is known.
+    fn check_room(&self, order: &Order, venue: Option<&VenueName>) -> Result<(), Hold> {
+        let in_flight = &self.context().in_flight;
+        if self.order.is_in_flight() {
+            return Ok(());
+        }
+        in_flight.check_user(order)?;
+        venue.map_or(Ok(()), |venue| in_flight.check_venue(venue))
+    }
+
+    /// Takes what an order needs for the building and the sending of its transaction: a place among those in
+    /// flight, and one among the executions of its venue.
+    async fn enter_venue(
+        &mut self,
+        step: &Step,
+        order: &Order,
+        venue: &VenueName,
+    ) -> Result<Option<Hold>, Interrupt> {
+        let context = Arc::clone(self.context());
+        if context.venues.get(venue).is_none() {
+            context.miss_venue(&mut self.order)?;
+            return Ok(Some(Hold::Venue(venue.clone())));
+        }
+        if !self.order.is_in_flight() {
+            let entered = match step {
+                // It is signed, and may have been sent.
+                Step::Submit => Ok(context.in_flight.enter_anyway(order, venue)),
+                _ => context.in_flight.enter(order, venue),
+            };
+            match entered {
+                Ok(permit) => self.order.set_in_flight(permit),
+                Err(hold) => return Ok(Some(hold)),
+            }
+        }
+        // One venue alone may take all slots.
+        if self.on_venue.is_some() || context.venues.only().is_some() {
+            return Ok(None);
+        }
+        let bulkheads = Arc::clone(&self.executor.venues);
+        let mut entered = pin!(bulkheads.enter(venue.clone()));
+        let entered = match entered.as_mut().now_or_never() {
+            Some(entered) => entered,
+            None => {
+                self.commit().await?;
+                entered.await
+            }
+        };
+        match entered {
+            Ok(permit) => self.on_venue = Some(permit),
+            Err(Congested) => return Ok(Some(Hold::Venue(venue.clone()))),
+        }
+        Ok(None)
     }
 
     /// Begins an attempt: with the route of the last attempt while its quote holds, and by routing if not.
@@ -125,13 +181,41 @@ impl Execution<'_> {
             Ok(candidates) => candidates,
             Err(error) => return self.step_failed(error).await,
         };
-        match best(&candidates).cloned().map(Arc::new) {
-            Some(route) => {
-                self.record(OrderEvent::RouteChosen { route, candidates, quoted_at: Some(quoted_at) })?;
-                Ok(Next::Continue)
+        self.choose(candidates, quoted_at).await
+    }
+
+    /// Takes the best route whose venue takes the order now.
+    async fn choose(
+        &mut self,
+        mut candidates: Vec<Candidate>,
+        quoted_at: DateTime<Utc>,
+    ) -> Result<Next, Interrupt> {
+        let (context, order) = (Arc::clone(self.context()), Arc::clone(self.order.order()));
+        let chosen = choose(&mut candidates, |venue| {
+            let room = || self.check_room(&order, Some(venue)).err();
+            context.venue_obstacle(venue).or_else(|| room().map(Obstacle::no_room))
+        });
+        let route = match chosen {
+            Ok(route) => route,
+            Err(NoChoice::Wait(hold)) => return self.wait_for(hold).await,
+            Err(NoChoice::NoRoute) => return self.step_failed(no_route(&candidates)).await,
+        };
+        // Room that is taken by others until the building begins would let the quote grow old.
+        if !self.order.is_in_flight() {
+            match context.in_flight.enter(&order, &route.venue) {
+                Ok(permit) => self.order.set_in_flight(permit),
+                Err(hold) => return self.wait_for(hold).await,
             }
-            None => self.step_failed(no_route(&candidates)).await,
         }
+        self.record(OrderEvent::RouteChosen { route, candidates, quoted_at: Some(quoted_at) })?;
+        Ok(Next::Continue)
+    }
+
+    /// Returns the venue of the order's route. An order does not come to a step on a venue without one.
+    fn venue(&self, step: &'static str) -> Result<Arc<KnownVenue>, Interrupt> {
+        let state = &self.order.order().state;
+        let venue = state.venue().and_then(|name| self.context().venues.get(name).cloned());
+        Ok(venue.ok_or(IllegalTransition { state: state.phase().name(), event: step })?)
     }
 
     /// Lets the venue build and sign the transaction.
@@ -141,14 +225,15 @@ impl Execution<'_> {
             let state = order.state.phase().name();
             return Err(IllegalTransition { state, event: "transaction_signed" }.into());
         };
-        let admission = match self.executor.venue_breakers.admit(&()) {
+        let venue = self.venue("transaction_signed")?;
+        let admission = match venue.building.admit(&()) {
             Ok(admission) => admission,
             Err(open) => {
                 let message = "The venue does not answer";
                 return self.wait_behind(open, FailureCode::VENUE_UNAVAILABLE, message).await;
             }
         };
-        let prepared = prepare(Arc::clone(self.context()), order, quote, self.order.fence());
+        let prepared = prepare(venue, order, quote, self.order.fence());
         let prepared = self.commit_while(StepName::Prepare, "venue.prepare", prepared).await;
         let late = || {
             StepError::unavailable(Failure::new(
@@ -167,17 +252,18 @@ impl Execution<'_> {
 
     /// Commits the transaction, and only then sends it.
     pub(super) async fn submit(&mut self) -> Result<Next, Interrupt> {
+        let venue = self.venue("submission_started")?;
         if planted!(SendBeforeCommit)
             && let Some(tx) = self.order.order().state.live_transaction()
         {
-            self.context().send(tx).await;
+            self.context().send(&venue, tx).await;
         }
         self.record(OrderEvent::SubmissionStarted)?;
         self.commit().await?;
         let order = Arc::clone(self.order.order());
         let Some(tx) = order.state.live_transaction() else { return Ok(Next::Continue) };
         self.last_sent = Some(self.context().local_now());
-        let is_accepted = self.context().send(tx).await;
+        let is_accepted = self.context().send(&venue, tx).await;
         // With no other owner, the next event changes the order in place.
         drop(order);
         if is_accepted {
@@ -242,7 +328,7 @@ impl Execution<'_> {
 }
 
 async fn prepare(
-    context: Arc<Context>,
+    on: Arc<KnownVenue>,
     order: Arc<Order>,
     quote: Quote,
     fence: Fence,
@@ -250,7 +336,7 @@ async fn prepare(
     let Quote { route, .. } = &quote;
     let min_amount_out = route.amount_out.less_slippage(order.request.slippage_bps);
     let request = PrepareRequest { order: &order, route, min_amount_out, fence };
-    context.venue.prepare(request).await
+    on.venue.prepare(request).await
 }
 
 /// Returns what a call answered, after reporting to the breaker in front of it; `late` stands in for the

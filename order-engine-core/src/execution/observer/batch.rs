@@ -22,6 +22,7 @@ use crate::domain::state::transition::IllegalTransition;
 use crate::domain::transaction::{Certainty, ChainView, Observation, SignedTx, Verdict, verdict};
 use crate::execution::context::Context;
 use crate::execution::leased_order::LeasedOrder;
+use crate::execution::venues::KnownVenue;
 use crate::planted::planted;
 use crate::ports::controls::Activity;
 use crate::ports::order_store::write::AppendError;
@@ -50,14 +51,21 @@ pub(super) struct ObservedOrder {
     pub(super) doubt: Option<(UnknownReason, DateTime<Utc>)>,
     /// With how many others at most the venue may be asked about the transaction, this one included.
     pub(super) batch_max: usize,
-    _slot: OwnedSemaphorePermit,
+    _slots: ObserverSlots,
+}
+
+/// The slots that an observed order takes.
+#[derive(Debug)]
+pub(super) struct ObserverSlots {
+    pub(super) _any: OwnedSemaphorePermit,
+    pub(super) _of_venue: OwnedSemaphorePermit,
 }
 
 impl ObservedOrder {
     pub(super) const fn new(
         order: LeasedOrder,
         last_sent: Option<DateTime<Utc>>,
-        slot: OwnedSemaphorePermit,
+        slots: ObserverSlots,
     ) -> Self {
         Self {
             order,
@@ -66,7 +74,7 @@ impl ObservedOrder {
             is_absent: false,
             doubt: None,
             batch_max: usize::MAX,
-            _slot: slot,
+            _slots: slots,
         }
     }
 
@@ -92,17 +100,22 @@ enum Unanswered {
     Observe(VenueError),
 }
 
-/// Observes batches of transactions.
+/// Observes batches of transactions on a venue.
 #[derive(Debug)]
 pub(super) struct BatchObserver {
     context: Arc<Context>,
+    venue: Arc<KnownVenue>,
     /// Takes the orders back whose transactions were sent again.
     incoming: mpsc::UnboundedSender<ObservedOrder>,
 }
 
 impl BatchObserver {
-    pub(super) const fn new(context: Arc<Context>, incoming: mpsc::UnboundedSender<ObservedOrder>) -> Self {
-        Self { context, incoming }
+    pub(super) const fn new(
+        context: Arc<Context>,
+        venue: Arc<KnownVenue>,
+        incoming: mpsc::UnboundedSender<ObservedOrder>,
+    ) -> Self {
+        Self { context, venue, incoming }
     }
 
     /// Observes a batch and does what follows. A defect in here costs the batch its leases, and nothing else.
@@ -143,7 +156,7 @@ impl BatchObserver {
                 }
             }
             Err(unanswered) => {
-                tracing::warn!(transactions = asked, error = %telemetry::chain(&unanswered), "transactions could not be observed");
+                tracing::warn!(venue = %self.venue.name, transactions = asked, error = %telemetry::chain(&unanswered), "transactions could not be observed");
                 if matches!(unanswered, Unanswered::Observe(_)) {
                     for observed in &mut batch {
                         self.halve(observed, asked, now);
@@ -173,13 +186,14 @@ impl BatchObserver {
     /// Asks the venue for the facts that verdicts are drawn from: the view first.
     async fn ask(&self, ids: Vec<TxId>) -> Report {
         telemetry::timed(StepName::Observe, &self.context.tasks.runtime, async {
-            let venue = &self.context.venue;
+            let venue = &self.venue.venue;
             let early = if planted!(SearchBeforeHeight) {
                 Some(self.ask_one("venue.observe", venue.observe(&ids)).await.map_err(Unanswered::Observe)?)
             } else {
                 None
             };
             let view = self.ask_one("venue.view", venue.view()).await.map_err(Unanswered::View)?;
+            self.venue.learn(view);
             if let Some(early) = early {
                 let trusted = early.into_iter().map(|observation| match observation {
                     Observation::NotFound { searched_through: Some(_) } => {
@@ -259,7 +273,9 @@ impl BatchObserver {
         let patience = match reason {
             UnknownReason::Absent => self.context.config.absent_after,
             // A venue whose history lags answers in a moment.
-            UnknownReason::Unproven | UnknownReason::Unobservable => self.context.config.unknown_after,
+            UnknownReason::Unproven | UnknownReason::Unobservable | UnknownReason::NoVenue => {
+                self.context.config.unknown_after
+            }
         };
         let is_recorded = observed.order.order().state.attention().is_some();
         if is_recorded || since + patience > now {
@@ -346,10 +362,11 @@ impl BatchObserver {
             }
         }
         let order = Arc::clone(observed.order.order());
-        let is_paused = context.pauses.covering(Activity::Sending, &order.request, None).is_some();
+        let is_paused =
+            context.pauses.covering(&[Activity::Sending], &order.request, Some(&self.venue.name)).is_some();
         let may_send = is_sendable(&order.state) && !is_paused;
         if let Some(tx) = order.state.live_transaction().filter(|_| may_send) {
-            let is_accepted = context.send(tx).await;
+            let is_accepted = context.send(&self.venue, tx).await;
             let is_new = matches!(order.state.phase(), Phase::Submitted { stage: Stage::Sending, .. });
             if is_accepted
                 && is_new
