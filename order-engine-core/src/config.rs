@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::domain::retry_policy::{Backoff, RetryPolicy};
 use crate::resilience::breaker::BreakerConfig;
+use crate::setters::setters;
 
 /// The engine's bounds and intervals. The default suits a service with one store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,46 +67,32 @@ pub struct EngineConfig {
     pub retry: RetryPolicy,
 }
 
-/// Makes a setter of each field.
-macro_rules! setters {
-    ($($setter:ident sets $field:ident: $type:ty;)*) => {
-        impl EngineConfig {
-            $(
-                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
-                #[must_use]
-                pub fn $setter(mut self, $field: $type) -> Self {
-                    self.$field = $field;
-                    self
-                }
-            )*
-        }
-    };
-}
-
 setters! {
-    with_lease_duration sets lease_duration: Duration;
-    with_poll_interval sets poll_interval: Duration;
-    with_step_timeout sets step_timeout: Duration;
-    with_quote_ttl sets quote_ttl: Duration;
-    with_observe_interval sets observe_interval: Duration;
-    with_observe_batch sets observe_batch: usize;
-    with_observe_concurrency sets observe_concurrency: usize;
-    with_observe_capacity sets observe_capacity: usize;
-    with_resend_interval sets resend_interval: Duration;
-    with_subscription_capacity sets subscription_capacity: usize;
-    with_commit_batch sets commit_batch: usize;
-    with_quarantine_after sets quarantine_after: u32;
-    with_unknown_after sets unknown_after: Duration;
-    with_absent_after sets absent_after: Duration;
-    with_breaker sets breaker: BreakerConfig;
-    with_sink_concurrency sets sink_concurrency: u32;
-    with_sink_timeout sets sink_timeout: Duration;
-    with_sink_backoff sets sink_backoff: Backoff;
-    with_user_in_flight_max sets user_in_flight_max: Option<usize>;
-    with_venue_in_flight_max sets venue_in_flight_max: Option<usize>;
-    with_fair_share_interval sets fair_share_interval: Duration;
-    with_gauge_interval sets gauge_interval: Duration;
-    with_retry sets retry: RetryPolicy;
+    impl EngineConfig {
+        with_lease_duration sets lease_duration: Duration;
+        with_poll_interval sets poll_interval: Duration;
+        with_step_timeout sets step_timeout: Duration;
+        with_quote_ttl sets quote_ttl: Duration;
+        with_observe_interval sets observe_interval: Duration;
+        with_observe_batch sets observe_batch: usize;
+        with_observe_concurrency sets observe_concurrency: usize;
+        with_observe_capacity sets observe_capacity: usize;
+        with_resend_interval sets resend_interval: Duration;
+        with_subscription_capacity sets subscription_capacity: usize;
+        with_commit_batch sets commit_batch: usize;
+        with_quarantine_after sets quarantine_after: u32;
+        with_unknown_after sets unknown_after: Duration;
+        with_absent_after sets absent_after: Duration;
+        with_breaker sets breaker: BreakerConfig;
+        with_sink_concurrency sets sink_concurrency: u32;
+        with_sink_timeout sets sink_timeout: Duration;
+        with_sink_backoff sets sink_backoff: Backoff;
+        with_user_in_flight_max sets user_in_flight_max: Option<usize>;
+        with_venue_in_flight_max sets venue_in_flight_max: Option<usize>;
+        with_fair_share_interval sets fair_share_interval: Duration;
+        with_gauge_interval sets gauge_interval: Duration;
+        with_retry sets retry: RetryPolicy;
+    }
 }
 
 impl Default for EngineConfig {
@@ -128,7 +115,7 @@ impl Default for EngineConfig {
             breaker: BreakerConfig::default(),
             sink_concurrency: 32,
             sink_timeout: Duration::from_secs(10),
-            sink_backoff: Backoff { max_ms: 60_000, ..Backoff::default() },
+            sink_backoff: Backoff::default().with_max(Duration::from_mins(1)),
             user_in_flight_max: None,
             venue_in_flight_max: None,
             fair_share_interval: Duration::from_secs(1),

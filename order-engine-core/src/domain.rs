@@ -7,6 +7,7 @@ pub(crate) mod event;
 pub(crate) mod failure;
 pub(crate) mod ids;
 pub(crate) mod metadata;
+mod millis;
 pub(crate) mod order;
 pub(crate) mod phase;
 pub(crate) mod priority;

@@ -17,6 +17,7 @@ pub mod planted;
 mod planted;
 mod ports;
 mod resilience;
+mod setters;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

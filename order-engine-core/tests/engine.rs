@@ -99,14 +99,14 @@ async fn a_transient_failure_is_retried_after_one_second_and_two() {
     let order = fixture.submit(request()).await;
     let worker = fixture.work();
     let records = fixture.events_to_the_end(order.id).await;
-    let waits: Vec<u64> = records
+    let waits: Vec<Duration> = records
         .iter()
         .filter_map(|record| match record.event {
-            OrderEvent::RetryScheduled { retry_in_ms, .. } => Some(retry_in_ms),
+            OrderEvent::RetryScheduled { retry_in, .. } => Some(retry_in),
             _ => None,
         })
         .collect();
-    assert_eq!(waits, [1_000, 2_000]);
+    assert_eq!(waits, [1, 2].map(Duration::from_secs));
     assert_eq!(records.last().unwrap().attempt, 3);
     assert_eq!(statuses(&records).last(), Some(&Status::Confirmed));
     for pair in records.windows(2) {

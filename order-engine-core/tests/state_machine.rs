@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use chrono::DateTime;
 use expect_test::expect_file;
@@ -38,7 +39,12 @@ fn events() -> Vec<(&'static str, OrderEvent)> {
     let attempt_failed = |class| OrderEvent::AttemptFailed { failure: failure(), class };
     let suspected = |strikes, alone| OrderEvent::Suspected { failure: failure(), strikes, alone };
     let since = DateTime::UNIX_EPOCH;
-    let deferred = OrderEvent::Deferred { failure: failure(), since, retry_at: since, retry_in_ms: 1 };
+    let deferred = OrderEvent::Deferred {
+        failure: failure(),
+        since,
+        retry_at: since,
+        retry_in: Duration::from_millis(1),
+    };
     let resolved = |executed| OrderEvent::OutcomeResolved { executed, note: "a note".into() };
     vec![
         ("accepted", OrderEvent::Accepted { max_attempts: 2 }),
@@ -62,7 +68,10 @@ fn events() -> Vec<(&'static str, OrderEvent)> {
         ("attempt_failed (permanent)", attempt_failed(FailureClass::Permanent)),
         ("transaction_died (requote)", died(FailureClass::Requote)),
         ("transaction_died (permanent)", died(FailureClass::Permanent)),
-        ("retry_scheduled", OrderEvent::RetryScheduled { retry_at: DateTime::UNIX_EPOCH, retry_in_ms: 1 }),
+        (
+            "retry_scheduled",
+            OrderEvent::RetryScheduled { retry_at: DateTime::UNIX_EPOCH, retry_in: Duration::from_millis(1) },
+        ),
         ("deferred", deferred),
         ("cancel_requested", OrderEvent::CancelRequested),
         ("suspected (1)", suspected(1, false)),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers of this crate, from the ground up. A module imports from its own layer and from those before.
 const LAYERS: [&[&str]; 10] = [
-    &["planted"],
+    &["planted", "setters"],
     &["domain"],
     &["ports"],
     &["telemetry"],

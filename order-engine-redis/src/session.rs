@@ -1,7 +1,6 @@
 //! The one connection of a store, which all its calls share, and which is replaced when it fails.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use order_engine_core::{Backoff, StoreError};
 use redis::aio::MultiplexedConnection;
@@ -160,7 +159,7 @@ impl Session {
             Err(error) => {
                 attempts.failures += 1;
                 let error = Arc::new(error);
-                let wait = Duration::from_millis(Backoff::RECONNECT.delay_ms(attempts.failures, 0));
+                let wait = Backoff::RECONNECT.delay(attempts.failures, 0);
                 let failed = Failed { error: Arc::clone(&error), retry_at: Instant::now() + wait };
                 attempts.failed = Some(failed);
                 Err(Error::NotConnected(error))

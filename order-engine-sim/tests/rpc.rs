@@ -247,7 +247,7 @@ async fn answering(status: StatusCode) -> (String, Arc<AtomicUsize>) {
 fn impatient(url: &str) -> RpcClient {
     let mut options = RpcOptions::new(url);
     options.timeout = Duration::from_millis(50);
-    options.backoff.initial_ms = 1;
+    options.backoff.initial = Duration::from_millis(1);
     RpcClient::new(options, Runtime::tokio()).unwrap()
 }
 
@@ -304,8 +304,8 @@ async fn an_engine_trades_over_it_and_the_ledger_agrees() {
     let mut config = EngineConfig::default();
     config.observe_interval = Duration::from_millis(20);
     config.resend_interval = Duration::from_millis(100);
-    config.retry.transient.backoff.initial_ms = 5;
-    config.retry.requote.backoff.initial_ms = 5;
+    config.retry.transient.backoff.initial = Duration::from_millis(5);
+    config.retry.requote.backoff.initial = Duration::from_millis(5);
     let engine = Engine::builder()
         .store(Arc::new(MemoryStore::new()))
         .router(Arc::new(router))

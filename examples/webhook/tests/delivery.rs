@@ -108,7 +108,8 @@ fn config(url: &str, secrets: &[&str]) -> WebhookConfig {
 async fn engine(url: &str, secrets: &[&str], timeout: Duration) -> Engine {
     let webhook = WebhookConfig { timeout, ..config(url, secrets) };
     let mut engine_config = EngineConfig::default();
-    engine_config.sink_backoff = Backoff { initial_ms: 5, max_ms: 20, ..Backoff::default() };
+    engine_config.sink_backoff =
+        Backoff::default().with_initial(Duration::from_millis(5)).with_max(Duration::from_millis(20));
     let engine = Engine::builder()
         .store(Arc::new(MemoryStore::new()))
         .router(Arc::new(ScriptedRouter::new()))

@@ -177,7 +177,7 @@ struct Writer {
 impl Writer {
     /// Waits before a failed write is tried again. Returns how long that was.
     async fn wait_after(&self, tries: u32) -> Duration {
-        let wait = Duration::from_millis(Backoff::RECONNECT.delay_ms(tries, 0));
+        let wait = Backoff::RECONNECT.delay(tries, 0);
         self.runtime.clock.sleep(wait).await;
         wait
     }

@@ -141,12 +141,15 @@ cases!(
             searched_through: u64::MAX,
         };
         let died = |proof, class| OrderEvent::TransactionDied { proof, failure: failure(), class };
-        let retry = || OrderEvent::RetryScheduled { retry_at: moment(999_999), retry_in_ms: u64::MAX };
+        let retry = || OrderEvent::RetryScheduled {
+            retry_at: moment(999_999),
+            retry_in: Duration::from_millis(u64::MAX),
+        };
         let deferred = || OrderEvent::Deferred {
             failure: failure(),
             since: moment(999_998),
             retry_at: moment(999_999),
-            retry_in_ms: u64::MAX,
+            retry_in: Duration::from_millis(u64::MAX),
         };
         let seen = |certainty| OrderEvent::InclusionObserved { certainty };
 
@@ -212,7 +215,8 @@ cases!(
         create(&store, std::slice::from_ref(&new)).await;
         let mut order = new.order;
         for attempt in 1..ATTEMPTS {
-            let retry = OrderEvent::RetryScheduled { retry_at: moment(1_000), retry_in_ms: 1_000 };
+            let retry =
+                OrderEvent::RetryScheduled { retry_at: moment(1_000), retry_in: Duration::from_secs(1) };
             let events = [routing_started(attempt), route_chosen(), attempt_failed(), retry];
             order = write_freely(&store, &order, Then::Keep, &events).await;
         }

@@ -227,7 +227,7 @@ impl OutboxRelay {
     /// Returns how long to wait after this many failures in a row.
     fn backoff(&self, failures: u32) -> Duration {
         let entropy = self.tasks.runtime.entropy.next_u128();
-        Duration::from_millis(self.config.sink_backoff.delay_ms(failures, entropy))
+        self.config.sink_backoff.delay(failures, entropy)
     }
 }
 

@@ -148,6 +148,10 @@ fn attention_from_quarantine(state: &mut Value) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use chrono::DateTime;
+
     use super::*;
     use crate::domain::failure::{Failure, FailureCode};
     use crate::domain::state::OrderState;
@@ -170,6 +174,26 @@ mod tests {
         assert_eq!(decode(1, text), Ok(quarantined()));
         let text = r#"{"attempt":0,"max_attempts":3,"phase":{"phase":"pending"}}"#;
         assert_eq!(decode(1, text), Ok(OrderState::accepted(3)));
+    }
+
+    #[test]
+    fn waits_are_whole_milliseconds() {
+        let since = DateTime::UNIX_EPOCH;
+        let failure = Failure::new(FailureCode::VENUE_UNAVAILABLE, "503");
+        let retry_in = Duration::from_micros(1_500_999);
+        for event in [
+            OrderEvent::RetryScheduled { retry_at: since, retry_in },
+            OrderEvent::Deferred { failure, since, retry_at: since, retry_in },
+        ] {
+            let text = encode(&event).unwrap();
+            assert!(text.contains(r#""retry_in_ms":1500}"#), "{text}");
+            let (OrderEvent::RetryScheduled { retry_in, .. } | OrderEvent::Deferred { retry_in, .. }) =
+                decode(PAYLOAD_VERSION, &text).unwrap()
+            else {
+                panic!("{text} is another event now")
+            };
+            assert_eq!(retry_in, Duration::from_millis(1_500));
+        }
     }
 
     #[test]

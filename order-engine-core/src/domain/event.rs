@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::failure::{Failure, FailureClass};
 use crate::domain::ids::OrderId;
+use crate::domain::millis;
 use crate::domain::route::{Candidate, Route};
 use crate::domain::transaction::{Certainty, DeathProof, Fill, SignedTx};
 
@@ -153,8 +155,9 @@ pub enum OrderEvent {
     RetryScheduled {
         /// When.
         retry_at: DateTime<Utc>,
-        /// The time until then, in milliseconds.
-        retry_in_ms: u64,
+        /// The time until then, in whole milliseconds.
+        #[serde(rename = "retry_in_ms", with = "millis")]
+        retry_in: Duration,
     },
     /// The router or the venue could not be reached before anything was signed. The order waits until it is
     /// back; that uses no attempt.
@@ -165,8 +168,9 @@ pub enum OrderEvent {
         since: DateTime<Utc>,
         /// When it is tried again.
         retry_at: DateTime<Utc>,
-        /// The time until then, in milliseconds.
-        retry_in_ms: u64,
+        /// The time until then, in whole milliseconds.
+        #[serde(rename = "retry_in_ms", with = "millis")]
+        retry_in: Duration,
     },
     /// A cancel came after the signing. No other transaction is built; if this one lands, the order is
     /// confirmed all the same.
@@ -305,9 +309,11 @@ impl EventRecord {
             OrderEvent::AttemptFailed { failure, .. } | OrderEvent::TransactionDied { failure, .. } => {
                 format!("Attempt {}/{} failed: {}", self.attempt, self.max_attempts, failure.message)
             }
-            OrderEvent::RetryScheduled { retry_in_ms, .. } => format!("Trying again in {retry_in_ms} ms"),
-            OrderEvent::Deferred { failure, retry_in_ms, .. } => {
-                format!("{}; trying again in {retry_in_ms} ms", failure.message)
+            OrderEvent::RetryScheduled { retry_in, .. } => {
+                format!("Trying again in {} ms", retry_in.as_millis())
+            }
+            OrderEvent::Deferred { failure, retry_in, .. } => {
+                format!("{}; trying again in {} ms", failure.message, retry_in.as_millis())
             }
             OrderEvent::Suspected { failure, .. } => failure.message.clone(),
             OrderEvent::CancelRequested => {

@@ -10,6 +10,7 @@ use crate::domain::amount::Amount;
 use crate::domain::event::{EventRecord, OrderEvent, Status};
 use crate::domain::ids::{ClientOrderId, OrderId, Tag, UserId};
 use crate::domain::metadata::Metadata;
+use crate::domain::millis;
 use crate::domain::priority::Priority;
 use crate::domain::route::QuoteRequest;
 use crate::domain::state::OrderState;
@@ -410,30 +411,5 @@ impl Order {
             (fill.amount_in, self.request.input.decimals),
             (fill.amount_out, self.request.output.decimals),
         )
-    }
-}
-
-/// Durations as whole numbers of milliseconds, which is how payloads have them.
-mod millis {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    /// Returns a duration without fractions of a millisecond.
-    pub(super) fn whole(duration: Duration) -> Duration {
-        Duration::from_millis(count(duration))
-    }
-
-    fn count(duration: Duration) -> u64 {
-        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-    }
-
-    #[allow(clippy::trivially_copy_pass_by_ref)] // As serde calls it.
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        count(*duration).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_millis)
     }
 }

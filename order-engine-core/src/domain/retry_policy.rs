@@ -6,11 +6,14 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::event::OrderEvent;
 use crate::domain::failure::{Failure, FailureClass, FailureCode};
+use crate::domain::millis;
 use crate::domain::order::Order;
 use crate::domain::phase::Phase;
+use crate::setters::setters;
 
 /// How often, and how soon, a failed attempt is followed by another.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RetryPolicy {
     /// How many attempts an order has in all. Fixed for an order when it is accepted.
     pub max_attempts: u32,
@@ -48,20 +51,21 @@ impl Default for OutagePolicy {
 
 impl OutagePolicy {
     /// Returns how long to wait when the order has been held up for so long already.
-    fn interval_ms(&self, held_up: Duration, entropy: u128) -> u64 {
+    fn interval(&self, held_up: Duration, entropy: u128) -> Duration {
         let interval = held_up.clamp(self.min_interval, self.max_interval.max(self.min_interval));
         let exact = Backoff {
-            initial_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1),
+            initial: interval.max(Duration::from_millis(1)),
             multiplier: 1,
-            max_ms: u64::MAX,
+            max: Duration::MAX,
             ..Backoff::default()
         };
-        exact.delay_ms(1, entropy)
+        exact.delay(1, entropy)
     }
 }
 
 /// What an order may spend on one class of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Budget {
     /// How many attempts may fail in this way; the next such failure ends the order. It counts within
     /// [`RetryPolicy::max_attempts`].
@@ -90,35 +94,81 @@ impl Default for RetryPolicy {
 
 /// Waits that grow exponentially, are spread by jitter, and end at a cap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Backoff {
-    /// The wait after the first failure, in milliseconds.
-    pub initial_ms: u64,
+    /// The wait after the first failure.
+    pub initial: Duration,
     /// By how much each further wait is longer.
     pub multiplier: u32,
-    /// No wait is longer than this, in milliseconds.
-    pub max_ms: u64,
+    /// No wait is longer than this.
+    pub max: Duration,
     /// How far a wait may be shorter or longer, in percent, so that orders that failed together
     /// do not return together.
     pub jitter_percent: u8,
 }
 
 impl Default for Backoff {
+    /// A second, two, four and so on, up to half a minute, each a fifth shorter or longer.
     fn default() -> Self {
-        Self { initial_ms: 1_000, multiplier: 2, max_ms: 30_000, jitter_percent: 20 }
+        Self {
+            initial: Duration::from_secs(1),
+            multiplier: 2,
+            max: Duration::from_secs(30),
+            jitter_percent: 20,
+        }
     }
 }
 
 impl Backoff {
     /// The waits between tries to reach a server: it is used again within a second of its return.
-    pub const RECONNECT: Self = Self { initial_ms: 50, multiplier: 2, max_ms: 1_000, jitter_percent: 0 };
+    pub const RECONNECT: Self = Self {
+        initial: Duration::from_millis(50),
+        multiplier: 2,
+        max: Duration::from_secs(1),
+        jitter_percent: 0,
+    };
 
-    /// Returns the wait after the failure of this attempt (from 1), in milliseconds.
-    pub fn delay_ms(&self, attempt: u32, entropy: u128) -> u64 {
+    /// Returns the wait after the failure of this attempt (from 1), in whole milliseconds: so events keep it.
+    pub fn delay(&self, attempt: u32, entropy: u128) -> Duration {
+        let (initial, max) = (millis::count(self.initial), millis::count(self.max));
         let growth = u64::from(self.multiplier).saturating_pow(attempt.saturating_sub(1));
-        let delay = self.initial_ms.saturating_mul(growth).min(self.max_ms);
+        let delay = initial.saturating_mul(growth).min(max);
         let spread = delay / 100 * u64::from(self.jitter_percent.min(100));
         let offset = u64::try_from(entropy % (2 * u128::from(spread) + 1)).unwrap_or(0);
-        (delay - spread).saturating_add(offset).min(self.max_ms)
+        Duration::from_millis((delay - spread).saturating_add(offset).min(max))
+    }
+}
+
+setters! {
+    impl Backoff {
+        with_initial sets initial: Duration;
+        with_multiplier sets multiplier: u32;
+        with_max sets max: Duration;
+        with_jitter_percent sets jitter_percent: u8;
+    }
+}
+
+setters! {
+    impl Budget {
+        with_max_failures sets max_failures: u32;
+        with_backoff sets backoff: Backoff;
+    }
+}
+
+setters! {
+    impl OutagePolicy {
+        with_max_wait sets max_wait: Duration;
+        with_min_interval sets min_interval: Duration;
+        with_max_interval sets max_interval: Duration;
+    }
+}
+
+setters! {
+    impl RetryPolicy {
+        with_max_attempts sets max_attempts: u32;
+        with_transient sets transient: Budget;
+        with_requote sets requote: Budget;
+        with_outage sets outage: OutagePolicy;
     }
 }
 
@@ -147,8 +197,8 @@ impl RetryPolicy {
         if !order.state.may_retry() || failures > budget.max_failures {
             return failed(exhausted(order.state.attempt(), failure));
         }
-        let retry_in_ms = budget.backoff.delay_ms(order.state.attempt(), entropy);
-        Some(OrderEvent::RetryScheduled { retry_at: now + Duration::from_millis(retry_in_ms), retry_in_ms })
+        let retry_in = budget.backoff.delay(order.state.attempt(), entropy);
+        Some(OrderEvent::RetryScheduled { retry_at: now + retry_in, retry_in })
     }
 }
 
@@ -168,10 +218,8 @@ impl RetryPolicy {
         if order.request.deadline.is_none() && held_up >= self.outage.max_wait {
             return OrderEvent::Failed { failure };
         }
-        let at_least_ms = u64::try_from(at_least.as_millis()).unwrap_or(u64::MAX);
-        let retry_in_ms = self.outage.interval_ms(held_up, entropy).max(at_least_ms);
-        let retry_at = now + Duration::from_millis(retry_in_ms);
-        OrderEvent::Deferred { failure, since, retry_at, retry_in_ms }
+        let retry_in = self.outage.interval(held_up, entropy).max(millis::whole(at_least));
+        OrderEvent::Deferred { failure, since, retry_at: now + retry_in, retry_in }
     }
 }
 
@@ -206,15 +254,15 @@ mod tests {
     #[test]
     fn the_default_waits_are_one_two_and_four_seconds() {
         let exact = Backoff { jitter_percent: 0, ..Backoff::default() };
-        let waits: Vec<_> = (1..=6).map(|attempt| exact.delay_ms(attempt, 7)).collect();
-        assert_eq!(waits, [1_000, 2_000, 4_000, 8_000, 16_000, 30_000]);
+        let waits: Vec<_> = (1..=6).map(|attempt| exact.delay(attempt, 7)).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30].map(Duration::from_secs));
     }
 
     fn held_up(since: DateTime<Utc>, deadline: Option<crate::domain::order::Deadline>) -> Order {
         let request = crate::domain::order::OrderRequest { deadline, ..crate::testing::request() };
         let (mut order, _) = Order::accept(crate::domain::ids::OrderId::new(since, 1), request, 3, since);
         let failure = Failure::new(FailureCode::VENUE_UNAVAILABLE, "503");
-        let held_up = OrderEvent::Deferred { failure, since, retry_at: since, retry_in_ms: 0 };
+        let held_up = OrderEvent::Deferred { failure, since, retry_at: since, retry_in: Duration::ZERO };
         for event in [OrderEvent::RoutingStarted { attempt: 1, dexes: vec![] }, held_up] {
             order.advance_mut(event, since).unwrap();
         }
@@ -229,18 +277,18 @@ mod tests {
             policy.defer(order, failure, Duration::ZERO, start + after, 0)
         };
         let order = held_up(start, None);
-        let mut wait_ms = Vec::new();
+        let mut waits = Vec::new();
         for seconds in [0, 1, 4, 20, 599] {
             match defer(&order, Duration::from_secs(seconds)) {
-                OrderEvent::Deferred { since, retry_in_ms, .. } => {
+                OrderEvent::Deferred { since, retry_in, .. } => {
                     assert_eq!(since, start);
-                    wait_ms.push(retry_in_ms);
+                    waits.push(retry_in);
                 }
                 other => panic!("{other:?}"),
             }
         }
         // The jitter takes a fifth at most.
-        assert_eq!(wait_ms, [800, 800, 3_200, 16_000, 24_000]);
+        assert_eq!(waits, [800, 800, 3_200, 16_000, 24_000].map(Duration::from_millis));
         assert!(matches!(defer(&order, Duration::from_mins(10)), OrderEvent::Failed { .. }));
         let with_deadline =
             held_up(start, Some(crate::domain::order::Deadline::After(Duration::from_hours(1))));
@@ -250,10 +298,10 @@ mod tests {
     proptest! {
         #[test]
         fn jitter_stays_within_its_share_and_the_cap(attempt in 1_u32..200, entropy: u128, initial in 0_u64..100_000) {
-            let backoff = Backoff { initial_ms: initial, ..Backoff::default() };
-            let exact = Backoff { jitter_percent: 0, ..backoff }.delay_ms(attempt, 0);
-            let delay = backoff.delay_ms(attempt, entropy);
-            prop_assert!(delay <= backoff.max_ms);
+            let backoff = Backoff { initial: Duration::from_millis(initial), ..Backoff::default() };
+            let exact = Backoff { jitter_percent: 0, ..backoff }.delay(attempt, 0);
+            let delay = backoff.delay(attempt, entropy);
+            prop_assert!(delay <= backoff.max);
             prop_assert!(delay >= exact - exact / 5);
             prop_assert!(delay <= exact + exact / 5);
         }

@@ -325,7 +325,7 @@ const MAX_DURATION: Duration = Duration::from_hours(24 * 366);
 /// never come.
 fn check(config: &EngineConfig) -> Result<(), BuildError> {
     let RetryPolicy { transient, requote, outage, .. } = &config.retry;
-    let backoff = |backoff: &Backoff| Duration::from_millis(backoff.max_ms);
+    let backoff = |backoff: &Backoff| backoff.max;
     let durations = [
         ("lease_duration", config.lease_duration),
         ("poll_interval", config.poll_interval),

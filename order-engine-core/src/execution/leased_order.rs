@@ -92,9 +92,7 @@ impl LeasedOrder {
     fn wait(&self) -> Option<Duration> {
         let last = self.pending.last()?;
         let wait = match last.event {
-            OrderEvent::RetryScheduled { retry_in_ms, .. } | OrderEvent::Deferred { retry_in_ms, .. } => {
-                Duration::from_millis(retry_in_ms)
-            }
+            OrderEvent::RetryScheduled { retry_in, .. } | OrderEvent::Deferred { retry_in, .. } => retry_in,
             // What follows is left to a worker.
             OrderEvent::TransactionDied { .. } => Duration::ZERO,
             _ => return None,

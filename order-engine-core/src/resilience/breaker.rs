@@ -8,10 +8,14 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::retry_policy::Backoff;
 use crate::ports::runtime::Runtime;
+use crate::setters::setters;
 
 /// How many breakers are kept before those are dropped that let calls through: single failures of many pairs
 /// must not pile up for ever.
 const BREAKERS_MAX: usize = 4_096;
+
+/// A breaker that opens for no time at all would let the very next call through. The clock counts milliseconds.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// When a circuit breaker opens, and how soon it tries again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +31,13 @@ impl Default for BreakerConfig {
     /// Opens after 5 failures for a second, at most for half a minute.
     fn default() -> Self {
         Self { max_failures: 5, backoff: Backoff::default() }
+    }
+}
+
+setters! {
+    impl BreakerConfig {
+        with_max_failures sets max_failures: u32;
+        with_backoff sets backoff: Backoff;
     }
 }
 
@@ -118,7 +129,7 @@ impl<K: Ord + Clone> Breakers<K> {
     }
 
     fn first_wait(&self) -> Duration {
-        Duration::from_millis(self.shared.config.backoff.initial_ms.max(1))
+        self.shared.config.backoff.initial.max(SHORTEST)
     }
 
     fn breakers(&self) -> MutexGuard<'_, BTreeMap<K, Breaker>> {
@@ -147,7 +158,7 @@ impl<K: Ord + Clone> Breakers<K> {
         // The result of a call that began before the breaker opened says nothing new.
         if is_probe || (!is_open && breaker.failures >= config.max_failures) {
             breaker.openings = breaker.openings.saturating_add(1);
-            let wait = Duration::from_millis(config.backoff.delay_ms(breaker.openings, entropy).max(1));
+            let wait = config.backoff.delay(breaker.openings, entropy).max(SHORTEST);
             breaker.open_until = Some(now + wait);
             breaker.is_probed = false;
         }

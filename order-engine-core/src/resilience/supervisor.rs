@@ -17,7 +17,12 @@ use crate::ports::runtime::Runtime;
 use crate::telemetry;
 
 /// The waits before a task that panicked begins again.
-const RESTART: Backoff = Backoff { initial_ms: 100, multiplier: 2, max_ms: 10_000, jitter_percent: 0 };
+const RESTART: Backoff = Backoff {
+    initial: Duration::from_millis(100),
+    multiplier: 2,
+    max: Duration::from_secs(10),
+    jitter_percent: 0,
+};
 /// A task that ran for this long before it panicked begins again after the shortest wait.
 const STEADY: Duration = Duration::from_mins(1);
 
@@ -116,7 +121,7 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 _ = hurries.wait_for(|hurries| *hurries) => is_last = true,
-                () = self.runtime.clock.sleep(Duration::from_millis(RESTART.delay_ms(restarts, 0))) => {}
+                () = self.runtime.clock.sleep(RESTART.delay(restarts, 0)) => {}
             }
             drop(resting);
         }

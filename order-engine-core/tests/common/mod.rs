@@ -10,8 +10,8 @@ use order_engine_core::testing::{
     Intercept, InterceptedStore, InterceptedVenue, Process, RecordingSink, ScriptedRouter, ScriptedVenue,
 };
 use order_engine_core::{
-    Backoff, Budget, DexRouter, Engine, EngineConfig, EventRecord, MemoryStore, Order, OrderId, OrderRequest,
-    RetryPolicy, Status, StatusSink, Submission, Venue, execute_order,
+    DexRouter, Engine, EngineConfig, EventRecord, MemoryStore, Order, OrderId, OrderRequest, Status,
+    StatusSink, Submission, Venue, execute_order,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -53,13 +53,10 @@ impl Fixture {
     }
 
     pub async fn with(mut setup: Setup) -> Self {
-        let exact =
-            |budget: Budget| Budget { backoff: Backoff { jitter_percent: 0, ..budget.backoff }, ..budget };
-        setup.config.retry = RetryPolicy {
-            transient: exact(setup.config.retry.transient),
-            requote: exact(setup.config.retry.requote),
-            ..setup.config.retry
-        };
+        let retry = &mut setup.config.retry;
+        for budget in [&mut retry.transient, &mut retry.requote] {
+            budget.backoff.jitter_percent = 0;
+        }
         Self::start(MemoryStore::new(), Arc::default(), Arc::default(), setup).await
     }
 

@@ -39,7 +39,8 @@ impl fmt::Debug for RpcOptions {
 impl RpcOptions {
     /// Returns options with two seconds per call, and three retries after 50, 100 and 200 ms.
     pub fn new(url: impl Into<String>) -> Self {
-        let backoff = Backoff { initial_ms: 50, max_ms: 1_000, ..Backoff::default() };
+        let backoff =
+            Backoff::default().with_initial(Duration::from_millis(50)).with_max(Duration::from_secs(1));
         Self { url: url.into(), timeout: Duration::from_secs(2), retries: 3, backoff }
     }
 
@@ -203,9 +204,9 @@ impl RpcClient {
                 Err(error) if error.is_transient() && tries < self.options.retries => {
                     tries += 1;
                     let entropy = self.runtime.entropy.next_u128();
-                    let wait_ms = self.options.backoff.delay_ms(tries, entropy);
-                    tracing::debug!(error = %chain(&error), wait_ms, "retrying a call");
-                    self.runtime.clock.sleep(Duration::from_millis(wait_ms)).await;
+                    let wait = self.options.backoff.delay(tries, entropy);
+                    tracing::debug!(error = %chain(&error), wait_ms = wait.as_millis(), "retrying a call");
+                    self.runtime.clock.sleep(wait).await;
                 }
                 result => return result,
             }

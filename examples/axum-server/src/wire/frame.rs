@@ -146,9 +146,10 @@ fn adds(order: &OrderFacts, record: &EventRecord) -> Adds {
         OrderEvent::Suspected { failure, .. } => {
             Adds::AttemptFailed { error: retryable(failure, FailureClass::Transient) }
         }
-        OrderEvent::RetryScheduled { retry_at, retry_in_ms }
-        | OrderEvent::Deferred { retry_at, retry_in_ms, .. } => {
-            Adds::RetryPending { retry_in_ms: *retry_in_ms, retry_at: timestamp(*retry_at) }
+        OrderEvent::RetryScheduled { retry_at, retry_in }
+        | OrderEvent::Deferred { retry_at, retry_in, .. } => {
+            let retry_in_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
+            Adds::RetryPending { retry_in_ms, retry_at: timestamp(*retry_at) }
         }
         OrderEvent::Confirmed { fill } => Adds::Confirmed(confirmed(order, fill, record.at)),
         OrderEvent::Failed { failure } | OrderEvent::Quarantined { failure } => {

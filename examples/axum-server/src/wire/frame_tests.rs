@@ -277,7 +277,7 @@ fn a_failed_attempt_and_its_retry() {
           "timestamp": "2026-01-01T00:00:02.000Z",
           "type": "execution-failed"
         }"#]]);
-    let retry = OrderEvent::RetryScheduled { retry_at: at(4), retry_in_ms: 1_000 };
+    let retry = OrderEvent::RetryScheduled { retry_at: at(4), retry_in: std::time::Duration::from_secs(1) };
     life.then(retry).shows(&expect![[r#"
         {
           "attempt": 1,

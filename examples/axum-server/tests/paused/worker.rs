@@ -313,7 +313,7 @@ async fn engine(
     config.lease_duration = lease;
     config.poll_interval = Duration::from_millis(50);
     config.observe_interval = Duration::from_millis(20);
-    config.retry.requote.backoff.initial_ms = 10;
+    config.retry.requote.backoff.initial = Duration::from_millis(10);
     Engine::builder()
         .store(Arc::new(InterceptedStore::new(Arc::new(store), pause.clone())))
         .router(Arc::new(router))

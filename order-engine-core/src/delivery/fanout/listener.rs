@@ -96,8 +96,7 @@ impl Listener {
                 }
             }
             failures += 1;
-            let wait = Duration::from_millis(Backoff::RECONNECT.delay_ms(failures, 0));
-            self.runtime.clock.sleep(wait).await;
+            self.runtime.clock.sleep(Backoff::RECONNECT.delay(failures, 0)).await;
         }
     }
 

@@ -303,8 +303,8 @@ impl Execution<'_> {
         let order = self.order.order();
         let is_recorded = order.state.may_requote();
         match self.context().defer(order, Failure::new(code, message), open.retry_in) {
-            OrderEvent::Deferred { retry_in_ms, .. } if is_recorded => {
-                self.release_in(Duration::from_millis(retry_in_ms)).await?;
+            OrderEvent::Deferred { retry_in, .. } if is_recorded => {
+                self.release_in(retry_in).await?;
                 Ok(Next::Yield)
             }
             event => self.wait_out(event).await,
