@@ -48,12 +48,12 @@ use crate::domain::token::Token;
 
 /// Returns SOL, a token with 9 decimals.
 pub fn sol() -> Token {
-    Token { mint: "So11111111111111111111111111111111111111112".into(), symbol: "SOL".into(), decimals: 9 }
+    Token::new("So11111111111111111111111111111111111111112", "SOL", 9)
 }
 
 /// Returns USDC, a token with 6 decimals.
 pub fn usdc() -> Token {
-    Token { mint: "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGkZwyTDt1v".into(), symbol: "USDC".into(), decimals: 6 }
+    Token::new("EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGkZwyTDt1v", "USDC", 6)
 }
 
 /// Returns a request to sell one SOL for USDC.

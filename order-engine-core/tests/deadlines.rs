@@ -102,7 +102,7 @@ impl World {
         venue: Arc<dyn order_engine_core::Venue>,
     ) -> Engine {
         let engine = Engine::builder().store(store).router(Arc::new(ScriptedRouter::new())).venue(venue);
-        engine.runtime(Runtime { clock, ..Runtime::tokio() }).build().await.unwrap()
+        engine.runtime(Runtime::tokio().with_clock(clock)).build().await.unwrap()
     }
 
     /// Lets a process run and time pass until the order has ended.

@@ -178,11 +178,10 @@ fn start(
     seed: u64,
 ) -> Process {
     let tasks = executor.process();
-    let runtime = Runtime {
-        clock: Arc::new(clock.clone()),
-        entropy: Arc::new(SeededEntropy::new(seed)),
-        spawner: Arc::new(tasks.clone()),
-    };
+    let runtime = Runtime::tokio()
+        .with_clock(clock.clone())
+        .with_entropy(SeededEntropy::new(seed))
+        .with_spawner(tasks.clone());
     let gate = Arc::new(gates.clone());
     let engine = Engine::builder()
         .store(Arc::new(InterceptedStore::new(Arc::new(store.clone()), gate.clone())))

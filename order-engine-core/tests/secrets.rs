@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
 use order_engine_core::backend::{
     AppendColumns, EventColumns, NewOrderColumns, StateColumns, StoredEvent, StoredOrder,
 };
 use order_engine_core::conformance::fixtures::{moment, to_confirmed, tx};
-use order_engine_core::store::{Append, Claim, Guard, Lease, Then};
+use order_engine_core::store::{Append, Claim, Guard, Lease};
 use order_engine_core::testing::request;
 use order_engine_core::{Fence, Hint, NewOrder, Order, OrderEvent, OrderId, SignedTx, Submission, codec};
 
@@ -47,14 +46,7 @@ fn signed_order() -> (NewOrder, Append) {
             break;
         }
     }
-    let append = Append {
-        guard: Guard::Revision { revoke: false },
-        expected_seq: 1,
-        order: Arc::new(order),
-        events,
-        then: Then::Release { due_in: Duration::ZERO },
-        not_after: None,
-    };
+    let append = Append::new(Guard::Revision { revoke: false }, Arc::new(order), events);
     (new, append)
 }
 
@@ -71,13 +63,13 @@ fn what_holds_a_signed_transaction_hides_its_bytes() {
     let (new, append) = signed_order();
     assert_eq!(append.order.state.live_transaction(), Some(&signed()));
     let event = append.events.last().unwrap();
-    let lease = Lease { order_id: append.order.id, fence: Fence { epoch: 1, owner: 1 } };
+    let lease = Lease::new(append.order.id, Fence { epoch: 1, owner: 1 });
     hides(&append.order.state);
     hides(&append.order);
     hides(event);
     hides(&append);
     hides(&NewOrder::new(Arc::clone(&append.order), Arc::clone(&new.event)));
-    hides(&Claim { lease, claims_without_progress: 1, order: Ok(Arc::clone(&append.order)) });
+    hides(&Claim::new(lease, 1, Ok(Arc::clone(&append.order))));
     hides(&Submission::Existing(Arc::clone(&append.order)));
     hides(&Hint::Event(Arc::clone(event)));
 }

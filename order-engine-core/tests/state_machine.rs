@@ -126,7 +126,7 @@ fn label(state: &OrderState) -> String {
         (Some(_), true) => ", held up, may requote",
     };
     let strikes = match state.suspicion() {
-        Some(Suspicion { strikes, alone }) => {
+        Some(Suspicion { strikes, alone, .. }) => {
             format!(", {strikes} strikes{}", if alone { ", tried alone" } else { "" })
         }
         None => String::new(),
@@ -251,7 +251,7 @@ fn a_suspicion_changes_nothing_but_itself() {
             continue;
         };
         assert_eq!((suspect.phase(), suspect.next_step()), (state.phase(), state.next_step()));
-        assert_eq!(suspect.suspicion(), Some(Suspicion { strikes: 1, alone: true }));
+        assert!(matches!(suspect.suspicion(), Some(Suspicion { strikes: 1, alone: true, .. })));
         for (name, event) in events() {
             if matches!(event, OrderEvent::Suspected { .. }) {
                 continue;

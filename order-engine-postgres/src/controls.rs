@@ -20,7 +20,7 @@ impl Operation for SetPause<'_> {
     type Output = ();
 
     async fn run(&self, session: &mut Session<'_>) -> Result<(), Error> {
-        let PauseRequest { activity, scope, reason } = self.0;
+        let PauseRequest { activity, scope, reason, .. } = self.0;
         let reason: String = reason.chars().take(PauseRequest::REASON_MAX_CHARS).collect();
         let text = Arc::clone(&session.sql.pause);
         session

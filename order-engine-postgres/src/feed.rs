@@ -34,7 +34,7 @@ impl Operation for ReadFeed<'_> {
     type Output = FeedPage;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<FeedPage, Error> {
-        let FeedRequest { scope, after, limit } = self.0;
+        let FeedRequest { scope, after, limit, .. } = self.0;
         let (text, user) = match scope {
             FeedScope::All => (Arc::clone(&session.sql.read_feed), None),
             FeedScope::User(user) => (Arc::clone(&session.sql.read_feed_of_user), Some(user.as_str())),
@@ -60,7 +60,7 @@ impl Operation for ReadFeed<'_> {
         let is_last = items.len() < *limit as usize;
         let last = items.last().map_or(*after, |item| item.cursor);
         let next = if is_last { last.max(end(&found)?) } else { last };
-        Ok(FeedPage { items, next, is_last })
+        Ok(FeedPage::new(items, next, is_last))
     }
 }
 
@@ -75,7 +75,7 @@ fn item(row: &PgRow) -> Result<FeedItem, Error> {
     let seq = decode_u64(row.try_get("seq")?, "seq")?;
     let cursor = FeedCursor { position: count(row.try_get("position")?), order_id, seq };
     let update = update(rows::event(row)?, head(row)?);
-    Ok(FeedItem { cursor, update: update.map_err(|error| UndecodableOrder { order_id, error }) })
+    Ok(FeedItem::new(cursor, update.map_err(|error| UndecodableOrder { order_id, error })))
 }
 
 fn update(event: Decoded<EventRecord>, head: Decoded<OrderHead>) -> Decoded<OrderUpdate> {

@@ -115,22 +115,19 @@ impl Operation for Backlog {
                 .map(Arc::clone);
         let mut backlog = order_engine_core::Backlog::default();
         for row in session.fetch(&lanes, |_| Ok(())).await? {
-            let counted = LaneBacklog {
-                orders: count(row.try_get("orders")?),
-                due: count(row.try_get("due")?),
-                due_for: age(row.try_get("due_for_us")?),
-            };
+            let counted = LaneBacklog::default()
+                .with_orders(count(row.try_get("orders")?))
+                .with_due(count(row.try_get("due")?))
+                .with_due_for(age(row.try_get("due_for_us")?));
             set_lane_backlog(&mut backlog, row.try_get("lane")?, counted);
         }
         for row in session.fetch(&attention, |_| Ok(())).await? {
             backlog.attention = count(row.try_get("orders")?);
         }
         for row in session.fetch(&sinks, |_| Ok(())).await? {
-            backlog.sinks.push(SinkBacklog {
-                sink: row.try_get::<&str, _>("name")?.into(),
-                orders: count(row.try_get("orders")?),
-                pending_for: age(row.try_get("pending_for_us")?),
-            });
+            let sink = row.try_get::<&str, _>("name")?.into();
+            let orders = count(row.try_get("orders")?);
+            backlog.sinks.push(SinkBacklog::new(sink, orders, age(row.try_get("pending_for_us")?)));
         }
         Ok(backlog)
     }

@@ -252,7 +252,7 @@ pub(crate) fn order_id(row: &PgRow) -> Result<OrderId, sqlx::Error> {
 pub(crate) fn lease(row: &PgRow) -> Result<Lease, Error> {
     let epoch = decode_u64(row.try_get("lease_epoch")?, "lease_epoch")?;
     let owner = row.try_get::<Uuid, _>("lease_owner")?.as_u128();
-    Ok(Lease { order_id: order_id(row)?, fence: Fence { epoch, owner } })
+    Ok(Lease::new(order_id(row)?, Fence { epoch, owner }))
 }
 
 /// Returns what the guard of an append compares.

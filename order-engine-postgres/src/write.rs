@@ -181,7 +181,7 @@ impl Operation for Claim<'_> {
     type Output = Claims;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Claims, Error> {
-        let ClaimRequest { lane, scope, limit, owner, duration } = self.0;
+        let ClaimRequest { lane, scope, limit, owner, duration, .. } = self.0;
         let (text, id) = match scope {
             ClaimScope::Any => (Arc::clone(&session.sql.claim), None),
             ClaimScope::Order(id) => (Arc::clone(&session.sql.claim_order), Some(id)),
@@ -202,7 +202,7 @@ impl Operation for Claim<'_> {
         let next = next_due_in(&rows)?.map(|wait| wait.max(floor));
         let expiry = (!claims.is_empty()).then_some(*duration);
         let as_of = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get("as_of")?;
-        Ok(Claims { claims, as_of, next_due_in: next.into_iter().chain(expiry).min() })
+        Ok(Claims::new(claims, as_of).with_next_due_in(next.into_iter().chain(expiry).min()))
     }
 }
 
@@ -224,11 +224,9 @@ fn claim(row: &PgRow) -> Result<order_engine_core::store::Claim, Error> {
     let order = rows::order(row)
         .unwrap_or_else(|error| Err(DecodeError { message: Error::from(error).to_string() }))
         .map(Arc::new);
-    Ok(order_engine_core::store::Claim {
-        lease: Lease { order_id: rows::order_id(row)?, fence: Fence { epoch, owner } },
-        claims_without_progress: count_u32(row.try_get("claims_without_progress")?),
-        order,
-    })
+    let lease = Lease::new(rows::order_id(row)?, Fence { epoch, owner });
+    let claims_without_progress = count_u32(row.try_get("claims_without_progress")?);
+    Ok(order_engine_core::store::Claim::new(lease, claims_without_progress, order))
 }
 
 /// What became of a lease that was to be prolonged.
@@ -309,7 +307,7 @@ impl Operation for Purge<'_> {
     type Output = Purged;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Purged, Error> {
-        let PurgeRequest { ended_before, named_ended_before, after, limit } = self.0;
+        let PurgeRequest { ended_before, named_ended_before, after, limit, .. } = self.0;
         let text = Arc::clone(&session.sql.purge);
         let page = session
             .fetch(&text, |arguments| {
@@ -324,7 +322,7 @@ impl Operation for Purge<'_> {
             orders += u64::from(row.try_get::<bool, _>("is_purged")?);
         }
         let last = page.last().filter(|_| page.len() >= *limit as usize);
-        Ok(Purged { orders, next: last.map(rows::order_id).transpose()? })
+        Ok(Purged::new(orders, last.map(rows::order_id).transpose()?))
     }
 }
 

@@ -69,8 +69,9 @@ async fn an_event_that_is_too_large_for_a_message_is_replaced_by_its_number() {
     let (one, other) = (connected(database.options()).await, connected(database.options()).await);
     let failure = Failure::new(FailureCode::REJECTED, "x".repeat(10_000));
     let OrderUpdate { order, event, .. } = accepted(1);
-    let event = EventRecord { event: OrderEvent::Failed { failure }, ..EventRecord::clone(&event) };
-    one.sink.deliver(&[OrderUpdate::new(order, Arc::new(event))]).await.unwrap();
+    let mut large = EventRecord::clone(&event);
+    large.event = OrderEvent::Failed { failure };
+    one.sink.deliver(&[OrderUpdate::new(order, Arc::new(large))]).await.unwrap();
     assert_eq!(other.source.next().await, Hint::Advanced { order_id: id(1), seq: 1 });
 }
 

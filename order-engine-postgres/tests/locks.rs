@@ -101,7 +101,7 @@ async fn an_order_that_a_host_holds_delays_no_others_lease() {
     let still_due = "SELECT count(*) FROM @orders WHERE due_at < now() + interval '1 minute'";
     assert_eq!(database.text(still_due).await, "1");
 
-    let release = |lease| Release { lease, due_in: Duration::ZERO, reason: ReleaseReason::Yielded };
+    let release = |lease| Release::new(lease, Duration::ZERO, ReleaseReason::Yielded);
     let releases: Vec<_> = leases.iter().copied().map(release).collect();
     let error = meanwhile(store.release(&releases)).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
@@ -122,11 +122,7 @@ async fn an_order_that_a_host_holds_delays_no_others_deliveries() {
         .claim(9)
         .await
         .iter()
-        .map(|delivery| DeliveryAck {
-            sink: "ledger".into(),
-            lease: delivery.lease,
-            outcome: DeliveryOutcome::Ack { seq: 1 },
-        })
+        .map(|delivery| DeliveryAck::new("ledger".into(), delivery.lease, DeliveryOutcome::Ack { seq: 1 }))
         .collect();
     let mut host = hold(&database, acks[4].lease.order_id).await;
     let recorded = meanwhile(store.ack_deliveries(&acks)).await.unwrap();

@@ -333,12 +333,7 @@ async fn a_role_with_these_grants_alone_can_do_everything_but_migrate() {
     store.make_due(id(2)).await.unwrap();
     store.backlog().await.unwrap();
     let long_after = order.updated_at + chrono::Duration::days(1);
-    let request = order_engine_core::store::PurgeRequest {
-        ended_before: long_after,
-        named_ended_before: long_after,
-        after: None,
-        limit: 9,
-    };
+    let request = order_engine_core::store::PurgeRequest::new(long_after, 9);
     assert_eq!(store.purge(&request).await.unwrap().orders, 1);
 
     // It cannot create a schema, and the error says so.

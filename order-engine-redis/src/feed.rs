@@ -73,7 +73,7 @@ pub(crate) async fn read_feed(session: &Session, request: &FeedRequest) -> Resul
         reply.last_seen.as_ref().map(cursor)
     };
     let next = seen.map_or(request.after, |seen| seen.max(request.after));
-    Ok(FeedPage { items, next, is_last: reply.is_last })
+    Ok(FeedPage::new(items, next, reply.is_last))
 }
 
 /// Returns from which place on to read, and which member at this place was read last, if one was.
@@ -129,7 +129,7 @@ fn item(row: &FeedEventRow, heads: &[Option<Head>]) -> Option<FeedItem> {
         (_, Err(error)) => Err(UndecodableOrder { order_id: *order_id, error }),
     };
     let cursor = FeedCursor { position: position(row.place), order_id: *order_id, seq: row.seq };
-    Some(FeedItem { cursor, update })
+    Some(FeedItem::new(cursor, update))
 }
 
 fn event(order_id: OrderId, row: &FeedEventRow) -> Result<EventRecord, DecodeError> {

@@ -72,12 +72,11 @@ pub(crate) async fn claim_deliveries(
         let lease = rows::lease(&row.id, &row.epoch, request.owner)?;
         let events = rows::events(lease.order_id, row.delivered_seq.saturating_add(1), &row.events);
         let head = rows::head(lease.order_id, Some(&row.head));
-        Ok(Delivery { lease, failures: row.failures, updates: Delivery::decodable(head, events) })
+        Ok(Delivery::new(lease, row.failures, Delivery::decodable(head, events)))
     };
-    Ok(Deliveries {
-        deliveries: reply.deliveries.into_iter().map(delivery).collect::<Result<_, Error>>()?,
-        next_due_in: reply.next_due_ms.map(|due_ms| rows::until(reply.now_us, due_ms)),
-    })
+    let deliveries = reply.deliveries.into_iter().map(delivery).collect::<Result<_, Error>>()?;
+    let next_due_in = reply.next_due_ms.map(|due_ms| rows::until(reply.now_us, due_ms));
+    Ok(Deliveries::new(deliveries).with_next_due_in(next_due_in))
 }
 
 pub(crate) async fn ack_deliveries(session: &Session, acks: &[DeliveryAck]) -> Result<Vec<bool>, Error> {

@@ -108,24 +108,24 @@ reply! {
 
 pub(crate) async fn backlog(session: &Session) -> Result<Backlog, Error> {
     let backlog: BacklogReply = session.read(session.script(&scripts::BACKLOG)).await?;
-    let lane = |lane: LaneReply| LaneBacklog {
-        orders: lane.orders,
-        due: lane.due,
-        due_for: lane.first_due_ms.filter(|_| lane.due > 0).map(|due_ms| age(due_ms, backlog.now_ms)),
+    let lane = |lane: LaneReply| {
+        let first_due_ms = lane.first_due_ms.filter(|_| lane.due > 0);
+        LaneBacklog::default()
+            .with_orders(lane.orders)
+            .with_due(lane.due)
+            .with_due_for(first_due_ms.map(|due_ms| age(due_ms, backlog.now_ms)))
     };
-    let sink = |sink: SinkReply| SinkBacklog {
-        sink: Arc::from(sink.sink),
-        orders: sink.orders,
-        pending_for: sink.pending_since_ms.map(|since_ms| age(since_ms, backlog.now_ms)),
+    let sink = |sink: SinkReply| {
+        let pending_for = sink.pending_since_ms.map(|since_ms| age(since_ms, backlog.now_ms));
+        SinkBacklog::new(Arc::from(sink.sink), sink.orders, pending_for)
     };
     let mut sinks: Vec<SinkBacklog> = backlog.sinks.into_iter().map(sink).collect();
     sinks.sort_by(|one, other| one.sink.cmp(&other.sink));
-    Ok(Backlog {
-        execute: lane(backlog.execute),
-        observe: lane(backlog.observe),
-        attention: backlog.attention,
-        sinks,
-    })
+    Ok(Backlog::default()
+        .with_execute(lane(backlog.execute))
+        .with_observe(lane(backlog.observe))
+        .with_attention(backlog.attention)
+        .with_sinks(sinks))
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A score is a whole number.

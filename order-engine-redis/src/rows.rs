@@ -192,22 +192,18 @@ pub(crate) fn order(id: OrderId, row: &OrderRow) -> Result<Option<Order>, Decode
     if row.seq.is_none() && row.state.is_none() {
         return Ok(None);
     }
-    Ok(Some(Order {
-        id,
-        origin: origin(&row.origin)?,
-        request: Arc::new(decode(text(&row.request, "request")?)?),
-        state: decode(text(&row.state, "state")?)?,
-        seq: parse(text(&row.seq, "seq")?, "seq")?,
-        created_at: time(&row.created_at, "created_at")?,
-        updated_at: time(&row.updated_at, "updated_at")?,
-    }))
+    let request = Arc::new(decode(text(&row.request, "request")?)?);
+    let head = OrderHead::new(id, request, origin(&row.origin)?, time(&row.created_at, "created_at")?);
+    let state = decode(text(&row.state, "state")?)?;
+    let seq = parse(text(&row.seq, "seq")?, "seq")?;
+    Ok(Some(Order::new(head, state, seq, time(&row.updated_at, "updated_at")?)))
 }
 
 /// Decodes what never changes of an order. It has no row if its key holds something else.
 pub(crate) fn head(id: OrderId, row: Option<&HeadRow>) -> Result<OrderHead, DecodeError> {
     let row = row.ok_or_else(no_row)?;
-    let request = decode(text(&row.request, "request")?)?;
-    Ok(OrderHead::new(id, Arc::new(request), origin(&row.origin)?, time(&row.created_at, "created_at")?))
+    let request = Arc::new(decode(text(&row.request, "request")?)?);
+    Ok(OrderHead::new(id, request, origin(&row.origin)?, time(&row.created_at, "created_at")?))
 }
 
 fn origin(field: &Field) -> Result<Option<OrderId>, DecodeError> {
@@ -232,7 +228,7 @@ pub(crate) fn order_id(id: &[u8]) -> Result<OrderId, DecodeError> {
 
 /// Decodes the lease that a script gave.
 pub(crate) fn lease(id: &[u8], epoch: &str, owner: u128) -> Result<Lease, Error> {
-    Ok(Lease { order_id: order_id(id)?, fence: Fence { epoch: parse(epoch, "epoch")?, owner } })
+    Ok(Lease::new(order_id(id)?, Fence { epoch: parse(epoch, "epoch")?, owner }))
 }
 
 fn text<'a>(field: &'a Field, what: &str) -> Result<&'a str, DecodeError> {
@@ -314,16 +310,11 @@ pub(crate) fn event(order_id: OrderId, seq: u64, json: &[u8]) -> Result<EventRec
     if text.seq != seq {
         return Err(undecodable("event", format!("it has number {} instead of {seq}", text.seq)));
     }
-    Ok(EventRecord {
-        order_id,
-        seq,
-        at: text.at,
-        status: text.status,
-        progress: text.progress,
-        attempt: text.attempt,
-        max_attempts: text.max_attempts,
-        event: codec::decode::<OrderEvent>(text.version, text.event.get())?,
-    })
+    let event = codec::decode::<OrderEvent>(text.version, text.event.get())?;
+    Ok(EventRecord::new(order_id, seq, text.at, text.status, event)
+        .with_progress(text.progress)
+        .with_attempt(text.attempt)
+        .with_max_attempts(text.max_attempts))
 }
 
 /// Returns why an event cannot be decoded: because it is newer, if it is, and otherwise the given error.

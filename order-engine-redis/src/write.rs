@@ -152,11 +152,9 @@ async fn claim_once(
     call.arg(rows::wait_ms(request.duration)).arg(limit);
     call.arg(only.map_or(String::new(), |id| id.to_string()));
     let reply: ClaimReply = session.write(call).await?;
-    Ok(Claims {
-        claims: reply.claims.iter().filter_map(|row| claimed_order(row, request.owner)).collect(),
-        as_of: rows::moment(reply.now_us)?,
-        next_due_in: reply.next_due_ms.map(|due_ms| rows::until(reply.now_us, due_ms)),
-    })
+    let claims = reply.claims.iter().filter_map(|row| claimed_order(row, request.owner)).collect();
+    let next_due_in = reply.next_due_ms.map(|due_ms| rows::until(reply.now_us, due_ms));
+    Ok(Claims::new(claims, rows::moment(reply.now_us)?).with_next_due_in(next_due_in))
 }
 
 /// Returns the claim of an order, unless the order is so damaged that it cannot be leased.
@@ -181,7 +179,7 @@ fn decode_claim(row: &ClaimRow, owner: u128) -> Result<Claim, Error> {
         Ok(None) => return Err(Error::Reply("it is gone".to_owned())),
         Err(error) => Err(error),
     };
-    Ok(Claim { lease, claims_without_progress: *claims, order })
+    Ok(Claim::new(lease, *claims, order))
 }
 
 pub(crate) async fn renew(
@@ -219,7 +217,7 @@ reply! {
 }
 
 pub(crate) async fn purge(session: &Session, request: &PurgeRequest) -> Result<Purged, Error> {
-    let (mut purged, mut left) = (Purged { orders: 0, next: request.after }, request.limit);
+    let (mut purged, mut left) = (Purged::new(0, request.after), request.limit);
     while left > 0 {
         let limit = left.min(PAGE);
         let mut call = session.script(&scripts::PURGE);

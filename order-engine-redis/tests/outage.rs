@@ -97,7 +97,7 @@ async fn read_feed(store: Arc<dyn OrderStore>, is_over: Arc<AtomicBool>) -> BTre
     let (mut after, mut seen) = (FeedCursor::START, BTreeMap::new());
     loop {
         let is_last_look = is_over.load(Ordering::Relaxed);
-        let Ok(page) = store.read_feed(&FeedRequest { scope: FeedScope::All, after, limit: 50 }).await else {
+        let Ok(page) = store.read_feed(&FeedRequest::new(FeedScope::All, after, 50)).await else {
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };

@@ -17,8 +17,8 @@ use order_engine_core::store::{
 };
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
-    Activity, EventRecord, FeedCursor, FeedScope, Lane, Order, OrderQuery, OrderStore, PauseScope, Priority,
-    Status, StoreErrorKind,
+    Activity, FeedCursor, FeedScope, Lane, OrderQuery, OrderStore, PauseScope, Priority, Status,
+    StoreErrorKind,
 };
 use order_engine_redis::testing::RedisServer;
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
@@ -64,8 +64,7 @@ async fn a_purge_leaves_no_key() {
     create(&store, std::slice::from_ref(&named)).await;
     write_freely(&store, &named.order, AT_ONCE, &to_confirmed()).await;
     let before = chrono::DateTime::<chrono::Utc>::MAX_UTC;
-    let everything =
-        PurgeRequest { ended_before: before, named_ended_before: before, after: None, limit: u32::MAX };
+    let everything = PurgeRequest::new(before, u32::MAX);
     assert_eq!(store.purge(&everything).await.unwrap().orders, 1);
     let mut left: Vec<String> = run(&server, &["KEYS", "*"]).await;
     left.sort();
@@ -191,9 +190,8 @@ async fn numbers_beyond_what_lua_can_count_are_refused() {
     let order = create_one(&store, 1).await;
     let mut beyond = append(&order, FREELY, AT_ONCE, &[routing_started(1)]);
     beyond.expected_seq = 1 << 53;
-    beyond.order = Arc::new(Order { seq: (1 << 53) + 1, ..Order::clone(&beyond.order) });
-    beyond.events =
-        vec![Arc::new(EventRecord { seq: (1 << 53) + 1, ..EventRecord::clone(&beyond.events[0]) })];
+    Arc::make_mut(&mut beyond.order).seq = (1 << 53) + 1;
+    Arc::make_mut(&mut beyond.events[0]).seq = (1 << 53) + 1;
     assert!(matches!(write(&store, beyond).await, Err(AppendError::Rejected(_))));
     assert_stored(&store, &order).await;
 
@@ -304,7 +302,7 @@ async fn a_user_with_many_orders_is_listed_by_status() {
 }
 
 async fn feed(store: &Arc<dyn OrderStore>, scope: FeedScope, after: FeedCursor, limit: u32) -> FeedPage {
-    store.read_feed(&FeedRequest { scope, after, limit }).await.unwrap()
+    store.read_feed(&FeedRequest::new(scope, after, limit)).await.unwrap()
 }
 
 #[tokio::test]
@@ -383,8 +381,8 @@ async fn an_event_that_cannot_be_decoded_has_its_place_in_the_feed() {
 async fn a_pause_that_only_a_newer_program_knows_is_passed_by() {
     let scratch = Scratch::new();
     let store = scratch.open().await;
-    let reason = "maintenance".to_owned();
-    store.pause(&PauseRequest { activity: Activity::Routing, scope: PauseScope::All, reason }).await.unwrap();
+    let pause = PauseRequest::new(Activity::Routing, PauseScope::All, "maintenance");
+    store.pause(&pause).await.unwrap();
     for field in [r#"dreaming {"kind":"all"}"#, r#"routing {"kind":"galaxy"}"#, "rest"] {
         let _: u32 = scratch.run("HSET", "pauses", &[field, "1 later"]).await;
     }

@@ -113,12 +113,7 @@ async fn everything_works(store: &Arc<dyn OrderStore>, first: u64) {
     assert!(store.backlog().await.unwrap().execute.orders > 0);
     assert_eq!(store.unregister_sink("ledger", 9).await.unwrap(), 0);
     let now = chrono::DateTime::<chrono::Utc>::MAX_UTC;
-    let purge = order_engine_core::store::PurgeRequest {
-        ended_before: now,
-        named_ended_before: now,
-        after: None,
-        limit: 9,
-    };
+    let purge = order_engine_core::store::PurgeRequest::new(now, 9);
     assert_eq!(store.purge(&purge).await.unwrap().orders, 1);
     store.check().await.unwrap();
 }
@@ -415,7 +410,7 @@ async fn a_feed_goes_on_after_a_server_lost_everything() {
     let server = RedisServer::start(&["--appendonly", "no"]);
     let store = open(server.options()).await;
     create(&store, &new_orders(3)).await;
-    let request = |after| FeedRequest { scope: FeedScope::All, after, limit: 10 };
+    let request = |after| FeedRequest::new(FeedScope::All, after, 10);
     let read = store.read_feed(&request(FeedCursor::START)).await.unwrap();
     assert_eq!(read.items.len(), 3);
     server.kill();

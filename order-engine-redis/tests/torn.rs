@@ -379,8 +379,7 @@ async fn a_sink_that_is_registered_again_after_a_torn_unregistration_gets_all_ev
 /// Deletes all orders that ended, and returns how many it deleted.
 async fn purge_everything(store: &Store) -> u64 {
     let moment = chrono::DateTime::<chrono::Utc>::MAX_UTC;
-    let everything = PurgeRequest { ended_before: moment, named_ended_before: moment, after: None, limit: 9 };
-    store.purge(&everything).await.unwrap().orders
+    store.purge(&PurgeRequest::new(moment, 9)).await.unwrap().orders
 }
 
 #[tokio::test]
@@ -445,7 +444,7 @@ async fn a_torn_claim_takes_no_order_from_the_next_claimer() {
 async fn read_feed(store: &Store, mut after: FeedCursor) -> (Vec<(OrderId, u64)>, FeedCursor) {
     let mut events = Vec::new();
     loop {
-        let request = FeedRequest { scope: FeedScope::All, after, limit: 3 };
+        let request = FeedRequest::new(FeedScope::All, after, 3);
         let page = store.read_feed(&request).await.unwrap();
         events.extend(
             page.items.into_iter().map(|item| (item.cursor.order_id, item.update.unwrap().event.seq)),

@@ -27,7 +27,7 @@ fn three_pools() -> Vec<Pool> {
 }
 
 fn request(amount_in: u128, output: &str) -> QuoteRequest {
-    let token = |mint: &str| Token { mint: mint.into(), symbol: mint.into(), decimals: 6 };
+    let token = |mint: &str| Token::new(mint, mint, 6);
     QuoteRequest::new(token("A"), token(output), amount(amount_in))
 }
 

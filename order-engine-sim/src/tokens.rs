@@ -63,14 +63,7 @@ const UNLISTED_SWING_PPM: u32 = 15_000;
 
 /// Returns SOL, USDC, USDT, ETH and BTC with their addresses on Solana.
 pub fn default_tokens() -> Vec<Token> {
-    LISTED_TOKENS
-        .iter()
-        .map(|listed| Token {
-            mint: listed.mint.to_owned(),
-            symbol: listed.symbol.to_owned(),
-            decimals: listed.decimals,
-        })
-        .collect()
+    LISTED_TOKENS.iter().map(|listed| Token::new(listed.mint, listed.symbol, listed.decimals)).collect()
 }
 
 /// Returns the mean price of a token in millionths of a dollar, and its swing in millionths. The mean price

@@ -85,8 +85,7 @@ async fn run(seed: u64) -> Vec<Execution> {
     let config = SimConfig { seed, ..SimConfig::default() };
     // The seed determines all random numbers and times.
     let clock = Arc::new(TokioClock::starting_at(DateTime::UNIX_EPOCH + chrono::Duration::days(20_000)));
-    let surroundings =
-        Runtime { clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(seed)), ..Runtime::tokio() };
+    let surroundings = Runtime::tokio().with_clock(clock.clone()).with_entropy(SeededEntropy::new(seed));
     let sim = Simulator::open(config, surroundings.clone()).await.unwrap();
     sim.set_faults(everything_fails());
     let store = MemoryStore::with_clock(clock);

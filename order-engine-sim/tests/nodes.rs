@@ -88,8 +88,7 @@ async fn a_lagging_node_proves_death_once_its_search_reaches_the_height_that_was
 /// Runs an engine until every order has ended. Returns the status and the number of executions of each.
 async fn executions(seed: u64, is_credulous: bool) -> Vec<(Status, usize)> {
     let clock = Arc::new(TokioClock::starting_at(DateTime::UNIX_EPOCH + chrono::Duration::days(20_000)));
-    let runtime =
-        Runtime { clock: clock.clone(), entropy: Arc::new(SeededEntropy::new(seed)), ..Runtime::tokio() };
+    let runtime = Runtime::tokio().with_clock(clock.clone()).with_entropy(SeededEntropy::new(seed));
     let faults = late_landings_and_lagging_nodes();
     let sim = Simulator::open(SimConfig { seed, faults, ..reliable() }, runtime.clone()).await.unwrap();
     let mut config = EngineConfig::default();

@@ -22,7 +22,7 @@ impl Operation for PauseActivity {
     type Output = ();
 
     async fn run(&self, session: &mut Session<'_>) -> Result<(), Error> {
-        let Self(PauseRequest { activity, scope, reason }) = self;
+        let Self(PauseRequest { activity, scope, reason, .. }) = self;
         let kept: String = reason.chars().take(PauseRequest::REASON_MAX_CHARS).collect();
         sqlx::query(sql::PAUSE)
             .bind(activity.as_str())

@@ -44,7 +44,7 @@ pub(crate) async fn read_feed(pool: &SqlitePool, request: &FeedRequest) -> Resul
     let FeedRequest { after, limit, .. } = *request;
     // Both ends are read first: what is committed from then on has greater positions.
     let Bounds { first: Some(first), last } = bounds(pool, after).await? else {
-        return Ok(FeedPage { items: Vec::new(), next: after, is_last: true });
+        return Ok(FeedPage::new(Vec::new(), after, true));
     };
     let through = last.min(first.saturating_add(POSITIONS - 1));
     let mut found = sqlx::query(sql::READ_FEED)
@@ -68,7 +68,7 @@ pub(crate) async fn read_feed(pool: &SqlitePool, request: &FeedRequest) -> Resul
     for row in &found {
         items.push(item(row, &mut heads)?);
     }
-    Ok(FeedPage { items, next, is_last })
+    Ok(FeedPage::new(items, next, is_last))
 }
 
 /// Returns the place behind the event of a row. Each event has a position of its own.
@@ -83,5 +83,5 @@ fn item(row: &SqliteRow, heads: &mut Heads) -> Result<FeedItem, Error> {
         (Ok(order), Ok(event)) => Ok(OrderUpdate::new(order, Arc::new(event))),
         (Err(error), _) | (_, Err(error)) => Err(UndecodableOrder { order_id, error }),
     };
-    Ok(FeedItem { cursor: FeedCursor { position, order_id, seq }, update })
+    Ok(FeedItem::new(FeedCursor { position, order_id, seq }, update))
 }

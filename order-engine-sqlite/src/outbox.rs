@@ -82,7 +82,7 @@ impl Operation for ClaimDeliveries {
 fn claimed_entry(row: &SqliteRow, owner: u128) -> Result<ClaimedEntry, Error> {
     let epoch = count(row.try_get("lease_epoch")?) + 1;
     Ok(ClaimedEntry {
-        lease: Lease { order_id: rows::order_id(row)?, fence: Fence { epoch, owner } },
+        lease: Lease::new(rows::order_id(row)?, Fence { epoch, owner }),
         delivered_seq: row.try_get("delivered_seq")?,
         failures: count_u32(row.try_get("failures")?),
     })

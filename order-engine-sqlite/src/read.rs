@@ -68,11 +68,9 @@ pub(crate) async fn backlog(pool: &SqlitePool, now: DateTime<Utc>) -> Result<Bac
     backlog.attention = count(sqlx::query_scalar(sql::BACKLOG_ATTENTION).fetch_one(pool).await?);
     for row in sqlx::query(sql::BACKLOG_SINKS).fetch_all(pool).await? {
         let pending_since: Option<i64> = row.try_get("pending_since")?;
-        backlog.sinks.push(SinkBacklog {
-            sink: row.try_get::<&str, _>("name")?.into(),
-            orders: count(row.try_get("orders")?),
-            pending_for: pending_since.map(|since| age(since, now_ms)),
-        });
+        let sink = row.try_get::<&str, _>("name")?.into();
+        let pending_for = pending_since.map(|since| age(since, now_ms));
+        backlog.sinks.push(SinkBacklog::new(sink, count(row.try_get("orders")?), pending_for));
     }
     Ok(backlog)
 }

@@ -333,7 +333,7 @@ pub(crate) fn lease(row: &SqliteRow) -> Result<Lease, Error> {
     let owner = u128::from_str_radix(row.try_get("lease_owner")?, 16)
         .map_err(|error| DecodeError { message: format!("lease_owner: {error}") })?;
     let epoch = decode_u64(row.try_get("lease_epoch")?, "lease_epoch")?;
-    Ok(Lease { order_id: order_id(row)?, fence: Fence { epoch, owner } })
+    Ok(Lease::new(order_id(row)?, Fence { epoch, owner }))
 }
 
 /// Returns what the guard of an append compares.

@@ -181,7 +181,7 @@ impl Operation for Claim {
         }
         let claims = due.into_iter().filter_map(|(_, claim)| claim).collect();
         let next_due_in = next_due_in(session, request.lane).await?;
-        Ok(Claims { claims, as_of: session.now, next_due_in })
+        Ok(Claims::new(claims, session.now).with_next_due_in(next_due_in))
     }
 }
 
@@ -220,8 +220,8 @@ fn claim(row: &SqliteRow, order_id: OrderId, owner: u128) -> Result<order_engine
     let order = rows::order(row)
         .unwrap_or_else(|error| Err(DecodeError { message: Error::from(error).to_string() }))
         .map(Arc::new);
-    let lease = Lease { order_id, fence: Fence { epoch, owner } };
-    Ok(order_engine_core::store::Claim { lease, claims_without_progress, order })
+    let lease = Lease::new(order_id, Fence { epoch, owner });
+    Ok(order_engine_core::store::Claim::new(lease, claims_without_progress, order))
 }
 
 async fn next_due_in(session: &mut Session<'_>, lane: Lane) -> Result<Option<Duration>, Error> {
@@ -305,7 +305,7 @@ impl Operation for Purge {
         // An id that cannot be decoded ends the walk: no id that this program wrote comes after it.
         let last = page.last().filter(|_| page.len() >= request.limit as usize);
         let next = last.and_then(|row| rows::order_id(row).ok());
-        Ok(Purged { orders: purgeable.len() as u64, next })
+        Ok(Purged::new(purgeable.len() as u64, next))
     }
 }
 

@@ -49,7 +49,7 @@ async fn a_killed_process_loses_nothing_that_was_acknowledged() {
         first = acknowledged.next + 1;
     }
     let store = open(&database.path()).await;
-    let request = FeedRequest { scope: FeedScope::All, after: FeedCursor::START, limit: u32::MAX };
+    let request = FeedRequest::new(FeedScope::All, FeedCursor::START, u32::MAX);
     let feed = store.read_feed(&request).await.unwrap();
     let listed = store.list(&OrderQuery::new(u32::MAX)).await.unwrap();
     let events: u64 = listed.into_iter().map(|order| order.unwrap().seq).sum();

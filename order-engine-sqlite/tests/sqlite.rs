@@ -409,7 +409,7 @@ async fn a_fence_beyond_what_sqlite_can_hold_is_only_stale() {
 }
 
 async fn feed(store: &Arc<dyn OrderStore>, scope: FeedScope, after: FeedCursor) -> FeedPage {
-    store.read_feed(&FeedRequest { scope, after, limit: 10 }).await.unwrap()
+    store.read_feed(&FeedRequest::new(scope, after, 10)).await.unwrap()
 }
 
 #[tokio::test]
@@ -420,7 +420,7 @@ async fn no_position_of_the_feed_is_given_twice() {
     write_freely(&store, &order, Then::Keep, &to_confirmed()).await;
     let read = feed(&store, FeedScope::All, FeedCursor::START).await;
     let far = moment(0) + TimeDelta::days(1);
-    let purge = PurgeRequest { ended_before: far, named_ended_before: far, after: None, limit: 10 };
+    let purge = PurgeRequest::new(far, 10);
     assert_eq!(store.purge(&purge).await.unwrap().orders, 1);
     assert_eq!(database.text("SELECT count(*) FROM order_events").await, "0");
     drop(store);
@@ -467,8 +467,7 @@ async fn an_event_that_cannot_be_decoded_has_its_place_in_the_feed() {
 async fn a_pause_that_only_a_newer_program_knows_is_passed_by() {
     let database = Database::new();
     let store = database.open().await;
-    let reason = "maintenance".to_owned();
-    let pause = PauseRequest { activity: Activity::Routing, scope: PauseScope::All, reason };
+    let pause = PauseRequest::new(Activity::Routing, PauseScope::All, "maintenance");
     store.pause(&pause).await.unwrap();
     database
         .execute(

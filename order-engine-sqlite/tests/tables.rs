@@ -12,7 +12,7 @@ use order_engine_core::conformance::fixtures::{
     write_freely,
 };
 use order_engine_core::store::{ReleaseReason, Then};
-use order_engine_core::{Amount, Deadline, Fill, Metadata, NewOrder, Order, OrderEvent, Priority};
+use order_engine_core::{Amount, Deadline, Fill, Metadata, NewOrder, OrderEvent, Priority};
 
 #[tokio::test]
 async fn the_columns_say_what_the_order_is() {
@@ -25,8 +25,8 @@ async fn the_columns_say_what_the_order_is() {
         .with_priority(Priority::High)
         .with_tag("spring")
         .with_metadata(Metadata::default().with("leg", 2));
-    let NewOrder { order, event, .. } = new_order_for(1, request);
-    let order = Arc::new(Order { origin: Some(id(9)), ..Order::clone(&order) });
+    let NewOrder { mut order, event, .. } = new_order_for(1, request);
+    Arc::make_mut(&mut order).origin = Some(id(9));
     create(&store, &[NewOrder::new(Arc::clone(&order), event)]).await;
     let public = "user_id, client_order_id, origin, order_type, input_token, input_symbol, input_decimals,
         output_token, output_symbol, output_decimals, amount, slippage_bps, expires_at, not_before, priority, tag,

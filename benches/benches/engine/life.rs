@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::prelude::{Monitor, WorkerBuilder};
-use order_engine_core::store::{Append, Guard, Then};
+use order_engine_core::store::{Append, Guard};
 use order_engine_core::{
     Amount, Engine, EventRecord, MemoryStore, NewOrder, Order, OrderId, OrderRequest, Runtime, Submission,
     execute_order,
@@ -55,16 +55,7 @@ impl Life {
             Arc::new(order.advance_mut(record.event.clone(), record.at).expect("it went the same way before"))
         };
         let events = rest.iter().map(advance).collect();
-        let guard = Guard::Revision { revoke: false };
-        let append = Append {
-            guard,
-            expected_seq: 1,
-            order: Arc::new(order),
-            events,
-            then: Then::Keep,
-            not_after: None,
-        };
-        (new, append)
+        (new, Append::new(Guard::Revision { revoke: false }, Arc::new(order), events))
     }
 }
 

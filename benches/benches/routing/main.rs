@@ -119,7 +119,7 @@ fn router(c: &mut Criterion) {
         let pools = Maker::new(5).graph(count, kinds);
         let feed = Arc::new(PoolFeed::new(pools));
         let router = Router::new(feed, Runtime::tokio().clock).with_config(RouterConfig::default());
-        let token = |mint: &str| Token { mint: mint.into(), symbol: mint.into(), decimals: 6 };
+        let token = |mint: &str| Token::new(mint, mint, 6);
         let request = QuoteRequest::new(token("A"), token("B"), Amount::new(AMOUNT));
         group.bench_function(BenchmarkId::new(name, count), |b| {
             b.iter(|| runtime.block_on(router.quote(black_box(&request))));

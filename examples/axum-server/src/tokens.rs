@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn token(symbol: &str, mint: &str, decimals: u8) -> Token {
-        Token { symbol: symbol.into(), mint: mint.into(), decimals }
+        Token::new(mint, symbol, decimals)
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl WebhookEvent {
                 }
                 _ => None,
             },
-            error: event.failure().map(|Failure { code, message }| WebhookError {
+            error: event.failure().map(|Failure { code, message, .. }| WebhookError {
                 code: code.to_string(),
                 message: message.clone(),
             }),

@@ -59,15 +59,10 @@ impl StoredOrder<'_> {
     /// # Errors
     /// If a version is newer than this program, or a column holds what this program never writes.
     pub fn decode(&self) -> Decoded<Order> {
-        Ok(Order {
-            id: self.order_id,
-            origin: self.origin,
-            request: Arc::new(codec::decode(version(self.request_version)?, self.request)?),
-            state: codec::decode(version(self.state_version)?, self.state)?,
-            seq: decode_u64(self.seq, "seq")?,
-            created_at: self.created_at,
-            updated_at: self.updated_at,
-        })
+        let request = Arc::new(codec::decode(version(self.request_version)?, self.request)?);
+        let head = OrderHead::new(self.order_id, request, self.origin, self.created_at);
+        let state = codec::decode(version(self.state_version)?, self.state)?;
+        Ok(Order::new(head, state, decode_u64(self.seq, "seq")?, self.updated_at))
     }
 }
 
@@ -177,7 +172,7 @@ mod tests {
     use crate::ports::order_store::write::NewOrder;
 
     fn accepted() -> NewOrder {
-        let token = |mint: &str| Token { mint: mint.to_owned(), symbol: mint.to_owned(), decimals: 6 };
+        let token = |mint: &str| Token::new(mint, mint, 6);
         let request = OrderRequest::new("alice", token("input"), token("output"), Amount::new(1_000))
             .with_client_order_id("key");
         let (order, event) = Order::accept(OrderId::from_bytes([7; 16]), request, 3, DateTime::UNIX_EPOCH);

@@ -94,7 +94,7 @@ mod tests {
             let (stores, own) = (ManualClock::new(), ManualClock::new());
             stores.advance(Duration::from_hours(1));
             let store = Arc::new(MemoryStore::with_clock(Arc::new(stores.clone())));
-            let runtime = Runtime { clock: Arc::new(own.clone()), ..Runtime::tokio() };
+            let runtime = Runtime::tokio().with_clock(own.clone());
             let supervisor = Supervisor::new(runtime.clone());
             let clock = StoreClock::start(store, runtime, supervisor).await.unwrap();
             Self { stores, own, clock }

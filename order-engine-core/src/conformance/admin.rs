@@ -23,7 +23,7 @@ const LATER_MS: u64 = 1_000_000_000;
 /// Returns a purge of all orders that have ended, with steps of this size.
 fn purge_all(limit: u32) -> PurgeRequest {
     let moment = moment(LATER_MS);
-    PurgeRequest { ended_before: moment, named_ended_before: moment, after: None, limit }
+    PurgeRequest::new(moment, limit)
 }
 
 async fn listed(store: &Arc<dyn OrderStore>) -> Vec<OrderId> {

@@ -19,7 +19,7 @@ use crate::ports::order_store::write::{Append, AppendError, Guard, Then};
 /// Returns the append with a time limit that is this far from the store's current time.
 async fn with_limit(store: &Arc<dyn OrderStore>, append: Append, from_now: TimeDelta) -> Append {
     let now = store.now().await.expect("the store answers");
-    Append { not_after: Some(now + from_now), ..append }
+    append.with_not_after(Some(now + from_now))
 }
 
 fn past() -> TimeDelta {
@@ -126,7 +126,7 @@ cases!(
         assert_eq!(write(&store, early).await, Ok(()));
         assert_stored(&store, &order).await;
         let endless = append(&order, guard, Then::Keep, &[route_chosen()]);
-        let endless = Append { not_after: Some(DateTime::<Utc>::MAX_UTC), ..endless };
+        let endless = endless.with_not_after(Some(DateTime::<Utc>::MAX_UTC));
         assert_eq!(write(&store, endless).await, Ok(()));
     },
 

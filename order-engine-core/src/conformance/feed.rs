@@ -183,7 +183,7 @@ cases!(
         let (_, middle) = read(harness, &store, &FeedScope::All, FeedCursor::START, 7, 3).await;
         create_one(&store, 2).await;
         let far = moment(0) + TimeDelta::days(1);
-        let request = PurgeRequest { ended_before: far, named_ended_before: far, after: None, limit: 10 };
+        let request = PurgeRequest::new(far, 10);
         assert_eq!(store.purge(&request).await.unwrap().orders, 1);
         for cursor in [FeedCursor::START, middle] {
             let (updates, _) = read(harness, &store, &FeedScope::All, cursor, 1, 10).await;

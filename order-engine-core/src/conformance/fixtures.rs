@@ -110,7 +110,7 @@ pub fn append(order: &Order, guard: Guard, then: Then, events: &[OrderEvent]) ->
         Arc::new(next.advance_mut(event.clone(), at).expect("the history is legal"))
     };
     let events = events.iter().map(advance).collect();
-    Append { guard, expected_seq: order.seq, order: Arc::new(next), events, then, not_after: None }
+    Append::new(guard, Arc::new(next), events).with_then(then)
 }
 
 /// Appends one item, and repeats that as long as another writer's transaction holds the order.

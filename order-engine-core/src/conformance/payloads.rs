@@ -77,8 +77,7 @@ cases!(
             " ",
         ];
         for (n, text) in (1..).zip(texts) {
-            let token =
-                |mint: &str| Token { mint: format!("{mint}{text}"), symbol: text.into(), decimals: 9 };
+            let token = |mint: &str| Token::new(format!("{mint}{text}"), text, 9);
             let request =
                 OrderRequest { input: token("in"), output: token("out"), ..request_named(text, text) };
             let new = new_order_for(n, request.clone());

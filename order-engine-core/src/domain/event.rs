@@ -12,6 +12,7 @@ use crate::domain::ids::OrderId;
 use crate::domain::millis;
 use crate::domain::route::{Candidate, Route};
 use crate::domain::transaction::{Certainty, DeathProof, Fill, SignedTx};
+use crate::setters::setters;
 
 /// The public name of an order's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -91,6 +92,7 @@ impl fmt::Display for UnknownReason {
 /// A fact about an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum OrderEvent {
     /// The order was accepted and is durable.
     Accepted {
@@ -263,6 +265,7 @@ impl OrderEvent {
 
 /// An event with its place in an order's history, and what the order looked like after it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EventRecord {
     /// The order that the event belongs to.
     pub order_id: OrderId,
@@ -282,7 +285,27 @@ pub struct EventRecord {
     pub event: OrderEvent,
 }
 
+setters! {
+    impl EventRecord {
+        with_progress sets progress: u8;
+        with_attempt sets attempt: u32;
+        with_max_attempts sets max_attempts: u32;
+    }
+}
+
 impl EventRecord {
+    /// Puts a record together from what a store keeps: the event with its place, its time, and the order's status
+    /// after it. Its progress and attempts are zero until they are set.
+    pub const fn new(
+        order_id: OrderId,
+        seq: u64,
+        at: DateTime<Utc>,
+        status: Status,
+        event: OrderEvent,
+    ) -> Self {
+        Self { order_id, seq, at, status, progress: 0, attempt: 0, max_attempts: 0, event }
+    }
+
     /// Returns one sentence for people.
     pub fn message(&self) -> String {
         match &self.event {

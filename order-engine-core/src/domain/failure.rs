@@ -75,6 +75,7 @@ impl fmt::Display for FailureCode {
 /// A reason with words for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{code}: {message}")]
+#[non_exhaustive]
 pub struct Failure {
     /// The stable code.
     pub code: FailureCode,

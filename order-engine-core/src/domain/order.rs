@@ -308,6 +308,7 @@ impl OrderUpdate {
 
 /// A request, and the state that the order's events add up to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Order {
     /// The engine's name for the order.
     pub id: OrderId,
@@ -326,6 +327,13 @@ pub struct Order {
 }
 
 impl Order {
+    /// Puts an order together from what a store keeps: what never changes of it, what its events add up to, how
+    /// many events those are, and when the last of them happened.
+    pub fn new(head: OrderHead, state: OrderState, seq: u64, updated_at: DateTime<Utc>) -> Self {
+        let OrderHead { id, request, origin, created_at } = head;
+        Self { id, request, origin, state, seq, created_at, updated_at }
+    }
+
     /// Accepts a request. Returns the order and its first event.
     pub fn accept(
         id: OrderId,

@@ -65,6 +65,7 @@ const fn is_false(flag: &bool) -> bool {
 
 /// The suspicion that workers die of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Suspicion {
     /// How many strikes in a row the order has: executions that ended in a panic, or began alone and made no
     /// progress.

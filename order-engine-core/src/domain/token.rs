@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// A token as an order names it. It carries its decimals, so that an order can be shown without a
 /// registry at hand.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Token {
     /// The address of the token on its chain; this is what identifies it.
     pub mint: String,

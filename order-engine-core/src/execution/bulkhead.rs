@@ -142,7 +142,7 @@ mod tests {
 
     fn bulkheads(slots: usize) -> (Arc<Bulkheads<Pair>>, ManualClock) {
         let clock = ManualClock::new();
-        let runtime = Runtime { clock: Arc::new(clock.clone()), ..Runtime::tokio() };
+        let runtime = Runtime::tokio().with_clock(clock.clone());
         let workers = Arc::new(Workers::default());
         // The worker runs for the whole test.
         std::mem::forget(workers.begin(slots));

@@ -71,15 +71,13 @@ fn delta(duration: Duration) -> TimeDelta {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::testing::ManualClock;
 
     #[test]
     fn returns_are_spaced_for_each_hold_and_bounded() {
         let clock = ManualClock::new();
-        let holds = Holds::new(Runtime { clock: Arc::new(clock.clone()), ..Runtime::tokio() });
+        let holds = Holds::new(Runtime::tokio().with_clock(clock.clone()));
         let pause = || Hold::Pause(Activity::Sending, PauseScope::All);
         let waits: Vec<_> = (0..3).map(|_| holds.wait(pause())).collect();
         assert_eq!(waits, [FIRST_RETURN, FIRST_RETURN + SPACING, FIRST_RETURN + 2 * SPACING]);

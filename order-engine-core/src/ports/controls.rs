@@ -94,6 +94,7 @@ impl PauseScope {
 
 /// What to pause, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PauseRequest {
     /// What is paused.
     pub activity: Activity,
@@ -106,6 +107,11 @@ pub struct PauseRequest {
 impl PauseRequest {
     /// How many characters of a reason are kept.
     pub const REASON_MAX_CHARS: usize = 500;
+
+    /// Returns a request to pause an activity within a scope, for a reason.
+    pub fn new(activity: Activity, scope: PauseScope, reason: impl Into<String>) -> Self {
+        Self { activity, scope, reason: reason.into() }
+    }
 }
 
 /// What is paused.

@@ -102,6 +102,7 @@ impl FromStr for FeedCursor {
 
 /// Which events to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FeedRequest {
     /// Whose events.
     pub scope: FeedScope,
@@ -113,6 +114,7 @@ pub struct FeedRequest {
 
 /// A part of a feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FeedPage {
     /// The events, by their cursors.
     pub items: Vec<FeedItem>,
@@ -124,11 +126,33 @@ pub struct FeedPage {
 
 /// An event of a feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FeedItem {
     /// The place behind the event.
     pub cursor: FeedCursor,
     /// The event with its order, or why it cannot be decoded.
     pub update: Result<OrderUpdate, UndecodableOrder>,
+}
+
+impl FeedRequest {
+    /// Returns a request for the events of a scope after a place, at most `limit` of them.
+    pub const fn new(scope: FeedScope, after: FeedCursor, limit: u32) -> Self {
+        Self { scope, after, limit }
+    }
+}
+
+impl FeedPage {
+    /// Returns a page with these events, where the next one goes on, and whether nothing more could be read.
+    pub const fn new(items: Vec<FeedItem>, next: FeedCursor, is_last: bool) -> Self {
+        Self { items, next, is_last }
+    }
+}
+
+impl FeedItem {
+    /// Returns an event with the place behind it.
+    pub const fn new(cursor: FeedCursor, update: Result<OrderUpdate, UndecodableOrder>) -> Self {
+        Self { cursor, update }
+    }
 }
 
 #[cfg(test)]

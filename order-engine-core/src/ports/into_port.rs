@@ -15,6 +15,7 @@ pub trait IntoPort<P: ?Sized> {
     fn into_port(self) -> Arc<P>;
 }
 
+/// Lets a builder take any implementation of a port, or an `Arc` of one.
 macro_rules! into_port {
     ($($port:ident),+) => {
         $(
@@ -38,5 +39,6 @@ macro_rules! into_port {
         )+
     };
 }
+pub(crate) use into_port;
 
 into_port!(OrderStore, DexRouter, Venue, StatusSink, StatusSource);

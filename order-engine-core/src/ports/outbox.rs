@@ -9,6 +9,7 @@ use crate::domain::event::EventRecord;
 use crate::domain::order::{OrderHead, OrderUpdate};
 use crate::ports::order_store::error::StoreError;
 use crate::ports::order_store::lease::Lease;
+use crate::setters::setters;
 
 /// Keeps the outbox: which orders have events that a durable sink does not have yet.
 ///
@@ -43,6 +44,7 @@ pub trait Outbox: Debug + Send + Sync + 'static {
 
 /// Which entries to lease, and for which owner.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct DeliveryRequest {
     /// The sink that the entries are for.
     pub sink: Arc<str>,
@@ -56,8 +58,23 @@ pub struct DeliveryRequest {
     pub duration: Duration,
 }
 
+impl DeliveryRequest {
+    /// Returns a request for one entry of a sink, with its next event.
+    pub const fn new(sink: Arc<str>, owner: u128, duration: Duration) -> Self {
+        Self { sink, limit: 1, events_limit: 1, owner, duration }
+    }
+}
+
+setters! {
+    impl DeliveryRequest {
+        with_limit sets limit: u32;
+        with_events_limit sets events_limit: u32;
+    }
+}
+
 /// Entries that were leased.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Deliveries {
     /// What to deliver, one for each entry.
     pub deliveries: Vec<Delivery>,
@@ -66,8 +83,22 @@ pub struct Deliveries {
     pub next_due_in: Option<Duration>,
 }
 
+impl Deliveries {
+    /// Returns entries that were leased.
+    pub const fn new(deliveries: Vec<Delivery>) -> Self {
+        Self { deliveries, next_due_in: None }
+    }
+}
+
+setters! {
+    impl Deliveries {
+        with_next_due_in sets next_due_in: Option<Duration>;
+    }
+}
+
 /// An entry that was leased, with the events to deliver.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Delivery {
     /// The order and the right to deliver its events.
     pub lease: Lease,
@@ -79,6 +110,11 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Returns a leased entry with the events to deliver: see [`decodable`](Self::decodable).
+    pub const fn new(lease: Lease, failures: u32, updates: Result<Vec<OrderUpdate>, DecodeError>) -> Self {
+        Self { lease, failures, updates }
+    }
+
     /// Returns the events of an entry with their order, oldest first, up to the first that cannot be decoded
     /// or that leaves a gap.
     ///
@@ -105,6 +141,7 @@ impl Delivery {
 
 /// What came of a delivery, as the relay records it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct DeliveryAck {
     /// The sink.
     pub sink: Arc<str>,
@@ -112,6 +149,13 @@ pub struct DeliveryAck {
     pub lease: Lease,
     /// What the sink answered.
     pub outcome: DeliveryOutcome,
+}
+
+impl DeliveryAck {
+    /// Returns what a sink answered to a delivery.
+    pub const fn new(sink: Arc<str>, lease: Lease, outcome: DeliveryOutcome) -> Self {
+        Self { sink, lease, outcome }
+    }
 }
 
 /// What a sink answered to a delivery.

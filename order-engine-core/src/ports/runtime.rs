@@ -11,6 +11,8 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, select};
 
+use crate::ports::into_port::{IntoPort, into_port};
+
 /// A clock that can wait.
 ///
 /// # Contract
@@ -36,8 +38,11 @@ pub trait Spawner: Debug + Send + Sync + 'static {
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>);
 }
 
+into_port!(Clock, Entropy, Spawner);
+
 /// Where an engine takes time, randomness and tasks from.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Runtime {
     /// Time.
     pub clock: Arc<dyn Clock>,
@@ -55,6 +60,24 @@ impl Runtime {
             entropy: Arc::new(SystemEntropy),
             spawner: Arc::new(TokioSpawner),
         }
+    }
+
+    /// Sets [`clock`](Self::clock).
+    #[must_use]
+    pub fn with_clock(self, clock: impl IntoPort<dyn Clock>) -> Self {
+        Self { clock: clock.into_port(), ..self }
+    }
+
+    /// Sets [`entropy`](Self::entropy).
+    #[must_use]
+    pub fn with_entropy(self, entropy: impl IntoPort<dyn Entropy>) -> Self {
+        Self { entropy: entropy.into_port(), ..self }
+    }
+
+    /// Sets [`spawner`](Self::spawner).
+    #[must_use]
+    pub fn with_spawner(self, spawner: impl IntoPort<dyn Spawner>) -> Self {
+        Self { spawner: spawner.into_port(), ..self }
     }
 
     /// Returns the time.

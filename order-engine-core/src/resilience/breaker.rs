@@ -212,7 +212,7 @@ mod tests {
 
     fn breakers() -> (Breakers<u8>, ManualClock) {
         let clock = ManualClock::new();
-        let runtime = Runtime { clock: Arc::new(clock.clone()), ..Runtime::tokio() };
+        let runtime = Runtime::tokio().with_clock(clock.clone());
         let backoff = Backoff { jitter_percent: 0, ..Backoff::default() };
         (Breakers::new(BreakerConfig { max_failures: 3, backoff }, runtime), clock)
     }
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn failures_of_ever_new_keys_do_not_gather() {
         let (_, clock) = breakers();
-        let runtime = Runtime { clock: Arc::new(clock), ..Runtime::tokio() };
+        let runtime = Runtime::tokio().with_clock(clock);
         let breakers: Breakers<usize> = Breakers::new(BreakerConfig::default(), runtime);
         for key in 0..3 * BREAKERS_MAX {
             breakers.admit(&key).unwrap().failed();

@@ -205,7 +205,7 @@ mod tests {
     use crate::testing::ManualClock;
 
     fn supervisor(clock: &ManualClock) -> Arc<Supervisor> {
-        Supervisor::new(Runtime { clock: Arc::new(clock.clone()), ..Runtime::tokio() })
+        Supervisor::new(Runtime::tokio().with_clock(clock.clone()))
     }
 
     #[tokio::test]

@@ -24,7 +24,7 @@ impl Process {
 
     /// Returns this runtime, with its tasks in this process.
     pub fn within(&self, runtime: Runtime) -> Runtime {
-        Runtime { spawner: Arc::new(self.clone()), ..runtime }
+        runtime.with_spawner(self.clone())
     }
 
     /// Ends all tasks at once, without a release or a write.

@@ -70,11 +70,8 @@ impl World {
     /// Returns a world whose clock starts at another time, as after a restart.
     pub async fn starting_at(start_ms: u64, config: SimConfig) -> Self {
         let clock = SteeredClock::at(start_ms);
-        let runtime = Runtime {
-            clock: clock.clone(),
-            entropy: Arc::new(Counter(AtomicU64::new(start_ms))),
-            ..Runtime::tokio()
-        };
+        let runtime =
+            Runtime::tokio().with_clock(clock.clone()).with_entropy(Counter(AtomicU64::new(start_ms)));
         Self { sim: Simulator::open(config, runtime).await.unwrap(), clock }
     }
 

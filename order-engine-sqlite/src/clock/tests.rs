@@ -6,7 +6,7 @@ use order_engine_core::OrderStore;
 use order_engine_core::conformance::fixtures::{
     FREELY, HOUR, Worker, append, create, create_one, new_order, routing_started, write,
 };
-use order_engine_core::store::{Append, AppendError, Then};
+use order_engine_core::store::{AppendError, Then};
 use tempfile::TempDir;
 
 use super::*;
@@ -155,7 +155,7 @@ async fn a_clock_that_is_set_moves_no_deadline() {
         for (n, waits, expected) in [(1, LEASE, Ok(())), (2, LESS, Err(AppendError::TooLate))] {
             world.elapse(waits);
             let item = append(&new_order(n).order, FREELY, Then::Keep, &[routing_started(1)]);
-            let item = Append { not_after: Some(deadline), ..item };
+            let item = item.with_not_after(Some(deadline));
             assert_eq!(write(&second, item).await, expected, "{hours}");
         }
     }

@@ -96,7 +96,7 @@ struct RetryableErrorBody {
 pub(crate) fn frame(order: &OrderFacts, record: &EventRecord) -> Frame {
     let has_begun = record.attempt > 0;
     Frame {
-        r#type: frame_type(&record.event),
+        r#type: frame_type(record),
         status: record.status,
         order_id: record.order_id,
         seq: record.seq,
@@ -109,8 +109,8 @@ pub(crate) fn frame(order: &OrderFacts, record: &EventRecord) -> Frame {
     }
 }
 
-fn frame_type(event: &OrderEvent) -> &'static str {
-    match event {
+fn frame_type(record: &EventRecord) -> &'static str {
+    match &record.event {
         OrderEvent::Accepted { .. } => "pending",
         OrderEvent::RoutingStarted { .. } | OrderEvent::RouteChosen { .. } => "routing",
         OrderEvent::BuildStarted
@@ -128,6 +128,8 @@ fn frame_type(event: &OrderEvent) -> &'static str {
         OrderEvent::QuarantineLifted | OrderEvent::OutcomeResolved { .. } => "attention-cleared",
         OrderEvent::Confirmed { .. } => "confirmed",
         OrderEvent::Failed { .. } => "failed",
+        // An event without a frame of its own shows clients the status that it led to.
+        _ => record.status.as_str(),
     }
 }
 
@@ -155,17 +157,7 @@ fn adds(order: &OrderFacts, record: &EventRecord) -> Adds {
         OrderEvent::Failed { failure } | OrderEvent::Quarantined { failure } => {
             Adds::Failed { error: ErrorBody::new(failure) }
         }
-        OrderEvent::Accepted { .. }
-        | OrderEvent::RoutingStarted { .. }
-        | OrderEvent::BuildStarted
-        | OrderEvent::BuildRestarted { .. }
-        | OrderEvent::SubmissionStarted
-        | OrderEvent::SubmissionAccepted
-        | OrderEvent::InclusionObserved { .. }
-        | OrderEvent::CancelRequested
-        | OrderEvent::QuarantineLifted
-        | OrderEvent::OutcomeUnknown { .. }
-        | OrderEvent::OutcomeResolved { .. } => Adds::Nothing {},
+        _ => Adds::Nothing {},
     }
 }
 

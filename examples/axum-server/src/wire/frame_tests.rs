@@ -13,7 +13,7 @@ struct Life {
 }
 
 fn token(symbol: &str, decimals: u8) -> Token {
-    Token { mint: format!("mint-of-{symbol}"), symbol: symbol.into(), decimals }
+    Token::new(format!("mint-of-{symbol}"), symbol, decimals)
 }
 
 fn at(seconds: i64) -> DateTime<Utc> {

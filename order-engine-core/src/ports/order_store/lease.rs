@@ -10,6 +10,7 @@ use crate::domain::codec::DecodeError;
 use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
 use crate::domain::state::step::Lane;
+use crate::setters::setters;
 
 /// The right to act for an order, until a time on the store's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -23,6 +24,7 @@ pub struct Fence {
 
 /// A fence and the order it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Lease {
     /// The order.
     pub order_id: OrderId,
@@ -30,8 +32,16 @@ pub struct Lease {
     pub fence: Fence,
 }
 
+impl Lease {
+    /// Returns the right to act for an order.
+    pub const fn new(order_id: OrderId, fence: Fence) -> Self {
+        Self { order_id, fence }
+    }
+}
+
 /// Which orders to lease, and for which owner.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ClaimRequest {
     /// The lane that the orders must be in.
     pub lane: Lane,
@@ -45,6 +55,20 @@ pub struct ClaimRequest {
     pub duration: Duration,
 }
 
+impl ClaimRequest {
+    /// Returns a request for one due order of a lane, whichever has its turn.
+    pub const fn new(lane: Lane, owner: u128, duration: Duration) -> Self {
+        Self { lane, scope: ClaimScope::Any, limit: 1, owner, duration }
+    }
+}
+
+setters! {
+    impl ClaimRequest {
+        with_scope sets scope: ClaimScope;
+        with_limit sets limit: u32;
+    }
+}
+
 /// Which of the due orders to lease.
 #[derive(Clone, Debug)]
 pub enum ClaimScope {
@@ -55,7 +79,8 @@ pub enum ClaimScope {
 }
 
 /// The result of a claim.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Claims {
     /// The leased orders.
     pub claims: Vec<Claim>,
@@ -66,8 +91,22 @@ pub struct Claims {
     pub next_due_in: Option<Duration>,
 }
 
+impl Claims {
+    /// Returns the orders that were leased at this time on the store's clock.
+    pub const fn new(claims: Vec<Claim>, as_of: DateTime<Utc>) -> Self {
+        Self { claims, as_of, next_due_in: None }
+    }
+}
+
+setters! {
+    impl Claims {
+        with_next_due_in sets next_due_in: Option<Duration>;
+    }
+}
+
 /// A leased order.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Claim {
     /// The lease.
     pub lease: Lease,
@@ -78,8 +117,20 @@ pub struct Claim {
     pub order: Result<Arc<Order>, DecodeError>,
 }
 
+impl Claim {
+    /// Returns a leased order, with how many claims in a row made no progress.
+    pub const fn new(
+        lease: Lease,
+        claims_without_progress: u32,
+        order: Result<Arc<Order>, DecodeError>,
+    ) -> Self {
+        Self { lease, claims_without_progress, order }
+    }
+}
+
 /// A lease to release.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Release {
     /// The lease.
     pub lease: Lease,
@@ -87,6 +138,13 @@ pub struct Release {
     pub due_in: Duration,
     /// Why it brought nothing.
     pub reason: ReleaseReason,
+}
+
+impl Release {
+    /// Returns a lease to release, so that its order is due again after a while.
+    pub const fn new(lease: Lease, due_in: Duration, reason: ReleaseReason) -> Self {
+        Self { lease, due_in, reason }
+    }
 }
 
 /// Why a lease is released.

@@ -9,6 +9,7 @@ use crate::domain::codec::DecodeError;
 use crate::domain::event::Status;
 use crate::domain::ids::{OrderId, Tag, UserId};
 use crate::domain::order::Order;
+use crate::setters::setters;
 
 /// Which orders to list.
 ///
@@ -95,6 +96,7 @@ pub struct UndecodableOrder {
 
 /// What waits to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Backlog {
     /// The orders for workers.
     pub execute: LaneBacklog,
@@ -108,6 +110,7 @@ pub struct Backlog {
 
 /// The orders of a lane. An order that a worker holds is due when its lease expires.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LaneBacklog {
     /// All of them: due, held, and waiting for a time.
     pub orders: u64,
@@ -117,8 +120,26 @@ pub struct LaneBacklog {
     pub due_for: Option<Duration>,
 }
 
+setters! {
+    impl Backlog {
+        with_execute sets execute: LaneBacklog;
+        with_observe sets observe: LaneBacklog;
+        with_attention sets attention: u64;
+        with_sinks sets sinks: Vec<SinkBacklog>;
+    }
+}
+
+setters! {
+    impl LaneBacklog {
+        with_orders sets orders: u64;
+        with_due sets due: u64;
+        with_due_for sets due_for: Option<Duration>;
+    }
+}
+
 /// The outbox entries of a sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SinkBacklog {
     /// The name of the sink.
     pub sink: Arc<str>,
@@ -128,8 +149,16 @@ pub struct SinkBacklog {
     pub pending_for: Option<Duration>,
 }
 
+impl SinkBacklog {
+    /// Returns how many orders have events for a sink, and for how long the oldest entry has been pending.
+    pub const fn new(sink: Arc<str>, orders: u64, pending_for: Option<Duration>) -> Self {
+        Self { sink, orders, pending_for }
+    }
+}
+
 /// A step of a purge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PurgeRequest {
     /// Orders whose last event is older than this may go.
     pub ended_before: DateTime<Utc>,
@@ -144,6 +173,7 @@ pub struct PurgeRequest {
 
 /// What a step of a purge did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Purged {
     /// How many orders were deleted.
     pub orders: u64,
@@ -152,10 +182,30 @@ pub struct Purged {
 }
 
 impl PurgeRequest {
+    /// Returns the first step of a purge of all orders that ended before a moment: it examines at most `limit`
+    /// orders.
+    pub const fn new(ended_before: DateTime<Utc>, limit: u32) -> Self {
+        Self { ended_before, named_ended_before: ended_before, after: None, limit }
+    }
+
     /// Whether an order without outbox entries may be deleted.
     pub fn covers(&self, order: &Order) -> bool {
         let limit =
             if order.request.client_order_id.is_some() { self.named_ended_before } else { self.ended_before };
         order.status().is_terminal() && order.updated_at < limit
+    }
+}
+
+setters! {
+    impl PurgeRequest {
+        with_named_ended_before sets named_ended_before: DateTime<Utc>;
+        with_after sets after: Option<OrderId>;
+    }
+}
+
+impl Purged {
+    /// Returns how many orders a step deleted, and where the next one goes on.
+    pub const fn new(orders: u64, next: Option<OrderId>) -> Self {
+        Self { orders, next }
     }
 }

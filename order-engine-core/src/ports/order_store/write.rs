@@ -10,6 +10,7 @@ use crate::domain::event::EventRecord;
 use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
 use crate::ports::order_store::lease::Fence;
+use crate::setters::setters;
 
 /// An order to accept.
 #[derive(Clone, Debug)]
@@ -35,6 +36,7 @@ pub enum Creation {
 
 /// Events to append to an order.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Append {
     /// What the write needs besides the revision.
     pub guard: Guard,
@@ -141,6 +143,13 @@ impl NewOrder {
 }
 
 impl Append {
+    /// Returns an append of events, oldest first, that lead to this order. The order must have the revision
+    /// before the first of them. The lease stays.
+    pub fn new(guard: Guard, order: Arc<Order>, events: Vec<Arc<EventRecord>>) -> Self {
+        let expected_seq = order.seq.saturating_sub(events.len() as u64);
+        Self { guard, expected_seq, order, events, then: Then::Keep, not_after: None }
+    }
+
     /// Checks that the events follow the expected revision without a gap and lead to the order.
     ///
     /// # Errors
@@ -152,6 +161,13 @@ impl Append {
             self.order.seq,
             self.events.iter().map(|event| &**event),
         )
+    }
+}
+
+setters! {
+    impl Append {
+        with_then sets then: Then;
+        with_not_after sets not_after: Option<DateTime<Utc>>;
     }
 }
 
