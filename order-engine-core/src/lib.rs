@@ -34,7 +34,9 @@ pub use domain::event::{EventRecord, OrderEvent, Status, UnknownReason};
 pub use domain::failure::{Failure, FailureClass, FailureCode};
 pub use domain::ids::{ClientOrderId, OrderId, Tag, TxId, UserId, VenueName};
 pub use domain::metadata::Metadata;
-pub use domain::order::{Deadline, InvalidRequest, Order, OrderHead, OrderRequest, OrderUpdate};
+pub use domain::order::{
+    Deadline, InvalidRequest, Order, OrderHead, OrderRequest, OrderUpdate, PriceProtection,
+};
 pub use domain::phase::{FailedAt, Phase, Quote, Stage};
 pub use domain::priority::Priority;
 pub use domain::retry_policy::{Backoff, Budget, OutagePolicy, RetryPolicy};

@@ -82,6 +82,8 @@ bugs! {
     SearchBeforeHeight = "search-before-height",
     /// A transaction in a block that may be abandoned is taken as final.
     InclusionIsFinal = "inclusion-is-final",
+    /// The price that the first quote fixed is forgotten when an order is quoted again.
+    FloorForgotten = "floor-forgotten",
     /// A cancelled transaction is submitted again.
     CancelledIsSentAgain = "cancelled-is-sent-again",
     /// Leases are never renewed.

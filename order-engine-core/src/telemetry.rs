@@ -197,7 +197,7 @@ pub(crate) fn committed(event: &EventRecord, now: DateTime<Utc>) {
 
 fn events(kind: &'static str) -> Counter {
     labelled!(register_counter(EVENTS, "kind" => kind):
-        "accepted" "routing_started" "route_chosen" "build_started" "build_restarted" "transaction_signed"
+        "accepted" "routing_started" "route_chosen" "price_too_low" "build_started" "build_restarted" "transaction_signed"
         "submission_started" "submission_accepted" "inclusion_observed" "attempt_failed" "transaction_died"
         "retry_scheduled" "deferred" "cancel_requested" "suspected" "quarantined" "quarantine_lifted" "outcome_unknown"
         "outcome_resolved" "confirmed" "failed")

@@ -53,7 +53,12 @@ fn events() -> Vec<(&'static str, OrderEvent)> {
         ("routing_started (3)", OrderEvent::RoutingStarted { attempt: 3, dexes: vec![] }),
         (
             "route_chosen",
-            OrderEvent::RouteChosen { route: route().into(), candidates: vec![], quoted_at: None },
+            OrderEvent::RouteChosen {
+                route: route().into(),
+                candidates: vec![],
+                quoted_at: None,
+                min_amount_out: Amount::new(1),
+            },
         ),
         ("build_started", OrderEvent::BuildStarted),
         ("build_restarted (2)", OrderEvent::BuildRestarted { attempt: 2 }),

@@ -35,7 +35,7 @@ async fn the_status_document_has_every_field_before_and_after() {
     let expected = json!({
         "orderId": id, "userId": "alice", "clientOrderId": "first", "status": "pending",
         "orderType": "market", "tokenIn": "SOL", "tokenOut": "USDC", "inputToken": "SOL",
-        "outputToken": "USDC", "amount": "1.5", "amountBaseUnits": "1500000000", "slippageBps": 100,
+        "outputToken": "USDC", "amount": "1.5", "amountBaseUnits": "1500000000", "slippageBps": 100, "minOut": null,
         "chosenDex": null, "txHash": null, "executionPrice": null, "executionPriceExact": null,
         "amountOut": null, "amountOutBaseUnits": null, "attempt": 0, "maxAttempts": 3,
         "attention": null, "error": null, "logs": ["Order accepted"], "lastSeq": 1,

@@ -355,7 +355,12 @@ pub fn route_chosen() -> OrderEvent {
     let paused = Failure::new(FailureCode::NO_ROUTE, "The pool is paused");
     let candidates =
         vec![Candidate::quoted("meteora", route()), Candidate::rejected("Raydium", "raydium", paused)];
-    OrderEvent::RouteChosen { route: route().into(), candidates, quoted_at: Some(moment(1_234)) }
+    OrderEvent::RouteChosen {
+        route: route().into(),
+        candidates,
+        quoted_at: Some(moment(1_234)),
+        min_amount_out: Amount::new(149_996_250),
+    }
 }
 
 /// Returns a transaction with this id.

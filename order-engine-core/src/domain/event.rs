@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::amount::Amount;
 use crate::domain::failure::{Failure, FailureClass};
 use crate::domain::ids::OrderId;
 use crate::domain::millis;
@@ -115,6 +116,21 @@ pub enum OrderEvent {
         /// When it was quoted; unknown for orders of the first payload version.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         quoted_at: Option<DateTime<Utc>>,
+        /// The least output that a transaction on the route may promise, in base units of the output token.
+        min_amount_out: Amount,
+    },
+    /// No route pays as much as the order accepts at least. The order waits and looks again; that uses no
+    /// attempt.
+    PriceTooLow {
+        /// What the best route pays, in base units of the output token.
+        best: Amount,
+        /// What the order accepts at least.
+        minimum: Amount,
+        /// When it looks again.
+        retry_at: DateTime<Utc>,
+        /// The time until then, in whole milliseconds.
+        #[serde(rename = "retry_in_ms", with = "millis")]
+        retry_in: Duration,
     },
     /// The transaction for the route is being built.
     BuildStarted,
@@ -228,6 +244,7 @@ impl OrderEvent {
             Self::Accepted { .. } => "accepted",
             Self::RoutingStarted { .. } => "routing_started",
             Self::RouteChosen { .. } => "route_chosen",
+            Self::PriceTooLow { .. } => "price_too_low",
             Self::BuildStarted => "build_started",
             Self::BuildRestarted { .. } => "build_restarted",
             Self::TransactionSigned { .. } => "transaction_signed",
@@ -314,6 +331,10 @@ impl EventRecord {
                 format!("Fetching quotes from {}…", dexes.join(" & "))
             }
             OrderEvent::RouteChosen { route, .. } => format!("Best route: {}", route.dex),
+            OrderEvent::PriceTooLow { best, minimum, retry_in, .. } => format!(
+                "The best route pays {best} base units, below the minimum of {minimum}; looking again in {} ms",
+                retry_in.as_millis()
+            ),
             OrderEvent::BuildStarted => "Building transaction…".to_owned(),
             OrderEvent::BuildRestarted { attempt } => {
                 format!("Building transaction again (attempt {attempt}/{})…", self.max_attempts)

@@ -19,6 +19,8 @@ impl FailureCode {
     pub const EXPIRED: Self = Self::new("expired");
     /// The output fell below the minimum that the order accepts.
     pub const SLIPPAGE: Self = Self::new("slippage");
+    /// No route paid what the order accepts at least, however often it looked.
+    pub const PRICE_BELOW_MINIMUM: Self = Self::new("price-below-minimum");
     /// The order was refused for good: by a rule, a risk check or the venue.
     pub const REJECTED: Self = Self::new("rejected");
     /// Every attempt failed; the message names the last reason.

@@ -16,6 +16,7 @@ use crate::domain::route::QuoteRequest;
 use crate::domain::state::OrderState;
 use crate::domain::state::transition::IllegalTransition;
 use crate::domain::token::Token;
+use crate::planted::planted;
 
 /// When an order is too late to be executed, on the store's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,27 @@ impl Deadline {
     }
 }
 
+/// What protects the price of an order that names no worst price. The slippage protects it against each quote in
+/// any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum PriceProtection {
+    /// The first chosen quote less the slippage is the worst price for the order's whole life: an order that
+    /// waits out an outage or a fall of the price is not executed at any price.
+    #[default]
+    FirstQuote,
+    /// Each quote less the slippage: the order follows the market.
+    EachQuote,
+}
+
+impl PriceProtection {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // So serde asks.
+    pub(crate) const fn is_first_quote(&self) -> bool {
+        matches!(self, Self::FirstQuote)
+    }
+}
+
 /// A request: sell exactly `amount` of `input` for as much `output` as possible.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -66,6 +88,14 @@ pub struct OrderRequest {
     pub amount: Amount,
     /// How far the output may fall below the quoted one, in hundredths of a percent (0..=10 000).
     pub slippage_bps: u16,
+    /// The worst price, as the least output in base units of the output token: no transaction of the order
+    /// promises less, in its whole life. Unless it is given, [`price_protection`](Self::price_protection)
+    /// decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_amount_out: Option<Amount>,
+    /// What protects the order's price unless a worst price is given.
+    #[serde(default, skip_serializing_if = "PriceProtection::is_first_quote")]
+    pub price_protection: PriceProtection,
     /// When the order is too late.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Deadline>,
@@ -93,6 +123,9 @@ pub enum InvalidRequest {
     /// A token cannot be sold for itself.
     #[error("the input and the output token must differ")]
     SameToken,
+    /// The worst price is zero, which protects from nothing.
+    #[error("the minimum output must be greater than zero")]
+    ZeroMinimum,
     /// The slippage is not within 0..=10 000.
     #[error("the slippage must be at most 10000 basis points")]
     Slippage,
@@ -141,6 +174,8 @@ impl OrderRequest {
             output,
             amount,
             slippage_bps: Self::SLIPPAGE_BPS,
+            min_amount_out: None,
+            price_protection: PriceProtection::FirstQuote,
             deadline: None,
             not_before: None,
             priority: Priority::Normal,
@@ -181,6 +216,20 @@ impl OrderRequest {
     #[must_use]
     pub const fn with_slippage_bps(mut self, slippage_bps: u16) -> Self {
         self.slippage_bps = slippage_bps;
+        self
+    }
+
+    /// Sets the worst price, as the least output in base units of the output token.
+    #[must_use]
+    pub const fn with_min_amount_out(mut self, min_amount_out: Amount) -> Self {
+        self.min_amount_out = Some(min_amount_out);
+        self
+    }
+
+    /// Sets what protects the price without a worst price.
+    #[must_use]
+    pub const fn with_price_protection(mut self, price_protection: PriceProtection) -> Self {
+        self.price_protection = price_protection;
         self
     }
 
@@ -244,6 +293,9 @@ impl OrderRequest {
         }
         if self.input.mint == self.output.mint {
             return Err(InvalidRequest::SameToken);
+        }
+        if self.min_amount_out.is_some_and(Amount::is_zero) {
+            return Err(InvalidRequest::ZeroMinimum);
         }
         if self.slippage_bps > 10_000 {
             return Err(InvalidRequest::Slippage);
@@ -377,11 +429,20 @@ impl Order {
         event: OrderEvent,
         at: DateTime<Utc>,
     ) -> Result<EventRecord, IllegalTransition> {
+        if self.undercuts(&event) {
+            return Err(IllegalTransition { state: self.state.phase().name(), event: event.kind() });
+        }
         self.state = self.state.apply(&event)?;
         self.seq += 1;
         // A clock that steps back must not make an order's history run backwards.
         self.updated_at = self.updated_at.max(at);
         Ok(self.record(self.updated_at, event))
+    }
+
+    /// Whether an event would let a transaction promise less than the order's worst price.
+    fn undercuts(&self, event: &OrderEvent) -> bool {
+        let OrderEvent::RouteChosen { min_amount_out, .. } = event else { return false };
+        self.worst_price().is_some_and(|worst| *min_amount_out < worst)
     }
 
     fn record(&self, at: DateTime<Utc>, event: OrderEvent) -> EventRecord {
@@ -405,6 +466,23 @@ impl Order {
     /// Returns the public name of the state.
     pub fn status(&self) -> Status {
         self.state.status()
+    }
+
+    /// Returns the least output that any transaction of the order may promise, in base units of the output
+    /// token: as requested, or as the first chosen quote fixed it. Nothing before that quote, and nothing for
+    /// an order that follows the market.
+    pub fn worst_price(&self) -> Option<Amount> {
+        let fixed =
+            || self.state.first_min_amount_out().filter(|_| self.request.price_protection.is_first_quote());
+        self.request.min_amount_out.or_else(fixed)
+    }
+
+    /// Returns the least output that a transaction on a route that pays so much may promise: what the slippage
+    /// leaves, and no less than the worst price.
+    pub fn min_amount_out(&self, quoted: Amount) -> Amount {
+        let slipped = quoted.less_slippage(self.request.slippage_bps);
+        let worst = self.worst_price().filter(|_| !planted!(FloorForgotten) || self.state.attempt() <= 1);
+        worst.map_or(slipped, |worst| worst.max(slipped))
     }
 
     /// Returns when the order is too late, if it has a deadline.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::amount::Amount;
 use crate::domain::event::{OrderEvent, Status};
 use crate::domain::failure::{Failure, FailureClass};
 use crate::domain::route::Route;
@@ -20,6 +21,8 @@ pub struct Quote {
     /// When it was quoted, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quoted_at: Option<DateTime<Utc>>,
+    /// The least output that a transaction on the route promises, in base units of the output token.
+    pub min_amount_out: Amount,
 }
 
 impl Quote {

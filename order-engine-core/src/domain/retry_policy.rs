@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::domain::amount::Amount;
 use crate::domain::event::OrderEvent;
 use crate::domain::failure::{Failure, FailureClass, FailureCode};
 use crate::domain::millis;
@@ -23,6 +24,9 @@ pub struct RetryPolicy {
     pub requote: Budget,
     /// How long it waits for a router or a venue that cannot be reached.
     pub outage: OutagePolicy,
+    /// How often an order without a deadline looks for a route that pays its worst price before it fails, and
+    /// the waits between. One with a deadline looks until then. It uses no attempts.
+    pub price: Budget,
 }
 
 /// How an order waits out an outage before anything is signed. It uses no attempt.
@@ -88,6 +92,7 @@ impl Default for RetryPolicy {
             transient: Budget::default(),
             requote: Budget::default(),
             outage: OutagePolicy::default(),
+            price: Budget { max_failures: 20, backoff: Backoff::default() },
         }
     }
 }
@@ -169,6 +174,7 @@ setters! {
         with_transient sets transient: Budget;
         with_requote sets requote: Budget;
         with_outage sets outage: OutagePolicy;
+        with_price sets price: Budget;
     }
 }
 
@@ -220,6 +226,21 @@ impl RetryPolicy {
         }
         let retry_in = self.outage.interval(held_up, entropy).max(millis::whole(at_least));
         OrderEvent::Deferred { failure, since, retry_at: now + retry_in, retry_in }
+    }
+}
+
+impl RetryPolicy {
+    /// Returns the event that follows when the best route pays less than the order accepts at least: another
+    /// look later, or the end of the order after too many.
+    pub fn look_again(&self, order: &Order, best: Amount, now: DateTime<Utc>, entropy: u128) -> OrderEvent {
+        let (minimum, looks) = (order.min_amount_out(best), order.state.looks());
+        if order.request.deadline.is_none() && looks >= self.price.max_failures {
+            let message =
+                format!("The best route pays {best} base units, below the minimum of {minimum} base units");
+            return OrderEvent::Failed { failure: Failure::new(FailureCode::PRICE_BELOW_MINIMUM, message) };
+        }
+        let retry_in = self.price.backoff.delay(looks.saturating_add(1), entropy);
+        OrderEvent::PriceTooLow { best, minimum, retry_at: now + retry_in, retry_in }
     }
 }
 

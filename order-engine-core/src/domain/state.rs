@@ -9,6 +9,7 @@ pub(crate) mod transition;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::amount::Amount;
 use crate::domain::event::Status;
 use crate::domain::failure::{Failure, FailureClass};
 use crate::domain::ids::{TxId, VenueName};
@@ -44,6 +45,12 @@ pub struct OrderState {
     /// grown old in the outage.
     #[serde(default, skip_serializing_if = "is_false")]
     may_requote: bool,
+    /// The least output that the first chosen quote allowed a transaction to promise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first_min_amount_out: Option<Amount>,
+    /// How often in a row the order found no route that pays what it accepts at least.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    looks: u32,
     /// The suspicion that workers die of this order, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     suspicion: Option<Suspicion>,
@@ -56,6 +63,11 @@ pub struct OrderState {
 #[allow(clippy::trivially_copy_pass_by_ref)] // So serde asks.
 const fn is_zero(number: &u8) -> bool {
     *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As above.
+const fn is_none_yet(count: &u32) -> bool {
+    *count == 0
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // As above.
@@ -136,6 +148,8 @@ impl OrderState {
             failed_attempts: FailedAttempts { transient: 0, requote: 0 },
             held_up_since: None,
             may_requote: false,
+            first_min_amount_out: None,
+            looks: 0,
             suspicion: None,
             progress_floor: 0,
             phase: Phase::Pending,
@@ -198,6 +212,17 @@ impl OrderState {
     /// Whether the attempt may begin again with another quote, because its own grew old in an outage.
     pub const fn may_requote(&self) -> bool {
         self.may_requote
+    }
+
+    /// Returns the least output that the first chosen quote allowed a transaction to promise, in base units of
+    /// the output token.
+    pub const fn first_min_amount_out(&self) -> Option<Amount> {
+        self.first_min_amount_out
+    }
+
+    /// Returns how often in a row the order found no route that pays what it accepts at least.
+    pub const fn looks(&self) -> u32 {
+        self.looks
     }
 
     /// Returns the suspicion that workers die of this order, if there is one.

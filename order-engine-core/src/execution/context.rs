@@ -9,6 +9,7 @@ use crate::commit::committer::Committer;
 use crate::commit::store_clock::StoreClock;
 use crate::config::EngineConfig;
 use crate::delivery::wakers::LaneWakers;
+use crate::domain::amount::Amount;
 use crate::domain::event::{OrderEvent, UnknownReason};
 use crate::domain::failure::{Failure, FailureCode};
 use crate::domain::ids::OrderId;
@@ -88,6 +89,11 @@ impl Context {
     pub(crate) fn defer(&self, order: &Order, failure: Failure, at_least: Duration) -> OrderEvent {
         let (now, entropy) = (self.now(), self.tasks.runtime.entropy.next_u128());
         self.config.retry.defer(order, failure, at_least, now, entropy)
+    }
+
+    /// Returns the event that follows when no route pays what an order accepts at least.
+    pub(crate) fn look_again(&self, order: &Order, best: Amount) -> OrderEvent {
+        self.config.retry.look_again(order, best, self.now(), self.tasks.runtime.entropy.next_u128())
     }
 
     /// Waits for a call of the router or the venue, for as long as the host allows.

@@ -92,7 +92,9 @@ impl LeasedOrder {
     fn wait(&self) -> Option<Duration> {
         let last = self.pending.last()?;
         let wait = match last.event {
-            OrderEvent::RetryScheduled { retry_in, .. } | OrderEvent::Deferred { retry_in, .. } => retry_in,
+            OrderEvent::RetryScheduled { retry_in, .. }
+            | OrderEvent::Deferred { retry_in, .. }
+            | OrderEvent::PriceTooLow { retry_in, .. } => retry_in,
             // What follows is left to a worker.
             OrderEvent::TransactionDied { .. } => Duration::ZERO,
             _ => return None,

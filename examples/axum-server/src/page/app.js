@@ -255,10 +255,14 @@ function clearProblem() {
  * order is placed once even if an answer is lost. */
 let key = newKey();
 
+/** The least output that the page shows for the form, or nothing. It is the worst price of the order. */
+let shownMinimum;
+
 async function place(event) {
   event.preventDefault();
   clearProblem();
   const fields = order();
+  if (shownMinimum) fields.minOut = shownMinimum;
   $('submit').disabled = true;
   try {
     const accepted = await post('/api/orders/execute', { ...fields, clientOrderId: key });
@@ -266,6 +270,7 @@ async function place(event) {
     const summary = `${fields.amount} ${fields.tokenIn} → ${fields.tokenOut}`;
     recent.add({ orderId: accepted.orderId, summary, status: accepted.status });
     follow(accepted.orderId, summary);
+    requote();
   } catch (error) {
     if (error.problem) showProblem(error.problem);
     else $('form-error').textContent = 'The server cannot be reached. Trying again is safe.';
@@ -281,6 +286,7 @@ let quoteNumber = 0;
 function requote() {
   clearTimeout(quoteTimer);
   quoteNumber += 1;
+  shownMinimum = undefined;
   $('receive').textContent = '…';
   $('quote-note').textContent = '';
   quoteTimer = setTimeout(showQuote, QUOTE_DELAY_MS);
@@ -288,11 +294,12 @@ function requote() {
 
 async function showQuote() {
   const number = quoteNumber;
-  let [receive, note] = ['–', ''];
+  let [receive, note, minimum] = ['–', ''];
   try {
     const quote = await post('/api/quote', order());
     if (quote.route) {
       receive = quote.amountOut;
+      minimum = quote.minOut;
       note = `Best on ${quote.chosenDex}; at least ${quote.minOut} ${quote.tokenOut}.`;
     } else {
       note = 'No exchange takes this order at the moment.';
@@ -304,6 +311,7 @@ async function showQuote() {
   if (number === quoteNumber) {
     $('receive').textContent = receive;
     $('quote-note').textContent = note;
+    shownMinimum = minimum;
   }
 }
 

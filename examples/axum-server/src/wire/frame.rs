@@ -122,7 +122,9 @@ fn frame_type(record: &EventRecord) -> &'static str {
         OrderEvent::AttemptFailed { .. }
         | OrderEvent::TransactionDied { .. }
         | OrderEvent::Suspected { .. } => "execution-failed",
-        OrderEvent::RetryScheduled { .. } | OrderEvent::Deferred { .. } => "retry-pending",
+        OrderEvent::RetryScheduled { .. } | OrderEvent::Deferred { .. } | OrderEvent::PriceTooLow { .. } => {
+            "retry-pending"
+        }
         OrderEvent::CancelRequested => "cancel-requested",
         OrderEvent::Quarantined { .. } | OrderEvent::OutcomeUnknown { .. } => "attention",
         OrderEvent::QuarantineLifted | OrderEvent::OutcomeResolved { .. } => "attention-cleared",
@@ -149,7 +151,8 @@ fn adds(order: &OrderFacts, record: &EventRecord) -> Adds {
             Adds::AttemptFailed { error: retryable(failure, FailureClass::Transient) }
         }
         OrderEvent::RetryScheduled { retry_at, retry_in }
-        | OrderEvent::Deferred { retry_at, retry_in, .. } => {
+        | OrderEvent::Deferred { retry_at, retry_in, .. }
+        | OrderEvent::PriceTooLow { retry_at, retry_in, .. } => {
             let retry_in_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
             Adds::RetryPending { retry_in_ms, retry_at: timestamp(*retry_at) }
         }

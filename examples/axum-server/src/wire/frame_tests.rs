@@ -77,6 +77,7 @@ fn route_chosen() -> OrderEvent {
             Candidate::quoted("Meteora", route("Meteora", 300_100_000)),
         ],
         quoted_at: None,
+        min_amount_out: Amount::new(298_599_500),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use order_engine_core::{
-    Amount, AmountError, ClientOrderId, Deadline, OrderRequest, QuoteRequest, Token, UserId,
+    Amount, AmountError, ClientOrderId, Deadline, OrderRequest, PriceProtection, QuoteRequest, Token, UserId,
 };
 use serde_json::value::RawValue;
 
@@ -39,6 +39,10 @@ pub(crate) fn order_request(
 ) -> Result<OrderRequest, Problem> {
     let swap = read_swap(&mut fields, tokens);
     read_order_type(&mut fields);
+    let output_decimals = swap.as_ref().map(|swap| swap.quote.output.decimals);
+    let min_amount_out =
+        fields.read_either(["minOut", "minAmountOut"], |value| human_amount(value, output_decimals));
+    let price_protection = read_price_protection(&mut fields);
     let user_id = fields.read("userId", |value| name(value, USER_ID_MAX_CHARS));
     let client_order_id = read_client_order_id(&mut fields, idempotency_key);
     let deadline = read_deadline(&mut fields);
@@ -48,6 +52,8 @@ pub(crate) fn order_request(
     let user_id = UserId::new(user_id.as_deref().unwrap_or(ANONYMOUS));
     let mut request = OrderRequest::new(user_id, input, output, amount).with_slippage_bps(slippage_bps);
     request.client_order_id = client_order_id.map(ClientOrderId::new);
+    request.min_amount_out = min_amount_out;
+    request.price_protection = price_protection.unwrap_or_default();
     request.deadline = deadline;
     Ok(request)
 }
@@ -99,7 +105,7 @@ fn read_token(fields: &mut Fields, names: [&str; 2], tokens: &TokenRegistry) -> 
     })
 }
 
-/// Reads the amount in either unit. If the input token is unknown, only the form of the amount is checked.
+/// Reads the amount in either unit. Of an unknown token only the form of the amount is checked.
 fn read_amount(fields: &mut Fields, decimals: Option<u8>) -> Option<Amount> {
     match (fields.has("amount"), fields.has("amountBaseUnits")) {
         (true, true) => {
@@ -138,7 +144,7 @@ fn positive(amount: &Result<Amount, AmountError>) -> Result<Amount, ValueError> 
         Ok(amount) => Ok(*amount),
         Err(AmountError::TooPrecise { decimals }) => Err(ValueError::new(
             "too-precise",
-            format!("The input token has {decimals} decimals; give no more digits than that."),
+            format!("The token has {decimals} decimals; give no more digits than that."),
         )),
         Err(AmountError::TooLarge) => Err(ValueError::new("too-large", "The amount is too large.")),
         Err(_) => Err(ValueError::invalid("Must be a plain decimal number.")),
@@ -154,6 +160,14 @@ fn read_order_type(fields: &mut Fields) {
         "market" => Ok(()),
         _ => Err(ValueError::new("unsupported", "Only market orders are supported.")),
     });
+}
+
+fn read_price_protection(fields: &mut Fields) -> Option<PriceProtection> {
+    fields.read("priceProtection", |value| match plain::<String>(value, "a string")?.as_str() {
+        "first-quote" => Ok(PriceProtection::FirstQuote),
+        "each-quote" => Ok(PriceProtection::EachQuote),
+        _ => Err(ValueError::new("unsupported", "Must be first-quote or each-quote.")),
+    })
 }
 
 /// Reads the slippage, in basis points or in percent. `None` means that it has an error.
@@ -308,6 +322,29 @@ mod tests {
             expected.input.mint, expected.output.mint
         );
         assert_eq!(read(&by_mint), Ok(expected));
+    }
+
+    #[test]
+    fn a_worst_price_is_read_in_human_units_of_the_output() {
+        let read = |rest: &str| read(&with(&format!(r#""amount":1.5,{rest}"#)));
+        for rest in
+            [r#""minOut":"149.5""#, r#""minAmountOut":149.5"#, r#""minOut":149.5,"minAmountOut":"149.50""#]
+        {
+            assert_eq!(read(rest).unwrap().min_amount_out, Some(Amount::new(149_500_000)), "{rest}");
+        }
+        assert_eq!(read(r#""minOut":null"#).unwrap().min_amount_out, None);
+        let follows = read(r#""priceProtection":"each-quote""#).unwrap();
+        assert_eq!(follows.price_protection, PriceProtection::EachQuote);
+        assert_eq!(read(r#""minOut":0"#).unwrap_err(), [("minOut".into(), "out-of-range")]);
+        assert_eq!(read(r#""minOut":0.0000001"#).unwrap_err(), [("minOut".into(), "too-precise")]);
+        assert_eq!(
+            read(r#""minOut":1,"minAmountOut":2"#).unwrap_err(),
+            [("minAmountOut".into(), "conflict")]
+        );
+        assert_eq!(
+            read(r#""priceProtection":"none""#).unwrap_err(),
+            [("priceProtection".into(), "unsupported")]
+        );
     }
 
     #[test]

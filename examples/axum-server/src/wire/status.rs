@@ -74,6 +74,8 @@ pub(crate) struct StatusBody {
     amount: String,
     amount_base_units: Amount,
     slippage_bps: u16,
+    /// The worst price, as the least output. An order without one of its own has it from its first quote on.
+    min_out: Option<String>,
     chosen_dex: Option<String>,
     tx_hash: Option<TxId>,
     execution_price: Option<Box<RawValue>>,
@@ -121,6 +123,7 @@ impl StatusBody {
             amount: request.amount.to_human(input.decimals),
             amount_base_units: request.amount,
             slippage_bps: request.slippage_bps,
+            min_out: order.worst_price().map(|worst| worst.to_human(output.decimals)),
             chosen_dex: state.chosen_dex().map(str::to_owned),
             tx_hash: state.tx_id().cloned(),
             execution_price: price.as_deref().and_then(price_number),

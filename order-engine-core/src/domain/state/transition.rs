@@ -77,9 +77,16 @@ impl OrderState {
                 next.chosen_dex = None;
             }
             OrderEvent::BuildRestarted { attempt } => next.begin_attempt(*attempt, self),
-            OrderEvent::RouteChosen { route, .. } => {
+            OrderEvent::RouteChosen { route, min_amount_out, .. } => {
+                next.first_min_amount_out = self.first_min_amount_out.or(Some(*min_amount_out));
+                next.looks = 0;
                 next.venue = Some(route.venue.clone());
                 next.chosen_dex = Some(route.dex.clone());
+            }
+            OrderEvent::PriceTooLow { .. } => {
+                next.looks = self.looks.saturating_add(1);
+                next.held_up_since = None;
+                next.may_requote = false;
             }
             OrderEvent::TransactionSigned { tx } => {
                 next.tx_id = Some(tx.id.clone());
@@ -165,11 +172,15 @@ impl OrderState {
             {
                 phase.clone()
             }
-            (Phase::Routing, E::RouteChosen { route, quoted_at, .. }) => {
-                Phase::Routed { quote: Quote { route: route.clone(), quoted_at: *quoted_at } }
+            (Phase::Routing, E::RouteChosen { route, quoted_at, min_amount_out, .. }) => {
+                let (route, quoted_at, min_amount_out) = (route.clone(), *quoted_at, *min_amount_out);
+                Phase::Routed { quote: Quote { route, quoted_at, min_amount_out } }
             }
+            (Phase::Routing, E::PriceTooLow { .. }) => Phase::Routing,
             (Phase::Routed { quote }, E::BuildStarted) => Phase::Building { quote: quote.clone() },
-            (Phase::Building { .. }, E::TransactionSigned { tx }) => {
+            (Phase::Building { quote }, E::TransactionSigned { tx })
+                if tx.min_amount_out >= quote.min_amount_out =>
+            {
                 Phase::Signed { tx: tx.clone(), cancel_requested: false }
             }
             (Phase::Signed { tx, cancel_requested: false }, E::SubmissionStarted) => {

@@ -191,13 +191,18 @@ impl Execution<'_> {
         quoted_at: DateTime<Utc>,
     ) -> Result<Next, Interrupt> {
         let (context, order) = (Arc::clone(self.context()), Arc::clone(self.order.order()));
-        let chosen = choose(&mut candidates, |venue| {
+        let chosen = choose(&mut candidates, order.worst_price(), |venue| {
             let room = || self.check_room(&order, Some(venue)).err();
             context.venue_obstacle(venue).or_else(|| room().map(Obstacle::no_room))
         });
         let route = match chosen {
             Ok(route) => route,
             Err(NoChoice::Wait(hold)) => return self.wait_for(hold).await,
+            Err(NoChoice::TooLow(best)) => {
+                let event = context.look_again(&order, best);
+                drop(order);
+                return self.wait_out(event).await;
+            }
             Err(NoChoice::NoRoute) => return self.step_failed(no_route(&candidates)).await,
         };
         // Room that is taken by others until the building begins would let the quote grow old.
@@ -207,7 +212,10 @@ impl Execution<'_> {
                 Err(hold) => return self.wait_for(hold).await,
             }
         }
-        self.record(OrderEvent::RouteChosen { route, candidates, quoted_at: Some(quoted_at) })?;
+        let min_amount_out = order.min_amount_out(route.amount_out);
+        drop(order);
+        let quoted_at = Some(quoted_at);
+        self.record(OrderEvent::RouteChosen { route, candidates, quoted_at, min_amount_out })?;
         Ok(Next::Continue)
     }
 
@@ -333,9 +341,8 @@ async fn prepare(
     quote: Quote,
     fence: Fence,
 ) -> Result<SignedTx, StepError> {
-    let Quote { route, .. } = &quote;
-    let min_amount_out = route.amount_out.less_slippage(order.request.slippage_bps);
-    let request = PrepareRequest { order: &order, route, min_amount_out, fence };
+    let Quote { route, min_amount_out, .. } = &quote;
+    let request = PrepareRequest { order: &order, route, min_amount_out: *min_amount_out, fence };
     on.venue.prepare(request).await
 }
 
