@@ -7,6 +7,30 @@ use crate::resilience::breaker::BreakerConfig;
 use crate::setters::setters;
 
 /// The engine's bounds and intervals. The default suits a service with one store.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use order_engine_core::testing::{ScriptedRouter, ScriptedVenue};
+/// use order_engine_core::{BuildError, Engine, EngineConfig, MemoryStore, RetryPolicy};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = EngineConfig::default()
+///     .with_lease_duration(Duration::from_secs(10))
+///     .with_user_in_flight_max(Some(20))
+///     .with_retry(RetryPolicy::default().with_max_attempts(5));
+/// let builder = || {
+///     Engine::builder().store(MemoryStore::new()).router(ScriptedRouter::new()).venue(ScriptedVenue::new())
+/// };
+/// assert!(builder().config(config.clone()).build().await.is_ok());
+///
+/// // What makes no sense is refused.
+/// let hasty = config.with_poll_interval(Duration::ZERO);
+/// assert!(matches!(builder().config(hasty).build().await, Err(BuildError::Zero("poll_interval"))));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineConfig {

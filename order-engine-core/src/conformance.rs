@@ -23,7 +23,7 @@
 //! impl Memory {
 //!     fn new() -> Self {
 //!         let clock = ManualClock::new();
-//!         Self { store: MemoryStore::with_clock(Arc::new(clock.clone())), clock }
+//!         Self { store: MemoryStore::with_clock(clock.clone()), clock }
 //!     }
 //! }
 //!
@@ -34,7 +34,7 @@
 //!     }
 //!
 //!     async fn reopen(&self) -> Arc<dyn OrderStore> {
-//!         Arc::new(MemoryStore::with_clock(Arc::new(self.clock.clone())))
+//!         Arc::new(MemoryStore::with_clock(self.clock.clone()))
 //!     }
 //!
 //!     async fn elapse(&self, duration: Duration) {

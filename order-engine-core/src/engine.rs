@@ -39,6 +39,36 @@ use fair_share::FairShare;
 /// When the last clone is dropped, the engine stops as if it had crashed: nothing is lost, but
 /// leases have to expire before others go on. [`shutdown`](Self::shutdown) releases them.
 ///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use order_engine_core::testing::{self, ScriptedRouter, ScriptedVenue};
+/// use order_engine_core::{Engine, MemoryStore, Status, Submission};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = Engine::builder()
+///     .store(MemoryStore::new())
+///     .router(ScriptedRouter::new())
+///     .venue(ScriptedVenue::new())
+///     .build()
+///     .await?;
+/// tokio::spawn(engine.run(10));
+///
+/// let request = testing::request().with_client_order_id("2026-11-21/17");
+/// let Submission::Created(order) = engine.submit(request.clone()).await? else { unreachable!() };
+/// // A client that got no answer asks again. It is the same order.
+/// assert!(matches!(engine.submit(request).await?, Submission::Existing(same) if same.id == order.id));
+///
+/// let ended = engine.wait(order.id).await?.expect("it was just created");
+/// assert_eq!(ended.status(), Status::Confirmed);
+/// engine.shutdown(Duration::from_secs(5)).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// A method that reads or writes the store fails with the store's error if the store does not answer. A
 /// failed read had no effect; a failed write may have been made, and calling again is safe.

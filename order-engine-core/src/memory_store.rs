@@ -20,6 +20,7 @@ use crate::domain::state::step::Lane;
 use crate::planted::planted;
 use crate::ports::controls::{Activity, Controls, Pause, PauseRequest, PauseScope};
 use crate::ports::feed::{EventFeed, FeedCursor, FeedItem, FeedPage, FeedRequest, FeedScope};
+use crate::ports::into_port::IntoPort;
 use crate::ports::order_store::error::{StoreError, StoreErrorKind};
 use crate::ports::order_store::lease::{
     Claim, ClaimRequest, ClaimScope, Claims, Fence, Lease, Release, ReleaseReason,
@@ -40,6 +41,27 @@ use queue::{DueKey, Queue};
 /// It is made for tests and for hosts that may lose their orders, and it is the reference for authors of
 /// backends: each method does under one lock what a backend does in one transaction. Clones share their data,
 /// so two engines over clones behave like two processes over one database.
+///
+/// ```
+/// use order_engine_core::testing::{self, ScriptedRouter, ScriptedVenue};
+/// use order_engine_core::{Engine, MemoryStore, Status, Submission};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemoryStore::new();
+/// let engine = |store: &MemoryStore| {
+///     let (router, venue) = (ScriptedRouter::new(), ScriptedVenue::new());
+///     Engine::builder().store(store.clone()).router(router).venue(venue).build()
+/// };
+/// // One process accepts orders, the other one executes them.
+/// let (api, worker) = (engine(&store).await?, engine(&store).await?);
+/// tokio::spawn(worker.run(1));
+/// let Submission::Created(order) = api.submit(testing::request()).await? else { unreachable!() };
+/// let ended = worker.wait(order.id).await?.expect("both have the same orders");
+/// assert_eq!(ended.status(), Status::Confirmed);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
@@ -49,12 +71,12 @@ pub struct MemoryStore {
 impl MemoryStore {
     /// Returns an empty store on the process's clock.
     pub fn new() -> Self {
-        Self::with_clock(Arc::new(TokioClock::new()))
+        Self::with_clock(TokioClock::new())
     }
 
     /// Returns an empty store whose leases and due times are measured on this clock.
-    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, data: Arc::default() }
+    pub fn with_clock(clock: impl IntoPort<dyn Clock>) -> Self {
+        Self { clock: clock.into_port(), data: Arc::default() }
     }
 
     /// Returns the data. The lock is never held across an await.

@@ -20,7 +20,7 @@ struct Memory {
 impl Memory {
     fn new() -> Self {
         let clock = ManualClock::new();
-        Self { store: MemoryStore::with_clock(Arc::new(clock.clone())), clock }
+        Self { store: MemoryStore::with_clock(clock.clone()), clock }
     }
 }
 
@@ -31,7 +31,7 @@ impl Harness for Memory {
     }
 
     async fn reopen(&self) -> Arc<dyn OrderStore> {
-        Arc::new(MemoryStore::with_clock(Arc::new(self.clock.clone())))
+        Arc::new(MemoryStore::with_clock(self.clock.clone()))
     }
 
     async fn elapse(&self, duration: Duration) {

@@ -70,7 +70,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let clock = ManualClock::new();
-        let store = MemoryStore::with_clock(Arc::new(clock.clone()));
+        let store = MemoryStore::with_clock(clock.clone());
         Self { clock, store, venue: Arc::new(ScriptedVenue::new()), own: ManualClock::new() }
     }
 

@@ -68,7 +68,7 @@ struct World {
 impl World {
     fn new(fate: Sending, has_deadline: bool) -> Self {
         let clock = ManualClock::new();
-        let store = MemoryStore::with_clock(Arc::new(clock.clone()));
+        let store = MemoryStore::with_clock(clock.clone());
         let venue = Arc::new(ScriptedVenue::new());
         venue.next_sendings([fate]);
         let gates = Gates::default();

@@ -93,7 +93,7 @@ mod tests {
         async fn new() -> Self {
             let (stores, own) = (ManualClock::new(), ManualClock::new());
             stores.advance(Duration::from_hours(1));
-            let store = Arc::new(MemoryStore::with_clock(Arc::new(stores.clone())));
+            let store = Arc::new(MemoryStore::with_clock(stores.clone()));
             let runtime = Runtime::tokio().with_clock(own.clone());
             let supervisor = Supervisor::new(runtime.clone());
             let clock = StoreClock::start(store, runtime, supervisor).await.unwrap();

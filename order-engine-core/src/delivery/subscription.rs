@@ -18,6 +18,33 @@ use crate::resilience::supervisor::Supervisor;
 const PAGE: u32 = 256;
 
 /// The events of one order: history after a point, then live, in order, without gap or duplicate.
+///
+/// ```
+/// # use order_engine_core::testing::{self, ScriptedRouter, ScriptedVenue};
+/// # use order_engine_core::{Engine, MemoryStore, Submission};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (store, router, venue) = (MemoryStore::new(), ScriptedRouter::new(), ScriptedVenue::new());
+/// # let engine = Engine::builder().store(store).router(router).venue(venue).build().await?;
+/// let Submission::Created(order) = engine.submit(testing::request()).await? else { unreachable!() };
+/// let mut events = engine.subscribe(order.id, 0).await?.expect("it was just created");
+/// let first = events.next().await.expect("an order has events")?;
+/// assert_eq!((first.seq, first.event.kind()), (1, "accepted"));
+///
+/// // A client that lost its connection goes on after the last event that it has seen.
+/// drop(events);
+/// let mut events = engine.subscribe(order.id, first.seq).await?.expect("it is still there");
+/// tokio::spawn(engine.run(1));
+/// let mut last = first;
+/// while let Some(event) = events.next().await {
+///     let event = event?;
+///     assert_eq!(event.seq, last.seq + 1);
+///     last = event;
+/// }
+/// assert!(last.status.is_terminal());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Subscription {
     store: Arc<dyn OrderStore>,

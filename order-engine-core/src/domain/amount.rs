@@ -11,6 +11,23 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 ///
 /// It is an integer everywhere: no decision of the engine passes through a float. In JSON it is a
 /// decimal string, because JSON numbers lose precision above 2⁵³ in many readers.
+///
+/// ```
+/// use order_engine_core::{Amount, AmountError};
+///
+/// let (sol, usdc) = (9, 6); // Their decimals.
+/// let sold = Amount::parse_human("1.5", sol)?;
+/// assert_eq!(sold, Amount::new(1_500_000_000));
+/// assert_eq!(sold.to_human(sol), "1.5");
+///
+/// // The least that an order accepts of 225 quoted USDC, with half a percent of slippage.
+/// let quoted = Amount::parse_human("225", usdc)?;
+/// assert_eq!(quoted.less_slippage(50).to_human(usdc), "223.875");
+///
+/// // Nothing is rounded.
+/// assert_eq!(Amount::parse_human("0.1234567", usdc), Err(AmountError::TooPrecise { decimals: 6 }));
+/// # Ok::<(), AmountError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(u128);
 

@@ -72,6 +72,24 @@ impl PriceProtection {
 }
 
 /// A request: sell exactly `amount` of `input` for as much `output` as possible.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use order_engine_core::{Amount, Deadline, InvalidRequest, Metadata, OrderRequest, Priority, Token};
+///
+/// let sol = Token::new("So11111111111111111111111111111111111111112", "SOL", 9);
+/// let usdc = Token::new("EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGkZwyTDt1v", "USDC", 6);
+/// let request = OrderRequest::new("alice", sol, usdc, Amount::new(1_500_000_000))
+///     .with_client_order_id("2026-11-21/17")
+///     .with_slippage_bps(30)
+///     .with_deadline(Deadline::After(Duration::from_mins(2)))
+///     .with_priority(Priority::High)
+///     .with_tag("rebalance")
+///     .with_metadata(Metadata::default().with("strategy", 7));
+/// assert_eq!(request.validate(), Ok(()));
+/// assert_eq!(request.with_amount(Amount::ZERO).validate(), Err(InvalidRequest::ZeroAmount));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OrderRequest {
@@ -152,20 +170,6 @@ impl OrderRequest {
 
     /// Returns a request of a user to sell an amount, in base units of the input token, with
     /// [`SLIPPAGE_BPS`](Self::SLIPPAGE_BPS) and nothing else set.
-    ///
-    /// ```
-    /// use order_engine_core::{Amount, Metadata, OrderRequest, Priority, Token};
-    ///
-    /// let sol = Token::new("So11111111111111111111111111111111111111112", "SOL", 9);
-    /// let usdc = Token::new("EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGkZwyTDt1v", "USDC", 6);
-    /// let request = OrderRequest::new("alice", sol, usdc, Amount::new(1_500_000_000))
-    ///     .with_client_order_id("2026-11-21/17")
-    ///     .with_slippage_bps(30)
-    ///     .with_priority(Priority::High)
-    ///     .with_tag("rebalance")
-    ///     .with_metadata(Metadata::default().with("strategy", 7));
-    /// assert!(request.validate().is_ok());
-    /// ```
     pub fn new(user_id: impl Into<UserId>, input: Token, output: Token, amount: Amount) -> Self {
         Self {
             user_id: user_id.into(),

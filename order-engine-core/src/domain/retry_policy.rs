@@ -13,6 +13,21 @@ use crate::domain::phase::Phase;
 use crate::setters::setters;
 
 /// How often, and how soon, a failed attempt is followed by another.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use order_engine_core::{Backoff, Budget, RetryPolicy};
+///
+/// // Five attempts. A quote that no longer holds is soon fetched again, but only twice.
+/// let soon = Backoff::default().with_initial(Duration::from_millis(200)).with_jitter_percent(0);
+/// let policy = RetryPolicy::default()
+///     .with_max_attempts(5)
+///     .with_requote(Budget::default().with_max_failures(2).with_backoff(soon));
+///
+/// let waits = [1, 2, 3].map(|attempt| policy.requote.backoff.delay(attempt, 0));
+/// assert_eq!(waits, [200, 400, 800].map(Duration::from_millis));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {

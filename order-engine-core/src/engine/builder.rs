@@ -41,6 +41,31 @@ use crate::resilience::tasks::Tasks;
 use crate::telemetry;
 
 /// Puts an [`Engine`] together. A store, a router and a venue are required.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use order_engine_core::testing::{ScriptedRouter, ScriptedVenue};
+/// use order_engine_core::{BuildError, Engine, EngineConfig, MemoryStore, TracingSink};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = Arc::new(MemoryStore::new()); // A port may be shared with the host.
+/// let engine = Engine::builder()
+///     .store(Arc::clone(&store))
+///     .router(ScriptedRouter::new())
+///     .venue(ScriptedVenue::new())
+///     .sink(TracingSink)
+///     .config(EngineConfig::default().with_observe_batch(64))
+///     .build()
+///     .await?;
+/// assert!(engine.health().await.store.is_ok());
+///
+/// let without_a_router = Engine::builder().store(store).build().await;
+/// assert!(matches!(without_a_router, Err(BuildError::Missing("router"))));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct EngineBuilder {

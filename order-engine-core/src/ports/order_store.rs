@@ -52,6 +52,36 @@ use crate::ports::outbox::Outbox;
 /// # Errors
 /// A call returns a [`StoreError`] if the store does not answer. The items of such a write may or may not
 /// have been written: the caller reads again.
+///
+/// # Example
+///
+/// What a store does for an order: it accepts it, leases it to a worker, and writes what the worker's lease
+/// allows. The suite behind the feature `conformance` checks the contract.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use order_engine_core::store::{Append, AppendError, ClaimRequest, Guard};
+/// use order_engine_core::{Lane, MemoryStore, NewOrder, Order, OrderEvent, OrderId, OrderStore, testing};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemoryStore::new();
+/// let now = store.now().await?;
+/// let (order, accepted) = Order::accept(OrderId::new(now, 1), testing::request(), 3, now);
+/// store.create(&[NewOrder::new(order.into(), accepted.into())]).await?;
+///
+/// let claims = store.claim(&ClaimRequest::new(Lane::Execute, 7, Duration::from_secs(30))).await?;
+/// let claim = &claims.claims[0];
+/// let event = OrderEvent::RoutingStarted { attempt: 1, dexes: vec!["Raydium".into()] };
+/// let (next, event) = claim.order.clone()?.advance(event, claims.as_of)?;
+/// let append = Append::new(Guard::Fence(claim.lease.fence), next.into(), vec![event.into()]);
+/// assert_eq!(store.append(&[append.clone()]).await?, [Ok(())]);
+/// // The order has moved on, so the same write is refused.
+/// assert_eq!(store.append(&[append]).await?, [Err(AppendError::StaleRevision { actual: 2 })]);
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait OrderStore: Outbox + EventFeed + Controls + Debug + Send + Sync + 'static {
     /// Returns what a successful write survives.

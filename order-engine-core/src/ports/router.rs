@@ -15,6 +15,42 @@ use crate::domain::route::{Candidate, QuoteRequest};
 ///   never hides a working one.
 /// - A route's legs sum to the requested amount exactly, and promise no more than the pools pay.
 /// - Safe to drop at every await.
+///
+/// # Example
+///
+/// ```
+/// use async_trait::async_trait;
+/// use order_engine_core::testing::{self, ScriptedRouter};
+/// use order_engine_core::{Candidate, DexRouter, Failure, FailureCode, QuoteRequest, StepError};
+///
+/// /// Asks two routers. One that fails does not hide what the other one finds.
+/// #[derive(Debug)]
+/// struct Both<A, B>(A, B);
+///
+/// #[async_trait]
+/// impl<A: DexRouter, B: DexRouter> DexRouter for Both<A, B> {
+///     fn dexes(&self) -> Vec<String> {
+///         [self.0.dexes(), self.1.dexes()].concat()
+///     }
+///
+///     async fn quote(&self, request: &QuoteRequest) -> Result<Vec<Candidate>, StepError> {
+///         match tokio::join!(self.0.quote(request), self.1.quote(request)) {
+///             (Ok(one), Ok(other)) => Ok([one, other].concat()),
+///             (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
+///             (Err(error), Err(_)) => Err(error),
+///         }
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let router = Both(ScriptedRouter::new(), ScriptedRouter::new());
+/// router.0.fail_next(StepError::unavailable(Failure::new(FailureCode::QUOTE_UNAVAILABLE, "503")));
+/// let candidates = router.quote(&testing::request().quote_request()).await?;
+/// assert!(candidates.iter().any(|candidate| candidate.route().is_some()));
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait DexRouter: Debug + Send + Sync + 'static {
     /// Returns the names of the exchanges that are asked, in a stable order, for people to read.

@@ -19,6 +19,47 @@ use crate::domain::order::OrderUpdate;
 ///   at a time. An event may come twice, rarely also after its successors, when a relay was slow and another
 ///   one took over; the receiver recognises it by `(order_id, seq)`.
 /// - Safe to drop at every await.
+///
+/// # Example
+///
+/// ```
+/// use async_trait::async_trait;
+/// # use order_engine_core::testing::{self, ScriptedRouter, ScriptedVenue};
+/// # use order_engine_core::{Engine, MemoryStore};
+/// use order_engine_core::{OrderUpdate, SinkError, SinkGuarantee, StatusSink};
+/// use tokio::sync::mpsc;
+///
+/// /// Tells users what happens to their orders.
+/// #[derive(Debug)]
+/// struct Messages(mpsc::UnboundedSender<String>);
+///
+/// #[async_trait]
+/// impl StatusSink for Messages {
+///     fn name(&self) -> &str { "messages" }
+///
+///     fn guarantee(&self) -> SinkGuarantee { SinkGuarantee::Durable }
+///
+///     async fn deliver(&self, updates: &[OrderUpdate]) -> Result<(), SinkError> {
+///         for OrderUpdate { order, event, .. } in updates {
+///             let message = format!("{}: {}", order.request.user_id, event.message());
+///             // What is refused comes again.
+///             self.0.send(message).map_err(|_| SinkError::new("nobody reads the messages"))?;
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (store, router, venue) = (MemoryStore::new(), ScriptedRouter::new(), ScriptedVenue::new());
+/// # let builder = Engine::builder().store(store).router(router).venue(venue);
+/// let (sender, mut messages) = mpsc::unbounded_channel();
+/// let engine = builder.sink(Messages(sender)).build().await?;
+/// engine.submit(testing::request()).await?;
+/// assert_eq!(messages.recv().await.as_deref(), Some("alice: Order accepted"));
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait StatusSink: Debug + Send + Sync + 'static {
     /// Returns a stable name, for logs and metrics. A durable sink's outbox entries are kept under it.

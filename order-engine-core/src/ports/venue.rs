@@ -28,6 +28,50 @@ use crate::ports::router::StepError;
 ///   a minority fork it may lack the majority's block. A venue that does not know this height says `None`.
 /// - Every call ends by itself in bounded time.
 /// - Safe to drop at every await. A dropped `submit` may or may not have sent.
+///
+/// # Example
+///
+/// ```
+/// use async_trait::async_trait;
+/// use order_engine_core::testing::ScriptedVenue;
+/// use order_engine_core::{
+///     ChainView, Observation, PrepareRequest, SignedTx, StepError, SubmitReport, TxId, Venue, VenueError,
+/// };
+///
+/// /// Sends through a private relay, and asks a node of its own about everything else.
+/// #[derive(Debug)]
+/// struct Relayed<R, N> {
+///     relay: R,
+///     node: N,
+/// }
+///
+/// #[async_trait]
+/// impl<R: Venue, N: Venue> Venue for Relayed<R, N> {
+///     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
+///         self.node.prepare(request).await
+///     }
+///
+///     async fn submit(&self, tx: &SignedTx) -> SubmitReport {
+///         self.relay.submit(tx).await
+///     }
+///
+///     async fn view(&self) -> Result<ChainView, VenueError> {
+///         self.node.view().await
+///     }
+///
+///     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
+///         self.node.observe(tx_ids).await
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let venue = Relayed { relay: ScriptedVenue::new(), node: ScriptedVenue::new() };
+/// let unknown = venue.observe(&[TxId::from("never sent")]).await?;
+/// assert!(matches!(unknown[..], [Observation::NotFound { .. }]));
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Venue: Debug + Send + Sync + 'static {
     /// Builds and signs the transaction for a route, without sending it.
