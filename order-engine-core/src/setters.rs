@@ -1,4 +1,4 @@
-//! Setters of the fields of options and policies.
+//! Setters of public fields, for structs that may grow.
 
 /// Makes a setter of each field.
 macro_rules! setters {
