@@ -4,6 +4,7 @@ mod graph;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) use self::graph::{Edge, Graph};
 use crate::pool::Pool;
@@ -101,9 +102,10 @@ impl PoolSet {
         edge.direction.orient(a_to_b, b_to_a).0
     }
 
-    /// Returns the age of a pool's snapshot in seconds, or `None` if it never grows stale.
-    pub(crate) fn age_s(&self, pool: usize, now: Moment) -> Option<u64> {
-        self.taken_at[pool].map(|at| now.unix_seconds().saturating_sub(at.unix_seconds()))
+    /// Returns the age of a pool's snapshot in whole seconds, or `None` if it never grows stale.
+    pub(crate) fn age(&self, pool: usize, now: Moment) -> Option<Duration> {
+        let age_s = |at: Moment| now.unix_seconds().saturating_sub(at.unix_seconds());
+        self.taken_at[pool].map(|at| Duration::from_secs(age_s(at)))
     }
 
     pub(crate) fn graph(&self) -> &Graph {

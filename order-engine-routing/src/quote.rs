@@ -2,6 +2,8 @@
 
 mod route;
 
+use std::time::Duration;
+
 use order_engine_core::Amount;
 use ruint::UintTryFrom;
 use ruint::aliases::{U256, U512};
@@ -66,12 +68,12 @@ pub enum RejectReason {
     #[error(transparent)]
     Quote(#[from] QuoteError),
     /// The snapshot of the pool is too old.
-    #[error("the snapshot is {age_s} seconds old, older than {max_age_s}")]
+    #[error("the snapshot is {} seconds old, older than {}", .age.as_secs(), .max_age.as_secs())]
     Stale {
-        /// The age of the snapshot, in seconds.
-        age_s: u64,
-        /// The highest allowed age, in seconds.
-        max_age_s: u64,
+        /// The age of the snapshot.
+        age: Duration,
+        /// The highest allowed age.
+        max_age: Duration,
     },
 }
 

@@ -6,6 +6,8 @@ mod exact_out;
 mod paths;
 mod value;
 
+use std::time::Duration;
+
 pub(crate) use self::exact_in::Alternatives;
 use self::paths::{FoundPath, PathSearch, SwapMode};
 use order_engine_core::Amount;
@@ -29,14 +31,14 @@ pub struct SearchLimits {
     /// The number of partial paths kept for each token and length. With more, the search misses fewer good
     /// paths in dense graphs.
     pub labels_per_token: usize,
-    /// The highest age of a pool's snapshot, in seconds. `None` allows any age, and pools of unknown age
-    /// are always allowed.
-    pub max_age_s: Option<u64>,
+    /// The highest age of a pool's snapshot, which is counted in whole seconds. `None` allows any age, and
+    /// pools of unknown age are always allowed.
+    pub max_age: Option<Duration>,
 }
 
 impl Default for SearchLimits {
     fn default() -> Self {
-        Self { max_hops: 4, max_legs: 8, max_paths: 4, labels_per_token: 4, max_age_s: None }
+        Self { max_hops: 4, max_legs: 8, max_paths: 4, labels_per_token: 4, max_age: None }
     }
 }
 
@@ -71,10 +73,10 @@ impl SearchLimits {
         Self { labels_per_token, ..self }
     }
 
-    /// Sets [`max_age_s`](Self::max_age_s).
+    /// Sets [`max_age`](Self::max_age).
     #[must_use]
-    pub fn with_max_age_s(self, max_age_s: u64) -> Self {
-        Self { max_age_s: Some(max_age_s), ..self }
+    pub fn with_max_age(self, max_age: Duration) -> Self {
+        Self { max_age: Some(max_age), ..self }
     }
 
     /// Returns the most hops of a path that has no more legs than a route may have.
@@ -128,10 +130,8 @@ impl<'a> Search<'a> {
 
     /// Checks that the snapshot of a pool is fresh enough.
     fn check_age(&self, pool: usize) -> Result<(), RejectReason> {
-        match (self.limits.max_age_s, self.pools.age_s(pool, self.at)) {
-            (Some(max_age_s), Some(age_s)) if age_s > max_age_s => {
-                Err(RejectReason::Stale { age_s, max_age_s })
-            }
+        match (self.limits.max_age, self.pools.age(pool, self.at)) {
+            (Some(max_age), Some(age)) if age > max_age => Err(RejectReason::Stale { age, max_age }),
             _ => Ok(()),
         }
     }

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use order_engine_core::Amount;
 use order_engine_routing::{
     Direction, Moment, Pool, PoolSet, RejectReason, RouteQuote, Search, SearchBudget, SearchLimits,
@@ -216,9 +218,9 @@ fn pools_with_stale_snapshots_are_rejected() {
     let taken_at = Moment::from_unix_seconds(NOW.unix_seconds() - 11);
     let fresh = PoolSet::taken_at(vec![par("old", ("A", "B"), 40, 5)], taken_at);
     let set = fresh.updated(vec![par("new", ("A", "B"), 40, 30)], NOW);
-    let limits = SearchLimits::default().with_max_age_s(10);
+    let limits = SearchLimits::default().with_max_age(Duration::from_secs(10));
     let search = Search::new(&set, NOW).with_limits(limits);
-    let stale = RejectReason::Stale { age_s: 11, max_age_s: 10 };
+    let stale = RejectReason::Stale { age: Duration::from_secs(11), max_age: Duration::from_secs(10) };
     for found in [
         search.best_pool("A", "B", amount(1_000)),
         search.best_split("A", "B", amount(1_000)),

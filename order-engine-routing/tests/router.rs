@@ -175,7 +175,7 @@ async fn stale_pools_are_rejected_until_they_are_updated() {
     let clock = Arc::new(ManualClock::new());
     let now = || Moment::from_unix_seconds(u64::try_from(clock.now().timestamp()).unwrap());
     let feed = Arc::new(PoolFeed::new(PoolSet::taken_at(three_pools(), now())));
-    let limits = SearchLimits::default().with_max_age_s(30);
+    let limits = SearchLimits::default().with_max_age(Duration::from_secs(30));
     let router = Router::new(Arc::clone(&feed) as Arc<dyn PoolSource>, clock.clone())
         .with_config(RouterConfig::default().with_limits(limits));
     assert!(best(&quote(&router, 1_000_000, "B").await).is_some());
