@@ -22,7 +22,7 @@ impl Operation for SetPause<'_> {
     async fn run(&self, session: &mut Session<'_>) -> Result<(), Error> {
         let PauseRequest { activity, scope, reason, .. } = self.0;
         let reason: String = reason.chars().take(PauseRequest::REASON_MAX_CHARS).collect();
-        let text = Arc::clone(&session.sql.pause);
+        let text = Arc::clone(&session.sql.controls.pause);
         session
             .fetch(&text, |arguments| {
                 arguments.add(activity.as_str())?;
@@ -39,7 +39,7 @@ impl Operation for Resume<'_> {
     type Output = bool;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<bool, Error> {
-        let text = Arc::clone(&session.sql.resume);
+        let text = Arc::clone(&session.sql.controls.resume);
         let resumed = session
             .fetch(&text, |arguments| {
                 arguments.add(self.0.as_str())?;
@@ -55,7 +55,7 @@ impl Operation for Pauses {
     type Output = Vec<Pause>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
-        let text = Arc::clone(&session.sql.pauses);
+        let text = Arc::clone(&session.sql.controls.pauses);
         let mut pauses = Vec::new();
         for row in session.fetch(&text, |_| Ok(())).await? {
             let (activity, scope) = (row.try_get("activity")?, row.try_get("scope")?);

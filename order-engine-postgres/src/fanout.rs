@@ -13,7 +13,7 @@ use sqlx::postgres::{PgListener, PgPoolOptions};
 use crate::connect::{Connections, connect_options};
 use crate::error::Error;
 use crate::options::{OptionsError, PostgresOptions};
-use crate::sql::NOTIFY_NOW;
+use crate::sql::fanout::NOTIFY_NOW;
 
 /// The largest message: PostgreSQL takes payloads shorter than 8,000 bytes.
 const MAX_PAYLOAD_BYTES: usize = 7_999;

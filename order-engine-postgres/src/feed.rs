@@ -23,7 +23,7 @@ impl Operation for FeedEnd {
     type Output = FeedCursor;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<FeedCursor, Error> {
-        let text = Arc::clone(&session.sql.feed_end);
+        let text = Arc::clone(&session.sql.events.feed_end);
         let found = session.fetch(&text, |_| Ok(())).await?;
         end(&found)
     }
@@ -36,8 +36,8 @@ impl Operation for ReadFeed<'_> {
     async fn run(&self, session: &mut Session<'_>) -> Result<FeedPage, Error> {
         let FeedRequest { scope, after, limit, .. } = self.0;
         let (text, user) = match scope {
-            FeedScope::All => (Arc::clone(&session.sql.read_feed), None),
-            FeedScope::User(user) => (Arc::clone(&session.sql.read_feed_of_user), Some(user.as_str())),
+            FeedScope::All => (Arc::clone(&session.sql.events.read_feed), None),
+            FeedScope::User(user) => (Arc::clone(&session.sql.events.read_feed_of_user), Some(user.as_str())),
         };
         // Nothing stands beyond 63 bits, so nothing comes after such a number.
         let number = |number| encode_u64(number).unwrap_or(i64::MAX);

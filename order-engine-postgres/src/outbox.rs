@@ -39,7 +39,7 @@ impl Operation for RegisterSinks<'_> {
         // Each engine registers its sinks when it starts; only a new sink makes the writers wait.
         if names.iter().any(|name| !registered.contains(*name)) {
             lock_sinks(session).await?;
-            let text = Arc::clone(&session.sql.register_sinks);
+            let text = Arc::clone(&session.sql.outbox.register_sinks);
             session.fetch(&text, |arguments| arguments.add(&names)).await?;
         }
         Ok(())
@@ -56,10 +56,10 @@ impl Operation for UnregisterSink<'_> {
         let Self { sink, limit } = self;
         if !registered_sinks(session, &[sink]).await?.is_empty() {
             lock_sinks(session).await?;
-            let text = Arc::clone(&session.sql.unregister_sink);
+            let text = Arc::clone(&session.sql.outbox.unregister_sink);
             session.fetch(&text, |arguments| arguments.add(sink)).await?;
         }
-        let text = Arc::clone(&session.sql.unregister_sink_entries);
+        let text = Arc::clone(&session.sql.outbox.unregister_sink_entries);
         let deleted = session
             .fetch(&text, |arguments| {
                 arguments.add(sink)?;
@@ -72,14 +72,14 @@ impl Operation for UnregisterSink<'_> {
 
 /// Returns those of the names under which a sink is registered.
 async fn registered_sinks(session: &mut Session<'_>, names: &[&str]) -> Result<HashSet<String>, Error> {
-    let text = Arc::clone(&session.sql.registered_sinks);
+    let text = Arc::clone(&session.sql.outbox.registered_sinks);
     let found = session.fetch(&text, |arguments| arguments.add(names)).await?;
     Ok(found.iter().map(|row| row.try_get("name")).collect::<Result<_, _>>()?)
 }
 
 /// Waits for the writes that are under way, and makes later ones wait.
 async fn lock_sinks(session: &mut Session<'_>) -> Result<(), Error> {
-    for text in [&session.sql.lock_sinks_timeout, &session.sql.lock_sinks].map(Arc::clone) {
+    for text in [&session.sql.outbox.lock_sinks_timeout, &session.sql.outbox.lock_sinks].map(Arc::clone) {
         session.fetch(&text, |_| Ok(())).await?;
     }
     Ok(())
@@ -91,7 +91,7 @@ impl Operation for ClaimDeliveries<'_> {
 
     async fn run(&self, session: &mut Session<'_>) -> Result<ClaimedEntries, Error> {
         let DeliveryRequest { sink, limit, owner, duration, .. } = self.0;
-        let text = Arc::clone(&session.sql.claim_deliveries);
+        let text = Arc::clone(&session.sql.outbox.claim_deliveries);
         let rows = session
             .fetch(&text, |arguments| {
                 arguments.add(&**sink)?;
@@ -134,7 +134,7 @@ impl Operation for ClaimDeliveriesEvents<'_> {
             last_seq: entry.last_seq(self.events_limit),
         };
         let ranges: Vec<RangeRow> = self.claimed.entries.iter().map(range).collect();
-        let text = Arc::clone(&session.sql.claim_deliveries_events);
+        let text = Arc::clone(&session.sql.outbox.claim_deliveries_events);
         let found = session.fetch(&text, |arguments| bind_each(arguments, &ranges, |range| range)).await?;
         let mut claimed = ClaimedEvents::default();
         for row in &found {
@@ -155,7 +155,7 @@ impl Operation for AckDeliveries<'_> {
     async fn run(&self, session: &mut Session<'_>) -> Result<Vec<bool>, Error> {
         let items: Vec<(&Lease, AckRow<'_>)> =
             self.0.iter().map(|ack| (&ack.lease, AckRow { sink: &ack.sink, columns: ack.into() })).collect();
-        let text = Arc::clone(&session.sql.ack_deliveries);
+        let text = Arc::clone(&session.sql.outbox.ack_deliveries);
         let returned = session
             .fetch_briefly(&text, |arguments| {
                 bind_each(arguments, &items, |(lease, _)| *lease)?;

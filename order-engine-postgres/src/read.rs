@@ -37,7 +37,7 @@ impl Operation for Now {
     type Output = DateTime<Utc>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
-        let text = Arc::clone(&session.sql.now);
+        let text = Arc::clone(&session.sql.controls.now);
         let found = session.fetch(&text, |_| Ok(())).await?;
         Ok(found.first().ok_or(sqlx::Error::RowNotFound)?.try_get("now")?)
     }
@@ -48,7 +48,7 @@ impl Operation for Load {
     type Output = Option<Order>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
-        let text = Arc::clone(&session.sql.load);
+        let text = Arc::clone(&session.sql.orders.load);
         let found = session.fetch(&text, |arguments| arguments.add(self.0.as_uuid())).await?;
         match found.first() {
             Some(row) => Ok(Some(rows::order(row)??)),
@@ -62,7 +62,7 @@ impl Operation for Events {
     type Output = Vec<EventRecord>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
-        let text = Arc::clone(&session.sql.events);
+        let text = Arc::clone(&session.sql.events.events);
         // No order has an event beyond 63 bits, so none comes after such a number.
         let after = encode_u64(self.after).unwrap_or(i64::MAX);
         let found = session
@@ -81,7 +81,7 @@ impl Operation for LastSeqs<'_> {
     type Output = Vec<Option<u64>>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
-        let text = Arc::clone(&session.sql.last_seqs);
+        let text = Arc::clone(&session.sql.orders.last_seqs);
         let found = session.fetch(&text, |arguments| arguments.add(uuids(self.0))).await?;
         let last_seq = |row: &PgRow| Ok((rows::order_id(row)?, count(row.try_get("seq")?)));
         let found: HashMap<OrderId, u64> = found.iter().map(last_seq).collect::<Result<_, Error>>()?;
@@ -94,7 +94,7 @@ impl Operation for DueOrders {
     type Output = Vec<OrderId>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
-        let text = Arc::clone(&session.sql.due_orders);
+        let text = Arc::clone(&session.sql.queue.due_orders);
         let found = session
             .fetch(&text, |arguments| {
                 arguments.add(self.lane.as_str())?;
@@ -110,9 +110,12 @@ impl Operation for Backlog {
     type Output = order_engine_core::Backlog;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
-        let [lanes, attention, sinks] =
-            [&session.sql.backlog_lanes, &session.sql.backlog_attention, &session.sql.backlog_sinks]
-                .map(Arc::clone);
+        let [lanes, attention, sinks] = [
+            &session.sql.queue.backlog_lanes,
+            &session.sql.orders.backlog_attention,
+            &session.sql.outbox.backlog_sinks,
+        ]
+        .map(Arc::clone);
         let mut backlog = order_engine_core::Backlog::default();
         for row in session.fetch(&lanes, |_| Ok(())).await? {
             let counted = LaneBacklog::default()
@@ -169,7 +172,7 @@ impl Operation for List<'_> {
     type Output = Vec<Result<Order, UndecodableOrder>>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
-        let mut statement = list_statement(&session.sql.list, self.0);
+        let mut statement = list_statement(&session.sql.orders.list, self.0);
         let query = statement.build().persistent(session.keeps_statements);
         let found = query.fetch_all(&mut *session.connection).await?;
         let order = |row: &PgRow| {

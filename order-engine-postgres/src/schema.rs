@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::connect::BEGIN;
 use crate::error::Error;
-use crate::sql::qualified;
+use crate::sql::text::qualified;
 
 /// The migrations with their versions. One that was released never changes.
 const MIGRATIONS: [(i64, &str); 1] = [(1, include_str!("../migrations/0001_orders.sql"))];

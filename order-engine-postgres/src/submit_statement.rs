@@ -60,6 +60,6 @@ impl PostgresStore {
         let columns = NewOrderColumns::new(new)?;
         let mut parameters: Vec<Option<String>> = Vec::new();
         bind_new(&columns, &mut parameters).map_err(|error| ItemRejected { message: error.to_string() })?;
-        Ok(SubmitStatement { sql: self.sessions().sql().create_in_texts.to_string(), parameters })
+        Ok(SubmitStatement { sql: self.sessions().sql().orders.create_in_texts.to_string(), parameters })
     }
 }

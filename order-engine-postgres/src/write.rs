@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::error::Error;
 use crate::rows::{self, ListRow as _, bind_each, micros, owner_uuid, uuids};
 use crate::session::{Operation, Session};
-use crate::sql::{is_first_events, is_new_orders};
+use crate::sql::orders::{is_first_events, is_new_orders};
 use crate::values::Values;
 
 /// How long to wait for due orders that another process has locked, because it is about to lease or to end
@@ -70,7 +70,7 @@ async fn insert(
     // The statement waits a moment for a name that another transaction is about to use. All transactions
     // take the names in one order, so no two wait for each other.
     rows.sort_by_key(|row| (row.request.user_id, row.request.client_order_id));
-    let text = Arc::clone(&session.sql.create);
+    let text = Arc::clone(&session.sql.orders.create);
     let returned = session
         .fetch_briefly(&text, |arguments| {
             bind_each(arguments, &rows, |row| *row)?;
@@ -91,7 +91,7 @@ pub(crate) async fn create_in(
         Ok(columns) => columns,
         Err(rejected) => return Ok(Err(rejected.into())),
     };
-    let text = Arc::clone(&session.sql.create_in);
+    let text = Arc::clone(&session.sql.orders.create_in);
     let created = session.fetch(&text, |arguments| bind_new(&columns, arguments)).await?;
     if created.is_empty() { existing(session, &new.order).await } else { Ok(Ok(Creation::Created)) }
 }
@@ -106,7 +106,7 @@ pub(crate) fn bind_new(columns: &NewOrderColumns<'_>, values: &mut impl Values) 
 
 /// Returns the result for a new order that conflicts with an existing one.
 async fn existing(session: &mut Session<'_>, order: &Order) -> Result<Result<Creation, CreateError>, Error> {
-    let text = Arc::clone(&session.sql.create_existing);
+    let text = Arc::clone(&session.sql.orders.create_existing);
     let found = session
         .fetch(&text, |arguments| {
             arguments.add(order.id.as_uuid())?;
@@ -145,7 +145,7 @@ async fn update(session: &mut Session<'_>, rows: &[&AppendColumns<'_>]) -> Resul
     if rows.is_empty() {
         return Ok(HashSet::new());
     }
-    let text = Arc::clone(&session.sql.append);
+    let text = Arc::clone(&session.sql.orders.append);
     let events: Vec<&EventColumns<'_>> = rows.iter().flat_map(|row| &row.events).collect();
     let returned = session
         .fetch_briefly(&text, |arguments| {
@@ -166,7 +166,7 @@ async fn refusals(
         return Ok(HashMap::new());
     }
     let ids = uuids(rows.iter().map(|row| &row.order_id));
-    let text = Arc::clone(&session.sql.append_refusals);
+    let text = Arc::clone(&session.sql.orders.append_refusals);
     let found = session.fetch(&text, |arguments| arguments.add(ids)).await?;
     let current = |row: &PgRow| Ok((rows::order_id(row)?, rows::current(row)?));
     let found: HashMap<OrderId, CurrentRow> =
@@ -183,8 +183,8 @@ impl Operation for Claim<'_> {
     async fn run(&self, session: &mut Session<'_>) -> Result<Claims, Error> {
         let ClaimRequest { lane, scope, limit, owner, duration, .. } = self.0;
         let (text, id) = match scope {
-            ClaimScope::Any => (Arc::clone(&session.sql.claim), None),
-            ClaimScope::Order(id) => (Arc::clone(&session.sql.claim_order), Some(id)),
+            ClaimScope::Any => (Arc::clone(&session.sql.queue.claim), None),
+            ClaimScope::Order(id) => (Arc::clone(&session.sql.queue.claim_order), Some(id)),
         };
         let rows = session
             .fetch(&text, |arguments| {
@@ -244,7 +244,7 @@ impl Operation for Renew<'_> {
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
         let Self(leases, duration) = self;
-        let text = Arc::clone(&session.sql.renew);
+        let text = Arc::clone(&session.sql.queue.renew);
         let mut items: Vec<&Lease> = leases.iter().collect();
         items.sort_by_key(|lease| lease.order_id);
         let renewed = session
@@ -265,7 +265,7 @@ impl Operation for RenewCurrent<'_> {
     type Output = HashSet<Lease>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
-        let text = Arc::clone(&session.sql.renew_current);
+        let text = Arc::clone(&session.sql.queue.renew_current);
         let ids = uuids(self.0.iter().map(|lease| &lease.order_id));
         let found = session.fetch(&text, |arguments| arguments.add(ids)).await?;
         found.iter().map(rows::lease).collect()
@@ -277,7 +277,7 @@ impl Operation for Release<'_> {
     type Output = Vec<Result<(), Error>>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
-        let text = Arc::clone(&session.sql.release);
+        let text = Arc::clone(&session.sql.queue.release);
         let mut items: Vec<(&Lease, ReleaseColumns)> =
             self.0.iter().map(|release| (&release.lease, release.into())).collect();
         items.sort_by_key(|(lease, _)| lease.order_id);
@@ -296,7 +296,7 @@ impl Operation for MakeDue {
     type Output = ();
 
     async fn run(&self, session: &mut Session<'_>) -> Result<(), Error> {
-        let text = Arc::clone(&session.sql.make_due);
+        let text = Arc::clone(&session.sql.queue.make_due);
         session.fetch(&text, |arguments| arguments.add(self.0.as_uuid())).await?;
         Ok(())
     }
@@ -308,7 +308,7 @@ impl Operation for Purge<'_> {
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Purged, Error> {
         let PurgeRequest { ended_before, named_ended_before, after, limit, .. } = self.0;
-        let text = Arc::clone(&session.sql.purge);
+        let text = Arc::clone(&session.sql.orders.purge);
         let page = session
             .fetch(&text, |arguments| {
                 arguments.add(ended_before)?;
@@ -331,7 +331,7 @@ impl Operation for Check {
     type Output = ();
 
     async fn run(&self, session: &mut Session<'_>) -> Result<(), Error> {
-        let text = Arc::clone(&session.sql.check);
+        let text = Arc::clone(&session.sql.controls.check);
         session.fetch(&text, |_| Ok(())).await?;
         Ok(())
     }

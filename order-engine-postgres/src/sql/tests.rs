@@ -3,9 +3,11 @@
 use order_engine_core::{OrderQuery, Status};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
-use super::*;
+use super::Sql;
+use super::text::{names, qualified, unnest, width};
 use crate::connect::Connections;
 use crate::read::list_statement;
+use crate::rows::Column;
 use crate::schema;
 use crate::testing::fresh_schema;
 
@@ -45,12 +47,12 @@ fn assert_looks_up(plan: &str, step: &str) {
 #[tokio::test]
 async fn claims_walk_along_the_index_of_due_orders() {
     let (mut connection, sql) = database().await;
-    for text in [&sql.claim, &sql.due_orders] {
+    for text in [&sql.queue.claim, &sql.queue.due_orders] {
         let plan = plan(&mut connection, text).await;
         assert_looks_up(&plan, "orders_due on orders");
         assert!(!plan.contains("Bitmap"), "{plan}");
     }
-    let claim = plan(&mut connection, &sql.claim).await;
+    let claim = plan(&mut connection, &sql.queue.claim).await;
     assert_looks_up(&claim, "Index Scan using orders_turn on orders");
     assert_looks_up(&claim, "Index Scan using orders_pkey on orders");
 }
@@ -58,7 +60,7 @@ async fn claims_walk_along_the_index_of_due_orders() {
 #[tokio::test]
 async fn claims_of_one_order_look_it_up() {
     let (mut connection, sql) = database().await;
-    let plan = plan(&mut connection, &sql.claim_order).await;
+    let plan = plan(&mut connection, &sql.queue.claim_order).await;
     assert_looks_up(&plan, "Index Cond: (order_id = $5)");
 }
 
@@ -66,27 +68,27 @@ async fn claims_of_one_order_look_it_up() {
 async fn lists_look_their_orders_up() {
     let (mut connection, sql) = database().await;
     for text in [
-        &sql.append,
-        &sql.renew,
-        &sql.release,
-        &sql.load,
-        &sql.last_seqs,
-        &sql.append_refusals,
-        &sql.make_due,
+        &sql.orders.append,
+        &sql.queue.renew,
+        &sql.queue.release,
+        &sql.orders.load,
+        &sql.orders.last_seqs,
+        &sql.orders.append_refusals,
+        &sql.queue.make_due,
     ] {
         let plan = plan(&mut connection, text).await;
         assert_looks_up(&plan, "orders_pkey");
     }
-    let append = plan(&mut connection, &sql.append).await;
+    let append = plan(&mut connection, &sql.orders.append).await;
     assert_looks_up(&append, "Filter: COALESCE((hashed SubPlan");
 }
 
 #[tokio::test]
 async fn the_feed_is_read_by_positions_and_a_users_by_that_users_orders() {
     let (mut connection, sql) = database().await;
-    let all = plan(&mut connection, &sql.read_feed).await;
+    let all = plan(&mut connection, &sql.events.read_feed).await;
     assert_looks_up(&all, "Index Scan using order_events_feed on order_events");
-    let users = plan(&mut connection, &sql.read_feed_of_user).await;
+    let users = plan(&mut connection, &sql.events.read_feed_of_user).await;
     assert_looks_up(&users, "orders_user on orders");
     assert_looks_up(&users, "order_events_pkey");
 }
@@ -94,7 +96,7 @@ async fn the_feed_is_read_by_positions_and_a_users_by_that_users_orders() {
 #[tokio::test]
 async fn purging_walks_along_the_ids() {
     let (mut connection, sql) = database().await;
-    let plan = plan(&mut connection, &sql.purge).await;
+    let plan = plan(&mut connection, &sql.orders.purge).await;
     assert_looks_up(&plan, "Index Scan using orders_pkey on orders");
     assert_looks_up(&plan, "order_events_pkey");
 }
@@ -104,7 +106,7 @@ async fn lists_by_status_pass_by_what_was_confirmed() {
     let (mut connection, sql) = database().await;
     for status in Status::ALL {
         let query = OrderQuery::new(50).with_status(status);
-        let text = list_statement(&sql.list, &query).sql().as_str().to_owned();
+        let text = list_statement(&sql.orders.list, &query).sql().as_str().to_owned();
         let plan = plan(&mut connection, &text).await;
         let step = match status {
             Status::Confirmed => "orders_pkey",
@@ -119,9 +121,9 @@ async fn lists_by_status_pass_by_what_was_confirmed() {
 async fn the_backlog_is_counted_in_indexes() {
     let (mut connection, sql) = database().await;
     for (text, step) in [
-        (&sql.backlog_lanes, "orders_due"),
-        (&sql.backlog_attention, "orders_attention"),
-        (&sql.backlog_sinks, "outbox_entries_due"),
+        (&sql.queue.backlog_lanes, "orders_due"),
+        (&sql.orders.backlog_attention, "orders_attention"),
+        (&sql.outbox.backlog_sinks, "outbox_entries_due"),
     ] {
         assert_looks_up(&plan(&mut connection, text).await, step);
     }
@@ -131,15 +133,15 @@ async fn the_backlog_is_counted_in_indexes() {
 async fn outbox_entries_are_found_by_their_keys() {
     let (mut connection, sql) = database().await;
     assert_looks_up(
-        &plan(&mut connection, &sql.claim_deliveries).await,
+        &plan(&mut connection, &sql.outbox.claim_deliveries).await,
         "outbox_entries_due on outbox_entries",
     );
     assert_looks_up(
-        &plan(&mut connection, &sql.ack_deliveries).await,
+        &plan(&mut connection, &sql.outbox.ack_deliveries).await,
         "outbox_entries_pkey on outbox_entries",
     );
     assert_looks_up(
-        &plan(&mut connection, &sql.claim_deliveries_events).await,
+        &plan(&mut connection, &sql.outbox.claim_deliveries_events).await,
         "order_events_pkey on order_events",
     );
 }

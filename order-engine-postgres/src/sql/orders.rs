@@ -1,0 +1,186 @@
+//! Orders: what creates, changes, reads and deletes them.
+
+use std::sync::Arc;
+
+use order_engine_core::backend::{
+    AppendColumns, EventColumns, NewOrderColumns, RequestColumns, StateColumns,
+};
+
+use super::events::{POSITION, here, insert_events};
+use super::outbox::{SINKS_ARE_KNOWN, SINKS_ARE_KNOWN_IN};
+use super::queue::{turn_at, turn_of_order};
+use super::settings::{CLOCK, DURABLE, DURABLE_IN, STATEMENT_TIME, after};
+use super::text::{Parameters, names, qualified, unnest, width};
+use crate::rows::{ListRow, ORDER_COLUMNS};
+
+/// The statements of orders.
+#[derive(Debug)]
+pub(crate) struct OrdersSql {
+    pub(crate) create: Arc<str>,
+    pub(crate) create_in: Arc<str>,
+    pub(crate) create_in_texts: Arc<str>,
+    pub(crate) create_existing: Arc<str>,
+    pub(crate) append: Arc<str>,
+    pub(crate) append_refusals: Arc<str>,
+    pub(crate) load: Arc<str>,
+    pub(crate) last_seqs: Arc<str>,
+    pub(crate) list: Arc<str>,
+    pub(crate) backlog_attention: Arc<str>,
+    pub(crate) purge: Arc<str>,
+}
+
+impl OrdersSql {
+    pub(super) fn new(schema: &str) -> Self {
+        let text = |sql: &str| qualified(schema, sql);
+        Self {
+            create: text(&create()),
+            create_in: text(&create_in(Parameters::Typed)),
+            create_in_texts: text(&create_in(Parameters::Texts)),
+            create_existing: text(&format!(
+                "SELECT {ORDER_COLUMNS} FROM @orders
+                WHERE order_id = $1 OR (user_id = $2 AND client_order_id = $3)
+                ORDER BY (user_id = $2 AND client_order_id = $3) IS TRUE DESC LIMIT 1"
+            )),
+            append: text(&append()),
+            append_refusals: text(
+                "SELECT order_id, seq, lease_epoch, lease_owner FROM @orders WHERE order_id = ANY($1)",
+            ),
+            load: text(&format!("SELECT {ORDER_COLUMNS} FROM @orders WHERE order_id = $1")),
+            last_seqs: text("SELECT order_id, seq FROM @orders WHERE order_id = ANY($1)"),
+            // Conditions, an order and a limit follow.
+            list: text(&format!("SELECT {ORDER_COLUMNS} FROM @orders WHERE true")),
+            backlog_attention: text("SELECT count(*) AS orders FROM @orders WHERE attention IS NOT NULL"),
+            purge: text(PURGE),
+        }
+    }
+}
+
+fn create() -> String {
+    let lists = [NewOrderColumns::COLUMNS, RequestColumns::COLUMNS, StateColumns::COLUMNS];
+    let (items, columns) = (unnest("item", 2, &lists), names("", &lists[1..]));
+    let insert_events = insert_events(2 + width(&lists));
+    let until = after("handicap_us");
+    let (here, turn_at) = (here(), turn_at("due", "until", "head_start_us"));
+    format!(
+        "WITH {DURABLE}, {SINKS_ARE_KNOWN}, {here},
+        written AS (
+            INSERT INTO @orders ({columns}, due_at, handicap_until, turn_at, position)
+            SELECT {columns}, due, until, {turn_at}, here.place
+            FROM {items}
+                CROSS JOIN LATERAL (SELECT greatest({STATEMENT_TIME}, not_before) AS due, {until} AS until) AS times
+                CROSS JOIN settings CROSS JOIN sinks_are_known CROSS JOIN here
+            ON CONFLICT DO NOTHING
+            RETURNING order_id, 0::bigint AS after_seq, position
+        ),
+        {insert_events}
+        SELECT order_id FROM written"
+    )
+}
+
+/// The columns that are NULL in every new order: it has come to nothing yet.
+const OF_LATER_STATES: [&str; 7] =
+    ["chosen_dex", "tx_hash", "execution_price", "amount_out", "error_code", "error_message", "attention"];
+/// The columns that are left out of a new order's event: the order has its id, and an acceptance is no failure.
+const OF_LATER_EVENTS: [&str; 3] = ["order_id", "failure_code", "failure_message"];
+
+/// Returns whether [`create_in`] takes a column of the state.
+pub(crate) fn is_new_orders(column: &str) -> bool {
+    !OF_LATER_STATES.contains(&column)
+}
+
+/// Returns whether [`create_in`] takes a column of the event.
+pub(crate) fn is_first_events(column: &str) -> bool {
+    !OF_LATER_EVENTS.contains(&column)
+}
+
+/// Creates one order within a transaction of the host. PostgreSQL prepares each part of a statement anew
+/// whenever it runs, so this one has few parts: one value for each parameter, and only the columns that a new
+/// order has.
+fn create_in(taken: Parameters) -> String {
+    let mut order = [RequestColumns::COLUMNS, StateColumns::COLUMNS].concat();
+    order.retain(|(name, _)| is_new_orders(name));
+    let mut event = EventColumns::COLUMNS.to_vec();
+    event.retain(|(name, _)| is_first_events(name));
+    let (columns, values) = (names("", &[&order]), taken.scalars(1, &order));
+    let (event_columns, event_values) = (names("", &[&event]), taken.scalars(1 + order.len(), &event));
+    let parameter = |column: &str| {
+        let index = order.iter().position(|(name, _)| *name == column).unwrap_or_default();
+        taken.scalars(1 + index, &order[index..=index])
+    };
+    let due_at = format!("greatest({STATEMENT_TIME}, {})", parameter("not_before"));
+    let until = after(&taken.scalars(1 + order.len() + event.len(), NewOrderColumns::COLUMNS));
+    let turn_at = turn_at(&due_at, &until, &parameter("head_start_us"));
+    format!(
+        "WITH written AS (
+            INSERT INTO @orders ({columns}, due_at, handicap_until, turn_at, position)
+            SELECT {values}, {due_at}, {until}, {turn_at}, {POSITION}
+            WHERE {DURABLE_IN} AND {SINKS_ARE_KNOWN_IN}
+            ON CONFLICT DO NOTHING
+            RETURNING order_id, position
+        ),
+        recorded AS (
+            INSERT INTO @order_events (order_id, {event_columns}, position)
+            SELECT order_id, {event_values}, position FROM written
+        )
+        SELECT order_id, CASE WHEN EXISTS (SELECT FROM @sinks) THEN @add_outbox_entries(order_id) END FROM written"
+    )
+}
+
+/// Updates a row only if it has the expected revision, under a fence only with that very lease, and only if
+/// it is not too late. An order without a lane loses its lease and its due time, whatever the append says.
+fn append() -> String {
+    let lists = [AppendColumns::COLUMNS, StateColumns::COLUMNS];
+    let items = unnest("item", 2, &lists);
+    let columns = names("", &[StateColumns::COLUMNS]);
+    let values = names("item.", &[StateColumns::COLUMNS]);
+    let insert_events = insert_events(2 + width(&lists));
+    let released_at = after("item.release_us");
+    let here = here();
+    let (released_turn, revoked_turn) = (turn_of_order(&released_at), turn_of_order(STATEMENT_TIME));
+    format!(
+        "WITH {DURABLE}, {here},
+        written AS (
+            UPDATE @orders AS orders SET
+                ({columns}) = ROW({values}),
+                lease_epoch = orders.lease_epoch
+                    + CASE WHEN item.revokes AND orders.lease_owner IS NOT NULL THEN 1 ELSE 0 END,
+                lease_owner = CASE
+                    WHEN item.lane IS NULL OR item.revokes OR item.release_us IS NOT NULL THEN NULL
+                    ELSE orders.lease_owner END,
+                due_at = CASE
+                    WHEN item.lane IS NULL THEN NULL
+                    WHEN item.release_us IS NOT NULL THEN {released_at}
+                    WHEN item.revokes AND orders.lease_owner IS NOT NULL THEN {STATEMENT_TIME}
+                    ELSE orders.due_at END,
+                turn_at = CASE
+                    WHEN item.lane IS NULL THEN NULL
+                    WHEN item.release_us IS NOT NULL THEN {released_turn}
+                    WHEN item.revokes AND orders.lease_owner IS NOT NULL THEN {revoked_turn}
+                    ELSE orders.turn_at END,
+                position = greatest(orders.position, here.place),
+                claims_without_progress = CASE WHEN item.epoch IS NULL THEN orders.claims_without_progress ELSE 0 END
+            FROM {items} CROSS JOIN settings CROSS JOIN here
+            WHERE orders.order_id = item.order_id AND orders.seq = item.expected_seq
+                AND (item.epoch IS NULL
+                    OR (orders.lease_epoch = item.epoch AND orders.lease_owner = item.owner))
+                AND (item.not_after IS NULL OR {CLOCK} <= item.not_after)
+            RETURNING orders.order_id, item.expected_seq AS after_seq, orders.position
+        ),
+        {insert_events}
+        SELECT order_id FROM written"
+    )
+}
+
+/// Deletes those orders of a page of a walk over all orders that may be deleted.
+const PURGE: &str = "WITH page AS MATERIALIZED (
+        SELECT order_id AS id,
+            status IN ('confirmed', 'failed')
+                AND updated_at < CASE WHEN client_order_id IS NULL THEN $1::timestamptz ELSE $2 END
+                AND NOT EXISTS (SELECT FROM @outbox_entries AS entry WHERE entry.order_id = orders.order_id)
+                AS is_purged
+        FROM @orders AS orders WHERE order_id > $3 ORDER BY order_id LIMIT $4
+    ),
+    purged_orders AS (DELETE FROM @orders USING page WHERE order_id = id AND is_purged),
+    purged_events AS (DELETE FROM @order_events USING page WHERE order_id = id AND is_purged),
+    purged_failures AS (DELETE FROM @order_failures USING page WHERE order_id = id AND is_purged)
+    SELECT id AS order_id, is_purged FROM page ORDER BY id";
