@@ -61,9 +61,11 @@ CREATE TABLE @orders (
 -- not write into any index. Dead versions are cleared early, because each order is written many times.
 WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 
--- Terminal orders are in no index that a claim reads.
-CREATE INDEX orders_due ON @orders (lane, due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX orders_turn ON @orders (lane, turn_at) WHERE turn_at IS NOT NULL;
+-- The queue. Terminal orders are in neither index. An order's turn comes when it becomes due, so most orders are in
+-- the first index only; those whose turn comes earlier or later, by a priority or a handicap, are in the second
+-- one as well. Orders that are not due although their turn has come are passed by in the index, by its third column.
+CREATE INDEX orders_turn ON @orders (lane, turn_at, due_at) WHERE turn_at IS NOT NULL;
+CREATE INDEX orders_due ON @orders (lane, due_at) WHERE turn_at <> due_at;
 -- A user's orders, newest first.
 CREATE INDEX orders_user ON @orders (user_id, order_id);
 CREATE INDEX orders_tag ON @orders (tag, order_id) WHERE tag IS NOT NULL;

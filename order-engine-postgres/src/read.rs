@@ -142,7 +142,7 @@ fn age(age_us: Option<i64>) -> Option<Duration> {
 }
 
 const STATUS_CONDITIONS: StatusConditions = StatusConditions {
-    open: "(due_at IS NOT NULL OR attention IS NOT NULL)",
+    open: "(turn_at IS NOT NULL OR attention IS NOT NULL)",
     failed: "error_code IS NOT NULL",
 };
 

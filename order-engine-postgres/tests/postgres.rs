@@ -197,6 +197,40 @@ async fn an_id_with_a_nul_is_refused_and_harms_no_other() {
     assert_eq!(results[2], Ok(Creation::Created));
 }
 
+/// Returns how many orders stand in the second index of the queue as well.
+async fn with_turns_of_their_own(database: &Database) -> String {
+    let condition = database
+        .text(&format!(
+            "SELECT pg_get_expr(indpred, indrelid) FROM pg_index WHERE indexrelid = '{}.orders_due'::regclass",
+            database.schema
+        ))
+        .await;
+    database.text(&format!("SELECT count(*) FROM @orders WHERE {condition}")).await
+}
+
+#[tokio::test]
+async fn an_order_whose_turn_comes_when_it_is_due_stands_in_one_index_of_the_queue() {
+    let database = Database::new();
+    let store = database.open().await;
+    create(&store, &[new_order(1)]).await;
+    assert_eq!(with_turns_of_their_own(&database).await, "0");
+    let worker = Worker::new(&store, 1);
+    let lease = worker.claim_one().await.lease;
+    assert!(worker.renews(lease).await);
+    assert_eq!(with_turns_of_their_own(&database).await, "0");
+    worker.release(lease, Duration::from_hours(1), ReleaseReason::Yielded).await;
+    assert_eq!(with_turns_of_their_own(&database).await, "0");
+    store.make_due(id(1)).await.unwrap();
+    assert_eq!(with_turns_of_their_own(&database).await, "0");
+    worker.write(&worker.claim_one().await, AT_ONCE, &to_submitted()).await;
+    assert_eq!(with_turns_of_their_own(&database).await, "0");
+    // Of an order with a handicap the same is true while it is leased.
+    create(&store, &[new_order(2).with_handicap(Duration::from_hours(1))]).await;
+    assert_eq!(with_turns_of_their_own(&database).await, "1");
+    assert_eq!(worker.claim_one().await.lease.order_id, id(2));
+    assert_eq!(with_turns_of_their_own(&database).await, "0");
+}
+
 #[tokio::test]
 async fn a_state_carries_its_own_version() {
     let database = Database::new();

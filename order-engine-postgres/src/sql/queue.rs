@@ -1,4 +1,8 @@
 //! The queue: which orders are due, whose turn it is, and who has leased them.
+//!
+//! All orders of the queue are in one index by their turns. A second one has those whose turn does not come when they
+//! become due, by their due times. What is asked of the due times of all orders is asked of the second index first;
+//! its answer bounds how far the first one has to be read for the others, whose turns are their due times.
 
 use std::sync::Arc;
 
@@ -25,7 +29,6 @@ pub(crate) struct QueueSql {
 impl QueueSql {
     pub(super) fn new(schema: &str) -> Self {
         let text = |sql: &str| qualified(schema, sql);
-        let is_due = format!("due_at IS NOT NULL AND due_at <= {STATEMENT_TIME}");
         Self {
             claim: text(&claim()),
             claim_order: text(&claim_order()),
@@ -41,13 +44,11 @@ impl QueueSql {
                 WHERE order_id = $1 AND coalesce(due_at > {STATEMENT_TIME}, false) AND lease_owner IS NULL",
                 turn_of_order(STATEMENT_TIME)
             )),
-            due_orders: text(&format!(
-                "SELECT order_id FROM @orders WHERE lane = $1 AND {is_due} ORDER BY due_at LIMIT $2"
-            )),
+            due_orders: text(&due_orders()),
             backlog_lanes: text(&format!(
                 "SELECT lane, count(*) AS orders, count(*) FILTER (WHERE due_at <= {STATEMENT_TIME}) AS due,
                     (extract(epoch FROM {STATEMENT_TIME} - min(due_at)) * 1000000)::bigint AS due_for_us
-                FROM @orders WHERE due_at IS NOT NULL GROUP BY lane"
+                FROM @orders WHERE turn_at IS NOT NULL GROUP BY lane"
             )),
         }
     }
@@ -63,19 +64,24 @@ pub(super) fn turn_of_order(due_at: &str) -> String {
     turn_at(due_at, "orders.handicap_until", "orders.head_start_us")
 }
 
+/// The orders whose turn does not come when they become due. PostgreSQL uses the index of these only where this
+/// very condition stands.
+const HAS_OWN_TURN: &str = "turn_at <> due_at";
+
 /// The due orders that a claim takes: those whose turn has come, and then the others. Where all turns that
-/// have come fill the claim, the others are not looked for.
+/// have come fill the claim, the others are not looked for. The coalescing keeps PostgreSQL from looking for them
+/// by their turns.
 fn claim() -> String {
-    let is_due = format!("due_at <= {STATEMENT_TIME}");
     lease(&format!(
         "turn AS MATERIALIZED (
             SELECT order_id AS id, turn_at AS at FROM @orders
-            WHERE lane = $1 AND turn_at IS NOT NULL AND turn_at <= {STATEMENT_TIME} AND coalesce({is_due}, false)
+            WHERE lane = $1 AND turn_at <= {STATEMENT_TIME} AND due_at <= {STATEMENT_TIME}
             ORDER BY turn_at LIMIT $2 FOR UPDATE SKIP LOCKED
         ),
         other AS MATERIALIZED (
             SELECT order_id AS id, due_at AS at FROM @orders
-            WHERE lane = $1 AND due_at IS NOT NULL AND {is_due} AND coalesce(turn_at > {STATEMENT_TIME}, false)
+            WHERE lane = $1 AND due_at <= {STATEMENT_TIME} AND {HAS_OWN_TURN}
+                AND coalesce(turn_at > {STATEMENT_TIME}, false)
             ORDER BY due_at LIMIT $2 - (SELECT count(*) FROM turn) FOR UPDATE SKIP LOCKED
         ),
         due AS MATERIALIZED (
@@ -98,7 +104,7 @@ fn claim_order() -> String {
 
 /// Leases the orders that are `due`, and returns when the next order becomes due that it did not lease.
 fn lease(due: &str) -> String {
-    let until = after("$4");
+    let (until, next) = (after("$4"), next());
     format!(
         "WITH {LAZY},
         {due},
@@ -108,16 +114,56 @@ fn lease(due: &str) -> String {
             FROM due WHERE order_id = id
             RETURNING {ORDER_COLUMNS}, lease_epoch, claims_without_progress, lease_owner, pass, at
         ),
-        next AS (
-            SELECT (
-                SELECT due_at FROM @orders
-                WHERE lane = $1 AND due_at IS NOT NULL AND coalesce(order_id NOT IN (SELECT id FROM due), true)
-                ORDER BY due_at LIMIT 1
-            ) AS next_due_at
-        )
+        {next}
         SELECT leased.*, (extract(epoch FROM next_due_at - {STATEMENT_TIME}) * 1000000)::bigint AS next_us,
             date_trunc('milliseconds', {STATEMENT_TIME}) AS as_of
         FROM next CROSS JOIN lazy LEFT JOIN leased ON true ORDER BY pass, at"
+    )
+}
+
+/// When the next of the orders becomes due that are not among the `due` ones. An order that becomes due before all
+/// those with turns of their own has none, so the first such order by its turn is the first by its due time.
+///
+/// The coalescing keeps PostgreSQL from joining the orders with the few that are excluded.
+fn next() -> String {
+    let is_other = "coalesce(order_id NOT IN (SELECT id FROM due), true)";
+    let first = "coalesce((SELECT due_at FROM own_turn), 'infinity')";
+    format!(
+        "own_turn AS MATERIALIZED (
+            SELECT due_at FROM @orders WHERE lane = $1 AND {HAS_OWN_TURN} AND {is_other} ORDER BY due_at LIMIT 1
+        ),
+        next AS (
+            SELECT least(
+                (SELECT due_at FROM own_turn),
+                (
+                    SELECT due_at FROM @orders
+                    WHERE lane = $1 AND turn_at < {first} AND due_at < {first} AND {is_other}
+                    ORDER BY turn_at LIMIT 1
+                )
+            ) AS next_due_at
+        )"
+    )
+}
+
+/// The due orders in the order of becoming due: the first of those with turns of their own, and the first of the
+/// others. Where the former alone fill the list, none of the others that became due after them is read.
+fn due_orders() -> String {
+    format!(
+        "WITH own_turn AS MATERIALIZED (
+            SELECT order_id, due_at FROM @orders
+            WHERE lane = $1 AND due_at <= {STATEMENT_TIME} AND {HAS_OWN_TURN} ORDER BY due_at LIMIT $2
+        ),
+        last AS MATERIALIZED (
+            SELECT CASE WHEN count(*) < $2 THEN {STATEMENT_TIME} ELSE max(due_at) END AS due_at FROM own_turn
+        ),
+        others AS MATERIALIZED (
+            SELECT order_id, due_at FROM @orders
+            WHERE lane = $1 AND turn_at <= (SELECT due_at FROM last) AND due_at <= (SELECT due_at FROM last)
+                AND coalesce(turn_at = due_at, false)
+            ORDER BY turn_at LIMIT $2
+        )
+        SELECT order_id FROM (SELECT * FROM own_turn UNION ALL SELECT * FROM others) AS due
+        ORDER BY due_at LIMIT $2"
     )
 }
 

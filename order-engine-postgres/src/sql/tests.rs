@@ -1,5 +1,7 @@
 //! The plans that PostgreSQL makes of the statements.
 
+mod reads;
+
 use order_engine_core::{OrderQuery, Status};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
@@ -16,10 +18,17 @@ const REST: &[Column] = &[("seq", "bigint[]"), ("amount", "text[]::numeric[]")];
 
 /// Returns a connection like the store's, to tables of which the planner has no statistics.
 async fn database() -> (PgConnection, Sql) {
+    let (connection, sql, _) = database_with_schema().await;
+    (connection, sql)
+}
+
+/// Also returns the name of the schema.
+async fn database_with_schema() -> (PgConnection, Sql, String) {
     let options = fresh_schema();
     let mut connection = Connections::new(&options).take().await.unwrap().connection;
     schema::migrate(&mut connection, &options.schema).await.unwrap();
-    (connection, Sql::new(&options.schema))
+    let sql = Sql::new(&options.schema);
+    (connection, sql, options.schema)
 }
 
 /// Returns PostgreSQL's plan for any values of the parameters.
@@ -44,17 +53,41 @@ fn assert_looks_up(plan: &str, step: &str) {
     }
 }
 
+/// Returns the part of a plan that makes a common table expression.
+fn part<'a>(plan: &'a str, name: &str) -> &'a str {
+    let (_, rest) = plan.split_once(&format!("CTE {name}\n")).unwrap_or_else(|| panic!("{name}: {plan}"));
+    rest.split("\n  CTE ").next().unwrap_or_default()
+}
+
 #[tokio::test]
-async fn claims_walk_along_the_index_of_due_orders() {
+async fn claims_walk_along_the_turns_and_then_along_the_due_times() {
     let (mut connection, sql) = database().await;
-    for text in [&sql.queue.claim, &sql.queue.due_orders] {
-        let plan = plan(&mut connection, text).await;
-        assert_looks_up(&plan, "orders_due on orders");
-        assert!(!plan.contains("Bitmap"), "{plan}");
-    }
     let claim = plan(&mut connection, &sql.queue.claim).await;
-    assert_looks_up(&claim, "Index Scan using orders_turn on orders");
+    let now = "statement_timestamp()";
+    for (name, index, condition) in [
+        ("turn", "orders_turn", format!("((lane = $1) AND (turn_at <= {now}) AND (due_at <= {now}))")),
+        ("other", "orders_due", format!("((lane = $1) AND (due_at <= {now}))")),
+        ("own_turn", "orders_due", "(lane = $1)".to_owned()),
+    ] {
+        let part = part(&claim, name);
+        assert!(part.contains(&format!("Index Scan using {index} on orders")), "{claim}");
+        let is_decided = |line: &str| line.trim() == format!("Index Cond: {condition}");
+        assert!(part.lines().any(is_decided), "{claim}");
+    }
     assert_looks_up(&claim, "Index Scan using orders_pkey on orders");
+    // The one sort is that of the orders that were taken.
+    assert!(claim.matches("Sort Key").count() == 1 && !claim.contains("Bitmap"), "{claim}");
+}
+
+#[tokio::test]
+async fn due_orders_are_read_along_both_indexes() {
+    let (mut connection, sql) = database().await;
+    let plan = plan(&mut connection, &sql.queue.due_orders).await;
+    for (name, index) in [("own_turn", "orders_due"), ("others", "orders_turn")] {
+        assert!(part(&plan, name).contains(&format!("Index Scan using {index} on orders")), "{plan}");
+    }
+    assert_looks_up(&plan, "Sort Key: own_turn.due_at");
+    assert!(plan.matches("Sort Key").count() == 1 && !plan.contains("Bitmap"), "{plan}");
 }
 
 #[tokio::test]
@@ -111,7 +144,7 @@ async fn lists_by_status_pass_by_what_was_confirmed() {
         let step = match status {
             Status::Confirmed => "orders_pkey",
             Status::Failed => "orders_failed",
-            _ => "orders_due",
+            _ => "orders_turn",
         };
         assert_looks_up(&plan, step);
     }
@@ -121,7 +154,7 @@ async fn lists_by_status_pass_by_what_was_confirmed() {
 async fn the_backlog_is_counted_in_indexes() {
     let (mut connection, sql) = database().await;
     for (text, step) in [
-        (&sql.queue.backlog_lanes, "orders_due"),
+        (&sql.queue.backlog_lanes, "orders_turn"),
         (&sql.orders.backlog_attention, "orders_attention"),
         (&sql.outbox.backlog_sinks, "outbox_entries_due"),
     ] {
