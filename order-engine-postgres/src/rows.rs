@@ -159,6 +159,26 @@ list_row! { EventColumns<'_>, row:
     failure_message: "text[]" = row.failure.map(|Failure { message, .. }| readable(message)),
 }
 
+/// How many events of an order are written at once, in the first of them; zero in the others.
+pub(crate) struct WriteRow {
+    written_at_once: i32,
+}
+
+impl WriteRow {
+    /// For an event that is written alone.
+    pub(crate) const ALONE: Self = Self { written_at_once: 1 };
+
+    /// Returns a row for each of the events that are written at once.
+    pub(crate) fn of_events(events: usize) -> impl Iterator<Item = Self> {
+        let all = i32::try_from(events).unwrap_or(i32::MAX);
+        (0..events).map(move |index| Self { written_at_once: if index == 0 { all } else { 0 } })
+    }
+}
+
+list_row! { WriteRow, row:
+    written_at_once: "integer[]" = row.written_at_once,
+}
+
 list_row! { AppendColumns<'_>, row:
     order_id: "uuid[]" = *row.order_id.as_uuid(),
     expected_seq: "bigint[]" = row.guard.expected_seq,

@@ -19,7 +19,7 @@ use sqlx::{Arguments, Row};
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::rows::{self, ListRow as _, bind_each, micros, owner_uuid, uuids};
+use crate::rows::{self, ListRow as _, WriteRow, bind_each, micros, owner_uuid, uuids};
 use crate::session::{Operation, Session};
 use crate::sql::orders::{is_first_events, is_new_orders};
 use crate::values::Values;
@@ -76,7 +76,8 @@ async fn insert(
             bind_each(arguments, &rows, |row| *row)?;
             bind_each(arguments, &rows, |row| &row.request)?;
             bind_each(arguments, &rows, |row| &row.state)?;
-            bind_each(arguments, &rows, |row| &row.event)
+            bind_each(arguments, &rows, |row| &row.event)?;
+            bind_each(arguments, &rows, |_| &WriteRow::ALONE)
         })
         .await?;
     Ok(returned.iter().map(rows::order_id).collect::<Result<_, _>>()?)
@@ -147,11 +148,13 @@ async fn update(session: &mut Session<'_>, rows: &[&AppendColumns<'_>]) -> Resul
     }
     let text = Arc::clone(&session.sql.orders.append);
     let events: Vec<&EventColumns<'_>> = rows.iter().flat_map(|row| &row.events).collect();
+    let writes: Vec<WriteRow> = rows.iter().flat_map(|row| WriteRow::of_events(row.events.len())).collect();
     let returned = session
         .fetch_briefly(&text, |arguments| {
             bind_each(arguments, rows, |row| *row)?;
             bind_each(arguments, rows, |row| &row.state)?;
-            bind_each(arguments, &events, |event| *event)
+            bind_each(arguments, &events, |event| *event)?;
+            bind_each(arguments, &writes, |write| write)
         })
         .await?;
     Ok(returned.iter().map(rows::order_id).collect::<Result<_, _>>()?)

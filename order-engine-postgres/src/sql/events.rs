@@ -6,7 +6,7 @@ use order_engine_core::backend::EventColumns;
 
 use super::outbox::add_entries;
 use super::text::{qualified, unnest};
-use crate::rows::{EVENT_COLUMNS, HEAD_COLUMNS, ListRow};
+use crate::rows::{EVENT_COLUMNS, HEAD_COLUMNS, ListRow, WriteRow};
 
 /// The statements that read events.
 #[derive(Debug)]
@@ -56,7 +56,8 @@ const LATE: &str = "late AS MATERIALIZED (
 /// The events are found by a hashed look-up. A join would compare each event with each order, because hash
 /// and merge joins are turned off on these connections.
 pub(super) fn insert_events(first: usize) -> String {
-    let (events, added) = (unnest("event", first, &[EventColumns::COLUMNS]), add_entries());
+    let (events, added) =
+        (unnest("event", first, &[EventColumns::COLUMNS, WriteRow::COLUMNS]), add_entries());
     format!(
         "event AS MATERIALIZED (
             SELECT * FROM {events} WHERE coalesce(event.order_id IN (SELECT order_id FROM written), false)
@@ -64,10 +65,10 @@ pub(super) fn insert_events(first: usize) -> String {
         {LATE},
         recorded AS (
             INSERT INTO @order_events (
-                order_id, seq, at, kind, status, progress, attempt, max_attempts, message, payload_version, payload,
-                position)
-            SELECT order_id, seq, at, kind, status, progress, attempt, max_attempts, message, payload_version, payload,
-                coalesce((SELECT position FROM late WHERE id = order_id), here.place)
+                order_id, seq, at, kind, status, progress, written_at_once, attempt, max_attempts, message,
+                payload_version, payload, position)
+            SELECT order_id, seq, at, kind, status, progress, written_at_once, attempt, max_attempts, message,
+                payload_version, payload, coalesce((SELECT position FROM late WHERE id = order_id), here.place)
             FROM event CROSS JOIN here
         ),
         failed AS (
@@ -96,8 +97,19 @@ fn read_feed(events: &str) -> String {
     )
 }
 
-/// Everybody's events. The position alone stands before the whole cursor, for the index.
-const FEED_OF_ALL: &str = "SELECT * FROM @order_events WHERE position >= $1";
+/// Everybody's events. The index has the first event of each write, so this finds the writes that end behind the
+/// cursor, and then their events. Each of these writes has an event for the page, so it needs no more of them than
+/// events.
+const FEED_OF_ALL: &str = "SELECT events.* FROM (
+        SELECT order_id AS id, seq AS first_seq, seq + written_at_once - 1 AS last_seq FROM @order_events
+        WHERE written_at_once > 0 AND (position, order_id, seq + written_at_once - 1) > ($1, $2, $3)
+            AND position < bound.at
+        ORDER BY position, order_id, seq LIMIT $4
+    ) AS write
+    CROSS JOIN LATERAL (
+        SELECT * FROM @order_events AS events
+        WHERE events.order_id = id AND events.seq >= first_seq AND events.seq <= last_seq OFFSET 0
+    ) AS events";
 
 /// The events of a user's orders: of those that have any behind the cursor. The offset keeps PostgreSQL from
 /// walking through everybody's events instead of looking up each order's.

@@ -119,8 +119,8 @@ fn create_in(taken: Parameters) -> String {
             RETURNING order_id, position
         ),
         recorded AS (
-            INSERT INTO @order_events (order_id, {event_columns}, position)
-            SELECT order_id, {event_values}, position FROM written
+            INSERT INTO @order_events (order_id, {event_columns}, written_at_once, position)
+            SELECT order_id, {event_values}, 1, position FROM written
         )
         SELECT order_id, CASE WHEN EXISTS (SELECT FROM @sinks) THEN @add_outbox_entries(order_id) END FROM written"
     )

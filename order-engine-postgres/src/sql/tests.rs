@@ -118,9 +118,13 @@ async fn lists_look_their_orders_up() {
 
 #[tokio::test]
 async fn the_feed_is_read_by_positions_and_a_users_by_that_users_orders() {
-    let (mut connection, sql) = database().await;
+    let (mut connection, sql, schema) = database_with_schema().await;
     let all = plan(&mut connection, &sql.events.read_feed).await;
     assert_looks_up(&all, "Index Scan using order_events_feed on order_events");
+    assert_looks_up(&all, "(ROW(\"position\", order_id) >= ROW($1, $2))");
+    assert_looks_up(&all, "Index Scan using order_events_pkey on order_events events");
+    let last = plan(&mut connection, &qualified(&schema, schema::CONTINUE_FEED)).await;
+    assert_looks_up(&last, "Scan Backward using order_events_feed on order_events");
     let users = plan(&mut connection, &sql.events.read_feed_of_user).await;
     assert_looks_up(&users, "orders_user on orders");
     assert_looks_up(&users, "order_events_pkey");
