@@ -1,4 +1,4 @@
-//! Terminal orders cost claims and appends nothing.
+//! Terminal orders cost claims and appends nothing, and events under a lease cost no index of the orders anything.
 
 mod common;
 
@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use common::{Database, text};
 use order_engine_core::OrderStore;
 use order_engine_core::conformance::fixtures::{
-    AT_ONCE, FREELY, Worker, append, create, id, new_order, to_confirmed, write_freely,
+    AT_ONCE, FREELY, Worker, append, create, create_one, id, new_order, to_confirmed, write_freely,
 };
+use order_engine_core::store::Then;
 use order_engine_postgres::testing::shared_url;
 use order_engine_postgres::{PostgresOptions, PostgresStore};
 
@@ -62,6 +63,24 @@ async fn finished_orders_cost_claims_and_appends_nothing() {
     assert!(full.rows <= empty.rows + empty.rows / 10, "{} rows, and {} before", full.rows, empty.rows);
 }
 
+#[tokio::test]
+async fn events_under_a_lease_write_into_no_index_of_the_orders() {
+    let database = Database::new();
+    let store = open(&database).await;
+    let order = create_one(&store, 1).await;
+    let worker = Worker::new(&store, 1);
+    worker.claim_one().await;
+    let events = to_confirmed();
+    let order = write_freely(&store, &order, Then::Keep, &events[..1]).await;
+    let order = write_freely(&store, &order, Then::Keep, &events[1..2]).await;
+    write_freely(&store, &order, Then::Keep, &events[2..]).await;
+    drop((worker, store));
+    // The claim and the end move the order in the queue.
+    let (updates, without_indexes) =
+        counted(&database, "n_tup_upd || ' ' || n_tup_hot_upd", "relname = 'orders'").await;
+    assert_eq!((updates, without_indexes), (4, 2));
+}
+
 /// Returns the cost of creating, claiming and advancing batches of orders.
 async fn measure(database: &Database, first: u64) -> Cost {
     let before = statistics(database).await;
@@ -101,9 +120,15 @@ async fn open(database: &Database) -> Arc<dyn OrderStore> {
     Arc::new(PostgresStore::open(options).await.unwrap())
 }
 
-/// Returns how many rows all stores so far have found by indexes, and how often they have scanned a table. A
-/// server process reports its counts when it ends, so this waits until the stores' connections are closed.
+/// Returns how many rows all stores so far have found by indexes, and how often they have scanned a table.
 async fn statistics(database: &Database) -> (u64, u64) {
+    counted(database, "sum(idx_tup_fetch) || ' ' || sum(seq_scan)", "relname IN ('orders', 'order_events')")
+        .await
+}
+
+/// Returns two of the numbers that the server keeps of tables. A server process reports what it has done when it
+/// ends, so this waits until the stores' connections are closed.
+async fn counted(database: &Database, numbers: &str, tables: &str) -> (u64, u64) {
     let mut connection = database.connect().await;
     let open =
         format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}'", database.schema);
@@ -111,8 +136,7 @@ async fn statistics(database: &Database) -> (u64, u64) {
         tokio::task::yield_now().await;
     }
     let counted = format!(
-        "SELECT sum(idx_tup_fetch) || ' ' || sum(seq_scan) FROM pg_stat_user_tables
-        WHERE schemaname = '{}' AND relname IN ('orders', 'order_events')",
+        "SELECT {numbers} FROM pg_stat_user_tables WHERE schemaname = '{}' AND {tables}",
         database.schema
     );
     let counted = text(&mut connection, &counted).await;
