@@ -99,17 +99,17 @@ fn read_feed(events: &str) -> String {
 
 /// Everybody's events. The index has the first event of each write, so this finds the writes that end behind the
 /// cursor, and then their events. Each of these writes has an event for the page, so it needs no more of them than
-/// events.
+/// events. That the positions are the same tells PostgreSQL that the events come nearly in their order, write by
+/// write, so it sorts them a few at a time and stops when the page is full.
 const FEED_OF_ALL: &str = "SELECT events.* FROM (
-        SELECT order_id AS id, seq AS first_seq, seq + written_at_once - 1 AS last_seq FROM @order_events
+        SELECT order_id AS id, position AS place, seq AS first_seq, seq + written_at_once - 1 AS last_seq
+        FROM @order_events
         WHERE written_at_once > 0 AND (position, order_id, seq + written_at_once - 1) > ($1, $2, $3)
             AND position < bound.at
         ORDER BY position, order_id, seq LIMIT $4
     ) AS write
-    CROSS JOIN LATERAL (
-        SELECT * FROM @order_events AS events
-        WHERE events.order_id = id AND events.seq >= first_seq AND events.seq <= last_seq OFFSET 0
-    ) AS events";
+    JOIN @order_events AS events
+        ON events.order_id = id AND events.position = place AND events.seq >= first_seq AND events.seq <= last_seq";
 
 /// The events of a user's orders: of those that have any behind the cursor. The offset keeps PostgreSQL from
 /// walking through everybody's events instead of looking up each order's.
