@@ -81,6 +81,9 @@ pub struct EngineConfig {
     pub user_in_flight_max: Option<usize>,
     /// The same for each venue.
     pub venue_in_flight_max: Option<usize>,
+    /// How many transactions of an account, on a venue whose transactions have nonces, may be under way: reserved,
+    /// and not yet in a block. Nodes keep few of them (16 is usual), and one that is stuck blocks all behind it.
+    pub account_in_flight_max: u64,
     /// How far apart the turns of one user's orders are when more orders are due than workers can take: a user
     /// who submits many at once lets the orders of others go first. It makes no difference while workers
     /// are free. Zero: orders go first that came first.
@@ -113,6 +116,7 @@ setters! {
         with_sink_backoff sets sink_backoff: Backoff;
         with_user_in_flight_max sets user_in_flight_max: Option<usize>;
         with_venue_in_flight_max sets venue_in_flight_max: Option<usize>;
+        with_account_in_flight_max sets account_in_flight_max: u64;
         with_fair_share_interval sets fair_share_interval: Duration;
         with_gauge_interval sets gauge_interval: Duration;
         with_retry sets retry: RetryPolicy;
@@ -142,6 +146,7 @@ impl Default for EngineConfig {
             sink_backoff: Backoff::default().with_max(Duration::from_mins(1)),
             user_in_flight_max: None,
             venue_in_flight_max: None,
+            account_in_flight_max: 16,
             fair_share_interval: Duration::from_secs(1),
             gauge_interval: Duration::from_secs(10),
             retry: RetryPolicy::default(),

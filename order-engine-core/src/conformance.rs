@@ -71,6 +71,7 @@ pub mod fixtures;
 pub mod guards;
 pub mod leasing;
 pub mod listing;
+pub mod nonces;
 pub mod outbox;
 pub mod payloads;
 pub mod races;
@@ -152,6 +153,7 @@ cases::suite!(
     guards,
     leasing,
     listing,
+    nonces,
     outbox,
     payloads,
     races,

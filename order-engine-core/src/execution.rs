@@ -10,6 +10,7 @@ pub(crate) mod holds;
 pub(crate) mod in_flight;
 pub(crate) mod lease;
 pub(crate) mod leased_order;
+pub(crate) mod nonces;
 pub(crate) mod observer;
 pub(crate) mod pauses;
 pub(crate) mod turns;

@@ -32,7 +32,8 @@ pub use domain::amount::{self, Amount, AmountError};
 pub use domain::codec::{self, DecodeError, ItemRejected};
 pub use domain::event::{EventRecord, OrderEvent, Status, UnknownReason};
 pub use domain::failure::{Failure, FailureClass, FailureCode};
-pub use domain::ids::{ClientOrderId, OrderId, Tag, TxId, UserId, VenueName};
+pub use domain::fee_bump::FeeBumpPolicy;
+pub use domain::ids::{AccountId, ClientOrderId, OrderId, Tag, TxId, UserId, VenueName};
 pub use domain::metadata::Metadata;
 pub use domain::order::{
     Deadline, InvalidRequest, Order, OrderHead, OrderRequest, OrderUpdate, PriceProtection,
@@ -41,13 +42,15 @@ pub use domain::phase::{FailedAt, Phase, Quote, Stage};
 pub use domain::priority::Priority;
 pub use domain::retry_policy::{Backoff, Budget, OutagePolicy, RetryPolicy};
 pub use domain::route::{Candidate, CandidateOutcome, Leg, QuoteRequest, Route, RouteAnalysis, best};
+pub use domain::siblings::{Purpose, Sibling, Siblings};
 pub use domain::state::step::{Lane, Step};
 pub use domain::state::transition::{IllegalTransition, ReplayError};
 pub use domain::state::{Attention, FailedAttempts, OrderState, Suspicion};
 pub use domain::token::Token;
 pub use domain::transaction::{
-    Certainty, ChainView, DeathProof, Fill, Observation, SignedTx, Validity, Verdict, verdict,
+    AccountNonce, AccountView, Certainty, ChainView, Fill, Observation, SignedTx, Validity,
 };
+pub use domain::verdict::{DeathProof, Inclusion, Verdict, verdict};
 pub use engine::Engine;
 pub use engine::admin::{Health, NAME_RETENTION, VenueHealth};
 #[cfg(feature = "apalis")]
@@ -77,7 +80,10 @@ pub use ports::router::{DexRouter, StepError};
 pub use ports::runtime::{Clock, Entropy, Runtime, Spawner, TokioClock};
 pub use ports::sink::{SinkError, SinkGuarantee, StatusSink};
 pub use ports::source::{Hint, StatusSource};
-pub use ports::venue::{PrepareRequest, SubmitReport, Venue, VenueError};
+pub use ports::venue::{
+    NonceSource, PrepareRequest, ReplaceRequest, SubmitReport, TransactionBound, Venue, VenueCapabilities,
+    VenueError,
+};
 pub use resilience::breaker::BreakerConfig;
 pub use resilience::supervisor::PartHealth;
 pub use venue_routers::VenueRouters;
@@ -91,7 +97,9 @@ pub mod store {
         Claim, ClaimRequest, ClaimScope, Claims, Lease, Release, ReleaseReason,
     };
     pub use crate::ports::order_store::query::{PurgeRequest, Purged};
-    pub use crate::ports::order_store::write::{Append, AppendError, CreateError, Creation, Guard, Then};
+    pub use crate::ports::order_store::write::{
+        Append, AppendError, CreateError, Creation, Guard, NonceReservation, Then,
+    };
     pub use crate::ports::outbox::{
         Deliveries, Delivery, DeliveryAck, DeliveryOutcome, DeliveryRequest, Outbox,
     };

@@ -1,6 +1,7 @@
 //! A store in memory.
 
 mod feed;
+mod nonces;
 mod outbox;
 mod queue;
 
@@ -33,6 +34,7 @@ use crate::ports::order_store::{Durability, OrderStore};
 use crate::ports::outbox::{Deliveries, DeliveryAck, DeliveryRequest, Outbox};
 use crate::ports::runtime::{Clock, TokioClock};
 use feed::FeedLog;
+use nonces::Nonces;
 use outbox::OutboxEntries;
 use queue::{DueKey, Queue};
 
@@ -256,6 +258,7 @@ struct Data {
     outbox: OutboxEntries,
     feed: FeedLog,
     pauses: BTreeMap<(Activity, PauseScope), Pause>,
+    nonces: Nonces,
 }
 
 struct Row {
@@ -393,6 +396,9 @@ impl Data {
         if append.not_after.is_some_and(|limit| now > limit) && !planted!(LimitIsIgnored) {
             return Err(AppendError::TooLate);
         }
+        if let Some(reservation) = &append.reservation {
+            self.nonces.reserve(reservation, append.order.id)?;
+        }
         row.order = Arc::clone(&append.order);
         row.events.extend(append.events.iter().cloned());
         row.positions.extend(append.events.iter().map(|event| self.feed.add(event.order_id, event.seq)));
@@ -448,6 +454,7 @@ impl Data {
             return false;
         }
         let Some(Row { order, positions, .. }) = self.orders.remove(&id) else { return false };
+        self.nonces.forget(id);
         for position in positions {
             self.feed.remove(position);
         }

@@ -80,6 +80,16 @@ bugs! {
     AbsenceIsDeath = "absence-is-death",
     /// The search is made before the height is read, and its evidence is ignored.
     SearchBeforeHeight = "search-before-height",
+    /// A transaction with another nonce is taken as a sibling.
+    SiblingHasOwnNonce = "sibling-has-own-nonce",
+    /// The landing of a transaction that does nothing is taken as an execution.
+    CancelIsExecution = "cancel-is-execution",
+    /// A used nonce is taken as death, without a search for who used it.
+    NonceWithoutSearch = "nonce-without-search",
+    /// A sibling is submitted before it is committed.
+    SiblingBeforeCommit = "sibling-before-commit",
+    /// A nonce is given out that another transaction has.
+    NonceGivenTwice = "nonce-given-twice",
     /// A transaction in a block that may be abandoned is taken as final.
     InclusionIsFinal = "inclusion-is-final",
     /// The price that the first quote fixed is forgotten when an order is quoted again.

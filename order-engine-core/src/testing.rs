@@ -14,6 +14,7 @@ mod executor;
 pub mod explore;
 mod intercept;
 pub mod invariants;
+mod nonce_venue;
 mod outage;
 mod process;
 mod proxy;
@@ -33,6 +34,7 @@ pub use executor::{Executor, SimulatedProcess, yield_once};
 pub use intercept::{
     Call, Intercept, InterceptedRouter, InterceptedSink, InterceptedStore, InterceptedVenue, Port, Reply,
 };
+pub use nonce_venue::NonceVenue;
 pub use outage::Outage;
 pub use process::Process;
 pub use proxy::{Link, Proxy};

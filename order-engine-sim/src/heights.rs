@@ -74,11 +74,8 @@ impl Heights {
             // The slot in which a step ends is not over yet, so the lag is one slot longer.
             at_least.max((steps * self.step_ms).div_ceil(self.slot_ms) + 1)
         };
-        ChainView {
-            processed,
-            confirmed: processed.saturating_sub(lag(1, CONFIRMED_LAG_SLOTS)),
-            finalized: processed.saturating_sub(lag(2, FINALIZED_LAG_SLOTS)),
-        }
+        let confirmed = processed.saturating_sub(lag(1, CONFIRMED_LAG_SLOTS));
+        ChainView::new(processed, confirmed, processed.saturating_sub(lag(2, FINALIZED_LAG_SLOTS)))
     }
 
     /// Returns the certainty at `now_ms` of a landing at `landed_at_ms`.

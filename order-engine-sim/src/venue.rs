@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
     Amount, ChainView, Failure, FailureClass, FailureCode, Fill, Leg, Observation, Order, PrepareRequest,
-    Route, SignedTx, StepError, SubmitReport, TxId, Validity, Venue, VenueError,
+    Route, SignedTx, StepError, SubmitReport, TxId, Validity, Venue, VenueCapabilities, VenueError,
 };
 
 use crate::chain::{Arrival, SimChain, VisibleLanding};
@@ -26,6 +26,10 @@ pub(crate) struct SimVenue {
 
 #[async_trait]
 impl Venue for SimVenue {
+    fn capabilities(&self) -> VenueCapabilities {
+        VenueCapabilities::by_height()
+    }
+
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
         self.pace.step().await;
         let PrepareRequest { order, route, min_amount_out, .. } = request;
@@ -39,7 +43,7 @@ impl Venue for SimVenue {
             self.chain.sign(order.id, legs, min_amount_out).map_err(|malformed| {
                 StepError::permanent(Failure::new(FailureCode::REJECTED, malformed.to_string()))
             })?;
-        Ok(SignedTx { id, bytes, validity: Validity::UntilHeight(last_valid_height), min_amount_out })
+        Ok(SignedTx::new(id, bytes, Validity::UntilHeight(last_valid_height), min_amount_out))
     }
 
     async fn submit(&self, tx: &SignedTx) -> SubmitReport {
@@ -67,7 +71,8 @@ impl Venue for SimVenue {
             .durable(visible.ticket)
             .await
             .map_err(|error| VenueError::new("the chain stopped").with_source(error))?;
-        let absent = Observation::NotFound { searched_through: node.searched_through() };
+        let (searched_through, seen_through) = (node.searched_through(), Some(node.view.processed));
+        let absent = Observation::NotFound { searched_through, seen_through };
         let observed = |landing: Option<VisibleLanding>| landing.map_or_else(|| absent.clone(), observation);
         Ok(visible.landings.into_iter().map(observed).collect())
     }
@@ -105,7 +110,7 @@ pub(crate) fn check_pair(order: &Order, route: &Route) -> Result<(), StepError> 
 pub(crate) fn observation(VisibleLanding { execution, certainty }: VisibleLanding) -> Observation {
     if execution.executed {
         let Execution { amount_in, amount_out, height, .. } = execution;
-        return Observation::Landed { certainty, fill: Fill { amount_in, amount_out, height } };
+        return Observation::Landed { certainty, fill: Fill::new(amount_in, amount_out, height) };
     }
     let failure = match execution.reason {
         Some(code) if code != FailureCode::SLIPPAGE => {

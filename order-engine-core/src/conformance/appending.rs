@@ -13,7 +13,7 @@ use crate::domain::codec::ItemRejected;
 use crate::domain::event::OrderEvent;
 use crate::domain::failure::{Failure, FailureClass, FailureCode};
 use crate::domain::state::step::Lane;
-use crate::domain::transaction::DeathProof;
+use crate::domain::verdict::DeathProof;
 use crate::ports::order_store::lease::Fence;
 use crate::ports::order_store::write::{Append, AppendError, Guard, Then};
 

@@ -365,17 +365,13 @@ pub fn route_chosen() -> OrderEvent {
 
 /// Returns a transaction with this id.
 pub fn tx(id: &str) -> SignedTx {
-    SignedTx {
-        id: id.into(),
-        bytes: (0..=255).collect(),
-        validity: Validity::UntilHeight(u64::MAX),
-        min_amount_out: Amount::new(149_996_250),
-    }
+    let bytes: Vec<u8> = (0..=255).collect();
+    SignedTx::new(id, bytes, Validity::UntilHeight(u64::MAX), Amount::new(149_996_250))
 }
 
 /// Returns the fill of the transaction.
 pub fn fill() -> Fill {
-    Fill { amount_in: Amount::new(1_000_000_000), amount_out: Amount::new(150_750_000), height: 4_711 }
+    Fill::new(Amount::new(1_000_000_000), Amount::new(150_750_000), 4_711)
 }
 
 /// Returns the five events between an order's creation and the submission of its transaction.
@@ -392,8 +388,19 @@ pub fn to_submitted() -> Vec<OrderEvent> {
 /// Returns the six events between an order's creation and its confirmation.
 pub fn to_confirmed() -> Vec<OrderEvent> {
     let mut events = to_submitted();
-    events.push(OrderEvent::Confirmed { fill: fill() });
+    events.push(confirmed());
     events
+}
+
+/// Returns an event that any order without a transaction may have next, as often as it likes.
+pub fn next_event(order: &Order) -> OrderEvent {
+    let failure = Failure::new(FailureCode::WORKER_DIED, "A worker died with it");
+    OrderEvent::Suspected { failure, strikes: order.state.strikes() + 1, alone: false }
+}
+
+/// Returns the event of an execution.
+pub fn confirmed() -> OrderEvent {
+    OrderEvent::Confirmed { tx_id: "tx-1".into(), fill: fill() }
 }
 
 /// Returns the event of a failed attempt that may be repeated.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::Harness;
 use super::cases::cases;
 use super::fixtures::{
-    AT_ONCE, FREELY, append, assert_stored, attempt_failed, cancelled, create, create_one, fill, history, id,
-    moment, new_order_for, outcome_unknown, request, request_named, route_chosen, routing_started,
-    to_confirmed, to_submitted, tx, write, write_freely,
+    AT_ONCE, FREELY, append, assert_stored, attempt_failed, cancelled, confirmed, create, create_one,
+    history, id, moment, new_order_for, outcome_unknown, request, request_named, route_chosen,
+    routing_started, to_confirmed, to_submitted, tx, write, write_freely,
 };
 use crate::domain::amount::Amount;
 use crate::domain::event::{OrderEvent, UnknownReason};
@@ -17,8 +17,10 @@ use crate::domain::ids::TxId;
 use crate::domain::metadata::Metadata;
 use crate::domain::order::{Deadline, Order, OrderRequest};
 use crate::domain::priority::Priority;
+use crate::domain::siblings::Purpose;
 use crate::domain::token::Token;
-use crate::domain::transaction::{Certainty, DeathProof, Fill, SignedTx, Validity};
+use crate::domain::transaction::{AccountNonce, Certainty, Fill, SignedTx, Validity};
+use crate::domain::verdict::DeathProof;
 use crate::ports::order_store::write::{Creation, NewOrder, Then};
 
 cases!(
@@ -55,8 +57,8 @@ cases!(
             let new = new_order_for(n, OrderRequest { amount, ..request() });
             create(&store, std::slice::from_ref(&new)).await;
             let mut events = to_submitted();
-            let fill = Fill { amount_in: amount, amount_out: amount, height: u64::MAX };
-            events.push(OrderEvent::Confirmed { fill });
+            let fill = Fill::new(amount, amount, u64::MAX);
+            events.push(OrderEvent::Confirmed { tx_id: "tx-1".into(), fill });
             let order = write_freely(&store, &new.order, AT_ONCE, &events).await;
             assert_stored(&store, &order).await;
         }
@@ -133,7 +135,24 @@ cases!(
     async fn every_kind_of_event_is_stored(harness: &impl Harness) {
         let store = harness.store().await;
         let failure = || Failure::new(FailureCode::TRANSACTION_FAILED, "Below the minimum");
-        let unbounded = SignedTx { validity: Validity::Unbounded, bytes: Vec::new(), ..tx("tx-2") };
+        let nonce = || AccountNonce { account: "0xwallet".into(), value: u64::MAX - 3 };
+        let bound = |id: &str, validity| SignedTx::new(id, [], validity, tx(id).min_amount_out);
+        let by_nonce = bound("tx-2", Validity::Nonce(nonce()));
+        let bumped =
+            bound("tx-3", Validity::NonceUntilHeight { nonce: nonce(), height: 7 }).with_max_fee(Amount::MAX);
+        let sibling = |purpose, tx: SignedTx| OrderEvent::SiblingSigned { purpose, tx: tx.into() };
+        let superseded = DeathProof::Superseded {
+            nonce: nonce(),
+            finalized_nonce: u64::MAX,
+            finalized_height: u64::MAX - 1,
+            searched_through: u64::MAX,
+        };
+        let too_low = OrderEvent::PriceTooLow {
+            best: Amount::ZERO,
+            minimum: Amount::MAX,
+            retry_at: moment(999_999),
+            retry_in: Duration::from_millis(u64::MAX),
+        };
         let expired = DeathProof::Expired {
             valid_until_height: u64::MAX - 2,
             finalized_height: u64::MAX - 1,
@@ -150,13 +169,14 @@ cases!(
             retry_at: moment(999_999),
             retry_in: Duration::from_millis(u64::MAX),
         };
-        let seen = |certainty| OrderEvent::InclusionObserved { certainty };
+        let seen = |certainty| OrderEvent::InclusionObserved { certainty, height: u64::MAX };
 
         let mut long = to_submitted();
         long.extend([
             OrderEvent::SubmissionAccepted,
             seen(Certainty::Processed),
             seen(Certainty::Confirmed),
+            OrderEvent::InclusionUndone,
             outcome_unknown(),
             died(expired, FailureClass::Requote),
             retry(),
@@ -170,13 +190,17 @@ cases!(
             OrderEvent::BuildStarted,
             deferred(),
             routing_started(2),
+            too_low,
             route_chosen(),
             OrderEvent::BuildStarted,
             attempt_failed(),
             retry(),
             OrderEvent::BuildRestarted { attempt: 3 },
-            OrderEvent::TransactionSigned { tx: unbounded.into() },
+            OrderEvent::TransactionSigned { tx: by_nonce.into() },
+            OrderEvent::SubmissionStarted,
+            sibling(Purpose::FeeBump, bumped),
             OrderEvent::CancelRequested,
+            sibling(Purpose::Cancel, bound("tx-4", Validity::Nonce(nonce()))),
             OrderEvent::OutcomeUnknown { reason: UnknownReason::Unobservable },
             OrderEvent::OutcomeResolved { executed: false, note: "the custodian's statement".into() },
             cancelled(),
@@ -188,10 +212,10 @@ cases!(
         let stored = history(&store, order.id).await;
         assert!(stored[1..].iter().eq(written.events.iter().map(|event| &**event)));
         let mut kinds: Vec<&str> = stored.iter().map(|event| event.event.kind()).collect();
-        kinds.push(OrderEvent::Confirmed { fill: fill() }.kind());
+        kinds.push(confirmed().kind());
         kinds.sort_unstable();
         kinds.dedup();
-        assert_eq!(kinds.len(), 21, "every kind is here, or `Confirmed`, which comes below");
+        assert_eq!(kinds.len(), 24, "every kind is here, or `Confirmed`, which comes below");
 
         let order = create_one(&store, 2).await;
         let order = write_freely(&store, &order, AT_ONCE, &to_confirmed()).await;
@@ -203,6 +227,14 @@ cases!(
         reverted.extend([died(DeathProof::Reverted, FailureClass::Permanent), cancelled()]);
         let order = write_freely(&store, &order, AT_ONCE, &reverted).await;
         assert_stored(&store, &order).await;
+
+        for (n, proof) in (4..).zip([superseded, DeathProof::Cancelled { tx_id: "tx-4".into() }]) {
+            let order = create_one(&store, n).await;
+            let mut dead = to_submitted();
+            dead.extend([died(proof, FailureClass::Requote), retry()]);
+            let order = write_freely(&store, &order, AT_ONCE, &dead).await;
+            assert_stored(&store, &order).await;
+        }
     },
 
     /// The long history of an order with many attempts is stored in full.

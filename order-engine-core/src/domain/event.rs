@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::amount::Amount;
 use crate::domain::failure::{Failure, FailureClass};
-use crate::domain::ids::OrderId;
+use crate::domain::ids::{OrderId, TxId};
 use crate::domain::millis;
 use crate::domain::route::{Candidate, Route};
-use crate::domain::transaction::{Certainty, DeathProof, Fill, SignedTx};
+use crate::domain::siblings::Purpose;
+use crate::domain::transaction::{Certainty, Fill, SignedTx};
+use crate::domain::verdict::DeathProof;
 use crate::setters::setters;
 
 /// The public name of an order's state.
@@ -77,6 +79,8 @@ pub enum UnknownReason {
     Absent,
     /// The process that should observe it has no venue of the name that the order was routed to.
     NoVenue,
+    /// It is not included, and the policy allows no higher fee.
+    Stuck,
 }
 
 impl fmt::Display for UnknownReason {
@@ -85,6 +89,7 @@ impl fmt::Display for UnknownReason {
             Self::Unproven => "it has expired, and the venue cannot prove that it never landed",
             Self::Unobservable => "the venue fails whenever it is asked about it",
             Self::Absent => "the venue has not known it for long, and it has not expired",
+            Self::Stuck => "it is not included, and its fee may not be raised any further",
             Self::NoVenue => "its venue is not among the venues of this process",
         })
     }
@@ -148,11 +153,23 @@ pub enum OrderEvent {
     SubmissionStarted,
     /// The venue took the transaction.
     SubmissionAccepted,
+    /// Another transaction is signed to replace the last one, of which the chain lets one land at most. It is
+    /// about to be sent.
+    SiblingSigned {
+        /// What it is for.
+        purpose: Purpose,
+        /// The transaction. The state shares it.
+        tx: Arc<SignedTx>,
+    },
     /// The transaction was seen in a block that is not final.
     InclusionObserved {
         /// How certain the block is.
         certainty: Certainty,
+        /// Its height.
+        height: u64,
     },
+    /// A fork has undone the block in which the transaction was seen.
+    InclusionUndone,
     /// The attempt failed before anything was signed.
     AttemptFailed {
         /// Why.
@@ -227,6 +244,8 @@ pub enum OrderEvent {
     },
     /// The order was executed, for good.
     Confirmed {
+        /// The transaction that executed it.
+        tx_id: TxId,
         /// What the transaction did.
         fill: Fill,
     },
@@ -250,7 +269,9 @@ impl OrderEvent {
             Self::TransactionSigned { .. } => "transaction_signed",
             Self::SubmissionStarted => "submission_started",
             Self::SubmissionAccepted => "submission_accepted",
+            Self::SiblingSigned { .. } => "sibling_signed",
             Self::InclusionObserved { .. } => "inclusion_observed",
+            Self::InclusionUndone => "inclusion_undone",
             Self::AttemptFailed { .. } => "attempt_failed",
             Self::TransactionDied { .. } => "transaction_died",
             Self::RetryScheduled { .. } => "retry_scheduled",
@@ -344,7 +365,14 @@ impl EventRecord {
                 format!("Submitting transaction (attempt {}/{})…", self.attempt, self.max_attempts)
             }
             OrderEvent::SubmissionAccepted => "Transaction accepted by the venue".to_owned(),
-            OrderEvent::InclusionObserved { certainty } => match certainty {
+            OrderEvent::SiblingSigned { purpose: Purpose::Cancel, .. } => {
+                "Sending a transaction that takes the order's place and does nothing…".to_owned()
+            }
+            OrderEvent::SiblingSigned { .. } => "Sending the transaction again, for a higher fee…".to_owned(),
+            OrderEvent::InclusionUndone => {
+                "A fork has undone the transaction's block; it may land again".to_owned()
+            }
+            OrderEvent::InclusionObserved { certainty, .. } => match certainty {
                 Certainty::Processed => "Transaction processed, awaiting confirmation…".to_owned(),
                 Certainty::Confirmed | Certainty::Finalized => {
                     "Transaction confirmed, awaiting finality…".to_owned()

@@ -39,6 +39,10 @@ impl FailureCode {
     pub const VENUE_UNAVAILABLE: Self = Self::new("venue-unavailable");
     /// The signed transaction expired before it landed.
     pub const TRANSACTION_EXPIRED: Self = Self::new("transaction-expired");
+    /// Another transaction used the nonce of the signed one, which can land no more.
+    pub const TRANSACTION_SUPERSEDED: Self = Self::new("transaction-superseded");
+    /// The account has as many transactions under way as may be.
+    pub const ACCOUNT_BUSY: Self = Self::new("account-busy");
     /// The transaction landed and failed on the chain.
     pub const TRANSACTION_FAILED: Self = Self::new("transaction-failed");
     /// A worker panicked while it executed the order.

@@ -117,6 +117,10 @@ text_id! {
     VenueName
 }
 text_id! {
+    /// An account whose transactions a venue signs, by its address on the chain.
+    AccountId
+}
+text_id! {
     /// The id of a signed transaction, known before the transaction is sent.
     TxId
 }

@@ -10,7 +10,8 @@ use crate::domain::amount::Amount;
 use crate::domain::event::{OrderEvent, Status};
 use crate::domain::failure::{Failure, FailureClass};
 use crate::domain::route::Route;
-use crate::domain::transaction::{Certainty, Fill, SignedTx};
+use crate::domain::siblings::Siblings;
+use crate::domain::transaction::{Certainty, Fill};
 
 /// A route that was chosen, and when it was quoted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,16 +56,19 @@ pub enum Phase {
     /// A transaction is signed and was not sent.
     Signed {
         /// The transaction.
-        tx: Arc<SignedTx>,
+        siblings: Siblings,
         /// Whether a cancel waits for it to die.
         cancel_requested: bool,
     },
     /// A transaction may have been sent.
     Submitted {
-        /// The transaction.
-        tx: Arc<SignedTx>,
-        /// How far it has come.
+        /// The transaction, and those that were signed to replace it.
+        siblings: Siblings,
+        /// How far they have come.
         stage: Stage,
+        /// The height of the block in which one was seen, while it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        included_at: Option<u64>,
         /// Whether a cancel waits for it to die.
         cancel_requested: bool,
     },
@@ -167,8 +171,8 @@ impl Stage {
     pub(super) const fn reported_by(event: &OrderEvent) -> Option<Self> {
         match event {
             OrderEvent::SubmissionAccepted => Some(Self::Accepted),
-            OrderEvent::InclusionObserved { certainty: Certainty::Processed } => Some(Self::Processed),
-            OrderEvent::InclusionObserved { certainty: Certainty::Confirmed } => Some(Self::Confirmed),
+            OrderEvent::InclusionObserved { certainty: Certainty::Processed, .. } => Some(Self::Processed),
+            OrderEvent::InclusionObserved { certainty: Certainty::Confirmed, .. } => Some(Self::Confirmed),
             // A final inclusion is an outcome, not a stage.
             _ => None,
         }

@@ -14,6 +14,7 @@ use crate::domain::event::Status;
 use crate::domain::failure::{Failure, FailureClass};
 use crate::domain::ids::{TxId, VenueName};
 use crate::domain::phase::{Phase, Quote};
+use crate::domain::siblings::Siblings;
 use crate::domain::transaction::{Fill, SignedTx};
 
 /// What an order's events add up to.
@@ -263,12 +264,17 @@ impl OrderState {
         self.tx_id.as_ref()
     }
 
-    /// Returns the transaction that may land, if there is one.
-    pub fn live_transaction(&self) -> Option<&SignedTx> {
+    /// Returns the transactions of which one may land, if there are any.
+    pub const fn siblings(&self) -> Option<&Siblings> {
         match &self.phase {
-            Phase::Signed { tx, .. } | Phase::Submitted { tx, .. } => Some(tx),
+            Phase::Signed { siblings, .. } | Phase::Submitted { siblings, .. } => Some(siblings),
             _ => None,
         }
+    }
+
+    /// Returns the transaction that may land, if there is one: of several the one that was signed last.
+    pub fn live_transaction(&self) -> Option<&SignedTx> {
+        self.siblings().map(|siblings| &*siblings.latest().tx)
     }
 
     /// Whether a cancel waits for the death of the transaction.

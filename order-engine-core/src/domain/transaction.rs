@@ -1,4 +1,4 @@
-//! A signed transaction, what a venue reports about it, and the verdict that follows.
+//! A signed transaction, and what a venue reports about it.
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::amount::Amount;
 use crate::domain::failure::{Failure, FailureClass};
-use crate::domain::ids::TxId;
-use crate::planted::planted;
+use crate::domain::ids::{AccountId, TxId};
 
 /// A transaction that is signed and can be sent, again and again, with one effect at most.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct SignedTx {
     /// The id under which the venue knows the transaction; it follows from the bytes.
     pub id: TxId,
@@ -21,6 +21,27 @@ pub struct SignedTx {
     pub validity: Validity,
     /// The least output that the transaction enforces, in base units of the output token.
     pub min_amount_out: Amount,
+    /// The most that the chain may take for it, in base units of the chain's own token, if the venue says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_fee: Option<Amount>,
+}
+
+impl SignedTx {
+    /// Returns a transaction that enforces this least output, in base units of the output token.
+    pub fn new(
+        id: impl Into<TxId>,
+        bytes: impl Into<Vec<u8>>,
+        validity: Validity,
+        min_amount_out: Amount,
+    ) -> Self {
+        Self { id: id.into(), bytes: bytes.into(), validity, min_amount_out, max_fee: None }
+    }
+
+    /// Sets the most that the chain may take for it, in base units of the chain's own token.
+    #[must_use]
+    pub fn with_max_fee(self, max_fee: Amount) -> Self {
+        Self { max_fee: Some(max_fee), ..self }
+    }
 }
 
 /// Shows no bytes: whoever has them can send them.
@@ -31,22 +52,78 @@ impl fmt::Debug for SignedTx {
             .field("bytes", &format_args!("{} bytes", self.bytes.len()))
             .field("validity", &self.validity)
             .field("min_amount_out", &self.min_amount_out)
+            .field("max_fee", &self.max_fee)
             .finish()
     }
 }
 
-/// How long a signed transaction may land.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How long a signed transaction may land. Time alone does not kill one that only a nonce bounds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Validity {
-    /// It may land in blocks up to and including this height.
+    /// In blocks up to and including this height.
     UntilHeight(u64),
-    /// Time alone never kills it.
-    Unbounded,
+    /// While this is the account's next nonce.
+    Nonce(AccountNonce),
+    /// While both hold.
+    NonceUntilHeight {
+        /// The account's nonce.
+        nonce: AccountNonce,
+        /// The last height.
+        height: u64,
+    },
+}
+
+impl Validity {
+    /// Returns the nonce that bounds the transaction, if one does.
+    pub const fn nonce(&self) -> Option<&AccountNonce> {
+        match self {
+            Self::UntilHeight(_) => None,
+            Self::Nonce(nonce) | Self::NonceUntilHeight { nonce, .. } => Some(nonce),
+        }
+    }
+
+    /// Returns the last height at which the transaction may land, if there is one.
+    pub const fn until_height(&self) -> Option<u64> {
+        match self {
+            Self::UntilHeight(height) | Self::NonceUntilHeight { height, .. } => Some(*height),
+            Self::Nonce(_) => None,
+        }
+    }
+}
+
+/// One of the numbers that an account gives its transactions. The chain lets one transaction of each number land, in
+/// their order and without a gap.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AccountNonce {
+    /// The account.
+    pub account: AccountId,
+    /// The number.
+    pub value: u64,
+}
+
+/// How far an account has come, as one node of the venue says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AccountView {
+    /// The nonce of its next transaction after the newest block that the node has seen.
+    pub latest: u64,
+    /// The nonce of its next transaction after the newest final block that the node has.
+    pub finalized: u64,
+    /// The height of that final block.
+    pub finalized_height: u64,
+}
+
+impl AccountView {
+    /// Returns what a node says: the next nonces, and the height of its newest final block.
+    pub const fn new(latest: u64, finalized: u64, finalized_height: u64) -> Self {
+        Self { latest, finalized, finalized_height }
+    }
 }
 
 /// How far the venue's chain has come, at each level of certainty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ChainView {
     /// The newest height seen.
     pub processed: u64,
@@ -54,6 +131,13 @@ pub struct ChainView {
     pub confirmed: u64,
     /// The newest height that cannot be undone.
     pub finalized: u64,
+}
+
+impl ChainView {
+    /// Returns the newest heights: seen, voted for by most validators, and final.
+    pub const fn new(processed: u64, confirmed: u64, finalized: u64) -> Self {
+        Self { processed, confirmed, finalized }
+    }
 }
 
 /// How certain it is that a transaction stays where it landed.
@@ -70,6 +154,7 @@ pub enum Certainty {
 
 /// What a landed transaction did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Fill {
     /// Base units of the input token that were taken.
     pub amount_in: Amount,
@@ -77,6 +162,13 @@ pub struct Fill {
     pub amount_out: Amount,
     /// The height at which it happened.
     pub height: u64,
+}
+
+impl Fill {
+    /// Returns what was taken and paid, in base units of the input and of the output token, and at which height.
+    pub const fn new(amount_in: Amount, amount_out: Amount, height: u64) -> Self {
+        Self { amount_in, amount_out, height }
+    }
 }
 
 /// What a venue reports about one transaction. Facts only: it draws no conclusion.
@@ -92,6 +184,9 @@ pub enum Observation {
         /// It is the node's *finalized* height and not the newest that it has seen: on a minority
         /// fork a node may have seen higher blocks and still lack the one of the majority.
         searched_through: Option<u64>,
+        /// The newest height that the node has seen, final or not: up to there its chain lacks the transaction.
+        /// `None` if it does not say.
+        seen_through: Option<u64>,
     },
     /// It landed and did what it should.
     Landed {
@@ -109,85 +204,6 @@ pub enum Observation {
         /// Whether another attempt, with another transaction, can help.
         class: FailureClass,
     },
-}
-
-/// Why a transaction can never land any more. Nothing else is a proof.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeathProof {
-    /// The finalized height passed the validity. Afterwards a node that had come as far itself searched
-    /// completely and found nothing.
-    Expired {
-        /// The last height at which it could have landed.
-        valid_until_height: u64,
-        /// The finalized height that was read *before* the search.
-        finalized_height: u64,
-        /// The height through which the node that searched held the chain as final.
-        searched_through: u64,
-    },
-    /// It landed, failed, and the failure is final.
-    Reverted,
-}
-
-/// What follows from a report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Nothing is decided. It may have been seen in a block that is not final.
-    Pending(Option<Certainty>),
-    /// It executed, for good.
-    Landed(Fill),
-    /// It can never land, or landed and failed for good.
-    Dead(DeathProof, Failure, FailureClass),
-    /// It should be dead by its validity, but the venue cannot prove it.
-    Unknown,
-}
-
-/// Returns the verdict that follows from one report about one transaction.
-///
-/// `view` must have been read *before* the observation was made. The node that searched may be another one
-/// than the node that was read, and may lag behind it, so absence carries its evidence: only a search through
-/// the view's finalized height proves that nothing landed at or below it.
-pub fn verdict(tx: &SignedTx, view: &ChainView, observation: &Observation) -> Verdict {
-    match observation {
-        Observation::Landed { certainty: Certainty::Finalized, fill } => Verdict::Landed(fill.clone()),
-        Observation::Reverted { certainty: Certainty::Finalized, failure, class } => {
-            Verdict::Dead(DeathProof::Reverted, failure.clone(), *class)
-        }
-        Observation::Landed { fill, .. } if planted!(InclusionIsFinal) => Verdict::Landed(fill.clone()),
-        Observation::Landed { certainty, .. } => Verdict::Pending(Some(*certainty)),
-        // A failure that is not final may be undone by a fork, and the transaction then succeed.
-        Observation::Reverted { .. } => Verdict::Pending(None),
-        Observation::NotFound { .. } if planted!(AbsenceIsDeath) => expired(0, view.finalized, 0),
-        Observation::NotFound { searched_through } => match (tx.validity, *searched_through) {
-            (Validity::UntilHeight(height), Some(searched))
-                if planted!(ExpiryOffByOne) && view.finalized >= height && searched >= view.finalized =>
-            {
-                expired(height, view.finalized, searched)
-            }
-            (Validity::UntilHeight(height), Some(searched))
-                if view.finalized > height
-                    && (searched >= view.finalized || planted!(AbsenceWithoutEvidence)) =>
-            {
-                expired(height, view.finalized, searched)
-            }
-            (Validity::UntilHeight(height), _) if view.finalized > height => Verdict::Unknown,
-            (Validity::UntilHeight(_) | Validity::Unbounded, _) => Verdict::Pending(None),
-        },
-    }
-}
-
-fn expired(valid_until_height: u64, finalized_height: u64, searched_through: u64) -> Verdict {
-    let failure = Failure::new(
-        crate::domain::failure::FailureCode::TRANSACTION_EXPIRED,
-        format!(
-            "The transaction was valid until height {valid_until_height} and had not landed at finalized height {finalized_height}"
-        ),
-    );
-    Verdict::Dead(
-        DeathProof::Expired { valid_until_height, finalized_height, searched_through },
-        failure,
-        FailureClass::Requote,
-    )
 }
 
 mod base64_bytes {
@@ -208,90 +224,10 @@ mod base64_bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::failure::FailureCode;
-    use proptest::option;
-    use proptest::prelude::*;
-
-    fn tx(validity: Validity) -> SignedTx {
-        SignedTx { id: "tx".into(), bytes: vec![1, 2, 3], validity, min_amount_out: Amount::new(1) }
-    }
-
-    fn view(finalized: u64) -> ChainView {
-        ChainView { processed: finalized + 32, confirmed: finalized + 2, finalized }
-    }
-
-    fn certainty() -> impl Strategy<Value = Certainty> {
-        prop_oneof![Just(Certainty::Processed), Just(Certainty::Confirmed), Just(Certainty::Finalized)]
-    }
-
-    fn observation() -> impl Strategy<Value = Observation> {
-        let fill = Fill { amount_in: Amount::new(1), amount_out: Amount::new(2), height: 3 };
-        let failure = Failure::new(FailureCode::SLIPPAGE, "below the minimum");
-        prop_oneof![
-            option::of(0_u64..200).prop_map(|searched_through| Observation::NotFound { searched_through }),
-            certainty().prop_map(move |certainty| Observation::Landed { certainty, fill: fill.clone() }),
-            certainty().prop_map(move |certainty| {
-                let class = FailureClass::Requote;
-                Observation::Reverted { certainty, failure: failure.clone(), class }
-            }),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn death_needs_a_final_revert_or_expiry_with_a_search_that_came_as_far(
-            until in 0_u64..200, finalized in 0_u64..200, bounded: bool, observation in observation(),
-        ) {
-            let validity = if bounded { Validity::UntilHeight(until) } else { Validity::Unbounded };
-            match verdict(&tx(validity), &view(finalized), &observation) {
-                Verdict::Dead(DeathProof::Expired { searched_through, .. }, ..) => {
-                    prop_assert!(bounded && finalized > until && searched_through >= finalized);
-                    let searched_through = Some(searched_through);
-                    prop_assert_eq!(observation, Observation::NotFound { searched_through });
-                }
-                Verdict::Dead(DeathProof::Reverted, ..) => {
-                    let is_final = matches!(observation, Observation::Reverted { certainty: Certainty::Finalized, .. });
-                    prop_assert!(is_final);
-                }
-                Verdict::Landed(_) => {
-                    let is_final = matches!(observation, Observation::Landed { certainty: Certainty::Finalized, .. });
-                    prop_assert!(is_final);
-                }
-                Verdict::Pending(_) => {}
-                Verdict::Unknown => {
-                    prop_assert!(bounded && finalized > until);
-                    let Observation::NotFound { searched_through } = observation else {
-                        return Err(TestCaseError::fail("only absence leaves a doubt"));
-                    };
-                    prop_assert!(searched_through.is_none_or(|searched| searched < finalized));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_last_valid_height_itself_is_no_death() {
-        let absent = Observation::NotFound { searched_through: Some(101) };
-        let tx = tx(Validity::UntilHeight(100));
-        assert_eq!(verdict(&tx, &view(100), &absent), Verdict::Pending(None));
-        assert!(matches!(verdict(&tx, &view(101), &absent), Verdict::Dead(DeathProof::Expired { .. }, ..)));
-    }
-
-    #[test]
-    fn a_node_that_has_not_come_as_far_as_was_read_proves_no_absence() {
-        let tx = tx(Validity::UntilHeight(100));
-        for (searched_through, is_dead) in
-            [(None, false), (Some(0), false), (Some(104), false), (Some(105), true), (Some(106), true)]
-        {
-            let verdict = verdict(&tx, &view(105), &Observation::NotFound { searched_through });
-            assert_eq!(matches!(verdict, Verdict::Dead(..)), is_dead, "{searched_through:?}: {verdict:?}");
-            assert_eq!(verdict == Verdict::Unknown, !is_dead, "{searched_through:?}: {verdict:?}");
-        }
-    }
 
     #[test]
     fn bytes_survive_json() {
-        let tx = tx(Validity::UntilHeight(7));
+        let tx = SignedTx::new("tx", [1, 2, 3], Validity::UntilHeight(7), Amount::new(1));
         let json = serde_json::to_string(&tx).unwrap();
         assert!(json.contains("AQID"), "{json}");
         assert_eq!(serde_json::from_str::<SignedTx>(&json).unwrap(), tx);

@@ -18,6 +18,7 @@ use crate::delivery::hub::Hub;
 use crate::delivery::outbox_relay::OutboxRelay;
 use crate::delivery::publisher::Publisher;
 use crate::delivery::wakers::LaneWakers;
+use crate::domain::fee_bump::FeeBumpPolicy;
 use crate::domain::ids::VenueName;
 use crate::domain::retry_policy::{Backoff, RetryPolicy};
 use crate::execution::context::Context;
@@ -25,6 +26,7 @@ use crate::execution::executor::Executor;
 use crate::execution::holds::Holds;
 use crate::execution::in_flight::InFlight;
 use crate::execution::lease::{self, LeaseManager};
+use crate::execution::nonces::Nonces;
 use crate::execution::observer::Observers;
 use crate::execution::pauses::{self, Pauses};
 use crate::execution::venues::Venues;
@@ -72,6 +74,7 @@ pub struct EngineBuilder {
     store: Option<Arc<dyn OrderStore>>,
     router: Option<Arc<dyn DexRouter>>,
     venues: Vec<(VenueName, Arc<dyn Venue>)>,
+    fee_bumps: BTreeMap<VenueName, FeeBumpPolicy>,
     sinks: Vec<Arc<dyn StatusSink>>,
     sources: Vec<Arc<dyn StatusSource>>,
     config: EngineConfig,
@@ -94,6 +97,14 @@ pub enum BuildError {
     /// Two durable sinks have one name.
     #[error("two durable sinks are called '{0}'")]
     SinkNameTaken(Arc<str>),
+    /// No engine can drive a venue safely.
+    #[error("the venue '{venue}' cannot be driven safely: {hazard}")]
+    UnsafeVenue {
+        /// The venue's name.
+        venue: VenueName,
+        /// Why.
+        hazard: &'static str,
+    },
     /// Two venues have one name.
     #[error("two venues are called '{0}'")]
     VenueNameTaken(VenueName),
@@ -128,6 +139,13 @@ impl EngineBuilder {
     /// not have waits for one that has it.
     pub fn named_venue(mut self, name: impl Into<VenueName>, venue: impl IntoPort<dyn Venue>) -> Self {
         self.venues.push((name.into(), venue.into_port()));
+        self
+    }
+
+    /// Sets when the transactions of a venue are sent again for a higher fee, where the venue can replace
+    /// transactions. Unless set, the [default](FeeBumpPolicy::default) holds.
+    pub fn fee_bumps(mut self, venue: impl Into<VenueName>, policy: FeeBumpPolicy) -> Self {
+        self.fee_bumps.insert(venue.into(), policy);
         self
     }
 
@@ -204,7 +222,8 @@ impl EngineBuilder {
         let pauses = Pauses::start(Arc::clone(&store), Arc::clone(supervisor)).await?;
         let feed_tail = FeedTail::start(Arc::clone(&store), &publisher.hub, &tasks, config.poll_interval);
         let fair_share = FairShare::new(config.fair_share_interval);
-        let venues = Venues::new(venues, config.breaker, runtime);
+        let venues = Venues::new(venues, &self.fee_bumps, config.breaker, runtime);
+        let nonces = Nonces::new(config.account_in_flight_max);
         let in_flight = InFlight::new(config.user_in_flight_max, config.venue_in_flight_max);
         let wakers = Arc::new(LaneWakers::new());
         let context = Arc::new(Context {
@@ -218,6 +237,7 @@ impl EngineBuilder {
             pauses,
             in_flight,
             holds: Holds::new(tasks.runtime.clone()),
+            nonces,
             wakers,
             workers: Arc::new(Workers::default()),
             tasks,
@@ -257,6 +277,9 @@ fn by_name(
     }
     let mut by_name = BTreeMap::new();
     for (name, venue) in venues {
+        if let Some(hazard) = venue.capabilities().hazard() {
+            return Err(BuildError::UnsafeVenue { venue: name, hazard });
+        }
         if by_name.insert(name.clone(), venue).is_some() {
             return Err(BuildError::VenueNameTaken(name));
         }
@@ -388,6 +411,7 @@ fn check(config: &EngineConfig) -> Result<(), BuildError> {
         ("sink_timeout", config.sink_timeout.is_zero()),
         ("user_in_flight_max", config.user_in_flight_max == Some(0)),
         ("venue_in_flight_max", config.venue_in_flight_max == Some(0)),
+        ("account_in_flight_max", config.account_in_flight_max == 0),
         ("gauge_interval", config.gauge_interval.is_zero()),
         ("quarantine_after", config.quarantine_after == 0),
         ("breaker.max_failures", config.breaker.max_failures == 0),

@@ -62,6 +62,7 @@ impl Engine {
         let advanced: Result<Vec<_>, _> =
             events.into_iter().map(|event| next.advance_mut(event, now).map(Arc::new)).collect();
         Some(Append {
+            reservation: None,
             guard: Guard::Revision { revoke: holder == Holder::Loses },
             expected_seq: order.seq,
             order: Arc::new(next),

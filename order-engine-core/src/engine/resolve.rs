@@ -56,7 +56,7 @@ impl Engine {
         let executed = matches!(resolution, Resolution::Executed(_));
         let said = OrderEvent::OutcomeResolved { executed, note: note.to_owned() };
         let end = match resolution {
-            Resolution::Executed(fill) => Some(OrderEvent::Confirmed { fill: fill.clone() }),
+            Resolution::Executed(fill) => Some(executed_by(order, fill)),
             Resolution::NotExecuted => {
                 let now = self.context().now();
                 let failed = order.advance(said.clone(), now).ok();
@@ -64,5 +64,14 @@ impl Engine {
             }
         };
         std::iter::once(said).chain(end).collect()
+    }
+}
+
+/// Returns the end of an order that an operator knows to be executed: by which of its transactions, they do not say.
+fn executed_by(order: &Order, fill: &Fill) -> OrderEvent {
+    let swap = order.state.siblings().map(|siblings| siblings.latest_swap().tx.id.clone());
+    OrderEvent::Confirmed {
+        tx_id: swap.or_else(|| order.state.tx_id().cloned()).unwrap_or_else(|| "".into()),
+        fill: fill.clone(),
     }
 }

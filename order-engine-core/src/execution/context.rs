@@ -22,6 +22,7 @@ use crate::execution::holds::Holds;
 use crate::execution::in_flight::InFlight;
 use crate::execution::lease::LeaseManager;
 use crate::execution::leased_order::LeasedOrder;
+use crate::execution::nonces::Nonces;
 use crate::execution::pauses::Pauses;
 use crate::execution::venues::{KnownVenue, Venues};
 use crate::execution::workers::Workers;
@@ -46,6 +47,7 @@ pub(crate) struct Context {
     pub(crate) pauses: Pauses,
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) holds: Holds,
+    pub(crate) nonces: Arc<Nonces>,
     pub(crate) wakers: Arc<LaneWakers>,
     pub(crate) workers: Arc<Workers>,
     pub(crate) tasks: Tasks,

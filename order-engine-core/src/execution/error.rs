@@ -43,6 +43,10 @@ pub(super) enum Interrupt {
     Panicked(Panicked),
     /// The deadline passed before a transaction was committed.
     TooLate,
+    /// Another order has the nonce of the transaction, and this one is free.
+    NonceTaken {
+        free: u64,
+    },
     Failed(ExecuteError),
 }
 
@@ -51,6 +55,7 @@ impl From<CommitError> for Interrupt {
         Self::Failed(match error {
             CommitError::Append(AppendError::StaleRevision { .. }) => return Self::RevisionChanged,
             CommitError::Append(AppendError::TooLate) => return Self::TooLate,
+            CommitError::Append(AppendError::NonceTaken { free }) => return Self::NonceTaken { free },
             CommitError::Append(AppendError::Rejected(rejected)) | CommitError::Rejected(rejected) => {
                 rejected.into()
             }

@@ -25,6 +25,7 @@ use crate::execution::error::{ExecuteError, Interrupt};
 use crate::execution::holds::Hold;
 use crate::execution::lease::panic_backoff;
 use crate::execution::leased_order::LeasedOrder;
+use crate::execution::nonces::NonceTurn;
 use crate::execution::observer::Observers;
 use crate::execution::turns::Turns;
 use crate::planted::planted;
@@ -81,7 +82,7 @@ impl Executor {
             order.lease_mut().release_in(wait);
             return Ok(());
         };
-        Execution { executor: self, order, last_sent: None, on_venue: None }.run(alone).await
+        Execution { executor: self, order, last_sent: None, on_venue: None, nonce: None }.run(alone).await
     }
 
     /// Whether workers may have died of the order, so that it must not take others with it.
@@ -117,6 +118,8 @@ struct Execution<'a> {
     last_sent: Option<DateTime<Utc>>,
     /// The share of the worker slots that orders of its venue may take.
     on_venue: Option<BulkheadPermit<VenueName>>,
+    /// The account's nonce is this execution's until the transaction is committed.
+    nonce: Option<Arc<NonceTurn>>,
 }
 
 impl<'a> Execution<'a> {
@@ -144,6 +147,13 @@ impl<'a> Execution<'a> {
                 Ok(Next::Yield) => return Ok(End::Yield),
                 Ok(Next::Observe) => return Ok(End::Observe),
                 Err(Interrupt::RevisionChanged) => self.reload().await?,
+                Err(Interrupt::NonceTaken { free }) => {
+                    // It is signed again with another nonce.
+                    if let Some(turn) = self.nonce.take() {
+                        turn.refused(free);
+                    }
+                    self.reload().await?;
+                }
                 Err(Interrupt::Panicked(panicked)) => return self.strike(&panicked).await,
                 Err(Interrupt::TooLate) => {
                     self.context().store_clock.refresh().await;
@@ -256,7 +266,11 @@ impl<'a> Execution<'a> {
     }
 
     async fn commit(&mut self) -> Result<(), Interrupt> {
-        Ok(self.order.commit(&self.executor.context.committer).await?)
+        self.order.commit(&self.executor.context.committer).await?;
+        if let Some(turn) = self.nonce.take() {
+            turn.reserved();
+        }
+        Ok(())
     }
 
     async fn deadline_now(&self) -> Result<DateTime<Utc>, Interrupt> {

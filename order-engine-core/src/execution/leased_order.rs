@@ -10,10 +10,11 @@ use crate::domain::event::{EventRecord, OrderEvent};
 use crate::domain::failure::{Failure, FailureCode};
 use crate::domain::order::Order;
 use crate::domain::state::transition::IllegalTransition;
+use crate::domain::transaction::SignedTx;
 use crate::execution::in_flight::InFlightPermit;
 use crate::execution::lease::LeaseGuard;
 use crate::ports::order_store::lease::Fence;
-use crate::ports::order_store::write::{Append, Guard, Then};
+use crate::ports::order_store::write::{Append, Guard, NonceReservation, Then};
 
 /// An order that this process holds a lease of.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct LeasedOrder {
     committed_seq: u64,
     /// The events that are not yet written.
     pending: Vec<Arc<EventRecord>>,
+    /// The nonce that is reserved when the signed transaction is written.
+    reservation: Option<NonceReservation>,
     lease: LeaseGuard,
     /// Counts the order as in flight, where there is a cap.
     in_flight: Option<InFlightPermit>,
@@ -31,7 +34,14 @@ pub(crate) struct LeasedOrder {
 
 impl LeasedOrder {
     pub(crate) fn new(order: Arc<Order>, lease: LeaseGuard) -> Self {
-        Self { committed_seq: order.seq, order, pending: Vec::new(), lease, in_flight: None }
+        Self {
+            committed_seq: order.seq,
+            order,
+            pending: Vec::new(),
+            reservation: None,
+            lease,
+            in_flight: None,
+        }
     }
 
     pub(crate) const fn order(&self) -> &Arc<Order> {
@@ -69,6 +79,18 @@ impl LeasedOrder {
     pub(crate) fn record(&mut self, event: OrderEvent, now: DateTime<Utc>) -> Result<(), IllegalTransition> {
         let record = Arc::make_mut(&mut self.order).advance_mut(event, now)?;
         self.pending.push(Arc::new(record));
+        Ok(())
+    }
+
+    /// Records a signed transaction, and the nonce that is reserved for it.
+    pub(crate) fn record_signed(
+        &mut self,
+        tx: SignedTx,
+        reservation: Option<NonceReservation>,
+        now: DateTime<Utc>,
+    ) -> Result<(), IllegalTransition> {
+        self.record(OrderEvent::TransactionSigned { tx: Arc::new(tx) }, now)?;
+        self.reservation = reservation;
         Ok(())
     }
 
@@ -136,6 +158,9 @@ impl LeasedOrder {
             return Ok(());
         }
         let not_after = self.not_after();
+        let is_signed =
+            |record: &Arc<EventRecord>| matches!(record.event, OrderEvent::TransactionSigned { .. });
+        let reservation = self.pending.iter().any(is_signed).then(|| self.reservation.take()).flatten();
         let append = Append {
             guard: Guard::Fence(self.fence()),
             expected_seq: self.committed_seq,
@@ -143,6 +168,7 @@ impl LeasedOrder {
             events: std::mem::take(&mut self.pending),
             then,
             not_after,
+            reservation,
         };
         committer.append(append).await?;
         self.committed_seq = self.order.seq;
@@ -157,5 +183,6 @@ impl LeasedOrder {
         self.committed_seq = order.seq;
         self.order = order;
         self.pending.clear();
+        self.reservation = None;
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::domain::fee_bump::FeeBumpPolicy;
 use crate::domain::ids::VenueName;
 use crate::domain::transaction::ChainView;
 use crate::ports::runtime::Runtime;
-use crate::ports::venue::Venue;
+use crate::ports::venue::{Venue, VenueCapabilities};
 use crate::resilience::breaker::{BreakerConfig, Breakers};
 
 /// The venues of an engine.
@@ -22,6 +23,8 @@ pub(crate) struct Venues {
 pub(crate) struct KnownVenue {
     pub(crate) name: VenueName,
     pub(crate) venue: Arc<dyn Venue>,
+    pub(crate) capabilities: VenueCapabilities,
+    pub(crate) fee_bumps: FeeBumpPolicy,
     /// In front of its building of transactions.
     pub(crate) building: Breakers<()>,
     /// In front of its answers about transactions.
@@ -32,12 +35,15 @@ pub(crate) struct KnownVenue {
 impl Venues {
     pub(crate) fn new(
         venues: BTreeMap<VenueName, Arc<dyn Venue>>,
+        fee_bumps: &BTreeMap<VenueName, FeeBumpPolicy>,
         breaker: BreakerConfig,
         runtime: &Runtime,
     ) -> Self {
         let known = |(name, venue): (VenueName, Arc<dyn Venue>)| {
             let known = KnownVenue {
                 name: name.clone(),
+                capabilities: venue.capabilities(),
+                fee_bumps: fee_bumps.get(&name).copied().unwrap_or_default(),
                 venue,
                 building: Breakers::new(breaker, runtime.clone()),
                 observing: Breakers::new(breaker, runtime.clone()),

@@ -12,11 +12,11 @@ use tokio::runtime::Handle;
 
 use crate::domain::event::EventRecord;
 use crate::domain::failure::{Failure, FailureCode};
-use crate::domain::ids::{OrderId, TxId};
+use crate::domain::ids::{AccountId, OrderId, TxId};
 use crate::domain::order::{Order, OrderUpdate};
 use crate::domain::route::{Candidate, QuoteRequest};
 use crate::domain::state::step::Lane;
-use crate::domain::transaction::{ChainView, Observation, SignedTx};
+use crate::domain::transaction::{AccountView, ChainView, Observation, SignedTx};
 use crate::ports::controls::{Activity, Controls, Pause, PauseRequest, PauseScope};
 use crate::ports::feed::{EventFeed, FeedCursor, FeedPage, FeedRequest};
 use crate::ports::order_store::error::StoreError;
@@ -27,7 +27,9 @@ use crate::ports::order_store::{Durability, OrderStore};
 use crate::ports::outbox::{Deliveries, DeliveryAck, DeliveryRequest, Outbox};
 use crate::ports::router::{DexRouter, StepError};
 use crate::ports::sink::{SinkError, SinkGuarantee, StatusSink};
-use crate::ports::venue::{PrepareRequest, SubmitReport, Venue, VenueError};
+use crate::ports::venue::{
+    PrepareRequest, ReplaceRequest, SubmitReport, Venue, VenueCapabilities, VenueError,
+};
 
 /// A call of a port, with its main argument.
 #[derive(Clone, Copy, Debug)]
@@ -54,8 +56,12 @@ pub enum Call<'a> {
     ClaimDeliveries(&'a DeliveryRequest),
     AckDeliveries(&'a [DeliveryAck]),
     Prepare(&'a PrepareRequest<'a>),
+    Replace(&'a ReplaceRequest<'a>),
+    CancelTransaction(&'a ReplaceRequest<'a>),
     Submit(&'a SignedTx),
     View,
+    Accounts(&'a [AccountId]),
+    Find(OrderId),
     Observe(&'a [TxId]),
     Quote(&'a QuoteRequest),
     FeedEnd,
@@ -81,7 +87,14 @@ impl Call<'_> {
     /// Returns the port that is called.
     pub const fn port(&self) -> Port {
         match self {
-            Self::Prepare(_) | Self::Submit(_) | Self::View | Self::Observe(_) => Port::Venue,
+            Self::Prepare(_)
+            | Self::Replace(_)
+            | Self::CancelTransaction(_)
+            | Self::Submit(_)
+            | Self::View
+            | Self::Accounts(_)
+            | Self::Find(_)
+            | Self::Observe(_) => Port::Venue,
             Self::Quote(_) => Port::Router,
             Self::Deliver(_) => Port::Sink,
             _ => Port::Store,
@@ -111,8 +124,12 @@ impl Call<'_> {
             Self::ClaimDeliveries(_) => "claim_deliveries",
             Self::AckDeliveries(_) => "ack_deliveries",
             Self::Prepare(_) => "prepare",
+            Self::Replace(_) => "replace",
+            Self::CancelTransaction(_) => "cancel_transaction",
             Self::Submit(_) => "submit",
             Self::View => "view",
+            Self::Accounts(_) => "accounts",
+            Self::Find(_) => "find",
             Self::Observe(_) => "observe",
             Self::Quote(_) => "quote",
             Self::FeedEnd => "feed_end",
@@ -375,11 +392,41 @@ impl InterceptedVenue {
 
 #[async_trait]
 impl Venue for InterceptedVenue {
+    fn capabilities(&self) -> VenueCapabilities {
+        self.inner.capabilities()
+    }
+
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
         let prepared =
             around(&*self.intercept, Call::Prepare(&request), self.inner.prepare(request), |_| Reply::Other)
                 .await;
         prepared.unwrap_or_else(|error| Err(no_answer(FailureCode::VENUE_UNAVAILABLE, &error)))
+    }
+
+    async fn replace(&self, request: ReplaceRequest<'_>) -> Result<SignedTx, StepError> {
+        let replaced =
+            around(&*self.intercept, Call::Replace(&request), self.inner.replace(request), |_| Reply::Other)
+                .await;
+        replaced.unwrap_or_else(|error| Err(no_answer(FailureCode::VENUE_UNAVAILABLE, &error)))
+    }
+
+    async fn cancel_transaction(&self, request: ReplaceRequest<'_>) -> Result<SignedTx, StepError> {
+        let signing = self.inner.cancel_transaction(request);
+        let signed =
+            around(&*self.intercept, Call::CancelTransaction(&request), signing, |_| Reply::Other).await;
+        signed.unwrap_or_else(|error| Err(no_answer(FailureCode::VENUE_UNAVAILABLE, &error)))
+    }
+
+    async fn accounts(&self, accounts: &[AccountId]) -> Result<Vec<AccountView>, VenueError> {
+        let asked = self.inner.accounts(accounts);
+        let views = around(&*self.intercept, Call::Accounts(accounts), asked, |_| Reply::Other).await;
+        views.unwrap_or_else(|error| Err(VenueError::new(error.to_string())))
+    }
+
+    async fn find(&self, order: OrderId) -> Result<Vec<TxId>, VenueError> {
+        let found =
+            around(&*self.intercept, Call::Find(order), self.inner.find(order), |_| Reply::Other).await;
+        found.unwrap_or_else(|error| Err(VenueError::new(error.to_string())))
     }
 
     async fn submit(&self, tx: &SignedTx) -> SubmitReport {

@@ -7,7 +7,7 @@ use crate::domain::failure::{Failure, FailureClass, FailureCode};
 use crate::domain::ids::{OrderId, TxId};
 use crate::domain::transaction::{Certainty, ChainView, Fill, Observation, SignedTx, Validity};
 use crate::ports::router::StepError;
-use crate::ports::venue::{PrepareRequest, SubmitReport, Venue, VenueError};
+use crate::ports::venue::{PrepareRequest, SubmitReport, Venue, VenueCapabilities, VenueError};
 
 /// The number of heights after its signing at which a transaction may land.
 const VALIDITY: u64 = 150;
@@ -165,20 +165,24 @@ impl Chain {
         let reached = self.height.saturating_sub(self.search_lag);
         match self.landed.get(id) {
             Some((height, observation)) if *height <= reached => observation.clone(),
-            _ => Observation::NotFound { searched_through: (!self.is_forgetful).then_some(reached) },
+            _ => Observation::NotFound {
+                searched_through: (!self.is_forgetful).then_some(reached),
+                seen_through: Some(reached),
+            },
         }
     }
 }
 
 fn is_valid(tx: &SignedTx, height: u64) -> bool {
-    match tx.validity {
-        Validity::UntilHeight(last) => height <= last,
-        Validity::Unbounded => true,
-    }
+    tx.validity.until_height().is_none_or(|last| height <= last)
 }
 
 #[async_trait]
 impl Venue for ScriptedVenue {
+    fn capabilities(&self) -> VenueCapabilities {
+        VenueCapabilities::by_height()
+    }
+
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
         let mut chain = self.chain();
         if let Some(error) = chain.refusals.pop_front() {
@@ -194,7 +198,7 @@ impl Venue for ScriptedVenue {
         chain.orders.insert(id.clone(), (request.order.id, fill));
         let bytes = format!("{id} {}", request.order.id).into_bytes();
         let validity = Validity::UntilHeight(chain.height + VALIDITY);
-        Ok(SignedTx { id, bytes, validity, min_amount_out: request.min_amount_out })
+        Ok(SignedTx::new(id, bytes, validity, request.min_amount_out))
     }
 
     async fn submit(&self, tx: &SignedTx) -> SubmitReport {

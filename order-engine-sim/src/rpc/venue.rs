@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
     ChainView, Failure, FailureCode, Leg, Observation, PrepareRequest, Route, SignedTx, StepError,
-    SubmitReport, TxId, Validity, Venue, VenueError,
+    SubmitReport, TxId, Validity, Venue, VenueCapabilities, VenueError,
 };
 use order_engine_routing::PoolSource as _;
 use serde_json::{Value, json};
@@ -85,6 +85,10 @@ impl RpcVenue {
 
 #[async_trait]
 impl Venue for RpcVenue {
+    fn capabilities(&self) -> VenueCapabilities {
+        VenueCapabilities::by_height()
+    }
+
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
         let PrepareRequest { order, route, min_amount_out, .. } = request;
         check_pair(order, route)?;
@@ -106,7 +110,7 @@ impl Venue for RpcVenue {
         let (id, bytes) = signer.sign(&message).map_err(|malformed| {
             StepError::permanent(Failure::new(FailureCode::REJECTED, malformed.to_string()))
         })?;
-        let tx = SignedTx { id, bytes, validity: Validity::UntilHeight(valid_until), min_amount_out };
+        let tx = SignedTx::new(id, bytes, Validity::UntilHeight(valid_until), min_amount_out);
         self.simulate(&tx).await?;
         Ok(tx)
     }
@@ -132,7 +136,7 @@ impl Venue for RpcVenue {
         let [finalized, confirmed, processed] = heights[..] else {
             return Err(VenueError::new("the node did not answer with three heights"));
         };
-        Ok(ChainView { processed, confirmed, finalized })
+        Ok(ChainView::new(processed, confirmed, finalized))
     }
 
     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
@@ -154,7 +158,7 @@ impl RpcVenue {
         }
         let searched_through = searched_through(&context);
         let observe = |status: Option<SignatureStatus>| match status {
-            None => Observation::NotFound { searched_through },
+            None => Observation::NotFound { searched_through, seen_through: Some(context.slot) },
             Some(SignatureStatus { confirmation_status: certainty, sim: execution, .. }) => {
                 observation(VisibleLanding { execution, certainty })
             }

@@ -4,6 +4,7 @@ use super::{Attention, OrderState, Suspicion};
 use crate::domain::event::{EventRecord, OrderEvent};
 use crate::domain::failure::{Failure, FailureClass, FailureCode};
 use crate::domain::phase::{FailedAt, Phase, Quote, Stage};
+use crate::domain::siblings::{Purpose, Siblings};
 
 /// An event that an order's state does not allow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +93,17 @@ impl OrderState {
                 next.tx_id = Some(tx.id.clone());
                 next.held_up_since = None;
             }
+            OrderEvent::SiblingSigned { purpose, tx } if purpose.is_swap() => {
+                next.tx_id = Some(tx.id.clone())
+            }
+            OrderEvent::InclusionUndone => {
+                // The stage goes back, and the progress that was shown does not.
+                next.progress_floor = self.progress();
+            }
+            OrderEvent::Confirmed { tx_id, .. } => {
+                next.tx_id = Some(tx_id.clone());
+                next.attention = None;
+            }
             OrderEvent::Deferred { since, .. } => {
                 next.held_up_since = Some(*since);
                 next.may_requote = true;
@@ -104,7 +116,6 @@ impl OrderState {
             | OrderEvent::OutcomeResolved { .. }
             | OrderEvent::InclusionObserved { .. }
             | OrderEvent::TransactionDied { .. }
-            | OrderEvent::Confirmed { .. }
             | OrderEvent::Failed { .. } => next.attention = None,
             _ => {}
         }
@@ -181,24 +192,49 @@ impl OrderState {
             (Phase::Building { quote }, E::TransactionSigned { tx })
                 if tx.min_amount_out >= quote.min_amount_out =>
             {
-                Phase::Signed { tx: tx.clone(), cancel_requested: false }
+                Phase::Signed { siblings: Siblings::new(tx.clone()), cancel_requested: false }
             }
-            (Phase::Signed { tx, cancel_requested: false }, E::SubmissionStarted) => {
-                Phase::Submitted { tx: tx.clone(), stage: Stage::Sending, cancel_requested: false }
+            (Phase::Signed { siblings, cancel_requested: false }, E::SubmissionStarted) => {
+                submitted(siblings.clone(), Stage::Sending, None, false)
+            }
+            // An original that was not sent needs no higher fee.
+            (
+                Phase::Signed { siblings, cancel_requested },
+                E::SiblingSigned { purpose: Purpose::Cancel, tx },
+            ) => {
+                let siblings = siblings.and(Purpose::Cancel, tx.clone())?;
+                submitted(siblings, Stage::Sending, None, *cancel_requested)
             }
             (
-                Phase::Submitted { tx, stage, cancel_requested },
-                E::SubmissionAccepted | E::InclusionObserved { .. },
-            ) => {
+                Phase::Submitted { siblings, stage, included_at, cancel_requested },
+                E::SiblingSigned { purpose, tx },
+            ) if !(*cancel_requested && purpose.is_swap()) => {
+                let siblings = siblings.and(*purpose, tx.clone())?;
+                submitted(siblings, *stage, *included_at, *cancel_requested)
+            }
+            (Phase::Submitted { siblings, stage, included_at, cancel_requested }, E::SubmissionAccepted) => {
                 let next = Stage::reported_by(event).filter(|next| next > stage)?;
-                Phase::Submitted { tx: tx.clone(), stage: next, cancel_requested: *cancel_requested }
+                submitted(siblings.clone(), next, *included_at, *cancel_requested)
             }
-            (Phase::Signed { tx, cancel_requested: false }, E::CancelRequested) => {
-                Phase::Signed { tx: tx.clone(), cancel_requested: true }
+            (
+                Phase::Submitted { siblings, stage, included_at, cancel_requested },
+                E::InclusionObserved { height, .. },
+            ) => {
+                let is_elsewhere = included_at.is_some_and(|known| known != *height);
+                let next = Stage::reported_by(event).filter(|next| next > stage || is_elsewhere)?;
+                submitted(siblings.clone(), next, Some(*height), *cancel_requested)
             }
-            (Phase::Submitted { tx, stage, cancel_requested: false }, E::CancelRequested) => {
-                Phase::Submitted { tx: tx.clone(), stage: *stage, cancel_requested: true }
+            (
+                Phase::Submitted { siblings, included_at: Some(_), cancel_requested, .. },
+                E::InclusionUndone,
+            ) => submitted(siblings.clone(), Stage::Accepted, None, *cancel_requested),
+            (Phase::Signed { siblings, cancel_requested: false }, E::CancelRequested) => {
+                Phase::Signed { siblings: siblings.clone(), cancel_requested: true }
             }
+            (
+                Phase::Submitted { siblings, stage, included_at, cancel_requested: false },
+                E::CancelRequested,
+            ) => submitted(siblings.clone(), *stage, *included_at, true),
             (Phase::Routing | Phase::Routed { .. }, E::AttemptFailed { failure, class }) => {
                 self.failed_attempt(failure, *class, false, None)
             }
@@ -229,7 +265,7 @@ impl OrderState {
                 let failure = Failure::new(FailureCode::RESOLVED, note.clone());
                 self.failed_attempt(&failure, FailureClass::Permanent, *cancel_requested, None)
             }
-            (Phase::Signed { .. } | Phase::Submitted { .. }, E::Confirmed { fill }) => {
+            (Phase::Signed { .. } | Phase::Submitted { .. }, E::Confirmed { fill, .. }) => {
                 Phase::Confirmed { fill: fill.clone() }
             }
             (phase, E::Failed { failure }) if !phase.has_live_transaction() && !phase.is_terminal() => {
@@ -260,4 +296,13 @@ impl OrderState {
             _ => false,
         }
     }
+}
+
+const fn submitted(
+    siblings: Siblings,
+    stage: Stage,
+    included_at: Option<u64>,
+    cancel_requested: bool,
+) -> Phase {
+    Phase::Submitted { siblings, stage, included_at, cancel_requested }
 }

@@ -22,6 +22,7 @@ use crate::execution::bulkhead::{Congested, pair_of};
 use crate::execution::choice::{NoChoice, Obstacle, choose};
 use crate::execution::error::Interrupt;
 use crate::execution::holds::Hold;
+use crate::execution::nonces::NonceTurn;
 use crate::execution::venues::KnownVenue;
 use crate::planted::planted;
 use crate::ports::controls::Activity;
@@ -241,7 +242,8 @@ impl Execution<'_> {
                 return self.wait_behind(open, FailureCode::VENUE_UNAVAILABLE, message).await;
             }
         };
-        let prepared = prepare(venue, order, quote, self.order.fence());
+        let nonces = Arc::new(self.context().nonces.turn(&venue.name));
+        let prepared = prepare(venue, order, quote, self.order.fence(), Arc::clone(&nonces));
         let prepared = self.commit_while(StepName::Prepare, "venue.prepare", prepared).await;
         let late = || {
             StepError::unavailable(Failure::new(
@@ -250,12 +252,21 @@ impl Execution<'_> {
             ))
         };
         match answered(prepared, admission, late)? {
-            Ok(tx) => {
-                self.record(OrderEvent::TransactionSigned { tx: Arc::new(tx) })?;
-                Ok(Next::Continue)
-            }
+            Ok(tx) => self.signed(tx, nonces).await,
             Err(error) => self.step_failed(error).await,
         }
+    }
+
+    /// Records a signed transaction. Its nonce is reserved when it is committed.
+    async fn signed(&mut self, tx: SignedTx, nonces: Arc<NonceTurn>) -> Result<Next, Interrupt> {
+        let reservation = match nonces.reservation(&tx) {
+            Ok(reservation) => reservation,
+            Err(error) => return self.step_failed(error).await,
+        };
+        self.nonce = reservation.is_some().then_some(nonces);
+        let now = self.context().now();
+        self.order.record_signed(tx, reservation, now)?;
+        Ok(Next::Continue)
     }
 
     /// Commits the transaction, and only then sends it.
@@ -340,9 +351,10 @@ async fn prepare(
     order: Arc<Order>,
     quote: Quote,
     fence: Fence,
+    nonces: Arc<NonceTurn>,
 ) -> Result<SignedTx, StepError> {
     let Quote { route, min_amount_out, .. } = &quote;
-    let request = PrepareRequest { order: &order, route, min_amount_out: *min_amount_out, fence };
+    let request = PrepareRequest::new(&order, route, *min_amount_out, fence, &*nonces);
     on.venue.prepare(request).await
 }
 
@@ -363,7 +375,11 @@ fn answered<T, K: Ord + Clone>(
             return Err(interrupt);
         }
     };
-    admission.report(!matches!(&answer, Err(StepError { class: FailureClass::Unavailable, .. })));
+    let is_silent = |error: &StepError| {
+        // A busy account says nothing about the venue.
+        error.class == FailureClass::Unavailable && error.failure.code != FailureCode::ACCOUNT_BUSY
+    };
+    admission.report(!answer.as_ref().is_err_and(is_silent));
     Ok(answer)
 }
 

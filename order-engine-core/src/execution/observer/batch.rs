@@ -3,7 +3,7 @@
 //! A call that fails may fail because of one of its transactions. Those that were asked about together are
 //! asked about in two halves next time, until the one that fails stands alone and harms no other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +15,23 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::commit::committer::CommitError;
 use crate::domain::event::{OrderEvent, UnknownReason};
-use crate::domain::ids::TxId;
+use crate::domain::fee_bump::{Need, Waiting};
+use crate::domain::ids::{AccountId, TxId};
+use crate::domain::order::Order;
 use crate::domain::phase::{Phase, Stage};
+use crate::domain::retry_policy::is_expired;
+use crate::domain::siblings::{Purpose, Siblings};
 use crate::domain::state::OrderState;
 use crate::domain::state::transition::IllegalTransition;
-use crate::domain::transaction::{Certainty, ChainView, Observation, SignedTx, Verdict, verdict};
+use crate::domain::transaction::{AccountView, Certainty, ChainView, Observation};
+use crate::domain::verdict::{Inclusion, Verdict, verdict};
 use crate::execution::context::Context;
 use crate::execution::leased_order::LeasedOrder;
 use crate::execution::venues::KnownVenue;
 use crate::planted::planted;
 use crate::ports::controls::Activity;
 use crate::ports::order_store::write::AppendError;
-use crate::ports::venue::VenueError;
+use crate::ports::venue::{ReplaceRequest, VenueError};
 use crate::resilience::breaker::Admission;
 use crate::telemetry::{self, StepName};
 
@@ -49,6 +54,8 @@ pub(super) struct ObservedOrder {
     pub(super) is_absent: bool,
     /// Since when the outcome of the transaction has been in doubt, and why.
     pub(super) doubt: Option<(UnknownReason, DateTime<Utc>)>,
+    /// At which height this process first looked at the transaction that was signed last.
+    pub(super) waits_since: Option<(TxId, u64)>,
     /// With how many others at most the venue may be asked about the transaction, this one included.
     pub(super) batch_max: usize,
     _slots: ObserverSlots,
@@ -73,21 +80,68 @@ impl ObservedOrder {
             quiet_observations: 0,
             is_absent: false,
             doubt: None,
+            waits_since: None,
             batch_max: usize::MAX,
             _slots: slots,
         }
     }
 
-    pub(super) fn transaction(&self) -> Option<&SignedTx> {
-        self.order.order().state.live_transaction()
+    pub(super) fn siblings(&self) -> Option<&Siblings> {
+        self.order.order().state.siblings()
+    }
+
+    /// Returns for how many heights the transaction that was signed last has waited.
+    fn heights_waited(&mut self, processed: u64) -> u64 {
+        let Some(latest) = self.siblings().map(|siblings| siblings.latest().tx.id.clone()) else { return 0 };
+        match &self.waits_since {
+            Some((known, since)) if *known == latest => processed.saturating_sub(*since),
+            _ => {
+                self.waits_since = Some((latest, processed));
+                0
+            }
+        }
     }
 }
 
 /// The orders that are still observed after an observation, and how soon each is observed again.
 pub(super) type Observed = Vec<(ObservedOrder, Duration)>;
 
-/// What the venue knows: how far its chain had come, and then what it knew of each transaction.
-type Report = Result<(ChainView, BTreeMap<TxId, Observation>), Unanswered>;
+/// What the venue knows: how far its chain and the accounts had come, and then what it knew of each transaction.
+#[derive(Debug)]
+struct Report {
+    view: ChainView,
+    accounts: BTreeMap<AccountId, AccountView>,
+    observations: BTreeMap<TxId, Observation>,
+}
+
+impl Report {
+    /// Returns what it says of an attempt's transactions, in their order; nothing if it does not say all.
+    fn of(&self, siblings: &Siblings) -> Option<(Option<&AccountView>, Vec<Observation>)> {
+        let account = match siblings.nonce() {
+            Some(nonce) => Some(self.accounts.get(&nonce.account)?),
+            None => None,
+        };
+        let observations = siblings.ids().map(|id| self.observations.get(id).cloned());
+        Some((account, observations.collect::<Option<_>>()?))
+    }
+}
+
+/// What there is to ask about.
+#[derive(Debug)]
+struct Question {
+    accounts: Vec<AccountId>,
+    tx_ids: Vec<TxId>,
+}
+
+impl Question {
+    fn about(batch: &[ObservedOrder]) -> Self {
+        let siblings = || batch.iter().filter_map(ObservedOrder::siblings);
+        let accounts: BTreeSet<_> =
+            siblings().filter_map(Siblings::nonce).map(|nonce| nonce.account.clone()).collect();
+        let tx_ids = siblings().flat_map(Siblings::ids).cloned().collect();
+        Self { accounts: accounts.into_iter().collect(), tx_ids }
+    }
+}
 
 /// Which question the venue did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -144,19 +198,17 @@ impl BatchObserver {
             report => admission.report(report.is_ok()),
         }
         let now = self.context.local_now();
-        match report {
-            Ok((view, mut observations)) => {
+        match &report {
+            Ok(report) => {
                 for observed in &mut batch {
                     observed.batch_max = usize::MAX;
-                    let observation = observed.transaction().and_then(|tx| observations.remove(&tx.id));
-                    let Some(observation) = observation else { continue };
-                    if let Err(illegal) = self.conclude(observed, &view, &observation, now) {
+                    if let Err(illegal) = self.conclude(observed, report, now) {
                         log_defect(observed, &illegal);
                     }
                 }
             }
             Err(unanswered) => {
-                tracing::warn!(venue = %self.venue.name, transactions = asked, error = %telemetry::chain(&unanswered), "transactions could not be observed");
+                tracing::warn!(venue = %self.venue.name, transactions = asked, error = %telemetry::chain(unanswered), "transactions could not be observed");
                 if matches!(unanswered, Unanswered::Observe(_)) {
                     for observed in &mut batch {
                         self.halve(observed, asked, now);
@@ -164,18 +216,27 @@ impl BatchObserver {
                 }
             }
         }
-        let batch = self.commit(batch).await;
-        let (absent, present): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|observed| self.is_to_be_resent(observed, now));
-        self.resend(absent);
-        present.into_iter().map(|observed| self.with_interval(observed)).collect()
+        let mut stays = Vec::new();
+        let mut acts = Vec::new();
+        for mut observed in self.commit(batch).await {
+            let need = report.as_ref().map_or(Need::Nothing, |report| self.need(&mut observed, report));
+            match need {
+                Need::Sibling(purpose) => acts.push((observed, Act::Replace(purpose))),
+                _ if self.is_to_be_resent(&observed, now) => acts.push((observed, Act::Resend)),
+                _ => stays.push(self.with_interval(observed)),
+            }
+        }
+        self.act(acts);
+        stays
     }
 
     /// Asks the venue. Events that wait to be written are written with the conclusions if the venue answers
     /// at once, and meanwhile if not.
-    async fn ask_while_committing(&self, batch: Vec<ObservedOrder>) -> (Vec<ObservedOrder>, Report) {
-        let ids = batch.iter().filter_map(|observed| Some(observed.transaction()?.id.clone())).collect();
-        let mut asked = pin!(self.ask(ids));
+    async fn ask_while_committing(
+        &self,
+        batch: Vec<ObservedOrder>,
+    ) -> (Vec<ObservedOrder>, Result<Report, Unanswered>) {
+        let mut asked = pin!(self.ask(Question::about(&batch)));
         if let Some(report) = asked.as_mut().now_or_never() {
             (batch, report)
         } else {
@@ -183,31 +244,31 @@ impl BatchObserver {
         }
     }
 
-    /// Asks the venue for the facts that verdicts are drawn from: the view first.
-    async fn ask(&self, ids: Vec<TxId>) -> Report {
+    /// Asks the venue for the facts that verdicts are drawn from: the heights and the accounts first.
+    async fn ask(&self, Question { accounts, tx_ids }: Question) -> Result<Report, Unanswered> {
         telemetry::timed(StepName::Observe, &self.context.tasks.runtime, async {
+            let early =
+                if planted!(SearchBeforeHeight) { Some(self.observe_ids(&tx_ids).await?) } else { None };
             let venue = &self.venue.venue;
-            let early = if planted!(SearchBeforeHeight) {
-                Some(self.ask_one("venue.observe", venue.observe(&ids)).await.map_err(Unanswered::Observe)?)
-            } else {
-                None
-            };
             let view = self.ask_one("venue.view", venue.view()).await.map_err(Unanswered::View)?;
             self.venue.learn(view);
-            if let Some(early) = early {
-                let trusted = early.into_iter().map(|observation| match observation {
-                    Observation::NotFound { searched_through: Some(_) } => {
-                        Observation::NotFound { searched_through: Some(u64::MAX) }
-                    }
-                    other => other,
-                });
-                return Ok((view, ids.into_iter().zip(trusted).collect()));
-            }
-            let observations = self.ask_one("venue.observe", venue.observe(&ids)).await;
-            let observations = observations.map_err(Unanswered::Observe)?;
-            Ok((view, ids.into_iter().zip(observations).collect()))
+            let views = if accounts.is_empty() {
+                Vec::new()
+            } else {
+                self.ask_one("venue.accounts", venue.accounts(&accounts)).await.map_err(Unanswered::View)?
+            };
+            let accounts = accounts.into_iter().zip(views).collect();
+            let observations = match early {
+                Some(early) => early.into_iter().map(trusted).collect(),
+                None => self.observe_ids(&tx_ids).await?,
+            };
+            Ok(Report { view, accounts, observations: tx_ids.into_iter().zip(observations).collect() })
         })
         .await
+    }
+
+    async fn observe_ids(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, Unanswered> {
+        self.ask_one("venue.observe", self.venue.venue.observe(tx_ids)).await.map_err(Unanswered::Observe)
     }
 
     async fn ask_one<T: Send>(
@@ -222,32 +283,39 @@ impl BatchObserver {
         }
     }
 
-    /// Records what follows from the report about a transaction.
+    /// Records what follows from the report about an order's transactions.
     fn conclude(
         &self,
         observed: &mut ObservedOrder,
-        view: &ChainView,
-        observation: &Observation,
+        report: &Report,
         now: DateTime<Utc>,
     ) -> Result<(), IllegalTransition> {
-        let Some(tx) = observed.transaction() else { return Ok(()) };
+        let Some(siblings) = observed.siblings() else { return Ok(()) };
+        let Some((account, observations)) = report.of(siblings) else { return Ok(()) };
         let at = self.context.now();
-        let conclusion = verdict(tx, view, observation);
+        let conclusion = verdict(siblings, &report.view, account, &observations);
+        let is_undone = is_undone(&observed.order.order().state, &observations);
         observed.quiet_observations += 1;
-        observed.is_absent =
-            conclusion == Verdict::Pending(None) && matches!(observation, Observation::NotFound { .. });
+        observed.is_absent = conclusion == Verdict::Pending(None) && observations.iter().all(is_not_found);
         match conclusion {
-            Verdict::Landed(fill) => observed.order.record(OrderEvent::Confirmed { fill }, at)?,
+            Verdict::Landed(tx_id, fill) => {
+                observed.order.record(OrderEvent::Confirmed { tx_id, fill }, at)?;
+            }
             Verdict::Dead(proof, failure, class) => {
                 observed.order.record(OrderEvent::TransactionDied { proof, failure, class }, at)?;
                 if let Some(event) = self.context.retry_unless_late(observed.order.order()) {
                     observed.order.record(event, at)?;
                 }
             }
-            Verdict::Pending(Some(certainty)) if is_news(observed, certainty) => {
+            Verdict::Pending(Some(inclusion)) if is_news(observed, inclusion) => {
                 observed.quiet_observations = 0;
                 observed.doubt = None;
-                observed.order.record(OrderEvent::InclusionObserved { certainty }, at)?;
+                let Inclusion { certainty, height, .. } = inclusion;
+                observed.order.record(OrderEvent::InclusionObserved { certainty, height }, at)?;
+            }
+            Verdict::Pending(None) if is_undone => {
+                observed.quiet_observations = 0;
+                observed.order.record(OrderEvent::InclusionUndone, at)?;
             }
             Verdict::Pending(None) if observed.is_absent => {
                 self.doubt(observed, UnknownReason::Absent, now)?;
@@ -256,6 +324,39 @@ impl BatchObserver {
             Verdict::Unknown => self.doubt(observed, UnknownReason::Unproven, now)?,
         }
         Ok(())
+    }
+
+    /// Returns what an order's transactions need, if they are not included.
+    fn need(&self, observed: &mut ObservedOrder, report: &Report) -> Need {
+        let heights = observed.heights_waited(report.view.processed);
+        let order = Arc::clone(observed.order.order());
+        let Some(siblings) = order.state.siblings() else { return Need::Nothing };
+        let Some((Some(account), _)) = report.of(siblings) else { return Need::Nothing };
+        let is_past_height =
+            siblings.original().validity.until_height().is_some_and(|height| report.view.finalized > height);
+        let is_to_end =
+            order.state.is_cancel_requested() || is_expired(&order, self.context.now()) || is_past_height;
+        let need = self.venue.fee_bumps.need(&Waiting { siblings, account, heights, is_to_end });
+        match need {
+            Need::Sibling(Purpose::FeeBump) if !self.venue.capabilities.replaces => Need::Nothing,
+            Need::Operator => {
+                if order.state.attention().is_none() {
+                    self.call_operator(observed);
+                }
+                Need::Nothing
+            }
+            need => need,
+        }
+    }
+
+    /// Records that an operator has to look at a transaction that is stuck. It is written with the next
+    /// observation.
+    fn call_operator(&self, observed: &mut ObservedOrder) {
+        let stuck = OrderEvent::OutcomeUnknown { reason: UnknownReason::Stuck };
+        tracing::warn!(order.id = %observed.order.order().id, "a transaction is stuck, and its fee may not be raised any further");
+        if let Err(illegal) = observed.order.record(stuck, self.context.now()) {
+            log_defect(observed, &illegal);
+        }
     }
 
     /// Notes a doubt about the outcome of a transaction, and calls for an operator if it has lasted too long.
@@ -273,9 +374,10 @@ impl BatchObserver {
         let patience = match reason {
             UnknownReason::Absent => self.context.config.absent_after,
             // A venue whose history lags answers in a moment.
-            UnknownReason::Unproven | UnknownReason::Unobservable | UnknownReason::NoVenue => {
-                self.context.config.unknown_after
-            }
+            UnknownReason::Unproven
+            | UnknownReason::Unobservable
+            | UnknownReason::NoVenue
+            | UnknownReason::Stuck => self.context.config.unknown_after,
         };
         let is_recorded = observed.order.order().state.attention().is_some();
         if is_recorded || since + patience > now {
@@ -308,7 +410,7 @@ impl BatchObserver {
     async fn commit_one(&self, mut observed: ObservedOrder) -> Option<ObservedOrder> {
         let order_id = observed.order.order().id;
         match observed.order.commit(&self.context.committer).await {
-            Ok(()) if observed.transaction().is_some() => Some(observed),
+            Ok(()) if observed.siblings().is_some() => Some(observed),
             Ok(()) => {
                 self.context.wakers.wake_for(observed.order.order());
                 None
@@ -317,7 +419,7 @@ impl BatchObserver {
                 // A cancel, for instance. The lease is still ours: go on from what is there now.
                 let order = self.context.load(order_id).await.ok()?;
                 observed.order.reset(order);
-                observed.transaction().is_some().then_some(observed)
+                observed.siblings().is_some().then_some(observed)
             }
             Err(error) => {
                 tracing::warn!(order.id = %order_id, error = %telemetry::chain(&error), "an observed order is given up");
@@ -339,20 +441,19 @@ impl BatchObserver {
             && observed.last_sent.is_none_or(|at| at + self.context.config.resend_interval <= now)
     }
 
-    /// Sends the committed bytes again, beside the observing; the orders come back to the observer.
-    fn resend(self: &Arc<Self>, absent: Vec<ObservedOrder>) {
-        if absent.is_empty() {
+    /// Sends again, or sends siblings, beside the observing; the orders come back to the observer.
+    fn act(self: &Arc<Self>, acts: Vec<(ObservedOrder, Act)>) {
+        if acts.is_empty() {
             return;
         }
         let batches = Arc::clone(self);
-        let task = stream::iter(absent)
-            .for_each_concurrent(RESENDS, move |observed| Arc::clone(&batches).resend_one(observed));
+        let task = stream::iter(acts)
+            .for_each_concurrent(RESENDS, move |(observed, act)| Arc::clone(&batches).act_for(observed, act));
         self.context.tasks.spawn("resend", Box::pin(task));
     }
 
-    async fn resend_one(self: Arc<Self>, mut observed: ObservedOrder) {
+    async fn act_for(self: Arc<Self>, mut observed: ObservedOrder, act: Act) {
         let context = &self.context;
-        observed.last_sent = Some(context.local_now());
         // A cancel may have been committed since this process last wrote.
         match context.load(observed.order.order().id).await {
             Ok(order) => observed.order.reset(order),
@@ -364,36 +465,153 @@ impl BatchObserver {
         let order = Arc::clone(observed.order.order());
         let is_paused =
             context.pauses.covering(&[Activity::Sending], &order.request, Some(&self.venue.name)).is_some();
-        let may_send = is_sendable(&order.state) && !is_paused;
-        if let Some(tx) = order.state.live_transaction().filter(|_| may_send) {
-            let is_accepted = context.send(&self.venue, tx).await;
-            let is_new = matches!(order.state.phase(), Phase::Submitted { stage: Stage::Sending, .. });
-            if is_accepted
-                && is_new
-                && observed.order.record(OrderEvent::SubmissionAccepted, context.now()).is_err()
-            {
-                return;
+        let goes_on = match act {
+            Act::Resend => {
+                let may_send = is_sendable(&order.state) && !is_paused;
+                !may_send || self.send_again(&mut observed, &order).await
+            }
+            // What takes an order's place moves no money: a pause does not keep it.
+            Act::Replace(purpose) => {
+                (purpose.is_swap() && is_paused) || self.replace(&mut observed, &order, purpose).await
+            }
+        };
+        if goes_on {
+            // Without the observer the engine has shut down; dropping the order releases its lease.
+            let _ = self.incoming.send(observed);
+        }
+    }
+
+    /// Sends the transaction again that was signed last. Returns whether the order is observed further.
+    async fn send_again(&self, observed: &mut ObservedOrder, order: &Order) -> bool {
+        let context = &self.context;
+        observed.last_sent = Some(context.local_now());
+        let Some(tx) = order.state.live_transaction() else { return true };
+        let is_accepted = context.send(&self.venue, tx).await;
+        let is_new = matches!(order.state.phase(), Phase::Submitted { stage: Stage::Sending, .. });
+        !(is_accepted && is_new)
+            || observed.order.record(OrderEvent::SubmissionAccepted, context.now()).is_ok()
+    }
+
+    /// Signs a sibling of the transaction that was signed last, commits it, and only then sends it. Returns
+    /// whether the order is observed further.
+    async fn replace(&self, observed: &mut ObservedOrder, order: &Order, purpose: Purpose) -> bool {
+        let context = &self.context;
+        if !self.is_still_needed(order, purpose).await {
+            return true;
+        }
+        let Some(siblings) = order.state.siblings() else { return true };
+        let (latest, percent) = (&siblings.latest().tx, self.venue.fee_bumps.fee_percent);
+        let request = ReplaceRequest::new(order, latest, percent, observed.order.fence());
+        let venue = &self.venue.venue;
+        let signing = match purpose {
+            Purpose::Cancel => venue.cancel_transaction(request),
+            _ => venue.replace(request),
+        };
+        let signed = context.in_time(context.tasks.supervisor.guard("venue.replace", signing)).await;
+        let tx = match signed {
+            Some(Ok(Ok(tx))) => Arc::new(tx),
+            Some(Ok(Err(error))) => {
+                tracing::warn!(order.id = %order.id, error = %telemetry::chain(&error), "a sibling could not be signed");
+                return true;
+            }
+            Some(Err(_)) | None => return true,
+        };
+        if planted!(SiblingBeforeCommit) {
+            context.send(&self.venue, &tx).await;
+        }
+        let event = OrderEvent::SiblingSigned { purpose, tx: Arc::clone(&tx) };
+        if let Err(illegal) = observed.order.record(event, context.now()) {
+            tracing::error!(order.id = %order.id, tx.id = %tx.id, error = %illegal, "the venue signed what is no sibling");
+            return true;
+        }
+        match observed.order.commit(&context.committer).await {
+            Ok(()) => {}
+            Err(CommitError::Append(AppendError::StaleRevision { .. })) => {
+                // A cancel, for instance. The next observation decides anew.
+                return match context.load(order.id).await {
+                    Ok(order) => {
+                        observed.order.reset(order);
+                        true
+                    }
+                    Err(_) => false,
+                };
+            }
+            Err(error) => {
+                tracing::warn!(order.id = %order.id, error = %telemetry::chain(&error), "a sibling could not be committed");
+                return false;
             }
         }
-        // Without the observer the engine has shut down; dropping the order releases its lease.
-        let _ = self.incoming.send(observed);
+        observed.last_sent = Some(context.local_now());
+        observed.quiet_observations = 0;
+        context.send(&self.venue, &tx).await;
+        true
     }
+
+    /// Whether a sibling is still wanted by what the store has. A deadline decides by the store's clock.
+    async fn is_still_needed(&self, order: &Order, purpose: Purpose) -> bool {
+        let is_to_end = order.state.is_cancel_requested();
+        let Some(siblings) = order.state.siblings() else { return false };
+        match purpose {
+            Purpose::Cancel if is_to_end || order.expires_at().is_none() => true,
+            // Its last height has passed for good.
+            Purpose::Cancel if siblings.original().validity.until_height().is_some() => true,
+            Purpose::Cancel => self.context.deadline_now(order).await.is_ok_and(|now| is_expired(order, now)),
+            _ => !is_to_end,
+        }
+    }
+}
+
+/// What is done for an order beside its observation.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    /// The committed bytes are sent again.
+    Resend,
+    /// A sibling takes their place.
+    Replace(Purpose),
+}
+
+/// Returns what a search found before the heights were read, as if it had been made afterwards.
+fn trusted(observation: Observation) -> Observation {
+    match observation {
+        Observation::NotFound { searched_through: Some(_), seen_through } => {
+            Observation::NotFound { searched_through: Some(u64::MAX), seen_through }
+        }
+        other => other,
+    }
+}
+
+const fn is_not_found(observation: &Observation) -> bool {
+    matches!(observation, Observation::NotFound { .. })
+}
+
+/// Whether the block in which a transaction was seen is no longer part of the chain: nodes that have seen as many
+/// blocks know none of the transactions.
+fn is_undone(state: &OrderState, observations: &[Observation]) -> bool {
+    let Phase::Submitted { included_at: Some(height), .. } = state.phase() else { return false };
+    observations.iter().all(|observation| {
+        matches!(observation, Observation::NotFound { seen_through: Some(seen), .. } if seen >= height)
+    })
 }
 
 fn log_defect(observed: &ObservedOrder, illegal: &IllegalTransition) {
     tracing::error!(order.id = %observed.order.order().id, error = %illegal, "defect in the observer");
 }
 
+/// Whether the transaction that was signed last may be sent: a swap only while the order is not to end.
 fn is_sendable(state: &OrderState) -> bool {
-    matches!(state.phase(), Phase::Submitted { cancel_requested, .. } if !cancel_requested || planted!(CancelledIsSentAgain))
+    let Phase::Submitted { siblings, cancel_requested, .. } = state.phase() else { return false };
+    !cancel_requested || !siblings.latest().purpose.is_swap() || planted!(CancelledIsSentAgain)
 }
 
-fn is_news(observed: &ObservedOrder, certainty: Certainty) -> bool {
-    let stage_seen = match certainty {
+fn is_news(observed: &ObservedOrder, inclusion: Inclusion) -> bool {
+    let stage_seen = match inclusion.certainty {
         Certainty::Processed => Stage::Processed,
         Certainty::Confirmed => Stage::Confirmed,
         // A final inclusion is an outcome, and never pending.
         Certainty::Finalized => return false,
     };
-    matches!(observed.order.order().state.phase(), Phase::Submitted { stage, .. } if *stage < stage_seen)
+    let Phase::Submitted { stage, included_at, .. } = observed.order.order().state.phase() else {
+        return false;
+    };
+    *stage < stage_seen || included_at.is_some_and(|known| known != inclusion.height)
 }

@@ -7,8 +7,9 @@ use chrono::{DateTime, Utc};
 
 use crate::domain::codec::ItemRejected;
 use crate::domain::event::EventRecord;
-use crate::domain::ids::OrderId;
+use crate::domain::ids::{OrderId, VenueName};
 use crate::domain::order::Order;
+use crate::domain::transaction::AccountNonce;
 use crate::ports::order_store::lease::Fence;
 use crate::setters::setters;
 
@@ -52,6 +53,31 @@ pub struct Append {
     /// Until when the events may be written, on the store's clock, which the write itself reads. After that
     /// the append fails with [`AppendError::TooLate`], unless it fails for another reason.
     pub not_after: Option<DateTime<Utc>>,
+    /// The nonce that is reserved with the events: both are written, or neither.
+    pub reservation: Option<NonceReservation>,
+}
+
+/// A nonce of an account, to be used by one transaction of one order.
+///
+/// The nonces of an account are given out in their order and each once, so that no gap blocks later ones: a
+/// reservation is written only if its value is the lowest one from [`first`](Self::first) on that nobody has
+/// reserved for this account on this venue. It lasts as long as the order is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct NonceReservation {
+    /// The venue that the account is on.
+    pub venue: VenueName,
+    /// The nonce.
+    pub nonce: AccountNonce,
+    /// The account's next nonce as the chain has it: lower ones are used.
+    pub first: u64,
+}
+
+impl NonceReservation {
+    /// Returns a reservation, where the chain's next nonce of the account is `first`.
+    pub const fn new(venue: VenueName, nonce: AccountNonce, first: u64) -> Self {
+        Self { venue, nonce, first }
+    }
 }
 
 /// What an append needs besides the expected revision.
@@ -115,6 +141,12 @@ pub enum AppendError {
     /// written.
     #[error("it is too late to write this")]
     TooLate,
+    /// The nonce is not the next one, and there is no other reason to refuse. Nothing is written.
+    #[error("the nonce is not the account's next one, which is {free}")]
+    NonceTaken {
+        /// The one that a reservation has to have.
+        free: u64,
+    },
     /// The item cannot be stored.
     #[error(transparent)]
     Rejected(#[from] ItemRejected),
@@ -147,7 +179,7 @@ impl Append {
     /// before the first of them. The lease stays.
     pub fn new(guard: Guard, order: Arc<Order>, events: Vec<Arc<EventRecord>>) -> Self {
         let expected_seq = order.seq.saturating_sub(events.len() as u64);
-        Self { guard, expected_seq, order, events, then: Then::Keep, not_after: None }
+        Self { guard, expected_seq, order, events, then: Then::Keep, not_after: None, reservation: None }
     }
 
     /// Checks that the events follow the expected revision without a gap and lead to the order.
@@ -168,6 +200,7 @@ setters! {
     impl Append {
         with_then sets then: Then;
         with_not_after sets not_after: Option<DateTime<Utc>>;
+        with_reservation sets reservation: Option<NonceReservation>;
     }
 }
 

@@ -10,13 +10,15 @@ use super::plan::{KILLS, PANICS};
 use super::shared::{ProcessFault, Shared};
 use crate::domain::event::{EventRecord, OrderEvent};
 use crate::domain::failure::FailureCode;
-use crate::domain::ids::TxId;
-use crate::domain::transaction::{ChainView, Observation, SignedTx};
+use crate::domain::ids::{AccountId, OrderId, TxId};
+use crate::domain::transaction::{AccountView, ChainView, Observation, SignedTx};
 use crate::ports::order_store::error::StoreError;
 use crate::ports::order_store::write::Append;
 use crate::ports::router::StepError;
 use crate::ports::runtime::Clock;
-use crate::ports::venue::{PrepareRequest, SubmitReport, Venue, VenueError};
+use crate::ports::venue::{
+    PrepareRequest, ReplaceRequest, SubmitReport, Venue, VenueCapabilities, VenueError,
+};
 use crate::testing::executor::yield_once;
 use crate::testing::intercept::{Call, Intercept, Reply};
 use crate::testing::invariants::{Violation, kinds};
@@ -46,10 +48,12 @@ impl MonitoredVenue {
             return;
         };
         let Some(history) = self.shared.events(order_id, 0, u32::MAX) else { return };
-        let is_submission_committed = history
-            .iter()
-            .skip_while(|record| !signs(record, tx))
-            .any(|record| record.event == OrderEvent::SubmissionStarted);
+        // A sibling is signed to be sent.
+        let is_submission_committed = history.iter().any(|record| signs_sibling(record, tx))
+            || history
+                .iter()
+                .skip_while(|record| !signs(record, tx))
+                .any(|record| record.event == OrderEvent::SubmissionStarted);
         if !is_submission_committed {
             self.shared.violate(Violation::of(order_id, PROMISE, kinds(&history)));
         }
@@ -60,8 +64,16 @@ fn signs(record: &EventRecord, tx: &SignedTx) -> bool {
     matches!(&record.event, OrderEvent::TransactionSigned { tx: signed } if **signed == *tx)
 }
 
+fn signs_sibling(record: &EventRecord, tx: &SignedTx) -> bool {
+    matches!(&record.event, OrderEvent::SiblingSigned { tx: signed, .. } if **signed == *tx)
+}
+
 #[async_trait]
 impl Venue for MonitoredVenue {
+    fn capabilities(&self) -> VenueCapabilities {
+        self.inner.capabilities()
+    }
+
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
         let order_id = request.order.id;
         match request.order.request.user_id.as_str() {
@@ -76,6 +88,28 @@ impl Venue for MonitoredVenue {
         let tx = self.inner.prepare(request).await?;
         self.shared.record_signed(&tx.id, order_id);
         Ok(tx)
+    }
+
+    async fn replace(&self, request: ReplaceRequest<'_>) -> Result<SignedTx, StepError> {
+        fault_point(&self.shared, self.process, 3_000).await;
+        let tx = self.inner.replace(request).await?;
+        self.shared.record_signed(&tx.id, request.order.id);
+        Ok(tx)
+    }
+
+    async fn cancel_transaction(&self, request: ReplaceRequest<'_>) -> Result<SignedTx, StepError> {
+        fault_point(&self.shared, self.process, 3_000).await;
+        let tx = self.inner.cancel_transaction(request).await?;
+        self.shared.record_signed(&tx.id, request.order.id);
+        Ok(tx)
+    }
+
+    async fn accounts(&self, accounts: &[AccountId]) -> Result<Vec<AccountView>, VenueError> {
+        self.inner.accounts(accounts).await
+    }
+
+    async fn find(&self, order: OrderId) -> Result<Vec<TxId>, VenueError> {
+        self.inner.find(order).await
     }
 
     async fn submit(&self, tx: &SignedTx) -> SubmitReport {

@@ -1,0 +1,196 @@
+//! Nonces of accounts: each is given to one order, in their order, and without a gap.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tokio::sync::Barrier;
+
+use super::Harness;
+use super::cases::cases;
+use super::fixtures::{
+    AT_ONCE, FREELY, append, assert_stored, cancelled, create, create_one, id, load, new_orders, next_event,
+    write, write_freely,
+};
+use crate::domain::order::Order;
+use crate::domain::transaction::AccountNonce;
+use crate::ports::order_store::OrderStore;
+use crate::ports::order_store::query::PurgeRequest;
+use crate::ports::order_store::write::{Append, AppendError, Guard, NonceReservation};
+
+/// The number of tasks that reserve at the same time.
+const RACERS: u64 = 8;
+
+/// Returns a reservation on the venue `main`, where the chain's next nonce is `first`.
+fn nonce_of(account: &str, value: u64, first: u64) -> NonceReservation {
+    on_venue("main", account, value, first)
+}
+
+fn on_venue(venue: &str, account: &str, value: u64, first: u64) -> NonceReservation {
+    NonceReservation::new(venue.into(), AccountNonce { account: account.into(), value }, first)
+}
+
+/// Returns the append of an order's next event, with a nonce.
+fn signing(order: &Order, reservation: NonceReservation) -> Append {
+    append(order, FREELY, AT_ONCE, &[next_event(order)]).with_reservation(Some(reservation))
+}
+
+/// Writes an order's next event with a nonce. Returns the order after it.
+async fn reserve(
+    store: &Arc<dyn OrderStore>,
+    order: &Order,
+    reservation: NonceReservation,
+) -> Result<Arc<Order>, AppendError> {
+    let append = signing(order, reservation);
+    let next = Arc::clone(&append.order);
+    write(store, append).await.map(|()| next)
+}
+
+const fn taken(free: u64) -> AppendError {
+    AppendError::NonceTaken { free }
+}
+
+cases!(
+    /// The next nonce is reserved; one that is taken, and one that would leave a gap, is refused with the next one.
+    async fn nonces_are_given_in_their_order_and_once(harness: &impl Harness) {
+        let store = harness.store().await;
+        let one = create_one(&store, 1).await;
+        let other = create_one(&store, 2).await;
+        let one = reserve(&store, &one, nonce_of("a", 7, 7)).await.unwrap();
+        assert_stored(&store, &one).await;
+        for value in [6, 7, 9, u64::MAX] {
+            assert_eq!(reserve(&store, &other, nonce_of("a", value, 7)).await, Err(taken(8)), "{value}");
+        }
+        assert_eq!(load(&store, other.id).await.seq, 1, "nothing was written");
+        reserve(&store, &other, nonce_of("a", 8, 7)).await.unwrap();
+        // An order may have another one for another attempt.
+        reserve(&store, &one, nonce_of("a", 9, 7)).await.unwrap();
+    },
+
+    /// Each account of each venue has nonces of its own, whatever characters its name has.
+    async fn accounts_do_not_share_nonces(harness: &impl Harness) {
+        let store = harness.store().await;
+        let mut order = create_one(&store, 1).await;
+        let reservations = [
+            nonce_of("a", 0, 0),
+            nonce_of("A", 0, 0),
+            nonce_of("a ", 0, 0),
+            nonce_of("a:0", 0, 0),
+            on_venue("base", "a", 0, 0),
+            on_venue("main:a", "", 0, 0),
+            nonce_of("\u{1f680}'; --", 0, 0),
+        ];
+        for reservation in reservations {
+            order = reserve(&store, &order, reservation.clone()).await.unwrap();
+            assert_eq!(reserve(&store, &order, reservation).await, Err(taken(1)));
+        }
+    },
+
+    /// Nonces that somebody else has used are left out, and those that a fork has given back are used again.
+    async fn the_chain_says_where_the_nonces_begin(harness: &impl Harness) {
+        let store = harness.store().await;
+        let mut order = create_one(&store, 1).await;
+        for (value, first) in [(7, 7), (10, 10), (8, 7), (9, 8), (11, 8)] {
+            order = reserve(&store, &order, nonce_of("a", value, first)).await.unwrap();
+        }
+        assert_eq!(reserve(&store, &order, nonce_of("a", 0, 5)).await, Err(taken(5)));
+        assert_eq!(reserve(&store, &order, nonce_of("a", 0, 6)).await, Err(taken(6)));
+        assert_eq!(reserve(&store, &order, nonce_of("a", 0, 7)).await, Err(taken(12)));
+        assert_eq!(reserve(&store, &order, nonce_of("a", 0, 1_000)).await, Err(taken(1_000)));
+    },
+
+    /// The greatest nonces are exact.
+    async fn great_nonces_are_exact(harness: &impl Harness) {
+        let store = harness.store().await;
+        let mut order = create_one(&store, 1).await;
+        // Stores may keep them as signed numbers.
+        let greatest = i64::MAX as u64;
+        for value in [(1 << 53) + 1, (1 << 53) + 2, greatest - 1] {
+            order = reserve(&store, &order, nonce_of("a", value, value)).await.unwrap();
+            assert_eq!(reserve(&store, &order, nonce_of("a", value, value)).await, Err(taken(value + 1)));
+        }
+    },
+
+    /// A stale write reserves nothing, and says so before it speaks of the nonce.
+    async fn a_refused_append_reserves_nothing(harness: &impl Harness) {
+        let store = harness.store().await;
+        let order = create_one(&store, 1).await;
+        let next = write_freely(&store, &order, AT_ONCE, &[next_event(&order)]).await;
+        let stale = reserve(&store, &order, nonce_of("a", 0, 0)).await;
+        assert_eq!(stale, Err(AppendError::StaleRevision { actual: 2 }));
+        let fence = crate::ports::order_store::lease::Fence { epoch: 77, owner: 7 };
+        let unfenced = Append { guard: Guard::Fence(fence), ..signing(&next, nonce_of("a", 0, 0)) };
+        assert_eq!(write(&store, unfenced).await, Err(AppendError::StaleFence));
+        let now = store.now().await.unwrap();
+        let late = signing(&next, nonce_of("a", 0, 0)).with_not_after(Some(now - TimeDelta::milliseconds(1)));
+        assert_eq!(write(&store, late).await, Err(AppendError::TooLate));
+        reserve(&store, &next, nonce_of("a", 0, 0)).await.unwrap();
+    },
+
+    /// Appends of one call get nonces in the order of the call, and one that is refused refuses no other.
+    async fn appends_of_one_call_get_nonces_in_their_order(harness: &impl Harness) {
+        let store = harness.store().await;
+        let orders = new_orders(4);
+        create(&store, &orders).await;
+        let values = [0, 1, 1, 2];
+        let appends: Vec<Append> = orders
+            .iter()
+            .zip(values)
+            .map(|(new, value)| signing(&new.order, nonce_of("a", value, 0)))
+            .collect();
+        let mut results = store.append(&appends).await.unwrap();
+        // Which of the two that want the same one gets it is not said.
+        let refused = results.iter().position(Result::is_err).expect("one is refused");
+        assert!(matches!(refused, 1 | 2), "{results:?}");
+        let error = results.remove(refused).unwrap_err();
+        assert!(matches!(error, AppendError::NonceTaken { free: 2 | 3 }), "{error:?}");
+        assert_eq!(results, [Ok(()), Ok(()), Ok(())]);
+        let again = reserve(&store, &orders[refused].order, nonce_of("a", 3, 0)).await;
+        assert!(again.is_ok(), "{again:?}");
+    },
+
+    /// Processes that reserve at the same time get different nonces, and leave no gap.
+    async fn processes_get_different_nonces(harness: &impl Harness) {
+        let store = harness.store().await;
+        let orders = new_orders(RACERS);
+        create(&store, &orders).await;
+        let start = Arc::new(Barrier::new(usize::try_from(RACERS).unwrap()));
+        let mut racers = Vec::new();
+        for new in orders {
+            let (start, store) = (Arc::clone(&start), harness.store().await);
+            #[allow(clippy::disallowed_methods)] // The tasks must run at the same time, on any backend.
+            racers.push(tokio::spawn(async move {
+                start.wait().await;
+                let mut value = 5;
+                loop {
+                    match reserve(&store, &new.order, nonce_of("a", value, 5)).await {
+                        Ok(_) => return value,
+                        Err(AppendError::NonceTaken { free }) => value = free,
+                        Err(other) => panic!("{other:?}"),
+                    }
+                }
+            }));
+        }
+        let mut reserved = BTreeSet::new();
+        for racer in racers {
+            reserved.insert(racer.await.expect("no racer panics"));
+        }
+        assert_eq!(reserved, (5..5 + RACERS).collect());
+    },
+
+    /// The nonces of a deleted order are free.
+    async fn a_purge_frees_the_nonces_of_its_orders(harness: &impl Harness) {
+        let store = harness.store().await;
+        let order = create_one(&store, 1).await;
+        let order = reserve(&store, &order, nonce_of("a", 0, 0)).await.unwrap();
+        write_freely(&store, &order, AT_ONCE, &[cancelled()]).await;
+        harness.elapse(Duration::from_millis(5)).await;
+        let now = store.now().await.unwrap();
+        let purged = store.purge(&PurgeRequest::new(now + TimeDelta::hours(1), 10)).await.unwrap();
+        assert_eq!(purged.orders, 1);
+        let other = create_one(&store, 2).await;
+        reserve(&store, &other, nonce_of("a", 0, 0)).await.unwrap();
+        assert_eq!(store.load(id(1)).await.unwrap(), None);
+    }
+);

@@ -1,0 +1,162 @@
+//! When a transaction that is not included is replaced by a sibling.
+
+use crate::domain::amount::Amount;
+use crate::domain::siblings::{Purpose, Siblings};
+use crate::domain::transaction::AccountView;
+use crate::setters::setters;
+
+/// When a transaction that the chain does not include is sent again for a higher fee, and how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FeeBumpPolicy {
+    /// After how many heights without inclusion.
+    pub after_heights: u64,
+    /// The next fee in percent of the last one; most chains want 110 at least.
+    pub fee_percent: u32,
+    /// How often for one attempt. After that the transaction waits, and calls for an operator.
+    pub max_bumps: usize,
+    /// The most that the chain may take for one transaction, in base units of the chain's own token. No cap
+    /// unless set.
+    pub max_fee: Option<Amount>,
+}
+
+impl Default for FeeBumpPolicy {
+    /// After three heights, by a quarter, five times at most.
+    fn default() -> Self {
+        Self { after_heights: 3, fee_percent: 125, max_bumps: 5, max_fee: None }
+    }
+}
+
+setters! {
+    impl FeeBumpPolicy {
+        with_after_heights sets after_heights: u64;
+        with_fee_percent sets fee_percent: u32;
+        with_max_bumps sets max_bumps: usize;
+        with_max_fee sets max_fee: Option<Amount>;
+    }
+}
+
+/// What is known about an attempt's transactions when it is decided whether to replace them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting<'a> {
+    pub(crate) siblings: &'a Siblings,
+    pub(crate) account: &'a AccountView,
+    /// For how many heights the last one has waited.
+    pub(crate) heights: u64,
+    /// Whether the order is to end instead of being executed.
+    pub(crate) is_to_end: bool,
+}
+
+/// What a transaction that is not included needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Nothing but patience.
+    Nothing,
+    /// A sibling for this purpose.
+    Sibling(Purpose),
+    /// An operator: the policy allows no higher fee.
+    Operator,
+}
+
+impl FeeBumpPolicy {
+    /// Returns what an attempt's transactions need now.
+    pub(crate) fn need(&self, waiting: &Waiting<'_>) -> Need {
+        let Waiting { siblings, account, heights, is_to_end } = waiting;
+        let Some(nonce) = siblings.nonce().filter(|nonce| account.latest <= nonce.value) else {
+            // Somebody used the nonce: the verdict will say who.
+            return Need::Nothing;
+        };
+        let latest = siblings.latest();
+        if *is_to_end && latest.purpose.is_swap() {
+            return Need::Sibling(Purpose::Cancel);
+        }
+        // Behind another transaction of the account a higher fee does not help.
+        if account.latest < nonce.value || *heights < self.after_heights {
+            return Need::Nothing;
+        }
+        if siblings.bumps() >= self.max_bumps || self.is_too_dear(latest.tx.max_fee) {
+            return Need::Operator;
+        }
+        Need::Sibling(if latest.purpose.is_swap() { Purpose::FeeBump } else { Purpose::Cancel })
+    }
+
+    /// Whether the fee after this one is beyond the cap.
+    fn is_too_dear(&self, fee: Option<Amount>) -> bool {
+        let (Some(cap), Some(fee)) = (self.max_fee, fee) else { return false };
+        let percent = u128::from(self.fee_percent);
+        fee.base_units().saturating_mul(percent).div_ceil(100) > cap.base_units()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::transaction::{AccountNonce, SignedTx, Validity};
+
+    fn tx(id: &str, fee: u128) -> Arc<SignedTx> {
+        let nonce = AccountNonce { account: "wallet".into(), value: 7 };
+        let tx = SignedTx::new(id, [], Validity::Nonce(nonce), Amount::new(1));
+        Arc::new(tx.with_max_fee(Amount::new(fee)))
+    }
+
+    fn need(policy: &FeeBumpPolicy, siblings: &Siblings, latest: u64, heights: u64, is_to_end: bool) -> Need {
+        let account = AccountView::new(latest, 0, 0);
+        policy.need(&Waiting { siblings, account: &account, heights, is_to_end })
+    }
+
+    #[test]
+    fn the_first_of_an_account_is_bumped_after_some_heights_and_so_often() {
+        let policy = FeeBumpPolicy::default().with_max_bumps(2);
+        let mut siblings = Siblings::new(tx("a", 100));
+        for id in ["b", "c"] {
+            assert_eq!(need(&policy, &siblings, 7, 2, false), Need::Nothing);
+            assert_eq!(need(&policy, &siblings, 6, 9, false), Need::Nothing, "another one is in front");
+            assert_eq!(need(&policy, &siblings, 8, 9, false), Need::Nothing, "the nonce is used");
+            assert_eq!(need(&policy, &siblings, 7, 3, false), Need::Sibling(Purpose::FeeBump));
+            siblings = siblings.and(Purpose::FeeBump, tx(id, 100)).unwrap();
+        }
+        assert_eq!(need(&policy, &siblings, 7, 3, false), Need::Operator);
+        assert_eq!(need(&policy, &siblings, 7, 0, true), Need::Sibling(Purpose::Cancel), "an end has no cap");
+    }
+
+    #[test]
+    fn a_cap_of_the_fee_is_not_passed() {
+        let policy = FeeBumpPolicy::default().with_max_fee(Some(Amount::new(156)));
+        let siblings = Siblings::new(tx("a", 125));
+        assert_eq!(need(&policy, &siblings, 7, 3, false), Need::Operator, "a quarter more is 157");
+        let siblings = Siblings::new(tx("a", 124));
+        assert_eq!(need(&policy, &siblings, 7, 3, false), Need::Sibling(Purpose::FeeBump));
+    }
+
+    #[test]
+    fn an_order_that_is_to_end_is_cancelled_at_once_and_its_cancel_is_bumped() {
+        let policy = FeeBumpPolicy::default();
+        let siblings = Siblings::new(tx("a", 1));
+        assert_eq!(
+            need(&policy, &siblings, 3, 0, true),
+            Need::Sibling(Purpose::Cancel),
+            "also behind others"
+        );
+        let siblings = siblings.and(Purpose::Cancel, tx("b", 1)).unwrap();
+        assert_eq!(need(&policy, &siblings, 7, 2, true), Need::Nothing);
+        assert_eq!(need(&policy, &siblings, 7, 3, true), Need::Sibling(Purpose::Cancel));
+    }
+
+    #[test]
+    fn only_the_chain_makes_siblings() {
+        let by_height = |id: &str| Arc::new(SignedTx::new(id, [], Validity::UntilHeight(9), Amount::new(1)));
+        assert_eq!(Siblings::new(by_height("a")).and(Purpose::Cancel, by_height("b")), None);
+        let other = AccountNonce { account: "wallet".into(), value: 8 };
+        let other = Arc::new(SignedTx::new("b", [], Validity::Nonce(other), Amount::new(1)));
+        let siblings = Siblings::new(tx("a", 1));
+        assert_eq!(siblings.and(Purpose::FeeBump, other), None);
+        assert_eq!(siblings.and(Purpose::FeeBump, tx("a", 1)), None, "it is the same one");
+        assert_eq!(siblings.and(Purpose::Original, tx("b", 1)), None);
+        let cancelled = siblings.and(Purpose::Cancel, tx("b", 1)).unwrap();
+        assert_eq!(cancelled.and(Purpose::FeeBump, tx("c", 1)), None);
+        assert!(cancelled.and(Purpose::Cancel, tx("c", 1)).is_some());
+        assert_eq!(cancelled.latest_swap().tx.id, "a".into());
+    }
+}

@@ -1,0 +1,135 @@
+//! The transactions of one attempt, of which the chain lets one land at most.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::TxId;
+use crate::domain::transaction::{AccountNonce, SignedTx};
+use crate::planted::planted;
+
+/// What a transaction of an attempt is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// It executes the order.
+    Original,
+    /// It executes the order, for a higher fee.
+    FeeBump,
+    /// It does nothing, so that no other transaction of the attempt can land.
+    Cancel,
+}
+
+impl Purpose {
+    /// Whether the transaction executes the order.
+    pub const fn is_swap(self) -> bool {
+        !matches!(self, Self::Cancel)
+    }
+}
+
+/// A transaction of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Sibling {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The transaction.
+    pub tx: Arc<SignedTx>,
+}
+
+/// The transactions of one attempt, in the order of their signing: the original, and what was signed to replace it.
+///
+/// There are several only where the chain itself excludes all but one: they have the same account and nonce.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Siblings(Vec<Sibling>);
+
+impl Siblings {
+    /// Returns an attempt with its original transaction.
+    pub(crate) fn new(original: Arc<SignedTx>) -> Self {
+        Self(vec![Sibling { purpose: Purpose::Original, tx: original }])
+    }
+
+    /// Returns the same with a further transaction; nothing if the chain might let it land beside another one, or
+    /// if it is not what may follow: a fee bump promises no less than the original, and after a cancel only
+    /// another cancel follows.
+    pub(crate) fn and(&self, purpose: Purpose, tx: Arc<SignedTx>) -> Option<Self> {
+        let has_same_nonce = self.nonce().is_some() && tx.validity.nonce() == self.nonce();
+        let is_new = self.iter().all(|sibling| sibling.tx.id != tx.id);
+        let may_follow = match purpose {
+            Purpose::Original => false,
+            Purpose::FeeBump => {
+                self.latest().purpose.is_swap() && tx.min_amount_out >= self.original().min_amount_out
+            }
+            Purpose::Cancel => true,
+        };
+        if !is_new || !may_follow || !(has_same_nonce || planted!(SiblingHasOwnNonce)) {
+            return None;
+        }
+        let mut siblings = self.0.clone();
+        siblings.push(Sibling { purpose, tx });
+        Some(Self(siblings))
+    }
+
+    /// Returns the transactions in the order of their signing.
+    pub fn iter(&self) -> std::slice::Iter<'_, Sibling> {
+        self.0.iter()
+    }
+
+    /// Returns how many there are: one at least.
+    #[allow(clippy::len_without_is_empty)] // It is never empty.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns the first.
+    pub fn original(&self) -> &Arc<SignedTx> {
+        &self.first().tx
+    }
+
+    fn first(&self) -> &Sibling {
+        // It is made with one, and grows only.
+        &self.0[0]
+    }
+
+    /// Returns the one that was signed last, which replaces the others.
+    pub fn latest(&self) -> &Sibling {
+        self.0.last().unwrap_or_else(|| self.first())
+    }
+
+    /// Returns the last one that executes the order.
+    pub fn latest_swap(&self) -> &Sibling {
+        self.iter().rev().find(|sibling| sibling.purpose.is_swap()).unwrap_or_else(|| self.first())
+    }
+
+    /// Returns how many fee bumps there are.
+    pub fn bumps(&self) -> usize {
+        self.0.len() - 1
+    }
+
+    /// Returns the nonce that all of them have, if they have one.
+    pub fn nonce(&self) -> Option<&AccountNonce> {
+        self.original().validity.nonce()
+    }
+
+    /// Returns the ids in the order of signing.
+    pub fn ids(&self) -> impl Iterator<Item = &TxId> {
+        self.iter().map(|sibling| &sibling.tx.id)
+    }
+}
+
+impl From<SignedTx> for Siblings {
+    /// Returns an attempt with this transaction only.
+    fn from(original: SignedTx) -> Self {
+        Self::new(Arc::new(original))
+    }
+}
+
+impl<'a> IntoIterator for &'a Siblings {
+    type Item = &'a Sibling;
+    type IntoIter = std::slice::Iter<'a, Sibling>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
