@@ -44,9 +44,13 @@ pub use skew::{Skew, SkewedClock};
 pub use trace::Trace;
 pub use venue::{ScriptedVenue, Sending};
 
+use std::sync::Arc;
+
 use crate::domain::amount::Amount;
 use crate::domain::order::OrderRequest;
+use crate::domain::siblings::{Purpose, Siblings};
 use crate::domain::token::Token;
+use crate::domain::transaction::SignedTx;
 
 /// Returns SOL, a token with 9 decimals.
 pub fn sol() -> Token {
@@ -56,6 +60,19 @@ pub fn sol() -> Token {
 /// Returns USDC, a token with 6 decimals.
 pub fn usdc() -> Token {
     Token::new("EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGkZwyTDt1v", "USDC", 6)
+}
+
+/// Returns an attempt with an original transaction and those that follow it.
+///
+/// # Panics
+/// If one may not follow.
+pub fn siblings(
+    original: Arc<SignedTx>,
+    others: impl IntoIterator<Item = (Purpose, Arc<SignedTx>)>,
+) -> Siblings {
+    others.into_iter().fold(Siblings::new(original), |siblings, (purpose, tx)| {
+        siblings.and(purpose, tx).expect("it is a sibling")
+    })
 }
 
 /// Returns a request to sell one SOL for USDC.

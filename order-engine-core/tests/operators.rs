@@ -106,8 +106,7 @@ async fn an_honest_node_that_lags_does_not_make_an_order_execute_twice() {
 async fn an_operator_resolves_an_outcome_as_executed() {
     let fixture = Fixture::new().await;
     let (id, worker) = until_unknown(&fixture).await;
-    let fill =
-        Fill { amount_in: Amount::new(1_000_000_000), amount_out: Amount::new(150_000_000), height: 7 };
+    let fill = Fill::new(Amount::new(1_000_000_000), Amount::new(150_000_000), 7);
     let resolution = Resolution::Executed(fill.clone());
     let Some(Resolved::Done(order)) = fixture.engine.resolve(id, &resolution, "explorer").await.unwrap()
     else {

@@ -12,7 +12,7 @@ use order_engine_core::testing::{ScriptedVenue, Sending, request};
 use order_engine_core::{
     Cancellation, ChainView, Deadline, Failure, FailureCode, Observation, Order, OrderEvent, OrderRequest,
     PrepareRequest, Resolution, Resolved, SignedTx, Status, StepError, SubmitReport, TxId, UnknownReason,
-    Venue, VenueError,
+    Venue, VenueCapabilities, VenueError,
 };
 use tokio::time::Instant;
 
@@ -31,6 +31,10 @@ impl Overloaded {
 
 #[async_trait]
 impl Venue for Overloaded {
+    fn capabilities(&self) -> VenueCapabilities {
+        self.inner.capabilities()
+    }
+
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
         if Instant::now() < self.until {
             let failure = Failure::new(FailureCode::VENUE_UNAVAILABLE, "503 Service Unavailable");

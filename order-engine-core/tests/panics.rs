@@ -14,7 +14,7 @@ use order_engine_core::testing::{Call, Intercept, RecordingSink, ScriptedRouter,
 use order_engine_core::{
     BuildError, ChainView, Engine, EngineConfig, Fill, MemoryStore, Observation, OrderEvent, OrderId,
     PrepareRequest, Resolution, Resolved, SignedTx, Status, StepError, StoreError, SubmitReport, TxId, Venue,
-    VenueError,
+    VenueCapabilities, VenueError,
 };
 use tokio::time::Instant;
 
@@ -157,6 +157,10 @@ impl PoisonedVenue {
 
 #[async_trait]
 impl Venue for PoisonedVenue {
+    fn capabilities(&self) -> VenueCapabilities {
+        self.inner.capabilities()
+    }
+
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
         self.inner.prepare(request).await
     }
@@ -233,7 +237,7 @@ async fn an_operator_may_resolve_a_transaction_that_the_venue_cannot_observe() {
     let order = fixture.submit(request()).await;
     let worker = fixture.work();
     fixture.reaches(order.id, |record| matches!(record.event, OrderEvent::OutcomeUnknown { .. })).await;
-    let fill = Fill { amount_in: order.request.amount, amount_out: order.request.amount, height: 1 };
+    let fill = Fill::new(order.request.amount, order.request.amount, 1);
     let resolution = Resolution::Executed(fill);
     let resolved = fixture.engine.resolve(order.id, &resolution, "the explorer shows it").await.unwrap();
     assert!(matches!(resolved, Some(Resolved::Done(order)) if order.status() == Status::Confirmed));

@@ -17,7 +17,8 @@ const SECRET: &[u8] = b"signed bytes of the canary";
 const ENCODED: &str = "c2lnbmVkIGJ5dGVzIG9mIHRoZSBjYW5hcnk=";
 
 fn signed() -> SignedTx {
-    SignedTx { bytes: SECRET.to_vec(), ..tx("tx-1") }
+    let tx = tx("tx-1");
+    SignedTx::new(tx.id, SECRET, tx.validity, tx.min_amount_out)
 }
 
 /// Fails if the text of a value has the bytes: as text, as numbers, or encoded.

@@ -167,7 +167,7 @@ async fn an_order_that_is_not_signed_is_routed_again_without_its_venue() {
     let base = InterceptedVenue::new(Arc::new(ScriptedVenue::new()), Arc::new(Hangs(&["prepare"])));
     let fixture = two_venues_with(EngineConfig::default(), Arc::new(base)).await;
     let worker = fixture.work();
-    let routed = fixture.submit(offered("base:2 main:1")).await;
+    let routed = fixture.submit(offered("base:2 main:2")).await;
     let is_building = |record: &EventRecord| record.status == Status::Building;
     fixture.reaches(routed.id, is_building).await;
     worker.kill().await;

@@ -169,9 +169,8 @@ async fn no_amount_is_ever_a_float() {
     let new = new_order_for(1, request().with_amount(amount));
     create(&store, std::slice::from_ref(&new)).await;
     let mut events = to_submitted();
-    events.push(OrderEvent::Confirmed {
-        fill: Fill { amount_in: amount, amount_out: amount, height: u64::MAX },
-    });
+    let fill = Fill::new(amount, amount, u64::MAX);
+    events.push(OrderEvent::Confirmed { tx_id: "tx-1".into(), fill });
     write_freely(&store, &new.order, AT_ONCE, &events).await;
     let digits = "340282366920938463463374607431768211455";
     assert_eq!(

@@ -58,7 +58,7 @@ pub fn settlement(update: &OrderUpdate) -> Vec<Entry<'_>> {
     let request = &update.order.request;
     let entry = |token, amount, reason| entry(update, token, amount, reason);
     let mut entries = match &update.event.event {
-        OrderEvent::Confirmed { fill } => {
+        OrderEvent::Confirmed { fill, .. } => {
             // A venue that took more would be at fault, and the user does not pay for that.
             let unused = request.amount.checked_sub(fill.amount_in).unwrap_or(Amount::ZERO);
             vec![

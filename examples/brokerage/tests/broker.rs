@@ -204,10 +204,10 @@ async fn what_an_execution_did_not_use_is_given_back() {
     let fixture = Fixture::new().await;
     fixture.deposit(1).await;
     let order = fixture.broker.place(one_sol("a")).await.unwrap().order;
-    let fill = Fill { amount_in: Amount::new(SOL - 5), amount_out: Amount::new(70), height: 1 };
+    let fill = Fill::new(Amount::new(SOL - 5), Amount::new(70), 1);
     let mut accepted = fixture.updates(order.id).await.remove(0);
     assert_eq!(settlement(&accepted), []);
-    Arc::make_mut(&mut accepted.event).event = OrderEvent::Confirmed { fill };
+    Arc::make_mut(&mut accepted.event).event = OrderEvent::Confirmed { tx_id: "tx".into(), fill };
     let sink = LedgerSink::new(PgPool::connect(&fixture.url).await.unwrap());
     sink.deliver(&[accepted]).await.unwrap();
     fixture.until_has((5, 70)).await;

@@ -83,11 +83,14 @@ impl WebhookEvent {
             attempt: record.attempt,
             message: record.message(),
             tx_hash: match event {
-                OrderEvent::TransactionSigned { tx } => Some(tx.id.clone()),
+                OrderEvent::TransactionSigned { tx } | OrderEvent::SiblingSigned { tx, .. } => {
+                    Some(tx.id.clone())
+                }
+                OrderEvent::Confirmed { tx_id, .. } => Some(tx_id.clone()),
                 _ => None,
             },
             fill: match event {
-                OrderEvent::Confirmed { fill: Fill { amount_in, amount_out, .. } } => {
+                OrderEvent::Confirmed { fill: Fill { amount_in, amount_out, .. }, .. } => {
                     Some(WebhookFill { amount_in: *amount_in, amount_out: *amount_out })
                 }
                 _ => None,

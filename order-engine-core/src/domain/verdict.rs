@@ -202,3 +202,173 @@ fn cancelled(tx_id: &TxId) -> Verdict {
         Failure::new(FailureCode::CANCELLED, "A transaction that does nothing took the order's place");
     Verdict::Dead(DeathProof::Cancelled { tx_id: tx_id.clone() }, failure, FailureClass::Requote)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::amount::Amount;
+    use crate::domain::transaction::SignedTx;
+
+    const NONCE: u64 = 100;
+
+    fn tx(id: &str, validity: Validity) -> Arc<SignedTx> {
+        Arc::new(SignedTx::new(id, [1], validity, Amount::new(1)))
+    }
+
+    fn view(finalized: u64) -> ChainView {
+        ChainView::new(finalized + 32, finalized + 2, finalized)
+    }
+
+    fn nonce() -> Validity {
+        Validity::Nonce(AccountNonce { account: "wallet".into(), value: NONCE })
+    }
+
+    fn certainty() -> impl Strategy<Value = Certainty> {
+        prop_oneof![Just(Certainty::Processed), Just(Certainty::Confirmed), Just(Certainty::Finalized)]
+    }
+
+    fn observation() -> impl Strategy<Value = Observation> {
+        let fill = Fill::new(Amount::new(1), Amount::new(2), 3);
+        let failure = Failure::new(FailureCode::SLIPPAGE, "below the minimum");
+        let absent = |searched_through| Observation::NotFound { searched_through, seen_through: None };
+        prop_oneof![
+            3 => option::of(0_u64..200).prop_map(absent),
+            1 => certainty().prop_map(move |certainty| Observation::Landed { certainty, fill: fill.clone() }),
+            1 => certainty().prop_map(move |certainty| {
+                let class = FailureClass::Requote;
+                Observation::Reverted { certainty, failure: failure.clone(), class }
+            }),
+        ]
+    }
+
+    /// Attempts of one to four transactions with a nonce.
+    fn attempt() -> impl Strategy<Value = Siblings> {
+        (0_usize..3, 0_usize..2).prop_map(|(bumps, cancels)| {
+            let purposes = std::iter::repeat_n(Purpose::FeeBump, bumps)
+                .chain(std::iter::repeat_n(Purpose::Cancel, cancels));
+            purposes.enumerate().fold(Siblings::new(tx("original", nonce())), |siblings, (n, purpose)| {
+                siblings.and(purpose, tx(&format!("sibling-{n}"), nonce())).unwrap()
+            })
+        })
+    }
+
+    const fn is_final(observation: &Observation) -> bool {
+        matches!(
+            observation,
+            Observation::Landed { certainty: Certainty::Finalized, .. }
+                | Observation::Reverted { certainty: Certainty::Finalized, .. }
+        )
+    }
+
+    /// Whether an observation is an absence with this evidence.
+    fn is_absent_through(observation: &Observation, height: u64) -> bool {
+        let Observation::NotFound { searched_through, .. } = observation else { return false };
+        searched_through.is_some_and(|searched| searched >= height)
+    }
+
+    proptest! {
+        #[test]
+        fn by_height_death_needs_a_final_revert_or_expiry_with_a_search_that_came_as_far(
+            until in 0_u64..200, finalized in 0_u64..200, observation in observation(),
+        ) {
+            let attempt = Siblings::new(tx("tx", Validity::UntilHeight(until)));
+            match verdict(&attempt, &view(finalized), None, std::slice::from_ref(&observation)) {
+                Verdict::Dead(DeathProof::Expired { .. }, ..) => {
+                    prop_assert!(finalized > until && is_absent_through(&observation, finalized));
+                }
+                Verdict::Dead(DeathProof::Reverted, ..) | Verdict::Landed(..) => prop_assert!(is_final(&observation)),
+                Verdict::Dead(proof, ..) => prop_assert!(false, "{proof:?}"),
+                Verdict::Pending(_) => {}
+                Verdict::Unknown => {
+                    prop_assert!(finalized > until && !is_absent_through(&observation, finalized));
+                }
+            }
+        }
+
+        #[test]
+        fn by_nonce_death_needs_a_final_landing_or_a_used_nonce_with_a_search_for_all(
+            attempt in attempt(),
+            observations in proptest::collection::vec(observation(), 4),
+            account in option::of((95_u64..105, 0_u64..200)),
+            finalized in 0_u64..200,
+        ) {
+            let observations = &observations[..attempt.len()];
+            let account = account.map(|(next, height)| AccountView::new(next, next, height));
+            let finals: Vec<_> = attempt.iter().zip(observations).filter(|(_, seen)| is_final(seen)).collect();
+            match verdict(&attempt, &view(finalized), account.as_ref(), observations) {
+                Verdict::Landed(tx_id, _) => {
+                    prop_assert_eq!(finals.len(), 1);
+                    prop_assert!(finals[0].0.purpose.is_swap() && finals[0].0.tx.id == tx_id);
+                }
+                Verdict::Dead(DeathProof::Cancelled { tx_id }, ..) => {
+                    prop_assert_eq!(finals.len(), 1);
+                    prop_assert!(finals[0].0.purpose == Purpose::Cancel && finals[0].0.tx.id == tx_id);
+                }
+                Verdict::Dead(DeathProof::Reverted, ..) => {
+                    prop_assert_eq!(finals.len(), 1);
+                    prop_assert!(finals[0].0.purpose.is_swap());
+                }
+                Verdict::Dead(DeathProof::Superseded { .. }, ..) => {
+                    let account = account.unwrap();
+                    prop_assert!(account.finalized > NONCE);
+                    let is_absent = |seen: &Observation| is_absent_through(seen, account.finalized_height);
+                    prop_assert!(observations.iter().all(is_absent), "all of them were searched");
+                }
+                Verdict::Dead(DeathProof::Expired { .. }, ..) => {
+                    prop_assert!(false, "time does not kill what has a nonce");
+                }
+                Verdict::Pending(_) => prop_assert!(finals.is_empty()),
+                Verdict::Unknown => {
+                    prop_assert!(finals.len() > 1 || account.is_some_and(|account| account.finalized > NONCE));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_valid_height_itself_is_no_death() {
+        let absent = [Observation::NotFound { searched_through: Some(101), seen_through: None }];
+        let attempt = Siblings::new(tx("tx", Validity::UntilHeight(100)));
+        assert_eq!(verdict(&attempt, &view(100), None, &absent), Verdict::Pending(None));
+        let dead = verdict(&attempt, &view(101), None, &absent);
+        assert!(matches!(dead, Verdict::Dead(DeathProof::Expired { .. }, ..)));
+    }
+
+    #[test]
+    fn a_node_that_has_not_come_as_far_as_was_read_proves_no_absence() {
+        let by_height = Siblings::new(tx("tx", Validity::UntilHeight(100)));
+        let by_nonce = Siblings::new(tx("tx", nonce()));
+        let account = AccountView::new(NONCE + 1, NONCE + 1, 105);
+        for (searched_through, is_dead) in
+            [(None, false), (Some(0), false), (Some(104), false), (Some(105), true), (Some(106), true)]
+        {
+            let absent = [Observation::NotFound { searched_through, seen_through: Some(200) }];
+            for verdict in [
+                verdict(&by_height, &view(105), None, &absent),
+                verdict(&by_nonce, &view(0), Some(&account), &absent),
+            ] {
+                assert_eq!(
+                    matches!(verdict, Verdict::Dead(..)),
+                    is_dead,
+                    "{searched_through:?}: {verdict:?}"
+                );
+                assert_eq!(verdict == Verdict::Unknown, !is_dead, "{searched_through:?}: {verdict:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_height_does_not_end_what_has_a_nonce() {
+        let AccountNonce { account, value } = AccountNonce { account: "wallet".into(), value: NONCE };
+        let validity = Validity::NonceUntilHeight { nonce: AccountNonce { account, value }, height: 10 };
+        let attempt = Siblings::new(tx("tx", validity));
+        let absent = [Observation::NotFound { searched_through: Some(200), seen_through: None }];
+        let unused = AccountView::new(NONCE, NONCE, 150);
+        assert_eq!(verdict(&attempt, &view(200), Some(&unused), &absent), Verdict::Pending(None));
+    }
+}

@@ -56,7 +56,7 @@ impl Engine {
         let executed = matches!(resolution, Resolution::Executed(_));
         let said = OrderEvent::OutcomeResolved { executed, note: note.to_owned() };
         let end = match resolution {
-            Resolution::Executed(fill) => Some(executed_by(order, fill)),
+            Resolution::Executed(fill) => executed_by(order, fill),
             Resolution::NotExecuted => {
                 let now = self.context().now();
                 let failed = order.advance(said.clone(), now).ok();
@@ -68,10 +68,7 @@ impl Engine {
 }
 
 /// Returns the end of an order that an operator knows to be executed: by which of its transactions, they do not say.
-fn executed_by(order: &Order, fill: &Fill) -> OrderEvent {
-    let swap = order.state.siblings().map(|siblings| siblings.latest_swap().tx.id.clone());
-    OrderEvent::Confirmed {
-        tx_id: swap.or_else(|| order.state.tx_id().cloned()).unwrap_or_else(|| "".into()),
-        fill: fill.clone(),
-    }
+fn executed_by(order: &Order, fill: &Fill) -> Option<OrderEvent> {
+    let tx_id = order.state.siblings()?.latest_swap().tx.id.clone();
+    Some(OrderEvent::Confirmed { tx_id, fill: fill.clone() })
 }

@@ -95,7 +95,8 @@ mod tests {
     use crate::domain::order::{Order, PriceProtection};
     use crate::domain::retry_policy::RetryPolicy;
     use crate::domain::state::step::Step;
-    use crate::domain::transaction::{DeathProof, SignedTx, Validity};
+    use crate::domain::transaction::{SignedTx, Validity};
+    use crate::domain::verdict::DeathProof;
     use crate::testing::{self, Dice};
 
     fn candidate(venue: &str, amount_out: u128) -> Candidate {
@@ -215,7 +216,7 @@ mod tests {
             if below(dice, 2) == 0 {
                 let tx = |min_amount_out| {
                     let validity = Validity::UntilHeight(1);
-                    let tx = SignedTx { id: "tx".into(), bytes: vec![], validity, min_amount_out };
+                    let tx = SignedTx::new("tx", [], validity, min_amount_out);
                     OrderEvent::TransactionSigned { tx: Arc::new(tx) }
                 };
                 assert!(

@@ -10,8 +10,8 @@ use order_engine_core::testing::{
     Intercept, InterceptedStore, InterceptedVenue, Process, RecordingSink, ScriptedRouter, ScriptedVenue,
 };
 use order_engine_core::{
-    DexRouter, Engine, EngineConfig, EventRecord, MemoryStore, Order, OrderId, OrderRequest, Status,
-    StatusSink, Submission, Venue, execute_order,
+    DexRouter, Engine, EngineConfig, EventRecord, FeeBumpPolicy, MemoryStore, Order, OrderId, OrderRequest,
+    Status, StatusSink, Submission, Venue, VenueName, execute_order,
 };
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -25,6 +25,8 @@ pub struct Setup {
     /// The router and the venue that replace the scripted ones.
     pub router: Option<Arc<dyn DexRouter>>,
     pub venue: Option<Arc<dyn Venue>>,
+    /// When transactions of the only venue are replaced.
+    pub fee_bumps: Option<FeeBumpPolicy>,
     /// Further venues, by their names.
     pub named_venues: Vec<(&'static str, Arc<dyn Venue>)>,
 }
@@ -82,6 +84,9 @@ impl Fixture {
             engine = engine.router(Arc::clone(router));
         }
         engine = engine.venue(setup.venue.clone().unwrap_or(main));
+        if let Some(policy) = setup.fee_bumps {
+            engine = engine.fee_bumps(VenueName::default(), policy);
+        }
         for (name, venue) in &setup.named_venues {
             engine = engine.named_venue(*name, Arc::clone(venue));
         }

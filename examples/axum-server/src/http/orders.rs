@@ -12,8 +12,9 @@ use crate::app::AppState;
 use crate::http::follow::{Upgrade, follow};
 use crate::http::params::{OrderInPath, Params};
 use crate::http::sse;
-use crate::wire::frame::{Frame, OrderFacts, frame};
+use crate::wire::frame::{Frame, frame};
 use crate::wire::problem::Problem;
+use crate::wire::quotes::Decimals;
 use crate::wire::status::StatusBody;
 
 /// How many events are read at once.
@@ -83,17 +84,11 @@ pub(crate) async fn events(
             || Problem::invalid_field("limit", "out-of-range", format!("Must be 1 to {EVENTS_MAX}.")),
         )?;
     let order = app.engine.order(id).await?.ok_or_else(Problem::order_not_found)?;
-    let mut facts = OrderFacts::new(&order);
+    let decimals = Decimals::of(&order.request);
     let records = app.engine.events(id, after, limit).await?;
     // The order may have new events since it was read.
     let last_seq = records.last().map_or(order.seq, |last| last.seq.max(order.seq));
-    let events = records
-        .iter()
-        .map(|record| {
-            facts.observe(&record.event);
-            frame(&facts, record)
-        })
-        .collect();
+    let events = records.iter().map(|record| frame(decimals, record)).collect();
     Ok(Json(EventsBody { order_id: id, events, last_seq }).into_response())
 }
 

@@ -11,7 +11,8 @@ use order_engine_core::{Engine, OrderId, StoreError, SubscribeError, Subscriptio
 
 use crate::live::frames::Frames;
 use crate::live::known::KnownOrders;
-use crate::wire::frame::{OrderFacts, frame, to_json};
+use crate::wire::frame::{frame, to_json};
+use crate::wire::quotes::Decimals;
 
 /// How long a feed waits before it reads the store again after a failure.
 const STORE_RETRY: Duration = Duration::from_secs(1);
@@ -36,7 +37,7 @@ pub(crate) enum FeedEnd {
 #[derive(Debug)]
 pub(crate) struct Feed {
     subscription: Subscription,
-    facts: OrderFacts,
+    decimals: Decimals,
     frames: Arc<Frames>,
 }
 
@@ -49,18 +50,16 @@ impl Feed {
         after: u64,
         frames: Arc<Frames>,
     ) -> Result<Option<Self>, StoreError> {
-        let known = known.decimals(id).filter(|_| after == 0).map(OrderFacts::at_the_beginning);
-        let (facts, after) = match known {
-            // The subscription has all events, so the order need not be read first.
-            Some(facts) => (facts, 0),
+        let (decimals, after) = match known.decimals(id).filter(|_| after == 0) {
+            // What never changes is known, so the order need not be read first.
+            Some(decimals) => (decimals, 0),
             None => {
                 let Some(order) = engine.order(id).await? else { return Ok(None) };
-                // The facts include the events up to `order.seq`; the subscription brings the newer ones.
-                (OrderFacts::new(&order), after.min(order.seq))
+                (Decimals::of(&order.request), after.min(order.seq))
             }
         };
         let subscription = engine.subscribe(id, after).await?;
-        Ok(subscription.map(|subscription| Self { subscription, facts, frames }))
+        Ok(subscription.map(|subscription| Self { subscription, decimals, frames }))
     }
 
     /// Returns the number of the order's last event at the time when the feed was opened.
@@ -77,8 +76,7 @@ impl Feed {
         loop {
             match self.subscription.next().await? {
                 Ok(record) => {
-                    self.facts.observe(&record.event);
-                    let render = || to_json(&frame(&self.facts, &record));
+                    let render = || to_json(&frame(self.decimals, &record));
                     let frame = self.frames.get_or_render(record.seq, render);
                     return Some(Ok(Item { seq: record.seq, frame }));
                 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use order_engine_core::{
-    Amount, EventRecord, Failure, FailureClass, Fill, Order, OrderEvent, OrderId, SignedTx, Status, TxId,
+    Amount, EventRecord, Failure, FailureClass, Fill, OrderEvent, OrderId, Purpose, SignedTx, Status, TxId,
     amount,
 };
 use serde::Serialize;
@@ -11,34 +11,6 @@ use serde_json::value::RawValue;
 use crate::wire::error::ErrorBody;
 use crate::wire::quotes::{Decimals, QuoteBody, RouteBody, price_number, quotes};
 use crate::wire::{serialize_time, timestamp};
-
-/// The facts about an order that its frames show and its events do not have.
-#[derive(Clone, Debug)]
-pub(crate) struct OrderFacts {
-    decimals: Decimals,
-    /// The last signed transaction, which is the one that a confirmation confirms.
-    tx_id: Option<TxId>,
-}
-
-impl OrderFacts {
-    /// Returns the facts of an order as it is now. Later events must be [observed](Self::observe); earlier
-    /// ones may be.
-    pub(crate) fn new(order: &Order) -> Self {
-        Self { decimals: Decimals::of(&order.request), tx_id: order.state.tx_id().cloned() }
-    }
-
-    /// Returns the facts of an order before its first event. All its events must be observed.
-    pub(crate) const fn at_the_beginning(decimals: Decimals) -> Self {
-        Self { decimals, tx_id: None }
-    }
-
-    /// Updates the facts by an event.
-    pub(crate) fn observe(&mut self, event: &OrderEvent) {
-        if let OrderEvent::TransactionSigned { tx } = event {
-            self.tx_id = Some(tx.id.clone());
-        }
-    }
-}
 
 /// An event as clients see it.
 #[derive(Debug, Serialize)]
@@ -76,7 +48,7 @@ enum Adds {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ConfirmedBody {
-    tx_hash: Option<TxId>,
+    tx_hash: TxId,
     execution_price: Option<Box<RawValue>>,
     execution_price_exact: Option<String>,
     amount_out: String,
@@ -93,7 +65,7 @@ struct RetryableErrorBody {
 }
 
 /// Returns the frame for an event of an order.
-pub(crate) fn frame(order: &OrderFacts, record: &EventRecord) -> Frame {
+pub(crate) fn frame(decimals: Decimals, record: &EventRecord) -> Frame {
     let has_begun = record.attempt > 0;
     Frame {
         r#type: frame_type(record),
@@ -105,7 +77,7 @@ pub(crate) fn frame(order: &OrderFacts, record: &EventRecord) -> Frame {
         timestamp: record.at,
         attempt: has_begun.then_some(record.attempt),
         max_attempts: has_begun.then_some(record.max_attempts),
-        adds: adds(order, record),
+        adds: adds(decimals, record),
     }
 }
 
@@ -118,7 +90,9 @@ fn frame_type(record: &EventRecord) -> &'static str {
         | OrderEvent::TransactionSigned { .. } => "building",
         OrderEvent::SubmissionStarted
         | OrderEvent::SubmissionAccepted
-        | OrderEvent::InclusionObserved { .. } => "submitted",
+        | OrderEvent::SiblingSigned { .. }
+        | OrderEvent::InclusionObserved { .. }
+        | OrderEvent::InclusionUndone => "submitted",
         OrderEvent::AttemptFailed { .. }
         | OrderEvent::TransactionDied { .. }
         | OrderEvent::Suspected { .. } => "execution-failed",
@@ -135,15 +109,15 @@ fn frame_type(record: &EventRecord) -> &'static str {
     }
 }
 
-fn adds(order: &OrderFacts, record: &EventRecord) -> Adds {
-    let decimals = order.decimals;
+fn adds(decimals: Decimals, record: &EventRecord) -> Adds {
     match &record.event {
         OrderEvent::RouteChosen { route, candidates, .. } => Adds::Routed {
             quotes: quotes(candidates, decimals),
             chosen_dex: route.dex.clone(),
             route: RouteBody::new(route, decimals),
         },
-        OrderEvent::TransactionSigned { tx } => signed(tx, decimals),
+        OrderEvent::TransactionSigned { tx }
+        | OrderEvent::SiblingSigned { purpose: Purpose::FeeBump, tx } => signed(tx, decimals),
         OrderEvent::AttemptFailed { failure, class } | OrderEvent::TransactionDied { failure, class, .. } => {
             Adds::AttemptFailed { error: retryable(failure, *class) }
         }
@@ -156,7 +130,7 @@ fn adds(order: &OrderFacts, record: &EventRecord) -> Adds {
             let retry_in_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
             Adds::RetryPending { retry_in_ms, retry_at: timestamp(*retry_at) }
         }
-        OrderEvent::Confirmed { fill } => Adds::Confirmed(confirmed(order, fill, record.at)),
+        OrderEvent::Confirmed { tx_id, fill } => Adds::Confirmed(confirmed(decimals, tx_id, fill, record.at)),
         OrderEvent::Failed { failure } | OrderEvent::Quarantined { failure } => {
             Adds::Failed { error: ErrorBody::new(failure) }
         }
@@ -176,11 +150,10 @@ fn retryable(failure: &Failure, class: FailureClass) -> RetryableErrorBody {
     RetryableErrorBody { error: ErrorBody::new(failure), retryable: class.is_retryable() }
 }
 
-fn confirmed(order: &OrderFacts, fill: &Fill, filled_at: DateTime<Utc>) -> ConfirmedBody {
-    let decimals = order.decimals;
+fn confirmed(decimals: Decimals, tx_id: &TxId, fill: &Fill, filled_at: DateTime<Utc>) -> ConfirmedBody {
     let price = amount::price((fill.amount_in, decimals.input), (fill.amount_out, decimals.output));
     ConfirmedBody {
-        tx_hash: order.tx_id.clone(),
+        tx_hash: tx_id.clone(),
         execution_price: price.as_deref().and_then(price_number),
         execution_price_exact: price,
         amount_out: fill.amount_out.to_human(decimals.output),

@@ -1,6 +1,7 @@
 use expect_test::{Expect, expect};
 use order_engine_core::{
-    Candidate, Certainty, DeathProof, FailureCode, Leg, OrderRequest, Route, Token, Validity,
+    AccountNonce, Candidate, Certainty, DeathProof, FailureCode, Leg, Order, OrderRequest, Route, Token,
+    Validity,
 };
 
 use super::*;
@@ -8,7 +9,6 @@ use super::*;
 /// An order whose events are one second apart, with the frames of all events.
 struct Life {
     order: Order,
-    facts: OrderFacts,
     frames: Vec<String>,
 }
 
@@ -25,14 +25,13 @@ impl Life {
         let request =
             OrderRequest::new("anonymous", token("SOL", 9), token("USDC", 6), Amount::new(2_000_000_000));
         let (order, record) = Order::accept(OrderId::new(at(0), 7), request, 3, at(0));
-        let mut life = Self { facts: OrderFacts::new(&order), order, frames: vec![] };
+        let mut life = Self { order, frames: vec![] };
         life.note(&record);
         life
     }
 
     fn note(&mut self, record: &EventRecord) {
-        self.facts.observe(&record.event);
-        self.frames.push(to_json(&frame(&self.facts, record)));
+        self.frames.push(to_json(&frame(Decimals::of(&self.order.request), record)));
     }
 
     fn then(mut self, event: OrderEvent) -> Self {
@@ -83,18 +82,12 @@ fn route_chosen() -> OrderEvent {
 
 fn signed_event() -> OrderEvent {
     OrderEvent::TransactionSigned {
-        tx: SignedTx {
-            id: "5igTx".into(),
-            bytes: vec![1, 2, 3],
-            validity: Validity::UntilHeight(150),
-            min_amount_out: Amount::new(298_599_500),
-        }
-        .into(),
+        tx: SignedTx::new("5igTx", [1, 2, 3], Validity::UntilHeight(150), Amount::new(298_599_500)).into(),
     }
 }
 
 fn fill() -> Fill {
-    Fill { amount_in: Amount::new(2_000_000_000), amount_out: Amount::new(300_000_001), height: 9 }
+    Fill::new(Amount::new(2_000_000_000), Amount::new(300_000_001), 9)
 }
 
 #[test]
@@ -229,16 +222,16 @@ fn submitted() {
     };
     let life = life.then(OrderEvent::SubmissionAccepted);
     assert_eq!(progress(&life), ("submitted".into(), 80.into()));
-    let life = life.then(OrderEvent::InclusionObserved { certainty: Certainty::Processed });
+    let life = life.then(OrderEvent::InclusionObserved { certainty: Certainty::Processed, height: 7 });
     assert_eq!(progress(&life), ("submitted".into(), 85.into()));
-    let life = life.then(OrderEvent::InclusionObserved { certainty: Certainty::Confirmed });
+    let life = life.then(OrderEvent::InclusionObserved { certainty: Certainty::Confirmed, height: 7 });
     assert_eq!(progress(&life), ("submitted".into(), 90.into()));
 }
 
 #[test]
 fn confirmed() {
     let life = Life::begin().signed(1).then(OrderEvent::SubmissionStarted);
-    life.then(OrderEvent::Confirmed { fill: fill() }).shows(&expect![[r#"
+    life.then(OrderEvent::Confirmed { tx_id: "5igTx".into(), fill: fill() }).shows(&expect![[r#"
         {
           "amountOut": "300.000001",
           "amountOutBaseUnits": "300000001",
@@ -353,12 +346,20 @@ fn failed() {
 }
 
 #[test]
-fn a_confirmation_has_the_transaction_also_for_clients_that_came_after_its_signing() {
-    let life = Life::begin().signed(1).then(OrderEvent::SubmissionStarted);
-    let late = OrderFacts::new(&life.order);
-    let (_, record) = life.order.advance(OrderEvent::Confirmed { fill: fill() }, at(9)).unwrap();
-    let frame: serde_json::Value = serde_json::from_str(&to_json(&frame(&late, &record))).unwrap();
-    assert_eq!(frame["txHash"], "5igTx");
+fn a_sibling_is_a_part_of_the_submission() {
+    let nonce = || AccountNonce { account: "wallet".into(), value: 7 };
+    let tx = |id: &str| SignedTx::new(id, [1], Validity::Nonce(nonce()), Amount::new(298_599_500));
+    let life = Life::begin().routing(1).then(route_chosen()).then(OrderEvent::BuildStarted);
+    let life = life.then(OrderEvent::TransactionSigned { tx: tx("0xa").into() });
+    let life = life.then(OrderEvent::SubmissionStarted);
+    let hash = |life: &Life| {
+        let frame: serde_json::Value = serde_json::from_str(life.frames.last().unwrap()).unwrap();
+        (frame["type"].clone(), frame["txHash"].clone())
+    };
+    let bumped = life.then(OrderEvent::SiblingSigned { purpose: Purpose::FeeBump, tx: tx("0xb").into() });
+    assert_eq!(hash(&bumped), ("submitted".into(), "0xb".into()));
+    let cancelled = bumped.then(OrderEvent::SiblingSigned { purpose: Purpose::Cancel, tx: tx("0xc").into() });
+    assert_eq!(hash(&cancelled), ("submitted".into(), serde_json::Value::Null));
 }
 
 #[test]

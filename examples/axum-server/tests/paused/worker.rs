@@ -12,8 +12,8 @@ use order_engine_core::store::Append;
 use order_engine_core::testing::{Call, Intercept, InterceptedStore, InterceptedVenue, Reply};
 use order_engine_core::{
     Amount, ChainView, Engine, EngineConfig, Observation, OrderId, OrderRequest, OrderStore, PrepareRequest,
-    Runtime, SignedTx, StepError, StoreError, Submission, SubmitReport, TxId, Venue, VenueError,
-    execute_order,
+    Runtime, SignedTx, StepError, StoreError, Submission, SubmitReport, TxId, Venue, VenueCapabilities,
+    VenueError, execute_order,
 };
 use order_engine_sim::default_tokens;
 use order_engine_sim::rpc::{RpcClient, RpcOptions, RpcRouter, RpcVenue};
@@ -208,6 +208,10 @@ struct UncancellableVenue {
 
 #[async_trait]
 impl Venue for UncancellableVenue {
+    fn capabilities(&self) -> VenueCapabilities {
+        self.venue.capabilities()
+    }
+
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
         self.venue.prepare(request).await
     }

@@ -54,7 +54,7 @@ pub(super) struct ObservedOrder {
     pub(super) is_absent: bool,
     /// Since when the outcome of the transaction has been in doubt, and why.
     pub(super) doubt: Option<(UnknownReason, DateTime<Utc>)>,
-    /// At which height this process first looked at the transaction that was signed last.
+    /// The transaction that was signed last, and at which height it was first seen to be its account's next.
     pub(super) waits_since: Option<(TxId, u64)>,
     /// With how many others at most the venue may be asked about the transaction, this one included.
     pub(super) batch_max: usize,
@@ -90,9 +90,13 @@ impl ObservedOrder {
         self.order.order().state.siblings()
     }
 
-    /// Returns for how many heights the transaction that was signed last has waited.
-    fn heights_waited(&mut self, processed: u64) -> u64 {
-        let Some(latest) = self.siblings().map(|siblings| siblings.latest().tx.id.clone()) else { return 0 };
+    /// Returns for how many heights the transaction that was signed last has been its account's next one.
+    fn heights_waited(&mut self, is_first: bool, processed: u64) -> u64 {
+        let latest = self.siblings().map(|siblings| siblings.latest().tx.id.clone());
+        let Some(latest) = latest.filter(|_| is_first) else {
+            self.waits_since = None;
+            return 0;
+        };
         match &self.waits_since {
             Some((known, since)) if *known == latest => processed.saturating_sub(*since),
             _ => {
@@ -328,10 +332,11 @@ impl BatchObserver {
 
     /// Returns what an order's transactions need, if they are not included.
     fn need(&self, observed: &mut ObservedOrder, report: &Report) -> Need {
-        let heights = observed.heights_waited(report.view.processed);
         let order = Arc::clone(observed.order.order());
         let Some(siblings) = order.state.siblings() else { return Need::Nothing };
         let Some((Some(account), _)) = report.of(siblings) else { return Need::Nothing };
+        let is_first = siblings.nonce().is_some_and(|nonce| nonce.value == account.latest);
+        let heights = observed.heights_waited(is_first, report.view.processed);
         let is_past_height =
             siblings.original().validity.until_height().is_some_and(|height| report.view.finalized > height);
         let is_to_end =
