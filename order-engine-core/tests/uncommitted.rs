@@ -109,7 +109,7 @@ async fn the_draft_of_a_retry_ends_an_order_in_quarantine() {
     };
     assert_eq!(new.order.origin, Some(order.id));
     let uncommitted = Uncommitted::new(&fixture.engine, ()).with_appended(&ending).with_created(&new);
-    assert_eq!(fixture.store.append(&[ending]).await.unwrap(), [Ok(())]);
+    assert_eq!(fixture.store.append(&[*ending]).await.unwrap(), [Ok(())]);
     commit(&fixture, &new).await;
     uncommitted.announce();
     let ended = fixture.events_to_the_end(order.id).await;

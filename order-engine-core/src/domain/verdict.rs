@@ -119,10 +119,10 @@ pub fn verdict(
         return expired(0, view.finalized, 0);
     }
     // All of them were searched as far as the node that came least far.
-    let searched = searches.into_iter().min().flatten();
+    let through = searches.into_iter().min().flatten();
     match siblings.nonce() {
-        Some(nonce) => by_nonce(nonce, account, searched),
-        None => by_height(&siblings.original().validity, view, searched),
+        Some(nonce) => by_nonce(nonce, account, through),
+        None => by_height(&siblings.original().validity, view, through),
     }
 }
 

@@ -44,7 +44,7 @@ pub enum RetryDraft {
     /// These writes make the retry, both or neither.
     Ready {
         /// Ends the old order, which is in quarantine. None if it has ended already.
-        ending: Option<Append>,
+        ending: Option<Box<Append>>,
         /// Makes the new order.
         new: NewOrder,
     },
@@ -85,7 +85,7 @@ impl Engine {
                 RetryDraft::Ready { ending, new } => (ending, new),
             };
             if let Some(ending) = ending
-                && self.commit_change(ending).await?.is_none()
+                && self.commit_change(*ending).await?.is_none()
             {
                 // Another write came first; now the new state decides.
                 continue;
@@ -112,6 +112,9 @@ impl Engine {
         }
         let name = ClientOrderId::new(format!("retry:{}", origin.id));
         let request = OrderRequest { client_order_id: Some(name), ..OrderRequest::clone(&origin.request) };
-        Ok(RetryDraft::Ready { ending, new: self.draft_from(request, Some(origin.id))? })
+        Ok(RetryDraft::Ready {
+            ending: ending.map(Box::new),
+            new: self.draft_from(request, Some(origin.id))?,
+        })
     }
 }

@@ -167,6 +167,7 @@ pub enum TransactionBound {
 /// What a venue can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[allow(clippy::struct_excessive_bools)] // Each is a question of its own, and none depends on another.
 pub struct VenueCapabilities {
     /// What bounds its transactions.
     pub bound: TransactionBound,

@@ -94,7 +94,7 @@ impl OrderState {
                 next.held_up_since = None;
             }
             OrderEvent::SiblingSigned { purpose, tx } if purpose.is_swap() => {
-                next.tx_id = Some(tx.id.clone())
+                next.tx_id = Some(tx.id.clone());
             }
             OrderEvent::InclusionUndone => {
                 // The stage goes back, and the progress that was shown does not.
@@ -189,6 +189,51 @@ impl OrderState {
             }
             (Phase::Routing, E::PriceTooLow { .. }) => Phase::Routing,
             (Phase::Routed { quote }, E::BuildStarted) => Phase::Building { quote: quote.clone() },
+            (Phase::Routing | Phase::Routed { .. }, E::AttemptFailed { failure, class }) => {
+                self.failed_attempt(failure, *class, false, None)
+            }
+            (Phase::Building { quote }, E::AttemptFailed { failure, class }) => {
+                // A failure that may pass by itself says nothing against the route.
+                let quote = (*class == FailureClass::Transient).then(|| quote.clone());
+                self.failed_attempt(failure, *class, false, quote)
+            }
+            (
+                Phase::Signed { cancel_requested, .. } | Phase::Submitted { cancel_requested, .. },
+                E::TransactionDied { failure, class, .. },
+            ) => self.failed_attempt(failure, *class, *cancel_requested, None),
+            (Phase::AttemptFailed { failed_at, quote, .. }, E::RetryScheduled { retry_at, .. })
+                if self.may_retry() =>
+            {
+                Phase::Waiting { failed_at: *failed_at, retry_at: *retry_at, quote: quote.clone() }
+            }
+            (phase, E::Quarantined { .. }) if !phase.is_terminal() => phase.clone(),
+            (phase, E::QuarantineLifted) if self.quarantine().is_some() => phase.clone(),
+            (phase, E::OutcomeUnknown { .. }) if phase.has_live_transaction() && self.attention.is_none() => {
+                phase.clone()
+            }
+            (phase, E::OutcomeResolved { executed: true, .. }) if self.is_outcome_unknown() => phase.clone(),
+            (
+                Phase::Signed { cancel_requested, .. } | Phase::Submitted { cancel_requested, .. },
+                E::OutcomeResolved { executed: false, note },
+            ) if self.is_outcome_unknown() => {
+                let failure = Failure::new(FailureCode::RESOLVED, note.clone());
+                self.failed_attempt(&failure, FailureClass::Permanent, *cancel_requested, None)
+            }
+            (phase, E::Failed { failure }) if !phase.has_live_transaction() && !phase.is_terminal() => {
+                Phase::Failed { failure: failure.clone() }
+            }
+            (Phase::Building { .. } | Phase::Signed { .. } | Phase::Submitted { .. }, event) => {
+                self.next_of_transactions(event)?
+            }
+            _ => return None,
+        };
+        Some(phase)
+    }
+
+    /// Returns the phase after an event about the attempt's transactions, or nothing if the event is not allowed.
+    fn next_of_transactions(&self, event: &OrderEvent) -> Option<Phase> {
+        use OrderEvent as E;
+        let phase = match (&self.phase, event) {
             (Phase::Building { quote }, E::TransactionSigned { tx })
                 if tx.min_amount_out >= quote.min_amount_out =>
             {
@@ -235,41 +280,8 @@ impl OrderState {
                 Phase::Submitted { siblings, stage, included_at, cancel_requested: false },
                 E::CancelRequested,
             ) => submitted(siblings.clone(), *stage, *included_at, true),
-            (Phase::Routing | Phase::Routed { .. }, E::AttemptFailed { failure, class }) => {
-                self.failed_attempt(failure, *class, false, None)
-            }
-            (Phase::Building { quote }, E::AttemptFailed { failure, class }) => {
-                // A failure that may pass by itself says nothing against the route.
-                let quote = (*class == FailureClass::Transient).then(|| quote.clone());
-                self.failed_attempt(failure, *class, false, quote)
-            }
-            (
-                Phase::Signed { cancel_requested, .. } | Phase::Submitted { cancel_requested, .. },
-                E::TransactionDied { failure, class, .. },
-            ) => self.failed_attempt(failure, *class, *cancel_requested, None),
-            (Phase::AttemptFailed { failed_at, quote, .. }, E::RetryScheduled { retry_at, .. })
-                if self.may_retry() =>
-            {
-                Phase::Waiting { failed_at: *failed_at, retry_at: *retry_at, quote: quote.clone() }
-            }
-            (phase, E::Quarantined { .. }) if !phase.is_terminal() => phase.clone(),
-            (phase, E::QuarantineLifted) if self.quarantine().is_some() => phase.clone(),
-            (phase, E::OutcomeUnknown { .. }) if phase.has_live_transaction() && self.attention.is_none() => {
-                phase.clone()
-            }
-            (phase, E::OutcomeResolved { executed: true, .. }) if self.is_outcome_unknown() => phase.clone(),
-            (
-                Phase::Signed { cancel_requested, .. } | Phase::Submitted { cancel_requested, .. },
-                E::OutcomeResolved { executed: false, note },
-            ) if self.is_outcome_unknown() => {
-                let failure = Failure::new(FailureCode::RESOLVED, note.clone());
-                self.failed_attempt(&failure, FailureClass::Permanent, *cancel_requested, None)
-            }
             (Phase::Signed { .. } | Phase::Submitted { .. }, E::Confirmed { fill, .. }) => {
                 Phase::Confirmed { fill: fill.clone() }
-            }
-            (phase, E::Failed { failure }) if !phase.has_live_transaction() && !phase.is_terminal() => {
-                Phase::Failed { failure: failure.clone() }
             }
             _ => return None,
         };

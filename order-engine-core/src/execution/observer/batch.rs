@@ -56,6 +56,8 @@ pub(super) struct ObservedOrder {
     pub(super) doubt: Option<(UnknownReason, DateTime<Utc>)>,
     /// The transaction that was signed last, and at which height it was first seen to be its account's next.
     pub(super) waits_since: Option<(TxId, u64)>,
+    /// Before this no sibling is signed: the last one could not be.
+    pub(super) rests_until: Option<DateTime<Utc>>,
     /// With how many others at most the venue may be asked about the transaction, this one included.
     pub(super) batch_max: usize,
     _slots: ObserverSlots,
@@ -81,6 +83,7 @@ impl ObservedOrder {
             is_absent: false,
             doubt: None,
             waits_since: None,
+            rests_until: None,
             batch_max: usize::MAX,
             _slots: slots,
         }
@@ -225,7 +228,9 @@ impl BatchObserver {
         for mut observed in self.commit(batch).await {
             let need = report.as_ref().map_or(Need::Nothing, |report| self.need(&mut observed, report));
             match need {
-                Need::Sibling(purpose) => acts.push((observed, Act::Replace(purpose))),
+                Need::Sibling(purpose) if observed.rests_until.is_none_or(|until| until <= now) => {
+                    acts.push((observed, Act::Replace(purpose)));
+                }
                 _ if self.is_to_be_resent(&observed, now) => acts.push((observed, Act::Resend)),
                 _ => stays.push(self.with_interval(observed)),
             }
@@ -472,11 +477,14 @@ impl BatchObserver {
             context.pauses.covering(&[Activity::Sending], &order.request, Some(&self.venue.name)).is_some();
         let goes_on = match act {
             Act::Resend => {
+                // Also if it is held back: it is not looked at again before its time.
+                observed.last_sent = Some(context.local_now());
                 let may_send = is_sendable(&order.state) && !is_paused;
                 !may_send || self.send_again(&mut observed, &order).await
             }
             // What takes an order's place moves no money: a pause does not keep it.
             Act::Replace(purpose) => {
+                observed.rests_until = Some(context.local_now() + context.config.resend_interval);
                 (purpose.is_swap() && is_paused) || self.replace(&mut observed, &order, purpose).await
             }
         };
@@ -489,7 +497,6 @@ impl BatchObserver {
     /// Sends the transaction again that was signed last. Returns whether the order is observed further.
     async fn send_again(&self, observed: &mut ObservedOrder, order: &Order) -> bool {
         let context = &self.context;
-        observed.last_sent = Some(context.local_now());
         let Some(tx) = order.state.live_transaction() else { return true };
         let is_accepted = context.send(&self.venue, tx).await;
         let is_new = matches!(order.state.phase(), Phase::Submitted { stage: Stage::Sending, .. });
@@ -547,6 +554,7 @@ impl BatchObserver {
             }
         }
         observed.last_sent = Some(context.local_now());
+        observed.rests_until = None;
         observed.quiet_observations = 0;
         context.send(&self.venue, &tx).await;
         true
