@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Fixture, Setup, Worker};
-use order_engine_core::testing::{NonceVenue, ScriptedRouter, request};
+use order_engine_core::testing::{
+    CrashPoint, CrashPoints, InterceptedVenue, NonceVenue, ScriptedRouter, When, request,
+};
 use order_engine_core::{
     AccountId, Attention, BuildError, Cancellation, Deadline, DeathProof, Engine, EngineConfig, EventRecord,
     FailureCode, FeeBumpPolicy, MemoryStore, OrderEvent, Purpose, Status, Venue, VenueCapabilities,
@@ -297,6 +299,69 @@ async fn lost_transactions_are_sent_again_until_the_chain_has_them() {
     chain.venue.set_losing(false);
     let end = chain.fixture.until_terminal(order.id).await;
     assert_eq!((end.status(), chain.venue.executions(order.id)), (Status::Confirmed, 1));
+}
+
+/// Crashes a process while it replaces a transaction, and lets another one go on.
+async fn crashes_at(point: CrashPoint, when: When, cancels: bool) {
+    let (venue, crash) = (Arc::new(NonceVenue::new(["wallet"])), CrashPoints::new());
+    let intercepted = InterceptedVenue::new(Arc::clone(&venue) as Arc<dyn Venue>, Arc::new(crash.clone()));
+    let fixture = Fixture::with(Setup {
+        intercept: Some(Arc::new(crash.clone())),
+        venue: Some(Arc::new(intercepted)),
+        ..Setup::default()
+    })
+    .await;
+    venue.set_least_fee(120);
+    let worker = fixture.work();
+    let order = fixture.submit(request()).await;
+    fixture.reaches(order.id, |record| matches!(record.event, OrderEvent::SubmissionAccepted)).await;
+    crash.arm(point, when);
+    if cancels {
+        fixture.engine.cancel(order.id).await.unwrap();
+    }
+    let mining = Arc::clone(&venue);
+    let miner = tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            mining.mine(1);
+        }
+    });
+    crash.reached().await;
+    let fixture = fixture.crash(worker).await;
+    let worker = fixture.work();
+    let ended = fixture.until_terminal(order.id).await;
+    let told = format!("{point:?} {when:?}, cancelled: {cancels}");
+    let executions = venue.executions(order.id);
+    assert_eq!(executions, usize::from(ended.status() == Status::Confirmed), "{told}");
+    assert_eq!(executions, usize::from(!cancels), "{told}");
+    assert_eq!((venue.next_nonce(&wallet()), ended.state.attempt()), (1, 1), "{told}");
+    let events = fixture.engine.events(order.id, 0, 100).await.unwrap();
+    let committed: Vec<_> = events
+        .iter()
+        .filter_map(|record| match &record.event {
+            OrderEvent::TransactionSigned { tx } | OrderEvent::SiblingSigned { tx, .. } => {
+                Some(tx.id.clone())
+            }
+            _ => None,
+        })
+        .collect();
+    assert!(venue.sent().iter().all(|sent| committed.contains(sent)), "{told}: what was sent is committed");
+    miner.abort();
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_while_a_transaction_is_replaced_neither_doubles_it_nor_leaves_a_gap() {
+    let points =
+        [CrashPoint::Replace, CrashPoint::Append("sibling_signed"), CrashPoint::Submit, CrashPoint::Observe];
+    for cancels in [false, true] {
+        let end = CrashPoint::Append(if cancels { "transaction_died" } else { "confirmed" });
+        for point in points.into_iter().chain([end]) {
+            for when in [When::Before, When::After] {
+                crashes_at(point, when, cancels).await;
+            }
+        }
+    }
 }
 
 /// A venue that cannot do something.

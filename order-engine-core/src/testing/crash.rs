@@ -21,6 +21,8 @@ pub enum CrashPoint {
     Append(&'static str),
     /// The transaction is being prepared: built and signed.
     Prepare,
+    /// A sibling of the transaction is being signed.
+    Replace,
     /// The transaction is being submitted.
     Submit,
     /// The transaction is being observed.
@@ -113,6 +115,7 @@ impl CrashPoint {
             (Self::Create, Call::Create(_))
             | (Self::Claim, Call::Claim(_))
             | (Self::Prepare, Call::Prepare(_))
+            | (Self::Replace, Call::Replace(_) | Call::CancelTransaction(_))
             | (Self::Submit, Call::Submit(_))
             | (Self::Observe, Call::Observe(_))
             | (Self::Release, Call::Release(_))
