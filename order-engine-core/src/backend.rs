@@ -9,6 +9,7 @@ mod decode;
 mod deliveries;
 mod integers;
 mod leases;
+mod nonces;
 mod queries;
 mod writes;
 
@@ -17,5 +18,6 @@ pub use decode::{Decoded, StoredEvent, StoredHead, StoredOrder, existing_order};
 pub use deliveries::{ClaimedEntries, ClaimedEntry};
 pub use integers::{count, count_u32, decode_u64, encode_epoch, encode_u64};
 pub use leases::{AckColumns, CurrentRow, GuardColumns, ReleaseColumns, UNDECODABLE};
+pub use nonces::ReservationColumns;
 pub use queries::{StatusConditions, set_lane_backlog};
 pub use writes::{AppendColumns, NewOrderColumns};

@@ -99,6 +99,17 @@ CREATE TABLE order_failures (
     PRIMARY KEY (order_id, seq)
 ) STRICT, WITHOUT ROWID;
 
+-- The nonces that orders have reserved. A purge finds those of its orders by the index.
+CREATE TABLE account_nonces (
+    venue    TEXT    NOT NULL,
+    account  TEXT    NOT NULL,
+    value    INTEGER NOT NULL,
+    order_id TEXT    NOT NULL,
+    PRIMARY KEY (venue, account, value)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX account_nonces_order ON account_nonces (order_id);
+
 -- The readable columns, and the messages of the events, oldest first, as a JSON array.
 CREATE VIEW order_logs AS
 SELECT

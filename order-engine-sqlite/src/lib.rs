@@ -7,6 +7,7 @@ mod error;
 mod feed;
 mod folder;
 mod machine;
+mod nonces;
 mod options;
 mod outbox;
 mod read;

@@ -107,7 +107,7 @@ impl Session<'_> {
         Ok(results)
     }
 
-    async fn execute(&mut self, sql: &'static str) -> Result<(), Error> {
+    pub(crate) async fn execute(&mut self, sql: &'static str) -> Result<(), Error> {
         sqlx::query(sql).execute(&mut *self.connection).await?;
         Ok(())
     }

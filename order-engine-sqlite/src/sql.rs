@@ -126,6 +126,34 @@ pub(crate) const APPEND: ListStatement = ListStatement {
 /// What an order's row has of what the guard of an append compares, to say why it was not written.
 pub(crate) const APPEND_REFUSAL: &str = "SELECT seq, lease_epoch, lease_owner FROM orders WHERE order_id = ?";
 
+/// The lowest nonce from `?3` on that is not reserved for the account `?2` on the venue `?1`: that one, or the first one
+/// behind a reserved one. It reads the reserved ones up to the first gap.
+macro_rules! free_nonce {
+    () => {
+        "SELECT CASE
+            WHEN NOT EXISTS (SELECT 1 FROM account_nonces WHERE venue = ?1 AND account = ?2 AND value = ?3) THEN ?3
+            ELSE (
+                SELECT value + 1 FROM account_nonces AS reserved
+                WHERE venue = ?1 AND account = ?2 AND value >= ?3 AND NOT EXISTS (
+                    SELECT 1 FROM account_nonces AS next
+                    WHERE next.venue = ?1 AND next.account = ?2 AND next.value = reserved.value + 1
+                )
+                ORDER BY value LIMIT 1
+            )
+        END"
+    };
+}
+
+/// Reserves a nonce for an order if it is the free one.
+pub(crate) const RESERVE_NONCE: &str = concat!(
+    "INSERT INTO account_nonces (venue, account, value, order_id) SELECT ?1, ?2, ?4, ?5 WHERE ?4 = (",
+    free_nonce!(),
+    ")"
+);
+
+/// The nonce that can be reserved, to say why another one was not.
+pub(crate) const FREE_NONCE: &str = free_nonce!();
+
 /// The events of orders that were created or appended to.
 pub(crate) const INSERT_EVENTS: ListStatement =
     ListStatement { kind: Kind::Insert("order_events"), columns: &[EventColumns::COLUMNS], rest: "" };
@@ -275,9 +303,10 @@ pub(crate) const PURGE_PAGE: &str = "SELECT order_id,
         AS is_purgeable
     FROM orders WHERE order_id > ?3 ORDER BY order_id LIMIT +?4";
 
-pub(crate) const PURGE: [&str; 3] = [
+pub(crate) const PURGE: [&str; 4] = [
     "DELETE FROM order_events WHERE order_id IN (SELECT value FROM json_each(?))",
     "DELETE FROM order_failures WHERE order_id IN (SELECT value FROM json_each(?))",
+    "DELETE FROM account_nonces WHERE order_id IN (SELECT value FROM json_each(?))",
     "DELETE FROM orders WHERE order_id IN (SELECT value FROM json_each(?))",
 ];
 

@@ -17,6 +17,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Arguments, Row};
 
 use crate::error::Error;
+use crate::nonces;
 use crate::rows::{
     self, FailureRow, GuardRow, ListRow, OutboxRow, ReleaseRow, TurnRow, due_after, id_list, owner_text,
     time_text, wait_until,
@@ -90,34 +91,59 @@ impl Operation for Append {
         if session.pace == Pace::OneByOne {
             return session.one_by_one(&self.0, |append| Self(vec![append.clone()])).await;
         }
-        let now = session.now;
-        let encoded: Vec<Result<AppendColumns<'_>, ItemRejected>> =
-            self.0.iter().map(AppendColumns::new).collect();
-        let rows: Vec<&AppendColumns<'_>> = encoded.iter().flatten().collect();
-        let returned = session.run(&sql::APPEND, &rows, |row, arguments| {
-            row.state.bind(arguments)?;
-            GuardRow { order_id: row.order_id, columns: &row.guard, now }.bind(arguments)
-        });
-        let Written { orders: updated, has_sinks } = Written::new(&returned.await?)?;
-        let is_written = |id: &OrderId| updated.contains(id);
-        let events: Vec<&EventColumns<'_>> =
-            rows.iter().filter(|row| is_written(&row.order_id)).flat_map(|row| &row.events).collect();
-        insert_events(session, &events).await?;
-        if has_sinks {
-            let appends = self.0.iter().filter(|append| is_written(&append.order.id));
-            let orders = appends.map(|append| (append.order.id, append.expected_seq));
-            insert_outbox_entries(session, orders).await?;
+        if self.0.iter().all(|append| append.reservation.is_none()) {
+            return append(session, &self.0).await;
         }
-        let mut results = Vec::with_capacity(encoded.len());
-        for row in encoded {
-            results.push(match row {
-                Ok(row) if is_written(&row.order_id) => Ok(()),
-                Ok(row) => Err(refusal(session, &row).await?),
-                Err(rejected) => Err(rejected.into()),
-            });
-        }
+        session.execute("SAVEPOINT reservations").await?;
+        let results = match append(session, &self.0).await {
+            Err(Error::NotAppended(taken)) => {
+                session.execute("ROLLBACK TO reservations").await?;
+                match self.0.len() {
+                    1 => vec![Err(taken)],
+                    _ => session.one_by_one(&self.0, |append| Self(vec![append.clone()])).await?,
+                }
+            }
+            results => results?,
+        };
+        session.execute("RELEASE reservations").await?;
         Ok(results)
     }
+}
+
+/// Writes appends and their reservations. Fails as not appended if one of the nonces is not the account's next one;
+/// all that this has written is to be undone then.
+async fn append(
+    session: &mut Session<'_>,
+    appends: &[order_engine_core::store::Append],
+) -> Result<Vec<Result<(), AppendError>>, Error> {
+    let now = session.now;
+    let encoded: Vec<Result<AppendColumns<'_>, ItemRejected>> =
+        appends.iter().map(AppendColumns::new).collect();
+    let rows: Vec<&AppendColumns<'_>> = encoded.iter().flatten().collect();
+    let returned = session.run(&sql::APPEND, &rows, |row, arguments| {
+        row.state.bind(arguments)?;
+        GuardRow { order_id: row.order_id, columns: &row.guard, now }.bind(arguments)
+    });
+    let Written { orders: updated, has_sinks } = Written::new(&returned.await?)?;
+    let is_written = |id: &OrderId| updated.contains(id);
+    let written: Vec<&AppendColumns<'_>> = rows.into_iter().filter(|row| is_written(&row.order_id)).collect();
+    nonces::reserve(session, &written).await?;
+    let events: Vec<&EventColumns<'_>> = written.iter().flat_map(|row| &row.events).collect();
+    insert_events(session, &events).await?;
+    if has_sinks {
+        let appends = appends.iter().filter(|append| is_written(&append.order.id));
+        let orders = appends.map(|append| (append.order.id, append.expected_seq));
+        insert_outbox_entries(session, orders).await?;
+    }
+    let mut results = Vec::with_capacity(encoded.len());
+    for row in encoded {
+        results.push(match row {
+            Ok(row) if is_written(&row.order_id) => Ok(()),
+            Ok(row) => Err(refusal(session, &row).await?),
+            Err(rejected) => Err(rejected.into()),
+        });
+    }
+    Ok(results)
 }
 
 /// Returns why an append was not written.

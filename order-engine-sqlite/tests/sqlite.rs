@@ -6,19 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use common::Database;
+use common::{Database, rows};
 use order_engine_core::conformance::fixtures::{
     AT_ONCE, FREELY, HOUR, Relay, Worker, append, assert_stored, attempt_failed, cancelled, create,
     create_one, history, id, ids_of, load, moment, new_order, new_order_for, new_orders, order_of, register,
     request_named, routing_started, seqs_of, to_confirmed, to_submitted, write, write_freely,
 };
 use order_engine_core::store::{
-    AppendError, ClaimScope, Creation, FeedPage, FeedRequest, PauseRequest, PurgeRequest, ReleaseReason, Then,
+    AppendError, ClaimScope, Creation, FeedPage, FeedRequest, NonceReservation, PauseRequest, PurgeRequest,
+    ReleaseReason, Then,
 };
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
-    Activity, Failure, FailureCode, FeedCursor, FeedScope, Order, OrderEvent, OrderStore, PauseScope,
-    StoreErrorKind,
+    AccountNonce, Activity, Failure, FailureCode, FeedCursor, FeedScope, Order, OrderEvent, OrderStore,
+    PauseScope, StoreErrorKind,
 };
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 
@@ -192,6 +193,32 @@ async fn an_item_that_the_database_refuses_harms_no_other_in_its_batch() {
     assert_eq!(store.last_seqs(&[id(1), id(2), id(3)]).await.unwrap(), [Some(2), Some(1), Some(2)]);
     assert_stored(&store, &new_order(2).order).await;
     assert_stored(&store, &batch[2].order).await;
+}
+
+#[tokio::test]
+async fn the_nonce_of_an_item_that_the_database_refuses_goes_to_the_next_one() {
+    let database = Database::new();
+    let store = database.open().await;
+    database
+        .execute(
+            "CREATE TRIGGER poison BEFORE INSERT ON order_events WHEN new.payload LIKE '%poison%'
+            BEGIN SELECT RAISE(ABORT, 'poisoned'); END",
+        )
+        .await;
+    create(&store, &new_orders(3)).await;
+    let poison = OrderEvent::Failed { failure: Failure::new(FailureCode::REJECTED, "poison") };
+    let reserving =
+        |n, event, value| {
+            let nonce = AccountNonce { account: "a".into(), value };
+            append(&new_order(n).order, FREELY, AT_ONCE, &[event])
+                .with_reservation(Some(NonceReservation::new("main".into(), nonce, 0)))
+        };
+    let batch = [reserving(1, cancelled(), 0), reserving(2, poison, 1), reserving(3, cancelled(), 1)];
+    let results = store.append(&batch).await.unwrap();
+    assert_eq!((&results[0], &results[2]), (&Ok(()), &Ok(())));
+    assert!(matches!(results[1], Err(AppendError::Rejected(_))), "{results:?}");
+    let reserved = database.rows("SELECT value, order_id FROM account_nonces ORDER BY value").await;
+    assert_eq!(reserved, rows(&[&["0", &id(1).to_string()], &["1", &id(3).to_string()]]));
 }
 
 #[tokio::test]

@@ -111,7 +111,8 @@ fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-fn without_nul(id: &str) -> Result<&str, ItemRejected> {
+/// Returns an id that has no NUL character.
+pub(super) fn without_nul(id: &str) -> Result<&str, ItemRejected> {
     if id.contains('\0') {
         return Err(ItemRejected { message: "an id contains a NUL character".to_owned() });
     }

@@ -2,6 +2,7 @@
 
 use crate::backend::columns::{EventColumns, RequestColumns, StateColumns};
 use crate::backend::leases::GuardColumns;
+use crate::backend::nonces::ReservationColumns;
 use crate::domain::codec::ItemRejected;
 use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
@@ -47,6 +48,8 @@ pub struct AppendColumns<'a> {
     pub state: StateColumns<'a>,
     /// The events, oldest first.
     pub events: Vec<EventColumns<'a>>,
+    /// The nonce that is reserved with them.
+    pub reservation: Option<ReservationColumns<'a>>,
 }
 
 impl<'a> AppendColumns<'a> {
@@ -61,6 +64,7 @@ impl<'a> AppendColumns<'a> {
             guard: GuardColumns::new(append)?,
             state: StateColumns::new(&append.order)?,
             events: append.events.iter().map(|event| EventColumns::new(event)).collect::<Result<_, _>>()?,
+            reservation: append.reservation.as_ref().map(ReservationColumns::new).transpose()?,
         })
     }
 }

@@ -10,14 +10,14 @@ use tokio::sync::Barrier;
 use super::Harness;
 use super::cases::cases;
 use super::fixtures::{
-    AT_ONCE, FREELY, append, assert_stored, cancelled, create, create_one, id, load, new_orders, next_event,
-    write, write_freely,
+    AT_ONCE, FREELY, Relay, append, assert_stored, cancelled, create, create_one, history, id, load,
+    new_orders, next_event, register, seqs_of, write, write_freely,
 };
 use crate::domain::order::Order;
 use crate::domain::transaction::AccountNonce;
 use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::query::PurgeRequest;
-use crate::ports::order_store::write::{Append, AppendError, Guard, NonceReservation};
+use crate::ports::order_store::write::{Append, AppendError, Guard, NewOrder, NonceReservation};
 
 /// The number of tasks that reserve at the same time.
 const RACERS: u64 = 8;
@@ -131,23 +131,42 @@ cases!(
     /// Appends of one call get nonces in the order of the call, and one that is refused refuses no other.
     async fn appends_of_one_call_get_nonces_in_their_order(harness: &impl Harness) {
         let store = harness.store().await;
-        let orders = new_orders(4);
+        register(&store, "ledger").await;
+        let orders = new_orders(8);
         create(&store, &orders).await;
-        let values = [0, 1, 1, 2];
-        let appends: Vec<Append> = orders
-            .iter()
-            .zip(values)
-            .map(|(new, value)| signing(&new.order, nonce_of("a", value, 0)))
-            .collect();
-        let mut results = store.append(&appends).await.unwrap();
-        // Which of the two that want the same one gets it is not said.
-        let refused = results.iter().position(Result::is_err).expect("one is refused");
-        assert!(matches!(refused, 1 | 2), "{results:?}");
-        let error = results.remove(refused).unwrap_err();
-        assert!(matches!(error, AppendError::NonceTaken { free: 2 | 3 }), "{error:?}");
-        assert_eq!(results, [Ok(()), Ok(()), Ok(())]);
-        let again = reserve(&store, &orders[refused].order, nonce_of("a", 3, 0)).await;
-        assert!(again.is_ok(), "{again:?}");
+        // The append of the fourth order is stale, so its nonce goes to the next one.
+        write_freely(&store, &orders[3].order, AT_ONCE, &[cancelled()]).await;
+        let stale = Err(AppendError::StaleRevision { actual: 2 });
+        let items = [
+            (Some(0), Ok(())),
+            (Some(1), Ok(())),
+            (Some(1), Err(taken(2))),
+            (Some(2), stale),
+            (None, Ok(())),
+            (Some(3), Err(taken(2))),
+            (Some(2), Ok(())),
+            (Some(3), Ok(())),
+        ];
+        let append_of = |(new, (value, _)): (&NewOrder, &(Option<u64>, _))| {
+            append(&new.order, FREELY, AT_ONCE, &[next_event(&new.order)])
+                .with_reservation(value.map(|value| nonce_of("a", value, 0)))
+        };
+        let appends: Vec<Append> = orders.iter().zip(&items).map(append_of).collect();
+        let results = store.append(&appends).await.unwrap();
+        assert_eq!(results, items.map(|(_, wanted)| wanted));
+        for (new, result) in orders.iter().zip(&results) {
+            let seq = if matches!(result, Err(AppendError::NonceTaken { .. })) { 1 } else { 2 };
+            assert_eq!(history(&store, new.order.id).await.len(), seq);
+            let order = load(&store, new.order.id).await;
+            assert_stored(&store, &order).await;
+            assert_eq!(order.seq, seq as u64, "{result:?}");
+        }
+        let refused = &orders[2].order;
+        reserve(&store, refused, nonce_of("a", 4, 0)).await.unwrap();
+        for delivery in Relay::new(&store, "ledger", 1).claim(9).await {
+            let last = load(&store, delivery.lease.order_id).await.seq;
+            assert!(seqs_of(&delivery).into_iter().eq(1..=last), "{delivery:?}");
+        }
     },
 
     /// Processes that reserve at the same time get different nonces, and leave no gap.

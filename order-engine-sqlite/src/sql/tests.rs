@@ -155,10 +155,26 @@ async fn orders_are_made_due_and_purged_by_their_keys() {
     for sql in [MAKE_DUE].into_iter().chain(PURGE) {
         let plan = plan(sql.to_owned()).await;
         assert!(plan.contains("SEARCH") && !plan.contains("SCAN order"), "{plan}");
+        assert!(!plan.contains("SCAN account_nonces"), "{plan}");
     }
     let plan = plan(PURGE_PAGE.to_owned()).await;
     assert!(plan.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1 (order_id>?)"), "{plan}");
     assert!(plan.contains("SEARCH outbox_entries USING") && !plan.contains("TEMP B-TREE"), "{plan}");
+}
+
+#[tokio::test]
+async fn the_free_nonce_is_looked_up_by_the_account() {
+    for sql in [RESERVE_NONCE, FREE_NONCE] {
+        let plan = plan(sql.to_owned()).await;
+        for step in [
+            "SEARCH account_nonces USING PRIMARY KEY (venue=? AND account=? AND value=?)",
+            "SEARCH reserved USING PRIMARY KEY (venue=? AND account=? AND value>?)",
+            "SEARCH next USING PRIMARY KEY (venue=? AND account=? AND value=?)",
+        ] {
+            assert!(plan.contains(step), "{plan}");
+        }
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+    }
 }
 
 #[tokio::test]
