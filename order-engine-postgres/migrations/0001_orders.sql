@@ -129,6 +129,46 @@ CREATE TABLE @order_failures (
     PRIMARY KEY (order_id, seq)
 );
 
+-- The nonces that orders have reserved. A purge finds those of its orders by the index.
+CREATE TABLE @account_nonces (
+    venue    text   COLLATE "C" NOT NULL,
+    account  text   COLLATE "C" NOT NULL,
+    value    bigint NOT NULL,
+    order_id uuid   NOT NULL,
+    PRIMARY KEY (venue, account, value)
+);
+
+CREATE INDEX account_nonces_order ON @account_nonces (order_id);
+
+-- Reserves a nonce for an order if it is the lowest one from `first` on that is not reserved for the account, and
+-- returns that lowest one: `first`, or the one behind the first reserved one that has a gap behind it. The comparison
+-- with NULL looks up what is behind each; a join might read all nonces of the account.
+--
+-- The transaction holds the account, so that no other one reserves a nonce of it meanwhile.
+CREATE FUNCTION @reserve_nonce(of_venue text, of_account text, wanted bigint, first bigint, for_order uuid)
+RETURNS bigint LANGUAGE sql VOLATILE AS $$
+    WITH free AS MATERIALIZED (
+        SELECT CASE
+            WHEN NOT EXISTS (
+                SELECT FROM @account_nonces WHERE venue = of_venue AND account = of_account AND value = first
+            ) THEN first
+            ELSE (
+                SELECT value + 1 FROM @account_nonces AS reserved
+                WHERE venue = of_venue AND account = of_account AND value >= first AND (
+                    SELECT true FROM @account_nonces AS next
+                    WHERE next.venue = of_venue AND next.account = of_account AND next.value = reserved.value + 1
+                ) IS NULL
+                ORDER BY value LIMIT 1
+            )
+        END AS value
+    ),
+    reserved AS (
+        INSERT INTO @account_nonces (venue, account, value, order_id)
+        SELECT of_venue, of_account, wanted, for_order FROM free WHERE free.value = wanted
+    )
+    SELECT value FROM free
+$$;
+
 -- The readable columns, and the messages of the events, oldest first.
 CREATE VIEW @order_logs AS
 SELECT

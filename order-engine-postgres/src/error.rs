@@ -1,6 +1,6 @@
 //! Why an operation failed, and what core makes of it.
 
-use order_engine_core::store::CreateError;
+use order_engine_core::store::{AppendError, CreateError};
 use order_engine_core::{DecodeError, StoreError, StoreErrorKind};
 
 /// Why an operation failed.
@@ -18,6 +18,8 @@ pub(crate) enum Error {
     Decode(#[from] DecodeError),
     #[error(transparent)]
     NotCreated(#[from] CreateError),
+    #[error(transparent)]
+    NotAppended(#[from] AppendError),
     #[error("no answer in time")]
     TimedOut,
 }
@@ -50,14 +52,14 @@ impl Error {
             Self::NewerSchema { .. } => StoreErrorKind::Incompatible,
             Self::Sqlx(error) => sqlx_kind(error),
             Self::NotCreated(CreateError::Locked) | Self::TimedOut => StoreErrorKind::Unavailable,
-            Self::Decode(_) | Self::NotCreated(_) => StoreErrorKind::Internal,
+            Self::Decode(_) | Self::NotCreated(_) | Self::NotAppended(_) => StoreErrorKind::Internal,
         }
     }
 
     /// Returns whether one item may have caused the failure, so that the others should be tried without it.
     pub(crate) fn may_come_of_one_item(&self) -> bool {
         match self {
-            Self::Sqlx(sqlx::Error::Encode(_)) | Self::Decode(_) => true,
+            Self::Sqlx(sqlx::Error::Encode(_)) | Self::Decode(_) | Self::NotAppended(_) => true,
             _ => self.is_locked() || self.sqlstate().is_some_and(|code| is_of(&code, &ROW_CLASSES)),
         }
     }
@@ -70,6 +72,11 @@ impl Error {
     /// Returns whether nothing was written because another transaction holds a lock.
     pub(crate) fn is_locked(&self) -> bool {
         self.sqlstate().is_some_and(|code| code == LOCK_NOT_AVAILABLE)
+    }
+
+    /// Returns whether the connection can be used again once the transaction is rolled back.
+    pub(crate) fn spares_connection(&self) -> bool {
+        self.is_locked() || matches!(self, Self::NotAppended(_))
     }
 
     fn sqlstate(&self) -> Option<String> {

@@ -5,6 +5,7 @@ mod controls;
 mod error;
 mod fanout;
 mod feed;
+mod nonces;
 mod options;
 mod outbox;
 mod read;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use order_engine_core::backend::{
     AckColumns, AppendColumns, CurrentRow, Decoded, EventColumns, NewOrderColumns, ReleaseColumns,
-    RequestColumns, StateColumns, StoredEvent, StoredHead, StoredOrder, decode_u64, encode_epoch,
+    RequestColumns, ReservationColumns, StateColumns, StoredEvent, StoredHead, StoredOrder, decode_u64,
+    encode_epoch,
 };
 use order_engine_core::store::Lease;
 use order_engine_core::{EventRecord, Failure, Fence, Order, OrderHead, OrderId};
@@ -187,6 +188,21 @@ list_row! { AppendColumns<'_>, row:
     revokes: "boolean[]" = row.guard.revokes,
     release_us: "bigint[]" = row.guard.release_in.map(micros),
     not_after: "timestamptz[]" = row.guard.not_after,
+}
+
+/// A nonce that an order reserves.
+#[derive(Debug)]
+pub(crate) struct NonceRow<'a> {
+    pub(crate) order_id: OrderId,
+    pub(crate) columns: ReservationColumns<'a>,
+}
+
+list_row! { NonceRow<'_>, row:
+    venue: "text[]" = row.columns.venue,
+    account: "text[]" = row.columns.account,
+    value: "bigint[]" = row.columns.value,
+    first: "bigint[]" = row.columns.first,
+    order_id: "uuid[]" = *row.order_id.as_uuid(),
 }
 
 list_row! { Lease, row:

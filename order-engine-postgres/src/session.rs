@@ -142,7 +142,8 @@ impl Sessions {
                     Err(error) if part.len() > 1 => {
                         tracing::debug!(items = part.len(), error = %chain(&error), "a write failed; its items are tried in parts");
                         let middle = part.start.midpoint(part.end);
-                        parts.extend([part.start..middle, middle..part.end]);
+                        // The first half is tried first: nonces are reserved in the order of the items.
+                        parts.extend([middle..part.end, part.start..middle]);
                     }
                     Err(error) if error.is_locked() && round < rounds => locked.push(part),
                     Err(error) => results[part.start] = Some(failed(error)?),
@@ -196,7 +197,7 @@ impl Sessions {
                 }
                 Err(error) => error,
             };
-            if error.is_locked() && self.roll_back::<O>(&mut used.connection).await.is_ok() {
+            if error.spares_connection() && self.roll_back::<O>(&mut used.connection).await.is_ok() {
                 self.connections.put_back(used);
             }
             if !error.is_conflict() || tries >= TRIES {
@@ -235,7 +236,7 @@ impl Sessions {
         O::IS_TRANSACTION || self.options.transaction_pooling
     }
 
-    /// Makes a connection fit for the next operation after PostgreSQL refused one.
+    /// Makes a connection fit for the next operation after one was refused.
     async fn roll_back<O: Operation>(&self, connection: &mut PgConnection) -> Result<(), Error> {
         if self.is_transaction::<O>() {
             sqlx::raw_sql("ROLLBACK").execute(connection).await?;

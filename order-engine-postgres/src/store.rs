@@ -21,6 +21,7 @@ use sqlx::{PgConnection, Row};
 
 use crate::connect::Connections;
 use crate::error::Error;
+use crate::nonces::AppendReserving;
 use crate::options::PostgresOptions;
 use crate::session::{LOCKED_ROUNDS, Sessions};
 use crate::write::Renewal;
@@ -80,6 +81,21 @@ impl PostgresStore {
 
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    async fn append_plain(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
+        if appends.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.sessions.run_in_parts(appends, 0, write::Append, not_written(AppendError::Locked)).await
+    }
+
+    async fn append_reserving(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
+        let failed = |error| match error {
+            Error::NotAppended(refusal) => Ok(Err(refusal)),
+            error => not_written(AppendError::Locked)(error),
+        };
+        self.sessions.run_in_parts(appends, 0, AppendReserving, failed).await
     }
 }
 
@@ -144,7 +160,16 @@ impl OrderStore for PostgresStore {
     }
 
     async fn append(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
-        self.sessions.run_in_parts(appends, 0, write::Append, not_written(AppendError::Locked)).await
+        let has_nonce = |append: &Append| append.reservation.is_some();
+        if !appends.iter().any(has_nonce) {
+            return self.append_plain(appends).await;
+        }
+        // Those that reserve no nonce wait for no account.
+        let (reserving, plain): (Vec<Append>, Vec<Append>) = appends.iter().cloned().partition(has_nonce);
+        let (reserved, written) = tokio::join!(self.append_reserving(&reserving), self.append_plain(&plain));
+        let (mut reserved, mut written) = (reserved?.into_iter(), written?.into_iter());
+        let next = |append| if has_nonce(append) { reserved.next() } else { written.next() };
+        Ok(appends.iter().filter_map(next).collect())
     }
 
     async fn load(&self, id: OrderId) -> Result<Option<Order>, StoreError> {

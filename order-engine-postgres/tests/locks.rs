@@ -10,11 +10,13 @@ use std::time::Duration;
 use common::{Database, execute};
 use engine::{builder, simulator, submit};
 use order_engine_core::conformance::fixtures::{
-    AT_ONCE, FREELY, HOUR, Relay, SHORT, Worker, append, create, create_one, history, id, new_orders,
-    register, routing_started,
+    AT_ONCE, FREELY, HOUR, Relay, SHORT, Worker, append, create, create_one, history, id, new_order,
+    new_orders, register, routing_started,
 };
-use order_engine_core::store::{AppendError, DeliveryAck, DeliveryOutcome, Release, ReleaseReason};
-use order_engine_core::{Cancellation, OrderId, OrderStore, Status, StoreErrorKind};
+use order_engine_core::store::{
+    Append, AppendError, DeliveryAck, DeliveryOutcome, NonceReservation, Release, ReleaseReason,
+};
+use order_engine_core::{AccountNonce, Cancellation, OrderId, OrderStore, Status, StoreErrorKind};
 use order_engine_postgres::testing::shared_url;
 use order_engine_postgres::{PostgresOptions, PostgresStore};
 use sqlx::PgConnection;
@@ -34,6 +36,12 @@ async fn hold(database: &Database, id: OrderId) -> PgConnection {
     let lock = format!("BEGIN; SELECT FROM @orders WHERE order_id = '{id}' FOR UPDATE");
     execute(&mut host, &database.qualified(&lock)).await;
     host
+}
+
+/// Returns the query for the sessions of a store that is named after its schema.
+fn sessions_of(database: &Database) -> String {
+    let name = &database.schema;
+    format!("SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE application_name = '{name}'")
 }
 
 #[tokio::test]
@@ -82,6 +90,73 @@ async fn an_event_of_a_held_order_is_written_when_the_host_has_ended() {
     execute(&mut host, "COMMIT").await;
     assert!(matches!(waits.await.unwrap(), Some(Cancellation::Cancelled(_))));
     assert_eq!(engine.order(held).await.unwrap().unwrap().status(), Status::Failed);
+}
+
+/// Returns the append of an order's first event after its acceptance, with a nonce.
+fn reserving(n: u64, account: &str, value: u64) -> Append {
+    let nonce = AccountNonce { account: account.into(), value };
+    append(&new_order(n).order, FREELY, AT_ONCE, &[routing_started(1)])
+        .with_reservation(Some(NonceReservation::new("main".into(), nonce, 0)))
+}
+
+#[tokio::test]
+async fn the_nonce_of_an_order_that_a_host_holds_goes_to_another_one() {
+    let database = Database::new();
+    let store = database.open().await;
+    create(&store, &new_orders(4)).await;
+    let mut host = hold(&database, id(2)).await;
+    let appends = [reserving(1, "a", 0), reserving(2, "a", 1), reserving(3, "a", 1), reserving(4, "a", 2)];
+    let results = meanwhile(store.append(&appends)).await.unwrap();
+    // Whoever holds the order may be about to end it.
+    assert_eq!(results, [Ok(()), Err(AppendError::Locked), Ok(()), Ok(())]);
+    execute(&mut host, "ROLLBACK").await;
+    let results = store.append(&appends[1..2]).await.unwrap();
+    assert_eq!(results, [Err(AppendError::NonceTaken { free: 3 })]);
+}
+
+#[tokio::test]
+async fn an_account_that_another_process_holds_delays_only_its_own_nonces() {
+    let database = Database::new();
+    let patient = PostgresStore::open(database.options().with_lock_timeout(AMPLE)).await.unwrap();
+    let store = database.open().await;
+    create(&store, &new_orders(4)).await;
+    let mut host = hold(&database, id(1)).await;
+    // It holds the account while it waits for the order.
+    let waits = tokio::spawn(async move { patient.append(&[reserving(1, "a", 0)]).await });
+    let waiting = format!(
+        "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+        WHERE NOT pg_locks.granted AND query LIKE '%\"{}\".orders%'",
+        database.schema
+    );
+    while database.text(&waiting).await == "0" {
+        tokio::task::yield_now().await;
+    }
+    let plain = append(&new_order(2).order, FREELY, AT_ONCE, &[routing_started(1)]);
+    let appends = [plain, reserving(3, "a", 0), reserving(4, "b", 0)];
+    let results = meanwhile(store.append(&appends)).await.unwrap();
+    assert_eq!(results, [Ok(()), Err(AppendError::Locked), Ok(())]);
+    execute(&mut host, "ROLLBACK").await;
+    assert_eq!(waits.await.unwrap().unwrap(), [Ok(())]);
+    let results = store.append(&appends[1..2]).await.unwrap();
+    assert_eq!(results, [Err(AppendError::NonceTaken { free: 1 })]);
+}
+
+#[tokio::test]
+async fn a_nonce_that_is_taken_costs_no_connection() {
+    let database = Database::new();
+    let connect: PgConnectOptions = shared_url().parse().unwrap();
+    let options = PostgresOptions::from(connect.application_name(&database.schema))
+        .with_schema(&*database.schema)
+        .unwrap();
+    let store: Arc<dyn OrderStore> = Arc::new(PostgresStore::open(options).await.unwrap());
+    create(&store, &new_orders(2)).await;
+    let sessions = sessions_of(&database);
+    let before = database.text(&sessions).await;
+    let appends = [reserving(1, "a", 1), reserving(2, "a", 1)];
+    let refused = Err(AppendError::NonceTaken { free: 0 });
+    assert_eq!(store.append(&appends).await.unwrap(), [refused.clone(), refused]);
+    assert_eq!(store.last_seqs(&[id(1), id(2)]).await.unwrap(), [Some(1), Some(1)]);
+    assert_eq!(database.text(&sessions).await, before);
 }
 
 #[tokio::test]
@@ -146,10 +221,7 @@ async fn a_call_that_gave_up_waiting_costs_no_connection() {
         let store: Arc<dyn OrderStore> = Arc::new(PostgresStore::open(options).await.unwrap());
         let order = create_one(&store, 1).await;
         let _host = hold(&database, order.id).await;
-        let sessions = format!(
-            "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE application_name = '{}'",
-            database.schema
-        );
+        let sessions = sessions_of(&database);
         let before = database.text(&sessions).await;
         let held = append(&order, FREELY, AT_ONCE, &[routing_started(1)]);
         assert_eq!(store.append(&[held]).await.unwrap(), [Err(AppendError::Locked)]);

@@ -12,9 +12,9 @@ use order_engine_core::conformance::fixtures::{
     history, id, ids_of, new_order, new_order_for, new_orders, register, request_named, routing_started,
     seqs_of, to_confirmed, to_submitted, write_freely,
 };
-use order_engine_core::store::{AppendError, Creation, ReleaseReason, Then};
+use order_engine_core::store::{AppendError, Creation, NonceReservation, ReleaseReason, Then};
 use order_engine_core::telemetry::chain;
-use order_engine_core::{Failure, FailureCode, Order, OrderEvent, OrderStore, StoreErrorKind};
+use order_engine_core::{AccountNonce, Failure, FailureCode, Order, OrderEvent, OrderStore, StoreErrorKind};
 use order_engine_postgres::testing::shared_url;
 use order_engine_postgres::{PostgresOptions, PostgresStore};
 
@@ -279,6 +279,36 @@ async fn an_item_that_the_database_refuses_harms_no_other_in_its_batch() {
     );
     assert_stored(&store, &new_order(2).order).await;
     assert_stored(&store, &batch[2].order).await;
+}
+
+#[tokio::test]
+async fn the_nonce_of_an_item_that_the_database_refuses_goes_to_the_next_one() {
+    let database = Database::new();
+    let store = database.open().await;
+    database
+        .execute(
+            "CREATE FUNCTION @poison() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RAISE EXCEPTION 'poisoned'; END $$;
+            CREATE CONSTRAINT TRIGGER poison AFTER INSERT ON @order_events DEFERRABLE INITIALLY DEFERRED
+                FOR EACH ROW WHEN (new.payload LIKE '%poison%') EXECUTE FUNCTION @poison()",
+        )
+        .await;
+    create(&store, &new_orders(3)).await;
+    let poison = OrderEvent::Failed { failure: Failure::new(FailureCode::REJECTED, "poison") };
+    let reserving =
+        |n, event, value| {
+            let nonce = AccountNonce { account: "a".into(), value };
+            append(&new_order(n).order, FREELY, AT_ONCE, &[event])
+                .with_reservation(Some(NonceReservation::new("main".into(), nonce, 0)))
+        };
+    // The commit itself fails because of the second one.
+    let batch = [reserving(1, cancelled(), 0), reserving(2, poison, 1), reserving(3, cancelled(), 1)];
+    let results = store.append(&batch).await.unwrap();
+    assert_eq!((&results[0], &results[2]), (&Ok(()), &Ok(())));
+    assert!(matches!(results[1], Err(AppendError::Rejected(_))), "{results:?}");
+    let reserved =
+        "SELECT string_agg(concat(value, ' ', order_id), ', ' ORDER BY value) FROM @account_nonces";
+    assert_eq!(database.text(reserved).await, format!("0 {}, 1 {}", id(1), id(3)));
 }
 
 /// Records the setting of each commit by a trigger that runs just before it.

@@ -182,5 +182,6 @@ const PURGE: &str = "WITH page AS MATERIALIZED (
     ),
     purged_orders AS (DELETE FROM @orders USING page WHERE order_id = id AND is_purged),
     purged_events AS (DELETE FROM @order_events USING page WHERE order_id = id AND is_purged),
-    purged_failures AS (DELETE FROM @order_failures USING page WHERE order_id = id AND is_purged)
+    purged_failures AS (DELETE FROM @order_failures USING page WHERE order_id = id AND is_purged),
+    purged_nonces AS (DELETE FROM @account_nonces USING page WHERE order_id = id AND is_purged)
     SELECT id AS order_id, is_purged FROM page ORDER BY id";

@@ -48,7 +48,7 @@ async fn plan(connection: &mut PgConnection, text: &str) -> String {
 
 fn assert_looks_up(plan: &str, step: &str) {
     assert!(plan.contains(step), "{plan}");
-    for table in ["orders", "order_events", "outbox_entries"] {
+    for table in ["orders", "order_events", "outbox_entries", "account_nonces"] {
         assert!(!plan.contains(&format!("Seq Scan on {table}")), "{plan}");
     }
 }
@@ -136,6 +136,7 @@ async fn purging_walks_along_the_ids() {
     let plan = plan(&mut connection, &sql.orders.purge).await;
     assert_looks_up(&plan, "Index Scan using orders_pkey on orders");
     assert_looks_up(&plan, "order_events_pkey");
+    assert_looks_up(&plan, "account_nonces_order");
 }
 
 #[tokio::test]

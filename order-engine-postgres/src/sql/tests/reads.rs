@@ -1,6 +1,7 @@
 //! How many rows the statements read.
 
 mod feed;
+mod nonces;
 mod queue;
 
 use sqlx::postgres::PgRow;
