@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use order_engine_core::backend::ReservationColumns;
 use order_engine_core::codec::{self, PAYLOAD_VERSION, Payload};
 use order_engine_core::store::{
     Append, DeliveryAck, DeliveryOutcome, Guard, Lease, Release, ReleaseReason, Then,
@@ -125,8 +126,18 @@ pub(crate) fn add_append(append: &Append, cmd: &mut Cmd) -> Result<(), ItemRejec
         Some(moment) => cmd.arg(moment.timestamp_millis()),
     };
     cmd.arg(state.seq).arg(state.status).arg(state.lane).arg(state.attention).arg(state.updated_at);
-    cmd.arg(state.state).arg(events.len()).arg(events);
+    cmd.arg(state.state).arg(reservation_text(append)?).arg(events.len()).arg(events);
     Ok(())
+}
+
+/// Returns the reservation of an append as text: the nonce, the lowest number that may be free, and the account as
+/// JSON, with spaces between them. Nothing if there is none.
+fn reservation_text(append: &Append) -> Result<String, ItemRejected> {
+    let Some(reservation) = &append.reservation else { return Ok(String::new()) };
+    let ReservationColumns { venue, account, value, first } = ReservationColumns::new(reservation)?;
+    let account = serde_json::to_string(&[venue, account]);
+    let account = account.map_err(|error| ItemRejected { message: error.to_string() })?;
+    Ok(format!("{value} {first} {account}"))
 }
 
 /// The fields of an order that events change.

@@ -54,7 +54,7 @@ macro_rules! scripts {
 
 scripts! {
     ACK_DELIVERIES "" "intent_log" "outbox_entry" "ack_deliveries";
-    APPEND "" "intent_log" "history" "attention" "lanes" "feed" "add_to_feed" "add_outbox_entries" "append";
+    APPEND "" "intent_log" "history" "attention" "lanes" "feed" "add_to_feed" "nonces" "add_outbox_entries" "append";
     BACKLOG " flags=no-writes" "due" "backlog";
     CHECK "" "check";
     CLAIM "" "history" "order_row" "lanes" "due" "claim";
@@ -65,10 +65,10 @@ scripts! {
     LIST " flags=no-writes" "order_row" "list";
     MAKE_DUE "" "lanes" "make_due";
     PAUSE "" "pause";
-    PURGE "" "intent_log" "feed" "delete_order" "purge";
+    PURGE "" "intent_log" "feed" "nonces" "delete_order" "purge";
     READ_FEED " flags=no-writes" "feed" "read_feed";
     RELEASE "" "intent_log" "attention" "lanes" "release";
     RENEW "" "lanes" "renew";
-    REPAIR "" "intent_log" "outbox_entry" "lanes" "feed" "delete_order" "repair";
+    REPAIR "" "intent_log" "outbox_entry" "lanes" "feed" "nonces" "delete_order" "repair";
     UNREGISTER_SINK "" "intent_log" "outbox_entry" "unregister_sink";
 }

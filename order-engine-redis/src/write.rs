@@ -75,6 +75,7 @@ fn appended(reply: &[String]) -> Result<Result<(), AppendError>, Error> {
         ["too-late"] => Err(AppendError::TooLate),
         ["stale-fence"] => Err(AppendError::StaleFence),
         ["stale-revision", actual] => Err(AppendError::StaleRevision { actual: rows::parse(actual, "seq")? }),
+        ["nonce-taken", free] => Err(AppendError::NonceTaken { free: rows::parse(free, "nonce")? }),
         ["rejected", message] => Err(ItemRejected { message: message.to_owned() }.into()),
         _ => return Err(Error::Reply(words.join(" "))),
     })

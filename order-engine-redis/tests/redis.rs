@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use common::{Scratch, open, run};
 use order_engine_core::conformance::fixtures::{
     AT_ONCE, FREELY, HOUR, Worker, append, assert_stored, cancelled, create, create_one, history, id, ids_of,
@@ -13,12 +14,13 @@ use order_engine_core::conformance::fixtures::{
     to_confirmed, to_submitted, write, write_freely,
 };
 use order_engine_core::store::{
-    AppendError, ClaimScope, FeedPage, FeedRequest, Guard, PauseRequest, PurgeRequest, ReleaseReason, Then,
+    AppendError, ClaimScope, FeedPage, FeedRequest, Guard, NonceReservation, PauseRequest, PurgeRequest,
+    ReleaseReason, Then,
 };
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
-    Activity, FeedCursor, FeedScope, Lane, OrderQuery, OrderStore, PauseScope, Priority, Status,
-    StoreErrorKind,
+    AccountNonce, Activity, FeedCursor, FeedScope, Lane, OrderQuery, OrderStore, PauseScope, Priority,
+    Status, StoreErrorKind,
 };
 use order_engine_redis::testing::RedisServer;
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
@@ -124,6 +126,27 @@ async fn damage_holds_up_no_other_order() {
     assert_eq!(load(&store, id(2)).await.seq, 1);
     let listed = store.list(&OrderQuery::new(99)).await.unwrap();
     assert_eq!(listed.iter().filter(|order| order.is_ok()).count(), 4);
+}
+
+#[tokio::test]
+async fn damage_to_an_account_holds_up_no_other_one_and_no_purge() {
+    let scratch = Scratch::new();
+    let store = scratch.open().await;
+    create(&store, &new_orders(3)).await;
+    let reserving = |n, account: &str| {
+        let nonce = AccountNonce { account: account.into(), value: 0 };
+        append(&new_order(n).order, FREELY, AT_ONCE, &[cancelled()])
+            .with_reservation(Some(NonceReservation::new("main".into(), nonce, 0)))
+    };
+    assert_eq!(store.append(&[reserving(1, "a")]).await.unwrap(), [Ok(())]);
+    let () = scratch.run("SET", r#"nonces:["main","a"]"#, &["text"]).await;
+    let results = store.append(&[reserving(2, "a"), reserving(3, "b")]).await.unwrap();
+    assert!(matches!(results[0], Err(AppendError::Rejected(_))), "{results:?}");
+    assert_eq!(results[1], Ok(()));
+    assert_eq!(load(&store, id(2)).await.seq, 1);
+    let ended_before = store.now().await.unwrap() + TimeDelta::hours(1);
+    let purged = store.purge(&PurgeRequest::new(ended_before, 9)).await.unwrap();
+    assert_eq!(purged.orders, 2);
 }
 
 /// The same for the orders whose turn is another time than they are due.

@@ -18,11 +18,12 @@ use order_engine_core::conformance::fixtures::{
     routing_started, seqs_of, to_confirmed, to_submitted, write, write_freely,
 };
 use order_engine_core::store::{
-    Claim, Creation, Delivery, FeedRequest, Guard, PurgeRequest, ReleaseReason, Then,
+    Append, AppendError, Claim, Creation, Delivery, FeedRequest, Guard, NonceReservation, PurgeRequest,
+    ReleaseReason, Then,
 };
 use order_engine_core::{
-    FeedCursor, FeedScope, NewOrder, OrderEvent, OrderId, OrderQuery, OrderState, OrderStore, Priority,
-    Status,
+    AccountNonce, FeedCursor, FeedScope, NewOrder, Order, OrderEvent, OrderId, OrderQuery, OrderState,
+    OrderStore, Priority, Status,
 };
 use order_engine_redis::RedisOptions;
 use order_engine_redis::testing::{DURABLE, RedisServer};
@@ -129,6 +130,7 @@ async fn assert_consistent(server: &RedisServer) {
     };
     let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut client_order_ids: BTreeSet<(String, String, String)> = BTreeSet::new();
+    let mut nonces: BTreeSet<(String, String, String)> = BTreeSet::new();
     let rows: BTreeSet<String> = of("order").into_iter().collect();
     for id in &rows {
         let row: BTreeMap<String, String> =
@@ -165,6 +167,10 @@ async fn assert_consistent(server: &RedisServer) {
         if let Some(client) = row.get("client_order_id") {
             client_order_ids.insert((row["user"].clone(), client.clone(), id.clone()));
         }
+        for line in row.get("nonces").map_or("", String::as_str).lines() {
+            let (nonce, account) = line.split_once(' ').unwrap();
+            nonces.insert((account.to_owned(), nonce.to_owned(), id.clone()));
+        }
     }
     for kind in ["events", "outbox"] {
         for id in of(kind) {
@@ -187,6 +193,14 @@ async fn assert_consistent(server: &RedisServer) {
         stored.extend(found.into_iter().map(|(client, id)| (user.clone(), client, id)));
     }
     assert_eq!(stored, client_order_ids);
+    let mut reserved = BTreeSet::new();
+    for account in of("nonces") {
+        let found: BTreeMap<String, String> =
+            run(server, &["HGETALL", &format!("{{order-engine}}:nonces:{account}")]).await;
+        let id = |owner: &str| owner.split_once(' ').unwrap().0.to_owned();
+        reserved.extend(found.into_iter().map(|(nonce, owner)| (account.clone(), nonce, id(&owner))));
+    }
+    assert_eq!(reserved, nonces);
 }
 
 /// Checks that no order is stuck: each has a history that leads to its state, and accepts another event.
@@ -242,7 +256,7 @@ async fn writes_of_a_worker(store: Store, claims: &Vec<Claim>) {
     assert!(store.append(&appends).await.unwrap().iter().all(Result::is_ok));
 }
 
-fn fenced(claim: &Claim, events: &[OrderEvent]) -> order_engine_core::store::Append {
+fn fenced(claim: &Claim, events: &[OrderEvent]) -> Append {
     append(claim.order.as_ref().unwrap(), Guard::Fence(claim.lease.fence), Then::Keep, events)
 }
 
@@ -279,6 +293,91 @@ async fn what_is_written_after_a_torn_append_holds() {
         sinks_have_all_events(store, claims).await;
     };
     torn_anywhere(claimed_orders, writes_of_a_worker, later, check).await;
+}
+
+/// Returns the append of an order's events with a nonce.
+fn reserving(order: &Order, nonce: u64, events: &[OrderEvent]) -> Append {
+    let nonce = AccountNonce { account: "a".into(), value: nonce };
+    append(order, FREELY, AT_ONCE, events).with_reservation(Some(NonceReservation::new(
+        "main".into(),
+        nonce,
+        0,
+    )))
+}
+
+/// Reserves the next nonce for a new order, and returns which one it is.
+async fn next_nonce(store: &Store, n: u64) -> u64 {
+    let order = create_one(store, n).await;
+    let mut nonce = 0;
+    loop {
+        let append = reserving(&order, nonce, &[routing_started(1)]);
+        match store.append(&[append]).await.unwrap().remove(0) {
+            Ok(()) => return nonce,
+            Err(AppendError::NonceTaken { free }) => nonce = free,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Creates three orders, of which the third has the nonce 0.
+async fn orders_and_a_nonce(store: Store, _: &RedisServer) {
+    register(&store, "ledger").await;
+    create(&store, &new_orders(3)).await;
+    write(&store, reserving(&new_order(3).order, 0, &[routing_started(1)])).await.unwrap();
+}
+
+/// Reserves the nonces 1 and 2 with one call for two orders.
+async fn two_nonces(store: Store, (): &()) {
+    let orders = [new_order(1).order, new_order(2).order];
+    let appends =
+        [reserving(&orders[0], 1, &[routing_started(1)]), reserving(&orders[1], 2, &to_submitted())];
+    assert_eq!(store.append(&appends).await.unwrap(), [Ok(()), Ok(())]);
+}
+
+#[tokio::test]
+async fn a_torn_append_has_its_nonce_if_it_is_written() {
+    let check = async |store: Store, (): &()| {
+        let written = [load(&store, id(1)).await.seq > 1, load(&store, id(2)).await.seq > 1];
+        // The first order is written before the second one.
+        let next = match written {
+            [false, _] => 1,
+            [true, false] => 2,
+            [true, true] => 3,
+        };
+        assert_eq!(next_nonce(&store, 4).await, next, "{written:?}");
+    };
+    torn_anywhere(orders_and_a_nonce, two_nonces, something_else, check).await;
+}
+
+#[tokio::test]
+async fn a_nonce_that_was_taken_after_a_torn_append_stays_with_its_order() {
+    let later = async |store: Store, (): &()| {
+        assert_eq!([next_nonce(&store, 4).await, next_nonce(&store, 5).await], [1, 2]);
+    };
+    let check = async |store: Store, (): &()| assert_eq!(next_nonce(&store, 6).await, 3);
+    torn_anywhere(orders_and_a_nonce, two_nonces, later, check).await;
+}
+
+#[tokio::test]
+async fn a_torn_append_leaves_no_gap_if_its_order_is_written_since() {
+    for events in [vec![routing_started(1)], vec![routing_started(1), cancelled()]] {
+        let later = async |store: Store, (): &()| {
+            // As many events as the torn append of the first order has, or one more.
+            write_freely(&store, &new_order(1).order, AT_ONCE, &events).await;
+            write_freely(&store, &new_order(2).order, AT_ONCE, &[cancelled()]).await;
+        };
+        let check = async |store: Store, (): &()| {
+            assert_eq!([next_nonce(&store, 4).await, next_nonce(&store, 5).await], [1, 2]);
+        };
+        torn_anywhere(orders_and_a_nonce, two_nonces, later, check).await;
+    }
+}
+
+#[tokio::test]
+async fn a_nonce_that_is_reserved_again_after_a_torn_append_is_reserved() {
+    let later = async |store: Store, (): &()| two_nonces(store, &()).await;
+    let check = async |store: Store, (): &()| assert_eq!(next_nonce(&store, 4).await, 3);
+    torn_anywhere(orders_and_a_nonce, two_nonces, later, check).await;
 }
 
 /// Redis treats what follows a torn transaction as part of it: without a repair, the next kill would lose an
@@ -387,8 +486,8 @@ async fn a_torn_purge_leaves_orders_whole_or_nothing_of_them() {
     let before = async |store: Store, _: &RedisServer| {
         let orders = [1, 2].map(|n| new_order_for(n, request_named("alice", &n.to_string()).with_tag("a")));
         create(&store, &orders).await;
-        for new in &orders {
-            write_freely(&store, &new.order, AT_ONCE, &to_confirmed()).await;
+        for (new, nonce) in orders.iter().zip(0..) {
+            write(&store, reserving(&new.order, nonce, &to_confirmed())).await.unwrap();
         }
     };
     let purge = async |store: Store, (): &()| {
@@ -397,6 +496,7 @@ async fn a_torn_purge_leaves_orders_whole_or_nothing_of_them() {
     let check = async |store: Store, (): &()| {
         purge_everything(&store).await;
         assert_eq!(ids_in(&store).await, BTreeSet::from([id(99)]));
+        assert_eq!(next_nonce(&store, 4).await, 0);
     };
     torn_anywhere(before, purge, something_else, check).await;
 }

@@ -1,7 +1,7 @@
 -- Appends events to orders: one reply an order.
 
 -- The number of arguments of an order without its events, and the positions of some.
-local FIELDS, EXPECTED_SEQ, EVENT_COUNT = 14, 5, 14
+local FIELDS, EXPECTED_SEQ, SEQ, RESERVATION, EVENT_COUNT = 15, 5, 8, 14, 15
 -- The most values of one call of unpack, whose number Lua limits.
 local PAGE = 64
 
@@ -48,8 +48,31 @@ local function move_attention(id, from, to)
   end
 end
 
-local function append(first_event, id, epoch, owner, revoke, expected_seq, due_in_ms, not_after_ms, seq, status,
-    lane, attention, updated_at, state, event_count)
+-- Returns a nonce that an append reserves, the lowest number that may be free, and the account.
+local function parse_reservation(reservation)
+  return string.match(reservation, '^(%S+) (%S+) (.*)$')
+end
+
+-- Returns why a nonce cannot be reserved, or nil.
+local function nonce_refusal(reservation)
+  local nonce, first, account = parse_reservation(reservation)
+  local free, failure = free_nonce(account, first)
+  if failure then
+    return { 'rejected', failure }
+  end
+  return free ~= nonce and { 'nonce-taken', free } or nil
+end
+
+-- Reserves a nonce before its order is written: a row that is written has its nonce, also if the write is torn.
+local function reserve_nonce(id, reservation, write)
+  local nonce, _, account = parse_reservation(reservation)
+  local list = redis.call('HGET', key('order', id), 'nonces')
+  redis.call('HSET', nonces_of(account), nonce, id .. ' ' .. write)
+  redis.call('HSET', key('order', id), 'nonces', with_nonce(list, nonce, account))
+end
+
+local function append(write, first_event, id, epoch, owner, revoke, expected_seq, due_in_ms, not_after_ms, seq, status,
+    lane, attention, updated_at, state, reservation, event_count)
   local failure, old_seq, old_epoch, old_owner, old_status, old_lane, old_attention, claims_without_progress, turn =
     read_order(id, 'seq', 'epoch', 'owner', 'status', 'lane', 'attention', 'claims_without_progress', 'turn')
   if failure then
@@ -73,10 +96,18 @@ local function append(first_event, id, epoch, owner, revoke, expected_seq, due_i
     flag_undecodable(id)
     return { 'rejected', 'the stored history does not lead to the stored order' }
   end
+  local is_reserving = reservation ~= ''
+  local refusal = is_reserving and nonce_refusal(reservation)
+  if refusal then
+    return refusal
+  end
   if surplus > 0 then
     redis.call('LTRIM', key('events', id), 0, text(old_seq - 1))
   end
   push_events(id, first_event, first_event + event_count - 1)
+  if is_reserving then
+    reserve_nonce(id, reservation, write)
+  end
 
   local new_epoch, new_owner, due_ms = old_epoch, old_owner, nil
   if revoke == '1' and old_owner ~= '' then
@@ -103,9 +134,13 @@ end
 local firsts, touched, first = {}, {}, 1
 while first <= #ARGV do
   firsts[#firsts + 1] = first
-  touch(touched, ARGV[first], ARGV[first + EXPECTED_SEQ - 1])
+  local last_seq, reservation = ARGV[first + EXPECTED_SEQ - 1], ARGV[first + RESERVATION - 1]
+  if reservation ~= '' then
+    last_seq = last_seq .. ' ' .. ARGV[first + SEQ - 1] .. ' ' .. reservation
+  end
+  touch(touched, ARGV[first], last_seq)
   first = first + FIELDS + ARGV[first + EVENT_COUNT - 1]
 end
-return write_items('append', touched, firsts, function(first)
-  return append(first + FIELDS, unpack(ARGV, first, first + FIELDS - 1))
+return write_items('append', touched, firsts, function(first, write)
+  return append(write, first + FIELDS, unpack(ARGV, first, first + FIELDS - 1))
 end, write_feed)

@@ -1,6 +1,7 @@
--- Deletes an order and its index entries. The row goes after these, because it says which indexes have the order.
+-- Deletes an order, its index entries and its nonces. The row goes after these, because it says which indexes have
+-- the order and lists its nonces.
 -- Its events leave the feed last: while the order is there, all of them are in the feed.
-local function delete_order(id, user, client_order_id, tag, statuses, last_seq)
+local function delete_order(id, user, client_order_id, tag, statuses, last_seq, nonces)
   if client_order_id and redis.call('HGET', key('client_order_ids', user), client_order_id) == id then
     redis.call('HDEL', key('client_order_ids', user), client_order_id)
   end
@@ -13,6 +14,7 @@ local function delete_order(id, user, client_order_id, tag, statuses, last_seq)
   for _, status in ipairs(statuses) do
     redis.call('ZREM', key('status', status), id)
   end
+  forget_nonces(id, nonces)
   redis.call('ZREM', ATTENTION, id)
   redis.call('ZREM', ORDERS, id)
   redis.call('UNLINK', key('order', id), key('events', id))

@@ -5,7 +5,8 @@
 local INTENTS = prefix .. ':intents'
 
 -- Adds an order to those that a write touches, with the number of the last event before those that sinks may
--- miss if the write is torn, or '' if they miss none.
+-- miss if the write is torn, or '' if they miss none. Where the write reserves a nonce, there follow, each after a
+-- space, the number of the last event that it writes, the nonce, the lowest number that may be free, and the account.
 local function touch(touched, id, last_seq)
   touched[#touched + 1] = id
   touched[#touched + 1] = last_seq

@@ -3,8 +3,8 @@ local after, limit, ended_before_ms, named_ended_before_ms = unpack(ARGV)
 
 -- Returns what is needed to delete an order, or nil if the order is to stay.
 local function expired(id)
-  local _, status, updated_at, client_order_id, user, tag, seq =
-    read_order(id, 'status', 'updated_at', 'client_order_id', 'user', 'tag', 'seq')
+  local _, status, updated_at, client_order_id, user, tag, seq, nonces =
+    read_order(id, 'status', 'updated_at', 'client_order_id', 'user', 'tag', 'seq', 'nonces')
   local updated_ms = tonumber(updated_at)
   local before_ms = tonumber(client_order_id and named_ended_before_ms or ended_before_ms)
   local has_ended = status == 'confirmed' or status == 'failed'
@@ -14,6 +14,7 @@ local function expired(id)
   end
   return {
     id = id, user = user, client_order_id = client_order_id, tag = tag, status = status, seq = tonumber(seq) or 0,
+    nonces = nonces,
   }
 end
 
@@ -29,7 +30,7 @@ for _, id in ipairs(ids) do
 end
 if #orders > 0 then
   write_items('purge', touched, orders, function(order)
-    delete_order(order.id, order.user, order.client_order_id, order.tag, { order.status }, order.seq)
+    delete_order(order.id, order.user, order.client_order_id, order.tag, { order.status }, order.seq, order.nonces)
   end)
 end
 return { #orders, #ids, ids[#ids] or false }

@@ -55,6 +55,43 @@ local function repair_outbox(id, seq, delivered_seq)
   end
 end
 
+-- Makes the row of an order list exactly the nonces that are reserved for it.
+local function list_own_nonces(id, list)
+  local own = ''
+  for _, listed in ipairs(listed_nonces(list)) do
+    if owns_nonce(id, listed.account, listed.nonce) then
+      own = with_nonce(own, listed.nonce, listed.account)
+    end
+  end
+  if list and own ~= list then
+    redis.call('HSET', key('order', id), 'nonces', own)
+  end
+end
+
+-- Forgets the nonce that a torn append reserved if the order was not written by it, or was written since: nobody uses
+-- the nonce then, and it would be a gap. The order has another number of events then, or another write has put the
+-- last of the torn ones into the feed.
+local function undo_reservation(id, write, reservation)
+  local seq, nonce, account = string.match(reservation, '^(%d+) (%S+) %S+ (.*)$')
+  local _, last_seq, list = read_order(id, 'seq', 'nonces')
+  local place = redis.call('ZSCORE', FEED, feed_member(id, seq))
+  if last_seq == seq and (not place or tonumber(place) == tonumber(write)) then
+    return
+  end
+  if redis.call('HGET', nonces_of(account), nonce) == id .. ' ' .. write then
+    redis.call('HDEL', nonces_of(account), nonce)
+  end
+  list_own_nonces(id, list)
+end
+
+-- Reserves the nonces that the row of an order lists, as far as no other order has them.
+local function repair_nonces(id, list, write)
+  for _, listed in ipairs(listed_nonces(list)) do
+    redis.pcall('HSETNX', nonces_of(listed.account), listed.nonce, id .. ' ' .. write)
+  end
+  list_own_nonces(id, list)
+end
+
 -- Deletes an order that a torn write created or did not delete in full, with its outbox entries.
 local function delete_torn_order(id, user, client_order_id, tag, last_seq)
   for _, lane in ipairs(LANES) do
@@ -66,9 +103,10 @@ local function delete_torn_order(id, user, client_order_id, tag, last_seq)
   delete_order(id, user, client_order_id, tag, ARGV, last_seq)
 end
 
-local function repair_order(id, delivered_seq, torn_creation)
-  local failure, user, client_order_id, tag, status, lane, turn, attention, seq, epoch, created_by = read_order(id,
-    'user', 'client_order_id', 'tag', 'status', 'lane', 'turn', 'attention', 'seq', 'epoch', 'created_by')
+local function repair_order(id, delivered_seq, torn_creation, write)
+  local failure, user, client_order_id, tag, status, lane, turn, attention, seq, epoch, created_by, nonces =
+    read_order(id, 'user', 'client_order_id', 'tag', 'status', 'lane', 'turn', 'attention', 'seq', 'epoch',
+      'created_by', 'nonces')
   if failure then
     return
   end
@@ -97,6 +135,7 @@ local function repair_order(id, delivered_seq, torn_creation)
     end
   end
   repair_index(ATTENTION, id, attention ~= '', 0)
+  repair_nonces(id, nonces, write)
   repair_outbox(id, tonumber(seq), delivered_seq)
 end
 
@@ -125,7 +164,7 @@ local function add_places(id, after_seq, write)
 end
 
 -- Returns the notes of the intent log whose writes are not complete: each the number of the write, its kind,
--- and what it touches.
+-- and the orders that it touches.
 local function torn_writes()
   local notes = redis.call('HGETALL', INTENTS)
   local last = redis.call('HGET', INTENTS, 'last')
@@ -133,12 +172,15 @@ local function torn_writes()
   for n = 1, #notes, 2 do
     local write, note = notes[n], notes[n + 1]
     if write ~= 'last' and write ~= last then
-      local touched = {}
-      for value in string.gmatch(note .. '\n', '(.-)\n') do
-        touched[#touched + 1] = value
+      local lines, touched = {}, {}
+      for line in string.gmatch(note .. '\n', '(.-)\n') do
+        lines[#lines + 1] = line
       end
-      local kind = table.remove(touched, 1)
-      torn[#torn + 1] = { write = write, kind = kind, touched = touched }
+      for n = 2, #lines - 1, 2 do
+        local last_seq, reservation = string.match(lines[n + 1], '^(%d*) ?(.*)$')
+        touched[#touched + 1] = { id = lines[n], last_seq = tonumber(last_seq), reservation = reservation }
+      end
+      torn[#torn + 1] = { write = write, kind = lines[1], touched = touched }
     end
   end
   return torn
@@ -150,6 +192,14 @@ end
 local torn = torn_writes()
 local write = begin_write('repair', {})
 local repaired = 0
+-- First, because what follows gives events other places in the feed, and reserves the nonces of rows.
+for _, one in ipairs(torn) do
+  for _, touched in ipairs(one.touched) do
+    if touched.reservation ~= '' then
+      pcall(undo_reservation, touched.id, one.write, touched.reservation)
+    end
+  end
+end
 for _, one in ipairs(torn) do
   local sink = string.match(one.kind, '^unregister_sink (.*)$')
   if sink then
@@ -157,12 +207,11 @@ for _, one in ipairs(torn) do
     redis.call('SADD', SINKS, sink)
   end
   local torn_creation = one.kind == 'create' and one.write
-  for n = 1, #one.touched - 1, 2 do
+  for _, touched in ipairs(one.touched) do
     -- A key that holds something else keeps its order as it is. It must not keep processes from connecting.
-    local id, last_seq = one.touched[n], tonumber(one.touched[n + 1])
-    local is_repaired = pcall(repair_order, id, last_seq, torn_creation)
+    local is_repaired = pcall(repair_order, touched.id, touched.last_seq, torn_creation, write)
     repaired = repaired + (is_repaired and 1 or 0)
-    pcall(add_places, id, last_seq, write)
+    pcall(add_places, touched.id, touched.last_seq, write)
   end
   pcall(repair_places, one.write, write)
   redis.call('HDEL', INTENTS, one.write)
