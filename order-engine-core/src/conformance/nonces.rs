@@ -100,6 +100,19 @@ cases!(
         assert_eq!(reserve(&store, &order, nonce_of("a", 0, 1_000)).await, Err(taken(1_000)));
     },
 
+    /// Nonces are counted as numbers, however many digits they have.
+    async fn nonces_are_counted_as_numbers(harness: &impl Harness) {
+        let store = harness.store().await;
+        let mut order = create_one(&store, 1).await;
+        for value in [9, 10, 99, 199, 200, 989, 999_999_999_999] {
+            order = reserve(&store, &order, nonce_of("a", value, value)).await.unwrap();
+        }
+        let last = 999_999_999_999;
+        for (first, free) in [(8, 8), (9, 11), (99, 100), (199, 201), (989, 990), (last, last + 1)] {
+            assert_eq!(reserve(&store, &order, nonce_of("a", 0, first)).await, Err(taken(free)));
+        }
+    },
+
     /// The greatest nonces are exact.
     async fn great_nonces_are_exact(harness: &impl Harness) {
         let store = harness.store().await;
