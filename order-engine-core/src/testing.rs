@@ -15,6 +15,7 @@ pub mod explore;
 mod intercept;
 pub mod invariants;
 mod nonce_venue;
+mod nonces;
 mod outage;
 mod process;
 mod proxy;
@@ -35,6 +36,7 @@ pub use intercept::{
     Call, Intercept, InterceptedRouter, InterceptedSink, InterceptedStore, InterceptedVenue, Port, Reply,
 };
 pub use nonce_venue::NonceVenue;
+pub use nonces::LatestNonce;
 pub use outage::Outage;
 pub use process::Process;
 pub use proxy::{Link, Proxy};

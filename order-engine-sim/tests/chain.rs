@@ -5,12 +5,12 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{World, certainty, instant, is_absent, order, reliable, trade};
+use common::{World, certainty, instant, is_absent, judged, order, reliable, trade};
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use order_engine_core::{
     Amount, Certainty, DeathProof, FailureClass, FailureCode, Observation, SignedTx, SubmitReport, Validity,
-    Verdict, verdict,
+    Verdict,
 };
 use order_engine_sim::{Rate, SimConfig};
 
@@ -117,7 +117,7 @@ async fn a_transaction_that_expires_in_flight_never_lands_and_is_proven_dead() {
     let mut slots = 0;
     let proof = loop {
         let view = world.sim.venue().view().await.unwrap();
-        match verdict(&tx, &view, &world.observe(&tx.id).await) {
+        match judged(&tx, &view, &world.observe(&tx.id).await) {
             Verdict::Pending(None) => world.clock.skip(SLOT),
             Verdict::Dead(proof, failure, class) => {
                 assert_eq!(failure.code, FailureCode::TRANSACTION_EXPIRED);
@@ -143,7 +143,7 @@ async fn bytes_that_are_not_a_transaction_of_this_chain_are_refused() {
     let mut renamed = tx.clone();
     renamed.id = world.signed(&order(2)).await.id;
     let foreign = other.signed(&order(1)).await;
-    let empty = SignedTx { bytes: Vec::new(), ..tx.clone() };
+    let empty = SignedTx::new(tx.id.clone(), [], tx.validity.clone(), tx.min_amount_out);
     for bad in [cut, renamed, foreign, empty] {
         let report = world.submit(&bad).await;
         assert!(matches!(report, SubmitReport::DefinitelyNotAccepted { .. }), "{report:?}");

@@ -5,14 +5,18 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::{World, certainty, instant, is_absent, order, reliable};
-use order_engine_core::{Certainty, Observation, SignedTx, SubmitReport, TxId, Validity, Verdict, verdict};
+use common::{World, certainty, instant, is_absent, judged, order, reliable};
+use order_engine_core::{Certainty, Observation, SignedTx, SubmitReport, TxId, Validity, Verdict};
 use order_engine_sim::{Execution, FaultConfig, Rate, SimConfig};
 use proptest::prelude::*;
 
 const STEP: Duration = Duration::from_millis(150);
 const SLOT: Duration = Duration::from_millis(400);
-const UNSEEN: Observation = Observation::NotFound { searched_through: None };
+
+/// Returns whether a node did not find a transaction, and cannot say that it is absent.
+const fn is_unproven(observation: &Observation) -> bool {
+    matches!(observation, Observation::NotFound { searched_through: None, .. })
+}
 
 async fn suffering(faults: FaultConfig) -> World {
     World::new(SimConfig { faults, ..reliable() }).await
@@ -78,7 +82,7 @@ async fn a_late_landing_comes_exactly_at_the_last_valid_height_and_no_proof_deni
     world.clock.skip(100 * SLOT);
     let view = world.sim.venue().view().await.unwrap();
     assert!(view.finalized > last_valid_height(&tx));
-    let Verdict::Landed(fill) = verdict(&tx, &view, &world.observe(&tx.id).await) else {
+    let Verdict::Landed(_, fill) = judged(&tx, &view, &world.observe(&tx.id).await) else {
         panic!("it landed in time")
     };
     assert_eq!(fill.height, last_valid_height(&tx));
@@ -139,7 +143,7 @@ async fn an_abandoned_block_at_the_end_of_the_validity_is_death() {
     assert_eq!(world.submit(&tx).await, SubmitReport::Accepted);
     world.clock.skip(1_000 * SLOT);
     let view = world.sim.venue().view().await.unwrap();
-    assert!(matches!(verdict(&tx, &view, &world.observe(&tx.id).await), Verdict::Dead(..)));
+    assert!(matches!(judged(&tx, &view, &world.observe(&tx.id).await), Verdict::Dead(..)));
     assert_eq!(world.executions().await, []);
 }
 
@@ -159,8 +163,8 @@ async fn an_incomplete_history_hides_landings_and_never_claims_to_be_complete() 
         world.clock.skip(u32::try_from(age_slots - age.min(age_slots)).unwrap() * SLOT);
         world.sim.set_faults(faults);
         let seen = world.observe(&tx.id).await;
-        assert_eq!(seen != UNSEEN, is_seen, "{faults:?}: {seen:?}");
-        assert_eq!(world.observe(&TxId::new("unknown")).await, UNSEEN);
+        assert_eq!(!is_unproven(&seen), is_seen, "{faults:?}: {seen:?}");
+        assert!(is_unproven(&world.observe(&TxId::new("unknown")).await));
     }
     world.sim.set_faults(FaultConfig::default());
     assert_eq!(certainty(&world.observe(&tx.id).await), Some(Certainty::Finalized));
@@ -214,7 +218,7 @@ async fn live_through(config: SimConfig) -> Story {
         let mut undecided = Vec::new();
         for tx in open {
             let view = world.sim.venue().view().await.unwrap();
-            match verdict(&tx, &view, &world.observe(&tx.id).await) {
+            match judged(&tx, &view, &world.observe(&tx.id).await) {
                 Verdict::Pending(None) => {
                     world.submit(&tx).await;
                     undecided.push(tx);
@@ -260,7 +264,7 @@ proptest! {
                 story.executions.iter().filter(|execution| execution.tx_id == *id).collect();
             prop_assert!(landed.len() <= 1, "landed twice: {:?}", landed);
             match (verdict, landed.first()) {
-                (Verdict::Landed(fill), Some(execution)) => {
+                (Verdict::Landed(_, fill), Some(execution)) => {
                     prop_assert!(execution.executed);
                     prop_assert_eq!(fill.height, execution.height);
                     prop_assert_eq!(fill.amount_out, execution.amount_out);

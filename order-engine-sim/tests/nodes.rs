@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
-use common::{World, is_absent, order, reliable};
+use common::{World, is_absent, judged, order, reliable};
 use credulous::Credulous;
 use order_engine_core::testing::SeededEntropy;
 use order_engine_core::{
     DeathProof, Engine, EngineConfig, MemoryStore, Observation, OrderId, OrderRequest, Runtime, Status,
-    Submission, SubmitReport, TokioClock, Validity, Verdict, verdict,
+    Submission, SubmitReport, TokioClock, Validity, Verdict,
 };
 use order_engine_sim::{FaultConfig, Rate, SimConfig, Simulator};
 
@@ -43,16 +43,16 @@ async fn a_lagging_node_never_proves_the_absence_of_a_landing() {
     for _ in 0..400 {
         let view = venue.view().await.unwrap();
         let observation = world.observe(&tx.id).await;
-        let concluded = verdict(&tx, &view, &observation);
+        let concluded = judged(&tx, &view, &observation);
         assert!(!matches!(concluded, Verdict::Dead(..)), "{view:?} {observation:?}");
         *answers.entry((view.finalized > last, is_absent(&observation))).or_insert(0) += 1;
         match (view.finalized > last, &observation) {
-            (true, Observation::NotFound { searched_through }) => {
+            (true, Observation::NotFound { searched_through, .. }) => {
                 assert!(searched_through.unwrap() < view.finalized);
                 assert_eq!(concluded, Verdict::Unknown);
             }
             (false, Observation::NotFound { .. }) => assert_eq!(concluded, Verdict::Pending(None)),
-            _ => assert!(matches!(concluded, Verdict::Landed(_)), "{concluded:?}"),
+            _ => assert!(matches!(concluded, Verdict::Landed(..)), "{concluded:?}"),
         }
         world.clock.skip(Duration::from_millis(7));
     }
@@ -76,7 +76,7 @@ async fn a_lagging_node_proves_death_once_its_search_reaches_the_height_that_was
         if let Verdict::Dead(
             DeathProof::Expired { valid_until_height, finalized_height, searched_through },
             ..,
-        ) = verdict(&tx, &view, &world.observe(&tx.id).await)
+        ) = judged(&tx, &view, &world.observe(&tx.id).await)
         {
             assert!(finalized_height > valid_until_height && searched_through >= finalized_height);
             by_laggards += u32::from(searched_through + 100 < signed_at + slots);

@@ -11,6 +11,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
 use common::{order, token};
+use order_engine_core::testing::LatestNonce;
 use order_engine_core::{
     Amount, DexRouter, Engine, EngineConfig, Fence, MemoryStore, Observation, OrderRequest, PrepareRequest,
     Runtime, SignedTx, Status, StepError, Submission, SubmitReport, Venue, best,
@@ -92,7 +93,7 @@ async fn prepare(router: &RpcRouter, venue: &RpcVenue, slippage_bps: u16) -> Res
     let route = best(&candidates).expect("a pool takes the order").clone();
     let min_amount_out = route.amount_out.less_slippage(slippage_bps);
     let fence = Fence { epoch: 1, owner: 1 };
-    venue.prepare(PrepareRequest { order: &order, route: &route, min_amount_out, fence }).await
+    venue.prepare(PrepareRequest::new(&order, &route, min_amount_out, fence, &LatestNonce)).await
 }
 
 fn base64(tx: &SignedTx) -> String {
@@ -166,7 +167,7 @@ async fn slippage_is_found_before_anything_is_sent() {
     let route = best(&candidates).unwrap().clone();
     let min_amount_out = Amount::new(route.amount_out.base_units() * 2);
     let fence = Fence { epoch: 1, owner: 1 };
-    let request = PrepareRequest { order: &order, route: &route, min_amount_out, fence };
+    let request = PrepareRequest::new(&order, &route, min_amount_out, fence, &LatestNonce);
     let refused = venue.prepare(request).await.unwrap_err();
     assert_eq!(refused.failure.code.as_str(), "slippage");
     assert!(refused.failure.message.contains("below the minimum"), "{refused}");
@@ -201,7 +202,7 @@ async fn a_history_with_gaps_proves_no_absence() {
         let view = venue.view().await.unwrap();
         assert!(view.finalized < view.confirmed && view.confirmed < view.processed);
         let observed = venue.observe(&["unknown".into()]).await.unwrap();
-        let [Observation::NotFound { searched_through }] = observed[..] else { panic!("{observed:?}") };
+        let [Observation::NotFound { searched_through, .. }] = observed[..] else { panic!("{observed:?}") };
         assert_eq!(searched_through.is_some(), is_complete, "{faults:?}");
         assert!(searched_through.is_none_or(|searched| searched >= view.finalized), "{faults:?}");
     }
@@ -219,7 +220,7 @@ async fn a_node_that_lags_reports_its_own_heights() {
         FaultConfig { node_lag_rate: Rate::ALWAYS, node_lag_slots: 1_000, ..FaultConfig::default() };
     node.sim.set_faults(lagging);
     let observed = venue.observe(std::slice::from_ref(&tx.id)).await.unwrap();
-    let [Observation::NotFound { searched_through: Some(searched) }] = observed[..] else {
+    let [Observation::NotFound { searched_through: Some(searched), .. }] = observed[..] else {
         panic!("{observed:?}")
     };
     assert!(searched < view.finalized && searched + 1_000 >= view.finalized, "{searched} {view:?}");
@@ -253,7 +254,7 @@ fn impatient(url: &str) -> RpcClient {
 
 fn some_tx() -> SignedTx {
     serde_json::from_value(json!({
-        "id": "tx", "bytes": "AQID", "validity": "unbounded", "min_amount_out": "1",
+        "id": "tx", "bytes": "AQID", "validity": { "until_height": 7 }, "min_amount_out": "1",
     }))
     .unwrap()
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use order_engine_core::{
-    ChainView, Observation, PrepareRequest, SignedTx, StepError, SubmitReport, TxId, Venue, VenueError,
+    ChainView, Observation, PrepareRequest, SignedTx, StepError, SubmitReport, TxId, Venue,
+    VenueCapabilities, VenueError,
 };
 
 /// A venue that treats every reported absence as complete, as if the node that searched had seen everything.
@@ -14,6 +15,10 @@ pub struct Credulous(pub Arc<dyn Venue>);
 
 #[async_trait]
 impl Venue for Credulous {
+    fn capabilities(&self) -> VenueCapabilities {
+        self.0.capabilities()
+    }
+
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
         self.0.prepare(request).await
     }
@@ -28,7 +33,9 @@ impl Venue for Credulous {
 
     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
         let believed = |seen| match seen {
-            Observation::NotFound { .. } => Observation::NotFound { searched_through: Some(u64::MAX) },
+            Observation::NotFound { seen_through, .. } => {
+                Observation::NotFound { searched_through: Some(u64::MAX), seen_through }
+            }
             seen => seen,
         };
         Ok(self.0.observe(tx_ids).await?.into_iter().map(believed).collect())

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
+use order_engine_core::testing::LatestNonce;
 use order_engine_core::{
-    Amount, Certainty, Clock, Entropy, Fence, Observation, Order, OrderId, OrderRequest, PrepareRequest,
-    Route, Runtime, SignedTx, StepError, SubmitReport, Token, TxId, best,
+    Amount, Certainty, ChainView, Clock, Entropy, Fence, Observation, Order, OrderId, OrderRequest,
+    PrepareRequest, Route, Runtime, Siblings, SignedTx, StepError, SubmitReport, Token, TxId, Verdict, best,
+    verdict,
 };
 use order_engine_sim::{Execution, Rate, SimConfig, Simulator, default_tokens};
 
@@ -82,7 +84,7 @@ impl World {
 
     pub async fn prepare(&self, order: &Order, route: &Route, min: Amount) -> Result<SignedTx, StepError> {
         let fence = Fence { epoch: 1, owner: 1 };
-        self.sim.venue().prepare(PrepareRequest { order, route, min_amount_out: min, fence }).await
+        self.sim.venue().prepare(PrepareRequest::new(order, route, min, fence, &LatestNonce)).await
     }
 
     /// Quotes and signs as the engine does.
@@ -138,7 +140,7 @@ pub fn trade(number: u64, (input, output): (&str, &str), amount: u128) -> Order 
 
 /// Returns whether a node with a complete history reports that it has not found a transaction.
 pub const fn is_absent(observation: &Observation) -> bool {
-    matches!(observation, Observation::NotFound { searched_through: Some(_) })
+    matches!(observation, Observation::NotFound { searched_through: Some(_), .. })
 }
 
 pub fn certainty(observation: &Observation) -> Option<Certainty> {
@@ -146,4 +148,9 @@ pub fn certainty(observation: &Observation) -> Option<Certainty> {
         Observation::Landed { certainty, .. } | Observation::Reverted { certainty, .. } => Some(*certainty),
         Observation::NotFound { .. } => None,
     }
+}
+
+/// Returns the verdict about the only transaction of an attempt, which has no nonce.
+pub fn judged(tx: &SignedTx, view: &ChainView, observation: &Observation) -> Verdict {
+    verdict(&Siblings::from(tx.clone()), view, None, std::slice::from_ref(observation))
 }
