@@ -43,6 +43,18 @@ pub(crate) enum Purpose {
     HistoryPruning,
     /// Whether the node that answers lags.
     NodeLag,
+    /// Whether somebody else uses the next nonce of an account.
+    ForeignUse,
+    /// Whether the newest blocks are abandoned.
+    BlockReorg,
+    /// The number of these blocks.
+    ReorgDepth,
+    /// Whether the nodes lose a transaction of an abandoned block.
+    ReorgLoss,
+    /// Whether the nodes forget a transaction that waits.
+    Eviction,
+    /// Whether the base fee is high.
+    FeeSpike,
 }
 
 /// The source of all random numbers of one simulation.

@@ -11,6 +11,9 @@ use crate::faults::FaultConfig;
 use crate::rate::Rate;
 use crate::tokens::default_tokens;
 
+/// The most accounts of a chain, each of which every block looks at.
+const ACCOUNTS_MAX: usize = 1_000;
+
 /// The configuration of a simulated chain.
 ///
 /// ```
@@ -37,6 +40,35 @@ pub struct SimConfig {
     pub tokens: Vec<Token>,
     /// The faults besides slippage; none by default.
     pub faults: FaultConfig,
+    /// The accounts and blocks of a chain whose transactions have nonces. `None`, the default, for a chain whose
+    /// transactions expire at a height.
+    pub nonces: Option<NonceConfig>,
+}
+
+/// The configuration of a chain whose transactions have nonces.
+///
+/// ```
+/// use order_engine_sim::{NonceConfig, SimConfig};
+///
+/// let nonces = NonceConfig { accounts: 2, ..NonceConfig::default() };
+/// let config = SimConfig { nonces: Some(nonces), ..SimConfig::default() };
+/// # assert_eq!(config.nonces, Some(nonces));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NonceConfig {
+    /// The number of accounts. An order has the same one in all its life.
+    pub accounts: usize,
+    /// The most transactions in a block.
+    pub block_capacity: usize,
+    /// The fee below which a block takes no transaction, in base units of the chain's own token.
+    pub base_fee: u64,
+}
+
+impl Default for NonceConfig {
+    /// Returns four accounts, blocks of 100 transactions and a base fee of 100.
+    fn default() -> Self {
+        Self { accounts: 4, block_capacity: 100, base_fee: 100 }
+    }
 }
 
 impl Default for SimConfig {
@@ -50,6 +82,7 @@ impl Default for SimConfig {
             ledger: None,
             tokens: default_tokens(),
             faults: FaultConfig::default(),
+            nonces: None,
         }
     }
 }
@@ -80,6 +113,12 @@ impl SimConfig {
         if has_duplicates(self.tokens.iter().map(|token| token.symbol.as_str())) {
             return refuse("two tokens have one symbol");
         }
+        if self.nonces.is_some_and(|nonces| !(1..=ACCOUNTS_MAX).contains(&nonces.accounts)) {
+            return refuse("a chain with nonces has 1 to 1000 accounts");
+        }
+        if self.nonces.is_some_and(|nonces| nonces.block_capacity == 0 || nonces.base_fee == 0) {
+            return refuse("a block takes one transaction at least, for a fee of one at least");
+        }
         Ok(())
     }
 }
@@ -96,7 +135,9 @@ mod tests {
     #[test]
     fn invalid_configurations_are_refused() {
         let default = SimConfig::default;
+        let with_nonces = |nonces| SimConfig { nonces: Some(nonces), ..default() };
         assert!(default().validate().is_ok());
+        assert!(with_nonces(NonceConfig::default()).validate().is_ok());
         let twice = [default_tokens(), default_tokens()].concat();
         let mut namesakes = default_tokens();
         namesakes[1].symbol = namesakes[0].symbol.clone();
@@ -106,6 +147,10 @@ mod tests {
             SimConfig { tokens: default_tokens()[..1].to_vec(), ..default() },
             SimConfig { tokens: twice, ..default() },
             SimConfig { tokens: namesakes, ..default() },
+            with_nonces(NonceConfig { accounts: 0, ..NonceConfig::default() }),
+            with_nonces(NonceConfig { accounts: 1_001, ..NonceConfig::default() }),
+            with_nonces(NonceConfig { block_capacity: 0, ..NonceConfig::default() }),
+            with_nonces(NonceConfig { base_fee: 0, ..NonceConfig::default() }),
         ] {
             assert!(matches!(config.validate(), Err(SimError::Config(_))), "{config:?}");
         }

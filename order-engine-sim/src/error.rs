@@ -17,8 +17,8 @@ pub enum SimError {
         /// The path of the ledger.
         path: PathBuf,
     },
-    /// A line of the ledger, other than a torn last one, is not an execution.
-    #[error("line {line} of the ledger {} is not an execution", path.display())]
+    /// A line of the ledger, other than a torn last one, is not a landing.
+    #[error("line {line} of the ledger {} is not a landing", path.display())]
     LedgerCorrupt {
         /// The path of the ledger.
         path: PathBuf,

@@ -1,6 +1,6 @@
 //! The lines of the ledger.
 
-use order_engine_core::{Amount, FailureCode, OrderId, TxId};
+use order_engine_core::{AccountNonce, Amount, FailureCode, OrderId, TxId};
 use serde::{Deserialize, Serialize};
 
 /// The result of one transaction: a line of the ledger.
@@ -26,6 +26,9 @@ pub struct Execution {
     /// The reason of the revert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<FailureCode>,
+    /// The account and the nonce that the transaction used, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<AccountNonce>,
 }
 
 #[cfg(test)]
@@ -42,6 +45,7 @@ impl Execution {
             amount_out: Amount::new(990),
             min_amount_out: Amount::new(985),
             reason: None,
+            nonce: None,
         }
     }
 }

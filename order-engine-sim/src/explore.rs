@@ -118,6 +118,7 @@ fn faults(dice: &Dice) -> FaultConfig {
         history_kept_slots: 40,
         node_lag_rate: rate(),
         node_lag_slots: dice.between(1, 200),
+        ..FaultConfig::default()
     }
 }
 

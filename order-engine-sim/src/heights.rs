@@ -5,7 +5,6 @@ use std::time::Duration;
 use order_engine_core::{Certainty, ChainView};
 
 use crate::config::SimConfig;
-use crate::execution::Execution;
 
 /// The slots for which a blockhash is valid, as on Solana: a transaction may land up to this many slots after
 /// the one whose blockhash it names.
@@ -35,18 +34,23 @@ impl Heights {
         Self { slot_ms: millis(config.slot).max(1), step_ms: millis(config.step_delay), offset: 0 }
     }
 
-    /// Continues after the last execution of an earlier process. A height must never recur, because a
+    /// Continues after the last landing of an earlier process, in this height and at this time. A height must never recur, because a
     /// transaction that is dead because a final height passed it could then land after all.
-    pub(crate) fn resume_after(mut self, last: &Execution, now_ms: u64) -> Self {
+    pub(crate) fn resume_after(mut self, (height, landed_at_ms): (u64, u64), now_ms: u64) -> Self {
         self.offset = 0;
-        let then_ms = last.landed_at_ms.min(now_ms);
-        self.offset = last.height.saturating_sub(self.at(then_ms));
+        let then_ms = landed_at_ms.min(now_ms);
+        self.offset = height.saturating_sub(self.at(then_ms));
         self
     }
 
     /// Returns the height at a time.
     pub(crate) const fn at(self, now_ms: u64) -> u64 {
         now_ms / self.slot_ms + self.offset
+    }
+
+    /// Returns the first millisecond of a height.
+    pub(crate) const fn start_ms(self, height: u64) -> u64 {
+        height.saturating_sub(self.offset) * self.slot_ms
     }
 
     /// Returns the last millisecond of a height.
@@ -109,26 +113,22 @@ mod tests {
         })
     }
 
-    fn recorded(height: u64, landed_at_ms: u64) -> Execution {
-        Execution { height, landed_at_ms, ..Execution::example() }
-    }
-
     #[test]
     fn a_restart_continues_at_the_height_of_the_clock() {
         let heights = heights(400, 150);
-        let last = recorded(heights.at(1_000_000), 1_000_000);
-        assert_eq!(heights.resume_after(&last, 9_000_000).at(9_000_000), heights.at(9_000_000));
+        let last = (heights.at(1_000_000), 1_000_000);
+        assert_eq!(heights.resume_after(last, 9_000_000).at(9_000_000), heights.at(9_000_000));
     }
 
     #[test]
     fn no_height_recurs_when_the_clock_is_set_back() {
         let heights = heights(400, 150);
-        let last = recorded(heights.at(9_000_000), 9_000_000);
-        let resumed = heights.resume_after(&last, 1_000_000);
-        assert_eq!(resumed.at(1_000_000), last.height);
-        assert_eq!(resumed.at(1_000_400), last.height + 1);
-        let next = recorded(resumed.at(2_000_000), 2_000_000);
-        assert_eq!(heights.resume_after(&next, 3_000_000).at(3_000_000), resumed.at(3_000_000));
+        let last = (heights.at(9_000_000), 9_000_000);
+        let resumed = heights.resume_after(last, 1_000_000);
+        assert_eq!(resumed.at(1_000_000), last.0);
+        assert_eq!(resumed.at(1_000_400), last.0 + 1);
+        let next = (resumed.at(2_000_000), 2_000_000);
+        assert_eq!(heights.resume_after(next, 3_000_000).at(3_000_000), resumed.at(3_000_000));
     }
 
     proptest! {
@@ -151,6 +151,7 @@ mod tests {
             let height = heights.at(now_ms);
             prop_assert!(heights.end_ms(height) >= now_ms);
             prop_assert_eq!(heights.at(heights.end_ms(height)), height);
+            prop_assert_eq!(heights.start_ms(height + 1), heights.end_ms(height) + 1);
             prop_assert_eq!(heights.at(heights.end_ms(height) + 1), height + 1);
         }
     }

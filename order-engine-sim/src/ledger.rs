@@ -1,6 +1,6 @@
-//! The ledger: an append-only file of executions, the only record of what executed.
+//! The ledger: an append-only file of landings, the only record of what executed.
 //!
-//! `append` adds a line in memory and returns a [`Ticket`]. Nothing that reveals the execution may leave the
+//! `append` adds a line in memory and returns a [`Ticket`]. Nothing that reveals the landing may leave the
 //! chain before the ticket is [`durable`](Ledger::durable). All lines appended during one fsync share the
 //! next one.
 
@@ -10,13 +10,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::Serialize;
 use tokio::sync::{oneshot, watch};
 
 use crate::error::SimError;
-use crate::execution::Execution;
+use crate::nonce_use::Line;
 
 pub(crate) use file::LedgerFile;
-pub use file::read_ledger;
+pub use file::{read_ledger, read_nonce_uses};
 
 /// The number of an appended line. It is durable once the disk holds the ledger up to this line.
 pub(crate) type Ticket = u64;
@@ -61,19 +62,19 @@ impl Ledger {
         Self { writer: None }
     }
 
-    /// Opens or creates a file. Returns its earlier executions too.
+    /// Opens or creates a file. Returns its earlier lines too.
     ///
     /// # Errors
     /// If another simulator holds the file, or it is not a ledger.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Execution>), SimError> {
-        let (file, executions) = LedgerFile::open(path)?;
+    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Line>), SimError> {
+        let (file, lines) = LedgerFile::open(path)?;
         let pending = Pending { idle: Some(file), ..Pending::default() };
         let writer = Writer { pending: Mutex::new(pending), progress: Arc::default() };
-        Ok((Self { writer: Some(Arc::new(writer)) }, executions))
+        Ok((Self { writer: Some(Arc::new(writer)) }, lines))
     }
 
     /// Does the same as [`open`](Self::open) without blocking the caller's thread.
-    pub(crate) async fn load(path: PathBuf) -> Result<(Self, Vec<Execution>), SimError> {
+    pub(crate) async fn load(path: PathBuf) -> Result<(Self, Vec<Line>), SimError> {
         let (sender, receiver) = oneshot::channel();
         let opened = path.clone();
         spawn_blocking(move || drop(sender.send(Self::open(&opened))));
@@ -83,13 +84,14 @@ impl Ledger {
         })
     }
 
-    /// Appends an execution and starts to write it. The lines have the order of the calls.
-    pub(crate) fn append(&self, execution: &Execution) -> Ticket {
+    /// Appends a line, an [`Execution`](crate::Execution) or any [`Line`], and starts to write it. The lines have
+    /// the order of the calls.
+    pub(crate) fn append(&self, line: &impl Serialize) -> Ticket {
         let Some(writer) = &self.writer else { return 0 };
         let mut pending = writer.lock();
         pending.appended += 1;
         if !pending.is_broken {
-            file::encode(execution, &mut pending.lines);
+            file::encode(line, &mut pending.lines);
         }
         let ticket = pending.appended;
         if let Some(file) = pending.idle.take() {
@@ -183,6 +185,7 @@ fn spawn_blocking(work: impl FnOnce() + Send + 'static) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::execution::Execution;
     use std::io::Write as _;
 
     fn execution(number: u128) -> Execution {
@@ -231,7 +234,7 @@ mod tests {
         for tail in tails {
             std::fs::write(&path, [&whole[..], &tail].concat()).unwrap();
             let (ledger, earlier) = Ledger::open(&path).unwrap();
-            assert_eq!(earlier, [execution(1)]);
+            assert_eq!(earlier, [Line::Execution(execution(1))]);
             let ticket = ledger.append(&execution(2));
             ledger.durable(ticket).await.unwrap();
             drop(ledger);

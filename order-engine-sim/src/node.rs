@@ -54,6 +54,12 @@ impl Node {
     pub(crate) fn searched_through(&self) -> Option<u64> {
         self.is_complete.then_some(self.view.finalized)
     }
+
+    /// Returns the newest height up to which the node has looked at every block, or `None` if it has pruned its
+    /// past.
+    pub(crate) fn seen_through(&self) -> Option<u64> {
+        (*self.visible.start() == 0).then_some(*self.visible.end())
+    }
 }
 
 #[cfg(test)]
@@ -77,6 +83,7 @@ mod tests {
         let node = at(NOW_MS, FaultConfig::default());
         let view = heights().view(NOW_MS);
         assert_eq!((node.at_ms, node.view, node.searched_through()), (NOW_MS, view, Some(view.finalized)));
+        assert_eq!(node.seen_through(), Some(view.processed));
         assert!(node.shows(0) && node.shows(view.processed));
     }
 
@@ -95,10 +102,12 @@ mod tests {
             FaultConfig { history_lag_rate: Rate::ALWAYS, history_lag_slots: 5, ..FaultConfig::default() };
         let node = at(NOW_MS, lag);
         assert!(node.searched_through().is_none() && node.shows(height - 5) && !node.shows(height - 4));
+        assert_eq!(node.seen_through(), Some(height - 5));
         let pruning =
             FaultConfig { history_prune_rate: Rate::ALWAYS, history_kept_slots: 5, ..FaultConfig::default() };
         let node = at(NOW_MS, pruning);
         assert!(node.searched_through().is_none() && node.shows(height - 5) && !node.shows(height - 6));
+        assert_eq!(node.seen_through(), None);
     }
 
     #[test]

@@ -5,7 +5,6 @@ use order_engine_core::TxId;
 use crate::chance::{self, Chance, Purpose};
 use crate::faults::FaultConfig;
 use crate::heights::Heights;
-use crate::tx::Message;
 
 /// The most slots until a transaction of an abandoned block lands again.
 const MOST_SLOTS_TO_RELAND: u64 = 8;
@@ -38,7 +37,7 @@ impl Plan {
     /// Returns the plan for a transaction that arrives now and may land.
     pub(crate) fn draw(
         id: &TxId,
-        message: &Message,
+        last_valid_height: u64,
         now_ms: u64,
         heights: Heights,
         (chance, faults): (Chance, &FaultConfig),
@@ -49,7 +48,7 @@ impl Plan {
         if strikes(faults.drop_rate, Purpose::Drop) {
             return Self::default();
         }
-        let last_ms = heights.end_ms(message.last_valid_height());
+        let last_ms = heights.end_ms(last_valid_height);
         let mut lands_at_ms = now_ms.saturating_add(heights.step_ms());
         if strikes(faults.late_rate, Purpose::LateLanding) {
             lands_at_ms = lands_at_ms.max(last_ms);
@@ -87,7 +86,8 @@ mod tests {
     use super::*;
     use crate::config::SimConfig;
     use crate::rate::Rate;
-    use order_engine_core::{Amount, Certainty, OrderId};
+    use crate::tx::last_valid_height;
+    use order_engine_core::Certainty;
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -99,16 +99,10 @@ mod tests {
 
     fn draw(number: u64, age_slots: u64, step_ms: u64, faults: &FaultConfig) -> (Plan, u64) {
         let heights = heights(step_ms);
-        let message = Message {
-            order_id: OrderId::from(uuid::Uuid::nil()),
-            recent_height: heights.at(NOW_MS) - age_slots,
-            nonce: 0,
-            min_amount_out: Amount::ZERO,
-            legs: Vec::new(),
-        };
+        let last_height = last_valid_height(heights.at(NOW_MS) - age_slots);
         let id = TxId::new(number.to_string());
-        let plan = Plan::draw(&id, &message, NOW_MS, heights, (Chance::new(7), faults));
-        (plan, heights.end_ms(message.last_valid_height()))
+        let plan = Plan::draw(&id, last_height, NOW_MS, heights, (Chance::new(7), faults));
+        (plan, heights.end_ms(last_height))
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use order_engine_core::{DexRouter, OrderId, Runtime, Venue};
+use order_engine_core::{AccountId, AccountNonce, DexRouter, OrderId, Runtime, Venue};
 
 use crate::chain::SimChain;
 use crate::config::SimConfig;
@@ -10,10 +10,12 @@ use crate::error::SimError;
 use crate::execution::Execution;
 use crate::faults::FaultConfig;
 use crate::ledger::Ledger;
+use crate::nonce_use::NonceUse;
 use crate::pace::Pace;
 use crate::pools::Pools;
 use crate::router::SimRouter;
 use crate::venue::SimVenue;
+use crate::wallets::Wallets;
 
 /// A simulated chain with its pools, its router and its venue.
 ///
@@ -65,9 +67,26 @@ impl Simulator {
     }
 
     /// Returns the executions of one order or of all orders, in the order of landing. With a ledger, it
-    /// returns only those that are already on the disk.
+    /// returns only those that are already on the disk; on a chain with nonces only those that are final.
     pub fn executions(&self, order: Option<OrderId>) -> Vec<Execution> {
         self.chain.executions(order)
+    }
+
+    /// Returns the accounts of the venue; none if transactions have no nonces.
+    pub fn accounts(&self) -> Vec<AccountId> {
+        self.chain.wallets().map(Wallets::accounts).unwrap_or_default().to_vec()
+    }
+
+    /// Returns which transactions used the nonces of all accounts for good, by account and nonce. With a ledger, it
+    /// returns only those that are already on the disk. [`audit`](crate::audit()) checks them.
+    pub fn nonce_uses(&self) -> Vec<NonceUse> {
+        self.chain.nonce_uses()
+    }
+
+    /// Returns the accounts and nonces of the venue's transactions that the nodes keep for a block, by account and
+    /// nonce. If some wait although no fault holds them up, their accounts have a gap.
+    pub fn waiting(&self) -> Vec<AccountNonce> {
+        self.chain.waiting()
     }
 
     /// Lands the due transactions, and waits until the ledger holds all landings.

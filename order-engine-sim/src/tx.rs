@@ -1,35 +1,63 @@
 //! The bytes of a transaction: the signed message, and the signature, which is the transaction's id.
 //!
 //! ```text
-//! signature (32) │ version (1) │ order (16) │ recent height (8) │ nonce (16) │ minimum (16)
+//! signature (32) │ version (1) │ order (16) │ bound │ minimum (16)
 //!                │ legs (1) │ per leg: direction (1) │ amount in (16) │ length (1) │ pool id
+//!
+//! bound of version 1: recent height (8) │ salt (16)
+//! bound of version 2: length (1) │ account │ nonce (8) │ fee (16)
 //! ```
 //!
 //! Numbers are big-endian. The encoding is canonical: a decoded message encodes to the same bytes.
 
-use order_engine_core::{Amount, OrderId, TxId};
+use order_engine_core::{AccountNonce, Amount, OrderId, TxId};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::base58;
 use crate::heights::BLOCKHASH_WINDOW_SLOTS;
 
-const VERSION: u8 = 1;
+/// The version of a transaction that expires at a height.
+const BY_HEIGHT: u8 = 1;
+/// The version of a transaction that has a nonce.
+const BY_NONCE: u8 = 2;
 const SIGNATURE_BYTES: usize = 32;
 
 /// The content of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
-    /// The order for which the transaction trades.
+    /// The order for which the transaction trades: its tag.
     pub(crate) order_id: OrderId,
-    /// The height whose blockhash the transaction names.
-    pub(crate) recent_height: u64,
-    /// A number that makes two transactions over the same route differ.
-    pub(crate) nonce: u128,
+    /// What bounds the transaction.
+    pub(crate) bound: Bound,
     /// The least output to accept.
     pub(crate) min_amount_out: Amount,
-    /// The swaps, in the order of execution.
+    /// The swaps, in the order of execution. A transaction with a nonce may have none: it cancels others.
     pub(crate) legs: Vec<Swap>,
+}
+
+/// What bounds a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// It lands in the slots after a recent height.
+    Height {
+        /// The height whose blockhash the transaction names.
+        recent_height: u64,
+        /// A number that makes two transactions over the same route differ.
+        salt: u128,
+    },
+    /// It lands as the one transaction of its account that has this nonce.
+    Nonce {
+        /// The account and the nonce.
+        nonce: AccountNonce,
+        /// What the account pays for it.
+        fee: u128,
+    },
+}
+
+/// Returns the last height at which a transaction may land that names the blockhash of this height.
+pub(crate) const fn last_valid_height(recent_height: u64) -> u64 {
+    recent_height.saturating_add(BLOCKHASH_WINDOW_SLOTS)
 }
 
 /// One swap in one pool.
@@ -50,15 +78,8 @@ pub(crate) enum MalformedTx {
     Encoding,
     #[error("the signature does not match the transaction")]
     Signature,
-    #[error("a transaction holds 1 to 255 legs, with pool ids of at most 255 bytes")]
+    #[error("a transaction holds 1 to 255 legs, or none if it has a nonce; its texts have at most 255 bytes")]
     Size,
-}
-
-impl Message {
-    /// Returns the last height at which the transaction may land.
-    pub(crate) const fn last_valid_height(&self) -> u64 {
-        self.recent_height.saturating_add(BLOCKHASH_WINDOW_SLOTS)
-    }
 }
 
 /// The key with which a simulated chain signs and verifies transactions.
@@ -119,41 +140,59 @@ fn id_of(signature: &[u8; SIGNATURE_BYTES]) -> TxId {
 
 fn encode(message: &Message, out: &mut Vec<u8>) -> Result<(), MalformedTx> {
     let leg_count = u8::try_from(message.legs.len()).map_err(|_| MalformedTx::Size)?;
-    if leg_count == 0 {
-        return Err(MalformedTx::Size);
-    }
-    out.push(VERSION);
+    let version = match message.bound {
+        Bound::Height { .. } if leg_count == 0 => return Err(MalformedTx::Size),
+        Bound::Height { .. } => BY_HEIGHT,
+        Bound::Nonce { .. } => BY_NONCE,
+    };
+    out.push(version);
     out.extend(message.order_id.as_uuid().as_bytes());
-    out.extend(message.recent_height.to_be_bytes());
-    out.extend(message.nonce.to_be_bytes());
+    match &message.bound {
+        Bound::Height { recent_height, salt } => {
+            out.extend(recent_height.to_be_bytes());
+            out.extend(salt.to_be_bytes());
+        }
+        Bound::Nonce { nonce, fee } => {
+            encode_text(nonce.account.as_str(), out)?;
+            out.extend(nonce.value.to_be_bytes());
+            out.extend(fee.to_be_bytes());
+        }
+    }
     out.extend(message.min_amount_out.base_units().to_be_bytes());
     out.push(leg_count);
     for leg in &message.legs {
-        let length = u8::try_from(leg.pool.len()).map_err(|_| MalformedTx::Size)?;
         out.push(u8::from(leg.sells_a));
         out.extend(leg.amount_in.base_units().to_be_bytes());
-        out.push(length);
-        out.extend(leg.pool.as_bytes());
+        encode_text(&leg.pool, out)?;
     }
+    Ok(())
+}
+
+fn encode_text(text: &str, out: &mut Vec<u8>) -> Result<(), MalformedTx> {
+    out.push(u8::try_from(text.len()).map_err(|_| MalformedTx::Size)?);
+    out.extend(text.as_bytes());
     Ok(())
 }
 
 fn decode(body: &[u8]) -> Result<Message, MalformedTx> {
     let mut reader = Reader { rest: body };
-    if reader.byte()? != VERSION {
-        return Err(MalformedTx::Encoding);
-    }
-    let message = Message {
-        order_id: OrderId::from(Uuid::from_bytes(reader.array()?)),
-        recent_height: u64::from_be_bytes(reader.array()?),
-        nonce: u128::from_be_bytes(reader.array()?),
-        min_amount_out: reader.amount()?,
-        legs: (0..reader.byte()?).map(|_| reader.swap()).collect::<Result<_, _>>()?,
+    let version = reader.byte()?;
+    let order_id = OrderId::from(Uuid::from_bytes(reader.array()?));
+    let bound = match version {
+        BY_HEIGHT => Bound::Height { recent_height: reader.number()?, salt: reader.wide_number()? },
+        BY_NONCE => {
+            let nonce = AccountNonce { account: reader.text()?.into(), value: reader.number()? };
+            Bound::Nonce { nonce, fee: reader.wide_number()? }
+        }
+        _ => return Err(MalformedTx::Encoding),
     };
-    if message.legs.is_empty() || !reader.rest.is_empty() {
+    let min_amount_out = reader.amount()?;
+    let legs = (0..reader.byte()?).map(|_| reader.swap()).collect::<Result<Vec<_>, _>>()?;
+    let lacks_legs = legs.is_empty() && version == BY_HEIGHT;
+    if lacks_legs || !reader.rest.is_empty() {
         return Err(MalformedTx::Encoding);
     }
-    Ok(message)
+    Ok(Message { order_id, bound, min_amount_out, legs })
 }
 
 struct Reader<'a> {
@@ -175,8 +214,21 @@ impl<'a> Reader<'a> {
         self.array().map(|[byte]| byte)
     }
 
+    fn number(&mut self) -> Result<u64, MalformedTx> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn wide_number(&mut self) -> Result<u128, MalformedTx> {
+        self.array().map(u128::from_be_bytes)
+    }
+
     fn amount(&mut self) -> Result<Amount, MalformedTx> {
-        self.array().map(u128::from_be_bytes).map(Amount::new)
+        self.wide_number().map(Amount::new)
+    }
+
+    fn text(&mut self) -> Result<String, MalformedTx> {
+        let length = usize::from(self.byte()?);
+        Ok(str::from_utf8(self.take(length)?).map_err(|_| MalformedTx::Encoding)?.to_owned())
     }
 
     fn swap(&mut self) -> Result<Swap, MalformedTx> {
@@ -186,9 +238,7 @@ impl<'a> Reader<'a> {
             _ => return Err(MalformedTx::Encoding),
         };
         let amount_in = self.amount()?;
-        let length = usize::from(self.byte()?);
-        let pool = str::from_utf8(self.take(length)?).map_err(|_| MalformedTx::Encoding)?.to_owned();
-        Ok(Swap { pool, sells_a, amount_in })
+        Ok(Swap { pool: self.text()?, sells_a, amount_in })
     }
 }
 
@@ -203,11 +253,15 @@ mod tests {
             sells_a,
             amount_in: Amount::new(amount),
         });
-        (any::<[u8; 16]>(), any::<u64>(), any::<u128>(), any::<u128>(), prop::collection::vec(leg, 1..5))
-            .prop_map(|(order, recent_height, nonce, min, legs)| Message {
+        let height = (any::<u64>(), any::<u128>())
+            .prop_map(|(recent_height, salt)| Bound::Height { recent_height, salt });
+        let nonce = ("[0-9a-fx]{0,42}", any::<u64>(), any::<u128>()).prop_map(|(account, value, fee)| {
+            Bound::Nonce { nonce: AccountNonce { account: account.into(), value }, fee }
+        });
+        (any::<[u8; 16]>(), prop_oneof![height, nonce], any::<u128>(), prop::collection::vec(leg, 1..5))
+            .prop_map(|(order, bound, min, legs)| Message {
                 order_id: OrderId::from(Uuid::from_bytes(order)),
-                recent_height,
-                nonce,
+                bound,
                 min_amount_out: Amount::new(min),
                 legs,
             })
@@ -250,15 +304,15 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_needs_legs() {
-        let message = Message {
-            order_id: OrderId::from(Uuid::nil()),
-            recent_height: 0,
-            nonce: 0,
-            min_amount_out: Amount::ZERO,
-            legs: Vec::new(),
-        };
+    fn only_a_transaction_with_a_nonce_needs_no_legs() {
+        let order_id = OrderId::from(Uuid::nil());
+        let by_height = Bound::Height { recent_height: 0, salt: 0 };
+        let message = Message { order_id, bound: by_height, min_amount_out: Amount::ZERO, legs: Vec::new() };
         assert_eq!(Signer::new(0).sign(&message), Err(MalformedTx::Size));
+        let nonce = AccountNonce { account: "wallet".into(), value: 7 };
+        let message = Message { bound: Bound::Nonce { nonce, fee: 100 }, ..message };
+        let (id, bytes) = Signer::new(0).sign(&message).unwrap();
+        assert_eq!(Signer::new(0).open(&bytes), Ok((id, message)));
         assert_eq!(Signer::new(0).open(b"too short"), Err(MalformedTx::Encoding));
     }
 }

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
-    Amount, ChainView, Failure, FailureClass, FailureCode, Fill, Leg, Observation, Order, PrepareRequest,
-    Route, SignedTx, StepError, SubmitReport, TxId, Validity, Venue, VenueCapabilities, VenueError,
+    AccountId, AccountNonce, AccountView, Amount, ChainView, Failure, FailureClass, FailureCode, Fill, Leg,
+    Observation, Order, OrderId, PrepareRequest, ReplaceRequest, Route, SignedTx, StepError, SubmitReport,
+    TxId, Venue, VenueCapabilities, VenueError,
 };
 
-use crate::chain::{Arrival, SimChain, VisibleLanding};
+use crate::arrival::{Arrival, VisibleLanding};
+use crate::chain::SimChain;
+use crate::error::SimError;
 use crate::execution::Execution;
 use crate::pace::Pace;
 use crate::pools::Pools;
+use crate::signing;
 use crate::swap::SwapError;
-use crate::tx::Swap;
+use crate::tx::{Bound, Message, Swap};
 
 /// A venue on the simulated chain.
 #[derive(Debug)]
@@ -27,7 +31,7 @@ pub(crate) struct SimVenue {
 #[async_trait]
 impl Venue for SimVenue {
     fn capabilities(&self) -> VenueCapabilities {
-        VenueCapabilities::by_height()
+        capabilities(self.chain.wallets().is_some())
     }
 
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
@@ -39,11 +43,19 @@ impl Venue for SimVenue {
         if trade.amount_out < min_amount_out {
             return Err(StepError::requote(slippage(trade.amount_out, min_amount_out)));
         }
-        let (id, bytes, last_valid_height) =
-            self.chain.sign(order.id, legs, min_amount_out).map_err(|malformed| {
-                StepError::permanent(Failure::new(FailureCode::REJECTED, malformed.to_string()))
-            })?;
-        Ok(SignedTx::new(id, bytes, Validity::UntilHeight(last_valid_height), min_amount_out))
+        let bound = self.bound(&request).await?;
+        let message = Message { order_id: order.id, bound, min_amount_out, legs };
+        signing::signed(self.chain.signer(), &message)
+    }
+
+    async fn replace(&self, request: ReplaceRequest<'_>) -> Result<SignedTx, StepError> {
+        self.pace.step().await;
+        signing::replacement(self.chain.signer(), &request)
+    }
+
+    async fn cancel_transaction(&self, request: ReplaceRequest<'_>) -> Result<SignedTx, StepError> {
+        self.pace.step().await;
+        signing::cancel(self.chain.signer(), &request)
     }
 
     async fn submit(&self, tx: &SignedTx) -> SubmitReport {
@@ -64,14 +76,30 @@ impl Venue for SimVenue {
         Ok(self.chain.node("view").view)
     }
 
+    async fn accounts(&self, accounts: &[AccountId]) -> Result<Vec<AccountView>, VenueError> {
+        if self.chain.wallets().is_none() {
+            return Err(VenueError::new("its transactions have no nonces"));
+        }
+        let (views, ticket) = self.chain.accounts(accounts, &self.chain.node("accounts"));
+        self.chain.durable(ticket).await.map_err(stopped)?;
+        Ok(views)
+    }
+
+    async fn find(&self, order: OrderId) -> Result<Vec<TxId>, VenueError> {
+        let node = self.chain.node("find");
+        if node.searched_through().is_none() {
+            return Err(VenueError::new("the history of the node has gaps"));
+        }
+        let (ids, ticket) = self.chain.find(order, &node);
+        self.chain.durable(ticket).await.map_err(stopped)?;
+        Ok(ids)
+    }
+
     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
         let node = self.chain.node("observe");
         let visible = self.chain.observe(tx_ids, &node);
-        self.chain
-            .durable(visible.ticket)
-            .await
-            .map_err(|error| VenueError::new("the chain stopped").with_source(error))?;
-        let (searched_through, seen_through) = (node.searched_through(), Some(node.view.processed));
+        self.chain.durable(visible.ticket).await.map_err(stopped)?;
+        let (searched_through, seen_through) = (node.searched_through(), node.seen_through());
         let absent = Observation::NotFound { searched_through, seen_through };
         let observed = |landing: Option<VisibleLanding>| landing.map_or_else(|| absent.clone(), observation);
         Ok(visible.landings.into_iter().map(observed).collect())
@@ -79,6 +107,16 @@ impl Venue for SimVenue {
 }
 
 impl SimVenue {
+    /// Returns what bounds the transaction of an order: a height, or the nonce that the order gets.
+    async fn bound(&self, request: &PrepareRequest<'_>) -> Result<Bound, StepError> {
+        let Some(wallets) = self.chain.wallets() else { return Ok(self.chain.height_bound()) };
+        let account = wallets.account_of(request.order.id);
+        let (views, _) = self.chain.accounts(std::slice::from_ref(account), &self.chain.node("prepare"));
+        let latest = views.first().map_or(0, |view| view.latest);
+        let value = request.nonces.next(account, latest).await?;
+        Ok(Bound::Nonce { nonce: AccountNonce { account: account.clone(), value }, fee: self.chain.fee() })
+    }
+
     /// Returns the legs of a route as the chain's swaps.
     fn swaps(&self, route: &Route) -> Result<Vec<Swap>, StepError> {
         let swap = |leg: &Leg| {
@@ -93,6 +131,19 @@ impl SimVenue {
         };
         route.legs.iter().map(swap).collect()
     }
+}
+
+/// Returns what a venue on a simulated chain can do.
+pub(crate) fn capabilities(has_nonces: bool) -> VenueCapabilities {
+    if has_nonces {
+        VenueCapabilities::by_nonce().with_finds_by_tag(true)
+    } else {
+        VenueCapabilities::by_height()
+    }
+}
+
+fn stopped(error: SimError) -> VenueError {
+    VenueError::new("the chain stopped").with_source(error)
 }
 
 /// Checks that a route trades the tokens of the order.

@@ -39,6 +39,7 @@ fn everything_fails() -> FaultConfig {
         history_lag_slots: 20,
         history_prune_rate: tenth,
         history_kept_slots: 40,
+        ..FaultConfig::default()
     }
 }
 

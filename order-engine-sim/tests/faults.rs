@@ -192,6 +192,7 @@ fn faults() -> impl Strategy<Value = FaultConfig> {
         history_lag_slots: history.1,
         history_prune_rate: history.2,
         history_kept_slots: history.3,
+        ..FaultConfig::default()
     })
 }
 

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::chain::{Arrival, SimChain, SimulationError, VisibleLanding};
+use crate::arrival::{Arrival, VisibleLanding};
+use crate::chain::{SimChain, SimulationError};
 use crate::error::SimError;
 use crate::heights::BLOCKHASH_WINDOW_SLOTS;
 use crate::node::Node;

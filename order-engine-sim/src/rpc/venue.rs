@@ -8,13 +8,13 @@ use base64::engine::general_purpose::STANDARD;
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
     ChainView, Failure, FailureCode, Leg, Observation, PrepareRequest, Route, SignedTx, StepError,
-    SubmitReport, TxId, Validity, Venue, VenueCapabilities, VenueError,
+    SubmitReport, TxId, Venue, VenueCapabilities, VenueError,
 };
 use order_engine_routing::PoolSource as _;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::chain::VisibleLanding;
+use crate::arrival::VisibleLanding;
 use crate::heights::BLOCKHASH_WINDOW_SLOTS;
 use crate::rpc::client::{RpcClient, RpcError};
 use crate::rpc::router::{NodePools, RpcRouter};
@@ -22,7 +22,8 @@ use crate::rpc::wire::{
     CUSTOM_SLIPPAGE, Context, LatestBlockhash, STATUSES_MAX, SignatureStatus, Simulation, WithContext,
     custom_code,
 };
-use crate::tx::{Message, Signer, Swap};
+use crate::signing;
+use crate::tx::{Bound, Message, Signer, Swap};
 use crate::venue::{check_pair, observation};
 
 /// A venue that signs transactions here, and simulates, sends and observes them through a node.
@@ -100,17 +101,11 @@ impl Venue for RpcVenue {
             .await
             .map_err(unavailable)?;
         let valid_until = latest.value.last_valid_block_height;
-        let message = Message {
-            order_id: order.id,
+        let bound = Bound::Height {
             recent_height: valid_until.saturating_sub(BLOCKHASH_WINDOW_SLOTS),
-            nonce: self.client.runtime().entropy.next_u128(),
-            min_amount_out,
-            legs,
+            salt: self.client.runtime().entropy.next_u128(),
         };
-        let (id, bytes) = signer.sign(&message).map_err(|malformed| {
-            StepError::permanent(Failure::new(FailureCode::REJECTED, malformed.to_string()))
-        })?;
-        let tx = SignedTx::new(id, bytes, Validity::UntilHeight(valid_until), min_amount_out);
+        let tx = signing::signed(signer, &Message { order_id: order.id, bound, min_amount_out, legs })?;
         self.simulate(&tx).await?;
         Ok(tx)
     }
@@ -156,9 +151,9 @@ impl RpcVenue {
         if value.len() != ids.len() {
             return Err(VenueError::new("the node answered with another number of statuses"));
         }
-        let searched_through = searched_through(&context);
+        let (searched_through, seen_through) = (searched_through(&context), seen_through(&context));
         let observe = |status: Option<SignatureStatus>| match status {
-            None => Observation::NotFound { searched_through, seen_through: Some(context.slot) },
+            None => Observation::NotFound { searched_through, seen_through },
             Some(SignatureStatus { confirmation_status: certainty, sim: execution, .. }) => {
                 observation(VisibleLanding { execution, certainty })
             }
@@ -173,6 +168,11 @@ impl RpcVenue {
 fn searched_through(context: &Context) -> Option<u64> {
     let has_gaps = context.first_available_slot > 0 || context.slot < context.finalized_slot;
     (!has_gaps).then_some(context.finalized_slot)
+}
+
+/// Returns the newest height up to which a node has looked at every block, or `None` if it has pruned its past.
+fn seen_through(context: &Context) -> Option<u64> {
+    (context.first_available_slot == 0).then_some(context.slot)
 }
 
 fn unavailable(error: RpcError) -> StepError {
