@@ -199,6 +199,16 @@ impl SimChain {
         }
     }
 
+    /// Returns the next nonce of an account after the block of a height, and the ticket that must be durable before it
+    /// is revealed.
+    #[cfg(feature = "rpc-server")]
+    pub(crate) fn nonce_at(&self, account: &AccountId, height: u64) -> (u64, Ticket) {
+        match &self.settled().transactions {
+            Transactions::ByNonce(chain) => (chain.next_nonce_at(account, height), chain.last_ticket()),
+            Transactions::ByHeight(_) => (0, 0),
+        }
+    }
+
     /// Returns the transactions with the tag of an order in the final history of a node, and the ticket that must be
     /// durable before they are revealed.
     pub(crate) fn find(&self, order: OrderId, node: &Node) -> (Vec<TxId>, Ticket) {

@@ -255,8 +255,13 @@ impl NonceChain {
 
     /// Returns how far an account has come, as a node sees it.
     pub(crate) fn account_at(&self, account: &AccountId, node: &Node) -> AccountView {
-        let next = |height| self.blocks.next_nonce_at(account, height);
+        let next = |height| self.next_nonce_at(account, height);
         AccountView::new(next(node.view.processed), next(node.view.finalized), node.view.finalized)
+    }
+
+    /// Returns the next nonce of an account after the block of a height.
+    pub(crate) fn next_nonce_at(&self, account: &AccountId, height: u64) -> u64 {
+        self.blocks.next_nonce_at(account, height)
     }
 
     /// Returns the transactions with the tag of an order in the final history of a node.

@@ -1,4 +1,5 @@
-//! The simulated chain behind JSON-RPC 2.0, in the shapes that public Solana nodes use.
+//! The simulated chain behind JSON-RPC 2.0, in the shapes that public Solana nodes use; what has to do with nonces in
+//! those of nodes of the EVM.
 //!
 //! The feature `rpc-server` has the server, which the program `sim-venue` runs. The feature `rpc-client` has
 //! a venue and a router that call it, for any number of processes that trade on one chain.
@@ -12,9 +13,27 @@
 //! | `simPools` | | the pools as they are now |
 //! | `simLedger` | | the executions of one order or of all |
 //! | `simWallet` | | the key that signs transactions, the chain's only wallet |
+//!
+//! | method | as on the EVM | differences |
+//! |---|---|---|
+//! | `eth_accounts` | yes | none if transactions expire at a height |
+//! | `eth_gasPrice` | yes | what a transaction offers, not the price of a unit of gas |
+//! | `eth_getTransactionCount` | `latest`, `safe` and `finalized` | |
+//! | `eth_getBlockByNumber` | the same | only the number |
+//! | `eth_sendRawTransaction` | yes, with the usual messages of error -32000 | an id in base58; a lost reply closes the connection without an answer |
+//! | `simFind` | | the final transactions with the tag of an order |
+//! | `simNonces` | | which transactions used the nonces of all accounts for good |
+//! | `simWaiting` | | the accounts and nonces of the transactions that wait for a block |
 
 #[cfg(feature = "rpc-client")]
+mod accounts;
+#[cfg(feature = "rpc-server")]
+mod call;
+#[cfg(feature = "rpc-client")]
 mod client;
+#[cfg(feature = "rpc-server")]
+mod eth;
+mod hex;
 #[cfg(feature = "rpc-server")]
 mod methods;
 #[cfg(feature = "rpc-client")]

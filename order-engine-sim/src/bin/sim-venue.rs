@@ -1,4 +1,4 @@
-//! The simulated chain as a program: JSON-RPC over HTTP, in the shapes that public Solana nodes use.
+//! The simulated chain as a program: JSON-RPC over HTTP, in the shapes of public nodes.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use order_engine_core::Runtime;
 use order_engine_core::telemetry::chain;
-use order_engine_sim::{FaultConfig, Rate, SimConfig, SimError, Simulator, rpc};
+use order_engine_sim::{FaultConfig, NonceConfig, Rate, SimConfig, SimError, Simulator, rpc};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -56,9 +56,64 @@ struct Args {
     /// How often another trader front-runs a transaction, so that it lands and reverts
     #[arg(long, env = "SIM_FAIL_RATE", default_value_t = Rate::NEVER)]
     fail_rate: Rate,
+    /// How often a node that keeps only recent landings answers a search
+    #[arg(long, env = "SIM_HISTORY_PRUNE_RATE", default_value_t = Rate::NEVER)]
+    history_prune_rate: Rate,
+    /// The number of slots that such a node keeps
+    #[arg(long, env = "SIM_HISTORY_KEPT_SLOTS", default_value_t = 40)]
+    history_kept_slots: u64,
+    #[command(flatten)]
+    nonces: NonceArgs,
     /// A file with a line of JSON per landing, written before any answer reveals it, and read at the start
     #[arg(long, env = "SIM_LEDGER")]
     ledger: Option<PathBuf>,
+}
+
+/// What bounds transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Validity {
+    /// They expire at a height.
+    Height,
+    /// They have nonces of accounts, and wait in a mempool for a block.
+    Nonce,
+}
+
+/// The chain whose transactions have nonces. All of it but the first has a meaning only with `--validity nonce`.
+#[derive(Debug, clap::Args)]
+struct NonceArgs {
+    /// What bounds transactions
+    #[arg(long, env = "SIM_VALIDITY", value_enum, default_value_t = Validity::Height)]
+    validity: Validity,
+    /// The number of accounts over which orders are spread
+    #[arg(long, env = "SIM_ACCOUNTS", default_value_t = NonceConfig::default().accounts)]
+    accounts: usize,
+    /// The most transactions in a block
+    #[arg(long, env = "SIM_BLOCK_CAPACITY", default_value_t = NonceConfig::default().block_capacity)]
+    block_capacity: usize,
+    /// The fee below which a block takes no transaction; a new transaction offers the double of it
+    #[arg(long, env = "SIM_BASE_FEE", default_value_t = NonceConfig::default().base_fee)]
+    base_fee: u64,
+    /// How often, for each account and slot, somebody else uses the account's next nonce
+    #[arg(long, env = "SIM_FOREIGN_RATE", default_value_t = Rate::NEVER)]
+    foreign_rate: Rate,
+    /// The most blocks that are abandoned at once; `--reorg-rate` is how often that happens in a slot
+    #[arg(long, env = "SIM_REORG_SLOTS", default_value_t = 8)]
+    reorg_slots: u64,
+    /// How often the nodes lose a transaction of an abandoned block
+    #[arg(long, env = "SIM_REORG_LOSS_RATE", default_value_t = Rate::NEVER)]
+    reorg_loss_rate: Rate,
+    /// How often, for each slot, the nodes forget a transaction that waits for a block
+    #[arg(long, env = "SIM_EVICTION_RATE", default_value_t = Rate::NEVER)]
+    eviction_rate: Rate,
+    /// How often the base fee is high for a period
+    #[arg(long, env = "SIM_FEE_SPIKE_RATE", default_value_t = Rate::NEVER)]
+    fee_spike_rate: Rate,
+    /// The slots of such a period
+    #[arg(long, env = "SIM_FEE_SPIKE_SLOTS", default_value_t = 50)]
+    fee_spike_slots: u64,
+    /// The base fee in such a period, in percent of the usual one
+    #[arg(long, env = "SIM_FEE_SPIKE_PERCENT", default_value_t = 500)]
+    fee_spike_percent: u32,
 }
 
 /// The most slots of a delay.
@@ -107,6 +162,7 @@ async fn run(args: Args) -> Result<(), Fatal> {
 }
 
 fn config(args: Args) -> SimConfig {
+    let nonces = args.nonces;
     SimConfig {
         seed: args.seed,
         step_delay: Duration::from_millis(args.step_ms),
@@ -121,8 +177,22 @@ fn config(args: Args) -> SimConfig {
             reorg_rate: args.reorg_rate,
             node_lag_rate: args.node_lag_rate,
             node_lag_slots: args.node_lag_slots,
+            history_prune_rate: args.history_prune_rate,
+            history_kept_slots: args.history_kept_slots,
+            foreign_rate: nonces.foreign_rate,
+            reorg_slots: nonces.reorg_slots,
+            reorg_loss_rate: nonces.reorg_loss_rate,
+            eviction_rate: nonces.eviction_rate,
+            fee_spike_rate: nonces.fee_spike_rate,
+            fee_spike_slots: nonces.fee_spike_slots,
+            fee_spike_percent: nonces.fee_spike_percent,
             ..FaultConfig::default()
         },
+        nonces: (nonces.validity == Validity::Nonce).then_some(NonceConfig {
+            accounts: nonces.accounts,
+            block_capacity: nonces.block_capacity,
+            base_fee: nonces.base_fee,
+        }),
         ..SimConfig::default()
     }
 }

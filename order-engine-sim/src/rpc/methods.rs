@@ -5,52 +5,23 @@ use base64::engine::general_purpose::STANDARD;
 use order_engine_core::telemetry;
 use order_engine_core::{Certainty, ChainView, FailureCode, OrderId, TxId};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::arrival::{Arrival, VisibleLanding};
 use crate::chain::{SimChain, SimulationError};
-use crate::error::SimError;
 use crate::heights::BLOCKHASH_WINDOW_SLOTS;
 use crate::node::Node;
+use crate::rpc::call::{
+    CallError, ErrorObject, INVALID_PARAMS, METHOD_NOT_FOUND, error_object, param, stopped, to_value,
+};
+use crate::rpc::eth;
 use crate::rpc::wire::{
     CUSTOM_SLIPPAGE, CUSTOM_SWAP, Context, LatestBlockhash, STATUSES_MAX, SignatureStatus, Simulation,
     WithContext, custom,
 };
 
-/// The reason why a call has no result.
-#[derive(Debug)]
-pub(crate) enum CallError {
-    /// The answer is an error object.
-    Refused(ErrorObject),
-    /// There is no answer: the request or the reply was lost.
-    Lost,
-}
-
-/// An error object of JSON-RPC.
-#[derive(Debug)]
-pub(crate) struct ErrorObject {
-    pub(crate) code: i64,
-    pub(crate) message: String,
-    pub(crate) data: Option<Value>,
-}
-
-impl From<ErrorObject> for CallError {
-    fn from(error: ErrorObject) -> Self {
-        Self::Refused(error)
-    }
-}
-
-const METHOD_NOT_FOUND: i64 = -32_601;
-const INVALID_PARAMS: i64 = -32_602;
-const INTERNAL: i64 = -32_603;
 /// The transaction would fail, or its blockhash has expired.
 const PREFLIGHT_FAILED: i64 = -32_002;
-
-/// Returns an error object without data.
-pub(crate) fn error_object(code: i64, message: impl Into<String>) -> ErrorObject {
-    ErrorObject { code, message: message.into(), data: None }
-}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -88,23 +59,12 @@ pub(crate) async fn call(
         }
         "simLedger" => ledger(chain, params).await?,
         "simWallet" => json!(bs58::encode(chain.wallet()).into_string()),
-        _ => return Err(error_object(METHOD_NOT_FOUND, format!("there is no method {method}")).into()),
+        _ => {
+            let unknown =
+                || Err(error_object(METHOD_NOT_FOUND, format!("there is no method {method}")).into());
+            return eth::call((chain, node), method, params).await.unwrap_or_else(unknown);
+        }
     })
-}
-
-/// Returns the error of a chain that cannot write its ledger.
-fn stopped(error: &SimError) -> ErrorObject {
-    error_object(INTERNAL, telemetry::chain(error).to_string())
-}
-
-fn to_value(result: &impl serde::Serialize) -> Result<Value, ErrorObject> {
-    serde_json::to_value(result).map_err(|error| error_object(INTERNAL, error.to_string()))
-}
-
-/// Returns a positional parameter.
-fn param<T: DeserializeOwned>(params: &Value, index: usize, name: &str) -> Result<T, ErrorObject> {
-    let value = params.get(index).cloned().unwrap_or(Value::Null);
-    serde_json::from_value(value).map_err(|error| error_object(INVALID_PARAMS, format!("{name}: {error}")))
 }
 
 /// Returns the configuration object, which may be the last parameter.

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::node::Node;
-use crate::rpc::methods::{self, CallError, ErrorObject, error_object};
+use crate::rpc::call::{CallError, ErrorObject, error_object};
+use crate::rpc::methods;
 use crate::simulator::Simulator;
 
 const PARSE_ERROR: i64 = -32_700;

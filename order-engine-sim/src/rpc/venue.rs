@@ -7,8 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
-    ChainView, Failure, FailureCode, Leg, Observation, PrepareRequest, Route, SignedTx, StepError,
-    SubmitReport, TxId, Venue, VenueCapabilities, VenueError,
+    AccountId, AccountNonce, AccountView, ChainView, Failure, FailureCode, Leg, Observation, OrderId,
+    PrepareRequest, ReplaceRequest, Route, SignedTx, StepError, SubmitReport, TxId, Validity, Venue,
+    VenueCapabilities, VenueError,
 };
 use order_engine_routing::PoolSource as _;
 use serde_json::{Value, json};
@@ -16,15 +17,17 @@ use tokio::sync::OnceCell;
 
 use crate::arrival::VisibleLanding;
 use crate::heights::BLOCKHASH_WINDOW_SLOTS;
+use crate::rpc::accounts::{self, NodeAccounts};
 use crate::rpc::client::{RpcClient, RpcError};
+use crate::rpc::hex;
 use crate::rpc::router::{NodePools, RpcRouter};
 use crate::rpc::wire::{
-    CUSTOM_SLIPPAGE, Context, LatestBlockhash, STATUSES_MAX, SignatureStatus, Simulation, WithContext,
-    custom_code,
+    ALREADY_KNOWN, CUSTOM_SLIPPAGE, Context, LatestBlockhash, STATUSES_MAX, SignatureStatus, Simulation,
+    WithContext, custom_code,
 };
 use crate::signing;
 use crate::tx::{Bound, Message, Signer, Swap};
-use crate::venue::{check_pair, observation};
+use crate::venue::{capabilities, check_pair, observation};
 
 /// A venue that signs transactions here, and simulates, sends and observes them through a node.
 #[derive(Debug)]
@@ -32,12 +35,31 @@ pub struct RpcVenue {
     client: RpcClient,
     pools: Arc<NodePools>,
     signer: OnceCell<Signer>,
+    /// The accounts of the node, if transactions have nonces.
+    accounts: Option<NodeAccounts>,
 }
 
 impl RpcVenue {
-    /// Returns a venue on the node of this client. It takes the pools from the router.
+    /// Returns a venue on the node of this client, whose transactions expire at a height. It takes the pools from the
+    /// router. The node may start later.
     pub fn new(client: RpcClient, router: &RpcRouter) -> Self {
-        Self { client, pools: router.pools(), signer: OnceCell::new() }
+        Self { client, pools: router.pools(), signer: OnceCell::new(), accounts: None }
+    }
+
+    /// Returns the same for a node whose transactions have nonces.
+    #[must_use]
+    pub fn with_nonces(self) -> Self {
+        Self { accounts: Some(NodeAccounts::default()), ..self }
+    }
+
+    /// Returns a venue on the node of this client, after asking the node whether its transactions have nonces.
+    ///
+    /// # Errors
+    /// If the node does not answer.
+    pub async fn connect(client: RpcClient, router: &RpcRouter) -> Result<Self, RpcError> {
+        let accounts = accounts::fetch(&client).await?;
+        let venue = Self::new(client, router);
+        Ok(if accounts.is_empty() { venue } else { venue.with_nonces() })
     }
 
     async fn signer(&self) -> Result<&Signer, RpcError> {
@@ -87,35 +109,40 @@ impl RpcVenue {
 #[async_trait]
 impl Venue for RpcVenue {
     fn capabilities(&self) -> VenueCapabilities {
-        VenueCapabilities::by_height()
+        capabilities(self.accounts.is_some())
     }
 
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
         let PrepareRequest { order, route, min_amount_out, .. } = request;
         check_pair(order, route)?;
         let legs = self.swaps(route)?;
-        let signer = self.signer().await.map_err(unavailable)?;
-        let latest: WithContext<LatestBlockhash> = self
-            .client
-            .query("getLatestBlockhash", json!([{ "commitment": "confirmed" }]))
-            .await
-            .map_err(unavailable)?;
-        let valid_until = latest.value.last_valid_block_height;
-        let bound = Bound::Height {
-            recent_height: valid_until.saturating_sub(BLOCKHASH_WINDOW_SLOTS),
-            salt: self.client.runtime().entropy.next_u128(),
-        };
-        let tx = signing::signed(signer, &Message { order_id: order.id, bound, min_amount_out, legs })?;
-        self.simulate(&tx).await?;
-        Ok(tx)
+        let message = |bound| Message { order_id: order.id, bound, min_amount_out, legs };
+        match &self.accounts {
+            None => self.prepare_by_height(message).await,
+            Some(accounts) => self.prepare_by_nonce(accounts, &request, message).await,
+        }
+    }
+
+    async fn replace(&self, request: ReplaceRequest<'_>) -> Result<SignedTx, StepError> {
+        signing::replacement(self.signer().await.map_err(unavailable)?, &request)
+    }
+
+    async fn cancel_transaction(&self, request: ReplaceRequest<'_>) -> Result<SignedTx, StepError> {
+        signing::cancel(self.signer().await.map_err(unavailable)?, &request)
     }
 
     async fn submit(&self, tx: &SignedTx) -> SubmitReport {
-        let settings = json!({ "encoding": "base64", "skipPreflight": true, "maxRetries": 0 });
-        let params = json!([STANDARD.encode(&tx.bytes), settings]);
-        match self.client.call_once::<TxId>("sendTransaction", params).await {
+        let (method, params) = match tx.validity {
+            Validity::UntilHeight(_) => {
+                let settings = json!({ "encoding": "base64", "skipPreflight": true, "maxRetries": 0 });
+                ("sendTransaction", json!([STANDARD.encode(&tx.bytes), settings]))
+            }
+            _ => ("eth_sendRawTransaction", json!([hex::data(&tx.bytes)])),
+        };
+        match self.client.call_once::<TxId>(method, params).await {
             Ok(id) if id == tx.id => SubmitReport::Accepted,
             Ok(id) => SubmitReport::Ambiguous { message: format!("the node answered with another id: {id}") },
+            Err(RpcError::Refused { message, .. }) if message == ALREADY_KNOWN => SubmitReport::AlreadyKnown,
             Err(error @ RpcError::Refused { .. }) => {
                 SubmitReport::DefinitelyNotAccepted { message: chain(&error).to_string() }
             }
@@ -134,6 +161,17 @@ impl Venue for RpcVenue {
         Ok(ChainView::new(processed, confirmed, finalized))
     }
 
+    async fn accounts(&self, accounts: &[AccountId]) -> Result<Vec<AccountView>, VenueError> {
+        if self.accounts.is_none() {
+            return Err(VenueError::new("its transactions have no nonces"));
+        }
+        accounts::views(&self.client, accounts).await.map_err(venue_error)
+    }
+
+    async fn find(&self, order: OrderId) -> Result<Vec<TxId>, VenueError> {
+        self.client.query("simFind", json!([order])).await.map_err(venue_error)
+    }
+
     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
         let mut observations = Vec::with_capacity(tx_ids.len());
         for ids in tx_ids.chunks(STATUSES_MAX) {
@@ -144,6 +182,47 @@ impl Venue for RpcVenue {
 }
 
 impl RpcVenue {
+    /// Signs a transaction that expires.
+    async fn prepare_by_height(&self, message: impl FnOnce(Bound) -> Message) -> Result<SignedTx, StepError> {
+        let signer = self.signer().await.map_err(unavailable)?;
+        let latest: WithContext<LatestBlockhash> = self
+            .client
+            .query("getLatestBlockhash", json!([{ "commitment": "confirmed" }]))
+            .await
+            .map_err(unavailable)?;
+        let valid_until = latest.value.last_valid_block_height;
+        let tx = signing::signed(
+            signer,
+            &message(Bound::Height {
+                recent_height: valid_until.saturating_sub(BLOCKHASH_WINDOW_SLOTS),
+                salt: self.client.runtime().entropy.next_u128(),
+            }),
+        )?;
+        self.simulate(&tx).await?;
+        Ok(tx)
+    }
+
+    /// Signs a transaction with the nonce that it gets.
+    async fn prepare_by_nonce(
+        &self,
+        accounts: &NodeAccounts,
+        request: &PrepareRequest<'_>,
+        message: impl FnOnce(Bound) -> Message,
+    ) -> Result<SignedTx, StepError> {
+        let signer = self.signer().await.map_err(unavailable)?;
+        let wallets = accounts.wallets(&self.client).await.map_err(unavailable)?;
+        let account = wallets.account_of(request.order.id);
+        // No block takes a transaction without a fee, so what is simulated can have no effect. It goes first,
+        // because other orders of the account wait for the one that has a nonce.
+        let free = Bound::Nonce { nonce: AccountNonce { account: account.clone(), value: 0 }, fee: 0 };
+        let message = message(free);
+        self.simulate(&signing::signed(signer, &message)?).await?;
+        let offer = accounts::offer(&self.client, account).await.map_err(unavailable)?;
+        let value = request.nonces.next(account, offer.latest.value).await?;
+        let bound = Bound::Nonce { nonce: AccountNonce { value, ..offer.latest }, fee: offer.fee };
+        signing::signed(signer, &Message { bound, ..message })
+    }
+
     async fn observe_some(&self, ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
         let params = json!([ids, { "searchTransactionHistory": true }]);
         let WithContext { context, value }: WithContext<Vec<Option<SignatureStatus>>> =

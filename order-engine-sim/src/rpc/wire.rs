@@ -17,6 +17,18 @@ pub(crate) const CUSTOM_SLIPPAGE: u64 = 6_001;
 #[cfg(feature = "rpc-server")]
 pub(crate) const CUSTOM_SWAP: u64 = 6_002;
 
+/// The error code of a transaction that a node of the EVM refuses.
+pub(crate) const TRANSACTION_REFUSED: i64 = -32_000;
+/// The message of such a node that has the transaction.
+pub(crate) const ALREADY_KNOWN: &str = "already known";
+
+/// What a node of the EVM says about a block.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct BlockHeader {
+    /// The height, in hexadecimal.
+    pub(crate) number: String,
+}
+
 /// A result, and the context of the node that gave it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct WithContext<T> {
