@@ -171,7 +171,7 @@ impl Operation for RetryOne {
                 retried = retried.with_appended(&ending);
                 // The order was read in this transaction, so no other write can have come first.
                 let ended: Result<Vec<()>, AppendError> =
-                    Append(vec![ending]).run(session).await?.into_iter().collect();
+                    Append(vec![*ending]).run(session).await?.into_iter().collect();
                 ended.map_err(Error::NotAppended)?;
             }
             retried = retried.with_created(&new);
