@@ -12,9 +12,15 @@ local function number_after(digits)
   return head .. text((tonumber(digit) or 0) + 1) .. string.rep('0', #nines)
 end
 
+-- Where the search for a free nonce ended, by where it began and the account. Another one in the same call goes on from
+-- there, because all nonces before it are reserved.
+local searched_to = {}
+
 -- Returns the lowest nonce from `first` on that is not reserved, or nil and an error if the key holds something else.
 local function free_nonce(account, first)
-  local nonce, is_reserved = first, redis.pcall('HEXISTS', nonces_of(account), first)
+  local search = first .. ' ' .. account
+  local nonce = searched_to[search] or first
+  local is_reserved = redis.pcall('HEXISTS', nonces_of(account), nonce)
   while is_reserved == 1 do
     nonce = number_after(nonce)
     is_reserved = redis.call('HEXISTS', nonces_of(account), nonce)
@@ -22,6 +28,7 @@ local function free_nonce(account, first)
   if type(is_reserved) == 'table' then
     return nil, is_reserved.err
   end
+  searched_to[search] = nonce
   return nonce
 end
 
