@@ -22,7 +22,7 @@ impl Nonces {
         let NonceReservation { venue, nonce, first } = reservation;
         let reserved = self.accounts.entry((venue.clone(), nonce.account.clone())).or_default();
         let gap = reserved.range(first..).zip(*first..).find(|((value, _), expected)| **value != *expected);
-        let after_last = || first + reserved.range(first..).count() as u64;
+        let after_last = || first.saturating_add(reserved.range(first..).count() as u64);
         let free = gap.map_or_else(after_last, |(_, expected)| expected);
         if nonce.value != free && !planted!(NonceGivenTwice) {
             return Err(AppendError::NonceTaken { free });
