@@ -29,7 +29,9 @@ use crate::nonce_use::{Line, NonceUse};
 use crate::pools::Pools;
 use crate::rules::Rules;
 use crate::swap::{SwapError, Trade};
-use crate::tx::{Bound, MalformedTx, Signer, Swap};
+#[cfg(feature = "rpc-server")]
+use crate::tx::MalformedTx;
+use crate::tx::{Bound, Signer, Swap};
 use crate::wallets::Wallets;
 
 /// The chain.

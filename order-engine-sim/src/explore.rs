@@ -14,7 +14,7 @@ use order_engine_sqlite::{SqliteOptions, SqliteStore};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-use crate::config::SimConfig;
+use crate::config::{NonceConfig, SimConfig};
 use crate::error::SimError;
 use crate::faults::FaultConfig;
 use crate::rate::Rate;
@@ -53,6 +53,14 @@ pub fn run(exploration: &Exploration, store: &StoreKind) -> Result<Report, SiteE
     explore::explore(exploration, |surroundings| ChainSite::open(surroundings, store))
 }
 
+/// Runs one seed on a simulated chain whose transactions have nonces.
+///
+/// # Errors
+/// If the site cannot be opened.
+pub fn run_with_nonces(exploration: &Exploration, store: &StoreKind) -> Result<Report, SiteError> {
+    explore::explore(exploration, |surroundings| ChainSite::open_with_nonces(surroundings, store))
+}
+
 /// A site with the simulated chain and a store.
 #[derive(Debug)]
 pub struct ChainSite {
@@ -72,18 +80,42 @@ impl ChainSite {
     /// # Errors
     /// If the chain or the store cannot be opened.
     pub fn open(surroundings: &Surroundings, store: &StoreKind) -> Result<Self, SiteError> {
+        Self::open_chain(surroundings, store, None)
+    }
+
+    /// Opens a chain whose transactions have nonces, with faults that follow from the seed, and a store.
+    ///
+    /// # Errors
+    /// If the chain or the store cannot be opened.
+    pub fn open_with_nonces(surroundings: &Surroundings, store: &StoreKind) -> Result<Self, SiteError> {
+        let dice = Dice::new(surroundings.exploration.seed).fork(101);
+        let nonces = NonceConfig {
+            accounts: 1 + dice.choose(3),
+            block_capacity: 1 + dice.choose(8),
+            ..NonceConfig::default()
+        };
+        Self::open_chain(surroundings, store, Some((nonces, &dice)))
+    }
+
+    fn open_chain(
+        surroundings: &Surroundings,
+        store: &StoreKind,
+        nonces: Option<(NonceConfig, &Dice)>,
+    ) -> Result<Self, SiteError> {
         let dice = Dice::new(surroundings.exploration.seed).fork(100);
         let steps_ms = [0, 50, 150, 400];
         let config = SimConfig {
             seed: dice.roll(),
             step_delay: Duration::from_millis(steps_ms[dice.choose(steps_ms.len())]),
+            nonces: nonces.map(|(nonces, _)| nonces),
             ..SimConfig::default()
         };
         let opening = Simulator::open(config, surroundings.runtime.clone());
         let opened = surroundings.executor.block_on(&surroundings.world, opening);
         let simulator = opened.ok_or_else(|| SimError::Config("the chain never opened".into()))??;
         if surroundings.exploration.has(Hazard::Chain) {
-            simulator.set_faults(faults(&dice));
+            let faults = faults(&dice);
+            simulator.set_faults(nonces.map_or(faults, |(_, dice)| with_nonce_faults(faults, dice)));
         }
         let clock = Arc::new(surroundings.store_clock.clone());
         let store = match store {
@@ -119,6 +151,26 @@ fn faults(dice: &Dice) -> FaultConfig {
         node_lag_rate: rate(),
         node_lag_slots: dice.between(1, 200),
         ..FaultConfig::default()
+    }
+}
+
+/// Returns the same faults with those of accounts and blocks. Most of them may strike in every slot, so their rates are
+/// lower.
+fn with_nonce_faults(faults: FaultConfig, dice: &Dice) -> FaultConfig {
+    let rate = |most_ppm| {
+        Rate::from_ppm(u32::try_from(dice.between(0, most_ppm)).unwrap_or(0)).unwrap_or(Rate::NEVER)
+    };
+    FaultConfig {
+        delay_slots: 30,
+        reorg_rate: rate(40_000),
+        reorg_slots: dice.between(1, 31),
+        reorg_loss_rate: rate(500_000),
+        foreign_rate: rate(5_000),
+        eviction_rate: rate(50_000),
+        fee_spike_rate: rate(160_000),
+        fee_spike_slots: dice.between(1, 100),
+        fee_spike_percent: 100 + u32::try_from(dice.between(0, 700)).unwrap_or(0),
+        ..faults
     }
 }
 

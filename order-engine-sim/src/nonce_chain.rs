@@ -108,9 +108,7 @@ impl NonceChain {
                 self.land(conditions.0, tx);
             }
         }
-        for account in self.wallets.accounts() {
-            self.mempool.forget_used(account, self.blocks.next_nonce(account));
-        }
+        self.mempool.forget_used(|account| self.blocks.next_nonce(account));
     }
 
     fn deliver_again(&mut self) {

@@ -85,6 +85,14 @@ impl Line {
         }
     }
 
+    /// Returns whether the transaction had a nonce.
+    pub(crate) const fn has_nonce(&self) -> bool {
+        match self {
+            Self::Execution(execution) => execution.nonce.is_some(),
+            Self::NonceUse(_) => true,
+        }
+    }
+
     /// Returns which nonce the transaction used, if it had one.
     pub(crate) fn nonce_use(&self) -> Option<NonceUse> {
         match self {
@@ -131,7 +139,7 @@ mod tests {
         for (line, expected) in lines {
             let json = serde_json::to_string(&line).unwrap();
             assert_eq!(serde_json::from_str::<Line>(&json).unwrap(), line, "{json}");
-            assert_eq!(line.nonce_use(), expected);
+            assert_eq!((line.has_nonce(), line.nonce_use()), (expected.is_some(), expected));
         }
     }
 }

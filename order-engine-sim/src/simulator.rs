@@ -31,7 +31,7 @@ impl Simulator {
     /// Starts a chain, or continues the one that its ledger records.
     ///
     /// # Errors
-    /// If the configuration is not valid, or the ledger is in use, unreadable or corrupt.
+    /// If the configuration is not valid, or the ledger is in use, unreadable, corrupt or of a chain of the other kind.
     pub async fn open(config: SimConfig, runtime: Runtime) -> Result<Self, SimError> {
         config.validate()?;
         let pools = Arc::new(Pools::new(&config)?);
@@ -39,6 +39,10 @@ impl Simulator {
             Some(path) => Ledger::load(path).await?,
             None => (Ledger::volatile(), Vec::new()),
         };
+        if earlier.iter().any(|line| line.has_nonce() != config.nonces.is_some()) {
+            let reason = "the ledger is of a chain whose transactions are bounded otherwise";
+            return Err(SimError::Config(reason.to_owned()));
+        }
         let pace = Pace { clock: Arc::clone(&runtime.clock), step_delay: config.step_delay };
         let chain = Arc::new(SimChain::open(&config, runtime, Arc::clone(&pools), ledger, earlier));
         let router = Arc::new(SimRouter::new(Arc::clone(&chain), pace.clone()));
@@ -89,7 +93,8 @@ impl Simulator {
         self.chain.waiting()
     }
 
-    /// Lands the due transactions, and waits until the ledger holds all landings.
+    /// Lands the due transactions, and waits until the ledger holds all landings; on a chain with nonces those that are
+    /// final.
     ///
     /// # Errors
     /// If the ledger could not be written.

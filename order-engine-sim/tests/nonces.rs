@@ -10,11 +10,12 @@ use std::time::Duration;
 use common::{World, certainty, instant, is_absent, order, reliable};
 use nonces::CountingNonces;
 use order_engine_core::{
-    AccountNonce, Amount, Certainty, DeathProof, Observation, Siblings, SignedTx, SubmitReport,
+    AccountNonce, Amount, Certainty, DeathProof, Observation, Runtime, Siblings, SignedTx, SubmitReport,
     TransactionBound, TxId, Verdict, verdict,
 };
 use order_engine_sim::{
-    FaultConfig, NonceConfig, NonceUse, Rate, SimConfig, UsedBy, audit, read_ledger, read_nonce_uses,
+    FaultConfig, NonceConfig, NonceUse, Rate, SimConfig, SimError, Simulator, UsedBy, audit, read_ledger,
+    read_nonce_uses,
 };
 use proptest::prelude::*;
 
@@ -316,6 +317,25 @@ async fn a_restart_continues_with_the_nonces_of_the_ledger() {
     let next = world.signed(&order(3)).await;
     assert_eq!(next.validity.nonce().unwrap().value, 2);
     assert!(refused(&world.submit(&tx).await, "nonce too low"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ledger_of_the_other_kind_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for nonces in [None, Some(NonceConfig::default())] {
+        let path = folder.path().join(format!("{}.jsonl", nonces.is_some()));
+        let config = |nonces| SimConfig { ledger: Some(path.clone()), nonces, ..instant() };
+        let world = World::new(config(nonces)).await;
+        let tx = world.signed(&order(1)).await;
+        assert_eq!(world.submit(&tx).await, SubmitReport::Accepted);
+        world.clock.skip(2 * FINALITY * SLOT);
+        assert_eq!(world.executions().await.len(), 1);
+        drop(world);
+        let other = if nonces.is_some() { None } else { Some(NonceConfig::default()) };
+        let refused = Simulator::open(config(other), Runtime::tokio()).await.unwrap_err();
+        assert!(matches!(refused, SimError::Config(_)), "{refused}");
+        Simulator::open(config(nonces), Runtime::tokio()).await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, ValueEnum};
 use order_engine_core::telemetry::chain;
 use order_engine_core::testing::explore::{Exploration, Hazard, Report};
-use order_engine_sim::explore::{StoreKind, run};
+use order_engine_sim::explore::{SiteError, StoreKind, run, run_with_nonces};
 
 /// Runs several processes over one store and one chain, with faults of every kind that follow from a seed;
 /// then the faults end, and every promise is checked.
@@ -34,6 +34,9 @@ struct Args {
     /// The store of the orders
     #[arg(long, value_enum, default_value_t = StoreName::Memory)]
     store: StoreName,
+    /// What bounds the chain's transactions
+    #[arg(long, value_enum, default_value_t = Validity::Height)]
+    validity: Validity,
     /// The number of seeds that run at a time
     #[arg(long, default_value_t = 2)]
     threads: u64,
@@ -58,6 +61,12 @@ struct Args {
 enum StoreName {
     Memory,
     Sqlite,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Validity {
+    Height,
+    Nonce,
 }
 
 /// The number of seeds between two reports of progress.
@@ -140,6 +149,14 @@ impl Total {
     }
 }
 
+/// Runs one seed.
+fn explored(args: &Args, seed: u64, store: &StoreKind) -> Result<Report, SiteError> {
+    match args.validity {
+        Validity::Height => run(&args.exploration(seed), store),
+        Validity::Nonce => run_with_nonces(&args.exploration(seed), store),
+    }
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let (first, seeds) = args.seed.map_or((args.from, args.seeds), |seed| (seed, 1));
@@ -162,7 +179,7 @@ fn main() -> ExitCode {
             if seed >= first + seeds || has_violation {
                 return;
             }
-            match run(&args.exploration(seed), &store) {
+            match explored(&args, seed, &store) {
                 Ok(report) => {
                     let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
                     report.trace.iter().for_each(|line| println!("{line}"));

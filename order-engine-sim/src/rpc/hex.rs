@@ -1,5 +1,6 @@
 //! Numbers and bytes as nodes of the EVM write them.
 
+#[cfg(any(feature = "rpc-client", test))]
 use std::fmt::Write as _;
 
 /// Returns a number in hexadecimal, without leading zeros.

@@ -18,6 +18,7 @@ pub(crate) const CUSTOM_SLIPPAGE: u64 = 6_001;
 pub(crate) const CUSTOM_SWAP: u64 = 6_002;
 
 /// The error code of a transaction that a node of the EVM refuses.
+#[cfg(feature = "rpc-server")]
 pub(crate) const TRANSACTION_REFUSED: i64 = -32_000;
 /// The message of such a node that has the transaction.
 pub(crate) const ALREADY_KNOWN: &str = "already known";
