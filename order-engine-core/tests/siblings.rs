@@ -364,6 +364,30 @@ async fn a_crash_while_a_transaction_is_replaced_neither_doubles_it_nor_leaves_a
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_nonce_of_an_order_that_is_cancelled_before_its_commit_goes_to_the_next_at_once() {
+    let (venue, crash) = (Arc::new(NonceVenue::new(["wallet"])), CrashPoints::new());
+    let fixture = Fixture::with(Setup {
+        intercept: Some(Arc::new(crash.clone())),
+        venue: Some(Arc::clone(&venue) as Arc<dyn Venue>),
+        ..Setup::default()
+    })
+    .await;
+    crash.arm(CrashPoint::Append("transaction_signed"), When::Before);
+    let worker = fixture.work();
+    let order = fixture.submit(request()).await;
+    crash.reached().await;
+    let cancelled = fixture.engine.cancel(order.id).await.unwrap().unwrap();
+    assert!(matches!(cancelled, Cancellation::Cancelled(_)));
+    let fixture = fixture.crash(worker).await;
+    let _worker = fixture.work();
+    let next = fixture.submit(request()).await;
+    fixture.reaches(next.id, |record| record.status == Status::Submitted).await;
+    venue.mine(1);
+    assert_eq!(fixture.until_terminal(next.id).await.status(), Status::Confirmed);
+    assert_eq!((venue.executions(order.id), venue.next_nonce(&wallet())), (0, 1), "there is no gap");
+}
+
 /// A venue that cannot do something.
 #[derive(Debug)]
 struct Lacking(VenueCapabilities, NonceVenue);

@@ -300,6 +300,8 @@ impl<'a> Execution<'a> {
 
     /// Goes on from what the store has, while the lease is still ours.
     async fn reload(&mut self) -> Result<(), ExecuteError> {
+        // A nonce that was not committed goes to the next order of the account, which may be this one.
+        self.nonce = None;
         let order = self.context().load(self.order.order().id).await?;
         self.order.reset(order);
         Ok(())
