@@ -14,12 +14,15 @@ use credulous::Credulous;
 use order_engine_core::testing::Dice;
 use order_engine_core::testing::explore::{Exploration, Report, Site, explore};
 use order_engine_core::{DexRouter, OrderId, OrderRequest, OrderStore, Venue};
-use order_engine_sim::explore::{ChainSite, StoreKind, run};
+use order_engine_sim::explore::{ChainSite, StoreKind, run, run_with_nonces};
 
 /// The default number of seeds with the store in memory.
 const SEEDS: u64 = 24;
 /// The default number of seeds with the store in a file.
 const SQLITE_SEEDS: u64 = 3;
+
+/// The number of seeds on a chain with nonces.
+const NONCE_SEEDS: u64 = 7;
 
 fn seeds(default: u64) -> u64 {
     std::env::var("EXPLORE_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(default)
@@ -72,6 +75,18 @@ fn no_promise_is_broken_on_a_file() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let store = StoreKind::Sqlite(runtime.handle().clone());
     each_seed(seeds(SQLITE_SEEDS), |seed| assert_clean(&run(&Exploration::new(seed), &store).unwrap()));
+}
+
+#[test]
+fn no_promise_is_broken_on_a_chain_with_nonces() {
+    each_seed(NONCE_SEEDS, |seed| {
+        let report = run_with_nonces(&Exploration::new(seed), &StoreKind::Memory).unwrap();
+        assert_clean(&report);
+        assert!(report.ends.contains_key("confirmed"), "seed {seed}: {:?}", report.ends);
+    });
+    let hash = |seed| run_with_nonces(&Exploration::new(seed), &StoreKind::Memory).unwrap().hash;
+    assert_eq!(hash(0), hash(0));
+    assert_ne!(hash(0), run(&Exploration::new(0), &StoreKind::Memory).unwrap().hash);
 }
 
 /// A chain whose nodes always claim to have searched everything, even if they lag.
