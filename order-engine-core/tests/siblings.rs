@@ -382,7 +382,7 @@ async fn a_nonce_of_an_order_that_is_cancelled_before_its_commit_goes_to_the_nex
     let fixture = fixture.crash(worker).await;
     let _worker = fixture.work();
     let next = fixture.submit(request()).await;
-    fixture.reaches(next.id, |record| record.status == Status::Submitted).await;
+    fixture.reaches(next.id, |record| record.event == OrderEvent::SubmissionAccepted).await;
     venue.mine(1);
     assert_eq!(fixture.until_terminal(next.id).await.status(), Status::Confirmed);
     assert_eq!((venue.executions(order.id), venue.next_nonce(&wallet())), (0, 1), "there is no gap");

@@ -270,6 +270,19 @@ fn an_attempt_only_gains_transactions_and_ends_by_landing_proof_of_death_or_an_o
 }
 
 #[test]
+fn progress_does_not_run_backwards_within_an_attempt() {
+    for state in reachable() {
+        for (name, event) in events() {
+            let Ok(next) = state.apply(&event) else { continue };
+            let is_failure = matches!(event, OrderEvent::Failed { .. });
+            if next.attempt() == state.attempt() && !is_failure {
+                assert!(next.progress() >= state.progress(), "{name} in {}", label(&state));
+            }
+        }
+    }
+}
+
+#[test]
 fn a_suspicion_changes_nothing_but_itself() {
     for state in reachable() {
         let suspected = OrderEvent::Suspected { failure: failure(), strikes: 1, alone: true };

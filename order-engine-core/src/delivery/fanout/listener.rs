@@ -52,6 +52,7 @@ impl Listener {
         let listener = Arc::clone(self);
         let task = async move {
             tokio::select! {
+                biased;
                 () = listener.queue.closed() => {}
                 () = listener.run(first) => {}
             }
@@ -105,11 +106,13 @@ impl Listener {
         let mut next_ping = self.runtime.clock.sleep(PING_INTERVAL);
         loop {
             tokio::select! {
-                message = stream.next() => self.receive(&message?),
+                // First, so that a busy stream does not keep it.
+                biased;
                 () = &mut next_ping => {
                     stream.ping().await?;
                     next_ping = self.runtime.clock.sleep(PING_INTERVAL);
                 }
+                message = stream.next() => self.receive(&message?),
             }
         }
     }

@@ -96,10 +96,8 @@ impl OrderState {
             OrderEvent::SiblingSigned { purpose, tx } if purpose.is_swap() => {
                 next.tx_id = Some(tx.id.clone());
             }
-            OrderEvent::InclusionUndone => {
-                // The stage goes back, and the progress that was shown does not.
-                next.progress_floor = self.progress();
-            }
+            // A fork takes the stage back, and the progress that was shown stays.
+            OrderEvent::InclusionUndone => next.progress_floor = self.progress(),
             OrderEvent::Confirmed { tx_id, .. } => {
                 next.tx_id = Some(tx_id.clone());
                 next.attention = None;
@@ -118,6 +116,9 @@ impl OrderState {
             | OrderEvent::TransactionDied { .. }
             | OrderEvent::Failed { .. } => next.attention = None,
             _ => {}
+        }
+        if matches!(event, OrderEvent::InclusionObserved { .. }) && next.progress() < self.progress() {
+            next.progress_floor = self.progress();
         }
         if let OrderEvent::AttemptFailed { class, .. } | OrderEvent::TransactionDied { class, .. } = event {
             next.failed_attempts = self.failed_attempts.and(*class);
