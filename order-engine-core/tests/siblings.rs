@@ -377,7 +377,9 @@ async fn a_nonce_of_an_order_that_is_cancelled_before_its_commit_goes_to_the_nex
     let worker = fixture.work();
     let order = fixture.submit(request()).await;
     crash.reached().await;
-    let cancelled = fixture.engine.cancel(order.id).await.unwrap().unwrap();
+    // Another process does, because this one waits for its write.
+    let other = fixture.restart().await;
+    let cancelled = other.engine.cancel(order.id).await.unwrap().unwrap();
     assert!(matches!(cancelled, Cancellation::Cancelled(_)));
     let fixture = fixture.crash(worker).await;
     let _worker = fixture.work();
