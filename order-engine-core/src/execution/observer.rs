@@ -4,7 +4,10 @@
 //! at a time: a venue that hangs delays no order of another. An observed order takes no worker slot; its lease
 //! stays with this process, so that nothing is written while nothing changes.
 
+mod acts;
 mod batch;
+mod observed;
+mod report;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +26,8 @@ use crate::execution::context::Context;
 use crate::execution::error::ExecuteError;
 use crate::execution::holds::Hold;
 use crate::execution::leased_order::LeasedOrder;
-use crate::execution::observer::batch::{BatchObserver, Observed, ObservedOrder, ObserverSlots};
+use crate::execution::observer::batch::BatchObserver;
+use crate::execution::observer::observed::{Observed, ObservedOrder, ObserverSlots};
 use crate::execution::venues::KnownVenue;
 use crate::telemetry;
 

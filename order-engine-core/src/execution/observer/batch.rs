@@ -3,35 +3,34 @@
 //! A call that fails may fail because of one of its transactions. Those that were asked about together are
 //! asked about in two halves next time, until the one that fails stands alone and harms no other.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
-use futures_util::{FutureExt, StreamExt, stream};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
+use super::acts::{Act, Acts, is_sendable};
+use super::observed::{Observed, ObservedOrder};
+use super::report::{Question, Report};
 use crate::commit::committer::CommitError;
 use crate::domain::event::{OrderEvent, UnknownReason};
 use crate::domain::fee_bump::{Need, Waiting};
-use crate::domain::ids::{AccountId, TxId};
-use crate::domain::order::Order;
+use crate::domain::ids::TxId;
 use crate::domain::phase::{Phase, Stage};
 use crate::domain::retry_policy::is_expired;
-use crate::domain::siblings::{Purpose, Siblings};
+use crate::domain::siblings::Purpose;
 use crate::domain::state::OrderState;
 use crate::domain::state::transition::IllegalTransition;
-use crate::domain::transaction::{AccountView, Certainty, ChainView, Observation};
+use crate::domain::transaction::{Certainty, Observation};
 use crate::domain::verdict::{Inclusion, Verdict, verdict};
 use crate::execution::context::Context;
-use crate::execution::leased_order::LeasedOrder;
 use crate::execution::venues::KnownVenue;
 use crate::planted::planted;
-use crate::ports::controls::Activity;
 use crate::ports::order_store::write::AppendError;
-use crate::ports::venue::{ReplaceRequest, VenueError};
+use crate::ports::venue::VenueError;
 use crate::resilience::breaker::Admission;
 use crate::telemetry::{self, StepName};
 
@@ -39,117 +38,6 @@ use crate::telemetry::{self, StepName};
 const QUIET_OBSERVATIONS: u32 = 40;
 /// How much more rarely.
 const QUIET_FACTOR: u32 = 8;
-/// How many transactions are sent again at a time.
-const RESENDS: usize = 16;
-
-/// An order whose transaction is observed.
-#[derive(Debug)]
-pub(super) struct ObservedOrder {
-    pub(super) order: LeasedOrder,
-    /// When this process last sent the transaction.
-    pub(super) last_sent: Option<DateTime<Utc>>,
-    /// How many observations in a row brought no news.
-    pub(super) quiet_observations: u32,
-    /// Whether the venue did not know the transaction at the last observation, and it may still land.
-    pub(super) is_absent: bool,
-    /// Since when the outcome of the transaction has been in doubt, and why.
-    pub(super) doubt: Option<(UnknownReason, DateTime<Utc>)>,
-    /// The transaction that was signed last, and at which height it was first seen to be its account's next.
-    pub(super) waits_since: Option<(TxId, u64)>,
-    /// Before this no sibling is signed: the last one could not be.
-    pub(super) rests_until: Option<DateTime<Utc>>,
-    /// With how many others at most the venue may be asked about the transaction, this one included.
-    pub(super) batch_max: usize,
-    _slots: ObserverSlots,
-}
-
-/// The slots that an observed order takes.
-#[derive(Debug)]
-pub(super) struct ObserverSlots {
-    pub(super) _any: OwnedSemaphorePermit,
-    pub(super) _of_venue: OwnedSemaphorePermit,
-}
-
-impl ObservedOrder {
-    pub(super) const fn new(
-        order: LeasedOrder,
-        last_sent: Option<DateTime<Utc>>,
-        slots: ObserverSlots,
-    ) -> Self {
-        Self {
-            order,
-            last_sent,
-            quiet_observations: 0,
-            is_absent: false,
-            doubt: None,
-            waits_since: None,
-            rests_until: None,
-            batch_max: usize::MAX,
-            _slots: slots,
-        }
-    }
-
-    pub(super) fn siblings(&self) -> Option<&Siblings> {
-        self.order.order().state.siblings()
-    }
-
-    /// Returns for how many heights the transaction that was signed last has been its account's next one.
-    fn heights_waited(&mut self, is_first: bool, processed: u64) -> u64 {
-        let latest = self.siblings().map(|siblings| siblings.latest().tx.id.clone());
-        let Some(latest) = latest.filter(|_| is_first) else {
-            self.waits_since = None;
-            return 0;
-        };
-        match &self.waits_since {
-            Some((known, since)) if *known == latest => processed.saturating_sub(*since),
-            _ => {
-                self.waits_since = Some((latest, processed));
-                0
-            }
-        }
-    }
-}
-
-/// The orders that are still observed after an observation, and how soon each is observed again.
-pub(super) type Observed = Vec<(ObservedOrder, Duration)>;
-
-/// What the venue knows: how far its chain and the accounts had come, and then what it knew of each transaction.
-#[derive(Debug)]
-struct Report {
-    view: ChainView,
-    accounts: BTreeMap<AccountId, AccountView>,
-    observations: BTreeMap<TxId, Observation>,
-}
-
-impl Report {
-    /// Returns what it says of an attempt's transactions, in their order; nothing if it does not say all.
-    fn of(&self, siblings: &Siblings) -> Option<(Option<&AccountView>, Vec<Observation>)> {
-        let account = match siblings.nonce() {
-            Some(nonce) => Some(self.accounts.get(&nonce.account)?),
-            None => None,
-        };
-        let observations = siblings.ids().map(|id| self.observations.get(id).cloned());
-        Some((account, observations.collect::<Option<_>>()?))
-    }
-}
-
-/// What there is to ask about.
-#[derive(Debug)]
-struct Question {
-    accounts: Vec<AccountId>,
-    tx_ids: Vec<TxId>,
-}
-
-impl Question {
-    fn about(batch: &[ObservedOrder]) -> Self {
-        let siblings = || batch.iter().filter_map(ObservedOrder::siblings);
-        let accounts: BTreeSet<_> =
-            siblings().filter_map(Siblings::nonce).map(|nonce| nonce.account.clone()).collect();
-        let tx_ids = siblings().flat_map(Siblings::ids).cloned().collect();
-        Self { accounts: accounts.into_iter().collect(), tx_ids }
-    }
-}
-
 /// Which question the venue did not answer.
 #[derive(Debug, thiserror::Error)]
 enum Unanswered {
@@ -166,17 +54,17 @@ enum Unanswered {
 pub(super) struct BatchObserver {
     context: Arc<Context>,
     venue: Arc<KnownVenue>,
-    /// Takes the orders back whose transactions were sent again.
-    incoming: mpsc::UnboundedSender<ObservedOrder>,
+    acts: Arc<Acts>,
 }
 
 impl BatchObserver {
-    pub(super) const fn new(
+    pub(super) fn new(
         context: Arc<Context>,
         venue: Arc<KnownVenue>,
         incoming: mpsc::UnboundedSender<ObservedOrder>,
     ) -> Self {
-        Self { context, venue, incoming }
+        let acts = Acts::new(Arc::clone(&context), Arc::clone(&venue), incoming);
+        Self { context, venue, acts: Arc::new(acts) }
     }
 
     /// Observes a batch and does what follows. A defect in here costs the batch its leases, and nothing else.
@@ -235,7 +123,7 @@ impl BatchObserver {
                 _ => stays.push(self.with_interval(observed)),
             }
         }
-        self.act(acts);
+        self.acts.begin(acts);
         stays
     }
 
@@ -450,137 +338,6 @@ impl BatchObserver {
             && is_sendable(&observed.order.order().state)
             && observed.last_sent.is_none_or(|at| at + self.context.config.resend_interval <= now)
     }
-
-    /// Sends again, or sends siblings, beside the observing; the orders come back to the observer.
-    fn act(self: &Arc<Self>, acts: Vec<(ObservedOrder, Act)>) {
-        if acts.is_empty() {
-            return;
-        }
-        let batches = Arc::clone(self);
-        let task = stream::iter(acts)
-            .for_each_concurrent(RESENDS, move |(observed, act)| Arc::clone(&batches).act_for(observed, act));
-        self.context.tasks.spawn("resend", Box::pin(task));
-    }
-
-    async fn act_for(self: Arc<Self>, mut observed: ObservedOrder, act: Act) {
-        let context = &self.context;
-        // A cancel may have been committed since this process last wrote.
-        match context.load(observed.order.order().id).await {
-            Ok(order) => observed.order.reset(order),
-            Err(error) => {
-                tracing::warn!(order.id = %observed.order.order().id, error = %telemetry::chain(&error), "an order could not be read before its transaction is sent again");
-                return;
-            }
-        }
-        let order = Arc::clone(observed.order.order());
-        let is_paused =
-            context.pauses.covering(&[Activity::Sending], &order.request, Some(&self.venue.name)).is_some();
-        let goes_on = match act {
-            Act::Resend => {
-                // Also if it is held back: it is not looked at again before its time.
-                observed.last_sent = Some(context.local_now());
-                let may_send = is_sendable(&order.state) && !is_paused;
-                !may_send || self.send_again(&mut observed, &order).await
-            }
-            // What takes an order's place moves no money: a pause does not keep it.
-            Act::Replace(purpose) => {
-                observed.rests_until = Some(context.local_now() + context.config.resend_interval);
-                (purpose.is_swap() && is_paused) || self.replace(&mut observed, &order, purpose).await
-            }
-        };
-        if goes_on {
-            // Without the observer the engine has shut down; dropping the order releases its lease.
-            let _ = self.incoming.send(observed);
-        }
-    }
-
-    /// Sends the transaction again that was signed last. Returns whether the order is observed further.
-    async fn send_again(&self, observed: &mut ObservedOrder, order: &Order) -> bool {
-        let context = &self.context;
-        let Some(tx) = order.state.live_transaction() else { return true };
-        let is_accepted = context.send(&self.venue, tx).await;
-        let is_new = matches!(order.state.phase(), Phase::Submitted { stage: Stage::Sending, .. });
-        !(is_accepted && is_new)
-            || observed.order.record(OrderEvent::SubmissionAccepted, context.now()).is_ok()
-    }
-
-    /// Signs a sibling of the transaction that was signed last, commits it, and only then sends it. Returns
-    /// whether the order is observed further.
-    async fn replace(&self, observed: &mut ObservedOrder, order: &Order, purpose: Purpose) -> bool {
-        let context = &self.context;
-        if !self.is_still_needed(order, purpose).await {
-            return true;
-        }
-        let Some(siblings) = order.state.siblings() else { return true };
-        let (latest, percent) = (&siblings.latest().tx, self.venue.fee_bumps.fee_percent);
-        let request = ReplaceRequest::new(order, latest, percent, observed.order.fence());
-        let venue = &self.venue.venue;
-        let signing = match purpose {
-            Purpose::Cancel => venue.cancel_transaction(request),
-            _ => venue.replace(request),
-        };
-        let signed = context.in_time(context.tasks.supervisor.guard("venue.replace", signing)).await;
-        let tx = match signed {
-            Some(Ok(Ok(tx))) => Arc::new(tx),
-            Some(Ok(Err(error))) => {
-                tracing::warn!(order.id = %order.id, error = %telemetry::chain(&error), "a sibling could not be signed");
-                return true;
-            }
-            Some(Err(_)) | None => return true,
-        };
-        if planted!(SiblingBeforeCommit) {
-            context.send(&self.venue, &tx).await;
-        }
-        let event = OrderEvent::SiblingSigned { purpose, tx: Arc::clone(&tx) };
-        if let Err(illegal) = observed.order.record(event, context.now()) {
-            tracing::error!(order.id = %order.id, tx.id = %tx.id, error = %illegal, "the venue signed what is no sibling");
-            return true;
-        }
-        match observed.order.commit(&context.committer).await {
-            Ok(()) => {}
-            Err(CommitError::Append(AppendError::StaleRevision { .. })) => {
-                // A cancel, for instance. The next observation decides anew.
-                return match context.load(order.id).await {
-                    Ok(order) => {
-                        observed.order.reset(order);
-                        true
-                    }
-                    Err(_) => false,
-                };
-            }
-            Err(error) => {
-                tracing::warn!(order.id = %order.id, error = %telemetry::chain(&error), "a sibling could not be committed");
-                return false;
-            }
-        }
-        observed.last_sent = Some(context.local_now());
-        observed.rests_until = None;
-        observed.quiet_observations = 0;
-        context.send(&self.venue, &tx).await;
-        true
-    }
-
-    /// Whether a sibling is still wanted by what the store has. A deadline decides by the store's clock.
-    async fn is_still_needed(&self, order: &Order, purpose: Purpose) -> bool {
-        let is_to_end = order.state.is_cancel_requested();
-        let Some(siblings) = order.state.siblings() else { return false };
-        match purpose {
-            Purpose::Cancel if is_to_end || order.expires_at().is_none() => true,
-            // Its last height has passed for good.
-            Purpose::Cancel if siblings.original().validity.until_height().is_some() => true,
-            Purpose::Cancel => self.context.deadline_now(order).await.is_ok_and(|now| is_expired(order, now)),
-            _ => !is_to_end,
-        }
-    }
-}
-
-/// What is done for an order beside its observation.
-#[derive(Clone, Copy, Debug)]
-enum Act {
-    /// The committed bytes are sent again.
-    Resend,
-    /// A sibling takes their place.
-    Replace(Purpose),
 }
 
 /// Returns what a search found before the heights were read, as if it had been made afterwards.
@@ -608,12 +365,6 @@ fn is_undone(state: &OrderState, observations: &[Observation]) -> bool {
 
 fn log_defect(observed: &ObservedOrder, illegal: &IllegalTransition) {
     tracing::error!(order.id = %observed.order.order().id, error = %illegal, "defect in the observer");
-}
-
-/// Whether the transaction that was signed last may be sent: a swap only while the order is not to end.
-fn is_sendable(state: &OrderState) -> bool {
-    let Phase::Submitted { siblings, cancel_requested, .. } = state.phase() else { return false };
-    !cancel_requested || !siblings.latest().purpose.is_swap() || planted!(CancelledIsSentAgain)
 }
 
 fn is_news(observed: &ObservedOrder, inclusion: Inclusion) -> bool {

@@ -1,0 +1,45 @@
+//! What a venue is asked, and what it answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::observed::ObservedOrder;
+use crate::domain::ids::{AccountId, TxId};
+use crate::domain::siblings::Siblings;
+use crate::domain::transaction::{AccountView, ChainView, Observation};
+
+/// What the venue knows: how far its chain and the accounts had come, and then what it knew of each transaction.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) view: ChainView,
+    pub(super) accounts: BTreeMap<AccountId, AccountView>,
+    pub(super) observations: BTreeMap<TxId, Observation>,
+}
+
+impl Report {
+    /// Returns what it says of an attempt's transactions, in their order; nothing if it does not say all.
+    pub(super) fn of(&self, siblings: &Siblings) -> Option<(Option<&AccountView>, Vec<Observation>)> {
+        let account = match siblings.nonce() {
+            Some(nonce) => Some(self.accounts.get(&nonce.account)?),
+            None => None,
+        };
+        let observations = siblings.ids().map(|id| self.observations.get(id).cloned());
+        Some((account, observations.collect::<Option<_>>()?))
+    }
+}
+
+/// What there is to ask about.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) accounts: Vec<AccountId>,
+    pub(super) tx_ids: Vec<TxId>,
+}
+
+impl Question {
+    pub(super) fn about(batch: &[ObservedOrder]) -> Self {
+        let siblings = || batch.iter().filter_map(ObservedOrder::siblings);
+        let accounts: BTreeSet<_> =
+            siblings().filter_map(Siblings::nonce).map(|nonce| nonce.account.clone()).collect();
+        let tx_ids = siblings().flat_map(Siblings::ids).cloned().collect();
+        Self { accounts: accounts.into_iter().collect(), tx_ids }
+    }
+}
