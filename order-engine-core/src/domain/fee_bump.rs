@@ -74,7 +74,7 @@ impl FeeBumpPolicy {
         if account.latest < nonce.value || *heights < self.after_heights {
             return Need::Nothing;
         }
-        if siblings.bumps() >= self.max_bumps || self.is_too_dear(latest.tx.max_fee) {
+        if siblings.replacements() >= self.max_bumps || self.is_too_dear(latest.tx.max_fee) {
             return Need::Operator;
         }
         Need::Sibling(if latest.purpose.is_swap() { Purpose::FeeBump } else { Purpose::Cancel })

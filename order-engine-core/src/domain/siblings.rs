@@ -102,8 +102,8 @@ impl Siblings {
         self.iter().rev().find(|sibling| sibling.purpose.is_swap()).unwrap_or_else(|| self.first())
     }
 
-    /// Returns how many fee bumps there are.
-    pub fn bumps(&self) -> usize {
+    /// Returns how many were signed to replace another.
+    pub fn replacements(&self) -> usize {
         self.0.len() - 1
     }
 

@@ -188,7 +188,11 @@ impl BatchObserver {
         now: DateTime<Utc>,
     ) -> Result<(), IllegalTransition> {
         let Some(siblings) = observed.siblings() else { return Ok(()) };
-        let Some((account, observations)) = report.of(siblings) else { return Ok(()) };
+        let Some(observations) = report.observations(siblings) else { return Ok(()) };
+        let account = report.account(siblings);
+        if siblings.nonce().is_some() && account.is_none() {
+            return Ok(());
+        }
         let at = self.context.now();
         let conclusion = verdict(siblings, &report.view, account, &observations);
         let is_undone = is_undone(&observed.order.order().state, &observations);
@@ -227,7 +231,7 @@ impl BatchObserver {
     fn need(&self, observed: &mut ObservedOrder, report: &Report) -> Need {
         let order = Arc::clone(observed.order.order());
         let Some(siblings) = order.state.siblings() else { return Need::Nothing };
-        let Some((Some(account), _)) = report.of(siblings) else { return Need::Nothing };
+        let Some(account) = report.account(siblings) else { return Need::Nothing };
         let is_first = siblings.nonce().is_some_and(|nonce| nonce.value == account.latest);
         let heights = observed.heights_waited(is_first, report.view.processed);
         let is_past_height =

@@ -16,14 +16,14 @@ pub(super) struct Report {
 }
 
 impl Report {
+    /// Returns how far the account of an attempt's transactions has come, if they have a nonce.
+    pub(super) fn account(&self, siblings: &Siblings) -> Option<&AccountView> {
+        self.accounts.get(&siblings.nonce()?.account)
+    }
+
     /// Returns what it says of an attempt's transactions, in their order; nothing if it does not say all.
-    pub(super) fn of(&self, siblings: &Siblings) -> Option<(Option<&AccountView>, Vec<Observation>)> {
-        let account = match siblings.nonce() {
-            Some(nonce) => Some(self.accounts.get(&nonce.account)?),
-            None => None,
-        };
-        let observations = siblings.ids().map(|id| self.observations.get(id).cloned());
-        Some((account, observations.collect::<Option<_>>()?))
+    pub(super) fn observations(&self, siblings: &Siblings) -> Option<Vec<Observation>> {
+        siblings.ids().map(|id| self.observations.get(id).cloned()).collect()
     }
 }
 
