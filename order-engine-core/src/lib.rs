@@ -81,8 +81,8 @@ pub use ports::runtime::{Clock, Entropy, Runtime, Spawner, TokioClock};
 pub use ports::sink::{SinkError, SinkGuarantee, StatusSink};
 pub use ports::source::{Hint, StatusSource};
 pub use ports::venue::{
-    NonceSource, PrepareRequest, ReplaceRequest, SubmitReport, TransactionBound, Venue, VenueCapabilities,
-    VenueError,
+    FillRequest, NonceSource, PrepareRequest, ReplaceRequest, SubmitReport, TransactionBound, Venue,
+    VenueCapabilities, VenueError,
 };
 pub use resilience::breaker::BreakerConfig;
 pub use resilience::supervisor::PartHealth;

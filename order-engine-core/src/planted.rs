@@ -90,6 +90,8 @@ bugs! {
     SiblingBeforeCommit = "sibling-before-commit",
     /// A nonce is given out that another transaction has.
     NonceGivenTwice = "nonce-given-twice",
+    /// A nonce that nobody uses is left to others.
+    GapIsLeft = "gap-is-left",
     /// A transaction in a block that may be abandoned is taken as final.
     InclusionIsFinal = "inclusion-is-final",
     /// The price that the first quote fixed is forgotten when an order is quoted again.

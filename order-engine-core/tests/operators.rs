@@ -10,6 +10,7 @@ use order_engine_core::testing::{Sending, assert_path, path, request};
 use order_engine_core::{
     Amount, Attention, Cancellation, Deadline, EventRecord, Failure, FailureCode, Fill, NAME_RETENTION,
     OrderEvent, OrderId, OrderQuery, Resolution, Resolved, Retry, Status, StepError, Submission,
+    UnknownReason,
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -34,7 +35,7 @@ async fn an_unknown_outcome_stays_submitted_and_is_found() {
     let order = fixture.engine.order(id).await.unwrap().unwrap();
     assert_eq!(
         (order.status(), order.state.attention()),
-        (Status::Submitted, Some(&Attention::OutcomeUnknown))
+        (Status::Submitted, Some(&Attention::OutcomeUnknown(UnknownReason::Unproven)))
     );
     let query = OrderQuery::new(9).with_attention();
     assert_eq!(fixture.engine.orders(&query).await.unwrap(), [Ok(order)]);

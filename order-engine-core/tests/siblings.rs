@@ -13,8 +13,10 @@ use order_engine_core::testing::{
 };
 use order_engine_core::{
     AccountId, Attention, BuildError, Cancellation, Deadline, DeathProof, Engine, EngineConfig, EventRecord,
-    FailureCode, FeeBumpPolicy, MemoryStore, OrderEvent, Purpose, Status, Venue, VenueCapabilities,
+    FailureCode, FeeBumpPolicy, MemoryStore, OrderEvent, OrderId, Purpose, Resolution, Resolved, Status,
+    UnknownReason, Venue, VenueCapabilities,
 };
+use tokio::task::JoinHandle;
 
 /// A chain that gets a block each second, and an engine with a worker.
 struct Chain {
@@ -30,16 +32,11 @@ impl Chain {
 
     async fn with(config: EngineConfig, fee_bumps: FeeBumpPolicy) -> Self {
         let venue = Arc::new(NonceVenue::new(["wallet"]));
-        let (setup_venue, mining) = (Arc::clone(&venue) as Arc<dyn Venue>, Arc::clone(&venue));
+        let setup_venue = Arc::clone(&venue) as Arc<dyn Venue>;
         let setup =
             Setup { config, venue: Some(setup_venue), fee_bumps: Some(fee_bumps), ..Setup::default() };
         let fixture = Fixture::with(setup).await;
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                mining.mine(1);
-            }
-        });
+        mine(&venue);
         let worker = fixture.work();
         Self { venue, fixture, _worker: worker }
     }
@@ -161,7 +158,9 @@ async fn after_the_last_bump_it_waits_and_says_so() {
         assert_eq!(signed(&events).len(), 3);
         assert!(events.last().unwrap().message().contains("its fee may not be raised any further"));
         let waiting = chain.fixture.engine.order(order.id).await.unwrap().unwrap();
-        assert_eq!(waiting.state.attention(), Some(&Attention::OutcomeUnknown));
+        assert_eq!(waiting.state.attention(), Some(&Attention::OutcomeUnknown(UnknownReason::Stuck)));
+        let resolved = chain.fixture.engine.resolve(order.id, &Resolution::NotExecuted, "explorer").await;
+        assert!(matches!(resolved, Ok(Some(Resolved::StillPossible(_)))), "{resolved:?}");
         tokio::time::sleep(Duration::from_mins(10)).await;
         chain.venue.set_least_fee(0);
         let events = chain.fixture.events_to_the_end(order.id).await;
@@ -267,6 +266,56 @@ async fn a_fork_that_undoes_an_inclusion_is_told() {
     assert_eq!((chain.venue.executions(order.id), chain.next_nonce()), (1, 1));
 }
 
+/// Returns the fillers that were signed, by their nonce.
+fn filled(events: &[EventRecord]) -> Vec<u64> {
+    let nonce = |record: &EventRecord| match &record.event {
+        OrderEvent::NonceFilled { tx } => tx.validity.nonce().map(|nonce| nonce.value),
+        _ => None,
+    };
+    events.iter().filter_map(nonce).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_that_a_fork_leaves_is_filled() {
+    let chain = Chain::new().await;
+    chain.venue.set_depth(6);
+    chain.venue.set_least_fee(110);
+    for _ in 0..2 {
+        chain.venue.use_elsewhere(&wallet());
+    }
+    let (one, other) = (chain.fixture.submit(request()).await, chain.fixture.submit(request()).await);
+    for id in [one.id, other.id] {
+        chain.fixture.reaches(id, |record| record.status == Status::Submitted).await;
+    }
+    // What somebody else sent is gone for good, so nobody uses the nonces 0 and 1.
+    chain.venue.fork(2);
+    let mut fillers = Vec::new();
+    for id in [one.id, other.id] {
+        let events = chain.fixture.events_to_the_end(id).await;
+        assert_eq!(events.last().unwrap().status, Status::Confirmed);
+        assert_eq!(chain.venue.executions(id), 1);
+        fillers.extend(filled(&events));
+    }
+    fillers.sort_unstable();
+    assert_eq!(fillers, [0, 0, 1, 1], "each nonce by one order, and once more for a higher fee");
+    assert_eq!(chain.next_nonce(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nonce_of_another_order_is_not_filled() {
+    let chain = Chain::with(EngineConfig::default(), FeeBumpPolicy::default().with_max_bumps(0)).await;
+    chain.venue.set_least_fee(110);
+    let (stuck, behind) = (chain.fixture.submit(request()).await, chain.fixture.submit(request()).await);
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    chain.venue.set_least_fee(0);
+    for id in [stuck.id, behind.id] {
+        let events = chain.fixture.events_to_the_end(id).await;
+        assert_eq!(events.last().unwrap().status, Status::Confirmed);
+        assert!(filled(&events).is_empty());
+    }
+    assert_eq!(chain.next_nonce(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_wallet_has_only_so_many_transactions_under_way() {
     let chain =
@@ -301,8 +350,8 @@ async fn lost_transactions_are_sent_again_until_the_chain_has_them() {
     assert_eq!((end.status(), chain.venue.executions(order.id)), (Status::Confirmed, 1));
 }
 
-/// Crashes a process while it replaces a transaction, and lets another one go on.
-async fn crashes_at(point: CrashPoint, when: When, cancels: bool) {
+/// Returns a process that can be crashed in each call of its store and its venue.
+async fn crashing() -> (Arc<NonceVenue>, CrashPoints, Fixture) {
     let (venue, crash) = (Arc::new(NonceVenue::new(["wallet"])), CrashPoints::new());
     let intercepted = InterceptedVenue::new(Arc::clone(&venue) as Arc<dyn Venue>, Arc::new(crash.clone()));
     let fixture = Fixture::with(Setup {
@@ -311,6 +360,38 @@ async fn crashes_at(point: CrashPoint, when: When, cancels: bool) {
         ..Setup::default()
     })
     .await;
+    (venue, crash, fixture)
+}
+
+/// Adds a block each second.
+fn mine(venue: &Arc<NonceVenue>) -> JoinHandle<()> {
+    let venue = Arc::clone(venue);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            venue.mine(1);
+        }
+    })
+}
+
+/// Checks that everything that was sent for an order was committed.
+async fn assert_all_committed(venue: &NonceVenue, fixture: &Fixture, order: OrderId, told: &str) {
+    let events = fixture.engine.events(order, 0, 100).await.unwrap();
+    let committed: Vec<_> = events
+        .iter()
+        .filter_map(|record| match &record.event {
+            OrderEvent::TransactionSigned { tx }
+            | OrderEvent::SiblingSigned { tx, .. }
+            | OrderEvent::NonceFilled { tx } => Some(tx.id.clone()),
+            _ => None,
+        })
+        .collect();
+    assert!(venue.sent().iter().all(|sent| committed.contains(sent)), "{told}: what was sent is committed");
+}
+
+/// Crashes a process while it replaces a transaction, and lets another one go on.
+async fn crashes_at(point: CrashPoint, when: When, cancels: bool) {
+    let (venue, crash, fixture) = crashing().await;
     venue.set_least_fee(120);
     let worker = fixture.work();
     let order = fixture.submit(request()).await;
@@ -319,13 +400,7 @@ async fn crashes_at(point: CrashPoint, when: When, cancels: bool) {
     if cancels {
         fixture.engine.cancel(order.id).await.unwrap();
     }
-    let mining = Arc::clone(&venue);
-    let miner = tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            mining.mine(1);
-        }
-    });
+    let miner = mine(&venue);
     crash.reached().await;
     let fixture = fixture.crash(worker).await;
     let worker = fixture.work();
@@ -335,17 +410,7 @@ async fn crashes_at(point: CrashPoint, when: When, cancels: bool) {
     assert_eq!(executions, usize::from(ended.status() == Status::Confirmed), "{told}");
     assert_eq!(executions, usize::from(!cancels), "{told}");
     assert_eq!((venue.next_nonce(&wallet()), ended.state.attempt()), (1, 1), "{told}");
-    let events = fixture.engine.events(order.id, 0, 100).await.unwrap();
-    let committed: Vec<_> = events
-        .iter()
-        .filter_map(|record| match &record.event {
-            OrderEvent::TransactionSigned { tx } | OrderEvent::SiblingSigned { tx, .. } => {
-                Some(tx.id.clone())
-            }
-            _ => None,
-        })
-        .collect();
-    assert!(venue.sent().iter().all(|sent| committed.contains(sent)), "{told}: what was sent is committed");
+    assert_all_committed(&venue, &fixture, order.id, &told).await;
     miner.abort();
     worker.stop().await;
 }
@@ -364,15 +429,42 @@ async fn a_crash_while_a_transaction_is_replaced_neither_doubles_it_nor_leaves_a
     }
 }
 
+/// Crashes a process while it fills a gap, and lets another one go on.
+async fn crashes_while_filling(point: CrashPoint, when: When) {
+    let (venue, crash, fixture) = crashing().await;
+    venue.set_depth(6);
+    venue.use_elsewhere(&wallet());
+    let worker = fixture.work();
+    let order = fixture.submit(request()).await;
+    fixture.reaches(order.id, |record| matches!(record.event, OrderEvent::SubmissionAccepted)).await;
+    venue.fork(1);
+    crash.arm(point, when);
+    let miner = mine(&venue);
+    crash.reached().await;
+    let fixture = fixture.crash(worker).await;
+    let worker = fixture.work();
+    let told = format!("{point:?} {when:?}");
+    assert_eq!(fixture.until_terminal(order.id).await.status(), Status::Confirmed, "{told}");
+    assert_eq!((venue.executions(order.id), venue.next_nonce(&wallet())), (1, 2), "{told}");
+    assert_all_committed(&venue, &fixture, order.id, &told).await;
+    miner.abort();
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_while_a_gap_is_filled_leaves_none() {
+    for point in
+        [CrashPoint::Replace, CrashPoint::Append("nonce_filled"), CrashPoint::Submit, CrashPoint::Observe]
+    {
+        for when in [When::Before, When::After] {
+            crashes_while_filling(point, when).await;
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_nonce_of_an_order_that_is_cancelled_before_its_commit_goes_to_the_next_at_once() {
-    let (venue, crash) = (Arc::new(NonceVenue::new(["wallet"])), CrashPoints::new());
-    let fixture = Fixture::with(Setup {
-        intercept: Some(Arc::new(crash.clone())),
-        venue: Some(Arc::clone(&venue) as Arc<dyn Venue>),
-        ..Setup::default()
-    })
-    .await;
+    let (venue, crash, fixture) = crashing().await;
     crash.arm(CrashPoint::Append("transaction_signed"), When::Before);
     let worker = fixture.work();
     let order = fixture.submit(request()).await;

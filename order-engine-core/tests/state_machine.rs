@@ -29,6 +29,12 @@ fn sibling(id: &str) -> SignedTx {
     SignedTx::new(id, [1], Validity::Nonce(nonce), Amount::new(1))
 }
 
+/// Returns a transaction with a nonce before it.
+fn filler() -> SignedTx {
+    let nonce = AccountNonce { account: "wallet".into(), value: 6 };
+    SignedTx::new("filler", [1], Validity::Nonce(nonce), Amount::ZERO)
+}
+
 fn failure() -> Failure {
     Failure::new(FailureCode::NO_ROUTE, "no route")
 }
@@ -72,6 +78,7 @@ fn events() -> Vec<(&'static str, OrderEvent)> {
         ("submission_started", OrderEvent::SubmissionStarted),
         ("sibling_signed (fee bump)", signed(Purpose::FeeBump, "bump")),
         ("sibling_signed (cancel)", signed(Purpose::Cancel, "cancel")),
+        ("nonce_filled", OrderEvent::NonceFilled { tx: filler().into() }),
         ("inclusion_undone", OrderEvent::InclusionUndone),
         ("price_too_low", too_low),
         ("submission_accepted", OrderEvent::SubmissionAccepted),
@@ -101,7 +108,8 @@ fn events() -> Vec<(&'static str, OrderEvent)> {
         ("suspected (2, alone)", suspected(2, true)),
         ("quarantined", OrderEvent::Quarantined { failure: failure() }),
         ("quarantine_lifted", OrderEvent::QuarantineLifted),
-        ("outcome_unknown", OrderEvent::OutcomeUnknown { reason: UnknownReason::Absent }),
+        ("outcome_unknown (absent)", OrderEvent::OutcomeUnknown { reason: UnknownReason::Absent }),
+        ("outcome_unknown (unproven)", OrderEvent::OutcomeUnknown { reason: UnknownReason::Unproven }),
         ("outcome_resolved (executed)", resolved(true)),
         ("outcome_resolved (not executed)", resolved(false)),
         ("confirmed", OrderEvent::Confirmed { tx_id: "tx".into(), fill }),
@@ -120,6 +128,10 @@ fn reachable() -> Vec<OrderState> {
                 && state.suspicion().is_none()
                 // How often an order has looked for its price makes no difference to what may follow.
                 && state.looks() <= 1
+                // Nor do the nonces that it has filled.
+                && state.siblings().is_none_or(|siblings| siblings.fillers().is_empty())
+                // It allows no other reason, and all else that another reason allows.
+                && state.unknown_reason() != Some(UnknownReason::Unproven)
                 && !states.contains(&state)
             {
                 states.push(state);

@@ -1,6 +1,8 @@
 //! What a venue signs: the transactions of orders, and what takes their place.
 
-use order_engine_core::{Amount, Failure, FailureCode, ReplaceRequest, SignedTx, StepError, Validity};
+use order_engine_core::{
+    Amount, Failure, FailureCode, FillRequest, ReplaceRequest, SignedTx, StepError, Validity,
+};
 
 use crate::tx::{Bound, MalformedTx, Message, Signer, last_valid_height};
 
@@ -32,6 +34,16 @@ pub(crate) fn replacement(signer: &Signer, request: &ReplaceRequest<'_>) -> Resu
 pub(crate) fn cancel(signer: &Signer, request: &ReplaceRequest<'_>) -> Result<SignedTx, StepError> {
     let sibling = sibling(signer, request)?;
     signed(signer, &Message { legs: Vec::new(), min_amount_out: Amount::ZERO, ..sibling })
+}
+
+/// Signs a transaction that does nothing and uses up a nonce, for this fee.
+///
+/// # Errors
+/// If the account's name is too long.
+pub(crate) fn filler(signer: &Signer, request: &FillRequest<'_>, fee: u128) -> Result<SignedTx, StepError> {
+    let bound = Bound::Nonce { nonce: request.nonce.clone(), fee };
+    let (order_id, min_amount_out) = (request.order.id, Amount::ZERO);
+    signed(signer, &Message { order_id, bound, min_amount_out, legs: Vec::new() })
 }
 
 /// Returns the message of a transaction with the fee that a request asks for.

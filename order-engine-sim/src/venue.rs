@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
-    AccountId, AccountNonce, AccountView, Amount, ChainView, Failure, FailureClass, FailureCode, Fill, Leg,
-    Observation, Order, OrderId, PrepareRequest, ReplaceRequest, Route, SignedTx, StepError, SubmitReport,
-    TxId, Venue, VenueCapabilities, VenueError,
+    AccountId, AccountNonce, AccountView, Amount, ChainView, Failure, FailureClass, FailureCode, Fill,
+    FillRequest, Leg, Observation, Order, OrderId, PrepareRequest, ReplaceRequest, Route, SignedTx,
+    StepError, SubmitReport, TxId, Venue, VenueCapabilities, VenueError,
 };
 
 use crate::arrival::{Arrival, VisibleLanding};
@@ -56,6 +56,11 @@ impl Venue for SimVenue {
     async fn cancel_transaction(&self, request: ReplaceRequest<'_>) -> Result<SignedTx, StepError> {
         self.pace.step().await;
         signing::cancel(self.chain.signer(), &request)
+    }
+
+    async fn fill_nonce(&self, request: FillRequest<'_>) -> Result<SignedTx, StepError> {
+        self.pace.step().await;
+        signing::filler(self.chain.signer(), &request, self.chain.fee())
     }
 
     async fn submit(&self, tx: &SignedTx) -> SubmitReport {

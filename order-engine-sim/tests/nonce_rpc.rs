@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::order;
 use order_engine_core::testing::LatestNonce;
 use order_engine_core::{
-    Certainty, DexRouter, Engine, EngineConfig, Fence, MemoryStore, Observation, OrderRequest,
+    Certainty, DexRouter, Engine, EngineConfig, Fence, FillRequest, MemoryStore, Observation, OrderRequest,
     PrepareRequest, ReplaceRequest, Runtime, SignedTx, Status, Submission, SubmitReport, TransactionBound,
     Venue, best,
 };
@@ -158,6 +158,20 @@ async fn a_cancel_replaces_and_lands_instead() {
     assert_eq!((view.latest, view.finalized), (1, 1));
     assert!(view.finalized_height > 0);
     assert!(sim.executions(None).is_empty());
+}
+
+#[tokio::test]
+async fn a_filler_uses_up_a_nonce_and_lets_the_next_one_land() {
+    let sim = Simulator::open(quick(), Runtime::tokio()).await.unwrap();
+    let (router, venue) = trading(&serving(&sim).await).await;
+    let (first, second) = (prepared(&router, &venue).await, order(1));
+    let nonce = first.validity.nonce().unwrap().clone();
+    let filler = venue.fill_nonce(FillRequest::new(&second, &nonce, FENCE)).await.unwrap();
+    assert_eq!(filler.validity.nonce(), Some(&nonce));
+    assert_eq!(venue.submit(&filler).await, SubmitReport::Accepted);
+    settled(&venue, &filler).await;
+    let [view] = venue.accounts(&[nonce.account]).await.unwrap()[..] else { panic!("one account") };
+    assert_eq!(view.latest, 1);
 }
 
 #[tokio::test]

@@ -161,6 +161,12 @@ pub enum OrderEvent {
         /// The transaction. The state shares it.
         tx: Arc<SignedTx>,
     },
+    /// A transaction that does nothing is signed with a nonce before the one of the order's transaction, because
+    /// nobody uses it and the order's transaction cannot land before somebody does. It is about to be sent.
+    NonceFilled {
+        /// The transaction. The state shares it.
+        tx: Arc<SignedTx>,
+    },
     /// The transaction was seen in a block that is not final.
     InclusionObserved {
         /// How certain the block is.
@@ -270,6 +276,7 @@ impl OrderEvent {
             Self::SubmissionStarted => "submission_started",
             Self::SubmissionAccepted => "submission_accepted",
             Self::SiblingSigned { .. } => "sibling_signed",
+            Self::NonceFilled { .. } => "nonce_filled",
             Self::InclusionObserved { .. } => "inclusion_observed",
             Self::InclusionUndone => "inclusion_undone",
             Self::AttemptFailed { .. } => "attempt_failed",
@@ -369,6 +376,9 @@ impl EventRecord {
                 "Sending a transaction that takes the order's place and does nothing…".to_owned()
             }
             OrderEvent::SiblingSigned { .. } => "Sending the transaction again, for a higher fee…".to_owned(),
+            OrderEvent::NonceFilled { .. } => {
+                "Using up a number of the wallet that nobody uses and the transaction waits for…".to_owned()
+            }
             OrderEvent::InclusionUndone => {
                 "A fork has undone the transaction's block; it may land again".to_owned()
             }

@@ -3,7 +3,11 @@
 use crate::domain::amount::Amount;
 use crate::domain::siblings::{Purpose, Siblings};
 use crate::domain::transaction::AccountView;
+use crate::planted::planted;
 use crate::setters::setters;
+
+/// After how many times the heights of a bump a nonce is taken as used by nobody.
+const GAP_PATIENCE: u64 = 4;
 
 /// When a transaction that the chain does not include is sent again for a higher fee, and how often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,10 +45,26 @@ setters! {
 pub(crate) struct Waiting<'a> {
     pub(crate) siblings: &'a Siblings,
     pub(crate) account: &'a AccountView,
-    /// For how many heights the last one has waited.
+    /// For how many heights the account has waited for the transaction that is to land next.
     pub(crate) heights: u64,
     /// Whether the order is to end instead of being executed.
     pub(crate) is_to_end: bool,
+}
+
+/// A transaction that is signed in addition to the original one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Addition {
+    /// A sibling, which takes its place.
+    Sibling(Purpose),
+    /// A filler, which uses up this nonce of its account, and so makes way for it.
+    Filler(u64),
+}
+
+impl Addition {
+    /// Whether it executes the order.
+    pub(crate) const fn is_swap(self) -> bool {
+        matches!(self, Self::Sibling(purpose) if purpose.is_swap())
+    }
 }
 
 /// What a transaction that is not included needs.
@@ -52,10 +72,14 @@ pub(crate) struct Waiting<'a> {
 pub(crate) enum Need {
     /// Nothing but patience.
     Nothing,
-    /// A sibling for this purpose.
-    Sibling(Purpose),
+    /// A further transaction.
+    Addition(Addition),
     /// An operator: the policy allows no higher fee.
     Operator,
+}
+
+const fn sibling(purpose: Purpose) -> Need {
+    Need::Addition(Addition::Sibling(purpose))
 }
 
 impl FeeBumpPolicy {
@@ -68,16 +92,34 @@ impl FeeBumpPolicy {
         };
         let latest = siblings.latest();
         if *is_to_end && latest.purpose.is_swap() {
-            return Need::Sibling(Purpose::Cancel);
+            return sibling(Purpose::Cancel);
         }
         // Behind another transaction of the account a higher fee does not help.
-        if account.latest < nonce.value || *heights < self.after_heights {
+        if account.latest < nonce.value {
+            return self.need_of_gap(siblings, account.latest, *heights);
+        }
+        if *heights < self.after_heights {
             return Need::Nothing;
         }
         if siblings.replacements() >= self.max_bumps || self.is_too_dear(latest.tx.max_fee) {
             return Need::Operator;
         }
-        Need::Sibling(if latest.purpose.is_swap() { Purpose::FeeBump } else { Purpose::Cancel })
+        sibling(if latest.purpose.is_swap() { Purpose::FeeBump } else { Purpose::Cancel })
+    }
+
+    /// Returns what transactions need whose account's next nonce is before their own. It may belong to an order of
+    /// another process, which is given the time to bump it.
+    fn need_of_gap(&self, siblings: &Siblings, next_nonce: u64, heights: u64) -> Need {
+        let mut fillers = siblings.fillers_of(next_nonce).rev();
+        let last = fillers.next();
+        let patience = if last.is_some() { 1 } else { GAP_PATIENCE };
+        if heights < self.after_heights.saturating_mul(patience) || planted!(GapIsLeft) {
+            return Need::Nothing;
+        }
+        if last.is_some_and(|last| fillers.count() >= self.max_bumps || self.is_too_dear(last.max_fee)) {
+            return Need::Operator;
+        }
+        Need::Addition(Addition::Filler(next_nonce))
     }
 
     /// Whether the fee after this one is beyond the cap.
@@ -96,9 +138,17 @@ mod tests {
     use crate::domain::transaction::{AccountNonce, SignedTx, Validity};
 
     fn tx(id: &str, fee: u128) -> Arc<SignedTx> {
-        let nonce = AccountNonce { account: "wallet".into(), value: 7 };
+        tx_of(id, 7, fee)
+    }
+
+    fn tx_of(id: &str, value: u64, fee: u128) -> Arc<SignedTx> {
+        let nonce = AccountNonce { account: "wallet".into(), value };
         let tx = SignedTx::new(id, [], Validity::Nonce(nonce), Amount::new(1));
         Arc::new(tx.with_max_fee(Amount::new(fee)))
+    }
+
+    const fn filler(nonce: u64) -> Need {
+        Need::Addition(Addition::Filler(nonce))
     }
 
     fn need(policy: &FeeBumpPolicy, siblings: &Siblings, latest: u64, heights: u64, is_to_end: bool) -> Need {
@@ -112,13 +162,13 @@ mod tests {
         let mut siblings = Siblings::new(tx("a", 100));
         for id in ["b", "c"] {
             assert_eq!(need(&policy, &siblings, 7, 2, false), Need::Nothing);
-            assert_eq!(need(&policy, &siblings, 6, 9, false), Need::Nothing, "another one is in front");
+            assert_eq!(need(&policy, &siblings, 6, 11, false), Need::Nothing, "another one is in front");
             assert_eq!(need(&policy, &siblings, 8, 9, false), Need::Nothing, "the nonce is used");
-            assert_eq!(need(&policy, &siblings, 7, 3, false), Need::Sibling(Purpose::FeeBump));
+            assert_eq!(need(&policy, &siblings, 7, 3, false), sibling(Purpose::FeeBump));
             siblings = siblings.and(Purpose::FeeBump, tx(id, 100)).unwrap();
         }
         assert_eq!(need(&policy, &siblings, 7, 3, false), Need::Operator);
-        assert_eq!(need(&policy, &siblings, 7, 0, true), Need::Sibling(Purpose::Cancel), "an end has no cap");
+        assert_eq!(need(&policy, &siblings, 7, 0, true), sibling(Purpose::Cancel), "an end has no cap");
     }
 
     #[test]
@@ -127,21 +177,50 @@ mod tests {
         let siblings = Siblings::new(tx("a", 125));
         assert_eq!(need(&policy, &siblings, 7, 3, false), Need::Operator, "a quarter more is 157");
         let siblings = Siblings::new(tx("a", 124));
-        assert_eq!(need(&policy, &siblings, 7, 3, false), Need::Sibling(Purpose::FeeBump));
+        assert_eq!(need(&policy, &siblings, 7, 3, false), sibling(Purpose::FeeBump));
     }
 
     #[test]
     fn an_order_that_is_to_end_is_cancelled_at_once_and_its_cancel_is_bumped() {
         let policy = FeeBumpPolicy::default();
         let siblings = Siblings::new(tx("a", 1));
-        assert_eq!(
-            need(&policy, &siblings, 3, 0, true),
-            Need::Sibling(Purpose::Cancel),
-            "also behind others"
-        );
+        assert_eq!(need(&policy, &siblings, 3, 0, true), sibling(Purpose::Cancel), "also behind others");
         let siblings = siblings.and(Purpose::Cancel, tx("b", 1)).unwrap();
         assert_eq!(need(&policy, &siblings, 7, 2, true), Need::Nothing);
-        assert_eq!(need(&policy, &siblings, 7, 3, true), Need::Sibling(Purpose::Cancel));
+        assert_eq!(need(&policy, &siblings, 7, 3, true), sibling(Purpose::Cancel));
+    }
+
+    #[test]
+    fn a_nonce_in_front_that_nobody_uses_is_filled_and_the_filler_is_bumped() {
+        let policy = FeeBumpPolicy::default().with_max_bumps(1).with_max_fee(Some(Amount::new(200)));
+        let mut siblings = Siblings::new(tx("a", 1));
+        assert_eq!(need(&policy, &siblings, 5, 12, false), filler(5));
+        siblings = siblings.and_filler(tx_of("b", 5, 1)).unwrap();
+        assert_eq!(need(&policy, &siblings, 6, 11, false), Need::Nothing, "the next gap has its own time");
+        assert_eq!(need(&policy, &siblings, 6, 12, false), filler(6));
+        assert_eq!(need(&policy, &siblings, 5, 2, false), Need::Nothing);
+        assert_eq!(need(&policy, &siblings, 5, 3, false), filler(5));
+        let dear = siblings.and_filler(tx_of("c", 6, 190)).unwrap();
+        assert_eq!(need(&policy, &dear, 6, 3, false), Need::Operator, "the next fee is beyond the cap");
+        siblings = siblings.and_filler(tx_of("c", 5, 1)).unwrap();
+        assert_eq!(need(&policy, &siblings, 5, 3, false), Need::Operator);
+        assert_eq!(need(&policy, &siblings, 5, 0, true), sibling(Purpose::Cancel));
+    }
+
+    #[test]
+    fn a_filler_comes_before_its_siblings() {
+        let siblings = Siblings::new(tx("a", 1));
+        assert_eq!(siblings.and_filler(tx_of("b", 7, 1)), None, "it would be a sibling");
+        assert_eq!(siblings.and_filler(tx_of("b", 8, 1)), None);
+        let elsewhere = AccountNonce { account: "another".into(), value: 3 };
+        let elsewhere = Arc::new(SignedTx::new("b", [], Validity::Nonce(elsewhere), Amount::new(1)));
+        assert_eq!(siblings.and_filler(elsewhere), None);
+        let by_height = Arc::new(SignedTx::new("b", [], Validity::UntilHeight(9), Amount::new(1)));
+        assert_eq!(siblings.and_filler(Arc::clone(&by_height)), None);
+        assert_eq!(Siblings::new(by_height).and_filler(tx_of("b", 3, 1)), None);
+        let filled = siblings.and_filler(tx_of("b", 3, 1)).unwrap();
+        assert_eq!(filled.and_filler(tx_of("b", 3, 1)), None, "it is the same one");
+        assert_eq!((filled.len(), filled.fillers().len()), (1, 1));
     }
 
     #[test]

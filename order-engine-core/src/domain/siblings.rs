@@ -41,13 +41,18 @@ pub struct Sibling {
 ///
 /// There are several only where the chain itself excludes all but one: they have the same account and nonce.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Siblings(Vec<Sibling>);
+pub struct Siblings {
+    /// One at least.
+    signed: Vec<Sibling>,
+    /// Transactions that do nothing and use up nonces before that of the siblings, which nobody else uses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    fillers: Vec<Arc<SignedTx>>,
+}
 
 impl Siblings {
     /// Returns an attempt with its original transaction.
     pub(crate) fn new(original: Arc<SignedTx>) -> Self {
-        Self(vec![Sibling { purpose: Purpose::Original, tx: original }])
+        Self { signed: vec![Sibling { purpose: Purpose::Original, tx: original }], fillers: Vec::new() }
     }
 
     /// Returns the same with a further transaction; nothing if the chain might let it land beside another one, or
@@ -66,20 +71,44 @@ impl Siblings {
         if !is_new || !may_follow || !(has_same_nonce || planted!(SiblingHasOwnNonce)) {
             return None;
         }
-        let mut siblings = self.0.clone();
-        siblings.push(Sibling { purpose, tx });
-        Some(Self(siblings))
+        let mut siblings = self.clone();
+        siblings.signed.push(Sibling { purpose, tx });
+        Some(siblings)
+    }
+
+    /// Returns the same with a further filler; nothing if it has no nonce before that of the siblings.
+    pub(crate) fn and_filler(&self, tx: Arc<SignedTx>) -> Option<Self> {
+        let (own, gap) = (self.nonce()?, tx.validity.nonce()?);
+        let is_new = self.fillers.iter().all(|filler| filler.id != tx.id);
+        if !is_new || gap.account != own.account || gap.value >= own.value {
+            return None;
+        }
+        let mut siblings = self.clone();
+        siblings.fillers.push(tx);
+        Some(siblings)
+    }
+
+    /// Returns the transactions that use up nonces before that of the siblings, in the order of their signing. Of
+    /// those with the same nonce each replaces the last.
+    pub fn fillers(&self) -> &[Arc<SignedTx>] {
+        &self.fillers
+    }
+
+    /// Returns the fillers of a nonce, in the order of their signing.
+    pub(crate) fn fillers_of(&self, value: u64) -> impl DoubleEndedIterator<Item = &Arc<SignedTx>> {
+        let has_value = move |tx: &SignedTx| tx.validity.nonce().is_some_and(|nonce| nonce.value == value);
+        self.fillers.iter().filter(move |tx| has_value(tx))
     }
 
     /// Returns the transactions in the order of their signing.
     pub fn iter(&self) -> std::slice::Iter<'_, Sibling> {
-        self.0.iter()
+        self.signed.iter()
     }
 
     /// Returns how many there are: one at least.
     #[allow(clippy::len_without_is_empty)] // It is never empty.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.signed.len()
     }
 
     /// Returns the first.
@@ -89,12 +118,12 @@ impl Siblings {
 
     fn first(&self) -> &Sibling {
         // It is made with one, and grows only.
-        &self.0[0]
+        &self.signed[0]
     }
 
     /// Returns the one that was signed last, which replaces the others.
     pub fn latest(&self) -> &Sibling {
-        self.0.last().unwrap_or_else(|| self.first())
+        self.signed.last().unwrap_or_else(|| self.first())
     }
 
     /// Returns the last one that executes the order.
@@ -104,7 +133,7 @@ impl Siblings {
 
     /// Returns how many were signed to replace another.
     pub fn replacements(&self) -> usize {
-        self.0.len() - 1
+        self.signed.len() - 1
     }
 
     /// Returns the nonce that all of them have, if they have one.

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::amount::Amount;
-use crate::domain::event::Status;
+use crate::domain::event::{Status, UnknownReason};
 use crate::domain::failure::{Failure, FailureClass};
 use crate::domain::ids::{TxId, VenueName};
 use crate::domain::phase::{Phase, Quote};
@@ -123,7 +123,7 @@ pub enum Attention {
     /// Workers died or panicked with it again and again. It waits until an operator lifts the quarantine.
     Quarantined(Failure),
     /// It is unknown whether its transaction landed or ever will. It goes on being observed.
-    OutcomeUnknown,
+    OutcomeUnknown(UnknownReason),
 }
 
 impl Attention {
@@ -131,7 +131,7 @@ impl Attention {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Quarantined(_) => "quarantined",
-            Self::OutcomeUnknown => "outcome-unknown",
+            Self::OutcomeUnknown(_) => "outcome-unknown",
         }
     }
 }
@@ -302,7 +302,34 @@ impl OrderState {
 
     /// Whether the outcome of the order's transaction is unknown.
     pub const fn is_outcome_unknown(&self) -> bool {
-        matches!(self.attention, Some(Attention::OutcomeUnknown))
+        self.unknown_reason().is_some()
+    }
+
+    /// Returns why the outcome of the order's transaction is unknown, if it is.
+    pub const fn unknown_reason(&self) -> Option<UnknownReason> {
+        match self.attention {
+            Some(Attention::OutcomeUnknown(reason)) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Whether the engine may say that the outcome is unknown for this reason: once, and once more when nothing can
+    /// land any more, but nobody can prove that nothing has.
+    pub(crate) const fn may_be_unknown(&self, reason: UnknownReason) -> bool {
+        match self.attention {
+            None => self.phase.has_live_transaction(),
+            Some(Attention::OutcomeUnknown(known)) => {
+                matches!(reason, UnknownReason::Unproven) && !matches!(known, UnknownReason::Unproven)
+            }
+            Some(Attention::Quarantined(_)) => false,
+        }
+    }
+
+    /// Whether an order of unknown outcome has a transaction that can still land, because its nonce is not used.
+    pub(crate) fn is_nonce_unused(&self) -> bool {
+        let is_unused = |reason| matches!(reason, UnknownReason::Absent | UnknownReason::Stuck);
+        let has_nonce = self.siblings().is_some_and(|siblings| siblings.nonce().is_some());
+        has_nonce && self.unknown_reason().is_some_and(is_unused)
     }
 
     /// Returns what the transaction did, once that is final.

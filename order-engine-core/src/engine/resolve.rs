@@ -26,6 +26,9 @@ pub enum Resolved {
     Done(Arc<Order>),
     /// The outcome is not, or no longer, unknown: the engine decides.
     NotUnknown(Arc<Order>),
+    /// The order's transaction has a nonce that nobody has used, so it can still land, and later ones of the
+    /// account wait for it. [Cancel](Engine::cancel) the order: then the nonce is used, and the chain decides.
+    StillPossible(Arc<Order>),
 }
 
 impl Engine {
@@ -42,6 +45,9 @@ impl Engine {
             let Some(order) = self.order(id).await? else { return Ok(None) };
             if !order.state.is_outcome_unknown() {
                 return Ok(Some(Resolved::NotUnknown(Arc::new(order))));
+            }
+            if *resolution == Resolution::NotExecuted && order.state.is_nonce_unused() {
+                return Ok(Some(Resolved::StillPossible(Arc::new(order))));
             }
             let events = self.ending(&order, resolution, note);
             // The observer that holds the order must not go on with it.

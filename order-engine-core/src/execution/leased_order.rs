@@ -25,7 +25,7 @@ pub(crate) struct LeasedOrder {
     committed_seq: u64,
     /// The events that are not yet written.
     pending: Vec<Arc<EventRecord>>,
-    /// The nonce that is reserved when the signed transaction is written.
+    /// The nonce that is reserved when the transaction that has it is written.
     reservation: Option<NonceReservation>,
     lease: LeaseGuard,
     /// Counts the order as in flight, where there is a cap.
@@ -94,6 +94,18 @@ impl LeasedOrder {
         Ok(())
     }
 
+    /// Records a transaction that uses up a nonce before the order's own, and what is reserved for it.
+    pub(crate) fn record_filler(
+        &mut self,
+        tx: Arc<SignedTx>,
+        reservation: Option<NonceReservation>,
+        now: DateTime<Utc>,
+    ) -> Result<(), IllegalTransition> {
+        self.record(OrderEvent::NonceFilled { tx }, now)?;
+        self.reservation = reservation;
+        Ok(())
+    }
+
     /// Records that the order is set aside for an operator, because it must not take another worker with it.
     pub(crate) fn quarantine(
         &mut self,
@@ -158,9 +170,10 @@ impl LeasedOrder {
             return Ok(());
         }
         let not_after = self.not_after();
-        let is_signed =
-            |record: &Arc<EventRecord>| matches!(record.event, OrderEvent::TransactionSigned { .. });
-        let reservation = self.pending.iter().any(is_signed).then(|| self.reservation.take()).flatten();
+        let has_nonce = |record: &Arc<EventRecord>| {
+            matches!(record.event, OrderEvent::TransactionSigned { .. } | OrderEvent::NonceFilled { .. })
+        };
+        let reservation = self.pending.iter().any(has_nonce).then(|| self.reservation.take()).flatten();
         let append = Append {
             guard: Guard::Fence(self.fence()),
             expected_seq: self.committed_seq,

@@ -10,7 +10,7 @@ use crate::domain::failure::{Failure, FailureCode};
 use crate::domain::ids::{AccountId, OrderId, TxId};
 use crate::domain::order::Order;
 use crate::domain::route::Route;
-use crate::domain::transaction::{AccountView, ChainView, Observation, SignedTx};
+use crate::domain::transaction::{AccountNonce, AccountView, ChainView, Observation, SignedTx};
 use crate::ports::order_store::lease::Fence;
 use crate::ports::router::StepError;
 use crate::setters::setters;
@@ -24,7 +24,8 @@ use crate::setters::setters;
 /// - [`submit`](Self::submit) sends exactly the given bytes. Sending the same bytes again has no
 ///   second effect: a venue that cannot promise this must not be driven by this engine.
 /// - A transaction with a nonce has the one that [`PrepareRequest::nonces`] gave. [`replace`](Self::replace) and
-///   [`cancel_transaction`](Self::cancel_transaction) sign with the nonce of the transaction that they replace.
+///   [`cancel_transaction`](Self::cancel_transaction) sign with the nonce of the transaction that they replace,
+///   [`fill_nonce`](Self::fill_nonce) with the one that it is told.
 /// - The methods report facts. The engine draws the conclusions, in one pure function.
 /// - One address may have many nodes behind it, and some lag. Different nodes may answer
 ///   [`view`](Self::view), [`accounts`](Self::accounts) and [`observe`](Self::observe), so absence carries its evidence: the height up to
@@ -113,6 +114,16 @@ pub trait Venue: Debug + Send + Sync + 'static {
         Err(unsupported("cancel transactions"))
     }
 
+    /// Signs a transaction that does nothing and uses up this nonce, for a fee with which the chain takes it soon. A
+    /// venue that [cancels](VenueCapabilities::cancels).
+    ///
+    /// # Errors
+    /// If it cannot be built.
+    async fn fill_nonce(&self, request: FillRequest<'_>) -> Result<SignedTx, StepError> {
+        let _ = request;
+        Err(unsupported("use up nonces"))
+    }
+
     /// Sends a transaction.
     async fn submit(&self, tx: &SignedTx) -> SubmitReport;
 
@@ -173,7 +184,7 @@ pub struct VenueCapabilities {
     pub bound: TransactionBound,
     /// Whether it signs replacements for a higher fee.
     pub replaces: bool,
-    /// Whether it signs transactions that do nothing, in the place of others.
+    /// Whether it signs transactions that do nothing, in the place of others or to use up a nonce.
     pub cancels: bool,
     /// Whether the same bytes sent twice have one effect.
     pub dedupes: bool,
@@ -292,6 +303,25 @@ impl<'a> ReplaceRequest<'a> {
     /// Returns a request to replace a transaction of an order, for so many percent of its fee at least.
     pub const fn new(order: &'a Order, tx: &'a SignedTx, fee_percent: u32, fence: Fence) -> Self {
         Self { order, tx, fee_percent, fence }
+    }
+}
+
+/// What a transaction that uses up a nonce is built from.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct FillRequest<'a> {
+    /// The order whose transaction waits for the nonce to be used.
+    pub order: &'a Order,
+    /// The nonce.
+    pub nonce: &'a AccountNonce,
+    /// The lease under which it is built.
+    pub fence: Fence,
+}
+
+impl<'a> FillRequest<'a> {
+    /// Returns a request to use up a nonce that an order's transaction waits for.
+    pub const fn new(order: &'a Order, nonce: &'a AccountNonce, fence: Fence) -> Self {
+        Self { order, nonce, fence }
     }
 }
 

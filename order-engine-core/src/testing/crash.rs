@@ -21,7 +21,7 @@ pub enum CrashPoint {
     Append(&'static str),
     /// The transaction is being prepared: built and signed.
     Prepare,
-    /// A sibling of the transaction is being signed.
+    /// A sibling of the transaction is being signed, or one that uses up a nonce before it.
     Replace,
     /// The transaction is being submitted.
     Submit,
@@ -115,7 +115,7 @@ impl CrashPoint {
             (Self::Create, Call::Create(_))
             | (Self::Claim, Call::Claim(_))
             | (Self::Prepare, Call::Prepare(_))
-            | (Self::Replace, Call::Replace(_) | Call::CancelTransaction(_))
+            | (Self::Replace, Call::Replace(_) | Call::CancelTransaction(_) | Call::FillNonce(_))
             | (Self::Submit, Call::Submit(_))
             | (Self::Observe, Call::Observe(_))
             | (Self::Release, Call::Release(_))

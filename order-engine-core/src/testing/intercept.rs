@@ -28,7 +28,7 @@ use crate::ports::outbox::{Deliveries, DeliveryAck, DeliveryRequest, Outbox};
 use crate::ports::router::{DexRouter, StepError};
 use crate::ports::sink::{SinkError, SinkGuarantee, StatusSink};
 use crate::ports::venue::{
-    PrepareRequest, ReplaceRequest, SubmitReport, Venue, VenueCapabilities, VenueError,
+    FillRequest, PrepareRequest, ReplaceRequest, SubmitReport, Venue, VenueCapabilities, VenueError,
 };
 
 /// A call of a port, with its main argument.
@@ -58,6 +58,7 @@ pub enum Call<'a> {
     Prepare(&'a PrepareRequest<'a>),
     Replace(&'a ReplaceRequest<'a>),
     CancelTransaction(&'a ReplaceRequest<'a>),
+    FillNonce(&'a FillRequest<'a>),
     Submit(&'a SignedTx),
     View,
     Accounts(&'a [AccountId]),
@@ -90,6 +91,7 @@ impl Call<'_> {
             Self::Prepare(_)
             | Self::Replace(_)
             | Self::CancelTransaction(_)
+            | Self::FillNonce(_)
             | Self::Submit(_)
             | Self::View
             | Self::Accounts(_)
@@ -126,6 +128,7 @@ impl Call<'_> {
             Self::Prepare(_) => "prepare",
             Self::Replace(_) => "replace",
             Self::CancelTransaction(_) => "cancel_transaction",
+            Self::FillNonce(_) => "fill_nonce",
             Self::Submit(_) => "submit",
             Self::View => "view",
             Self::Accounts(_) => "accounts",
@@ -414,6 +417,12 @@ impl Venue for InterceptedVenue {
         let signing = self.inner.cancel_transaction(request);
         let signed =
             around(&*self.intercept, Call::CancelTransaction(&request), signing, |_| Reply::Other).await;
+        signed.unwrap_or_else(|error| Err(no_answer(FailureCode::VENUE_UNAVAILABLE, &error)))
+    }
+
+    async fn fill_nonce(&self, request: FillRequest<'_>) -> Result<SignedTx, StepError> {
+        let signing = self.inner.fill_nonce(request);
+        let signed = around(&*self.intercept, Call::FillNonce(&request), signing, |_| Reply::Other).await;
         signed.unwrap_or_else(|error| Err(no_answer(FailureCode::VENUE_UNAVAILABLE, &error)))
     }
 

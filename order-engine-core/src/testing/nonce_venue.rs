@@ -12,7 +12,7 @@ use crate::domain::transaction::{
 };
 use crate::ports::router::StepError;
 use crate::ports::venue::{
-    PrepareRequest, ReplaceRequest, SubmitReport, Venue, VenueCapabilities, VenueError,
+    FillRequest, PrepareRequest, ReplaceRequest, SubmitReport, Venue, VenueCapabilities, VenueError,
 };
 
 /// The fee of a transaction that replaces nothing.
@@ -114,7 +114,7 @@ impl NonceVenue {
     }
 
     /// Undoes the newest blocks, as far as they are not final, and puts as many empty ones in their place. Their
-    /// transactions are back in the nodes.
+    /// transactions are back in the nodes, except those of somebody else, which are gone.
     pub fn fork(&self, blocks: usize) {
         let mut chain = self.chain();
         let undone = blocks.min(chain.depth).min(chain.blocks.len());
@@ -277,6 +277,10 @@ impl Venue for NonceVenue {
 
     async fn cancel_transaction(&self, request: ReplaceRequest<'_>) -> Result<SignedTx, StepError> {
         self.chain().sibling(&request, true)
+    }
+
+    async fn fill_nonce(&self, request: FillRequest<'_>) -> Result<SignedTx, StepError> {
+        Ok(self.chain().sign(request.order.id, request.nonce.clone(), None, FEE))
     }
 
     async fn submit(&self, tx: &SignedTx) -> SubmitReport {

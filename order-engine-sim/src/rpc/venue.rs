@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
-    AccountId, AccountNonce, AccountView, ChainView, Failure, FailureCode, Leg, Observation, OrderId,
-    PrepareRequest, ReplaceRequest, Route, SignedTx, StepError, SubmitReport, TxId, Validity, Venue,
+    AccountId, AccountNonce, AccountView, ChainView, Failure, FailureCode, FillRequest, Leg, Observation,
+    OrderId, PrepareRequest, ReplaceRequest, Route, SignedTx, StepError, SubmitReport, TxId, Validity, Venue,
     VenueCapabilities, VenueError,
 };
 use order_engine_routing::PoolSource as _;
@@ -129,6 +129,12 @@ impl Venue for RpcVenue {
 
     async fn cancel_transaction(&self, request: ReplaceRequest<'_>) -> Result<SignedTx, StepError> {
         signing::cancel(self.signer().await.map_err(unavailable)?, &request)
+    }
+
+    async fn fill_nonce(&self, request: FillRequest<'_>) -> Result<SignedTx, StepError> {
+        let signer = self.signer().await.map_err(unavailable)?;
+        let offer = accounts::offer(&self.client, &request.nonce.account).await.map_err(unavailable)?;
+        signing::filler(signer, &request, offer.fee)
     }
 
     async fn submit(&self, tx: &SignedTx) -> SubmitReport {

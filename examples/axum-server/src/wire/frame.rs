@@ -91,6 +91,7 @@ fn frame_type(record: &EventRecord) -> &'static str {
         OrderEvent::SubmissionStarted
         | OrderEvent::SubmissionAccepted
         | OrderEvent::SiblingSigned { .. }
+        | OrderEvent::NonceFilled { .. }
         | OrderEvent::InclusionObserved { .. }
         | OrderEvent::InclusionUndone => "submitted",
         OrderEvent::AttemptFailed { .. }

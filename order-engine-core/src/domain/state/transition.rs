@@ -109,7 +109,9 @@ impl OrderState {
             OrderEvent::Quarantined { failure } => {
                 next.attention = Some(Attention::Quarantined(failure.clone()));
             }
-            OrderEvent::OutcomeUnknown { .. } => next.attention = Some(Attention::OutcomeUnknown),
+            OrderEvent::OutcomeUnknown { reason } => {
+                next.attention = Some(Attention::OutcomeUnknown(*reason));
+            }
             OrderEvent::QuarantineLifted
             | OrderEvent::OutcomeResolved { .. }
             | OrderEvent::InclusionObserved { .. }
@@ -209,9 +211,7 @@ impl OrderState {
             }
             (phase, E::Quarantined { .. }) if !phase.is_terminal() => phase.clone(),
             (phase, E::QuarantineLifted) if self.quarantine().is_some() => phase.clone(),
-            (phase, E::OutcomeUnknown { .. }) if phase.has_live_transaction() && self.attention.is_none() => {
-                phase.clone()
-            }
+            (phase, E::OutcomeUnknown { reason }) if self.may_be_unknown(*reason) => phase.clone(),
             (phase, E::OutcomeResolved { executed: true, .. }) if self.is_outcome_unknown() => phase.clone(),
             (
                 Phase::Signed { cancel_requested, .. } | Phase::Submitted { cancel_requested, .. },
@@ -257,6 +257,9 @@ impl OrderState {
             ) if !(*cancel_requested && purpose.is_swap()) => {
                 let siblings = siblings.and(*purpose, tx.clone())?;
                 submitted(siblings, *stage, *included_at, *cancel_requested)
+            }
+            (Phase::Submitted { siblings, stage, included_at, cancel_requested }, E::NonceFilled { tx }) => {
+                submitted(siblings.and_filler(tx.clone())?, *stage, *included_at, *cancel_requested)
             }
             (Phase::Submitted { siblings, stage, included_at, cancel_requested }, E::SubmissionAccepted) => {
                 let next = Stage::reported_by(event).filter(|next| next > stage)?;

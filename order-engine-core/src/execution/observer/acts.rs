@@ -1,25 +1,28 @@
-//! What is done for observed orders beside their observation: committed bytes are sent again, and siblings are
-//! signed, committed and sent.
+//! What is done for observed orders beside their observation: committed bytes are sent again, and transactions that
+//! replace them or make way for them are signed, committed and sent.
 
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 
-use super::observed::ObservedOrder;
-use crate::commit::committer::CommitError;
+use super::observed::{ObservedOrder, Written};
 use crate::domain::event::OrderEvent;
+use crate::domain::fee_bump::Addition;
 use crate::domain::order::Order;
 use crate::domain::phase::{Phase, Stage};
 use crate::domain::retry_policy::is_expired;
-use crate::domain::siblings::Purpose;
+use crate::domain::siblings::{Purpose, Siblings};
 use crate::domain::state::OrderState;
+use crate::domain::state::transition::IllegalTransition;
+use crate::domain::transaction::{AccountNonce, SignedTx};
 use crate::execution::context::Context;
 use crate::execution::venues::KnownVenue;
 use crate::planted::planted;
 use crate::ports::controls::Activity;
-use crate::ports::order_store::write::AppendError;
-use crate::ports::venue::ReplaceRequest;
+use crate::ports::order_store::lease::Fence;
+use crate::ports::order_store::write::NonceReservation;
+use crate::ports::venue::{FillRequest, ReplaceRequest};
 use crate::telemetry;
 
 /// How many orders are acted for at a time.
@@ -30,8 +33,8 @@ const ACTS: usize = 16;
 pub(super) enum Act {
     /// The committed bytes are sent again.
     Resend,
-    /// A sibling takes their place.
-    Replace(Purpose),
+    /// A transaction is signed in addition.
+    Sign(Addition),
 }
 
 /// Acts for observed orders.
@@ -83,10 +86,10 @@ impl Acts {
                 let may_send = is_sendable(&order.state) && !is_paused;
                 !may_send || self.send_again(&mut observed, &order).await
             }
-            // What takes an order's place moves no money: a pause does not keep it.
-            Act::Replace(purpose) => {
+            // What executes no order moves no money: a pause does not keep it.
+            Act::Sign(addition) => {
                 observed.rests_until = Some(context.local_now() + context.config.resend_interval);
-                (purpose.is_swap() && is_paused) || self.replace(&mut observed, &order, purpose).await
+                (addition.is_swap() && is_paused) || self.add(&mut observed, &order, addition).await
             }
         };
         if goes_on {
@@ -95,76 +98,107 @@ impl Acts {
         }
     }
 
-    /// Sends the transaction again that was signed last. Returns whether the order is observed further.
+    /// Sends the transaction again that was signed last, and those that make way for it. Returns whether the order
+    /// is observed further.
     async fn send_again(&self, observed: &mut ObservedOrder, order: &Order) -> bool {
         let context = &self.context;
         let Some(tx) = order.state.live_transaction() else { return true };
+        for filler in order.state.siblings().map(Siblings::fillers).unwrap_or_default() {
+            context.send(&self.venue, filler).await;
+        }
         let is_accepted = context.send(&self.venue, tx).await;
         let is_new = matches!(order.state.phase(), Phase::Submitted { stage: Stage::Sending, .. });
         !(is_accepted && is_new)
             || observed.order.record(OrderEvent::SubmissionAccepted, context.now()).is_ok()
     }
 
-    /// Signs a sibling of the transaction that was signed last, commits it, and only then sends it. Returns
-    /// whether the order is observed further.
-    async fn replace(&self, observed: &mut ObservedOrder, order: &Order, purpose: Purpose) -> bool {
-        let context = &self.context;
-        if !self.is_still_needed(order, purpose).await {
+    /// Signs a further transaction, commits it, and only then sends it. Returns whether the order is observed
+    /// further.
+    async fn add(&self, observed: &mut ObservedOrder, order: &Order, addition: Addition) -> bool {
+        if !self.is_still_needed(order, addition).await {
             return true;
         }
-        let Some(siblings) = order.state.siblings() else { return true };
-        let (latest, percent) = (&siblings.latest().tx, self.venue.fee_bumps.fee_percent);
-        let request = ReplaceRequest::new(order, latest, percent, observed.order.fence());
-        let venue = &self.venue.venue;
-        let signing = match purpose {
-            Purpose::Cancel => venue.cancel_transaction(request),
-            _ => venue.replace(request),
-        };
-        let signed = context.in_time(context.tasks.supervisor.guard("venue.replace", signing)).await;
-        let tx = match signed {
-            Some(Ok(Ok(tx))) => Arc::new(tx),
-            Some(Ok(Err(error))) => {
-                tracing::warn!(order.id = %order.id, error = %telemetry::chain(&error), "a sibling could not be signed");
+        let Some(tx) = self.sign(order, addition, observed.order.fence()).await else { return true };
+        if planted!(SiblingBeforeCommit) {
+            self.context.send(&self.venue, &tx).await;
+        }
+        if let Err(illegal) = self.record(observed, addition, &tx) {
+            tracing::error!(order.id = %order.id, tx.id = %tx.id, error = %illegal, "the venue signed what does not belong to the attempt");
+            return true;
+        }
+        match observed.commit(&self.context).await {
+            Written::Done => {}
+            // The next observation decides anew.
+            Written::MovedOn => return true,
+            // The nonce is another order's, which gets its time.
+            Written::NonceTaken => {
+                observed.waits_since = None;
                 return true;
             }
-            Some(Err(_)) | None => return true,
-        };
-        if planted!(SiblingBeforeCommit) {
-            context.send(&self.venue, &tx).await;
+            Written::GivenUp => return false,
         }
-        let event = OrderEvent::SiblingSigned { purpose, tx: Arc::clone(&tx) };
-        if let Err(illegal) = observed.order.record(event, context.now()) {
-            tracing::error!(order.id = %order.id, tx.id = %tx.id, error = %illegal, "the venue signed what is no sibling");
-            return true;
-        }
-        match observed.order.commit(&context.committer).await {
-            Ok(()) => {}
-            Err(CommitError::Append(AppendError::StaleRevision { .. })) => {
-                // A cancel, for instance. The next observation decides anew.
-                return match context.load(order.id).await {
-                    Ok(order) => {
-                        observed.order.reset(order);
-                        true
-                    }
-                    Err(_) => false,
-                };
-            }
-            Err(error) => {
-                tracing::warn!(order.id = %order.id, error = %telemetry::chain(&error), "a sibling could not be committed");
-                return false;
-            }
-        }
-        observed.last_sent = Some(context.local_now());
+        observed.last_sent = Some(self.context.local_now());
         observed.rests_until = None;
         observed.quiet_observations = 0;
-        context.send(&self.venue, &tx).await;
+        self.context.send(&self.venue, &tx).await;
         true
     }
 
-    /// Whether a sibling is still wanted by what the store has. A deadline decides by the store's clock.
-    async fn is_still_needed(&self, order: &Order, purpose: Purpose) -> bool {
+    /// Lets the venue sign a further transaction.
+    async fn sign(&self, order: &Order, addition: Addition, fence: Fence) -> Option<Arc<SignedTx>> {
+        let siblings = order.state.siblings()?;
+        let (venue, percent) = (&self.venue.venue, self.venue.fee_bumps.fee_percent);
+        let instead_of = |tx| ReplaceRequest::new(order, tx, percent, fence);
+        let nonce;
+        let signing = match addition {
+            Addition::Sibling(Purpose::Cancel) => venue.cancel_transaction(instead_of(&siblings.latest().tx)),
+            Addition::Sibling(_) => venue.replace(instead_of(&siblings.latest().tx)),
+            Addition::Filler(value) => match siblings.fillers_of(value).next_back() {
+                Some(last) => venue.cancel_transaction(instead_of(last)),
+                None => {
+                    nonce = AccountNonce { value, ..siblings.nonce()?.clone() };
+                    venue.fill_nonce(FillRequest::new(order, &nonce, fence))
+                }
+            },
+        };
+        let guarded = self.context.tasks.supervisor.guard("venue.sign", signing);
+        match self.context.in_time(guarded).await? {
+            Ok(Ok(tx)) => Some(Arc::new(tx)),
+            Ok(Err(error)) => {
+                tracing::warn!(order.id = %order.id, error = %telemetry::chain(&error), "a further transaction could not be signed");
+                None
+            }
+            Err(_panicked) => None,
+        }
+    }
+
+    /// Records a further transaction. The first filler of a nonce reserves it.
+    fn record(
+        &self,
+        observed: &mut ObservedOrder,
+        addition: Addition,
+        tx: &Arc<SignedTx>,
+    ) -> Result<(), IllegalTransition> {
+        let (tx, now) = (Arc::clone(tx), self.context.now());
+        let value = match addition {
+            Addition::Sibling(purpose) => {
+                return observed.order.record(OrderEvent::SiblingSigned { purpose, tx }, now);
+            }
+            Addition::Filler(value) => value,
+        };
+        let is_first =
+            observed.siblings().is_some_and(|siblings| siblings.fillers_of(value).next().is_none());
+        let nonce = tx.validity.nonce().filter(|_| is_first);
+        let reservation =
+            nonce.map(|nonce| NonceReservation::new(self.venue.name.clone(), nonce.clone(), value));
+        observed.order.record_filler(tx, reservation, now)
+    }
+
+    /// Whether a further transaction is still wanted by what the store has. A deadline decides by the store's clock.
+    async fn is_still_needed(&self, order: &Order, addition: Addition) -> bool {
         let is_to_end = order.state.is_cancel_requested();
         let Some(siblings) = order.state.siblings() else { return false };
+        let Addition::Sibling(purpose) = addition else { return true };
         match purpose {
             Purpose::Cancel if is_to_end || order.expires_at().is_none() => true,
             // Its last height has passed for good.

@@ -13,11 +13,10 @@ use futures_util::future::{join, join_all};
 use tokio::sync::mpsc;
 
 use super::acts::{Act, Acts, is_sendable};
-use super::observed::{Observed, ObservedOrder};
+use super::observed::{Observed, ObservedOrder, Written};
 use super::report::{Question, Report};
-use crate::commit::committer::CommitError;
 use crate::domain::event::{OrderEvent, UnknownReason};
-use crate::domain::fee_bump::{Need, Waiting};
+use crate::domain::fee_bump::{Addition, Need, Waiting};
 use crate::domain::ids::TxId;
 use crate::domain::phase::{Phase, Stage};
 use crate::domain::retry_policy::is_expired;
@@ -29,7 +28,6 @@ use crate::domain::verdict::{Inclusion, Verdict, verdict};
 use crate::execution::context::Context;
 use crate::execution::venues::KnownVenue;
 use crate::planted::planted;
-use crate::ports::order_store::write::AppendError;
 use crate::ports::venue::VenueError;
 use crate::resilience::breaker::Admission;
 use crate::telemetry::{self, StepName};
@@ -116,8 +114,8 @@ impl BatchObserver {
         for mut observed in self.commit(batch).await {
             let need = report.as_ref().map_or(Need::Nothing, |report| self.need(&mut observed, report));
             match need {
-                Need::Sibling(purpose) if observed.rests_until.is_none_or(|until| until <= now) => {
-                    acts.push((observed, Act::Replace(purpose)));
+                Need::Addition(addition) if observed.rests_until.is_none_or(|until| until <= now) => {
+                    acts.push((observed, Act::Sign(addition)));
                 }
                 _ if self.is_to_be_resent(&observed, now) => acts.push((observed, Act::Resend)),
                 _ => stays.push(self.with_interval(observed)),
@@ -232,17 +230,18 @@ impl BatchObserver {
         let order = Arc::clone(observed.order.order());
         let Some(siblings) = order.state.siblings() else { return Need::Nothing };
         let Some(account) = report.account(siblings) else { return Need::Nothing };
-        let is_first = siblings.nonce().is_some_and(|nonce| nonce.value == account.latest);
-        let heights = observed.heights_waited(is_first, report.view.processed);
+        let heights = observed.heights_waited(account.latest, report.view.processed);
         let is_past_height =
             siblings.original().validity.until_height().is_some_and(|height| report.view.finalized > height);
         let is_to_end =
             order.state.is_cancel_requested() || is_expired(&order, self.context.now()) || is_past_height;
         let need = self.venue.fee_bumps.need(&Waiting { siblings, account, heights, is_to_end });
         match need {
-            Need::Sibling(Purpose::FeeBump) if !self.venue.capabilities.replaces => Need::Nothing,
+            Need::Addition(Addition::Sibling(Purpose::FeeBump)) if !self.venue.capabilities.replaces => {
+                Need::Nothing
+            }
             Need::Operator => {
-                if order.state.attention().is_none() {
+                if order.state.may_be_unknown(UnknownReason::Stuck) {
                     self.call_operator(observed);
                 }
                 Need::Nothing
@@ -281,8 +280,8 @@ impl BatchObserver {
             | UnknownReason::NoVenue
             | UnknownReason::Stuck => self.context.config.unknown_after,
         };
-        let is_recorded = observed.order.order().state.attention().is_some();
-        if is_recorded || since + patience > now {
+        let may_be_said = observed.order.order().state.may_be_unknown(reason);
+        if !may_be_said || since + patience > now {
             return Ok(());
         }
         tracing::warn!(order.id = %observed.order.order().id, %reason, "the outcome of a transaction is unknown");
@@ -310,24 +309,11 @@ impl BatchObserver {
     }
 
     async fn commit_one(&self, mut observed: ObservedOrder) -> Option<ObservedOrder> {
-        let order_id = observed.order.order().id;
-        match observed.order.commit(&self.context.committer).await {
-            Ok(()) if observed.siblings().is_some() => Some(observed),
-            Ok(()) => {
-                self.context.wakers.wake_for(observed.order.order());
-                None
-            }
-            Err(CommitError::Append(AppendError::StaleRevision { .. })) => {
-                // A cancel, for instance. The lease is still ours: go on from what is there now.
-                let order = self.context.load(order_id).await.ok()?;
-                observed.order.reset(order);
-                observed.siblings().is_some().then_some(observed)
-            }
-            Err(error) => {
-                tracing::warn!(order.id = %order_id, error = %telemetry::chain(&error), "an observed order is given up");
-                None
-            }
+        let written = observed.commit(&self.context).await;
+        if written == Written::Done && observed.siblings().is_none() {
+            self.context.wakers.wake_for(observed.order.order());
         }
+        (written != Written::GivenUp && observed.siblings().is_some()).then_some(observed)
     }
 
     fn with_interval(&self, observed: ObservedOrder) -> (ObservedOrder, Duration) {

@@ -17,7 +17,7 @@ use crate::ports::order_store::write::Append;
 use crate::ports::router::StepError;
 use crate::ports::runtime::Clock;
 use crate::ports::venue::{
-    PrepareRequest, ReplaceRequest, SubmitReport, Venue, VenueCapabilities, VenueError,
+    FillRequest, PrepareRequest, ReplaceRequest, SubmitReport, Venue, VenueCapabilities, VenueError,
 };
 use crate::testing::executor::yield_once;
 use crate::testing::intercept::{Call, Intercept, Reply};
@@ -48,7 +48,7 @@ impl MonitoredVenue {
             return;
         };
         let Some(history) = self.shared.events(order_id, 0, u32::MAX) else { return };
-        // A sibling is signed to be sent.
+        // A sibling is signed to be sent, and so is a filler.
         let is_submission_committed = history.iter().any(|record| signs_sibling(record, tx))
             || history
                 .iter()
@@ -65,7 +65,7 @@ fn signs(record: &EventRecord, tx: &SignedTx) -> bool {
 }
 
 fn signs_sibling(record: &EventRecord, tx: &SignedTx) -> bool {
-    matches!(&record.event, OrderEvent::SiblingSigned { tx: signed, .. } if **signed == *tx)
+    matches!(&record.event, OrderEvent::SiblingSigned { tx: signed, .. } | OrderEvent::NonceFilled { tx: signed } if **signed == *tx)
 }
 
 #[async_trait]
@@ -100,6 +100,13 @@ impl Venue for MonitoredVenue {
     async fn cancel_transaction(&self, request: ReplaceRequest<'_>) -> Result<SignedTx, StepError> {
         fault_point(&self.shared, self.process, 3_000).await;
         let tx = self.inner.cancel_transaction(request).await?;
+        self.shared.record_signed(&tx.id, request.order.id);
+        Ok(tx)
+    }
+
+    async fn fill_nonce(&self, request: FillRequest<'_>) -> Result<SignedTx, StepError> {
+        fault_point(&self.shared, self.process, 3_000).await;
+        let tx = self.inner.fill_nonce(request).await?;
         self.shared.record_signed(&tx.id, request.order.id);
         Ok(tx)
     }
