@@ -98,7 +98,7 @@ pub mod store {
     };
     pub use crate::ports::order_store::query::{PurgeRequest, Purged};
     pub use crate::ports::order_store::write::{
-        Append, AppendError, CreateError, Creation, Guard, NonceReservation, Then,
+        Append, AppendError, CreateError, Creation, FirstLease, Guard, NonceReservation, Then,
     };
     pub use crate::ports::outbox::{
         Deliveries, Delivery, DeliveryAck, DeliveryOutcome, DeliveryRequest, Outbox,

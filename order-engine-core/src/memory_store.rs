@@ -304,11 +304,14 @@ impl Data {
             due: None,
             turn: None,
             handicap_until: after(now, new.handicap),
-            epoch: 0,
-            owner: None,
-            claims_without_progress: 0,
+            epoch: new.lease.map_or(0, |lease| lease.fence().epoch),
+            owner: new.lease.map(|lease| lease.owner),
+            claims_without_progress: new.lease.is_some().into(),
         };
-        let due_at = order.request.not_before.map_or(now, |not_before| not_before.max(now));
+        let due_at = match new.lease {
+            Some(lease) => after(now, lease.duration),
+            None => order.request.not_before.map_or(now, |not_before| not_before.max(now)),
+        };
         schedule(&mut self.due, &mut self.turns, &mut row, Some(due_at));
         self.orders.insert(order.id, row);
         self.outbox.add(order.id, 0, now);

@@ -144,6 +144,14 @@ list_row! { NewOrderColumns<'_>, row:
     handicap_us: "bigint[]" = row.request.handicap_us.min(LONGEST_WAIT_US),
 }
 
+/// The lease that is taken with a new order, if one is.
+pub(crate) struct FirstLeaseRow<'a>(pub(crate) &'a RequestColumns<'a>);
+
+list_row! { FirstLeaseRow<'_>, row:
+    lease_owner: "uuid[]" = row.0.lease_owner.map(owner_uuid),
+    lease_us: "bigint[]" = row.0.lease_us.map(|lease_us| lease_us.min(LONGEST_WAIT_US)),
+}
+
 list_row! { EventColumns<'_>, row:
     order_id: "uuid[]" = *row.order_id.as_uuid(),
     seq: "bigint[]" = row.seq,

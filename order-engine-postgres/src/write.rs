@@ -19,7 +19,7 @@ use sqlx::{Arguments, Row};
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::rows::{self, ListRow as _, WriteRow, bind_each, micros, owner_uuid, uuids};
+use crate::rows::{self, FirstLeaseRow, ListRow as _, WriteRow, bind_each, micros, owner_uuid, uuids};
 use crate::session::{Operation, Session};
 use crate::sql::orders::{is_first_events, is_new_orders};
 use crate::values::Values;
@@ -70,10 +70,12 @@ async fn insert(
     // The statement waits a moment for a name that another transaction is about to use. All transactions
     // take the names in one order, so no two wait for each other.
     rows.sort_by_key(|row| (row.request.user_id, row.request.client_order_id));
+    let leases: Vec<FirstLeaseRow<'_>> = rows.iter().map(|row| FirstLeaseRow(&row.request)).collect();
     let text = Arc::clone(&session.sql.orders.create);
     let returned = session
         .fetch_briefly(&text, |arguments| {
             bind_each(arguments, &rows, |row| *row)?;
+            bind_each(arguments, &leases, |lease| lease)?;
             bind_each(arguments, &rows, |row| &row.request)?;
             bind_each(arguments, &rows, |row| &row.state)?;
             bind_each(arguments, &rows, |row| &row.event)?;

@@ -101,6 +101,10 @@ pub(crate) fn add_create(new: &NewOrder, cmd: &mut Cmd) -> Result<(), ItemReject
     cmd.arg(request.tag.as_ref().map_or("", |tag| tag.as_str()));
     cmd.arg(request.not_before.map_or(0, |not_before| not_before.timestamp_millis()));
     cmd.arg(wait_ms(new.handicap)).arg(wait_ms(request.priority.head_start()));
+    match new.lease {
+        Some(lease) => cmd.arg(owner_text(lease.owner)).arg(wait_ms(lease.duration)),
+        None => cmd.arg("").arg(""),
+    };
     Ok(())
 }
 

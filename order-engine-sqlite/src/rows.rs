@@ -122,16 +122,26 @@ pub(crate) struct TurnRow {
     turn_at: Option<i64>,
     handicap_until: i64,
     head_start: i64,
+    lease_owner: Option<String>,
 }
 
 impl TurnRow {
     /// Returns the times of an order that is accepted now.
     pub(crate) fn new(request: &RequestColumns<'_>, now: DateTime<Utc>) -> Self {
-        let due_at = request.not_before.map_or(now, |not_before| not_before.max(now)).timestamp_millis();
-        let handicap_until = now.timestamp_millis().saturating_add(request.handicap_us / MICROS_PER_MILLI);
+        let now_ms = now.timestamp_millis();
+        let handicap_until = now_ms.saturating_add(request.handicap_us / MICROS_PER_MILLI);
         let head_start = request.head_start_us / MICROS_PER_MILLI;
-        let turn_at = due_at.max(handicap_until) - head_start;
-        Self { due_at, turn_at: Some(turn_at).filter(|at| *at != due_at), handicap_until, head_start }
+        let (due_at, turn_at) = if let Some(lease_us) = request.lease_us {
+            let until = now_ms.saturating_add(lease_us / MICROS_PER_MILLI);
+            // A head start does not count for the end of a lease.
+            (until, until.max(handicap_until))
+        } else {
+            let due_at = request.not_before.map_or(now, |not_before| not_before.max(now)).timestamp_millis();
+            (due_at, due_at.max(handicap_until) - head_start)
+        };
+        let turn_at = Some(turn_at).filter(|at| *at != due_at);
+        let lease_owner = request.lease_owner.map(owner_text);
+        Self { due_at, turn_at, handicap_until, head_start, lease_owner }
     }
 }
 
@@ -140,6 +150,9 @@ list_row! { TurnRow, row:
     turn_at = row.turn_at,
     handicap_until = row.handicap_until,
     head_start = row.head_start,
+    lease_epoch = i64::from(row.lease_owner.is_some()),
+    lease_owner = row.lease_owner.as_deref(),
+    claims_without_progress = i64::from(row.lease_owner.is_some()),
 }
 
 list_row! { EventColumns<'_>, row:

@@ -57,6 +57,10 @@ pub struct RequestColumns<'a> {
     pub head_start_us: i64,
     /// How long after its acceptance the order's turn comes at the earliest, in microseconds.
     pub handicap_us: i64,
+    /// The owner of the lease that is taken with the order, if one is: its epoch is 1, and it is the first claim.
+    pub lease_owner: Option<u128>,
+    /// How long that lease lasts, in microseconds.
+    pub lease_us: Option<i64>,
     /// The host's own mark.
     pub tag: Option<&'a str>,
     /// What the host attaches, as a JSON object; none if that is nothing.
@@ -98,6 +102,8 @@ impl<'a> RequestColumns<'a> {
             priority: request.priority.as_str(),
             head_start_us: micros(request.priority.head_start()),
             handicap_us: micros(new.handicap),
+            lease_owner: new.lease.map(|lease| lease.owner),
+            lease_us: new.lease.map(|lease| micros(lease.duration)),
             tag: request.tag.as_ref().map(Tag::as_str).map(without_nul).transpose()?,
             metadata: (!request.metadata.is_empty()).then(|| request.metadata.to_json()),
             created_at: order.created_at,

@@ -6,13 +6,16 @@ use std::time::Duration;
 use super::Harness;
 use super::cases::cases;
 use super::fixtures::{
-    AT_ONCE, Worker, assert_stored, create, create_one, history, id, new_order, new_order_for, new_orders,
-    request, request_named, routing_started, to_confirmed, write_freely,
+    AT_ONCE, HOUR, LONGER_THAN_SHORT, SHORT, Worker, append, assert_stored, create, create_one, history, id,
+    ids_of, new_order, new_order_for, new_orders, request, request_named, routing_started, to_confirmed,
+    write, write_freely,
 };
 use crate::domain::amount::Amount;
 use crate::domain::event::EventRecord;
 use crate::domain::order::Order;
-use crate::ports::order_store::write::{Creation, NewOrder, Then};
+use crate::domain::priority::Priority;
+use crate::ports::order_store::lease::Lease;
+use crate::ports::order_store::write::{AppendError, Creation, FirstLease, Guard, NewOrder, Then};
 
 /// Returns the result of a creation that finds this order in the store.
 fn existing(order: &Order) -> Creation {
@@ -36,6 +39,43 @@ cases!(
         let order = create_one(&store, 1).await;
         let claim = Worker::new(&store, 1).claim_one().await;
         assert_eq!(claim.lease.order_id, order.id);
+    },
+
+    /// An order that is created under a lease is its creator's, until the lease expires.
+    async fn a_new_order_may_be_leased_at_once(harness: &impl Harness) {
+        let store = harness.store().await;
+        let leased = |n, duration| new_order(n).with_lease(Some(FirstLease::new(7, duration)));
+        let urgent = new_order_for(3, request().with_priority(Priority::High))
+            .with_lease(Some(FirstLease::new(7, HOUR)));
+        let orders = [leased(1, HOUR), leased(2, SHORT), urgent, new_order(4)];
+        create(&store, &orders).await;
+        let other = Worker::new(&store, 8);
+        assert_eq!(ids_of(&other.claim(9).await), [id(4)]);
+        let lease = |n| Lease::new(id(n), FirstLease::new(7, HOUR).fence());
+        assert!(Worker::new(&store, 7).renews(lease(1)).await);
+        harness.elapse(LONGER_THAN_SHORT).await;
+        let claims = other.claim(9).await;
+        assert_eq!(ids_of(&claims), [id(2)], "a head start does not count against a lease");
+        assert_eq!((claims[0].lease.fence.epoch, claims[0].claims_without_progress), (2, 2));
+        let guard = |n| Guard::Fence(lease(n).fence);
+        let stale = append(&orders[1].order, guard(2), AT_ONCE, &[routing_started(1)]);
+        assert_eq!(write(&store, stale).await, Err(AppendError::StaleFence));
+        let own = append(&orders[0].order, guard(1), AT_ONCE, &[routing_started(1)]);
+        let own_order = Arc::clone(&own.order);
+        assert_eq!(write(&store, own).await, Ok(()));
+        assert_stored(&store, &own_order).await;
+    },
+
+    /// A request that is an order already takes no lease of it.
+    async fn a_repeated_request_takes_no_lease(harness: &impl Harness) {
+        let store = harness.store().await;
+        let first = new_order_for(1, request_named("alice", "key"));
+        create(&store, std::slice::from_ref(&first)).await;
+        let again =
+            new_order_for(2, request_named("alice", "key")).with_lease(Some(FirstLease::new(7, HOUR)));
+        let results = store.create(std::slice::from_ref(&again)).await.unwrap();
+        assert_eq!(results, [Ok(existing(&first.order))]);
+        assert_eq!(Worker::new(&store, 1).claim_one().await.lease.order_id, id(1));
     },
 
     /// A repeated request returns the order of the first one.

@@ -11,7 +11,7 @@ use super::outbox::{SINKS_ARE_KNOWN, SINKS_ARE_KNOWN_IN};
 use super::queue::{turn_at, turn_of_order};
 use super::settings::{CLOCK, DURABLE, DURABLE_IN, STATEMENT_TIME, after};
 use super::text::{Parameters, names, qualified, unnest, width};
-use crate::rows::{ListRow, ORDER_COLUMNS};
+use crate::rows::{FirstLeaseRow, ListRow, ORDER_COLUMNS};
 
 /// The statements of orders.
 #[derive(Debug)]
@@ -56,18 +56,25 @@ impl OrdersSql {
 }
 
 fn create() -> String {
-    let lists = [NewOrderColumns::COLUMNS, RequestColumns::COLUMNS, StateColumns::COLUMNS];
-    let (items, columns) = (unnest("item", 2, &lists), names("", &lists[1..]));
+    let lists =
+        [NewOrderColumns::COLUMNS, FirstLeaseRow::COLUMNS, RequestColumns::COLUMNS, StateColumns::COLUMNS];
+    let (items, columns) = (unnest("item", 2, &lists), names("", &lists[2..]));
     let insert_events = insert_events(2 + width(&lists));
-    let until = after("handicap_us");
-    let (here, turn_at) = (here(), turn_at("due", "until", "head_start_us"));
+    let (until, leased_until) = (after("handicap_us"), after("lease_us"));
+    // A head start does not count for the end of a lease.
+    let head_start = "CASE WHEN lease_us IS NULL THEN head_start_us ELSE 0 END";
+    let (here, turn_at) = (here(), turn_at("due", "until", head_start));
     format!(
         "WITH {DURABLE}, {SINKS_ARE_KNOWN}, {here},
         written AS (
-            INSERT INTO @orders ({columns}, due_at, handicap_until, turn_at, position)
-            SELECT {columns}, due, until, {turn_at}, here.place
+            INSERT INTO @orders ({columns}, due_at, handicap_until, turn_at, position,
+                lease_epoch, lease_owner, claims_without_progress)
+            SELECT {columns}, due, until, {turn_at}, here.place,
+                (lease_owner IS NOT NULL)::int, lease_owner, (lease_owner IS NOT NULL)::int
             FROM {items}
-                CROSS JOIN LATERAL (SELECT greatest({STATEMENT_TIME}, not_before) AS due, {until} AS until) AS times
+                CROSS JOIN LATERAL (
+                    SELECT coalesce({leased_until}, greatest({STATEMENT_TIME}, not_before)) AS due, {until} AS until
+                ) AS times
                 CROSS JOIN settings CROSS JOIN sinks_are_known CROSS JOIN here
             ON CONFLICT DO NOTHING
             RETURNING order_id, 0::bigint AS after_seq, position

@@ -1,7 +1,7 @@
 -- Accepts orders: one reply an order.
 
 -- The number of arguments of an order.
-local FIELDS = 18
+local FIELDS = 20
 
 local function existing(id)
   local failure, row = read_order_row(id)
@@ -12,7 +12,7 @@ local function existing(id)
 end
 
 local function create(write, id, user, is_named, client_order_id, origin, request, status, lane, attention,
-    created_at, updated_at, seq, state, event, tag, not_before_ms, handicap_ms, head_start_ms)
+    created_at, updated_at, seq, state, event, tag, not_before_ms, handicap_ms, head_start_ms, owner, lease_ms)
   if is_named == '1' then
     local named = redis.pcall('HGET', key('client_order_ids', user), client_order_id)
     if type(named) == 'table' then
@@ -25,6 +25,8 @@ local function create(write, id, user, is_named, client_order_id, origin, reques
   if redis.call('EXISTS', key('order', id)) == 1 then
     return existing(id)
   end
+  local is_leased = owner ~= ''
+  local first_claim = is_leased and '1' or '0'
   local turn = false
   if handicap_ms ~= '0' or head_start_ms ~= '0' then
     turn = text(now_ms + handicap_ms) .. ' ' .. head_start_ms
@@ -35,7 +37,8 @@ local function create(write, id, user, is_named, client_order_id, origin, reques
   redis.call('HSET', key('order', id),
     'user', user, 'origin', origin, 'request', request, 'status', status, 'lane', lane,
     'attention', attention, 'created_at', created_at, 'updated_at', updated_at, 'seq', seq,
-    'state', state, 'epoch', '0', 'owner', '', 'claims_without_progress', '0', 'created_by', write)
+    'state', state, 'epoch', first_claim, 'owner', owner, 'claims_without_progress', first_claim,
+    'created_by', write)
   if turn then
     redis.call('HSET', key('order', id), 'turn', turn)
   end
@@ -54,7 +57,8 @@ local function create(write, id, user, is_named, client_order_id, origin, reques
     redis.call('ZADD', ATTENTION, 0, id)
   end
   if lane ~= '' then
-    schedule(id, lane, math.max(now_ms, tonumber(not_before_ms) or 0), turn)
+    local due_ms = is_leased and now_ms + lease_ms or math.max(now_ms, tonumber(not_before_ms) or 0)
+    schedule(id, lane, due_ms, turn, is_leased)
   end
   add_outbox_entries(id, '0')
   add_to_feed(id, 1, seq)

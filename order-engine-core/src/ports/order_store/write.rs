@@ -24,6 +24,31 @@ pub struct NewOrder {
     /// How long after its acceptance the order's turn comes at the earliest. Until then it is claimed only
     /// when nothing else is due.
     pub handicap: Duration,
+    /// The lease that its creator takes with it, if it executes the order itself: the order is written as if it had
+    /// been claimed right after its creation.
+    pub lease: Option<FirstLease>,
+}
+
+/// The first lease of an order, taken by the write that creates it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FirstLease {
+    /// The owner half of the fence.
+    pub owner: u128,
+    /// How long the lease lasts without renewal.
+    pub duration: Duration,
+}
+
+impl FirstLease {
+    /// Returns a lease for this owner, which lasts so long without renewal.
+    pub const fn new(owner: u128, duration: Duration) -> Self {
+        Self { owner, duration }
+    }
+
+    /// Returns the fence, once the order is created.
+    pub const fn fence(&self) -> Fence {
+        Fence { epoch: 1, owner: self.owner }
+    }
 }
 
 /// What came of a [`NewOrder`].
@@ -155,7 +180,14 @@ pub enum AppendError {
 impl NewOrder {
     /// Returns an order to accept, with its first event and without a handicap.
     pub const fn new(order: Arc<Order>, event: Arc<EventRecord>) -> Self {
-        Self { order, event, handicap: Duration::ZERO }
+        Self { order, event, handicap: Duration::ZERO, lease: None }
+    }
+
+    /// Sets the lease that is taken with the order.
+    #[must_use]
+    pub const fn with_lease(mut self, lease: Option<FirstLease>) -> Self {
+        self.lease = lease;
+        self
     }
 
     /// Sets how long after its acceptance the order's turn comes at the earliest.
