@@ -7,6 +7,7 @@
 mod columns;
 mod decode;
 mod deliveries;
+mod history;
 mod integers;
 mod leases;
 mod nonces;
@@ -16,6 +17,7 @@ mod writes;
 pub use columns::{EventColumns, RequestColumns, StateColumns};
 pub use decode::{Decoded, StoredEvent, StoredHead, StoredOrder, existing_order};
 pub use deliveries::{ClaimedEntries, ClaimedEntry};
+pub use history::{FailureColumns, HistoryColumns, StoredHistory};
 pub use integers::{count, count_u32, decode_u64, encode_epoch, encode_u64};
 pub use leases::{AckColumns, CurrentRow, GuardColumns, ReleaseColumns, UNDECODABLE};
 pub use nonces::ReservationColumns;

@@ -147,7 +147,7 @@ impl StoredEvent<'_> {
     }
 }
 
-fn version(version: i64) -> Decoded<u32> {
+pub(super) fn version(version: i64) -> Decoded<u32> {
     decode_small(version, "payload version")
 }
 

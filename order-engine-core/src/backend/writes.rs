@@ -1,6 +1,7 @@
 //! Items of writes, checked and encoded.
 
 use crate::backend::columns::{EventColumns, RequestColumns, StateColumns};
+use crate::backend::history::HistoryColumns;
 use crate::backend::leases::GuardColumns;
 use crate::backend::nonces::ReservationColumns;
 use crate::domain::codec::ItemRejected;
@@ -19,6 +20,8 @@ pub struct NewOrderColumns<'a> {
     pub state: StateColumns<'a>,
     /// Its first event.
     pub event: EventColumns<'a>,
+    /// The same as a row of its history.
+    pub history: HistoryColumns<'a>,
 }
 
 impl<'a> NewOrderColumns<'a> {
@@ -33,6 +36,7 @@ impl<'a> NewOrderColumns<'a> {
             request: RequestColumns::new(new)?,
             state: StateColumns::new(&new.order)?,
             event: EventColumns::new(&new.event)?,
+            history: HistoryColumns::new(new.order.id, std::iter::once(&*new.event))?,
         })
     }
 }
@@ -48,6 +52,8 @@ pub struct AppendColumns<'a> {
     pub state: StateColumns<'a>,
     /// The events, oldest first.
     pub events: Vec<EventColumns<'a>>,
+    /// The same as a row of its history.
+    pub history: HistoryColumns<'a>,
     /// The nonce that is reserved with them.
     pub reservation: Option<ReservationColumns<'a>>,
 }
@@ -64,6 +70,7 @@ impl<'a> AppendColumns<'a> {
             guard: GuardColumns::new(append)?,
             state: StateColumns::new(&append.order)?,
             events: append.events.iter().map(|event| EventColumns::new(event)).collect::<Result<_, _>>()?,
+            history: HistoryColumns::new(append.order.id, append.events.iter().map(|event| &**event))?,
             reservation: append.reservation.as_ref().map(ReservationColumns::new).transpose()?,
         })
     }

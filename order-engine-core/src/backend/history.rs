@@ -1,0 +1,227 @@
+//! The events of one write as one row: an order has three or four of these where it has eight events.
+//!
+//! The row's text is a JSON array with an object for each event, which SQL can take apart:
+//! `at`, `status`, `progress`, `attempt`, `max_attempts`, `message` and `event`, the payload with its `kind`. An
+//! event's number is that of the first one plus its place.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::backend::decode::{Decoded, version};
+use crate::backend::integers::{decode_u64, encode_u64};
+use crate::domain::codec::{self, DecodeError, ItemRejected, PAYLOAD_VERSION};
+use crate::domain::event::{EventRecord, Status};
+use crate::domain::failure::Failure;
+use crate::domain::ids::OrderId;
+
+/// The events of one write, ready to be written as one row.
+pub struct HistoryColumns<'a> {
+    /// The order.
+    pub order_id: OrderId,
+    /// The number of the first event.
+    pub first_seq: i64,
+    /// The number of the last event.
+    pub last_seq: i64,
+    /// The version of `payload`.
+    pub payload_version: i64,
+    /// The encoded events.
+    pub payload: String,
+    /// The failures among the events.
+    pub failures: Vec<FailureColumns<'a>>,
+}
+
+/// A failure among the events of a write.
+#[derive(Clone, Copy, Debug)]
+pub struct FailureColumns<'a> {
+    /// The order.
+    pub order_id: OrderId,
+    /// The number of the event.
+    pub seq: i64,
+    /// The number of the attempt.
+    pub attempt: i64,
+    /// When it happened.
+    pub at: DateTime<Utc>,
+    /// The failure.
+    pub failure: &'a Failure,
+}
+
+/// The columns from which the events of one write are decoded.
+#[derive(Clone, Copy)]
+pub struct StoredHistory<'r> {
+    /// The order.
+    pub order_id: OrderId,
+    /// The number of the first event.
+    pub first_seq: i64,
+    /// The version of `payload`.
+    pub payload_version: i64,
+    /// The encoded events.
+    pub payload: &'r str,
+}
+
+/// An event in the text of a row.
+#[derive(Serialize, Deserialize)]
+struct Written<E, M> {
+    at: DateTime<Utc>,
+    status: Status,
+    progress: u8,
+    attempt: u32,
+    max_attempts: u32,
+    message: M,
+    event: E,
+}
+
+/// Shows no payload, which may have the bytes of a signed transaction.
+impl fmt::Debug for HistoryColumns<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HistoryColumns")
+            .field("order_id", &self.order_id)
+            .field("first_seq", &self.first_seq)
+            .field("last_seq", &self.last_seq)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Shows no payload, as above.
+impl fmt::Debug for StoredHistory<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredHistory")
+            .field("order_id", &self.order_id)
+            .field("first_seq", &self.first_seq)
+            .field("payload_version", &self.payload_version)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> HistoryColumns<'a> {
+    /// Returns the row of the events of one write of an order, oldest first: at least one, numbered without a gap.
+    ///
+    /// # Errors
+    /// If an event cannot be encoded, or a number does not fit into 63 bits.
+    pub fn new(
+        order_id: OrderId,
+        events: impl Iterator<Item = &'a EventRecord>,
+    ) -> Result<Self, ItemRejected> {
+        let (mut seqs, mut failures, mut written) = (None, Vec::new(), Vec::with_capacity(8));
+        for record in events {
+            let seq = encode_u64(record.seq)?;
+            seqs = Some((seqs.map_or(seq, |(first, _)| first), seq));
+            if let Some(failure) = record.event.failure() {
+                let (attempt, at) = (i64::from(record.attempt), record.at);
+                failures.push(FailureColumns { order_id, seq, attempt, at, failure });
+            }
+            written.push(Written {
+                at: record.at,
+                status: record.status,
+                progress: record.progress,
+                attempt: record.attempt,
+                max_attempts: record.max_attempts,
+                message: record.message(),
+                event: &record.event,
+            });
+        }
+        let (first_seq, last_seq) = seqs.ok_or_else(|| rejected("a write has no event"))?;
+        let payload = serde_json::to_string(&written).map_err(|error| rejected(error.to_string()))?;
+        Ok(Self {
+            order_id,
+            first_seq,
+            last_seq,
+            payload_version: i64::from(PAYLOAD_VERSION),
+            payload,
+            failures,
+        })
+    }
+}
+
+impl StoredHistory<'_> {
+    /// Returns the events, oldest first.
+    ///
+    /// # Errors
+    /// If the version is newer than this program, or a column holds what this program never writes.
+    pub fn decode(&self) -> Decoded<Vec<EventRecord>> {
+        let (first, version) = (decode_u64(self.first_seq, "seq")?, version(self.payload_version)?);
+        let written: Vec<Written<&RawValue, serde::de::IgnoredAny>> =
+            serde_json::from_str(self.payload).map_err(|error| DecodeError { message: error.to_string() })?;
+        let record = |(seq, written): (u64, Written<&RawValue, _>)| {
+            Ok(EventRecord {
+                order_id: self.order_id,
+                seq,
+                at: written.at,
+                status: written.status,
+                progress: written.progress,
+                attempt: written.attempt,
+                max_attempts: written.max_attempts,
+                event: codec::decode(version, written.event.get())?,
+            })
+        };
+        (first..).zip(written).map(record).collect()
+    }
+}
+
+fn rejected(message: impl Into<String>) -> ItemRejected {
+    ItemRejected { message: message.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::event::OrderEvent;
+    use crate::domain::failure::{FailureClass, FailureCode};
+    use crate::domain::order::Order;
+
+    fn history() -> Vec<EventRecord> {
+        let now = DateTime::from_timestamp_millis(1_700_000_000_123).unwrap();
+        let id = OrderId::from_bytes([7; 16]);
+        let (mut order, accepted) = Order::accept(id, crate::testing::request(), 3, now);
+        let failure = Failure::new(FailureCode::NO_ROUTE, "no \"route\" \u{0} at all");
+        let retry_in = Duration::from_millis(5);
+        let mut records = vec![accepted];
+        for event in [
+            OrderEvent::RoutingStarted { attempt: 1, dexes: vec!["Raydium".into()] },
+            OrderEvent::AttemptFailed { failure, class: FailureClass::Transient },
+            OrderEvent::RetryScheduled { retry_at: now + retry_in, retry_in },
+        ] {
+            let (next, record) = order.advance(event, now).unwrap();
+            order = next;
+            records.push(record);
+        }
+        records
+    }
+
+    fn stored<'r>(columns: &'r HistoryColumns<'_>) -> StoredHistory<'r> {
+        let HistoryColumns { order_id, first_seq, payload_version, .. } = *columns;
+        StoredHistory { order_id, first_seq, payload_version, payload: &columns.payload }
+    }
+
+    #[test]
+    fn the_events_of_a_write_come_back_from_one_row() {
+        let history = history();
+        for events in [&history[..1], &history[1..]] {
+            let columns = HistoryColumns::new(events[0].order_id, events.iter()).unwrap();
+            let seq = |record: &EventRecord| i64::try_from(record.seq).unwrap();
+            let expected = (seq(&events[0]), seq(&events[events.len() - 1]));
+            assert_eq!((columns.first_seq, columns.last_seq), expected);
+            assert_eq!(stored(&columns).decode().unwrap(), events);
+        }
+        let columns = HistoryColumns::new(history[0].order_id, history[1..].iter()).unwrap();
+        let failures: Vec<_> = columns.failures.iter().map(|row| (row.seq, &row.failure.code)).collect();
+        assert_eq!(failures, [(3, &FailureCode::NO_ROUTE)]);
+    }
+
+    #[test]
+    fn what_this_program_never_writes_is_an_error() {
+        let history = history();
+        let columns = HistoryColumns::new(history[0].order_id, history.iter()).unwrap();
+        let sound = stored(&columns);
+        assert!(StoredHistory { payload_version: 99, ..sound }.decode().is_err());
+        assert!(StoredHistory { first_seq: -1, ..sound }.decode().is_err());
+        assert!(StoredHistory { payload: "[{}]", ..sound }.decode().is_err());
+        let unheard = columns.payload.replace("\"pending\"", "\"unheard_of\"");
+        assert!(StoredHistory { payload: &unheard, ..sound }.decode().is_err());
+        assert!(HistoryColumns::new(history[0].order_id, std::iter::empty()).is_err());
+    }
+}
