@@ -113,7 +113,7 @@ impl Engine {
             observers.start();
             self.context().tasks.keep_running("observe claimer", move || {
                 let (observers, slots) = (Arc::clone(&observers), Arc::clone(observers.slots()));
-                let deliver = move |claimed| observers.take_claimed(claimed);
+                let deliver = Arc::new(move |claimed| observers.take_claimed(claimed));
                 claimer::run(Arc::clone(&context), Lane::Observe, slots, deliver)
             });
         });

@@ -12,6 +12,7 @@ pub(crate) mod lease;
 pub(crate) mod leased_order;
 pub(crate) mod nonces;
 pub(crate) mod observer;
+pub(crate) mod openings;
 pub(crate) mod pauses;
 pub(crate) mod turns;
 pub(crate) mod venues;

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use common::{Fixture, Setup};
-use order_engine_core::testing::{Call, Intercept, request};
-use order_engine_core::{OrderEvent, OrderId, Status, StoreError};
+use order_engine_core::testing::{Call, Intercept, Reply, request};
+use order_engine_core::{
+    Activity, OrderEvent, OrderId, OrderQuery, PauseScope, Status, StoreError, Submission,
+};
 
 async fn submit(fixture: &Fixture, orders: usize) -> Vec<OrderId> {
     let mut ids = Vec::new();
@@ -118,5 +120,99 @@ async fn it_shares_orders_with_workers_under_apalis() {
     let running = tokio::spawn(second.engine.run(10));
     all_confirmed(&fixture, ids).await;
     worker.stop().await;
+    running.abort();
+}
+
+/// Counts the orders that are created under a lease.
+#[derive(Debug, Default)]
+struct Leasing {
+    leased: AtomicUsize,
+    answers_late: bool,
+}
+
+#[async_trait]
+impl Intercept for Leasing {
+    async fn before(&self, call: Call<'_>) -> Result<(), StoreError> {
+        if let Call::Create(orders) = call {
+            let leased = orders.iter().filter(|new| new.lease.is_some()).count();
+            self.leased.fetch_add(leased, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    async fn after(&self, call: Call<'_>, _: Reply<'_>) -> Result<(), StoreError> {
+        if matches!(call, Call::Create(_)) && self.answers_late {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        Ok(())
+    }
+}
+
+impl Leasing {
+    fn leased(&self) -> usize {
+        self.leased.load(Ordering::SeqCst)
+    }
+}
+
+async fn leasing(answers_late: bool) -> (Arc<Leasing>, Fixture) {
+    let leasing = Arc::new(Leasing { answers_late, ..Leasing::default() });
+    let fixture = Fixture::with(Setup { intercept: Some(leasing.clone()), ..Setup::default() }).await;
+    (leasing, fixture)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_worker_takes_what_its_process_accepts_without_a_claim() {
+    let (leasing, fixture) = leasing(false).await;
+    let running = tokio::spawn(fixture.engine.run(4));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let ids = submit(&fixture, 3).await;
+    all_confirmed(&fixture, ids.clone()).await;
+    assert_eq!(leasing.leased(), 3);
+    let now = fixture.engine.order(ids[2]).await.unwrap().unwrap().updated_at;
+    let later = fixture.submit(request().with_not_before(now + Duration::from_mins(1))).await;
+    all_confirmed(&fixture, vec![later.id]).await;
+    assert_eq!(leasing.leased(), 3, "one that has to wait takes no slot meanwhile");
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn orders_without_a_free_slot_are_claimed_later() {
+    let (leasing, fixture) = leasing(false).await;
+    let running = tokio::spawn(fixture.engine.run(2));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let submissions = fixture.engine.submit_many(std::iter::repeat_with(request).take(20)).await;
+    let id = |submission: Result<Submission, _>| match submission {
+        Ok(Submission::Created(order)) => order.id,
+        other => panic!("{other:?}"),
+    };
+    all_confirmed(&fixture, submissions.into_iter().map(id).collect()).await;
+    assert_eq!(leasing.leased(), 2);
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_whose_submitter_leaves_is_executed_all_the_same() {
+    let (leasing, fixture) = leasing(true).await;
+    let running = tokio::spawn(fixture.engine.run(4));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let submitting = fixture.engine.submit(request());
+    assert!(tokio::time::timeout(Duration::from_millis(500), submitting).await.is_err(), "it leaves");
+    let [order] = &fixture.engine.orders(&OrderQuery::new(9)).await.unwrap()[..] else { panic!("one order") };
+    let id = order.as_ref().unwrap().id;
+    tokio::time::timeout(Duration::from_secs(5), all_confirmed(&fixture, vec![id])).await.unwrap();
+    assert_eq!(leasing.leased(), 1);
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_worker_takes_nothing_that_its_process_accepts() {
+    let (leasing, fixture) = leasing(false).await;
+    let running = tokio::spawn(fixture.engine.run(4));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    fixture.engine.pause(Activity::Routing, PauseScope::All, "a test").await.unwrap();
+    let order = fixture.submit(request()).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(fixture.engine.order(order.id).await.unwrap().unwrap().status(), Status::Pending);
+    assert_eq!(leasing.leased(), 0);
     running.abort();
 }

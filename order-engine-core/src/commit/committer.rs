@@ -2,7 +2,8 @@
 //! commit.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::batch::{self, Batcher, NoResult, Queue};
@@ -34,11 +35,72 @@ type Created = Result<Result<Creation, CreateError>, CommitError>;
 pub(crate) struct Committer {
     writer: Arc<Writer>,
     appends: Batcher<Append, Appended>,
-    creations: Batcher<NewOrder, Created>,
+    creations: Batcher<Creating, Created>,
     /// Writes that found their rows locked by another transaction. They are tried again in batches of their
     /// own, so that no other write waits for those locks.
     locked_appends: Batcher<Append, Appended>,
-    locked_creations: Batcher<NewOrder, Created>,
+    locked_creations: Batcher<Creating, Created>,
+}
+
+/// An order that is being created, and what happens as soon as it is.
+#[derive(Clone, Debug)]
+struct Creating {
+    new: NewOrder,
+    then: OnCreated,
+}
+
+/// What happens right after the write of an order, also if nobody waits for it any more. It happens once at most.
+#[derive(Clone, Default)]
+pub(crate) struct OnCreated(Arc<Mutex<Then>>);
+
+#[derive(Default)]
+enum Then {
+    /// Nothing happens.
+    #[default]
+    Nothing,
+    /// This happens when the order is written.
+    Waits(Box<dyn FnOnce() + Send>),
+    /// It has happened.
+    Happened,
+}
+
+impl OnCreated {
+    pub(crate) fn new(then: impl FnOnce() + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Then::Waits(Box::new(then)))))
+    }
+
+    fn then(&self) -> MutexGuard<'_, Then> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn happen(&self) {
+        let mut state = self.then();
+        if matches!(*state, Then::Waits(_))
+            && let Then::Waits(then) = std::mem::replace(&mut *state, Then::Happened)
+        {
+            drop(state);
+            then();
+        }
+    }
+
+    /// Lets it happen no more, unless it has happened.
+    fn give_up(&self) {
+        let mut state = self.then();
+        if matches!(*state, Then::Waits(_)) {
+            *state = Then::Nothing;
+        }
+    }
+
+    /// Whether it has happened.
+    pub(crate) fn has_happened(&self) -> bool {
+        matches!(*self.then(), Then::Happened)
+    }
+}
+
+impl fmt::Debug for OnCreated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnCreated")
+    }
 }
 
 /// Why a write was not committed.
@@ -102,10 +164,10 @@ impl Committer {
 
     /// Writes a new order. If the store's answer is lost, the outcome is read from the store. If another
     /// transaction is about to use the client order id, this waits a while for it to end.
-    pub(crate) async fn create(&self, new: NewOrder) -> Result<Creation, CommitError> {
+    pub(crate) async fn create(&self, mut new: NewOrder, then: &OnCreated) -> Result<Creation, CommitError> {
         let (mut creations, mut tries, mut waited) = (&self.creations, 0, Duration::ZERO);
         loop {
-            let written = creations.call(new.clone());
+            let written = creations.call(Creating { new: new.clone(), then: then.clone() });
             let written = telemetry::timed(StepName::Create, &self.writer.runtime, written).await;
             let locked = match written.unwrap_or_else(|no_result| Err(no_result.into())) {
                 Ok(Err(locked @ CreateError::Locked)) => locked,
@@ -114,10 +176,14 @@ impl Committer {
                 Err(CommitError::Store(error)) if self.writer.is_created(&new).await => {
                     tracing::info!(order.id = %new.order.id, error = %telemetry::chain(&error), "an order was created although the store did not say so");
                     self.writer.publish([(&*new.order, &new.event)].into_iter());
+                    then.happen();
                     return Ok(Creation::Created);
                 }
                 Err(error) => return Err(error),
             };
+            // No slot is kept for an order that waits.
+            new.lease = None;
+            then.give_up();
             if waited >= LOCKED_MAX {
                 return Err(unavailable(locked));
             }
@@ -204,7 +270,7 @@ impl Writer {
     async fn run_creations(
         self: Arc<Self>,
         name: &'static str,
-        queue: Queue<NewOrder, Created>,
+        queue: Queue<Creating, Created>,
         max_batch: usize,
     ) {
         let supervisor = Arc::clone(&self.supervisor);
@@ -252,8 +318,16 @@ impl Writer {
         results
     }
 
-    async fn create_batch(&self, batch: Vec<NewOrder>) -> Vec<Created> {
-        self.create_all(&batch).await
+    async fn create_batch(&self, batch: Vec<Creating>) -> Vec<Created> {
+        let (orders, then): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|Creating { new, then }| (new, then)).unzip();
+        let results = self.create_all(&orders).await;
+        for (then, result) in then.iter().zip(&results) {
+            if matches!(result, Ok(Ok(Creation::Created))) {
+                then.happen();
+            }
+        }
+        results
     }
 
     async fn create_all(&self, batch: &[NewOrder]) -> Vec<Created> {

@@ -31,6 +31,7 @@ use crate::config::EngineConfig;
 use crate::domain::state::step::Lane;
 use crate::execution::claimer;
 use crate::execution::error::ExecuteError;
+use crate::execution::openings::Deliver;
 use crate::execution::workers::RunningWorker;
 
 /// Executes an order until it waits, is handed to the observer, or is done.
@@ -86,13 +87,12 @@ impl OrderBackend {
     fn new(engine: Engine, slots: usize) -> Self {
         let (intake, free, deliver) = Intake::new(slots);
         let (context, receiver) = (Arc::clone(engine.context()), Arc::downgrade(&intake));
+        let deliver: Arc<Deliver> = Arc::new(move |claimed| {
+            let is_open = receiver.upgrade().is_some_and(|intake| intake.is_open());
+            is_open && deliver.send(claimed).is_ok()
+        });
         engine.context().tasks.keep_running("claimer", move || {
-            let (deliver, receiver) = (deliver.clone(), receiver.clone());
-            let deliver = move |claimed| {
-                let is_open = receiver.upgrade().is_some_and(|intake| intake.is_open());
-                is_open && deliver.send(claimed).is_ok()
-            };
-            claimer::run(Arc::clone(&context), Lane::Execute, Arc::clone(&free), deliver)
+            claimer::run(Arc::clone(&context), Lane::Execute, Arc::clone(&free), Arc::clone(&deliver))
         });
         Self { engine, slots, intake, running: None, flush: None }
     }

@@ -240,6 +240,7 @@ impl EngineBuilder {
             nonces,
             wakers,
             workers: Arc::new(Workers::default()),
+            openings: Arc::default(),
             tasks,
         });
 

@@ -5,8 +5,9 @@ use tracing::Instrument;
 
 use super::Engine;
 use crate::domain::ids::OrderId;
-use crate::execution::claimer::{self, ClaimedOrder};
+use crate::execution::claimer;
 use crate::execution::error::ExecuteError;
+use crate::execution::openings::ClaimedOrder;
 use crate::execution::workers::Counted;
 
 /// An order to execute: the argument of [`Engine::execute`].

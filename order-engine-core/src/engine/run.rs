@@ -8,8 +8,9 @@ use tokio::sync::Semaphore;
 use super::Engine;
 use super::execute::OrderTask;
 use crate::domain::state::step::Lane;
-use crate::execution::claimer::{self, ClaimedOrder};
+use crate::execution::claimer;
 use crate::execution::error::ExecuteError;
+use crate::execution::openings::{ClaimedOrder, Deliver};
 use crate::telemetry;
 
 impl Engine {
@@ -54,13 +55,13 @@ async fn work(engine: Engine, slots: usize) {
     let running = context.workers.begin(slots);
     let free = Arc::new(Semaphore::new(slots));
     let supervisor = Arc::clone(&context.tasks.supervisor);
+    let starting = engine.clone();
+    let deliver: Arc<Deliver> = Arc::new(move |claimed| {
+        starting.start(claimed);
+        true
+    });
     let claiming = supervisor.keep_running("claimer", || {
-        let engine = engine.clone();
-        let deliver = move |claimed| {
-            engine.start(claimed);
-            true
-        };
-        claimer::run(Arc::clone(&context), Lane::Execute, Arc::clone(&free), deliver)
+        claimer::run(Arc::clone(&context), Lane::Execute, Arc::clone(&free), Arc::clone(&deliver))
     });
     claiming.await;
     drop(running);

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use super::Engine;
-use crate::commit::committer::CommitError;
+use crate::commit::committer::{CommitError, OnCreated};
 use crate::domain::codec::ItemRejected;
 use crate::domain::ids::OrderId;
 use crate::domain::order::{InvalidRequest, Order, OrderRequest};
+use crate::execution::leased_order::LeasedOrder;
 use crate::planted::planted;
 use crate::ports::controls::{Activity, Pause};
 use crate::ports::order_store::error::StoreError;
-use crate::ports::order_store::write::{Creation, NewOrder};
+use crate::ports::order_store::lease::Lease;
+use crate::ports::order_store::write::{Creation, FirstLease, NewOrder};
 
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,19 +119,43 @@ impl Engine {
         Ok(NewOrder::new(Arc::new(order), Arc::new(event)).with_handicap(handicap))
     }
 
+    /// Takes the first lease of an order that a worker here can execute at once, and hands the order to the worker as
+    /// soon as it is written.
+    fn take_at_once(&self, new: NewOrder) -> (NewOrder, OnCreated) {
+        let context = self.context();
+        let is_late = new.order.request.not_before.is_some_and(|not_before| not_before > context.now());
+        if is_late || context.pauses.stop_workers() {
+            return (new, OnCreated::default());
+        }
+        let Some(slot) = context.openings.reserve() else { return (new, OnCreated::default()) };
+        let lease = FirstLease::new(context.tasks.runtime.entropy.next_u128(), context.config.lease_duration);
+        let (context, order) = (Arc::clone(context), Arc::clone(&new.order));
+        let requested_at = context.local_now();
+        let then = OnCreated::new(move || {
+            let guard = context.leases.hold(Lease::new(order.id, lease.fence()), 1, requested_at);
+            slot.deliver(LeasedOrder::new(order, guard));
+        });
+        (new.with_lease(Some(lease)), then)
+    }
+
     /// Writes a new order, unless the user has used its client order id.
     pub(super) async fn create(&self, new: NewOrder) -> Result<Creation, SubmitError> {
         let context = self.context();
         let order = Arc::clone(&new.order);
+        let (new, then) = self.take_at_once(new);
         if planted!(AnswerBeforeCommit) {
             let late = Arc::clone(context);
-            context.tasks.spawn("late", Box::pin(async move { drop(late.committer.create(new).await) }));
+            context
+                .tasks
+                .spawn("late", Box::pin(async move { drop(late.committer.create(new, &then).await) }));
             return Ok(Creation::Created);
         }
-        match context.committer.create(new).await {
+        match context.committer.create(new, &then).await {
             Ok(creation) => {
                 if creation == Creation::Created {
-                    context.wakers.wake_for(&order);
+                    if !then.has_happened() {
+                        context.wakers.wake_for(&order);
+                    }
                 } else {
                     self.inner.fair_share.give_back(&order.request.user_id);
                 }

@@ -10,6 +10,7 @@ use crate::domain::ids::OrderId;
 use crate::domain::state::step::Lane;
 use crate::execution::context::Context;
 use crate::execution::leased_order::LeasedOrder;
+use crate::execution::openings::{ClaimedOrder, Deliver};
 use crate::planted::planted;
 use crate::ports::order_store::error::StoreError;
 use crate::ports::order_store::lease::{Claim, ClaimRequest, ClaimScope, Release, ReleaseReason};
@@ -22,13 +23,6 @@ const STORE_RETRY: Duration = Duration::from_millis(500);
 /// How long an order that cannot be decoded is left alone: it harms no other, and a newer program that can
 /// decode it may come.
 const UNDECODABLE_RETRY: Duration = Duration::from_mins(5);
-
-/// A leased order with the slot that it takes.
-#[derive(Debug)]
-pub(crate) struct ClaimedOrder {
-    pub(crate) order: LeasedOrder,
-    pub(crate) slot: OwnedSemaphorePermit,
-}
 
 /// Returns how many slots a worker has that was asked to have so many: one at least, so that it executes
 /// orders.
@@ -50,10 +44,14 @@ enum ClaimOutcome {
 ///
 /// Slots belong to the claimer, not to the receiver: an order that there is no slot for is not claimed, so
 /// that other processes can take it.
-pub(crate) async fn run<F>(context: Arc<Context>, lane: Lane, slots: Arc<Semaphore>, mut deliver: F)
-where
-    F: FnMut(ClaimedOrder) -> bool + Send,
-{
+pub(crate) async fn run(context: Arc<Context>, lane: Lane, slots: Arc<Semaphore>, deliver: Arc<Deliver>) {
+    let open = || context.openings.open(Arc::clone(&slots), Arc::clone(&deliver));
+    let opening = (lane == Lane::Execute).then(open);
+    let set_idle = |is_idle| {
+        if let Some(opening) = &opening {
+            opening.set_idle(is_idle);
+        }
+    };
     let mut draining = context.tasks.shutdown.draining();
     let mut woken = context.wakers.subscribe(lane);
     let poll_interval = context.config.poll_interval;
@@ -77,10 +75,11 @@ where
         };
         // The claim may miss an order that is accepted from here on; the next claim takes it.
         woken.mark_unchanged();
-        let wait = match claim_and_deliver(&context, lane, free, &mut deliver).await {
+        let wait = match claim_and_deliver(&context, lane, free, &*deliver).await {
             Ok(ClaimOutcome::Full) => continue,
             Ok(ClaimOutcome::Undeliverable) => return,
             Ok(ClaimOutcome::Drained { next_due_in }) => {
+                set_idle(true);
                 next_due_in.map_or(poll_interval, |due_in| due_in.min(poll_interval))
             }
             Err(error) => {
@@ -94,6 +93,7 @@ where
             _ = woken.changed() => {}
             () = context.tasks.runtime.clock.sleep(wait) => {}
         }
+        set_idle(false);
     }
 }
 
@@ -109,15 +109,12 @@ async fn free_slots(slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     Some(free)
 }
 
-async fn claim_and_deliver<F>(
+async fn claim_and_deliver(
     context: &Context,
     lane: Lane,
     mut free: OwnedSemaphorePermit,
-    deliver: &mut F,
-) -> Result<ClaimOutcome, StoreError>
-where
-    F: FnMut(ClaimedOrder) -> bool,
-{
+    deliver: &Deliver,
+) -> Result<ClaimOutcome, StoreError> {
     let limit = free.num_permits();
     let (orders, next_due_in) = claim(context, lane, ClaimScope::Any, limit).await?;
     let is_drained = orders.len() < limit;

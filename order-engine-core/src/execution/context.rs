@@ -23,6 +23,7 @@ use crate::execution::in_flight::InFlight;
 use crate::execution::lease::LeaseManager;
 use crate::execution::leased_order::LeasedOrder;
 use crate::execution::nonces::Nonces;
+use crate::execution::openings::Openings;
 use crate::execution::pauses::Pauses;
 use crate::execution::venues::{KnownVenue, Venues};
 use crate::execution::workers::Workers;
@@ -50,6 +51,7 @@ pub(crate) struct Context {
     pub(crate) nonces: Arc<Nonces>,
     pub(crate) wakers: Arc<LaneWakers>,
     pub(crate) workers: Arc<Workers>,
+    pub(crate) openings: Arc<Openings>,
     pub(crate) tasks: Tasks,
 }
 

@@ -21,13 +21,13 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::commit::committer::CommitError;
 use crate::domain::ids::{OrderId, VenueName};
-use crate::execution::claimer::ClaimedOrder;
 use crate::execution::context::Context;
 use crate::execution::error::ExecuteError;
 use crate::execution::holds::Hold;
 use crate::execution::leased_order::LeasedOrder;
 use crate::execution::observer::batch::BatchObserver;
 use crate::execution::observer::observed::{Observed, ObservedOrder, ObserverSlots};
+use crate::execution::openings::ClaimedOrder;
 use crate::execution::venues::KnownVenue;
 use crate::telemetry;
 

@@ -12,7 +12,7 @@ use apalis_core::worker::context::WorkerContext;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::engine::execute::OrderTask;
-use crate::execution::claimer::ClaimedOrder;
+use crate::execution::openings::ClaimedOrder;
 use crate::execution::workers::Counted;
 use crate::planted::planted;
 
