@@ -63,7 +63,7 @@ fn no_promise_is_broken_whatever_goes_wrong() {
 #[test]
 fn a_seed_repeats_its_run_and_another_seed_differs() {
     let hash = |seed| run(&Exploration::new(seed), &StoreKind::Memory).unwrap().hash;
-    let hashes = [7, 9].map(|seed| {
+    let hashes = [7, 8].map(|seed| {
         assert_eq!(hash(seed), hash(seed), "seed {seed}");
         hash(seed)
     });

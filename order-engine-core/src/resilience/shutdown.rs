@@ -1,6 +1,9 @@
 //! How an engine comes to its end: it drains, then closes.
 
-use tokio::sync::watch;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
 
 /// How far an engine has come towards its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,9 +19,17 @@ enum Lifecycle {
 /// The way of an engine from running to its end.
 #[derive(Debug)]
 pub(crate) struct Shutdown {
-    lifecycle: watch::Sender<Lifecycle>,
+    progress: Arc<Progress>,
     executions: Gauge,
     tasks: Gauge,
+}
+
+/// How far an engine has come, and who waits for it to come further.
+#[derive(Debug)]
+struct Progress {
+    lifecycle: Mutex<Lifecycle>,
+    /// Notifies of each change. It wakes in the order of waiting, as a watch channel does not.
+    changed: Notify,
 }
 
 /// Counts what is running, and lets others wait until nothing is.
@@ -32,48 +43,45 @@ pub(crate) struct Running(watch::Sender<usize>);
 /// Comes when the engine drains, or when it closes.
 #[derive(Debug)]
 pub(crate) struct StopSignal {
-    lifecycle: watch::Receiver<Lifecycle>,
+    progress: Arc<Progress>,
     at: Lifecycle,
 }
 
 impl Shutdown {
     pub(crate) fn new() -> Self {
         let gauge = || Gauge(watch::Sender::new(0));
-        Self { lifecycle: watch::Sender::new(Lifecycle::Running), executions: gauge(), tasks: gauge() }
+        let progress = Progress { lifecycle: Mutex::new(Lifecycle::Running), changed: Notify::new() };
+        Self { progress: Arc::new(progress), executions: gauge(), tasks: gauge() }
     }
 
     /// Begins the end: nothing new is begun from here on.
     pub(crate) fn drain(&self) {
-        self.lifecycle.send_if_modified(|lifecycle| {
-            let changes = *lifecycle < Lifecycle::Draining;
-            *lifecycle = (*lifecycle).max(Lifecycle::Draining);
-            changes
-        });
+        self.progress.reach(Lifecycle::Draining);
     }
 
     /// Ends everything.
     pub(crate) fn close(&self) {
-        self.lifecycle.send_replace(Lifecycle::Closing);
+        self.progress.reach(Lifecycle::Closing);
     }
 
     /// Whether nothing new is to be begun.
     pub(crate) fn is_draining(&self) -> bool {
-        *self.lifecycle.borrow() >= Lifecycle::Draining
+        self.progress.has_reached(Lifecycle::Draining)
     }
 
     /// Whether everything ends.
     pub(crate) fn is_closing(&self) -> bool {
-        *self.lifecycle.borrow() == Lifecycle::Closing
+        self.progress.has_reached(Lifecycle::Closing)
     }
 
     /// Comes when nothing new is to be begun.
     pub(crate) fn draining(&self) -> StopSignal {
-        StopSignal { lifecycle: self.lifecycle.subscribe(), at: Lifecycle::Draining }
+        StopSignal { progress: Arc::clone(&self.progress), at: Lifecycle::Draining }
     }
 
     /// Comes when everything ends.
     pub(crate) fn closing(&self) -> StopSignal {
-        StopSignal { lifecycle: self.lifecycle.subscribe(), at: Lifecycle::Closing }
+        StopSignal { progress: Arc::clone(&self.progress), at: Lifecycle::Closing }
     }
 
     /// Counts an execution of an order.
@@ -94,6 +102,36 @@ impl Shutdown {
     /// Waits until no background task runs.
     pub(crate) async fn tasks_ended(&self) {
         self.tasks.zero().await;
+    }
+}
+
+impl Drop for Shutdown {
+    /// Without it the engine is gone, which is an end too.
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Progress {
+    fn lifecycle(&self) -> MutexGuard<'_, Lifecycle> {
+        // Nothing in here panics while the lock is held.
+        self.lifecycle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes on to here, unless it has come further.
+    fn reach(&self, at: Lifecycle) {
+        {
+            let mut lifecycle = self.lifecycle();
+            if *lifecycle >= at {
+                return;
+            }
+            *lifecycle = at;
+        }
+        self.changed.notify_waiters();
+    }
+
+    fn has_reached(&self, at: Lifecycle) -> bool {
+        *self.lifecycle() >= at
     }
 }
 
@@ -118,8 +156,62 @@ impl Drop for Running {
 impl StopSignal {
     /// Waits until it comes. Safe to drop.
     pub(crate) async fn wait(&mut self) {
-        let at = self.at;
-        // Without a sender the engine is gone, which is an end too.
-        let _ = self.lifecycle.wait_for(|lifecycle| *lifecycle >= at).await;
+        let Self { progress, at } = self;
+        loop {
+            let mut changed = pin!(progress.changed.notified());
+            // What comes between the look and the wait is not missed.
+            changed.as_mut().enable();
+            if progress.has_reached(*at) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream::FuturesUnordered;
+    use futures_util::{FutureExt, StreamExt};
+
+    use super::*;
+
+    /// Waits for both signals so often each in one task, and returns the order in which they come.
+    fn order_of_coming(shutdown: &Shutdown, waits: usize, come: impl FnOnce(&Shutdown)) -> Vec<usize> {
+        let waiting = (0..waits).map(|number| {
+            let mut signal = if number % 2 == 0 { shutdown.closing() } else { shutdown.draining() };
+            async move {
+                signal.wait().await;
+                number
+            }
+        });
+        let mut waiting: FuturesUnordered<_> = waiting.collect();
+        assert_eq!(waiting.next().now_or_never(), None, "nothing has come");
+        come(shutdown);
+        let mut came = Vec::new();
+        while let Some(Some(number)) = waiting.next().now_or_never() {
+            came.push(number);
+        }
+        came
+    }
+
+    #[test]
+    fn signals_come_in_the_order_of_waiting() {
+        let shutdown = Shutdown::new();
+        let drained = order_of_coming(&shutdown, 32, Shutdown::drain);
+        assert_eq!(drained, Vec::from_iter((0..32).filter(|number| number % 2 == 1)));
+        assert!(shutdown.is_draining() && !shutdown.is_closing());
+        let shutdown = Shutdown::new();
+        assert_eq!(order_of_coming(&shutdown, 100, Shutdown::close), Vec::from_iter(0..100));
+        assert!(shutdown.is_draining() && shutdown.is_closing());
+    }
+
+    #[test]
+    fn an_engine_that_is_gone_has_ended() {
+        let shutdown = Shutdown::new();
+        let mut closing = shutdown.closing();
+        assert_eq!(closing.wait().now_or_never(), None);
+        drop(shutdown);
+        assert_eq!(closing.wait().now_or_never(), Some(()));
     }
 }
