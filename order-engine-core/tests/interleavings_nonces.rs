@@ -125,6 +125,12 @@ impl Wallet {
         }
     }
 
+    /// Whether each order has sent a transaction.
+    fn are_all_sent(&self) -> bool {
+        let sent: BTreeSet<_> = self.venue.sent().into_iter().collect();
+        sent.len() >= self.orders.len()
+    }
+
     fn has(&self, action: Action) -> bool {
         self.scenario.actions.contains(&action)
     }
@@ -171,9 +177,8 @@ impl World for Wallet {
     }
 
     fn is_open(&self) -> bool {
-        let sent: BTreeSet<_> = self.venue.sent().into_iter().collect();
         let is_unanswered = self.has(Action::Cancel) && self.answer.lock().unwrap().is_none();
-        is_unanswered || (sent.len() < self.orders.len() && !self.has_ended())
+        is_unanswered || (self.orders.len() > 1 && !self.are_all_sent() && !self.has_ended())
     }
 
     fn has_ended(&self) -> bool {
@@ -288,13 +293,15 @@ fn check(world: &Wallet, steps: &dyn std::fmt::Debug) {
     assert_answer(&world.answer, &histories[0].0, &context);
     // A nonce that another order took uses no attempt. One that somebody else used does, and so does a quote that
     // grew old while nobody had the order.
-    let excuses = [Action::UseElsewhere, Action::Crash].into_iter().filter(|excuse| world.has(*excuse)).count();
+    let excuses =
+        [Action::UseElsewhere, Action::Crash].into_iter().filter(|excuse| world.has(*excuse)).count();
     let attempts_max = world.orders.len() * (1 + excuses);
     assert!(attempts as usize <= attempts_max, "{attempts} attempts: {context}");
 }
 
-/// Tries a scenario in every order.
-fn every_interleaving(scenario: Scenario) {
+/// Tries a scenario in every order, or its larger form if the large ones are to be tried.
+fn every_interleaving(scenario: Scenario, large: Scenario) {
+    let scenario = if is_every_interleaving_tried() { large } else { scenario };
     let schedules = run_every_schedule(|choices| {
         let mut world = Wallet::new(scenario);
         let steps = play(choices, &mut world, scenario.actions);
@@ -304,72 +311,90 @@ fn every_interleaving(scenario: Scenario) {
     assert!(schedules >= 5, "the orders pass the gates");
 }
 
-/// Tries a scenario, and a larger one if the large ones are to be tried.
-fn every_interleaving_or(scenario: Scenario, large: Scenario) {
-    every_interleaving(if is_every_interleaving_tried() { large } else { scenario });
-}
-
-/// An order that was sent, and that no block takes by itself.
+/// An order that was sent, and that no block takes by itself: its fee is raised at the first tick.
 const STUCK: Scenario =
-    Scenario { orders: 1, are_sent: true, is_mining: false, depth: 0, ticks_max: 3, actions: &[] };
+    Scenario { orders: 1, are_sent: true, is_mining: false, depth: 0, ticks_max: 1, actions: &[] };
 /// An order that is not sent yet, on a chain that takes it in the next block.
-const FRESH: Scenario = Scenario { are_sent: false, is_mining: true, ..STUCK };
+const FRESH: Scenario = Scenario { are_sent: false, is_mining: true, ticks_max: 3, ..STUCK };
 
 #[test]
 fn a_fee_bump_and_a_cancel() {
-    every_interleaving(Scenario { actions: &[Action::Cancel], ..STUCK });
+    let scenario = Scenario { ticks_max: 3, actions: &[Action::Cancel], ..STUCK };
+    every_interleaving(scenario, Scenario { ticks_max: 5, ..scenario });
 }
 
 #[test]
-fn a_fee_bump_and_a_cancel_while_the_original_lands() {
-    every_interleaving(Scenario { actions: &[Action::Cancel, Action::LandFirst], ..STUCK });
+fn a_fee_bump_and_a_cancel_while_the_first_lands() {
+    let scenario = Scenario { actions: &[Action::Cancel, Action::LandFirst], ..STUCK };
+    every_interleaving(scenario, Scenario { ticks_max: 3, depth: 1, ..scenario });
 }
 
 #[test]
-fn a_fee_bump_and_a_cancel_while_the_latest_lands() {
-    every_interleaving(Scenario { actions: &[Action::Cancel, Action::LandLast], ..STUCK });
+fn a_fee_bump_and_a_cancel_while_the_last_lands() {
+    let scenario = Scenario { actions: &[Action::Cancel, Action::LandLast], ..STUCK };
+    every_interleaving(scenario, Scenario { ticks_max: 3, depth: 1, ..scenario });
 }
 
 #[test]
 fn a_cancel_after_the_signing_and_a_crash() {
-    every_interleaving(Scenario { actions: &[Action::Cancel, Action::Crash], ..STUCK });
+    let scenario = Scenario { actions: &[Action::Cancel, Action::Crash], ..STUCK };
+    every_interleaving(scenario, Scenario { ticks_max: 2, ..scenario });
 }
 
 #[test]
-fn a_cancel_a_landing_and_a_crash() {
-    every_interleaving(Scenario {
-        actions: &[Action::Cancel, Action::LandFirst, Action::Crash],
-        ticks_max: 2,
-        ..STUCK
-    });
+fn a_cancel_after_the_signing_a_landing_and_a_crash() {
+    let actions = &[Action::Cancel, Action::LandFirst, Action::Crash];
+    let scenario = Scenario { ticks_max: 0, actions, ..STUCK };
+    every_interleaving(scenario, Scenario { ticks_max: 1, ..scenario });
 }
 
 #[test]
-fn a_cancel_and_a_crash_at_any_time() {
-    every_interleaving(Scenario { actions: &[Action::Cancel, Action::Crash], ..FRESH });
+fn a_fee_bump_a_landing_and_a_crash() {
+    let scenario = Scenario { ticks_max: 2, actions: &[Action::LandFirst, Action::Crash], ..STUCK };
+    every_interleaving(scenario, Scenario { ticks_max: 4, depth: 1, ..scenario });
+}
+
+#[test]
+fn a_cancel_at_any_time() {
+    let scenario = Scenario { actions: &[Action::Cancel], ..FRESH };
+    every_interleaving(
+        scenario,
+        Scenario { ticks_max: 1, actions: &[Action::Cancel, Action::Crash], ..FRESH },
+    );
 }
 
 #[test]
 fn two_orders_of_two_processes() {
-    every_interleaving(Scenario { orders: 2, ..FRESH });
+    let scenario = Scenario { orders: 2, ..FRESH };
+    every_interleaving(scenario, Scenario { actions: &[Action::UseElsewhere], ..scenario });
 }
 
 #[test]
-fn two_orders_and_a_foreign_transaction() {
-    every_interleaving(Scenario { orders: 2, actions: &[Action::UseElsewhere], ..FRESH });
+fn a_cancel_before_another_order_of_the_wallet() {
+    let scenario = Scenario { orders: 2, actions: &[Action::Cancel], ..STUCK };
+    every_interleaving(scenario, Scenario { depth: 1, ..scenario });
 }
 
 #[test]
-fn a_foreign_transaction() {
-    every_interleaving(Scenario { actions: &[Action::UseElsewhere], ..FRESH });
+fn a_foreign_transaction_before_two_orders() {
+    let scenario = Scenario { orders: 2, actions: &[Action::UseElsewhere, Action::LandFirst], ..STUCK };
+    every_interleaving(scenario, Scenario { depth: 1, ..scenario });
 }
 
 #[test]
 fn a_foreign_transaction_and_a_crash() {
-    every_interleaving(Scenario { actions: &[Action::UseElsewhere, Action::Crash], ..FRESH });
+    let scenario = Scenario { actions: &[Action::UseElsewhere, Action::Crash], ..FRESH };
+    every_interleaving(scenario, Scenario { ticks_max: 6, depth: 1, ..scenario });
+}
+
+#[test]
+fn a_foreign_transaction_a_fee_bump_and_a_crash() {
+    let scenario = Scenario { ticks_max: 2, actions: &[Action::UseElsewhere, Action::Crash], ..STUCK };
+    every_interleaving(scenario, Scenario { ticks_max: 4, depth: 1, ..scenario });
 }
 
 #[test]
 fn a_foreign_transaction_and_a_cancel() {
-    every_interleaving(Scenario { actions: &[Action::UseElsewhere, Action::Cancel], ..STUCK });
+    let scenario = Scenario { actions: &[Action::UseElsewhere, Action::Cancel], ..STUCK };
+    every_interleaving(scenario, Scenario { ticks_max: 2, depth: 1, ..scenario });
 }

@@ -38,6 +38,8 @@ struct Chain {
     depth: usize,
     /// What nodes keep, by account and nonce.
     pool: BTreeMap<(AccountId, u64), SignedTx>,
+    /// What they kept at some time, in the order of arrival.
+    kept: Vec<SignedTx>,
     least_fee: u128,
     is_losing: bool,
     sent: Vec<TxId>,
@@ -70,6 +72,7 @@ impl NonceVenue {
             blocks: Vec::new(),
             depth: 0,
             pool: BTreeMap::new(),
+            kept: Vec::new(),
             least_fee: 0,
             is_losing: false,
             sent: Vec::new(),
@@ -109,8 +112,38 @@ impl NonceVenue {
     pub fn use_elsewhere(&self, account: &AccountId) {
         let mut chain = self.chain();
         let nonce = chain.next(account, chain.blocks.len());
-        chain.pool.remove(&(account.clone(), nonce));
-        chain.blocks.push(vec![Landed { account: account.clone(), nonce, tx: None }]);
+        chain.push(account, nonce, None);
+    }
+
+    /// Returns the ids of the transactions with an account's next nonce that nodes kept at some time, in the order
+    /// in which they came. Each of them may land: some node may have kept it when the others replaced it.
+    pub fn candidates(&self, account: &AccountId) -> Vec<TxId> {
+        let chain = self.chain();
+        let next = AccountNonce { account: account.clone(), value: chain.next(account, chain.blocks.len()) };
+        chain.kept.iter().filter(|tx| tx.validity.nonce() == Some(&next)).map(|tx| tx.id.clone()).collect()
+    }
+
+    /// Adds a block with one of the [candidates](Self::candidates) alone, whatever fee it pays. Returns whether it
+    /// is one.
+    pub fn land(&self, id: &TxId) -> bool {
+        let mut chain = self.chain();
+        let kept = chain.kept.iter().find(|tx| tx.id == *id).cloned();
+        let Some((nonce, tx)) = kept.and_then(|tx| Some((tx.validity.nonce()?.clone(), tx))) else {
+            return false;
+        };
+        let is_next = chain.next(&nonce.account, chain.blocks.len()) == nonce.value;
+        if is_next {
+            chain.push(&nonce.account, nonce.value, Some(tx));
+        }
+        is_next
+    }
+
+    /// Returns who used an account's nonces, from the first on: the ids of transactions that were signed here, and
+    /// nothing for those of somebody else.
+    pub fn landed(&self, account: &AccountId) -> Vec<Option<TxId>> {
+        let chain = self.chain();
+        let of_account = chain.blocks.iter().flatten().filter(|landed| landed.account == *account);
+        of_account.map(|landed| landed.tx.as_ref().map(|tx| tx.id.clone())).collect()
     }
 
     /// Undoes the newest blocks, as far as they are not final, and puts as many empty ones in their place. Their
@@ -173,6 +206,12 @@ impl Chain {
         self.blocks.push(block);
     }
 
+    /// Adds a block in which an account's next nonce is used.
+    fn push(&mut self, account: &AccountId, nonce: u64, tx: Option<SignedTx>) {
+        self.pool.remove(&(account.clone(), nonce));
+        self.blocks.push(vec![Landed { account: account.clone(), nonce, tx }]);
+    }
+
     fn take(&mut self, tx: &SignedTx) -> SubmitReport {
         self.sent.push(tx.id.clone());
         let Some(AccountNonce { account, value }) = tx.validity.nonce().cloned() else {
@@ -194,6 +233,9 @@ impl Chain {
             _ => {}
         }
         self.pool.insert((account, value), tx.clone());
+        if self.kept.iter().all(|kept| kept.id != tx.id) {
+            self.kept.push(tx.clone());
+        }
         SubmitReport::Accepted
     }
 
