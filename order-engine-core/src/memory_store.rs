@@ -389,7 +389,12 @@ impl Data {
         append.check()?;
         let row = self.orders.get_mut(&append.order.id).ok_or(AppendError::NotFound)?;
         let is_fenced = match append.guard {
-            Guard::Fence(fence) if !row.is_held_under(fence) => return Err(AppendError::StaleFence),
+            Guard::Fence(fence) if !row.is_held_under(fence) => {
+                if let Some(reservation) = append.reservation.as_ref().filter(|_| planted!(RefusedReserves)) {
+                    let _ = self.nonces.reserve(reservation, append.order.id);
+                }
+                return Err(AppendError::StaleFence);
+            }
             Guard::Fence(_) => true,
             Guard::Revision { .. } => false,
         };

@@ -88,10 +88,24 @@ bugs! {
     NonceWithoutSearch = "nonce-without-search",
     /// A sibling is submitted before it is committed.
     SiblingBeforeCommit = "sibling-before-commit",
+    /// The search is made before the account's finalized nonce is read, and its evidence is ignored.
+    SearchBeforeNonce = "search-before-nonce",
+    /// Of an attempt's transactions only the last one is looked at.
+    LastOneDecides = "last-one-decides",
+    /// An order is taken as cancelled when its cancel is sent, and not when it has landed.
+    GapAfterCancel = "gap-after-cancel",
+    /// A fee is raised although the nonce is used.
+    BumpAfterDeath = "bump-after-death",
+    /// A transaction with a higher fee promises less than the original.
+    BumpPromisesLess = "bump-promises-less",
     /// A nonce is given out that another transaction has.
     NonceGivenTwice = "nonce-given-twice",
     /// A nonce that nobody uses is left to others.
     GapIsLeft = "gap-is-left",
+    /// A refused write reserves its nonce.
+    RefusedReserves = "refused-reserves",
+    /// A transaction is committed, and so sent for the first time, after the deadline.
+    LateFirstSend = "late-first-send",
     /// A transaction in a block that may be abandoned is taken as final.
     InclusionIsFinal = "inclusion-is-final",
     /// The price that the first quote fixed is forgotten when an order is quoted again.

@@ -291,12 +291,31 @@ fn check(world: &Wallet, steps: &dyn std::fmt::Debug) {
         attempts += order.state.attempt();
     }
     assert_answer(&world.answer, &histories[0].0, &context);
+    if !world.scenario.are_sent && world.orders.len() == 1 {
+        // A nonce may have been prepared and given up.
+        assert_next_order_lands(world, used_by.len(), &context);
+    }
     // A nonce that another order took uses no attempt. One that somebody else used does, and so does a quote that
     // grew old while nobody had the order.
     let excuses =
         [Action::UseElsewhere, Action::Crash].into_iter().filter(|excuse| world.has(*excuse)).count();
     let attempts_max = world.orders.len() * (1 + excuses);
     assert!(attempts as usize <= attempts_max, "{attempts} attempts: {context}");
+}
+
+/// Checks that the next order of the wallet gets its next nonce, and is executed.
+fn assert_next_order_lands(world: &Wallet, nonce: usize, context: &dyn std::fmt::Display) {
+    let id = world.stage.submit(&world.elsewhere, request());
+    world.stage.work(&world.elsewhere, id, TICK);
+    for _ in 0..20 {
+        world.stage.run();
+        world.stage.clock.advance(TICK);
+        world.venue.mine(1);
+    }
+    let history = world.stage.events(id);
+    let values = signed(&history).filter_map(|(_, _, tx)| tx.validity.nonce()).map(|nonce| nonce.value);
+    assert_eq!(values.collect::<Vec<_>>(), [nonce as u64], "there is a gap: {history:#?}\n{context}");
+    assert_eq!(world.venue.executions(id), 1, "the wallet is jammed: {history:#?}\n{context}");
 }
 
 /// Tries a scenario in every order, or its larger form if the large ones are to be tried.

@@ -86,7 +86,9 @@ impl FeeBumpPolicy {
     /// Returns what an attempt's transactions need now.
     pub(crate) fn need(&self, waiting: &Waiting<'_>) -> Need {
         let Waiting { siblings, account, heights, is_to_end } = waiting;
-        let Some(nonce) = siblings.nonce().filter(|nonce| account.latest <= nonce.value) else {
+        let Some(nonce) =
+            siblings.nonce().filter(|nonce| account.latest <= nonce.value || planted!(BumpAfterDeath))
+        else {
             // Somebody used the nonce: the verdict will say who.
             return Need::Nothing;
         };
@@ -233,6 +235,8 @@ mod tests {
         assert_eq!(siblings.and(Purpose::FeeBump, other), None);
         assert_eq!(siblings.and(Purpose::FeeBump, tx("a", 1)), None, "it is the same one");
         assert_eq!(siblings.and(Purpose::Original, tx("b", 1)), None);
+        let poorer = Arc::new(SignedTx { min_amount_out: Amount::ZERO, ..(*tx("b", 1)).clone() });
+        assert_eq!(siblings.and(Purpose::FeeBump, poorer), None, "it promises less");
         let cancelled = siblings.and(Purpose::Cancel, tx("b", 1)).unwrap();
         assert_eq!(cancelled.and(Purpose::FeeBump, tx("c", 1)), None);
         assert!(cancelled.and(Purpose::Cancel, tx("c", 1)).is_some());

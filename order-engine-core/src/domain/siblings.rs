@@ -64,7 +64,9 @@ impl Siblings {
         let may_follow = match purpose {
             Purpose::Original => false,
             Purpose::FeeBump => {
-                self.latest().purpose.is_swap() && tx.min_amount_out >= self.original().min_amount_out
+                let promises_enough =
+                    tx.min_amount_out >= self.original().min_amount_out || planted!(BumpPromisesLess);
+                self.latest().purpose.is_swap() && promises_enough
             }
             Purpose::Cancel => true,
         };

@@ -90,10 +90,15 @@ pub fn verdict(
     account: Option<&AccountView>,
     observations: &[Observation],
 ) -> Verdict {
+    let latest = siblings.latest();
+    if planted!(GapAfterCancel) && latest.purpose == Purpose::Cancel {
+        return cancelled(&latest.tx.id);
+    }
     let mut finals = Vec::new();
     let mut included = None;
     let mut searches = Vec::new();
-    for (sibling, observation) in siblings.iter().zip(observations) {
+    let forgotten = if planted!(LastOneDecides) { siblings.len() - 1 } else { 0 };
+    for (sibling, observation) in siblings.iter().zip(observations).skip(forgotten) {
         match final_verdict(sibling.purpose, &sibling.tx.id, observation) {
             Some(verdict) => finals.push(verdict),
             None => match observation {
@@ -112,7 +117,7 @@ pub fn verdict(
         // The chain lets one land. Reports that say otherwise decide nothing.
         _ => return Verdict::Unknown,
     }
-    if searches.len() < siblings.len() {
+    if searches.len() < siblings.len() - forgotten {
         return Verdict::Pending(included);
     }
     if planted!(AbsenceIsDeath) {

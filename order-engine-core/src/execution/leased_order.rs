@@ -13,6 +13,7 @@ use crate::domain::state::transition::IllegalTransition;
 use crate::domain::transaction::SignedTx;
 use crate::execution::in_flight::InFlightPermit;
 use crate::execution::lease::LeaseGuard;
+use crate::planted::planted;
 use crate::ports::order_store::lease::Fence;
 use crate::ports::order_store::write::{Append, Guard, NonceReservation, Then};
 
@@ -149,7 +150,7 @@ impl LeasedOrder {
             matches!(event, OrderEvent::TransactionSigned { .. } | OrderEvent::SubmissionStarted)
         };
         let has_to_hold = self.pending.iter().any(|record| allows_sending(&record.event));
-        let deadline = self.order.expires_at().filter(|_| has_to_hold)?;
+        let deadline = self.order.expires_at().filter(|_| has_to_hold && !planted!(LateFirstSend))?;
         // An order has expired at the very moment of its deadline.
         Some(deadline.checked_sub_signed(TimeDelta::microseconds(1)).unwrap_or(deadline))
     }

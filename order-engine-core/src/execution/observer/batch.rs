@@ -147,6 +147,10 @@ impl BatchObserver {
             let venue = &self.venue.venue;
             let view = self.ask_one("venue.view", venue.view()).await.map_err(Unanswered::View)?;
             self.venue.learn(view);
+            let early = match early {
+                None if planted!(SearchBeforeNonce) => Some(self.observe_ids(&tx_ids).await?),
+                early => early,
+            };
             let views = if accounts.is_empty() {
                 Vec::new()
             } else {
