@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use common::{Fixture, Setup};
 use order_engine_core::testing::{Call, Intercept, request};
-use order_engine_core::{EventRecord, OrderId, StoreError, Subscription};
-use tokio::sync::Notify;
+use order_engine_core::{Engine, EventRecord, Hint, OrderId, StatusSource, StoreError, Subscription};
+use tokio::sync::{Notify, mpsc};
 
 /// An interceptor that counts the reads of orders, and can hold up a read of last numbers.
 #[derive(Debug, Default)]
@@ -130,6 +130,45 @@ async fn a_subscription_begins_with_the_events_of_another_process() {
     let late = follow(&here, id, 0).await;
     assert_eq!(late.last_seq(), 8);
     assert_eq!(to_the_end(late).await, here.engine.events(id, 0, 100).await.unwrap());
+    worker.stop().await;
+}
+
+/// A source of the hints that a test gives.
+#[derive(Debug)]
+struct Given(tokio::sync::Mutex<mpsc::UnboundedReceiver<Hint>>);
+
+#[async_trait]
+impl StatusSource for Given {
+    async fn next(&self) -> Hint {
+        match self.0.lock().await.recv().await {
+            Some(hint) => hint,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_whose_hints_are_lost_come_before_the_next_one() {
+    let here = Fixture::new().await;
+    let (give, given) = mpsc::unbounded_channel();
+    let elsewhere = Engine::builder()
+        .store(Arc::new(here.store.clone()))
+        .router(here.router.clone())
+        .venue(here.venue.clone())
+        .source(Arc::new(Given(tokio::sync::Mutex::new(given))));
+    let elsewhere = elsewhere.build().await.unwrap();
+    let id = here.submit(request()).await.id;
+    let mut subscription = elsewhere.subscribe(id, 0).await.unwrap().expect("the order exists");
+    assert_eq!(subscription.next().await.unwrap().unwrap().seq, 1);
+    let worker = here.work();
+    let events = here.reaches(id, |record| record.seq == 4).await;
+    give.send(Hint::Event(Arc::new(events[3].clone()))).unwrap();
+    let received = tokio::time::timeout(Duration::from_mins(1), to_the_end(subscription)).await;
+    assert_eq!(received.expect("it ends"), here.engine.events(id, 1, 100).await.unwrap());
     worker.stop().await;
 }
 
