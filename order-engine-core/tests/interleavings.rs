@@ -16,8 +16,8 @@ use order_engine_core::{
     Deadline, EngineConfig, EventRecord, FeeBumpPolicy, OrderEvent, OrderId, OrderState, Status,
 };
 use schedules::{
-    Answer, Process, Stage, World, assert_answer, assert_no_task_panicked, is_every_interleaving_tried, play,
-    run_every_schedule,
+    Answer, Process, Stage, World, assert_answer, assert_no_task_panicked, cancel,
+    is_every_interleaving_tried, play, run_every_schedule,
 };
 
 /// The time from the order's submission to its deadline, in the scenarios with one.
@@ -91,8 +91,8 @@ impl World for Lone {
     fn act(&mut self, action: Action) {
         let Self { stage, order, answer, .. } = self;
         match action {
-            Action::CancelHere => stage.cancel(&self.worker, *order, answer),
-            Action::CancelElsewhere => stage.cancel(&self.elsewhere, *order, answer),
+            Action::CancelHere => cancel(&self.worker, *order, answer),
+            Action::CancelElsewhere => cancel(&self.elsewhere, *order, answer),
             Action::PassDeadline => {
                 let is_signed =
                     |record: &EventRecord| matches!(record.event, OrderEvent::TransactionSigned { .. });

@@ -19,8 +19,8 @@ use order_engine_core::{
     SignedTx, TxId,
 };
 use schedules::{
-    Answer, Process, Stage, World, assert_answer, assert_no_task_panicked, is_every_interleaving_tried, play,
-    run_every_schedule,
+    Answer, Process, Stage, World, assert_answer, assert_no_task_panicked, cancel,
+    is_every_interleaving_tried, play, run_every_schedule,
 };
 
 /// The time by which the clock advances while every task waits for it: enough for an observation.
@@ -152,7 +152,7 @@ impl World for Wallet {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Cancel => self.stage.cancel(&self.elsewhere, self.orders[0], &self.answer),
+            Action::Cancel => cancel(&self.elsewhere, self.orders[0], &self.answer),
             Action::Crash => {
                 self.stage.crash(&self.workers[0], TICK);
                 self.workers[0] = self.stage.start();

@@ -176,8 +176,8 @@ mod tests {
 
     use super::*;
 
-    /// Waits for both signals so often each in one task, and returns the order in which they come.
-    fn order_of_coming(shutdown: &Shutdown, waits: usize, come: impl FnOnce(&Shutdown)) -> Vec<usize> {
+    /// Waits in one task for so many signals, of both kinds by turns, and returns the order in which they come.
+    fn order_of_coming(shutdown: &Shutdown, waits: usize, ends: impl FnOnce(&Shutdown)) -> Vec<usize> {
         let waiting = (0..waits).map(|number| {
             let mut signal = if number % 2 == 0 { shutdown.closing() } else { shutdown.draining() };
             async move {
@@ -187,7 +187,7 @@ mod tests {
         });
         let mut waiting: FuturesUnordered<_> = waiting.collect();
         assert_eq!(waiting.next().now_or_never(), None, "nothing has come");
-        come(shutdown);
+        ends(shutdown);
         let mut came = Vec::new();
         while let Some(Some(number)) = waiting.next().now_or_never() {
             came.push(number);

@@ -188,16 +188,6 @@ impl Stage {
         process.tasks.spawn("worker", Box::pin(task));
     }
 
-    /// Asks a process to cancel an order.
-    pub fn cancel(&self, process: &Process, id: OrderId, answer: &Answer) {
-        let (engine, answer) = (process.engine.clone(), Arc::clone(answer));
-        let task = async move {
-            let result = engine.cancel(id).await;
-            *lock(&answer) = result.expect("the store answers");
-        };
-        process.tasks.spawn("cancel", Box::pin(task));
-    }
-
     /// Kills a process. Its leases expire before another one begins.
     pub fn crash(&self, process: &Process, tick: Duration) {
         assert_no_task_panicked(process);
@@ -232,6 +222,16 @@ impl Stage {
     pub fn is_terminal(&self, id: OrderId) -> bool {
         self.order(id).status().is_terminal()
     }
+}
+
+/// Asks a process to cancel an order.
+pub fn cancel(process: &Process, id: OrderId, answer: &Answer) {
+    let (engine, answer) = (process.engine.clone(), Arc::clone(answer));
+    let task = async move {
+        let result = engine.cancel(id).await;
+        *lock(&answer) = result.expect("the store answers");
+    };
+    process.tasks.spawn("cancel", Box::pin(task));
 }
 
 /// Checks that no task ended with a panic, which the executor catches.
