@@ -199,10 +199,10 @@ mod tests {
     fn signals_come_in_the_order_of_waiting() {
         let shutdown = Shutdown::new();
         let drained = order_of_coming(&shutdown, 32, Shutdown::drain);
-        assert_eq!(drained, Vec::from_iter((0..32).filter(|number| number % 2 == 1)));
+        assert_eq!(drained, (0..32).filter(|number| number % 2 == 1).collect::<Vec<_>>());
         assert!(shutdown.is_draining() && !shutdown.is_closing());
         let shutdown = Shutdown::new();
-        assert_eq!(order_of_coming(&shutdown, 100, Shutdown::close), Vec::from_iter(0..100));
+        assert_eq!(order_of_coming(&shutdown, 100, Shutdown::close), (0..100).collect::<Vec<_>>());
         assert!(shutdown.is_draining() && shutdown.is_closing());
     }
 
