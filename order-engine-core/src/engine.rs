@@ -11,6 +11,7 @@ pub(crate) mod due_orders;
 pub(crate) mod execute;
 mod fair_share;
 mod feed;
+pub(crate) mod find;
 mod quarantine;
 pub(crate) mod read;
 pub(crate) mod resolve;

@@ -60,6 +60,7 @@ pub use engine::cancel::Cancellation;
 pub use engine::change::ChangeError;
 pub use engine::due_orders::enqueue_due_orders;
 pub use engine::execute::OrderTask;
+pub use engine::find::{FindError, FoundTransaction};
 pub use engine::read::Quotation;
 pub use engine::resolve::{Resolution, Resolved};
 pub use engine::retry::{Retry, RetryDraft, RetryError};

@@ -3,14 +3,19 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{Fixture, Worker};
-use order_engine_core::testing::{Sending, assert_path, path, request};
+use async_trait::async_trait;
+use common::{Fixture, Setup, Worker};
+use order_engine_core::testing::{
+    Call, Intercept, InterceptedVenue, NonceVenue, Sending, assert_path, path, request,
+};
 use order_engine_core::{
-    Amount, Attention, Cancellation, Deadline, EventRecord, Failure, FailureCode, Fill, NAME_RETENTION,
-    OrderEvent, OrderId, OrderQuery, Resolution, Resolved, Retry, Status, StepError, Submission,
-    UnknownReason,
+    Amount, Attention, Cancellation, Certainty, Deadline, EventRecord, Failure, FailureCode, Fill, FindError,
+    NAME_RETENTION, Observation, OrderEvent, OrderId, OrderQuery, Purpose, Resolution, Resolved, Retry,
+    Status, StepError, StoreError, StoreErrorKind, Submission, UnknownReason,
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -152,6 +157,91 @@ async fn an_outcome_that_the_engine_still_decides_cannot_be_resolved() {
     assert_eq!(fixture.events_to_the_end(order.id).await.last().unwrap().status, Status::Confirmed);
     let unknown = OrderId::from_bytes([7; 16]);
     assert_eq!(fixture.engine.resolve(unknown, &Resolution::NotExecuted, "").await.unwrap(), None);
+    worker.stop().await;
+}
+
+/// Makes every observation fail, and every search if that is set.
+#[derive(Debug, Default)]
+struct Blind {
+    finds_nothing: AtomicBool,
+    is_over: AtomicBool,
+}
+
+#[async_trait]
+impl Intercept for Blind {
+    async fn before(&self, call: Call<'_>) -> Result<(), StoreError> {
+        let fails = match call {
+            Call::Observe(_) => !self.is_over.load(Ordering::SeqCst),
+            Call::Find(_) => self.finds_nothing.load(Ordering::SeqCst),
+            _ => false,
+        };
+        let error = || StoreError::new(StoreErrorKind::Unavailable, "the index is broken");
+        if fails { Err(error()) } else { Ok(()) }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_asks_the_chain_about_an_order_of_unknown_outcome() {
+    let (chain, blind) = (Arc::new(NonceVenue::new(["wallet"])), Arc::new(Blind::default()));
+    let venue = Arc::new(InterceptedVenue::new(chain.clone(), blind.clone()));
+    let fixture = Fixture::with(Setup { venue: Some(venue), ..Setup::default() }).await;
+    let engine = &fixture.engine;
+    assert_eq!(engine.find_on_chain(OrderId::from_bytes([7; 16])).await.unwrap(), None);
+    let order = fixture.submit(request()).await;
+    assert_eq!(engine.find_on_chain(order.id).await.unwrap(), Some(vec![]), "it was routed nowhere");
+    let worker = fixture.work();
+    fixture.reaches(order.id, |record| matches!(record.event, OrderEvent::SubmissionAccepted)).await;
+    assert_eq!(engine.find_on_chain(order.id).await.unwrap(), Some(vec![]), "no block has it");
+    chain.mine(1);
+    fixture.reaches(order.id, |record| matches!(record.event, OrderEvent::OutcomeUnknown { .. })).await;
+
+    let [found] = &engine.find_on_chain(order.id).await.unwrap().unwrap()[..] else { panic!() };
+    assert_eq!(
+        (found.venue.as_str(), found.purpose, &found.observation),
+        ("main", Some(Purpose::Original), &None)
+    );
+    blind.finds_nothing.store(true, Ordering::SeqCst);
+    let error = engine.find_on_chain(order.id).await.unwrap_err();
+    assert!(matches!(&error, FindError::Venue { venue, .. } if venue.as_str() == "main"), "{error}");
+    assert_eq!(engine.order(order.id).await.unwrap().unwrap().status(), Status::Submitted, "nothing changed");
+
+    blind.finds_nothing.store(false, Ordering::SeqCst);
+    blind.is_over.store(true, Ordering::SeqCst);
+    let [found] = &engine.find_on_chain(order.id).await.unwrap().unwrap()[..] else { panic!() };
+    let Some(Observation::Landed { certainty: Certainty::Finalized, fill }) = found.observation.clone()
+    else {
+        panic!("{found:?}")
+    };
+    let resolved = engine.resolve(order.id, &Resolution::Executed(fill), "the chain").await.unwrap();
+    assert!(matches!(resolved, Some(Resolved::Done(order)) if order.status() == Status::Confirmed));
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transaction_that_only_cancelled_is_told_apart() {
+    let chain = Arc::new(NonceVenue::new(["wallet"]));
+    let fixture = Fixture::with(Setup { venue: Some(chain.clone()), ..Setup::default() }).await;
+    chain.set_least_fee(120);
+    let order = fixture.submit(request()).await;
+    let worker = fixture.work();
+    fixture.reaches(order.id, |record| matches!(record.event, OrderEvent::SubmissionAccepted)).await;
+    fixture.engine.cancel(order.id).await.unwrap();
+    fixture.reaches(order.id, |record| matches!(record.event, OrderEvent::SiblingSigned { .. })).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    chain.mine(1);
+    fixture.events_to_the_end(order.id).await;
+    let found = fixture.engine.find_on_chain(order.id).await.unwrap().unwrap();
+    let purposes: Vec<_> = found.iter().map(|found| found.purpose).collect();
+    assert_eq!(purposes, [Some(Purpose::Cancel)]);
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_venue_without_tags_cannot_be_asked() {
+    let fixture = Fixture::new().await;
+    let (id, worker) = until_unknown(&fixture).await;
+    let error = fixture.engine.find_on_chain(id).await.unwrap_err();
+    assert!(matches!(&error, FindError::Unsupported(venue) if venue.as_str() == "main"), "{error}");
     worker.stop().await;
 }
 

@@ -33,7 +33,7 @@ pub enum Resolved {
 
 impl Engine {
     /// Ends an order whose transaction's outcome is [unknown](crate::domain::state::Attention::OutcomeUnknown) by
-    /// the outcome that an operator knows. The note says who knows it, and how; it is kept in the order's
+    /// the outcome that an operator knows, for instance because they [asked the chain](Self::find_on_chain). The note says who knows it, and how; it is kept in the order's
     /// history. Returns nothing for an unknown order.
     pub async fn resolve(
         &self,

@@ -294,7 +294,7 @@ fn content(tx: &SignedTx) -> Content {
 #[async_trait]
 impl Venue for NonceVenue {
     fn capabilities(&self) -> VenueCapabilities {
-        VenueCapabilities::by_nonce()
+        VenueCapabilities::by_nonce().with_finds_by_tag(true)
     }
 
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
@@ -344,6 +344,13 @@ impl Venue for NonceVenue {
             AccountView::new(latest, at_finality, finalized as u64)
         };
         Ok(accounts.iter().map(view).collect())
+    }
+
+    async fn find(&self, order: OrderId) -> Result<Vec<TxId>, VenueError> {
+        let chain = self.chain();
+        let landed = chain.blocks[..chain.finalized()].iter().flatten();
+        let of_order = |tx: &&SignedTx| content(tx).order == order;
+        Ok(landed.filter_map(|landed| landed.tx.as_ref()).filter(of_order).map(|tx| tx.id.clone()).collect())
     }
 
     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
