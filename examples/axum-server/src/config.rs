@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use order_engine_sim::Rate;
+use order_engine_core::{Amount, FeeBumpPolicy};
+use order_engine_sim::{NonceConfig, Rate};
 
 use crate::address::PublicUrl;
 use crate::backend::{FanoutUrl, StoreUrl};
@@ -69,6 +70,15 @@ pub struct Config {
     #[arg(long, env = "ROLE", value_enum, default_value_t = Role::All)]
     pub role: Role,
 
+    /// After a crash, how long the orders of the dead process wait before another one claims them, in
+    /// milliseconds.
+    #[arg(long, env = "LEASE_MS", default_value_t = 10_000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub lease_ms: u64,
+
+    #[allow(missing_docs)] // It would stand in the help.
+    #[command(flatten)]
+    pub fee_bumps: FeeBumpSettings,
+
     /// The seed of the simulator's randomness.
     #[arg(long, env = "SIM_SEED", default_value_t = 0)]
     pub sim_seed: u64,
@@ -80,6 +90,14 @@ pub struct Config {
     /// How often another trade moves the price before a transaction, so that it fails: `0.05`, or `5%`.
     #[arg(long, env = "SIM_FAIL_RATE", default_value = "0.05", value_name = "RATE")]
     pub sim_fail_rate: Rate,
+
+    /// What bounds the transactions of the simulated chain.
+    #[arg(long, env = "SIM_VALIDITY", value_enum, default_value_t = SimValidity::Height)]
+    pub sim_validity: SimValidity,
+
+    /// The number of accounts over which the simulator spreads orders, with `--sim-validity nonce`.
+    #[arg(long, env = "SIM_ACCOUNTS", default_value_t = NonceConfig::default().accounts, value_parser = at_least_one)]
+    pub sim_accounts: usize,
 
     /// The file in which the simulator records what it executed [default: next to the store].
     #[arg(long, env = "SIM_LEDGER", value_name = "PATH")]
@@ -147,6 +165,49 @@ impl Config {
     pub fn ledger(&self) -> Option<PathBuf> {
         self.sim_ledger.clone().or_else(|| self.store.beside("ledger.jsonl"))
     }
+}
+
+/// When a transaction that no block takes is sent again for a higher fee. It matters only on a chain whose transactions
+/// have nonces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
+#[non_exhaustive]
+pub struct FeeBumpSettings {
+    /// After how many heights a transaction that no block takes is sent again for a higher fee.
+    #[arg(long, env = "FEE_BUMP_AFTER_HEIGHTS", default_value_t = FeeBumpPolicy::default().after_heights, value_name = "HEIGHTS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub fee_bump_after_heights: u64,
+
+    /// The higher fee, in percent of the last one. Most chains want 110 at least.
+    #[arg(long, env = "FEE_BUMP_PERCENT", default_value_t = FeeBumpPolicy::default().fee_percent, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(101..))]
+    pub fee_bump_percent: u32,
+
+    /// How often one attempt of an order gets a higher fee. After that the order waits, and calls for an operator.
+    #[arg(long, env = "FEE_BUMPS_MAX", default_value_t = FeeBumpPolicy::default().max_bumps, value_name = "COUNT")]
+    pub fee_bumps_max: usize,
+
+    /// The most that a transaction may be raised to, in base units of the chain's own token [default: no limit].
+    #[arg(long, env = "FEE_MAX", value_name = "AMOUNT")]
+    pub fee_max: Option<Amount>,
+}
+
+impl FeeBumpSettings {
+    /// Returns the engine's policy.
+    pub fn policy(&self) -> FeeBumpPolicy {
+        FeeBumpPolicy::default()
+            .with_after_heights(self.fee_bump_after_heights)
+            .with_fee_percent(self.fee_bump_percent)
+            .with_max_bumps(self.fee_bumps_max)
+            .with_max_fee(self.fee_max)
+    }
+}
+
+/// What bounds the transactions of the simulated chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[non_exhaustive]
+pub enum SimValidity {
+    /// They expire at a height.
+    Height,
+    /// They have nonces of accounts, and wait for a block.
+    Nonce,
 }
 
 /// What a process does.
@@ -217,6 +278,21 @@ mod tests {
         assert_eq!((config.port, config.workers), (3000, 10));
         assert_eq!(config.ledger().as_deref(), Some(Path::new("data/orders.ledger.jsonl")));
         assert_eq!(config.sim_fail_rate, Rate::from_percent(5).unwrap());
+        assert_eq!((config.sim_validity, config.sim_accounts), (SimValidity::Height, 4));
+        assert_eq!((config.lease_ms, config.fee_bumps.policy()), (10_000, FeeBumpPolicy::default()));
+    }
+
+    #[test]
+    fn the_policy_of_higher_fees_is_set() {
+        let arguments =
+            "--fee-bump-after-heights 12 --fee-bump-percent 150 --fee-bumps-max 3 --fee-max 70000";
+        let config = parse(&arguments.split(' ').collect::<Vec<_>>()).unwrap();
+        let expected = FeeBumpPolicy::default()
+            .with_after_heights(12)
+            .with_fee_percent(150)
+            .with_max_bumps(3)
+            .with_max_fee(Some(Amount::new(70_000)));
+        assert_eq!(config.fee_bumps.policy(), expected);
     }
 
     #[test]
@@ -272,6 +348,10 @@ mod tests {
             (["--workers", "0"], "--workers"),
             (["--sim-fail-rate", "1.5"], "--sim-fail-rate"),
             (["--port", "70000"], "--port"),
+            (["--fee-bump-percent", "100"], "--fee-bump-percent"),
+            (["--fee-max", "0.5"], "--fee-max"),
+            (["--sim-validity", "blockhash"], "--sim-validity"),
+            (["--sim-accounts", "0"], "--sim-accounts"),
         ] {
             let message = parse(&arguments).unwrap_err().to_string();
             assert!(message.contains(name), "{message}");

@@ -6,21 +6,22 @@ use std::time::Duration;
 use apalis::prelude::{Monitor, MonitorError, WorkerBuilder};
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
-    BuildError, DexRouter, Durability, Engine, EngineConfig, Runtime, StoreError, Venue, execute_order,
+    BuildError, DexRouter, Durability, Engine, EngineConfig, Runtime, StoreError, Venue, VenueName,
+    execute_order,
 };
 use order_engine_sim::rpc::{RpcClient, RpcError, RpcOptions, RpcRouter, RpcVenue};
-use order_engine_sim::{SimConfig, SimError, Simulator};
+use order_engine_sim::{NonceConfig, SimConfig, SimError, Simulator};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::config::{Config, InvalidRole, Role};
+use crate::config::{Config, InvalidRole, Role, SimValidity};
 use crate::tokens::{TokenRegistry, TokenRegistryError};
-
-/// The duration of a lease: how long the orders of a crashed process wait until another one claims them.
-const LEASE: Duration = Duration::from_secs(10);
 
 /// How often processes that share a store without a fan-out look for the events of the others.
 const SHARED_POLL: Duration = Duration::from_millis(200);
+
+/// How often a venue that has not started yet is asked again.
+const VENUE_POLL: Duration = Duration::from_secs(1);
 
 /// The engine, and the worker if this process executes orders.
 #[derive(Debug)]
@@ -62,7 +63,7 @@ pub enum StartError {
     /// The configuration does not fit the role.
     #[error(transparent)]
     Role(#[from] InvalidRole),
-    /// The client for the venue's node cannot be created.
+    /// The venue's node refuses to be called.
     #[error("cannot call the venue")]
     Venue(#[from] RpcError),
     /// The simulator cannot be opened.
@@ -79,7 +80,8 @@ impl Host {
         self.worker.as_ref().map(|worker| worker.task.abort_handle())
     }
 
-    /// Opens the store and the venue, and starts the worker if the role has one.
+    /// Opens the store and the venue, and starts the worker if the role has one. Waits for a venue that has not started
+    /// yet.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         config.check_role()?;
         let tokens =
@@ -97,11 +99,16 @@ impl Host {
             }
         };
         let mut engine_config = EngineConfig::default();
-        engine_config.lease_duration = LEASE;
+        engine_config.lease_duration = Duration::from_millis(config.lease_ms);
         if config.role != Role::All && fanout.is_none() {
             engine_config.poll_interval = SHARED_POLL;
         }
-        let mut engine = Engine::builder().store(store).router(router).venue(venue).config(engine_config);
+        let mut engine = Engine::builder()
+            .store(store)
+            .router(router)
+            .venue(venue)
+            .fee_bumps(VenueName::default(), config.fee_bumps.policy())
+            .config(engine_config);
         if let Some(fanout) = fanout {
             engine = fanout.join(engine).await.map_err(StartError::Fanout)?;
         }
@@ -145,14 +152,23 @@ fn report_end(
 /// The router and the venue.
 type Trading = (Arc<dyn DexRouter>, Arc<dyn Venue>);
 
-/// Returns the router and the venue behind a URL. They may start later than this process.
+/// Returns the router and the venue behind a URL. The venue says itself what bounds its transactions, and the engine has
+/// to know that; so a venue that starts later than this process is waited for.
 async fn remote(url: &str) -> Result<Trading, RpcError> {
     let client = RpcClient::new(RpcOptions::new(url), Runtime::tokio())?;
     let router = RpcRouter::new(&client);
+    let venue = loop {
+        match RpcVenue::connect(client.clone(), &router).await {
+            Err(error) if error.is_transient() => {
+                tracing::warn!(error = %chain(&error), "the venue does not answer yet");
+                tokio::time::sleep(VENUE_POLL).await;
+            }
+            connected => break connected?,
+        }
+    };
     if let Err(error) = router.refresh().await {
-        tracing::warn!(error = %chain(&error), "the venue does not answer yet");
+        tracing::warn!(error = %chain(&error), "the pools are not known yet");
     }
-    let venue = RpcVenue::new(client, &router);
     Ok((Arc::new(router), Arc::new(venue)))
 }
 
@@ -163,6 +179,8 @@ fn sim_config(config: &Config, tokens: &TokenRegistry) -> SimConfig {
         fail_rate: config.sim_fail_rate,
         ledger: config.ledger(),
         tokens: tokens.tokens().to_vec(),
+        nonces: (config.sim_validity == SimValidity::Nonce)
+            .then_some(NonceConfig { accounts: config.sim_accounts, ..NonceConfig::default() }),
         ..SimConfig::default()
     }
 }

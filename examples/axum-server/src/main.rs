@@ -65,7 +65,11 @@ async fn run(config: Config) -> Result<(), Fatal> {
     // The recorder comes before the engine, which describes its metrics when it is built.
     let metrics = Metrics::install()?;
     tokio::spawn(metrics.clone().upkeep());
-    let host = Host::start(&config).await?;
+    let host = tokio::select! {
+        started = Host::start(&config) => started?,
+        // It waits for its venue, and has done nothing yet.
+        () = shutdown.wait() => return Ok(()),
+    };
     tracing::warn!("there is no authentication: every client that reaches this server can trade");
     tracing::info!(store.durability = ?host.engine.durability(), "listening on http://{local_addr}");
     let options = Options {

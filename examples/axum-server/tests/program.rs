@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::program::{Program, executions, fails};
 use common::{Client, events_of};
@@ -62,6 +62,24 @@ async fn a_signal_closes_the_streams_and_ends_the_program() {
     let (ended, (_, close_code)) = tokio::join!(program.terminate(), client.drain());
     assert_eq!(close_code, 1001);
     assert_eq!(ended.0, Some(0), "{}", ended.1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_simulator_gives_nonces_of_some_accounts_on_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["--store", "sqlite:orders.db", "--sim-validity", "nonce", "--sim-accounts", "2"];
+    let quick = ["--sim-delay-ms", "0", "--sim-fail-rate", "0"];
+    let program = Program::start(folder.path(), &[&args[..], &quick].concat()).await;
+    let http = reqwest::Client::new();
+    let keys: Vec<String> = (0..10).map(|n| format!("order-{n}")).collect();
+    for id in join_all(keys.iter().map(|key| program.place(&http, key))).await {
+        let (frames, _) = Client::connect(&program.ws(&id)).await.drain().await;
+        assert_eq!(events_of(&frames, &id, 0).last().unwrap()["type"], "confirmed");
+    }
+    let uses = order_engine_sim::read_nonce_uses(folder.path().join("orders.ledger.jsonl")).unwrap();
+    let accounts: BTreeSet<_> = uses.iter().map(|used| used.nonce.account.clone()).collect();
+    assert_eq!((uses.len(), accounts.len()), (10, 2));
+    assert_eq!(program.terminate().await.0, Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

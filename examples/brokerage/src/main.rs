@@ -10,6 +10,7 @@ use clap::Parser;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use order_engine_brokerage::broker::Broker;
 use order_engine_brokerage::{http, worker};
+use order_engine_core::telemetry::chain;
 use order_engine_core::{DexRouter, EngineConfig, Runtime, Venue};
 use order_engine_sim::default_tokens;
 use order_engine_sim::rpc::{RpcClient, RpcOptions, RpcRouter, RpcVenue};
@@ -41,6 +42,8 @@ struct Args {
 const GRACE: Duration = Duration::from_secs(20);
 /// How often the samples of histograms are folded into their buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// How often a node that does not answer yet is asked again.
+const NODE_POLL: Duration = Duration::from_secs(1);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -52,7 +55,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
 
     let config = EngineConfig::default().with_lease_duration(Duration::from_millis(args.lease_ms));
-    let broker = Broker::open(&args.database_url, trading(&args.venue_url).await?, config.clone()).await?;
+    let trading = tokio::select! {
+        trading = trading(&args.venue_url) => trading?,
+        // It waits for its node, and has done nothing yet.
+        _ = terminate.recv() => return Ok(()),
+    };
+    let broker = Broker::open(&args.database_url, trading, config.clone()).await?;
     let engine = broker.engine().clone();
     let (stop, stopped) = watch::channel(false);
     let worker = tokio::spawn({
@@ -101,12 +109,23 @@ fn record_metrics() -> Result<PrometheusHandle, Box<dyn Error>> {
 }
 
 /// Returns the router and the venue behind a node: this is what your adapter replaces.
+///
+/// The venue says itself what bounds its transactions, and the engine has to know that; so a node that starts later than
+/// this process is waited for.
 async fn trading(url: &str) -> Result<(Arc<dyn DexRouter>, Arc<dyn Venue>), Box<dyn Error>> {
     let client = RpcClient::new(RpcOptions::new(url), Runtime::tokio())?;
     let router = RpcRouter::new(&client);
+    let venue = loop {
+        match RpcVenue::connect(client.clone(), &router).await {
+            Err(error) if error.is_transient() => {
+                tracing::warn!(error = %chain(&error), "the node does not answer yet");
+                tokio::time::sleep(NODE_POLL).await;
+            }
+            connected => break connected?,
+        }
+    };
     if let Err(error) = router.refresh().await {
-        tracing::warn!(%error, "the node does not answer yet");
+        tracing::warn!(error = %chain(&error), "the pools are not known yet");
     }
-    let venue = RpcVenue::new(client, &router);
     Ok((Arc::new(router), Arc::new(venue)))
 }
