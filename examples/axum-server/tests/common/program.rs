@@ -77,10 +77,19 @@ impl Program {
     }
 }
 
+/// Returns an order under this client order id.
+pub fn order_form(key: &str) -> Value {
+    json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": "0.1", "clientOrderId": key})
+}
+
 /// Places an order, and returns its id, or `None` if the server dies meanwhile.
 pub async fn try_place(url: &str, http: &reqwest::Client, key: &str) -> Option<String> {
-    let body = json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": "0.1", "clientOrderId": key});
-    let response = http.post(format!("{url}/api/orders/execute")).json(&body).send().await.ok()?;
+    try_place_as(url, http, &order_form(key)).await
+}
+
+/// The same with all the fields of the order.
+pub async fn try_place_as(url: &str, http: &reqwest::Client, body: &Value) -> Option<String> {
+    let response = http.post(format!("{url}/api/orders/execute")).json(body).send().await.ok()?;
     assert!(response.status().is_success(), "{}", response.status());
     Some(text(&response.json().await.ok()?, "orderId"))
 }
@@ -93,8 +102,13 @@ pub struct SimVenue {
 
 impl SimVenue {
     pub async fn start(folder: &Path, args: &[&str]) -> Self {
+        Self::start_at("0", folder, args).await
+    }
+
+    /// Starts it on a port.
+    pub async fn start_at(port: &str, folder: &Path, args: &[&str]) -> Self {
         let mut command = Command::new(sim_venue().await);
-        command.env_clear().current_dir(folder).args(["--port", "0"]).args(args);
+        command.env_clear().current_dir(folder).args(["--port", port]).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let line = BufReader::new(child.stdout.take().unwrap()).lines().next_line().await.unwrap();
