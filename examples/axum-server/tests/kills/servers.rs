@@ -49,7 +49,7 @@ impl Servers {
         self.urls.subscribe()
     }
 
-    /// Kills so many processes, one of them every second and sometimes all, and starts others in their places.
+    /// Kills so many processes, one in a second and sometimes all at once, and starts others in their places.
     pub(crate) async fn are_killed(&mut self, kills: usize) {
         let mut seconds = tokio::time::interval(KILL_EVERY);
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -62,13 +62,12 @@ impl Servers {
             let victims = if round % KILL_ALL_AFTER == 0 { SERVERS.min(kills - killed) } else { 1 };
             for _ in 0..victims {
                 seconds.tick().await;
+            }
+            for _ in 0..victims {
                 // The oldest comes first.
                 self.programs.remove(0).kill().await;
-                killed += 1;
-                if victims > 1 {
-                    seconds.reset_immediately();
-                }
             }
+            killed += victims;
             while self.programs.len() < SERVERS {
                 self.add().await;
             }
