@@ -234,7 +234,9 @@ mod tests {
         let siblings = Siblings::new(tx("a", 1));
         assert_eq!(siblings.and(Purpose::FeeBump, other), None);
         assert_eq!(siblings.and(Purpose::FeeBump, tx("a", 1)), None, "it is the same one");
-        assert_eq!(siblings.and(Purpose::Original, tx("b", 1)), None);
+        for no_sibling in [Purpose::Original, Purpose::Filler] {
+            assert_eq!(siblings.and(no_sibling, tx("b", 1)), None);
+        }
         let poorer = Arc::new(SignedTx { min_amount_out: Amount::ZERO, ..(*tx("b", 1)).clone() });
         assert_eq!(siblings.and(Purpose::FeeBump, poorer), None, "it promises less");
         let cancelled = siblings.and(Purpose::Cancel, tx("b", 1)).unwrap();

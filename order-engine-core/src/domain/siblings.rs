@@ -18,12 +18,14 @@ pub enum Purpose {
     FeeBump,
     /// It does nothing, so that no other transaction of the attempt can land.
     Cancel,
+    /// It does nothing, and uses up a nonce before that of the attempt. It is no sibling.
+    Filler,
 }
 
 impl Purpose {
     /// Whether the transaction executes the order.
     pub const fn is_swap(self) -> bool {
-        !matches!(self, Self::Cancel)
+        matches!(self, Self::Original | Self::FeeBump)
     }
 }
 
@@ -62,7 +64,7 @@ impl Siblings {
         let has_same_nonce = self.nonce().is_some() && tx.validity.nonce() == self.nonce();
         let is_new = self.iter().all(|sibling| sibling.tx.id != tx.id);
         let may_follow = match purpose {
-            Purpose::Original => false,
+            Purpose::Original | Purpose::Filler => false,
             Purpose::FeeBump => {
                 let promises_enough =
                     tx.min_amount_out >= self.original().min_amount_out || planted!(BumpPromisesLess);

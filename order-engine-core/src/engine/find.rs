@@ -94,6 +94,7 @@ fn signed(history: &[EventRecord]) -> BTreeMap<TxId, Purpose> {
     let signed = |record: &EventRecord| match &record.event {
         OrderEvent::TransactionSigned { tx } => Some((tx.id.clone(), Purpose::Original)),
         OrderEvent::SiblingSigned { purpose, tx } => Some((tx.id.clone(), *purpose)),
+        OrderEvent::NonceFilled { tx } => Some((tx.id.clone(), Purpose::Filler)),
         _ => None,
     };
     history.iter().filter_map(signed).collect()
