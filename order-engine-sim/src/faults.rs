@@ -46,8 +46,9 @@ pub struct FaultConfig {
     pub history_prune_rate: Rate,
     /// The number of slots that such a node keeps.
     pub history_kept_slots: u64,
-    /// How often, for each account and height, somebody else who has the account's key uses its next nonce, and
-    /// sends the transaction again until it is final. Only on a chain with nonces, like all of the following.
+    /// How often, for each account and height, somebody else who has the account's key uses its next nonce. They do
+    /// not send again what the nodes lose of an abandoned block. Only on a chain with nonces, like all of the
+    /// following.
     pub foreign_rate: Rate,
     /// The most blocks that are abandoned at once; one at least. Final blocks stay.
     pub reorg_slots: u64,

@@ -121,7 +121,7 @@ impl NonceChain {
 
     /// Abandons the newest blocks, if that is due. Others take their heights, which are empty.
     ///
-    /// Whoever else uses an account sends what was undone or forgotten again, so that no gap stays in its nonces.
+    /// What is lost of somebody else's transactions is never sent again, so that it leaves a gap in the account's nonces.
     fn abandon_blocks(&mut self, (rules, faults): Conditions<'_>) {
         if !happens((rules, faults.reorg_rate), Purpose::BlockReorg, 0, self.tip) {
             return;
@@ -132,7 +132,7 @@ impl NonceChain {
         for tx in self.blocks.undo(from_height) {
             let subject = chance::subject(tx.id.as_str());
             let is_lost = happens((rules, faults.reorg_loss_rate), Purpose::ReorgLoss, subject, self.tip);
-            if is_lost && tx.is_ours() {
+            if is_lost {
                 continue;
             }
             let wait = rules.chance.between(1, MOST_SLOTS_TO_RELAND, Purpose::Relanding, subject, self.tip);
