@@ -128,7 +128,7 @@ pub enum Corruption {
     RequestVersion(u32),
     /// The time of the creation is replaced by data that is no time.
     CreatedAt,
-    /// An event is marked with another payload version.
+    /// An event is marked with another payload version, and maybe the others of its write.
     EventVersion {
         /// The number of the event.
         seq: u64,
