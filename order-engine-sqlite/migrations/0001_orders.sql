@@ -71,23 +71,33 @@ CREATE UNIQUE INDEX orders_client_order_id ON orders (user_id, client_order_id) 
 CREATE INDEX orders_attention ON orders (order_id) WHERE attention IS NOT NULL;
 CREATE INDEX orders_failed ON orders (order_id) WHERE status = 'failed';
 
--- The position is the place in the feed. AUTOINCREMENT gives no position twice, also after the last events were
+-- The history: a row for the events of each write. The payload is a JSON array of them, oldest first.
+-- The position is the place in the feed. AUTOINCREMENT gives no position twice, also after the last rows were
 -- deleted. There is one writer at a time, so positions become visible in their order.
-CREATE TABLE order_events (
+CREATE TABLE order_writes (
     position        INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     order_id        TEXT    NOT NULL,
-    seq             INTEGER NOT NULL,
-    at              TEXT    NOT NULL,
-    kind            TEXT    NOT NULL,
-    status          TEXT    NOT NULL,
-    progress        INTEGER NOT NULL,
-    attempt         INTEGER NOT NULL,
-    max_attempts    INTEGER NOT NULL,
-    message         TEXT    NOT NULL,
+    first_seq       INTEGER NOT NULL,
+    last_seq        INTEGER NOT NULL,
     payload_version INTEGER NOT NULL,
     payload         TEXT    NOT NULL,
-    UNIQUE (order_id, seq)
+    UNIQUE (order_id, first_seq)
 ) STRICT;
+
+-- The events, one a row. A damaged payload shows none, and harms no other.
+CREATE VIEW order_events AS
+SELECT
+    position,
+    order_id,
+    first_seq + event.key AS seq,
+    strftime('%Y-%m-%dT%H:%M:%fZ', event.value ->> 'at') AS at,
+    event.value ->> '$.event.kind' AS kind,
+    event.value ->> 'status' AS status,
+    event.value ->> 'progress' AS progress,
+    event.value ->> 'attempt' AS attempt,
+    event.value ->> 'max_attempts' AS max_attempts,
+    event.value ->> 'message' AS message
+FROM order_writes, json_each(CASE WHEN json_valid(payload) THEN payload ELSE '[]' END) AS event;
 
 CREATE TABLE order_failures (
     order_id TEXT    NOT NULL,

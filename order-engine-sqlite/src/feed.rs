@@ -47,41 +47,50 @@ pub(crate) async fn read_feed(pool: &SqlitePool, request: &FeedRequest) -> Resul
         return Ok(FeedPage::new(Vec::new(), after, true));
     };
     let through = last.min(first.saturating_add(POSITIONS - 1));
-    let mut found = sqlx::query(sql::READ_FEED)
+    let found = sqlx::query(sql::READ_FEED)
         .bind(first)
         .bind(through)
         .bind(encode(after.position))
         .bind(after.order_id.to_string())
         .bind(encode(after.seq))
         .bind(request.scope.user().map(UserId::as_str))
+        // Each row has one event at least.
         .bind(limit.saturating_add(1))
         .fetch_all(pool)
         .await?;
-    let (next, is_last) = if found.len() > limit as usize {
-        found.truncate(limit as usize);
-        (found.last().map_or(Ok(after), place_behind)?, false)
-    } else {
-        (FeedCursor::end_of(count(through)).max(after), through == last)
-    };
-    let mut heads = Heads::default();
-    let mut items = Vec::with_capacity(found.len());
+    let limit = limit as usize;
+    let (mut heads, mut items) = (Heads::default(), Vec::new());
     for row in &found {
-        items.push(item(row, &mut heads)?);
+        let room = limit.saturating_add(1) - items.len();
+        if room > 0 {
+            items.extend(row_items(row, &mut heads, after)?.take(room));
+        }
     }
-    Ok(FeedPage::new(items, next, is_last))
+    if items.len() <= limit {
+        let next = FeedCursor::end_of(count(through)).max(after);
+        return Ok(FeedPage::new(items, next, through == last));
+    }
+    items.truncate(limit);
+    let next = items.last().map_or(after, |item| item.cursor);
+    Ok(FeedPage::new(items, next, false))
 }
 
-/// Returns the place behind the event of a row. Each event has a position of its own.
-fn place_behind(row: &SqliteRow) -> Result<FeedCursor, Error> {
-    Ok(FeedCursor::end_of(count(row.try_get("position")?)))
-}
-
-fn item(row: &SqliteRow, heads: &mut Heads) -> Result<FeedItem, Error> {
-    let order_id = rows::order_id(row)?;
-    let (position, seq) = (count(row.try_get("position")?), count(row.try_get("seq")?));
-    let update = match (heads.of(order_id, row)?.clone(), rows::event(row)?) {
-        (Ok(order), Ok(event)) => Ok(OrderUpdate::new(order, Arc::new(event))),
-        (Err(error), _) | (_, Err(error)) => Err(UndecodableOrder { order_id, error }),
+/// Returns the events of a row that come after a cursor, which may point into the middle of the row.
+fn row_items(
+    row: &SqliteRow,
+    heads: &mut Heads,
+    after: FeedCursor,
+) -> Result<impl Iterator<Item = FeedItem> + use<>, Error> {
+    let (position, order_id) = (count(row.try_get("position")?), rows::order_id(row)?);
+    let is_begun = (position, order_id) == (after.position, after.order_id);
+    let first = if is_begun { after.seq.saturating_add(1) } else { 0 };
+    let order = heads.of(order_id, row)?.clone();
+    let item = move |(seq, event)| {
+        let update = match (order.clone(), event) {
+            (Ok(order), Ok(event)) => Ok(OrderUpdate::new(order, Arc::new(event))),
+            (Err(error), _) | (_, Err(error)) => Err(UndecodableOrder { order_id, error }),
+        };
+        FeedItem::new(FeedCursor { position, order_id, seq }, update)
     };
-    Ok(FeedItem::new(FeedCursor { position, order_id, seq }, update))
+    Ok(rows::events(row, first..=u64::MAX)?.map(item))
 }

@@ -96,19 +96,20 @@ pub(crate) async fn claim_deliveries_events(
 ) -> Result<Deliveries, Error> {
     let range = |entry: &ClaimedEntry| {
         let ClaimedEntry { lease, delivered_seq, .. } = entry;
-        format!("[\"{}\",{delivered_seq},{}]", lease.order_id, entry.last_seq(events_limit))
+        let first_seq = delivered_seq.saturating_add(1);
+        format!("[\"{}\",{first_seq},{}]", lease.order_id, entry.last_seq(events_limit))
     };
     let ranges: Vec<String> = claimed.entries.iter().map(range).collect();
     let events = sqlx::query(sql::CLAIM_DELIVERIES_EVENTS).bind(format!("[{}]", ranges.join(",")));
     let events = events.fetch_all(pool).await?;
-    let mut heads = Heads::default();
-    let mut event = |row: &SqliteRow| {
+    let (mut heads, mut found) = (Heads::default(), Vec::new());
+    for row in &events {
         let order_id = rows::order_id(row)?;
         heads.of(order_id, row)?;
-        Ok((order_id, rows::event(row)?))
-    };
-    let events = events.iter().map(&mut event).collect::<Result<Vec<_>, Error>>()?;
-    Ok(claimed.with_events(heads, events))
+        let wanted = count(row.try_get("wanted_from")?)..=count(row.try_get("wanted_to")?);
+        found.extend(rows::events(row, wanted)?.map(|(_, event)| (order_id, event)));
+    }
+    Ok(claimed.with_events(heads, found))
 }
 
 #[async_trait]

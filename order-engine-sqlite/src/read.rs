@@ -28,10 +28,25 @@ pub(crate) async fn events(
     after: u64,
     limit: u32,
 ) -> Result<Vec<EventRecord>, Error> {
-    // No order has an event beyond 63 bits, so none comes after such a number.
-    let after = encode_u64(after).unwrap_or(i64::MAX);
-    let found = sqlx::query(sql::EVENTS).bind(id.to_string()).bind(after).bind(limit).fetch_all(pool).await?;
-    found.iter().map(|row| Ok(rows::event(row)??)).collect()
+    let wanted = after.saturating_add(1)..=after.saturating_add(limit.into());
+    let found = sqlx::query(sql::EVENTS)
+        .bind(id.to_string())
+        .bind(stored(*wanted.start()))
+        .bind(stored(*wanted.end()))
+        .fetch_all(pool)
+        .await?;
+    let mut events = Vec::new();
+    for row in &found {
+        for (_, event) in rows::events(row, wanted.clone())? {
+            events.push(event?);
+        }
+    }
+    Ok(events)
+}
+
+/// Returns the number of an event as rows hold it. No order has an event beyond 63 bits.
+fn stored(seq: u64) -> i64 {
+    encode_u64(seq).unwrap_or(i64::MAX)
 }
 
 pub(crate) async fn last_seqs(pool: &SqlitePool, ids: &[OrderId]) -> Result<Vec<Option<u64>>, Error> {

@@ -3,16 +3,18 @@
 use std::collections::HashMap;
 use std::collections::hash_map::{self, Entry};
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use order_engine_core::backend::{
-    AckColumns, CurrentRow, Decoded, EventColumns, GuardColumns, ReleaseColumns, RequestColumns,
-    StateColumns, StoredEvent, StoredHead, StoredOrder, decode_u64, encode_epoch, encode_u64,
+    AckColumns, CurrentRow, Decoded, FailureColumns, GuardColumns, HistoryColumns, ReleaseColumns,
+    RequestColumns, StateColumns, StoredHead, StoredHistory, StoredOrder, count, decode_u64, encode_epoch,
+    encode_u64,
 };
 use order_engine_core::store::Lease;
-use order_engine_core::{DecodeError, EventRecord, Failure, Fence, Order, OrderHead, OrderId};
+use order_engine_core::{DecodeError, EventRecord, Fence, Order, OrderHead, OrderId};
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, Row};
@@ -155,34 +157,21 @@ list_row! { TurnRow, row:
     claims_without_progress = i64::from(row.lease_owner.is_some()),
 }
 
-list_row! { EventColumns<'_>, row:
+list_row! { HistoryColumns<'_>, row:
     order_id = row.order_id.to_string(),
-    seq = row.seq,
-    at = time_text(row.at),
-    kind = row.kind,
-    status = row.status,
-    progress = row.progress,
-    attempt = row.attempt,
-    max_attempts = row.max_attempts,
-    message = &row.message,
+    first_seq = row.first_seq,
+    last_seq = row.last_seq,
     payload_version = row.payload_version,
     payload = &row.payload,
 }
 
-/// A row of `order_failures`, made of an event that is a failure.
-#[derive(Debug)]
-pub(crate) struct FailureRow<'a> {
-    pub(crate) event: &'a EventColumns<'a>,
-    pub(crate) failure: &'a Failure,
-}
-
-list_row! { FailureRow<'_>, row:
-    order_id = row.event.order_id.to_string(),
-    seq = row.event.seq,
-    attempt = row.event.attempt,
+list_row! { FailureColumns<'_>, row:
+    order_id = row.order_id.to_string(),
+    seq = row.seq,
+    attempt = row.attempt,
     code = row.failure.code.as_str(),
     message = &row.failure.message,
-    at = time_text(row.event.at),
+    at = time_text(row.at),
 }
 
 /// The conditions under which an append is written.
@@ -360,34 +349,45 @@ pub(crate) fn current(row: &SqliteRow) -> Result<CurrentRow, Error> {
     })
 }
 
-/// The columns that [`event`] reads.
-macro_rules! event_columns {
+/// The columns that [`events`] reads.
+macro_rules! write_columns {
     () => {
-        "order_id, seq, at, status, progress, attempt, max_attempts, payload_version, payload"
+        "order_id, first_seq, last_seq, payload_version, payload"
     };
 }
-pub(crate) use event_columns;
+pub(crate) use write_columns;
 
-/// Returns the event of a row that has the [`event_columns`].
-pub(crate) fn event(row: &SqliteRow) -> Result<Decoded<EventRecord>, sqlx::Error> {
-    let (order_id, at) = (row.try_get("order_id")?, row.try_get("at")?);
-    let (seq, status, progress) = (row.try_get("seq")?, row.try_get("status")?, row.try_get("progress")?);
-    let (attempt, max_attempts) = (row.try_get("attempt")?, row.try_get("max_attempts")?);
+/// Returns the events of a row that has the [`write_columns`], with their numbers: those whose numbers are wanted. If the
+/// row cannot be decoded, each of its events is an error.
+pub(crate) fn events(
+    row: &SqliteRow,
+    wanted: RangeInclusive<u64>,
+) -> Result<impl Iterator<Item = (u64, Decoded<EventRecord>)> + use<>, sqlx::Error> {
+    let (first, last) = (count(row.try_get("first_seq")?), count(row.try_get("last_seq")?));
+    let seqs = first.max(*wanted.start())..=last.min(*wanted.end());
+    let mut records = write(row)?.map(|events| events.into_iter().filter(in_range(seqs.clone())));
+    let event = move |seq| match &mut records {
+        Ok(records) => (seq, records.next().ok_or_else(|| missing(seq))),
+        Err(error) => (seq, Err(error.clone())),
+    };
+    Ok(seqs.map(event))
+}
+
+fn in_range(seqs: RangeInclusive<u64>) -> impl Fn(&EventRecord) -> bool {
+    move |event| seqs.contains(&event.seq)
+}
+
+fn missing(seq: u64) -> DecodeError {
+    DecodeError { message: format!("payload: event {seq} is missing") }
+}
+
+/// Returns all events of a row that has the [`write_columns`].
+fn write(row: &SqliteRow) -> Result<Decoded<Vec<EventRecord>>, sqlx::Error> {
+    let (order_id, first_seq) = (row.try_get("order_id")?, row.try_get("first_seq")?);
     let (payload_version, payload) = (row.try_get("payload_version")?, row.try_get("payload")?);
     let decode = || {
-        let (order_id, at) = (parse(order_id, "order_id")?, parse(at, "at")?);
-        let stored = StoredEvent {
-            order_id,
-            seq,
-            at,
-            status,
-            progress,
-            attempt,
-            max_attempts,
-            payload_version,
-            payload,
-        };
-        stored.decode()
+        let order_id = parse(order_id, "order_id")?;
+        StoredHistory { order_id, first_seq, payload_version, payload }.decode()
     };
     Ok(decode())
 }

@@ -3,12 +3,11 @@
 //! A limit is written `+?`. SQLite fits a plan to the very value of a bare `?` there, and prepares the
 //! statement anew whenever another value is bound, which for short reads costs more than reading.
 
-use order_engine_core::backend::{EventColumns, RequestColumns, StateColumns};
+use order_engine_core::backend::{FailureColumns, HistoryColumns, RequestColumns, StateColumns};
 use order_engine_core::store::Lease;
 
 use crate::rows::{
-    AckRow, FailureRow, GuardRow, ListRow, OutboxRow, ReleaseRow, TurnRow, event_columns, head_columns,
-    order_columns,
+    AckRow, GuardRow, ListRow, OutboxRow, ReleaseRow, TurnRow, head_columns, order_columns, write_columns,
 };
 
 /// A statement over a list of rows.
@@ -156,11 +155,11 @@ pub(crate) const FREE_NONCE: &str = free_nonce!();
 
 /// The events of orders that were created or appended to.
 pub(crate) const INSERT_EVENTS: ListStatement =
-    ListStatement { kind: Kind::Insert("order_events"), columns: &[EventColumns::COLUMNS], rest: "" };
+    ListStatement { kind: Kind::Insert("order_writes"), columns: &[HistoryColumns::COLUMNS], rest: "" };
 
 /// The failures among those events.
 pub(crate) const INSERT_FAILURES: ListStatement =
-    ListStatement { kind: Kind::Insert("order_failures"), columns: &[FailureRow::COLUMNS], rest: "" };
+    ListStatement { kind: Kind::Insert("order_failures"), columns: &[FailureColumns::COLUMNS], rest: "" };
 
 /// Adds an outbox entry for each order and sink that has none yet.
 pub(crate) const INSERT_OUTBOX_ENTRIES: ListStatement = ListStatement {
@@ -260,10 +259,27 @@ pub(crate) const MAKE_DUE: &str = concat!(
 
 pub(crate) const LOAD: &str = concat!("SELECT ", order_columns!(), " FROM orders WHERE order_id = ?");
 
+/// The number at which the write begins that has an event of an order, or the first write after that event.
+macro_rules! write_with {
+    ($order_id:literal, $seq:literal) => {
+        concat!(
+            "coalesce((SELECT max(first_seq) FROM order_writes AS earlier
+            WHERE earlier.order_id = ",
+            $order_id,
+            " AND earlier.first_seq <= ",
+            $seq,
+            "), 0)"
+        )
+    };
+}
+
+/// The writes that have an order's events `?2` to `?3`.
 pub(crate) const EVENTS: &str = concat!(
     "SELECT ",
-    event_columns!(),
-    " FROM order_events WHERE order_id = ? AND seq > ? ORDER BY seq LIMIT +?"
+    write_columns!(),
+    " FROM order_writes WHERE order_id = ?1 AND first_seq <= ?3 AND first_seq >= ",
+    write_with!("?1", "?2"),
+    " ORDER BY first_seq"
 );
 
 /// Joined rather than by `IN`, for which SQLite would build a table of the ids first.
@@ -304,7 +320,7 @@ pub(crate) const PURGE_PAGE: &str = "SELECT order_id,
     FROM orders WHERE order_id > ?3 ORDER BY order_id LIMIT +?4";
 
 pub(crate) const PURGE: [&str; 4] = [
-    "DELETE FROM order_events WHERE order_id IN (SELECT value FROM json_each(?))",
+    "DELETE FROM order_writes WHERE order_id IN (SELECT value FROM json_each(?))",
     "DELETE FROM order_failures WHERE order_id IN (SELECT value FROM json_each(?))",
     "DELETE FROM account_nonces WHERE order_id IN (SELECT value FROM json_each(?))",
     "DELETE FROM orders WHERE order_id IN (SELECT value FROM json_each(?))",
@@ -330,18 +346,21 @@ pub(crate) const CLAIM_DELIVERIES_LEASE: &str = "UPDATE outbox_entries SET
 pub(crate) const CLAIM_DELIVERIES_NEXT_DUE: &str =
     "SELECT due_at FROM outbox_entries WHERE sink = ? ORDER BY due_at LIMIT 1";
 
-/// The events of outbox entries, each given by its order and the range of its events, with their orders.
+/// The writes that have the events of outbox entries, each given by its order and the first and the last number of
+/// its events, with their orders.
 pub(crate) const CLAIM_DELIVERIES_EVENTS: &str = concat!(
-    "SELECT ",
-    event_columns!(),
+    "SELECT entry.value ->> 1 AS wanted_from, entry.value ->> 2 AS wanted_to, ",
+    write_columns!(),
     ", ",
     head_columns!(),
-    " FROM json_each(?) AS entry CROSS JOIN order_events
-        ON order_events.order_id = entry.value ->> 0 AND seq > entry.value ->> 1 AND seq <= entry.value ->> 2
+    " FROM json_each(?) AS entry CROSS JOIN order_writes
+        ON order_writes.order_id = entry.value ->> 0 AND first_seq <= entry.value ->> 2 AND first_seq >= ",
+    write_with!("entry.value ->> 0", "entry.value ->> 1"),
+    "
     CROSS JOIN ",
     heads!(),
     " USING (order_id)
-    ORDER BY order_id, seq"
+    ORDER BY order_id, first_seq"
 );
 
 /// Deletes the entries under these leases that are delivered in full: the order has no event after those
@@ -378,19 +397,20 @@ pub(crate) const ACK_DELIVERIES_RELEASE: ListStatement = ListStatement {
 
 /// Where the feed goes on after a position, and where it ends.
 pub(crate) const FEED_BOUNDS: &str =
-    "SELECT (SELECT min(position) FROM order_events WHERE position >= ?) AS first_position,
-        (SELECT max(position) FROM order_events) AS last_position";
+    "SELECT (SELECT min(position) FROM order_writes WHERE position >= ?) AS first_position,
+        (SELECT max(position) FROM order_writes) AS last_position";
 
-/// The events between two positions and after a cursor, with their orders; only one user's, if a user is given.
+/// The writes between two positions that have events after a cursor, with their orders; only one user's, if a user is
+/// given.
 pub(crate) const READ_FEED: &str = concat!(
     "SELECT position, ",
-    event_columns!(),
+    write_columns!(),
     ", ",
     head_columns!(),
-    " FROM order_events CROSS JOIN ",
+    " FROM order_writes CROSS JOIN ",
     heads!(),
     " USING (order_id)
-    WHERE position BETWEEN ?1 AND ?2 AND (position, order_id, seq) > (?3, ?4, ?5)
+    WHERE position BETWEEN ?1 AND ?2 AND (position, order_id, last_seq) > (?3, ?4, ?5)
         AND (?6 IS NULL OR user_id = ?6)
     ORDER BY position LIMIT +?7"
 );

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use order_engine_core::backend::{
-    AppendColumns, EventColumns, NewOrderColumns, count, count_u32, existing_order,
+    AppendColumns, FailureColumns, HistoryColumns, NewOrderColumns, count, count_u32, existing_order,
 };
 use order_engine_core::store::{
     AppendError, ClaimRequest, ClaimScope, Claims, CreateError, Creation, Lease, PurgeRequest, Purged,
@@ -19,8 +19,8 @@ use sqlx::{Arguments, Row};
 use crate::error::Error;
 use crate::nonces;
 use crate::rows::{
-    self, FailureRow, GuardRow, ListRow, OutboxRow, ReleaseRow, TurnRow, due_after, id_list, owner_text,
-    time_text, wait_until,
+    self, GuardRow, ListRow, OutboxRow, ReleaseRow, TurnRow, due_after, id_list, owner_text, time_text,
+    wait_until,
 };
 use crate::session::{Operation, Pace, Session};
 use crate::sql;
@@ -54,8 +54,8 @@ impl Operation for Create {
         let Written { orders: mut created, has_sinks } = Written::new(&returned.await?)?;
         let new: Vec<&NewOrderColumns<'_>> =
             rows.into_iter().filter(|row| created.contains(&row.order.id)).collect();
-        let events: Vec<&EventColumns<'_>> = new.iter().map(|row| &row.event).collect();
-        insert_events(session, &events).await?;
+        let histories: Vec<&HistoryColumns<'_>> = new.iter().map(|row| &row.history).collect();
+        insert_events(session, &histories).await?;
         if has_sinks {
             insert_outbox_entries(session, new.iter().map(|row| (row.order.id, 0))).await?;
         }
@@ -128,8 +128,8 @@ async fn append(
     let is_written = |id: &OrderId| updated.contains(id);
     let written: Vec<&AppendColumns<'_>> = rows.into_iter().filter(|row| is_written(&row.order_id)).collect();
     nonces::reserve(session, &written).await?;
-    let events: Vec<&EventColumns<'_>> = written.iter().flat_map(|row| &row.events).collect();
-    insert_events(session, &events).await?;
+    let histories: Vec<&HistoryColumns<'_>> = written.iter().map(|row| &row.history).collect();
+    insert_events(session, &histories).await?;
     if has_sinks {
         let appends = appends.iter().filter(|append| is_written(&append.order.id));
         let orders = appends.map(|append| (append.order.id, append.expected_seq));
@@ -169,10 +169,10 @@ impl Written {
     }
 }
 
-async fn insert_events<'a>(session: &mut Session<'_>, events: &[&'a EventColumns<'a>]) -> Result<(), Error> {
-    session.run(&sql::INSERT_EVENTS, events, |event, arguments| event.bind(arguments)).await?;
-    let failure = |event: &&'a EventColumns<'a>| Some(FailureRow { event, failure: event.failure? });
-    let failures: Vec<FailureRow<'_>> = events.iter().filter_map(failure).collect();
+async fn insert_events(session: &mut Session<'_>, histories: &[&HistoryColumns<'_>]) -> Result<(), Error> {
+    session.run(&sql::INSERT_EVENTS, histories, |history, arguments| history.bind(arguments)).await?;
+    let failures: Vec<FailureColumns<'_>> =
+        histories.iter().flat_map(|history| history.failures.iter().copied()).collect();
     session.run(&sql::INSERT_FAILURES, &failures, ListRow::bind).await?;
     Ok(())
 }

@@ -50,7 +50,8 @@ impl CorruptHarness for Sqlite {
             }
             Corruption::CreatedAt => format!("orders SET created_at = 'soon' WHERE order_id = '{id}'"),
             Corruption::EventVersion { seq, version } => format!(
-                "order_events SET payload_version = {version} WHERE order_id = '{id}' AND seq = {seq}"
+                "order_writes SET payload_version = {version}
+                    WHERE order_id = '{id}' AND {seq} BETWEEN first_seq AND last_seq"
             ),
         };
         self.database.execute(&format!("UPDATE {change}")).await;

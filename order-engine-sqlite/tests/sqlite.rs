@@ -143,7 +143,7 @@ async fn older_payloads_are_read_and_written_anew() {
             WHERE attention IS NOT NULL",
         )
         .await;
-    database.execute("UPDATE order_events SET payload_version = 1").await;
+    database.execute("UPDATE order_writes SET payload_version = 1").await;
 
     let store = database.open().await;
     assert_stored(&store, &quarantined).await;
@@ -174,7 +174,7 @@ async fn an_item_that_the_database_refuses_harms_no_other_in_its_batch() {
     let store = database.open().await;
     database
         .execute(
-            "CREATE TRIGGER poison BEFORE INSERT ON order_events WHEN new.payload LIKE '%poison%'
+            "CREATE TRIGGER poison BEFORE INSERT ON order_writes WHEN new.payload LIKE '%poison%'
             BEGIN SELECT RAISE(ABORT, 'poisoned'); END",
         )
         .await;
@@ -201,7 +201,7 @@ async fn the_nonce_of_an_item_that_the_database_refuses_goes_to_the_next_one() {
     let store = database.open().await;
     database
         .execute(
-            "CREATE TRIGGER poison BEFORE INSERT ON order_events WHEN new.payload LIKE '%poison%'
+            "CREATE TRIGGER poison BEFORE INSERT ON order_writes WHEN new.payload LIKE '%poison%'
             BEGIN SELECT RAISE(ABORT, 'poisoned'); END",
         )
         .await;
@@ -449,7 +449,7 @@ async fn no_position_of_the_feed_is_given_twice() {
     let far = moment(0) + TimeDelta::days(1);
     let purge = PurgeRequest::new(far, 10);
     assert_eq!(store.purge(&purge).await.unwrap().orders, 1);
-    assert_eq!(database.text("SELECT count(*) FROM order_events").await, "0");
+    assert_eq!(database.text("SELECT count(*) FROM order_writes").await, "0");
     drop(store);
     let store = database.open().await;
     create_one(&store, 2).await;
@@ -480,7 +480,7 @@ async fn an_event_that_cannot_be_decoded_has_its_place_in_the_feed() {
     create(&store, &new_orders(3)).await;
     let set =
         |table: &str, change: &str, n| format!("UPDATE {table} SET {change} WHERE order_id = '{}'", id(n));
-    database.execute(&set("order_events", "payload_version = 99", 1)).await;
+    database.execute(&set("order_writes", "payload_version = 99", 1)).await;
     database.execute(&set("orders", "request_version = 99", 2)).await;
     let page = feed(&store, FeedScope::All, FeedCursor::START).await;
     let undecodable: Vec<_> = page.items.iter().map(|item| item.update.as_ref().err()).collect();
@@ -488,6 +488,35 @@ async fn an_event_that_cannot_be_decoded_has_its_place_in_the_feed() {
         undecodable.iter().map(|error| error.map(|error| error.order_id)).collect::<Vec<_>>(),
         [Some(id(1)), Some(id(2)), None]
     );
+}
+
+#[tokio::test]
+async fn each_event_of_a_write_that_cannot_be_decoded_has_its_place_in_the_feed() {
+    let database = Database::new();
+    let store = database.open().await;
+    create(&store, &new_orders(2)).await;
+    write_freely(&store, &new_order(1).order, AT_ONCE, &to_submitted()).await;
+    write_freely(&store, &new_order(2).order, AT_ONCE, &[cancelled()]).await;
+    let damage =
+        format!("UPDATE order_writes SET payload = '[]' WHERE order_id = '{}' AND first_seq = 2", id(1));
+    database.execute(&damage).await;
+    let (mut after, mut read) = (FeedCursor::START, Vec::new());
+    loop {
+        let page = store.read_feed(&FeedRequest::new(FeedScope::All, after, 2)).await.unwrap();
+        after = page.next;
+        read.extend(
+            page.items.into_iter().map(|item| (item.cursor.order_id, item.cursor.seq, item.update.is_ok())),
+        );
+        if page.is_last {
+            break;
+        }
+    }
+    let damaged = (2..=6).map(|seq| (id(1), seq, false));
+    let sound = [(id(1), 1, true), (id(2), 1, true)].into_iter();
+    let expected: Vec<_> = sound.chain(damaged).chain([(id(2), 2, true)]).collect();
+    assert_eq!(read, expected);
+    assert_eq!(store.events(id(1), 0, 1).await.unwrap().len(), 1);
+    assert_eq!(store.events(id(1), 0, 2).await.unwrap_err().kind(), StoreErrorKind::Internal);
 }
 
 #[tokio::test]

@@ -163,7 +163,7 @@ async fn what_cannot_be_an_order_leaves_the_transaction_as_it_was() {
     let host = Host::new().await;
     host.database
         .execute(
-            "CREATE TRIGGER refuses BEFORE INSERT ON order_events
+            "CREATE TRIGGER refuses BEFORE INSERT ON order_writes
             BEGIN SELECT RAISE(ABORT, 'no events'); END",
         )
         .await;

@@ -12,7 +12,9 @@ use order_engine_core::conformance::fixtures::{
     write_freely,
 };
 use order_engine_core::store::{ReleaseReason, Then};
-use order_engine_core::{Amount, Deadline, Fill, Metadata, NewOrder, OrderEvent, Priority};
+use order_engine_core::{
+    Amount, Deadline, Failure, FailureClass, FailureCode, Fill, Metadata, NewOrder, OrderEvent, Priority,
+};
 
 #[tokio::test]
 async fn the_columns_say_what_the_order_is() {
@@ -159,6 +161,43 @@ async fn failures_and_logs_are_readable() {
             &["4", "failed", "failed", "0", "1", "3"],
         ])
     );
+}
+
+#[tokio::test]
+async fn events_are_readable_whatever_their_texts() {
+    let database = Database::new();
+    let store = database.open().await;
+    let order = create_one(&store, 1).await;
+    let odd = "a \"quoted\" \\ \u{1}\n\u{2028}\u{1f4b8} é '$.message' {}[]%";
+    let failure = Failure::new(FailureCode::NO_ROUTE, odd);
+    let failed = OrderEvent::AttemptFailed { failure, class: FailureClass::Transient };
+    write_freely(&store, &order, AT_ONCE, &[routing_started(1), failed, cancelled()]).await;
+    let long = "é".repeat(100_000);
+    let ended = OrderEvent::Failed { failure: Failure::new(FailureCode::REJECTED, long.as_str()) };
+    let second = create_one(&store, 2).await;
+    write_freely(&store, &second, AT_ONCE, &[ended]).await;
+    create_one(&store, 3).await;
+    let damage = format!("UPDATE order_writes SET payload = 'damaged' WHERE order_id = '{}'", id(3));
+    database.execute(&damage).await;
+
+    let events = "SELECT order_id, seq, at, message FROM order_events ORDER BY position, seq";
+    let (one, two) = (id(1).to_string(), id(2).to_string());
+    let odd = format!("Attempt 1/3 failed: {odd}");
+    let long = format!("Order failed: {long}");
+    assert_eq!(
+        database.rows(events).await,
+        rows(&[
+            &[&one, "1", "2026-01-01T00:00:00.001Z", "Order accepted"],
+            &[&one, "2", "2026-01-01T00:00:00.008Z", "Fetching quotes from Raydium & Meteora…"],
+            &[&one, "3", "2026-01-01T00:00:00.015Z", &odd],
+            &[&one, "4", "2026-01-01T00:00:00.022Z", "Order failed: The order was cancelled"],
+            &[&two, "1", "2026-01-01T00:00:00.002Z", "Order accepted"],
+            &[&two, "2", "2026-01-01T00:00:00.009Z", &long],
+        ])
+    );
+    assert_eq!(database.rows("SELECT logs FROM order_logs").await.len(), 3);
+    let whole = "SELECT DISTINCT at FROM order_events WHERE at NOT GLOB '????-??-??T??:??:??.???Z'";
+    assert_eq!(database.rows(whole).await, rows(&[]));
 }
 
 #[tokio::test]

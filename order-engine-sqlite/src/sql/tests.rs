@@ -39,7 +39,6 @@ fn no_limit_makes_sqlite_prepare_a_statement_anew() {
         CLAIM_DELIVERIES_DUE,
         UNREGISTER_SINK_ENTRIES,
         PURGE_PAGE,
-        EVENTS,
         DUE_ORDERS,
         READ_FEED,
         list.sql().as_str(),
@@ -205,9 +204,9 @@ async fn lists_by_tag_read_the_orders_with_the_tag() {
 #[tokio::test]
 async fn the_feed_is_read_along_its_positions() {
     let bounds = plan(FEED_BOUNDS.to_owned()).await;
-    assert!(bounds.contains("SEARCH order_events USING INTEGER PRIMARY KEY (rowid>?)"), "{bounds}");
+    assert!(bounds.contains("SEARCH order_writes USING INTEGER PRIMARY KEY (rowid>?)"), "{bounds}");
     let page = plan(READ_FEED.to_owned()).await;
-    assert!(page.contains("SEARCH order_events USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"), "{page}");
+    assert!(page.contains("SEARCH order_writes USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"), "{page}");
     assert!(page.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1 (order_id=?)"), "{page}");
     for plan in [bounds, page] {
         assert!(!plan.contains("SCAN order") && !plan.contains("TEMP B-TREE"), "{plan}");
@@ -227,6 +226,37 @@ async fn the_backlog_is_counted_in_indexes() {
     }
 }
 
+fn assert_reads_writes_by_their_numbers(plan: &str) {
+    for step in [
+        "SEARCH order_writes USING INDEX sqlite_autoindex_order_writes_1 (order_id=? AND first_seq>? AND first_seq<?)",
+        "SEARCH earlier USING COVERING INDEX sqlite_autoindex_order_writes_1 (order_id=? AND first_seq<?)",
+    ] {
+        assert!(plan.contains(step), "{plan}");
+    }
+    assert!(!plan.contains("SCAN order") && !plan.contains("SCAN earlier"), "{plan}");
+}
+
+#[tokio::test]
+async fn an_orders_events_are_read_by_their_numbers() {
+    let plan = plan(EVENTS.to_owned()).await;
+    assert_reads_writes_by_their_numbers(&plan);
+    assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+}
+
+#[tokio::test]
+async fn sql_users_read_an_orders_events_by_its_id() {
+    for sql in
+        ["SELECT * FROM order_events WHERE order_id = ?", "SELECT logs FROM order_logs WHERE order_id = ?"]
+    {
+        let plan = plan(sql.to_owned()).await;
+        assert!(
+            plan.contains("SEARCH order_writes USING INDEX sqlite_autoindex_order_writes_1 (order_id=?)"),
+            "{plan}"
+        );
+        assert!(!plan.contains("SCAN order"), "{plan}");
+    }
+}
+
 #[tokio::test]
 async fn outbox_entries_are_found_by_their_keys() {
     for sql in [CLAIM_DELIVERIES_DUE, CLAIM_DELIVERIES_NEXT_DUE] {
@@ -239,10 +269,7 @@ async fn outbox_entries_are_found_by_their_keys() {
         assert!(!plan.contains("TEMP B-TREE"), "{plan}");
     }
     let events = plan(CLAIM_DELIVERIES_EVENTS.to_owned()).await;
-    assert!(
-        events.contains("SEARCH order_events USING") && events.contains("(order_id=? AND seq>? AND seq<?)"),
-        "{events}"
-    );
+    assert_reads_writes_by_their_numbers(&events);
     assert!(events.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1 (order_id=?)"), "{events}");
     for statement in [ACK_DELIVERIES_DELETE, ACK_DELIVERIES_RELEASE] {
         for rows in [1, 64] {
