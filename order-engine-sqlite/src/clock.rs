@@ -12,9 +12,11 @@ use chrono::{DateTime, Utc};
 use order_engine_core::Clock;
 use sqlx::{Connection, Row, SqliteConnection};
 
+use crate::database::Database;
 use crate::error::Error;
 use crate::machine::Machine;
 use crate::options::SqliteOptions;
+use crate::values::Arguments;
 
 /// How far ahead of the present the file's latest time is noted. If the system's clock is slow after a boot,
 /// the store's clock goes on from the noted time.
@@ -108,7 +110,7 @@ impl Reached {
     /// over. Returns what holds once the transaction is committed.
     pub(crate) async fn note(
         &self,
-        connection: &mut SqliteConnection,
+        database: &mut Database<'_>,
         clock: &StoreClock,
         now: DateTime<Utc>,
     ) -> Result<Self, Error> {
@@ -116,18 +118,18 @@ impl Reached {
         if !clock.is_kept() || now_ms <= self.ms {
             return Ok(Self { ..*self });
         }
-        if changes(connection).await? == self.changes {
+        if changes(database).await? == self.changes {
             return Ok(Self { ..*self });
         }
         let ms = now_ms.saturating_add(AHEAD_MS);
-        let note = sqlx::query("UPDATE clock SET reached_ms = max(reached_ms, ?)").bind(ms);
-        note.execute(&mut *connection).await?;
-        Ok(Self { ms, changes: changes(connection).await? })
+        let note = "UPDATE clock SET reached_ms = max(reached_ms, ?)";
+        database.execute(note, Arguments::default().with(ms)).await?;
+        Ok(Self { ms, changes: changes(database).await? })
     }
 }
 
-async fn changes(connection: &mut SqliteConnection) -> Result<i64, Error> {
-    Ok(sqlx::query_scalar("SELECT total_changes()").fetch_one(connection).await?)
+async fn changes(database: &mut Database<'_>) -> Result<i64, Error> {
+    Ok(database.one_row("SELECT total_changes()", Arguments::default()).await?.only()?)
 }
 
 #[cfg(test)]

@@ -1,15 +1,18 @@
 //! Connections. All are set up alike, and the settings are read back.
 
+use rusqlite::OpenFlags;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Row, SqliteConnection};
+use sqlx::{ConnectOptions, SqliteConnection};
 
+use crate::database::Database;
 use crate::error::Error;
 use crate::options::SqliteOptions;
+use crate::values::Arguments;
 
-/// How many prepared statements a connection keeps: every statement in every size of its lists.
-const STATEMENTS: usize = 256;
+/// How many prepared statements a connection keeps: all of them.
+const STATEMENTS: usize = 128;
 
 /// The size of a connection's page cache, as the pragma has it: KiB, negated. The due orders and the newest
 /// events fit into it.
@@ -28,26 +31,32 @@ fn connect_options(options: &SqliteOptions) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Returns a connection that writes, to a file that is created if it is missing.
-pub(crate) async fn first_writer(options: &SqliteOptions) -> Result<SqliteConnection, Error> {
-    connect_writer(options, connect_options(options).create_if_missing(true)).await
-}
-
-/// Returns a connection that writes, to a file that was opened before. If the file is gone this fails: an
-/// empty one in its place would only hide the loss.
-pub(crate) async fn writer(options: &SqliteOptions) -> Result<SqliteConnection, Error> {
-    connect_writer(options, connect_options(options)).await
-}
-
-async fn connect_writer(
-    options: &SqliteOptions,
-    mut connect: SqliteConnectOptions,
-) -> Result<SqliteConnection, Error> {
+/// Returns a connection that prepares the file, which is created if it is missing.
+pub(crate) async fn first(options: &SqliteOptions) -> Result<SqliteConnection, Error> {
+    let mut connect = connect_options(options).create_if_missing(true);
     if let Some(pages) = options.max_pages {
         connect = connect.pragma("max_page_count", pages.to_string());
     }
     let mut connection = connect.connect().await?;
-    check(&mut connection, options).await?;
+    check(&mut Database::Host(&mut connection), options).await?;
+    Ok(connection)
+}
+
+/// Returns a connection that writes, to a file that was opened before. If the file is gone this fails: an
+/// empty one in its place would only hide the loss.
+pub(crate) async fn writer(options: &SqliteOptions) -> Result<rusqlite::Connection, Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = rusqlite::Connection::open_with_flags(&options.path, flags)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.busy_timeout(options.busy_timeout)?;
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    for (pragma, value) in [("synchronous", "FULL"), ("fullfsync", "ON"), ("cache_size", CACHE_SIZE)] {
+        connection.pragma_update(None, pragma, value)?;
+    }
+    if let Some(pages) = options.max_pages {
+        connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+    }
+    check(&mut Database::Own(&mut connection), options).await?;
     Ok(connection)
 }
 
@@ -61,7 +70,9 @@ pub(crate) async fn readers(options: &SqliteOptions) -> Result<SqlitePool, Error
         .after_connect(move |connection, _| {
             let options = checked.clone();
             Box::pin(async move {
-                check(connection, &options).await.map_err(|error| sqlx::Error::Configuration(Box::new(error)))
+                check(&mut Database::Host(connection), &options)
+                    .await
+                    .map_err(|error| sqlx::Error::Configuration(Box::new(error)))
             })
         })
         .connect_with(connect_options(options).read_only(true))
@@ -70,7 +81,7 @@ pub(crate) async fn readers(options: &SqliteOptions) -> Result<SqlitePool, Error
 }
 
 /// Reads the settings back, and fails if one of them did not take effect.
-async fn check(connection: &mut SqliteConnection, options: &SqliteOptions) -> Result<(), Error> {
+async fn check(database: &mut Database<'_>, options: &SqliteOptions) -> Result<(), Error> {
     for (pragma, sql, wanted) in [
         ("journal_mode", "PRAGMA journal_mode", "wal".to_owned()),
         // 2 is FULL: every commit waits for the disk.
@@ -78,7 +89,7 @@ async fn check(connection: &mut SqliteConnection, options: &SqliteOptions) -> Re
         ("fullfsync", "PRAGMA fullfsync", "1".to_owned()),
         ("busy_timeout", "PRAGMA busy_timeout", options.busy_timeout.as_millis().to_string()),
     ] {
-        let found = value(&sqlx::query(sql).fetch_one(&mut *connection).await?)?;
+        let found = value(database, sql).await?;
         if found != wanted {
             return Err(Error::Pragma { pragma, wanted, found });
         }
@@ -94,8 +105,9 @@ pub(crate) async fn check_host(connection: &mut SqliteConnection) -> Result<(), 
     if cfg!(target_os = "macos") {
         settings.push(("fullfsync", "PRAGMA fullfsync", &["1"]));
     }
+    let database = &mut Database::Host(connection);
     for (pragma, sql, wanted) in settings {
-        let found = value(&sqlx::query(sql).fetch_one(&mut *connection).await?)?;
+        let found = value(database, sql).await?;
         if !wanted.contains(&&*found) {
             return Err(Error::HostPragma { pragma, wanted: wanted[0], found });
         }
@@ -104,8 +116,10 @@ pub(crate) async fn check_host(connection: &mut SqliteConnection) -> Result<(), 
 }
 
 /// Returns the value of a pragma, which is a text or a number in the only column.
-fn value(row: &SqliteRow) -> Result<String, sqlx::Error> {
-    row.try_get::<String, _>(0).or_else(|_| row.try_get::<i64, _>(0).map(|number| number.to_string()))
+async fn value(database: &mut Database<'_>, sql: &'static str) -> Result<String, Error> {
+    let row = database.one_row(sql, Arguments::default()).await?;
+    let number = || row.only::<i64>().map(|number| number.to_string());
+    Ok(row.only::<&str>().map(str::to_owned).or_else(|_| number())?)
 }
 
 #[cfg(test)]
@@ -120,24 +134,20 @@ mod tests {
         SqliteOptions::new(folder.path().join("orders.db")).with_readers(3)
     }
 
-    async fn setting(connection: &mut SqliteConnection, sql: &'static str) -> String {
-        value(&sqlx::query(sql).fetch_one(connection).await.unwrap()).unwrap()
-    }
-
-    async fn is_durable(connection: &mut SqliteConnection) -> bool {
-        setting(connection, "PRAGMA journal_mode").await == "wal"
-            && setting(connection, "PRAGMA synchronous").await == "2"
-            && setting(connection, "PRAGMA fullfsync").await == "1"
-            && setting(connection, "PRAGMA busy_timeout").await == "5000"
+    async fn is_durable(database: &mut Database<'_>) -> bool {
+        value(database, "PRAGMA journal_mode").await.unwrap() == "wal"
+            && value(database, "PRAGMA synchronous").await.unwrap() == "2"
+            && value(database, "PRAGMA fullfsync").await.unwrap() == "1"
+            && value(database, "PRAGMA busy_timeout").await.unwrap() == "5000"
     }
 
     #[tokio::test]
     async fn every_connection_waits_for_the_disk() {
         let folder = tempfile::tempdir().unwrap();
         let options = options(&folder);
-        let mut first = first_writer(&options).await.unwrap();
-        assert!(is_durable(&mut first).await);
-        assert!(is_durable(&mut writer(&options).await.unwrap()).await);
+        let mut first = first(&options).await.unwrap();
+        assert!(is_durable(&mut Database::Host(&mut first)).await);
+        assert!(is_durable(&mut Database::Own(&mut writer(&options).await.unwrap())).await);
         let pool = readers(&options).await.unwrap();
         // Held all at once, so that each is another connection.
         let mut all = Vec::new();
@@ -145,7 +155,7 @@ mod tests {
             all.push(pool.acquire().await.unwrap());
         }
         for reader in &mut all {
-            assert!(is_durable(reader).await);
+            assert!(is_durable(&mut Database::Host(reader)).await);
         }
     }
 
@@ -153,7 +163,7 @@ mod tests {
     async fn readers_cannot_write() {
         let folder = tempfile::tempdir().unwrap();
         let options = options(&folder);
-        let _writer = first_writer(&options).await.unwrap();
+        let _first = first(&options).await.unwrap();
         let pool = readers(&options).await.unwrap();
         assert!(sqlx::query("CREATE TABLE mine (id INTEGER)").execute(&pool).await.is_err());
     }
@@ -162,16 +172,17 @@ mod tests {
     async fn a_setting_that_did_not_take_effect_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let options = options(&folder);
-        let mut connection = first_writer(&options).await.unwrap();
+        let _first = first(&options).await.unwrap();
         for (spoil, named) in [
             ("PRAGMA synchronous = NORMAL", "synchronous = 1"),
             ("PRAGMA journal_mode = DELETE", "journal_mode = delete"),
         ] {
-            sqlx::query(spoil).execute(&mut connection).await.unwrap();
-            let error = StoreError::from(check(&mut connection, &options).await.unwrap_err());
+            let mut connection = writer(&options).await.unwrap();
+            let mut database = Database::Own(&mut connection);
+            database.rows(spoil, Arguments::default()).await.unwrap();
+            let error = StoreError::from(check(&mut database, &options).await.unwrap_err());
             assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
             assert!(chain(&error).to_string().contains(named), "{error}");
-            connection = writer(&options).await.unwrap();
         }
     }
 

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::rows::{parse, time_text};
 use crate::session::{Operation, Session};
 use crate::sql;
+use crate::values::Arguments;
 
 pub(crate) struct PauseActivity(pub(crate) PauseRequest);
 pub(crate) struct Resume {
@@ -24,13 +25,12 @@ impl Operation for PauseActivity {
     async fn run(&self, session: &mut Session<'_>) -> Result<(), Error> {
         let Self(PauseRequest { activity, scope, reason, .. }) = self;
         let kept: String = reason.chars().take(PauseRequest::REASON_MAX_CHARS).collect();
-        sqlx::query(sql::PAUSE)
-            .bind(activity.as_str())
-            .bind(scope.to_json())
-            .bind(kept)
-            .bind(time_text(session.now))
-            .execute(&mut *session.connection)
-            .await?;
+        let pause = Arguments::default()
+            .with(activity.as_str())
+            .with(scope.to_json())
+            .with(kept)
+            .with(time_text(session.now));
+        session.database.execute(sql::PAUSE, pause).await?;
         Ok(())
     }
 }
@@ -40,8 +40,8 @@ impl Operation for Resume {
     type Output = bool;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<bool, Error> {
-        let resume = sqlx::query(sql::RESUME).bind(self.activity.as_str()).bind(self.scope.to_json());
-        Ok(resume.execute(&mut *session.connection).await?.rows_affected() > 0)
+        let resume = Arguments::default().with(self.activity.as_str()).with(self.scope.to_json());
+        Ok(session.database.execute(sql::RESUME, resume).await? > 0)
     }
 }
 

@@ -11,6 +11,8 @@ use sqlx::migrate::MigrateError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("SQLite failed")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("SQLite failed")]
     Sqlx(#[from] sqlx::Error),
     #[error("the database cannot be opened at '{path}'")]
     Open { path: PathBuf, source: Box<Self> },
@@ -69,6 +71,7 @@ impl Error {
             },
             Self::Folder(_) | Self::Pragma { .. } | Self::HostPragma { .. } => StoreErrorKind::Misconfigured,
             Self::NewerSchema(_) | Self::OtherSchema(_) => StoreErrorKind::Incompatible,
+            Self::Sqlite(_) => code_kind(self.sqlite_code()),
             Self::Sqlx(error) => sqlx_kind(error),
             Self::NotCreated(CreateError::Locked) | Self::Thread(_) | Self::TimedOut | Self::Closed => {
                 StoreErrorKind::Unavailable
@@ -91,6 +94,7 @@ impl Error {
     /// Returns SQLite's primary result code.
     fn sqlite_code(&self) -> Option<i32> {
         match self {
+            Self::Sqlite(error) => error.sqlite_error().map(|error| error.extended_code & PRIMARY_CODE),
             Self::Sqlx(error) => sqlite_code(error),
             Self::Shared(error) => error.sqlite_code(),
             _ => None,
@@ -104,16 +108,19 @@ fn sqlite_code(error: &sqlx::Error) -> Option<i32> {
 }
 
 fn sqlx_kind(error: &sqlx::Error) -> StoreErrorKind {
-    match (sqlite_code(error), error) {
-        (Some(NOT_A_DATABASE), _) => StoreErrorKind::Incompatible,
-        (Some(code), _) if TRANSIENT_CODES.contains(&code) => StoreErrorKind::Unavailable,
-        (
-            _,
-            sqlx::Error::Io(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed,
-        ) => StoreErrorKind::Unavailable,
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => StoreErrorKind::Unavailable,
+        error => code_kind(sqlite_code(error)),
+    }
+}
+
+fn code_kind(code: Option<i32>) -> StoreErrorKind {
+    match code {
+        Some(NOT_A_DATABASE) => StoreErrorKind::Incompatible,
+        Some(code) if TRANSIENT_CODES.contains(&code) => StoreErrorKind::Unavailable,
         _ => StoreErrorKind::Internal,
     }
 }

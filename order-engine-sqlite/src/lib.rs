@@ -3,6 +3,7 @@
 mod clock;
 mod connect;
 mod controls;
+mod database;
 mod error;
 mod feed;
 mod folder;
@@ -17,6 +18,7 @@ mod session;
 mod sql;
 mod store;
 mod submit;
+mod values;
 mod write;
 mod writer;
 

@@ -6,6 +6,7 @@ use order_engine_core::store::AppendError;
 use crate::error::Error;
 use crate::session::Session;
 use crate::sql;
+use crate::values::Arguments;
 
 /// Reserves the nonces of appends that were written, in their order.
 ///
@@ -13,11 +14,10 @@ use crate::sql;
 pub(crate) async fn reserve(session: &mut Session<'_>, rows: &[&AppendColumns<'_>]) -> Result<(), Error> {
     for row in rows {
         let Some(ReservationColumns { venue, account, value, first }) = row.reservation else { continue };
-        let reserve = sqlx::query(sql::RESERVE_NONCE).bind(venue).bind(account).bind(first);
-        let reserve = reserve.bind(value).bind(row.order_id.to_string());
-        if reserve.execute(&mut *session.connection).await?.rows_affected() == 0 {
-            let free = sqlx::query_scalar(sql::FREE_NONCE).bind(venue).bind(account).bind(first);
-            let free: i64 = free.fetch_one(&mut *session.connection).await?;
+        let account = || Arguments::default().with(venue).with(account).with(first);
+        let reserve = account().with(value).with(row.order_id.to_string());
+        if session.database.execute(sql::RESERVE_NONCE, reserve).await? == 0 {
+            let free: i64 = session.database.one_row(sql::FREE_NONCE, account()).await?.only()?;
             return Err(AppendError::NonceTaken { free: count(free) }.into());
         }
     }

@@ -1,19 +1,18 @@
 //! The outbox: the events that durable sinks still lack.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use order_engine_core::backend::{ClaimedEntries, ClaimedEntry, count, count_u32, encode_epoch};
+use order_engine_core::backend::{ClaimedEntries, ClaimedEntry, count, count_u32};
 use order_engine_core::store::{Deliveries, DeliveryAck, DeliveryRequest, Lease};
 use order_engine_core::{Fence, OrderId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqlitePool};
+use sqlx::SqlitePool;
 
 use crate::error::Error;
 use crate::rows::{self, AckRow, Heads, ListRow, due_after, id_list, owner_text, wait_until};
 use crate::session::{Operation, Session};
 use crate::sql;
+use crate::values::{Arguments, Row, StoredRow};
 
 pub(crate) struct RegisterSinks(pub(crate) Vec<Arc<str>>);
 pub(crate) struct UnregisterSink {
@@ -29,7 +28,8 @@ impl Operation for RegisterSinks {
 
     async fn run(&self, session: &mut Session<'_>) -> Result<(), Error> {
         for sink in &self.0 {
-            sqlx::query(sql::REGISTER_SINKS).bind(&**sink).execute(&mut *session.connection).await?;
+            let sink = Arguments::default().with(&**sink);
+            session.database.execute(sql::REGISTER_SINKS, sink).await?;
         }
         Ok(())
     }
@@ -41,9 +41,9 @@ impl Operation for UnregisterSink {
 
     async fn run(&self, session: &mut Session<'_>) -> Result<u64, Error> {
         let Self { sink, limit } = self;
-        sqlx::query(sql::UNREGISTER_SINK).bind(&**sink).execute(&mut *session.connection).await?;
-        let delete = sqlx::query(sql::UNREGISTER_SINK_ENTRIES).bind(&**sink).bind(*limit);
-        Ok(delete.execute(&mut *session.connection).await?.rows_affected())
+        session.database.execute(sql::UNREGISTER_SINK, Arguments::default().with(&**sink)).await?;
+        let entries = Arguments::default().with(&**sink).with(*limit);
+        session.database.execute(sql::UNREGISTER_SINK_ENTRIES, entries).await
     }
 }
 
@@ -53,33 +53,29 @@ impl Operation for ClaimDeliveries {
 
     async fn run(&self, session: &mut Session<'_>) -> Result<ClaimedEntries, Error> {
         let DeliveryRequest { sink, limit, owner, duration, .. } = &self.0;
-        let (connection, now) = (&mut *session.connection, session.now);
-        let due = sqlx::query(sql::CLAIM_DELIVERIES_DUE)
-            .bind(&**sink)
-            .bind(now.timestamp_millis())
-            .bind(*limit)
-            .fetch_all(&mut *connection)
-            .await?;
+        let (database, now) = (&mut session.database, session.now);
+        let due = Arguments::default().with(&**sink).with(now.timestamp_millis()).with(*limit);
+        let due = database.rows(sql::CLAIM_DELIVERIES_DUE, due).await?;
         let entries: Vec<ClaimedEntry> =
             due.iter().map(|row| claimed_entry(row, *owner)).collect::<Result<_, _>>()?;
         if !entries.is_empty() {
             let ids: Vec<OrderId> = entries.iter().map(|entry| entry.lease.order_id).collect();
-            sqlx::query(sql::CLAIM_DELIVERIES_LEASE)
-                .bind(owner_text(*owner))
-                .bind(due_after(now, *duration))
-                .bind(&**sink)
-                .bind(id_list(&ids))
-                .execute(&mut *connection)
-                .await?;
+            let lease = Arguments::default()
+                .with(owner_text(*owner))
+                .with(due_after(now, *duration))
+                .with(&**sink)
+                .with(id_list(&ids));
+            database.execute(sql::CLAIM_DELIVERIES_LEASE, lease).await?;
         }
-        let next = sqlx::query_scalar(sql::CLAIM_DELIVERIES_NEXT_DUE).bind(&**sink);
-        let next: Option<i64> = next.fetch_optional(connection).await?;
+        let sink = Arguments::default().with(&**sink);
+        let next = database.row(sql::CLAIM_DELIVERIES_NEXT_DUE, sink).await?;
+        let next = next.as_ref().map(Row::only::<i64>).transpose()?;
         Ok(ClaimedEntries { entries, next_due_in: next.map(|due_at| wait_until(due_at, now)) })
     }
 }
 
 /// Returns the lease that is about to be given on an entry that is due.
-fn claimed_entry(row: &SqliteRow, owner: u128) -> Result<ClaimedEntry, Error> {
+fn claimed_entry(row: &Row, owner: u128) -> Result<ClaimedEntry, Error> {
     let epoch = count(row.try_get("lease_epoch")?) + 1;
     Ok(ClaimedEntry {
         lease: Lease::new(rows::order_id(row)?, Fence { epoch, owner }),
@@ -118,19 +114,16 @@ impl Operation for AckDeliveries {
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Vec<bool>, Error> {
         let now = session.now;
-        let mut recorded: HashSet<(OrderId, String, i64)> = HashSet::new();
+        let mut recorded = vec![false; self.0.len()];
         for statement in [&sql::ACK_DELIVERIES_DELETE, &sql::ACK_DELIVERIES_RELEASE] {
-            let returned = session.run(statement, &self.0, |ack, arguments| {
-                ack.lease.bind(arguments)?;
-                AckRow { sink: &ack.sink, columns: ack.into(), now }.bind(arguments)
+            let changed = session.run(statement, &self.0, |ack, arguments| {
+                ack.lease.bind(arguments);
+                AckRow { sink: &ack.sink, columns: ack.into(), now }.bind(arguments);
             });
-            for row in returned.await? {
-                recorded.insert((rows::order_id(&row)?, row.try_get("sink")?, row.try_get("lease_epoch")?));
+            for (recorded, changed) in recorded.iter_mut().zip(changed.await?) {
+                *recorded |= changed;
             }
         }
-        let is_recorded = |DeliveryAck { sink, lease, .. }: &DeliveryAck| {
-            recorded.contains(&(lease.order_id, sink.to_string(), encode_epoch(lease.fence.epoch)))
-        };
-        Ok(self.0.iter().map(is_recorded).collect())
+        Ok(recorded)
     }
 }

@@ -10,36 +10,32 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use order_engine_core::backend::{
     AckColumns, CurrentRow, Decoded, FailureColumns, GuardColumns, HistoryColumns, ReleaseColumns,
-    RequestColumns, StateColumns, StoredHead, StoredHistory, StoredOrder, count, decode_u64, encode_epoch,
-    encode_u64,
+    RequestColumns, StateColumns, StoredHead, StoredHistory, StoredOrder, count, encode_epoch,
 };
 use order_engine_core::store::Lease;
-use order_engine_core::{DecodeError, EventRecord, Fence, Order, OrderHead, OrderId};
-use sqlx::error::BoxDynError;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments, Row};
+use order_engine_core::{DecodeError, EventRecord, Order, OrderHead, OrderId};
 
 use crate::error::Error;
+use crate::values::{Arguments, StoredRow};
 
-/// A row of a list, or a part of each row.
+/// What a statement is run with for an item, or a part of it.
 pub(crate) trait ListRow {
     /// The names of the columns.
     const COLUMNS: &'static [&'static str];
 
     /// Adds the columns' values to the arguments.
-    fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError>;
+    fn bind(&self, arguments: &mut Arguments);
 }
 
-/// Declares the columns of a list's rows, and the value of each.
+/// Declares the columns of an item, and the value of each.
 macro_rules! list_row {
     ($type:ty, $row:ident: $($column:ident = $value:expr),+ $(,)?) => {
         impl ListRow for $type {
             const COLUMNS: &'static [&'static str] = &[$(stringify!($column)),+];
 
-            fn bind(&self, arguments: &mut SqliteArguments) -> Result<(), BoxDynError> {
+            fn bind(&self, arguments: &mut Arguments) {
                 let $row = self;
-                $(arguments.add($value)?;)+
-                Ok(())
+                $(arguments.add($value);)+
             }
         }
     };
@@ -211,17 +207,17 @@ list_row! { ReleaseRow, row:
     attention = row.columns.attention,
 }
 
-/// An order whose events after one are to be delivered to every sink.
+/// An order whose events after a delivered one are due for every sink.
 #[derive(Debug)]
 pub(crate) struct OutboxRow {
     pub(crate) order_id: OrderId,
-    pub(crate) after_seq: u64,
+    pub(crate) delivered_seq: i64,
     pub(crate) now: DateTime<Utc>,
 }
 
 list_row! { OutboxRow, row:
     order_id = row.order_id.to_string(),
-    delivered_seq = encode_u64(row.after_seq)?,
+    delivered_seq = row.delivered_seq,
     now = row.now.timestamp_millis(),
 }
 
@@ -249,8 +245,8 @@ macro_rules! order_columns {
 pub(crate) use order_columns;
 
 /// Returns the order of a row that has the [`order_columns`].
-pub(crate) fn order(row: &SqliteRow) -> Result<Decoded<Order>, sqlx::Error> {
-    let (order_id, origin) = (row.try_get("order_id")?, row.try_get::<Option<&str>, _>("origin")?);
+pub(crate) fn order(row: &impl StoredRow) -> Result<Decoded<Order>, sqlx::Error> {
+    let (order_id, origin) = (row.try_get("order_id")?, row.try_get::<Option<&str>>("origin")?);
     let (request_version, request) = (row.try_get("request_version")?, row.try_get("request")?);
     let (state_version, state) = (row.try_get("state_version")?, row.try_get("state")?);
     let seq = row.try_get("seq")?;
@@ -281,8 +277,8 @@ macro_rules! head_columns {
 pub(crate) use head_columns;
 
 /// Returns what never changes of the order of a row that has an order id and the [`head_columns`].
-pub(crate) fn head(row: &SqliteRow) -> Result<Decoded<OrderHead>, sqlx::Error> {
-    let (order_id, origin) = (row.try_get("order_id")?, row.try_get::<Option<&str>, _>("origin")?);
+pub(crate) fn head(row: &impl StoredRow) -> Result<Decoded<OrderHead>, sqlx::Error> {
+    let (order_id, origin) = (row.try_get("order_id")?, row.try_get::<Option<&str>>("origin")?);
     let (request_version, request) = (row.try_get("request_version")?, row.try_get("request")?);
     let created_at = row.try_get("created_at")?;
     let decode = || {
@@ -307,7 +303,7 @@ impl Heads {
     pub(crate) fn of(
         &mut self,
         order_id: OrderId,
-        row: &SqliteRow,
+        row: &impl StoredRow,
     ) -> Result<&Decoded<OrderHead>, sqlx::Error> {
         match self.0.entry(order_id) {
             Entry::Occupied(known) => Ok(known.into_mut()),
@@ -326,20 +322,12 @@ impl IntoIterator for Heads {
 }
 
 /// Returns the order id of a row.
-pub(crate) fn order_id(row: &SqliteRow) -> Result<OrderId, Error> {
+pub(crate) fn order_id(row: &impl StoredRow) -> Result<OrderId, Error> {
     Ok(parse(row.try_get("order_id")?, "order_id")?)
 }
 
-/// Returns the lease of a row.
-pub(crate) fn lease(row: &SqliteRow) -> Result<Lease, Error> {
-    let owner = u128::from_str_radix(row.try_get("lease_owner")?, 16)
-        .map_err(|error| DecodeError { message: format!("lease_owner: {error}") })?;
-    let epoch = decode_u64(row.try_get("lease_epoch")?, "lease_epoch")?;
-    Ok(Lease::new(order_id(row)?, Fence { epoch, owner }))
-}
-
 /// Returns what the guard of an append compares.
-pub(crate) fn current(row: &SqliteRow) -> Result<CurrentRow, Error> {
+pub(crate) fn current(row: &impl StoredRow) -> Result<CurrentRow, Error> {
     let owner: Option<&str> = row.try_get("lease_owner")?;
     Ok(CurrentRow {
         seq: row.try_get("seq")?,
@@ -359,10 +347,10 @@ pub(crate) use write_columns;
 
 /// Returns the events of a row that has the [`write_columns`], with their numbers: those whose numbers are wanted. If the
 /// row cannot be decoded, each of its events is an error.
-pub(crate) fn events(
-    row: &SqliteRow,
+pub(crate) fn events<R: StoredRow>(
+    row: &R,
     wanted: RangeInclusive<u64>,
-) -> Result<impl Iterator<Item = (u64, Decoded<EventRecord>)> + use<>, sqlx::Error> {
+) -> Result<impl Iterator<Item = (u64, Decoded<EventRecord>)> + use<R>, sqlx::Error> {
     let (first, last) = (count(row.try_get("first_seq")?), count(row.try_get("last_seq")?));
     let seqs = first.max(*wanted.start())..=last.min(*wanted.end());
     let mut records = write(row)?.map(|events| events.into_iter().filter(in_range(seqs.clone())));
@@ -382,7 +370,7 @@ fn missing(seq: u64) -> DecodeError {
 }
 
 /// Returns all events of a row that has the [`write_columns`].
-fn write(row: &SqliteRow) -> Result<Decoded<Vec<EventRecord>>, sqlx::Error> {
+fn write(row: &impl StoredRow) -> Result<Decoded<Vec<EventRecord>>, sqlx::Error> {
     let (order_id, first_seq) = (row.try_get("order_id")?, row.try_get("first_seq")?);
     let (payload_version, payload) = (row.try_get("payload_version")?, row.try_get("payload")?);
     let decode = || {

@@ -3,6 +3,8 @@
 //! A limit is written `+?`. SQLite fits a plan to the very value of a bare `?` there, and prepares the
 //! statement anew whenever another value is bound, which for short reads costs more than reading.
 
+use std::sync::LazyLock;
+
 use order_engine_core::backend::{FailureColumns, HistoryColumns, RequestColumns, StateColumns};
 use order_engine_core::store::Lease;
 
@@ -10,40 +12,21 @@ use crate::rows::{
     AckRow, GuardRow, ListRow, OutboxRow, ReleaseRow, TurnRow, head_columns, order_columns, write_columns,
 };
 
-/// A statement over a list of rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ListStatement {
-    kind: Kind,
-    /// The columns of a row, in parts.
-    columns: &'static [&'static [&'static str]],
-    /// What follows the rows.
-    rest: &'static str,
+/// Returns a statement that inserts a row with these columns, in parts.
+fn insert(table: &str, columns: &[&[&str]], rest: &str) -> String {
+    let (names, values) = names_and_values(columns);
+    format!("INSERT INTO {table} ({names}) VALUES ({values}) {rest}")
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Kind {
-    /// The rows are inserted into this table.
-    Insert(&'static str),
-    /// The rest uses the rows by the name `item`.
-    WithItems,
+/// Returns a statement that uses a row with these columns, in parts, by the name `item`.
+fn with_item(columns: &[&[&str]], rest: &str) -> String {
+    let (names, values) = names_and_values(columns);
+    format!("WITH item ({names}) AS (VALUES ({values})) {rest}")
 }
 
-impl ListStatement {
-    /// Returns how many values a row has.
-    pub(crate) fn width(&self) -> usize {
-        self.columns.iter().map(|part| part.len()).sum()
-    }
-
-    /// Returns the statement for a number of rows.
-    pub(crate) fn text(&self, rows: usize) -> String {
-        let row = format!("({})", vec!["?"; self.width()].join(", "));
-        let rows = vec![row.as_str(); rows].join(", ");
-        let (columns, rest) = (self.columns.concat().join(", "), self.rest);
-        match self.kind {
-            Kind::Insert(table) => format!("INSERT INTO {table} ({columns}) VALUES {rows} {rest}"),
-            Kind::WithItems => format!("WITH item ({columns}) AS (VALUES {rows}) {rest}"),
-        }
-    }
+fn names_and_values(columns: &[&[&str]]) -> (String, String) {
+    let names = columns.concat();
+    (names.join(", "), vec!["?"; names.len()].join(", "))
 }
 
 /// When the turn of an order comes that is due at a time, as `turn_at` has it: nothing if that is the same time.
@@ -67,13 +50,14 @@ macro_rules! heads {
     };
 }
 
-/// Inserts the orders that conflict with no existing one. Whether there are durable sinks costs nothing more:
-/// the subquery runs once.
-pub(crate) const CREATE: ListStatement = ListStatement {
-    kind: Kind::Insert("orders"),
-    columns: &[StateColumns::COLUMNS, RequestColumns::COLUMNS, TurnRow::COLUMNS],
-    rest: "ON CONFLICT DO NOTHING RETURNING order_id, EXISTS (SELECT 1 FROM sinks) AS has_sinks",
-};
+/// Inserts an order that conflicts with no existing one.
+pub(crate) static CREATE: LazyLock<String> = LazyLock::new(|| {
+    insert(
+        "orders",
+        &[StateColumns::COLUMNS, RequestColumns::COLUMNS, TurnRow::COLUMNS],
+        "ON CONFLICT DO NOTHING",
+    )
+});
 
 /// The order that a new one conflicts with: the one with its client order id, or else the one with its id.
 pub(crate) const CREATE_EXISTING: &str = concat!(
@@ -85,10 +69,8 @@ pub(crate) const CREATE_EXISTING: &str = concat!(
 
 /// Updates a row only if it has the expected revision, under a fence only with that very lease, and only if
 /// it is not too late. An order without a lane loses its lease and its due time, whatever the append says.
-pub(crate) const APPEND: ListStatement = ListStatement {
-    kind: Kind::WithItems,
-    columns: &[StateColumns::COLUMNS, GuardRow::COLUMNS],
-    rest: concat!(
+pub(crate) static APPEND: LazyLock<String> = LazyLock::new(|| {
+    with_item(&[StateColumns::COLUMNS, GuardRow::COLUMNS], concat!(
         "UPDATE orders SET
         status = item.status, attempt = item.attempt, max_attempts = item.max_attempts, chosen_dex = item.chosen_dex,
         tx_hash = item.tx_hash, execution_price = item.execution_price, amount_out = item.amount_out,
@@ -117,10 +99,9 @@ pub(crate) const APPEND: ListStatement = ListStatement {
     FROM item
     WHERE orders.order_id = item.order_id AND orders.seq = item.expected_seq
         AND (item.epoch IS NULL OR (orders.lease_epoch = item.epoch AND orders.lease_owner = item.owner))
-        AND NOT item.is_too_late
-    RETURNING order_id, EXISTS (SELECT 1 FROM sinks) AS has_sinks"
-    ),
-};
+        AND NOT item.is_too_late"
+    ))
+});
 
 /// What an order's row has of what the guard of an append compares, to say why it was not written.
 pub(crate) const APPEND_REFUSAL: &str = "SELECT seq, lease_epoch, lease_owner FROM orders WHERE order_id = ?";
@@ -154,21 +135,19 @@ pub(crate) const RESERVE_NONCE: &str = concat!(
 pub(crate) const FREE_NONCE: &str = free_nonce!();
 
 /// The events of orders that were created or appended to.
-pub(crate) const INSERT_EVENTS: ListStatement =
-    ListStatement { kind: Kind::Insert("order_writes"), columns: &[HistoryColumns::COLUMNS], rest: "" };
+pub(crate) static INSERT_EVENTS: LazyLock<String> =
+    LazyLock::new(|| insert("order_writes", &[HistoryColumns::COLUMNS], ""));
 
 /// The failures among those events.
-pub(crate) const INSERT_FAILURES: ListStatement =
-    ListStatement { kind: Kind::Insert("order_failures"), columns: &[FailureColumns::COLUMNS], rest: "" };
+pub(crate) static INSERT_FAILURES: LazyLock<String> =
+    LazyLock::new(|| insert("order_failures", &[FailureColumns::COLUMNS], ""));
 
-/// Adds an outbox entry for each order and sink that has none yet.
-pub(crate) const INSERT_OUTBOX_ENTRIES: ListStatement = ListStatement {
-    kind: Kind::WithItems,
-    columns: &[OutboxRow::COLUMNS],
-    rest: "INSERT INTO outbox_entries (order_id, sink, delivered_seq, pending_since, due_at)
+/// Adds an outbox entry of an order for each sink that has none yet.
+pub(crate) static INSERT_OUTBOX_ENTRIES: LazyLock<String> = LazyLock::new(|| {
+    with_item(&[OutboxRow::COLUMNS], "INSERT INTO outbox_entries (order_id, sink, delivered_seq, pending_since, due_at)
     SELECT item.order_id, sinks.name, item.delivered_seq, item.now, item.now FROM item CROSS JOIN sinks WHERE true
-    ON CONFLICT DO NOTHING",
-};
+    ON CONFLICT DO NOTHING")
+});
 
 /// The columns that a claim reads of the orders that it is about to lease.
 macro_rules! claim_columns {
@@ -222,33 +201,34 @@ pub(crate) const CLAIM_NEXT_DUE: &str = "SELECT min(due_at) FROM (
         SELECT min(due_at) FROM orders WHERE lane = ?1 AND turn_at IS NOT NULL
     )";
 
-pub(crate) const RENEW: ListStatement = ListStatement {
-    kind: Kind::WithItems,
-    columns: &[Lease::COLUMNS, &["until"]],
-    rest: concat!(
-        "UPDATE orders SET due_at = item.until, turn_at = ",
-        leased_turn_at!("item.until"),
-        "
+pub(crate) static RENEW: LazyLock<String> = LazyLock::new(|| {
+    with_item(
+        &[Lease::COLUMNS, &["until"]],
+        concat!(
+            "UPDATE orders SET due_at = item.until, turn_at = ",
+            leased_turn_at!("item.until"),
+            "
     FROM item
-    WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner
-    RETURNING order_id, lease_epoch, lease_owner"
-    ),
-};
+    WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner"
+        ),
+    )
+});
 
-pub(crate) const RELEASE: ListStatement = ListStatement {
-    kind: Kind::WithItems,
-    columns: &[Lease::COLUMNS, ReleaseRow::COLUMNS],
-    rest: concat!(
-        "UPDATE orders SET
+pub(crate) static RELEASE: LazyLock<String> = LazyLock::new(|| {
+    with_item(
+        &[Lease::COLUMNS, ReleaseRow::COLUMNS],
+        concat!(
+            "UPDATE orders SET
         due_at = item.due_at, turn_at = ",
-        turn_at!("item.due_at"),
-        ",
+            turn_at!("item.due_at"),
+            ",
         lease_owner = NULL, claims_without_progress = max(0, claims_without_progress - item.yielded),
         attention = coalesce(item.attention, orders.attention)
     FROM item
     WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner"
-    ),
-};
+        ),
+    )
+});
 
 /// Ends a wait. The due time of a leased order is the expiry of its lease, which stays as it is.
 pub(crate) const MAKE_DUE: &str = concat!(
@@ -363,27 +343,26 @@ pub(crate) const CLAIM_DELIVERIES_EVENTS: &str = concat!(
     ORDER BY order_id, first_seq"
 );
 
-/// Deletes the entries under these leases that are delivered in full: the order has no event after those
-/// acknowledged.
-pub(crate) const ACK_DELIVERIES_DELETE: ListStatement = ListStatement {
-    kind: Kind::WithItems,
-    columns: &[Lease::COLUMNS, AckRow::COLUMNS],
-    rest: "DELETE FROM outbox_entries WHERE (order_id, sink) IN (
+/// Deletes an entry under a lease if it is delivered in full: the order has no event after those acknowledged.
+pub(crate) static ACK_DELIVERIES_DELETE: LazyLock<String> = LazyLock::new(|| {
+    with_item(
+        &[Lease::COLUMNS, AckRow::COLUMNS],
+        "DELETE FROM outbox_entries WHERE (order_id, sink) IN (
         SELECT entry.order_id, entry.sink
         FROM item
             CROSS JOIN outbox_entries AS entry ON entry.order_id = item.order_id AND entry.sink = item.sink
             LEFT JOIN orders ON orders.order_id = item.order_id
         WHERE entry.lease_epoch = item.epoch AND entry.lease_owner = item.owner
             AND item.delivered_seq >= coalesce(orders.seq, 0)
+    )",
     )
-    RETURNING order_id, sink, lease_epoch",
-};
+});
 
-/// Releases the entries under these leases that were not deleted.
-pub(crate) const ACK_DELIVERIES_RELEASE: ListStatement = ListStatement {
-    kind: Kind::WithItems,
-    columns: &[Lease::COLUMNS, AckRow::COLUMNS],
-    rest: "UPDATE outbox_entries SET
+/// Releases an entry under a lease.
+pub(crate) static ACK_DELIVERIES_RELEASE: LazyLock<String> = LazyLock::new(|| {
+    with_item(
+        &[Lease::COLUMNS, AckRow::COLUMNS],
+        "UPDATE outbox_entries SET
         delivered_seq = coalesce(item.delivered_seq, outbox_entries.delivered_seq),
         pending_since = CASE WHEN item.retry_at IS NULL THEN item.now ELSE pending_since END,
         failures = CASE WHEN item.retry_at IS NULL THEN 0 ELSE failures + 1 END,
@@ -391,9 +370,9 @@ pub(crate) const ACK_DELIVERIES_RELEASE: ListStatement = ListStatement {
         lease_owner = NULL
     FROM item
     WHERE outbox_entries.order_id = item.order_id AND outbox_entries.sink = item.sink
-        AND lease_epoch = item.epoch AND lease_owner = item.owner
-    RETURNING order_id, sink, lease_epoch",
-};
+        AND lease_epoch = item.epoch AND lease_owner = item.owner",
+    )
+});
 
 /// Where the feed goes on after a position, and where it ends.
 pub(crate) const FEED_BOUNDS: &str =

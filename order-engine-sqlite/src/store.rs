@@ -15,7 +15,7 @@ use order_engine_core::{
     Activity, Backlog, Durability, EventRecord, FeedCursor, Lane, NewOrder, Order, OrderId, OrderQuery,
     OrderStore, Pause, PauseScope, StoreError, UndecodableOrder,
 };
-use sqlx::SqlitePool;
+use sqlx::{Connection, SqlitePool};
 
 use crate::clock::StoreClock;
 use crate::error::Error;
@@ -59,13 +59,15 @@ impl SqliteStore {
         if let Some(folder) = options.path.parent() {
             folder::create(folder).map_err(Error::Folder)?;
         }
-        let mut connection = connect::first_writer(&options).await?;
+        let mut connection = connect::first(&options).await?;
         // It takes the write lock, so a file that cannot be written fails here.
         schema::migrate(&mut connection).await?;
         let clock = StoreClock::open(&mut connection, &options).await?;
         let readers = connect::readers(&options).await?;
         let operation_timeout = options.operation_timeout;
-        let writer = WriterHandle::start(options, clock.clone(), connection)?;
+        let writer = connect::writer(&options).await?;
+        connection.close().await?;
+        let writer = WriterHandle::start(options, clock.clone(), writer)?;
         Ok(Self { writer, readers, clock, operation_timeout })
     }
 

@@ -12,10 +12,13 @@ use sqlx::SqliteConnection;
 
 use crate::clock::Reached;
 use crate::connect::check_host;
+use crate::database::Database;
 use crate::error::Error;
-use crate::read::load;
-use crate::session::{Operation, Pace, Session, Statements};
+use crate::rows;
+use crate::session::{Operation, Pace, Session};
+use crate::sql;
 use crate::store::SqliteStore;
+use crate::values::Arguments;
 use crate::write::{Append, Create};
 
 impl SqliteStore {
@@ -116,11 +119,9 @@ impl SqliteStore {
         operation: O,
     ) -> Result<O::Output, Error> {
         let now = self.clock().now();
-        let mut statements = Statements::default();
-        let mut session =
-            Session { connection: &mut *connection, statements: &mut statements, now, pace: Pace::AllAtOnce };
+        let mut session = Session { database: Database::Host(connection), now, pace: Pace::AllAtOnce };
         let output = operation.run(&mut session).await?;
-        Reached::new().note(connection, self.clock(), now).await?;
+        Reached::new().note(&mut session.database, self.clock(), now).await?;
         Ok(output)
     }
 }
@@ -152,7 +153,9 @@ impl Operation for RetryOne {
     type Output = Result<Option<Uncommitted<Retry>>, SubmitError>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
-        let Some(origin) = load(&mut *session.connection, self.id).await? else { return Ok(Ok(None)) };
+        let id = Arguments::default().with(self.id.to_string());
+        let Some(origin) = session.database.row(sql::LOAD, id).await? else { return Ok(Ok(None)) };
+        let origin = rows::order(&origin)??;
         let (ending, new) = match self.engine.draft_retry(Arc::new(origin)) {
             Ok(RetryDraft::Ready { ending, new }) => (ending, new),
             Ok(RetryDraft::NotFailed(origin)) => {

@@ -1,20 +1,7 @@
 //! The operations that write orders. Several share one transaction.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-
-use async_trait::async_trait;
-use order_engine_core::backend::{
-    AppendColumns, FailureColumns, HistoryColumns, NewOrderColumns, count, count_u32, existing_order,
-};
-use order_engine_core::store::{
-    AppendError, ClaimRequest, ClaimScope, Claims, CreateError, Creation, Lease, PurgeRequest, Purged,
-};
-use order_engine_core::telemetry::chain;
-use order_engine_core::{ClientOrderId, DecodeError, Fence, ItemRejected, Lane, NewOrder, Order, OrderId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Arguments, Row};
 
 use crate::error::Error;
 use crate::nonces;
@@ -24,6 +11,16 @@ use crate::rows::{
 };
 use crate::session::{Operation, Pace, Session};
 use crate::sql;
+use crate::values::{Arguments, Row, StoredRow};
+use async_trait::async_trait;
+use order_engine_core::backend::{
+    AppendColumns, FailureColumns, HistoryColumns, NewOrderColumns, count, count_u32, existing_order,
+};
+use order_engine_core::store::{
+    AppendError, ClaimRequest, ClaimScope, Claims, CreateError, Creation, Lease, PurgeRequest, Purged,
+};
+use order_engine_core::telemetry::chain;
+use order_engine_core::{ClientOrderId, DecodeError, Fence, ItemRejected, Lane, NewOrder, Order, OrderId};
 
 pub(crate) struct Create(pub(crate) Vec<NewOrder>);
 pub(crate) struct Append(pub(crate) Vec<order_engine_core::store::Append>);
@@ -46,24 +43,20 @@ impl Operation for Create {
         let encoded: Vec<Result<NewOrderColumns<'_>, ItemRejected>> =
             self.0.iter().map(NewOrderColumns::new).collect();
         let rows: Vec<&NewOrderColumns<'_>> = encoded.iter().flatten().collect();
-        let returned = session.run(&sql::CREATE, &rows, |row, arguments| {
-            row.state.bind(arguments)?;
-            row.request.bind(arguments)?;
-            TurnRow::new(&row.request, now).bind(arguments)
+        let created = session.run(&sql::CREATE, &rows, |row, arguments| {
+            row.state.bind(arguments);
+            row.request.bind(arguments);
+            TurnRow::new(&row.request, now).bind(arguments);
         });
-        let Written { orders: mut created, has_sinks } = Written::new(&returned.await?)?;
-        let new: Vec<&NewOrderColumns<'_>> =
-            rows.into_iter().filter(|row| created.contains(&row.order.id)).collect();
+        let created = created.await?;
+        let new: Vec<&NewOrderColumns<'_>> = where_true(rows, &created);
         let histories: Vec<&HistoryColumns<'_>> = new.iter().map(|row| &row.history).collect();
         insert_events(session, &histories).await?;
-        if has_sinks {
-            insert_outbox_entries(session, new.iter().map(|row| (row.order.id, 0))).await?;
-        }
-        // An id that stands twice in one call was created once, by its first item.
+        let mut created = created.into_iter();
         let mut results = Vec::with_capacity(encoded.len());
         for row in encoded {
             results.push(match row {
-                Ok(row) if created.remove(&row.order.id) => Ok(Creation::Created),
+                Ok(_) if created.next() == Some(true) => Ok(Creation::Created),
                 Ok(row) => existing(session, row.order).await?,
                 Err(rejected) => Err(rejected.into()),
             });
@@ -72,14 +65,18 @@ impl Operation for Create {
     }
 }
 
+/// Returns the items for which a statement changed a row.
+fn where_true<T>(items: Vec<T>, changed: &[bool]) -> Vec<T> {
+    items.into_iter().zip(changed).filter_map(|(item, changed)| changed.then_some(item)).collect()
+}
+
 /// Returns the result for a new order that conflicts with an existing one.
 async fn existing(session: &mut Session<'_>, order: &Order) -> Result<Result<Creation, CreateError>, Error> {
-    let row = sqlx::query(sql::CREATE_EXISTING)
-        .bind(order.id.to_string())
-        .bind(order.request.user_id.as_str())
-        .bind(order.request.client_order_id.as_ref().map(ClientOrderId::as_str))
-        .fetch_one(&mut *session.connection)
-        .await?;
+    let names = Arguments::default()
+        .with(order.id.to_string())
+        .with(order.request.user_id.as_str())
+        .with(order.request.client_order_id.as_ref().map(ClientOrderId::as_str));
+    let row = session.database.one_row(sql::CREATE_EXISTING, names).await?;
     Ok(existing_order(rows::order(&row)?))
 }
 
@@ -120,25 +117,20 @@ async fn append(
     let encoded: Vec<Result<AppendColumns<'_>, ItemRejected>> =
         appends.iter().map(AppendColumns::new).collect();
     let rows: Vec<&AppendColumns<'_>> = encoded.iter().flatten().collect();
-    let returned = session.run(&sql::APPEND, &rows, |row, arguments| {
-        row.state.bind(arguments)?;
-        GuardRow { order_id: row.order_id, columns: &row.guard, now }.bind(arguments)
+    let updated = session.run(&sql::APPEND, &rows, |row, arguments| {
+        row.state.bind(arguments);
+        GuardRow { order_id: row.order_id, columns: &row.guard, now }.bind(arguments);
     });
-    let Written { orders: updated, has_sinks } = Written::new(&returned.await?)?;
-    let is_written = |id: &OrderId| updated.contains(id);
-    let written: Vec<&AppendColumns<'_>> = rows.into_iter().filter(|row| is_written(&row.order_id)).collect();
+    let updated = updated.await?;
+    let written = where_true(rows, &updated);
     nonces::reserve(session, &written).await?;
     let histories: Vec<&HistoryColumns<'_>> = written.iter().map(|row| &row.history).collect();
     insert_events(session, &histories).await?;
-    if has_sinks {
-        let appends = appends.iter().filter(|append| is_written(&append.order.id));
-        let orders = appends.map(|append| (append.order.id, append.expected_seq));
-        insert_outbox_entries(session, orders).await?;
-    }
+    let mut updated = updated.into_iter();
     let mut results = Vec::with_capacity(encoded.len());
     for row in encoded {
         results.push(match row {
-            Ok(row) if is_written(&row.order_id) => Ok(()),
+            Ok(_) if updated.next() == Some(true) => Ok(()),
             Ok(row) => Err(refusal(session, &row).await?),
             Err(rejected) => Err(rejected.into()),
         });
@@ -148,44 +140,23 @@ async fn append(
 
 /// Returns why an append was not written.
 async fn refusal(session: &mut Session<'_>, row: &AppendColumns<'_>) -> Result<AppendError, Error> {
-    let found = sqlx::query(sql::APPEND_REFUSAL).bind(row.order_id.to_string());
-    let found = found.fetch_optional(&mut *session.connection).await?;
+    let id = Arguments::default().with(row.order_id.to_string());
+    let found = session.database.row(sql::APPEND_REFUSAL, id).await?;
     Ok(row.guard.refusal(found.as_ref().map(rows::current).transpose()?))
 }
 
-/// What a statement over orders wrote.
-struct Written {
-    orders: HashSet<OrderId>,
-    /// Whether durable sinks are registered, which need outbox entries.
-    has_sinks: bool,
-}
-
-impl Written {
-    fn new(returned: &[SqliteRow]) -> Result<Self, Error> {
-        Ok(Self {
-            orders: returned.iter().map(rows::order_id).collect::<Result<_, _>>()?,
-            has_sinks: returned.first().is_some_and(|row| row.try_get("has_sinks").unwrap_or(false)),
-        })
-    }
-}
-
+/// Writes the events of orders that were created or appended to, and the outbox entries for them.
 async fn insert_events(session: &mut Session<'_>, histories: &[&HistoryColumns<'_>]) -> Result<(), Error> {
     session.run(&sql::INSERT_EVENTS, histories, |history, arguments| history.bind(arguments)).await?;
     let failures: Vec<FailureColumns<'_>> =
         histories.iter().flat_map(|history| history.failures.iter().copied()).collect();
     session.run(&sql::INSERT_FAILURES, &failures, ListRow::bind).await?;
-    Ok(())
-}
-
-/// Adds the outbox entries of orders, each with the number of the event before its new ones.
-async fn insert_outbox_entries(
-    session: &mut Session<'_>,
-    orders: impl Iterator<Item = (OrderId, u64)> + Send,
-) -> Result<(), Error> {
     let now = session.now;
-    let rows: Vec<OutboxRow> =
-        orders.map(|(order_id, after_seq)| OutboxRow { order_id, after_seq, now }).collect();
-    session.run(&sql::INSERT_OUTBOX_ENTRIES, &rows, ListRow::bind).await?;
+    let entries: Vec<OutboxRow> = histories
+        .iter()
+        .map(|history| OutboxRow { order_id: history.order_id, delivered_seq: history.first_seq - 1, now })
+        .collect();
+    session.run(&sql::INSERT_OUTBOX_ENTRIES, &entries, ListRow::bind).await?;
     Ok(())
 }
 
@@ -198,12 +169,11 @@ impl Operation for Claim {
         let due = due_orders(session, request).await?;
         if !due.is_empty() {
             let row_ids: Vec<String> = due.iter().map(|(row_id, _)| row_id.to_string()).collect();
-            sqlx::query(sql::CLAIM_LEASE)
-                .bind(owner_text(request.owner))
-                .bind(due_after(session.now, request.duration))
-                .bind(format!("[{}]", row_ids.join(",")))
-                .execute(&mut *session.connection)
-                .await?;
+            let lease = Arguments::default()
+                .with(owner_text(request.owner))
+                .with(due_after(session.now, request.duration))
+                .with(format!("[{}]", row_ids.join(",")));
+            session.database.execute(sql::CLAIM_LEASE, lease).await?;
         }
         let claims = due.into_iter().filter_map(|(_, claim)| claim).collect();
         let next_due_in = next_due_in(session, request.lane).await?;
@@ -223,13 +193,15 @@ async fn due_orders(
         ClaimScope::Any => sql::CLAIM_DUE,
         ClaimScope::Order(_) => sql::CLAIM_ORDER,
     };
-    let query = sqlx::query(sql).bind(request.lane.as_str()).bind(session.now.timestamp_millis());
-    let mut query = query.bind(request.limit);
+    let mut arguments = Arguments::default()
+        .with(request.lane.as_str())
+        .with(session.now.timestamp_millis())
+        .with(request.limit);
     if let ClaimScope::Order(id) = request.scope {
-        query = query.bind(id.to_string());
+        arguments.add(id.to_string());
     }
-    let rows = query.fetch_all(&mut *session.connection).await?;
-    let claim = |row: &SqliteRow| match rows::order_id(row) {
+    let rows = session.database.rows(sql, arguments).await?;
+    let claim = |row: &Row| match rows::order_id(row) {
         Ok(order_id) => claim(row, order_id, request.owner).map(Some),
         Err(error) => {
             tracing::error!(error = %chain(&error), "an order whose id cannot be decoded is left alone");
@@ -240,7 +212,7 @@ async fn due_orders(
 }
 
 /// Returns the claim that is about to be given on a due row.
-fn claim(row: &SqliteRow, order_id: OrderId, owner: u128) -> Result<order_engine_core::store::Claim, Error> {
+fn claim(row: &Row, order_id: OrderId, owner: u128) -> Result<order_engine_core::store::Claim, Error> {
     let epoch = count(row.try_get("lease_epoch")?) + 1;
     let claims_without_progress = count_u32(row.try_get("claims_without_progress")?).saturating_add(1);
     let order = rows::order(row)
@@ -251,8 +223,8 @@ fn claim(row: &SqliteRow, order_id: OrderId, owner: u128) -> Result<order_engine
 }
 
 async fn next_due_in(session: &mut Session<'_>, lane: Lane) -> Result<Option<Duration>, Error> {
-    let next = sqlx::query_scalar(sql::CLAIM_NEXT_DUE).bind(lane.as_str());
-    let next: Option<i64> = next.fetch_one(&mut *session.connection).await?;
+    let lane = Arguments::default().with(lane.as_str());
+    let next: Option<i64> = session.database.one_row(sql::CLAIM_NEXT_DUE, lane).await?.only()?;
     Ok(next.map(|due_at| wait_until(due_at, session.now)))
 }
 
@@ -263,13 +235,11 @@ impl Operation for Renew {
     async fn run(&self, session: &mut Session<'_>) -> Result<Vec<bool>, Error> {
         let Self(leases, duration) = self;
         let until = due_after(session.now, *duration);
-        let renewed = session.run(&sql::RENEW, leases, |lease, arguments| {
-            lease.bind(arguments)?;
-            arguments.add(until)
+        let renew = session.run(&sql::RENEW, leases, |lease, arguments| {
+            lease.bind(arguments);
+            arguments.add(until);
         });
-        // One call may name an order's former leases too, and only the current one is renewed.
-        let renewed: HashSet<Lease> = renewed.await?.iter().map(rows::lease).collect::<Result<_, _>>()?;
-        Ok(leases.iter().map(|lease| renewed.contains(lease)).collect())
+        renew.await
     }
 }
 
@@ -280,8 +250,8 @@ impl Operation for Release {
     async fn run(&self, session: &mut Session<'_>) -> Result<(), Error> {
         let now = session.now;
         let release = session.run(&sql::RELEASE, &self.0, |release, arguments| {
-            release.lease.bind(arguments)?;
-            ReleaseRow { columns: release.into(), now }.bind(arguments)
+            release.lease.bind(arguments);
+            ReleaseRow { columns: release.into(), now }.bind(arguments);
         });
         release.await?;
         Ok(())
@@ -294,11 +264,8 @@ impl Operation for MakeDue {
 
     async fn run(&self, session: &mut Session<'_>) -> Result<(), Error> {
         let Self(id) = self;
-        sqlx::query(sql::MAKE_DUE)
-            .bind(session.now.timestamp_millis())
-            .bind(id.to_string())
-            .execute(&mut *session.connection)
-            .await?;
+        let due = Arguments::default().with(session.now.timestamp_millis()).with(id.to_string());
+        session.database.execute(sql::MAKE_DUE, due).await?;
         Ok(())
     }
 }
@@ -309,13 +276,12 @@ impl Operation for Purge {
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Purged, Error> {
         let Self(request) = self;
-        let page = sqlx::query(sql::PURGE_PAGE)
-            .bind(time_text(request.ended_before))
-            .bind(time_text(request.named_ended_before))
-            .bind(request.after.map_or(String::new(), |id| id.to_string()))
-            .bind(request.limit)
-            .fetch_all(&mut *session.connection)
-            .await?;
+        let page = Arguments::default()
+            .with(time_text(request.ended_before))
+            .with(time_text(request.named_ended_before))
+            .with(request.after.map_or(String::new(), |id| id.to_string()))
+            .with(request.limit);
+        let page = session.database.rows(sql::PURGE_PAGE, page).await?;
         let mut purgeable = Vec::new();
         for row in &page {
             if row.try_get("is_purgeable")? {
@@ -324,8 +290,8 @@ impl Operation for Purge {
         }
         if !purgeable.is_empty() {
             for statement in sql::PURGE {
-                let ids = id_list(&purgeable);
-                sqlx::query(statement).bind(ids).execute(&mut *session.connection).await?;
+                let ids = Arguments::default().with(id_list(&purgeable));
+                session.database.execute(statement, ids).await?;
             }
         }
         // An id that cannot be decoded ends the walk: no id that this program wrote comes after it.
@@ -340,8 +306,8 @@ impl Operation for Check {
     type Output = ();
 
     async fn run(&self, session: &mut Session<'_>) -> Result<(), Error> {
-        let now_ms = session.now.timestamp_millis();
-        sqlx::query(sql::CHECK).bind(now_ms).execute(&mut *session.connection).await?;
+        let now_ms = Arguments::default().with(session.now.timestamp_millis());
+        session.database.execute(sql::CHECK, now_ms).await?;
         Ok(())
     }
 }

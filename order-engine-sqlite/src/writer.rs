@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use order_engine_core::telemetry::chain;
-use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Reached, StoreClock};
 use crate::connect;
+use crate::database::Database;
 use crate::error::Error;
 use crate::options::SqliteOptions;
-use crate::session::{Operation, Pace, Session, Statements};
+use crate::session::{Operation, Pace, Session};
+use crate::values::Arguments;
 
 /// How many operations share a transaction at most.
 const MAX_OPERATIONS: usize = 64;
@@ -28,22 +29,15 @@ pub(crate) struct WriterHandle {
 }
 
 impl WriterHandle {
-    /// Starts the writer, on a thread of its own: a transaction makes many calls to SQLite's own thread, and
-    /// must not queue behind the host's tasks after each of them. The thread ends when the last handle is
-    /// dropped and what is queued is written.
+    /// Starts the writer, on a thread of its own, because each call of SQLite blocks it. The thread ends when the last
+    /// handle is dropped and what is queued is written.
     pub(crate) fn start(
         options: SqliteOptions,
         clock: StoreClock,
-        connection: SqliteConnection,
+        connection: rusqlite::Connection,
     ) -> Result<Self, Error> {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let writer = Writer {
-            options,
-            clock,
-            reached: Reached::new(),
-            connection: Some(connection),
-            statements: Statements::default(),
-        };
+        let writer = Writer { options, clock, reached: Reached::new(), connection: Some(connection) };
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(Error::Thread)?;
         std::thread::Builder::new()
@@ -105,8 +99,7 @@ struct Writer {
     clock: StoreClock,
     reached: Reached,
     /// None after a failure, because the state of a connection that failed is not known.
-    connection: Option<SqliteConnection>,
-    statements: Statements,
+    connection: Option<rusqlite::Connection>,
 }
 
 impl Writer {
@@ -147,15 +140,14 @@ impl Writer {
                 connect::writer(&self.options).await?
             }
         };
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut connection).await?;
-        let now = self.clock.now();
+        let mut database = Database::Own(&mut connection);
+        database.execute("BEGIN IMMEDIATE", Arguments::default()).await?;
+        let mut session = Session { database, now: self.clock.now(), pace };
         for job in jobs {
-            let mut session =
-                Session { connection: &mut connection, statements: &mut self.statements, now, pace };
             job.run(&mut session).await?;
         }
-        let reached = self.reached.note(&mut connection, &self.clock, now).await?;
-        sqlx::query("COMMIT").execute(&mut connection).await?;
+        let reached = self.reached.note(&mut session.database, &self.clock, session.now).await?;
+        session.execute("COMMIT").await?;
         self.reached = reached;
         self.connection = Some(connection);
         Ok(())

@@ -14,7 +14,7 @@ use crate::{connect, schema};
 
 async fn database(folder: &tempfile::TempDir) -> SqliteConnection {
     let options = SqliteOptions::new(folder.path().join("orders.db"));
-    let mut connection = connect::first_writer(&options).await.unwrap();
+    let mut connection = connect::first(&options).await.unwrap();
     schema::migrate(&mut connection).await.unwrap();
     connection
 }
@@ -139,13 +139,11 @@ async fn leases_are_written_by_rowid() {
 }
 
 #[tokio::test]
-async fn lists_look_their_orders_up() {
-    for statement in [APPEND, RENEW, RELEASE] {
-        for rows in [1, 256] {
-            let plan = plan(statement.text(rows)).await;
-            assert!(plan.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1"), "{plan}");
-            assert!(!plan.contains("SCAN orders") && !plan.contains("AUTOMATIC"), "{plan}");
-        }
+async fn items_look_their_orders_up() {
+    for statement in [&APPEND, &RENEW, &RELEASE] {
+        let plan = plan(statement.to_string()).await;
+        assert!(plan.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1"), "{plan}");
+        assert!(!plan.contains("SCAN orders") && !plan.contains("AUTOMATIC"), "{plan}");
     }
 }
 
@@ -271,19 +269,11 @@ async fn outbox_entries_are_found_by_their_keys() {
     let events = plan(CLAIM_DELIVERIES_EVENTS.to_owned()).await;
     assert_reads_writes_by_their_numbers(&events);
     assert!(events.contains("SEARCH orders USING INDEX sqlite_autoindex_orders_1 (order_id=?)"), "{events}");
-    for statement in [ACK_DELIVERIES_DELETE, ACK_DELIVERIES_RELEASE] {
-        for rows in [1, 64] {
-            let plan = plan(statement.text(rows)).await;
-            assert!(
-                plan.contains("SEARCH outbox_entries USING PRIMARY KEY (order_id=? AND sink=?)"),
-                "{plan}"
-            );
-            assert!(
-                !plan.contains("SCAN outbox_entries")
-                    && !plan.contains("SCAN entry")
-                    && !plan.contains("SCAN orders"),
-                "{plan}"
-            );
+    for statement in [&ACK_DELIVERIES_DELETE, &ACK_DELIVERIES_RELEASE] {
+        let plan = plan(statement.to_string()).await;
+        assert!(plan.contains("SEARCH outbox_entries USING PRIMARY KEY (order_id=? AND sink=?)"), "{plan}");
+        for scan in ["SCAN outbox_entries", "SCAN entry", "SCAN orders"] {
+            assert!(!plan.contains(scan), "{plan}");
         }
     }
 }

@@ -1,0 +1,188 @@
+//! The values of rows, the same for both drivers.
+
+use std::sync::Arc;
+
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Arguments as _, Decode, Sqlite, Type};
+
+/// What a column holds.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Integer(i64),
+    Text(String),
+    /// What no column of the store's tables holds, unless it is damaged.
+    Other,
+}
+
+/// The values that a statement is run with.
+#[derive(Debug, Default)]
+pub(crate) struct Arguments(Vec<Value>);
+
+impl Arguments {
+    pub(crate) fn add(&mut self, value: impl Into<Value>) {
+        self.0.push(value.into());
+    }
+
+    pub(crate) fn with(mut self, value: impl Into<Value>) -> Self {
+        self.add(value);
+        self
+    }
+
+    pub(crate) fn values(&self) -> &[Value] {
+        &self.0
+    }
+
+    /// Returns them as sqlx has them.
+    pub(crate) fn into_sqlx(self) -> Result<SqliteArguments, sqlx::Error> {
+        let mut arguments = SqliteArguments::default();
+        for value in self.0 {
+            let added = match value {
+                Value::Integer(number) => arguments.add(number),
+                Value::Text(text) => arguments.add(text),
+                Value::Null | Value::Other => arguments.add(None::<i64>),
+            };
+            added.map_err(sqlx::Error::Encode)?;
+        }
+        Ok(arguments)
+    }
+}
+
+macro_rules! value_of {
+    ($($type:ty => |$from:ident| $value:expr;)+) => {
+        $(impl From<$type> for Value {
+            fn from($from: $type) -> Self {
+                $value
+            }
+        })+
+    };
+}
+
+value_of! {
+    i64 => |number| Self::Integer(number);
+    i32 => |number| Self::Integer(number.into());
+    i16 => |number| Self::Integer(number.into());
+    u32 => |number| Self::Integer(number.into());
+    bool => |is_so| Self::Integer(is_so.into());
+    String => |text| Self::Text(text);
+    &String => |text| Self::Text(text.clone());
+    &str => |text| Self::Text(text.to_owned());
+    &Option<String> => |text| text.clone().into();
+}
+
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+impl rusqlite::ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+        use rusqlite::types::ValueRef;
+        Ok(rusqlite::types::ToSqlOutput::Borrowed(match self {
+            Self::Null | Self::Other => ValueRef::Null,
+            Self::Integer(number) => ValueRef::Integer(*number),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
+impl From<rusqlite::types::ValueRef<'_>> for Value {
+    fn from(value: rusqlite::types::ValueRef<'_>) -> Self {
+        use rusqlite::types::ValueRef;
+        match value {
+            ValueRef::Null => Self::Null,
+            ValueRef::Integer(number) => Self::Integer(number),
+            ValueRef::Text(text) => {
+                std::str::from_utf8(text).map_or(Self::Other, |text| Self::Text(text.to_owned()))
+            }
+            ValueRef::Real(_) | ValueRef::Blob(_) => Self::Other,
+        }
+    }
+}
+
+/// A type that a column's value has.
+pub(crate) trait Column<'r>: Decode<'r, Sqlite> + Type<Sqlite> {
+    /// Returns the value; nothing if it is of another type.
+    fn of(value: &'r Value) -> Option<Self>;
+}
+
+impl<'r> Column<'r> for i64 {
+    fn of(value: &'r Value) -> Option<Self> {
+        if let Value::Integer(number) = value { Some(*number) } else { None }
+    }
+}
+
+impl<'r> Column<'r> for bool {
+    fn of(value: &'r Value) -> Option<Self> {
+        i64::of(value).map(|number| number != 0)
+    }
+}
+
+impl<'r> Column<'r> for &'r str {
+    fn of(value: &'r Value) -> Option<Self> {
+        if let Value::Text(text) = value { Some(text) } else { None }
+    }
+}
+
+impl<'r, T: Column<'r>> Column<'r> for Option<T> {
+    fn of(value: &'r Value) -> Option<Self> {
+        if *value == Value::Null { Some(None) } else { T::of(value).map(Some) }
+    }
+}
+
+/// A row of either driver.
+pub(crate) trait StoredRow {
+    /// Returns the value of a column.
+    fn try_get<'r, T: Column<'r>>(&'r self, column: &str) -> Result<T, sqlx::Error>;
+}
+
+impl StoredRow for SqliteRow {
+    fn try_get<'r, T: Column<'r>>(&'r self, column: &str) -> Result<T, sqlx::Error> {
+        sqlx::Row::try_get(self, column)
+    }
+}
+
+/// A row that a statement of a write has returned.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) columns: Arc<[String]>,
+    pub(crate) values: Vec<Value>,
+}
+
+impl StoredRow for Row {
+    fn try_get<'r, T: Column<'r>>(&'r self, column: &str) -> Result<T, sqlx::Error> {
+        let index = self.columns.iter().position(|name| name == column);
+        let value = index.and_then(|index| self.values.get(index));
+        let value = value.ok_or_else(|| sqlx::Error::ColumnNotFound(column.to_owned()))?;
+        T::of(value).ok_or_else(|| sqlx::Error::ColumnDecode {
+            index: column.to_owned(),
+            source: "the value is of another type".into(),
+        })
+    }
+}
+
+impl Row {
+    /// Returns the value of the only column.
+    pub(crate) fn only<'r, T: Column<'r>>(&'r self) -> Result<T, sqlx::Error> {
+        self.try_get(self.columns.first().map_or("", String::as_str))
+    }
+}
+
+impl From<&SqliteRow> for Row {
+    fn from(row: &SqliteRow) -> Self {
+        use sqlx::{Column as _, Row as _};
+        Self {
+            columns: row.columns().iter().map(|column| column.name().to_owned()).collect(),
+            values: (0..row.len()).map(|index| value(row, index)).collect(),
+        }
+    }
+}
+
+/// Returns a value of a row of sqlx.
+fn value(row: &SqliteRow, index: usize) -> Value {
+    if let Ok(number) = sqlx::Row::try_get::<Option<i64>, _>(row, index) {
+        return number.into();
+    }
+    sqlx::Row::try_get::<String, _>(row, index).map_or(Value::Other, Value::Text)
+}
