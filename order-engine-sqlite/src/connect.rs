@@ -14,6 +14,10 @@ use crate::values::Arguments;
 /// How many prepared statements a connection keeps: all of them.
 const STATEMENTS: usize = 128;
 
+/// The size of the pages of a new file, in bytes. A row of an order has two kilobytes and more, so smaller pages hold one
+/// or two, and larger ones are mostly written for the sake of one row.
+const PAGE_SIZE: u32 = 8_192;
+
 /// The size of a connection's page cache, as the pragma has it: KiB, negated. The due orders and the newest
 /// events fit into it.
 const CACHE_SIZE: &str = "-65536";
@@ -33,7 +37,7 @@ fn connect_options(options: &SqliteOptions) -> SqliteConnectOptions {
 
 /// Returns a connection that prepares the file, which is created if it is missing.
 pub(crate) async fn first(options: &SqliteOptions) -> Result<SqliteConnection, Error> {
-    let mut connect = connect_options(options).create_if_missing(true);
+    let mut connect = connect_options(options).create_if_missing(true).page_size(PAGE_SIZE);
     if let Some(pages) = options.max_pages {
         connect = connect.pragma("max_page_count", pages.to_string());
     }

@@ -88,7 +88,7 @@ impl SqliteOptions {
         self
     }
 
-    /// Sets how many pages of 4 KiB the file may have; writes beyond them fail as unavailable. Unlimited
+    /// Sets how many pages of 8 KiB the file may have; writes beyond them fail as unavailable. Unlimited
     /// unless set.
     pub fn with_max_pages(mut self, pages: u32) -> Self {
         self.max_pages = Some(pages);

@@ -9,7 +9,7 @@ use order_engine_core::{Fence, OrderId};
 use sqlx::SqlitePool;
 
 use crate::error::Error;
-use crate::rows::{self, AckRow, Heads, ListRow, due_after, id_list, owner_text, wait_until};
+use crate::rows::{self, AckRow, Heads, ListRow, RetryRow, due_after, id_list, owner_text, wait_until};
 use crate::session::{Operation, Session};
 use crate::sql;
 use crate::values::{Arguments, Row, StoredRow};
@@ -114,16 +114,16 @@ impl Operation for AckDeliveries {
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Vec<bool>, Error> {
         let now = session.now;
-        let mut recorded = vec![false; self.0.len()];
-        for statement in [&sql::ACK_DELIVERIES_DELETE, &sql::ACK_DELIVERIES_RELEASE] {
-            let changed = session.run(statement, &self.0, |ack, arguments| {
-                ack.lease.bind(arguments);
-                AckRow { sink: &ack.sink, columns: ack.into(), now }.bind(arguments);
-            });
-            for (recorded, changed) in recorded.iter_mut().zip(changed.await?) {
-                *recorded |= changed;
-            }
-        }
-        Ok(recorded)
+        let bind = |ack: &DeliveryAck, arguments: &mut Arguments| {
+            ack.lease.bind(arguments);
+            AckRow { sink: &ack.sink, columns: ack.into() }.bind(arguments);
+        };
+        let deleted = session.run(&sql::ACK_DELIVERIES_DELETE, &self.0, bind).await?;
+        let released = session.run(&sql::ACK_DELIVERIES_RELEASE, &self.0, |ack, arguments| {
+            bind(ack, arguments);
+            RetryRow { columns: ack.into(), now }.bind(arguments);
+        });
+        let recorded = deleted.into_iter().zip(released.await?);
+        Ok(recorded.map(|(is_deleted, is_released)| is_deleted || is_released).collect())
     }
 }

@@ -221,17 +221,26 @@ list_row! { OutboxRow, row:
     now = row.now.timestamp_millis(),
 }
 
-/// What an acknowledgement writes into an outbox entry.
+/// What an acknowledgement says of an outbox entry.
 #[derive(Debug)]
 pub(crate) struct AckRow<'a> {
     pub(crate) sink: &'a str,
     pub(crate) columns: AckColumns,
-    pub(crate) now: DateTime<Utc>,
 }
 
 list_row! { AckRow<'_>, row:
     sink = row.sink,
     delivered_seq = row.columns.delivered_seq,
+}
+
+/// When an outbox entry that stays is due.
+#[derive(Debug)]
+pub(crate) struct RetryRow {
+    pub(crate) columns: AckColumns,
+    pub(crate) now: DateTime<Utc>,
+}
+
+list_row! { RetryRow, row:
     now = row.now.timestamp_millis(),
     retry_at = row.columns.retry_in.map(|retry_in| due_after(row.now, retry_in)),
 }

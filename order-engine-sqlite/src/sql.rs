@@ -9,24 +9,31 @@ use order_engine_core::backend::{FailureColumns, HistoryColumns, RequestColumns,
 use order_engine_core::store::Lease;
 
 use crate::rows::{
-    AckRow, GuardRow, ListRow, OutboxRow, ReleaseRow, TurnRow, head_columns, order_columns, write_columns,
+    AckRow, GuardRow, ListRow, OutboxRow, ReleaseRow, RetryRow, TurnRow, head_columns, order_columns,
+    write_columns,
 };
 
 /// Returns a statement that inserts a row with these columns, in parts.
 fn insert(table: &str, columns: &[&[&str]], rest: &str) -> String {
-    let (names, values) = names_and_values(columns);
-    format!("INSERT INTO {table} ({names}) VALUES ({values}) {rest}")
-}
-
-/// Returns a statement that uses a row with these columns, in parts, by the name `item`.
-fn with_item(columns: &[&[&str]], rest: &str) -> String {
-    let (names, values) = names_and_values(columns);
-    format!("WITH item ({names}) AS (VALUES ({values})) {rest}")
-}
-
-fn names_and_values(columns: &[&[&str]]) -> (String, String) {
     let names = columns.concat();
-    (names.join(", "), vec!["?"; names.len()].join(", "))
+    let values = vec!["?"; names.len()].join(", ");
+    format!("INSERT INTO {table} ({}) VALUES ({values}) {rest}", names.join(", "))
+}
+
+/// Returns a statement in which `:column` stands for the value of a column, of these, in parts. SQLite would number
+/// them by their places in the text.
+fn with(columns: &[&[&str]], text: &str) -> String {
+    let names = columns.concat();
+    let mut parts = text.split(':');
+    let mut statement = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(part.len());
+        let (name, rest) = part.split_at(end);
+        let number = names.iter().position(|column| *column == name).map(|index| index + 1);
+        debug_assert!(number.is_some(), "{name}");
+        statement.push_str(&format!("?{}{rest}", number.unwrap_or_default()));
+    }
+    statement
 }
 
 /// When the turn of an order comes that is due at a time, as `turn_at` has it: nothing if that is the same time.
@@ -70,37 +77,39 @@ pub(crate) const CREATE_EXISTING: &str = concat!(
 /// Updates a row only if it has the expected revision, under a fence only with that very lease, and only if
 /// it is not too late. An order without a lane loses its lease and its due time, whatever the append says.
 pub(crate) static APPEND: LazyLock<String> = LazyLock::new(|| {
-    with_item(&[StateColumns::COLUMNS, GuardRow::COLUMNS], concat!(
-        "UPDATE orders SET
-        status = item.status, attempt = item.attempt, max_attempts = item.max_attempts, chosen_dex = item.chosen_dex,
-        tx_hash = item.tx_hash, execution_price = item.execution_price, amount_out = item.amount_out,
-        error_code = item.error_code, error_message = item.error_message, attention = item.attention,
-        updated_at = item.updated_at,
-        seq = item.seq, state_version = item.state_version, state = item.state, lane = item.lane,
-        lease_epoch = lease_epoch + (item.revoke_due_at IS NOT NULL AND lease_owner IS NOT NULL),
+    with(
+        &[StateColumns::COLUMNS, GuardRow::COLUMNS],
+        concat!(
+            "UPDATE orders SET
+        status = :status, attempt = :attempt, max_attempts = :max_attempts, chosen_dex = :chosen_dex,
+        tx_hash = :tx_hash, execution_price = :execution_price, amount_out = :amount_out,
+        error_code = :error_code, error_message = :error_message, attention = :attention,
+        updated_at = :updated_at,
+        seq = :seq, state_version = :state_version, state = :state, lane = :lane,
+        lease_epoch = lease_epoch + (:revoke_due_at IS NOT NULL AND lease_owner IS NOT NULL),
         lease_owner = CASE
-            WHEN item.lane IS NULL OR item.revoke_due_at IS NOT NULL OR item.release_due_at IS NOT NULL THEN NULL
+            WHEN :lane IS NULL OR :revoke_due_at IS NOT NULL OR :release_due_at IS NOT NULL THEN NULL
             ELSE lease_owner END,
         due_at = CASE
-            WHEN item.lane IS NULL THEN NULL
-            WHEN item.release_due_at IS NOT NULL THEN item.release_due_at
-            WHEN item.revoke_due_at IS NOT NULL AND lease_owner IS NOT NULL THEN item.revoke_due_at
+            WHEN :lane IS NULL THEN NULL
+            WHEN :release_due_at IS NOT NULL THEN :release_due_at
+            WHEN :revoke_due_at IS NOT NULL AND lease_owner IS NOT NULL THEN :revoke_due_at
             ELSE due_at END,
         turn_at = CASE
-            WHEN item.lane IS NULL THEN NULL
-            WHEN item.release_due_at IS NOT NULL THEN ",
-        turn_at!("item.release_due_at"),
-        "
-            WHEN item.revoke_due_at IS NOT NULL AND lease_owner IS NOT NULL THEN ",
-        turn_at!("item.revoke_due_at"),
-        "
+            WHEN :lane IS NULL THEN NULL
+            WHEN :release_due_at IS NOT NULL THEN ",
+            turn_at!(":release_due_at"),
+            "
+            WHEN :revoke_due_at IS NOT NULL AND lease_owner IS NOT NULL THEN ",
+            turn_at!(":revoke_due_at"),
+            "
             ELSE turn_at END,
-        claims_without_progress = CASE WHEN item.epoch IS NULL THEN claims_without_progress ELSE 0 END
-    FROM item
-    WHERE orders.order_id = item.order_id AND orders.seq = item.expected_seq
-        AND (item.epoch IS NULL OR (orders.lease_epoch = item.epoch AND orders.lease_owner = item.owner))
-        AND NOT item.is_too_late"
-    ))
+        claims_without_progress = CASE WHEN :epoch IS NULL THEN claims_without_progress ELSE 0 END
+    WHERE order_id = :order_id AND seq = :expected_seq
+        AND (:epoch IS NULL OR (lease_epoch = :epoch AND lease_owner = :owner))
+        AND NOT :is_too_late"
+        ),
+    )
 });
 
 /// What an order's row has of what the guard of an append compares, to say why it was not written.
@@ -144,9 +153,12 @@ pub(crate) static INSERT_FAILURES: LazyLock<String> =
 
 /// Adds an outbox entry of an order for each sink that has none yet.
 pub(crate) static INSERT_OUTBOX_ENTRIES: LazyLock<String> = LazyLock::new(|| {
-    with_item(&[OutboxRow::COLUMNS], "INSERT INTO outbox_entries (order_id, sink, delivered_seq, pending_since, due_at)
-    SELECT item.order_id, sinks.name, item.delivered_seq, item.now, item.now FROM item CROSS JOIN sinks WHERE true
-    ON CONFLICT DO NOTHING")
+    with(
+        &[OutboxRow::COLUMNS],
+        "INSERT INTO outbox_entries (order_id, sink, delivered_seq, pending_since, due_at)
+    SELECT :order_id, name, :delivered_seq, :now, :now FROM sinks WHERE true
+    ON CONFLICT DO NOTHING",
+    )
 });
 
 /// The columns that a claim reads of the orders that it is about to lease.
@@ -192,7 +204,7 @@ pub(crate) const CLAIM_LEASE: &str = concat!(
         lease_epoch = lease_epoch + 1, lease_owner = ?1, due_at = ?2, turn_at = ",
     leased_turn_at!("?2"),
     ", claims_without_progress = claims_without_progress + 1
-    WHERE rowid IN (SELECT value FROM json_each(?3))"
+    WHERE rowid = ?3"
 );
 
 pub(crate) const CLAIM_NEXT_DUE: &str = "SELECT min(due_at) FROM (
@@ -202,30 +214,28 @@ pub(crate) const CLAIM_NEXT_DUE: &str = "SELECT min(due_at) FROM (
     )";
 
 pub(crate) static RENEW: LazyLock<String> = LazyLock::new(|| {
-    with_item(
+    with(
         &[Lease::COLUMNS, &["until"]],
         concat!(
-            "UPDATE orders SET due_at = item.until, turn_at = ",
-            leased_turn_at!("item.until"),
+            "UPDATE orders SET due_at = :until, turn_at = ",
+            leased_turn_at!(":until"),
             "
-    FROM item
-    WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner"
+    WHERE order_id = :order_id AND lease_epoch = :epoch AND lease_owner = :owner"
         ),
     )
 });
 
 pub(crate) static RELEASE: LazyLock<String> = LazyLock::new(|| {
-    with_item(
+    with(
         &[Lease::COLUMNS, ReleaseRow::COLUMNS],
         concat!(
             "UPDATE orders SET
-        due_at = item.due_at, turn_at = ",
-            turn_at!("item.due_at"),
+        due_at = :due_at, turn_at = ",
+            turn_at!(":due_at"),
             ",
-        lease_owner = NULL, claims_without_progress = max(0, claims_without_progress - item.yielded),
-        attention = coalesce(item.attention, orders.attention)
-    FROM item
-    WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner"
+        lease_owner = NULL, claims_without_progress = max(0, claims_without_progress - :yielded),
+        attention = coalesce(:attention, attention)
+    WHERE order_id = :order_id AND lease_epoch = :epoch AND lease_owner = :owner"
         ),
     )
 });
@@ -345,32 +355,25 @@ pub(crate) const CLAIM_DELIVERIES_EVENTS: &str = concat!(
 
 /// Deletes an entry under a lease if it is delivered in full: the order has no event after those acknowledged.
 pub(crate) static ACK_DELIVERIES_DELETE: LazyLock<String> = LazyLock::new(|| {
-    with_item(
+    with(
         &[Lease::COLUMNS, AckRow::COLUMNS],
-        "DELETE FROM outbox_entries WHERE (order_id, sink) IN (
-        SELECT entry.order_id, entry.sink
-        FROM item
-            CROSS JOIN outbox_entries AS entry ON entry.order_id = item.order_id AND entry.sink = item.sink
-            LEFT JOIN orders ON orders.order_id = item.order_id
-        WHERE entry.lease_epoch = item.epoch AND entry.lease_owner = item.owner
-            AND item.delivered_seq >= coalesce(orders.seq, 0)
-    )",
+        "DELETE FROM outbox_entries
+    WHERE order_id = :order_id AND sink = :sink AND lease_epoch = :epoch AND lease_owner = :owner
+        AND :delivered_seq >= coalesce((SELECT seq FROM orders WHERE orders.order_id = :order_id), 0)",
     )
 });
 
 /// Releases an entry under a lease.
 pub(crate) static ACK_DELIVERIES_RELEASE: LazyLock<String> = LazyLock::new(|| {
-    with_item(
-        &[Lease::COLUMNS, AckRow::COLUMNS],
+    with(
+        &[Lease::COLUMNS, AckRow::COLUMNS, RetryRow::COLUMNS],
         "UPDATE outbox_entries SET
-        delivered_seq = coalesce(item.delivered_seq, outbox_entries.delivered_seq),
-        pending_since = CASE WHEN item.retry_at IS NULL THEN item.now ELSE pending_since END,
-        failures = CASE WHEN item.retry_at IS NULL THEN 0 ELSE failures + 1 END,
-        due_at = coalesce(item.retry_at, item.now),
+        delivered_seq = coalesce(:delivered_seq, delivered_seq),
+        pending_since = CASE WHEN :retry_at IS NULL THEN :now ELSE pending_since END,
+        failures = CASE WHEN :retry_at IS NULL THEN 0 ELSE failures + 1 END,
+        due_at = coalesce(:retry_at, :now),
         lease_owner = NULL
-    FROM item
-    WHERE outbox_entries.order_id = item.order_id AND outbox_entries.sink = item.sink
-        AND lease_epoch = item.epoch AND lease_owner = item.owner",
+    WHERE order_id = :order_id AND sink = :sink AND lease_epoch = :epoch AND lease_owner = :owner",
     )
 });
 

@@ -167,14 +167,13 @@ impl Operation for Claim {
     async fn run(&self, session: &mut Session<'_>) -> Result<Claims, Error> {
         let Self(request) = self;
         let due = due_orders(session, request).await?;
-        if !due.is_empty() {
-            let row_ids: Vec<String> = due.iter().map(|(row_id, _)| row_id.to_string()).collect();
-            let lease = Arguments::default()
-                .with(owner_text(request.owner))
-                .with(due_after(session.now, request.duration))
-                .with(format!("[{}]", row_ids.join(",")));
-            session.database.execute(sql::CLAIM_LEASE, lease).await?;
-        }
+        let (owner, until) = (owner_text(request.owner), due_after(session.now, request.duration));
+        let lease = |(row_id, _): &(i64, _), arguments: &mut Arguments| {
+            arguments.add(&owner);
+            arguments.add(until);
+            arguments.add(*row_id);
+        };
+        session.run(sql::CLAIM_LEASE, &due, lease).await?;
         let claims = due.into_iter().filter_map(|(_, claim)| claim).collect();
         let next_due_in = next_due_in(session, request.lane).await?;
         Ok(Claims::new(claims, session.now).with_next_due_in(next_due_in))

@@ -57,9 +57,10 @@ impl Database {
     /// and the others have 0.
     pub fn commits(&self) -> usize {
         const LOG_HEADER: usize = 32;
-        const FRAME: usize = 24 + 4096;
+        const FRAME_HEADER: usize = 24;
         let log = std::fs::read(self.folder.path().join("orders.db-wal")).unwrap();
-        log[LOG_HEADER..].chunks_exact(FRAME).filter(|frame| frame[4..8] != [0; 4]).count()
+        let page_size = u32::from_be_bytes(log[8..12].try_into().unwrap()) as usize;
+        log[LOG_HEADER..].chunks_exact(FRAME_HEADER + page_size).filter(|frame| frame[4..8] != [0; 4]).count()
     }
 
     /// Returns the first value of the first row, as text.
