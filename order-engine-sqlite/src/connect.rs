@@ -14,8 +14,8 @@ use crate::values::Arguments;
 /// How many prepared statements a connection keeps: all of them.
 const STATEMENTS: usize = 128;
 
-/// The size of the pages of a new file, in bytes. A row of an order has two kilobytes and more, so smaller pages hold one
-/// or two, and larger ones are mostly written for the sake of one row.
+/// The size of the pages of a new file, in bytes. A row of an order or of its events has up to three kilobytes, so a
+/// smaller page holds one, and most of a larger page is written for the sake of one.
 const PAGE_SIZE: u32 = 8_192;
 
 /// The size of a connection's page cache, as the pragma has it: KiB, negated. The due orders and the newest
@@ -161,6 +161,15 @@ mod tests {
         for reader in &mut all {
             assert!(is_durable(&mut Database::Host(reader)).await);
         }
+    }
+
+    #[tokio::test]
+    async fn a_new_file_has_large_pages() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(&folder);
+        first(&options).await.unwrap();
+        let mut writer = writer(&options).await.unwrap();
+        assert_eq!(value(&mut Database::Own(&mut writer), "PRAGMA page_size").await.unwrap(), "8192");
     }
 
     #[tokio::test]

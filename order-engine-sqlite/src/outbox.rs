@@ -9,7 +9,7 @@ use order_engine_core::{Fence, OrderId};
 use sqlx::SqlitePool;
 
 use crate::error::Error;
-use crate::rows::{self, AckRow, Heads, ListRow, RetryRow, due_after, id_list, owner_text, wait_until};
+use crate::rows::{self, AckRow, Heads, ItemRow, RetryRow, due_after, id_list, owner_text, wait_until};
 use crate::session::{Operation, Session};
 use crate::sql;
 use crate::values::{Arguments, Row, StoredRow};

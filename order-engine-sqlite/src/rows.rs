@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::values::{Arguments, StoredRow};
 
 /// What a statement is run with for an item, or a part of it.
-pub(crate) trait ListRow {
+pub(crate) trait ItemRow {
     /// The names of the columns.
     const COLUMNS: &'static [&'static str];
 
@@ -28,9 +28,9 @@ pub(crate) trait ListRow {
 }
 
 /// Declares the columns of an item, and the value of each.
-macro_rules! list_row {
+macro_rules! item_row {
     ($type:ty, $row:ident: $($column:ident = $value:expr),+ $(,)?) => {
-        impl ListRow for $type {
+        impl ItemRow for $type {
             const COLUMNS: &'static [&'static str] = &[$(stringify!($column)),+];
 
             fn bind(&self, arguments: &mut Arguments) {
@@ -71,7 +71,7 @@ pub(crate) fn id_list(ids: &[OrderId]) -> String {
     format!("[{}]", quoted.join(","))
 }
 
-list_row! { StateColumns<'_>, row:
+item_row! { StateColumns<'_>, row:
     status = row.status,
     attempt = row.attempt,
     max_attempts = row.max_attempts,
@@ -89,7 +89,7 @@ list_row! { StateColumns<'_>, row:
     lane = row.lane,
 }
 
-list_row! { RequestColumns<'_>, row:
+item_row! { RequestColumns<'_>, row:
     order_id = row.order_id.to_string(),
     user_id = row.user_id,
     client_order_id = row.client_order_id,
@@ -143,7 +143,7 @@ impl TurnRow {
     }
 }
 
-list_row! { TurnRow, row:
+item_row! { TurnRow, row:
     due_at = row.due_at,
     turn_at = row.turn_at,
     handicap_until = row.handicap_until,
@@ -153,7 +153,7 @@ list_row! { TurnRow, row:
     claims_without_progress = i64::from(row.lease_owner.is_some()),
 }
 
-list_row! { HistoryColumns<'_>, row:
+item_row! { HistoryColumns<'_>, row:
     order_id = row.order_id.to_string(),
     first_seq = row.first_seq,
     last_seq = row.last_seq,
@@ -161,7 +161,7 @@ list_row! { HistoryColumns<'_>, row:
     payload = &row.payload,
 }
 
-list_row! { FailureColumns<'_>, row:
+item_row! { FailureColumns<'_>, row:
     order_id = row.order_id.to_string(),
     seq = row.seq,
     attempt = row.attempt,
@@ -178,7 +178,7 @@ pub(crate) struct GuardRow<'a> {
     pub(crate) now: DateTime<Utc>,
 }
 
-list_row! { GuardRow<'_>, row:
+item_row! { GuardRow<'_>, row:
     order_id = row.order_id.to_string(),
     expected_seq = row.columns.expected_seq,
     epoch = row.columns.epoch,
@@ -188,7 +188,7 @@ list_row! { GuardRow<'_>, row:
     is_too_late = row.columns.not_after.is_some_and(|limit| row.now > limit),
 }
 
-list_row! { Lease, row:
+item_row! { Lease, row:
     order_id = row.order_id.to_string(),
     epoch = encode_epoch(row.fence.epoch),
     owner = owner_text(row.fence.owner),
@@ -201,7 +201,7 @@ pub(crate) struct ReleaseRow {
     pub(crate) now: DateTime<Utc>,
 }
 
-list_row! { ReleaseRow, row:
+item_row! { ReleaseRow, row:
     due_at = due_after(row.now, row.columns.due_in),
     yielded = row.columns.yielded,
     attention = row.columns.attention,
@@ -215,7 +215,7 @@ pub(crate) struct OutboxRow {
     pub(crate) now: DateTime<Utc>,
 }
 
-list_row! { OutboxRow, row:
+item_row! { OutboxRow, row:
     order_id = row.order_id.to_string(),
     delivered_seq = row.delivered_seq,
     now = row.now.timestamp_millis(),
@@ -228,7 +228,7 @@ pub(crate) struct AckRow<'a> {
     pub(crate) columns: AckColumns,
 }
 
-list_row! { AckRow<'_>, row:
+item_row! { AckRow<'_>, row:
     sink = row.sink,
     delivered_seq = row.columns.delivered_seq,
 }
@@ -240,7 +240,7 @@ pub(crate) struct RetryRow {
     pub(crate) now: DateTime<Utc>,
 }
 
-list_row! { RetryRow, row:
+item_row! { RetryRow, row:
     now = row.now.timestamp_millis(),
     retry_at = row.columns.retry_in.map(|retry_in| due_after(row.now, retry_in)),
 }

@@ -9,7 +9,7 @@ use order_engine_core::backend::{FailureColumns, HistoryColumns, RequestColumns,
 use order_engine_core::store::Lease;
 
 use crate::rows::{
-    AckRow, GuardRow, ListRow, OutboxRow, ReleaseRow, RetryRow, TurnRow, head_columns, order_columns,
+    AckRow, GuardRow, ItemRow, OutboxRow, ReleaseRow, RetryRow, TurnRow, head_columns, order_columns,
     write_columns,
 };
 

@@ -3,15 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Error;
-use crate::nonces;
-use crate::rows::{
-    self, GuardRow, ListRow, OutboxRow, ReleaseRow, TurnRow, due_after, id_list, owner_text, time_text,
-    wait_until,
-};
-use crate::session::{Operation, Pace, Session};
-use crate::sql;
-use crate::values::{Arguments, Row, StoredRow};
 use async_trait::async_trait;
 use order_engine_core::backend::{
     AppendColumns, FailureColumns, HistoryColumns, NewOrderColumns, count, count_u32, existing_order,
@@ -21,6 +12,16 @@ use order_engine_core::store::{
 };
 use order_engine_core::telemetry::chain;
 use order_engine_core::{ClientOrderId, DecodeError, Fence, ItemRejected, Lane, NewOrder, Order, OrderId};
+
+use crate::error::Error;
+use crate::nonces;
+use crate::rows::{
+    self, GuardRow, ItemRow, OutboxRow, ReleaseRow, TurnRow, due_after, id_list, owner_text, time_text,
+    wait_until,
+};
+use crate::session::{Operation, Pace, Session};
+use crate::sql;
+use crate::values::{Arguments, Row, StoredRow};
 
 pub(crate) struct Create(pub(crate) Vec<NewOrder>);
 pub(crate) struct Append(pub(crate) Vec<order_engine_core::store::Append>);
@@ -150,13 +151,13 @@ async fn insert_events(session: &mut Session<'_>, histories: &[&HistoryColumns<'
     session.run(&sql::INSERT_EVENTS, histories, |history, arguments| history.bind(arguments)).await?;
     let failures: Vec<FailureColumns<'_>> =
         histories.iter().flat_map(|history| history.failures.iter().copied()).collect();
-    session.run(&sql::INSERT_FAILURES, &failures, ListRow::bind).await?;
+    session.run(&sql::INSERT_FAILURES, &failures, ItemRow::bind).await?;
     let now = session.now;
     let entries: Vec<OutboxRow> = histories
         .iter()
         .map(|history| OutboxRow { order_id: history.order_id, delivered_seq: history.first_seq - 1, now })
         .collect();
-    session.run(&sql::INSERT_OUTBOX_ENTRIES, &entries, ListRow::bind).await?;
+    session.run(&sql::INSERT_OUTBOX_ENTRIES, &entries, ItemRow::bind).await?;
     Ok(())
 }
 

@@ -38,8 +38,7 @@ impl WriterHandle {
     ) -> Result<Self, Error> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let writer = Writer { options, clock, reached: Reached::new(), connection: Some(connection) };
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(Error::Thread)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Error::Thread)?;
         std::thread::Builder::new()
             .name("order-engine-sqlite".to_owned())
             .spawn(move || runtime.block_on(writer.run(queue)))
