@@ -25,15 +25,15 @@ fn insert(table: &str, columns: &[&[&str]], rest: &str) -> String {
 fn with(columns: &[&[&str]], text: &str) -> String {
     let names = columns.concat();
     let mut parts = text.split(':');
-    let mut statement = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
+    let first = parts.next().map(str::to_owned);
+    let numbered = parts.map(|part| {
         let end = part.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(part.len());
         let (name, rest) = part.split_at(end);
-        let number = names.iter().position(|column| *column == name).map(|index| index + 1);
-        debug_assert!(number.is_some(), "{name}");
-        statement.push_str(&format!("?{}{rest}", number.unwrap_or_default()));
-    }
-    statement
+        let number = names.iter().position(|column| *column == name).map_or(0, |index| index + 1);
+        debug_assert!(number > 0, "{name}");
+        format!("?{number}{rest}")
+    });
+    first.into_iter().chain(numbered).collect()
 }
 
 /// When the turn of an order comes that is due at a time, as `turn_at` has it: nothing if that is the same time.

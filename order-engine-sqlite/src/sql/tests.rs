@@ -34,7 +34,10 @@ async fn plan(sql: String) -> String {
 fn values_are_numbered_by_their_columns() {
     let columns: [&[&str]; 2] = [&["due_at", "seq"], &["due"]];
     assert_eq!(with(&columns, "SET a = :seq, b = max(:due_at, :due)"), "SET a = ?2, b = max(?1, ?3)");
-    assert_eq!(insert("orders", &columns, "RETURNING *"), "INSERT INTO orders (due_at, seq, due) VALUES (?, ?, ?) RETURNING *");
+    assert_eq!(
+        super::insert("orders", &columns, "RETURNING *"),
+        "INSERT INTO orders (due_at, seq, due) VALUES (?, ?, ?) RETURNING *"
+    );
 }
 
 #[test]
