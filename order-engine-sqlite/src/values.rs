@@ -1,18 +1,31 @@
 //! The values of rows, the same for both drivers.
 
+use std::fmt;
 use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, Decode, Sqlite, Type};
 
 /// What a column holds.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) enum Value {
     Null,
     Integer(i64),
     Text(String),
     /// What no column of the store's tables holds, unless it is damaged.
     Other,
+}
+
+/// Shows no text, which may have the bytes of a signed transaction.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("NULL"),
+            Self::Integer(number) => write!(f, "{number}"),
+            Self::Text(_) => f.write_str("TEXT"),
+            Self::Other => f.write_str("OTHER"),
+        }
+    }
 }
 
 /// The values that a statement is run with.
@@ -152,6 +165,7 @@ pub(crate) struct Row {
 
 impl StoredRow for Row {
     fn try_get<'r, T: Column<'r>>(&'r self, column: &str) -> Result<T, sqlx::Error> {
+        // A row has a dozen columns at most.
         let index = self.columns.iter().position(|name| name == column);
         let value = index.and_then(|index| self.values.get(index));
         let value = value.ok_or_else(|| sqlx::Error::ColumnNotFound(column.to_owned()))?;
@@ -185,4 +199,48 @@ fn value(row: &SqliteRow, index: usize) -> Value {
         return number.into();
     }
     sqlx::Row::try_get::<String, _>(row, index).map_or(Value::Other, Value::Text)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection, SqliteConnection};
+
+    use super::*;
+
+    fn row(values: impl IntoIterator<Item = Value>) -> Row {
+        let values: Vec<Value> = values.into_iter().collect();
+        Row { columns: (0..values.len()).map(|index| format!("c{index}")).collect(), values }
+    }
+
+    const VALUES: &str =
+        "SELECT NULL AS c0, 7 AS c1, 'a' || char(0) AS c2, 0.5 AS c3, CAST(x'ff' AS TEXT) AS c4";
+
+    #[tokio::test]
+    async fn both_drivers_read_the_same_values() {
+        let expected =
+            [Value::Null, Value::Integer(7), Value::Text("a\0".to_owned()), Value::Other, Value::Other];
+        let mut host = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let found = sqlx::query(VALUES).fetch_one(&mut host).await.unwrap();
+        assert_eq!(Row::from(&found).values, expected);
+        let own = rusqlite::Connection::open_in_memory().unwrap();
+        let value = |row: &rusqlite::Row<'_>, index| row.get_ref(index).map(Value::from);
+        let found = own.query_row(VALUES, [], |row| (0..5).map(|index| value(row, index)).collect());
+        assert_eq!(found, Ok(expected.to_vec()));
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_an_error() {
+        let row = row([Value::Null, Value::Integer(1), "text".into(), Value::Other]);
+        assert_eq!(row.try_get::<Option<i64>>("c0").unwrap(), None);
+        assert_eq!((row.try_get("c1").unwrap(), row.try_get("c1").unwrap()), (1, true));
+        assert_eq!(row.try_get::<Option<&str>>("c2").unwrap(), Some("text"));
+        assert!(row.try_get::<i64>("c0").is_err() && row.try_get::<&str>("c1").is_err());
+        assert!(row.try_get::<Option<&str>>("c3").is_err() && row.try_get::<bool>("c9").is_err());
+    }
+
+    #[test]
+    fn no_text_is_shown() {
+        let shown = format!("{:?}", Arguments::default().with(1).with("planted-canary").with(None::<i64>));
+        assert_eq!(shown, "Arguments([1, TEXT, NULL])");
+    }
 }
