@@ -76,34 +76,45 @@ CREATE UNIQUE INDEX orders_client_order_id ON @orders (user_id, client_order_id)
 CREATE INDEX orders_attention ON @orders (order_id) WHERE attention IS NOT NULL;
 CREATE INDEX orders_failed ON @orders (order_id) WHERE error_code IS NOT NULL;
 
--- Without foreign keys: each row is written in the transaction that writes its order, and a key would lock
--- the order's row once more for every event.
-CREATE TABLE @order_events (
-    order_id        uuid        NOT NULL,
-    seq             bigint      NOT NULL,
-    at              timestamptz NOT NULL,
-    kind            text        NOT NULL,
-    status          text        NOT NULL,
-    progress        smallint    NOT NULL,
-    -- How many events of the order were written at once, in the first of them; 0 in the others.
-    written_at_once integer     NOT NULL,
-    attempt         bigint      NOT NULL,
-    max_attempts    bigint      NOT NULL,
-    message         text        NOT NULL,
-    payload_version bigint      NOT NULL,
-    payload         text        NOT NULL,
-    -- The place in the feed, with the order's id and the event's number behind it.
-    position        bigint      NOT NULL,
-    PRIMARY KEY (order_id, seq)
+-- The events: one row for those of an order that are written at once. Without foreign keys: each row is written in
+-- the transaction that writes its order, and a key would lock the order's row once more for every write.
+CREATE TABLE @order_writes (
+    order_id        uuid   NOT NULL,
+    -- The numbers of the first event and of the last one.
+    first_seq       bigint NOT NULL,
+    last_seq        bigint NOT NULL,
+    -- The place in the feed, with the order's id and the last event's number behind it.
+    position        bigint NOT NULL,
+    payload_version bigint NOT NULL,
+    -- A JSON array of the events, oldest first.
+    payload         text   NOT NULL,
+    -- By the last event: what has events behind a number is one range of the index.
+    PRIMARY KEY (order_id, last_seq)
 );
 
--- The feed: one entry for what was written at once, from which the events of a page are looked up by their key. The
--- eight events of an order are three writes where the venue is fast, and six where it is slow.
---
--- It has the whole cursor, so a page begins at its place and ends with its limit, however many events have the same
--- position; a host may submit thousands of orders in one transaction. An index of the position alone would be as
+-- The feed. It has the whole cursor, so a page begins at its place and ends with its limit, however many events have the
+-- same position; a host may submit thousands of orders in one transaction. An index of the position alone would be as
 -- small, but each page would read and sort all events of its position. BRIN keeps no order to read along.
-CREATE INDEX order_events_feed ON @order_events (position, order_id, seq) WHERE written_at_once > 0;
+CREATE INDEX order_writes_feed ON @order_writes (position, order_id, last_seq);
+
+-- The events as SQL users read them. PostgreSQL's texts cannot hold the NUL character, so U+FFFD replaces it: where
+-- its escape stands behind an even number of backslashes, which are characters of their own.
+CREATE VIEW @order_events AS
+SELECT
+    order_id,
+    first_seq + place - 1 AS seq,
+    (item ->> 'at')::timestamptz AS at,
+    item -> 'event' ->> 'kind' AS kind,
+    item ->> 'status' AS status,
+    (item ->> 'progress')::smallint AS progress,
+    (item ->> 'attempt')::bigint AS attempt,
+    (item ->> 'max_attempts')::bigint AS max_attempts,
+    item ->> 'message' AS message
+FROM @order_writes
+    CROSS JOIN LATERAL json_array_elements(
+        CASE WHEN strpos(payload, '\u0000') = 0 THEN payload
+            ELSE regexp_replace(payload, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\ufffd', 'g') END::json
+    ) WITH ORDINALITY AS event (item, place);
 
 -- An event's position is the number of the transaction that wrote it, plus this offset; it grows only when
 -- the tables are restored into a database whose numbers are smaller.

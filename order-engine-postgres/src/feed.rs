@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use order_engine_core::backend::{Decoded, count, decode_u64, encode_u64};
+use order_engine_core::backend::{Decoded, count, encode_u64};
 use order_engine_core::store::{FeedItem, FeedPage, FeedRequest};
 use order_engine_core::{
     DecodeError, EventRecord, FeedCursor, FeedScope, OrderHead, OrderUpdate, UndecodableOrder,
@@ -12,7 +12,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Arguments, Row};
 
 use crate::error::Error;
-use crate::rows;
+use crate::rows::{self, Written};
 use crate::session::{Operation, Session};
 
 pub(crate) struct FeedEnd;
@@ -54,9 +54,10 @@ impl Operation for ReadFeed<'_> {
         for row in &found {
             // Without an event, the one row says only where the feed ends.
             if row.try_get::<Option<i64>, _>("position")?.is_some() {
-                items.push(item(row)?);
+                items.extend(items_of(row, after, *limit)?);
             }
         }
+        items.truncate(*limit as usize);
         let is_last = items.len() < *limit as usize;
         let last = items.last().map_or(*after, |item| item.cursor);
         let next = if is_last { last.max(end(&found)?) } else { last };
@@ -70,16 +71,27 @@ fn end(rows: &[PgRow]) -> Result<FeedCursor, Error> {
     Ok(FeedCursor::end_of(count(bound).saturating_sub(1)))
 }
 
-fn item(row: &PgRow) -> Result<FeedItem, Error> {
-    let order_id = rows::order_id(row)?;
-    let seq = decode_u64(row.try_get("seq")?, "seq")?;
-    let cursor = FeedCursor { position: count(row.try_get("position")?), order_id, seq };
-    let update = update(rows::event(row)?, head(row)?);
-    Ok(FeedItem::new(cursor, update.map_err(|error| UndecodableOrder { order_id, error })))
+/// Returns the events of a row that stand behind a cursor, at most `limit` of them.
+fn items_of(row: &PgRow, after: &FeedCursor, limit: u32) -> Result<Vec<FeedItem>, Error> {
+    let Written { order_id, first_seq, last_seq, events } = rows::written(row)?;
+    let position = count(row.try_get("position")?);
+    let updates = updates(events, head(row)?).map_err(|error| UndecodableOrder { order_id, error });
+    let item = |seq: u64| {
+        let cursor = FeedCursor { position, order_id, seq };
+        let update = updates.as_ref().map_err(Clone::clone).and_then(|updates| {
+            let found = usize::try_from(seq - first_seq).ok().and_then(|place| updates.get(place));
+            let missing = || DecodeError { message: "an event is missing".to_owned() };
+            found.cloned().ok_or_else(|| UndecodableOrder { order_id, error: missing() })
+        });
+        FeedItem::new(cursor, update)
+    };
+    let is_behind = |item: &FeedItem| item.cursor > *after;
+    Ok((first_seq..=last_seq).map(item).filter(is_behind).take(limit as usize).collect())
 }
 
-fn update(event: Decoded<EventRecord>, head: Decoded<OrderHead>) -> Decoded<OrderUpdate> {
-    Ok(OrderUpdate::new(head?, Arc::new(event?)))
+fn updates(events: Decoded<Vec<EventRecord>>, head: Decoded<OrderHead>) -> Decoded<Vec<OrderUpdate>> {
+    let head = head?;
+    Ok(events?.into_iter().map(|event| OrderUpdate::new(head.clone(), Arc::new(event))).collect())
 }
 
 /// Returns what never changes of the order of a row that may lack it.

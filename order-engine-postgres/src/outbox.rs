@@ -1,6 +1,6 @@
 //! The outbox: the events that durable sinks still lack.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,7 +11,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{Arguments, Row};
 
 use crate::error::Error;
-use crate::rows::{self, AckRow, RangeRow, bind_each, micros, owner_uuid};
+use crate::rows::{self, AckRow, RangeRow, Written, bind_each, micros, owner_uuid};
 use crate::session::{Operation, Session};
 use crate::write::{is_leased, next_due_in};
 
@@ -136,13 +136,23 @@ impl Operation for ClaimDeliveriesEvents<'_> {
         let ranges: Vec<RangeRow> = self.claimed.entries.iter().map(range).collect();
         let text = Arc::clone(&session.sql.outbox.claim_deliveries_events);
         let found = session.fetch(&text, |arguments| bind_each(arguments, &ranges, |range| range)).await?;
+        let ranges: HashMap<OrderId, RangeRow> =
+            ranges.into_iter().map(|range| (range.order_id, range)).collect();
         let mut claimed = ClaimedEvents::default();
         for row in &found {
-            let order_id = rows::order_id(row)?;
+            let Written { order_id, events, .. } = rows::written(row)?;
             if row.try_get::<Option<i64>, _>("request_version")?.is_some() {
                 claimed.orders.push((order_id, rows::head(row)?));
             }
-            claimed.events.push((order_id, rows::event(row)?));
+            // A write may have events that the sink has already, and more than it gets at once.
+            let is_asked_for =
+                |event: &EventRecord| ranges.get(&order_id).is_some_and(|range| range.contains(event.seq));
+            match events {
+                Ok(events) => claimed
+                    .events
+                    .extend(events.into_iter().filter(is_asked_for).map(|event| (order_id, Ok(event)))),
+                Err(error) => claimed.events.push((order_id, Err(error))),
+            }
         }
         Ok(claimed)
     }

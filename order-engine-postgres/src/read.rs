@@ -72,7 +72,17 @@ impl Operation for Events {
                 arguments.add(i64::from(self.limit))
             })
             .await?;
-        found.iter().map(|row| Ok(rows::event(row)??)).collect()
+        let limit = self.limit as usize;
+        let mut events = Vec::new();
+        for row in &found {
+            if events.len() >= limit {
+                break;
+            }
+            // The first row may have events that are not asked for as well.
+            events.extend(rows::written(row)?.events?.into_iter().filter(|event| event.seq > self.after));
+        }
+        events.truncate(limit);
+        Ok(events)
     }
 }
 

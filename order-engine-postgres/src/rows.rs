@@ -7,12 +7,12 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use order_engine_core::backend::{
-    AckColumns, AppendColumns, CurrentRow, Decoded, EventColumns, NewOrderColumns, ReleaseColumns,
-    RequestColumns, ReservationColumns, StateColumns, StoredEvent, StoredHead, StoredOrder, decode_u64,
-    encode_epoch,
+    AckColumns, AppendColumns, CurrentRow, Decoded, FailureColumns, HistoryColumns, NewOrderColumns,
+    ReleaseColumns, RequestColumns, ReservationColumns, StateColumns, StoredHead, StoredHistory, StoredOrder,
+    count, decode_u64, encode_epoch,
 };
 use order_engine_core::store::Lease;
-use order_engine_core::{EventRecord, Failure, Fence, Order, OrderHead, OrderId};
+use order_engine_core::{EventRecord, Fence, Order, OrderHead, OrderId};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments, Row};
@@ -152,40 +152,21 @@ list_row! { FirstLeaseRow<'_>, row:
     lease_us: "bigint[]" = row.0.lease_us.map(|lease_us| lease_us.min(LONGEST_WAIT_US)),
 }
 
-list_row! { EventColumns<'_>, row:
+list_row! { HistoryColumns<'_>, row:
     order_id: "uuid[]" = *row.order_id.as_uuid(),
-    seq: "bigint[]" = row.seq,
-    at: "timestamptz[]" = row.at,
-    kind: "text[]" = row.kind,
-    status: "text[]" = row.status,
-    progress: "smallint[]" = row.progress,
-    attempt: "bigint[]" = row.attempt,
-    max_attempts: "bigint[]" = row.max_attempts,
-    message: "text[]" = readable(&row.message),
+    first_seq: "bigint[]" = row.first_seq,
+    last_seq: "bigint[]" = row.last_seq,
     payload_version: "bigint[]" = row.payload_version,
     payload: "text[]" = row.payload.as_str(),
-    failure_code: "text[]" = row.failure.map(|Failure { code, .. }| readable(code.as_str())),
-    failure_message: "text[]" = row.failure.map(|Failure { message, .. }| readable(message)),
 }
 
-/// How many events of an order are written at once, in the first of them; zero in the others.
-pub(crate) struct WriteRow {
-    written_at_once: i32,
-}
-
-impl WriteRow {
-    /// For an event that is written alone.
-    pub(crate) const ALONE: Self = Self { written_at_once: 1 };
-
-    /// Returns a row for each of the events that are written at once.
-    pub(crate) fn of_events(events: usize) -> impl Iterator<Item = Self> {
-        let all = i32::try_from(events).unwrap_or(i32::MAX);
-        (0..events).map(move |index| Self { written_at_once: if index == 0 { all } else { 0 } })
-    }
-}
-
-list_row! { WriteRow, row:
-    written_at_once: "integer[]" = row.written_at_once,
+list_row! { FailureColumns<'_>, row:
+    order_id: "uuid[]" = *row.order_id.as_uuid(),
+    seq: "bigint[]" = row.seq,
+    attempt: "bigint[]" = row.attempt,
+    at: "timestamptz[]" = row.at,
+    code: "text[]" = readable(row.failure.code.as_str()),
+    message: "text[]" = readable(&row.failure.message),
 }
 
 list_row! { AppendColumns<'_>, row:
@@ -239,11 +220,19 @@ list_row! { AckRow<'_>, row:
 }
 
 /// Events of an order: those after one number, up to another.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct RangeRow {
     pub(crate) order_id: OrderId,
     pub(crate) after_seq: i64,
     pub(crate) last_seq: i64,
+}
+
+impl RangeRow {
+    /// Returns whether an event is among them.
+    pub(crate) fn contains(&self, seq: u64) -> bool {
+        let [after, last] = [self.after_seq, self.last_seq].map(count);
+        seq > after && seq <= last
+    }
 }
 
 list_row! { RangeRow, row:
@@ -308,22 +297,27 @@ pub(crate) fn current(row: &PgRow) -> Result<CurrentRow, sqlx::Error> {
     })
 }
 
-/// The columns that [`event`] reads.
-pub(crate) const EVENT_COLUMNS: &str =
-    "order_id, seq, at, status, progress, attempt, max_attempts, payload_version, payload";
+/// The columns that [`written`] reads.
+pub(crate) const WRITE_COLUMNS: &str = "order_id, first_seq, last_seq, payload_version, payload";
 
-/// Returns the event of a row that has the [`EVENT_COLUMNS`].
-pub(crate) fn event(row: &PgRow) -> Result<Decoded<EventRecord>, sqlx::Error> {
-    let stored = StoredEvent {
-        order_id: order_id(row)?,
-        seq: row.try_get("seq")?,
-        at: row.try_get("at")?,
-        status: row.try_get("status")?,
-        progress: row.try_get::<i16, _>("progress")?.into(),
-        attempt: row.try_get("attempt")?,
-        max_attempts: row.try_get("max_attempts")?,
-        payload_version: row.try_get("payload_version")?,
-        payload: row.try_get("payload")?,
-    };
-    Ok(stored.decode())
+/// The events of an order that were written at once.
+pub(crate) struct Written {
+    pub(crate) order_id: OrderId,
+    /// The numbers of the first event and of the last one.
+    pub(crate) first_seq: u64,
+    pub(crate) last_seq: u64,
+    pub(crate) events: Decoded<Vec<EventRecord>>,
+}
+
+/// Returns the events of a row that has the [`WRITE_COLUMNS`].
+pub(crate) fn written(row: &PgRow) -> Result<Written, Error> {
+    let (order_id, first_seq) = (order_id(row)?, row.try_get("first_seq")?);
+    let (payload_version, payload) = (row.try_get("payload_version")?, row.try_get("payload")?);
+    let events = StoredHistory { order_id, first_seq, payload_version, payload }.decode();
+    Ok(Written {
+        order_id,
+        first_seq: decode_u64(first_seq, "first_seq")?,
+        last_seq: decode_u64(row.try_get("last_seq")?, "last_seq")?,
+        events,
+    })
 }

@@ -28,9 +28,9 @@ const TABLE_EXISTS: &str =
     "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables WHERE schemaname = $1 AND tablename = 'migrations')";
 const SCHEMA_EXISTS: &str = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = $1)";
 
-/// Nothing is written unless the feed would stand still. The condition on the events is that of their index.
+/// Nothing is written unless the feed would stand still.
 pub(crate) const CONTINUE_FEED: &str = "UPDATE @feed SET xid_offset = last.position - here.xid + 1
-    FROM (SELECT coalesce(max(position), 0) AS position FROM @order_events WHERE written_at_once > 0) AS last,
+    FROM (SELECT coalesce(max(position), 0) AS position FROM @order_writes) AS last,
         (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xid) AS here
     WHERE last.position >= here.xid + xid_offset";
 

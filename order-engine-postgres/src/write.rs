@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use order_engine_core::backend::{
-    AppendColumns, CurrentRow, EventColumns, NewOrderColumns, ReleaseColumns, count, count_u32,
+    AppendColumns, CurrentRow, FailureColumns, NewOrderColumns, ReleaseColumns, count, count_u32,
     existing_order,
 };
 use order_engine_core::store::{
@@ -19,9 +19,9 @@ use sqlx::{Arguments, Row};
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::rows::{self, FirstLeaseRow, ListRow as _, WriteRow, bind_each, micros, owner_uuid, uuids};
+use crate::rows::{self, FirstLeaseRow, ListRow as _, bind_each, micros, owner_uuid, uuids};
 use crate::session::{Operation, Session};
-use crate::sql::orders::{is_first_events, is_new_orders};
+use crate::sql::orders::{is_first_writes, is_new_orders};
 use crate::values::Values;
 
 /// How long to wait for due orders that another process has locked, because it is about to lease or to end
@@ -78,8 +78,7 @@ async fn insert(
             bind_each(arguments, &leases, |lease| lease)?;
             bind_each(arguments, &rows, |row| &row.request)?;
             bind_each(arguments, &rows, |row| &row.state)?;
-            bind_each(arguments, &rows, |row| &row.event)?;
-            bind_each(arguments, &rows, |_| &WriteRow::ALONE)
+            bind_each(arguments, &rows, |row| &row.history)
         })
         .await?;
     Ok(returned.iter().map(rows::order_id).collect::<Result<_, _>>()?)
@@ -103,7 +102,7 @@ pub(crate) async fn create_in(
 pub(crate) fn bind_new(columns: &NewOrderColumns<'_>, values: &mut impl Values) -> Result<(), BoxDynError> {
     columns.request.bind_one(values, is_new_orders)?;
     columns.state.bind_one(values, is_new_orders)?;
-    columns.event.bind_one(values, is_first_events)?;
+    columns.history.bind_one(values, is_first_writes)?;
     columns.bind_one(values, |_| true)
 }
 
@@ -149,14 +148,13 @@ async fn update(session: &mut Session<'_>, rows: &[&AppendColumns<'_>]) -> Resul
         return Ok(HashSet::new());
     }
     let text = Arc::clone(&session.sql.orders.append);
-    let events: Vec<&EventColumns<'_>> = rows.iter().flat_map(|row| &row.events).collect();
-    let writes: Vec<WriteRow> = rows.iter().flat_map(|row| WriteRow::of_events(row.events.len())).collect();
+    let failures: Vec<&FailureColumns<'_>> = rows.iter().flat_map(|row| &row.history.failures).collect();
     let returned = session
         .fetch_briefly(&text, |arguments| {
             bind_each(arguments, rows, |row| *row)?;
             bind_each(arguments, rows, |row| &row.state)?;
-            bind_each(arguments, &events, |event| *event)?;
-            bind_each(arguments, &writes, |write| write)
+            bind_each(arguments, rows, |row| &row.history)?;
+            bind_each(arguments, &failures, |failure| *failure)
         })
         .await?;
     Ok(returned.iter().map(rows::order_id).collect::<Result<_, _>>()?)

@@ -54,7 +54,8 @@ impl CorruptHarness for Postgres {
             // The column accepts nothing but a time.
             Corruption::CreatedAt => return false,
             Corruption::EventVersion { seq, version } => format!(
-                "@order_events SET payload_version = {version} WHERE order_id = '{id}' AND seq = {seq}"
+                "@order_writes SET payload_version = {version}
+                WHERE order_id = '{id}' AND {seq} BETWEEN first_seq AND last_seq"
             ),
         };
         self.database.execute(&format!("UPDATE {change}")).await;

@@ -185,6 +185,52 @@ async fn the_tables_can_be_read_by_people() {
 }
 
 #[tokio::test]
+async fn events_are_readable_whatever_their_messages_say() {
+    let database = Database::new();
+    let store = database.open().await;
+    // NULs, and texts that only look like their escapes.
+    let messages = ["plain", "\0", "a\0\0b", r"\u0000", "\\\0", r"\\u0000", r#""quoted" \"#, "❤ \u{1f600}\n"];
+    let mut expected = Vec::new();
+    for (n, message) in (1..).zip(messages) {
+        let order = create_one(&store, n).await;
+        let failure = Failure::new(FailureCode::REJECTED, message);
+        let events = [routing_started(1), attempt_failed(), OrderEvent::Failed { failure }];
+        let order = write_freely(&store, &order, AT_ONCE, &events).await;
+        for event in history(&store, order.id).await {
+            expected.push(format!(
+                "{}|{}|{}|{}|{}|{}|{}|{}|{}",
+                event.order_id,
+                event.seq,
+                event.at.timestamp_millis(),
+                event.event.kind(),
+                event.status.as_str(),
+                event.progress,
+                event.attempt,
+                event.max_attempts,
+                event.message().replace('\0', "\u{fffd}")
+            ));
+        }
+    }
+    let read = database
+        .text(
+            "SELECT string_agg(concat_ws('|', order_id, seq, (extract(epoch FROM at) * 1000)::bigint, kind, status,
+                progress, attempt, max_attempts, message), '##' ORDER BY order_id, seq)
+            FROM @order_events",
+        )
+        .await;
+    assert_eq!(read.split("##").collect::<Vec<_>>(), expected);
+    let logs = "SELECT string_agg(array_to_string(logs, '|'), '##') FROM @order_logs";
+    assert!(database.text(logs).await.contains(r"\u0000"));
+    // One order's events are looked up.
+    let mut reader = database.connect().await;
+    execute(&mut reader, "SET enable_seqscan = off; SET enable_bitmapscan = off").await;
+    let plan =
+        format!("EXPLAIN (FORMAT json) SELECT message FROM @order_events WHERE order_id = '{}'", id(1));
+    let plan = text(&mut reader, &database.qualified(&plan)).await;
+    assert!(plan.contains("order_writes_pkey"), "{plan}");
+}
+
+#[tokio::test]
 async fn an_id_with_a_nul_is_refused_and_harms_no_other() {
     let store = Database::new().open().await;
     let batch = [
@@ -252,7 +298,7 @@ async fn an_item_that_the_database_refuses_harms_no_other_in_its_batch() {
         .execute(
             "CREATE FUNCTION @poison() RETURNS trigger LANGUAGE plpgsql AS
                 $$ BEGIN RAISE EXCEPTION 'poisoned'; END $$;
-            CREATE TRIGGER poison BEFORE INSERT ON @order_events FOR EACH ROW
+            CREATE TRIGGER poison BEFORE INSERT ON @order_writes FOR EACH ROW
                 WHEN (new.payload LIKE '%poison%') EXECUTE FUNCTION @poison();
             CREATE CONSTRAINT TRIGGER poison AFTER INSERT ON @orders DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
                 WHEN (new.user_id = 'mallory') EXECUTE FUNCTION @poison()",
@@ -289,7 +335,7 @@ async fn the_nonce_of_an_item_that_the_database_refuses_goes_to_the_next_one() {
         .execute(
             "CREATE FUNCTION @poison() RETURNS trigger LANGUAGE plpgsql AS
                 $$ BEGIN RAISE EXCEPTION 'poisoned'; END $$;
-            CREATE CONSTRAINT TRIGGER poison AFTER INSERT ON @order_events DEFERRABLE INITIALLY DEFERRED
+            CREATE CONSTRAINT TRIGGER poison AFTER INSERT ON @order_writes DEFERRABLE INITIALLY DEFERRED
                 FOR EACH ROW WHEN (new.payload LIKE '%poison%') EXECUTE FUNCTION @poison()",
         )
         .await;
@@ -330,7 +376,7 @@ async fn record_commits(database: &Database, table: &str) {
 async fn orders_and_events_wait_for_the_disk_under_every_setting_of_the_server() {
     let database = Database::new();
     drop(database.open().await);
-    record_commits(&database, "order_events").await;
+    record_commits(&database, "order_writes").await;
     let take = "WITH taken AS (DELETE FROM @commits RETURNING setting)
         SELECT string_agg(DISTINCT setting, ' ') FROM taken";
     for (set, committed) in
@@ -340,7 +386,7 @@ async fn orders_and_events_wait_for_the_disk_under_every_setting_of_the_server()
         let options = PostgresOptions::new(&url).unwrap().with_schema(&*database.schema).unwrap();
         for options in [options.clone(), options.with_transaction_pooling(true)] {
             let store: Arc<dyn OrderStore> = Arc::new(PostgresStore::open(options).await.unwrap());
-            database.execute("DELETE FROM @orders; DELETE FROM @order_events; DELETE FROM @commits").await;
+            database.execute("DELETE FROM @orders; DELETE FROM @order_writes; DELETE FROM @commits").await;
             create_one(&store, 1).await;
             assert_eq!(database.text(&database.qualified(take)).await, committed, "{set}");
             write_freely(&store, &new_order(1).order, AT_ONCE, &to_submitted()).await;

@@ -122,7 +122,7 @@ async fn open(database: &Database) -> Arc<dyn OrderStore> {
 
 /// Returns how many rows all stores so far have found by indexes, and how often they have scanned a table.
 async fn statistics(database: &Database) -> (u64, u64) {
-    counted(database, "sum(idx_tup_fetch) || ' ' || sum(seq_scan)", "relname IN ('orders', 'order_events')")
+    counted(database, "sum(idx_tup_fetch) || ' ' || sum(seq_scan)", "relname IN ('orders', 'order_writes')")
         .await
 }
 

@@ -107,14 +107,15 @@ async fn its_rows_are_those_of_any_other_order() {
                 "orders",
                 "{order_id,client_order_id,request,created_at,updated_at,due_at,turn_at,handicap_until,position}",
             ),
-            ("order_events", "{order_id,at,position}"),
+            ("order_writes", "{order_id,payload,position}"),
+            ("order_events", "{order_id,at}"),
             ("outbox_entries", "{order_id,pending_since,due_at}"),
         ] {
             let rows = format!("SELECT to_jsonb(row) - '{own}'::text[] AS columns FROM @{table} AS row");
             let kinds = format!("SELECT count(*) || ' ' || count(DISTINCT columns) FROM ({rows}) AS rows");
             assert_eq!(database.text(&kinds).await, "2 1", "{table}: {}", database.text(&rows).await);
         }
-        database.execute("TRUNCATE @orders, @order_events, @outbox_entries").await;
+        database.execute("TRUNCATE @orders, @order_writes, @outbox_entries").await;
     }
 }
 

@@ -70,7 +70,7 @@ async fn written(store: &PostgresStore, id: OrderId, handicap: Duration) -> NewO
 /// What differs between two runs of the statement: its transaction, and times that are counted from its own.
 const RELATIVE: [(&str, &str); 3] = [
     ("orders", "due_at handicap_until turn_at position"),
-    ("order_events", "position"),
+    ("order_writes", "position"),
     ("outbox_entries", "due_at pending_since"),
 ];
 
@@ -88,8 +88,8 @@ async fn written_rows(database: &Database) -> Vec<String> {
     // The outbox entry has the time of the statement.
     let times = "SELECT concat_ws(' ', turn_at - orders.due_at, handicap_until - pending_since,
             coalesce(orders.due_at - not_before, orders.due_at - pending_since), entry.due_at - pending_since,
-            orders.position = event.position)
-        FROM @orders AS orders JOIN @order_events AS event USING (order_id)
+            orders.position = write.position)
+        FROM @orders AS orders JOIN @order_writes AS write USING (order_id)
         JOIN @outbox_entries AS entry USING (order_id)";
     found.push(database.text(times).await);
     found
@@ -184,7 +184,7 @@ async fn no_row_comes_if_the_order_exists_or_its_name_is_taken() {
     let unnamed = store.submit_statement(&engine.draft(request()).unwrap()).unwrap();
     assert_eq!(run(&mut host, &unnamed).await, 1);
     assert_eq!(run(&mut host, &unnamed).await, 0);
-    assert_eq!(database.text("SELECT count(*) FROM @order_events").await, "2");
+    assert_eq!(database.text("SELECT count(*) FROM @order_writes").await, "2");
 }
 
 #[tokio::test]

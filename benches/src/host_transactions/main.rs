@@ -57,7 +57,7 @@ const DEBIT: &str = "UPDATE accounts SET balance = balance - 1 WHERE id = $1";
 const INSERT: &str = "INSERT INTO plain (id, user_id, request) VALUES (gen_random_uuid(), $1, $2)";
 /// How many bytes an order and its first event have as rows.
 const ROW_BYTES: &str = "SELECT (sum(pg_column_size(o)) + sum(pg_column_size(e)))::bigint AS bytes
-    FROM order_engine.orders AS o JOIN order_engine.order_events AS e USING (order_id)";
+    FROM order_engine.orders AS o JOIN order_engine.order_writes AS e USING (order_id)";
 
 /// A host and its engine.
 #[derive(Clone)]

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use order_engine_core::backend::EventColumns;
+use order_engine_core::backend::{FailureColumns, HistoryColumns};
 
 use super::outbox::add_entries;
-use super::text::{qualified, unnest};
-use crate::rows::{EVENT_COLUMNS, HEAD_COLUMNS, ListRow, WriteRow};
+use super::text::{names, qualified, unnest};
+use crate::rows::{HEAD_COLUMNS, ListRow, WRITE_COLUMNS};
 
 /// The statements that read events.
 #[derive(Debug)]
@@ -22,7 +22,8 @@ impl EventsSql {
         let text = |sql: &str| qualified(schema, sql);
         Self {
             events: text(&format!(
-                "SELECT {EVENT_COLUMNS} FROM @order_events WHERE order_id = $1 AND seq > $2 ORDER BY seq LIMIT $3"
+                "SELECT {WRITE_COLUMNS} FROM @order_writes
+                WHERE order_id = $1 AND last_seq > $2 ORDER BY last_seq LIMIT $3"
             )),
             feed_end: text(&format!("SELECT {FEED_BOUND} AS bound")),
             read_feed: text(&read_feed(FEED_OF_ALL)),
@@ -53,68 +54,69 @@ const LATE: &str = "late AS MATERIALIZED (
 /// Writes the events of the orders that were `written`, and their outbox entries. The events' position is
 /// `here`, unless their order is `late`.
 ///
-/// The events are found by a hashed look-up. A join would compare each event with each order, because hash
+/// The rows are found by a hashed look-up. A join would compare each of them with each order, because hash
 /// and merge joins are turned off on these connections.
 pub(super) fn insert_events(first: usize) -> String {
-    let (events, added) =
-        (unnest("event", first, &[EventColumns::COLUMNS, WriteRow::COLUMNS]), add_entries());
+    let history = HistoryColumns::COLUMNS;
+    let (rows, columns) = (unnest("history", first, &[history]), names("", &[history]));
     format!(
-        "event AS MATERIALIZED (
-            SELECT * FROM {events} WHERE coalesce(event.order_id IN (SELECT order_id FROM written), false)
-        ),
-        {LATE},
+        "{LATE},
         recorded AS (
-            INSERT INTO @order_events (
-                order_id, seq, at, kind, status, progress, written_at_once, attempt, max_attempts, message,
-                payload_version, payload, position)
-            SELECT order_id, seq, at, kind, status, progress, written_at_once, attempt, max_attempts, message,
-                payload_version, payload, coalesce((SELECT position FROM late WHERE id = order_id), here.place)
-            FROM event CROSS JOIN here
+            INSERT INTO @order_writes ({columns}, position)
+            SELECT {columns}, coalesce((SELECT position FROM late WHERE id = order_id), here.place)
+            FROM {rows} CROSS JOIN here
+            WHERE coalesce(order_id IN (SELECT order_id FROM written), false)
         ),
-        failed AS (
-            INSERT INTO @order_failures (order_id, seq, attempt, code, message, at)
-            SELECT order_id, seq, attempt, failure_code, failure_message, at FROM event
-            WHERE failure_code IS NOT NULL
-        ),
-        {added}"
+        {}",
+        add_entries()
     )
 }
 
-/// Reads the events behind a cursor, with their orders, and the first position that is left out.
-fn read_feed(events: &str) -> String {
+/// Writes the failures among the events of the orders that were `written`.
+pub(super) fn insert_failures(first: usize) -> String {
+    let failure = FailureColumns::COLUMNS;
+    let (rows, columns) = (unnest("failure", first, &[failure]), names("", &[failure]));
+    format!(
+        "failed AS (
+            INSERT INTO @order_failures ({columns}) SELECT {columns} FROM {rows}
+            WHERE coalesce(order_id IN (SELECT order_id FROM written), false)
+        )"
+    )
+}
+
+/// Reads the writes with events behind a cursor, with their orders, and the first position that is left out. Each of
+/// them has an event for the page, so it needs no more of them than events. Those that stand behind its last event are
+/// read, but not returned.
+fn read_feed(writes: &str) -> String {
     let head = HEAD_COLUMNS.map(|column| format!("orders.{column}")).join(", ");
     format!(
         "WITH bound AS MATERIALIZED (SELECT {FEED_BOUND} AS at)
         SELECT bound.at AS bound, page.*, {head}
         FROM bound
             LEFT JOIN LATERAL (
-                SELECT {EVENT_COLUMNS}, position FROM ({events}) AS event
-                WHERE (position, order_id, seq) > ($1, $2, $3) AND position < bound.at
-                ORDER BY position, order_id, seq LIMIT $4
-            ) AS page ON true
+                SELECT *, sum(events) OVER (
+                    ORDER BY position, order_id, last_seq ROWS UNBOUNDED PRECEDING
+                ) - events AS events_before
+                FROM (
+                    SELECT {WRITE_COLUMNS}, position, ({EVENTS_BEHIND})::int AS events
+                    FROM {writes} AND (position, order_id, last_seq) > ($1, $2, $3) AND position < bound.at
+                    ORDER BY position, order_id, last_seq LIMIT $4
+                ) AS writes
+            ) AS page ON page.events_before < $4
             LEFT JOIN @orders AS orders ON orders.order_id = page.order_id
-        ORDER BY page.position, page.order_id, page.seq"
+        ORDER BY page.position, page.order_id, page.last_seq"
     )
 }
 
-/// Everybody's events. The index has the first event of each write, so this finds the writes that end behind the
-/// cursor, and then their events. Each of these writes has an event for the page, so it needs no more of them than
-/// events. That the positions are the same tells PostgreSQL that the events come nearly in their order, write by
-/// write, so it sorts them a few at a time and stops when the page is full.
-const FEED_OF_ALL: &str = "SELECT events.* FROM (
-        SELECT order_id AS id, position AS place, seq AS first_seq, seq + written_at_once - 1 AS last_seq
-        FROM @order_events
-        WHERE written_at_once > 0 AND (position, order_id, seq + written_at_once - 1) > ($1, $2, $3)
-            AND position < bound.at
-        ORDER BY position, order_id, seq LIMIT $4
-    ) AS write
-    JOIN @order_events AS events
-        ON events.order_id = id AND events.position = place AND events.seq >= first_seq AND events.seq <= last_seq";
+/// How many events of a write stand behind the cursor, which may point into the write.
+const EVENTS_BEHIND: &str = "last_seq - CASE WHEN (position, order_id) = ($1, $2) THEN greatest(first_seq - 1, $3) ELSE first_seq - 1 END";
 
-/// The events of a user's orders: of those that have any behind the cursor. The offset keeps PostgreSQL from
-/// walking through everybody's events instead of looking up each order's.
-const FEED_OF_USER: &str = "SELECT events.* FROM @orders AS own
-    CROSS JOIN LATERAL (
-        SELECT * FROM @order_events AS events WHERE events.order_id = own.order_id OFFSET 0
-    ) AS events
-    WHERE own.user_id = $5 AND own.position >= $1";
+/// Everybody's writes.
+const FEED_OF_ALL: &str = "@order_writes WHERE true";
+
+/// The writes of a user's orders: of those that have any behind the cursor. The offset keeps PostgreSQL from
+/// walking through everybody's writes instead of looking up each order's.
+const FEED_OF_USER: &str =
+    "(SELECT order_id AS id, position AS last_position FROM @orders WHERE user_id = $5) AS own
+    CROSS JOIN LATERAL (SELECT * FROM @order_writes WHERE order_id = own.id OFFSET 0) AS writes
+    WHERE last_position >= $1";

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use order_engine_core::backend::{
-    AppendColumns, EventColumns, NewOrderColumns, RequestColumns, StateColumns,
+    AppendColumns, HistoryColumns, NewOrderColumns, RequestColumns, StateColumns,
 };
 
-use super::events::{POSITION, here, insert_events};
+use super::events::{POSITION, here, insert_events, insert_failures};
 use super::outbox::{SINKS_ARE_KNOWN, SINKS_ARE_KNOWN_IN};
 use super::queue::{turn_at, turn_of_order};
 use super::settings::{CLOCK, DURABLE, DURABLE_IN, STATEMENT_TIME, after};
@@ -87,17 +87,17 @@ fn create() -> String {
 /// The columns that are NULL in every new order: it has come to nothing yet.
 const OF_LATER_STATES: [&str; 7] =
     ["chosen_dex", "tx_hash", "execution_price", "amount_out", "error_code", "error_message", "attention"];
-/// The columns that are left out of a new order's event: the order has its id, and an acceptance is no failure.
-const OF_LATER_EVENTS: [&str; 3] = ["order_id", "failure_code", "failure_message"];
+/// The column that is left out of a new order's first write, because the order has it.
+const OF_THE_ORDER: &str = "order_id";
 
 /// Returns whether [`create_in`] takes a column of the state.
 pub(crate) fn is_new_orders(column: &str) -> bool {
     !OF_LATER_STATES.contains(&column)
 }
 
-/// Returns whether [`create_in`] takes a column of the event.
-pub(crate) fn is_first_events(column: &str) -> bool {
-    !OF_LATER_EVENTS.contains(&column)
+/// Returns whether [`create_in`] takes a column of the first write.
+pub(crate) fn is_first_writes(column: &str) -> bool {
+    column != OF_THE_ORDER
 }
 
 /// Creates one order within a transaction of the host. PostgreSQL prepares each part of a statement anew
@@ -106,16 +106,17 @@ pub(crate) fn is_first_events(column: &str) -> bool {
 fn create_in(taken: Parameters) -> String {
     let mut order = [RequestColumns::COLUMNS, StateColumns::COLUMNS].concat();
     order.retain(|(name, _)| is_new_orders(name));
-    let mut event = EventColumns::COLUMNS.to_vec();
-    event.retain(|(name, _)| is_first_events(name));
+    let mut history = HistoryColumns::COLUMNS.to_vec();
+    history.retain(|(name, _)| is_first_writes(name));
     let (columns, values) = (names("", &[&order]), taken.scalars(1, &order));
-    let (event_columns, event_values) = (names("", &[&event]), taken.scalars(1 + order.len(), &event));
+    let (history_columns, history_values) =
+        (names("", &[&history]), taken.scalars(1 + order.len(), &history));
     let parameter = |column: &str| {
         let index = order.iter().position(|(name, _)| *name == column).unwrap_or_default();
         taken.scalars(1 + index, &order[index..=index])
     };
     let due_at = format!("greatest({STATEMENT_TIME}, {})", parameter("not_before"));
-    let until = after(&taken.scalars(1 + order.len() + event.len(), NewOrderColumns::COLUMNS));
+    let until = after(&taken.scalars(1 + order.len() + history.len(), NewOrderColumns::COLUMNS));
     let turn_at = turn_at(&due_at, &until, &parameter("head_start_us"));
     format!(
         "WITH written AS (
@@ -126,8 +127,8 @@ fn create_in(taken: Parameters) -> String {
             RETURNING order_id, position
         ),
         recorded AS (
-            INSERT INTO @order_events (order_id, {event_columns}, written_at_once, position)
-            SELECT order_id, {event_values}, 1, position FROM written
+            INSERT INTO @order_writes (order_id, {history_columns}, position)
+            SELECT order_id, {history_values}, position FROM written
         )
         SELECT order_id, CASE WHEN EXISTS (SELECT FROM @sinks) THEN @add_outbox_entries(order_id) END FROM written"
     )
@@ -140,7 +141,9 @@ fn append() -> String {
     let items = unnest("item", 2, &lists);
     let columns = names("", &[StateColumns::COLUMNS]);
     let values = names("item.", &[StateColumns::COLUMNS]);
-    let insert_events = insert_events(2 + width(&lists));
+    let history = 2 + width(&lists);
+    let insert_events = insert_events(history);
+    let insert_failures = insert_failures(history + width(&[HistoryColumns::COLUMNS]));
     let released_at = after("item.release_us");
     let here = here();
     let (released_turn, revoked_turn) = (turn_of_order(&released_at), turn_of_order(STATEMENT_TIME));
@@ -173,7 +176,8 @@ fn append() -> String {
                 AND (item.not_after IS NULL OR {CLOCK} <= item.not_after)
             RETURNING orders.order_id, item.expected_seq AS after_seq, orders.position
         ),
-        {insert_events}
+        {insert_events},
+        {insert_failures}
         SELECT order_id FROM written"
     )
 }
@@ -188,7 +192,7 @@ const PURGE: &str = "WITH page AS MATERIALIZED (
         FROM @orders AS orders WHERE order_id > $3 ORDER BY order_id LIMIT $4
     ),
     purged_orders AS (DELETE FROM @orders USING page WHERE order_id = id AND is_purged),
-    purged_events AS (DELETE FROM @order_events USING page WHERE order_id = id AND is_purged),
+    purged_writes AS (DELETE FROM @order_writes USING page WHERE order_id = id AND is_purged),
     purged_failures AS (DELETE FROM @order_failures USING page WHERE order_id = id AND is_purged),
     purged_nonces AS (DELETE FROM @account_nonces USING page WHERE order_id = id AND is_purged)
     SELECT id AS order_id, is_purged FROM page ORDER BY id";

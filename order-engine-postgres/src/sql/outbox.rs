@@ -6,7 +6,7 @@ use order_engine_core::store::Lease;
 
 use super::settings::{LAZY, LAZY_AND_BRIEF, STATEMENT_TIME, after};
 use super::text::{qualified, unnest};
-use crate::rows::{AckRow, EVENT_COLUMNS, HEAD_COLUMNS, ListRow, RangeRow};
+use crate::rows::{AckRow, HEAD_COLUMNS, ListRow, RangeRow, WRITE_COLUMNS};
 
 /// The statements of the outbox.
 #[derive(Debug)]
@@ -149,15 +149,16 @@ fn ack_deliveries() -> String {
 fn claim_deliveries_events() -> String {
     let ranges = unnest("entry", 1, &[RangeRow::COLUMNS]);
     // What never changes of an order comes with the first of its events only.
-    let head = HEAD_COLUMNS
-        .map(|column| format!("CASE WHEN event.seq = after_seq + 1 THEN orders.{column} END AS {column}"));
+    let head = HEAD_COLUMNS.map(|column| {
+        format!("CASE WHEN write.first_seq <= entry.after_seq + 1 THEN orders.{column} END AS {column}")
+    });
     format!(
-        "SELECT event.*, {} FROM {ranges} CROSS JOIN LATERAL (
-            SELECT {EVENT_COLUMNS} FROM @order_events
-            WHERE order_id = entry.order_id AND seq > after_seq AND seq <= last_seq
-        ) AS event
+        "SELECT write.*, {} FROM {ranges} CROSS JOIN LATERAL (
+            SELECT {WRITE_COLUMNS} FROM @order_writes AS own
+            WHERE own.order_id = entry.order_id AND own.last_seq > entry.after_seq AND own.first_seq <= entry.last_seq
+        ) AS write
         LEFT JOIN @orders AS orders ON orders.order_id = entry.order_id
-        ORDER BY event.order_id, seq",
+        ORDER BY write.order_id, write.last_seq",
         head.join(", ")
     )
 }

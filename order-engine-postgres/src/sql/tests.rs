@@ -48,7 +48,7 @@ async fn plan(connection: &mut PgConnection, text: &str) -> String {
 
 fn assert_looks_up(plan: &str, step: &str) {
     assert!(plan.contains(step), "{plan}");
-    for table in ["orders", "order_events", "outbox_entries", "account_nonces"] {
+    for table in ["orders", "order_writes", "outbox_entries", "account_nonces"] {
         assert!(!plan.contains(&format!("Seq Scan on {table}")), "{plan}");
     }
 }
@@ -120,14 +120,18 @@ async fn lists_look_their_orders_up() {
 async fn the_feed_is_read_by_positions_and_a_users_by_that_users_orders() {
     let (mut connection, sql, schema) = database_with_schema().await;
     let all = plan(&mut connection, &sql.events.read_feed).await;
-    assert_looks_up(&all, "Index Scan using order_events_feed on order_events");
-    assert_looks_up(&all, "(ROW(\"position\", order_id) >= ROW($1, $2))");
-    assert_looks_up(&all, "Index Scan using order_events_pkey on order_events events");
+    assert_looks_up(&all, "Index Scan using order_writes_feed on order_writes");
+    assert_looks_up(
+        &all,
+        "Index Cond: ((ROW(\"position\", order_id, last_seq) > ROW($1, $2, $3)) AND (\"position\" < bound.at))",
+    );
+    // The one sort is that of the page.
+    assert_eq!(all.matches("Sort Key").count(), 1, "{all}");
     let last = plan(&mut connection, &qualified(&schema, schema::CONTINUE_FEED)).await;
-    assert_looks_up(&last, "Scan Backward using order_events_feed on order_events");
+    assert_looks_up(&last, "Scan Backward using order_writes_feed on order_writes");
     let users = plan(&mut connection, &sql.events.read_feed_of_user).await;
     assert_looks_up(&users, "orders_user on orders");
-    assert_looks_up(&users, "order_events_pkey");
+    assert_looks_up(&users, "order_writes_pkey");
 }
 
 #[tokio::test]
@@ -135,7 +139,7 @@ async fn purging_walks_along_the_ids() {
     let (mut connection, sql) = database().await;
     let plan = plan(&mut connection, &sql.orders.purge).await;
     assert_looks_up(&plan, "Index Scan using orders_pkey on orders");
-    assert_looks_up(&plan, "order_events_pkey");
+    assert_looks_up(&plan, "order_writes_pkey");
     assert_looks_up(&plan, "account_nonces_order");
 }
 
@@ -180,7 +184,7 @@ async fn outbox_entries_are_found_by_their_keys() {
     );
     assert_looks_up(
         &plan(&mut connection, &sql.outbox.claim_deliveries_events).await,
-        "order_events_pkey on order_events",
+        "order_writes_pkey on order_writes",
     );
 }
 
