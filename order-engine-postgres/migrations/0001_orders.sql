@@ -1,6 +1,5 @@
--- Orders: the columns that SQL users read, and behind them what the engine itself reads. An @ stands for
--- the schema.
-CREATE TABLE @orders (
+-- What never changes of an order, as it was accepted. An @ stands for the schema.
+CREATE TABLE @order_heads (
     order_id         uuid           NOT NULL PRIMARY KEY,
     user_id          text           NOT NULL COLLATE "C",
     client_order_id  text           COLLATE "C",
@@ -20,9 +19,44 @@ CREATE TABLE @orders (
     -- The host's own mark, and what else it attaches.
     tag              text           COLLATE "C",
     metadata         jsonb,
-    status           text           NOT NULL,
+    created_at       timestamptz    NOT NULL,
+    -- The request stays as it was written.
+    request_version  bigint         NOT NULL,
+    request          text           NOT NULL
+);
+
+-- A user's orders, newest first.
+CREATE INDEX order_heads_user ON @order_heads (user_id, order_id);
+CREATE INDEX order_heads_tag ON @order_heads (tag, order_id) WHERE tag IS NOT NULL;
+CREATE UNIQUE INDEX order_heads_client_order_id ON @order_heads (user_id, client_order_id)
+    WHERE client_order_id IS NOT NULL;
+
+-- What changes of an order, and its place in the queue. Each order has one row here and one among the heads; this one is
+-- written anew by each claim and by each write of events, so it is small.
+CREATE TABLE @order_states (
+    order_id         uuid           NOT NULL PRIMARY KEY,
+    -- How many events the order has: its revision.
+    seq              bigint         NOT NULL,
+    -- The position of the last event in the feed.
+    position         bigint         NOT NULL,
+    -- When the order is due. A leased order's due time is the expiry of its lease, so the orders of a dead
+    -- worker become due by themselves.
+    due_at           timestamptz,
+    -- When the order's turn comes among those that are due: when it becomes due, but not before the end of
+    -- its handicap, and earlier than that by its head start.
+    turn_at          timestamptz,
+    handicap_until   timestamptz,
+    head_start_us    bigint         NOT NULL,
+    lease_epoch      bigint         NOT NULL DEFAULT 0,
+    claims_without_progress bigint  NOT NULL DEFAULT 0,
     attempt          bigint         NOT NULL,
     max_attempts     bigint         NOT NULL,
+    updated_at       timestamptz    NOT NULL,
+    state_version    bigint         NOT NULL,
+    lease_owner      uuid,
+    -- Which workers take the order when it is due; none once it is terminal.
+    lane             text,
+    status           text           NOT NULL,
     chosen_dex       text,
     tx_hash          text,
     execution_price  numeric,
@@ -32,49 +66,33 @@ CREATE TABLE @orders (
     error_message    text,
     -- Why an operator should look at the order, if one should.
     attention        text,
-    created_at       timestamptz    NOT NULL,
-    updated_at       timestamptz    NOT NULL,
-    -- How many events the order has: its revision.
-    seq              bigint         NOT NULL,
-    -- The request stays as it was written; the state is written anew by each version of the software.
-    request_version  bigint         NOT NULL,
-    request          text           NOT NULL,
-    state_version    bigint         NOT NULL,
-    state            text           NOT NULL,
-    -- Which workers take the order when it is due; none once it is terminal.
-    lane             text,
-    -- When the order is due. A leased order's due time is the expiry of its lease, so the orders of a dead
-    -- worker become due by themselves.
-    due_at           timestamptz,
-    -- When the order's turn comes among those that are due: when it becomes due, but not before the end of
-    -- its handicap, and earlier than that by its head start.
-    turn_at          timestamptz,
-    handicap_until   timestamptz,
-    head_start_us    bigint         NOT NULL,
-    -- The position of the last event in the feed.
-    position         bigint         NOT NULL,
-    lease_epoch      bigint         NOT NULL DEFAULT 0,
-    lease_owner      uuid,
-    claims_without_progress bigint  NOT NULL DEFAULT 0
+    -- Written anew by each version of the software.
+    state            text           NOT NULL
 )
 -- Each page has room for the next versions of its rows, so that an update of columns without an index does
 -- not write into any index: the events that are recorded under a lease. Dead versions are cleared early, because
--- each order is written many times.
+-- each order is written several times.
 WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 
 -- The queue. Terminal orders are in neither index. An order's turn comes when it becomes due, so most orders are in
 -- the first index only; those whose turn comes earlier or later, by a priority or a handicap, are in the second
 -- one as well. Orders that are not due although their turn has come are passed by in the index, by its third column.
-CREATE INDEX orders_turn ON @orders (lane, turn_at, due_at) WHERE turn_at IS NOT NULL;
-CREATE INDEX orders_due ON @orders (lane, due_at) WHERE turn_at <> due_at;
--- A user's orders, newest first.
-CREATE INDEX orders_user ON @orders (user_id, order_id);
-CREATE INDEX orders_tag ON @orders (tag, order_id) WHERE tag IS NOT NULL;
-CREATE UNIQUE INDEX orders_client_order_id ON @orders (user_id, client_order_id) WHERE client_order_id IS NOT NULL;
+CREATE INDEX order_states_turn ON @order_states (lane, turn_at, due_at) WHERE turn_at IS NOT NULL;
+CREATE INDEX order_states_due ON @order_states (lane, due_at) WHERE turn_at <> due_at;
 -- The few orders that an operator should look at, and the few that failed. No index has the status, because
 -- it changes with nearly every event, and each change would write into every index.
-CREATE INDEX orders_attention ON @orders (order_id) WHERE attention IS NOT NULL;
-CREATE INDEX orders_failed ON @orders (order_id) WHERE error_code IS NOT NULL;
+CREATE INDEX order_states_attention ON @order_states (order_id) WHERE attention IS NOT NULL;
+CREATE INDEX order_states_failed ON @order_states (order_id) WHERE error_code IS NOT NULL;
+
+-- Orders as SQL users read them. Whoever locks a row of it (FOR UPDATE) holds the order.
+CREATE VIEW @orders AS
+SELECT
+    order_id, user_id, client_order_id, origin, order_type, input_token, input_symbol, input_decimals, output_token,
+    output_symbol, output_decimals, amount, slippage_bps, expires_at, not_before, priority, tag, metadata, status,
+    attempt, max_attempts, chosen_dex, tx_hash, execution_price, amount_out, error_code, error_message, attention,
+    created_at, updated_at, seq, request_version, request, state_version, state, lane, due_at, turn_at, handicap_until,
+    head_start_us, position, lease_epoch, lease_owner, claims_without_progress
+FROM @order_heads JOIN @order_states USING (order_id);
 
 -- The events: one row for those of an order that are written at once. Without foreign keys: each row is written in
 -- the transaction that writes its order, and a key would lock the order's row once more for every write.

@@ -133,15 +133,15 @@ list_row! { RequestColumns<'_>, row:
     priority: "text[]" = row.priority,
     tag: "text[]" = row.tag,
     metadata: "text[]::jsonb[]" = row.metadata.as_deref(),
-    head_start_us: "bigint[]" = row.head_start_us.min(LONGEST_WAIT_US),
     created_at: "timestamptz[]" = row.created_at,
     request_version: "bigint[]" = row.request_version,
     request: "text[]" = row.request.as_str(),
 }
 
-// What a new order's turn depends on, besides its columns.
+// What a new order's turn depends on, besides its due time.
 list_row! { NewOrderColumns<'_>, row:
     handicap_us: "bigint[]" = row.request.handicap_us.min(LONGEST_WAIT_US),
+    head_start_us: "bigint[]" = row.request.head_start_us.min(LONGEST_WAIT_US),
 }
 
 /// The lease that is taken with a new order, if one is.

@@ -43,13 +43,13 @@ impl Harness for Postgres {
 impl CorruptHarness for Postgres {
     async fn corrupt(&self, id: OrderId, corruption: Corruption) -> bool {
         let change = match corruption {
-            Corruption::State => format!("@orders SET state = '{{}}' WHERE order_id = '{id}'"),
+            Corruption::State => format!("@order_states SET state = '{{}}' WHERE order_id = '{id}'"),
             Corruption::StateVersion(version) => {
-                format!("@orders SET state_version = {version} WHERE order_id = '{id}'")
+                format!("@order_states SET state_version = {version} WHERE order_id = '{id}'")
             }
-            Corruption::Request => format!("@orders SET request = '{{}}' WHERE order_id = '{id}'"),
+            Corruption::Request => format!("@order_heads SET request = '{{}}' WHERE order_id = '{id}'"),
             Corruption::RequestVersion(version) => {
-                format!("@orders SET request_version = {version} WHERE order_id = '{id}'")
+                format!("@order_heads SET request_version = {version} WHERE order_id = '{id}'")
             }
             // The column accepts nothing but a time.
             Corruption::CreatedAt => return false,

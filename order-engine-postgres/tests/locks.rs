@@ -125,7 +125,7 @@ async fn an_account_that_another_process_holds_delays_only_its_own_nonces() {
     let waits = tokio::spawn(async move { patient.append(&[reserving(1, "a", 0)]).await });
     let waiting = format!(
         "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
-        WHERE NOT pg_locks.granted AND query LIKE '%\"{}\".orders%'",
+        WHERE NOT pg_locks.granted AND query LIKE '%\"{}\".order_states%'",
         database.schema
     );
     while database.text(&waiting).await == "0" {

@@ -247,7 +247,7 @@ async fn an_id_with_a_nul_is_refused_and_harms_no_other() {
 async fn with_turns_of_their_own(database: &Database) -> String {
     let condition = database
         .text(&format!(
-            "SELECT pg_get_expr(indpred, indrelid) FROM pg_index WHERE indexrelid = '{}.orders_due'::regclass",
+            "SELECT pg_get_expr(indpred, indrelid) FROM pg_index WHERE indexrelid = '{}.order_states_due'::regclass",
             database.schema
         ))
         .await;
@@ -283,7 +283,9 @@ async fn a_state_carries_its_own_version() {
     let store = database.open().await;
     create(&store, &new_orders(1)).await;
     // As the first version of this software wrote them.
-    database.execute("UPDATE @orders SET request_version = 1, state_version = 1").await;
+    database
+        .execute("UPDATE @order_heads SET request_version = 1; UPDATE @order_states SET state_version = 1")
+        .await;
     let order = write_freely(&store, &new_order(1).order, AT_ONCE, &[routing_started(1)]).await;
     assert_stored(&store, &order).await;
     let versions = "SELECT request_version || ' ' || state_version FROM @orders";
@@ -300,7 +302,7 @@ async fn an_item_that_the_database_refuses_harms_no_other_in_its_batch() {
                 $$ BEGIN RAISE EXCEPTION 'poisoned'; END $$;
             CREATE TRIGGER poison BEFORE INSERT ON @order_writes FOR EACH ROW
                 WHEN (new.payload LIKE '%poison%') EXECUTE FUNCTION @poison();
-            CREATE CONSTRAINT TRIGGER poison AFTER INSERT ON @orders DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+            CREATE CONSTRAINT TRIGGER poison AFTER INSERT ON @order_heads DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
                 WHEN (new.user_id = 'mallory') EXECUTE FUNCTION @poison()",
         )
         .await;
@@ -386,7 +388,7 @@ async fn orders_and_events_wait_for_the_disk_under_every_setting_of_the_server()
         let options = PostgresOptions::new(&url).unwrap().with_schema(&*database.schema).unwrap();
         for options in [options.clone(), options.with_transaction_pooling(true)] {
             let store: Arc<dyn OrderStore> = Arc::new(PostgresStore::open(options).await.unwrap());
-            database.execute("DELETE FROM @orders; DELETE FROM @order_writes; DELETE FROM @commits").await;
+            database.execute("TRUNCATE @order_heads, @order_states, @order_writes, @commits").await;
             create_one(&store, 1).await;
             assert_eq!(database.text(&database.qualified(take)).await, committed, "{set}");
             write_freely(&store, &new_order(1).order, AT_ONCE, &to_submitted()).await;
@@ -400,7 +402,7 @@ async fn leases_do_not_wait_for_the_disk() {
     let database = Database::new();
     let store = database.open().await;
     create_one(&store, 1).await;
-    record_commits(&database, "orders").await;
+    record_commits(&database, "order_states").await;
     let worker = Worker::new(&store, 1);
     let claim = worker.claim_one().await;
     assert!(worker.renews(claim.lease).await);
@@ -516,7 +518,7 @@ async fn an_entry_is_not_deleted_while_an_event_is_written() {
         .execute(
             "CREATE FUNCTION @wait() RETURNS trigger LANGUAGE plpgsql AS
                 $$ BEGIN PERFORM pg_advisory_xact_lock(42, hashtext(TG_TABLE_SCHEMA)); RETURN NULL; END $$;
-            CREATE CONSTRAINT TRIGGER wait AFTER UPDATE ON @orders DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+            CREATE CONSTRAINT TRIGGER wait AFTER UPDATE ON @order_states DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
                 EXECUTE FUNCTION @wait()",
         )
         .await;

@@ -115,7 +115,7 @@ async fn its_rows_are_those_of_any_other_order() {
             let kinds = format!("SELECT count(*) || ' ' || count(DISTINCT columns) FROM ({rows}) AS rows");
             assert_eq!(database.text(&kinds).await, "2 1", "{table}: {}", database.text(&rows).await);
         }
-        database.execute("TRUNCATE @orders, @order_writes, @outbox_entries").await;
+        database.execute("TRUNCATE @order_heads, @order_states, @order_writes, @outbox_entries").await;
     }
 }
 

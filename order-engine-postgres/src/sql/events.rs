@@ -88,7 +88,7 @@ pub(super) fn insert_failures(first: usize) -> String {
 /// them has an event for the page, so it needs no more of them than events. Those that stand behind its last event are
 /// read, but not returned.
 fn read_feed(writes: &str) -> String {
-    let head = HEAD_COLUMNS.map(|column| format!("orders.{column}")).join(", ");
+    let head = HEAD_COLUMNS.map(|column| format!("head.{column}")).join(", ");
     format!(
         "WITH bound AS MATERIALIZED (SELECT {FEED_BOUND} AS at)
         SELECT bound.at AS bound, page.*, {head}
@@ -103,7 +103,7 @@ fn read_feed(writes: &str) -> String {
                     ORDER BY position, order_id, last_seq LIMIT $4
                 ) AS writes
             ) AS page ON page.events_before < $4
-            LEFT JOIN @orders AS orders ON orders.order_id = page.order_id
+            LEFT JOIN @order_heads AS head ON head.order_id = page.order_id
         ORDER BY page.position, page.order_id, page.last_seq"
     )
 }

@@ -11,7 +11,7 @@ use super::outbox::{SINKS_ARE_KNOWN, SINKS_ARE_KNOWN_IN};
 use super::queue::{turn_at, turn_of_order};
 use super::settings::{CLOCK, DURABLE, DURABLE_IN, STATEMENT_TIME, after};
 use super::text::{Parameters, names, qualified, unnest, width};
-use crate::rows::{FirstLeaseRow, ListRow, ORDER_COLUMNS};
+use crate::rows::{Column, FirstLeaseRow, ListRow, ORDER_COLUMNS};
 
 /// The statements of orders.
 #[derive(Debug)]
@@ -43,13 +43,15 @@ impl OrdersSql {
             )),
             append: text(&append()),
             append_refusals: text(
-                "SELECT order_id, seq, lease_epoch, lease_owner FROM @orders WHERE order_id = ANY($1)",
+                "SELECT order_id, seq, lease_epoch, lease_owner FROM @order_states WHERE order_id = ANY($1)",
             ),
             load: text(&format!("SELECT {ORDER_COLUMNS} FROM @orders WHERE order_id = $1")),
-            last_seqs: text("SELECT order_id, seq FROM @orders WHERE order_id = ANY($1)"),
+            last_seqs: text("SELECT order_id, seq FROM @order_states WHERE order_id = ANY($1)"),
             // Conditions, an order and a limit follow.
             list: text(&format!("SELECT {ORDER_COLUMNS} FROM @orders WHERE true")),
-            backlog_attention: text("SELECT count(*) AS orders FROM @orders WHERE attention IS NOT NULL"),
+            backlog_attention: text(
+                "SELECT count(*) AS orders FROM @order_states WHERE attention IS NOT NULL",
+            ),
             purge: text(PURGE),
         }
     }
@@ -58,7 +60,8 @@ impl OrdersSql {
 fn create() -> String {
     let lists =
         [NewOrderColumns::COLUMNS, FirstLeaseRow::COLUMNS, RequestColumns::COLUMNS, StateColumns::COLUMNS];
-    let (items, columns) = (unnest("item", 2, &lists), names("", &lists[2..]));
+    let items = unnest("item", 2, &lists);
+    let (head, state) = (names("", &[RequestColumns::COLUMNS]), names("", &[StateColumns::COLUMNS]));
     let insert_events = insert_events(2 + width(&lists));
     let (until, leased_until) = (after("handicap_us"), after("lease_us"));
     // A head start does not count for the end of a lease.
@@ -66,17 +69,24 @@ fn create() -> String {
     let (here, turn_at) = (here(), turn_at("due", "until", head_start));
     format!(
         "WITH {DURABLE}, {SINKS_ARE_KNOWN}, {here},
+        item AS MATERIALIZED (SELECT * FROM {items}),
+        accepted AS (
+            INSERT INTO @order_heads ({head})
+            SELECT {head} FROM item CROSS JOIN settings CROSS JOIN sinks_are_known
+            ON CONFLICT DO NOTHING
+            RETURNING order_id
+        ),
         written AS (
-            INSERT INTO @orders ({columns}, due_at, handicap_until, turn_at, position,
+            INSERT INTO @order_states (order_id, {state}, head_start_us, due_at, handicap_until, turn_at, position,
                 lease_epoch, lease_owner, claims_without_progress)
-            SELECT {columns}, due, until, {turn_at}, here.place,
+            SELECT order_id, {state}, head_start_us, due, until, {turn_at}, here.place,
                 (lease_owner IS NOT NULL)::int, lease_owner, (lease_owner IS NOT NULL)::int
-            FROM {items}
+            FROM item
                 CROSS JOIN LATERAL (
                     SELECT coalesce({leased_until}, greatest({STATEMENT_TIME}, not_before)) AS due, {until} AS until
                 ) AS times
-                CROSS JOIN settings CROSS JOIN sinks_are_known CROSS JOIN here
-            ON CONFLICT DO NOTHING
+                CROSS JOIN here
+            WHERE coalesce(order_id IN (SELECT order_id FROM accepted), false)
             RETURNING order_id, 0::bigint AS after_seq, position
         ),
         {insert_events}
@@ -104,30 +114,36 @@ pub(crate) fn is_first_writes(column: &str) -> bool {
 /// whenever it runs, so this one has few parts: one value for each parameter, and only the columns that a new
 /// order has.
 fn create_in(taken: Parameters) -> String {
-    let mut order = [RequestColumns::COLUMNS, StateColumns::COLUMNS].concat();
-    order.retain(|(name, _)| is_new_orders(name));
+    let head = RequestColumns::COLUMNS;
+    let mut state = StateColumns::COLUMNS.to_vec();
+    state.retain(|(name, _)| is_new_orders(name));
     let mut history = HistoryColumns::COLUMNS.to_vec();
     history.retain(|(name, _)| is_first_writes(name));
-    let (columns, values) = (names("", &[&order]), taken.scalars(1, &order));
-    let (history_columns, history_values) =
-        (names("", &[&history]), taken.scalars(1 + order.len(), &history));
-    let parameter = |column: &str| {
-        let index = order.iter().position(|(name, _)| *name == column).unwrap_or_default();
-        taken.scalars(1 + index, &order[index..=index])
+    // The lists follow each other as `bind_new` binds them.
+    let mut next = 1;
+    let mut values = |columns: &[Column]| {
+        next += columns.len();
+        taken.scalars(next - columns.len(), columns)
     };
-    let due_at = format!("greatest({STATEMENT_TIME}, {})", parameter("not_before"));
-    let until = after(&taken.scalars(1 + order.len() + history.len(), NewOrderColumns::COLUMNS));
-    let turn_at = turn_at(&due_at, &until, &parameter("head_start_us"));
+    let (head_values, state_values, history_values) = (values(head), values(&state), values(&history));
+    let [handicap_us, head_start_us] = [0, 1].map(|turn| values(&NewOrderColumns::COLUMNS[turn..=turn]));
+    let [head, state, history] = [head, &state, &history].map(|columns| names("", &[columns]));
+    let (due_at, until) = (format!("greatest({STATEMENT_TIME}, not_before)"), after(&handicap_us));
+    let turn_at = turn_at(&due_at, &until, &head_start_us);
     format!(
-        "WITH written AS (
-            INSERT INTO @orders ({columns}, due_at, handicap_until, turn_at, position)
-            SELECT {values}, {due_at}, {until}, {turn_at}, {POSITION}
-            WHERE {DURABLE_IN} AND {SINKS_ARE_KNOWN_IN}
+        "WITH accepted AS (
+            INSERT INTO @order_heads ({head})
+            SELECT {head_values} WHERE {DURABLE_IN} AND {SINKS_ARE_KNOWN_IN}
             ON CONFLICT DO NOTHING
+            RETURNING order_id, not_before
+        ),
+        written AS (
+            INSERT INTO @order_states (order_id, {state}, head_start_us, due_at, handicap_until, turn_at, position)
+            SELECT order_id, {state_values}, {head_start_us}, {due_at}, {until}, {turn_at}, {POSITION} FROM accepted
             RETURNING order_id, position
         ),
         recorded AS (
-            INSERT INTO @order_writes (order_id, {history_columns}, position)
+            INSERT INTO @order_writes (order_id, {history}, position)
             SELECT order_id, {history_values}, position FROM written
         )
         SELECT order_id, CASE WHEN EXISTS (SELECT FROM @sinks) THEN @add_outbox_entries(order_id) END FROM written"
@@ -150,7 +166,7 @@ fn append() -> String {
     format!(
         "WITH {DURABLE}, {here},
         written AS (
-            UPDATE @orders AS orders SET
+            UPDATE @order_states AS orders SET
                 ({columns}) = ROW({values}),
                 lease_epoch = orders.lease_epoch
                     + CASE WHEN item.revokes AND orders.lease_owner IS NOT NULL THEN 1 ELSE 0 END,
@@ -191,7 +207,8 @@ const PURGE: &str = "WITH page AS MATERIALIZED (
                 AS is_purged
         FROM @orders AS orders WHERE order_id > $3 ORDER BY order_id LIMIT $4
     ),
-    purged_orders AS (DELETE FROM @orders USING page WHERE order_id = id AND is_purged),
+    purged_heads AS (DELETE FROM @order_heads USING page WHERE order_id = id AND is_purged),
+    purged_states AS (DELETE FROM @order_states USING page WHERE order_id = id AND is_purged),
     purged_writes AS (DELETE FROM @order_writes USING page WHERE order_id = id AND is_purged),
     purged_failures AS (DELETE FROM @order_failures USING page WHERE order_id = id AND is_purged),
     purged_nonces AS (DELETE FROM @account_nonces USING page WHERE order_id = id AND is_purged)

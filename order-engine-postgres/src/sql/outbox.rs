@@ -117,7 +117,7 @@ fn ack_deliveries() -> String {
         "WITH {LAZY_AND_BRIEF},
         acked AS MATERIALIZED (SELECT item.* FROM {items} CROSS JOIN settings),
         last_seqs AS MATERIALIZED (
-            SELECT order_id, seq FROM @orders WHERE order_id IN (SELECT order_id FROM acked)
+            SELECT order_id, seq FROM @order_states WHERE order_id IN (SELECT order_id FROM acked)
             ORDER BY order_id FOR NO KEY UPDATE
         ),
         item AS MATERIALIZED (
@@ -150,14 +150,14 @@ fn claim_deliveries_events() -> String {
     let ranges = unnest("entry", 1, &[RangeRow::COLUMNS]);
     // What never changes of an order comes with the first of its events only.
     let head = HEAD_COLUMNS.map(|column| {
-        format!("CASE WHEN write.first_seq <= entry.after_seq + 1 THEN orders.{column} END AS {column}")
+        format!("CASE WHEN write.first_seq <= entry.after_seq + 1 THEN head.{column} END AS {column}")
     });
     format!(
         "SELECT write.*, {} FROM {ranges} CROSS JOIN LATERAL (
             SELECT {WRITE_COLUMNS} FROM @order_writes AS own
             WHERE own.order_id = entry.order_id AND own.last_seq > entry.after_seq AND own.first_seq <= entry.last_seq
         ) AS write
-        LEFT JOIN @orders AS orders ON orders.order_id = entry.order_id
+        LEFT JOIN @order_heads AS head ON head.order_id = entry.order_id
         ORDER BY write.order_id, write.last_seq",
         head.join(", ")
     )

@@ -34,13 +34,13 @@ impl QueueSql {
             claim_order: text(&claim_order()),
             renew: text(&renew()),
             renew_current: text(
-                "SELECT order_id, lease_epoch, lease_owner FROM @orders
+                "SELECT order_id, lease_epoch, lease_owner FROM @order_states
                 WHERE order_id = ANY($1) AND lease_owner IS NOT NULL",
             ),
             release: text(&release()),
             // Ends a wait. The due time of a leased order is the expiry of its lease, which stays as it is.
             make_due: text(&format!(
-                "UPDATE @orders AS orders SET due_at = {STATEMENT_TIME}, turn_at = {}
+                "UPDATE @order_states AS orders SET due_at = {STATEMENT_TIME}, turn_at = {}
                 WHERE order_id = $1 AND coalesce(due_at > {STATEMENT_TIME}, false) AND lease_owner IS NULL",
                 turn_of_order(STATEMENT_TIME)
             )),
@@ -48,7 +48,7 @@ impl QueueSql {
             backlog_lanes: text(&format!(
                 "SELECT lane, count(*) AS orders, count(*) FILTER (WHERE due_at <= {STATEMENT_TIME}) AS due,
                     (extract(epoch FROM {STATEMENT_TIME} - min(due_at)) * 1000000)::bigint AS due_for_us
-                FROM @orders WHERE turn_at IS NOT NULL GROUP BY lane"
+                FROM @order_states WHERE turn_at IS NOT NULL GROUP BY lane"
             )),
         }
     }
@@ -59,7 +59,7 @@ pub(super) fn turn_at(due_at: &str, handicap_until: &str, head_start_us: &str) -
     format!("greatest({due_at}, {handicap_until}) - {head_start_us} * interval '1 microsecond'")
 }
 
-/// The same for a row of the table of orders that is called `orders`.
+/// The same for a row of the table of states that is called `orders`.
 pub(super) fn turn_of_order(due_at: &str) -> String {
     turn_at(due_at, "orders.handicap_until", "orders.head_start_us")
 }
@@ -74,12 +74,12 @@ const HAS_OWN_TURN: &str = "turn_at <> due_at";
 fn claim() -> String {
     lease(&format!(
         "turn AS MATERIALIZED (
-            SELECT order_id AS id, turn_at AS at FROM @orders
+            SELECT order_id AS id, turn_at AS at FROM @order_states
             WHERE lane = $1 AND turn_at <= {STATEMENT_TIME} AND due_at <= {STATEMENT_TIME}
             ORDER BY turn_at LIMIT $2 FOR UPDATE SKIP LOCKED
         ),
         other AS MATERIALIZED (
-            SELECT order_id AS id, due_at AS at FROM @orders
+            SELECT order_id AS id, due_at AS at FROM @order_states
             WHERE lane = $1 AND due_at <= {STATEMENT_TIME} AND {HAS_OWN_TURN}
                 AND coalesce(turn_at > {STATEMENT_TIME}, false)
             ORDER BY due_at LIMIT $2 - (SELECT count(*) FROM turn) FOR UPDATE SKIP LOCKED
@@ -95,7 +95,7 @@ fn claim() -> String {
 fn claim_order() -> String {
     lease(&format!(
         "due AS MATERIALIZED (
-            SELECT order_id AS id, 1 AS pass, due_at AS at FROM @orders
+            SELECT order_id AS id, 1 AS pass, due_at AS at FROM @order_states
             WHERE lane = $1 AND coalesce(due_at <= {STATEMENT_TIME}, false) AND order_id = $5
             LIMIT $2 FOR UPDATE SKIP LOCKED
         )"
@@ -105,14 +105,16 @@ fn claim_order() -> String {
 /// Leases the orders that are `due`, and returns when the next order becomes due that it did not lease.
 fn lease(due: &str) -> String {
     let (until, next) = (after("$4"), next());
+    // Both tables have the id.
+    let columns = format!("orders.{ORDER_COLUMNS}");
     format!(
         "WITH {LAZY},
         {due},
         leased AS (
-            UPDATE @orders SET lease_epoch = lease_epoch + 1, lease_owner = $3, due_at = {until}, turn_at = {until},
-                claims_without_progress = claims_without_progress + 1
-            FROM due WHERE order_id = id
-            RETURNING {ORDER_COLUMNS}, lease_epoch, claims_without_progress, lease_owner, pass, at
+            UPDATE @order_states AS orders SET lease_epoch = lease_epoch + 1, lease_owner = $3, due_at = {until},
+                turn_at = {until}, claims_without_progress = claims_without_progress + 1
+            FROM due JOIN @order_heads AS head ON head.order_id = due.id WHERE orders.order_id = due.id
+            RETURNING {columns}, lease_epoch, claims_without_progress, lease_owner, pass, at
         ),
         {next}
         SELECT leased.*, (extract(epoch FROM next_due_at - {STATEMENT_TIME}) * 1000000)::bigint AS next_us,
@@ -130,13 +132,13 @@ fn next() -> String {
     let first = "coalesce((SELECT due_at FROM own_turn), 'infinity')";
     format!(
         "own_turn AS MATERIALIZED (
-            SELECT due_at FROM @orders WHERE lane = $1 AND {HAS_OWN_TURN} AND {is_other} ORDER BY due_at LIMIT 1
+            SELECT due_at FROM @order_states WHERE lane = $1 AND {HAS_OWN_TURN} AND {is_other} ORDER BY due_at LIMIT 1
         ),
         next AS (
             SELECT least(
                 (SELECT due_at FROM own_turn),
                 (
-                    SELECT due_at FROM @orders
+                    SELECT due_at FROM @order_states
                     WHERE lane = $1 AND turn_at < {first} AND due_at < {first} AND {is_other}
                     ORDER BY turn_at LIMIT 1
                 )
@@ -150,14 +152,14 @@ fn next() -> String {
 fn due_orders() -> String {
     format!(
         "WITH own_turn AS MATERIALIZED (
-            SELECT order_id, due_at FROM @orders
+            SELECT order_id, due_at FROM @order_states
             WHERE lane = $1 AND due_at <= {STATEMENT_TIME} AND {HAS_OWN_TURN} ORDER BY due_at LIMIT $2
         ),
         last AS MATERIALIZED (
             SELECT CASE WHEN count(*) < $2 THEN {STATEMENT_TIME} ELSE max(due_at) END AS due_at FROM own_turn
         ),
         others AS MATERIALIZED (
-            SELECT order_id, due_at FROM @orders
+            SELECT order_id, due_at FROM @order_states
             WHERE lane = $1 AND turn_at <= (SELECT due_at FROM last) AND due_at <= (SELECT due_at FROM last)
                 AND coalesce(turn_at = due_at, false)
             ORDER BY turn_at LIMIT $2
@@ -172,7 +174,7 @@ fn renew() -> String {
     let until = after("$2");
     format!(
         "WITH {LAZY_AND_BRIEF}
-        UPDATE @orders AS orders SET due_at = {until}, turn_at = {until}
+        UPDATE @order_states AS orders SET due_at = {until}, turn_at = {until}
         FROM {items} CROSS JOIN settings
         WHERE orders.order_id = item.order_id AND lease_epoch = item.epoch AND lease_owner = item.owner
         RETURNING orders.order_id, lease_epoch, lease_owner"
@@ -185,7 +187,7 @@ fn release() -> String {
     let turn_at = turn_of_order(&due_at);
     format!(
         "WITH {LAZY_AND_BRIEF}
-        UPDATE @orders AS orders SET
+        UPDATE @order_states AS orders SET
             due_at = {due_at}, turn_at = {turn_at}, lease_owner = NULL,
             claims_without_progress = greatest(0, claims_without_progress - item.yielded),
             attention = coalesce(item.attention, orders.attention)

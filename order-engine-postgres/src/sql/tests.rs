@@ -48,7 +48,7 @@ async fn plan(connection: &mut PgConnection, text: &str) -> String {
 
 fn assert_looks_up(plan: &str, step: &str) {
     assert!(plan.contains(step), "{plan}");
-    for table in ["orders", "order_writes", "outbox_entries", "account_nonces"] {
+    for table in ["order_heads", "order_states", "order_writes", "outbox_entries", "account_nonces"] {
         assert!(!plan.contains(&format!("Seq Scan on {table}")), "{plan}");
     }
 }
@@ -65,16 +65,17 @@ async fn claims_walk_along_the_turns_and_then_along_the_due_times() {
     let claim = plan(&mut connection, &sql.queue.claim).await;
     let now = "statement_timestamp()";
     for (name, index, condition) in [
-        ("turn", "orders_turn", format!("((lane = $1) AND (turn_at <= {now}) AND (due_at <= {now}))")),
-        ("other", "orders_due", format!("((lane = $1) AND (due_at <= {now}))")),
-        ("own_turn", "orders_due", "(lane = $1)".to_owned()),
+        ("turn", "order_states_turn", format!("((lane = $1) AND (turn_at <= {now}) AND (due_at <= {now}))")),
+        ("other", "order_states_due", format!("((lane = $1) AND (due_at <= {now}))")),
+        ("own_turn", "order_states_due", "(lane = $1)".to_owned()),
     ] {
         let part = part(&claim, name);
-        assert!(part.contains(&format!("Index Scan using {index} on orders")), "{claim}");
+        assert!(part.contains(&format!("Index Scan using {index} on order_states")), "{claim}");
         let is_decided = |line: &str| line.trim() == format!("Index Cond: {condition}");
         assert!(part.lines().any(is_decided), "{claim}");
     }
-    assert_looks_up(&claim, "Index Scan using orders_pkey on orders");
+    assert_looks_up(&claim, "Index Scan using order_states_pkey on order_states orders");
+    assert_looks_up(&claim, "Index Scan using order_heads_pkey on order_heads head");
     // The one sort is that of the orders that were taken.
     assert!(claim.matches("Sort Key").count() == 1 && !claim.contains("Bitmap"), "{claim}");
 }
@@ -83,8 +84,8 @@ async fn claims_walk_along_the_turns_and_then_along_the_due_times() {
 async fn due_orders_are_read_along_both_indexes() {
     let (mut connection, sql) = database().await;
     let plan = plan(&mut connection, &sql.queue.due_orders).await;
-    for (name, index) in [("own_turn", "orders_due"), ("others", "orders_turn")] {
-        assert!(part(&plan, name).contains(&format!("Index Scan using {index} on orders")), "{plan}");
+    for (name, index) in [("own_turn", "order_states_due"), ("others", "order_states_turn")] {
+        assert!(part(&plan, name).contains(&format!("Index Scan using {index} on order_states")), "{plan}");
     }
     assert_looks_up(&plan, "Sort Key: own_turn.due_at");
     assert!(plan.matches("Sort Key").count() == 1 && !plan.contains("Bitmap"), "{plan}");
@@ -110,7 +111,7 @@ async fn lists_look_their_orders_up() {
         &sql.queue.make_due,
     ] {
         let plan = plan(&mut connection, text).await;
-        assert_looks_up(&plan, "orders_pkey");
+        assert_looks_up(&plan, "order_states_pkey");
     }
     let append = plan(&mut connection, &sql.orders.append).await;
     assert_looks_up(&append, "Filter: COALESCE((hashed SubPlan");
@@ -130,7 +131,7 @@ async fn the_feed_is_read_by_positions_and_a_users_by_that_users_orders() {
     let last = plan(&mut connection, &qualified(&schema, schema::CONTINUE_FEED)).await;
     assert_looks_up(&last, "Scan Backward using order_writes_feed on order_writes");
     let users = plan(&mut connection, &sql.events.read_feed_of_user).await;
-    assert_looks_up(&users, "orders_user on orders");
+    assert_looks_up(&users, "order_heads_user on order_heads");
     assert_looks_up(&users, "order_writes_pkey");
 }
 
@@ -138,7 +139,7 @@ async fn the_feed_is_read_by_positions_and_a_users_by_that_users_orders() {
 async fn purging_walks_along_the_ids() {
     let (mut connection, sql) = database().await;
     let plan = plan(&mut connection, &sql.orders.purge).await;
-    assert_looks_up(&plan, "Index Scan using orders_pkey on orders");
+    assert_looks_up(&plan, "Index Scan using order_heads_pkey on order_heads");
     assert_looks_up(&plan, "order_writes_pkey");
     assert_looks_up(&plan, "account_nonces_order");
 }
@@ -151,9 +152,9 @@ async fn lists_by_status_pass_by_what_was_confirmed() {
         let text = list_statement(&sql.orders.list, &query).sql().as_str().to_owned();
         let plan = plan(&mut connection, &text).await;
         let step = match status {
-            Status::Confirmed => "orders_pkey",
-            Status::Failed => "orders_failed",
-            _ => "orders_turn",
+            Status::Confirmed => "order_heads_pkey",
+            Status::Failed => "order_states_failed",
+            _ => "order_states_turn",
         };
         assert_looks_up(&plan, step);
     }
@@ -163,8 +164,8 @@ async fn lists_by_status_pass_by_what_was_confirmed() {
 async fn the_backlog_is_counted_in_indexes() {
     let (mut connection, sql) = database().await;
     for (text, step) in [
-        (&sql.queue.backlog_lanes, "orders_turn"),
-        (&sql.orders.backlog_attention, "orders_attention"),
+        (&sql.queue.backlog_lanes, "order_states_turn"),
+        (&sql.orders.backlog_attention, "order_states_attention"),
         (&sql.outbox.backlog_sinks, "outbox_entries_due"),
     ] {
         assert_looks_up(&plan(&mut connection, text).await, step);

@@ -36,14 +36,18 @@ impl Tables {
     async fn insert(&mut self, orders: u32, times: Times) {
         let Times { due, turn } = times;
         self.execute(&format!(
-            "INSERT INTO @orders (order_id, user_id, order_type, input_token, input_symbol, input_decimals,
-                output_token, output_symbol, output_decimals, amount, slippage_bps, priority, status, attempt,
-                max_attempts, created_at, updated_at, seq, request_version, request, state_version, state, lane,
-                due_at, turn_at, head_start_us, position)
-            SELECT gen_random_uuid(), 'u', '', '', '', 0, '', '', 0, 0, 0, '', '', 0, 0, now(), now(), 0, 0,
-                '{times:?}', 0, '', 'execute', now() + {due} * interval '1 minute',
+            "WITH new AS MATERIALIZED (SELECT gen_random_uuid() AS id FROM generate_series(1, {orders})),
+            head AS (
+                INSERT INTO @order_heads (order_id, user_id, order_type, input_token, input_symbol, input_decimals,
+                    output_token, output_symbol, output_decimals, amount, slippage_bps, priority, created_at,
+                    request_version, request)
+                SELECT id, 'u', '', '', '', 0, '', '', 0, 0, 0, '', now(), 0, '{times:?}' FROM new
+            )
+            INSERT INTO @order_states (order_id, status, attempt, max_attempts, updated_at, seq, state_version, state,
+                lane, due_at, turn_at, head_start_us, position)
+            SELECT id, '', 0, 0, now(), 0, 0, '', 'execute', now() + {due} * interval '1 minute',
                 now() + {turn} * interval '1 minute', 0, 0
-            FROM generate_series(1, {orders})"
+            FROM new"
         ))
         .await;
     }
@@ -52,7 +56,7 @@ impl Tables {
     async fn claim(&mut self, limit: usize, column: &str) -> Read {
         let text = self.sql.queue.claim.to_string();
         let arguments = format!("'execute', {limit}, '00000000-0000-0000-0000-000000000001', 1000000");
-        self.read(&text, &arguments, column, "orders").await
+        self.read(&text, &arguments, column, "order_states").await
     }
 
     /// Returns in how many minutes, at least, the next order becomes due that such a claim does not take.
@@ -64,10 +68,10 @@ impl Tables {
     /// Returns the times of at most so many due orders.
     async fn due_orders(&mut self, limit: usize) -> Read {
         let text = format!(
-            "WITH due AS ({}) SELECT (SELECT request FROM {}.orders WHERE order_id = due.order_id) FROM due",
+            "WITH due AS ({}) SELECT (SELECT request FROM {}.order_heads WHERE order_id = due.order_id) FROM due",
             self.sql.queue.due_orders, self.schema
         );
-        self.read(&text, &format!("'execute', {limit}"), "request", "orders").await
+        self.read(&text, &format!("'execute', {limit}"), "request", "order_states").await
     }
 }
 
@@ -87,7 +91,7 @@ async fn a_claim_reads_what_it_takes_whatever_else_is_stored() {
     for times in [LEASED, HANDICAPPED, PREFERRED_LATER, HANDICAPPED_LATER] {
         tables.insert(2_000, times).await;
     }
-    tables.execute("ANALYZE @orders").await;
+    tables.execute("ANALYZE @order_heads, @order_states").await;
     assert_eq!(tables.claim(30, "request").await, one);
     assert_eq!(tables.claim(70, "request").await, all);
     for times in [USUAL, WAITED] {
@@ -126,6 +130,6 @@ async fn due_orders_come_in_the_order_of_becoming_due() {
     for times in KINDS {
         tables.insert(2_000, times).await;
     }
-    tables.execute("ANALYZE @orders").await;
+    tables.execute("ANALYZE @order_heads, @order_states").await;
     assert_eq!(tables.due_orders(10).await, few);
 }
