@@ -12,9 +12,11 @@ use order_engine_core::conformance::fixtures::{
     history, id, ids_of, new_order, new_order_for, new_orders, register, request_named, routing_started,
     seqs_of, to_confirmed, to_submitted, write_freely,
 };
-use order_engine_core::store::{AppendError, Creation, NonceReservation, ReleaseReason, Then};
+use order_engine_core::store::{AppendError, Creation, FeedRequest, NonceReservation, ReleaseReason, Then};
 use order_engine_core::telemetry::chain;
-use order_engine_core::{AccountNonce, Failure, FailureCode, Order, OrderEvent, OrderStore, StoreErrorKind};
+use order_engine_core::{
+    AccountNonce, Failure, FailureCode, FeedCursor, FeedScope, Order, OrderEvent, OrderStore, StoreErrorKind,
+};
 use order_engine_postgres::testing::shared_url;
 use order_engine_postgres::{PostgresOptions, PostgresStore};
 
@@ -228,6 +230,33 @@ async fn events_are_readable_whatever_their_messages_say() {
         format!("EXPLAIN (FORMAT json) SELECT message FROM @order_events WHERE order_id = '{}'", id(1));
     let plan = text(&mut reader, &database.qualified(&plan)).await;
     assert!(plan.contains("order_writes_pkey"), "{plan}");
+}
+
+#[tokio::test]
+async fn a_write_that_cannot_be_decoded_harms_only_its_own_events_in_the_feed() {
+    let database = Database::new();
+    let store = database.open().await;
+    create(&store, &new_orders(2)).await;
+    let events = to_submitted();
+    write_freely(&store, &new_order(1).order, AT_ONCE, &events).await;
+    write_freely(&store, &new_order(2).order, AT_ONCE, &events).await;
+    let newer = "UPDATE @order_writes SET payload_version = 99 WHERE first_seq = 2 AND order_id =";
+    database.execute(&format!("{newer} '{}'", id(1))).await;
+    let last = 1 + events.len() as u64;
+    for limit in [1, 2, 100] {
+        let (mut read, mut after) = (Vec::new(), FeedCursor::START);
+        while read.len() < 2 * events.len() + 2 {
+            let page = store.read_feed(&FeedRequest::new(FeedScope::All, after, limit)).await.unwrap();
+            assert!(page.items.len() <= limit as usize);
+            read.extend(
+                page.items.iter().map(|item| (item.cursor.order_id, item.cursor.seq, item.update.is_ok())),
+            );
+            after = page.next;
+        }
+        read.sort_unstable();
+        let expected = (1..=2).flat_map(|n| (1..=last).map(move |seq| (id(n), seq, n == 2 || seq == 1)));
+        assert_eq!(read, expected.collect::<Vec<_>>(), "pages of {limit}");
+    }
 }
 
 #[tokio::test]
