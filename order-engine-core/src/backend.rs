@@ -14,8 +14,8 @@ mod nonces;
 mod queries;
 mod writes;
 
-pub use columns::{EventColumns, RequestColumns, StateColumns};
-pub use decode::{Decoded, StoredEvent, StoredHead, StoredOrder, existing_order};
+pub use columns::{RequestColumns, StateColumns};
+pub use decode::{Decoded, StoredHead, StoredOrder, existing_order};
 pub use deliveries::{ClaimedEntries, ClaimedEntry};
 pub use history::{FailureColumns, HistoryColumns, StoredHistory};
 pub use integers::{count, count_u32, decode_u64, encode_epoch, encode_u64};

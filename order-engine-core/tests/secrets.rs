@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use order_engine_core::backend::{
-    AppendColumns, EventColumns, NewOrderColumns, StateColumns, StoredEvent, StoredOrder,
+    AppendColumns, HistoryColumns, NewOrderColumns, StateColumns, StoredHistory, StoredOrder,
 };
 use order_engine_core::conformance::fixtures::{moment, to_confirmed, tx};
 use order_engine_core::store::{Append, Claim, Guard, Lease};
@@ -78,11 +78,12 @@ fn what_holds_a_signed_transaction_hides_its_bytes() {
 #[test]
 fn what_a_backend_stores_hides_the_bytes() {
     let (new, append) = signed_order();
-    let (order, event) = (&append.order, append.events.last().unwrap());
-    let (state, payload) = (codec::encode(&order.state).unwrap(), codec::encode(&event.event).unwrap());
-    assert!(state.contains(ENCODED) && payload.contains(ENCODED), "{state} {payload}");
+    let order = &append.order;
+    let state = codec::encode(&order.state).unwrap();
+    let history = HistoryColumns::new(order.id, append.events.iter().map(|event| &**event)).unwrap();
+    assert!(state.contains(ENCODED) && history.payload.contains(ENCODED), "{state} {}", history.payload);
     hides(&StateColumns::new(order).unwrap());
-    hides(&EventColumns::new(event).unwrap());
+    hides(&history);
     hides(&NewOrderColumns::new(&new).unwrap());
     hides(&AppendColumns::new(&append).unwrap());
     hides(&StoredOrder {
@@ -96,15 +97,11 @@ fn what_a_backend_stores_hides_the_bytes() {
         created_at: order.created_at,
         updated_at: order.updated_at,
     });
-    hides(&StoredEvent {
-        order_id: order.id,
-        seq: 5,
-        at: event.at,
-        status: "submitted",
-        progress: 1,
-        attempt: 1,
-        max_attempts: 3,
-        payload_version: 2,
-        payload: &payload,
+    let HistoryColumns { order_id, first_seq, payload_version, payload, .. } = &history;
+    hides(&StoredHistory {
+        order_id: *order_id,
+        first_seq: *first_seq,
+        payload_version: *payload_version,
+        payload,
     });
 }

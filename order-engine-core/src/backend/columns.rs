@@ -7,8 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::backend::integers::encode_u64;
 use crate::domain::codec::{self, ItemRejected, PAYLOAD_VERSION};
-use crate::domain::event::{EventRecord, Status};
-use crate::domain::failure::Failure;
+use crate::domain::event::Status;
 use crate::domain::ids::{ClientOrderId, OrderId, Tag, TxId};
 use crate::domain::order::Order;
 use crate::domain::state::Attention;
@@ -196,69 +195,6 @@ impl<'a> StateColumns<'a> {
             state_version: i64::from(PAYLOAD_VERSION),
             state: codec::encode(state)?,
             lane: state.lane().map(Lane::as_str),
-        })
-    }
-}
-
-/// The columns of an event.
-pub struct EventColumns<'a> {
-    /// The order.
-    pub order_id: OrderId,
-    /// The number of the event.
-    pub seq: i64,
-    /// When it happened.
-    pub at: DateTime<Utc>,
-    /// What kind of event it is.
-    pub kind: &'static str,
-    /// The order's status after it.
-    pub status: &'static str,
-    /// How far the attempt has come after it.
-    pub progress: i16,
-    /// The number of the attempt.
-    pub attempt: i64,
-    /// How many attempts the order has.
-    pub max_attempts: i64,
-    /// One sentence for people.
-    pub message: String,
-    /// The version of `payload`.
-    pub payload_version: i64,
-    /// The encoded event.
-    pub payload: String,
-    /// The failure, if the event is one.
-    pub failure: Option<&'a Failure>,
-}
-
-/// Shows no payload, which may have the bytes of a signed transaction.
-impl fmt::Debug for EventColumns<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventColumns")
-            .field("order_id", &self.order_id)
-            .field("seq", &self.seq)
-            .field("kind", &self.kind)
-            .field("status", &self.status)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<'a> EventColumns<'a> {
-    /// Returns the columns of an event.
-    ///
-    /// # Errors
-    /// If the event cannot be encoded, or its number does not fit into 63 bits.
-    pub fn new(record: &'a EventRecord) -> Result<Self, ItemRejected> {
-        Ok(Self {
-            order_id: record.order_id,
-            seq: encode_u64(record.seq)?,
-            at: record.at,
-            kind: record.event.kind(),
-            status: record.status.as_str(),
-            progress: i16::from(record.progress),
-            attempt: i64::from(record.attempt),
-            max_attempts: i64::from(record.max_attempts),
-            message: record.message(),
-            payload_version: i64::from(PAYLOAD_VERSION),
-            payload: codec::encode(&record.event)?,
-            failure: record.event.failure(),
         })
     }
 }

@@ -10,7 +10,6 @@ use chrono::{DateTime, Utc};
 
 use crate::backend::integers::{decode_small, decode_u64};
 use crate::domain::codec::{self, DecodeError, ItemRejected};
-use crate::domain::event::{EventRecord, Status};
 use crate::domain::ids::OrderId;
 use crate::domain::order::{Order, OrderHead, OrderRequest};
 use crate::ports::order_store::write::{CreateError, Creation};
@@ -92,61 +91,6 @@ impl StoredHead<'_> {
     }
 }
 
-/// The columns from which an event is decoded.
-#[derive(Clone, Copy)]
-pub struct StoredEvent<'r> {
-    /// The order.
-    pub order_id: OrderId,
-    /// The number of the event.
-    pub seq: i64,
-    /// When it happened.
-    pub at: DateTime<Utc>,
-    /// The order's status after it.
-    pub status: &'r str,
-    /// How far the attempt has come after it.
-    pub progress: i64,
-    /// The number of the attempt.
-    pub attempt: i64,
-    /// How many attempts the order has.
-    pub max_attempts: i64,
-    /// The version of `payload`.
-    pub payload_version: i64,
-    /// The encoded event.
-    pub payload: &'r str,
-}
-
-/// Shows no payload, which may have the bytes of a signed transaction.
-impl fmt::Debug for StoredEvent<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoredEvent")
-            .field("order_id", &self.order_id)
-            .field("seq", &self.seq)
-            .field("status", &self.status)
-            .field("payload_version", &self.payload_version)
-            .finish_non_exhaustive()
-    }
-}
-
-impl StoredEvent<'_> {
-    /// Returns the event.
-    ///
-    /// # Errors
-    /// If the version is newer than this program, or a column holds what this program never writes.
-    pub fn decode(&self) -> Decoded<EventRecord> {
-        let status = Status::ALL.into_iter().find(|known| known.as_str() == self.status);
-        Ok(EventRecord {
-            order_id: self.order_id,
-            seq: decode_u64(self.seq, "seq")?,
-            at: self.at,
-            status: status.ok_or_else(|| DecodeError { message: "unknown status".to_owned() })?,
-            progress: decode_small(self.progress, "progress")?,
-            attempt: decode_small(self.attempt, "attempt")?,
-            max_attempts: decode_small(self.max_attempts, "max_attempts")?,
-            event: codec::decode(version(self.payload_version)?, self.payload)?,
-        })
-    }
-}
-
 pub(super) fn version(version: i64) -> Decoded<u32> {
     decode_small(version, "payload version")
 }
@@ -165,7 +109,7 @@ pub fn existing_order(order: Decoded<Order>) -> Result<Creation, CreateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::columns::{EventColumns, RequestColumns, StateColumns};
+    use crate::backend::columns::{RequestColumns, StateColumns};
     use crate::domain::amount::Amount;
     use crate::domain::order::OrderRequest;
     use crate::domain::token::Token;
@@ -210,25 +154,5 @@ mod tests {
         assert!(StoredHead { request_version: 99, ..head }.decode().is_err());
         assert!(StoredOrder { request_version: -1, ..stored }.decode().is_err());
         assert!(StoredOrder { seq: -1, ..stored }.decode().is_err());
-    }
-
-    #[test]
-    fn an_event_comes_back_from_its_columns() {
-        let record = EventRecord::clone(&accepted().event);
-        let columns = EventColumns::new(&record).unwrap();
-        let stored = StoredEvent {
-            order_id: columns.order_id,
-            seq: columns.seq,
-            at: columns.at,
-            status: columns.status,
-            progress: i64::from(columns.progress),
-            attempt: columns.attempt,
-            max_attempts: columns.max_attempts,
-            payload_version: columns.payload_version,
-            payload: &columns.payload,
-        };
-        assert_eq!(stored.decode(), Ok(record));
-        assert!(StoredEvent { status: "unheard of", ..stored }.decode().is_err());
-        assert!(StoredEvent { progress: 256, ..stored }.decode().is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Items of writes, checked and encoded.
 
-use crate::backend::columns::{EventColumns, RequestColumns, StateColumns};
+use crate::backend::columns::{RequestColumns, StateColumns};
 use crate::backend::history::HistoryColumns;
 use crate::backend::leases::GuardColumns;
 use crate::backend::nonces::ReservationColumns;
@@ -18,9 +18,7 @@ pub struct NewOrderColumns<'a> {
     pub request: RequestColumns<'a>,
     /// Its columns that events change.
     pub state: StateColumns<'a>,
-    /// Its first event.
-    pub event: EventColumns<'a>,
-    /// The same as a row of its history.
+    /// Its first event, as a row of its history.
     pub history: HistoryColumns<'a>,
 }
 
@@ -35,7 +33,6 @@ impl<'a> NewOrderColumns<'a> {
             order: &new.order,
             request: RequestColumns::new(new)?,
             state: StateColumns::new(&new.order)?,
-            event: EventColumns::new(&new.event)?,
             history: HistoryColumns::new(new.order.id, std::iter::once(&*new.event))?,
         })
     }
@@ -50,9 +47,7 @@ pub struct AppendColumns<'a> {
     pub guard: GuardColumns,
     /// The order's columns that events change, as they are after the events.
     pub state: StateColumns<'a>,
-    /// The events, oldest first.
-    pub events: Vec<EventColumns<'a>>,
-    /// The same as a row of its history.
+    /// The events, as a row of its history.
     pub history: HistoryColumns<'a>,
     /// The nonce that is reserved with them.
     pub reservation: Option<ReservationColumns<'a>>,
@@ -69,7 +64,6 @@ impl<'a> AppendColumns<'a> {
             order_id: append.order.id,
             guard: GuardColumns::new(append)?,
             state: StateColumns::new(&append.order)?,
-            events: append.events.iter().map(|event| EventColumns::new(event)).collect::<Result<_, _>>()?,
             history: HistoryColumns::new(append.order.id, append.events.iter().map(|event| &**event))?,
             reservation: append.reservation.as_ref().map(ReservationColumns::new).transpose()?,
         })
