@@ -18,7 +18,10 @@ fn command(args: &[&str]) -> Command {
     if let Some(server) = server() {
         command.arg("--server").arg(server);
     }
-    command.args(["--runs", "1", "--warm-up", "10", "--clients", "4"]).args(args);
+    if !args.contains(&"--runs") {
+        command.args(["--runs", "1"]);
+    }
+    command.args(["--warm-up", "10", "--clients", "4"]).args(args);
     command
 }
 
@@ -124,5 +127,22 @@ fn settings_that_do_not_fit_together_are_refused() {
         let output = load(args);
         assert!(!output.status.success(), "{args:?}");
         assert!(!output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn another_system_is_loaded_in_turns() {
+    let other = "echo \"$LOAD_ORDERS of $LOAD_CLIENTS, $LOAD_WATCH\"; echo 'completed a second 10'";
+    let report = report(&["--store", "memory", "--orders", "50", "--runs", "3", "--versus", other]);
+    let versus = &report["steps"][0]["versus"];
+    assert_eq!(versus["runs"].as_array().unwrap().len(), 3);
+    assert_eq!(versus["completed"]["median"], 10.0);
+    let ours = report["steps"][0]["runs"][0]["completed_per_second"].as_f64().unwrap();
+    let (least, most) = (versus["ratio"]["min"].as_f64().unwrap(), versus["ratio"]["max"].as_f64().unwrap());
+    assert!((least..=most).contains(&(ours / 10.0)), "{versus}");
+    for command in ["exit 3", "echo nothing"] {
+        let output = load(&["--store", "memory", "--orders", "5", "--versus", command]);
+        assert!(!output.status.success());
+        assert!(String::from_utf8_lossy(&output.stderr).contains("the other system's load"), "{command}");
     }
 }

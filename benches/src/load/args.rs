@@ -69,6 +69,12 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
 
+    /// A command that loads another system once, after each run of this load, and prints a line `completed a second
+    /// N`. It finds the size of the load in `LOAD_ORDERS`, `LOAD_CLIENTS` and `LOAD_WATCH`, and ends what it starts.
+    /// Closed loop only.
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["rate", "sweep"])]
+    pub(crate) versus: Option<String>,
+
     /// The server's program [default: the one of this workspace, built when it is not up to date].
     #[arg(long, value_name = "PATH")]
     pub(crate) server: Option<PathBuf>,

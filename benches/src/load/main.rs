@@ -18,6 +18,7 @@ mod report;
 mod server;
 mod socket;
 mod stats;
+mod versus;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;

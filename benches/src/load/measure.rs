@@ -13,6 +13,7 @@ use crate::pace::{self, Pace};
 use crate::process;
 use crate::report::{Costs, Run, Step};
 use crate::stats::{Latency, milliseconds};
+use crate::versus::{self, Versus};
 
 /// All runs on one target.
 pub(crate) struct Series<'a, T> {
@@ -50,7 +51,7 @@ impl<'a, T: Target> Series<'a, T> {
         }
         let mut steps = Vec::new();
         for offered in self.args.rates() {
-            let mut runs = Vec::with_capacity(self.args.runs);
+            let (mut runs, mut theirs) = (Vec::with_capacity(self.args.runs), Vec::new());
             for number in 1..=self.args.runs {
                 let run = self.once(self.pace(offered, number)).await?;
                 println!(
@@ -58,8 +59,15 @@ impl<'a, T: Target> Series<'a, T> {
                     offered.map_or_else(String::new, |rate| format!("{rate} a second offered: "))
                 );
                 runs.push(run);
+                if let Some(command) = &self.args.versus {
+                    let completed = versus::run(command, self.args).await?;
+                    println!("the other system: {completed:.0} completed");
+                    theirs.push(completed);
+                }
             }
-            steps.push(Step::new(offered, runs));
+            let ours: Vec<f64> = runs.iter().map(|run| run.completed_per_second).collect();
+            let versus = Versus::of(self.args.versus.as_deref().unwrap_or_default(), &ours, theirs);
+            steps.push(Step::new(offered, runs, versus));
         }
         let costs = self.costs().await?;
         Ok((steps, costs, self.accepted))

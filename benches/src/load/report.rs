@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::stats::{Latency, Spread};
+use crate::versus::{FIGURE, Versus};
 
 /// The report of one load.
 #[derive(Debug, Serialize)]
@@ -42,6 +43,9 @@ pub(crate) struct Step {
     pub(crate) offered_per_second: Option<f64>,
     pub(crate) runs: Vec<Run>,
     pub(crate) summary: Vec<Figure>,
+    /// The runs of another system in turns with these, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) versus: Option<Versus>,
 }
 
 /// One run.
@@ -86,7 +90,7 @@ pub(crate) struct Costs {
 /// A figure of a run.
 type Getter = fn(&Run) -> Option<f64>;
 const FIGURES: [(&str, Getter); 15] = [
-    ("completed a second", |run| Some(run.completed_per_second)),
+    (FIGURE, |run| Some(run.completed_per_second)),
     ("accepted a second", |run| Some(run.accepted_per_second)),
     ("accept p50 ms", |run| Some(run.accept?.p50_ms)),
     ("accept p99 ms", |run| Some(run.accept?.p99_ms)),
@@ -105,11 +109,11 @@ const FIGURES: [(&str, Getter); 15] = [
 
 impl Step {
     /// Returns the step of these runs, with a summary.
-    pub(crate) fn new(offered_per_second: Option<f64>, runs: Vec<Run>) -> Self {
+    pub(crate) fn new(offered_per_second: Option<f64>, runs: Vec<Run>, versus: Option<Versus>) -> Self {
         let summary = FIGURES.iter().filter_map(|(name, get)| {
             Some(Figure { name, spread: Spread::of(runs.iter().filter_map(get))? })
         });
-        Self { offered_per_second, summary: summary.collect(), runs }
+        Self { offered_per_second, summary: summary.collect(), runs, versus }
     }
 
     /// Returns the median of a figure.
@@ -171,6 +175,9 @@ impl fmt::Display for Step {
         for Figure { name, spread: Spread { median, min, max } } in &self.summary {
             let digits = if *median < 100.0 { 3 } else { 0 };
             write!(f, "\n  {name:<26}{median:>10.digits$}   ({min:.digits$} to {max:.digits$})")?;
+        }
+        if let Some(versus) = &self.versus {
+            write!(f, "\n{versus}")?;
         }
         Ok(())
     }
