@@ -65,6 +65,11 @@ pub struct Config {
     #[arg(long, env = "VENUE_URL", hide_env_values = true, value_name = "URL")]
     pub venue_url: Option<VenueUrl>,
 
+    /// What bounds the transactions of the venue behind `--venue-url` [default: the node is asked at the start, and waited
+    /// for; the role `api` sends none and does not ask].
+    #[arg(long, env = "VENUE_VALIDITY", value_enum, requires = "venue_url")]
+    pub venue_validity: Option<TxBound>,
+
     /// What this process does. The roles `api` and `worker` need `--venue-url` and a store that processes
     /// share.
     #[arg(long, env = "ROLE", value_enum, default_value_t = Role::All)]
@@ -92,8 +97,8 @@ pub struct Config {
     pub sim_fail_rate: Rate,
 
     /// What bounds the transactions of the simulated chain.
-    #[arg(long, env = "SIM_VALIDITY", value_enum, default_value_t = SimValidity::Height)]
-    pub sim_validity: SimValidity,
+    #[arg(long, env = "SIM_VALIDITY", value_enum, default_value_t = TxBound::Height)]
+    pub sim_validity: TxBound,
 
     /// The number of accounts over which the simulator spreads orders, with `--sim-validity nonce`.
     #[arg(long, env = "SIM_ACCOUNTS", default_value_t = NonceConfig::default().accounts, value_parser = at_least_one)]
@@ -203,7 +208,7 @@ impl FeeBumpSettings {
 /// What bounds the transactions of the simulated chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[non_exhaustive]
-pub enum SimValidity {
+pub enum TxBound {
     /// They expire at a height.
     Height,
     /// They have nonces of accounts, and wait for a block.
@@ -278,7 +283,7 @@ mod tests {
         assert_eq!((config.port, config.workers), (3000, 10));
         assert_eq!(config.ledger().as_deref(), Some(Path::new("data/orders.ledger.jsonl")));
         assert_eq!(config.sim_fail_rate, Rate::from_percent(5).unwrap());
-        assert_eq!((config.sim_validity, config.sim_accounts), (SimValidity::Height, 4));
+        assert_eq!((config.sim_validity, config.sim_accounts), (TxBound::Height, 4));
         assert_eq!((config.lease_ms, config.fee_bumps.policy()), (10_000, FeeBumpPolicy::default()));
     }
 
@@ -351,6 +356,7 @@ mod tests {
             (["--fee-bump-percent", "100"], "--fee-bump-percent"),
             (["--fee-max", "0.5"], "--fee-max"),
             (["--sim-validity", "blockhash"], "--sim-validity"),
+            (["--venue-validity", "height"], "--venue-url"),
             (["--sim-accounts", "0"], "--sim-accounts"),
         ] {
             let message = parse(&arguments).unwrap_err().to_string();

@@ -14,7 +14,7 @@ use order_engine_sim::{NonceConfig, SimConfig, SimError, Simulator};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::config::{Config, InvalidRole, Role, SimValidity};
+use crate::config::{Config, InvalidRole, Role, TxBound};
 use crate::tokens::{TokenRegistry, TokenRegistryError};
 
 /// How often processes that share a store without a fan-out look for the events of the others.
@@ -81,7 +81,7 @@ impl Host {
     }
 
     /// Opens the store and the venue, and starts the worker if the role has one. Waits for a venue that has not started
-    /// yet.
+    /// yet, unless the configuration says what bounds its transactions.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         config.check_role()?;
         let tokens =
@@ -92,7 +92,7 @@ impl Host {
         }
         let fanout = config.fanout.clone().or_else(|| config.store.fanout());
         let (router, venue) = match &config.venue_url {
-            Some(url) => remote(url.as_str()).await?,
+            Some(url) => remote(url.as_str(), venue_bound(config)).await?,
             None => {
                 let simulator = Simulator::open(sim_config(config, &tokens), Runtime::tokio()).await?;
                 (simulator.router(), simulator.venue())
@@ -152,24 +152,38 @@ fn report_end(
 /// The router and the venue.
 type Trading = (Arc<dyn DexRouter>, Arc<dyn Venue>);
 
-/// Returns the router and the venue behind a URL. The venue says itself what bounds its transactions, and the engine has
-/// to know that; so a venue that starts later than this process is waited for.
-async fn remote(url: &str) -> Result<Trading, RpcError> {
+/// Returns what bounds the venue's transactions, if that is known or makes no difference: only a worker sends some.
+fn venue_bound(config: &Config) -> Option<TxBound> {
+    config.venue_validity.or_else(|| (config.role == Role::Api).then_some(TxBound::Height))
+}
+
+/// Returns the router and the venue behind a URL. The engine has to know what bounds the venue's transactions; if the
+/// configuration does not say that, the venue is asked, and waited for.
+async fn remote(url: &str, bound: Option<TxBound>) -> Result<Trading, RpcError> {
     let client = RpcClient::new(RpcOptions::new(url), Runtime::tokio())?;
     let router = RpcRouter::new(&client);
-    let venue = loop {
-        match RpcVenue::connect(client.clone(), &router).await {
-            Err(error) if error.is_transient() => {
-                tracing::warn!(error = %chain(&error), "the venue does not answer yet");
-                tokio::time::sleep(VENUE_POLL).await;
-            }
-            connected => break connected?,
-        }
+    let venue = match bound {
+        Some(TxBound::Height) => RpcVenue::new(client, &router),
+        Some(TxBound::Nonce) => RpcVenue::new(client, &router).with_nonces(),
+        None => connect(client, &router).await?,
     };
     if let Err(error) = router.refresh().await {
         tracing::warn!(error = %chain(&error), "the pools are not known yet");
     }
     Ok((Arc::new(router), Arc::new(venue)))
+}
+
+/// Asks a node for its kind until it answers.
+async fn connect(client: RpcClient, router: &RpcRouter) -> Result<RpcVenue, RpcError> {
+    loop {
+        match RpcVenue::connect(client.clone(), router).await {
+            Err(error) if error.is_transient() => {
+                tracing::warn!(error = %chain(&error), "the venue does not answer yet");
+                tokio::time::sleep(VENUE_POLL).await;
+            }
+            connected => return connected,
+        }
+    }
 }
 
 fn sim_config(config: &Config, tokens: &TokenRegistry) -> SimConfig {
@@ -179,7 +193,7 @@ fn sim_config(config: &Config, tokens: &TokenRegistry) -> SimConfig {
         fail_rate: config.sim_fail_rate,
         ledger: config.ledger(),
         tokens: tokens.tokens().to_vec(),
-        nonces: (config.sim_validity == SimValidity::Nonce)
+        nonces: (config.sim_validity == TxBound::Nonce)
             .then_some(NonceConfig { accounts: config.sim_accounts, ..NonceConfig::default() }),
         ..SimConfig::default()
     }

@@ -16,7 +16,7 @@ mod wire;
 pub use address::{InvalidPublicUrl, PublicUrl};
 pub use app::{AppState, Options};
 pub use backend::{FanoutUrl, InvalidUrl, StoreUrl};
-pub use config::{Config, FeeBumpSettings, InvalidRole, LogFormat, Role, SimValidity};
+pub use config::{Config, FeeBumpSettings, InvalidRole, LogFormat, Role, TxBound};
 pub use host::{Host, StartError};
 pub use http::origin::{AllowedOrigins, InvalidOrigin};
 pub use listen::serve;

@@ -49,7 +49,39 @@ async fn an_api_process_and_two_workers_share_a_venue() {
     }
 }
 
-/// The venue says what bounds its transactions, and nothing begins before.
+/// Where the venue's kind is known, orders are accepted while it is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_accepted_before_their_venue_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let url = format!("http://127.0.0.1:{port}");
+    let server = |more: [&'static str; 2]| {
+        let args = [&["--store", "sqlite:orders.db", "--venue-url", &url][..], &more[..]].concat();
+        let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+        let folder = folder.path();
+        async move { Program::start(folder, &args.iter().map(String::as_str).collect::<Vec<_>>()).await }
+    };
+    let (api, all) = (server(["--role", "api"]).await, server(["--venue-validity", "nonce"]).await);
+    let http = reqwest::Client::new();
+    let ids = [api.place(&http, "one").await, all.place(&http, "other").await];
+    let venue = SimVenue::start_at(
+        &port,
+        folder.path(),
+        &["--slot-ms", "5", "--step-ms", "5", "--validity", "nonce"],
+    )
+    .await;
+    for id in &ids {
+        let (frames, _) = Client::connect(&api.ws(id)).await.drain().await;
+        let events = events_of(&frames, id, 0);
+        assert_eq!(events.last().unwrap()["type"].as_str(), Some("confirmed"), "{events:?}");
+    }
+    drop(venue);
+    for program in [api, all] {
+        assert_eq!(program.terminate().await.0, Some(0));
+    }
+}
+
+/// Otherwise the venue says what bounds its transactions, and nothing begins before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_waits_for_its_venue() {
     let folder = tempfile::tempdir().unwrap();
