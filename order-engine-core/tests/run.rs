@@ -13,6 +13,7 @@ use order_engine_core::testing::{Call, Intercept, Reply, request};
 use order_engine_core::{
     Activity, OrderEvent, OrderId, OrderQuery, PauseScope, Status, StoreError, Submission,
 };
+use tokio::task::JoinHandle;
 
 async fn submit(fixture: &Fixture, orders: usize) -> Vec<OrderId> {
     let mut ids = Vec::new();
@@ -154,17 +155,18 @@ impl Leasing {
     }
 }
 
-async fn leasing(answers_late: bool) -> (Arc<Leasing>, Fixture) {
+/// Returns a process with an idle worker of so many slots, and the task of the worker.
+async fn leasing(slots: usize, answers_late: bool) -> (Arc<Leasing>, Fixture, JoinHandle<()>) {
     let leasing = Arc::new(Leasing { answers_late, ..Leasing::default() });
     let fixture = Fixture::with(Setup { intercept: Some(leasing.clone()), ..Setup::default() }).await;
-    (leasing, fixture)
+    let running = tokio::spawn(fixture.engine.run(slots));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    (leasing, fixture, running)
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_worker_takes_what_its_process_accepts_without_a_claim() {
-    let (leasing, fixture) = leasing(false).await;
-    let running = tokio::spawn(fixture.engine.run(4));
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (leasing, fixture, running) = leasing(4, false).await;
     let ids = submit(&fixture, 3).await;
     all_confirmed(&fixture, ids.clone()).await;
     assert_eq!(leasing.leased(), 3);
@@ -177,9 +179,7 @@ async fn an_idle_worker_takes_what_its_process_accepts_without_a_claim() {
 
 #[tokio::test(start_paused = true)]
 async fn orders_without_a_free_slot_are_claimed_later() {
-    let (leasing, fixture) = leasing(false).await;
-    let running = tokio::spawn(fixture.engine.run(2));
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (leasing, fixture, running) = leasing(2, false).await;
     let submissions = fixture.engine.submit_many(std::iter::repeat_with(request).take(20)).await;
     let id = |submission: Result<Submission, _>| match submission {
         Ok(Submission::Created(order)) => order.id,
@@ -192,9 +192,7 @@ async fn orders_without_a_free_slot_are_claimed_later() {
 
 #[tokio::test(start_paused = true)]
 async fn an_order_whose_submitter_leaves_is_executed_all_the_same() {
-    let (leasing, fixture) = leasing(true).await;
-    let running = tokio::spawn(fixture.engine.run(4));
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (leasing, fixture, running) = leasing(4, true).await;
     let submitting = fixture.engine.submit(request());
     assert!(tokio::time::timeout(Duration::from_millis(500), submitting).await.is_err(), "it leaves");
     let [order] = &fixture.engine.orders(&OrderQuery::new(9)).await.unwrap()[..] else { panic!("one order") };
@@ -206,9 +204,7 @@ async fn an_order_whose_submitter_leaves_is_executed_all_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn a_paused_worker_takes_nothing_that_its_process_accepts() {
-    let (leasing, fixture) = leasing(false).await;
-    let running = tokio::spawn(fixture.engine.run(4));
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (leasing, fixture, running) = leasing(4, false).await;
     fixture.engine.pause(Activity::Routing, PauseScope::All, "a test").await.unwrap();
     let order = fixture.submit(request()).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
