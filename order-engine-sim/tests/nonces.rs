@@ -4,7 +4,7 @@ mod common;
 #[path = "common/nonces.rs"]
 mod nonces;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use common::{World, certainty, instant, is_absent, order, reliable};
@@ -411,6 +411,16 @@ struct Story {
     uses: Vec<NonceUse>,
 }
 
+/// Uses up the next nonce of a transaction's account, where it belongs to nobody: a fork has undone the
+/// foreign transaction that had it, for good.
+async fn fill_gap(world: &World, tx: &SignedTx, given_out: &BTreeSet<AccountNonce>) {
+    let nonce = tx.validity.nonce().unwrap();
+    let next = AccountNonce { value: world.account_of(tx).await.latest, ..nonce.clone() };
+    if next.value < nonce.value && !given_out.contains(&next) {
+        world.submit(&world.filled(&order(99), &next).await).await;
+    }
+}
+
 /// Sends some transactions repeatedly, first with and then without faults, until each has a final verdict.
 async fn live_through(config: SimConfig) -> Story {
     let (world, nonces) = (World::new(config).await, CountingNonces::default());
@@ -418,6 +428,7 @@ async fn live_through(config: SimConfig) -> Story {
     for number in 0..8 {
         open.push(world.signed_next(&order(number), &nonces).await);
     }
+    let given_out = open.iter().filter_map(|tx| tx.validity.nonce().cloned()).collect();
     let mut verdicts = BTreeMap::new();
     for round in 0_u32.. {
         assert!(round < 2_000, "no verdict for {open:?}");
@@ -429,6 +440,7 @@ async fn live_through(config: SimConfig) -> Story {
             match judged(&world, &tx).await {
                 Verdict::Pending(included) => {
                     if included.is_none() {
+                        fill_gap(&world, &tx, &given_out).await;
                         world.submit(&tx).await;
                     }
                     undecided.push(tx);

@@ -6,7 +6,8 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use order_engine_core::{
-    AccountId, AccountView, Fence, NonceSource, Order, PrepareRequest, ReplaceRequest, SignedTx, StepError,
+    AccountId, AccountNonce, AccountView, Fence, FillRequest, NonceSource, Order, PrepareRequest,
+    ReplaceRequest, SignedTx, StepError,
 };
 
 use crate::common::World;
@@ -44,6 +45,11 @@ impl World {
     /// Signs a transaction that does nothing in the place of another one, for a quarter more.
     pub async fn cancelled(&self, order: &Order, tx: &SignedTx) -> SignedTx {
         self.sim.venue().cancel_transaction(ReplaceRequest::new(order, tx, 125, FENCE)).await.unwrap()
+    }
+
+    /// Signs a transaction that does nothing and uses up a nonce that nobody holds.
+    pub async fn filled(&self, order: &Order, nonce: &AccountNonce) -> SignedTx {
+        self.sim.venue().fill_nonce(FillRequest::new(order, nonce, FENCE)).await.unwrap()
     }
 
     /// Returns how far the account of a transaction has come.
