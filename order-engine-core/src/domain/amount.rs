@@ -168,12 +168,18 @@ fn scale(digits: &str, shift: i64, decimals: u8) -> Result<Amount, AmountError> 
 
 /// Writes `value / 10^decimals` without trailing zeros.
 fn format_scaled(value: U256, decimals: u8) -> String {
-    let digits = value.to_string();
+    // Nearly all values are narrow, and narrow ones are written much faster.
+    let mut text = u128::try_from(value).map_or_else(|_| value.to_string(), |value| value.to_string());
     let decimals = usize::from(decimals);
-    let padded = format!("{digits:0>width$}", width = decimals + 1);
-    let (whole, fraction) = padded.split_at(padded.len() - decimals);
-    let fraction = fraction.trim_end_matches('0');
-    if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") }
+    let missing = (decimals + 1).saturating_sub(text.len());
+    text.insert_str(0, &"0".repeat(missing));
+    let point = text.len() - decimals;
+    let fraction = text[point..].trim_end_matches('0').len();
+    text.truncate(point + fraction);
+    if fraction > 0 {
+        text.insert(point, '.');
+    }
+    text
 }
 
 /// The digits after the decimal point that [`price`] keeps.
@@ -191,13 +197,35 @@ pub fn price(input: (Amount, u8), output: (Amount, u8)) -> Option<String> {
 /// `numerator · 10^a / (denominator · 10^b)` as a decimal text cut after 18 digits, or nothing if
 /// there is no such number or it does not fit into 256 bits.
 pub(crate) fn ratio((numerator, a): (U512, u8), (denominator, b): (U512, u8)) -> Option<String> {
-    let ten = U512::from(10_u8);
-    let numerator = numerator
-        .checked_mul(ten.checked_pow(U512::from(a))?)?
-        .checked_mul(ten.checked_pow(U512::from(PRICE_SCALE))?)?;
-    let denominator = denominator.checked_mul(ten.checked_pow(U512::from(b))?)?;
-    let quotient = U256::uint_try_from(numerator.checked_div(denominator)?).ok()?;
+    let shift = i32::from(a) + i32::from(PRICE_SCALE) - i32::from(b);
+    let quotient = match narrow_ratio(numerator, denominator, shift) {
+        Some(quotient) => U256::from(quotient),
+        None => wide_ratio(numerator, denominator, shift)?,
+    };
     Some(format_scaled(quotient, PRICE_SCALE))
+}
+
+/// `⌊numerator · 10^shift / denominator⌋`, or nothing if 128 bits are too few for it.
+fn narrow_ratio(numerator: U512, denominator: U512, shift: i32) -> Option<u128> {
+    let numerator = u128::try_from(numerator).ok()?;
+    let denominator = u128::try_from(denominator).ok()?;
+    let power = 10_u128.checked_pow(shift.unsigned_abs())?;
+    if shift < 0 {
+        numerator.checked_div(denominator.checked_mul(power)?)
+    } else {
+        numerator.checked_mul(power)?.checked_div(denominator)
+    }
+}
+
+/// The same, or nothing if 512 bits are too few for it.
+fn wide_ratio(numerator: U512, denominator: U512, shift: i32) -> Option<U256> {
+    let power = U512::from(10_u8).checked_pow(U512::from(shift.unsigned_abs()))?;
+    let quotient = if shift < 0 {
+        numerator.checked_div(denominator.checked_mul(power)?)?
+    } else {
+        numerator.checked_mul(power)?.checked_div(denominator)?
+    };
+    U256::uint_try_from(quotient).ok()
 }
 
 impl fmt::Display for Amount {
@@ -287,6 +315,16 @@ mod tests {
     }
 
     #[test]
+    fn a_price_beyond_narrow_arithmetic_is_a_price_all_the_same() {
+        let most = Amount::MAX;
+        assert_eq!(super::price((most, 0), (most, 0)).as_deref(), Some("1"));
+        assert_eq!(super::price((Amount::new(1), 0), (most, 0)), Some(most.to_string()));
+        assert_eq!(super::price((most, 38), (Amount::new(1), 0)).as_deref(), Some("0.293873587705571876"));
+        assert_eq!(super::price((Amount::new(1), 255), (most, 0)), None);
+        assert_eq!(super::price((most, 0), (Amount::new(1), 255)), None);
+    }
+
+    #[test]
     fn slippage_rounds_down_and_saturates() {
         assert_eq!(Amount::new(999).less_slippage(50), Amount::new(994));
         assert_eq!(Amount::MAX.less_slippage(0), Amount::MAX);
@@ -294,6 +332,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn narrow_arithmetic_gives_what_wide_arithmetic_gives(
+            numerator in any::<u64>(), denominator in any::<u64>(), shift in -20_i32..=20,
+        ) {
+            let (numerator, denominator) = (U512::from(numerator), U512::from(denominator));
+            let narrow = narrow_ratio(numerator, denominator, shift);
+            prop_assume!(narrow.is_some());
+            prop_assert_eq!(narrow.map(U256::from), wide_ratio(numerator, denominator, shift));
+        }
+
         #[test]
         fn human_form_reads_back(units in any::<u128>(), decimals in 0_u8..=24) {
             let amount = Amount::new(units);

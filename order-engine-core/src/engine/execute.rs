@@ -51,7 +51,9 @@ impl Engine {
         self.ensure_observer();
         let span = tracing::info_span!("order", order.id = %order_id);
         let _running = context.tasks.shutdown.enter_execution();
-        async {
+        // In a box, because the state of a whole execution is large, and each caller and layer around it would
+        // copy it.
+        let execution = Box::pin(async {
             // The slot is taken until the execution ends.
             let (order, _slot) = match claim {
                 Some(ClaimedOrder { order, slot }) => (order, Some(slot)),
@@ -64,8 +66,7 @@ impl Engine {
             let executed =
                 context.tasks.supervisor.guard("execution", self.inner.executor.execute(order)).await;
             executed.unwrap_or_else(|panicked| Err(ExecuteError::Panicked(panicked.part)))
-        }
-        .instrument(span)
-        .await
+        });
+        execution.instrument(span).await
     }
 }
