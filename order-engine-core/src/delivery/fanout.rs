@@ -2,22 +2,25 @@
 //! to what the others publish.
 //!
 //! [`BrokerFanout`] does all of it but the talking to one particular broker, which a [`Broker`] does. Every
-//! fan-out between processes therefore connects again, reports losses and skips its own messages alike.
+//! fan-out between processes therefore connects again, reports losses, skips its own messages and is silent where no
+//! other process listens.
 
 mod broker;
 mod listener;
+mod outgoing;
+mod presence;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc};
 
 pub use crate::delivery::fanout::broker::{Broker, MessageStream};
 use crate::delivery::fanout::listener::Listener;
-use crate::delivery::hints;
+use crate::delivery::fanout::outgoing::Outgoing;
 use crate::domain::order::OrderUpdate;
 use crate::ports::order_store::error::StoreError;
 use crate::ports::runtime::Runtime;
@@ -38,11 +41,7 @@ pub struct BrokerFanout {
 
 #[derive(Debug)]
 struct Inner {
-    broker: Arc<dyn Broker>,
-    /// The name of this process in messages, by which it skips its own.
-    sender: u128,
-    /// Whether hints could not be published, so that the next message must be a resync.
-    has_lost: AtomicBool,
+    outgoing: Arc<Outgoing>,
     /// The task that listens ends when this is dropped.
     hints: Mutex<mpsc::Receiver<Hint>>,
     listener: Arc<Listener>,
@@ -53,10 +52,10 @@ impl BrokerFanout {
     /// [resync](Hint::Resync), since the others may have published before.
     pub fn new(broker: Arc<dyn Broker>, runtime: Runtime) -> Self {
         let sender = runtime.entropy.next_u128();
+        let outgoing = Arc::new(Outgoing::new(broker, Arc::clone(&runtime.clock), sender));
         let (queue, hints) = mpsc::channel(QUEUE);
-        let listener = Arc::new(Listener::new(Arc::clone(&broker), runtime, sender, queue));
-        let inner =
-            Inner { broker, sender, has_lost: AtomicBool::new(false), hints: Mutex::new(hints), listener };
+        let listener = Arc::new(Listener::new(Arc::clone(&outgoing), runtime, queue));
+        let inner = Inner { outgoing, hints: Mutex::new(hints), listener };
         Self { inner: Arc::new(inner) }
     }
 
@@ -88,7 +87,7 @@ struct BrokerSink(Arc<Inner>);
 #[async_trait]
 impl StatusSink for BrokerSink {
     fn name(&self) -> &str {
-        self.0.broker.name()
+        self.0.outgoing.broker.name()
     }
 
     fn guarantee(&self) -> SinkGuarantee {
@@ -96,19 +95,9 @@ impl StatusSink for BrokerSink {
     }
 
     async fn deliver(&self, updates: &[OrderUpdate]) -> Result<(), SinkError> {
-        let Inner { broker, sender, has_lost, .. } = &*self.0;
         let events: Vec<_> = updates.iter().map(|update| Arc::clone(&update.event)).collect();
-        let mut messages = hints::pack(&events, *sender, broker.max_message_bytes());
-        // A call that is dropped counts as lost, so the flag is set until the broker has answered.
-        if has_lost.swap(true, Ordering::AcqRel) {
-            messages.insert(0, hints::resync(*sender));
-        }
-        broker
-            .publish(messages)
-            .await
-            .map_err(|error| SinkError::new("the messages were not taken").with_source(error))?;
-        has_lost.store(false, Ordering::Release);
-        Ok(())
+        let delivered = self.0.outgoing.deliver(&events).await;
+        delivered.map_err(|error| SinkError::new("the messages were not taken").with_source(error))
     }
 }
 

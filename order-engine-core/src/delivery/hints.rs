@@ -1,6 +1,7 @@
 //! The messages between processes: committed events, many to a message, which the receiver takes as [`Hint`]s.
 //!
-//! Every fan-out uses this one format, whichever broker carries the messages.
+//! Every fan-out uses this one format, whichever broker carries the messages: the sender's name in hexadecimal digits,
+//! by which a process knows its own messages without parsing them, and then JSON.
 
 use std::sync::Arc;
 
@@ -13,13 +14,13 @@ use crate::domain::ids::OrderId;
 use crate::domain::state::step::Lane;
 use crate::ports::source::Hint;
 
+/// The digits of a sender's name.
+const SENDER_DIGITS: usize = 32;
 /// The size of a message without its items, and of the commas between them.
 const ENVELOPE_BYTES: usize = 96;
 
 #[derive(Serialize, Deserialize)]
 struct Message<'a> {
-    /// The process that sent it, so that it can skip its own messages.
-    sender: u128,
     /// The payload version of the events.
     version: u32,
     #[serde(borrow)]
@@ -63,22 +64,29 @@ pub fn pack(events: &[Arc<EventRecord>], sender: u128, max_bytes: usize) -> Vec<
     messages
 }
 
-/// Returns the message that makes its receivers [resync](Hint::Resync), because the sender could not publish
+/// Returns the message that makes its receivers [resync](Hint::Resync), because the sender did not publish
 /// all that it committed.
 pub fn resync(sender: u128) -> String {
-    encode(&Message { sender, version: PAYLOAD_VERSION, items: vec![Item::Resync] }).unwrap_or_default()
+    encode(sender, vec![Item::Resync]).unwrap_or_default()
 }
 
-/// Unpacks a message into its hints. A message that `own` sent has none.
+/// Returns the message that only tells the others that the sender is there.
+pub fn presence(sender: u128) -> String {
+    encode(sender, Vec::new()).unwrap_or_default()
+}
+
+/// Unpacks the message of another process into its hints; a message that `own` sent is none.
 ///
 /// # Errors
 /// If it is not a message of this format.
-pub fn unpack(message: &str, own: u128) -> Result<Vec<Hint>, DecodeError> {
-    let undecodable = |error: serde_json::Error| DecodeError { message: error.to_string() };
-    let Message { sender, version, items } = serde_json::from_str(message).map_err(undecodable)?;
-    if sender == own {
-        return Ok(Vec::new());
+pub fn unpack(message: &str, own: u128) -> Result<Option<Vec<Hint>>, DecodeError> {
+    let no_sender = || DecodeError { message: "the message does not begin with its sender".to_owned() };
+    let (sender, body) = message.split_at_checked(SENDER_DIGITS).ok_or_else(no_sender)?;
+    if u128::from_str_radix(sender, 16).map_err(|_| no_sender())? == own {
+        return Ok(None);
     }
+    let undecodable = |error: serde_json::Error| DecodeError { message: error.to_string() };
+    let Message { version, items } = serde_json::from_str(body).map_err(undecodable)?;
     let hint = |item| match item {
         Item::Due(lane) => Ok(Hint::Due(lane)),
         Item::Event(event) if version == PAYLOAD_VERSION => {
@@ -89,7 +97,7 @@ pub fn unpack(message: &str, own: u128) -> Result<Vec<Hint>, DecodeError> {
         Item::Advanced(position) => Ok(position.into_hint()),
         Item::Resync => Ok(Hint::Resync),
     };
-    items.into_iter().map(|item| hint(item).map_err(undecodable)).collect()
+    items.into_iter().map(|item| hint(item).map_err(undecodable)).collect::<Result<_, _>>().map(Some)
 }
 
 /// Returns the lane in which an event makes its order due at once, even if a worker holds a lease of it.
@@ -169,15 +177,17 @@ impl Packer {
         if items.is_empty() {
             return;
         }
-        messages.extend(encode(&Message { sender: self.sender, version: PAYLOAD_VERSION, items }));
+        messages.extend(encode(self.sender, items));
         self.items.clear();
         self.bytes = 0;
     }
 }
 
 /// Encodes a message. No message fails to encode, and even a lost one would do no harm.
-fn encode(message: &Message<'_>) -> Option<String> {
-    serde_json::to_string(message).ok()
+fn encode(sender: u128, items: Vec<Item<'_>>) -> Option<String> {
+    let mut message = format!("{sender:0SENDER_DIGITS$x}").into_bytes();
+    serde_json::to_writer(&mut message, &Message { version: PAYLOAD_VERSION, items }).ok()?;
+    String::from_utf8(message).ok()
 }
 
 #[cfg(test)]
@@ -199,7 +209,7 @@ mod tests {
     }
 
     fn unpacked(messages: &[String], own: u128) -> Vec<Hint> {
-        messages.iter().flat_map(|message| unpack(message, own).unwrap()).collect()
+        messages.iter().flat_map(|message| unpack(message, own).unwrap().unwrap_or_default()).collect()
     }
 
     #[test]
@@ -243,19 +253,24 @@ mod tests {
             .replace(&format!("\"version\":{PAYLOAD_VERSION}"), "\"version\":4000000000")
             .replace("\"accepted\"", "\"unheard_of\"");
         let position = Hint::Advanced { order_id: accepted.order_id, seq: 1 };
-        assert_eq!(unpack(&newer, 1).unwrap(), [Hint::Due(Lane::Execute), position]);
+        assert_eq!(unpacked(&[newer], 1), [Hint::Due(Lane::Execute), position]);
     }
 
     #[test]
     fn other_texts_are_refused() {
-        for text in ["", "{}", "[]", r#"{"sender":1,"version":2,"items":[{"due":"elsewhere"}]}"#] {
+        let sender = format!("{:032x}", 1);
+        let elsewhere = format!(r#"{sender}{{"version":2,"items":[{{"due":"elsewhere"}}]}}"#);
+        for text in ["", "{}", "[]", "{\"version\":2,\"items\":[],\"padding\":0}", &sender, &elsewhere] {
             assert!(unpack(text, 0).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn a_resync_reaches_the_others() {
-        assert_eq!(unpack(&resync(1), 2).unwrap(), [Hint::Resync]);
-        assert_eq!(unpack(&resync(1), 1).unwrap(), [], "a process skips its own messages");
+    fn a_resync_reaches_the_others_and_a_presence_has_no_hints() {
+        assert_eq!(unpack(&resync(1), 2).unwrap(), Some(vec![Hint::Resync]));
+        assert_eq!(unpack(&presence(1), 2).unwrap(), Some(vec![]));
+        for message in [resync(u128::MAX), presence(u128::MAX)] {
+            assert_eq!(unpack(&message, u128::MAX).unwrap(), None, "a process skips its own messages");
+        }
     }
 }

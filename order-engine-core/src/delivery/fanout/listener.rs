@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::delivery::fanout::broker::{Broker, MessageStream};
+use crate::delivery::fanout::broker::MessageStream;
+use crate::delivery::fanout::outgoing::Outgoing;
+use crate::delivery::fanout::presence::ANNOUNCEMENT_INTERVAL;
 use crate::delivery::hints;
 use crate::domain::retry_policy::Backoff;
 use crate::ports::order_store::error::StoreError;
@@ -22,11 +24,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// Receives messages, and connects again when the connection fails.
 #[derive(Debug)]
 pub(super) struct Listener {
-    broker: Arc<dyn Broker>,
+    outgoing: Arc<Outgoing>,
     runtime: Runtime,
     has_started: AtomicBool,
-    /// The name of this process in messages.
-    own: u128,
     queue: mpsc::Sender<Hint>,
     pub(super) is_connected: AtomicBool,
     /// Whether hints were dropped because the queue was full.
@@ -34,14 +34,9 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(
-        broker: Arc<dyn Broker>,
-        runtime: Runtime,
-        own: u128,
-        queue: mpsc::Sender<Hint>,
-    ) -> Self {
+    pub(super) fn new(outgoing: Arc<Outgoing>, runtime: Runtime, queue: mpsc::Sender<Hint>) -> Self {
         let [has_started, is_connected, has_dropped] = [false; 3].map(AtomicBool::new);
-        Self { broker, runtime, has_started, own, queue, is_connected, has_dropped }
+        Self { outgoing, runtime, has_started, queue, is_connected, has_dropped }
     }
 
     /// Starts the task that listens, unless it was started before: first on this stream, if there is one.
@@ -60,9 +55,11 @@ impl Listener {
         self.runtime.spawner.spawn("fan-out", Box::pin(task));
     }
 
-    /// Connects and subscribes.
+    /// Connects and subscribes, and tells the others, which publish nothing as long as they are alone.
     pub(super) async fn subscribe(&self) -> Result<Box<dyn MessageStream>, StoreError> {
-        let stream = self.broker.subscribe().await?;
+        let stream = self.outgoing.broker.subscribe().await?;
+        self.outgoing.announce().await?;
+        self.outgoing.presence.connected(self.runtime.clock.now());
         self.is_connected.store(true, Ordering::Release);
         Ok(stream)
     }
@@ -74,9 +71,13 @@ impl Listener {
                 Some(stream) => stream,
                 None => self.resubscribe().await,
             };
-            let Err(error) = self.listen(&mut *stream).await;
+            let Err(error) = tokio::select! {
+                failed = self.listen(&mut *stream) => failed,
+                failed = self.keep_announcing() => failed,
+            };
             self.is_connected.store(false, Ordering::Release);
-            tracing::warn!(broker = self.broker.name(), error = %telemetry::chain(&error), "the fan-out lost its connection and connects again");
+            self.outgoing.presence.disconnected();
+            tracing::warn!(broker = self.outgoing.broker.name(), error = %telemetry::chain(&error), "the fan-out lost its connection and connects again");
         }
     }
 
@@ -90,10 +91,10 @@ impl Listener {
                     return stream;
                 }
                 Err(error) if failures == 0 => {
-                    tracing::warn!(broker = self.broker.name(), error = %telemetry::chain(&error), "the fan-out cannot connect");
+                    tracing::warn!(broker = self.outgoing.broker.name(), error = %telemetry::chain(&error), "the fan-out cannot connect");
                 }
                 Err(error) => {
-                    tracing::debug!(broker = self.broker.name(), error = %telemetry::chain(&error), "the fan-out cannot connect yet");
+                    tracing::debug!(broker = self.outgoing.broker.name(), error = %telemetry::chain(&error), "the fan-out cannot connect yet");
                 }
             }
             failures += 1;
@@ -117,12 +118,28 @@ impl Listener {
         }
     }
 
+    /// Tells the others again and again that this process is there, and newcomers at once what they missed.
+    async fn keep_announcing(&self) -> Result<Infallible, StoreError> {
+        loop {
+            tokio::select! {
+                () = self.runtime.clock.sleep(ANNOUNCEMENT_INTERVAL) => {}
+                () = self.outgoing.presence.newcomer() => {}
+            }
+            self.outgoing.announce().await?;
+        }
+    }
+
     fn receive(&self, message: &str) {
-        match hints::unpack(message, self.own) {
-            Ok(hints) => hints.into_iter().for_each(|hint| self.push(hint)),
+        let unpacked = hints::unpack(message, self.outgoing.sender);
+        if matches!(unpacked, Ok(None)) {
+            return;
+        }
+        self.outgoing.presence.heard(self.runtime.clock.now());
+        match unpacked {
+            Ok(hints) => hints.into_iter().flatten().for_each(|hint| self.push(hint)),
             Err(error) => {
                 // A newer version of this software may have sent it. It is news in any case.
-                tracing::debug!(broker = self.broker.name(), %error, "a message cannot be decoded");
+                tracing::debug!(broker = self.outgoing.broker.name(), %error, "a message cannot be decoded");
                 self.push(Hint::Resync);
             }
         }

@@ -1,6 +1,7 @@
 //! Fan-outs over a broker in memory, on steered time.
 #![allow(clippy::disallowed_methods)] // The clock of the tests is tokio's.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -8,6 +9,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use super::*;
+use crate::delivery::hints;
 use crate::domain::ids::OrderId;
 use crate::domain::order::Order;
 use crate::domain::state::step::Lane;
@@ -177,6 +179,76 @@ async fn hints_that_do_not_fit_into_the_queue_give_a_resync() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(source.next().await, Hint::Resync);
     has_event(&source, 1).await;
+}
+
+/// Lets a process be alone for long enough to know it.
+async fn alone() {
+    tokio::time::sleep(presence::ALONE_AFTER).await;
+}
+
+/// Returns how many of the messages that wait have more than the presence of their sender.
+fn messages_with_hints(channel: &mut broadcast::Receiver<Option<String>>) -> usize {
+    let waiting = std::iter::from_fn(|| channel.try_recv().ok().flatten());
+    waiting.filter(|message| hints::unpack(message, 0).unwrap() != Some(Vec::new())).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_is_alone_publishes_nothing() {
+    let broker = MemoryBroker::new();
+    let fanout = BrokerFanout::open(broker.handle(), Runtime::tokio()).await.unwrap();
+    let mut channel = broker.channel.subscribe();
+    fanout.sink().deliver(&[accepted(1)]).await.unwrap();
+    assert_eq!(messages_with_hints(&mut channel), 1, "it does not know yet that it is alone");
+    alone().await;
+    fanout.sink().deliver(&[accepted(2)]).await.unwrap();
+    alone().await;
+    assert_eq!(messages_with_hints(&mut channel), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_is_told_at_once_that_it_missed_something() {
+    let broker = MemoryBroker::new();
+    let first = BrokerFanout::open(broker.handle(), Runtime::tokio()).await.unwrap();
+    alone().await;
+    first.sink().deliver(&[accepted(1)]).await.unwrap();
+    let came_at = Instant::now();
+    let source = BrokerFanout::open(broker.handle(), Runtime::tokio()).await.unwrap().source();
+    assert_eq!(source.next().await, Hint::Resync);
+    assert_eq!(came_at.elapsed(), Duration::ZERO);
+    first.sink().deliver(&[accepted(2)]).await.unwrap();
+    has_event(&source, 2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn processes_that_commit_nothing_are_heard_as_long_as_they_are_there() {
+    let broker = MemoryBroker::new();
+    let one = BrokerFanout::open(broker.handle(), Runtime::tokio()).await.unwrap();
+    let other = BrokerFanout::open(broker.handle(), Runtime::tokio()).await.unwrap();
+    for n in 1..5 {
+        alone().await;
+        one.sink().deliver(&[accepted(n)]).await.unwrap();
+        has_event(&other.source(), n).await;
+    }
+    let mut channel = broker.channel.subscribe();
+    drop(other);
+    alone().await;
+    one.sink().deliver(&[accepted(5)]).await.unwrap();
+    assert_eq!(messages_with_hints(&mut channel), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_hears_nothing_does_not_take_itself_as_alone() {
+    let broker = MemoryBroker::new();
+    let fanout = BrokerFanout::open(broker.handle(), Runtime::tokio()).await.unwrap();
+    broker.set_up(false);
+    alone().await;
+    assert!(fanout.sink().deliver(&[accepted(1)]).await.is_err(), "it tried");
+    let never_listened = BrokerFanout::new(broker.handle(), Runtime::tokio());
+    broker.set_up(true);
+    alone().await;
+    let mut channel = broker.channel.subscribe();
+    never_listened.sink().deliver(&[accepted(2)]).await.unwrap();
+    assert_eq!(messages_with_hints(&mut channel), 1);
 }
 
 #[tokio::test(start_paused = true)]
