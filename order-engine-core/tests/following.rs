@@ -151,16 +151,67 @@ impl StatusSource for Given {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn events_whose_hints_are_lost_come_before_the_next_one() {
-    let here = Fixture::new().await;
+/// Builds a second engine over the store of another one, and returns what gives it its hints.
+async fn told(here: &Fixture) -> (Engine, mpsc::UnboundedSender<Hint>) {
     let (give, given) = mpsc::unbounded_channel();
     let elsewhere = Engine::builder()
-        .store(Arc::new(here.store.clone()))
+        .store(here.store.clone())
         .router(here.router.clone())
         .venue(here.venue.clone())
         .source(Arc::new(Given(tokio::sync::Mutex::new(given))));
-    let elsewhere = elsewhere.build().await.unwrap();
+    (elsewhere.build().await.unwrap(), give)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_is_told_of_all_follows_recent_orders_without_the_store() {
+    let (here, reads) = counted().await;
+    let (elsewhere, give) = told(&here).await;
+    let id = here.submit(request()).await.id;
+    let accepted = here.engine.events(id, 0, 1).await.unwrap().remove(0);
+    give.send(Hint::Event(Arc::new(accepted))).unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    reads.last_seqs.lock().unwrap().clear();
+    let mut subscription = elsewhere.subscribe(id, 0).await.unwrap().expect("it is remembered");
+    assert_eq!(subscription.next().await.unwrap().unwrap().seq, 1);
+    assert!(reads.last_seqs.lock().unwrap().is_empty());
+    let worker = here.work();
+    let events = here.reaches(id, |record| record.status.is_terminal()).await;
+    events.iter().for_each(|event| give.send(Hint::Event(Arc::new(event.clone()))).unwrap());
+    assert_eq!(to_the_end(subscription).await, events[1..]);
+    worker.stop().await;
+}
+
+/// What was remembered before hints were lost is compared with the store again.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_was_not_told_reads_the_store() {
+    let here = Fixture::new().await;
+    let (elsewhere, give) = told(&here).await;
+    let mut orders = Vec::new();
+    for _ in 0..2 {
+        let id = here.submit(request()).await.id;
+        let accepted = here.engine.events(id, 0, 1).await.unwrap().remove(0);
+        give.send(Hint::Event(Arc::new(accepted))).unwrap();
+        orders.push(id);
+    }
+    let worker = here.work();
+    for id in &orders {
+        here.until_terminal(*id).await;
+    }
+    worker.stop().await;
+    let ended = here.engine.events(orders[0], 0, 100).await.unwrap();
+    let hints = [Hint::Advanced { order_id: orders[0], seq: ended.last().unwrap().seq }, Hint::Resync];
+    for (id, hint) in orders.into_iter().zip(hints) {
+        give.send(hint).unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let subscription = elsewhere.subscribe(id, 0).await.unwrap().expect("it is there");
+        assert_eq!(subscription.last_seq(), 8);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_whose_hints_are_lost_come_before_the_next_one() {
+    let here = Fixture::new().await;
+    let (elsewhere, give) = told(&here).await;
     let id = here.submit(request()).await.id;
     let mut subscription = elsewhere.subscribe(id, 0).await.unwrap().expect("the order exists");
     assert_eq!(subscription.next().await.unwrap().unwrap().seq, 1);

@@ -42,9 +42,13 @@ impl Follower {
         self.hub.note_commit();
         match hint {
             Hint::Event(event) => self.hub.publish([&event]),
-            Hint::Advanced { order_id, seq } => self.publish_up_to(order_id, seq).await,
+            Hint::Advanced { order_id, seq } => {
+                self.hub.forget_before(order_id, seq);
+                self.publish_up_to(order_id, seq).await;
+            }
             Hint::Due(lane) => self.wakers.wake(lane),
             Hint::Resync => {
+                self.hub.forget();
                 self.wakers.wake_all();
                 self.poll().await;
             }

@@ -110,6 +110,16 @@ impl Hub {
         }
     }
 
+    /// Forgets the histories, because another process may have gone on with them unnoticed.
+    pub(crate) fn forget(&self) {
+        self.recent().forget();
+    }
+
+    /// Forgets the history of an order unless it is known up to the event numbered `seq`.
+    pub(crate) fn forget_before(&self, order_id: OrderId, seq: u64) {
+        self.recent().forget_before(order_id, seq);
+    }
+
     /// Notes that something may have been committed.
     pub(crate) fn note_commit(&self) {
         self.commits.send_replace(());

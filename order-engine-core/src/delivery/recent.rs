@@ -54,6 +54,19 @@ impl Recent {
         }
     }
 
+    /// Forgets everything.
+    pub(crate) fn forget(&mut self) {
+        self.histories.clear();
+        self.by_age.clear();
+    }
+
+    /// Forgets the history of an order that has an event of this number, unless that one is remembered.
+    pub(crate) fn forget_before(&mut self, order_id: OrderId, seq: u64) {
+        if self.history(order_id).and_then(<[_]>::last).is_some_and(|last| last.seq < seq) {
+            self.histories.remove(&order_id);
+        }
+    }
+
     /// Returns the remembered history of an order, from its first event on.
     pub(crate) fn history(&self, order_id: OrderId) -> Option<&[Arc<EventRecord>]> {
         self.histories.get(&order_id).map(Vec::as_slice)

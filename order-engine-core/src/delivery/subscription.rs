@@ -85,9 +85,12 @@ pub enum SubscribeError {
 impl Subscription {
     /// Begins a subscription. Returns nothing if there is no such order. The listener is already listening, so
     /// that no event is missed between the reading and the listening.
+    ///
+    /// Without `heads`, what this process remembers of an order needs no comparison with the store: whoever adds
+    /// to it tells this process.
     pub(crate) async fn begin(
         (store, supervisor): (Arc<dyn OrderStore>, Arc<Supervisor>),
-        heads: &Heads,
+        heads: Option<&Heads>,
         listener: Listener,
         order_id: OrderId,
         after: u64,
@@ -123,12 +126,16 @@ impl Subscription {
     }
 
     /// Begins from the history that this process remembers, if it is complete. Returns whether it is.
-    async fn recall(&mut self, heads: &Heads) -> bool {
+    async fn recall(&mut self, heads: Option<&Heads>) -> bool {
         if !self.listener.is_recent() {
             return false;
         }
         // The store is asked first, so that what is published meanwhile is remembered by now.
-        let Some(last_seq) = heads.of(self.order_id).await else { return false };
+        let last_seq = match heads {
+            Some(heads) => heads.of(self.order_id).await,
+            None => Some(1),
+        };
+        let Some(last_seq) = last_seq else { return false };
         let Some((history, last)) = self.listener.history(self.cursor(), last_seq) else { return false };
         self.listener.note(last.seq);
         self.last_seq = last.seq;

@@ -143,9 +143,11 @@ impl Engine {
             // An order accepted later than this cannot have ended before it.
             match purged.next.filter(|next| next.accepted_at() < request.ended_before) {
                 Some(next) => request.after = Some(next),
-                None => return Ok(deleted),
+                None => break,
             }
         }
+        self.inner.publisher.hub.forget();
+        Ok(deleted)
     }
 
     /// Returns at most `limit` orders that are due for a worker, those first that became due first. A host

@@ -78,6 +78,14 @@ impl Engine {
             hub.close();
         }
         let store = (Arc::clone(&context.store), Arc::clone(&context.tasks.supervisor));
-        Subscription::begin(store, &self.inner.heads, listener, id, after).await
+        let heads = (!self.is_told_of_all()).then_some(&self.inner.heads);
+        Subscription::begin(store, heads, listener, id, after).await
+    }
+
+    /// Whether this process is told what others commit, so that what it remembers of an order is up to date
+    /// but for what is under way.
+    fn is_told_of_all(&self) -> bool {
+        let sources = &self.inner.sources;
+        !sources.is_empty() && sources.iter().all(|source| source.is_connected())
     }
 }
