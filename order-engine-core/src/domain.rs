@@ -14,6 +14,7 @@ pub(crate) mod phase;
 pub(crate) mod priority;
 pub(crate) mod retry_policy;
 pub(crate) mod route;
+mod route_choice;
 pub(crate) mod siblings;
 pub(crate) mod state;
 pub(crate) mod token;

@@ -80,7 +80,7 @@ impl VenueRouters {
         };
         for candidate in &mut candidates {
             if let CandidateOutcome::Quoted(route) = &mut candidate.outcome {
-                route.venue = venue.clone();
+                Arc::make_mut(route).venue = venue.clone();
             }
         }
         Ok(candidates)

@@ -9,8 +9,8 @@ use common::{World, certainty, instant, is_absent, judged, order, reliable, trad
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use order_engine_core::{
-    Amount, Certainty, DeathProof, FailureClass, FailureCode, Observation, SignedTx, SubmitReport, Validity,
-    Verdict,
+    Amount, Certainty, DeathProof, FailureClass, FailureCode, Observation, Route, SignedTx, SubmitReport,
+    Validity, Verdict,
 };
 use order_engine_sim::{Rate, SimConfig};
 
@@ -162,7 +162,7 @@ async fn a_preparation_simulates_before_it_signs() {
     assert_eq!((refused.failure.code, refused.class), (FailureCode::SLIPPAGE, FailureClass::Requote));
     assert!(world.prepare(&order, &route, route.amount_out).await.is_ok());
 
-    let mut closed = route.clone();
+    let mut closed = Route::clone(&route);
     closed.legs[0].pool = "closed".into();
     let refused = world.prepare(&order, &closed, Amount::ZERO).await.unwrap_err();
     assert_eq!((refused.failure.code, refused.class), (FailureCode::NO_ROUTE, FailureClass::Requote));

@@ -12,6 +12,7 @@ use crate::domain::failure::{Failure, FailureClass};
 use crate::domain::ids::{OrderId, TxId};
 use crate::domain::millis;
 use crate::domain::route::{Candidate, Route};
+use crate::domain::route_choice;
 use crate::domain::siblings::Purpose;
 use crate::domain::transaction::{Certainty, Fill, SignedTx};
 use crate::domain::verdict::DeathProof;
@@ -113,13 +114,13 @@ pub enum OrderEvent {
         dexes: Vec<String>,
     },
     /// A route was chosen among the candidates.
+    #[serde(with = "route_choice")]
     RouteChosen {
-        /// The chosen route. The state shares it.
+        /// The chosen route. The state shares it, and so does its candidate.
         route: Arc<Route>,
         /// Everything that was considered, the rejected ones with their reasons.
         candidates: Vec<Candidate>,
         /// When it was quoted; unknown for orders of the first payload version.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         quoted_at: Option<DateTime<Utc>>,
         /// The least output that a transaction on the route may promise, in base units of the output token.
         min_amount_out: Amount,

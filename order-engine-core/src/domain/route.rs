@@ -1,6 +1,7 @@
 //! What routing proposes: candidates, and the route that is chosen among them.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use ruint::aliases::{U256, U512};
 use serde::{Deserialize, Serialize};
@@ -155,14 +156,15 @@ pub struct Candidate {
 #[serde(rename_all = "snake_case")]
 pub enum CandidateOutcome {
     /// The exchange takes the order on this route.
-    Quoted(Route),
+    Quoted(Arc<Route>),
     /// The exchange cannot take the order, for this reason.
     Rejected(Failure),
 }
 
 impl Candidate {
     /// Returns a candidate that takes the order on this route.
-    pub fn quoted(id: impl Into<String>, route: Route) -> Self {
+    pub fn quoted(id: impl Into<String>, route: impl Into<Arc<Route>>) -> Self {
+        let route = route.into();
         Self { dex: route.dex.clone(), id: id.into(), outcome: CandidateOutcome::Quoted(route) }
     }
 
@@ -172,7 +174,7 @@ impl Candidate {
     }
 
     /// Returns the route, if the candidate has one.
-    pub fn route(&self) -> Option<&Route> {
+    pub fn route(&self) -> Option<&Arc<Route>> {
         match &self.outcome {
             CandidateOutcome::Quoted(route) => Some(route),
             CandidateOutcome::Rejected(_) => None,
@@ -182,7 +184,7 @@ impl Candidate {
 
 /// Chooses the candidate with the highest net output; ties go to fewer legs, then to the smaller
 /// id, so that equal quotes give equal choices.
-pub fn best(candidates: &[Candidate]) -> Option<&Route> {
+pub fn best(candidates: &[Candidate]) -> Option<&Arc<Route>> {
     candidates
         .iter()
         .filter_map(|candidate| Some((candidate.route()?, candidate)))
@@ -235,7 +237,7 @@ mod tests {
     #[test]
     fn the_chain_is_paid_before_routes_are_compared() {
         let dear = |chain_cost| {
-            let route = candidate("dear", 10, 1).route().unwrap().clone();
+            let route = Route::clone(candidate("dear", 10, 1).route().unwrap());
             let analysis = RouteAnalysis { chain_cost: Amount::new(chain_cost), ..RouteAnalysis::default() };
             Candidate::quoted("dear", route.with_analysis(analysis))
         };

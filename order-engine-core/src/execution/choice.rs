@@ -75,7 +75,7 @@ pub(crate) fn choose(
         candidate.outcome = CandidateOutcome::Rejected(failure);
     }
     match (best(candidates), too_low, awaited) {
-        (Some(route), ..) => Ok(Arc::new(route.clone())),
+        (Some(route), ..) => Ok(Arc::clone(route)),
         (None, Some(best), _) => Err(NoChoice::TooLow(best)),
         (None, None, Some(hold)) => Err(NoChoice::Wait(hold)),
         (None, None, None) => Err(NoChoice::NoRoute),

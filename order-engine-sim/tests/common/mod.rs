@@ -77,9 +77,9 @@ impl World {
         Self { sim: Simulator::open(config, runtime).await.unwrap(), clock }
     }
 
-    pub async fn route(&self, order: &Order) -> Route {
+    pub async fn route(&self, order: &Order) -> Arc<Route> {
         let candidates = self.sim.router().quote(&order.request.quote_request()).await.unwrap();
-        best(&candidates).expect("a pool takes the order").clone()
+        Arc::clone(best(&candidates).expect("a pool takes the order"))
     }
 
     pub async fn prepare(&self, order: &Order, route: &Route, min: Amount) -> Result<SignedTx, StepError> {
