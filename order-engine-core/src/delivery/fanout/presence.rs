@@ -8,10 +8,10 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
 /// How often a process tells the others that it is there.
-pub(super) const ANNOUNCEMENT_INTERVAL: Duration = Duration::from_secs(2);
+pub(super) const ANNOUNCEMENT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long nothing must be heard of any other process until this one is alone. Some announcements may be late
 /// or lost.
-pub(super) const ALONE_AFTER: Duration = Duration::from_secs(10);
+pub(super) const ALONE_AFTER: Duration = Duration::from_secs(4);
 
 /// What is known of the other processes.
 #[derive(Debug, Default)]
