@@ -15,7 +15,7 @@ fn load(args: &[&str]) -> Output {
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(LOAD);
-    if let Some(server) = server() {
+    if let Some(server) = server().filter(|_| !args.contains(&"--rival")) {
         command.arg("--server").arg(server);
     }
     if !args.contains(&"--runs") {
@@ -119,6 +119,8 @@ fn settings_that_do_not_fit_together_are_refused() {
         &["--over", "http", "--store", "postgres", "--fanout", "none"],
         &["--store", "memory", "--watch", "elsewhere"],
         &["--store", "sqlite", "--watch", "elsewhere"],
+        &["--store", "memory", "--rival", "program"],
+        &["--over", "http", "--rival", "program", "--server", "program"],
         &["--rate", "10", "--sweep", "10,20"],
         &["--plot", "sweep.svg"],
         &["--sweep", "0"],
@@ -127,6 +129,24 @@ fn settings_that_do_not_fit_together_are_refused() {
         let output = load(args);
         assert!(!output.status.success(), "{args:?}");
         assert!(!output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn another_systems_server_is_loaded_and_what_it_never_tells_is_counted() {
+    let rival = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rival.js");
+    // Every tenth of the 60 orders ends without a word to its subscriber.
+    for (watch, never_told) in [("all", 6), ("none", 0)] {
+        let args =
+            ["--store", "memory", "--over", "http", "--orders", "50", "--watch", watch, "--rival", rival];
+        let report = report(&args);
+        let run = only_run(&report);
+        assert_eq!(run["orders"], 50);
+        assert!(run["completed_per_second"].as_f64().unwrap() > 0.0 && run["load_cpu_ms"].is_f64(), "{run}");
+        let checked = format!(
+            "60 orders confirmed, by the other system's word; {never_told} subscribers were never told the end"
+        );
+        assert_eq!(report["checked"], checked);
     }
 }
 

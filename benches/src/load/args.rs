@@ -79,6 +79,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     pub(crate) server: Option<PathBuf>,
 
+    /// The program of another system's server, which is loaded in place of this workspace's for a comparison. It
+    /// speaks the protocol of benches/README.md. No guarantee is checked, but a subscriber that is never told the end
+    /// of its order is counted. Over HTTP only.
+    #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["server", "versus"])]
+    pub(crate) rival: Option<PathBuf>,
+
     /// A file for the report as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -165,6 +171,9 @@ impl Args {
         }
         if self.over == Over::Http && self.fanout == Fanout::None && has_own {
             return Err("the server always joins the fan-out of its store: there is no --fanout none");
+        }
+        if self.rival.is_some() && self.over != Over::Http {
+            return Err("--rival is loaded with --over http");
         }
         if self.watch == Watch::Elsewhere && self.store == Store::Memory {
             return Err("another engine cannot open a store in memory");

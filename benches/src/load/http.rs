@@ -104,6 +104,15 @@ impl Head {
     }
 }
 
+/// Returns a whole request that posts JSON.
+pub(crate) fn post(address: SocketAddr, path: &str, json: &str) -> String {
+    let bytes = json.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+         Content-Length: {bytes}\r\n\r\n{json}"
+    )
+}
+
 fn invalid(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the response is invalid: {why}"))
 }

@@ -15,6 +15,7 @@ mod pace;
 mod plot;
 mod process;
 mod report;
+mod rival;
 mod server;
 mod socket;
 mod stats;
@@ -36,6 +37,7 @@ use error::{Error, Result};
 use measure::{Series, latency_meanings};
 use order_engine_core::telemetry::chain;
 use report::{Costs, Report, Setting, Step};
+use rival::Rival;
 use server::Server;
 
 fn main() -> ExitCode {
@@ -74,20 +76,33 @@ async fn run_until_signal(args: &Args) -> Result<()> {
 
 async fn run(args: &Args) -> Result<()> {
     let databases = Databases::start(args).await?;
-    let report = match args.over {
-        Over::Engine => {
+    let report = match (args.over, &args.rival) {
+        (Over::Http, Some(program)) => {
+            let target = Arc::new(Rival::start(program, args, &databases).await?);
+            let setting = setting(args, "unchecked".to_owned())?;
+            println!("{setting}\n");
+            let series = Series::new(args, &databases, Arc::clone(&target), target.pids());
+            let (steps, costs, accepted) = series.run().await?;
+            let never_told = target.stop().await?;
+            let checked = format!(
+                "{} orders confirmed, by the other system's word; {never_told} subscribers were never told the end",
+                accepted.len()
+            );
+            Report { setting, steps, costs, checked }
+        }
+        (Over::Engine, _) => {
             let target = Arc::new(InProcess::start(args, &databases).await?);
             let setting = setting(args, format!("{:?}", target.durability()))?;
             println!("{setting}\n");
-            let series = Series::new(args, &databases, Arc::clone(&target), std::process::id());
+            let series = Series::new(args, &databases, Arc::clone(&target), vec![std::process::id()]);
             let measured = series.run().await?;
             conclude(args, setting, measured, target.stop().await?)?
         }
-        Over::Http => {
+        (Over::Http, None) => {
             let target = Arc::new(Server::start(args, &databases).await?);
             let setting = setting(args, target.durability().to_owned())?;
             println!("{setting}\n");
-            let series = Series::new(args, &databases, Arc::clone(&target), target.pid());
+            let series = Series::new(args, &databases, Arc::clone(&target), vec![target.pid()]);
             let measured = series.run().await?;
             conclude(args, setting, measured, target.stop().await?)?
         }

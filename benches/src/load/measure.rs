@@ -20,8 +20,8 @@ pub(crate) struct Series<'a, T> {
     pub(crate) args: &'a Args,
     pub(crate) databases: &'a Databases,
     pub(crate) target: Arc<T>,
-    /// The process that executes the orders.
-    pub(crate) pid: u32,
+    /// The processes that execute the orders.
+    pub(crate) pids: Vec<u32>,
     /// All accepted orders.
     accepted: Vec<OrderId>,
 }
@@ -36,8 +36,13 @@ struct Used {
 }
 
 impl<'a, T: Target> Series<'a, T> {
-    pub(crate) const fn new(args: &'a Args, databases: &'a Databases, target: Arc<T>, pid: u32) -> Self {
-        Self { args, databases, target, pid, accepted: Vec::new() }
+    pub(crate) const fn new(
+        args: &'a Args,
+        databases: &'a Databases,
+        target: Arc<T>,
+        pids: Vec<u32>,
+    ) -> Self {
+        Self { args, databases, target, pids, accepted: Vec::new() }
     }
 
     /// Warms up, does all runs and prints each. Returns the steps of the load, its costs and all accepted
@@ -111,7 +116,7 @@ impl<'a, T: Target> Series<'a, T> {
 
     /// Returns whether the engine is in another process than the load.
     fn is_apart(&self) -> bool {
-        self.pid != std::process::id()
+        !self.pids.contains(&std::process::id())
     }
 
     /// Returns the processor time of all other processes of the machine.
@@ -128,7 +133,7 @@ impl<'a, T: Target> Series<'a, T> {
     fn used(&self) -> Used {
         let cpu = |pid| process::cpu(pid).unwrap_or_default();
         Used {
-            engine: cpu(self.pid),
+            engine: self.pids.iter().copied().map(cpu).sum(),
             databases: self.databases.pids().into_iter().map(cpu).sum(),
             load: cpu(std::process::id()),
             machine: process::machine_cpu().unwrap_or_default(),
@@ -138,8 +143,8 @@ impl<'a, T: Target> Series<'a, T> {
     /// Returns the costs of all orders, those of the warm-up included, because databases publish them late.
     async fn costs(&self) -> Result<Costs> {
         let disk_bytes =
-            std::iter::once(self.pid).chain(self.databases.pids()).map(process::disk_bytes).sum();
-        let memory = process::memory_bytes(self.pid);
+            self.pids.iter().copied().chain(self.databases.pids()).map(process::disk_bytes).sum();
+        let memory = self.pids.iter().map(|pid| process::memory_bytes(*pid)).collect::<Option<Vec<_>>>();
         let written = self.databases.written().await?;
         #[allow(clippy::cast_precision_loss)] // Neither orders nor bytes reach 2⁵³.
         let each = |all: Option<u64>| all.map(|all| all as f64 / self.accepted.len() as f64);
@@ -147,8 +152,8 @@ impl<'a, T: Target> Series<'a, T> {
             log_bytes_per_order: each(written.log_bytes),
             log_syncs_per_order: each(written.log_syncs),
             disk_bytes_per_order: each(disk_bytes),
-            memory_bytes: memory.map(|(now, _)| now),
-            memory_peak_bytes: memory.map(|(_, peak)| peak),
+            memory_bytes: memory.as_ref().map(|all| all.iter().map(|(now, _)| now).sum()),
+            memory_peak_bytes: memory.as_ref().map(|all| all.iter().map(|(_, peak)| peak).sum()),
         })
     }
 }

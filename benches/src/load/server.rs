@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use order_engine_core::OrderId;
@@ -19,11 +19,11 @@ use crate::args::{Args, Store, Watch};
 use crate::databases::Databases;
 use crate::drive::{Followed, Target};
 use crate::error::Result;
-use crate::http::Connection;
+use crate::http::{Connection, Response, post};
 use crate::{ledger, socket};
 
 /// An order that sells one SOL for USDC.
-const ORDER: &str = r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":"1"}"#;
+pub(crate) const ORDER: &str = r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":"1"}"#;
 /// A disk in memory for the chain's ledger, which is no part of the measurement and must not use the disk.
 const MEMORY_DISK: &str = "/dev/shm";
 /// More live streams and connections than there are file descriptors.
@@ -85,12 +85,7 @@ impl Server {
             address: started.address,
             durability: started.durability,
             watches: args.watch == Watch::All,
-            order: format!(
-                "POST /api/orders/execute HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
-                 Content-Length: {}\r\n\r\n{ORDER}",
-                started.address,
-                ORDER.len()
-            ),
+            order: post(started.address, "/api/orders/execute", ORDER),
             folder,
         })
     }
@@ -182,8 +177,51 @@ async fn build() -> Result<PathBuf> {
 /// The needed part of the response to an order.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Accepted {
+pub(crate) struct Accepted {
     order_id: OrderId,
+}
+
+impl Accepted {
+    /// Returns the id in the response to an order.
+    ///
+    /// # Errors
+    /// If the order was not accepted.
+    pub(crate) fn read(response: &Response<'_>) -> Result<OrderId> {
+        if response.status != 202 {
+            let body = String::from_utf8_lossy(response.body);
+            return Err(format!("an order was answered {}: {body}", response.status).into());
+        }
+        Ok(serde_json::from_slice::<Self>(response.body)?.order_id)
+    }
+}
+
+/// The wait for the last orders to end.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    orders: usize,
+    confirmed: usize,
+    /// The time of the last progress.
+    since: Instant,
+}
+
+impl Drain {
+    /// Returns the wait for this many orders.
+    pub(crate) fn new(orders: usize) -> Self {
+        Self { orders, confirmed: 0, since: Instant::now() }
+    }
+
+    /// Takes the number of orders that are confirmed by now, and returns whether these are all.
+    ///
+    /// # Errors
+    /// If there was no progress for too long.
+    pub(crate) fn is_done(&mut self, confirmed: usize) -> Result<bool> {
+        if confirmed > self.confirmed {
+            (self.confirmed, self.since) = (confirmed, Instant::now());
+        } else if confirmed < self.orders && self.since.elapsed() > DRAIN_PATIENCE {
+            return Err(format!("{confirmed} of {} orders were confirmed, and no more", self.orders).into());
+        }
+        Ok(confirmed >= self.orders)
+    }
 }
 
 /// The needed part of a list of orders.
@@ -211,12 +249,7 @@ impl Target for Server {
     }
 
     async fn submit(&self, client: &mut Connection) -> Result<OrderId> {
-        let response = client.call(self.order.as_bytes()).await?;
-        if response.status != 202 {
-            let body = String::from_utf8_lossy(response.body);
-            return Err(format!("an order was answered {}: {body}", response.status).into());
-        }
-        Ok(serde_json::from_slice::<Accepted>(response.body)?.order_id)
+        Accepted::read(&client.call(self.order.as_bytes()).await?)
     }
 
     async fn follow(&self, id: OrderId) -> Result<Option<Followed>> {
@@ -224,20 +257,11 @@ impl Target for Server {
     }
 
     async fn wait_for_ends(&self, orders: usize) -> Result<()> {
-        let mut connection = self.connect().await?;
-        let (mut before, mut since) = (0, std::time::Instant::now());
-        loop {
-            let confirmed = Self::confirmed(&mut connection).await?;
-            if confirmed >= orders {
-                return Ok(());
-            }
-            if confirmed > before {
-                (before, since) = (confirmed, std::time::Instant::now());
-            } else if since.elapsed() > DRAIN_PATIENCE {
-                return Err(format!("{confirmed} of {orders} orders were confirmed, and no more").into());
-            }
+        let (mut connection, mut drain) = (self.connect().await?, Drain::new(orders));
+        while !drain.is_done(Self::confirmed(&mut connection).await?)? {
             tokio::time::sleep(DRAIN_POLL).await;
         }
+        Ok(())
     }
 
     async fn stored_lives(&self, orders: usize) -> Result<Vec<Duration>> {

@@ -41,9 +41,8 @@ struct Frame<'a> {
 pub(crate) async fn follow(server: SocketAddr, id: OrderId) -> Result<Followed> {
     let stream = TcpStream::connect(server).await?;
     stream.set_nodelay(true)?;
-    let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES);
     let url = format!("ws://{server}/ws/orders/{id}");
-    let (mut socket, _) = client_async_with_config(url, stream, Some(config)).await?;
+    let (mut socket, _) = client_async_with_config(url, stream, Some(config())).await?;
     let history = greeting(&mut socket).await?;
     let mut seen = 0;
     loop {
@@ -65,6 +64,11 @@ pub(crate) async fn follow(server: SocketAddr, id: OrderId) -> Result<Followed> 
             _ => {}
         }
     }
+}
+
+/// Returns the settings of a socket that follows one order.
+pub(crate) fn config() -> WebSocketConfig {
+    WebSocketConfig::default().read_buffer_size(READ_BUFFER_BYTES)
 }
 
 /// Reads the two frames with which each stream begins, and returns the number of the last event so far.
