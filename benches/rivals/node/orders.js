@@ -5,12 +5,12 @@ import pg from 'pg';
 /** The BullMQ queue of the orders. */
 export const QUEUE = 'orders';
 
-/** Enough connections that commits share syncs of the log; the driver's default of 10 is slower. */
-const CONNECTIONS = 32;
+/** The most connections to the database. Commits of several connections share the syncs of the log. */
+const connections = Number(process.env.CONNECTIONS ?? 32);
 
 export const slots = Number(process.env.SLOTS ?? 64);
 
-export const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: CONNECTIONS });
+export const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: connections });
 
 /** Returns a new connection to Redis, with the setting that BullMQ's workers need. */
 export const connectRedis = () => new Redis(process.env.REDIS_URL, { maxRetriesPerRequest: null });
