@@ -50,7 +50,7 @@ impl<T, R> Batcher<T, R> {
 }
 
 /// Writes batches until every sender is gone: `write` takes the items and returns one result each. The items
-/// of a batch that panics get none.
+/// of a batch that panics get none. Several of these may share a queue; each has a batch under way.
 pub(crate) async fn run<T, R, F, Fut>(
     supervisor: Arc<Supervisor>,
     name: &'static str,
@@ -64,9 +64,9 @@ pub(crate) async fn run<T, R, F, Fut>(
     Fut: Future<Output = Vec<R>> + Send,
 {
     let task = || async {
-        let mut items = items.lock().await;
         let mut gathered = Vec::new();
-        while items.recv_many(&mut gathered, max_batch).await > 0 {
+        // The queue is held only while items are taken from it.
+        while items.lock().await.recv_many(&mut gathered, max_batch).await > 0 {
             let (batch, replies): (Vec<_>, Vec<_>) =
                 gathered.drain(..).map(|queued| (queued.item, queued.reply)).unzip();
             for (reply, result) in replies.into_iter().zip(write(batch).await) {

@@ -1,6 +1,7 @@
 //! The store.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,9 @@ use crate::options::PostgresOptions;
 use crate::session::{LOCKED_ROUNDS, Sessions};
 use crate::write::Renewal;
 use crate::{controls, feed, outbox, read, schema, write};
+
+/// One batch is prepared and executed while the last one waits for the disk.
+const WRITES_IN_FLIGHT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// A store in a schema of a PostgreSQL database. Cheap to clone; clones share the connections.
 ///
@@ -117,6 +121,10 @@ async fn durability(connection: &mut PgConnection) -> Result<Durability, Error> 
 impl OrderStore for PostgresStore {
     fn durability(&self) -> Durability {
         self.durability
+    }
+
+    fn writes_in_flight(&self) -> NonZeroUsize {
+        WRITES_IN_FLIGHT
     }
 
     async fn now(&self) -> Result<DateTime<Utc>, StoreError> {

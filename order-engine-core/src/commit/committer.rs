@@ -141,23 +141,28 @@ impl Committer {
         let Tasks { runtime, supervisor, .. } = tasks.clone();
         let writer = Arc::new(Writer { store, publisher, store_clock, runtime, supervisor });
         // A second batch may wait while the first is written; beyond that, writers wait.
-        let appends = |name| {
+        let appends = |name, in_flight| {
             let (appends, queue) = Batcher::new(2 * max_batch);
-            let task = Arc::clone(&writer).run_appends(name, queue, max_batch);
-            tasks.runtime.spawner.spawn(name, Box::pin(task));
+            for _ in 0..in_flight {
+                let task = Arc::clone(&writer).run_appends(name, Arc::clone(&queue), max_batch);
+                tasks.runtime.spawner.spawn(name, Box::pin(task));
+            }
             appends
         };
-        let creations = |name| {
+        let creations = |name, in_flight| {
             let (creations, queue) = Batcher::new(2 * max_batch);
-            let task = Arc::clone(&writer).run_creations(name, queue, max_batch);
-            tasks.runtime.spawner.spawn(name, Box::pin(task));
+            for _ in 0..in_flight {
+                let task = Arc::clone(&writer).run_creations(name, Arc::clone(&queue), max_batch);
+                tasks.runtime.spawner.spawn(name, Box::pin(task));
+            }
             creations
         };
+        let in_flight = writer.store.writes_in_flight().get();
         Self {
-            appends: appends("appends"),
-            creations: creations("creations"),
-            locked_appends: appends("locked appends"),
-            locked_creations: creations("locked creations"),
+            appends: appends("appends", in_flight),
+            creations: creations("creations", in_flight),
+            locked_appends: appends("locked appends", 1),
+            locked_creations: creations("locked creations", 1),
             writer,
         }
     }

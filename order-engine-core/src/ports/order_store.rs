@@ -6,6 +6,7 @@ pub(crate) mod query;
 pub(crate) mod write;
 
 use std::fmt::Debug;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -86,6 +87,13 @@ use crate::ports::outbox::Outbox;
 pub trait OrderStore: Outbox + EventFeed + Controls + Debug + Send + Sync + 'static {
     /// Returns what a successful write survives.
     fn durability(&self) -> Durability;
+
+    /// Returns how many calls of [`create`](Self::create), and as many of [`append`](Self::append), are best under
+    /// way at a time. More than one is of use where the next one can be prepared while the last one waits for the disk;
+    /// where calls wait for each other in any case, fewer and larger ones cost less.
+    fn writes_in_flight(&self) -> NonZeroUsize {
+        NonZeroUsize::MIN
+    }
 
     /// Returns the time on the store's clock, cut to milliseconds.
     async fn now(&self) -> Result<DateTime<Utc>, StoreError>;

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -271,6 +272,10 @@ impl InterceptedStore {
 impl OrderStore for InterceptedStore {
     fn durability(&self) -> Durability {
         self.durability.unwrap_or_else(|| self.inner.durability())
+    }
+
+    fn writes_in_flight(&self) -> NonZeroUsize {
+        self.inner.writes_in_flight()
     }
 
     async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
