@@ -18,8 +18,8 @@ use order_engine_core::conformance::fixtures::{
     routing_started, seqs_of, to_confirmed, to_submitted, write, write_freely,
 };
 use order_engine_core::store::{
-    Append, AppendError, Claim, Creation, Delivery, FeedRequest, Guard, NonceReservation, PurgeRequest,
-    ReleaseReason, Then,
+    Append, AppendError, Claim, Creation, Delivery, FeedRequest, FirstLease, Guard, NonceReservation,
+    PurgeRequest, ReleaseReason, Then,
 };
 use order_engine_core::{
     AccountNonce, FeedCursor, FeedScope, NewOrder, Order, OrderEvent, OrderId, OrderQuery, OrderState,
@@ -402,7 +402,9 @@ async fn one_order(store: Store, _: &RedisServer) {
 
 async fn three_creations(store: Store, (): &()) {
     let named = |n, key| new_order_for(n, request_named("alice", key).with_tag(key));
-    create(&store, &[named(2, "a"), named(3, "b").with_handicap(HOUR), new_order(4)]).await;
+    let lease = Some(FirstLease::new(7, HOUR));
+    let orders = [named(2, "a").with_lease(lease), named(3, "b").with_handicap(HOUR), new_order(4)];
+    create(&store, &orders).await;
 }
 
 async fn ids_in(store: &Store) -> BTreeSet<OrderId> {

@@ -111,7 +111,9 @@ local function repair_order(id, delivered_seq, torn_creation, write)
     return
   end
   -- Every query since the torn creation has answered that the order does not exist.
-  local was_never_seen = created_by and created_by == torn_creation and seq == '1' and epoch == '0'
+  -- A creation that leases its order gives it the epoch 1.
+  local has_first_epoch = epoch == '0' or epoch == '1'
+  local was_never_seen = created_by and created_by == torn_creation and seq == '1' and has_first_epoch
   if not seq or was_never_seen then
     return delete_torn_order(id, user, client_order_id, tag, math.max(delivered_seq or 0, 1))
   end
