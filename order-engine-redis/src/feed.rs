@@ -9,13 +9,13 @@ use order_engine_core::{
 
 use crate::error::Error;
 use crate::replies::reply;
-use crate::rows::{self, HeadRow};
+use crate::rows::{self, Field, Written};
 use crate::scripts;
 use crate::session::Session;
 
 /// The most events that one call returns.
 const EVENTS: u32 = 256;
-/// The most events that one call looks at.
+/// The most writes that one call looks at.
 const SCAN: u32 = 512;
 
 reply! {
@@ -24,10 +24,10 @@ reply! {
         last_write: Option<u64>,
         /// Whether the call has looked at everything there was.
         is_last: bool,
-        /// The last event that the call has looked at.
+        /// The last write that the call has looked at.
         last_seen: Option<PlaceRow>,
         orders: Vec<FeedOrderRow>,
-        events: Vec<FeedEventRow>,
+        writes: Vec<FeedWriteRow>,
     }
 
     PlaceRow {
@@ -38,16 +38,17 @@ reply! {
     /// An order. It has no row if its key holds something else.
     FeedOrderRow {
         id: Vec<u8>,
-        head: Option<HeadRow>,
+        head: Option<Field>,
     }
 
-    /// An event. Its text is missing if the history of its order ends before it.
-    FeedEventRow {
+    /// The events of a write. They are missing if the history of their order does not have them.
+    FeedWriteRow {
         /// The number of its order in the reply, from one.
         order: usize,
         place: f64,
-        seq: u64,
-        event: Option<Vec<u8>>,
+        first_seq: u64,
+        last_seq: u64,
+        events: Field,
     }
 }
 
@@ -63,17 +64,24 @@ pub(crate) async fn read_feed(session: &Session, request: &FeedRequest) -> Resul
     let (from, member) = start(request.after);
     let mut call = session.script(&scripts::READ_FEED);
     call.arg(from).arg(member).arg(u8::from(user.is_some())).arg(user.map_or("", UserId::as_str));
-    call.arg(request.limit.min(EVENTS)).arg(SCAN);
+    let limit = request.limit.min(EVENTS);
+    call.arg(limit).arg(SCAN);
     let reply: FeedReply = session.read(call).await?;
     let heads: Vec<Option<Head>> = reply.orders.iter().map(head).collect();
-    let items: Vec<FeedItem> = reply.events.iter().filter_map(|event| item(event, &heads)).collect();
-    let seen = if reply.is_last {
+    let mut items: Vec<FeedItem> = reply.writes.iter().flat_map(|write| items(write, &heads)).collect();
+    items.retain(|item| item.cursor > request.after);
+    let is_cut = items.len() > limit as usize;
+    items.truncate(limit as usize);
+    let is_last = reply.is_last && !is_cut;
+    let seen = if is_last {
         reply.last_write.map(FeedCursor::end_of)
+    } else if is_cut {
+        items.last().map(|item| item.cursor)
     } else {
         reply.last_seen.as_ref().map(cursor)
     };
     let next = seen.map_or(request.after, |seen| seen.max(request.after));
-    Ok(FeedPage::new(items, next, reply.is_last))
+    Ok(FeedPage::new(items, next, is_last))
 }
 
 /// Returns from which place on to read, and which member at this place was read last, if one was.
@@ -85,18 +93,22 @@ fn start(after: FeedCursor) -> (String, String) {
     (position.to_string(), member(order_id, seq))
 }
 
-/// Returns the member of an event, as `feed_member` of `feed.lua` does.
+/// Returns a text behind the member of a write that ends with an event, as `feed_member` of `feed.lua` makes it, and
+/// before those that end with a later one.
 fn member(order_id: OrderId, seq: u64) -> String {
     let digits = seq.to_string();
     let letter = (b'A'..).nth(digits.len() - 1).map_or('Z', char::from);
-    format!("{order_id} {letter}{digits}")
+    format!("{order_id} {letter}{digits} ~")
 }
 
 /// Returns the place behind a member.
 fn cursor(row: &PlaceRow) -> FeedCursor {
     let position = position(row.place);
     let member = std::str::from_utf8(&row.member).ok().and_then(|member| member.split_once(' '));
-    let event = member.and_then(|(id, seq)| Some((id.parse().ok()?, seq.get(1..)?.parse().ok()?)));
+    let event = member.and_then(|(id, write)| {
+        let (last_seq, _) = write.get(1..)?.split_once(' ')?;
+        Some((id.parse().ok()?, last_seq.parse().ok()?))
+    });
     // Only another program can have put something else there.
     event.map_or(FeedCursor::end_of(position), |(order_id, seq)| FeedCursor { position, order_id, seq })
 }
@@ -121,20 +133,30 @@ fn head(row: &FeedOrderRow) -> Option<Head> {
     Some(Head { order_id, order: rows::head(order_id, row.head.as_ref()) })
 }
 
-fn item(row: &FeedEventRow, heads: &[Option<Head>]) -> Option<FeedItem> {
-    let Head { order_id, order } = heads.get(row.order.checked_sub(1)?)?.as_ref()?;
-    let update = match (order, event(*order_id, row)) {
-        (Ok(order), Ok(event)) => Ok(OrderUpdate::new(order.clone(), Arc::new(event))),
-        (Err(error), _) => Err(UndecodableOrder { order_id: *order_id, error: error.clone() }),
-        (_, Err(error)) => Err(UndecodableOrder { order_id: *order_id, error }),
+/// Returns the events of a write.
+fn items(row: &FeedWriteRow, heads: &[Option<Head>]) -> Vec<FeedItem> {
+    let head = row.order.checked_sub(1).and_then(|place| heads.get(place)).and_then(Option::as_ref);
+    let Some(Head { order_id, order }) = head else { return Vec::new() };
+    let updates = order.clone().and_then(|order| Ok((order, events(*order_id, row)?)));
+    let update = |seq: u64| match &updates {
+        Ok((order, events)) => {
+            let event = events.iter().find(|event| event.seq == seq).cloned();
+            let event = event.ok_or_else(|| rows::lost_history(seq))?;
+            Ok(OrderUpdate::new(order.clone(), Arc::new(event)))
+        }
+        Err(error) => Err(error.clone()),
     };
-    let cursor = FeedCursor { position: position(row.place), order_id: *order_id, seq: row.seq };
-    Some(FeedItem::new(cursor, update))
+    let item = |seq: u64| {
+        let cursor = FeedCursor { position: position(row.place), order_id: *order_id, seq };
+        let update = update(seq).map_err(|error| UndecodableOrder { order_id: *order_id, error });
+        FeedItem::new(cursor, update)
+    };
+    (row.first_seq..=row.last_seq).map(item).collect()
 }
 
-fn event(order_id: OrderId, row: &FeedEventRow) -> Result<EventRecord, DecodeError> {
-    let json = row.event.as_ref().ok_or_else(|| rows::lost_history(row.seq))?;
-    rows::event(order_id, row.seq, json)
+fn events(order_id: OrderId, row: &FeedWriteRow) -> Result<Vec<EventRecord>, DecodeError> {
+    let events = row.events.clone().ok_or_else(|| rows::lost_history(row.last_seq))?;
+    rows::written(order_id, &Written { first_seq: row.first_seq, events })
 }
 
 #[cfg(test)]
@@ -148,8 +170,10 @@ mod tests {
         let members: Vec<String> =
             ids.into_iter().flat_map(|id| numbers.map(|seq| member(id, seq))).collect();
         assert!(members.is_sorted());
-        assert!(members[1].ends_with(" A1"));
-        let row = PlaceRow { place: 7.0, member: members[3].clone().into_bytes() };
+        assert!(members[1].ends_with(" A1 ~"));
+        let written = members[3].replace('~', "7");
+        assert!(members[2] < written && written < members[3]);
+        let row = PlaceRow { place: 7.0, member: written.into_bytes() };
         assert_eq!(cursor(&row), FeedCursor { position: 7, order_id: ids[0], seq: 10 });
         let damaged = PlaceRow { place: 7.0, member: b"garbage".to_vec() };
         assert_eq!(cursor(&damaged), FeedCursor::end_of(7));
@@ -159,6 +183,6 @@ mod tests {
     fn a_page_begins_behind_the_cursor() {
         assert_eq!(start(FeedCursor::end_of(7)), ("(7".to_owned(), String::new()));
         let inside = FeedCursor { position: 7, order_id: OrderId::from_bytes([0; 16]), seq: 12 };
-        assert_eq!(start(inside), ("7".to_owned(), "00000000-0000-0000-0000-000000000000 B12".to_owned()));
+        assert_eq!(start(inside), ("7".to_owned(), "00000000-0000-0000-0000-000000000000 B12 ~".to_owned()));
     }
 }

@@ -7,7 +7,7 @@ use order_engine_core::store::{Deliveries, Delivery, DeliveryAck, DeliveryReques
 use crate::batch;
 use crate::error::Error;
 use crate::replies::{self, reply};
-use crate::rows::{self, HeadRow};
+use crate::rows::{self, Field, Written};
 use crate::scripts;
 use crate::session::Session;
 
@@ -55,8 +55,10 @@ reply! {
         epoch: String,
         failures: u32,
         delivered_seq: u64,
-        head: HeadRow,
-        events: Vec<Vec<u8>>,
+        head: Field,
+        /// The number of the last event to deliver.
+        last_seq: u64,
+        writes: Vec<Written>,
     }
 }
 
@@ -70,7 +72,7 @@ pub(crate) async fn claim_deliveries(
     let reply: DeliveriesReply = session.write(call).await?;
     let delivery = |row: DeliveryRow| {
         let lease = rows::lease(&row.id, &row.epoch, request.owner)?;
-        let events = rows::events(lease.order_id, row.delivered_seq.saturating_add(1), &row.events);
+        let events = rows::events(lease.order_id, row.delivered_seq, row.last_seq, &row.writes);
         let head = rows::head(lease.order_id, Some(&row.head));
         Ok(Delivery::new(lease, row.failures, Delivery::decodable(head, events)))
     };

@@ -10,7 +10,7 @@ use order_engine_core::{
 
 use crate::error::Error;
 use crate::replies::{self, reply};
-use crate::rows::{self, OrderRow};
+use crate::rows::{self, OrderRow, Written};
 use crate::scripts;
 use crate::session::Session;
 
@@ -44,11 +44,15 @@ pub(crate) async fn load(session: &Session, id: OrderId) -> Result<Option<Order>
 pub(crate) async fn last_seqs(session: &Session, ids: &[OrderId]) -> Result<Vec<Option<u64>>, Error> {
     let get = |id: &OrderId| {
         let mut get = redis::cmd("HGET");
-        get.arg(order_key(session, *id)).arg("seq");
+        get.arg(order_key(session, *id)).arg("summary");
         get
     };
     let replies = session.read_all(ids.iter().map(get).collect()).await?;
-    replies.into_iter().map(replies::decode).collect()
+    let last_seq = |reply| {
+        let summary: Option<String> = replies::decode(reply)?;
+        Ok(summary.map(|summary| rows::last_seq(&summary)).transpose()?)
+    };
+    replies.into_iter().map(last_seq).collect()
 }
 
 pub(crate) async fn events(
@@ -63,11 +67,12 @@ pub(crate) async fn events(
         let page = left.min(EVENTS);
         let mut call = session.script(&scripts::EVENTS);
         call.arg(id.to_string()).arg(after).arg(page);
-        let texts: Vec<Vec<u8>> = session.read(call).await?;
-        for event in rows::events(id, after + 1, &texts) {
+        let writes: Vec<Written> = session.read(call).await?;
+        let before = events.len();
+        for event in rows::events(id, after, after + page, &writes) {
             events.push(event?);
         }
-        let found = texts.len() as u64;
+        let found = (events.len() - before) as u64;
         if found < page {
             break;
         }

@@ -4,18 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use order_engine_core::backend::ReservationColumns;
+use order_engine_core::backend::{HistoryColumns, ReservationColumns, StoredHistory};
 use order_engine_core::codec::{self, PAYLOAD_VERSION, Payload};
 use order_engine_core::store::{
-    Append, DeliveryAck, DeliveryOutcome, Guard, Lease, Release, ReleaseReason, Then,
+    Append, DeliveryAck, DeliveryOutcome, FirstLease, Guard, Lease, Release, ReleaseReason, Then,
 };
 use order_engine_core::{
-    Attention, DecodeError, EventRecord, Fence, ItemRejected, Lane, NewOrder, Order, OrderEvent, OrderHead,
-    OrderId, Status,
+    Attention, ClientOrderId, DecodeError, EventRecord, Fence, ItemRejected, Lane, NewOrder, Order,
+    OrderEvent, OrderHead, OrderId, Tag,
 };
 use redis::Cmd;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use crate::error::Error;
 use crate::replies::{Reply as _, reply};
@@ -28,28 +26,30 @@ const NANOS_PER_MILLI: u32 = 1_000_000;
 const MICROS_PER_MILLI: u64 = 1_000;
 
 /// A text or a number in Redis; nothing where it is missing.
-type Field = Option<Vec<u8>>;
+pub(crate) type Field = Option<Vec<u8>>;
 
 reply! {
     /// The fields that an order is decoded from. `order_row.lua` has the same ones in the same order.
     OrderRow {
-        origin: Field,
-        request: Field,
+        /// What never changes: when the order was accepted, the order that it repeats or [`NOTHING`], and the request.
+        head: Field,
+        /// What scripts read of the events so far, as `parse_summary` of `common.lua` does.
+        summary: Field,
         state: Field,
-        seq: Field,
-        created_at: Field,
-        updated_at: Field,
     }
 }
 
 reply! {
-    /// The fields of an order that never change, as `claim_deliveries.lua` and `read_feed.lua` return them.
-    HeadRow {
-        origin: Field,
-        request: Field,
-        created_at: Field,
+    /// The events of one write, as `read_history` of `history.lua` returns them.
+    Written {
+        first_seq: u64,
+        /// The number of the last event, the version, and JSON.
+        events: Vec<u8>,
     }
 }
+
+/// What stands in a field with several parts for a part that there is not.
+const NOTHING: &str = "-";
 
 impl OrderRow {
     /// Returns the command that reads a row.
@@ -90,48 +90,55 @@ pub(crate) fn add_create(new: &NewOrder, cmd: &mut Cmd) -> Result<(), ItemReject
     new.check()?;
     let order = &new.order;
     let request = &*order.request;
-    let state = StateFields::new(order)?;
-    let (encoded_request, event) = (payload(request)?, event_text(&new.event)?);
-    let client = request.client_order_id.as_ref();
+    let origin = order.origin.map_or(NOTHING.to_owned(), |id| id.to_string());
+    let head = format!("{} {origin} {}", order.created_at.timestamp_millis(), payload(request)?);
+    let (summary, state) = (summary(order, order.seq)?, payload(&order.state)?);
+    let events = events_text(order.id, std::iter::once(&*new.event))?;
+    let named = |name: Option<&str>| name.map_or(String::new(), |name| format!("={name}"));
+    let client_order_id = request.client_order_id.as_ref().map(ClientOrderId::as_str);
     cmd.arg(order.id.to_string()).arg(request.user_id.as_str());
-    cmd.arg(u8::from(client.is_some())).arg(client.map_or("", |client| client.as_str()));
-    cmd.arg(order.origin.map_or(String::new(), |id| id.to_string())).arg(encoded_request);
-    cmd.arg(state.status).arg(state.lane).arg(state.attention).arg(order.created_at.timestamp_millis());
-    cmd.arg(state.updated_at).arg(state.seq).arg(state.state).arg(event);
-    cmd.arg(request.tag.as_ref().map_or("", |tag| tag.as_str()));
-    cmd.arg(request.not_before.map_or(0, |not_before| not_before.timestamp_millis()));
-    cmd.arg(wait_ms(new.handicap)).arg(wait_ms(request.priority.head_start()));
-    match new.lease {
-        Some(lease) => cmd.arg(owner_text(lease.owner)).arg(wait_ms(lease.duration)),
-        None => cmd.arg("").arg(""),
-    };
+    cmd.arg(named(client_order_id)).arg(named(request.tag.as_ref().map(Tag::as_str)));
+    cmd.arg(plan(new)).arg(head).arg(summary).arg(state).arg(events);
     Ok(())
+}
+
+/// Returns when a new order is due, when its turn comes, and its first lease.
+fn plan(new: &NewOrder) -> String {
+    let request = &*new.order.request;
+    let not_before_ms = request.not_before.map_or(0, |not_before| not_before.timestamp_millis());
+    let (handicap_ms, head_start_ms) = (wait_ms(new.handicap), wait_ms(request.priority.head_start()));
+    let lease = |lease: FirstLease| format!("{} {}", wait_ms(lease.duration), owner_text(lease.owner));
+    let lease = new.lease.map_or("0 ".to_owned(), lease);
+    format!("{not_before_ms} {handicap_ms} {head_start_ms} {lease}")
 }
 
 /// Adds the arguments of an append, as `append.lua` names them.
 pub(crate) fn add_append(append: &Append, cmd: &mut Cmd) -> Result<(), ItemRejected> {
     append.check()?;
-    let state = StateFields::new(&append.order)?;
-    let events: Vec<String> =
-        append.events.iter().map(|event| event_text(event)).collect::<Result<_, _>>()?;
-    cmd.arg(append.order.id.to_string());
-    match append.guard {
-        Guard::Fence(fence) => add_fence(fence, cmd).arg(0),
-        Guard::Revision { revoke } => cmd.arg("").arg("").arg(u8::from(revoke)),
+    let order = &append.order;
+    let (summary, state) = (summary(order, append.expected_seq + 1)?, payload(&order.state)?);
+    let events = events_text(order.id, append.events.iter().map(|event| &**event))?;
+    cmd.arg(order.id.to_string()).arg(guard(append)).arg(summary).arg(state).arg(events);
+    cmd.arg(reservation_text(append)?);
+    Ok(())
+}
+
+/// Returns what an append needs, and what happens to the lease.
+fn guard(append: &Append) -> String {
+    let fence = match append.guard {
+        // Scripts compare them as texts, so an epoch beyond Lua's numbers matches no lease and does no other harm.
+        Guard::Fence(Fence { epoch, owner }) => format!("{epoch} {}", owner_text(owner)),
+        Guard::Revision { revoke: true } => "revoke".to_owned(),
+        Guard::Revision { revoke: false } => "keep".to_owned(),
     };
-    cmd.arg(append.expected_seq);
-    match append.then {
-        Then::Keep => cmd.arg(""),
-        Then::Release { due_in } => cmd.arg(wait_ms(due_in)),
+    let due_in_ms = match append.then {
+        Then::Keep => NOTHING.to_owned(),
+        Then::Release { due_in } => wait_ms(due_in).to_string(),
     };
     // The store's clock shows whole milliseconds: it is past the moment if and only if it is past this.
-    match append.not_after {
-        None => cmd.arg(""),
-        Some(moment) => cmd.arg(moment.timestamp_millis()),
-    };
-    cmd.arg(state.seq).arg(state.status).arg(state.lane).arg(state.attention).arg(state.updated_at);
-    cmd.arg(state.state).arg(reservation_text(append)?).arg(events.len()).arg(events);
-    Ok(())
+    let not_after_ms =
+        append.not_after.map_or(NOTHING.to_owned(), |moment| moment.timestamp_millis().to_string());
+    format!("{} {fence} {due_in_ms} {not_after_ms}", append.expected_seq)
 }
 
 /// Returns the reservation of an append as text: the nonce, the lowest number that may be free, and the account as
@@ -144,29 +151,22 @@ fn reservation_text(append: &Append) -> Result<String, ItemRejected> {
     Ok(format!("{value} {first} {account}"))
 }
 
-/// The fields of an order that events change.
-struct StateFields {
-    seq: u64,
-    status: &'static str,
-    /// Empty if the order is in no lane.
-    lane: &'static str,
-    /// Empty if the order needs no attention.
-    attention: &'static str,
-    updated_at: i64,
-    state: String,
+/// Returns the summary of an order whose last write begins with an event.
+fn summary(order: &Order, first_seq: u64) -> Result<String, ItemRejected> {
+    let (seq, status) = (number(order.seq)?, order.status().as_str());
+    let lane = order.state.lane().map_or(NOTHING, Lane::as_str);
+    let attention = order.state.attention().map_or(NOTHING, Attention::as_str);
+    let updated_at = order.updated_at.timestamp_millis();
+    Ok(format!("{first_seq} {seq} {status} {lane} {attention} {updated_at}"))
 }
 
-impl StateFields {
-    fn new(order: &Order) -> Result<Self, ItemRejected> {
-        Ok(Self {
-            seq: number(order.seq)?,
-            status: order.status().as_str(),
-            lane: order.state.lane().map_or("", Lane::as_str),
-            attention: order.state.attention().map_or("", Attention::as_str),
-            updated_at: order.updated_at.timestamp_millis(),
-            state: payload(&order.state)?,
-        })
-    }
+/// Returns the events of one write of an order as text: the number of the last one, the version, and JSON.
+fn events_text<'a>(
+    id: OrderId,
+    events: impl Iterator<Item = &'a EventRecord>,
+) -> Result<String, ItemRejected> {
+    let HistoryColumns { last_seq, payload_version, payload, .. } = HistoryColumns::new(id, events)?;
+    Ok(format!("{last_seq} {payload_version} {payload}"))
 }
 
 /// Adds an epoch and an owner. Scripts compare them as texts, so an epoch beyond Lua's numbers matches no
@@ -204,26 +204,37 @@ pub(crate) fn add_ack(ack: &DeliveryAck, cmd: &mut Cmd) {
 
 /// Decodes an order, or returns nothing if there is no such row.
 pub(crate) fn order(id: OrderId, row: &OrderRow) -> Result<Option<Order>, DecodeError> {
-    if row.seq.is_none() && row.state.is_none() {
+    if row.summary.is_none() && row.state.is_none() {
         return Ok(None);
     }
-    let request = Arc::new(decode(text(&row.request, "request")?)?);
-    let head = OrderHead::new(id, request, origin(&row.origin)?, time(&row.created_at, "created_at")?);
+    let head = head(id, Some(&row.head))?;
     let state = decode(text(&row.state, "state")?)?;
-    let seq = parse(text(&row.seq, "seq")?, "seq")?;
-    Ok(Some(Order::new(head, state, seq, time(&row.updated_at, "updated_at")?)))
+    let (seq, updated_at) = summarized(text(&row.summary, "summary")?)?;
+    Ok(Some(Order::new(head, state, seq, updated_at)))
 }
 
 /// Decodes what never changes of an order. It has no row if its key holds something else.
-pub(crate) fn head(id: OrderId, row: Option<&HeadRow>) -> Result<OrderHead, DecodeError> {
-    let row = row.ok_or_else(no_row)?;
-    let request = Arc::new(decode(text(&row.request, "request")?)?);
-    Ok(OrderHead::new(id, request, origin(&row.origin)?, time(&row.created_at, "created_at")?))
+pub(crate) fn head(id: OrderId, field: Option<&Field>) -> Result<OrderHead, DecodeError> {
+    let mut parts = text(field.ok_or_else(no_row)?, "head")?.splitn(3, ' ');
+    let mut next = |what| parts.next().ok_or_else(|| undecodable(what, "it is missing"));
+    let created_at = time_of(next("created_at")?, "created_at")?;
+    let origin = Some(next("origin")?).filter(|origin| *origin != NOTHING);
+    let origin = origin.map(|origin| parse(origin, "origin")).transpose()?;
+    Ok(OrderHead::new(id, Arc::new(decode(next("request")?)?), origin, created_at))
 }
 
-fn origin(field: &Field) -> Result<Option<OrderId>, DecodeError> {
-    let origin = text(field, "origin")?;
-    if origin.is_empty() { Ok(None) } else { Ok(Some(parse(origin, "origin")?)) }
+/// Decodes the number and the time of the last event from a summary.
+fn summarized(summary: &str) -> Result<(u64, DateTime<Utc>), DecodeError> {
+    let parts: Vec<&str> = summary.split(' ').collect();
+    let [_, seq, _, _, _, updated_at] = parts[..] else {
+        return Err(undecodable("summary", format!("it has {} parts", parts.len())));
+    };
+    Ok((parse(seq, "seq")?, time_of(updated_at, "updated_at")?))
+}
+
+/// Decodes the number of the last event of an order from its summary.
+pub(crate) fn last_seq(summary: &str) -> Result<u64, DecodeError> {
+    summarized(summary).map(|(seq, _)| seq)
 }
 
 fn no_row() -> DecodeError {
@@ -259,10 +270,6 @@ where
     text.parse().map_err(|error| undecodable(what, error))
 }
 
-fn time(field: &Field, what: &str) -> Result<DateTime<Utc>, DecodeError> {
-    time_of(text(field, what)?, what)
-}
-
 /// Decodes a time: milliseconds since 1970, as text.
 pub(crate) fn time_of(text: &str, what: &str) -> Result<DateTime<Utc>, DecodeError> {
     DateTime::from_timestamp_millis(parse(text, what)?).ok_or_else(|| undecodable(what, "it is out of range"))
@@ -282,71 +289,43 @@ fn decode<P: Payload>(text: &str) -> Result<P, DecodeError> {
     codec::decode(parse(version, "payload version")?, json)
 }
 
-/// An event as it is stored and published.
-#[derive(Serialize, Deserialize)]
-struct EventText<'a> {
-    version: u32,
-    seq: u64,
-    at: DateTime<Utc>,
-    status: Status,
-    progress: u8,
-    attempt: u32,
-    max_attempts: u32,
-    #[serde(borrow)]
-    event: &'a RawValue,
-}
-
-/// The part of an event that can be decoded whatever its version.
-#[derive(Deserialize)]
-struct Versioned {
-    version: u32,
-}
-
-/// Returns an event as JSON, without the id of its order.
-pub(crate) fn event_text(record: &EventRecord) -> Result<String, ItemRejected> {
-    let rejected = |error: serde_json::Error| ItemRejected { message: error.to_string() };
-    let event = RawValue::from_string(codec::encode(&record.event)?).map_err(rejected)?;
-    serde_json::to_string(&EventText {
-        version: PAYLOAD_VERSION,
-        seq: number(record.seq)?,
-        at: record.at,
-        status: record.status,
-        progress: record.progress,
-        attempt: record.attempt,
-        max_attempts: record.max_attempts,
-        event: &event,
-    })
-    .map_err(rejected)
-}
-
-/// Decodes an event of an order, which must have this number.
-pub(crate) fn event(order_id: OrderId, seq: u64, json: &[u8]) -> Result<EventRecord, DecodeError> {
-    let text: EventText<'_> = serde_json::from_slice(json).map_err(|error| newer_or(json, &error))?;
-    if text.seq != seq {
-        return Err(undecodable("event", format!("it has number {} instead of {seq}", text.seq)));
+/// Decodes the events of one write.
+pub(crate) fn written(order_id: OrderId, row: &Written) -> Result<Vec<EventRecord>, DecodeError> {
+    let Written { first_seq, events } = row;
+    let text = std::str::from_utf8(events).map_err(|error| undecodable("events", error))?;
+    let mut parts = text.splitn(3, ' ');
+    let (Some(last_seq), Some(version), Some(payload)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(undecodable("events", "they have no version"));
+    };
+    let (last_seq, version) = (parse::<u64>(last_seq, "seq")?, parse::<u32>(version, "payload version")?);
+    if version > PAYLOAD_VERSION {
+        // Whatever a newer version has, this says that it is newer.
+        codec::decode::<OrderEvent>(version, "null")?;
     }
-    let event = codec::decode::<OrderEvent>(text.version, text.event.get())?;
-    Ok(EventRecord::new(order_id, seq, text.at, text.status, event)
-        .with_progress(text.progress)
-        .with_attempt(text.attempt)
-        .with_max_attempts(text.max_attempts))
+    let first = i64::try_from(*first_seq).map_err(|error| undecodable("seq", error))?;
+    let stored = StoredHistory { order_id, first_seq: first, payload_version: version.into(), payload };
+    let events = stored.decode()?;
+    if events.last().map(|event| event.seq) != Some(last_seq) {
+        return Err(undecodable("events", format!("they do not end with number {last_seq}")));
+    }
+    Ok(events)
 }
 
-/// Returns why an event cannot be decoded: because it is newer, if it is, and otherwise the given error.
-fn newer_or(json: &[u8], error: &serde_json::Error) -> DecodeError {
-    let newer = serde_json::from_slice(json)
-        .ok()
-        .and_then(|Versioned { version }| codec::decode::<OrderEvent>(version, "null").err());
-    newer.filter(|newer| newer.message.contains("newer")).unwrap_or_else(|| undecodable("event", error))
-}
-
-/// Decodes the events of an order from this number on.
+/// Decodes the events of an order after one, up to another.
 pub(crate) fn events(
     order_id: OrderId,
-    first_seq: u64,
-    texts: &[Vec<u8>],
+    after: u64,
+    last_seq: u64,
+    writes: &[Written],
 ) -> impl Iterator<Item = Result<EventRecord, DecodeError>> {
-    (first_seq..).zip(texts).map(move |(seq, json)| event(order_id, seq, json))
+    let each = |events: Result<Vec<EventRecord>, DecodeError>| match events {
+        Ok(events) => events.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error)],
+    };
+    let is_wanted = move |event: &Result<EventRecord, DecodeError>| {
+        event.as_ref().map_or(true, |event| event.seq > after && event.seq <= last_seq)
+    };
+    writes.iter().map(move |row| written(order_id, row)).flat_map(each).filter(is_wanted)
 }
 
 /// Returns the server's time, cut to milliseconds.

@@ -54,21 +54,21 @@ macro_rules! scripts {
 
 scripts! {
     ACK_DELIVERIES "" "intent_log" "outbox_entry" "ack_deliveries";
-    APPEND "" "intent_log" "history" "attention" "lanes" "feed" "add_to_feed" "nonces" "add_outbox_entries" "append";
+    APPEND "" "intent_log" "changes" "history" "attention" "lanes" "feed" "add_to_feed" "nonces" "add_outbox_entries" "append";
     BACKLOG " flags=no-writes" "due" "backlog";
     CHECK "" "check";
-    CLAIM "" "history" "order_row" "lanes" "due" "claim";
-    CLAIM_DELIVERIES "" "intent_log" "outbox_entry" "claim_deliveries";
-    CREATE "" "intent_log" "order_row" "lanes" "feed" "add_to_feed" "add_outbox_entries" "create";
+    CLAIM "" "changes" "history" "order_row" "lanes" "due" "claim";
+    CLAIM_DELIVERIES "" "intent_log" "history" "outbox_entry" "claim_deliveries";
+    CREATE "" "intent_log" "changes" "order_row" "lanes" "feed" "add_to_feed" "add_outbox_entries" "create";
     DUE_ORDERS " flags=no-writes" "due" "due_orders";
-    EVENTS " flags=no-writes" "events";
+    EVENTS " flags=no-writes" "history" "events";
     LIST " flags=no-writes" "order_row" "list";
-    MAKE_DUE "" "lanes" "make_due";
+    MAKE_DUE "" "changes" "lanes" "make_due";
     PAUSE "" "pause";
-    PURGE "" "intent_log" "feed" "nonces" "delete_order" "purge";
-    READ_FEED " flags=no-writes" "feed" "read_feed";
-    RELEASE "" "intent_log" "attention" "lanes" "release";
-    RENEW "" "lanes" "renew";
-    REPAIR "" "intent_log" "outbox_entry" "lanes" "feed" "nonces" "delete_order" "repair";
+    PURGE "" "intent_log" "history" "feed" "feed_members" "nonces" "delete_order" "purge";
+    READ_FEED " flags=no-writes" "history" "feed" "read_feed";
+    RELEASE "" "intent_log" "changes" "attention" "lanes" "release";
+    RENEW "" "changes" "lanes" "renew";
+    REPAIR "" "intent_log" "changes" "history" "outbox_entry" "lanes" "feed" "feed_members" "nonces" "delete_order" "repair";
     UNREGISTER_SINK "" "intent_log" "outbox_entry" "unregister_sink";
 }

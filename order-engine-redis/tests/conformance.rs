@@ -29,11 +29,34 @@ impl Redis {
         let _: u32 = self.scratch.run("HSET", &format!("order:{id}"), &[field, value]).await;
     }
 
-    /// Changes the version before the JSON of a payload.
-    async fn set_version(&self, id: OrderId, field: &str, version: u32) {
-        let payload: String = self.scratch.run("HGET", &format!("order:{id}"), &[field]).await;
-        let (_, json) = payload.split_once(' ').unwrap();
-        self.set(id, field, &format!("{version} {json}")).await;
+    /// Changes one of the three parts of a field.
+    async fn set_part(&self, id: OrderId, field: &str, part: usize, value: &str) {
+        let stored: String = self.scratch.run("HGET", &format!("order:{id}"), &[field]).await;
+        let mut parts: Vec<&str> = stored.splitn(3, ' ').collect();
+        parts[part] = value;
+        self.set(id, field, &parts.join(" ")).await;
+    }
+
+    /// Changes the version before the JSON of a payload that stands behind some parts.
+    async fn set_version(&self, id: OrderId, field: &str, parts: usize, version: u32) {
+        let stored: String = self.scratch.run("HGET", &format!("order:{id}"), &[field]).await;
+        let mut parts: Vec<&str> = stored.splitn(parts + 2, ' ').collect();
+        let (at, version) = (parts.len() - 2, version.to_string());
+        parts[at] = &version;
+        self.set(id, field, &parts.join(" ")).await;
+    }
+
+    /// Makes the write that has an event one of another version.
+    async fn set_write_version(&self, id: OrderId, seq: u64, version: u32) {
+        for first_seq in (1..=seq).rev() {
+            let field = format!("e{first_seq}");
+            let found: u32 = self.scratch.run("HEXISTS", &format!("order:{id}"), &[&field]).await;
+            if found == 1 {
+                self.set_part(id, &field, 1, &version.to_string()).await;
+                return self.set_part(id, &field, 2, r#"{"words":"from the future"}"#).await;
+            }
+        }
+        panic!("no write has event {seq}");
     }
 }
 
@@ -59,15 +82,11 @@ impl CorruptHarness for Redis {
     async fn corrupt(&self, id: OrderId, corruption: Corruption) -> bool {
         match corruption {
             Corruption::State => self.set(id, "state", &format!("{PAYLOAD_VERSION} {{}}")).await,
-            Corruption::StateVersion(version) => self.set_version(id, "state", version).await,
-            Corruption::Request => self.set(id, "request", "\u{fffd}").await,
-            Corruption::RequestVersion(version) => self.set_version(id, "request", version).await,
-            Corruption::CreatedAt => self.set(id, "created_at", "soon").await,
-            Corruption::EventVersion { seq, version } => {
-                let index = (seq - 1).to_string();
-                let event = format!(r#"{{"version":{version},"words":"from the future"}}"#);
-                let () = self.scratch.run("LSET", &format!("events:{id}"), &[&index, &event]).await;
-            }
+            Corruption::StateVersion(version) => self.set_version(id, "state", 0, version).await,
+            Corruption::Request => self.set_part(id, "head", 2, "\u{fffd}").await,
+            Corruption::RequestVersion(version) => self.set_version(id, "head", 2, version).await,
+            Corruption::CreatedAt => self.set_part(id, "head", 0, "soon").await,
+            Corruption::EventVersion { seq, version } => self.set_write_version(id, seq, version).await,
         }
         true
     }

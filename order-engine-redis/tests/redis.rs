@@ -10,17 +10,17 @@ use chrono::TimeDelta;
 use common::{Scratch, open, run};
 use order_engine_core::conformance::fixtures::{
     AT_ONCE, FREELY, HOUR, Worker, append, assert_stored, cancelled, create, create_one, history, id, ids_of,
-    load, new_order, new_order_for, new_orders, order_of, register, request, request_named, routing_started,
-    to_confirmed, to_submitted, write, write_freely,
+    load, new_order, new_order_for, new_orders, order_of, outcome_unknown, register, request, request_named,
+    routing_started, to_confirmed, to_submitted, write, write_freely,
 };
 use order_engine_core::store::{
-    AppendError, ClaimScope, FeedPage, FeedRequest, Guard, NonceReservation, PauseRequest, PurgeRequest,
-    ReleaseReason, Then,
+    Append, AppendError, ClaimScope, FeedPage, FeedRequest, Guard, NonceReservation, PauseRequest,
+    PurgeRequest, ReleaseReason, Then,
 };
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
-    AccountNonce, Activity, FeedCursor, FeedScope, Lane, OrderQuery, OrderStore, PauseScope, Priority,
-    Status, StoreErrorKind,
+    AccountNonce, Activity, FeedCursor, FeedScope, Fence, Lane, Order, OrderQuery, OrderStore, PauseScope,
+    Priority, Status, StoreErrorKind,
 };
 use order_engine_redis::testing::RedisServer;
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
@@ -109,8 +109,9 @@ async fn damage_holds_up_no_other_order() {
     let _: u32 = scratch.run("ZADD", due, &["1", "no id at all", "2", &id(99).to_string()]).await;
     // A key that holds something else, a history that is gone, and an epoch beyond Lua's numbers.
     let () = scratch.run("SET", &format!("order:{}", id(1)), &["text"]).await;
-    let _: u32 = scratch.run("DEL", &format!("events:{}", id(2)), &[]).await;
-    let _: u32 = scratch.run("HSET", &format!("order:{}", id(3)), &["epoch", "18446744073709551615"]).await;
+    let _: u32 = scratch.run("HDEL", &format!("order:{}", id(2)), &["e1"]).await;
+    let _: u32 =
+        scratch.run("HSET", &format!("order:{}", id(3)), &["lease", "18446744073709551615  0"]).await;
     let () = scratch.run("RENAME", &format!("order:{}", id(4)), &[&scratch.key("order:no id at all")]).await;
     let worker = Worker::new(&store, 1);
     let claimed: BTreeSet<_> = ids_of(&worker.claim(3).await).into_iter().collect();
@@ -162,7 +163,7 @@ async fn damage_among_the_turns_holds_up_no_other_order() {
     let _: u32 = scratch.run("ZREM", "turn:execute", &[&id(1).to_string()]).await;
     let _: u32 = scratch.run("ZADD", "turn:execute", &["3", &id(2).to_string()]).await;
     let _: u32 = scratch.run("ZREM", "turn_due:execute", &[&id(2).to_string()]).await;
-    let _: u32 = scratch.run("HSET", &format!("order:{}", id(3)), &["turn", "soon"]).await;
+    let _: u32 = scratch.run("HSET", &format!("order:{}", id(3)), &["lease", "0  0 soon"]).await;
     let () = scratch.run("SET", &format!("order:{}", id(4)), &["text"]).await;
     let worker = Worker::new(&store, 1);
     let mut claimed = BTreeSet::new();
@@ -343,6 +344,108 @@ async fn a_users_feed_goes_through_a_bounded_part_at_a_time() {
     assert!(second.is_last);
 }
 
+/// Returns an append of so many events, as if an order did nothing but begin to route.
+fn many_events(order: &Order, count: u64) -> Append {
+    let mut append = append(&new_order(1).order, FREELY, Then::Keep, &[routing_started(1)]);
+    append.expected_seq = order.seq;
+    Arc::make_mut(&mut append.order).seq = order.seq + count;
+    let first = append.events[0].clone();
+    append.events = (1..=count)
+        .map(|n| {
+            let mut event = (*first).clone();
+            event.seq = order.seq + n;
+            Arc::new(event)
+        })
+        .collect();
+    append
+}
+
+#[tokio::test]
+async fn a_page_of_a_history_begins_and_ends_anywhere_in_a_write() {
+    let scratch = Scratch::new();
+    let store = scratch.open().await;
+    let mut order = create_one(&store, 1).await;
+    for count in [3, 100, 1, 2] {
+        let append = many_events(&order, count);
+        order = Arc::clone(&append.order);
+        write(&store, append).await.unwrap();
+    }
+    assert_eq!(order.seq, 107);
+    for after in 0..=108 {
+        for limit in [1, 2, 50, 200] {
+            let page = store.events(id(1), after, limit).await.unwrap();
+            let seqs: Vec<u64> = page.iter().map(|event| event.seq).collect();
+            let last = order.seq.min(after + u64::from(limit));
+            assert_eq!(seqs, (after + 1..=last).collect::<Vec<_>>(), "{limit} events after {after}");
+        }
+    }
+}
+
+/// Whatever is wrong with some items, the others are written, and each gets its own answer.
+#[tokio::test]
+async fn items_beside_refused_ones_are_written_in_batches_of_any_size() {
+    for count in [1, 63, 64, 65, 128, 129] {
+        let scratch = Scratch::new();
+        let store = scratch.open().await;
+        let orders = new_orders(count + 3);
+        create(&store, &orders).await;
+        let damaged = orders.len() as u64;
+        let _: u32 =
+            scratch.run("HSET", &format!("order:{}", id(damaged)), &["summary", "of something else"]).await;
+        let of = |n: u64| append(&new_order(n).order, FREELY, AT_ONCE, &[routing_started(1)]);
+        let mut appends: Vec<_> = (1..=count).map(of).collect();
+        let fence = Fence { epoch: 7, owner: 7 };
+        let stale = append(&new_order(count + 1).order, Guard::Fence(fence), AT_ONCE, &[cancelled()]);
+        let mut gap = of(count + 2);
+        gap.expected_seq = 9;
+        let middle = appends.len() / 2;
+        for refused in [of(999_999), stale, gap, of(damaged)] {
+            appends.insert(middle, refused);
+        }
+        let results = store.append(&appends).await.unwrap();
+        for (n, (append, result)) in appends.iter().zip(&results).enumerate() {
+            let is_refused = (middle..middle + 4).contains(&n);
+            assert_eq!(result.is_err(), is_refused, "item {n} of {count}: {result:?}");
+            if !is_refused {
+                assert_eq!(load(&store, append.order.id).await, *append.order);
+            }
+        }
+        assert!(matches!(results[middle], Err(AppendError::Rejected(_))), "{results:?}");
+        assert!(matches!(results[middle + 1], Err(AppendError::Rejected(_))), "{results:?}");
+        assert_eq!(results[middle + 2], Err(AppendError::StaleFence));
+        assert_eq!(results[middle + 3], Err(AppendError::NotFound));
+        let routing = store.list(&OrderQuery::new(999).with_status(Status::Routing)).await.unwrap();
+        assert_eq!(routing.len() as u64, count);
+        let attention = store.list(&OrderQuery::new(9).with_attention()).await.unwrap();
+        assert_eq!(attention.iter().filter(|order| order.is_err()).count(), 1, "{attention:?}");
+    }
+}
+
+/// The later write of a call builds on the earlier one, and the indexes show the last one.
+#[tokio::test]
+async fn an_order_may_be_written_twice_in_a_call() {
+    let scratch = Scratch::new();
+    let store = scratch.open().await;
+    let order = create_one(&store, 1).await;
+    let claim = Worker::new(&store, 1).claim_one().await;
+    let first = append(&order, Guard::Fence(claim.lease.fence), Then::Keep, &to_submitted());
+    let second = append(&first.order, FREELY, AT_ONCE, &[outcome_unknown()]);
+    let again = append(&order, FREELY, AT_ONCE, &[cancelled()]);
+    let last_seq = second.order.seq;
+    let results = store.append(&[first.clone(), again, second.clone()]).await.unwrap();
+    let stale = Err(AppendError::StaleRevision { actual: first.order.seq });
+    assert_eq!(results, [Ok(()), stale, Ok(())]);
+    assert_stored(&store, &second.order).await;
+    assert_eq!(feed(&store, FeedScope::All, FeedCursor::START, 99).await.items.len() as u64, last_seq);
+    let backlog = store.backlog().await.unwrap();
+    assert_eq!((backlog.execute.orders, backlog.observe.orders, backlog.attention), (0, 1, 1));
+    for (status, count) in [(Status::Pending, 0), (Status::Submitted, 1)] {
+        let listed = store.list(&OrderQuery::new(9).with_status(status)).await.unwrap();
+        assert_eq!(listed.len(), count, "{status:?}");
+    }
+    assert_eq!(Worker::new(&store, 2).in_lane(Lane::Observe).claim(9).await.len(), 1);
+}
+
 /// Events of one write share a position, and a page may end between them.
 #[tokio::test]
 async fn a_page_of_the_feed_ends_anywhere_in_a_write() {
@@ -377,11 +480,10 @@ async fn an_event_that_cannot_be_decoded_has_its_place_in_the_feed() {
     let scratch = Scratch::new();
     let store = scratch.open().await;
     create(&store, &new_orders(6)).await;
-    let newer = r#"{"version":99,"seq":1}"#;
-    let () = scratch.run("LSET", &format!("events:{}", id(1)), &["0", newer]).await;
-    let _: u32 = scratch.run("HSET", &format!("order:{}", id(2)), &["request", "99 {}"]).await;
+    let _: u32 = scratch.run("HSET", &format!("order:{}", id(1)), &["e1", "1 99 {}"]).await;
+    let _: u32 = scratch.run("HSET", &format!("order:{}", id(2)), &["head", "0 - 99 {}"]).await;
     let () = scratch.run("SET", &format!("order:{}", id(3)), &["text"]).await;
-    let _: u32 = scratch.run("DEL", &format!("events:{}", id(4)), &[]).await;
+    let _: u32 = scratch.run("HDEL", &format!("order:{}", id(4)), &["e1"]).await;
     // Nothing is known of this one.
     let _: u32 = scratch.run("DEL", &format!("order:{}", id(5)), &[]).await;
     let page = feed(&store, FeedScope::All, FeedCursor::START, 10).await;

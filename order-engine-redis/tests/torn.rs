@@ -118,6 +118,19 @@ async fn something_else<S>(store: Store, _: &S) {
     create_one(&store, 99).await;
 }
 
+/// Returns the numbers of the first event and of the last one of each write in a row, which follow each other.
+fn writes_of(row: &BTreeMap<String, String>) -> Vec<(u64, u64)> {
+    let first_seqs = row.keys().filter_map(|field| field.strip_prefix('e')?.parse::<u64>().ok());
+    let last_seq = |first| row[&format!("e{first}")].split(' ').next().unwrap().parse::<u64>().unwrap();
+    let writes: BTreeMap<u64, u64> = first_seqs.map(|first| (first, last_seq(first))).collect();
+    let mut next = 1;
+    for (first, last) in &writes {
+        assert_eq!(*first, next, "{row:?}");
+        next = last + 1;
+    }
+    writes.into_iter().collect()
+}
+
 /// Checks that every row has its history, and that each index has exactly the orders that belong into it.
 async fn assert_consistent(server: &RedisServer) {
     let keys: Vec<String> = run(server, &["KEYS", "*"]).await;
@@ -135,25 +148,28 @@ async fn assert_consistent(server: &RedisServer) {
     for id in &rows {
         let row: BTreeMap<String, String> =
             run(server, &["HGETALL", &format!("{{order-engine}}:order:{id}")]).await;
-        let length: u64 = run(server, &["LLEN", &format!("{{order-engine}}:events:{id}")]).await;
-        assert_eq!(length.to_string(), row["seq"], "the history of {id}");
+        let [_, seq, status, lane, attention, _] = row["summary"].split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{row:?}")
+        };
+        let writes = writes_of(&row);
+        assert_eq!(writes.last().unwrap().1.to_string(), seq, "the history of {id}");
         let mut belongs = vec!["orders".to_owned(), format!("user:{}", row["user"])];
-        belongs.push(format!("status:{}", row["status"]));
-        let lane = &row["lane"];
-        if !lane.is_empty() && row.contains_key("turn") {
+        belongs.push(format!("status:{status}"));
+        let has_turn = row["lease"].split(' ').count() > 3;
+        if lane != "-" && has_turn {
             belongs.extend([format!("turn_due:{lane}"), format!("turn:{lane}")]);
-        } else if !lane.is_empty() {
+        } else if lane != "-" {
             belongs.push(format!("due:{lane}"));
         }
         if let Some(tag) = row.get("tag") {
             belongs.push(format!("tag:{tag}"));
         }
-        for seq in 1..=length {
-            let digits = seq.to_string();
+        for (first, last) in writes {
+            let digits = last.to_string();
             let letter = char::from(b'@' + u8::try_from(digits.len()).unwrap());
-            wanted.entry("feed".to_owned()).or_default().insert(format!("{id} {letter}{digits}"));
+            wanted.entry("feed".to_owned()).or_default().insert(format!("{id} {letter}{digits} {first}"));
         }
-        if !row["attention"].is_empty() {
+        if attention != "-" {
             belongs.push("attention".to_owned());
         }
         let outbox: BTreeMap<String, String> =
@@ -172,10 +188,8 @@ async fn assert_consistent(server: &RedisServer) {
             nonces.insert((account.to_owned(), nonce.to_owned(), id.clone()));
         }
     }
-    for kind in ["events", "outbox"] {
-        for id in of(kind) {
-            assert!(rows.contains(&id), "{kind} of {id}, which is gone");
-        }
+    for id in of("outbox") {
+        assert!(rows.contains(&id), "outbox entries of {id}, which is gone");
     }
     let mut indexes = vec!["orders".to_owned(), "attention".to_owned(), "feed".to_owned()];
     for kind in ["user", "tag", "status", "due", "turn_due", "turn", "outbox_due", "outbox_pending"] {
@@ -650,8 +664,8 @@ async fn a_torn_repair_is_done_again() {
         )
         .await;
         for n in [1, 2, 4] {
-            let events = format!("{{order-engine}}:events:{}", id(n));
-            let _: u32 = run(server, &["RPUSH", &events, r#"{"version":1,"seq":2}"#]).await;
+            let row = format!("{{order-engine}}:order:{}", id(n));
+            let _: u32 = run(server, &["HSET", &row, "e4", "4 2 []"]).await;
             let _: u32 =
                 run(server, &["ZADD", "{order-engine}:status:routing", "0", &id(n).to_string()]).await;
         }
@@ -670,9 +684,9 @@ async fn an_event_beyond_its_order_is_not_read_and_not_delivered_and_overwritten
     let store = open(server.options()).await;
     register(&store, "ledger").await;
     let order = create_one(&store, 1).await;
-    let events = format!("{{order-engine}}:events:{}", id(1));
-    let ghost = r#"{"version":1,"seq":2,"words":"of a torn write"}"#;
-    let _: u64 = run(&server, &["RPUSH", &events, ghost]).await;
+    let row = format!("{{order-engine}}:order:{}", id(1));
+    let ghost = r#"2 2 [{"words":"of a torn write"}]"#;
+    let _: u64 = run(&server, &["HSET", &row, "e2", ghost]).await;
     assert_stored(&store, &order).await;
     let relay = Relay::new(&store, "ledger", 1);
     let delivery = relay.claim_one().await;
@@ -692,8 +706,8 @@ async fn an_order_ahead_of_its_history_gets_attention() {
     create(&store, &new_orders(2)).await;
     for n in 1..=2 {
         write_freely(&store, &new_order(n).order, AT_ONCE, &[routing_started(1)]).await;
-        let events = format!("{{order-engine}}:events:{}", id(n));
-        let _: String = run(&server, &["RPOP", &events]).await;
+        let row = format!("{{order-engine}}:order:{}", id(n));
+        let _: u64 = run(&server, &["HDEL", &row, "e2"]).await;
     }
     // A worker that claims it gets an error, as for any order that cannot be decoded.
     let worker = Worker::new(&store, 1);

@@ -11,7 +11,7 @@ local function nack(id, sink, entry, retry_in_ms)
 end
 
 local function ack(id, sink, entry, seq)
-  if tonumber(seq) >= (tonumber(redis.call('HGET', key('order', id), 'seq')) or 0) then
+  if tonumber(seq) >= (last_seq_of(redis.call('HGET', key('order', id), 'summary')) or 0) then
     delete_outbox_entry(id, sink)
   else
     entry.delivered_seq, entry.failures, entry.owner = text(math.max(entry.delivered_seq, seq)), '0', ''

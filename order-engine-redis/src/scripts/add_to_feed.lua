@@ -1,12 +1,12 @@
--- Collects the events of a write, and puts them into the feed with one command.
+-- Puts the events of a write of an order into the feed when the script ends.
 local written_members = {}
 
 local function add_to_feed(id, first_seq, last_seq)
-  for _, member in ipairs(feed_members(id, first_seq, last_seq)) do
-    written_members[#written_members + 1] = member
-  end
+  written_members[#written_members + 1] = feed_member(id, first_seq, last_seq)
 end
 
-local function write_feed(write)
+-- Ends a write of orders.
+local function finish(write)
+  write_changes()
   place(write, written_members)
 end

@@ -58,17 +58,18 @@ local function due_order()
 end
 
 -- Leases an order and returns its claim.
-local function lease(id, turn, row, seq, old_epoch, old_claims_without_progress)
-  local epoch, claims_without_progress = tonumber(old_epoch), tonumber(old_claims_without_progress)
-  -- An order that cannot be leased waits as if it were leased, so that it does not hold up every claim.
-  schedule(id, lane, now_ms + duration_ms, turn, true)
-  if not epoch or not claims_without_progress or epoch >= MAX_EPOCH then
+local function lease(id, has_turn, row, first_seq, old_lease)
+  local epoch, _, claims_without_progress, turn = parse_lease(old_lease)
+  epoch, claims_without_progress = tonumber(epoch), tonumber(claims_without_progress)
+  -- An order that cannot be leased waits as if it were leased, so that it does not hold up every claim. It stays in
+  -- the sets in which it was found.
+  schedule(id, lane, now_ms + duration_ms, has_turn and (turn or ''), true)
+  if not epoch or epoch >= MAX_EPOCH then
     return { id, false, false, false, 0 }
   end
   epoch, claims_without_progress = text(epoch + 1), text(claims_without_progress + 1)
-  redis.call('HSET', key('order', id),
-    'epoch', epoch, 'owner', owner, 'claims_without_progress', claims_without_progress)
-  return { id, epoch, claims_without_progress, row, surplus_events(id, seq) < 0 and 0 or 1 }
+  redis.call('HSET', key('order', id), 'lease', lease_text(epoch, owner, claims_without_progress, turn))
+  return { id, epoch, claims_without_progress, row, has_last_write(id, first_seq) and 1 or 0 }
 end
 
 local orders = {}
@@ -78,21 +79,21 @@ end
 local claims = {}
 for _, order in ipairs(orders) do
   local id, has_turn = unpack(order)
-  local failure, row, seq, epoch, claims_without_progress, true_lane, turn =
-    read_order_row(id, 'seq', 'epoch', 'claims_without_progress', 'lane', 'turn')
-  if not failure and not seq then
+  local failure, row, summary, old_lease = read_order_row(id, 'summary', 'lease')
+  local first_seq, _, _, true_lane = parse_summary(summary)
+  if not failure and not summary then
     -- There is no such order.
     unschedule(id, lane)
   elseif true_lane and true_lane ~= lane then
     -- A torn write left the order in the lane of its past.
     unschedule(id, lane)
-    if true_lane ~= '' then
+    if true_lane ~= '-' then
+      local _, _, _, turn = parse_lease(old_lease)
       restore(id, true_lane, turn)
     end
   else
-    -- The order stays in the sets in which it was found.
-    claims[#claims + 1] =
-      lease(id, has_turn and (turn or ''), row, seq, epoch, claims_without_progress)
+    claims[#claims + 1] = lease(id, has_turn, row, first_seq or '0', old_lease)
   end
 end
+write_changes()
 return { text(now_us), first_due(lane), claims }

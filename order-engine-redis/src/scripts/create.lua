@@ -1,7 +1,7 @@
 -- Accepts orders: one reply an order.
 
 -- The number of arguments of an order.
-local FIELDS = 20
+local FIELDS = 9
 
 local function existing(id)
   local failure, row = read_order_row(id)
@@ -11,9 +11,11 @@ local function existing(id)
   return { 'existing', id, row }
 end
 
-local function create(write, id, user, is_named, client_order_id, origin, request, status, lane, attention,
-    created_at, updated_at, seq, state, event, tag, not_before_ms, handicap_ms, head_start_ms, owner, lease_ms)
-  if is_named == '1' then
+-- A client order id or a tag begins with '='; '' is none.
+local function create(id, user, client_order_id, tag, plan, head, summary, state, events)
+  local order_key = key('order', id)
+  if client_order_id ~= '' then
+    client_order_id = string.sub(client_order_id, 2)
     local named = redis.pcall('HGET', key('client_order_ids', user), client_order_id)
     if type(named) == 'table' then
       return { 'rejected', named.err }
@@ -21,47 +23,46 @@ local function create(write, id, user, is_named, client_order_id, origin, reques
     if named and redis.call('EXISTS', key('order', named)) == 1 then
       return existing(named)
     end
+  else
+    client_order_id = nil
   end
-  if redis.call('EXISTS', key('order', id)) == 1 then
-    return existing(id)
+  if redis.call('EXISTS', order_key, key('outbox', id)) > 0 then
+    if redis.call('EXISTS', order_key) == 1 then
+      return existing(id)
+    end
+    -- Outbox entries without a row are left from a torn creation, whose caller got no answer.
+    redis.call('UNLINK', key('outbox', id))
   end
-  local is_leased = owner ~= ''
+  local not_before_ms, handicap_ms, head_start_ms, lease_ms, owner = string.match(plan, '^(%S+) (%d+) (%d+) (%d+) (%x*)$')
+  local is_leased, turn = owner ~= '', false
   local first_claim = is_leased and '1' or '0'
-  local turn = false
   if handicap_ms ~= '0' or head_start_ms ~= '0' then
     turn = text(now_ms + handicap_ms) .. ' ' .. head_start_ms
   end
-  -- Events and outbox entries without a row are left from a torn creation, whose caller got no answer.
-  redis.call('UNLINK', key('events', id), key('outbox', id))
-  redis.call('RPUSH', key('events', id), event)
-  redis.call('HSET', key('order', id),
-    'user', user, 'origin', origin, 'request', request, 'status', status, 'lane', lane,
-    'attention', attention, 'created_at', created_at, 'updated_at', updated_at, 'seq', seq,
-    'state', state, 'epoch', first_claim, 'owner', owner, 'claims_without_progress', first_claim,
-    'created_by', write)
-  if turn then
-    redis.call('HSET', key('order', id), 'turn', turn)
-  end
-  if is_named == '1' then
-    redis.call('HSET', key('order', id), 'client_order_id', client_order_id)
+  redis.call('HSET', order_key, 'user', user, 'head', head, 'summary', summary, 'state', state,
+    'lease', lease_text(first_claim, owner, first_claim, turn), 'e1', events)
+  if client_order_id then
+    redis.call('HSET', order_key, 'client_order_id', client_order_id)
     redis.call('HSET', key('client_order_ids', user), client_order_id, id)
   end
   if tag ~= '' then
-    redis.call('HSET', key('order', id), 'tag', tag)
-    redis.call('ZADD', key('tag', tag), 0, id)
+    tag = string.sub(tag, 2)
+    redis.call('HSET', order_key, 'tag', tag)
+    set_score(key('tag', tag), id, '0')
   end
-  redis.call('ZADD', ORDERS, 0, id)
-  redis.call('ZADD', key('user', user), 0, id)
-  redis.call('ZADD', key('status', status), 0, id)
-  if attention ~= '' then
-    redis.call('ZADD', ATTENTION, 0, id)
+  local _, _, status, lane, attention = parse_summary(summary)
+  set_score(ORDERS, id, '0')
+  set_score(key('user', user), id, '0')
+  set_score(key('status', status), id, '0')
+  if attention ~= '-' then
+    set_score(ATTENTION, id, '0')
   end
-  if lane ~= '' then
+  if lane ~= '-' then
     local due_ms = is_leased and now_ms + lease_ms or math.max(now_ms, tonumber(not_before_ms) or 0)
     schedule(id, lane, due_ms, turn, is_leased)
   end
   add_outbox_entries(id, '0')
-  add_to_feed(id, 1, seq)
+  add_to_feed(id, '1', '1')
   return { 'created' }
 end
 
@@ -70,6 +71,6 @@ for first = 1, #ARGV, FIELDS do
   firsts[#firsts + 1] = first
   touch(touched, ARGV[first], '0')
 end
-return write_items('create', touched, firsts, function(first, write)
-  return create(write, unpack(ARGV, first, first + FIELDS - 1))
-end, write_feed)
+return write_items('create', touched, firsts, function(first)
+  return create(unpack(ARGV, first, first + FIELDS - 1))
+end, finish)

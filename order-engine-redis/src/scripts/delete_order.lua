@@ -1,7 +1,7 @@
 -- Deletes an order, its index entries and its nonces. The row goes after these, because it says which indexes have
 -- the order and lists its nonces.
--- Its events leave the feed last: while the order is there, all of them are in the feed.
-local function delete_order(id, user, client_order_id, tag, statuses, last_seq, nonces)
+-- Its members leave the feed last: while the order is there, all of them are in the feed.
+local function delete_order(id, user, client_order_id, tag, statuses, members, nonces)
   if client_order_id and redis.call('HGET', key('client_order_ids', user), client_order_id) == id then
     redis.call('HDEL', key('client_order_ids', user), client_order_id)
   end
@@ -17,6 +17,6 @@ local function delete_order(id, user, client_order_id, tag, statuses, last_seq, 
   forget_nonces(id, nonces)
   redis.call('ZREM', ATTENTION, id)
   redis.call('ZREM', ORDERS, id)
-  redis.call('UNLINK', key('order', id), key('events', id))
-  take_out(feed_members(id, 1, last_seq))
+  redis.call('UNLINK', key('order', id))
+  take_out(members)
 end

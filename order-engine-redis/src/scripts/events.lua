@@ -1,7 +1,4 @@
--- Returns a page of the history of an order. Events beyond the order's own number are not part of it.
+-- Returns the writes that have a page of the history of an order. Events beyond the order's own number are not part of it.
 local id, after, limit = unpack(ARGV)
-local seq = redis.call('HGET', key('order', id), 'seq')
-if not seq or tonumber(after) >= tonumber(seq) then
-  return {}
-end
-return redis.call('LRANGE', key('events', id), after, text(math.min(after + limit, seq) - 1))
+local seq = last_seq_of(redis.call('HGET', key('order', id), 'summary'))
+return seq and read_history(id, tonumber(after), math.min(after + limit, seq)) or {}

@@ -1,20 +1,19 @@
--- The feed: all events by their places. The place of an event is the number of the write that committed it, so
--- places only grow. The events of one write share a place, and sort by order and number there.
+-- The feed: the writes of all orders by their places. The place of an event is the number of the write that committed it,
+-- so places only grow. The events of one write share a place, and sort by order and number there.
 
 -- The most members that one command adds or removes, because Lua limits how many values a call may have.
-local FEED_PAGE = 128
+local FEED_PAGE = 64
 
--- Returns the member of an event. The letter before the number says how many digits it has, so that members sort
--- by number.
-local function feed_member(id, seq)
-  local digits = text(seq)
-  return id .. ' ' .. string.char(64 + #digits) .. digits
+-- Returns the member of a write of an order, from the texts of the numbers of its first event and of its last one. The
+-- letter before the last one's says how many digits it has, so that members sort by it.
+local function feed_member(id, first_seq, last_seq)
+  return id .. ' ' .. string.char(64 + #last_seq) .. last_seq .. ' ' .. first_seq
 end
 
--- Returns the order and the number of a member's event.
-local function feed_event(member)
-  local id, seq = string.match(member, '^(%S+) %u(%d+)$')
-  return id, tonumber(seq)
+-- Returns the order of a member, and the numbers of the first event and of the last one.
+local function feed_write(member)
+  local id, last_seq, first_seq = string.match(member, '^(%S+) %u(%d+) (%d+)$')
+  return id, tonumber(first_seq), tonumber(last_seq)
 end
 
 -- Puts members into the feed, at the place of a write; with `is_new` only those that have no place.
@@ -31,15 +30,6 @@ local function place(write, members, is_new)
       redis.call('ZADD', FEED, unpack(placed))
     end
   end
-end
-
--- Returns the members of some events of an order.
-local function feed_members(id, first_seq, last_seq)
-  local members = {}
-  for seq = tonumber(first_seq), tonumber(last_seq) do
-    members[#members + 1] = feed_member(id, seq)
-  end
-  return members
 end
 
 -- Takes members out of the feed.

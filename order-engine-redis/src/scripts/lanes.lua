@@ -1,6 +1,6 @@
 -- The orders of the lanes. Most have their turn when they are due, and are in the set `due` of their lane. One
--- whose turn may come at another time has the field `turn` in its row: until when its handicap lasts, and its
--- head start. It is in the sets `turn_due`, by when it is due, and `turn`, by when its turn comes.
+-- whose turn may come at another time has a turn in its lease: until when its handicap lasts, and its head start. It is
+-- in the sets `turn_due`, by when it is due, and `turn`, by when its turn comes.
 
 -- Returns when the turn of an order comes that is due at a time. A head start does not count for the end of a
 -- lease: every claim would have to pass by the leased orders.
@@ -13,10 +13,10 @@ end
 -- Puts an order into its lane, or gives it another due time there.
 local function schedule(id, lane, due_ms, turn, is_leased)
   if turn then
-    redis.call('ZADD', key('turn_due', lane), text(due_ms), id)
-    redis.call('ZADD', key('turn', lane), text(turn_at(turn, due_ms, is_leased)), id)
+    set_score(key('turn_due', lane), id, text(due_ms))
+    set_score(key('turn', lane), id, text(turn_at(turn, due_ms, is_leased)))
   else
-    redis.call('ZADD', key('due', lane), text(due_ms), id)
+    set_score(key('due', lane), id, text(due_ms))
   end
 end
 

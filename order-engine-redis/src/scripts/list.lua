@@ -26,7 +26,7 @@ end
 local function matches(order_user, order_status, order_tag, order_attention)
   return (has_user == '0' or order_user == user) and (status == '' or order_status == status)
     and (tag == '' or order_tag == tag)
-    and (needs_attention == '0' or (order_attention and order_attention ~= ''))
+    and (needs_attention == '0' or (order_attention and order_attention ~= '-'))
 end
 
 local last = before == '' and '+' or '(' .. before
@@ -37,11 +37,14 @@ for _, id in ipairs(ids) do
     break
   end
   seen = seen + 1
-  local failure, row, seq, order_user, order_status, order_tag, order_attention =
-    read_order_row(id, 'seq', 'user', 'status', 'tag', 'attention')
+  local failure, row, summary, order_user, order_tag = read_order_row(id, 'summary', 'user', 'tag')
+  local _, _, order_status, _, order_attention = parse_summary(summary)
   if failure then
     orders[#orders + 1] = { id, false }
-  elseif seq and matches(order_user, order_status, order_tag, order_attention) then
+  elseif summary and not order_status then
+    -- Its summary is damaged, and says nothing against it.
+    orders[#orders + 1] = { id, row }
+  elseif summary and matches(order_user, order_status, order_tag, order_attention) then
     orders[#orders + 1] = { id, row }
   end
 end

@@ -6,21 +6,27 @@ local FIELDS = 5
 local undecodable, touched = {}, {}
 for first = 1, #ARGV, FIELDS do
   local id, epoch, owner, due_in_ms, reason = unpack(ARGV, first, first + FIELDS - 1)
-  local _, current_epoch, current_owner, lane, turn, claims_without_progress =
-    read_order(id, 'epoch', 'owner', 'lane', 'turn', 'claims_without_progress')
+  local _, summary, lease = read_order(id, 'summary', 'lease')
+  local current_epoch, current_owner, claims_without_progress, turn = parse_lease(lease)
   if current_epoch == epoch and current_owner == owner then
     if reason == 'yielded' then
       claims_without_progress = text(math.max(0, claims_without_progress - 1))
     end
-    redis.call('HSET', key('order', id), 'owner', '', 'claims_without_progress', claims_without_progress)
-    schedule(id, lane, now_ms + due_in_ms, turn)
+    redis.call('HSET', key('order', id), 'lease', lease_text(epoch, '', claims_without_progress, turn))
+    local _, _, _, lane = parse_summary(summary)
+    if lane and lane ~= '-' then
+      schedule(id, lane, now_ms + due_in_ms, turn)
+    end
     if reason == 'undecodable' then
-      undecodable[#undecodable + 1] = id
+      undecodable[#undecodable + 1] = { id, summary }
       touch(touched, id, '')
     end
   end
 end
+write_changes()
 if #undecodable > 0 then
-  write_items('release', touched, undecodable, flag_undecodable)
+  write_items('release', touched, undecodable, function(order)
+    flag_undecodable(unpack(order))
+  end)
 end
 return {}

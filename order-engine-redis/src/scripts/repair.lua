@@ -1,35 +1,29 @@
 -- Repairs what torn writes left. Every connection runs it before anything else, so that no process reads what
 -- they left or builds on it. The arguments are all statuses.
 --
--- The row is the truth: every write of an order sets all that it changes in its row, so that the last write
--- counts. Everything else about the order is made what the row says.
+-- The row is the truth: every write of an order sets all that it changes in its row, with its events, so that the last
+-- write counts. Everything else about the order is made what the row says.
 local LANES = { 'execute', 'observe' }
--- The most values of one call of unpack, whose number Lua limits.
-local PAGE = 64
 
--- Keeps one event of each number: the last one, because it comes from the write that wrote the row.
+-- Deletes the events of torn writes that the history does not lead to, unless a write of the history is missing.
 local function repair_history(id, seq)
-  local events = key('events', id)
-  local length = redis.call('LLEN', events)
-  if length <= seq then
-    return
-  end
-  local stored = redis.call('LRANGE', events, 0, -1)
-  local kept, wanted = {}, seq
-  for n = length, 1, -1 do
-    if tonumber(string.match(stored[n], '^{"version":%d+,"seq":(%d+)')) == wanted then
-      kept[wanted] = stored[n]
-      wanted = wanted - 1
+  local kept, next_seq = {}, 1
+  for first, last in writes_from(id, 1) do
+    if first <= seq then
+      kept[events_field(first)], next_seq = true, last + 1
     end
   end
-  if wanted > 0 then
-    -- An event is missing, and nothing can bring it back.
-    return
+  for _, field in ipairs(redis.call('HKEYS', key('order', id))) do
+    if next_seq == seq + 1 and string.match(field, '^e%d+$') and not kept[field] then
+      redis.call('HDEL', key('order', id), field)
+    end
   end
-  redis.call('UNLINK', events)
-  for page = 1, seq, PAGE do
-    redis.call('RPUSH', events, unpack(kept, page, math.min(page + PAGE - 1, seq)))
-  end
+end
+
+-- Returns whether the history of an order has a write.
+local function has_write(id, first_seq, last_seq)
+  local summary, events = unpack(redis.call('HMGET', key('order', id), 'summary', events_field(first_seq)))
+  return events and last_of(events) == last_seq and last_seq <= (last_seq_of(summary) or 0)
 end
 
 -- Puts an order into an index or takes it out. A score that the order has there stays.
@@ -69,13 +63,14 @@ local function list_own_nonces(id, list)
 end
 
 -- Forgets the nonce that a torn append reserved if the order was not written by it, or was written since: nobody uses
--- the nonce then, and it would be a gap. The order has another number of events then, or another write has put the
--- last of the torn ones into the feed.
-local function undo_reservation(id, write, reservation)
+-- the nonce then, and it would be a gap. The order has other writes then, or another write has put the torn one's events
+-- into the feed.
+local function undo_reservation(id, write, first_seq, reservation)
   local seq, nonce, account = string.match(reservation, '^(%d+) (%S+) %S+ (.*)$')
-  local _, last_seq, list = read_order(id, 'seq', 'nonces')
-  local place = redis.call('ZSCORE', FEED, feed_member(id, seq))
-  if last_seq == seq and (not place or tonumber(place) == tonumber(write)) then
+  local _, summary, list = read_order(id, 'summary', 'nonces')
+  local place = redis.call('ZSCORE', FEED, feed_member(id, text(first_seq), seq))
+  local is_last = last_seq_of(summary) == tonumber(seq) and has_write(id, first_seq, tonumber(seq))
+  if is_last and (not place or tonumber(place) == tonumber(write)) then
     return
   end
   if redis.call('HGET', nonces_of(account), nonce) == id .. ' ' .. write then
@@ -93,29 +88,36 @@ local function repair_nonces(id, list, write)
 end
 
 -- Deletes an order that a torn write created or did not delete in full, with its outbox entries.
-local function delete_torn_order(id, user, client_order_id, tag, last_seq)
+local function delete_torn_order(id, user, client_order_id, tag, members)
   for _, lane in ipairs(LANES) do
     unschedule(id, lane)
   end
   for _, sink in ipairs(redis.call('SMEMBERS', SINKS)) do
     delete_outbox_entry(id, sink)
   end
-  delete_order(id, user, client_order_id, tag, ARGV, last_seq)
+  delete_order(id, user, client_order_id, tag, ARGV, members)
 end
 
-local function repair_order(id, delivered_seq, torn_creation, write)
-  local failure, user, client_order_id, tag, status, lane, turn, attention, seq, epoch, created_by, nonces =
-    read_order(id, 'user', 'client_order_id', 'tag', 'status', 'lane', 'turn', 'attention', 'seq', 'epoch',
-      'created_by', 'nonces')
-  if failure then
+-- Returns whether a torn creation made the order, so that every query since then has answered that it does not exist. A
+-- later creation has put its event into the feed.
+local function is_of_torn_creation(id, torn_creation, seq, epoch)
+  local place = redis.call('ZSCORE', FEED, feed_member(id, '1', '1'))
+  -- The epoch is 1 if the creation leased the order.
+  return seq == '1' and (epoch == '0' or epoch == '1') and (not place or tonumber(place) == tonumber(torn_creation))
+end
+
+local function repair_order(touched, torn_creation, write)
+  local id, delivered_seq = touched.id, touched.last_seq
+  local failure, user, client_order_id, tag, summary, lease, nonces =
+    read_order(id, 'user', 'client_order_id', 'tag', 'summary', 'lease', 'nonces')
+  local _, seq, status, lane, attention = parse_summary(summary)
+  local epoch, _, _, turn = parse_lease(lease)
+  if failure or summary and not (seq and epoch) then
     return
   end
-  -- Every query since the torn creation has answered that the order does not exist.
-  -- A creation that leases its order gives it the epoch 1.
-  local has_first_epoch = epoch == '0' or epoch == '1'
-  local was_never_seen = created_by and created_by == torn_creation and seq == '1' and has_first_epoch
-  if not seq or was_never_seen then
-    return delete_torn_order(id, user, client_order_id, tag, math.max(delivered_seq or 0, 1))
+  local was_never_seen = torn_creation and summary and is_of_torn_creation(id, torn_creation, seq, epoch)
+  if not summary or was_never_seen then
+    return delete_torn_order(id, user, client_order_id, tag, members_to(id, touched.last_seqs or '1'))
   end
   repair_history(id, tonumber(seq))
   redis.call('ZADD', ORDERS, 0, id)
@@ -136,7 +138,7 @@ local function repair_order(id, delivered_seq, torn_creation, write)
       unschedule(id, name)
     end
   end
-  repair_index(ATTENTION, id, attention ~= '', 0)
+  repair_index(ATTENTION, id, attention ~= '-', 0)
   repair_nonces(id, nonces, write)
   repair_outbox(id, tonumber(seq), delivered_seq)
 end
@@ -148,20 +150,18 @@ local function repair_places(torn, write)
   local members = redis.call('ZRANGE', FEED, torn, torn, 'BYSCORE')
   local events, others = {}, {}
   for _, member in ipairs(members) do
-    local id, seq = feed_event(member)
-    local _, last_seq = read_order(id or '', 'seq')
-    local is_event = seq and seq <= (tonumber(last_seq) or 0)
-    table.insert(is_event and events or others, member)
+    local id, first_seq, last_seq = feed_write(member)
+    local found, is_write = pcall(has_write, id or '', first_seq or 0, last_seq)
+    table.insert(found and is_write and events or others, member)
   end
   take_out(others)
   place(write, events)
 end
 
--- Gives the events of an order after one a place in the feed if they have none.
+-- Gives the writes of an order after an event a place in the feed if they have none.
 local function add_places(id, after_seq, write)
-  local _, seq = read_order(id, 'seq')
-  if seq and after_seq then
-    place(write, feed_members(id, after_seq + 1, seq), true)
+  if after_seq then
+    place(write, feed_members(id, after_seq + 1), true)
   end
 end
 
@@ -179,8 +179,12 @@ local function torn_writes()
         lines[#lines + 1] = line
       end
       for n = 2, #lines - 1, 2 do
-        local last_seq, reservation = string.match(lines[n + 1], '^(%d*) ?(.*)$')
-        touched[#touched + 1] = { id = lines[n], last_seq = tonumber(last_seq), reservation = reservation }
+        local last_seq, rest = string.match(lines[n + 1], '^(%d*) ?(.*)$')
+        touched[#touched + 1] = {
+          id = lines[n], last_seq = tonumber(last_seq),
+          reservation = lines[1] == 'append' and rest ~= '' and rest,
+          last_seqs = lines[1] == 'purge' and rest,
+        }
       end
       torn[#torn + 1] = { write = write, kind = lines[1], touched = touched }
     end
@@ -197,8 +201,8 @@ local repaired = 0
 -- First, because what follows gives events other places in the feed, and reserves the nonces of rows.
 for _, one in ipairs(torn) do
   for _, touched in ipairs(one.touched) do
-    if touched.reservation ~= '' then
-      pcall(undo_reservation, touched.id, one.write, touched.reservation)
+    if touched.reservation then
+      pcall(undo_reservation, touched.id, one.write, touched.last_seq + 1, touched.reservation)
     end
   end
 end
@@ -211,7 +215,7 @@ for _, one in ipairs(torn) do
   local torn_creation = one.kind == 'create' and one.write
   for _, touched in ipairs(one.touched) do
     -- A key that holds something else keeps its order as it is. It must not keep processes from connecting.
-    local is_repaired = pcall(repair_order, touched.id, touched.last_seq, torn_creation, write)
+    local is_repaired = pcall(repair_order, touched, torn_creation, write)
     repaired = repaired + (is_repaired and 1 or 0)
     pcall(add_places, touched.id, touched.last_seq, write)
   end
