@@ -66,6 +66,23 @@ async fn durability_is_what_the_server_is_set_to() {
     }
 }
 
+/// The settings of the README by which Redis rewrites its file less often.
+#[tokio::test]
+async fn settings_that_save_work_weaken_nothing() {
+    let settings = ["--save", "", "--auto-aof-rewrite-min-size", "1gb", "--rdbcompression", "no"];
+    let rarely = ["--auto-aof-rewrite-percentage", "400"];
+    let server = RedisServer::start(&[&DURABLE[..], &settings, &rarely].concat());
+    let full = server.options().with_required_durability(Durability::Full);
+    let store: Arc<dyn OrderStore> = Arc::new(RedisStore::open(full.clone()).await.unwrap());
+    let order = create_one(&store, 1).await;
+    let () = run(&server, &["BGREWRITEAOF"]).await;
+    assert_eq!(RedisStore::open(full).await.unwrap().durability(), Durability::Full);
+    let order = write_freely(&store, &order, AT_ONCE, &[routing_started(1)]).await;
+    server.kill();
+    server.restart();
+    assert_stored(&open(server.options()).await, &order).await;
+}
+
 /// The grants are exactly those of the README.
 #[tokio::test]
 async fn a_user_with_few_rights_is_enough() {
