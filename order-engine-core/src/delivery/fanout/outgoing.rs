@@ -32,20 +32,28 @@ impl Outgoing {
         if self.presence.skips(self.clock.now()) {
             return Ok(());
         }
-        self.publish(hints::pack(events, self.sender, self.broker.max_message_bytes())).await
-    }
-
-    /// Tells the others that this process is there.
-    pub(super) async fn announce(&self) -> Result<(), StoreError> {
-        self.publish(vec![hints::presence(self.sender)]).await
-    }
-
-    /// Publishes messages, and before them that the others have missed some, if they have.
-    async fn publish(&self, mut messages: Vec<String>) -> Result<(), StoreError> {
-        let has_lost = self.has_lost.swap(false, Ordering::AcqRel);
-        if self.presence.take_skipped(self.clock.now()) || has_lost {
+        let mut messages = hints::pack(events, self.sender, self.broker.max_message_bytes());
+        if self.take_missed() {
             messages.insert(0, hints::resync(self.sender));
         }
+        self.publish_hints(messages).await
+    }
+
+    /// Tells the others that this process is there, or that they have missed hints, if they have.
+    pub(super) async fn announce(&self) -> Result<(), StoreError> {
+        if self.take_missed() {
+            return self.publish_hints(vec![hints::resync(self.sender)]).await;
+        }
+        self.broker.publish(vec![hints::presence(self.sender)]).await
+    }
+
+    /// Returns whether the others have missed hints. The caller tells them.
+    fn take_missed(&self) -> bool {
+        let has_skipped = self.presence.take_skipped(self.clock.now());
+        self.has_lost.swap(false, Ordering::AcqRel) || has_skipped
+    }
+
+    async fn publish_hints(&self, messages: Vec<String>) -> Result<(), StoreError> {
         let unpublished = Unpublished(&self.has_lost);
         self.broker.publish(messages).await?;
         std::mem::forget(unpublished);
@@ -53,7 +61,7 @@ impl Outgoing {
     }
 }
 
-/// Messages that the broker has not taken. Dropping this counts them as lost, also where a call is dropped.
+/// Hints that the broker has not taken. Dropping this counts them as lost, also where a call is dropped.
 struct Unpublished<'a>(&'a AtomicBool);
 
 impl Drop for Unpublished<'_> {
