@@ -123,7 +123,7 @@ async fn its_rows_are_those_of_any_other_order() {
 async fn first_hint(database: &Database, source: &dyn StatusSource) -> Hint {
     sqlx::query("SELECT pg_notify($1, $2)")
         .bind(format!("{}.events", database.schema))
-        .bind(r#"{"sender":1,"version":2,"items":[{"due":"observe"}]}"#)
+        .bind(format!(r#"{:032x}{{"version":2,"items":[{{"due":"observe"}}]}}"#, 1))
         .execute(&mut database.connect().await)
         .await
         .unwrap();
