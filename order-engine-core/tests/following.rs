@@ -176,7 +176,9 @@ async fn a_process_that_is_told_of_all_follows_recent_orders_without_the_store()
     assert!(reads.last_seqs.lock().unwrap().is_empty());
     let worker = here.work();
     let events = here.reaches(id, |record| record.status.is_terminal()).await;
-    events.iter().for_each(|event| give.send(Hint::Event(Arc::new(event.clone()))).unwrap());
+    for event in &events {
+        give.send(Hint::Event(Arc::new(event.clone()))).unwrap();
+    }
     assert_eq!(to_the_end(subscription).await, events[1..]);
     worker.stop().await;
 }

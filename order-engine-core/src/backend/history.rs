@@ -123,7 +123,7 @@ impl<'a> HistoryColumns<'a> {
             });
         }
         let (first_seq, last_seq) = seqs.ok_or_else(|| rejected("a write has no event"))?;
-        let payload = serde_json::to_string(&written).map_err(|error| rejected(error.to_string()))?;
+        let payload = encoded(&written).map_err(|error| rejected(error.to_string()))?;
         Ok(Self {
             order_id,
             first_seq,
@@ -133,6 +133,15 @@ impl<'a> HistoryColumns<'a> {
             failures,
         })
     }
+}
+
+/// The room for most writes. What begins smaller grows several times.
+const PAYLOAD_BYTES: usize = 2_048;
+
+fn encoded(written: &impl Serialize) -> serde_json::Result<String> {
+    let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
+    serde_json::to_writer(&mut payload, written)?;
+    String::from_utf8(payload).map_err(serde::ser::Error::custom)
 }
 
 impl StoredHistory<'_> {

@@ -29,6 +29,7 @@ enum Chosen<R> {
     Apart(R),
 }
 
+#[expect(clippy::ref_option, reason = "serde passes each field by reference")]
 pub(super) fn serialize<S: Serializer>(
     route: &Arc<Route>,
     candidates: &[Candidate],

@@ -25,9 +25,9 @@ const EVENTS_MAX: u64 = 1_000;
 /// Events of an order.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct EventsBody {
+struct EventsBody<'a> {
     order_id: OrderId,
-    events: Vec<Frame>,
+    events: Vec<Frame<'a>>,
     /// The number of the order's last event. It is greater than the number of the last event here if there
     /// are more.
     last_seq: u64,

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use order_engine_core::telemetry::chain;
 use order_engine_core::{StepError, Token};
 use serde::Serialize;
@@ -25,15 +26,12 @@ pub(crate) async fn tokens(State(app): State<AppState>) -> Json<TokensBody> {
 }
 
 /// `POST /api/quote`: the result of routing now, without an order.
-pub(crate) async fn quote(
-    State(app): State<AppState>,
-    request: Request,
-) -> Result<Json<QuotationBody>, Problem> {
+pub(crate) async fn quote(State(app): State<AppState>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let fields = read_fields(&parts.headers, body).await?;
     let (request, slippage_bps) = quote_request(fields, &app.tokens)?;
     let quotation = app.engine.quote(&request).await.map_err(|error| refusal(&error))?;
-    Ok(Json(QuotationBody::new(&request, slippage_bps, &quotation)))
+    Ok(Json(QuotationBody::new(&request, slippage_bps, &quotation)).into_response())
 }
 
 fn refusal(error: &StepError) -> Problem {

@@ -15,7 +15,7 @@ use crate::wire::{serialize_time, timestamp};
 /// An event as clients see it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Frame {
+pub(crate) struct Frame<'a> {
     r#type: &'static str,
     status: Status,
     order_id: OrderId,
@@ -29,26 +29,26 @@ pub(crate) struct Frame {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_attempts: Option<u32>,
     #[serde(flatten)]
-    adds: Adds,
+    adds: Adds<'a>,
 }
 
 /// The fields that only some types of frames have.
 #[derive(Debug, Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
-enum Adds {
+enum Adds<'a> {
     Nothing {},
-    Routed { quotes: Vec<QuoteBody>, chosen_dex: String, route: RouteBody },
-    Signed { tx_hash: TxId, min_out: String, min_out_base_units: Amount },
+    Routed { quotes: Vec<QuoteBody<'a>>, chosen_dex: &'a str, route: RouteBody<'a> },
+    Signed { tx_hash: &'a TxId, min_out: String, min_out_base_units: Amount },
     AttemptFailed { error: RetryableErrorBody },
     RetryPending { retry_in_ms: u64, retry_at: String },
-    Confirmed(ConfirmedBody),
+    Confirmed(ConfirmedBody<'a>),
     Failed { error: ErrorBody },
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ConfirmedBody {
-    tx_hash: TxId,
+struct ConfirmedBody<'a> {
+    tx_hash: &'a TxId,
     execution_price: Option<Box<RawValue>>,
     execution_price_exact: Option<String>,
     amount_out: String,
@@ -65,7 +65,7 @@ struct RetryableErrorBody {
 }
 
 /// Returns the frame for an event of an order.
-pub(crate) fn frame(decimals: Decimals, record: &EventRecord) -> Frame {
+pub(crate) fn frame(decimals: Decimals, record: &EventRecord) -> Frame<'_> {
     let has_begun = record.attempt > 0;
     Frame {
         r#type: frame_type(record),
@@ -110,11 +110,11 @@ fn frame_type(record: &EventRecord) -> &'static str {
     }
 }
 
-fn adds(decimals: Decimals, record: &EventRecord) -> Adds {
+fn adds(decimals: Decimals, record: &EventRecord) -> Adds<'_> {
     match &record.event {
         OrderEvent::RouteChosen { route, candidates, .. } => Adds::Routed {
             quotes: quotes(candidates, decimals),
-            chosen_dex: route.dex.clone(),
+            chosen_dex: &route.dex,
             route: RouteBody::new(route, decimals),
         },
         OrderEvent::TransactionSigned { tx }
@@ -139,9 +139,9 @@ fn adds(decimals: Decimals, record: &EventRecord) -> Adds {
     }
 }
 
-fn signed(tx: &SignedTx, decimals: Decimals) -> Adds {
+fn signed(tx: &SignedTx, decimals: Decimals) -> Adds<'_> {
     Adds::Signed {
-        tx_hash: tx.id.clone(),
+        tx_hash: &tx.id,
         min_out: tx.min_amount_out.to_human(decimals.output),
         min_out_base_units: tx.min_amount_out,
     }
@@ -151,10 +151,15 @@ fn retryable(failure: &Failure, class: FailureClass) -> RetryableErrorBody {
     RetryableErrorBody { error: ErrorBody::new(failure), retryable: class.is_retryable() }
 }
 
-fn confirmed(decimals: Decimals, tx_id: &TxId, fill: &Fill, filled_at: DateTime<Utc>) -> ConfirmedBody {
+fn confirmed<'a>(
+    decimals: Decimals,
+    tx_id: &'a TxId,
+    fill: &Fill,
+    filled_at: DateTime<Utc>,
+) -> ConfirmedBody<'a> {
     let price = amount::price((fill.amount_in, decimals.input), (fill.amount_out, decimals.output));
     ConfirmedBody {
-        tx_hash: tx_id.clone(),
+        tx_hash: tx_id,
         execution_price: price.as_deref().and_then(price_number),
         execution_price_exact: price,
         amount_out: fill.amount_out.to_human(decimals.output),
@@ -207,8 +212,11 @@ impl ControlFrame {
 
 /// Returns a frame as JSON.
 pub(crate) fn to_json(frame: &impl Serialize) -> String {
-    // This cannot fail: frames have text and numbers under text keys.
-    serde_json::to_string(frame).unwrap_or_default()
+    // Most frames fit, so that the buffer grows for few.
+    let mut json = Vec::with_capacity(512);
+    // Neither can fail: frames have text and numbers under text keys.
+    let written = serde_json::to_writer(&mut json, frame).map(|()| String::from_utf8(json));
+    written.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -11,16 +11,16 @@ use crate::wire::error::ErrorBody;
 /// The quote of one exchange, or why it has none.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct QuoteBody {
-    dex: String,
+pub(crate) struct QuoteBody<'a> {
+    dex: &'a str,
     #[serde(flatten)]
-    outcome: QuoteOutcome,
+    outcome: QuoteOutcome<'a>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum QuoteOutcome {
-    Quoted(RouteDetails),
+enum QuoteOutcome<'a> {
+    Quoted(RouteDetails<'a>),
     Rejected { error: ErrorBody },
 }
 
@@ -43,29 +43,29 @@ struct RouteAmounts {
 /// What a route yields, and by which swaps.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct RouteDetails {
+struct RouteDetails<'a> {
     #[serde(flatten)]
     amounts: RouteAmounts,
-    legs: Vec<LegBody>,
+    legs: Vec<LegBody<'a>>,
 }
 
 /// A route with its legs.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct RouteBody {
-    dex: String,
+pub(crate) struct RouteBody<'a> {
+    dex: &'a str,
     #[serde(flatten)]
-    details: RouteDetails,
+    details: RouteDetails<'a>,
 }
 
 /// A swap in one pool. Its tokens may be other ones than the order's, so its amounts are in base units only.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct LegBody {
-    dex: String,
-    pool: String,
-    input_mint: String,
-    output_mint: String,
+struct LegBody<'a> {
+    dex: &'a str,
+    pool: &'a str,
+    input_mint: &'a str,
+    output_mint: &'a str,
     amount_in_base_units: Amount,
     amount_out_base_units: Amount,
 }
@@ -73,15 +73,15 @@ struct LegBody {
 /// The answer to a request for a quote.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct QuotationBody {
-    token_in: String,
-    token_out: String,
+pub(crate) struct QuotationBody<'a> {
+    token_in: &'a str,
+    token_out: &'a str,
     amount: String,
     amount_base_units: Amount,
     slippage_bps: u16,
-    quotes: Vec<QuoteBody>,
-    chosen_dex: Option<String>,
-    route: Option<RouteBody>,
+    quotes: Vec<QuoteBody<'a>>,
+    chosen_dex: Option<&'a str>,
+    route: Option<RouteBody<'a>>,
     amount_out: Option<String>,
     amount_out_base_units: Option<Amount>,
     min_out: Option<String>,
@@ -120,26 +120,26 @@ fn amounts(route: &Route, decimals: Decimals) -> RouteAmounts {
     }
 }
 
-impl RouteBody {
-    pub(crate) fn new(route: &Route, decimals: Decimals) -> Self {
-        Self { dex: route.dex.clone(), details: RouteDetails::new(route, decimals) }
+impl<'a> RouteBody<'a> {
+    pub(crate) fn new(route: &'a Route, decimals: Decimals) -> Self {
+        Self { dex: &route.dex, details: RouteDetails::new(route, decimals) }
     }
 }
 
-impl RouteDetails {
-    fn new(route: &Route, decimals: Decimals) -> Self {
+impl<'a> RouteDetails<'a> {
+    fn new(route: &'a Route, decimals: Decimals) -> Self {
         let legs = route.legs.iter().map(LegBody::new).collect();
         Self { amounts: amounts(route, decimals), legs }
     }
 }
 
-impl LegBody {
-    fn new(leg: &Leg) -> Self {
+impl<'a> LegBody<'a> {
+    fn new(leg: &'a Leg) -> Self {
         Self {
-            dex: leg.dex.clone(),
-            pool: leg.pool.clone(),
-            input_mint: leg.input_mint.clone(),
-            output_mint: leg.output_mint.clone(),
+            dex: &leg.dex,
+            pool: &leg.pool,
+            input_mint: &leg.input_mint,
+            output_mint: &leg.output_mint,
             amount_in_base_units: leg.amount_in,
             amount_out_base_units: leg.amount_out,
         }
@@ -147,19 +147,23 @@ impl LegBody {
 }
 
 /// Returns all candidates, in the order of the router.
-pub(crate) fn quotes(candidates: &[Candidate], decimals: Decimals) -> Vec<QuoteBody> {
-    let quote = |candidate: &Candidate| QuoteBody {
-        dex: candidate.dex.clone(),
-        outcome: match &candidate.outcome {
-            CandidateOutcome::Quoted(route) => QuoteOutcome::Quoted(RouteDetails::new(route, decimals)),
-            CandidateOutcome::Rejected(failure) => QuoteOutcome::Rejected { error: ErrorBody::new(failure) },
-        },
-    };
+pub(crate) fn quotes(candidates: &[Candidate], decimals: Decimals) -> Vec<QuoteBody<'_>> {
+    let quote = |candidate| QuoteBody::new(candidate, decimals);
     candidates.iter().map(quote).collect()
 }
 
-impl QuotationBody {
-    pub(crate) fn new(request: &QuoteRequest, slippage_bps: u16, quotation: &Quotation) -> Self {
+impl<'a> QuoteBody<'a> {
+    fn new(candidate: &'a Candidate, decimals: Decimals) -> Self {
+        let outcome = match &candidate.outcome {
+            CandidateOutcome::Quoted(route) => QuoteOutcome::Quoted(RouteDetails::new(route, decimals)),
+            CandidateOutcome::Rejected(failure) => QuoteOutcome::Rejected { error: ErrorBody::new(failure) },
+        };
+        Self { dex: &candidate.dex, outcome }
+    }
+}
+
+impl<'a> QuotationBody<'a> {
+    pub(crate) fn new(request: &'a QuoteRequest, slippage_bps: u16, quotation: &'a Quotation) -> Self {
         let QuoteRequest { input, output, amount, .. } = request;
         let decimals = Decimals { input: input.decimals, output: output.decimals };
         let route = quotation.route.as_ref();
@@ -167,13 +171,13 @@ impl QuotationBody {
         let min_out = quotation.min_amount_out(slippage_bps);
         let human = |amount: Amount| amount.to_human(output.decimals);
         Self {
-            token_in: input.symbol.clone(),
-            token_out: output.symbol.clone(),
+            token_in: &input.symbol,
+            token_out: &output.symbol,
             amount: amount.to_human(input.decimals),
             amount_base_units: *amount,
             slippage_bps,
             quotes: quotes(&quotation.candidates, decimals),
-            chosen_dex: route.map(|route| route.dex.clone()),
+            chosen_dex: route.map(|route| route.dex.as_str()),
             route: route.map(|route| RouteBody::new(route, decimals)),
             amount_out: amount_out.map(human),
             amount_out_base_units: amount_out,
