@@ -118,10 +118,20 @@ impl Route {
         Self { analysis: Some(analysis), ..self }
     }
 
-    /// Returns what is left of the output when the chain is paid.
+    /// Returns what is left of the output when the chain is paid, zero where the chain costs more.
     pub fn net_amount_out(&self) -> Amount {
-        let chain_cost = self.analysis.as_ref().map_or(Amount::ZERO, |analysis| analysis.chain_cost);
-        self.amount_out.checked_sub(chain_cost).unwrap_or_default()
+        self.amount_out.checked_sub(self.chain_cost()).unwrap_or_default()
+    }
+
+    fn chain_cost(&self) -> Amount {
+        self.analysis.as_ref().map_or(Amount::ZERO, |analysis| analysis.chain_cost)
+    }
+
+    /// Returns how good the route is: its net output, of losses the least, and of equal losses the higher output.
+    fn rank(&self) -> (Amount, Reverse<Amount>, Option<Amount>) {
+        let loss = self.chain_cost().checked_sub(self.amount_out).unwrap_or_default();
+        let output_of_a_loss = (!loss.is_zero()).then_some(self.amount_out);
+        (self.net_amount_out(), Reverse(loss), output_of_a_loss)
     }
 }
 
@@ -182,14 +192,14 @@ impl Candidate {
     }
 }
 
-/// Chooses the candidate with the highest net output; ties go to fewer legs, then to the smaller
-/// id, so that equal quotes give equal choices.
+/// Chooses the candidate with the highest net output. Where the chain costs more than any pays, that is the one with the
+/// least loss. Ties go to fewer legs, then to the smaller id, so that equal quotes give equal choices.
 pub fn best(candidates: &[Candidate]) -> Option<&Arc<Route>> {
     candidates
         .iter()
         .filter_map(|candidate| Some((candidate.route()?, candidate)))
         .max_by_key(|(route, candidate)| {
-            (route.net_amount_out(), Reverse(route.legs.len()), Reverse(candidate.id.as_str()))
+            (route.rank(), Reverse(route.legs.len()), Reverse(candidate.id.as_str()))
         })
         .map(|(route, _)| route)
 }
@@ -245,6 +255,24 @@ mod tests {
         assert_eq!(choose(1), "dear");
         assert_eq!(choose(3), "plain");
         assert_eq!(choose(11), "plain");
+    }
+
+    #[test]
+    fn the_least_loss_is_chosen_where_the_chain_costs_more_than_any_route_pays() {
+        let losing = |id: &str, amount_out, legs: usize| {
+            let route = candidate(id, amount_out, legs).route().unwrap().clone();
+            let chain_cost = Amount::new(1_000 * legs as u128);
+            let analysis = RouteAnalysis { chain_cost, ..RouteAnalysis::default() };
+            Candidate::quoted(id, route.with_analysis(analysis))
+        };
+        let choose = |one, other| best(&[one, other]).unwrap().dex.clone();
+        assert_eq!(choose(losing("a", 5, 1), losing("z", 597, 1)), "z");
+        assert_eq!(choose(losing("a", 5, 1), losing("z", 597, 2)), "a");
+        assert_eq!(
+            choose(losing("a", 5, 1), losing("z", 1_005, 2)),
+            "z",
+            "of equal losses the higher output"
+        );
     }
 
     #[test]
