@@ -13,6 +13,7 @@ pub use stable::{StableState, StableSwap};
 use order_engine_core::Amount;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Meter;
 use crate::error::QuoteError;
 use crate::ratio::Ratio;
 use crate::trade::{Direction, Moment};
@@ -39,11 +40,12 @@ impl Curve {
         direction: Direction,
         amount_in: Amount,
         at: Moment,
+        meter: &impl Meter,
     ) -> Result<Amount, QuoteError> {
         match self {
             Self::ConstantProduct(curve) => curve.amount_out(direction, amount_in),
-            Self::Concentrated(curve) => curve.amount_out(direction, amount_in),
-            Self::Dlmm(curve) => curve.amount_out(direction, amount_in, at),
+            Self::Concentrated(curve) => curve.metered_out(direction, amount_in, meter),
+            Self::Dlmm(curve) => curve.metered_out(direction, amount_in, at, meter),
             Self::Stable(curve) => curve.amount_out(direction, amount_in),
         }
     }
@@ -53,11 +55,12 @@ impl Curve {
         direction: Direction,
         amount_out: Amount,
         at: Moment,
+        meter: &impl Meter,
     ) -> Result<Amount, QuoteError> {
         match self {
             Self::ConstantProduct(curve) => curve.amount_in(direction, amount_out),
-            Self::Concentrated(curve) => curve.amount_in(direction, amount_out),
-            Self::Dlmm(curve) => curve.amount_in(direction, amount_out, at),
+            Self::Concentrated(curve) => curve.metered_in(direction, amount_out, meter),
+            Self::Dlmm(curve) => curve.metered_in(direction, amount_out, at, meter),
             Self::Stable(curve) => curve.amount_in(direction, amount_out),
         }
     }

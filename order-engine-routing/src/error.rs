@@ -1,5 +1,7 @@
 //! Errors of pools: snapshots that are invalid, and amounts that a pool cannot trade.
 
+use crate::conditions::Feature;
+
 /// The error of a snapshot that no real pool can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {reason}")]
@@ -26,4 +28,16 @@ pub enum QuoteError {
     /// The amount, or what the pool would hold after it, is beyond the pool's arithmetic.
     #[error("the amount is too large")]
     Overflow,
+    /// The pool has a feature that its snapshot does not model, so no quote of it would be right.
+    #[error("the pool has a feature that is not modelled: {0}")]
+    Unmodelled(Feature),
+    /// The exchange has disabled swaps.
+    #[error("the pool is paused")]
+    Paused,
+    /// The pool cannot be traded yet.
+    #[error("the pool is not open yet")]
+    NotOpenYet,
+    /// The search's budget ended before the pool's ticks or bins were passed.
+    #[error("the search ended before the quote was known")]
+    OutOfBudget,
 }

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::InvalidPool;
 use crate::wide::{mul_div_ceil, mul_div_floor};
 
+/// The whole, in basis points.
+pub(crate) const ONE_BPS: u32 = 10_000;
+
 /// A fee that is a share of an amount, rounded up: `⌈amount · numerator / denominator⌉`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "UncheckedFee", into = "UncheckedFee")]

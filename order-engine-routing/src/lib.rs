@@ -1,17 +1,21 @@
 #![doc = include_str!("../README.md")]
 
 mod budget;
+mod conditions;
 mod curve;
 mod decimal;
 mod error;
 mod fee;
+mod flow;
 mod hyperbola;
+mod net;
 mod path;
 mod pool;
 mod pool_set;
 mod price_ceiling;
 mod quote;
 mod ratio;
+mod reading;
 mod router;
 mod search;
 mod source;
@@ -20,17 +24,20 @@ mod trade;
 mod wide;
 
 pub use budget::SearchBudget;
+pub use conditions::{Conditions, Feature, TransferFee};
 pub use curve::{
     Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, CreatorFee, CreatorFeeOn, Curve, Dlmm,
     DlmmFees, DlmmState, DlmmVolatility, StableState, StableSwap, Tick,
 };
 pub use error::{InvalidPool, QuoteError};
 pub use fee::Fee;
+pub use net::NetAmount;
 pub use pool::Pool;
 pub use pool_set::PoolSet;
 pub use quote::{LegQuote, RejectReason, Rejection, RouteQuote, SearchOutcome};
 pub use ratio::Ratio;
+pub use reading::Reading;
 pub use router::{LegCost, Router, RouterConfig};
 pub use search::{Search, SearchLimits};
-pub use source::{PoolFeed, PoolSource};
+pub use source::{PoolFeed, PoolSource, UpdateReport};
 pub use trade::{Direction, Moment};

@@ -2,6 +2,7 @@
 
 use order_engine_core::Amount;
 
+use crate::budget::Meter;
 use crate::curve::Curve;
 use crate::error::QuoteError;
 use crate::hyperbola::Hyperbola;
@@ -21,8 +22,8 @@ pub(crate) struct Hop<'a> {
 
 impl Hop<'_> {
     fn hyperbola(self) -> Option<Hyperbola> {
-        match &self.pool.curve {
-            Curve::ConstantProduct(curve) => Some(curve.hyperbola(self.direction)),
+        match (&self.pool.curve, &self.pool.conditions) {
+            (Curve::ConstantProduct(curve), None) => Some(curve.hyperbola(self.direction)),
             _ => None,
         }
     }
@@ -62,11 +63,16 @@ impl<'a> Path<'a> {
     }
 
     /// Returns what the last pool pays for an exact input of the first.
-    pub(crate) fn amount_out(&self, amount_in: Amount, at: Moment) -> Result<Amount, QuoteError> {
+    pub(crate) fn amount_out(
+        &self,
+        amount_in: Amount,
+        at: Moment,
+        meter: &impl Meter,
+    ) -> Result<Amount, QuoteError> {
         if let Some(Hop { pool, direction }) = self.only_hop() {
-            return pool.amount_out(direction, amount_in, at);
+            return pool.metered_out(direction, amount_in, at, meter);
         }
-        self.hops().try_fold(amount_in, |amount, hop| hop.pool.amount_out(hop.direction, amount, at))
+        self.hops().try_fold(amount_in, |amount, hop| hop.pool.metered_out(hop.direction, amount, at, meter))
     }
 
     /// Returns the path as a hyperbola, if all its pools are of constant product.
@@ -88,10 +94,9 @@ impl<'a> Path<'a> {
         ceilings.fold(PriceCeiling::ONE, PriceCeiling::times)
     }
 
-    /// Returns whether the path never pays more for one unit than for the unit before it. A DLMM pool
-    /// may, because its fee falls on the way back to the bin from which it measures volatility.
+    /// Returns whether the path never pays more for one unit than for the unit before it.
     pub(crate) fn is_concave(&self) -> bool {
-        self.hops().all(|hop| !matches!(hop.pool.curve, Curve::Dlmm(_)))
+        self.hops().all(|hop| hop.pool.is_concave())
     }
 
     /// Returns the ids of the pools, which break ties.

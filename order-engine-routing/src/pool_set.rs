@@ -1,114 +1,211 @@
 //! Immutable snapshots of many pools.
 
+mod chunked;
 mod graph;
+mod names;
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
+use self::chunked::Chunked;
 pub(crate) use self::graph::{Edge, Graph};
+use self::names::Names;
 use crate::pool::Pool;
 use crate::price_ceiling::PriceCeiling;
-use crate::trade::{Direction, Moment};
+use crate::reading::Reading;
+use crate::trade::Direction;
 
 /// A snapshot of many pools, each as it was at its own moment.
 ///
-/// A set never changes. It knows which tokens its pools connect, so it finds the pools of a pair with
-/// two look-ups, whatever the number of pools.
+/// A set never changes. A changed copy shares with it all that is the same, so an update costs about the same for
+/// ten pools as for 100,000. A set knows which tokens its pools connect, so it finds the pools of a pair with two
+/// look-ups, whatever their number.
 #[derive(Clone, Debug, Default)]
 pub struct PoolSet {
-    pools: Vec<Arc<Pool>>,
-    /// For each pool, the moment of its snapshot; `None` if it never grows stale.
-    taken_at: Vec<Option<Moment>>,
-    /// For each pool and direction, a price that no trade exceeds.
-    ceilings: Vec<[PriceCeiling; 2]>,
-    graph: Arc<Graph>,
+    entries: Chunked<Arc<Entry>>,
+    topology: Arc<Topology>,
+    newest_slot: u64,
+}
+
+/// What only changes where pools are added or removed.
+#[derive(Clone, Debug, Default)]
+struct Topology {
+    ids: Names,
+    graph: Graph,
+}
+
+/// A pool of a set.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pool: Pool,
+    /// `None` if the pool never grows stale.
+    reading: Option<Reading>,
+    /// For each direction, a price that no trade exceeds.
+    ceilings: [PriceCeiling; 2],
+    /// Whether the pool was removed. Its reading stays, so that no older update brings it back.
+    is_removed: bool,
+}
+
+impl Entry {
+    pub(crate) fn new(pool: Pool, reading: Option<Reading>) -> Self {
+        let ceilings = Direction::BOTH.map(|direction| pool.price_ceiling(direction));
+        Self { pool, reading, ceilings, is_removed: false }
+    }
 }
 
 impl PoolSet {
     /// Returns a set of these pools, which never grow stale. Of several pools with one id the last counts.
     pub fn new(pools: Vec<Pool>) -> Self {
-        Self::default().with(pools, None)
+        Self::of(pools, None)
     }
 
-    /// Returns a set of these pools as they were at a moment. Of several pools with one id the last counts.
-    pub fn taken_at(pools: Vec<Pool>, at: Moment) -> Self {
-        Self::default().with(pools, Some(at))
+    /// Returns a set of these pools as they were read. Of several pools with one id the last counts.
+    pub fn read_at(pools: Vec<Pool>, reading: Reading) -> Self {
+        Self::of(pools, Some(reading))
     }
 
-    /// Returns the set with these pools added or replaced, as they were at a moment. All others keep their
-    /// age.
+    fn of(pools: Vec<Pool>, reading: Option<Reading>) -> Self {
+        let mut set = Self::default();
+        for pool in pools {
+            set.insert(Arc::new(Entry::new(pool, reading)));
+        }
+        set
+    }
+
+    /// Returns the set with these pools added or replaced, as they were read. All others keep their age, and so do
+    /// those of which the set knows a newer reading.
     #[must_use]
-    pub fn updated(&self, pools: Vec<Pool>, at: Moment) -> Self {
-        self.with(pools, Some(at))
+    pub fn updated(&self, pools: Vec<Pool>, reading: Reading) -> Self {
+        let mut set = self.clone();
+        for pool in pools {
+            set.insert(Arc::new(Entry::new(pool, Some(reading))));
+        }
+        set
     }
 
-    /// Returns the set without the pools with these ids.
+    /// Returns the set without the pools with these ids. No update that was read before the removed state brings one
+    /// back.
     #[must_use]
     pub fn without(&self, ids: &[&str]) -> Self {
-        let kept: Vec<usize> =
-            (0..self.pools.len()).filter(|&pool| !ids.contains(&self.pools[pool].id.as_str())).collect();
-        let pools: Vec<_> = kept.iter().map(|&pool| Arc::clone(&self.pools[pool])).collect();
-        let taken_at = kept.iter().map(|&pool| self.taken_at[pool]).collect();
-        let ceilings = kept.iter().map(|&pool| self.ceilings[pool]).collect();
-        let graph = Arc::new(Graph::new(&pools));
-        Self { pools, taken_at, ceilings, graph }
+        let mut set = self.clone();
+        for id in ids {
+            set.remove(id);
+        }
+        set
     }
 
-    fn with(&self, seen: Vec<Pool>, at: Option<Moment>) -> Self {
-        let Self { mut pools, mut taken_at, mut ceilings, .. } = self.clone();
-        let mut positions: HashMap<String, usize> =
-            pools.iter().enumerate().map(|(index, pool)| (pool.id.clone(), index)).collect();
-        let mut is_rewired = false;
-        for pool in seen {
-            let ceiling = Direction::BOTH.map(|direction| pool.price_ceiling(direction));
-            match positions.get(&pool.id) {
-                Some(&index) => {
-                    let known = &pools[index];
-                    is_rewired |= (&known.token_a, &known.token_b, &known.dex)
-                        != (&pool.token_a, &pool.token_b, &pool.dex);
-                    (pools[index], taken_at[index], ceilings[index]) = (Arc::new(pool), at, ceiling);
+    /// Adds or replaces a pool, unless the set knows a newer reading. Returns whether it did.
+    pub(crate) fn insert(&mut self, entry: Arc<Entry>) -> bool {
+        let known = self.topology.ids.find(&entry.pool.id);
+        if known.is_some_and(|number| self.entries.get(number).is_newer_than(&entry)) {
+            return false;
+        }
+        self.newest_slot = self.newest_slot.max(entry.reading.map_or(0, |reading| reading.slot));
+        match known {
+            Some(number) => {
+                let old = std::mem::replace(self.entries.get_mut(number), Arc::clone(&entry));
+                if old.is_removed || !old.is_wired_as(&entry) {
+                    let graph = &mut Arc::make_mut(&mut self.topology).graph;
+                    if !old.is_removed {
+                        graph.remove(number, &old.pool);
+                    }
+                    graph.add(number, &entry.pool);
                 }
-                None => {
-                    is_rewired = true;
-                    positions.insert(pool.id.clone(), pools.len());
-                    pools.push(Arc::new(pool));
-                    taken_at.push(at);
-                    ceilings.push(ceiling);
+            }
+            None => {
+                let topology = Arc::make_mut(&mut self.topology);
+                let (number, _) = topology.ids.add(&entry.pool.id);
+                topology.graph.add(number, &entry.pool);
+                self.entries.push(entry);
+            }
+        }
+        true
+    }
+
+    /// Removes a pool.
+    pub(crate) fn remove(&mut self, id: &str) {
+        let Some(number) = self.topology.ids.find(id) else { return };
+        let Entry { pool, reading, ceilings, is_removed } = &**self.entries.get(number);
+        if *is_removed {
+            return;
+        }
+        Arc::make_mut(&mut self.topology).graph.remove(number, pool);
+        let removed = Entry { pool: pool.clone(), reading: *reading, ceilings: *ceilings, is_removed: true };
+        *self.entries.get_mut(number) = Arc::new(removed);
+    }
+
+    /// Returns this set with those pools of an older set that were read later.
+    pub(crate) fn not_before(&self, older: &Self) -> Self {
+        let mut set = self.clone();
+        for entry in older.entries.iter() {
+            let known = set.topology.ids.find(&entry.pool.id);
+            if known.is_some_and(|number| entry.is_newer_than(set.entries.get(number))) {
+                set.insert(Arc::clone(entry));
+                if entry.is_removed {
+                    set.remove(&entry.pool.id);
                 }
             }
         }
-        let graph = if is_rewired { Arc::new(Graph::new(&pools)) } else { Arc::clone(&self.graph) };
-        Self { pools, taken_at, ceilings, graph }
+        set
     }
 
-    /// Returns all pools.
-    pub fn pools(&self) -> &[Arc<Pool>] {
-        &self.pools
+    /// Returns all pools, in the order in which they were added.
+    pub fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.entries.iter().filter(|entry| !entry.is_removed).map(|entry| &entry.pool)
+    }
+
+    /// Returns the pool with an id.
+    pub fn get(&self, id: &str) -> Option<&Pool> {
+        let entry = self.entries.get(self.topology.ids.find(id)?);
+        (!entry.is_removed).then_some(&entry.pool)
+    }
+
+    /// Returns when a pool was read; `None` if it never grows stale, or there is none.
+    pub fn reading(&self, id: &str) -> Option<Reading> {
+        self.get(id)?;
+        self.entries.get(self.topology.ids.find(id)?).reading
+    }
+
+    /// Returns the highest slot in which a pool of the set was read.
+    pub const fn newest_slot(&self) -> u64 {
+        self.newest_slot
     }
 
     /// Returns the exchanges of the pools, each once, in the order of their first pools.
-    pub fn dexes(&self) -> &[String] {
-        self.graph.dexes()
+    pub fn dexes(&self) -> impl Iterator<Item = &str> {
+        self.topology.graph.dexes()
     }
 
     pub(crate) fn pool(&self, edge: Edge) -> &Pool {
-        &self.pools[edge.pool]
+        &self.entries.get(edge.pool).pool
+    }
+
+    pub(crate) fn reading_of(&self, pool: usize) -> Option<Reading> {
+        self.entries.get(pool).reading
     }
 
     /// Returns a price that no trade with a pool exceeds.
     pub(crate) fn price_ceiling(&self, edge: Edge) -> PriceCeiling {
-        let [a_to_b, b_to_a] = self.ceilings[edge.pool];
+        let [a_to_b, b_to_a] = self.entries.get(edge.pool).ceilings;
         edge.direction.orient(a_to_b, b_to_a).0
     }
 
-    /// Returns the age of a pool's snapshot in whole seconds, or `None` if it never grows stale.
-    pub(crate) fn age(&self, pool: usize, now: Moment) -> Option<Duration> {
-        let age_s = |at: Moment| now.unix_seconds().saturating_sub(at.unix_seconds());
-        self.taken_at[pool].map(|at| Duration::from_secs(age_s(at)))
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.topology.graph
+    }
+}
+
+impl Entry {
+    /// Returns whether this was read later than another reading of the same pool.
+    fn is_newer_than(&self, other: &Self) -> bool {
+        match (self.reading, other.reading) {
+            (Some(own), Some(other)) => other.is_older_than(own),
+            _ => false,
+        }
     }
 
-    pub(crate) fn graph(&self) -> &Graph {
-        &self.graph
+    /// Returns whether two readings of a pool have the same place in the graph.
+    fn is_wired_as(&self, other: &Self) -> bool {
+        let (one, other) = (&self.pool, &other.pool);
+        (&one.token_a, &one.token_b, &one.dex) == (&other.token_a, &other.token_b, &other.dex)
     }
 }

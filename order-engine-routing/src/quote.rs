@@ -9,13 +9,12 @@ use ruint::UintTryFrom;
 use ruint::aliases::{U256, U512};
 
 use crate::error::QuoteError;
-use crate::path::Path;
+use crate::fee::ONE_BPS;
+use crate::net::{NetAmount, Rank};
+use crate::path::{Hop, Path};
 use crate::pool::Pool;
 use crate::ratio::Ratio;
 use crate::trade::{Direction, Moment};
-
-/// The whole, in basis points.
-const ONE_BPS: u32 = 10_000;
 
 /// One swap of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,15 +27,14 @@ pub struct LegQuote<'a> {
     pub amount_in: Amount,
     /// The output, fee deducted.
     pub amount_out: Amount,
-    /// The number of the route's path to which the leg belongs, counted from 0. The legs of a path are
-    /// adjacent and in the order of execution; each sells what the one before it paid.
-    pub path: usize,
 }
 
-/// A route: one path, or several side by side that share no pool.
+/// A route: one pool, a path, or paths side by side, which may share pools. Each pool trades once, whatever the number
+/// of paths through it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteQuote<'a> {
-    /// The swaps, in the order of execution.
+    /// The swaps, in the order of execution: those that buy a token stand before those that sell it, and these
+    /// together sell all of it.
     pub legs: Vec<LegQuote<'a>>,
     /// The input, fees included.
     pub amount_in: Amount,
@@ -75,6 +73,20 @@ pub enum RejectReason {
         /// The highest allowed age.
         max_age: Duration,
     },
+    /// The snapshot of the pool has a time to come.
+    #[error("the snapshot is {} seconds ahead of the clock", .ahead.as_secs())]
+    FromTheFuture {
+        /// How far the snapshot is ahead of the clock.
+        ahead: Duration,
+    },
+    /// The snapshot of the pool is too many slots behind the newest.
+    #[error("the snapshot is {slots} slots behind the newest, more than {max_slots}")]
+    Behind {
+        /// How many slots the snapshot is behind.
+        slots: u64,
+        /// The highest allowed number of slots.
+        max_slots: u64,
+    },
 }
 
 /// The outcome of a search.
@@ -88,9 +100,14 @@ pub struct SearchOutcome<'a> {
 }
 
 impl RouteQuote<'_> {
-    /// Returns the output minus the chain's cost.
-    pub fn net_amount_out(&self) -> Amount {
-        self.amount_out.checked_sub(self.chain_cost).unwrap_or_default()
+    /// Returns the output minus the chain's cost, which is a loss where the chain costs more.
+    pub fn net_amount_out(&self) -> NetAmount {
+        NetAmount::of(self.amount_out, self.chain_cost)
+    }
+
+    /// Returns how good the route is among those for the same input.
+    pub(crate) fn rank(&self) -> Rank {
+        Rank::of(self.amount_out, self.chain_cost, self.legs.len())
     }
 
     /// Returns the least output to accept: `⌊out · (10 000 − bps) / 10 000⌋`.
@@ -150,23 +167,42 @@ impl RouteQuote<'_> {
         Ratio::new(amount_out, U256::from(self.amount_in.base_units())).ok_or(QuoteError::TooSmall)
     }
 
-    /// Returns the output if every leg traded at its mid price.
+    /// Returns the output if every leg traded at its mid price. What a token would come to is divided among the legs that
+    /// sell it as it is.
     fn ideal_out(&self) -> Result<U256, QuoteError> {
+        let output = self.legs.last().ok_or(QuoteError::TooSmall)?.output_mint();
+        let mut ideals = vec![U256::ZERO; self.legs.len()];
         let mut total = U256::ZERO;
-        let mut carried = U256::ZERO;
         for (position, leg) in self.legs.iter().enumerate() {
-            let starts_path = position == 0 || self.legs[position - 1].path != leg.path;
-            if starts_path {
-                total = total.checked_add(carried).ok_or(QuoteError::Overflow)?;
-                carried = U256::from(leg.amount_in.base_units());
-            }
             let mid = leg.pool.mid_price(leg.direction)?;
             let (numerator, denominator) = mid.parts();
-            let product: U512 = carried.widening_mul(numerator);
+            let sold = self.ideal_in(position, &ideals[..position])?;
+            let product: U512 = sold.widening_mul(numerator);
             let ideal = product / U512::from(denominator);
-            carried = U256::uint_try_from(ideal).map_err(|_| QuoteError::Overflow)?;
+            ideals[position] = U256::uint_try_from(ideal).map_err(|_| QuoteError::Overflow)?;
+            if leg.output_mint() == output {
+                total = total.checked_add(ideals[position]).ok_or(QuoteError::Overflow)?;
+            }
         }
-        total.checked_add(carried).ok_or(QuoteError::Overflow)
+        Ok(total)
+    }
+
+    /// Returns what a leg would sell if the legs before it paid these ideal outputs.
+    fn ideal_in(&self, position: usize, ideals: &[U256]) -> Result<U256, QuoteError> {
+        let leg = &self.legs[position];
+        let (mut bought, mut ideal) = (U256::ZERO, U256::ZERO);
+        for (earlier, paid) in self.legs.iter().zip(ideals) {
+            if earlier.output_mint() == leg.input_mint() {
+                bought += U256::from(earlier.amount_out.base_units());
+                ideal = ideal.checked_add(*paid).ok_or(QuoteError::Overflow)?;
+            }
+        }
+        let sold = U256::from(leg.amount_in.base_units());
+        if bought.is_zero() {
+            return Ok(sold);
+        }
+        let product: U512 = sold.widening_mul(ideal);
+        U256::uint_try_from(product / U512::from(bought)).map_err(|_| QuoteError::Overflow)
     }
 }
 
@@ -177,10 +213,9 @@ pub(crate) fn push_legs<'a>(
     amount_in: Amount,
     at: Moment,
 ) -> Result<Amount, QuoteError> {
-    let number = legs.last().map_or(0, |last| last.path + 1);
-    path.hops().try_fold(amount_in, |amount_in, hop| {
-        let amount_out = hop.pool.amount_out(hop.direction, amount_in, at)?;
-        legs.push(LegQuote { pool: hop.pool, direction: hop.direction, amount_in, amount_out, path: number });
+    path.hops().try_fold(amount_in, |amount_in, Hop { pool, direction }| {
+        let amount_out = pool.amount_out(direction, amount_in, at)?;
+        legs.push(LegQuote { pool, direction, amount_in, amount_out });
         Ok(amount_out)
     })
 }

@@ -106,7 +106,7 @@ impl Router {
 #[async_trait]
 impl DexRouter for Router {
     fn dexes(&self) -> Vec<String> {
-        self.source.snapshot().dexes().to_vec()
+        self.source.snapshot().dexes().map(str::to_owned).collect()
     }
 
     async fn quote(&self, request: &QuoteRequest) -> Result<Vec<Candidate>, StepError> {

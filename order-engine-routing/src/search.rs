@@ -3,9 +3,12 @@
 mod detours;
 mod exact_in;
 mod exact_out;
+mod flows;
 mod paths;
+mod scan;
 mod value;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub(crate) use self::exact_in::Alternatives;
@@ -13,10 +16,14 @@ use self::paths::{FoundPath, PathSearch, SwapMode};
 use order_engine_core::Amount;
 
 use crate::budget::SearchBudget;
+use crate::path::MAX_HOPS;
 use crate::pool::Pool;
 use crate::pool_set::{Edge, PoolSet};
 use crate::quote::{self, LegQuote, RejectReason, Rejection, RouteQuote};
 use crate::trade::Moment;
+
+/// How far the time of a snapshot may be ahead of the clock, because clocks differ.
+const MAX_AHEAD: Duration = Duration::from_secs(10);
 
 /// The limits of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,19 +33,20 @@ pub struct SearchLimits {
     pub max_hops: usize,
     /// The most legs of a route, because a transaction has room for only a few.
     pub max_legs: usize,
-    /// The most detours, that is paths of several hops, over which a route is split.
-    pub max_paths: usize,
     /// The number of partial paths kept for each token and length. With more, the search misses fewer good
     /// paths in dense graphs.
     pub labels_per_token: usize,
     /// The highest age of a pool's snapshot, which is counted in whole seconds. `None` allows any age, and
-    /// pools of unknown age are always allowed.
+    /// pools of unknown age are always allowed. With a highest age, a snapshot that is more than ten seconds ahead of
+    /// the clock is not allowed either.
     pub max_age: Option<Duration>,
+    /// The highest age of a pool's snapshot in slots, counted from the newest snapshot of the set. `None` allows any.
+    pub max_age_slots: Option<u64>,
 }
 
 impl Default for SearchLimits {
     fn default() -> Self {
-        Self { max_hops: 4, max_legs: 8, max_paths: 4, labels_per_token: 4, max_age: None }
+        Self { max_hops: 4, max_legs: 24, labels_per_token: 8, max_age: None, max_age_slots: None }
     }
 }
 
@@ -61,12 +69,6 @@ impl SearchLimits {
         Self { max_legs, ..self }
     }
 
-    /// Sets [`max_paths`](Self::max_paths).
-    #[must_use]
-    pub fn with_max_paths(self, max_paths: usize) -> Self {
-        Self { max_paths, ..self }
-    }
-
     /// Sets [`labels_per_token`](Self::labels_per_token).
     #[must_use]
     pub fn with_labels_per_token(self, labels_per_token: usize) -> Self {
@@ -79,9 +81,15 @@ impl SearchLimits {
         Self { max_age: Some(max_age), ..self }
     }
 
-    /// Returns the most hops of a path that has no more legs than a route may have.
+    /// Sets [`max_age_slots`](Self::max_age_slots).
+    #[must_use]
+    pub fn with_max_age_slots(self, max_age_slots: u64) -> Self {
+        Self { max_age_slots: Some(max_age_slots), ..self }
+    }
+
+    /// Returns the most hops of a path, which has no more legs than a route may have.
     fn max_hops_within_legs(&self) -> usize {
-        self.max_hops.min(self.max_legs)
+        self.max_hops.min(self.max_legs).min(MAX_HOPS)
     }
 }
 
@@ -130,15 +138,32 @@ impl<'a> Search<'a> {
 
     /// Checks that the snapshot of a pool is fresh enough.
     fn check_age(&self, pool: usize) -> Result<(), RejectReason> {
-        match (self.limits.max_age, self.pools.age(pool, self.at)) {
-            (Some(max_age), Some(age)) if age > max_age => Err(RejectReason::Stale { age, max_age }),
+        let SearchLimits { max_age, max_age_slots, .. } = self.limits;
+        if max_age.is_none() && max_age_slots.is_none() {
+            return Ok(());
+        }
+        let Some(reading) = self.pools.reading_of(pool) else { return Ok(()) };
+        if let Some(max_age) = max_age {
+            let (read_s, now_s) = (reading.at.unix_seconds(), self.at.unix_seconds());
+            let ahead = Duration::from_secs(read_s.saturating_sub(now_s));
+            if ahead > MAX_AHEAD {
+                return Err(RejectReason::FromTheFuture { ahead });
+            }
+            let age = Duration::from_secs(now_s.saturating_sub(read_s));
+            if age > max_age {
+                return Err(RejectReason::Stale { age, max_age });
+            }
+        }
+        let slots = self.pools.newest_slot() - reading.slot;
+        match max_age_slots {
+            Some(max_slots) if slots > max_slots => Err(RejectReason::Behind { slots, max_slots }),
             _ => Ok(()),
         }
     }
 
-    /// Returns for each pool whether its snapshot is too old.
-    fn stale(&self) -> Vec<bool> {
-        (0..self.pools.pools().len()).map(|pool| self.check_age(pool).is_err()).collect()
+    /// Returns whether the snapshot of a pool must not be used.
+    fn is_excluded(&self, pool: usize) -> bool {
+        self.check_age(pool).is_err()
     }
 
     /// Returns the fresh pools between two tokens, and adds the stale ones to `rejected`.
@@ -158,15 +183,13 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// Returns the best path of at least `min_hops` that uses none of the `excluded` pools. `amount` is the
-    /// input or the output, as `mode` says.
+    /// Returns the best path of `min_hops` to `max_hops` hops. `amount` is the input or the output, as `mode` says.
     fn find_path(
         &self,
         mode: SwapMode,
-        min_hops: usize,
+        hops: RangeInclusive<usize>,
         (input, output): (&str, &str),
         amount: Amount,
-        excluded: &[bool],
     ) -> Option<FoundPath<'a>> {
         let graph = self.pools.graph();
         let (input, output) = graph.token(input).zip(graph.token(output))?;
@@ -174,21 +197,9 @@ impl<'a> Search<'a> {
             SwapMode::ExactIn => (input, output),
             SwapMode::ExactOut => (output, input),
         };
-        let search = PathSearch {
-            pools: self.pools,
-            at: self.at,
-            mode,
-            from,
-            to,
-            amount: amount.base_units(),
-            leg_cost: self.leg_cost.base_units(),
-            min_hops,
-            max_hops: self.limits.max_hops_within_legs(),
-            labels_per_token: self.limits.labels_per_token,
-            excluded,
-            budget: &self.budget,
-        };
-        search.best()
+        let max_hops = (*hops.end()).min(self.limits.max_hops_within_legs());
+        let amount = amount.base_units();
+        PathSearch { search: self, mode, from, to, amount, min_hops: *hops.start(), max_hops }.best()
     }
 
     /// Returns the route over one path for an exact input, or `None` if the path cannot trade it.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::curve::Curve;
+use crate::error::InvalidPool;
 use crate::pool::Pool;
-use crate::pool_set::PoolSet;
-use crate::trade::Moment;
+use crate::pool_set::{Entry, PoolSet};
+use crate::reading::Reading;
 
 /// Provides the newest snapshot of the pools.
 ///
@@ -21,9 +23,21 @@ pub trait PoolSource: Debug + Send + Sync + 'static {
 
 /// Holds the newest snapshot and replaces it in one step: readers never wait for a writer or for each
 /// other, and never see half an update.
+///
+/// Pools only go forward: an update that was read before what the feed knows changes nothing.
 #[derive(Debug, Default)]
 pub struct PoolFeed {
     newest: ArcSwap<PoolSet>,
+}
+
+/// What became of an update.
+#[must_use]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpdateReport {
+    /// How many pools were added or replaced.
+    pub applied: usize,
+    /// How many were left as they are, because the feed knows a newer reading.
+    pub outdated: usize,
 }
 
 impl PoolFeed {
@@ -32,18 +46,47 @@ impl PoolFeed {
         Self { newest: ArcSwap::from_pointee(pools) }
     }
 
-    /// Replaces all pools.
-    pub fn replace(&self, pools: PoolSet) {
-        self.newest.store(Arc::new(pools));
+    /// Replaces all pools. A pool of the old set stays if the new set has an older reading of it.
+    pub fn replace(&self, pools: &PoolSet) {
+        self.newest.rcu(|newest| pools.not_before(newest));
     }
 
-    /// Adds or replaces these pools as they were at a moment; all others keep their age. Concurrent
-    /// writers lose none of each other's updates.
-    pub fn update(&self, pools: &[Pool], at: Moment) {
-        self.newest.rcu(|newest| newest.updated(pools.to_vec(), at));
+    /// Adds or replaces these pools, all in one step; all others keep their age. Concurrent writers lose none of each
+    /// other's updates.
+    pub fn update(&self, pools: &[Pool], reading: Reading) -> UpdateReport {
+        let entry = |pool: &Pool| Arc::new(Entry::new(pool.clone(), Some(reading)));
+        let entries: Vec<Arc<Entry>> = pools.iter().map(entry).collect();
+        let mut report = UpdateReport::default();
+        self.newest.rcu(|newest| {
+            let mut set = PoolSet::clone(newest);
+            let applied = entries.iter().filter(|entry| set.insert(Arc::clone(entry))).count();
+            report = UpdateReport { applied, outdated: entries.len() - applied };
+            set
+        });
+        report
     }
 
-    /// Removes the pools with these ids.
+    /// Replaces the curve of a pool by what `change` makes of the known one, as after a change of its price:
+    /// [`ConstantProduct::with_reserves`](crate::ConstantProduct::with_reserves),
+    /// [`ConcentratedLiquidity::at_price`](crate::ConcentratedLiquidity::at_price) and
+    /// [`Dlmm::with_bins`](crate::Dlmm::with_bins) compute no tick or bin again.
+    ///
+    /// # Errors
+    /// If there is no such pool, or `change` fails.
+    pub fn revise(
+        &self,
+        id: &str,
+        reading: Reading,
+        change: impl Fn(&Curve) -> Result<Curve, InvalidPool>,
+    ) -> Result<UpdateReport, InvalidPool> {
+        let known = self.newest.load();
+        let unknown = InvalidPool { field: "id", reason: "must be that of a known pool" };
+        let pool = known.get(id).ok_or(unknown)?;
+        let pool = pool.with_curve(change(&pool.curve)?);
+        Ok(self.update(std::slice::from_ref(&pool), reading))
+    }
+
+    /// Removes the pools with these ids. An update that was read before does not bring them back.
     pub fn remove(&self, ids: &[&str]) {
         self.newest.rcu(|newest| newest.without(ids));
     }

@@ -10,7 +10,8 @@ use order_engine_core::{
     Candidate, CandidateOutcome, Clock, DexRouter, FailureCode, QuoteRequest, Route, Token, best,
 };
 use order_engine_routing::{
-    LegCost, Moment, Pool, PoolFeed, PoolSet, PoolSource, Router, RouterConfig, SearchLimits,
+    LegCost, Moment, Pool, PoolFeed, PoolSet, PoolSource, Reading, Router, RouterConfig, SearchLimits,
+    UpdateReport,
 };
 use support::{amount, pool_of};
 
@@ -174,7 +175,7 @@ async fn a_pool_that_fails_hides_none_that_works() {
 async fn stale_pools_are_rejected_until_they_are_updated() {
     let clock = Arc::new(ManualClock::new());
     let now = || Moment::from_unix_seconds(u64::try_from(clock.now().timestamp()).unwrap());
-    let feed = Arc::new(PoolFeed::new(PoolSet::taken_at(three_pools(), now())));
+    let feed = Arc::new(PoolFeed::new(PoolSet::read_at(three_pools(), Reading::new(1, now()))));
     let limits = SearchLimits::default().with_max_age(Duration::from_secs(30));
     let router = Router::new(Arc::clone(&feed) as Arc<dyn PoolSource>, clock.clone())
         .with_config(RouterConfig::default().with_limits(limits));
@@ -185,14 +186,15 @@ async fn stale_pools_are_rejected_until_they_are_updated() {
     assert_eq!(ids(&candidates), ["r1", "r2", "m1"]);
     assert_eq!(reason(&candidates[0]), "r1: the snapshot is 31 seconds old, older than 30");
 
-    feed.update(&[pool("Meteora", "m1", 3_000_000_000)], now());
+    let report = feed.update(&[pool("Meteora", "m1", 3_000_000_000)], Reading::new(2, now()));
+    assert_eq!(report, UpdateReport { applied: 1, outdated: 0 });
     let candidates = quote(&router, 1_000_000, "B").await;
     assert_eq!(ids(&candidates), ["m1", "r1", "r2"]);
     assert!(best(&candidates).unwrap().amount_out > amount(2_900_000));
 
     feed.remove(&["m1", "r1"]);
     assert_eq!(ids(&quote(&router, 1_000_000, "B").await), ["r2"]);
-    feed.replace(PoolSet::new(three_pools()));
+    feed.replace(&PoolSet::new(three_pools()));
     assert_eq!(ids(&quote(&router, 1_000_000, "B").await), ["r2", "m1"]);
 }
 
@@ -218,18 +220,20 @@ fn readers_see_whole_updates_while_writers_write() {
                 start.wait();
                 for round in 1..500 {
                     let own = pool("Meteora", &format!("own-{writer}"), round);
-                    feed.update(&[pair(round), vec![own]].concat(), Moment::EARLIEST);
+                    let report = feed.update(&[pair(round), vec![own]].concat(), Reading::default());
+                    assert_eq!(report.applied, 3);
                 }
             });
         }
         start.wait();
         for _ in 0..2_000 {
             let snapshot = feed.snapshot();
-            assert_eq!(snapshot.pools()[0].curve, snapshot.pools()[1].curve);
+            let curve = |id| snapshot.get(id).map(|pool| &pool.curve);
+            assert_eq!(curve("one"), curve("two"));
         }
     });
     let last = feed.snapshot();
-    assert_eq!(last.pools().len(), 2 + writers, "no writer's pool was lost");
-    assert!(last.pools().iter().all(|seen| seen.curve == pool("Raydium", "one", 499).curve));
-    assert_eq!(last.dexes(), ["Raydium", "Meteora"]);
+    assert_eq!(last.pools().count(), 2 + writers, "no writer's pool was lost");
+    assert!(last.pools().all(|seen| seen.curve == pool("Raydium", "one", 499).curve));
+    assert!(last.dexes().eq(["Raydium", "Meteora"]));
 }

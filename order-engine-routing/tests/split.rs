@@ -4,14 +4,14 @@ mod support;
 
 use order_engine_core::Amount;
 use order_engine_routing::{
-    Pool, PoolSet, QuoteError, RejectReason, RouteQuote, Search, SearchBudget, SearchLimits,
+    NetAmount, Pool, PoolSet, QuoteError, RejectReason, RouteQuote, Search, SearchBudget, SearchLimits,
 };
 use proptest::prelude::*;
 use support::{NOW, amount, check, chunked, constant_product, constant_products, pays};
 
 /// Returns limits for a split over the pools of the pair with any number of legs.
 fn unbounded() -> SearchLimits {
-    SearchLimits::default().with_max_legs(64).with_max_hops(1).with_max_paths(0).with_labels_per_token(1)
+    SearchLimits::default().with_max_legs(64).with_max_hops(1).with_labels_per_token(1)
 }
 
 /// Returns the best split with any number of legs.
@@ -49,7 +49,7 @@ proptest! {
         let single = best_single(&pools, amount_in);
         let set = PoolSet::new(pools);
         if let (Some(single), Some(route)) = (single, split(&set, amount_in, leg_cost)) {
-            prop_assert!(route.net_amount_out() >= amount(single.saturating_sub(leg_cost)));
+            prop_assert!(route.net_amount_out() >= NetAmount::of(amount(single), amount(leg_cost)));
         }
     }
 
@@ -72,7 +72,7 @@ proptest! {
         let set = PoolSet::new(pools);
         let Some(route) = split(&set, amount_in, leg_cost) else { return Ok(()) };
         prop_assert!(route.is_proven_optimal);
-        prop_assert!(route.net_amount_out().base_units() + 5 >= best, "{} of {}", route.net_amount_out(), best);
+        prop_assert!(route.net_amount_out().gain().base_units() + 5 >= best, "{} of {}", route.net_amount_out(), best);
     }
 
     #[test]

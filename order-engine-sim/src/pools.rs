@@ -167,13 +167,8 @@ impl PoolListing {
 
     /// Returns the pool with these reserves for a router, or `None` if a reserve is zero.
     fn at(&self, reserves: Reserves) -> Option<Pool> {
-        Some(Pool {
-            id: self.id.clone(),
-            dex: self.dex.to_owned(),
-            token_a: self.token_a.clone(),
-            token_b: self.token_b.clone(),
-            curve: Curve::ConstantProduct(self.curve(reserves)?),
-        })
+        let curve = Curve::ConstantProduct(self.curve(reserves)?);
+        Some(Pool::new(self.id.as_str(), self.dex, (self.token_a.as_str(), self.token_b.as_str()), curve))
     }
 
     fn curve(&self, reserves: Reserves) -> Option<ConstantProduct> {
@@ -243,7 +238,7 @@ mod tests {
         for (position, a) in default_tokens().iter().enumerate() {
             for b in &default_tokens()[position + 1..] {
                 let snapshot = pools.snapshot(7);
-                let trading = snapshot.pools().iter().filter(|pool| pool.trades(&b.mint, &a.mint));
+                let trading = snapshot.pools().filter(|pool| pool.trades(&b.mint, &a.mint));
                 let dexes: Vec<&str> = trading.map(|pool| pool.dex.as_str()).collect();
                 assert_eq!(dexes, ["Raydium", "Meteora"], "{} for {}", a.symbol, b.symbol);
             }

@@ -33,7 +33,7 @@ pub(crate) fn print() {
 /// route is better than the best single path.
 fn print_graphs() {
     println!("{:>18} {:>5} {:>14} {:>14} {:>14}", "graph", "", "8 legs", "any legs", "best path");
-    let wide = SearchLimits::default().with_max_legs(64).with_max_paths(16);
+    let wide = SearchLimits::default().with_max_legs(64);
     for count in [100, 1_000] {
         for name in ["hubs", "thicket"] {
             let mut sums = [0; 3];

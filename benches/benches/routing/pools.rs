@@ -132,13 +132,8 @@ impl Maker {
     }
 
     pub(crate) fn pool(&mut self, number: usize, tokens: (&str, &str), kind: Kind) -> Pool {
-        Pool {
-            id: format!("pool-{number:04}"),
-            dex: ["Raydium", "Meteora", "Orca"][number % 3].to_owned(),
-            token_a: tokens.0.to_owned(),
-            token_b: tokens.1.to_owned(),
-            curve: self.curve(kind),
-        }
+        let dex = ["Raydium", "Meteora", "Orca"][number % 3];
+        Pool::new(format!("pool-{number:04}"), dex, tokens, self.curve(kind))
     }
 
     /// Returns this many pools of A and B, of these kinds in turn.

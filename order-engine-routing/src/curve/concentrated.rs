@@ -18,6 +18,7 @@ use order_engine_core::Amount;
 use ruint::aliases::U256;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::{Meter, Unmetered};
 use crate::error::{InvalidPool, QuoteError};
 use crate::ratio::Ratio;
 use crate::trade::Direction;
@@ -67,21 +68,53 @@ impl ConcentratedLiquidity {
     /// the spacing, the liquidity would overflow or fall below zero at some tick, or the fee takes the
     /// whole input.
     pub fn new(state: &ConcentratedState) -> Result<Self, InvalidPool> {
-        check_price(state)?;
+        check_price(state.sqrt_price_x64, state.tick_current)?;
         if state.fee_ppm >= ONE_PPM {
             return Err(InvalidPool { field: "fee_ppm", reason: "must be below a million" });
         }
-        let ticks = priced_ticks(state)?;
+        let mut ticks = priced_ticks(state)?;
         let ticks_below = ticks.partition_point(|priced| priced.tick.index <= state.tick_current);
-        check_liquidity(state, ticks_below)?;
+        add_up_liquidity(&mut ticks, ticks_below, state.liquidity)
+            .ok_or(InvalidPool { field: "liquidity", reason: "must stay within bounds at each tick" })?;
         let (sqrt_price_x64, liquidity) = (state.sqrt_price_x64, state.liquidity);
         Ok(Self {
             cursor: Cursor { sqrt_price_x64, liquidity, ticks_below },
             tick_current: state.tick_current,
             tick_spacing: state.tick_spacing,
             fee_ppm: state.fee_ppm,
-            ticks,
+            ticks: ticks.into(),
         })
+    }
+
+    /// Returns the pool at another price, with the liquidity in range there. The ticks are shared, and only a few of
+    /// them are looked at.
+    ///
+    /// # Errors
+    /// If the price is not in the tick, or the liquidity is not the one that the known ticks say. Then the ticks have
+    /// changed, too, and the pool has to be read again.
+    pub fn at_price(
+        &self,
+        sqrt_price_x64: u128,
+        tick_current: i32,
+        liquidity: u128,
+    ) -> Result<Self, InvalidPool> {
+        check_price(sqrt_price_x64, tick_current)?;
+        let ticks_below = self.ticks.partition_point(|priced| priced.tick.index <= tick_current);
+        let known = ticks_below.checked_sub(1).map(|below| self.ticks[below].liquidity_above);
+        let known = known.or_else(|| {
+            let first = self.ticks.first()?;
+            first.liquidity_above.checked_add_signed(first.tick.liquidity_net.checked_neg()?)
+        });
+        if known.is_some_and(|known| known != liquidity) {
+            return Err(InvalidPool { field: "liquidity", reason: "must be that of the known ticks" });
+        }
+        let cursor = Cursor { sqrt_price_x64, liquidity, ticks_below };
+        Ok(Self { cursor, tick_current, ticks: Arc::clone(&self.ticks), ..*self })
+    }
+
+    /// Returns a price that no trade exceeds, without a walk: the one before any trade, fees deducted.
+    pub(crate) fn best_price(&self, direction: Direction) -> Result<Ratio, QuoteError> {
+        price(direction, self.cursor.sqrt_price_x64, ONE_PPM - self.fee_ppm)
     }
 
     /// Returns the square root of the price at a tick in Q64.64, as the program computes it, or `None` if
@@ -107,7 +140,17 @@ impl ConcentratedLiquidity {
     /// # Errors
     /// If nothing would come out, or the trade would pass the outermost known tick.
     pub fn amount_out(&self, direction: Direction, amount_in: Amount) -> Result<Amount, QuoteError> {
-        let out = self.walk(direction).swap_exact_in(amount_in.base_units())?;
+        self.metered_out(direction, amount_in, &Unmetered)
+    }
+
+    /// Returns [`Self::amount_out`], unless the walk passes more ticks than the meter allows.
+    pub(crate) fn metered_out(
+        &self,
+        direction: Direction,
+        amount_in: Amount,
+        meter: &impl Meter,
+    ) -> Result<Amount, QuoteError> {
+        let out = self.walk(direction).swap_exact_in(amount_in.base_units(), meter)?;
         if out == 0 { Err(QuoteError::TooSmall) } else { Ok(Amount::new(out)) }
     }
 
@@ -116,10 +159,20 @@ impl ConcentratedLiquidity {
     /// # Errors
     /// If the amount is zero, or the trade would pass the outermost known tick.
     pub fn amount_in(&self, direction: Direction, amount_out: Amount) -> Result<Amount, QuoteError> {
+        self.metered_in(direction, amount_out, &Unmetered)
+    }
+
+    /// Returns [`Self::amount_in`], unless the walk passes more ticks than the meter allows.
+    pub(crate) fn metered_in(
+        &self,
+        direction: Direction,
+        amount_out: Amount,
+        meter: &impl Meter,
+    ) -> Result<Amount, QuoteError> {
         if amount_out.is_zero() {
             return Err(QuoteError::TooSmall);
         }
-        self.walk(direction).swap_exact_out(amount_out.base_units()).map(Amount::new)
+        self.walk(direction).swap_exact_out(amount_out.base_units(), meter).map(Amount::new)
     }
 
     /// Returns the pool after exactly `amount_in` went in.
@@ -128,7 +181,7 @@ impl ConcentratedLiquidity {
     /// As [`Self::amount_out`].
     pub fn after(&self, direction: Direction, amount_in: Amount) -> Result<Self, QuoteError> {
         let mut walk = self.walk(direction);
-        if walk.swap_exact_in(amount_in.base_units())? == 0 {
+        if walk.swap_exact_in(amount_in.base_units(), &Unmetered)? == 0 {
             return Err(QuoteError::TooSmall);
         }
         let (cursor, tick_current) = (walk.cursor(), walk.current_tick());
@@ -166,19 +219,19 @@ fn price(direction: Direction, sqrt_price_x64: u128, kept_ppm: u32) -> Result<Ra
     ratio.ok_or(QuoteError::NotEnoughLiquidity)
 }
 
-fn check_price(state: &ConcentratedState) -> Result<(), InvalidPool> {
+fn check_price(sqrt_price_x64: u128, tick_current: i32) -> Result<(), InvalidPool> {
     let invalid = |field, reason| Err(InvalidPool { field, reason });
-    if !(MIN_TICK..MAX_TICK).contains(&state.tick_current) {
+    if !(MIN_TICK..MAX_TICK).contains(&tick_current) {
         return invalid("tick_current", "must be a tick below the highest");
     }
-    let (here, next) = (sqrt_price::at_tick(state.tick_current), sqrt_price::at_tick(state.tick_current + 1));
+    let (here, next) = (sqrt_price::at_tick(tick_current), sqrt_price::at_tick(tick_current + 1));
     match (here, next) {
-        (Some(here), Some(next)) if (here..=next).contains(&state.sqrt_price_x64) => Ok(()),
+        (Some(here), Some(next)) if (here..=next).contains(&sqrt_price_x64) => Ok(()),
         _ => invalid("sqrt_price_x64", "must be in the current tick"),
     }
 }
 
-fn priced_ticks(state: &ConcentratedState) -> Result<Arc<[PricedTick]>, InvalidPool> {
+fn priced_ticks(state: &ConcentratedState) -> Result<Vec<PricedTick>, InvalidPool> {
     let invalid = |reason| InvalidPool { field: "ticks", reason };
     if state.tick_spacing == 0 {
         return Err(InvalidPool { field: "tick_spacing", reason: "must be greater than zero" });
@@ -191,24 +244,26 @@ fn priced_ticks(state: &ConcentratedState) -> Result<Arc<[PricedTick]>, InvalidP
             return Err(invalid("must be multiples of the spacing"));
         }
         let sqrt_price_x64 = sqrt_price::at_tick(tick.index).ok_or(invalid("must be in range"))?;
-        Ok(PricedTick { tick: *tick, sqrt_price_x64 })
+        Ok(PricedTick { tick: *tick, sqrt_price_x64, liquidity_above: 0 })
     };
     state.ticks.iter().map(priced).collect()
 }
 
-/// Adds up the liquidity from the price to both ends, so that no trade overflows it.
-fn check_liquidity(state: &ConcentratedState, ticks_below: usize) -> Result<(), InvalidPool> {
-    let (below, above) = state.ticks.split_at(ticks_below);
-    let rising =
-        above.iter().try_fold(state.liquidity, |sum, tick| sum.checked_add_signed(tick.liquidity_net));
-    let falling = below.iter().rev().try_fold(state.liquidity, |sum, tick| {
-        let negated = tick.liquidity_net.checked_neg()?;
-        sum.checked_add_signed(negated)
-    });
-    match rising.and(falling) {
-        Some(_) => Ok(()),
-        None => Err(InvalidPool { field: "liquidity", reason: "must stay within bounds at each tick" }),
+/// Adds up the liquidity from the price to both ends, so that no trade overflows it. Returns `None` if it does not
+/// stay within bounds.
+fn add_up_liquidity(ticks: &mut [PricedTick], ticks_below: usize, liquidity: u128) -> Option<()> {
+    let (below, above) = ticks.split_at_mut(ticks_below);
+    let mut rising = liquidity;
+    for priced in above {
+        rising = rising.checked_add_signed(priced.tick.liquidity_net)?;
+        priced.liquidity_above = rising;
     }
+    let mut falling = liquidity;
+    for priced in below.iter_mut().rev() {
+        priced.liquidity_above = falling;
+        falling = falling.checked_add_signed(priced.tick.liquidity_net.checked_neg()?)?;
+    }
+    Some(())
 }
 
 impl TryFrom<ConcentratedState> for ConcentratedLiquidity {

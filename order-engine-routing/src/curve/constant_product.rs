@@ -1,9 +1,7 @@
-//! The curve of Raydium's AMM v4 and CPMM pools and of Meteora's DAMM: the product of the reserves
-//! never falls.
+//! The curve of Raydium's AMM v4 and CPMM pools: the product of the reserves never falls.
 //!
-//! The formula is Uniswap v2's; the fees follow the programs `raydium-amm` and `raydium-cp-swap`.
-//! Meteora's DAMM rounds its fee down, but to one unit at least; here it is rounded up, as everywhere,
-//! so a quote of a DAMM pool is low by at most the value of one unit of input.
+//! The formula is Uniswap v2's; the fees follow the programs `raydium-amm` and `raydium-cp-swap`. Meteora's DAMM v1
+//! holds its reserves in vaults and is a [curve of its own](crate::VaultedProduct).
 
 use order_engine_core::Amount;
 use ruint::aliases::U256;
@@ -25,6 +23,7 @@ pub struct ConstantProduct {
     fee: Fee,
     creator_fee: Option<CreatorFee>,
     protocol_share: Fee,
+    fund_share: Fee,
     /// The fees on the input, the creator's included: if token a goes in, and if token b does.
     input_fees: [Fee; 2],
     /// The fees on the output: if token a comes out, and if token b does.
@@ -41,6 +40,8 @@ struct ConstantProductState {
     creator_fee: Option<CreatorFee>,
     #[serde(default)]
     protocol_share: Fee,
+    #[serde(default)]
+    fund_share: Fee,
 }
 
 /// The fee that the creator of a CPMM pool takes of each trade, on top of the trade fee.
@@ -83,6 +84,7 @@ impl ConstantProduct {
             fee,
             creator_fee: None,
             protocol_share: Fee::NONE,
+            fund_share: Fee::NONE,
             input_fees: [fee, fee],
             output_fees: [Fee::NONE, Fee::NONE],
         })
@@ -117,6 +119,23 @@ impl ConstantProduct {
     pub const fn with_protocol_share(mut self, share: Fee) -> Self {
         self.protocol_share = share;
         self
+    }
+
+    /// Sets the share of the trade fee that leaves the reserves for a fund, beside the exchange's share. The program of
+    /// CPMM pools rounds each of the two down by itself.
+    #[must_use]
+    pub const fn with_fund_share(mut self, share: Fee) -> Self {
+        self.fund_share = share;
+        self
+    }
+
+    /// Returns the pool with other reserves.
+    ///
+    /// # Errors
+    /// If a reserve is zero.
+    pub fn with_reserves(&self, reserve_a: Amount, reserve_b: Amount) -> Result<Self, InvalidPool> {
+        Self::new(reserve_a, reserve_b, self.fee)?;
+        Ok(Self { reserve_a, reserve_b, ..*self })
     }
 
     /// Returns the reserves of token a and of token b.
@@ -234,8 +253,8 @@ impl ConstantProduct {
         out.map(Amount::new).ok_or(QuoteError::Overflow)
     }
 
-    /// Returns the part of the input that leaves the pool: the creator's fee, and the exchange's share of
-    /// the trade fee.
+    /// Returns the part of the input that leaves the pool: the creator's fee, and the shares of the trade
+    /// fee of the exchange and of a fund.
     fn leaving(&self, direction: Direction, amount_in: Amount) -> Amount {
         let input_fee = self.input_fee(direction);
         let (input_rate, _) = input_fee.parts();
@@ -245,8 +264,11 @@ impl ConstantProduct {
             0 => 0,
             creator_rate => mul_div_floor(fee, creator_rate, u128::from(input_rate)).unwrap_or(fee),
         };
-        let protocol = self.protocol_share.share_of(Amount::new(fee - creator)).base_units();
-        Amount::new(creator + protocol)
+        let trade_fee = Amount::new(fee - creator);
+        let shares =
+            [self.protocol_share, self.fund_share].map(|share| share.share_of(trade_fee).base_units());
+        // Two shares that are more than the whole fee leave nothing of it.
+        Amount::new(creator + (shares[0].saturating_add(shares[1])).min(trade_fee.base_units()))
     }
 }
 
@@ -255,14 +277,14 @@ impl TryFrom<ConstantProductState> for ConstantProduct {
 
     fn try_from(state: ConstantProductState) -> Result<Self, InvalidPool> {
         let pool = Self::new(state.reserve_a, state.reserve_b, state.fee)?;
-        let pool = pool.with_protocol_share(state.protocol_share);
+        let pool = pool.with_protocol_share(state.protocol_share).with_fund_share(state.fund_share);
         state.creator_fee.map_or(Ok(pool), |creator_fee| pool.with_creator_fee(creator_fee))
     }
 }
 
 impl From<ConstantProduct> for ConstantProductState {
     fn from(pool: ConstantProduct) -> Self {
-        let ConstantProduct { reserve_a, reserve_b, fee, creator_fee, protocol_share, .. } = pool;
-        Self { reserve_a, reserve_b, fee, creator_fee, protocol_share }
+        let ConstantProduct { reserve_a, reserve_b, fee, creator_fee, protocol_share, fund_share, .. } = pool;
+        Self { reserve_a, reserve_b, fee, creator_fee, protocol_share, fund_share }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! The design is Trader Joe's Liquidity Book; formulas and roundings are those that Meteora documents
 //! and publishes in `dlmm-sdk`, so quotes equal the program's to the last unit. They leave out the
-//! transfer fees of Token-2022, which the token charges and not the pool.
+//! transfer fees of Token-2022, which are [conditions](crate::Conditions) of the pool.
 
 mod fees;
 mod price;
@@ -16,6 +16,7 @@ use order_engine_core::Amount;
 use ruint::aliases::U256;
 use serde::{Deserialize, Serialize};
 
+use crate::budget::{Meter, Unmetered};
 use crate::error::{InvalidPool, QuoteError};
 use crate::ratio::Ratio;
 use crate::trade::{Direction, Moment};
@@ -104,18 +105,7 @@ impl Dlmm {
         if !state.bins.is_sorted_by(|one, next| one.id < next.id) {
             return Err(invalid("bins", "must be ascending"));
         }
-        // A trade empties the bins that it passes. If a bin behind the price still sold something, a round
-        // trip could bring a profit.
-        let is_misplaced = |bin: &Bin| {
-            (bin.id < state.active_id && !bin.reserve_a.is_zero())
-                || (bin.id > state.active_id && !bin.reserve_b.is_zero())
-        };
-        if state.bins.iter().any(is_misplaced) {
-            return Err(invalid(
-                "bins",
-                "must hold only token b below the active one, only token a above it",
-            ));
-        }
+        check_places(state.active_id, state.bins.iter())?;
         let priced = |bin: &Bin| {
             let price_x64 = price::of_bin(bin.id, state.bin_step_bps).filter(|_| id_range.contains(&bin.id));
             let price_x64 = price_x64.ok_or(invalid("bins", "must have a price that fits"))?;
@@ -130,6 +120,36 @@ impl Dlmm {
             bins_below: state.bins.partition_point(|bin| bin.id < state.active_id),
             bins: state.bins.iter().map(priced).collect::<Result<_, InvalidPool>>()?,
         })
+    }
+
+    /// Returns the pool after trades of others, which moved the active bin and the volatility, and changed the reserves
+    /// of some bins. No price of a bin is computed again.
+    ///
+    /// # Errors
+    /// If a changed bin is not a known one, or holds a token that it cannot hold, or a number is out of range.
+    pub fn with_bins(
+        &self,
+        active_id: i32,
+        volatility: DlmmVolatility,
+        changed: &[Bin],
+    ) -> Result<Self, InvalidPool> {
+        let invalid = |field, reason| InvalidPool { field, reason };
+        let id_range = -MAX_ID..=MAX_ID;
+        if !id_range.contains(&active_id) {
+            return Err(invalid("active_id", "must be in range"));
+        }
+        if !id_range.contains(&volatility.index_reference) {
+            return Err(invalid("index_reference", "must be in range"));
+        }
+        let mut bins = self.bins.to_vec();
+        for bin in changed {
+            let known = bins.binary_search_by_key(&bin.id, |priced| priced.bin.id);
+            let known = known.map_err(|_| invalid("bins", "must be those that are known"))?;
+            bins[known].bin = *bin;
+        }
+        check_places(active_id, bins.iter().map(|priced| &priced.bin))?;
+        let bins_below = bins.partition_point(|priced| priced.bin.id < active_id);
+        Ok(Self { active_id, volatility, bins_below, bins: bins.into(), ..*self })
     }
 
     /// Returns the price of a bin in Q64.64, as the program computes it, or `None` if it does not fit.
@@ -158,8 +178,20 @@ impl Dlmm {
         amount_in: Amount,
         at: Moment,
     ) -> Result<Amount, QuoteError> {
+        self.metered_out(direction, amount_in, at, &Unmetered)
+    }
+
+    /// Returns [`Self::amount_out`], unless the walk passes more bins than the meter allows.
+    pub(crate) fn metered_out(
+        &self,
+        direction: Direction,
+        amount_in: Amount,
+        at: Moment,
+        meter: &impl Meter,
+    ) -> Result<Amount, QuoteError> {
         let mut out = 0_u128;
         self.fill(direction, amount_in, at, |_, fill| {
+            meter.step()?;
             out = out.checked_add(fill.given).ok_or(QuoteError::Overflow)?;
             Ok(())
         })?;
@@ -176,12 +208,24 @@ impl Dlmm {
         amount_out: Amount,
         at: Moment,
     ) -> Result<Amount, QuoteError> {
+        self.metered_in(direction, amount_out, at, &Unmetered)
+    }
+
+    /// Returns [`Self::amount_in`], unless the walk passes more bins than the meter allows.
+    pub(crate) fn metered_in(
+        &self,
+        direction: Direction,
+        amount_out: Amount,
+        at: Moment,
+        meter: &impl Meter,
+    ) -> Result<Amount, QuoteError> {
         if amount_out.is_zero() {
             return Err(QuoteError::TooSmall);
         }
         let volatility = self.volatility.referenced(&self.fees, self.active_id, at);
         let (mut rest, mut amount_in) = (amount_out.base_units(), 0_u128);
         for (_, priced) in self.ahead(direction) {
+            meter.step()?;
             let given = rest.min(priced.holds(direction));
             let net = price::in_for(direction, given, priced.price_x64);
             let taken = net.and_then(|net| fees::with_fee(net, self.rate(&volatility, priced)));
@@ -327,6 +371,19 @@ impl PricedBin {
         (self.bin.reserve_a, self.bin.reserve_b) = direction.orient(into, out_of);
         Ok(())
     }
+}
+
+/// Checks that bins below the active one hold only token b, and bins above it only token a. A trade empties the bins
+/// that it passes. If a bin behind the price still sold something, a round trip could bring a profit.
+fn check_places<'b>(active_id: i32, mut bins: impl Iterator<Item = &'b Bin>) -> Result<(), InvalidPool> {
+    let is_misplaced = |bin: &Bin| {
+        (bin.id < active_id && !bin.reserve_a.is_zero()) || (bin.id > active_id && !bin.reserve_b.is_zero())
+    };
+    if bins.any(is_misplaced) {
+        let reason = "must hold only token b below the active one, only token a above it";
+        return Err(InvalidPool { field: "bins", reason });
+    }
+    Ok(())
 }
 
 /// Returns a bin's price of the input in the output, times `kept / ONE_RATE`.

@@ -1,18 +1,20 @@
 //! The graph of the tokens that the pools of a set connect.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::chunked::Chunked;
+use super::names::Names;
 use crate::pool::Pool;
 use crate::trade::Direction;
 
 /// A graph of tokens as nodes and pools as edges. Both are numbered, so a search compares no strings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Graph {
-    dexes: Vec<String>,
-    tokens: HashMap<String, usize>,
+    /// The exchanges, and how many pools each has.
+    dexes: Vec<(String, usize)>,
+    tokens: Names,
     /// For each token, the tokens that it can be sold for, in the order of their numbers.
-    neighbours: Vec<Vec<Neighbour>>,
+    neighbours: Chunked<Arc<Vec<Neighbour>>>,
 }
 
 /// A token that another one can be sold for, and the pools that do it.
@@ -30,62 +32,84 @@ pub(crate) struct Edge {
 }
 
 impl Graph {
-    pub(super) fn new(pools: &[Arc<Pool>]) -> Self {
-        let mut graph = Self::default();
-        for (index, pool) in pools.iter().enumerate() {
-            if !graph.dexes.contains(&pool.dex) {
-                graph.dexes.push(pool.dex.clone());
-            }
-            let (a, b) = (graph.add_token(&pool.token_a), graph.add_token(&pool.token_b));
-            if a != b {
-                graph.connect(a, b, Edge { pool: index, direction: Direction::AToB });
-                graph.connect(b, a, Edge { pool: index, direction: Direction::BToA });
-            }
+    /// Adds a pool with this number.
+    pub(super) fn add(&mut self, number: usize, pool: &Pool) {
+        match self.dexes.iter_mut().find(|(dex, _)| *dex == pool.dex) {
+            Some((_, pools)) => *pools += 1,
+            None => self.dexes.push((pool.dex.clone(), 1)),
         }
-        graph
+        let (a, b) = (self.add_token(&pool.token_a), self.add_token(&pool.token_b));
+        if a != b {
+            self.connect(a, b, Edge { pool: number, direction: Direction::AToB });
+            self.connect(b, a, Edge { pool: number, direction: Direction::BToA });
+        }
+    }
+
+    /// Removes the pool with this number.
+    pub(super) fn remove(&mut self, number: usize, pool: &Pool) {
+        if let Some((_, pools)) = self.dexes.iter_mut().find(|(dex, _)| *dex == pool.dex) {
+            *pools -= 1;
+        }
+        self.dexes.retain(|(_, pools)| *pools > 0);
+        if let Some((a, b)) = self.token(&pool.token_a).zip(self.token(&pool.token_b)) {
+            self.disconnect(a, b, number);
+            self.disconnect(b, a, number);
+        }
     }
 
     /// Returns the number of a token, which it adds if it is new.
     fn add_token(&mut self, mint: &str) -> usize {
-        if let Some(&token) = self.tokens.get(mint) {
-            return token;
+        let (token, is_new) = self.tokens.add(mint);
+        if is_new {
+            self.neighbours.push(Arc::default());
         }
-        let token = self.neighbours.len();
-        self.tokens.insert(mint.to_owned(), token);
-        self.neighbours.push(Vec::new());
         token
     }
 
     fn connect(&mut self, from: usize, to: usize, edge: Edge) {
-        let neighbours = &mut self.neighbours[from];
+        let neighbours = Arc::make_mut(self.neighbours.get_mut(from));
         match neighbours.binary_search_by_key(&to, |neighbour| neighbour.token) {
             Ok(known) => neighbours[known].edges.push(edge),
             Err(position) => neighbours.insert(position, Neighbour { token: to, edges: vec![edge] }),
         }
     }
 
-    pub(super) fn dexes(&self) -> &[String] {
-        &self.dexes
+    fn disconnect(&mut self, from: usize, to: usize, pool: usize) {
+        let neighbours = Arc::make_mut(self.neighbours.get_mut(from));
+        if let Ok(known) = neighbours.binary_search_by_key(&to, |neighbour| neighbour.token) {
+            neighbours[known].edges.retain(|edge| edge.pool != pool);
+            if neighbours[known].edges.is_empty() {
+                neighbours.remove(known);
+            }
+        }
+    }
+
+    pub(super) fn dexes(&self) -> impl Iterator<Item = &str> {
+        self.dexes.iter().map(|(dex, _)| dex.as_str())
     }
 
     /// Returns the number of tokens.
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.neighbours.len()
     }
 
     pub(crate) fn token(&self, mint: &str) -> Option<usize> {
-        self.tokens.get(mint).copied()
+        self.tokens.find(mint)
     }
 
     pub(crate) fn neighbours(&self, token: usize) -> &[Neighbour] {
-        &self.neighbours[token]
+        self.neighbours.get(token)
     }
 
     /// Returns the pools that sell one token for another.
     pub(crate) fn edges(&self, from: &str, to: &str) -> &[Edge] {
         let tokens = self.token(from).zip(self.token(to));
-        let Some((from, to)) = tokens else { return &[] };
-        let neighbours = &self.neighbours[from];
+        tokens.map_or(&[], |(from, to)| self.edges_between(from, to))
+    }
+
+    /// Returns the pools that sell one token for another, by their numbers.
+    pub(crate) fn edges_between(&self, from: usize, to: usize) -> &[Edge] {
+        let neighbours = self.neighbours(from);
         let found = neighbours.binary_search_by_key(&to, |neighbour| neighbour.token);
         found.map_or(&[], |found| &neighbours[found].edges)
     }
@@ -99,7 +123,7 @@ impl Graph {
         for distance in 1..=most {
             let mut next = Vec::new();
             for token in frontier {
-                for neighbour in &self.neighbours[token] {
+                for neighbour in self.neighbours(token) {
                     if distances[neighbour.token] > distance {
                         distances[neighbour.token] = distance;
                         next.push(neighbour.token);

@@ -24,11 +24,11 @@ impl LegQuote<'_> {
 
 impl RouteQuote<'_> {
     /// Returns an id that is unique among the routes over a set of pools: the ids of the pools, joined by
-    /// `>` along a path and by `+` between paths.
+    /// `+` between pools that sell the same token and by `>` before those that sell another.
     pub fn id(&self) -> String {
-        let paths = self.legs.chunk_by(|one, other| one.path == other.path);
-        let name = |legs: &[LegQuote<'_>]| join(legs.iter().map(|leg| leg.pool.id.as_str()), ">");
-        paths.map(name).collect::<Vec<_>>().join("+")
+        let stages = self.legs.chunk_by(|one, other| one.input_mint() == other.input_mint());
+        let name = |legs: &[LegQuote<'_>]| join(legs.iter().map(|leg| leg.pool.id.as_str()), "+");
+        stages.map(name).collect::<Vec<_>>().join(">")
     }
 
     /// Returns the engine's route, with the legs in the order of execution.

@@ -3,7 +3,7 @@
 use order_engine_core::Amount;
 
 use super::Search;
-use crate::path::{MAX_HOPS, Path};
+use crate::path::Path;
 use crate::price_ceiling::PriceCeiling;
 
 impl Search<'_> {
@@ -18,8 +18,9 @@ impl Search<'_> {
         if self.limits.max_hops_within_legs() < 2 {
             return false;
         }
+        let ceiling = self.detour_ceiling(pair);
         let most = direct.iter().filter_map(|path| self.output_for_same_again(path, amount)).max();
-        most.is_none_or(|most| most <= self.detour_ceiling(pair).value_of(amount))
+        ceiling != PriceCeiling::ZERO && most.is_none_or(|most| most <= ceiling.value_of(amount))
     }
 
     /// Returns what a path pays for the amount after it has traded the same amount once, or `None` if the
@@ -28,8 +29,8 @@ impl Search<'_> {
         if !path.is_concave() {
             return None;
         }
-        let once = path.amount_out(amount, self.at).ok()?;
-        let twice = path.amount_out(amount.checked_add(amount)?, self.at).ok()?;
+        let once = path.amount_out(amount, self.at, &self.budget).ok()?;
+        let twice = path.amount_out(amount.checked_add(amount)?, self.at, &self.budget).ok()?;
         Some(twice.checked_sub(once)?.base_units())
     }
 
@@ -39,7 +40,7 @@ impl Search<'_> {
         let Some((from, to)) = graph.token(input).zip(graph.token(output)) else {
             return PriceCeiling::ZERO;
         };
-        let max_hops = self.limits.max_hops_within_legs().min(MAX_HOPS);
+        let max_hops = self.limits.max_hops_within_legs();
         // For each token, the ceiling of its paths to the output token. Each round allows one hop more.
         let mut prices = vec![PriceCeiling::ZERO; graph.len()];
         prices[to] = PriceCeiling::ONE;
@@ -92,15 +93,15 @@ mod tests {
             let fee = Fee::new(fee_bps, 10_000).unwrap();
             let curve =
                 ConstantProduct::new(reserve(depth), reserve(depth * price_ppm / 1_000_000), fee).unwrap();
-            let (token_a, token_b) = (TOKENS[a].to_owned(), TOKENS[b].to_owned());
-            let (id, dex) = (format!("{token_a}{token_b}"), "Raydium".to_owned());
-            Pool { id, dex, token_a, token_b, curve: Curve::ConstantProduct(curve) }
+            let (a, b) = (TOKENS[a], TOKENS[b]);
+            Pool::new(format!("{a}{b}"), "Raydium", (a, b), Curve::ConstantProduct(curve))
         };
         PoolSet::new(pairs.zip(shapes).map(pool).collect())
     }
 
-    fn net(route: Option<RouteQuote<'_>>) -> u128 {
-        route.map_or(0, |route| route.net_amount_out().base_units())
+    fn net(route: Option<RouteQuote<'_>>) -> i128 {
+        let wide = |amount: Amount| i128::try_from(amount.base_units()).unwrap();
+        route.map_or(i128::MIN, |route| wide(route.amount_out) - wide(route.chain_cost))
     }
 
     proptest! {
@@ -114,7 +115,7 @@ mod tests {
             let (pair, amount) = (("A", "B"), Amount::new(amount));
             let paths = search.direct_paths(pair.0, pair.1, &mut Vec::new());
             let direct = net(search.best_split(pair.0, pair.1, amount).best);
-            let (detour, combined) = search.best_over_detours(paths.clone(), pair, amount);
+            let (detour, combined) = search.best_over_detours(pair, amount);
             if !search.detours_may_pay(&paths, pair, amount) {
                 // The rounding of a split is two units per leg.
                 prop_assert!(direct + 20 >= net(detour).max(net(combined)));

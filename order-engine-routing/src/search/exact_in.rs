@@ -1,20 +1,14 @@
 //! Searches for the highest output for an exact input.
 
-use std::cmp::Ordering;
-
 use order_engine_core::Amount;
 
 use super::Search;
-use super::paths::{FoundPath, SwapMode};
-use crate::path::{Hop, Path};
+use super::paths::SwapMode;
+use crate::path::{Hop, MAX_HOPS, Path};
 use crate::pool::Pool;
 use crate::pool_set::Edge;
 use crate::quote::{self, LegQuote, Rejection, RouteQuote, SearchOutcome};
 use crate::split::{self, Problem, Split};
-
-/// The search for further detours uses this fraction of the amount, because in a split none of them has to
-/// trade all of it.
-const FURTHER_DETOUR_DIVISOR: u128 = 4;
 
 /// The best routes of each kind.
 #[derive(Debug)]
@@ -24,7 +18,7 @@ pub(crate) struct Alternatives<'a> {
     /// The best route over a detour, that is a path of several pools, unless every detour is provably
     /// worse.
     pub(crate) detour: Option<RouteQuote<'a>>,
-    /// The best split over the pools of the pair and detours, if there are any.
+    /// The best flow over pools of the pair and detours, which may share pools, unless every detour is provably worse.
     pub(crate) combined: Option<RouteQuote<'a>>,
     pub(crate) rejected: Vec<Rejection<'a>>,
 }
@@ -58,19 +52,15 @@ impl<'a> Search<'a> {
         self.best_path_from(2, input, output, amount)
     }
 
-    /// Returns the best route of all: a single pool, a split, a path, or a split over pools and paths of
-    /// which no two share a pool.
+    /// Returns the best route of all: a single pool, a split, a path, or a flow over pools and paths, which may share
+    /// pools.
     pub fn best(&self, input: &str, output: &str, amount: Amount) -> SearchOutcome<'a> {
         let Alternatives { direct, detour, combined, rejected } = self.alternatives(input, output, amount);
-        let has_detour = detour.is_some();
         let best = [direct, detour, combined].into_iter().flatten().reduce(better);
-        // The search splits over a selection of all detours, so if there is any, nothing is proven.
-        let best =
-            best.map(|best| RouteQuote { is_proven_optimal: best.is_proven_optimal && !has_detour, ..best });
         SearchOutcome { best, rejected }
     }
 
-    /// Returns the best routes of each kind.
+    /// Returns the best routes of each kind. A route is proven if no route of another kind could be better.
     pub(crate) fn alternatives(&self, input: &str, output: &str, amount: Amount) -> Alternatives<'a> {
         let mut rejected = Vec::new();
         let paths = self.direct_paths(input, output, &mut rejected);
@@ -78,24 +68,20 @@ impl<'a> Search<'a> {
         if !self.detours_may_pay(&paths, (input, output), amount) {
             return Alternatives { direct, detour: None, combined: None, rejected };
         }
-        let (detour, combined) = self.best_over_detours(paths, (input, output), amount);
-        Alternatives { direct, detour, combined, rejected }
+        let unproven = |route| RouteQuote { is_proven_optimal: false, ..route };
+        let (detour, combined) = self.best_over_detours((input, output), amount);
+        Alternatives { direct: direct.map(unproven), detour: detour.map(unproven), combined, rejected }
     }
 
-    /// Returns the best route over a detour, and the best split over detours and these direct paths.
+    /// Returns the best route over a detour, and the best flow over detours and direct paths.
     pub(super) fn best_over_detours(
         &self,
-        mut paths: Vec<Path<'a>>,
         (input, output): (&str, &str),
         amount: Amount,
     ) -> (Option<RouteQuote<'a>>, Option<RouteQuote<'a>>) {
-        let detours = self.disjoint_detours(input, output, amount);
-        let detour = detours.first().and_then(|found| self.route_over(found, amount));
-        paths.extend(detours.iter().map(|found| found.path));
-        // Rejections are dropped: those of the direct paths are known, those of detours concern other pairs.
-        let combined = if detours.is_empty() { None } else { self.split(&paths, amount, &mut Vec::new()) };
-        // The detours are a selection, so the split over them is not proven.
-        let combined = combined.map(|combined| RouteQuote { is_proven_optimal: false, ..combined });
+        let detour = self.best_detour(input, output, amount).best;
+        let flow = self.best_flow((input, output), amount.base_units());
+        let combined = flow.map(|flow| self.route(flow.legs, amount, flow.amount_out, false));
         (detour, combined)
     }
 
@@ -117,7 +103,7 @@ impl<'a> Search<'a> {
                 rejected.push(Rejection { pool, reason });
                 continue;
             }
-            match pool.amount_out(edge.direction, amount_in, self.at) {
+            match pool.metered_out(edge.direction, amount_in, self.at, &self.budget) {
                 Ok(out) if best.is_none_or(|(most, rival)| (out, &rival.pool.id) > (most, &pool.id)) => {
                     best = Some((out, Hop { pool, direction: edge.direction }));
                 }
@@ -126,7 +112,7 @@ impl<'a> Search<'a> {
             }
         }
         let route = |(amount_out, Hop { pool, direction })| {
-            let leg = LegQuote { pool, direction, amount_in, amount_out, path: 0 };
+            let leg = LegQuote { pool, direction, amount_in, amount_out };
             self.route(vec![leg], amount_in, amount_out, true)
         };
         SearchOutcome { best: best.map(route), rejected }
@@ -139,27 +125,9 @@ impl<'a> Search<'a> {
         output: &str,
         amount: Amount,
     ) -> SearchOutcome<'a> {
-        let found = self.find_path(SwapMode::ExactIn, min_hops, (input, output), amount, &self.stale());
+        let found = self.find_path(SwapMode::ExactIn, min_hops..=MAX_HOPS, (input, output), amount);
         let best = found.and_then(|found| self.route_over(&found, amount));
         SearchOutcome { best, rejected: Vec::new() }
-    }
-
-    /// Returns the best detour for the whole amount, then, for a part of it, the best detour that uses none
-    /// of the pools before, and so on.
-    fn disjoint_detours(&self, input: &str, output: &str, amount: Amount) -> Vec<FoundPath<'a>> {
-        let mut excluded = self.stale();
-        let mut detours = Vec::new();
-        let part = Amount::new((amount.base_units() / FURTHER_DETOUR_DIVISOR).max(1));
-        for number in 0..self.limits.max_paths {
-            let amount = if number == 0 { amount } else { part };
-            let found = self.find_path(SwapMode::ExactIn, 2, (input, output), amount, &excluded);
-            let Some(found) = found else { break };
-            for edge in &found.edges {
-                excluded[edge.pool] = true;
-            }
-            detours.push(found);
-        }
-        detours
     }
 
     /// Returns the best split over paths that share no pool. Adds the paths that cannot trade the whole
@@ -174,7 +142,8 @@ impl<'a> Search<'a> {
             return None;
         }
         let mut errors = Vec::new();
-        let single = |(index, path): (usize, &Path<'a>)| match path.amount_out(amount, self.at) {
+        let single = |(index, path): (usize, &Path<'a>)| match path.amount_out(amount, self.at, &self.budget)
+        {
             Ok(out) => Some(out.base_units()),
             Err(error) => {
                 errors.push((index, error));
@@ -202,13 +171,13 @@ impl<'a> Search<'a> {
 
     fn route_over_split(&self, paths: &[Path<'a>], amount: Amount, split: &Split) -> Option<RouteQuote<'a>> {
         let mut legs = Vec::with_capacity(split.legs);
-        for (number, part) in split.parts.iter().enumerate() {
+        for part in &split.parts {
             let path = &paths[part.path];
             let (amount_in, amount_out) = (Amount::new(part.amount_in), Amount::new(part.amount_out));
             // The output of a single pool is known, the outputs of the hops of a longer path are not.
             match path.only_hop() {
                 Some(Hop { pool, direction }) => {
-                    legs.push(LegQuote { pool, direction, amount_in, amount_out, path: number });
+                    legs.push(LegQuote { pool, direction, amount_in, amount_out });
                 }
                 None => {
                     quote::push_legs(&mut legs, path, amount_in, self.at).ok()?;
@@ -230,9 +199,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Returns the better of two routes; of equal ones the one with fewer legs, else the first.
+/// Returns the better of two routes, of equal ones the first.
 fn better<'a>(one: RouteQuote<'a>, other: RouteQuote<'a>) -> RouteQuote<'a> {
-    let by_net = other.net_amount_out().cmp(&one.net_amount_out());
-    let by_length = || one.legs.len().cmp(&other.legs.len());
-    if by_net.then_with(by_length) == Ordering::Greater { other } else { one }
+    if other.rank() > one.rank() { other } else { one }
 }

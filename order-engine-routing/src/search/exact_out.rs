@@ -4,6 +4,7 @@ use order_engine_core::Amount;
 
 use super::Search;
 use super::paths::SwapMode;
+use crate::path::MAX_HOPS;
 use crate::quote::{Rejection, SearchOutcome};
 
 impl<'a> Search<'a> {
@@ -15,12 +16,12 @@ impl<'a> Search<'a> {
         let (mut rejected, mut refusals) = (Vec::new(), Vec::new());
         for edge in self.fresh_edges(input, output, &mut rejected) {
             let pool = self.pool(edge);
-            if let Err(error) = pool.amount_in(edge.direction, amount_out, self.at) {
+            if let Err(error) = pool.metered_in(edge.direction, amount_out, self.at, &self.budget) {
                 refusals.push(Rejection { pool, reason: error.into() });
             }
         }
         rejected.extend(refusals);
-        let found = self.find_path(SwapMode::ExactOut, 1, (input, output), amount_out, &self.stale());
+        let found = self.find_path(SwapMode::ExactOut, 1..=MAX_HOPS, (input, output), amount_out);
         // The legs are quoted forward, as they execute.
         let best = found.and_then(|found| self.route_over(&found, Amount::new(found.amount)));
         SearchOutcome { best, rejected }

@@ -5,14 +5,15 @@
 //! the best can matter. The search keeps more than one label per token because the best path to a token may
 //! have passed through a token that its continuation needs.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 
 use order_engine_core::Amount;
 
-use crate::budget::SearchBudget;
-use crate::path::{Hop, MAX_HOPS, Path};
-use crate::pool_set::{Edge, PoolSet};
-use crate::trade::{Direction, Moment};
+use super::Search;
+use crate::net::Rank;
+use crate::path::{Hop, Path};
+use crate::pool_set::Edge;
+use crate::trade::Direction;
 
 /// Which amount of a trade is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,21 +27,24 @@ pub(super) enum SwapMode {
 /// A search for the best single path.
 #[derive(Debug)]
 pub(super) struct PathSearch<'s, 'a> {
-    pub(super) pools: &'a PoolSet,
-    pub(super) at: Moment,
+    pub(super) search: &'s Search<'a>,
     pub(super) mode: SwapMode,
     /// The token whose amount is given.
     pub(super) from: usize,
     /// The token at the other end.
     pub(super) to: usize,
     pub(super) amount: u128,
-    pub(super) leg_cost: u128,
     pub(super) min_hops: usize,
     pub(super) max_hops: usize,
-    pub(super) labels_per_token: usize,
-    /// For each pool, whether the path must not use it.
-    pub(super) excluded: &'s [bool],
-    pub(super) budget: &'s SearchBudget<'s>,
+}
+
+/// How good a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Score {
+    /// Of an output the highest net.
+    ExactIn(Rank),
+    /// Of an input and its cost the lowest sum.
+    ExactOut(Reverse<u128>),
 }
 
 /// The result of a [`PathSearch`].
@@ -48,8 +52,6 @@ pub(super) struct PathSearch<'s, 'a> {
 pub(super) struct FoundPath<'a> {
     /// The path from the input to the output token.
     pub(super) path: Path<'a>,
-    /// The pools of the path.
-    pub(super) edges: Vec<Edge>,
     /// The amount at the other end: the output for an exact input, the input for an exact output.
     pub(super) amount: u128,
     /// Whether the search left out no path that could have been better.
@@ -80,42 +82,50 @@ impl<'a> PathSearch<'_, 'a> {
     /// Returns the best path net of the cost of its legs; of equal ones the shorter, then the one whose
     /// pools' ids come first.
     pub(super) fn best(&self) -> Option<FoundPath<'a>> {
-        let graph = self.pools.graph();
+        let graph = self.search.pools.graph();
         let distances = graph.distances(self.to, self.max_hops);
         let start = Label { token: self.from, amount: self.amount, last_swap: None };
         let layer = vec![Vec::new(); graph.len()];
         let mut labels = Labels { search: self, known: vec![start], layer, has_dropped: false };
         let mut best: Option<(Label, usize)> = None;
         let mut newest = 0;
-        for hops in 1..=self.max_hops.min(MAX_HOPS) {
+        for hops in 1..=self.max_hops {
             let end = labels.known.len();
             for label in newest..end {
                 labels.extend(label, hops, &distances);
             }
             newest = end;
             if let Some(&found) = labels.layer[self.to].first()
-                && best.is_none_or(|(known, length)| self.net(found, hops) > self.net(known, length))
+                && best.is_none_or(|(known, length)| {
+                    self.score(found.amount, hops) > self.score(known.amount, length)
+                })
             {
                 best = Some((found, hops));
             }
             labels.advance();
         }
         let (label, _) = best?;
-        let is_proven = !labels.has_dropped && self.budget.lasts();
-        let edges = labels.edges(label).collect();
-        Some(FoundPath { path: labels.path(label), edges, amount: label.amount, is_proven })
+        let is_proven = !labels.has_dropped && self.search.budget.lasts();
+        Some(FoundPath { path: labels.path(label), amount: label.amount, is_proven })
     }
 
-    /// Returns a score of an amount: the larger, the better.
-    fn score(&self, amount: u128) -> u128 {
+    /// Orders amounts: the better is the greater.
+    fn compare(&self, one: u128, other: u128) -> Ordering {
         match self.mode {
-            SwapMode::ExactIn => amount,
-            SwapMode::ExactOut => u128::MAX - amount,
+            SwapMode::ExactIn => one.cmp(&other),
+            SwapMode::ExactOut => other.cmp(&one),
         }
     }
 
-    fn net(&self, label: Label, hops: usize) -> u128 {
-        self.score(label.amount).saturating_sub(self.leg_cost.saturating_mul(hops as u128))
+    fn score(&self, amount: u128, hops: usize) -> Score {
+        let leg_cost = self.search.leg_cost.base_units();
+        match self.mode {
+            SwapMode::ExactIn => Score::ExactIn(Rank::new(amount, hops, leg_cost)),
+            SwapMode::ExactOut => {
+                let cost = leg_cost.saturating_mul(hops as u128);
+                Score::ExactOut(Reverse(amount.saturating_add(cost)))
+            }
+        }
     }
 
     /// Returns the direction in which a trade from the input to the output token uses an edge.
@@ -128,12 +138,12 @@ impl<'a> PathSearch<'_, 'a> {
 
     /// Returns the amount at the far end of an edge for an amount at its near end.
     fn evaluate(&self, edge: Edge, amount: u128) -> Option<u128> {
-        self.budget.spend();
-        let (pool, amount) = (self.pools.pool(edge), Amount::new(amount));
-        let direction = self.trade_direction(edge);
+        let Search { pools, at, budget, .. } = self.search;
+        budget.spend();
+        let (pool, amount, direction) = (pools.pool(edge), Amount::new(amount), self.trade_direction(edge));
         let result = match self.mode {
-            SwapMode::ExactIn => pool.amount_out(direction, amount, self.at),
-            SwapMode::ExactOut => pool.amount_in(direction, amount, self.at),
+            SwapMode::ExactIn => pool.metered_out(direction, amount, *at, budget),
+            SwapMode::ExactOut => pool.metered_in(direction, amount, *at, budget),
         };
         result.ok().map(Amount::base_units)
     }
@@ -141,11 +151,11 @@ impl<'a> PathSearch<'_, 'a> {
     /// Returns the best of the pools between two tokens, and the amount at its far end.
     fn best_edge(&self, edges: &[Edge], amount: u128) -> Option<(Edge, u128)> {
         let mut best: Option<(Edge, u128)> = None;
-        for &edge in edges.iter().filter(|edge| !self.excluded[edge.pool]) {
+        let id = |edge: Edge| &self.search.pools.pool(edge).id;
+        for &edge in edges.iter().filter(|edge| !self.search.is_excluded(edge.pool)) {
             let Some(amount) = self.evaluate(edge, amount) else { continue };
             let is_better = best.is_none_or(|(rival, most)| {
-                let by_id = || self.pools.pool(rival).id.cmp(&self.pools.pool(edge).id);
-                self.score(amount).cmp(&self.score(most)).then_with(by_id) == Ordering::Greater
+                self.compare(amount, most).then_with(|| id(rival).cmp(id(edge))) == Ordering::Greater
             });
             if is_better {
                 best = Some((edge, amount));
@@ -160,12 +170,12 @@ impl<'a> Labels<'_, 'a> {
     fn extend(&mut self, parent: usize, hops: usize, distances: &[usize]) {
         let search = self.search;
         let label = self.known[parent];
-        for neighbour in search.pools.graph().neighbours(label.token) {
+        for neighbour in search.search.pools.graph().neighbours(label.token) {
             let token = neighbour.token;
             let is_last = token == search.to;
             let has_wrong_length =
                 hops + distances[token] > search.max_hops || (is_last && hops < search.min_hops);
-            if has_wrong_length || !search.budget.lasts() || self.visits(parent, token) {
+            if has_wrong_length || !search.search.budget.lasts() || self.visits(parent, token) {
                 continue;
             }
             if let Some((edge, amount)) = search.best_edge(&neighbour.edges, label.amount) {
@@ -191,7 +201,7 @@ impl<'a> Labels<'_, 'a> {
         let rank = rivals.partition_point(|rival| self.compare(rival, &label) != Ordering::Greater);
         let is_last = label.token == self.search.to;
         // No path continues at the last token, so only the best label matters there.
-        let capacity = if is_last { 1 } else { self.search.labels_per_token };
+        let capacity = if is_last { 1 } else { self.search.search.limits.labels_per_token };
         self.has_dropped |= !is_last && rivals.len() >= capacity;
         if rank < capacity {
             let rivals = &mut self.layer[label.token];
@@ -202,8 +212,8 @@ impl<'a> Labels<'_, 'a> {
 
     /// Orders the better label first; of equal ones the one whose pools' ids come first.
     fn compare(&self, one: &Label, other: &Label) -> Ordering {
-        let score = |label: &Label| self.search.score(label.amount);
-        score(other).cmp(&score(one)).then_with(|| self.path(*one).ids().cmp(self.path(*other).ids()))
+        let by_amount = self.search.compare(other.amount, one.amount);
+        by_amount.then_with(|| self.path(*one).ids().cmp(self.path(*other).ids()))
     }
 
     /// Moves the newest layer to the known labels. Labels of the last token are dropped, because no path
@@ -223,7 +233,7 @@ impl<'a> Labels<'_, 'a> {
     /// Returns the path from the input to the output token.
     fn path(&self, label: Label) -> Path<'a> {
         let hop = |edge: Edge| Hop {
-            pool: self.search.pools.pool(edge),
+            pool: self.search.search.pools.pool(edge),
             direction: self.search.trade_direction(edge),
         };
         let newest_first = Path::new(self.edges(label).map(hop));

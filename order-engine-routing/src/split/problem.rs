@@ -4,6 +4,7 @@ use order_engine_core::Amount;
 
 use crate::budget::SearchBudget;
 use crate::error::QuoteError;
+use crate::net::Rank;
 use crate::path::Path;
 use crate::price_ceiling::PriceCeiling;
 use crate::trade::Moment;
@@ -41,14 +42,14 @@ pub(crate) struct Split {
 }
 
 impl Problem<'_, '_> {
-    /// Returns an output minus the chain's cost for its legs.
-    pub(super) fn net(&self, gross: u128, legs: usize) -> u128 {
-        gross.saturating_sub(self.leg_cost.saturating_mul(legs as u128))
+    /// Returns how good an output over a number of legs is.
+    pub(super) fn rank(&self, gross: u128, legs: usize) -> Rank {
+        Rank::new(gross, legs, self.leg_cost)
     }
 
-    /// Returns the better of two splits; of equal ones the one with fewer legs, else the first.
+    /// Returns the better of two splits, of equal ones the first.
     pub(super) fn better(&self, one: Option<Split>, other: Option<Split>) -> Option<Split> {
-        let rank = |split: &Split| (self.net(split.gross, split.legs), std::cmp::Reverse(split.legs));
+        let rank = |split: &Split| self.rank(split.gross, split.legs);
         match (one, other) {
             (Some(one), Some(other)) => Some(if rank(&other) > rank(&one) { other } else { one }),
             (one, other) => one.or(other),
@@ -60,12 +61,8 @@ impl Problem<'_, '_> {
         let paid = singles.iter().enumerate().filter_map(|(path, out)| Some((path, (*out)?)));
         let (path, amount_out) = paid.max_by(|&(one, out_one), &(other, out_other)| {
             let (one, other) = (&self.paths[one], &self.paths[other]);
-            let net = |path: &Path<'_>, out| self.net(out, path.len());
-            let shorter = || other.len().cmp(&one.len());
-            net(one, out_one)
-                .cmp(&net(other, out_other))
-                .then_with(shorter)
-                .then_with(|| other.ids().cmp(one.ids()))
+            let by_rank = self.rank(out_one, one.len()).cmp(&self.rank(out_other, other.len()));
+            by_rank.then_with(|| other.ids().cmp(one.ids()))
         })?;
         let part = Part { path, amount_in: self.amount, amount_out };
         let legs = self.paths[path].len();
@@ -79,14 +76,14 @@ impl Problem<'_, '_> {
             return true;
         }
         let price = self.paths.iter().map(Path::price_ceiling).max().unwrap_or(PriceCeiling::ZERO);
-        let ceiling = self.net(price.value_of(Amount::new(self.amount)), 2);
-        self.net(single.gross, single.legs) >= ceiling
+        let ceiling = self.rank(price.value_of(Amount::new(self.amount)), 2);
+        self.rank(single.gross, single.legs).net() >= ceiling.net()
     }
 
     /// Returns what a path pays: zero if the amount is too small, `None` if the path cannot trade it.
     pub(super) fn evaluate(&self, path: usize, amount_in: u128) -> Option<u128> {
         self.budget.spend();
-        match self.paths[path].amount_out(Amount::new(amount_in), self.at) {
+        match self.paths[path].amount_out(Amount::new(amount_in), self.at, self.budget) {
             Ok(out) => Some(out.base_units()),
             Err(QuoteError::TooSmall) => Some(0),
             Err(_) => None,

@@ -82,7 +82,7 @@ impl<'p, 'a> Solver<'p, 'a> {
                 rest -= part.amount_in;
             }
         }
-        let amount_out = self.problem.evaluate(largest, rest)?;
+        let amount_out = self.problem.evaluate(largest, rest).filter(|out| *out > 0)?;
         parts.retain(|part| part.path == largest || part.amount_out > 0);
         let (mut gross, mut legs) = (0_u128, 0);
         for part in &mut parts {
@@ -93,7 +93,7 @@ impl<'p, 'a> Solver<'p, 'a> {
             legs += self.problem.paths[part.path].len();
         }
         parts.sort_unstable_by_key(|part| part.path);
-        (gross > 0).then_some(Split { parts, gross, legs, is_proven: false })
+        Some(Split { parts, gross, legs, is_proven: false })
     }
 }
 
@@ -114,14 +114,7 @@ mod tests {
                 let reserve_a = depth << bits;
                 let (a, b) = (Amount::new(reserve_a), Amount::new(reserve_a * price_ppm / 1_000_000));
                 let curve = ConstantProduct::new(a, b, Fee::new(fee_bps, 10_000).unwrap()).unwrap();
-                let text = String::new;
-                Pool {
-                    id: text(),
-                    dex: text(),
-                    token_a: text(),
-                    token_b: text(),
-                    curve: Curve::ConstantProduct(curve),
-                }
+                Pool::new("", "", ("", ""), Curve::ConstantProduct(curve))
             },
         )
     }

@@ -9,6 +9,9 @@ use super::solver::Solver;
 /// The most paths that are searched exhaustively, in 255 subsets.
 pub(super) const MOST_ENUMERATED: usize = 8;
 
+/// How many of the smallest parts are tried before one is left out.
+const TRIED: usize = 4;
+
 /// Returns the best split if legs have a cost or their number is limited. `free` is the best split without
 /// regard to either, `single` the best split over one path.
 pub(super) fn best(solver: &Solver<'_, '_>, free: &Split, single: Option<Split>) -> Option<Split> {
@@ -19,27 +22,59 @@ pub(super) fn best(solver: &Solver<'_, '_>, free: &Split, single: Option<Split>)
         let all: Vec<usize> = (0..problem.paths.len()).collect();
         return best_subset(solver, &all, free.gross, best);
     }
-    // There are too many subsets to try all: the paths with the largest inputs in the free split are the
-    // most useful with costs, too.
-    let mut ranked = free.parts.clone();
-    ranked.sort_by_key(|part| (std::cmp::Reverse(part.amount_in), part.path));
-    let ranked: Vec<usize> = ranked.iter().map(|part| part.path).collect();
-    let best = best_prefix(solver, &ranked, best);
-    best_subset(solver, &ranked[..ranked.len().min(MOST_ENUMERATED)], free.gross, best)
+    let (kept, best) = eliminate(solver, free, best);
+    if problem.leg_cost == 0 { best } else { best_subset(solver, &kept, free.gross, best) }
 }
 
-/// Returns the best of `best` and the splits over the first one, two, three … paths of a ranking.
-fn best_prefix(solver: &Solver<'_, '_>, ranked: &[usize], mut best: Option<Split>) -> Option<Split> {
+/// There are too many subsets to try all: leaves out one path after the other, each time one of the smallest without
+/// which the others pay the most and have room for the amount. Returns the last few paths, and the best split.
+fn eliminate(solver: &Solver<'_, '_>, free: &Split, mut best: Option<Split>) -> (Vec<usize>, Option<Split>) {
     let problem = solver.problem;
     let mut uses = vec![false; problem.paths.len()];
-    for &path in ranked.iter().take(problem.max_legs) {
-        if !problem.budget.lasts() {
-            break;
-        }
-        uses[path] = true;
-        best = problem.better(best, within_max_legs(solver, solver.split(|path| uses[path])));
+    for part in &free.parts {
+        uses[part.path] = true;
     }
-    best
+    let mut split = free.clone();
+    leave_out_the_smallest_half(solver, &mut uses, &mut split);
+    let has_costs = problem.leg_cost > 0;
+    while split.legs > problem.max_legs || (has_costs && split.parts.len() > MOST_ENUMERATED) {
+        let mut smallest = split.parts.clone();
+        smallest.sort_by_key(|part| (part.amount_in, part.path));
+        let mut tried = smallest.iter().filter_map(|part| {
+            uses[part.path] = false;
+            let without = problem.budget.lasts().then(|| solver.split(|path| uses[path])).flatten();
+            uses[part.path] = true;
+            without.map(|without| (without, part.path))
+        });
+        let next = tried
+            .by_ref()
+            .take(TRIED)
+            .max_by_key(|(split, path)| (problem.rank(split.gross, split.legs), std::cmp::Reverse(*path)));
+        let Some((next, left_out)) = next else { break };
+        uses[left_out] = false;
+        best = problem.better(best, within_max_legs(solver, Some(next.clone())));
+        split = next;
+    }
+    let kept: Vec<usize> = split.parts.iter().map(|part| part.path).take(MOST_ENUMERATED).collect();
+    (kept, best)
+}
+
+/// Leaves out the paths with the smallest parts at once, down to twice the number of legs, if the others have room.
+fn leave_out_the_smallest_half(solver: &Solver<'_, '_>, uses: &mut Vec<bool>, split: &mut Split) {
+    let problem = solver.problem;
+    let kept = problem.max_legs.clamp(MOST_ENUMERATED, problem.paths.len()).saturating_mul(2);
+    if split.parts.len() <= kept {
+        return;
+    }
+    let mut ranked = split.parts.clone();
+    ranked.sort_by_key(|part| (std::cmp::Reverse(part.amount_in), part.path));
+    let mut fewer = vec![false; uses.len()];
+    for part in &ranked[..kept] {
+        fewer[part.path] = true;
+    }
+    if let Some(found) = solver.split(|path| fewer[path]) {
+        (*uses, *split) = (fewer, found);
+    }
 }
 
 /// Returns the best of `best` and the splits over every subset of a few paths.
@@ -64,8 +99,9 @@ fn best_subset(
             |path| paths.iter().position(|&known| known == path).is_some_and(|bit| mask >> bit & 1 == 1);
         let legs: usize =
             paths.iter().filter(|&&path| contains(path)).map(|&path| problem.paths[path].len()).sum();
-        let net_ceiling = problem.net(ceiling, legs);
-        let cannot_win = best.as_ref().is_some_and(|best| net_ceiling <= problem.net(best.gross, best.legs));
+        let cannot_win = best.as_ref().is_some_and(|best| {
+            problem.rank(ceiling, legs).net() <= problem.rank(best.gross, best.legs).net()
+        });
         if legs > problem.max_legs || cannot_win || !problem.budget.lasts() {
             continue;
         }

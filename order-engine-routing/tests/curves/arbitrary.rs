@@ -39,13 +39,7 @@ pub(crate) fn pool() -> impl Strategy<Value = Pool> {
         dlmm().prop_map(Curve::Dlmm),
         stable().prop_map(Curve::Stable),
     ]
-    .prop_map(|curve| Pool {
-        id: "pool".into(),
-        dex: "dex".into(),
-        token_a: "a".into(),
-        token_b: "b".into(),
-        curve,
-    })
+    .prop_map(|curve| Pool::new("pool", "dex", ("a", "b"), curve))
 }
 
 fn constant_product() -> impl Strategy<Value = ConstantProduct> {

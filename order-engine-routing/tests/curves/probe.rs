@@ -7,8 +7,7 @@ use order_engine_routing::{Curve, Direction, Moment, Pool, QuoteError};
 /// whether the bytes were a curve.
 pub(crate) fn probe(json: &[u8], amount: u128, at: u64) -> bool {
     let Ok(curve) = serde_json::from_slice::<Curve>(json) else { return false };
-    let pool =
-        Pool { id: String::new(), dex: String::new(), token_a: String::new(), token_b: String::new(), curve };
+    let pool = Pool::new("", "", ("", ""), curve);
     for direction in Direction::BOTH {
         check_quotes(&pool, direction, Amount::new(amount), Moment::from_unix_seconds(at));
     }

@@ -1,10 +1,15 @@
 //! Random pools, and naive searches as references.
 #![allow(dead_code, unreachable_pub)] // Each test file uses its own part of it.
 
+pub mod bound;
+pub mod graphs;
 pub mod mixed;
 
 use order_engine_core::Amount;
-use order_engine_routing::{ConstantProduct, Curve, Fee, Moment, Pool, QuoteError, RouteQuote};
+use order_engine_routing::{
+    Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, Curve, Dlmm, DlmmFees, DlmmState,
+    DlmmVolatility, Fee, Moment, Pool, QuoteError, RouteQuote, Tick,
+};
 use proptest::prelude::*;
 
 /// The moment of all quotes.
@@ -23,13 +28,7 @@ pub fn constant_product(id: &str, reserves: (u128, u128), fee_bps: u64) -> Pool 
 pub fn pool_of(dex: &str, id: &str, tokens: (&str, &str), reserves: (u128, u128), fee_bps: u64) -> Pool {
     let fee = Fee::new(fee_bps, 10_000).unwrap();
     let curve = ConstantProduct::new(amount(reserves.0), amount(reserves.1), fee).unwrap();
-    Pool {
-        id: id.into(),
-        dex: dex.into(),
-        token_a: tokens.0.into(),
-        token_b: tokens.1.into(),
-        curve: Curve::ConstantProduct(curve),
-    }
+    Pool::new(id, dex, tokens, Curve::ConstantProduct(curve))
 }
 
 /// Returns the curve of a pool whose price is near `price_ppm` millionths and whose input reserve is `depth`.
@@ -49,13 +48,7 @@ pub fn constant_products(most: usize) -> impl Strategy<Value = Vec<Pool>> {
 
 /// Returns pools of A and B with these curves.
 pub fn numbered(curves: Vec<Curve>) -> Vec<Pool> {
-    let pool = |(number, curve)| Pool {
-        id: format!("pool-{number}"),
-        dex: "Raydium".into(),
-        token_a: "A".into(),
-        token_b: "B".into(),
-        curve,
-    };
+    let pool = |(number, curve)| Pool::new(format!("pool-{number}"), "Raydium", ("A", "B"), curve);
     curves.into_iter().enumerate().map(pool).collect()
 }
 
@@ -92,31 +85,64 @@ pub fn chunked(pools: &[Pool], amount_in: u128, chunks: u128) -> Option<u128> {
     given.iter().map(|(_, out)| out).copied().reduce(|sum, out| sum + out)
 }
 
-/// Checks the promises of every route: the legs of its paths fit together, the paths' inputs sum to its
-/// input and their outputs to its output, no pool is used twice, and each leg's output is its pool's quote.
+/// Checks the promises of every route: each leg pays its pool's quote, and something; no pool is used twice; a token is
+/// sold after all of it was bought, and all of it; and the inputs and outputs sum to those of the route.
 pub fn check(route: &RouteQuote<'_>, input: &str, output: &str) {
     let mut pools: Vec<&str> = route.legs.iter().map(|leg| leg.pool.id.as_str()).collect();
     pools.sort_unstable();
     pools.dedup();
     assert_eq!(pools.len(), route.legs.len(), "a pool is used twice: {route:?}");
-    let paths = route.legs.chunk_by(|one, other| one.path == other.path);
-    let (mut total_in, mut total_out) = (0, 0);
-    for legs in paths {
-        let mut tokens = vec![input];
-        let mut carried = legs[0].amount_in;
-        for leg in legs {
-            let token = *tokens.last().unwrap();
-            assert_eq!(leg.pool.direction(token), Ok(leg.direction));
-            assert_eq!(leg.amount_in, carried);
-            assert_eq!(leg.pool.amount_out(leg.direction, leg.amount_in, route.at), Ok(leg.amount_out));
-            let next = if leg.pool.token_a == token { &leg.pool.token_b } else { &leg.pool.token_a };
-            assert!(!tokens.contains(&next.as_str()), "a path comes back to {next}");
-            tokens.push(next);
-            carried = leg.amount_out;
-        }
-        assert_eq!(tokens.last(), Some(&output));
-        total_in += legs[0].amount_in.base_units();
-        total_out += carried.base_units();
+    let mut held = std::collections::BTreeMap::from([(input, route.amount_in.base_units())]);
+    let mut sold = std::collections::BTreeSet::new();
+    for leg in &route.legs {
+        assert_eq!(leg.pool.direction(leg.input_mint()), Ok(leg.direction));
+        assert_eq!(leg.pool.amount_out(leg.direction, leg.amount_in, route.at), Ok(leg.amount_out));
+        assert!(!leg.amount_in.is_zero() && !leg.amount_out.is_zero(), "{leg:?}");
+        let stock = held.get_mut(leg.input_mint()).expect("what is sold was bought");
+        *stock = stock.checked_sub(leg.amount_in.base_units()).expect("no more is sold than was bought");
+        sold.insert(leg.input_mint());
+        assert!(!sold.contains(leg.output_mint()), "{} is bought after it was sold", leg.output_mint());
+        *held.entry(leg.output_mint()).or_default() += leg.amount_out.base_units();
     }
-    assert_eq!((total_in, total_out), (route.amount_in.base_units(), route.amount_out.base_units()));
+    assert_eq!(held.remove(output), Some(route.amount_out.base_units()));
+    assert!(held.values().all(|left| *left == 0), "something is left: {held:?}");
+}
+
+/// Returns a DLMM pool without fees that trades the first token for at most `room` of the second, one for one.
+pub fn bin_of(id: &str, tokens: (&str, &str), room: u128) -> Pool {
+    let state = DlmmState {
+        active_id: 0,
+        bin_step_bps: 10,
+        fees: DlmmFees {
+            base_factor: 0,
+            base_fee_power_factor: 0,
+            variable_fee_control: 0,
+            filter_period_s: 30,
+            decay_period_s: 600,
+            reduction_factor_bps: 0,
+            max_volatility_accumulator: 0,
+        },
+        volatility: DlmmVolatility { accumulator: 0, reference: 0, index_reference: 0, last_update: NOW },
+        bins: vec![Bin { id: 0, reserve_a: amount(0), reserve_b: amount(room) }],
+    };
+    Pool::new(id, "Meteora", tokens, Curve::Dlmm(Dlmm::new(&state).unwrap()))
+}
+
+/// Returns a pool of A and B with this many initialised ticks on each side of par, and equal liquidity throughout.
+pub fn ticks_of(id: &str, each_side: i32) -> Pool {
+    let liquidity = 1_u128 << 40;
+    let net = |index: i32| match index {
+        _ if index == -each_side => i128::try_from(liquidity).unwrap(),
+        _ if index == each_side => -i128::try_from(liquidity).unwrap(),
+        _ => 0,
+    };
+    let state = ConcentratedState {
+        sqrt_price_x64: 1 << 64,
+        tick_current: 0,
+        tick_spacing: 1,
+        liquidity,
+        fee_ppm: 100,
+        ticks: (-each_side..=each_side).map(|index| Tick { index, liquidity_net: net(index) }).collect(),
+    };
+    Pool::new(id, "Raydium", ("A", "B"), Curve::Concentrated(ConcentratedLiquidity::new(&state).unwrap()))
 }

@@ -38,13 +38,7 @@ pub(crate) struct ExactOut {
 
 impl Case {
     pub(crate) fn pool(&self) -> Pool {
-        Pool {
-            id: "pool".into(),
-            dex: "dex".into(),
-            token_a: "a".into(),
-            token_b: "b".into(),
-            curve: self.curve.clone(),
-        }
+        Pool::new("pool", "dex", ("a", "b"), self.curve.clone())
     }
 }
 

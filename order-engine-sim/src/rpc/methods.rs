@@ -54,7 +54,8 @@ pub(crate) async fn call(
         "sendTransaction" => send(chain, params).await?,
         "getSignatureStatuses" => statuses((chain, node), params).await?,
         "simPools" => {
-            let pools: Vec<_> = chain.pools().pools().to_vec();
+            let set = chain.pools();
+            let pools: Vec<_> = set.pools().collect();
             to_value(&pools)?
         }
         "simLedger" => ledger(chain, params).await?,

@@ -77,7 +77,7 @@ impl RpcVenue {
     fn swaps(&self, route: &Route) -> Result<Vec<Swap>, StepError> {
         let pools = self.pools.snapshot();
         let swap = |leg: &Leg| {
-            let pool = pools.pools().iter().find(|pool| pool.id == leg.pool)?;
+            let pool = pools.get(&leg.pool)?;
             let sells_a = pool.token_a == leg.input_mint;
             pool.trades(&leg.input_mint, &leg.output_mint).then(|| Swap {
                 pool: leg.pool.clone(),

@@ -17,4 +17,6 @@ pub struct Tick {
 pub(super) struct PricedTick {
     pub(super) tick: Tick,
     pub(super) sqrt_price_x64: u128,
+    /// The liquidity in range between this tick and the next.
+    pub(super) liquidity_above: u128,
 }

@@ -2,6 +2,7 @@
 
 use super::sqrt_price;
 use super::tick::{PricedTick, Tick};
+use crate::budget::Meter;
 use crate::error::QuoteError;
 use crate::trade::Direction;
 use crate::wide::{mul_div_ceil, mul_div_floor};
@@ -43,9 +44,10 @@ impl<'a> Walk<'a> {
     }
 
     /// Swaps the whole input, fee included, and returns the output.
-    pub(super) fn swap_exact_in(&mut self, amount_in: u128) -> Result<u128, QuoteError> {
+    pub(super) fn swap_exact_in(&mut self, amount_in: u128, meter: &impl Meter) -> Result<u128, QuoteError> {
         let (mut rest, mut out) = (amount_in, 0_u128);
         while rest > 0 {
+            meter.step()?;
             let target = self.next()?.sqrt_price_x64;
             let (taken, given) = self.step_in(rest, target)?;
             rest = rest.checked_sub(taken).ok_or(QuoteError::Overflow)?;
@@ -55,9 +57,14 @@ impl<'a> Walk<'a> {
     }
 
     /// Swaps for the whole output and returns the input, fee included.
-    pub(super) fn swap_exact_out(&mut self, amount_out: u128) -> Result<u128, QuoteError> {
+    pub(super) fn swap_exact_out(
+        &mut self,
+        amount_out: u128,
+        meter: &impl Meter,
+    ) -> Result<u128, QuoteError> {
         let (mut rest, mut amount_in) = (amount_out, 0_u128);
         while rest > 0 {
+            meter.step()?;
             let target = self.next()?.sqrt_price_x64;
             let (taken, given) = self.step_out(rest, target)?;
             rest -= given;

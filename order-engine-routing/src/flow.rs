@@ -1,0 +1,64 @@
+//! Sends an amount through a network of pools, of which paths may share some.
+//!
+//! A route is a flow: each pool takes one amount, whatever the number of paths that lead through it, and what goes
+//! into a token comes out of it. The best flow is found as the best split is, by steps of halving size. A step goes
+//! along the path that pays the most for it over the pools as the steps before left them ([`plan`]). At each size, steps
+//! that pay the least are taken back and go elsewhere, until no such exchange is a gain ([`allocate`]). Legs that are
+//! not worth their cost, or too many, are removed one by one ([`prune`]). What is left is evaluated exactly ([`legs`]).
+//!
+//! All of it computes with integers and with the pools' own quotes, so kinks, ends of liquidity and rounding need no
+//! special care. Capacity is a part of the search: a step that finds no room becomes smaller, and it may push others out
+//! of a pool, if they have somewhere else to go.
+
+mod allocate;
+mod legs;
+mod network;
+mod plan;
+mod prune;
+
+pub(crate) use self::network::{Hop, Network};
+pub(crate) use self::plan::Plan;
+
+use order_engine_core::Amount;
+
+use crate::budget::SearchBudget;
+use crate::net::Rank;
+use crate::quote::LegQuote;
+use crate::trade::Moment;
+
+/// What to send through a network, and the constraints.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Task<'t, 'b> {
+    pub(crate) amount: u128,
+    pub(crate) at: Moment,
+    /// The chain's cost for one leg, in base units of the output token.
+    pub(crate) leg_cost: u128,
+    pub(crate) max_legs: usize,
+    pub(crate) budget: &'t SearchBudget<'b>,
+}
+
+/// A flow, evaluated exactly.
+#[derive(Debug)]
+pub(crate) struct Flow<'a> {
+    /// The legs in the order of execution.
+    pub(crate) legs: Vec<LegQuote<'a>>,
+    pub(crate) amount_out: Amount,
+}
+
+impl Task<'_, '_> {
+    /// Returns how good an output over a number of legs is.
+    pub(crate) fn rank(&self, gross: u128, legs: usize) -> Rank {
+        Rank::new(gross, legs, self.leg_cost)
+    }
+}
+
+/// Sends what is left of the amount in steps of at most `coarsest`, and improves the plan by ever finer exchanges.
+pub(crate) fn allocate(plan: &mut Plan<'_, '_, '_>, coarsest: u128) {
+    allocate::run(plan, coarsest);
+}
+
+/// Removes the legs that are not worth their cost, or too many, and evaluates what is left. Returns `None` if so few
+/// legs cannot take the amount.
+pub(crate) fn finish<'a>(plan: Plan<'_, '_, 'a>) -> Option<Flow<'a>> {
+    prune::run(plan)
+}

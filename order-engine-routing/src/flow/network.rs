@@ -1,0 +1,172 @@
+//! The part of the graph through which a flow may go: some pools, each in one direction, without a cycle.
+
+use crate::pool::Pool;
+use crate::pool_set::Edge;
+use crate::trade::Direction;
+
+/// The most tokens of a network, because sets of tokens are the bits of a number.
+const MOST_TOKENS: usize = 64;
+
+/// A pool that trades one token for another, by the numbers that these have in the graph of all pools.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hop {
+    pub(crate) edge: Edge,
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+}
+
+/// A pool in one direction between two tokens of the network.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arc<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) direction: Direction,
+    /// The token that goes in, by its number in the network.
+    pub(super) from: usize,
+    /// The token that comes out, by its number in the network.
+    pub(super) to: usize,
+    /// The number of the pool in the set of all pools.
+    pub(super) number: usize,
+}
+
+/// Pools, each in one direction, such that no way leads back to a token.
+#[derive(Debug)]
+pub(crate) struct Network<'a> {
+    /// The tokens, by their numbers in the graph of all pools. The first is the input, the second the output.
+    tokens: Vec<usize>,
+    arcs: Vec<Arc<'a>>,
+    /// For each token, the tokens that can be reached from it, itself included.
+    reach: Vec<u64>,
+    /// The arcs, those that sell a token after all that buy it.
+    order: Vec<usize>,
+    most_arcs: usize,
+}
+
+/// The number of the input token.
+pub(super) const INPUT: usize = 0;
+/// The number of the output token.
+pub(super) const OUTPUT: usize = 1;
+
+impl<'a> Network<'a> {
+    /// Returns a network without pools from one token to another.
+    pub(crate) fn new(input: usize, output: usize, most_arcs: usize) -> Self {
+        Self {
+            tokens: vec![input, output],
+            arcs: Vec::new(),
+            reach: vec![1 << INPUT, 1 << OUTPUT],
+            order: Vec::new(),
+            most_arcs,
+        }
+    }
+
+    /// Adds the pools of a path that are not in the network yet. A path that would close a cycle is not added, nor is
+    /// one for which there is no room.
+    pub(crate) fn add_path(&mut self, path: &[Hop], pool: impl Fn(Edge) -> &'a Pool) {
+        let is_known = |hop: &Hop| self.arcs.iter().any(|arc| arc.number == hop.edge.pool);
+        let added: Vec<Hop> = path.iter().copied().filter(|hop| !is_known(hop)).collect();
+        let tokens = self.tokens.len() + path.len();
+        let has_room = self.arcs.len() + added.len() <= self.most_arcs && tokens <= MOST_TOKENS;
+        if added.is_empty() || !has_room || self.turns_a_pool_round(path) {
+            return;
+        }
+        let (tokens, reach) = (self.tokens.clone(), self.reach.clone());
+        for hop in &added {
+            let (from, to) = (self.token(hop.from), self.token(hop.to));
+            if self.reach[to] >> from & 1 == 1 {
+                // The path closes a cycle, so none of it stays.
+                self.arcs.truncate(self.order.len());
+                (self.tokens, self.reach) = (tokens, reach);
+                return;
+            }
+            let gained = self.reach[to];
+            for known in self.reach.iter_mut().filter(|known| **known >> from & 1 == 1) {
+                *known |= gained;
+            }
+            let Edge { pool: number, direction } = hop.edge;
+            self.arcs.push(Arc { pool: pool(hop.edge), direction, from, to, number });
+        }
+        self.sort();
+    }
+
+    /// Returns whether a path uses a pool against the direction in which the network does.
+    fn turns_a_pool_round(&self, path: &[Hop]) -> bool {
+        let is_turned =
+            |hop: &Hop, arc: &Arc<'_>| arc.number == hop.edge.pool && arc.direction != hop.edge.direction;
+        path.iter().any(|hop| self.arcs.iter().any(|arc| is_turned(hop, arc)))
+    }
+
+    /// Returns the number of a token in the network, to which it adds it.
+    fn token(&mut self, number: usize) -> usize {
+        if let Some(known) = self.tokens.iter().position(|&known| known == number) {
+            return known;
+        }
+        let token = self.tokens.len();
+        self.tokens.push(number);
+        self.reach.push(1 << token);
+        token
+    }
+
+    /// Orders the arcs. A token from which more can be reached comes before those that it reaches.
+    fn sort(&mut self) {
+        self.order = (0..self.arcs.len()).collect();
+        let reach = |arc: &usize| self.reach[self.arcs[*arc].from].count_ones();
+        self.order.sort_by_key(|arc| (std::cmp::Reverse(reach(arc)), self.arcs[*arc].from, *arc));
+    }
+
+    pub(super) fn arcs(&self) -> &[Arc<'a>] {
+        &self.arcs
+    }
+
+    /// Returns the arcs in an order in which those that sell a token come after all that buy it.
+    pub(super) fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// Returns the number of tokens.
+    pub(super) const fn tokens(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Returns the number of pools.
+    pub(crate) const fn len(&self) -> usize {
+        self.arcs.len()
+    }
+
+    /// Returns the pool of an arc and its direction, by its number in the set of all pools.
+    pub(crate) fn edge(&self, arc: usize) -> Edge {
+        let Arc { number, direction, .. } = self.arcs[arc];
+        Edge { pool: number, direction }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::curve::{ConstantProduct, Curve};
+    use crate::fee::Fee;
+    use order_engine_core::Amount;
+
+    fn hop(pool: usize, from: usize, to: usize) -> Hop {
+        Hop { edge: Edge { pool, direction: Direction::AToB }, from, to }
+    }
+
+    #[test]
+    fn a_path_that_closes_a_cycle_leaves_nothing_behind() {
+        let reserve = Amount::new(1_000);
+        let curve = Curve::ConstantProduct(ConstantProduct::new(reserve, reserve, Fee::NONE).unwrap());
+        let pool = Pool::new("p", "d", ("a", "b"), curve);
+        let mut network = Network::new(10, 11, 8);
+        network.add_path(&[hop(0, 10, 12), hop(1, 12, 13), hop(2, 13, 11)], |_| &pool);
+        network.add_path(&[hop(3, 10, 13), hop(4, 13, 12), hop(5, 12, 11)], |_| &pool);
+        assert_eq!((network.len(), network.tokens()), (3, 4));
+        network.add_path(&[hop(6, 10, 13), hop(2, 13, 11)], |_| &pool);
+        let order: Vec<usize> = network.order().iter().map(|&arc| network.edge(arc).pool).collect();
+        assert_eq!(order, [0, 6, 1, 2]);
+        network.add_path(
+            &[hop(7, 10, 14), hop(8, 14, 15), hop(9, 15, 16), hop(10, 16, 12), hop(1, 12, 13)],
+            |_| &pool,
+        );
+        assert_eq!(network.len(), 8, "shared pools need no room");
+        network.add_path(&[hop(11, 10, 11)], |_| &pool);
+        assert_eq!(network.len(), 8, "there is no room");
+    }
+}

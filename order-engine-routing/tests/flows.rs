@@ -1,0 +1,79 @@
+//! Flows over paths that share pools, against the dual bound and against sequential chunks.
+
+mod support;
+
+use order_engine_routing::{Curve, Pool, PoolSet, Search, SearchLimits};
+use support::bound::Dual;
+use support::graphs::hub_pools;
+use support::{NOW, amount, check, pool_of};
+
+/// Returns the number of graphs: with `LONG=1` as many as a thorough run takes.
+fn graphs(usual: u64, long: u64) -> u64 {
+    if std::env::var_os("LONG").is_some() { long } else { usual }
+}
+
+#[test]
+fn two_first_hops_share_one_last_hop() {
+    let pools = vec![
+        pool_of("Raydium", "one", ("A", "C"), (1_000_000, 1_000_000), 0),
+        pool_of("Raydium", "two", ("A", "C"), (1_000_000, 1_000_000), 0),
+        pool_of("Raydium", "last", ("C", "B"), (1 << 80, 1 << 80), 0),
+    ];
+    let set = PoolSet::new(pools);
+    let route = Search::new(&set, NOW).best("A", "B", amount(1_000_000)).best.unwrap();
+    check(&route, "A", "B");
+    assert_eq!(route.legs.len(), 3);
+    assert_eq!(route.id(), "one+two>last");
+    assert!(route.amount_out >= amount(666_664), "{}", route.amount_out);
+}
+
+/// Returns by how many hundredths of a basis point a route is below a bound.
+#[allow(clippy::cast_precision_loss)]
+fn gap_e6(out: u128, bound: f64) -> i64 {
+    #[allow(clippy::cast_possible_truncation)]
+    let gap = ((bound - out as f64) / bound * 1e6) as i64;
+    gap
+}
+
+/// Prints and returns the median and the 99th percentile.
+fn quantiles(name: &str, mut gaps: Vec<i64>) -> (i64, i64) {
+    gaps.sort_unstable();
+    let at = |share: usize| gaps[(gaps.len() - 1) * share / 100];
+    let (median, p99, worst) = (at(50), at(99), at(100));
+    println!(
+        "{name}: {} graphs, gap in hundredths of a basis point: median {median}, p99 {p99}, worst {worst}",
+        gaps.len()
+    );
+    (median, p99)
+}
+
+#[test]
+fn hub_routes_are_near_the_dual_bound() {
+    // A class is how much of its price an order costs: an order of a share of what the pools of A hold.
+    for (class, divisor) in [("small", 2_000), ("middle", 100), ("large", 10)] {
+        let mut gaps = Vec::new();
+        for seed in 0..graphs(60, 2_000) {
+            let pools = hub_pools(seed);
+            let held = |pool: &Pool| match &pool.curve {
+                Curve::ConstantProduct(curve) if pool.token_a == "A" => curve.reserves().0.base_units(),
+                _ => 0,
+            };
+            let amount_in = pools.iter().map(held).sum::<u128>() / divisor;
+            let set = PoolSet::new(pools.clone());
+            let limits = SearchLimits::default().with_max_legs(64);
+            let Some(route) =
+                Search::new(&set, NOW).with_limits(limits).best("A", "B", amount(amount_in.max(1))).best
+            else {
+                continue;
+            };
+            check(&route, "A", "B");
+            let bound = Dual::new(pools.iter(), ("A", "B"), amount_in.max(1)).bound();
+            let out = route.amount_out.base_units();
+            let gap = gap_e6(out, bound);
+            assert!(gap >= -1, "seed {seed}: {out} is above the bound {bound}");
+            gaps.push(gap);
+        }
+        let (median, p99) = quantiles(class, gaps);
+        assert!(median <= 100 && p99 <= 2_000, "{class}: {median} {p99}");
+    }
+}
