@@ -37,6 +37,14 @@ pub(crate) struct Task<'t, 'b> {
     pub(crate) budget: &'t SearchBudget<'b>,
 }
 
+/// A pool that a plan uses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Used {
+    pub(crate) hop: Hop,
+    pub(crate) amount_in: u128,
+    pub(crate) amount_out: u128,
+}
+
 /// A flow, evaluated exactly.
 #[derive(Debug)]
 pub(crate) struct Flow<'a> {

@@ -18,10 +18,10 @@ pub(super) fn run(plan: &mut Plan<'_, '_, '_>, coarsest: u128) {
     let mut step = coarsest.clamp(1, amount.max(1));
     loop {
         while plan.rest > 0 && send(plan, step) {}
-        if is_complete(plan) {
+        if is_complete(plan) && step >= finest {
             exchange(plan, step);
         }
-        let is_done = is_complete(plan) && step <= finest;
+        let is_done = plan.rest == 0 && step <= finest;
         if is_done || step == 1 || !plan.task.budget.lasts() {
             return;
         }

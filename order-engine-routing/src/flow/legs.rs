@@ -1,5 +1,7 @@
 //! Evaluates a plan exactly: the legs in the order of execution, each of which sells what was bought before.
 
+use std::cmp::Reverse;
+
 use order_engine_core::Amount;
 
 use super::Flow;
@@ -7,26 +9,57 @@ use super::network::{Arc, INPUT, OUTPUT};
 use super::plan::Plan;
 use crate::quote::LegQuote;
 
+/// How often a plan is changed because a pool has no room for what others bought for it.
+const MOST_CHANGES: usize = 8;
+
+/// A token of which the pools that sell it cannot take all that was bought.
+struct Surplus {
+    token: usize,
+    amount: u128,
+}
+
 /// Returns the legs of a plan, or `None` if the pools cannot execute it. No leg pays nothing.
+///
+/// What arrives at a token may be a few units more than is planned. Where no pool has room for them, less is bought.
 pub(super) fn evaluate<'a>(plan: &Plan<'_, '_, 'a>) -> Option<Flow<'a>> {
+    let mut plan = plan.clone();
+    let mut is_full = vec![false; plan.network.tokens()];
+    for _ in 0..MOST_CHANGES {
+        match execute(&plan, &is_full) {
+            Ok(flow) => return flow,
+            Err(Surplus { token, amount }) => {
+                is_full[token] = true;
+                plan.buy_less(token, amount)?;
+            }
+        }
+    }
+    None
+}
+
+fn execute<'a>(plan: &Plan<'_, '_, 'a>, is_full: &[bool]) -> Result<Option<Flow<'a>>, Surplus> {
     let network = plan.network;
     let mut held = vec![0_u128; network.tokens()];
     held[INPUT] = plan.task.amount;
     let leads_on = leads_on(plan);
     let mut legs = Vec::new();
-    let mut order = network.order();
-    while let Some(&first) = order.first() {
-        let token = network.arcs()[first].from;
-        let selling = order.iter().take_while(|arc| network.arcs()[**arc].from == token).count();
-        let (sellers, later) = order.split_at(selling);
-        order = later;
-        let sellers: Vec<(usize, u128)> = sellers
+    for selling in
+        network.order().chunk_by(|one, next| network.arcs()[*one].from == network.arcs()[*next].from)
+    {
+        let token = network.arcs()[selling[0]].from;
+        let mut sellers: Vec<(usize, u128)> = selling
             .iter()
             .map(|&arc| (arc, plan.load(arc).amount_in))
             .filter(|(arc, planned)| *planned > 0 && leads_on[*arc])
             .collect();
-        for (arc, leg) in sell(plan, &sellers, held[token])? {
-            held[arc.to] = held[arc.to].checked_add(leg.amount_out.base_units())?;
+        // The pool with the most takes the rest, rather one that buys a token for which there is room.
+        sellers.sort_by_key(|(arc, planned)| (is_full[network.arcs()[*arc].to], Reverse(*planned), *arc));
+        let planned = sellers.iter().fold(0_u128, |sum, (_, planned)| sum.saturating_add(*planned));
+        let Some(sold) = sell(plan, &sellers, held[token]) else {
+            let amount = held[token].saturating_sub(planned).saturating_add(1);
+            return if token == INPUT { Ok(None) } else { Err(Surplus { token, amount }) };
+        };
+        for (arc, leg) in sold {
+            held[arc.to] = held[arc.to].saturating_add(leg.amount_out.base_units());
             legs.push(leg);
         }
         held[token] = 0;
@@ -34,7 +67,7 @@ pub(super) fn evaluate<'a>(plan: &Plan<'_, '_, 'a>) -> Option<Flow<'a>> {
     // All that was bought on the way has been sold.
     let is_left = held.iter().enumerate().any(|(token, held)| token != OUTPUT && *held > 0);
     let amount_out = Amount::new(held[OUTPUT]);
-    (!is_left && held[OUTPUT] > 0).then_some(Flow { legs, amount_out })
+    Ok((!is_left && held[OUTPUT] > 0).then_some(Flow { legs, amount_out }))
 }
 
 /// Returns for each arc whether what it buys gets to the output. Exchanges may leave the rounding of a way that is no
@@ -55,7 +88,7 @@ fn leads_on(plan: &Plan<'_, '_, '_>) -> Vec<bool> {
 }
 
 /// Sells all of a token that is held, with each pool about what is planned for it. What a pool pays nothing for, and
-/// what is left by rounding, goes to the pool with the most.
+/// what is left by rounding, goes to the first pool; where that has no room for it, to the next.
 fn sell<'p, 'a>(
     plan: &'p Plan<'_, '_, 'a>,
     sellers: &[(usize, u128)],
@@ -64,10 +97,7 @@ fn sell<'p, 'a>(
     if held == 0 {
         return Some(Vec::new());
     }
-    // The pools by what they take. The one with the most takes the rest; where it has no room for it, the next.
-    let mut ranked = sellers.to_vec();
-    ranked.sort_by_key(|(arc, planned)| (std::cmp::Reverse(*planned), *arc));
-    (0..ranked.len()).find_map(|last| sell_rest_with(plan, &ranked, last, held))
+    (0..sellers.len()).find_map(|last| sell_rest_with(plan, sellers, last, held))
 }
 
 fn sell_rest_with<'p, 'a>(

@@ -131,10 +131,20 @@ impl<'a> Network<'a> {
         self.arcs.len()
     }
 
-    /// Returns the pool of an arc and its direction, by its number in the set of all pools.
-    pub(crate) fn edge(&self, arc: usize) -> Edge {
-        let Arc { number, direction, .. } = self.arcs[arc];
-        Edge { pool: number, direction }
+    /// Returns whether another network has all pools of this one, in the same directions.
+    pub(crate) fn is_part_of(&self, other: &Self) -> bool {
+        (0..self.len()).all(|arc| other.arc(self.hop(arc).edge).is_some())
+    }
+
+    /// Returns an arc by the numbers of the graph of all pools.
+    pub(crate) fn hop(&self, arc: usize) -> Hop {
+        let Arc { number, direction, from, to, .. } = self.arcs[arc];
+        Hop { edge: Edge { pool: number, direction }, from: self.tokens[from], to: self.tokens[to] }
+    }
+
+    /// Returns the arc of a pool in one direction.
+    pub(crate) fn arc(&self, edge: Edge) -> Option<usize> {
+        self.arcs.iter().position(|arc| arc.number == edge.pool && arc.direction == edge.direction)
     }
 }
 
@@ -159,7 +169,7 @@ mod tests {
         network.add_path(&[hop(3, 10, 13), hop(4, 13, 12), hop(5, 12, 11)], |_| &pool);
         assert_eq!((network.len(), network.tokens()), (3, 4));
         network.add_path(&[hop(6, 10, 13), hop(2, 13, 11)], |_| &pool);
-        let order: Vec<usize> = network.order().iter().map(|&arc| network.edge(arc).pool).collect();
+        let order: Vec<usize> = network.order().iter().map(|&arc| network.hop(arc).edge.pool).collect();
         assert_eq!(order, [0, 6, 1, 2]);
         network.add_path(
             &[hop(7, 10, 14), hop(8, 14, 15), hop(9, 15, 16), hop(10, 16, 12), hop(1, 12, 13)],

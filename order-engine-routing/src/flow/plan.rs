@@ -2,8 +2,8 @@
 
 use order_engine_core::Amount;
 
-use super::Task;
 use super::network::{INPUT, Network, OUTPUT};
+use super::{Task, Used};
 use crate::error::QuoteError;
 
 /// The most passes over the network in which a way is searched. Each way forwards is found in the first pass; another
@@ -50,7 +50,7 @@ struct Ways {
 
 impl<'n, 't, 'a> Plan<'n, 't, 'a> {
     /// Returns a plan that sends nothing yet.
-    pub(crate) fn new(network: &'n Network<'a>, task: Task<'t, 't>) -> Self {
+    fn new(network: &'n Network<'a>, task: Task<'t, 't>) -> Self {
         let arcs = network.len();
         Self {
             network,
@@ -61,24 +61,24 @@ impl<'n, 't, 'a> Plan<'n, 't, 'a> {
         }
     }
 
-    /// Returns the loads without the network.
-    pub(crate) fn into_loads(self) -> (Vec<(u128, u128)>, u128) {
-        let loads = self.loads.iter().map(|load| (load.amount_in, load.amount_out)).collect();
-        (loads, self.rest)
-    }
-
-    /// Returns a plan over a network of which the first pools have these loads.
-    pub(crate) fn resume(
-        network: &'n Network<'a>,
-        task: Task<'t, 't>,
-        loads: &[(u128, u128)],
-        rest: u128,
-    ) -> Self {
+    /// Returns a plan in which these pools of the network have these loads, and `rest` has nowhere to go yet.
+    pub(crate) fn resume(network: &'n Network<'a>, task: Task<'t, 't>, used: &[Used], rest: u128) -> Self {
         let mut plan = Self { rest, ..Self::new(network, task) };
-        for (load, &(amount_in, amount_out)) in plan.loads.iter_mut().zip(loads) {
-            *load = Load { amount_in, amount_out };
+        for Used { hop, amount_in, amount_out } in used {
+            if let Some(arc) = network.arc(hop.edge) {
+                plan.loads[arc] = Load { amount_in: *amount_in, amount_out: *amount_out };
+            }
         }
         plan
+    }
+
+    /// Returns the pools that are used, and what has nowhere to go yet.
+    pub(crate) fn used(&self) -> (Vec<Used>, u128) {
+        let used = self.loads().map(|(arc, load)| {
+            let Load { amount_in, amount_out } = load;
+            Used { hop: self.network.hop(arc), amount_in, amount_out }
+        });
+        (used.collect(), self.rest)
     }
 
     pub(super) fn load(&self, arc: usize) -> Load {
@@ -95,7 +95,7 @@ impl<'n, 't, 'a> Plan<'n, 't, 'a> {
     }
 
     /// Returns what comes out.
-    pub(crate) fn output(&self) -> u128 {
+    pub(super) fn output(&self) -> u128 {
         let is_last = |(arc, _): &(usize, Load)| self.network.arcs()[*arc].to == OUTPUT;
         self.loads().filter(is_last).fold(0, |sum, (_, load)| sum.saturating_add(load.amount_out))
     }
@@ -157,6 +157,26 @@ impl<'n, 't, 'a> Plan<'n, 't, 'a> {
         let lost = ways.amounts[OUTPUT]?;
         self.apply(&ways, token, OUTPUT);
         Some(lost)
+    }
+
+    /// Buys less of a token, by an amount or a little more, from the pool that pays the most of it. What that pool took
+    /// goes elsewhere.
+    pub(super) fn buy_less(&mut self, token: usize, amount: u128) -> Option<()> {
+        let buys = |(arc, _): &(usize, Load)| self.network.arcs()[*arc].to == token;
+        let (arc, load) = self.loads().filter(buys).max_by_key(|(arc, load)| (load.amount_out, *arc))?;
+        let needed = load.amount_out.checked_sub(amount).filter(|needed| *needed > 0)?;
+        let mut amount_in = self.least_input(arc, needed)?;
+        if self.evaluate(arc, amount_in)? > needed {
+            amount_in -= 1;
+        }
+        let amount_out = self.evaluate(arc, amount_in)?;
+        self.loads[arc] = Load { amount_in, amount_out };
+        let arcs = self.network.arcs().iter();
+        let closed = std::mem::replace(&mut self.closed, arcs.map(|arc| arc.to == token).collect());
+        // Where no way pays for so little, the exact evaluation adds it to another pool.
+        let _paid = self.send_from(self.network.arcs()[arc].from, load.amount_in - amount_in);
+        self.closed = closed;
+        Some(())
     }
 
     fn start(&self, token: usize, amount: u128) -> Ways {

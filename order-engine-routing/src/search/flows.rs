@@ -1,12 +1,18 @@
 //! Searches for the best flow through all pools: over the pools of the pair and over others, side by side and in a row.
 
+use std::cell::Cell;
+
 use super::Search;
 use super::scan::{Loads, Scan};
-use crate::flow::{self, Flow, Hop, Network, Plan, Task};
+use crate::flow::{self, Flow, Hop, Network, Plan, Task, Used};
 
 /// The amounts for which the first scans look for paths, as fractions of the whole: what is good for a part is not
 /// what is good for all.
 const PROBES: [u128; 3] = [1, 6, 36];
+
+/// Further amounts, where pools had no room for the last of these: what a pool takes may be little, and yet the best that
+/// is left.
+const SMALL_PROBES: [u128; 2] = [400, 4_000];
 
 /// How many pools each scan proposes, for each leg that a route may have.
 const CANDIDATES_PER_LEG: usize = 2;
@@ -15,13 +21,31 @@ const CANDIDATES_PER_LEG: usize = 2;
 const CANDIDATES: std::ops::RangeInclusive<usize> = 16..=64;
 
 /// The most rounds in which pools are added that would pay more than those that are used.
-const MOST_ROUNDS: usize = 3;
+const MOST_ROUNDS: usize = 4;
 
 /// The fraction of the amount for which the pools of a further round are compared.
 const MARGIN: u128 = 48;
 
+/// Where pools had no room for it, this fraction of that is tried, too.
+const SMALLER: u128 = 64;
+
 /// The first steps of a plan are this fraction of the amount.
 const FIRST_STEPS: u128 = 8;
+
+/// A search for the best flow.
+struct FlowSearch<'s, 'a> {
+    search: &'s Search<'a>,
+    from: usize,
+    to: usize,
+    amount: u128,
+    max_hops: usize,
+    /// The most pools that a scan proposes.
+    most: usize,
+    /// For each token, how many hops it is away from the output.
+    distances: Vec<usize>,
+    /// Whether a pool had no room for the amount of the last scan.
+    was_full: Cell<bool>,
+}
 
 impl<'a> Search<'a> {
     /// Returns the best flow that the search finds.
@@ -29,64 +53,92 @@ impl<'a> Search<'a> {
         let graph = self.pools.graph();
         let (from, to) = graph.token(input).zip(graph.token(output)).filter(|(from, to)| from != to)?;
         let max_hops = self.limits.max_hops_within_legs();
-        let distances = graph.distances(to, max_hops);
         let most = (self.limits.max_legs.saturating_mul(CANDIDATES_PER_LEG))
             .clamp(*CANDIDATES.start(), *CANDIDATES.end());
-        let scan = |amount: u128, loads: &Loads| {
-            let amount = amount.max(1);
-            let distances = &distances;
-            Scan { search: self, from, to, amount, max_hops, distances, loads }.run(most)
-        };
-        let mut network = Network::new(from, to, 2 * most);
-        for fraction in PROBES {
-            self.add(&mut network, &scan(amount / fraction, &Loads::new()));
-        }
-        let task = Task {
-            amount,
-            at: self.at,
-            leg_cost: self.leg_cost.base_units(),
-            max_legs: self.limits.max_legs,
-            budget: &self.budget,
-        };
-        let mut state = (Vec::new(), amount);
-        let mut step = amount / FIRST_STEPS;
-        for round in 0..=MOST_ROUNDS {
-            let known = network.len();
-            if round > 0 {
-                let loads = loads_of(&network, &state.0);
-                for amount in margins(amount, state.1) {
-                    self.add(&mut network, &scan(amount, &loads));
-                }
-            }
-            if network.len() == known && round > 0 {
-                break;
-            }
-            let mut plan = Plan::resume(&network, task, &state.0, state.1);
-            flow::allocate(&mut plan, step.max(1));
-            step = amount / MARGIN;
-            state = plan.into_loads();
-            if !self.budget.lasts() {
-                break;
-            }
-        }
-        let plan = Plan::resume(&network, task, &state.0, state.1);
-        // A rest that no pool pays for alone goes with the others; the exact evaluation says whether they take it.
-        if state.1 > amount / 64 { None } else { flow::finish(plan) }
-    }
-
-    fn add(&self, network: &mut Network<'a>, paths: &[Vec<Hop>]) {
-        for path in paths {
-            network.add_path(path, |edge| self.pools.pool(edge));
-        }
+        let distances = graph.distances(to, max_hops);
+        let was_full = Cell::new(false);
+        FlowSearch { search: self, from, to, amount, max_hops, most, distances, was_full }.run()
     }
 }
 
-/// Returns the loads of the pools of a network.
-fn loads_of(network: &Network<'_>, loads: &[(u128, u128)]) -> Loads {
-    let of = |(arc, &(amount_in, amount_out)): (usize, &(u128, u128))| {
-        (network.edge(arc).pool, (network.edge(arc), amount_in, amount_out))
-    };
-    loads.iter().enumerate().filter(|(_, load)| load.0 > 0).map(of).collect()
+impl<'a> FlowSearch<'_, 'a> {
+    fn run(&self) -> Option<Flow<'a>> {
+        let task = Task {
+            amount: self.amount,
+            at: self.search.at,
+            leg_cost: self.search.leg_cost.base_units(),
+            max_legs: self.search.limits.max_legs,
+            budget: &self.search.budget,
+        };
+        let mut network = self.first_network();
+        let (mut used, mut rest) = (Vec::new(), self.amount);
+        let mut step = self.amount / FIRST_STEPS;
+        for _ in 0..=MOST_ROUNDS {
+            let mut plan = Plan::resume(&network, task, &used, rest);
+            flow::allocate(&mut plan, step.max(1));
+            step = self.amount / MARGIN;
+            (used, rest) = plan.used();
+            if !self.search.budget.lasts() {
+                break;
+            }
+            let next = self.next_network(&used, rest);
+            if next.is_part_of(&network) {
+                break;
+            }
+            network = next;
+        }
+        // A rest that no pool pays for alone goes with the others; the exact evaluation says whether they take it.
+        let is_sent = rest <= self.amount / 64;
+        is_sent.then(|| flow::finish(Plan::resume(&network, task, &used, rest)))?
+    }
+
+    /// Returns the pools of the paths that are the best for some part of the amount.
+    fn first_network(&self) -> Network<'a> {
+        let mut network = Network::new(self.from, self.to, 2 * self.most);
+        for fraction in PROBES {
+            self.add(&mut network, self.amount / fraction, &Loads::new());
+        }
+        for fraction in SMALL_PROBES {
+            if self.was_full.get() {
+                self.add(&mut network, self.amount / fraction, &Loads::new());
+            }
+        }
+        network
+    }
+
+    /// Returns the pools that are used, and those of the paths that are the best for a little more. Pools that are not
+    /// used make room for these, which may lead the other way.
+    fn next_network(&self, used: &[Used], rest: u128) -> Network<'a> {
+        let mut network = Network::new(self.from, self.to, 2 * self.most);
+        for Used { hop, .. } in used {
+            network.add_path(&[*hop], |edge| self.search.pools.pool(edge));
+        }
+        let load = |used: &Used| (used.hop.edge.pool, (used.hop.edge, used.amount_in, used.amount_out));
+        let loads: Loads = used.iter().map(load).collect();
+        for margin in margins(self.amount, rest) {
+            self.add(&mut network, margin, &loads);
+            if self.was_full.get() {
+                self.add(&mut network, margin / SMALLER, &loads);
+            }
+            // What has nowhere to go may have to push others out of a pool.
+            if rest > 0 {
+                self.add(&mut network, margin, &Loads::new());
+            }
+        }
+        network
+    }
+
+    /// Adds the pools that a scan proposes for an amount.
+    fn add(&self, network: &mut Network<'a>, amount: u128, loads: &Loads) {
+        let Self { search, from, to, max_hops, .. } = *self;
+        self.was_full.set(false);
+        let (amount, distances, was_full) = (amount.max(1), &self.distances, &self.was_full);
+        let scan = Scan { search, from, to, amount, max_hops, distances, loads, was_full };
+        let paths: Vec<Vec<Hop>> = scan.run(self.most);
+        for path in paths {
+            network.add_path(&path, |edge| search.pools.pool(edge));
+        }
+    }
 }
 
 /// Returns the amounts for which a further round looks for paths: a small part of the whole, or, where some of it has

@@ -5,11 +5,13 @@
 //! through it. Pools whose best paths pay the most are the candidates for a route. As each pool is quoted for an
 //! amount, one that only trades dust weighs nothing, whatever its price.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use order_engine_core::Amount;
 
 use super::Search;
+use crate::error::QuoteError;
 use crate::flow::Hop;
 use crate::pool_set::Edge;
 
@@ -30,6 +32,8 @@ pub(super) struct Scan<'s, 'a> {
     /// For each token, how many hops it is away from the output.
     pub(super) distances: &'s [usize],
     pub(super) loads: &'s Loads,
+    /// Whether a pool had no room for its amount.
+    pub(super) was_full: &'s Cell<bool>,
 }
 
 /// A quote of a pool.
@@ -58,27 +62,19 @@ impl Scan<'_, '_> {
     pub(super) fn run(&self, most: usize) -> Vec<Vec<Hop>> {
         let forward = self.forward();
         let backward = self.backward(&forward.quoted);
-        let mut ranked: Vec<(f64, usize, usize)> = (0..forward.quoted.len())
-            .filter_map(|quote| {
-                let (price, hops) = self.price_through(&forward, &backward, quote)?;
-                Some((price, quote, hops))
-            })
+        let mut ranked: Vec<(f64, usize)> = (0..forward.quoted.len())
+            .filter_map(|quote| Some((self.price_through(&forward, &backward, quote)?, quote)))
             .collect();
-        let by_price = |one: &(f64, usize, usize), other: &(f64, usize, usize)| {
-            other.0.total_cmp(&one.0).then_with(|| {
-                let pool = |quote: usize| forward.quoted[quote].hop.edge.pool;
-                (pool(one.1), one.1).cmp(&(pool(other.1), other.1))
-            })
+        let by_price = |one: &(f64, usize), other: &(f64, usize)| {
+            let pool = |quote: usize| forward.quoted[quote].hop.edge.pool;
+            other.0.total_cmp(&one.0).then_with(|| (pool(one.1), one.1).cmp(&(pool(other.1), other.1)))
         };
         if ranked.len() > most {
             ranked.select_nth_unstable_by(most, by_price);
             ranked.truncate(most);
         }
         ranked.sort_by(by_price);
-        ranked
-            .into_iter()
-            .filter_map(|(_, quote, hops)| self.path_through(&forward, &backward, quote, hops))
-            .collect()
+        ranked.into_iter().filter_map(|(_, quote)| self.path_through(&forward, &backward, quote)).collect()
     }
 
     fn forward(&self) -> Forward {
@@ -105,7 +101,7 @@ impl Scan<'_, '_> {
                         let Some(out) = self.quote(edge, amount_in) else { continue };
                         let hop = Hop { edge, from: token, to };
                         forward.quoted.push(Quoted { hop, price: ratio(out, amount_in) });
-                        if out > amounts[to] {
+                        if out > amounts[to] && !forward.passes(token, hops - 1, to) {
                             let known = forward.amounts[hops - 1][to];
                             if to != self.to && out - known > known / WORTH_A_QUOTE && !improved.contains(&to)
                             {
@@ -133,7 +129,11 @@ impl Scan<'_, '_> {
         search.budget.spend();
         let pay = |amount: u128| {
             let pool = search.pools.pool(edge);
-            pool.metered_out(edge.direction, Amount::new(amount), search.at, &search.budget).ok()
+            let paid = pool.metered_out(edge.direction, Amount::new(amount), search.at, &search.budget);
+            if matches!(paid, Err(QuoteError::NotEnoughLiquidity | QuoteError::Overflow)) {
+                self.was_full.set(true);
+            }
+            paid.ok()
         };
         let Some((loaded, load_in, load_out)) = self.loads.get(&edge.pool) else {
             return pay(amount_in).map(Amount::base_units);
@@ -153,7 +153,7 @@ impl Scan<'_, '_> {
             let mut next = vec![None; tokens];
             for (number, Quoted { hop, price }) in quoted.iter().enumerate() {
                 let through = price * backward.prices[hops - 1][hop.to];
-                if through > prices[hop.from] {
+                if through > prices[hop.from] && !backward.passes(quoted, (hop.to, hops - 1), hop.from) {
                     prices[hop.from] = through;
                     next[hop.from] = Some((number, hops - 1));
                 }
@@ -164,54 +164,95 @@ impl Scan<'_, '_> {
         backward
     }
 
-    /// Returns the price of the best path through a pool, and how many hops it has before the pool.
-    fn price_through(&self, forward: &Forward, backward: &Backward, quote: usize) -> Option<(f64, usize)> {
-        let Quoted { hop, price } = &forward.quoted[quote];
-        let through = |hops: usize| {
-            let before = ratio(forward.amounts[hops][hop.from], self.amount);
-            before * price * backward.prices[self.max_hops - 1 - hops][hop.to]
-        };
-        let best = (0..self.max_hops).map(|hops| (through(hops), hops));
-        best.filter(|(price, _)| *price > 0.0)
-            .max_by(|one, other| one.0.total_cmp(&other.0).then(other.1.cmp(&one.1)))
-    }
-
-    /// Returns the best path through a pool, unless it comes to a token twice.
-    fn path_through(
+    /// Returns the prices of the best paths through a pool, for each number of hops before and after it.
+    fn prices_through(
         &self,
         forward: &Forward,
         backward: &Backward,
         quote: usize,
-        hops_before: usize,
-    ) -> Option<Vec<Hop>> {
-        let hop = forward.quoted[quote].hop;
-        let mut path = vec![hop];
-        let (mut token, mut hops) = (hop.from, hops_before);
-        while token != self.from {
-            // The way in at most so many hops may have fewer.
-            while forward.last[hops][token].is_none() {
-                hops = hops.checked_sub(1)?;
+    ) -> Vec<(f64, usize, usize)> {
+        let Quoted { hop, price } = &forward.quoted[quote];
+        let mut prices = Vec::new();
+        for before in 0..self.max_hops {
+            for after in 0..self.max_hops - before {
+                let amount = forward.amounts[before][hop.from];
+                let through = ratio(amount, self.amount) * price * backward.prices[after][hop.to];
+                if through > 0.0 {
+                    prices.push((through, before, after));
+                }
             }
-            let (number, before) = forward.last[hops][token]?;
-            let known = forward.quoted[number].hop;
-            path.push(known);
-            (token, hops) = (known.from, before);
         }
-        path.reverse();
-        (token, hops) = (hop.to, self.max_hops - 1 - hops_before);
-        while token != self.to {
-            while backward.next[hops][token].is_none() {
-                hops = hops.checked_sub(1)?;
-            }
-            let (number, after) = backward.next[hops][token]?;
-            let known = forward.quoted[number].hop;
-            path.push(known);
-            (token, hops) = (known.to, after);
-        }
-        let comes_back = path.iter().enumerate().any(|(position, hop)| {
-            hop.to == self.from || path[position + 1..].iter().any(|later| later.to == hop.to)
+        prices
+    }
+
+    /// Returns the highest price of a path through a pool, `None` if there is no path.
+    fn price_through(&self, forward: &Forward, backward: &Backward, quote: usize) -> Option<f64> {
+        let Quoted { hop, price } = &forward.quoted[quote];
+        let through = (0..self.max_hops).map(|before| {
+            let amount = forward.amounts[before][hop.from];
+            ratio(amount, self.amount) * price * backward.prices[self.max_hops - 1 - before][hop.to]
         });
-        (!comes_back).then_some(path)
+        through.filter(|price| *price > 0.0).max_by(f64::total_cmp)
+    }
+
+    /// Returns the best path through a pool that comes to no token twice.
+    fn path_through(&self, forward: &Forward, backward: &Backward, quote: usize) -> Option<Vec<Hop>> {
+        let hop = forward.quoted[quote].hop;
+        let mut prices = self.prices_through(forward, backward, quote);
+        prices.sort_by(|one, other| other.0.total_cmp(&one.0));
+        prices.into_iter().find_map(|(_, before, after)| {
+            let mut path: Vec<Hop> = forward.way_to(hop.from, before).collect();
+            path.reverse();
+            path.push(hop);
+            path.extend(backward.way_from(&forward.quoted, hop.to, after));
+            let comes_back = path.iter().enumerate().any(|(position, hop)| {
+                hop.to == self.from || path[position + 1..].iter().any(|later| later.to == hop.to)
+            });
+            (!comes_back).then_some(path)
+        })
+    }
+}
+
+impl Forward {
+    /// Returns the hops of the best way to a token in at most so many hops, the last first.
+    fn way_to(&self, token: usize, hops: usize) -> impl Iterator<Item = Hop> {
+        let mut place = (token, hops);
+        std::iter::from_fn(move || {
+            // The way in at most so many hops may have fewer.
+            while self.last[place.1][place.0].is_none() {
+                place.1 = place.1.checked_sub(1)?;
+            }
+            let (number, before) = self.last[place.1][place.0]?;
+            let hop = self.quoted[number].hop;
+            place = (hop.from, before);
+            Some(hop)
+        })
+    }
+
+    /// Returns whether the best way to a token passes another one.
+    fn passes(&self, token: usize, hops: usize, other: usize) -> bool {
+        self.way_to(token, hops).any(|hop| hop.from == other)
+    }
+}
+
+impl Backward {
+    /// Returns the hops of the best way from a token in at most so many hops.
+    fn way_from(&self, quoted: &[Quoted], token: usize, hops: usize) -> impl Iterator<Item = Hop> {
+        let mut place = (token, hops);
+        std::iter::from_fn(move || {
+            while self.next[place.1][place.0].is_none() {
+                place.1 = place.1.checked_sub(1)?;
+            }
+            let (number, after) = self.next[place.1][place.0]?;
+            let hop = quoted[number].hop;
+            place = (hop.to, after);
+            Some(hop)
+        })
+    }
+
+    /// Returns whether the best way from a token passes another one.
+    fn passes(&self, quoted: &[Quoted], (token, hops): (usize, usize), other: usize) -> bool {
+        self.way_from(quoted, token, hops).any(|hop| hop.to == other)
     }
 }
 

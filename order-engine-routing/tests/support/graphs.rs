@@ -55,19 +55,20 @@ pub fn hub_pools(seed: u64) -> Vec<Pool> {
     pools
 }
 
-/// Returns the sequence of chunks, each on the best path over the pools as the chunks before it left them.
-pub fn chunked_paths(pools: &[Pool], at: Moment, amount_in: u128, chunks: u128) -> u128 {
+/// Returns what chunks pay one after the other, each on the best path over the pools as the chunks before it left them;
+/// `None` if one has no path.
+pub fn chunked_paths(pools: &[Pool], at: Moment, amount_in: u128, chunks: u128) -> Option<u128> {
     use order_engine_routing::{Reading, Search};
     let mut set = PoolSet::new(pools.to_vec());
     let mut total = 0;
     for number in 0..chunks {
         let chunk = amount_in / chunks + u128::from(number < amount_in % chunks);
         let found = Search::new(&set, at).best_path("A", "B", super::amount(chunk));
-        let Some(route) = found.best else { break };
+        let route = found.best?;
         total += route.amount_out.base_units();
         let traded = route.legs.iter().map(|leg| leg.pool.after(leg.direction, leg.amount_in, at).unwrap());
         let traded = traded.collect();
         set = set.updated(traded, Reading::default());
     }
-    total
+    Some(total)
 }
