@@ -4,11 +4,13 @@ mod concentrated;
 mod constant_product;
 mod dlmm;
 mod stable;
+mod vaulted;
 
 pub use concentrated::{ConcentratedLiquidity, ConcentratedState, Tick};
 pub use constant_product::{ConstantProduct, CreatorFee, CreatorFeeOn};
 pub use dlmm::{Bin, Dlmm, DlmmFees, DlmmState, DlmmVolatility};
 pub use stable::{StableState, StableSwap};
+pub use vaulted::{VaultShare, VaultedProduct, VaultedState};
 
 use order_engine_core::Amount;
 use serde::{Deserialize, Serialize};
@@ -31,6 +33,8 @@ pub enum Curve {
     Dlmm(Dlmm),
     /// Nearly a constant sum around par.
     Stable(StableSwap),
+    /// The product of the reserves never falls, and these are shares of vaults.
+    Vaulted(VaultedProduct),
 }
 
 /// The methods of [`crate::Pool`], where they are documented.
@@ -47,6 +51,7 @@ impl Curve {
             Self::Concentrated(curve) => curve.metered_out(direction, amount_in, meter),
             Self::Dlmm(curve) => curve.metered_out(direction, amount_in, at, meter),
             Self::Stable(curve) => curve.amount_out(direction, amount_in),
+            Self::Vaulted(curve) => curve.amount_out(direction, amount_in, at),
         }
     }
 
@@ -62,6 +67,7 @@ impl Curve {
             Self::Concentrated(curve) => curve.metered_in(direction, amount_out, meter),
             Self::Dlmm(curve) => curve.metered_in(direction, amount_out, at, meter),
             Self::Stable(curve) => curve.amount_in(direction, amount_out),
+            Self::Vaulted(curve) => curve.amount_in(direction, amount_out, at),
         }
     }
 
@@ -76,6 +82,7 @@ impl Curve {
             Self::Concentrated(curve) => curve.after(direction, amount_in).map(Self::Concentrated),
             Self::Dlmm(curve) => curve.after(direction, amount_in, at).map(Self::Dlmm),
             Self::Stable(curve) => curve.after(direction, amount_in).map(Self::Stable),
+            Self::Vaulted(curve) => curve.after(direction, amount_in, at).map(Self::Vaulted),
         }
     }
 
@@ -85,6 +92,7 @@ impl Curve {
             Self::Concentrated(curve) => curve.spot_price(direction),
             Self::Dlmm(curve) => curve.spot_price(direction, at),
             Self::Stable(curve) => curve.spot_price(direction),
+            Self::Vaulted(curve) => curve.spot_price(direction, at),
         }
     }
 
@@ -94,6 +102,7 @@ impl Curve {
             Self::Concentrated(curve) => curve.mid_price(direction),
             Self::Dlmm(curve) => curve.mid_price(direction),
             Self::Stable(curve) => curve.mid_price(direction),
+            Self::Vaulted(curve) => curve.mid_price(direction),
         }
     }
 }

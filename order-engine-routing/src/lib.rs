@@ -27,7 +27,8 @@ pub use budget::SearchBudget;
 pub use conditions::{Conditions, Feature, TransferFee};
 pub use curve::{
     Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, CreatorFee, CreatorFeeOn, Curve, Dlmm,
-    DlmmFees, DlmmState, DlmmVolatility, StableState, StableSwap, Tick,
+    DlmmFees, DlmmState, DlmmVolatility, StableState, StableSwap, Tick, VaultShare, VaultedProduct,
+    VaultedState,
 };
 pub use error::{InvalidPool, QuoteError};
 pub use fee::Fee;

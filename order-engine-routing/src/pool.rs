@@ -178,12 +178,12 @@ impl Pool {
     }
 
     /// Returns whether the pool never pays more for one unit than for the unit before it. A DLMM pool may, because its
-    /// fee falls on the way back to the bin from which it measures volatility, and so may one of a token whose
-    /// transfer fee has a maximum.
+    /// fee falls on the way back to the bin from which it measures volatility; so may one of a token whose
+    /// transfer fee has a maximum, and one behind vaults, by a unit, because of the rounding of their shares.
     pub(crate) fn is_concave(&self) -> bool {
         let has_transfer_fees =
             self.conditions.as_ref().is_some_and(|conditions| conditions.has_transfer_fees());
-        !matches!(self.curve, Curve::Dlmm(_)) && !has_transfer_fees
+        !matches!(self.curve, Curve::Dlmm(_) | Curve::Vaulted(_)) && !has_transfer_fees
     }
 
     /// Returns a price that no trade exceeds at any moment.
@@ -192,6 +192,7 @@ impl Pool {
             // The fee of a DLMM pool changes with time, and may fall during a trade.
             Curve::Dlmm(curve) => curve.mid_price(direction),
             Curve::Concentrated(curve) => curve.best_price(direction),
+            Curve::Vaulted(curve) => curve.best_price(direction),
             curve => curve.spot_price(direction, Moment::EARLIEST),
         };
         match price {

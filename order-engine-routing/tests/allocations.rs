@@ -50,3 +50,8 @@ fn dlmm() {
 fn stable() {
     assert_no_quote_allocates(golden::STABLE);
 }
+
+#[test]
+fn vaulted() {
+    assert_no_quote_allocates(golden::VAULTED);
+}

@@ -8,4 +8,5 @@ mod invariants;
 mod probe;
 mod properties;
 mod units;
+mod vaults;
 mod vectors;

@@ -37,3 +37,9 @@ fn dlmm() {
 fn stable() {
     check(golden::STABLE);
 }
+
+#[test]
+fn vaulted() {
+    check(golden::VAULTED);
+    assert!(golden::cases(golden::VAULTED).len() >= 1_000);
+}

@@ -9,6 +9,7 @@ use serde::Deserialize;
 pub(crate) const CONSTANT_PRODUCT: &str = include_str!("../vectors/constant_product.json");
 pub(crate) const CONCENTRATED: &str = include_str!("../vectors/concentrated.json");
 pub(crate) const DLMM: &str = include_str!("../vectors/dlmm.json");
+pub(crate) const VAULTED: &str = include_str!("../vectors/vaulted.json");
 pub(crate) const STABLE: &str = include_str!("../vectors/stable.json");
 
 #[derive(Deserialize)]

@@ -56,6 +56,60 @@ def constant_product_pools(rng):
         yield pool, 0, min(int(pool["reserve_a"]), int(pool["reserve_b"]))
 
 
+# DAMM v1: the steps of compute_quote in damm-v1-sdk.
+
+def unlocked(vault, at):
+    released = min((at - vault["last_report"]) * vault["degradation"], 10**12)
+    return int(vault["total"]) - int(vault["locked_profit"]) * (10**12 - released) // 10**12
+
+
+def vaulted_out(pool, at, a_to_b, amount_in):
+    vault_in, vault_out = (pool["vault_a"], pool["vault_b"])[:: 1 if a_to_b else -1]
+    fee_of = lambda amount, fee: max(amount * fee["numerator"] // fee["denominator"], 1) if amount and fee["numerator"] else 0
+    unlocked_in, unlocked_out = unlocked(vault_in, at), unlocked(vault_out, at)
+    supply_in, supply_out = int(vault_in["supply"]), int(vault_out["supply"])
+    reserve_in = int(vault_in["owned"]) * unlocked_in // supply_in
+    reserve_out = int(vault_out["owned"]) * unlocked_out // supply_out
+    fee = fee_of(amount_in, pool["fee"])
+    protocol_fee = fee_of(fee, pool["protocol_share"])
+    deposited = amount_in - protocol_fee
+    if deposited < 0 or deposited + int(vault_in["total"]) >= Q64:
+        return None
+    shares_in = deposited * supply_in // unlocked_in
+    worth = (int(vault_in["owned"]) + shares_in) * (unlocked_in + deposited) // (supply_in + shares_in)
+    net = worth - reserve_in - (fee - protocol_fee)
+    if net < 0:
+        return None
+    given = reserve_out - -(-reserve_in * reserve_out // (reserve_in + net))
+    out = given * supply_out // unlocked_out * unlocked_out // supply_out
+    return out if out < int(vault_out["in_hand"]) else None
+
+
+def vaulted_pools(rng):
+    at = 1_700_000_000
+    for _ in range(334):
+        def vault():
+            total = rng.randrange(1 << 30, 1 << rng.choice([36, 45, 55]))
+            supply = int(total * rng.uniform(0.7, 1.0))
+            return {
+                "total": str(total),
+                "supply": str(supply),
+                "owned": str(max(int(supply * rng.choice([0.001, 0.1, 0.9])), 1)),
+                "in_hand": str(int(total * rng.choice([0.2, 0.5, 1.0]))),
+                "locked_profit": str(rng.choice([0, rng.randrange(total >> 10)])),
+                "last_report": at - rng.choice([0, 60, 3_600, 90_000]),
+                "degradation": rng.choice([0, 11_574_074, 46_296_296]),
+            }
+        pool = {
+            "kind": "vaulted",
+            "vault_a": vault(),
+            "vault_b": vault(),
+            "fee": {"numerator": rng.choice([100, 250, 1_000, 6_000]), "denominator": 100_000},
+            "protocol_share": {"numerator": rng.choice([0, 20_000]), "denominator": 100_000},
+        }
+        yield pool, at, 1 << 50
+
+
 # Concentrated liquidity: the steps of raydium-clmm, after the Uniswap v3 whitepaper.
 
 FACTORS = [
@@ -291,7 +345,7 @@ def stable_pools(rng):
 
 # The output.
 
-def case(rng, pool, at, most, quote):
+def case(rng, pool, at, most, quote, has_exact_out=True):
     a_to_b = rng.random() < 0.5
     while most > 1 and quote(pool, at, a_to_b, most) is None:
         most >>= 1
@@ -300,19 +354,19 @@ def case(rng, pool, at, most, quote):
     # A quote without an output, or beyond the liquidity, is refused and written as null.
     result = {"curve": pool, "direction": "a_to_b" if a_to_b else "b_to_a", "at": at}
     result |= {"amount_in": str(amount_in), "amount_out": str(out) if out else None}
-    if out:
+    if out and has_exact_out:
         wanted = rng.randrange(1, out + 1)
         suffices = lambda amount: (quote(pool, at, a_to_b, amount) or 0) >= wanted
         result["exact_out"] = {"amount_out": str(wanted), "amount_in": str(least(suffices, amount_in))}
     return result
 
 
-def write(name, source, pools, quote, more=None):
+def write(name, source, pools, quote, more=None, has_exact_out=True):
     rng = random.Random(name)
     cases = []
     for pool, at, most in pools(rng):
         for _ in range(3):
-            made = case(rng, pool, at, most, quote)
+            made = case(rng, pool, at, most, quote, has_exact_out)
             if more and made["amount_out"]:
                 made |= more(made)
             cases.append(made)
@@ -330,6 +384,14 @@ def main():
         "tests/vectors/generate.py, after Uniswap v2 and the fee layouts of raydium-amm and raydium-cp-swap",
         constant_product_pools,
         lambda pool, at, a_to_b, amount: constant_product_out(pool, a_to_b, amount),
+    )
+    # The rounding of shares may make the output of a larger input smaller by a unit, so that there is no least input.
+    write(
+        "vaulted",
+        "tests/vectors/generate.py, after compute_quote of Meteora's damm-v1-sdk",
+        vaulted_pools,
+        vaulted_out,
+        has_exact_out=False,
     )
     write(
         "concentrated",
