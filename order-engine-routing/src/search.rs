@@ -9,6 +9,7 @@ mod scan;
 mod value;
 
 use std::ops::RangeInclusive;
+use std::rc::Rc;
 use std::time::Duration;
 
 pub(crate) use self::exact_in::Alternatives;
@@ -105,19 +106,19 @@ pub struct Search<'a> {
     at: Moment,
     limits: SearchLimits,
     leg_cost: Amount,
-    budget: SearchBudget<'a>,
+    budget: Rc<SearchBudget<'a>>,
 }
 
 impl<'a> Search<'a> {
     /// Returns a search over these pools, as they would trade at a moment.
     pub fn new(pools: &'a PoolSet, at: Moment) -> Self {
-        Self {
-            pools,
-            at,
-            limits: SearchLimits::default(),
-            leg_cost: Amount::ZERO,
-            budget: SearchBudget::unlimited(),
-        }
+        Self { pools, at, limits: SearchLimits::default(), leg_cost: Amount::ZERO, budget: Rc::default() }
+    }
+
+    /// Returns the same search with another cost for one leg. Both share one budget.
+    fn costing(&self, leg_cost: Amount) -> Self {
+        let Self { pools, at, limits, ref budget, .. } = *self;
+        Self { pools, at, limits, leg_cost, budget: Rc::clone(budget) }
     }
 
     /// Sets the limits.
@@ -133,7 +134,7 @@ impl<'a> Search<'a> {
 
     /// Sets the budget, which all methods of this search share. They find the best single pool in any case.
     pub fn with_budget(self, budget: SearchBudget<'a>) -> Self {
-        Self { budget, ..self }
+        Self { budget: Rc::new(budget), ..self }
     }
 
     /// Checks that the snapshot of a pool is fresh enough.

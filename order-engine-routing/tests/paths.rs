@@ -115,7 +115,7 @@ proptest! {
     fn no_path_takes_less_for_an_output(pools in graph(1..14), amount_out in 1_u128 << 10..1 << 45, leg_cost in 0_u128..1 << 12) {
         let set = PoolSet::new(pools.clone());
         let search = Search::new(&set, NOW).with_limits(exhaustive()).with_leg_cost(amount(leg_cost));
-        let found = search.best_exact_out("A", "B", amount(amount_out)).best;
+        let found = search.best_path_exact_out("A", "B", amount(amount_out)).best;
         let total = |route: &RouteQuote<'_>| {
             let total = route.amount_in.base_units() + route.chain_cost.base_units();
             (total, route.legs.len())

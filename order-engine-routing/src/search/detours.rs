@@ -29,8 +29,8 @@ impl Search<'_> {
         if !path.is_concave() {
             return None;
         }
-        let once = path.amount_out(amount, self.at, &self.budget).ok()?;
-        let twice = path.amount_out(amount.checked_add(amount)?, self.at, &self.budget).ok()?;
+        let once = path.amount_out(amount, self.at, &*self.budget).ok()?;
+        let twice = path.amount_out(amount.checked_add(amount)?, self.at, &*self.budget).ok()?;
         Some(twice.checked_sub(once)?.base_units())
     }
 

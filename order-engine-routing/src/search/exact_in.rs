@@ -103,7 +103,7 @@ impl<'a> Search<'a> {
                 rejected.push(Rejection { pool, reason });
                 continue;
             }
-            match pool.metered_out(edge.direction, amount_in, self.at, &self.budget) {
+            match pool.metered_out(edge.direction, amount_in, self.at, &*self.budget) {
                 Ok(out) if best.is_none_or(|(most, rival)| (out, &rival.pool.id) > (most, &pool.id)) => {
                     best = Some((out, Hop { pool, direction: edge.direction }));
                 }
@@ -142,7 +142,7 @@ impl<'a> Search<'a> {
             return None;
         }
         let mut errors = Vec::new();
-        let single = |(index, path): (usize, &Path<'a>)| match path.amount_out(amount, self.at, &self.budget)
+        let single = |(index, path): (usize, &Path<'a>)| match path.amount_out(amount, self.at, &*self.budget)
         {
             Ok(out) => Some(out.base_units()),
             Err(error) => {

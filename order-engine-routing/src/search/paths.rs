@@ -142,8 +142,8 @@ impl<'a> PathSearch<'_, 'a> {
         budget.spend();
         let (pool, amount, direction) = (pools.pool(edge), Amount::new(amount), self.trade_direction(edge));
         let result = match self.mode {
-            SwapMode::ExactIn => pool.metered_out(direction, amount, *at, budget),
-            SwapMode::ExactOut => pool.metered_in(direction, amount, *at, budget),
+            SwapMode::ExactIn => pool.metered_out(direction, amount, *at, &**budget),
+            SwapMode::ExactOut => pool.metered_in(direction, amount, *at, &**budget),
         };
         result.ok().map(Amount::base_units)
     }

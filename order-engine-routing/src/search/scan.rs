@@ -129,7 +129,7 @@ impl Scan<'_, '_> {
         search.budget.spend();
         let pay = |amount: u128| {
             let pool = search.pools.pool(edge);
-            let paid = pool.metered_out(edge.direction, Amount::new(amount), search.at, &search.budget);
+            let paid = pool.metered_out(edge.direction, Amount::new(amount), search.at, &*search.budget);
             if matches!(paid, Err(QuoteError::NotEnoughLiquidity | QuoteError::Overflow)) {
                 self.was_full.set(true);
             }

@@ -32,7 +32,7 @@ impl Search<'_> {
             Some((probe, found))
         });
         let (probe, deepest) = found.next()?;
-        let paid = deepest.path.amount_out(amount, self.at, &self.budget).ok();
+        let paid = deepest.path.amount_out(amount, self.at, &*self.budget).ok();
         // Where the amount is too small to be paid for, it is worth its part of what was.
         let part = || crate::wide::mul_div_ceil(deepest.amount, amount.base_units(), probe.base_units());
         paid.and_then(|paid| paid.checked_add(Amount::new(1))).or_else(|| part().map(Amount::new))
