@@ -27,7 +27,13 @@ pub struct RouterConfig {
     pub leg_cost: Option<LegCost>,
     /// The time after which a search returns the best route found so far.
     pub search_time: Duration,
+    /// The most that a route may lose to the mid price, fees included, in basis points. A route that loses more is
+    /// rejected with the figure.
+    pub max_price_impact_bps: u32,
 }
+
+/// By default a route may lose half of the value at the mid price. Whoever sells so much into so little has made a mistake.
+const DEFAULT_PRICE_IMPACT_BPS: u32 = 5_000;
 
 /// The chain's cost for one leg. A search weighs it against what the leg adds to the output, at the prices
 /// of the pools.
@@ -40,9 +46,15 @@ pub struct LegCost {
 }
 
 impl Default for RouterConfig {
-    /// Returns a configuration with 50 ms for each search and without a cost of legs.
+    /// Returns a configuration with 50 ms for each search, without a cost of legs, for routes that lose at most half of
+    /// the value at the mid price.
     fn default() -> Self {
-        Self { limits: SearchLimits::default(), leg_cost: None, search_time: Duration::from_millis(50) }
+        Self {
+            limits: SearchLimits::default(),
+            leg_cost: None,
+            search_time: Duration::from_millis(50),
+            max_price_impact_bps: DEFAULT_PRICE_IMPACT_BPS,
+        }
     }
 }
 
@@ -63,6 +75,12 @@ impl RouterConfig {
     #[must_use]
     pub fn with_search_time(self, search_time: Duration) -> Self {
         Self { search_time, ..self }
+    }
+
+    /// Sets [`max_price_impact_bps`](Self::max_price_impact_bps).
+    #[must_use]
+    pub fn with_max_price_impact_bps(self, max_price_impact_bps: u32) -> Self {
+        Self { max_price_impact_bps, ..self }
     }
 }
 
@@ -112,41 +130,51 @@ impl DexRouter for Router {
     async fn quote(&self, request: &QuoteRequest) -> Result<Vec<Candidate>, StepError> {
         let snapshot = self.source.snapshot();
         let search = self.search(&snapshot, request);
-        Ok(candidates(&snapshot, &search, request))
+        Ok(candidates(&snapshot, &search, request, self.config.max_price_impact_bps))
     }
 }
 
 /// Returns the best pool of each exchange, then the best routes over several pools, then the rejections.
-fn candidates(pools: &PoolSet, search: &Search<'_>, request: &QuoteRequest) -> Vec<Candidate> {
+fn candidates(
+    pools: &PoolSet,
+    search: &Search<'_>,
+    request: &QuoteRequest,
+    max_price_impact_bps: u32,
+) -> Vec<Candidate> {
     let (input, output) = (request.input.mint.as_str(), request.output.mint.as_str());
-    let mut candidates = Vec::new();
+    let mut proposed: Vec<RouteQuote<'_>> = Vec::new();
     let mut rejections = Vec::new();
+    let mut strangers = Vec::new();
     for dex in pools.dexes() {
         let SearchOutcome { best, rejected } = search.best_pool_of(dex, input, output, request.amount);
-        match best {
-            Some(best) => candidates.push(quoted(&best)),
-            None if rejected.is_empty() => {
-                candidates.push(refused(dex, dex, "It does not trade this pair".to_owned()));
-            }
-            None => {}
+        if best.is_none() && rejected.is_empty() {
+            strangers.push(refused(dex, dex, "It does not trade this pair".to_owned()));
         }
+        // A single pool may be the best of its exchange without being the best of all.
+        proposed.extend(best.map(|best| RouteQuote { is_proven_optimal: false, ..best }));
         rejections.extend(rejected);
     }
     let Alternatives { direct, detour, combined, .. } = search.alternatives(input, output, request.amount);
-    let mut proposed: Vec<RouteQuote<'_>> = Vec::new();
-    // A route over a single pool is already among the candidates of its exchange.
-    for route in [direct, detour, combined].into_iter().flatten().filter(|route| route.legs.len() > 1) {
-        if !proposed.iter().any(|other| other.legs == route.legs) {
-            candidates.push(quoted(&route));
-            proposed.push(route);
+    for route in [direct, detour, combined].into_iter().flatten() {
+        match proposed.iter_mut().find(|other| other.legs == route.legs) {
+            Some(known) => known.is_proven_optimal |= route.is_proven_optimal,
+            None if route.legs.len() > 1 => proposed.push(route),
+            // A single pool that is not the best of its exchange is none of the best.
+            None => {}
         }
     }
+    let propose = |route: &RouteQuote<'_>| match route.price_impact_bps() {
+        Ok(bps) if bps > max_price_impact_bps => {
+            let dex = &route.legs[0].pool.dex;
+            let message = format!("Its price impact is {bps} basis points, more than {max_price_impact_bps}");
+            refused(dex, &route.id(), message)
+        }
+        _ => Candidate::quoted(route.id(), route.to_route()),
+    };
+    let mut candidates: Vec<Candidate> = strangers;
+    candidates.extend(proposed.iter().map(propose));
     candidates.extend(rejections.iter().take(MOST_REJECTIONS).map(rejected));
     candidates
-}
-
-fn quoted(quote: &RouteQuote<'_>) -> Candidate {
-    Candidate::quoted(quote.id(), quote.to_route())
 }
 
 fn rejected(rejection: &Rejection<'_>) -> Candidate {

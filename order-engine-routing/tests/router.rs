@@ -146,9 +146,31 @@ async fn the_analysis_compares_the_route_with_the_mid_price() {
     // ⌊99 750 000 · 2.1 / 1.09975⌋ = 190 475 107 instead of 210 000 000.
     assert_eq!(analysis.price_impact_bps, Some(930));
     assert_eq!(analysis.mid_price_text(6, 6).as_deref(), Some("2.1"));
-    assert!(analysis.is_proven_optimal);
     let split = candidates[2].route().unwrap().analysis.clone().unwrap();
     assert!(split.price_impact_bps < analysis.price_impact_bps);
+    assert!(split.is_proven_optimal && !analysis.is_proven_optimal, "only the best of all is proven");
+    let small = router(three_pools()).with_config(costing(5_000));
+    let candidates = quote(&small, 1_000_000, "B").await;
+    let proven =
+        |candidate: &Candidate| candidate.route().unwrap().analysis.as_ref().unwrap().is_proven_optimal;
+    assert_eq!(candidates.iter().map(proven).collect::<Vec<_>>(), [true, false]);
+}
+
+#[tokio::test]
+async fn a_route_that_loses_too_much_to_the_price_is_rejected_with_the_figure() {
+    let limited = |bps| {
+        let config = RouterConfig::default().with_max_price_impact_bps(bps);
+        router(three_pools()).with_config(config)
+    };
+    let candidates = quote(&limited(500), 100_000_000, "B").await;
+    assert_eq!(ids(&candidates), ["r2", "m1", "r1+r2+m1"]);
+    assert_eq!(reason(&candidates[0]), "Its price impact is 930 basis points, more than 500");
+    let route = best(&candidates).expect("the split moves the price less");
+    assert_eq!(route.legs.len(), 3);
+    assert!(best(&quote(&limited(100), 100_000_000, "B").await).is_none());
+    let all = 1_000_000_000_000;
+    assert!(best(&quote(&router(three_pools()), all, "B").await).is_none(), "half of the value is the most");
+    assert!(best(&quote(&limited(10_000), all, "B").await).is_some());
 }
 
 #[tokio::test]

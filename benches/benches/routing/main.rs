@@ -13,7 +13,10 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group};
 use order_engine_core::{Amount, DexRouter, QuoteRequest, Runtime, Token};
-use order_engine_routing::{Direction, PoolFeed, Router, RouterConfig, Search, SearchLimits};
+use order_engine_routing::{
+    Curve, Direction, Pool, PoolFeed, PoolSet, PoolSource, Reading, Router, RouterConfig, Search,
+    SearchLimits,
+};
 
 use crate::pools::{KINDS, Kind, MIXED, Maker, NOW};
 
@@ -84,7 +87,7 @@ fn split(c: &mut Criterion) {
 fn paths(c: &mut Criterion) {
     let mut group = c.benchmark_group("paths");
     let amount = Amount::new(AMOUNT);
-    for count in [100, 1_000] {
+    for count in [100, 1_000, 10_000] {
         let hubs = Maker::new(4).graph(count, &[Kind::ConstantProduct]);
         let thicket = Maker::new(4).thicket(count, &[Kind::ConstantProduct]);
         for (name, pools) in [("hubs", &hubs), ("thicket", &thicket)] {
@@ -103,6 +106,51 @@ fn paths(c: &mut Criterion) {
                 b.iter(|| Search::new(pools, NOW).best("A", "B", black_box(amount)));
             });
         }
+        let mixed = Maker::new(4).graph(count, &MIXED);
+        group.bench_function(BenchmarkId::new("mixed_hubs_best_of_all", count), |b| {
+            b.iter(|| Search::new(&mixed, NOW).best("A", "B", black_box(amount)));
+        });
+    }
+    let mixed = Maker::new(4).graph(100, &MIXED);
+    group.sample_size(10);
+    group.bench_function(BenchmarkId::new("mixed_hubs_naive_200_chunks", 100), |b| {
+        b.iter(|| naive::chunked_paths(&mixed, black_box(AMOUNT), 200));
+    });
+    group.finish();
+}
+
+/// Measures updates of one pool among many: of the whole pool, of its price only, and as a new set of all.
+fn update(c: &mut Criterion) {
+    let mut group = c.benchmark_group("update");
+    for count in [1_000, 100_000] {
+        let feed = PoolFeed::new(Maker::new(6).graph(count, &MIXED));
+        let known = |id: &str| feed.snapshot().get(id).expect("the pool exists").clone();
+        let mut slot = 0;
+        let mut next = || {
+            slot += 1;
+            Reading::new(slot, NOW)
+        };
+        // The first two pools of the mixture: constant product, and concentrated liquidity.
+        let whole = known("pool-0000");
+        group.bench_function(BenchmarkId::new("one_pool", count), |b| {
+            b.iter(|| feed.update(black_box(std::slice::from_ref(&whole)), next()));
+        });
+        let Curve::Concentrated(liquid) = known("pool-0001").curve else { panic!("another curve") };
+        let state = liquid.state();
+        let price_only = |curve: &Curve| match curve {
+            Curve::Concentrated(curve) => curve
+                .at_price(state.sqrt_price_x64, state.tick_current, state.liquidity)
+                .map(Curve::Concentrated),
+            curve => Ok(curve.clone()),
+        };
+        group.bench_function(BenchmarkId::new("one_price", count), |b| {
+            b.iter(|| feed.revise(black_box("pool-0001"), next(), price_only));
+        });
+        let pools: Vec<Pool> = feed.snapshot().pools().cloned().collect();
+        group.sample_size(10);
+        group.bench_function(BenchmarkId::new("naive_all_pools", count), |b| {
+            b.iter(|| PoolSet::read_at(black_box(pools.clone()), Reading::default()));
+        });
     }
     group.finish();
 }
@@ -128,7 +176,7 @@ fn router(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(routing, quote, best_pool, split, paths, router);
+criterion_group!(routing, quote, best_pool, split, paths, update, router);
 
 fn main() {
     if std::env::var_os("GAPS").is_some() {
