@@ -4,7 +4,7 @@ mod support;
 
 use order_engine_routing::{Curve, Pool, PoolSet, Search, SearchLimits};
 use support::bound::Dual;
-use support::graphs::hub_pools;
+use support::graphs::{chunked_paths, hub_pools, mixed_hub_pools};
 use support::{NOW, amount, check, pool_of};
 
 /// Returns the number of graphs: with `LONG=1` as many as a thorough run takes.
@@ -47,33 +47,58 @@ fn quantiles(name: &str, mut gaps: Vec<i64>) -> (i64, i64) {
     (median, p99)
 }
 
+/// Returns what the pools hold of A where it is their first token.
+fn held(pool: &Pool) -> u128 {
+    match &pool.curve {
+        Curve::ConstantProduct(curve) if pool.token_a == "A" => curve.reserves().0.base_units(),
+        _ => 0,
+    }
+}
+
 #[test]
 fn hub_routes_are_near_the_dual_bound() {
-    // A class is how much of its price an order costs: an order of a share of what the pools of A hold.
+    // A class is how much of its price an order costs: an order of a share of what the pools of A hold. The bound knows
+    // no limit of legs, so the limit of a transaction is measured beside it.
     for (class, divisor) in [("small", 2_000), ("middle", 100), ("large", 10)] {
-        let mut gaps = Vec::new();
+        let (mut gaps, mut limited) = (Vec::new(), Vec::new());
         for seed in 0..graphs(60, 2_000) {
             let pools = hub_pools(seed);
-            let held = |pool: &Pool| match &pool.curve {
-                Curve::ConstantProduct(curve) if pool.token_a == "A" => curve.reserves().0.base_units(),
-                _ => 0,
-            };
-            let amount_in = pools.iter().map(held).sum::<u128>() / divisor;
+            let amount_in = (pools.iter().map(held).sum::<u128>() / divisor).max(1);
             let set = PoolSet::new(pools.clone());
-            let limits = SearchLimits::default().with_max_legs(64);
-            let Some(route) =
-                Search::new(&set, NOW).with_limits(limits).best("A", "B", amount(amount_in.max(1))).best
-            else {
-                continue;
+            let gap = |limits, bound| {
+                let route =
+                    Search::new(&set, NOW).with_limits(limits).best("A", "B", amount(amount_in)).best?;
+                check(&route, "A", "B");
+                let gap = gap_e6(route.amount_out.base_units(), bound);
+                assert!(gap >= -1, "seed {seed}: {} is above the bound {bound}", route.amount_out);
+                Some(gap)
             };
-            check(&route, "A", "B");
-            let bound = Dual::new(pools.iter(), ("A", "B"), amount_in.max(1)).bound();
-            let out = route.amount_out.base_units();
-            let gap = gap_e6(out, bound);
-            assert!(gap >= -1, "seed {seed}: {out} is above the bound {bound}");
-            gaps.push(gap);
+            let bound = Dual::new(pools.iter(), ("A", "B"), amount_in).bound();
+            gaps.extend(gap(SearchLimits::default().with_max_legs(64), bound));
+            limited.extend(gap(SearchLimits::default(), bound));
         }
+        quantiles(&format!("{class}, 24 legs"), limited);
         let (median, p99) = quantiles(class, gaps);
         assert!(median <= 100 && p99 <= 2_000, "{class}: {median} {p99}");
     }
+}
+
+#[test]
+fn routes_over_every_curve_are_near_four_hundred_sequential_chunks() {
+    let mut gaps = Vec::new();
+    for seed in 0..graphs(12, 400) {
+        let pools = mixed_hub_pools(seed);
+        let set = PoolSet::new(pools.clone());
+        for amount_in in [1_000_000_000, 10_000_000_000, 60_000_000_000] {
+            let Some(route) = Search::new(&set, NOW).best("A", "B", amount(amount_in)).best else { continue };
+            check(&route, "A", "B");
+            if let Some(chunks) = chunked_paths(&pools, NOW, amount_in, 400) {
+                let (out, chunks) = (route.amount_out.base_units(), chunks);
+                let behind = chunks.saturating_sub(out) * 1_000_000 / chunks;
+                gaps.push(i64::try_from(behind).unwrap());
+            }
+        }
+    }
+    let (_, p99) = quantiles("behind chunks over every curve", gaps);
+    assert!(p99 <= 2_000, "{p99}");
 }

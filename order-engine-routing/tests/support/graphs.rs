@@ -1,6 +1,10 @@
 //! Random graphs of constant-product pools at consistent prices, as arbitrage leaves them.
 
-use order_engine_routing::{Moment, Pool, PoolSet};
+use order_engine_core::Amount;
+use order_engine_routing::{
+    Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, Curve, Dlmm, DlmmFees, DlmmState,
+    DlmmVolatility, Fee, Moment, Pool, PoolSet, Reading, Search, StableState, StableSwap, Tick,
+};
 
 use super::pool_of;
 
@@ -58,7 +62,6 @@ pub fn hub_pools(seed: u64) -> Vec<Pool> {
 /// Returns what chunks pay one after the other, each on the best path over the pools as the chunks before it left them;
 /// `None` if one has no path.
 pub fn chunked_paths(pools: &[Pool], at: Moment, amount_in: u128, chunks: u128) -> Option<u128> {
-    use order_engine_routing::{Reading, Search};
     let mut set = PoolSet::new(pools.to_vec());
     let mut total = 0;
     for number in 0..chunks {
@@ -71,4 +74,91 @@ pub fn chunked_paths(pools: &[Pool], at: Moment, amount_in: u128, chunks: u128) 
         set = set.updated(traded, Reading::default());
     }
     Some(total)
+}
+
+/// Returns pools of every curve between A, B and three hubs, near par.
+pub fn mixed_hub_pools(seed: u64) -> Vec<Pool> {
+    let mut numbers = Numbers(seed ^ 0x0a11);
+    let tokens = ["A", "B", "H0", "H1", "H2"];
+    let count = numbers.between(8, 16);
+    let pool = |number: u64| {
+        let hub = 2 + usize::try_from(numbers.between(0, 2)).unwrap();
+        let end = usize::try_from(numbers.between(0, 1)).unwrap();
+        let curve = match number % 4 {
+            0 => product(&mut numbers),
+            1 => liquidity(&mut numbers),
+            2 => bins(&mut numbers),
+            _ => stable(&mut numbers),
+        };
+        Pool::new(format!("p{number:02}"), "Raydium", (tokens[end], tokens[hub]), curve)
+    };
+    (0..count).map(pool).collect()
+}
+
+fn depth(numbers: &mut Numbers) -> u128 {
+    u128::from(numbers.between(1_000, 100_000)) * 1_000_000
+}
+
+fn product(numbers: &mut Numbers) -> Curve {
+    let depth = depth(numbers);
+    let other = depth * u128::from(numbers.between(999_000, 1_001_000)) / 1_000_000;
+    let fee = Fee::new(30, 10_000).unwrap();
+    Curve::ConstantProduct(ConstantProduct::new(Amount::new(depth), Amount::new(other), fee).unwrap())
+}
+
+fn liquidity(numbers: &mut Numbers) -> Curve {
+    let tick = i32::try_from(numbers.between(0, 10)).unwrap() - 5;
+    let mut net = std::collections::BTreeMap::<i32, i128>::new();
+    let mut liquidity = 0;
+    for width in [100_i32, 400, 2_000] {
+        let provided = depth(numbers) * 200 / u128::from(width.unsigned_abs());
+        *net.entry(-width).or_default() += i128::try_from(provided).unwrap();
+        *net.entry(width).or_default() -= i128::try_from(provided).unwrap();
+        liquidity += provided;
+    }
+    let state = ConcentratedState {
+        sqrt_price_x64: ConcentratedLiquidity::sqrt_price_at_tick(tick).unwrap(),
+        tick_current: tick,
+        tick_spacing: 10,
+        liquidity,
+        fee_ppm: 2_500,
+        ticks: net.into_iter().map(|(index, liquidity_net)| Tick { index, liquidity_net }).collect(),
+    };
+    Curve::Concentrated(ConcentratedLiquidity::new(&state).unwrap())
+}
+
+fn bins(numbers: &mut Numbers) -> Curve {
+    let mut reserve = || Amount::new(depth(numbers) / 20);
+    let bin = |id: i32| Bin {
+        id,
+        reserve_a: if id < 0 { Amount::ZERO } else { reserve() },
+        reserve_b: if id > 0 { Amount::ZERO } else { reserve() },
+    };
+    let bins = (-30..=30).map(bin).collect();
+    let fees = DlmmFees {
+        base_factor: 2_000,
+        base_fee_power_factor: 0,
+        variable_fee_control: 40_000,
+        filter_period_s: 30,
+        decay_period_s: 600,
+        reduction_factor_bps: 5_000,
+        max_volatility_accumulator: 350_000,
+    };
+    let last_update = Moment::from_unix_seconds(super::NOW.unix_seconds() - 1_000);
+    let volatility = DlmmVolatility { accumulator: 0, reference: 0, index_reference: 0, last_update };
+    Curve::Dlmm(Dlmm::new(&DlmmState { active_id: 0, bin_step_bps: 10, fees, volatility, bins }).unwrap())
+}
+
+fn stable(numbers: &mut Numbers) -> Curve {
+    let depth = depth(numbers);
+    let state = StableState {
+        reserve_a: Amount::new(depth),
+        reserve_b: Amount::new(depth * u128::from(numbers.between(900, 1_100)) / 1_000),
+        decimals_a: 6,
+        decimals_b: 6,
+        amplification: numbers.between(50, 500),
+        fee: Fee::new(4, 10_000).unwrap(),
+        protocol_share: Fee::NONE,
+    };
+    Curve::Stable(StableSwap::new(state).unwrap())
 }
