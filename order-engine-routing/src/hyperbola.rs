@@ -21,8 +21,7 @@ impl Hyperbola {
     }
 
     /// Returns the output for an input.
-    #[cfg(test)]
-    fn output(self, amount_in: f64) -> f64 {
+    pub(crate) fn output(self, amount_in: f64) -> f64 {
         self.price * amount_in / (1.0 + self.bend * amount_in)
     }
 }

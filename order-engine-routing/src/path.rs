@@ -3,7 +3,6 @@
 use order_engine_core::Amount;
 
 use crate::budget::Meter;
-use crate::curve::Curve;
 use crate::error::QuoteError;
 use crate::hyperbola::Hyperbola;
 use crate::pool::Pool;
@@ -18,15 +17,6 @@ pub(crate) const MAX_HOPS: usize = 4;
 pub(crate) struct Hop<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) direction: Direction,
-}
-
-impl Hop<'_> {
-    fn hyperbola(self) -> Option<Hyperbola> {
-        match (&self.pool.curve, &self.pool.conditions) {
-            (Curve::ConstantProduct(curve), None) => Some(curve.hyperbola(self.direction)),
-            _ => None,
-        }
-    }
 }
 
 /// Pools in a row, each of which sells what the one before it paid.
@@ -77,7 +67,7 @@ impl<'a> Path<'a> {
 
     /// Returns the path as a hyperbola, if all its pools are of constant product.
     pub(crate) fn hyperbola(&self) -> Option<Hyperbola> {
-        let hyperbolas = self.hops().map(Hop::hyperbola);
+        let hyperbolas = self.hops().map(|hop| hop.pool.hyperbola(hop.direction));
         let whole = hyperbolas.reduce(|first, next| Some(first?.then(next?)))??;
         whole.is_usable().then_some(whole)
     }

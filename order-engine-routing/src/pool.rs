@@ -7,6 +7,7 @@ use crate::budget::{Meter, Unmetered};
 use crate::conditions::Conditions;
 use crate::curve::Curve;
 use crate::error::QuoteError;
+use crate::hyperbola::Hyperbola;
 use crate::price_ceiling::PriceCeiling;
 use crate::ratio::Ratio;
 use crate::trade::{Direction, Moment};
@@ -184,6 +185,16 @@ impl Pool {
         let has_transfer_fees =
             self.conditions.as_ref().is_some_and(|conditions| conditions.has_transfer_fees());
         !matches!(self.curve, Curve::Dlmm(_) | Curve::Vaulted(_)) && !has_transfer_fees
+    }
+
+    /// Returns the output as a hyperbola of the input, without any rounding, if it is one under all conditions.
+    pub(crate) fn hyperbola(&self, direction: Direction) -> Option<Hyperbola> {
+        match (&self.curve, &self.conditions) {
+            (Curve::ConstantProduct(curve), None) => {
+                Some(curve.hyperbola(direction)).filter(|hyperbola| hyperbola.is_usable())
+            }
+            _ => None,
+        }
     }
 
     /// Returns a price that no trade exceeds at any moment.

@@ -7,8 +7,9 @@ mod names;
 use std::sync::Arc;
 
 use self::chunked::Chunked;
-pub(crate) use self::graph::{Edge, Graph};
+pub(crate) use self::graph::{Edge, Graph, Neighbour};
 use self::names::Names;
+use crate::hyperbola::Hyperbola;
 use crate::pool::Pool;
 use crate::price_ceiling::PriceCeiling;
 use crate::reading::Reading;
@@ -22,6 +23,8 @@ use crate::trade::Direction;
 #[derive(Clone, Debug, Default)]
 pub struct PoolSet {
     entries: Chunked<Arc<Entry>>,
+    /// The outlines of the pools. They are not in the entries, because a search looks at all of them and at few entries.
+    outlines: Chunked<Outline>,
     topology: Arc<Topology>,
     newest_slot: u64,
 }
@@ -33,22 +36,33 @@ struct Topology {
     graph: Graph,
 }
 
+/// What a search has to know of each pool to leave most of them aside.
+#[derive(Clone, Copy, Debug)]
+struct Outline {
+    /// For each direction, a price that no trade exceeds.
+    ceilings: [PriceCeiling; 2],
+    /// For each direction, the output as a hyperbola, if it is one.
+    hyperbolas: [Option<Hyperbola>; 2],
+}
+
 /// A pool of a set.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pool: Pool,
     /// `None` if the pool never grows stale.
     reading: Option<Reading>,
-    /// For each direction, a price that no trade exceeds.
-    ceilings: [PriceCeiling; 2],
+    outline: Outline,
     /// Whether the pool was removed. Its reading stays, so that no older update brings it back.
     is_removed: bool,
 }
 
 impl Entry {
     pub(crate) fn new(pool: Pool, reading: Option<Reading>) -> Self {
-        let ceilings = Direction::BOTH.map(|direction| pool.price_ceiling(direction));
-        Self { pool, reading, ceilings, is_removed: false }
+        let outline = Outline {
+            ceilings: Direction::BOTH.map(|direction| pool.price_ceiling(direction)),
+            hyperbolas: Direction::BOTH.map(|direction| pool.hyperbola(direction)),
+        };
+        Self { pool, reading, outline, is_removed: false }
     }
 }
 
@@ -103,6 +117,7 @@ impl PoolSet {
         match known {
             Some(number) => {
                 let old = std::mem::replace(self.entries.get_mut(number), Arc::clone(&entry));
+                *self.outlines.get_mut(number) = entry.outline;
                 if old.is_removed || !old.is_wired_as(&entry) {
                     let graph = &mut Arc::make_mut(&mut self.topology).graph;
                     if !old.is_removed {
@@ -115,6 +130,7 @@ impl PoolSet {
                 let topology = Arc::make_mut(&mut self.topology);
                 let (number, _) = topology.ids.add(&entry.pool.id);
                 topology.graph.add(number, &entry.pool);
+                self.outlines.push(entry.outline);
                 self.entries.push(entry);
             }
         }
@@ -124,12 +140,12 @@ impl PoolSet {
     /// Removes a pool.
     pub(crate) fn remove(&mut self, id: &str) {
         let Some(number) = self.topology.ids.find(id) else { return };
-        let Entry { pool, reading, ceilings, is_removed } = &**self.entries.get(number);
+        let Entry { pool, reading, outline, is_removed } = &**self.entries.get(number);
         if *is_removed {
             return;
         }
         Arc::make_mut(&mut self.topology).graph.remove(number, pool);
-        let removed = Entry { pool: pool.clone(), reading: *reading, ceilings: *ceilings, is_removed: true };
+        let removed = Entry { pool: pool.clone(), reading: *reading, outline: *outline, is_removed: true };
         *self.entries.get_mut(number) = Arc::new(removed);
     }
 
@@ -185,7 +201,13 @@ impl PoolSet {
 
     /// Returns a price that no trade with a pool exceeds.
     pub(crate) fn price_ceiling(&self, edge: Edge) -> PriceCeiling {
-        let [a_to_b, b_to_a] = self.entries.get(edge.pool).ceilings;
+        let [a_to_b, b_to_a] = self.outlines.get(edge.pool).ceilings;
+        edge.direction.orient(a_to_b, b_to_a).0
+    }
+
+    /// Returns the output of a pool as a hyperbola of the input, if it is one.
+    pub(crate) fn hyperbola(&self, edge: Edge) -> Option<Hyperbola> {
+        let [a_to_b, b_to_a] = self.outlines.get(edge.pool).hyperbolas;
         edge.direction.orient(a_to_b, b_to_a).0
     }
 

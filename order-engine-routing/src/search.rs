@@ -184,13 +184,14 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// Returns the best path of `min_hops` to `max_hops` hops. `amount` is the input or the output, as `mode` says.
+    /// Returns the best path of `min_hops` to `max_hops` hops. `amount` is the input or the output, as `mode` says;
+    /// a path that pays no more than `floor` need not be found.
     fn find_path(
         &self,
         mode: SwapMode,
         hops: RangeInclusive<usize>,
         (input, output): (&str, &str),
-        amount: Amount,
+        (amount, floor): (Amount, u128),
     ) -> Option<FoundPath<'a>> {
         let graph = self.pools.graph();
         let (input, output) = graph.token(input).zip(graph.token(output))?;
@@ -200,7 +201,7 @@ impl<'a> Search<'a> {
         };
         let max_hops = (*hops.end()).min(self.limits.max_hops_within_legs());
         let amount = amount.base_units();
-        PathSearch { search: self, mode, from, to, amount, min_hops: *hops.start(), max_hops }.best()
+        PathSearch { search: self, mode, from, to, amount, min_hops: *hops.start(), max_hops, floor }.best()
     }
 
     /// Returns the route over one path for an exact input, or `None` if the path cannot trade it.

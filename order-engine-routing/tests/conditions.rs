@@ -96,7 +96,9 @@ proptest! {
         if let Ok(amount_in) = pool.amount_in(direction, wanted, NOW) {
             prop_assert!(out(&pool, amount_in) >= wanted);
             prop_assert!(out(&pool, Amount::new(amount_in.base_units() - 1)) < wanted);
-            prop_assert!(out(&pool, amount_in) <= out(&plain, amount_in));
+            // The pool may have no room for what the token takes.
+            let free = plain.amount_out(direction, amount_in, NOW);
+            prop_assert!(free.is_err() || out(&pool, amount_in) <= free.unwrap());
             let json = serde_json::to_string(&pool).unwrap();
             prop_assert_eq!(serde_json::from_str::<Pool>(&json).unwrap(), pool);
         }

@@ -31,6 +31,13 @@ pub(crate) struct Edge {
     pub(crate) direction: Direction,
 }
 
+impl Edge {
+    /// Returns the same pool in the other direction.
+    pub(crate) const fn reversed(self) -> Self {
+        Self { pool: self.pool, direction: self.direction.reversed() }
+    }
+}
+
 impl Graph {
     /// Adds a pool with this number.
     pub(super) fn add(&mut self, number: usize, pool: &Pool) {

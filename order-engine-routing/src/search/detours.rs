@@ -4,6 +4,7 @@ use order_engine_core::Amount;
 
 use super::Search;
 use crate::path::Path;
+use crate::pool_set::{Edge, Neighbour};
 use crate::price_ceiling::PriceCeiling;
 
 impl Search<'_> {
@@ -41,17 +42,57 @@ impl Search<'_> {
             return PriceCeiling::ZERO;
         };
         let max_hops = self.limits.max_hops_within_legs();
-        // For each token, the ceiling of its paths to the output token. Each round allows one hop more.
+        let rounds = self.ceilings(from, to, max_hops.saturating_sub(2));
+        // The last round is only needed for the tokens that the input can be sold for.
+        let prices = rounds.last();
+        let through = |next: &Neighbour| {
+            let beyond = prices.map_or(PriceCeiling::ZERO, |prices| {
+                self.price_through_neighbours(next.token, prices, |token| token != from)
+            });
+            self.best_ceiling(&next.edges).times(beyond)
+        };
+        let detours = graph.neighbours(from).iter().filter(|next| next.token != to);
+        detours.map(through).max().unwrap_or(PriceCeiling::ZERO)
+    }
+
+    /// Returns for each token a price that no path to `to` exceeds that does not pass `from`: first of no hops, then of at
+    /// most one, and so on.
+    pub(super) fn ceilings(&self, from: usize, to: usize, most_hops: usize) -> Vec<Vec<PriceCeiling>> {
+        let graph = self.pools.graph();
         let mut prices = vec![PriceCeiling::ZERO; graph.len()];
         prices[to] = PriceCeiling::ONE;
-        let mut longer = prices.clone();
-        for _ in 1..max_hops {
-            for token in (0..graph.len()).filter(|&token| token != to && token != from) {
-                longer[token] = self.price_through_neighbours(token, &prices, |_| true);
+        let mut rounds = vec![prices.clone()];
+        let mut frontier = vec![to];
+        for _ in 0..most_hops {
+            let known = prices.clone();
+            let mut next_frontier = Vec::new();
+            for &token in &frontier {
+                for neighbour in graph.neighbours(token) {
+                    let before = neighbour.token;
+                    if before == from || before == to {
+                        continue;
+                    }
+                    // The neighbour sells its token for this one, against the direction of the edge.
+                    let sales = neighbour.edges.iter().map(|edge| edge.reversed());
+                    let ceiling = sales.map(|edge| self.pools.price_ceiling(edge)).max();
+                    let price = ceiling.unwrap_or(PriceCeiling::ZERO).times(known[token]);
+                    if price > prices[before] {
+                        if prices[before] == known[before] {
+                            next_frontier.push(before);
+                        }
+                        prices[before] = price;
+                    }
+                }
             }
-            prices.copy_from_slice(&longer);
+            rounds.push(prices.clone());
+            frontier = next_frontier;
         }
-        self.price_through_neighbours(from, &prices, |next| next != to)
+        rounds
+    }
+
+    /// Returns the ceiling of several pools, of which a trade uses one.
+    pub(super) fn best_ceiling(&self, edges: &[Edge]) -> PriceCeiling {
+        edges.iter().map(|edge| self.pools.price_ceiling(*edge)).max().unwrap_or(PriceCeiling::ZERO)
     }
 
     /// Returns the ceiling of the paths from a token through those of its neighbours that `admits` admits.
@@ -64,10 +105,7 @@ impl Search<'_> {
         let neighbours = self.pools.graph().neighbours(token).iter();
         let connected =
             neighbours.filter(|next| admits(next.token) && prices[next.token] != PriceCeiling::ZERO);
-        let price = connected.map(|next| {
-            let swap = next.edges.iter().map(|edge| self.pools.price_ceiling(*edge)).max();
-            swap.unwrap_or(PriceCeiling::ZERO).times(prices[next.token])
-        });
+        let price = connected.map(|next| self.best_ceiling(&next.edges).times(prices[next.token]));
         price.max().unwrap_or(PriceCeiling::ZERO)
     }
 }

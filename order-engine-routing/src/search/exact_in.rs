@@ -44,12 +44,12 @@ impl<'a> Search<'a> {
 
     /// Returns the best single path, of one or several pools.
     pub fn best_path(&self, input: &str, output: &str, amount: Amount) -> SearchOutcome<'a> {
-        self.best_path_from(1, input, output, amount)
+        self.best_path_from(1, (input, output), (amount, 0))
     }
 
     /// Returns the best detour: the best path of at least two pools.
     pub fn best_detour(&self, input: &str, output: &str, amount: Amount) -> SearchOutcome<'a> {
-        self.best_path_from(2, input, output, amount)
+        self.best_path_from(2, (input, output), (amount, 0))
     }
 
     /// Returns the best route of all: a single pool, a split, a path, or a flow over pools and paths, which may share
@@ -73,15 +73,19 @@ impl<'a> Search<'a> {
         Alternatives { direct: direct.map(unproven), detour: detour.map(unproven), combined, rejected }
     }
 
-    /// Returns the best route over a detour, and the best flow over detours and direct paths.
+    /// Returns the best flow over detours and direct paths, and the best detour, if that could be better.
     pub(super) fn best_over_detours(
         &self,
-        (input, output): (&str, &str),
+        pair: (&str, &str),
         amount: Amount,
     ) -> (Option<RouteQuote<'a>>, Option<RouteQuote<'a>>) {
-        let detour = self.best_detour(input, output, amount).best;
-        let flow = self.best_flow((input, output), amount.base_units());
+        let flow = self.best_flow(pair, amount.base_units());
         let combined = flow.map(|flow| self.route(flow.legs, amount, flow.amount_out, false));
+        // A detour has two legs or more, so it has to pay that much to leave more than the flow.
+        let net = combined.as_ref().map_or(0, |flow| flow.net_amount_out().gain().base_units());
+        let cost = self.leg_cost.base_units().saturating_mul(2);
+        let floor = if net == 0 { 0 } else { net.saturating_add(cost) };
+        let detour = self.best_path_from(2, pair, (amount, floor)).best;
         (detour, combined)
     }
 
@@ -121,11 +125,10 @@ impl<'a> Search<'a> {
     fn best_path_from(
         &self,
         min_hops: usize,
-        input: &str,
-        output: &str,
-        amount: Amount,
+        pair: (&str, &str),
+        (amount, floor): (Amount, u128),
     ) -> SearchOutcome<'a> {
-        let found = self.find_path(SwapMode::ExactIn, min_hops..=MAX_HOPS, (input, output), amount);
+        let found = self.find_path(SwapMode::ExactIn, min_hops..=MAX_HOPS, pair, (amount, floor));
         let best = found.and_then(|found| self.route_over(&found, amount));
         SearchOutcome { best, rejected: Vec::new() }
     }

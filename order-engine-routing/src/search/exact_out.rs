@@ -28,7 +28,7 @@ impl<'a> Search<'a> {
             }
         }
         rejected.extend(refusals);
-        let found = self.find_path(SwapMode::ExactOut, 1..=MAX_HOPS, (input, output), amount_out);
+        let found = self.find_path(SwapMode::ExactOut, 1..=MAX_HOPS, (input, output), (amount_out, 0));
         // The legs are quoted forward, as they execute.
         let best = found.and_then(|found| self.route_over(&found, Amount::new(found.amount)));
         SearchOutcome { best, rejected }

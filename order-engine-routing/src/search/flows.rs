@@ -96,11 +96,11 @@ impl<'a> FlowSearch<'_, 'a> {
     fn first_network(&self) -> Network<'a> {
         let mut network = Network::new(self.from, self.to, 2 * self.most);
         for fraction in PROBES {
-            self.add(&mut network, self.amount / fraction, &Loads::new());
+            self.add(&mut network, self.amount / fraction, &Loads::default());
         }
         for fraction in SMALL_PROBES {
             if self.was_full.get() {
-                self.add(&mut network, self.amount / fraction, &Loads::new());
+                self.add(&mut network, self.amount / fraction, &Loads::default());
             }
         }
         network
@@ -113,8 +113,7 @@ impl<'a> FlowSearch<'_, 'a> {
         for Used { hop, .. } in used {
             network.add_path(&[*hop], |edge| self.search.pools.pool(edge));
         }
-        let load = |used: &Used| (used.hop.edge.pool, (used.hop.edge, used.amount_in, used.amount_out));
-        let loads: Loads = used.iter().map(load).collect();
+        let loads = Loads::new(used.to_vec());
         for margin in margins(self.amount, rest) {
             self.add(&mut network, margin, &loads);
             if self.was_full.get() {
@@ -122,7 +121,7 @@ impl<'a> FlowSearch<'_, 'a> {
             }
             // What has nowhere to go may have to push others out of a pool.
             if rest > 0 {
-                self.add(&mut network, margin, &Loads::new());
+                self.add(&mut network, margin, &Loads::default());
             }
         }
         network

@@ -12,7 +12,8 @@ use order_engine_core::Amount;
 use super::Search;
 use crate::net::Rank;
 use crate::path::{Hop, Path};
-use crate::pool_set::Edge;
+use crate::pool_set::{Edge, Neighbour};
+use crate::price_ceiling::PriceCeiling;
 use crate::trade::Direction;
 
 /// Which amount of a trade is given.
@@ -36,6 +37,8 @@ pub(super) struct PathSearch<'s, 'a> {
     pub(super) amount: u128,
     pub(super) min_hops: usize,
     pub(super) max_hops: usize,
+    /// An output that is not worth finding a path for, nor is a lower one. It is for an exact input only.
+    pub(super) floor: u128,
 }
 
 /// How good a path is.
@@ -84,6 +87,12 @@ impl<'a> PathSearch<'_, 'a> {
     pub(super) fn best(&self) -> Option<FoundPath<'a>> {
         let graph = self.search.pools.graph();
         let distances = graph.distances(self.to, self.max_hops);
+        // For each number of hops that remain, the best that a token can be sold for. The first hops reach few tokens, so
+        // bounds beyond two hops are not worth their computation.
+        let ceilings = match self.mode {
+            SwapMode::ExactIn => self.search.ceilings(self.from, self.to, self.max_hops.min(2)),
+            SwapMode::ExactOut => Vec::new(),
+        };
         let start = Label { token: self.from, amount: self.amount, last_swap: None };
         let layer = vec![Vec::new(); graph.len()];
         let mut labels = Labels { search: self, known: vec![start], layer, has_dropped: false };
@@ -92,7 +101,11 @@ impl<'a> PathSearch<'_, 'a> {
         for hops in 1..=self.max_hops {
             let end = labels.known.len();
             for label in newest..end {
-                labels.extend(label, hops, &distances);
+                let remaining = ceilings.get(self.max_hops + 1 - hops);
+                if !remaining.is_some_and(|ceilings| self.is_beaten(labels.known[label], ceilings, best)) {
+                    let beyond = ceilings.get(self.max_hops - hops).map(Vec::as_slice);
+                    labels.extend(label, hops, (&distances, beyond));
+                }
             }
             newest = end;
             if let Some(&found) = labels.layer[self.to].first()
@@ -107,6 +120,21 @@ impl<'a> PathSearch<'_, 'a> {
         let (label, _) = best?;
         let is_proven = !labels.has_dropped && self.search.budget.lasts();
         Some(FoundPath { path: labels.path(label), amount: label.amount, is_proven })
+    }
+
+    /// Returns whether no path that continues from a label pays more than the best known one, given what its token can
+    /// be sold for at most. A path that pays the same has more legs, or it is as long and the labels are compared.
+    fn is_beaten(&self, label: Label, ceilings: &[PriceCeiling], best: Option<(Label, usize)>) -> bool {
+        let most = ceilings[label.token].value_of(Amount::new(label.amount));
+        most <= self.floor || best.is_some_and(|(best, _)| most < best.amount)
+    }
+
+    /// Returns whether no path over some pools pays more than the floor, given what their output can be sold for at most.
+    fn is_below_floor(&self, neighbour: &Neighbour, amount: u128, beyond: PriceCeiling) -> bool {
+        self.floor > 0 && {
+            let swap = self.search.best_ceiling(&neighbour.edges);
+            swap.times(beyond).value_of(Amount::new(amount)) <= self.floor
+        }
     }
 
     /// Orders amounts: the better is the greater.
@@ -167,7 +195,14 @@ impl<'a> PathSearch<'_, 'a> {
 
 impl<'a> Labels<'_, 'a> {
     /// Extends a path by one swap to every token from which the last token is still within reach.
-    fn extend(&mut self, parent: usize, hops: usize, distances: &[usize]) {
+    ///
+    /// `beyond` says for each token at most for how much of the last token it can be sold from there.
+    fn extend(
+        &mut self,
+        parent: usize,
+        hops: usize,
+        (distances, beyond): (&[usize], Option<&[PriceCeiling]>),
+    ) {
         let search = self.search;
         let label = self.known[parent];
         for neighbour in search.search.pools.graph().neighbours(label.token) {
@@ -176,6 +211,9 @@ impl<'a> Labels<'_, 'a> {
             let has_wrong_length =
                 hops + distances[token] > search.max_hops || (is_last && hops < search.min_hops);
             if has_wrong_length || !search.search.budget.lasts() || self.visits(parent, token) {
+                continue;
+            }
+            if beyond.is_some_and(|beyond| search.is_below_floor(neighbour, label.amount, beyond[token])) {
                 continue;
             }
             if let Some((edge, amount)) = search.best_edge(&neighbour.edges, label.amount) {

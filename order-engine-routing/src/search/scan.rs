@@ -4,23 +4,37 @@
 //! buys in at most so many hops. From the prices of these quotes follows, for each pool, the price of the best path
 //! through it. Pools whose best paths pay the most are the candidates for a route. As each pool is quoted for an
 //! amount, one that only trades dust weighs nothing, whatever its price.
+//!
+//! A scan only chooses candidates, so it computes with floats, and needs no more of a constant-product pool than its
+//! outline.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 
 use order_engine_core::Amount;
 
 use super::Search;
 use crate::error::QuoteError;
-use crate::flow::Hop;
+use crate::flow::{Hop, Used};
 use crate::pool_set::Edge;
 
-/// A label that is better by less than one part in this many does not make the search quote all pools of its token
-/// again.
-const WORTH_A_QUOTE: u128 = 1_000;
+/// A label that is better by less than this share does not make the search quote all pools of its token again.
+const WORTH_A_QUOTE: f64 = 0.001;
 
-/// The loads of pools: for each the direction is that of the edge, with its input and output.
-pub(super) type Loads = HashMap<usize, (Edge, u128, u128)>;
+/// The loads of a few pools.
+#[derive(Debug, Default)]
+pub(super) struct Loads(Vec<Used>);
+
+impl Loads {
+    pub(super) fn new(mut used: Vec<Used>) -> Self {
+        used.sort_unstable_by_key(|used| used.hop.edge.pool);
+        Self(used)
+    }
+
+    fn of(&self, pool: usize) -> Option<&Used> {
+        let found = self.0.binary_search_by_key(&pool, |used| used.hop.edge.pool);
+        found.ok().map(|found| &self.0[found])
+    }
+}
 
 /// A scan for the paths of an amount.
 pub(super) struct Scan<'s, 'a> {
@@ -45,7 +59,7 @@ struct Quoted {
 /// The best way to each token in at most so many hops.
 struct Forward {
     /// For each number of hops and each token, the amount; zero if there is no way.
-    amounts: Vec<Vec<u128>>,
+    amounts: Vec<Vec<f64>>,
     /// For each number of hops and each token, the quote of the last hop, and the number of hops before it.
     last: Vec<Vec<Option<(usize, usize)>>>,
     quoted: Vec<Quoted>,
@@ -81,14 +95,15 @@ impl Scan<'_, '_> {
         let graph = self.search.pools.graph();
         let tokens = graph.len();
         let mut forward =
-            Forward { amounts: vec![vec![0; tokens]], last: vec![vec![None; tokens]], quoted: Vec::new() };
-        forward.amounts[0][self.from] = self.amount;
+            Forward { amounts: vec![vec![0.0; tokens]], last: vec![vec![None; tokens]], quoted: Vec::new() };
+        forward.amounts[0][self.from] = float(self.amount);
         let mut active = vec![self.from];
         for hops in 1..=self.max_hops {
             let (mut amounts, mut last) = (forward.amounts[hops - 1].clone(), vec![None; tokens]);
-            let mut improved = Vec::new();
+            let (mut improved, mut is_improved) = (Vec::new(), vec![false; tokens]);
             for &token in &active {
                 let amount_in = forward.amounts[hops - 1][token];
+                let per_unit = amount_in.recip();
                 for neighbour in graph.neighbours(token) {
                     let to = neighbour.token;
                     if to == self.from || hops + self.distances[to] > self.max_hops {
@@ -100,11 +115,13 @@ impl Scan<'_, '_> {
                         }
                         let Some(out) = self.quote(edge, amount_in) else { continue };
                         let hop = Hop { edge, from: token, to };
-                        forward.quoted.push(Quoted { hop, price: ratio(out, amount_in) });
+                        let price = out * per_unit;
+                        forward.quoted.push(Quoted { hop, price });
                         if out > amounts[to] && !forward.passes(token, hops - 1, to) {
                             let known = forward.amounts[hops - 1][to];
-                            if to != self.to && out - known > known / WORTH_A_QUOTE && !improved.contains(&to)
-                            {
+                            let is_worth_it = out - known > known * WORTH_A_QUOTE;
+                            if to != self.to && is_worth_it && !is_improved[to] {
+                                is_improved[to] = true;
                                 improved.push(to);
                             }
                             amounts[to] = out;
@@ -121,27 +138,39 @@ impl Scan<'_, '_> {
     }
 
     /// Returns what a pool pays for an amount, beside its load.
-    fn quote(&self, edge: Edge, amount_in: u128) -> Option<u128> {
+    fn quote(&self, edge: Edge, amount_in: f64) -> Option<f64> {
         let search = self.search;
         if search.is_excluded(edge.pool) {
             return None;
         }
         search.budget.spend();
-        let pay = |amount: u128| {
-            let pool = search.pools.pool(edge);
-            let paid = pool.metered_out(edge.direction, Amount::new(amount), search.at, &*search.budget);
-            if matches!(paid, Err(QuoteError::NotEnoughLiquidity | QuoteError::Overflow)) {
-                self.was_full.set(true);
-            }
-            paid.ok()
-        };
-        let Some((loaded, load_in, load_out)) = self.loads.get(&edge.pool) else {
-            return pay(amount_in).map(Amount::base_units);
-        };
-        if *loaded != edge {
+        let load = self.loads.of(edge.pool);
+        if load.is_some_and(|load| load.hop.edge != edge) {
             return None;
         }
-        pay(load_in.checked_add(amount_in)?)?.base_units().checked_sub(*load_out).filter(|out| *out > 0)
+        let (load_in, load_out) = load.map_or((0, 0), |load| (load.amount_in, load.amount_out));
+        let out = match search.pools.hyperbola(edge) {
+            Some(hyperbola) => {
+                let load_in = float(load_in);
+                hyperbola.output(load_in + amount_in) - hyperbola.output(load_in)
+            }
+            None => {
+                let total = self.exact(edge, load_in.checked_add(units(amount_in))?)?;
+                float(total.checked_sub(load_out)?)
+            }
+        };
+        // What is less than a unit is nothing.
+        (out >= 1.0).then_some(out)
+    }
+
+    fn exact(&self, edge: Edge, amount_in: u128) -> Option<u128> {
+        let Search { pools, at, budget, .. } = self.search;
+        let pool = pools.pool(edge);
+        let paid = pool.metered_out(edge.direction, Amount::new(amount_in), *at, &**budget);
+        if matches!(paid, Err(QuoteError::NotEnoughLiquidity | QuoteError::Overflow)) {
+            self.was_full.set(true);
+        }
+        paid.ok().map(Amount::base_units)
     }
 
     fn backward(&self, quoted: &[Quoted]) -> Backward {
@@ -175,8 +204,7 @@ impl Scan<'_, '_> {
         let mut prices = Vec::new();
         for before in 0..self.max_hops {
             for after in 0..self.max_hops - before {
-                let amount = forward.amounts[before][hop.from];
-                let through = ratio(amount, self.amount) * price * backward.prices[after][hop.to];
+                let through = forward.amounts[before][hop.from] * price * backward.prices[after][hop.to];
                 if through > 0.0 {
                     prices.push((through, before, after));
                 }
@@ -189,8 +217,7 @@ impl Scan<'_, '_> {
     fn price_through(&self, forward: &Forward, backward: &Backward, quote: usize) -> Option<f64> {
         let Quoted { hop, price } = &forward.quoted[quote];
         let through = (0..self.max_hops).map(|before| {
-            let amount = forward.amounts[before][hop.from];
-            ratio(amount, self.amount) * price * backward.prices[self.max_hops - 1 - before][hop.to]
+            forward.amounts[before][hop.from] * price * backward.prices[self.max_hops - 1 - before][hop.to]
         });
         through.filter(|price| *price > 0.0).max_by(f64::total_cmp)
     }
@@ -256,7 +283,15 @@ impl Backward {
     }
 }
 
-#[allow(clippy::cast_precision_loss)] // The prices only choose candidates.
-fn ratio(out: u128, amount_in: u128) -> f64 {
-    out as f64 / amount_in as f64
+/// Returns the nearest float. The prices of floats only choose candidates.
+#[allow(clippy::cast_precision_loss)]
+fn float(amount: u128) -> f64 {
+    // Most amounts fit 64 bits, which are converted in a tenth of the time.
+    u64::try_from(amount).map_or(amount as f64, |short| short as f64)
+}
+
+/// Returns the integer part: a cast from float to integer saturates.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn units(amount: f64) -> u128 {
+    amount as u128
 }

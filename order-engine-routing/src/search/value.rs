@@ -28,7 +28,7 @@ impl Search<'_> {
             std::iter::successors(Some(DEPTH), |depth| Some(depth / DEPTH_STEP).filter(|next| *next > 0));
         let probes = probes.filter_map(|depth| amount.base_units().checked_mul(depth).map(Amount::new));
         let mut found = probes.filter_map(|probe| {
-            let found = self.find_path(SwapMode::ExactIn, 1..=MOST_HOPS, (of, in_terms_of), probe)?;
+            let found = self.find_path(SwapMode::ExactIn, 1..=MOST_HOPS, (of, in_terms_of), (probe, 0))?;
             Some((probe, found))
         });
         let (probe, deepest) = found.next()?;
