@@ -46,9 +46,11 @@ fn eliminate(solver: &Solver<'_, '_>, free: &Split, mut best: Option<Split>) -> 
             uses[part.path] = true;
             without.map(|without| (without, part.path))
         });
+        // Where many parts are left, the smallest hardly differ.
+        let count = if split.parts.len() > 2 * MOST_ENUMERATED { 1 } else { TRIED };
         let next = tried
             .by_ref()
-            .take(TRIED)
+            .take(count)
             .max_by_key(|(split, path)| (problem.rank(split.gross, split.legs), std::cmp::Reverse(*path)));
         let Some((next, left_out)) = next else { break };
         uses[left_out] = false;
