@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn the_least_loss_is_chosen_where_the_chain_costs_more_than_any_route_pays() {
         let losing = |id: &str, amount_out, legs: usize| {
-            let route = candidate(id, amount_out, legs).route().unwrap().clone();
+            let route = Route::clone(candidate(id, amount_out, legs).route().unwrap());
             let chain_cost = Amount::new(1_000 * legs as u128);
             let analysis = RouteAnalysis { chain_cost, ..RouteAnalysis::default() };
             Candidate::quoted(id, route.with_analysis(analysis))
