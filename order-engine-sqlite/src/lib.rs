@@ -7,6 +7,7 @@ mod database;
 mod error;
 mod feed;
 mod folder;
+mod items;
 mod machine;
 mod nonces;
 mod options;

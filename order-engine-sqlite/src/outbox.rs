@@ -114,16 +114,23 @@ impl Operation for AckDeliveries {
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Vec<bool>, Error> {
         let now = session.now;
-        let bind = |ack: &DeliveryAck, arguments: &mut Arguments| {
-            ack.lease.bind(arguments);
-            AckRow { sink: &ack.sink, columns: ack.into() }.bind(arguments);
-        };
-        let deleted = session.run(&sql::ACK_DELIVERIES_DELETE, &self.0, bind).await?;
-        let released = session.run(&sql::ACK_DELIVERIES_RELEASE, &self.0, |ack, arguments| {
-            bind(ack, arguments);
-            RetryRow { columns: ack.into(), now }.bind(arguments);
+        let acks: Vec<Arguments<'_>> = self.0.iter().map(ack_arguments).collect();
+        let delete = acks.iter().map(Arguments::and_others).collect();
+        let deleted = session.run(&sql::ACK_DELIVERIES_DELETE, delete).await?;
+        let release = self.0.iter().zip(&acks).map(|(ack, arguments)| {
+            let mut arguments = arguments.and_others();
+            RetryRow { columns: ack.into(), now }.bind(&mut arguments);
+            arguments
         });
-        let recorded = deleted.into_iter().zip(released.await?);
+        let released = session.run(&sql::ACK_DELIVERIES_RELEASE, release.collect()).await?;
+        let recorded = deleted.into_iter().zip(released);
         Ok(recorded.map(|(is_deleted, is_released)| is_deleted || is_released).collect())
     }
+}
+
+/// Returns what both statements of an acknowledgement are run with.
+fn ack_arguments(ack: &DeliveryAck) -> Arguments<'static> {
+    let mut arguments = ack.lease.encode();
+    AckRow { sink: &ack.sink, columns: ack.into() }.bind(&mut arguments);
+    arguments
 }

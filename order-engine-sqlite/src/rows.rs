@@ -24,7 +24,17 @@ pub(crate) trait ItemRow {
     const COLUMNS: &'static [&'static str];
 
     /// Adds the columns' values to the arguments.
-    fn bind(&self, arguments: &mut Arguments);
+    fn bind(self, arguments: &mut Arguments<'_>);
+
+    /// Returns the columns' values.
+    fn encode(self) -> Arguments<'static>
+    where
+        Self: Sized,
+    {
+        let mut arguments = Arguments::default();
+        self.bind(&mut arguments);
+        arguments
+    }
 }
 
 /// Declares the columns of an item, and the value of each.
@@ -33,7 +43,8 @@ macro_rules! item_row {
         impl ItemRow for $type {
             const COLUMNS: &'static [&'static str] = &[$(stringify!($column)),+];
 
-            fn bind(&self, arguments: &mut Arguments) {
+            fn bind(self, arguments: &mut Arguments<'_>) {
+                arguments.reserve(Self::COLUMNS.len());
                 let $row = self;
                 $(arguments.add($value);)+
             }
@@ -77,15 +88,15 @@ item_row! { StateColumns<'_>, row:
     max_attempts = row.max_attempts,
     chosen_dex = row.chosen_dex,
     tx_hash = row.tx_hash,
-    execution_price = &row.execution_price,
-    amount_out = &row.amount_out,
+    execution_price = row.execution_price,
+    amount_out = row.amount_out,
     error_code = row.error_code,
     error_message = row.error_message,
     attention = row.attention,
     updated_at = time_text(row.updated_at),
     seq = row.seq,
     state_version = row.state_version,
-    state = &row.state,
+    state = row.state,
     lane = row.lane,
 }
 
@@ -101,16 +112,48 @@ item_row! { RequestColumns<'_>, row:
     output_token = row.output_token,
     output_symbol = row.output_symbol,
     output_decimals = row.output_decimals,
-    amount = &row.amount,
+    amount = row.amount,
     slippage_bps = row.slippage_bps,
     expires_at = row.expires_at.map(time_text),
     not_before = row.not_before.map(time_text),
     priority = row.priority,
     tag = row.tag,
-    metadata = &row.metadata,
+    metadata = row.metadata,
     created_at = time_text(row.created_at),
     request_version = row.request_version,
-    request = &row.request,
+    request = row.request,
+}
+
+/// The lease that is taken with a new order, if one is.
+#[derive(Debug)]
+pub(crate) struct FirstLeaseRow {
+    pub(crate) owner: Option<u128>,
+}
+
+item_row! { FirstLeaseRow, row:
+    lease_epoch = row.owner.is_some(),
+    lease_owner = row.owner.map(owner_text),
+    claims_without_progress = row.owner.is_some(),
+}
+
+/// What a new order says of its turn. All times are in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    handicap: i64,
+    head_start: i64,
+    lease: Option<i64>,
+    not_before: Option<i64>,
+}
+
+impl From<&RequestColumns<'_>> for Turn {
+    fn from(request: &RequestColumns<'_>) -> Self {
+        Self {
+            handicap: request.handicap_us / MICROS_PER_MILLI,
+            head_start: request.head_start_us / MICROS_PER_MILLI,
+            lease: request.lease_us.map(|lease_us| lease_us / MICROS_PER_MILLI),
+            not_before: request.not_before.map(|not_before| not_before.timestamp_millis()),
+        }
+    }
 }
 
 /// When a new order is due, and when its turn comes. All times are in milliseconds.
@@ -120,26 +163,24 @@ pub(crate) struct TurnRow {
     turn_at: Option<i64>,
     handicap_until: i64,
     head_start: i64,
-    lease_owner: Option<String>,
 }
 
 impl TurnRow {
     /// Returns the times of an order that is accepted now.
-    pub(crate) fn new(request: &RequestColumns<'_>, now: DateTime<Utc>) -> Self {
+    pub(crate) fn new(turn: Turn, now: DateTime<Utc>) -> Self {
         let now_ms = now.timestamp_millis();
-        let handicap_until = now_ms.saturating_add(request.handicap_us / MICROS_PER_MILLI);
-        let head_start = request.head_start_us / MICROS_PER_MILLI;
-        let (due_at, turn_at) = if let Some(lease_us) = request.lease_us {
-            let until = now_ms.saturating_add(lease_us / MICROS_PER_MILLI);
+        let handicap_until = now_ms.saturating_add(turn.handicap);
+        let head_start = turn.head_start;
+        let (due_at, turn_at) = if let Some(lease) = turn.lease {
+            let until = now_ms.saturating_add(lease);
             // A head start does not count for the end of a lease.
             (until, until.max(handicap_until))
         } else {
-            let due_at = request.not_before.map_or(now, |not_before| not_before.max(now)).timestamp_millis();
+            let due_at = turn.not_before.map_or(now_ms, |not_before| not_before.max(now_ms));
             (due_at, due_at.max(handicap_until) - head_start)
         };
         let turn_at = Some(turn_at).filter(|at| *at != due_at);
-        let lease_owner = request.lease_owner.map(owner_text);
-        Self { due_at, turn_at, handicap_until, head_start, lease_owner }
+        Self { due_at, turn_at, handicap_until, head_start }
     }
 }
 
@@ -148,9 +189,6 @@ item_row! { TurnRow, row:
     turn_at = row.turn_at,
     handicap_until = row.handicap_until,
     head_start = row.head_start,
-    lease_epoch = i64::from(row.lease_owner.is_some()),
-    lease_owner = row.lease_owner.as_deref(),
-    claims_without_progress = i64::from(row.lease_owner.is_some()),
 }
 
 item_row! { HistoryColumns<'_>, row:
@@ -158,7 +196,7 @@ item_row! { HistoryColumns<'_>, row:
     first_seq = row.first_seq,
     last_seq = row.last_seq,
     payload_version = row.payload_version,
-    payload = &row.payload,
+    payload = row.payload,
 }
 
 item_row! { FailureColumns<'_>, row:
@@ -166,7 +204,7 @@ item_row! { FailureColumns<'_>, row:
     seq = row.seq,
     attempt = row.attempt,
     code = row.failure.code.as_str(),
-    message = &row.failure.message,
+    message = row.failure.message.as_str(),
     at = time_text(row.at),
 }
 
@@ -175,7 +213,6 @@ item_row! { FailureColumns<'_>, row:
 pub(crate) struct GuardRow<'a> {
     pub(crate) order_id: OrderId,
     pub(crate) columns: &'a GuardColumns,
-    pub(crate) now: DateTime<Utc>,
 }
 
 item_row! { GuardRow<'_>, row:
@@ -183,6 +220,16 @@ item_row! { GuardRow<'_>, row:
     expected_seq = row.columns.expected_seq,
     epoch = row.columns.epoch,
     owner = row.columns.owner.map(owner_text),
+}
+
+/// What these conditions make of the present.
+#[derive(Debug)]
+pub(crate) struct GuardTimesRow<'a> {
+    pub(crate) columns: &'a GuardColumns,
+    pub(crate) now: DateTime<Utc>,
+}
+
+item_row! { GuardTimesRow<'_>, row:
     revoke_due_at = row.columns.revokes.then(|| row.now.timestamp_millis()),
     release_due_at = row.columns.release_in.map(|due_in| due_after(row.now, due_in)),
     is_too_late = row.columns.not_after.is_some_and(|limit| row.now > limit),
@@ -212,13 +259,11 @@ item_row! { ReleaseRow, row:
 pub(crate) struct OutboxRow {
     pub(crate) order_id: OrderId,
     pub(crate) delivered_seq: i64,
-    pub(crate) now: DateTime<Utc>,
 }
 
 item_row! { OutboxRow, row:
     order_id = row.order_id.to_string(),
     delivered_seq = row.delivered_seq,
-    now = row.now.timestamp_millis(),
 }
 
 /// What an acknowledgement says of an outbox entry.

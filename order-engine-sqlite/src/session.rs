@@ -11,10 +11,22 @@ use crate::values::Arguments;
 
 /// An operation that writes. It may run again in another transaction if the first one was rolled back.
 #[async_trait]
-pub(crate) trait Operation: Send + Sync + 'static {
+pub(crate) trait Operation: Send + Sync {
     type Output: Send + Sync + 'static;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error>;
+}
+
+#[async_trait]
+impl<I: Send + Sync> Operation for Vec<I>
+where
+    [I]: Operation,
+{
+    type Output = <[I] as Operation>::Output;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
+        self.as_slice().run(session).await
+    }
 }
 
 /// The connection of an open transaction, and what its operations share.
@@ -36,32 +48,20 @@ pub(crate) enum Pace {
 }
 
 impl Session<'_> {
-    /// Runs a statement for each of the items, and returns for which of them it changed a row. The function binds an
-    /// item.
-    pub(crate) async fn run<I: Sync>(
+    /// Runs a statement with the values of each item, and returns for which of them it changed a row.
+    pub(crate) async fn run(
         &mut self,
         statement: &'static str,
-        items: &[I],
-        bind: impl Fn(&I, &mut Arguments) + Send,
+        items: Vec<Arguments<'_>>,
     ) -> Result<Vec<bool>, Error> {
-        let mut changed = Vec::with_capacity(items.len());
-        for item in items {
-            let mut arguments = Arguments::default();
-            bind(item, &mut arguments);
-            changed.push(self.database.execute(statement, arguments).await? > 0);
-        }
-        Ok(changed)
+        self.database.execute_each(statement, items).await
     }
 
     /// Writes each item in a savepoint of its own, so that one that SQLite refuses harms no other.
-    pub(crate) async fn one_by_one<I, O, T, E>(
-        &mut self,
-        items: &[I],
-        operation: impl Fn(&I) -> O + Send + Sync,
-    ) -> Result<Vec<Result<T, E>>, Error>
+    pub(crate) async fn one_by_one<I, T, E>(&mut self, items: &[I]) -> Result<Vec<Result<T, E>>, Error>
     where
         I: Sync,
-        O: Operation<Output = Vec<Result<T, E>>>,
+        [I]: Operation<Output = Vec<Result<T, E>>>,
         T: Send,
         E: From<ItemRejected> + Send,
     {
@@ -69,7 +69,7 @@ impl Session<'_> {
         let mut results = Vec::with_capacity(items.len());
         for item in items {
             self.execute("SAVEPOINT item").await?;
-            match operation(item).run(self).await {
+            match std::slice::from_ref(item).run(self).await {
                 Ok(result) => results.extend(result),
                 Err(error) if error.may_come_of_one_item() => {
                     self.execute("ROLLBACK TO item").await?;

@@ -9,8 +9,8 @@ use order_engine_core::backend::{FailureColumns, HistoryColumns, RequestColumns,
 use order_engine_core::store::Lease;
 
 use crate::rows::{
-    AckRow, GuardRow, ItemRow, OutboxRow, ReleaseRow, RetryRow, TurnRow, head_columns, order_columns,
-    write_columns,
+    AckRow, FirstLeaseRow, GuardRow, GuardTimesRow, ItemRow, OutboxRow, ReleaseRow, RetryRow, TurnRow,
+    head_columns, order_columns, write_columns,
 };
 
 /// Returns a statement that inserts a row with these columns, in parts.
@@ -61,7 +61,7 @@ macro_rules! heads {
 pub(crate) static CREATE: LazyLock<String> = LazyLock::new(|| {
     insert(
         "orders",
-        &[StateColumns::COLUMNS, RequestColumns::COLUMNS, TurnRow::COLUMNS],
+        &[StateColumns::COLUMNS, RequestColumns::COLUMNS, FirstLeaseRow::COLUMNS, TurnRow::COLUMNS],
         "ON CONFLICT DO NOTHING",
     )
 });
@@ -78,7 +78,7 @@ pub(crate) const CREATE_EXISTING: &str = concat!(
 /// it is not too late. An order without a lane loses its lease and its due time, whatever the append says.
 pub(crate) static APPEND: LazyLock<String> = LazyLock::new(|| {
     with(
-        &[StateColumns::COLUMNS, GuardRow::COLUMNS],
+        &[StateColumns::COLUMNS, GuardRow::COLUMNS, GuardTimesRow::COLUMNS],
         concat!(
             "UPDATE orders SET
         status = :status, attempt = :attempt, max_attempts = :max_attempts, chosen_dex = :chosen_dex,
@@ -154,7 +154,7 @@ pub(crate) static INSERT_FAILURES: LazyLock<String> =
 /// Adds an outbox entry of an order for each sink that has none yet.
 pub(crate) static INSERT_OUTBOX_ENTRIES: LazyLock<String> = LazyLock::new(|| {
     with(
-        &[OutboxRow::COLUMNS],
+        &[OutboxRow::COLUMNS, &["now"]],
         "INSERT INTO outbox_entries (order_id, sink, delivered_seq, pending_since, due_at)
     SELECT :order_id, name, :delivered_seq, :now, :now FROM sinks WHERE true
     ON CONFLICT DO NOTHING",

@@ -19,6 +19,7 @@ use sqlx::{Connection, SqlitePool};
 
 use crate::clock::StoreClock;
 use crate::error::Error;
+use crate::items::{AppendItem, NewItem};
 use crate::options::SqliteOptions;
 use crate::session::Operation;
 use crate::writer::WriterHandle;
@@ -75,7 +76,7 @@ impl SqliteStore {
         &self.clock
     }
 
-    async fn write<O: Operation>(&self, operation: O) -> Result<O::Output, StoreError> {
+    async fn write<O: Operation + 'static>(&self, operation: O) -> Result<O::Output, StoreError> {
         self.in_time(async { Ok(self.writer.run(operation).await?) }).await
     }
 
@@ -99,7 +100,8 @@ impl OrderStore for SqliteStore {
     }
 
     async fn create(&self, orders: &[NewOrder]) -> Result<Vec<Result<Creation, CreateError>>, StoreError> {
-        self.write(write::Create(orders.to_vec())).await
+        // Encoded here, in the caller's task, while the thread that writes has other work.
+        self.write(orders.iter().map(NewItem::encode).collect::<Vec<_>>()).await
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError> {
@@ -119,7 +121,7 @@ impl OrderStore for SqliteStore {
     }
 
     async fn append(&self, appends: &[Append]) -> Result<Vec<Result<(), AppendError>>, StoreError> {
-        self.write(write::Append(appends.to_vec())).await
+        self.write(appends.iter().map(AppendItem::encode).collect::<Vec<_>>()).await
     }
 
     async fn load(&self, id: OrderId) -> Result<Option<Order>, StoreError> {

@@ -14,12 +14,12 @@ use crate::clock::Reached;
 use crate::connect::check_host;
 use crate::database::Database;
 use crate::error::Error;
+use crate::items::{AppendItem, NewItem};
 use crate::rows;
 use crate::session::{Operation, Pace, Session};
 use crate::sql;
 use crate::store::SqliteStore;
 use crate::values::Arguments;
-use crate::write::{Append, Create};
 
 impl SqliteStore {
     /// Accepts an order within a transaction of the host, so that the order exists exactly if the host's own
@@ -134,7 +134,7 @@ impl Operation for CreateOne {
     type Output = Result<Creation, SubmitError>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
-        let created = Create(vec![self.0.clone()]).run(session).await?.pop().ok_or(Error::Closed)?;
+        let created = [NewItem::encode(&self.0)].run(session).await?.pop().ok_or(Error::Closed)?;
         Ok(created.map_err(|error| match error {
             CreateError::Rejected(rejected) => SubmitError::Rejected(rejected),
             error => submit_error(Error::NotCreated(error)),
@@ -174,7 +174,7 @@ impl Operation for RetryOne {
                 retried = retried.with_appended(&ending);
                 // The order was read in this transaction, so no other write can have come first.
                 let ended: Result<Vec<()>, AppendError> =
-                    Append(vec![*ending]).run(session).await?.into_iter().collect();
+                    [AppendItem::encode(&ending)].run(session).await?.into_iter().collect();
                 ended.map_err(Error::NotAppended)?;
             }
             retried = retried.with_created(&new);

@@ -28,13 +28,26 @@ impl fmt::Debug for Value {
     }
 }
 
-/// The values that a statement is run with.
+/// The values that a statement is run with: those that were encoded before, and those that are added to them.
 #[derive(Debug, Default)]
-pub(crate) struct Arguments(Vec<Value>);
+pub(crate) struct Arguments<'a> {
+    encoded: &'a [Value],
+    added: Vec<Value>,
+}
 
-impl Arguments {
+impl Arguments<'_> {
+    /// Returns these values, to which others may be added. They are not copied.
+    pub(crate) fn and_others(&self) -> Arguments<'_> {
+        debug_assert!(self.encoded.is_empty(), "what is borrowed is lent once");
+        Arguments { encoded: &self.added, added: Vec::new() }
+    }
+
     pub(crate) fn add(&mut self, value: impl Into<Value>) {
-        self.0.push(value.into());
+        self.added.push(value.into());
+    }
+
+    pub(crate) fn reserve(&mut self, values: usize) {
+        self.added.reserve(values);
     }
 
     pub(crate) fn with(mut self, value: impl Into<Value>) -> Self {
@@ -42,14 +55,14 @@ impl Arguments {
         self
     }
 
-    pub(crate) fn values(&self) -> &[Value] {
-        &self.0
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
+        self.encoded.iter().chain(&self.added)
     }
 
     /// Returns them as sqlx has them.
     pub(crate) fn into_sqlx(self) -> Result<SqliteArguments, sqlx::Error> {
         let mut arguments = SqliteArguments::default();
-        for value in self.0 {
+        for value in self.encoded.iter().cloned().chain(self.added) {
             let added = match value {
                 Value::Integer(number) => arguments.add(number),
                 Value::Text(text) => arguments.add(text),
@@ -78,9 +91,7 @@ value_of! {
     u32 => |number| Self::Integer(number.into());
     bool => |is_so| Self::Integer(is_so.into());
     String => |text| Self::Text(text);
-    &String => |text| Self::Text(text.clone());
     &str => |text| Self::Text(text.to_owned());
-    &Option<String> => |text| text.clone().into();
 }
 
 impl<T: Into<Self>> From<Option<T>> for Value {
@@ -240,7 +251,8 @@ mod tests {
 
     #[test]
     fn no_text_is_shown() {
-        let shown = format!("{:?}", Arguments::default().with(1).with("planted-canary").with(None::<i64>));
-        assert_eq!(shown, "Arguments([1, TEXT, NULL])");
+        let encoded = Arguments::default().with(1).with("planted-canary").with(None::<i64>);
+        let shown = format!("{:?}", encoded.and_others().with("planted-canary"));
+        assert_eq!(shown, "Arguments { encoded: [1, TEXT, NULL], added: [TEXT] }");
     }
 }

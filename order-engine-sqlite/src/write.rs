@@ -4,27 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use order_engine_core::backend::{
-    AppendColumns, FailureColumns, HistoryColumns, NewOrderColumns, count, count_u32, existing_order,
-};
+use order_engine_core::backend::{count, count_u32, existing_order};
 use order_engine_core::store::{
     AppendError, ClaimRequest, ClaimScope, Claims, CreateError, Creation, Lease, PurgeRequest, Purged,
 };
 use order_engine_core::telemetry::chain;
-use order_engine_core::{ClientOrderId, DecodeError, Fence, ItemRejected, Lane, NewOrder, Order, OrderId};
+use order_engine_core::{ClientOrderId, DecodeError, Fence, Lane, Order, OrderId};
 
 use crate::error::Error;
+use crate::items::{AppendItem, Encoded, HistoryItem, NewItem};
 use crate::nonces;
-use crate::rows::{
-    self, GuardRow, ItemRow, OutboxRow, ReleaseRow, TurnRow, due_after, id_list, owner_text, time_text,
-    wait_until,
-};
+use crate::rows::{self, ItemRow, ReleaseRow, due_after, id_list, owner_text, time_text, wait_until};
 use crate::session::{Operation, Pace, Session};
 use crate::sql;
 use crate::values::{Arguments, Row, StoredRow};
 
-pub(crate) struct Create(pub(crate) Vec<NewOrder>);
-pub(crate) struct Append(pub(crate) Vec<order_engine_core::store::Append>);
 pub(crate) struct Claim(pub(crate) ClaimRequest);
 pub(crate) struct Renew(pub(crate) Vec<Lease>, pub(crate) Duration);
 pub(crate) struct Release(pub(crate) Vec<order_engine_core::store::Release>);
@@ -32,34 +26,28 @@ pub(crate) struct MakeDue(pub(crate) OrderId);
 pub(crate) struct Purge(pub(crate) PurgeRequest);
 pub(crate) struct Check;
 
+/// Creates orders.
 #[async_trait]
-impl Operation for Create {
+impl Operation for [Encoded<NewItem>] {
     type Output = Vec<Result<Creation, CreateError>>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
         if session.pace == Pace::OneByOne {
-            return session.one_by_one(&self.0, |new| Self(vec![new.clone()])).await;
+            return session.one_by_one(self).await;
         }
         let now = session.now;
-        let encoded: Vec<Result<NewOrderColumns<'_>, ItemRejected>> =
-            self.0.iter().map(NewOrderColumns::new).collect();
-        let rows: Vec<&NewOrderColumns<'_>> = encoded.iter().flatten().collect();
-        let created = session.run(&sql::CREATE, &rows, |row, arguments| {
-            row.state.bind(arguments);
-            row.request.bind(arguments);
-            TurnRow::new(&row.request, now).bind(arguments);
-        });
-        let created = created.await?;
-        let new: Vec<&NewOrderColumns<'_>> = where_true(rows, &created);
-        let histories: Vec<&HistoryColumns<'_>> = new.iter().map(|row| &row.history).collect();
-        insert_events(session, &histories).await?;
+        let items: Vec<&NewItem> = self.iter().flatten().collect();
+        let rows = items.iter().map(|item| item.row_at(now)).collect();
+        let created = session.run(&sql::CREATE, rows).await?;
+        let histories = where_true(&items, &created).map(|item| &item.history).collect();
+        insert_events(session, histories).await?;
         let mut created = created.into_iter();
-        let mut results = Vec::with_capacity(encoded.len());
-        for row in encoded {
-            results.push(match row {
+        let mut results = Vec::with_capacity(self.len());
+        for item in self {
+            results.push(match item {
                 Ok(_) if created.next() == Some(true) => Ok(Creation::Created),
-                Ok(row) => existing(session, row.order).await?,
-                Err(rejected) => Err(rejected.into()),
+                Ok(item) => existing(session, &item.order).await?,
+                Err(rejected) => Err(rejected.clone().into()),
             });
         }
         Ok(results)
@@ -67,8 +55,8 @@ impl Operation for Create {
 }
 
 /// Returns the items for which a statement changed a row.
-fn where_true<T>(items: Vec<T>, changed: &[bool]) -> Vec<T> {
-    items.into_iter().zip(changed).filter_map(|(item, changed)| changed.then_some(item)).collect()
+fn where_true<'a, T>(items: &[&'a T], changed: &[bool]) -> impl Iterator<Item = &'a T> {
+    items.iter().zip(changed).filter_map(|(item, changed)| changed.then_some(*item))
 }
 
 /// Returns the result for a new order that conflicts with an existing one.
@@ -81,24 +69,25 @@ async fn existing(session: &mut Session<'_>, order: &Order) -> Result<Result<Cre
     Ok(existing_order(rows::order(&row)?))
 }
 
+/// Appends events to orders.
 #[async_trait]
-impl Operation for Append {
+impl Operation for [Encoded<AppendItem>] {
     type Output = Vec<Result<(), AppendError>>;
 
     async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
         if session.pace == Pace::OneByOne {
-            return session.one_by_one(&self.0, |append| Self(vec![append.clone()])).await;
+            return session.one_by_one(self).await;
         }
-        if self.0.iter().all(|append| append.reservation.is_none()) {
-            return append(session, &self.0).await;
+        if self.iter().flatten().all(|item| item.reservation.is_none()) {
+            return append(session, self).await;
         }
         session.execute("SAVEPOINT reservations").await?;
-        let results = match append(session, &self.0).await {
+        let results = match append(session, self).await {
             Err(Error::NotAppended(taken)) => {
                 session.execute("ROLLBACK TO reservations").await?;
-                match self.0.len() {
+                match self.len() {
                     1 => vec![Err(taken)],
-                    _ => session.one_by_one(&self.0, |append| Self(vec![append.clone()])).await?,
+                    _ => session.one_by_one(self).await?,
                 }
             }
             results => results?,
@@ -112,52 +101,43 @@ impl Operation for Append {
 /// all that this has written is to be undone then.
 async fn append(
     session: &mut Session<'_>,
-    appends: &[order_engine_core::store::Append],
+    appends: &[Encoded<AppendItem>],
 ) -> Result<Vec<Result<(), AppendError>>, Error> {
     let now = session.now;
-    let encoded: Vec<Result<AppendColumns<'_>, ItemRejected>> =
-        appends.iter().map(AppendColumns::new).collect();
-    let rows: Vec<&AppendColumns<'_>> = encoded.iter().flatten().collect();
-    let updated = session.run(&sql::APPEND, &rows, |row, arguments| {
-        row.state.bind(arguments);
-        GuardRow { order_id: row.order_id, columns: &row.guard, now }.bind(arguments);
-    });
-    let updated = updated.await?;
-    let written = where_true(rows, &updated);
+    let items: Vec<&AppendItem> = appends.iter().flatten().collect();
+    let rows = items.iter().map(|item| item.row_at(now)).collect();
+    let updated = session.run(&sql::APPEND, rows).await?;
+    let written: Vec<&AppendItem> = where_true(&items, &updated).collect();
     nonces::reserve(session, &written).await?;
-    let histories: Vec<&HistoryColumns<'_>> = written.iter().map(|row| &row.history).collect();
-    insert_events(session, &histories).await?;
+    insert_events(session, written.iter().map(|item| &item.history).collect()).await?;
     let mut updated = updated.into_iter();
-    let mut results = Vec::with_capacity(encoded.len());
-    for row in encoded {
-        results.push(match row {
+    let mut results = Vec::with_capacity(appends.len());
+    for item in appends {
+        results.push(match item {
             Ok(_) if updated.next() == Some(true) => Ok(()),
-            Ok(row) => Err(refusal(session, &row).await?),
-            Err(rejected) => Err(rejected.into()),
+            Ok(item) => Err(refusal(session, item).await?),
+            Err(rejected) => Err(rejected.clone().into()),
         });
     }
     Ok(results)
 }
 
 /// Returns why an append was not written.
-async fn refusal(session: &mut Session<'_>, row: &AppendColumns<'_>) -> Result<AppendError, Error> {
-    let id = Arguments::default().with(row.order_id.to_string());
+async fn refusal(session: &mut Session<'_>, item: &AppendItem) -> Result<AppendError, Error> {
+    let id = Arguments::default().with(item.order_id.to_string());
     let found = session.database.row(sql::APPEND_REFUSAL, id).await?;
-    Ok(row.guard.refusal(found.as_ref().map(rows::current).transpose()?))
+    Ok(item.guard.refusal(found.as_ref().map(rows::current).transpose()?))
 }
 
 /// Writes the events of orders that were created or appended to, and the outbox entries for them.
-async fn insert_events(session: &mut Session<'_>, histories: &[&HistoryColumns<'_>]) -> Result<(), Error> {
-    session.run(&sql::INSERT_EVENTS, histories, |history, arguments| history.bind(arguments)).await?;
-    let failures: Vec<FailureColumns<'_>> =
-        histories.iter().flat_map(|history| history.failures.iter().copied()).collect();
-    session.run(&sql::INSERT_FAILURES, &failures, ItemRow::bind).await?;
+async fn insert_events(session: &mut Session<'_>, histories: Vec<&HistoryItem>) -> Result<(), Error> {
+    let events = histories.iter().map(|history| history.row.and_others()).collect();
+    session.run(&sql::INSERT_EVENTS, events).await?;
+    let failures = histories.iter().flat_map(|history| &history.failures);
+    session.run(&sql::INSERT_FAILURES, failures.map(Arguments::and_others).collect()).await?;
     let now = session.now;
-    let entries: Vec<OutboxRow> = histories
-        .iter()
-        .map(|history| OutboxRow { order_id: history.order_id, delivered_seq: history.first_seq - 1, now })
-        .collect();
-    session.run(&sql::INSERT_OUTBOX_ENTRIES, &entries, ItemRow::bind).await?;
+    let entries = histories.iter().map(|history| history.outbox_at(now)).collect();
+    session.run(&sql::INSERT_OUTBOX_ENTRIES, entries).await?;
     Ok(())
 }
 
@@ -169,12 +149,9 @@ impl Operation for Claim {
         let Self(request) = self;
         let due = due_orders(session, request).await?;
         let (owner, until) = (owner_text(request.owner), due_after(session.now, request.duration));
-        let lease = |(row_id, _): &(i64, _), arguments: &mut Arguments| {
-            arguments.add(&owner);
-            arguments.add(until);
-            arguments.add(*row_id);
-        };
-        session.run(sql::CLAIM_LEASE, &due, lease).await?;
+        let lease = Arguments::default().with(owner).with(until);
+        let leases = due.iter().map(|(row_id, _)| lease.and_others().with(*row_id)).collect();
+        session.run(sql::CLAIM_LEASE, leases).await?;
         let claims = due.into_iter().filter_map(|(_, claim)| claim).collect();
         let next_due_in = next_due_in(session, request.lane).await?;
         Ok(Claims::new(claims, session.now).with_next_due_in(next_due_in))
@@ -235,11 +212,8 @@ impl Operation for Renew {
     async fn run(&self, session: &mut Session<'_>) -> Result<Vec<bool>, Error> {
         let Self(leases, duration) = self;
         let until = due_after(session.now, *duration);
-        let renew = session.run(&sql::RENEW, leases, |lease, arguments| {
-            lease.bind(arguments);
-            arguments.add(until);
-        });
-        renew.await
+        let leases = leases.iter().map(|lease| lease.encode().with(until)).collect();
+        session.run(&sql::RENEW, leases).await
     }
 }
 
@@ -249,11 +223,12 @@ impl Operation for Release {
 
     async fn run(&self, session: &mut Session<'_>) -> Result<(), Error> {
         let now = session.now;
-        let release = session.run(&sql::RELEASE, &self.0, |release, arguments| {
-            release.lease.bind(arguments);
-            ReleaseRow { columns: release.into(), now }.bind(arguments);
+        let releases = self.0.iter().map(|release| {
+            let mut arguments = release.lease.encode();
+            ReleaseRow { columns: release.into(), now }.bind(&mut arguments);
+            arguments
         });
-        release.await?;
+        session.run(&sql::RELEASE, releases.collect()).await?;
         Ok(())
     }
 }

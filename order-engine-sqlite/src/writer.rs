@@ -47,11 +47,11 @@ impl WriterHandle {
     }
 
     /// Queues an operation and waits for its result.
-    pub(crate) async fn run<O: Operation>(&self, operation: O) -> Result<O::Output, Arc<Error>> {
-        let (reply, result) = oneshot::channel();
+    pub(crate) async fn run<O: Operation + 'static>(&self, operation: O) -> Result<O::Output, Arc<Error>> {
+        let (reply, answer) = oneshot::channel();
         let job = Box::new(QueuedOperation { operation, output: None, reply });
         self.jobs.send(job).await.map_err(|_| Arc::new(Error::Closed))?;
-        result.await.map_err(|_| Arc::new(Error::Closed))?
+        answer.await.map_err(|_| Arc::new(Error::Closed))?.result
     }
 }
 
@@ -71,11 +71,18 @@ trait Job: Send + Sync {
 struct QueuedOperation<O: Operation> {
     operation: O,
     output: Option<O::Output>,
-    reply: oneshot::Sender<Result<O::Output, Arc<Error>>>,
+    reply: oneshot::Sender<Answer<O>>,
+}
+
+/// What the caller gets.
+struct Answer<O: Operation> {
+    result: Result<O::Output, Arc<Error>>,
+    /// What the caller has encoded, so that it is the caller who frees it.
+    _operation: O,
 }
 
 #[async_trait]
-impl<O: Operation> Job for QueuedOperation<O> {
+impl<O: Operation + 'static> Job for QueuedOperation<O> {
     async fn run(&mut self, session: &mut Session<'_>) -> Result<(), Error> {
         self.output = Some(self.operation.run(session).await?);
         Ok(())
@@ -86,10 +93,10 @@ impl<O: Operation> Job for QueuedOperation<O> {
     }
 
     fn finish(self: Box<Self>, result: Result<(), Arc<Error>>) {
-        let Self { output, reply, .. } = *self;
+        let Self { operation, output, reply } = *self;
         let result = result.and_then(|()| output.ok_or_else(|| Arc::new(Error::Closed)));
         // The caller may have given up; the operation is written all the same.
-        let _ = reply.send(result);
+        let _ = reply.send(Answer { result, _operation: operation });
     }
 }
 

@@ -221,6 +221,42 @@ async fn the_nonce_of_an_item_that_the_database_refuses_goes_to_the_next_one() {
     assert_eq!(reserved, rows(&[&["0", &id(1).to_string()], &["1", &id(3).to_string()]]));
 }
 
+/// The whole batch is tried first, and then its items one by one.
+#[tokio::test]
+async fn a_batch_that_is_tried_again_writes_each_item_once() {
+    let database = Database::new();
+    let store = database.open().await;
+    // The last item's failure is written after the other rows of the batch.
+    database
+        .execute(
+            "CREATE TRIGGER poison BEFORE INSERT ON order_failures WHEN new.message = 'poison'
+            BEGIN SELECT RAISE(ABORT, 'poisoned'); END",
+        )
+        .await;
+    create(&store, &new_orders(4)).await;
+    register(&store, "ledger").await;
+    let failing = |n, message| {
+        let failure = Failure::new(FailureCode::REJECTED, message);
+        append(&new_order(n).order, FREELY, AT_ONCE, &[OrderEvent::Failed { failure }])
+    };
+    let mut unencodable = failing(2, "it has no event");
+    unencodable.events.clear();
+    let batch = [failing(1, "first"), unencodable, failing(3, "third"), failing(4, "poison")];
+    let results = store.append(&batch).await.unwrap();
+    assert_eq!((&results[0], &results[2]), (&Ok(()), &Ok(())));
+    let why = |result: &Result<(), AppendError>| result.as_ref().unwrap_err().to_string();
+    assert!(why(&results[1]).contains("there is no event"), "{results:?}");
+    assert!(why(&results[3]).contains("poisoned"), "{results:?}");
+
+    let written = [id(1).to_string(), id(3).to_string()];
+    let expected = rows(&[&[&written[0], "1"], &[&written[1], "1"]]);
+    for table in ["order_writes WHERE first_seq > 1", "order_failures", "outbox_entries"] {
+        let counted = format!("SELECT order_id, count(*) FROM {table} GROUP BY order_id ORDER BY order_id");
+        assert_eq!(database.rows(&counted).await, expected, "{table}");
+    }
+    assert_eq!(store.last_seqs(&[1, 2, 3, 4].map(id)).await.unwrap(), [2, 1, 2, 1].map(Some));
+}
+
 #[tokio::test]
 async fn a_creation_that_the_database_refuses_harms_no_other_in_its_batch() {
     let database = Database::new();
