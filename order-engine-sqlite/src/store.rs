@@ -105,7 +105,8 @@ impl OrderStore for SqliteStore {
     }
 
     async fn claim(&self, request: &ClaimRequest) -> Result<Claims, StoreError> {
-        self.write(write::Claim(request.clone())).await
+        let claimed = self.write(write::Claim(request.clone())).await?;
+        Ok(claimed.decode()?)
     }
 
     async fn renew(&self, leases: &[Lease], duration: Duration) -> Result<Vec<bool>, StoreError> {

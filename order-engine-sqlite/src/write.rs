@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use order_engine_core::backend::{count, count_u32, existing_order};
 use order_engine_core::store::{
     AppendError, ClaimRequest, ClaimScope, Claims, CreateError, Creation, Lease, PurgeRequest, Purged,
@@ -143,29 +144,26 @@ async fn insert_events(session: &mut Session<'_>, histories: Vec<&HistoryItem>) 
 
 #[async_trait]
 impl Operation for Claim {
-    type Output = Claims;
+    type Output = ClaimedRows;
 
-    async fn run(&self, session: &mut Session<'_>) -> Result<Claims, Error> {
+    async fn run(&self, session: &mut Session<'_>) -> Result<ClaimedRows, Error> {
         let Self(request) = self;
         let due = due_orders(session, request).await?;
-        let (owner, until) = (owner_text(request.owner), due_after(session.now, request.duration));
-        let lease = Arguments::default().with(owner).with(until);
-        let leases = due.iter().map(|(row_id, _)| lease.and_others().with(*row_id)).collect();
+        let lease = Arguments::default()
+            .with(owner_text(request.owner))
+            .with(due_after(session.now, request.duration));
+        let mut leases = Vec::with_capacity(due.len());
+        for row in &due {
+            leases.push(lease.and_others().with(row.try_get::<i64>("row_id")?));
+        }
         session.run(sql::CLAIM_LEASE, leases).await?;
-        let claims = due.into_iter().filter_map(|(_, claim)| claim).collect();
         let next_due_in = next_due_in(session, request.lane).await?;
-        Ok(Claims::new(claims, session.now).with_next_due_in(next_due_in))
+        Ok(ClaimedRows { rows: due, owner: request.owner, as_of: session.now, next_due_in })
     }
 }
 
-/// Returns the due orders that a claim takes: their rowids, and the claims that it is about to give.
-///
-/// A row whose very id cannot be decoded is leased, but given to no worker: unleased, it would be in the way
-/// of every claim.
-async fn due_orders(
-    session: &mut Session<'_>,
-    request: &ClaimRequest,
-) -> Result<Vec<(i64, Option<order_engine_core::store::Claim>)>, Error> {
+/// Returns the due orders that a claim takes.
+async fn due_orders(session: &mut Session<'_>, request: &ClaimRequest) -> Result<Vec<Row>, Error> {
     let sql = match request.scope {
         ClaimScope::Any => sql::CLAIM_DUE,
         ClaimScope::Order(_) => sql::CLAIM_ORDER,
@@ -177,18 +175,38 @@ async fn due_orders(
     if let ClaimScope::Order(id) = request.scope {
         arguments.add(id.to_string());
     }
-    let rows = session.database.rows(sql, arguments).await?;
-    let claim = |row: &Row| match rows::order_id(row) {
-        Ok(order_id) => claim(row, order_id, request.owner).map(Some),
-        Err(error) => {
-            tracing::error!(error = %chain(&error), "an order whose id cannot be decoded is left alone");
-            Ok(None)
-        }
-    };
-    rows.iter().map(|row| Ok((row.try_get("row_id")?, claim(row)?))).collect()
+    session.database.rows(sql, arguments).await
 }
 
-/// Returns the claim that is about to be given on a due row.
+/// The orders that were leased, as their rows were before. The caller decodes them, not the thread that writes.
+#[derive(Debug)]
+pub(crate) struct ClaimedRows {
+    rows: Vec<Row>,
+    owner: u128,
+    as_of: DateTime<Utc>,
+    next_due_in: Option<Duration>,
+}
+
+impl ClaimedRows {
+    /// Returns the claims.
+    ///
+    /// A row whose very id cannot be decoded is leased, but given to no worker: unleased, it would be in the way
+    /// of every claim.
+    pub(crate) fn decode(&self) -> Result<Claims, Error> {
+        let mut claims = Vec::with_capacity(self.rows.len());
+        for row in &self.rows {
+            match rows::order_id(row) {
+                Ok(order_id) => claims.push(claim(row, order_id, self.owner)?),
+                Err(error) => {
+                    tracing::error!(error = %chain(&error), "an order whose id cannot be decoded is left alone");
+                }
+            }
+        }
+        Ok(Claims::new(claims, self.as_of).with_next_due_in(self.next_due_in))
+    }
+}
+
+/// Returns the claim on an order whose row was as this one before.
 fn claim(row: &Row, order_id: OrderId, owner: u128) -> Result<order_engine_core::store::Claim, Error> {
     let epoch = count(row.try_get("lease_epoch")?) + 1;
     let claims_without_progress = count_u32(row.try_get("claims_without_progress")?).saturating_add(1);
