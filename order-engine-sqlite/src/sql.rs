@@ -151,6 +151,9 @@ pub(crate) static INSERT_EVENTS: LazyLock<String> =
 pub(crate) static INSERT_FAILURES: LazyLock<String> =
     LazyLock::new(|| insert("order_failures", &[FailureColumns::COLUMNS], ""));
 
+/// Whether any sink is registered.
+pub(crate) const HAS_SINKS: &str = "SELECT EXISTS (SELECT 1 FROM sinks)";
+
 /// Adds an outbox entry of an order for each sink that has none yet.
 pub(crate) static INSERT_OUTBOX_ENTRIES: LazyLock<String> = LazyLock::new(|| {
     with(
