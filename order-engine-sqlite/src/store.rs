@@ -1,5 +1,6 @@
 //! The store.
 
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,10 @@ use crate::options::SqliteOptions;
 use crate::session::Operation;
 use crate::writer::WriterHandle;
 use crate::{connect, controls, feed, folder, outbox, read, schema, write};
+
+/// Two: while the thread that writes is busy with one, the next one is encoded and queued, so that the thread does not
+/// wait for it.
+const WRITES_IN_FLIGHT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// A store in one SQLite file. Cheap to clone; clones share the connections.
 ///
@@ -93,6 +98,10 @@ impl OrderStore for SqliteStore {
     fn durability(&self) -> Durability {
         // Every connection was checked to wait for the disk.
         Durability::Full
+    }
+
+    fn writes_in_flight(&self) -> NonZeroUsize {
+        WRITES_IN_FLIGHT
     }
 
     async fn now(&self) -> Result<DateTime<Utc>, StoreError> {
