@@ -1,11 +1,10 @@
 //! The conditions under which a pool trades, besides its curve.
 
-use std::fmt;
-
 use order_engine_core::Amount;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{InvalidPool, QuoteError};
+use crate::feature::Feature;
 use crate::fee::ONE_BPS;
 use crate::trade::{Direction, Moment};
 use crate::wide::mul_div_ceil;
@@ -30,33 +29,6 @@ pub struct Conditions {
     /// What the pool has that its curve does not model. A pool that has any is refused with the name of the first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unmodelled: Vec<Feature>,
-}
-
-/// A feature that a pool may have and that no quote may ignore, because ignoring it would promise too much.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Feature {
-    /// A fee that changes with the volatility of the price, where the curve has a fixed one.
-    DynamicFee,
-    /// A fee that is taken of the output, or always of the same token, where the curve takes it of the input.
-    FeeSide,
-    /// A fee that falls by a schedule after the pool has opened.
-    ScheduledFee,
-    /// Orders that rest in ticks or bins, beside the liquidity there.
-    LimitOrders,
-    /// A program that runs at each transfer of a token.
-    TransferHook,
-    /// A stable pool of a token whose price grows, as a staked one.
-    Depeg,
-    /// A limit to how much may be traded in a while.
-    RateLimit,
-}
-
-impl fmt::Display for Feature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(f)
-    }
 }
 
 /// A fee that a token itself takes of each transfer (Token-2022): a share of the amount, rounded up, up to a maximum.

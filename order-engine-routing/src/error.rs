@@ -1,6 +1,6 @@
 //! Errors of pools: snapshots that are invalid, and amounts that a pool cannot trade.
 
-use crate::conditions::Feature;
+use crate::feature::Feature;
 
 /// The error of a snapshot that no real pool can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

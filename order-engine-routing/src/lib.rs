@@ -5,6 +5,7 @@ mod conditions;
 mod curve;
 mod decimal;
 mod error;
+mod feature;
 mod fee;
 mod flow;
 mod hyperbola;
@@ -24,13 +25,14 @@ mod trade;
 mod wide;
 
 pub use budget::SearchBudget;
-pub use conditions::{Conditions, Feature, TransferFee};
+pub use conditions::{Conditions, TransferFee};
 pub use curve::{
     Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, CreatorFee, CreatorFeeOn, Curve, Dlmm,
     DlmmFees, DlmmState, DlmmVolatility, StableState, StableSwap, Tick, VaultShare, VaultedProduct,
     VaultedState,
 };
 pub use error::{InvalidPool, QuoteError};
+pub use feature::Feature;
 pub use fee::Fee;
 pub use net::NetAmount;
 pub use pool::Pool;
