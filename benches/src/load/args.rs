@@ -10,7 +10,7 @@ use clap::{Parser, ValueEnum};
 /// Without a rate the load is a closed loop: each client submits its next order when its last one has ended,
 /// or was accepted if ends are not watched.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "load", max_term_width = 100)]
+#[command(args_override_self = true, name = "load", max_term_width = 100)]
 pub(crate) struct Args {
     /// The store of the orders. Its database server is started for the load, and ends with it.
     #[arg(long, value_enum, default_value_t = Store::Sqlite)]
