@@ -140,22 +140,13 @@ impl Committer {
     ) -> Self {
         let Tasks { runtime, supervisor, .. } = tasks.clone();
         let writer = Arc::new(Writer { store, publisher, store_clock, runtime, supervisor });
-        // A second batch may wait while the first is written; beyond that, writers wait.
         let appends = |name, in_flight| {
-            let (appends, queue) = Batcher::new(2 * max_batch);
-            for _ in 0..in_flight {
-                let task = Arc::clone(&writer).run_appends(name, Arc::clone(&queue), max_batch);
-                tasks.runtime.spawner.spawn(name, Box::pin(task));
-            }
-            appends
+            let run = |queue| Arc::clone(&writer).run_appends(name, queue, max_batch);
+            queue(tasks, name, in_flight, max_batch, run)
         };
         let creations = |name, in_flight| {
-            let (creations, queue) = Batcher::new(2 * max_batch);
-            for _ in 0..in_flight {
-                let task = Arc::clone(&writer).run_creations(name, Arc::clone(&queue), max_batch);
-                tasks.runtime.spawner.spawn(name, Box::pin(task));
-            }
-            creations
+            let run = |queue| Arc::clone(&writer).run_creations(name, queue, max_batch);
+            queue(tasks, name, in_flight, max_batch, run)
         };
         let in_flight = writer.store.writes_in_flight().get();
         Self {
@@ -379,6 +370,25 @@ impl Writer {
         let written = self.supervisor.store("store.events", events).await?;
         Ok(written.iter().eq(append.events.iter().map(|event: &Arc<EventRecord>| event.as_ref())))
     }
+}
+
+/// Starts the tasks of a queue, each of which has a batch under way.
+fn queue<T, R, Run>(
+    tasks: &Tasks,
+    name: &'static str,
+    in_flight: usize,
+    max_batch: usize,
+    run: impl Fn(Queue<T, R>) -> Run,
+) -> Batcher<T, R>
+where
+    Run: Future<Output = ()> + Send + 'static,
+{
+    // A second batch may wait while the first is written; beyond that, writers wait.
+    let (batcher, queue) = Batcher::new(2 * max_batch);
+    for _ in 0..in_flight {
+        tasks.runtime.spawner.spawn(name, Box::pin(run(Arc::clone(&queue))));
+    }
+    batcher
 }
 
 /// Returns the events of an append, as they are published after its commit.
