@@ -72,6 +72,15 @@ fn the_server_is_measured() {
 }
 
 #[test]
+fn a_crowd_gets_every_event() {
+    let output = load(&["--store", "memory", "--over", "http", "--crowd", "20"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("20 sockets opened") && text.contains("of the last one: p50 "), "{text}");
+    assert!(text.contains("each socket got every event once and in order"), "{text}");
+}
+
+#[test]
 fn a_load_that_is_ended_ends_its_server() {
     let args = ["--store", "memory", "--over", "http", "--rate", "1", "--seconds", "3600"];
     let mut load = command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

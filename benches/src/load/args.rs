@@ -75,6 +75,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["rate", "sweep"])]
     pub(crate) versus: Option<String>,
 
+    /// Instead of a load: this many WebSockets follow one order, in each of `--runs` runs, and the age of its events is
+    /// measured as they arrive. Over HTTP only.
+    #[arg(long, value_name = "SOCKETS", value_parser = at_least_one, conflicts_with_all = ["rate", "sweep", "versus", "json"])]
+    pub(crate) crowd: Option<usize>,
+
     /// The server's program [default: the one of this workspace, built when it is not up to date].
     #[arg(long, value_name = "PATH")]
     pub(crate) server: Option<PathBuf>,
@@ -82,7 +87,7 @@ pub(crate) struct Args {
     /// The program of another system's server, which is loaded in place of this workspace's for a comparison. It
     /// speaks the protocol of benches/README.md. No guarantee is checked, but a subscriber that is never told the end
     /// of its order is counted. Over HTTP only.
-    #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["server", "versus"])]
+    #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["server", "versus", "crowd"])]
     pub(crate) rival: Option<PathBuf>,
 
     /// A file for the report as JSON.
@@ -171,6 +176,9 @@ impl Args {
         }
         if self.over == Over::Http && self.fanout == Fanout::None && has_own {
             return Err("the server always joins the fan-out of its store: there is no --fanout none");
+        }
+        if self.crowd.is_some() && self.over != Over::Http {
+            return Err("--crowd is measured with --over http");
         }
         if self.rival.is_some() && self.over != Over::Http {
             return Err("--rival is loaded with --over http");

@@ -4,6 +4,7 @@
 
 mod args;
 mod commits;
+mod crowd;
 mod databases;
 mod drive;
 mod engine;
@@ -76,6 +77,9 @@ async fn run_until_signal(args: &Args) -> Result<()> {
 
 async fn run(args: &Args) -> Result<()> {
     let databases = Databases::start(args).await?;
+    if let Some(sockets) = args.crowd {
+        return crowd::run(args, &databases, sockets).await;
+    }
     let report = match (args.over, &args.rival) {
         (Over::Http, Some(program)) => {
             let target = Arc::new(Rival::start(program, args, &databases).await?);

@@ -20,7 +20,7 @@ use crate::databases::Databases;
 use crate::drive::{Followed, Target};
 use crate::error::Result;
 use crate::http::{Connection, Response, post};
-use crate::{ledger, socket};
+use crate::{crowd, ledger, socket};
 
 /// An order that sells one SOL for USDC.
 pub(crate) const ORDER: &str = r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":"1"}"#;
@@ -66,8 +66,11 @@ impl Server {
         }?;
         let mut command = Command::new(program);
         command.env_clear().current_dir(&folder);
-        command.args(["--port", "0", "--sim-delay-ms", "0", "--sim-fail-rate", "0"]);
-        command.args(["--max-sockets", UNBOUNDED, "--max-connections", UNBOUNDED]);
+        let venue_delay = args.crowd.map_or(Duration::ZERO, crowd::venue_delay);
+        command.args(["--port", "0", "--sim-fail-rate", "0"]);
+        command.args(["--sim-delay-ms", &venue_delay.as_millis().to_string()]);
+        command.args(["--max-sockets", UNBOUNDED, "--max-sockets-per-order", UNBOUNDED]);
+        command.args(["--max-connections", UNBOUNDED]);
         command.arg("--sim-ledger").arg(ledger_file(&folder));
         command.args(["--workers", &args.slots.to_string(), "--store", &databases.store_url()]);
         if let Some(fanout) = databases.fanout_url() {
@@ -93,6 +96,11 @@ impl Server {
     /// Returns the id of its process.
     pub(crate) const fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Returns where it listens.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Returns what the commits of its store survive.

@@ -31,37 +31,86 @@ struct Frame<'a> {
     timestamp: DateTime<Utc>,
 }
 
-/// Follows an order to its end, and checks that every event arrives once and in order.
-///
-/// The age of the last event counts from the event's own time, which is before its commit and cut to a
-/// millisecond.
+/// A WebSocket that follows one order, and checks that every event arrives once and in order.
+pub(crate) struct OrderSocket {
+    socket: WebSocketStream<TcpStream>,
+    id: OrderId,
+    /// The number of the last event when the stream began.
+    history: u64,
+    seen: u64,
+}
+
+/// An event that has arrived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) seq: u64,
+    /// The time since the event's own time, which is before its commit and cut to a millisecond.
+    pub(crate) age: Duration,
+    /// Whether the order is confirmed by it.
+    pub(crate) is_last: bool,
+}
+
+impl OrderSocket {
+    /// Connects to a server, and begins to follow an order.
+    ///
+    /// # Errors
+    /// If the stream does not begin as it should.
+    pub(crate) async fn open(server: SocketAddr, id: OrderId) -> Result<Self> {
+        let stream = TcpStream::connect(server).await?;
+        stream.set_nodelay(true)?;
+        let url = format!("ws://{server}/ws/orders/{id}");
+        let (mut socket, _) = client_async_with_config(url, stream, Some(config())).await?;
+        let history = greeting(&mut socket).await?;
+        Ok(Self { socket, id, history, seen: 0 })
+    }
+
+    /// Returns the number of the last event when the stream began.
+    pub(crate) const fn history(&self) -> u64 {
+        self.history
+    }
+
+    /// Waits for the next event.
+    ///
+    /// # Errors
+    /// If it is missing or out of order, or the order failed.
+    pub(crate) async fn next(&mut self) -> Result<Arrival> {
+        let text = text(&mut self.socket).await?;
+        let now = Utc::now();
+        let frame: Frame<'_> = serde_json::from_str(&text)?;
+        self.seen += 1;
+        let (id, seq) = (self.id, self.seen);
+        if frame.seq != Some(seq) {
+            return Err(format!("order {id}: instead of event {seq} came {text}").into());
+        }
+        if frame.r#type == "failed" {
+            return Err(format!("order {id} failed: {text}").into());
+        }
+        let age = (now - frame.timestamp).to_std().unwrap_or(Duration::ZERO);
+        Ok(Arrival { seq, age, is_last: frame.r#type == "confirmed" })
+    }
+
+    /// Checks that the server closes the stream after the last event.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub(crate) async fn end(&mut self) -> Result<()> {
+        check_close(&mut self.socket).await
+    }
+}
+
+/// Follows an order to its end.
 ///
 /// # Errors
 /// If an event is missing or out of order, or the order is not confirmed.
 pub(crate) async fn follow(server: SocketAddr, id: OrderId) -> Result<Followed> {
-    let stream = TcpStream::connect(server).await?;
-    stream.set_nodelay(true)?;
-    let url = format!("ws://{server}/ws/orders/{id}");
-    let (mut socket, _) = client_async_with_config(url, stream, Some(config())).await?;
-    let history = greeting(&mut socket).await?;
-    let mut seen = 0;
+    let mut socket = OrderSocket::open(server, id).await?;
     loop {
-        let text = text(&mut socket).await?;
-        let frame: Frame<'_> = serde_json::from_str(&text)?;
-        seen += 1;
-        if frame.seq != Some(seen) {
-            return Err(format!("order {id}: instead of event {seen} came {text}").into());
-        }
-        match frame.r#type {
-            "confirmed" => {
-                let ended = Instant::now();
-                let age = (Utc::now() - frame.timestamp).to_std().unwrap_or(Duration::ZERO);
-                check_close(&mut socket).await?;
-                let delivered = if seen > history { vec![age] } else { Vec::new() };
-                return Ok(Followed { ended, delivered });
-            }
-            "failed" => return Err(format!("order {id} failed: {text}").into()),
-            _ => {}
+        let arrival = socket.next().await?;
+        if arrival.is_last {
+            let ended = Instant::now();
+            socket.end().await?;
+            let delivered = if arrival.seq > socket.history() { vec![arrival.age] } else { Vec::new() };
+            return Ok(Followed { ended, delivered });
         }
     }
 }
