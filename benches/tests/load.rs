@@ -73,10 +73,15 @@ fn the_server_is_measured() {
 
 #[test]
 fn a_crowd_gets_every_event() {
-    let output = load(&["--store", "memory", "--over", "http", "--crowd", "20"]);
+    let output = load(&["--store", "memory", "--over", "http", "--crowd", "20", "--idle", "1"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains("20 sockets opened") && text.contains("of the last one: p50 "), "{text}");
+    assert!(
+        text.contains("20 sockets opened")
+            && text.contains("while they were idle")
+            && text.contains("of the last one: p50 "),
+        "{text}"
+    );
     assert!(text.contains("each socket got every event once and in order"), "{text}");
 }
 

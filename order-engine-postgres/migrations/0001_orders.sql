@@ -115,24 +115,26 @@ CREATE TABLE @order_writes (
 -- small, but each page would read and sort all events of its position. BRIN keeps no order to read along.
 CREATE INDEX order_writes_feed ON @order_writes (position, order_id, last_seq);
 
--- The events as SQL users read them. PostgreSQL's texts cannot hold the NUL character, so U+FFFD replaces it: where
--- its escape stands behind an even number of backslashes, which are characters of their own.
+-- The events as SQL users read them. What an event has in common with the first one of its write stands there only.
+-- PostgreSQL's texts cannot hold the NUL character, so U+FFFD replaces it: where its escape stands behind an even number
+-- of backslashes, which are characters of their own.
 CREATE VIEW @order_events AS
 SELECT
     order_id,
     first_seq + place - 1 AS seq,
-    (item ->> 'at')::timestamptz AS at,
+    coalesce(item ->> 'at', items -> 0 ->> 'at')::timestamptz AS at,
     item -> 'event' ->> 'kind' AS kind,
     item ->> 'status' AS status,
     (item ->> 'progress')::smallint AS progress,
-    (item ->> 'attempt')::bigint AS attempt,
-    (item ->> 'max_attempts')::bigint AS max_attempts,
+    coalesce(item ->> 'attempt', items -> 0 ->> 'attempt')::bigint AS attempt,
+    coalesce(item ->> 'max_attempts', items -> 0 ->> 'max_attempts')::bigint AS max_attempts,
     item ->> 'message' AS message
 FROM @order_writes
-    CROSS JOIN LATERAL json_array_elements(
-        CASE WHEN strpos(payload, '\u0000') = 0 THEN payload
-            ELSE regexp_replace(payload, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\ufffd', 'g') END::json
-    ) WITH ORDINALITY AS event (item, place);
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN strpos(payload, '\u0000') = 0 THEN payload
+            ELSE regexp_replace(payload, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\ufffd', 'g') END::json AS items
+    ) AS parsed
+    CROSS JOIN LATERAL json_array_elements(items) WITH ORDINALITY AS event (item, place);
 
 -- An event's position is the number of the transaction that wrote it, plus this offset; it grows only when
 -- the tables are restored into a database whose numbers are smaller.

@@ -84,18 +84,19 @@ CREATE TABLE order_writes (
     UNIQUE (order_id, first_seq)
 ) STRICT;
 
--- The events, one a row. A damaged payload shows none, and harms no other.
+-- The events, one a row. What an event has in common with the first one of its write stands there only. A damaged payload
+-- shows none, and harms no other.
 CREATE VIEW order_events AS
 SELECT
     position,
     order_id,
     first_seq + event.key AS seq,
-    strftime('%Y-%m-%dT%H:%M:%fZ', event.value ->> 'at') AS at,
+    strftime('%Y-%m-%dT%H:%M:%fZ', coalesce(event.value ->> 'at', payload ->> '$[0].at')) AS at,
     event.value ->> '$.event.kind' AS kind,
     event.value ->> 'status' AS status,
     event.value ->> 'progress' AS progress,
-    event.value ->> 'attempt' AS attempt,
-    event.value ->> 'max_attempts' AS max_attempts,
+    coalesce(event.value ->> 'attempt', payload ->> '$[0].attempt') AS attempt,
+    coalesce(event.value ->> 'max_attempts', payload ->> '$[0].max_attempts') AS max_attempts,
     event.value ->> 'message' AS message
 FROM order_writes, json_each(CASE WHEN json_valid(payload) THEN payload ELSE '[]' END) AS event;
 

@@ -80,6 +80,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SOCKETS", value_parser = at_least_one, conflicts_with_all = ["rate", "sweep", "versus", "json"])]
     pub(crate) crowd: Option<usize>,
 
+    /// How long the crowd waits for the first event, in seconds, while nothing but pings is sent: what idle sockets cost.
+    #[arg(long, default_value_t = 0, value_name = "SECONDS", requires = "crowd", value_parser = clap::value_parser!(u64).range(..=600))]
+    pub(crate) idle: u64,
+
     /// The server's program [default: the one of this workspace, built when it is not up to date].
     #[arg(long, value_name = "PATH")]
     pub(crate) server: Option<PathBuf>,

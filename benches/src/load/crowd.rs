@@ -34,13 +34,16 @@ struct Run {
     ages_of_last: Latency,
     /// The resident memory of the server for each socket.
     bytes_per_socket: u64,
+    /// The share of a core that the server took while all sockets were idle, if they were.
+    idle_core: Option<f64>,
     /// The processor time of the server for each frame, and that of the load.
     cpu_per_frame: [Duration; 2],
 }
 
-/// Returns how long the venue takes for each step, so that all sockets are open before the last steps.
-pub(crate) fn venue_delay(sockets: usize) -> Duration {
-    Duration::from_millis(300 + sockets as u64 / 2)
+/// Returns how long the venue takes for each step: all sockets are open before the first one ends, and have been idle for
+/// so many seconds.
+pub(crate) fn venue_delay(sockets: usize, idle: u64) -> Duration {
+    Duration::from_millis(300 + sockets as u64 / 2) + Duration::from_secs(idle)
 }
 
 /// Does all runs and prints them.
@@ -53,7 +56,7 @@ pub(crate) async fn run(args: &Args, databases: &Databases, sockets: usize) -> R
     let mut orders = Vec::with_capacity(args.runs);
     for _ in 0..args.runs {
         let id = server.submit(&mut server.connect().await?).await?;
-        println!("{}", once(&server, id, sockets).await?);
+        println!("{}", once(&server, id, sockets, args.idle).await?);
         orders.push(id);
     }
     ledger::check(&orders, server.stop().await?)?;
@@ -61,14 +64,18 @@ pub(crate) async fn run(args: &Args, databases: &Databases, sockets: usize) -> R
     Ok(())
 }
 
-async fn once(server: &Server, id: OrderId, sockets: usize) -> Result<Run> {
+async fn once(server: &Server, id: OrderId, sockets: usize, idle: u64) -> Result<Run> {
     let resident = || process::memory_bytes(server.pid()).map_or(0, |(now, _)| now);
     let cpu = || [server.pid(), std::process::id()].map(|pid| process::cpu(pid).unwrap_or_default());
     let (bytes_before, begun) = (resident(), Instant::now());
     let crowd = open(server.address(), id, sockets).await?;
-    let (opening, bytes, cpu_before) = (begun.elapsed(), resident(), cpu());
+    let (opening, bytes) = (begun.elapsed(), resident());
     let first_for_all = crowd.iter().map(OrderSocket::history).max().unwrap_or_default() + 1;
-    let arrivals = follow(crowd).await?;
+    let following = tokio::spawn(follow(crowd));
+    let at_rest = cpu();
+    tokio::time::sleep(Duration::from_secs(idle)).await;
+    let cpu_before = cpu();
+    let arrivals = following.await??;
     let cpu_after = cpu();
     let frames: Vec<Arrival> = arrivals.into_iter().filter(|arrival| arrival.seq >= first_for_all).collect();
     let events = frames.len() / sockets;
@@ -84,6 +91,8 @@ async fn once(server: &Server, id: OrderId, sockets: usize) -> Result<Run> {
         events,
         ages,
         ages_of_last,
+        idle_core: (idle > 0)
+            .then(|| (cpu_before[0] - at_rest[0]).as_secs_f64() / Duration::from_secs(idle).as_secs_f64()),
         bytes_per_socket: bytes.saturating_sub(bytes_before) / sockets as u64,
         cpu_per_frame: [0, 1].map(|process| (cpu_after[process] - cpu_before[process]) / frames),
     })
@@ -125,6 +134,9 @@ impl fmt::Display for Run {
             "{sockets} sockets opened in {:.1} s, {bytes_per_socket} bytes of the server for each",
             opening.as_secs_f64()
         )?;
+        if let Some(core) = self.idle_core {
+            writeln!(f, "  while they were idle, the server took {:.2} % of a core", core * 100.0)?;
+        }
         for (what, ages) in [("age of events at arrival", self.ages), ("of the last one", self.ages_of_last)]
         {
             let Latency { p50_ms, p99_ms, max_ms, .. } = ages;

@@ -66,7 +66,7 @@ impl Server {
         }?;
         let mut command = Command::new(program);
         command.env_clear().current_dir(&folder);
-        let venue_delay = args.crowd.map_or(Duration::ZERO, crowd::venue_delay);
+        let venue_delay = args.crowd.map_or(Duration::ZERO, |sockets| crowd::venue_delay(sockets, args.idle));
         command.args(["--port", "0", "--sim-fail-rate", "0"]);
         command.args(["--sim-delay-ms", &venue_delay.as_millis().to_string()]);
         command.args(["--max-sockets", UNBOUNDED, "--max-sockets-per-order", UNBOUNDED]);

@@ -2,7 +2,8 @@
 //!
 //! The row's text is a JSON array with an object for each event, which SQL can take apart:
 //! `at`, `status`, `progress`, `attempt`, `max_attempts`, `message` and `event`, the payload with its `kind`. An
-//! event's number is that of the first one plus its place.
+//! event's number is that of the first one plus its place. Where an event after the first one has no `at`, `attempt` or
+//! `max_attempts`, it has that of the first one.
 
 use std::fmt;
 
@@ -64,13 +65,40 @@ pub struct StoredHistory<'r> {
 /// An event in the text of a row.
 #[derive(Serialize, Deserialize)]
 struct Written<E, M> {
-    at: DateTime<Utc>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<DateTime<Utc>>,
     status: Status,
     progress: u8,
-    attempt: u32,
-    max_attempts: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_attempts: Option<u32>,
     message: M,
     event: E,
+}
+
+/// What the events of a write mostly have in common. It is written with the first one.
+#[derive(Clone, Copy)]
+struct Common {
+    at: DateTime<Utc>,
+    attempt: u32,
+    max_attempts: u32,
+}
+
+impl Common {
+    const fn of(record: &EventRecord) -> Self {
+        Self { at: record.at, attempt: record.attempt, max_attempts: record.max_attempts }
+    }
+}
+
+/// Returns a value, unless it is that of the first event.
+fn unless_common<T: PartialEq + Copy>(
+    common: Option<Common>,
+    of: fn(Common) -> T,
+    record: &EventRecord,
+) -> Option<T> {
+    let value = of(Common::of(record));
+    (common.map(of) != Some(value)).then_some(value)
 }
 
 /// Shows no payload, which may have the bytes of a signed transaction.
@@ -105,6 +133,7 @@ impl<'a> HistoryColumns<'a> {
         events: impl Iterator<Item = &'a EventRecord>,
     ) -> Result<Self, ItemRejected> {
         let (mut seqs, mut failures, mut written) = (None, Vec::new(), Vec::with_capacity(8));
+        let mut common = None;
         for record in events {
             let seq = encode_u64(record.seq)?;
             seqs = Some((seqs.map_or(seq, |(first, _)| first), seq));
@@ -113,14 +142,15 @@ impl<'a> HistoryColumns<'a> {
                 failures.push(FailureColumns { order_id, seq, attempt, at, failure });
             }
             written.push(Written {
-                at: record.at,
+                at: unless_common(common, |common| common.at, record),
                 status: record.status,
                 progress: record.progress,
-                attempt: record.attempt,
-                max_attempts: record.max_attempts,
+                attempt: unless_common(common, |common| common.attempt, record),
+                max_attempts: unless_common(common, |common| common.max_attempts, record),
                 message: record.message(),
                 event: &record.event,
             });
+            common.get_or_insert(Common::of(record));
         }
         let (first_seq, last_seq) = seqs.ok_or_else(|| rejected("a write has no event"))?;
         let payload = encoded(&written).map_err(|error| rejected(error.to_string()))?;
@@ -153,20 +183,30 @@ impl StoredHistory<'_> {
         let (first, version) = (decode_u64(self.first_seq, "seq")?, version(self.payload_version)?);
         let written: Vec<Written<&RawValue, serde::de::IgnoredAny>> =
             serde_json::from_str(self.payload).map_err(|error| DecodeError { message: error.to_string() })?;
+        let common = common(&written)?;
         let record = |(seq, written): (u64, Written<&RawValue, _>)| {
             Ok(EventRecord {
                 order_id: self.order_id,
                 seq,
-                at: written.at,
+                at: written.at.unwrap_or(common.at),
                 status: written.status,
                 progress: written.progress,
-                attempt: written.attempt,
-                max_attempts: written.max_attempts,
+                attempt: written.attempt.unwrap_or(common.attempt),
+                max_attempts: written.max_attempts.unwrap_or(common.max_attempts),
                 event: codec::decode(version, written.event.get())?,
             })
         };
         (first..).zip(written).map(record).collect()
     }
+}
+
+/// Returns what the first event has, which must have all of it.
+fn common<E, M>(written: &[Written<E, M>]) -> Decoded<Common> {
+    let common = |first: &Written<E, M>| {
+        Some(Common { at: first.at?, attempt: first.attempt?, max_attempts: first.max_attempts? })
+    };
+    let incomplete = || DecodeError { message: "the first event of a write is incomplete".to_owned() };
+    written.first().and_then(common).ok_or_else(incomplete)
 }
 
 fn rejected(message: impl Into<String>) -> ItemRejected {
