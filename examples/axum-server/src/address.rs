@@ -10,6 +10,8 @@ use axum::http::request::Parts;
 use axum::http::uri::{Authority, Uri};
 use order_engine_core::OrderId;
 
+use crate::http::hosts;
+
 /// The URL under which clients reach the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
@@ -22,6 +24,14 @@ pub struct PublicUrl {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be an absolute http:// or https:// URL without a query")]
 pub struct InvalidPublicUrl;
+
+impl PublicUrl {
+    /// Returns the host as hosts are compared.
+    pub(crate) fn host(&self) -> Option<String> {
+        let authority: Authority = self.rest.split('/').next()?.parse().ok()?;
+        Some(hosts::name(&authority))
+    }
+}
 
 impl FromStr for PublicUrl {
     type Err = InvalidPublicUrl;

@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 
 use crate::address::PublicUrl;
 use crate::config::Role;
+use crate::http::hosts::AllowedHosts;
 use crate::http::origin::AllowedOrigins;
 use crate::live::known::KnownOrders;
 use crate::live::session::SessionRules;
@@ -22,6 +23,8 @@ use crate::wire::frame::{ControlFrame, to_json};
 pub struct Options {
     /// The URL under which clients reach the server, if it is not the one of their requests.
     pub public_url: Option<PublicUrl>,
+    /// The names under which the server answers, in addition to the loopback names and the public URL.
+    pub allowed_hosts: AllowedHosts,
     /// The web pages that may use the server in addition to its own.
     pub allowed_origins: AllowedOrigins,
     /// How many connections are served at a time; further ones wait. A connection does not count any more
@@ -43,6 +46,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             public_url: None,
+            allowed_hosts: AllowedHosts::default(),
             allowed_origins: AllowedOrigins::default(),
             max_connections: 16_384,
             max_sockets: 10_000,

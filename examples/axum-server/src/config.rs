@@ -1,10 +1,12 @@
 //! The settings, from flags and from the environment.
 
+use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::builder::BoolishValueParser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use order_engine_core::{Amount, FeeBumpPolicy};
 use order_engine_sim::{NonceConfig, Rate};
 
@@ -18,7 +20,7 @@ use crate::secret_url::{SecretUrl, VenueUrl};
 #[non_exhaustive]
 pub struct Config {
     /// The address to listen on.
-    #[arg(long, env = "HOST", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    #[arg(long, env = "HOST", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_parser = address)]
     pub host: IpAddr,
 
     /// The port to listen on; 0 takes a free one.
@@ -27,7 +29,7 @@ pub struct Config {
 
     /// Listen on a public address although there is no authentication: every client that reaches it can
     /// trade.
-    #[arg(long, env = "ALLOW_PUBLIC_UNAUTHENTICATED")]
+    #[arg(long, env = "ALLOW_PUBLIC_UNAUTHENTICATED", value_parser = BoolishValueParser::new())]
     pub allow_public_unauthenticated: bool,
 
     /// The store of the orders: `sqlite:PATH`, which is created if it is missing, `postgres://…`,
@@ -54,7 +56,7 @@ pub struct Config {
     pub fanout: Option<FanoutUrl>,
 
     /// Accept a store that may lose its last orders if its machine fails. A lost order may be executed again.
-    #[arg(long, env = "ACCEPT_BOUNDED_LOSS")]
+    #[arg(long, env = "ACCEPT_BOUNDED_LOSS", value_parser = BoolishValueParser::new())]
     pub accept_bounded_loss: bool,
 
     /// How many orders are executed at a time. An order that waits does not count.
@@ -62,7 +64,7 @@ pub struct Config {
     pub workers: usize,
 
     /// The URL of the venue: a node with the JSON-RPC of `sim-venue` [default: a simulator in this process].
-    #[arg(long, env = "VENUE_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(long, env = "VENUE_URL", hide_env_values = true, value_name = "URL", value_parser = SecretUrl::<VenueUrl>::parser())]
     pub venue_url: Option<VenueUrl>,
 
     /// What bounds the transactions of the venue behind `--venue-url` [default: the node is asked at the start, and waited
@@ -121,6 +123,12 @@ pub struct Config {
     #[arg(long, env = "TOKENS", value_name = "PATH")]
     pub tokens: Option<PathBuf>,
 
+    /// A name under which clients reach this server, without a port, or `*`; may be given more than once. It always
+    /// answers under `localhost`, loopback addresses and the public URL, and under any address if it listens on more than
+    /// the loopback.
+    #[arg(long = "allowed-host", env = "ALLOWED_HOSTS", value_name = "HOST", value_delimiter = ',')]
+    pub allowed_hosts: Vec<String>,
+
     /// An origin whose pages may call this server from a browser, or `*`; may be given more than once.
     #[arg(long = "allowed-origin", env = "ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
@@ -147,6 +155,20 @@ pub struct Config {
 }
 
 impl Config {
+    /// Reads the flags and the environment of this process, in which an empty variable is one that is not set. Prints the
+    /// help, or what is wrong, and ends the process where they make no configuration.
+    pub fn of_process() -> Self {
+        let is_empty = |name: &OsStr| {
+            std::env::var_os(name)
+                .is_some_and(|value| value.to_str().is_some_and(|text| text.trim().is_empty()))
+        };
+        let command = Self::command().mut_args(|arg| match arg.get_env() {
+            Some(name) if is_empty(name) => arg.env(None::<&'static str>),
+            _ => arg,
+        });
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
     /// Returns how long a shutdown may take.
     pub const fn shutdown_timeout(&self) -> Duration {
         Duration::from_secs(self.shutdown_timeout)
@@ -259,6 +281,14 @@ pub enum LogFormat {
     Json,
 }
 
+/// Reads an address to listen on.
+fn address(text: &str) -> Result<IpAddr, String> {
+    if text.eq_ignore_ascii_case("localhost") {
+        return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    text.parse().map_err(|_| "must be an IP address, or localhost".to_owned())
+}
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("at least one is needed".to_owned()),
@@ -301,6 +331,13 @@ mod tests {
     }
 
     #[test]
+    fn a_host_may_be_localhost() {
+        assert!(parse(&["--host", "localhost"]).unwrap().host.is_loopback());
+        assert_eq!(parse(&["--host", "0.0.0.0"]).unwrap().host, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        assert!(parse(&["--host", "example.org"]).unwrap_err().to_string().contains("or localhost"));
+    }
+
+    #[test]
     fn a_memory_store_has_no_ledger_unless_one_is_set() {
         assert_eq!(parse(&["--store", "memory:"]).unwrap().ledger(), None);
         let config = parse(&["--store", "memory:", "--sim-ledger", "x.jsonl"]).unwrap();
@@ -335,7 +372,7 @@ mod tests {
         for scheme in ["postgres", "redis", "rediss", "sqlite", "mysql", "memory"] {
             for rest in ["@[db", "@db:port/d", "@db/d?pooling=x&schema=X", "?mode=ro"] {
                 let url = format!("{scheme}://alice:{SECRET}{rest}");
-                for name in ["--store", "--fanout"] {
+                for name in ["--store", "--fanout", "--venue-url"] {
                     let Err(error) = parse(&[name, &url]) else { continue };
                     for text in [error.to_string(), format!("{error:?}")] {
                         assert!(text.contains(name) && !text.contains(SECRET), "{text}");

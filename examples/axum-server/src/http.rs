@@ -5,6 +5,7 @@ mod cancel;
 mod create;
 mod follow;
 mod health;
+pub(crate) mod hosts;
 mod list;
 mod metrics;
 mod orders;
@@ -32,17 +33,20 @@ use hyper::body::Incoming;
 use tower_http::cors::Cors;
 use tower_service::Service;
 
-use crate::app::AppState;
+use crate::app::{AppState, Options};
 use crate::config::Role;
 use crate::wire::problem::Problem;
 
-/// All routes, with what is done for each request: CORS, the check of its origin, the default headers and the
-/// log.
+/// All routes, with what is done for each request: the checks of its host and of its origin, CORS, the default headers
+/// and the log.
 ///
 /// None of this is a layer of the router, because each layer clones and boxes the inner ones for each
 /// request.
 #[derive(Clone, Debug)]
-pub(crate) struct Site(Cors<Guarded>);
+pub(crate) struct Site {
+    app: AppState,
+    routes: Cors<Guarded>,
+}
 
 /// The routes, behind the check of the request's origin.
 #[derive(Clone, Debug)]
@@ -53,14 +57,18 @@ struct Guarded {
 
 impl Site {
     pub(crate) fn new(app: &AppState) -> Self {
-        let router = router(app.clone());
-        Self(app.options.allowed_origins.cors(Guarded { router, app: app.clone() }))
+        let guarded = Guarded { router: router(app.clone()), app: app.clone() };
+        Self { app: app.clone(), routes: app.options.allowed_origins.cors(guarded) }
     }
 
     /// Answers a request.
     pub(crate) async fn answer(mut self, request: Request<Incoming>) -> Result<Response, Infallible> {
         let log = Log::of(&request);
-        let mut response = self.0.call(request).await?;
+        let Options { allowed_hosts, public_url, .. } = &*self.app.options;
+        let mut response = match allowed_hosts.check(public_url.as_ref(), self.app.local_addr, &request) {
+            Ok(()) => self.routes.call(request).await?,
+            Err(problem) => problem.into_response(),
+        };
         harden(&mut response);
         log.write(&response);
         Ok(response)

@@ -6,11 +6,10 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use order_engine_core::telemetry::chain;
 use order_engine_server::{
-    AllowedOrigins, AppState, Config, Host, InvalidOrigin, LogFormat, Metrics, MetricsTaken, Options,
-    StartError, serve,
+    AllowedHosts, AllowedOrigins, AppState, Config, Host, InvalidHost, InvalidOrigin, LogFormat, Metrics,
+    MetricsTaken, Options, StartError, serve,
 };
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,6 +22,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 enum Fatal {
     #[error("the log filter is invalid")]
     LogFilter(#[from] ParseError),
+    #[error(transparent)]
+    Host(#[from] InvalidHost),
     #[error(transparent)]
     Origin(#[from] InvalidOrigin),
     #[error(
@@ -42,7 +43,7 @@ enum Fatal {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Config::parse()).await {
+    match run(Config::of_process()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(fatal) => {
             eprintln!("order-engine-server: {}", chain(&fatal));
@@ -57,6 +58,7 @@ async fn run(config: Config) -> Result<(), Fatal> {
     if !config.host.is_loopback() && !config.allow_public_unauthenticated {
         return Err(Fatal::Public(address));
     }
+    let allowed_hosts = AllowedHosts::parse(&config.allowed_hosts)?;
     let allowed_origins = AllowedOrigins::parse(&config.allowed_origins)?;
     // The port comes first: a second server on the same port must not touch the first one's store.
     let listener = TcpListener::bind(address).await.map_err(|source| Fatal::Listen { address, source })?;
@@ -74,6 +76,7 @@ async fn run(config: Config) -> Result<(), Fatal> {
     tracing::info!(store.durability = ?host.engine.durability(), "listening on http://{local_addr}");
     let options = Options {
         public_url: config.public_url.clone(),
+        allowed_hosts,
         allowed_origins,
         max_connections: config.max_connections,
         max_sockets: config.max_sockets,

@@ -6,6 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
+use axum::http::Uri;
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Arg, Command};
@@ -22,9 +23,18 @@ impl VenueUrl {
     }
 }
 
-impl From<String> for VenueUrl {
-    fn from(url: String) -> Self {
-        Self(url)
+/// The error for a text that is no URL of a node. It does not show the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be an absolute http:// or https:// URL")]
+pub struct InvalidVenueUrl;
+
+impl FromStr for VenueUrl {
+    type Err = InvalidVenueUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidVenueUrl> {
+        let uri: Uri = text.parse().map_err(|_| InvalidVenueUrl)?;
+        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+        if is_http { Ok(Self(text.to_owned())) } else { Err(InvalidVenueUrl) }
     }
 }
 

@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::program::{Program, executions, fails};
+use common::program::{Program, command, executions, fails};
 use common::{Client, events_of};
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -94,6 +94,7 @@ async fn a_program_that_cannot_start_reports_why_in_one_line() {
         (vec!["--port", "0", "--store", "memory:", "--host", "0.0.0.0"], "--allow-public-unauthenticated"),
         (vec!["--port", "0", "--store", "memory:", "--tokens", "file"], "at least two tokens"),
         (vec!["--port", "0", "--store", "memory:", "--allowed-origin", "nowhere"], "no origin"),
+        (vec!["--port", "0", "--store", "memory:", "--allowed-host", "http://a"], "no host"),
         (vec!["--port", "0", "--role", "worker"], "--role worker needs --venue-url"),
         (vec!["--port", "0", "--role", "api"], "--role api needs --venue-url"),
         (
@@ -117,6 +118,50 @@ async fn a_program_that_cannot_start_reports_why_in_one_line() {
     // An error in the command line itself has more lines.
     let error = fails(folder.path(), &["--store", "mysql://host/db"]).await;
     assert!(error.contains("--store"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_variable_is_one_that_is_not_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty =
+        ["VENUE_URL", "PUBLIC_URL", "ALLOWED_ORIGINS", "ALLOWED_HOSTS", "TOKENS", "ACCEPT_BOUNDED_LOSS"];
+    let mut variables: Vec<_> = empty.iter().map(|name| (*name, "")).collect();
+    variables.extend([("STORE_URL", "memory:"), ("WORKERS", " "), ("HOST", "localhost")]);
+    let program = Program::start_with(folder.path(), &[], &variables).await;
+    assert!(program.url.starts_with("http://127.0.0.1:"), "{}", program.url);
+    program.place(&reqwest::Client::new(), "k").await;
+    assert_eq!(program.terminate().await.0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_in_the_environment_is_a_word_for_yes_or_no() {
+    let folder = tempfile::tempdir().unwrap();
+    for word in ["1", "yes", "TRUE", "0", "no", "false"] {
+        let variables = [("STORE_URL", "memory:"), ("ALLOW_PUBLIC_UNAUTHENTICATED", word)];
+        assert_eq!(
+            Program::start_with(folder.path(), &[], &variables).await.terminate().await.0,
+            Some(0),
+            "{word}"
+        );
+    }
+    for (name, junk) in [
+        ("ACCEPT_BOUNDED_LOSS", "perhaps"),
+        ("PUBLIC_URL", "dex.example.org"),
+        ("VENUE_URL", "nowhere"),
+        ("ALLOWED_HOSTS", "http://a"),
+        ("ALLOWED_ORIGINS", "a.example"),
+        ("HOST", "example.org"),
+        ("WORKERS", "many"),
+    ] {
+        let output = command(folder.path(), &["--port", "0", "--store", "memory:"])
+            .env(name, junk)
+            .output()
+            .await
+            .unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{name}");
+        assert!(error.lines().next().unwrap().len() < 200 && !error.contains("listening"), "{name}: {error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,7 +32,7 @@ impl Default for AllowedOrigins {
 }
 
 impl AllowedOrigins {
-    /// Reads a list of origins. `*` in the list allows every origin.
+    /// Reads a list of origins. `*` in the list allows every origin; an empty text is none.
     ///
     /// # Errors
     /// If one of them is no origin.
@@ -45,7 +45,8 @@ impl AllowedOrigins {
             let is_origin = host.is_some_and(|host| !host.is_empty() && !host.contains('/'));
             origin.parse().ok().filter(|_| is_origin).ok_or_else(|| InvalidOrigin(origin.clone()))
         };
-        origins.iter().map(parse).collect::<Result<_, _>>().map(Allowed::Only).map(Self)
+        let origins = origins.iter().filter(|origin| !origin.is_empty());
+        origins.map(parse).collect::<Result<_, _>>().map(Allowed::Only).map(Self)
     }
 
     fn allow(&self, origin: &HeaderValue) -> bool {

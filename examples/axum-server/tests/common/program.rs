@@ -36,7 +36,13 @@ pub async fn fails(folder: &Path, args: &[&str]) -> String {
 
 impl Program {
     pub async fn start(folder: &Path, args: &[&str]) -> Self {
-        let mut child = command(folder, &[&["--port", "0"], args].concat()).spawn().unwrap();
+        Self::start_with(folder, args, &[]).await
+    }
+
+    /// Starts it with these variables in its environment.
+    pub async fn start_with(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = command(folder, &[&["--port", "0"], args].concat());
+        let mut child = command.envs(variables.iter().copied()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let url = loop {
             let line = lines.next_line().await.unwrap().expect("the server starts");
