@@ -91,10 +91,11 @@ async fn once(server: &Server, id: OrderId, sockets: usize, idle: u64) -> Result
         events,
         ages,
         ages_of_last,
-        idle_core: (idle > 0)
-            .then(|| (cpu_before[0] - at_rest[0]).as_secs_f64() / Duration::from_secs(idle).as_secs_f64()),
+        idle_core: (idle > 0).then(|| {
+            cpu_before[0].saturating_sub(at_rest[0]).as_secs_f64() / Duration::from_secs(idle).as_secs_f64()
+        }),
         bytes_per_socket: bytes.saturating_sub(bytes_before) / sockets as u64,
-        cpu_per_frame: [0, 1].map(|process| (cpu_after[process] - cpu_before[process]) / frames),
+        cpu_per_frame: [0, 1].map(|process| cpu_after[process].saturating_sub(cpu_before[process]) / frames),
     })
 }
 
