@@ -189,6 +189,20 @@ fn a_detour_must_pay_more_than_its_legs_cost() {
 }
 
 #[test]
+fn a_path_may_have_as_few_hops_as_the_limit_allows() {
+    let set = PoolSet::new(vec![
+        par("ab", ("A", "B"), 30, 5),
+        par("ac", ("A", "C"), 40, 5),
+        par("cb", ("C", "B"), 40, 5),
+    ]);
+    let route = |max_hops| {
+        let limits = SearchLimits::default().with_max_hops(max_hops);
+        Search::new(&set, NOW).with_limits(limits).best_path("A", "B", amount(1 << 29)).best.unwrap().id()
+    };
+    assert_eq!([1, 2, 3, 4].map(route), ["ab", "ac>cb", "ac>cb", "ac>cb"]);
+}
+
+#[test]
 fn of_equal_routes_the_shorter_wins_then_the_smaller_id() {
     let pools = vec![par("z", ("A", "B"), 40, 0), par("y", ("A", "B"), 40, 0), par("x", ("B", "A"), 40, 0)];
     let set = PoolSet::new(pools);

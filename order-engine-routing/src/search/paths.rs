@@ -101,7 +101,8 @@ impl<'a> PathSearch<'_, 'a> {
         for hops in 1..=self.max_hops {
             let end = labels.known.len();
             for label in newest..end {
-                let remaining = ceilings.get(self.max_hops + 1 - hops);
+                // The bounds are of ways that do not come back to the first token, so they say nothing about it.
+                let remaining = ceilings.get(self.max_hops + 1 - hops).filter(|_| hops > 1);
                 if !remaining.is_some_and(|ceilings| self.is_beaten(labels.known[label], ceilings, best)) {
                     let beyond = ceilings.get(self.max_hops - hops).map(Vec::as_slice);
                     labels.extend(label, hops, (&distances, beyond));
