@@ -22,7 +22,7 @@ pub(crate) use self::plan::Plan;
 use order_engine_core::Amount;
 
 use crate::budget::SearchBudget;
-use crate::net::Rank;
+use crate::footprint::Room;
 use crate::quote::LegQuote;
 use crate::trade::Moment;
 
@@ -31,9 +31,8 @@ use crate::trade::Moment;
 pub(crate) struct Task<'t, 'b> {
     pub(crate) amount: u128,
     pub(crate) at: Moment,
-    /// The chain's cost for one leg, in base units of the output token.
-    pub(crate) leg_cost: u128,
-    pub(crate) max_legs: usize,
+    /// How many legs there may be, and what they may take.
+    pub(crate) room: Room,
     pub(crate) budget: &'t SearchBudget<'b>,
 }
 
@@ -51,13 +50,6 @@ pub(crate) struct Flow<'a> {
     /// The legs in the order of execution.
     pub(crate) legs: Vec<LegQuote<'a>>,
     pub(crate) amount_out: Amount,
-}
-
-impl Task<'_, '_> {
-    /// Returns how good an output over a number of legs is.
-    pub(crate) fn rank(&self, gross: u128, legs: usize) -> Rank {
-        Rank::new(gross, legs, self.leg_cost)
-    }
 }
 
 /// Sends what is left of the amount in steps of at most `coarsest`, and improves the plan by ever finer exchanges.

@@ -5,6 +5,8 @@ use std::fmt;
 
 use order_engine_core::Amount;
 
+use crate::footprint::Toll;
+
 /// An output minus the chain's cost, in base units of the output token. Where the chain costs more it is a loss, and
 /// the least loss is the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,10 +59,9 @@ pub(crate) struct Rank {
 }
 
 impl Rank {
-    /// Returns the rank of an output over a number of legs, each of which costs `leg_cost`.
-    pub(crate) fn new(gross: u128, legs: usize, leg_cost: u128) -> Self {
-        let cost = leg_cost.saturating_mul(legs as u128);
-        Self::of(Amount::new(gross), Amount::new(cost), legs)
+    /// Returns the rank of an output of legs with this toll.
+    pub(crate) fn new(gross: u128, toll: &Toll) -> Self {
+        Self::of(Amount::new(gross), Amount::new(toll.cost), toll.legs)
     }
 
     /// Returns the rank of an output over a number of legs, which together cost `cost`.
@@ -92,12 +93,16 @@ mod tests {
 
     #[test]
     fn the_least_loss_is_the_best_then_the_higher_output_then_the_fewer_legs() {
-        assert!(Rank::new(597, 1, 1_000) > Rank::new(5, 1, 1_000));
-        assert!(Rank::new(5, 1, 1_000) > Rank::new(597, 2, 1_000));
-        assert!(Rank::new(1_005, 2, 1_000) > Rank::new(5, 1, 1_000), "of equal losses the higher output");
-        assert!(Rank::new(2_000, 1, 1_000) > Rank::new(3_000, 2, 1_000), "of equal gains the fewer legs");
-        assert!(Rank::new(1, 1, 1) > Rank::new(0, 1, 1));
-        assert!(Rank::new(0, usize::MAX, u128::MAX) < Rank::new(0, 1, 1));
+        let rank = |gross, legs: usize, leg_cost: u128| {
+            let cost = Amount::new(leg_cost.saturating_mul(legs as u128));
+            Rank::of(Amount::new(gross), cost, legs)
+        };
+        assert!(rank(597, 1, 1_000) > rank(5, 1, 1_000));
+        assert!(rank(5, 1, 1_000) > rank(597, 2, 1_000));
+        assert!(rank(1_005, 2, 1_000) > rank(5, 1, 1_000), "of equal losses the higher output");
+        assert!(rank(2_000, 1, 1_000) > rank(3_000, 2, 1_000), "of equal gains the fewer legs");
+        assert!(rank(1, 1, 1) > rank(0, 1, 1));
+        assert!(rank(0, usize::MAX, u128::MAX) < rank(0, 1, 1));
     }
 
     #[test]

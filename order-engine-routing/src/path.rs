@@ -4,6 +4,7 @@ use order_engine_core::Amount;
 
 use crate::budget::Meter;
 use crate::error::QuoteError;
+use crate::footprint::{Footprint, Tariff, Toll};
 use crate::hyperbola::Hyperbola;
 use crate::pool::Pool;
 use crate::price_ceiling::PriceCeiling;
@@ -17,6 +18,7 @@ pub(crate) const MAX_HOPS: usize = 4;
 pub(crate) struct Hop<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) direction: Direction,
+    pub(crate) footprint: Footprint,
 }
 
 /// Pools in a row, each of which sells what the one before it paid.
@@ -45,6 +47,11 @@ impl<'a> Path<'a> {
         self.hops[0].filter(|_| self.hops[1].is_none())
     }
 
+    /// Returns what the legs of the path cost and take.
+    pub(crate) fn toll(&self, tariff: &Tariff) -> Toll {
+        self.hops().map(|hop| tariff.toll(hop.footprint)).sum()
+    }
+
     /// Returns the path of the same hops from the last to the first.
     pub(crate) fn reversed(&self) -> Self {
         let mut hops = self.hops;
@@ -59,7 +66,7 @@ impl<'a> Path<'a> {
         at: Moment,
         meter: &impl Meter,
     ) -> Result<Amount, QuoteError> {
-        if let Some(Hop { pool, direction }) = self.only_hop() {
+        if let Some(Hop { pool, direction, .. }) = self.only_hop() {
             return pool.metered_out(direction, amount_in, at, meter);
         }
         self.hops().try_fold(amount_in, |amount, hop| hop.pool.metered_out(hop.direction, amount, at, meter))

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use self::chunked::Chunked;
 pub(crate) use self::graph::{Edge, Graph, Neighbour};
 use self::names::Names;
+use crate::footprint::Footprint;
 use crate::hyperbola::Hyperbola;
 use crate::pool::Pool;
 use crate::price_ceiling::PriceCeiling;
@@ -25,8 +26,12 @@ pub struct PoolSet {
     entries: Chunked<Arc<Entry>>,
     /// The outlines of the pools. They are not in the entries, because a search looks at all of them and at few entries.
     outlines: Chunked<Outline>,
+    /// What legs take of a transaction. Updates of pools hardly ever change it, so it is not in the outlines.
+    footprints: Chunked<KnownFootprint>,
     topology: Arc<Topology>,
     newest_slot: u64,
+    /// What every leg takes at least, whatever its pool.
+    least_footprint: Option<Footprint>,
 }
 
 /// What only changes where pools are added or removed.
@@ -43,6 +48,14 @@ struct Outline {
     ceilings: [PriceCeiling; 2],
     /// For each direction, the output as a hyperbola, if it is one.
     hyperbolas: [Option<Hyperbola>; 2],
+}
+
+/// What a leg through a pool takes of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct KnownFootprint {
+    footprint: Footprint,
+    /// Whether the source has told it. It is the usual one of the curve otherwise.
+    is_told: bool,
 }
 
 /// A pool of a set.
@@ -107,6 +120,35 @@ impl PoolSet {
         set
     }
 
+    /// Returns the set in which a leg through this pool takes this of a transaction, instead of
+    /// [`Footprint::of_curve`]. Updates of the pool leave it as it is. A pool that the set does not know is not added.
+    #[must_use]
+    pub fn with_footprint(&self, id: &str, footprint: Footprint) -> Self {
+        let mut set = self.clone();
+        if let Some(number) = self.topology.ids.find(id) {
+            set.tell_footprint(number, footprint);
+        }
+        set
+    }
+
+    fn tell_footprint(&mut self, number: usize, footprint: Footprint) {
+        *self.footprints.get_mut(number) = KnownFootprint { footprint, is_told: true };
+        self.note_footprint(footprint);
+    }
+
+    /// Gives a pool the usual footprint of its curve, unless the source has told another one.
+    fn set_usual_footprint(&mut self, number: usize, footprint: Footprint) {
+        let known = *self.footprints.get(number);
+        if !known.is_told && known.footprint != footprint {
+            self.footprints.get_mut(number).footprint = footprint;
+        }
+        self.note_footprint(footprint);
+    }
+
+    fn note_footprint(&mut self, footprint: Footprint) {
+        self.least_footprint = Some(self.least_footprint.map_or(footprint, |least| least.least(footprint)));
+    }
+
     /// Adds or replaces a pool, unless the set knows a newer reading. Returns whether it did.
     pub(crate) fn insert(&mut self, entry: Arc<Entry>) -> bool {
         let known = self.topology.ids.find(&entry.pool.id);
@@ -114,10 +156,12 @@ impl PoolSet {
             return false;
         }
         self.newest_slot = self.newest_slot.max(entry.reading.map_or(0, |reading| reading.slot));
+        let footprint = Footprint::of_curve(&entry.pool.curve);
         match known {
             Some(number) => {
                 let old = std::mem::replace(self.entries.get_mut(number), Arc::clone(&entry));
                 *self.outlines.get_mut(number) = entry.outline;
+                self.set_usual_footprint(number, footprint);
                 if old.is_removed || !old.is_wired_as(&entry) {
                     let graph = &mut Arc::make_mut(&mut self.topology).graph;
                     if !old.is_removed {
@@ -131,6 +175,8 @@ impl PoolSet {
                 let (number, _) = topology.ids.add(&entry.pool.id);
                 topology.graph.add(number, &entry.pool);
                 self.outlines.push(entry.outline);
+                self.footprints.push(KnownFootprint { footprint, is_told: false });
+                self.note_footprint(footprint);
                 self.entries.push(entry);
             }
         }
@@ -161,7 +207,18 @@ impl PoolSet {
                 }
             }
         }
+        set.keep_footprints(older);
         set
+    }
+
+    /// Takes over what an older set was told about pools of which this one was told nothing.
+    fn keep_footprints(&mut self, older: &Self) {
+        for (number, old) in older.footprints.iter().enumerate().filter(|(_, old)| old.is_told) {
+            let known = self.topology.ids.find(&older.entries.get(number).pool.id);
+            if let Some(known) = known.filter(|known| !self.footprints.get(*known).is_told) {
+                self.tell_footprint(known, old.footprint);
+            }
+        }
     }
 
     /// Returns all pools, in the order in which they were added.
@@ -209,6 +266,21 @@ impl PoolSet {
     pub(crate) fn hyperbola(&self, edge: Edge) -> Option<Hyperbola> {
         let [a_to_b, b_to_a] = self.outlines.get(edge.pool).hyperbolas;
         edge.direction.orient(a_to_b, b_to_a).0
+    }
+
+    /// Returns what a leg through a pool takes of a transaction; `None` if there is no such pool.
+    pub fn footprint(&self, id: &str) -> Option<Footprint> {
+        self.get(id)?;
+        Some(self.footprint_of(self.topology.ids.find(id)?))
+    }
+
+    pub(crate) fn footprint_of(&self, pool: usize) -> Footprint {
+        self.footprints.get(pool).footprint
+    }
+
+    /// Returns what every leg takes at least, whatever its pool. Pools that the set no longer has count, too.
+    pub(crate) fn least_footprint(&self) -> Footprint {
+        self.least_footprint.unwrap_or_default()
     }
 
     pub(crate) fn graph(&self) -> &Graph {

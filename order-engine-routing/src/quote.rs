@@ -10,6 +10,7 @@ use ruint::aliases::{U256, U512};
 
 use crate::error::QuoteError;
 use crate::fee::ONE_BPS;
+use crate::footprint::{Excess, Footprint};
 use crate::net::{NetAmount, Rank};
 use crate::path::{Hop, Path};
 use crate::pool::Pool;
@@ -27,6 +28,8 @@ pub struct LegQuote<'a> {
     pub amount_in: Amount,
     /// The output, fee deducted.
     pub amount_out: Amount,
+    /// What the leg takes of the transaction.
+    pub footprint: Footprint,
 }
 
 /// A route: one pool, a path, or paths side by side, which may share pools. Each pool trades once, whatever the number
@@ -87,6 +90,9 @@ pub enum RejectReason {
         /// The highest allowed number of slots.
         max_slots: u64,
     },
+    /// A leg through the pool is more than a transaction has room for.
+    #[error(transparent)]
+    DoesNotFit(Excess),
 }
 
 /// The outcome of a search.
@@ -97,6 +103,8 @@ pub struct SearchOutcome<'a> {
     pub best: Option<RouteQuote<'a>>,
     /// The pools of the pair that cannot trade the whole amount, each with the reason.
     pub rejected: Vec<Rejection<'a>>,
+    /// Where there is no route because none fits into a transaction: what there is too little of.
+    pub excess: Option<Excess>,
 }
 
 impl RouteQuote<'_> {
@@ -108,6 +116,11 @@ impl RouteQuote<'_> {
     /// Returns how good the route is among those for the same input.
     pub(crate) fn rank(&self) -> Rank {
         Rank::of(self.amount_out, self.chain_cost, self.legs.len())
+    }
+
+    /// Returns what the legs together take of the transaction.
+    pub fn footprint(&self) -> Footprint {
+        self.legs.iter().fold(Footprint::NONE, |sum, leg| sum.plus(leg.footprint))
     }
 
     /// Returns the least output to accept: `⌊out · (10 000 − bps) / 10 000⌋`.
@@ -213,9 +226,9 @@ pub(crate) fn push_legs<'a>(
     amount_in: Amount,
     at: Moment,
 ) -> Result<Amount, QuoteError> {
-    path.hops().try_fold(amount_in, |amount_in, Hop { pool, direction }| {
+    path.hops().try_fold(amount_in, |amount_in, Hop { pool, direction, footprint }| {
         let amount_out = pool.amount_out(direction, amount_in, at)?;
-        legs.push(LegQuote { pool, direction, amount_in, amount_out });
+        legs.push(LegQuote { pool, direction, amount_in, amount_out, footprint });
         Ok(amount_out)
     })
 }

@@ -25,6 +25,8 @@ pub struct RouterConfig {
     /// The cost of one leg. With `None` legs cost nothing, so every order is split as far as that pays a
     /// single base unit more.
     pub leg_cost: Option<LegCost>,
+    /// The cost of what legs compute, beside the cost of each leg. With `None` it costs nothing.
+    pub compute_cost: Option<ComputeCost>,
     /// The time after which a search returns the best route found so far.
     pub search_time: Duration,
     /// The most that a route may lose to the mid price, fees included, in basis points. A route that loses more is
@@ -45,6 +47,17 @@ pub struct LegCost {
     pub amount: Amount,
 }
 
+/// The chain's price of computation. A leg costs it for the compute units of its
+/// [`Footprint`](crate::Footprint), at the prices of the pools.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ComputeCost {
+    /// The mint of the token in which the chain is paid.
+    pub mint: String,
+    /// The cost of a million compute units, in base units of that token. A priority fee of Solana of so many
+    /// micro-lamports for a compute unit is as many lamports for a million.
+    pub million_units: Amount,
+}
+
 impl Default for RouterConfig {
     /// Returns a configuration with 50 ms for each search, without a cost of legs, for routes that lose at most half of
     /// the value at the mid price.
@@ -52,6 +65,7 @@ impl Default for RouterConfig {
         Self {
             limits: SearchLimits::default(),
             leg_cost: None,
+            compute_cost: None,
             search_time: Duration::from_millis(50),
             max_price_impact_bps: DEFAULT_PRICE_IMPACT_BPS,
         }
@@ -69,6 +83,12 @@ impl RouterConfig {
     #[must_use]
     pub fn with_leg_cost(self, leg_cost: LegCost) -> Self {
         Self { leg_cost: Some(leg_cost), ..self }
+    }
+
+    /// Sets [`compute_cost`](Self::compute_cost).
+    #[must_use]
+    pub fn with_compute_cost(self, compute_cost: ComputeCost) -> Self {
+        Self { compute_cost: Some(compute_cost), ..self }
     }
 
     /// Sets [`search_time`](Self::search_time).
@@ -113,11 +133,13 @@ impl Router {
         let is_over = move || (clock.now() - now).to_std().is_ok_and(|elapsed| elapsed >= search_time);
         let budget = SearchBudget::until(is_over);
         let search = Search::new(pools, at).with_limits(self.config.limits).with_budget(budget);
-        let leg_cost = self.config.leg_cost.as_ref();
         // If no pools connect the output token with the one in which the chain is paid, the cost has no
         // value in the output token and counts as zero.
-        let leg_cost = leg_cost.and_then(|cost| search.value(cost.amount, &cost.mint, &request.output.mint));
-        search.with_leg_cost(leg_cost.unwrap_or_default())
+        let value = |amount, mint: &str| search.value(amount, mint, &request.output.mint).unwrap_or_default();
+        let leg_cost = self.config.leg_cost.as_ref().map(|cost| value(cost.amount, &cost.mint));
+        let compute_cost =
+            self.config.compute_cost.as_ref().map(|cost| value(cost.million_units, &cost.mint));
+        search.with_leg_cost(leg_cost.unwrap_or_default()).with_compute_cost(compute_cost.unwrap_or_default())
     }
 }
 
@@ -146,7 +168,7 @@ fn candidates(
     let mut rejections = Vec::new();
     let mut strangers = Vec::new();
     for dex in pools.dexes() {
-        let SearchOutcome { best, rejected } = search.best_pool_of(dex, input, output, request.amount);
+        let SearchOutcome { best, rejected, .. } = search.best_pool_of(dex, input, output, request.amount);
         if best.is_none() && rejected.is_empty() {
             strangers.push(refused(dex, dex, "It does not trade this pair".to_owned()));
         }
@@ -154,7 +176,8 @@ fn candidates(
         proposed.extend(best.map(|best| RouteQuote { is_proven_optimal: false, ..best }));
         rejections.extend(rejected);
     }
-    let Alternatives { direct, detour, combined, .. } = search.alternatives(input, output, request.amount);
+    let Alternatives { direct, detour, combined, excess, .. } =
+        search.alternatives(input, output, request.amount);
     for route in [direct, detour, combined].into_iter().flatten() {
         match proposed.iter_mut().find(|other| other.legs == route.legs) {
             Some(known) => known.is_proven_optimal |= route.is_proven_optimal,
@@ -172,6 +195,7 @@ fn candidates(
         _ => Candidate::quoted(route.id(), route.to_route()),
     };
     let mut candidates: Vec<Candidate> = strangers;
+    candidates.extend(excess.map(|excess| refused("all", "all", format!("No route fits: {excess}"))));
     candidates.extend(proposed.iter().map(propose));
     candidates.extend(rejections.iter().take(MOST_REJECTIONS).map(rejected));
     candidates

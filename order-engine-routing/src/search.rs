@@ -17,7 +17,8 @@ use self::paths::{FoundPath, PathSearch, SwapMode};
 use order_engine_core::Amount;
 
 use crate::budget::SearchBudget;
-use crate::path::MAX_HOPS;
+use crate::footprint::{Excess, Room, Tariff, Toll, TransactionLimits};
+use crate::path::{Hop, MAX_HOPS};
 use crate::pool::Pool;
 use crate::pool_set::{Edge, PoolSet};
 use crate::quote::{self, LegQuote, RejectReason, Rejection, RouteQuote};
@@ -43,11 +44,20 @@ pub struct SearchLimits {
     pub max_age: Option<Duration>,
     /// The highest age of a pool's snapshot in slots, counted from the newest snapshot of the set. `None` allows any.
     pub max_age_slots: Option<u64>,
+    /// How much a transaction has room for. A route that would not fit is never chosen. By default everything fits.
+    pub transaction: TransactionLimits,
 }
 
 impl Default for SearchLimits {
     fn default() -> Self {
-        Self { max_hops: 4, max_legs: 24, labels_per_token: 8, max_age: None, max_age_slots: None }
+        Self {
+            max_hops: 4,
+            max_legs: 24,
+            labels_per_token: 8,
+            max_age: None,
+            max_age_slots: None,
+            transaction: TransactionLimits::UNLIMITED,
+        }
     }
 }
 
@@ -88,6 +98,22 @@ impl SearchLimits {
         Self { max_age_slots: Some(max_age_slots), ..self }
     }
 
+    /// Sets [`transaction`](Self::transaction).
+    #[must_use]
+    pub fn with_transaction(self, transaction: TransactionLimits) -> Self {
+        Self { transaction, ..self }
+    }
+
+    /// Returns the same limits, but for any number of legs and transactions of any size.
+    fn unbounded(self) -> Self {
+        self.with_max_legs(usize::MAX).with_transaction(TransactionLimits::UNLIMITED)
+    }
+
+    /// Returns what a route has room for.
+    fn room(&self) -> Room {
+        Room { legs: self.max_legs, transaction: self.transaction }
+    }
+
     /// Returns the most hops of a path, which has no more legs than a route may have.
     fn max_hops_within_legs(&self) -> usize {
         self.max_hops.min(self.max_legs).min(MAX_HOPS)
@@ -105,20 +131,26 @@ pub struct Search<'a> {
     pools: &'a PoolSet,
     at: Moment,
     limits: SearchLimits,
-    leg_cost: Amount,
+    tariff: Tariff,
     budget: Rc<SearchBudget<'a>>,
 }
 
 impl<'a> Search<'a> {
     /// Returns a search over these pools, as they would trade at a moment.
     pub fn new(pools: &'a PoolSet, at: Moment) -> Self {
-        Self { pools, at, limits: SearchLimits::default(), leg_cost: Amount::ZERO, budget: Rc::default() }
+        Self { pools, at, limits: SearchLimits::default(), tariff: Tariff::default(), budget: Rc::default() }
     }
 
-    /// Returns the same search with another cost for one leg. Both share one budget.
-    fn costing(&self, leg_cost: Amount) -> Self {
+    /// Returns the same search with other costs of the chain. Both share one budget.
+    fn costing(&self, tariff: Tariff) -> Self {
         let Self { pools, at, limits, ref budget, .. } = *self;
-        Self { pools, at, limits, leg_cost, budget: Rc::clone(budget) }
+        Self { pools, at, limits, tariff, budget: Rc::clone(budget) }
+    }
+
+    /// Returns the same search without a limit to what a route takes. Both share one budget.
+    fn unbounded(&self) -> Self {
+        let Self { pools, at, limits, tariff, ref budget } = *self;
+        Self { pools, at, limits: limits.unbounded(), tariff, budget: Rc::clone(budget) }
     }
 
     /// Sets the limits.
@@ -129,7 +161,15 @@ impl<'a> Search<'a> {
     /// Sets the chain's cost for one leg: in base units of the output token for an exact input, of the
     /// input token for an exact output.
     pub fn with_leg_cost(self, leg_cost: Amount) -> Self {
-        Self { leg_cost, ..self }
+        let tariff = Tariff { leg: leg_cost.base_units(), ..self.tariff };
+        Self { tariff, ..self }
+    }
+
+    /// Sets the chain's cost for a million compute units, in the same token as the cost of a leg. A leg then costs this
+    /// times the compute units of its [`Footprint`], rounded up, beside what each leg costs.
+    pub fn with_compute_cost(self, million_compute_units: Amount) -> Self {
+        let tariff = Tariff { million_compute_units: million_compute_units.base_units(), ..self.tariff };
+        Self { tariff, ..self }
     }
 
     /// Sets the budget, which all methods of this search share. They find the best single pool in any case.
@@ -162,20 +202,62 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Returns whether the snapshot of a pool must not be used.
-    fn is_excluded(&self, pool: usize) -> bool {
-        self.check_age(pool).is_err()
+    /// Checks that a pool may be a part of a route: its snapshot is fresh enough, and a leg through it fits.
+    fn check(&self, pool: usize) -> Result<(), RejectReason> {
+        self.check_age(pool)?;
+        if self.limits.transaction == TransactionLimits::UNLIMITED {
+            return Ok(());
+        }
+        self.limits
+            .room()
+            .excess(&self.toll(pool))
+            .map_or(Ok(()), |excess| Err(RejectReason::DoesNotFit(excess)))
     }
 
-    /// Returns the fresh pools between two tokens, and adds the stale ones to `rejected`.
-    fn fresh_edges(
+    /// Returns whether a pool must not be used.
+    fn is_excluded(&self, pool: usize) -> bool {
+        self.check(pool).is_err()
+    }
+
+    /// Returns what a leg through a pool costs and takes.
+    fn toll(&self, pool: usize) -> Toll {
+        self.tariff.toll(self.pools.footprint_of(pool))
+    }
+
+    /// Returns what every leg costs and takes at least, whatever its pool.
+    fn least_toll(&self) -> Toll {
+        self.tariff.toll(self.pools.least_footprint())
+    }
+
+    /// Returns what there is too little of for a route that would otherwise be there, if no route fits.
+    fn excess(&self, input: &str, output: &str, amount: Amount) -> Option<Excess> {
+        if self.limits == self.limits.unbounded() {
+            return None;
+        }
+        let free = self.unbounded();
+        let path = free.best_path(input, output, amount).best;
+        self.excess_of(&path.or_else(|| free.best(input, output, amount).best)?)
+    }
+
+    /// Returns what there is too little of for a route.
+    fn excess_of(&self, route: &RouteQuote<'_>) -> Option<Excess> {
+        self.limits.room().excess(&self.toll_of(&route.legs))
+    }
+
+    /// Returns what legs cost and take.
+    fn toll_of(&self, legs: &[LegQuote<'_>]) -> Toll {
+        legs.iter().map(|leg| self.tariff.toll(leg.footprint)).sum()
+    }
+
+    /// Returns the pools between two tokens that may be a part of a route, and adds the others to `rejected`.
+    fn usable_edges(
         &self,
         input: &str,
         output: &str,
         rejected: &mut Vec<Rejection<'a>>,
     ) -> impl Iterator<Item = Edge> {
         let edges = self.pools.graph().edges(input, output).iter().copied();
-        edges.filter(|edge| match self.check_age(edge.pool) {
+        edges.filter(|edge| match self.check(edge.pool) {
             Ok(()) => true,
             Err(reason) => {
                 rejected.push(Rejection { pool: self.pool(*edge), reason });
@@ -201,7 +283,9 @@ impl<'a> Search<'a> {
         };
         let max_hops = (*hops.end()).min(self.limits.max_hops_within_legs());
         let amount = amount.base_units();
-        PathSearch { search: self, mode, from, to, amount, min_hops: *hops.start(), max_hops, floor }.best()
+        let min_hops = *hops.start();
+        PathSearch { search: self, mode, from, to, amount, min_hops, max_hops, floor, is_careful: false }
+            .best()
     }
 
     /// Returns the route over one path for an exact input, or `None` if the path cannot trade it.
@@ -218,9 +302,14 @@ impl<'a> Search<'a> {
         amount_out: Amount,
         is_proven_optimal: bool,
     ) -> RouteQuote<'a> {
-        let cost = self.leg_cost.base_units().saturating_mul(legs.len() as u128);
-        let chain_cost = Amount::new(cost);
+        let chain_cost = Amount::new(self.toll_of(&legs).cost);
         RouteQuote { legs, amount_in, amount_out, chain_cost, is_proven_optimal, at: self.at }
+    }
+
+    /// Returns a pool as a hop of a path.
+    fn hop(&self, edge: Edge) -> Hop<'a> {
+        let Edge { pool, direction } = edge;
+        Hop { pool: self.pool(edge), direction, footprint: self.pools.footprint_of(pool) }
     }
 
     fn pool(&self, edge: Edge) -> &'a Pool {

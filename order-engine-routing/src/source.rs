@@ -7,9 +7,12 @@ use arc_swap::ArcSwap;
 
 use crate::curve::Curve;
 use crate::error::InvalidPool;
+use crate::footprint::Footprint;
 use crate::pool::Pool;
 use crate::pool_set::{Entry, PoolSet};
 use crate::reading::Reading;
+
+const UNKNOWN_POOL: InvalidPool = InvalidPool { field: "id", reason: "must be that of a known pool" };
 
 /// Provides the newest snapshot of the pools.
 ///
@@ -80,10 +83,20 @@ impl PoolFeed {
         change: impl Fn(&Curve) -> Result<Curve, InvalidPool>,
     ) -> Result<UpdateReport, InvalidPool> {
         let known = self.newest.load();
-        let unknown = InvalidPool { field: "id", reason: "must be that of a known pool" };
-        let pool = known.get(id).ok_or(unknown)?;
+        let pool = known.get(id).ok_or(UNKNOWN_POOL)?;
         let pool = pool.with_curve(change(&pool.curve)?);
         Ok(self.update(std::slice::from_ref(&pool), reading))
+    }
+
+    /// Says what a leg through a pool takes of a transaction, for instance what the last swaps have taken. It holds for all
+    /// later updates of the pool; without it, [`Footprint::of_curve`] counts.
+    ///
+    /// # Errors
+    /// If there is no such pool.
+    pub fn set_footprint(&self, id: &str, footprint: Footprint) -> Result<(), InvalidPool> {
+        self.newest.load().get(id).ok_or(UNKNOWN_POOL)?;
+        self.newest.rcu(|newest| newest.with_footprint(id, footprint));
+        Ok(())
     }
 
     /// Removes the pools with these ids. An update that was read before does not bring them back.

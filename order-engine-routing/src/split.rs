@@ -19,13 +19,13 @@ pub(crate) fn solve(problem: &Problem<'_, '_>, singles: &[Option<u128>]) -> Opti
     }
     let solver = Solver::new(problem);
     let free = solver.split(|_| true);
-    let is_free = problem.leg_cost == 0 && free.as_ref().is_some_and(|free| free.legs <= problem.max_legs);
+    let is_free = problem.is_free() && free.as_ref().is_some_and(|free| problem.room.admits(&free.toll));
     let split = match free {
         Some(free) if !is_free => subsets::best(&solver, &free, single.clone()),
         free => free,
     };
     let is_exhaustive = is_free || problem.paths.len() <= subsets::MOST_ENUMERATED;
     let is_exact = is_exhaustive && problem.paths.iter().all(Path::is_concave);
-    let best = problem.better(single, split)?;
+    let best = Split::better(single, split)?;
     Some(Split { is_proven: is_exact && problem.budget.lasts(), ..best })
 }

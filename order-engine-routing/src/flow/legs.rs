@@ -110,7 +110,8 @@ fn sell_rest_with<'p, 'a>(
         let arc = &plan.network.arcs()[arc];
         let (amount_in, at) = (Amount::new(amount_in), plan.task.at);
         let amount_out = arc.pool.amount_out(arc.direction, amount_in, at).ok()?;
-        Some((arc, LegQuote { pool: arc.pool, direction: arc.direction, amount_in, amount_out }))
+        let (pool, direction, footprint) = (arc.pool, arc.direction, arc.toll.footprint);
+        Some((arc, LegQuote { pool, direction, amount_in, amount_out, footprint }))
     };
     let mut rest = held;
     let mut legs = Vec::with_capacity(ranked.len());

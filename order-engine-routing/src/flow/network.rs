@@ -1,5 +1,6 @@
 //! The part of the graph through which a flow may go: some pools, each in one direction, without a cycle.
 
+use crate::footprint::Toll;
 use crate::pool::Pool;
 use crate::pool_set::Edge;
 use crate::trade::Direction;
@@ -26,6 +27,8 @@ pub(super) struct Arc<'a> {
     pub(super) to: usize,
     /// The number of the pool in the set of all pools.
     pub(super) number: usize,
+    /// What a leg through the pool costs and takes.
+    pub(super) toll: Toll,
 }
 
 /// Pools, each in one direction, such that no way leads back to a token.
@@ -60,7 +63,7 @@ impl<'a> Network<'a> {
 
     /// Adds the pools of a path that are not in the network yet. A path that would close a cycle is not added, nor is
     /// one for which there is no room.
-    pub(crate) fn add_path(&mut self, path: &[Hop], pool: impl Fn(Edge) -> &'a Pool) {
+    pub(crate) fn add_path(&mut self, path: &[Hop], pool: impl Fn(Edge) -> (&'a Pool, Toll)) {
         let is_known = |hop: &Hop| self.arcs.iter().any(|arc| arc.number == hop.edge.pool);
         let added: Vec<Hop> = path.iter().copied().filter(|hop| !is_known(hop)).collect();
         let tokens = self.tokens.len() + path.len();
@@ -82,7 +85,8 @@ impl<'a> Network<'a> {
                 *known |= gained;
             }
             let Edge { pool: number, direction } = hop.edge;
-            self.arcs.push(Arc { pool: pool(hop.edge), direction, from, to, number });
+            let (pool, toll) = pool(hop.edge);
+            self.arcs.push(Arc { pool, direction, from, to, number, toll });
         }
         self.sort();
     }
@@ -165,18 +169,18 @@ mod tests {
         let curve = Curve::ConstantProduct(ConstantProduct::new(reserve, reserve, Fee::NONE).unwrap());
         let pool = Pool::new("p", "d", ("a", "b"), curve);
         let mut network = Network::new(10, 11, 8);
-        network.add_path(&[hop(0, 10, 12), hop(1, 12, 13), hop(2, 13, 11)], |_| &pool);
-        network.add_path(&[hop(3, 10, 13), hop(4, 13, 12), hop(5, 12, 11)], |_| &pool);
+        network.add_path(&[hop(0, 10, 12), hop(1, 12, 13), hop(2, 13, 11)], |_| (&pool, Toll::default()));
+        network.add_path(&[hop(3, 10, 13), hop(4, 13, 12), hop(5, 12, 11)], |_| (&pool, Toll::default()));
         assert_eq!((network.len(), network.tokens()), (3, 4));
-        network.add_path(&[hop(6, 10, 13), hop(2, 13, 11)], |_| &pool);
+        network.add_path(&[hop(6, 10, 13), hop(2, 13, 11)], |_| (&pool, Toll::default()));
         let order: Vec<usize> = network.order().iter().map(|&arc| network.hop(arc).edge.pool).collect();
         assert_eq!(order, [0, 6, 1, 2]);
         network.add_path(
             &[hop(7, 10, 14), hop(8, 14, 15), hop(9, 15, 16), hop(10, 16, 12), hop(1, 12, 13)],
-            |_| &pool,
+            |_| (&pool, Toll::default()),
         );
         assert_eq!(network.len(), 8, "shared pools need no room");
-        network.add_path(&[hop(11, 10, 11)], |_| &pool);
+        network.add_path(&[hop(11, 10, 11)], |_| (&pool, Toll::default()));
         assert_eq!(network.len(), 8, "there is no room");
     }
 }

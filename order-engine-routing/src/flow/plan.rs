@@ -5,6 +5,8 @@ use order_engine_core::Amount;
 use super::network::{INPUT, Network, OUTPUT};
 use super::{Task, Used};
 use crate::error::QuoteError;
+use crate::footprint::Toll;
+use crate::net::Rank;
 
 /// The most passes over the network in which a way is searched. Each way forwards is found in the first pass; another
 /// one is needed for each pool from which the way pushes others out.
@@ -92,6 +94,16 @@ impl<'n, 't, 'a> Plan<'n, 't, 'a> {
     /// Returns the number of pools that are used.
     pub(super) fn legs(&self) -> usize {
         self.loads().count()
+    }
+
+    /// Returns what the used pools cost and take.
+    pub(super) fn toll(&self) -> Toll {
+        self.loads().map(|(arc, _)| self.network.arcs()[arc].toll).sum()
+    }
+
+    /// Returns how good the plan is.
+    pub(super) fn rank(&self) -> Rank {
+        Rank::new(self.output(), &self.toll())
     }
 
     /// Returns what comes out.

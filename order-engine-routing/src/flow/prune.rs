@@ -18,40 +18,57 @@ const REPAIRS: [u128; 3] = [32, 128, 512];
 pub(super) fn run<'a>(mut plan: Plan<'_, '_, 'a>) -> Option<Flow<'a>> {
     let task = plan.task;
     while plan.legs() > 1 {
-        let is_too_long = plan.legs() > task.max_legs;
-        if !is_too_long && (task.leg_cost == 0 || !task.budget.lasts()) {
+        let is_too_large = !task.room.admits(&plan.toll());
+        if !is_too_large && (plan.toll().cost == 0 || !task.budget.lasts()) {
             break;
         }
-        let rank = |plan: &Plan<'_, '_, '_>| task.rank(plan.output(), plan.legs());
-        let smallest = smallest(&plan);
+        let least = least(&plan, is_too_large);
         // Where a smaller leg cannot be spared, a larger one has to go.
-        let tried = if is_too_long { smallest.len() } else { TRIED };
-        let mut candidates = smallest.iter().take(tried).filter_map(|&arc| without(&plan, arc));
-        let best = if is_too_long {
-            candidates.by_ref().take(TRIED).max_by_key(&rank)
+        let tried = if is_too_large { least.len() } else { TRIED };
+        let mut candidates = least.iter().take(tried).filter_map(|&arc| Some((arc, without(&plan, arc)?)));
+        let best = if is_too_large {
+            let candidates = candidates.by_ref().take(TRIED);
+            candidates.min_by(|one, other| price_of(&plan, one).total_cmp(&price_of(&plan, other)))
         } else {
-            candidates.max_by_key(&rank)
+            candidates.max_by_key(|(_, without)| without.rank())
         };
         match best {
-            Some(mut best) => {
+            Some((_, mut best)) => {
                 for fraction in REPAIRS {
                     allocate::exchange(&mut best, (task.amount / fraction).max(1));
                 }
-                if !is_too_long && rank(&best) <= rank(&plan) {
+                if !is_too_large && best.rank() <= plan.rank() {
                     break;
                 }
                 plan = best;
             }
-            None if is_too_long => return None,
+            None if is_too_large => return None,
             None => break,
         }
+    }
+    if !task.room.admits(&plan.toll()) {
+        return None;
     }
     legs::evaluate(&plan)
 }
 
-/// Returns the used arcs, the one with the smallest share of the amount first.
-fn smallest(plan: &Plan<'_, '_, '_>) -> Vec<usize> {
-    let shares = shares(plan);
+/// Returns what a plan that is too large loses without a leg, for what the leg takes of what there is too little of.
+#[allow(clippy::cast_precision_loss)] // Prices only say which leg to leave out.
+fn price_of(plan: &Plan<'_, '_, '_>, (arc, without): &(usize, Plan<'_, '_, '_>)) -> f64 {
+    let lost = plan.output().saturating_sub(without.output()) as f64;
+    lost / plan.task.room.share_of_excess(&plan.network.arcs()[*arc].toll, &plan.toll())
+}
+
+/// Returns the used arcs, those first that can be spared best: those with the smallest shares of the amount, or, where the
+/// plan is too large, with the smallest shares for what they take of what there is too little of.
+fn least(plan: &Plan<'_, '_, '_>, is_too_large: bool) -> Vec<usize> {
+    let mut shares = shares(plan);
+    if is_too_large {
+        let toll = plan.toll();
+        for (arc, _) in plan.loads() {
+            shares[arc] /= plan.task.room.share_of_excess(&plan.network.arcs()[arc].toll, &toll);
+        }
+    }
     let mut used: Vec<usize> = plan.loads().map(|(arc, _)| arc).collect();
     used.sort_by(|&one, &other| shares[one].total_cmp(&shares[other]).then(one.cmp(&other)));
     used

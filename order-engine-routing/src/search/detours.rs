@@ -3,6 +3,7 @@
 use order_engine_core::Amount;
 
 use super::Search;
+use crate::footprint::Toll;
 use crate::path::Path;
 use crate::pool_set::{Edge, Neighbour};
 use crate::price_ceiling::PriceCeiling;
@@ -14,13 +15,20 @@ impl Search<'_> {
     /// It could not if some direct path, after it has traded the whole amount, pays more for the same
     /// amount again than any detour could pay even at the prices before any trade. Whatever part of the
     /// amount a route sends over a detour, the direct path could trade it instead, in one leg, and would
-    /// pay no less, because its output is concave.
+    /// pay no less, because its output is concave. That leg must not cost or take more than the two or more of the
+    /// detour.
     pub(super) fn detours_may_pay(&self, direct: &[Path<'_>], pair: (&str, &str), amount: Amount) -> bool {
         if self.limits.max_hops_within_legs() < 2 {
             return false;
         }
         let ceiling = self.detour_ceiling(pair);
-        let most = direct.iter().filter_map(|path| self.output_for_same_again(path, amount)).max();
+        let two_legs = self.least_toll().times(2);
+        let limited = |toll: Toll| self.limits.transaction.limited(toll.footprint);
+        let light = direct.iter().filter(|path| {
+            let toll = path.toll(&self.tariff);
+            toll.cost <= two_legs.cost && limited(toll).is_within(&limited(two_legs))
+        });
+        let most = light.filter_map(|path| self.output_for_same_again(path, amount)).max();
         ceiling != PriceCeiling::ZERO && most.is_none_or(|most| most <= ceiling.value_of(amount))
     }
 

@@ -4,14 +4,15 @@ use order_engine_core::Amount;
 
 use super::Search;
 use super::paths::SwapMode;
+use crate::footprint::Excess;
+use crate::net::Rank;
 use crate::path::{Hop, MAX_HOPS, Path};
 use crate::pool::Pool;
-use crate::pool_set::Edge;
 use crate::quote::{self, LegQuote, Rejection, RouteQuote, SearchOutcome};
 use crate::split::{self, Problem, Split};
 
 /// The best routes of each kind.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Alternatives<'a> {
     /// The best route over the pools of the pair: one of them, or several side by side.
     pub(crate) direct: Option<RouteQuote<'a>>,
@@ -21,6 +22,8 @@ pub(crate) struct Alternatives<'a> {
     /// The best flow over pools of the pair and detours, which may share pools, unless every detour is provably worse.
     pub(crate) combined: Option<RouteQuote<'a>>,
     pub(crate) rejected: Vec<Rejection<'a>>,
+    /// Where no route fits: what there is too little of.
+    pub(crate) excess: Option<Excess>,
 }
 
 impl<'a> Search<'a> {
@@ -39,7 +42,7 @@ impl<'a> Search<'a> {
         let mut rejected = Vec::new();
         let paths = self.direct_paths(input, output, &mut rejected);
         let best = self.split(&paths, amount, &mut rejected);
-        SearchOutcome { best, rejected }
+        SearchOutcome { best, rejected, excess: None }
     }
 
     /// Returns the best single path, of one or several pools.
@@ -55,9 +58,10 @@ impl<'a> Search<'a> {
     /// Returns the best route of all: a single pool, a split, a path, or a flow over pools and paths, which may share
     /// pools.
     pub fn best(&self, input: &str, output: &str, amount: Amount) -> SearchOutcome<'a> {
-        let Alternatives { direct, detour, combined, rejected } = self.alternatives(input, output, amount);
+        let Alternatives { direct, detour, combined, rejected, excess } =
+            self.alternatives(input, output, amount);
         let best = [direct, detour, combined].into_iter().flatten().reduce(better);
-        SearchOutcome { best, rejected }
+        SearchOutcome { best, rejected, excess }
     }
 
     /// Returns the best routes of each kind. A route is proven if no route of another kind could be better.
@@ -65,12 +69,17 @@ impl<'a> Search<'a> {
         let mut rejected = Vec::new();
         let paths = self.direct_paths(input, output, &mut rejected);
         let direct = self.split(&paths, amount, &mut rejected);
-        if !self.detours_may_pay(&paths, (input, output), amount) {
-            return Alternatives { direct, detour: None, combined: None, rejected };
+        let mut found = Alternatives { direct, rejected, ..Alternatives::default() };
+        if self.detours_may_pay(&paths, (input, output), amount) {
+            let unproven = |route| RouteQuote { is_proven_optimal: false, ..route };
+            let (detour, combined) = self.best_over_detours((input, output), amount);
+            found.direct = found.direct.map(unproven);
+            (found.detour, found.combined) = (detour.map(unproven), combined);
         }
-        let unproven = |route| RouteQuote { is_proven_optimal: false, ..route };
-        let (detour, combined) = self.best_over_detours((input, output), amount);
-        Alternatives { direct: direct.map(unproven), detour: detour.map(unproven), combined, rejected }
+        if found.direct.is_none() && found.detour.is_none() && found.combined.is_none() {
+            found.excess = self.excess(input, output, amount);
+        }
+        found
     }
 
     /// Returns the best flow over detours and direct paths, and the best detour, if that could be better.
@@ -83,7 +92,7 @@ impl<'a> Search<'a> {
         let combined = flow.map(|flow| self.route(flow.legs, amount, flow.amount_out, false));
         // A detour has two legs or more, so it has to pay that much to leave more than the flow.
         let net = combined.as_ref().map_or(0, |flow| flow.net_amount_out().gain().base_units());
-        let cost = self.leg_cost.base_units().saturating_mul(2);
+        let cost = self.least_toll().times(2).cost;
         let floor = if net == 0 { 0 } else { net.saturating_add(cost) };
         let detour = self.best_path_from(2, pair, (amount, floor)).best;
         (detour, combined)
@@ -97,29 +106,31 @@ impl<'a> Search<'a> {
         admits: impl Fn(&Pool) -> bool,
     ) -> SearchOutcome<'a> {
         let mut rejected = Vec::new();
-        let mut best: Option<(Amount, Hop<'a>)> = None;
+        let mut best: Option<(Rank, Amount, Hop<'a>)> = None;
         for &edge in self.pools.graph().edges(input, output) {
             let pool = self.pool(edge);
             if !admits(pool) {
                 continue;
             }
-            if let Err(reason) = self.check_age(edge.pool) {
+            if let Err(reason) = self.check(edge.pool) {
                 rejected.push(Rejection { pool, reason });
                 continue;
             }
             match pool.metered_out(edge.direction, amount_in, self.at, &*self.budget) {
-                Ok(out) if best.is_none_or(|(most, rival)| (out, &rival.pool.id) > (most, &pool.id)) => {
-                    best = Some((out, Hop { pool, direction: edge.direction }));
+                Ok(out) => {
+                    let rank = Rank::new(out.base_units(), &self.toll(edge.pool));
+                    if best.is_none_or(|(most, _, rival)| (rank, &rival.pool.id) > (most, &pool.id)) {
+                        best = Some((rank, out, self.hop(edge)));
+                    }
                 }
-                Ok(_) => {}
                 Err(error) => rejected.push(Rejection { pool, reason: error.into() }),
             }
         }
-        let route = |(amount_out, Hop { pool, direction })| {
-            let leg = LegQuote { pool, direction, amount_in, amount_out };
+        let route = |(_, amount_out, Hop { pool, direction, footprint })| {
+            let leg = LegQuote { pool, direction, amount_in, amount_out, footprint };
             self.route(vec![leg], amount_in, amount_out, true)
         };
-        SearchOutcome { best: best.map(route), rejected }
+        SearchOutcome { best: best.map(route), rejected, excess: None }
     }
 
     fn best_path_from(
@@ -130,7 +141,7 @@ impl<'a> Search<'a> {
     ) -> SearchOutcome<'a> {
         let found = self.find_path(SwapMode::ExactIn, min_hops..=MAX_HOPS, pair, (amount, floor));
         let best = found.and_then(|found| self.route_over(&found, amount));
-        SearchOutcome { best, rejected: Vec::new() }
+        SearchOutcome { best, rejected: Vec::new(), excess: None }
     }
 
     /// Returns the best split over paths that share no pool. Adds the paths that cannot trade the whole
@@ -158,8 +169,8 @@ impl<'a> Search<'a> {
             paths,
             amount: amount.base_units(),
             at: self.at,
-            leg_cost: self.leg_cost.base_units(),
-            max_legs: self.limits.max_legs,
+            tolls: paths.iter().map(|path| path.toll(&self.tariff)).collect(),
+            room: self.limits.room(),
             budget: &self.budget,
         };
         let split = split::solve(&problem, &singles);
@@ -173,14 +184,14 @@ impl<'a> Search<'a> {
     }
 
     fn route_over_split(&self, paths: &[Path<'a>], amount: Amount, split: &Split) -> Option<RouteQuote<'a>> {
-        let mut legs = Vec::with_capacity(split.legs);
+        let mut legs = Vec::with_capacity(split.toll.legs);
         for part in &split.parts {
             let path = &paths[part.path];
             let (amount_in, amount_out) = (Amount::new(part.amount_in), Amount::new(part.amount_out));
             // The output of a single pool is known, the outputs of the hops of a longer path are not.
             match path.only_hop() {
-                Some(Hop { pool, direction }) => {
-                    legs.push(LegQuote { pool, direction, amount_in, amount_out });
+                Some(Hop { pool, direction, footprint }) => {
+                    legs.push(LegQuote { pool, direction, amount_in, amount_out, footprint });
                 }
                 None => {
                     quote::push_legs(&mut legs, path, amount_in, self.at).ok()?;
@@ -197,8 +208,7 @@ impl<'a> Search<'a> {
         output: &str,
         rejected: &mut Vec<Rejection<'a>>,
     ) -> Vec<Path<'a>> {
-        let path = |edge: Edge| Path::new([Hop { pool: self.pool(edge), direction: edge.direction }]);
-        self.fresh_edges(input, output, rejected).map(path).collect()
+        self.usable_edges(input, output, rejected).map(|edge| Path::new([self.hop(edge)])).collect()
     }
 }
 

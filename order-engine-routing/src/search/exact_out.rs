@@ -4,6 +4,7 @@ use order_engine_core::Amount;
 
 use super::Search;
 use super::paths::SwapMode;
+use crate::footprint::{Excess, Tariff};
 use crate::path::MAX_HOPS;
 use crate::quote::{Rejection, RouteQuote, SearchOutcome};
 use crate::wide::mul_div_ceil;
@@ -21,7 +22,7 @@ impl<'a> Search<'a> {
     /// too little. The legs show what each pool pays.
     pub fn best_path_exact_out(&self, input: &str, output: &str, amount_out: Amount) -> SearchOutcome<'a> {
         let (mut rejected, mut refusals) = (Vec::new(), Vec::new());
-        for edge in self.fresh_edges(input, output, &mut rejected) {
+        for edge in self.usable_edges(input, output, &mut rejected) {
             let pool = self.pool(edge);
             if let Err(error) = pool.metered_in(edge.direction, amount_out, self.at, &*self.budget) {
                 refusals.push(Rejection { pool, reason: error.into() });
@@ -31,7 +32,7 @@ impl<'a> Search<'a> {
         let found = self.find_path(SwapMode::ExactOut, 1..=MAX_HOPS, (input, output), (amount_out, 0));
         // The legs are quoted forward, as they execute.
         let best = found.and_then(|found| self.route_over(&found, Amount::new(found.amount)));
-        SearchOutcome { best, rejected }
+        SearchOutcome { best, rejected, excess: None }
     }
 
     /// Returns the route that takes the least input for at least `amount_out`, the chain's cost included: a path, a
@@ -39,7 +40,7 @@ impl<'a> Search<'a> {
     ///
     /// A route over several paths buys up to one part in sixteen million more than `amount_out`.
     pub fn best_exact_out(&self, input: &str, output: &str, amount_out: Amount) -> SearchOutcome<'a> {
-        let SearchOutcome { best: path, rejected } = self.best_path_exact_out(input, output, amount_out);
+        let SearchOutcome { best: path, rejected, .. } = self.best_path_exact_out(input, output, amount_out);
         let start = match &path {
             Some(path) => Some(path.amount_in),
             None => self.enough(input, output, amount_out),
@@ -51,7 +52,9 @@ impl<'a> Search<'a> {
             let sum = route.amount_in.base_units().saturating_add(route.chain_cost.base_units());
             (sum, route.legs.len())
         };
-        SearchOutcome { best: [path, flow].into_iter().flatten().min_by_key(total), rejected }
+        let best = [path, flow].into_iter().flatten().min_by_key(total);
+        let excess = if best.is_none() { self.excess_exact_out(input, output, amount_out) } else { None };
+        SearchOutcome { best, rejected, excess }
     }
 
     /// Returns the route over several paths that takes the least input, given an input that buys enough.
@@ -63,8 +66,11 @@ impl<'a> Search<'a> {
     ) -> Option<RouteQuote<'a>> {
         let wanted = amount_out.base_units();
         // The search for an exact input weighs legs in the output token, at the price of this order.
-        let leg_cost = mul_div_ceil(self.leg_cost.base_units(), wanted, start.base_units().max(1));
-        let search = self.costing(Amount::new(leg_cost.unwrap_or(u128::MAX)));
+        let in_output =
+            |cost: u128| mul_div_ceil(cost, wanted, start.base_units().max(1)).unwrap_or(u128::MAX);
+        let Tariff { leg, million_compute_units } = self.tariff;
+        let tariff = Tariff { leg: in_output(leg), million_compute_units: in_output(million_compute_units) };
+        let search = self.costing(tariff);
         let mut amount_in = start;
         let mut least: Option<RouteQuote<'a>> = None;
         for _ in 0..MOST_SEARCHES {
@@ -81,6 +87,12 @@ impl<'a> Search<'a> {
             amount_in = less;
         }
         least.map(|route| self.route(route.legs, route.amount_in, route.amount_out, false))
+    }
+
+    /// Returns what there is too little of for the path that would otherwise buy the output, if no route fits.
+    fn excess_exact_out(&self, input: &str, output: &str, amount_out: Amount) -> Option<Excess> {
+        let route = self.unbounded().best_path_exact_out(input, output, amount_out).best?;
+        self.excess_of(&route)
     }
 
     /// Returns an input that buys enough over several paths, where no single path does.

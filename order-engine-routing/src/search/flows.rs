@@ -5,6 +5,9 @@ use std::cell::Cell;
 use super::Search;
 use super::scan::{Loads, Scan};
 use crate::flow::{self, Flow, Hop, Network, Plan, Task, Used};
+use crate::footprint::Toll;
+use crate::pool::Pool;
+use crate::pool_set::Edge;
 
 /// The amounts for which the first scans look for paths, as fractions of the whole: what is good for a part is not
 /// what is good for all.
@@ -66,8 +69,7 @@ impl<'a> FlowSearch<'_, 'a> {
         let task = Task {
             amount: self.amount,
             at: self.search.at,
-            leg_cost: self.search.leg_cost.base_units(),
-            max_legs: self.search.limits.max_legs,
+            room: self.search.limits.room(),
             budget: &self.search.budget,
         };
         let mut network = self.first_network();
@@ -111,7 +113,7 @@ impl<'a> FlowSearch<'_, 'a> {
     fn next_network(&self, used: &[Used], rest: u128) -> Network<'a> {
         let mut network = Network::new(self.from, self.to, 2 * self.most);
         for Used { hop, .. } in used {
-            network.add_path(&[*hop], |edge| self.search.pools.pool(edge));
+            network.add_path(&[*hop], |edge| self.arc(edge));
         }
         let loads = Loads::new(used.to_vec());
         for margin in margins(self.amount, rest) {
@@ -135,8 +137,13 @@ impl<'a> FlowSearch<'_, 'a> {
         let scan = Scan { search, from, to, amount, max_hops, distances, loads, was_full };
         let paths: Vec<Vec<Hop>> = scan.run(self.most);
         for path in paths {
-            network.add_path(&path, |edge| search.pools.pool(edge));
+            network.add_path(&path, |edge| self.arc(edge));
         }
+    }
+
+    /// Returns a pool, and what a leg through it costs and takes.
+    fn arc(&self, edge: Edge) -> (&'a Pool, Toll) {
+        (self.search.pool(edge), self.search.toll(edge.pool))
     }
 }
 

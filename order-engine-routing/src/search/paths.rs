@@ -4,14 +4,18 @@
 //! extends them. As a larger input never pays less, of all paths to a token through the same tokens only
 //! the best can matter. The search keeps more than one label per token because the best path to a token may
 //! have passed through a token that its continuation needs.
+//!
+//! Where legs differ in what they cost and take, the path that pays the most may not be the best, or not fit. Then a second,
+//! careful search keeps, beside the best amounts, those whose paths are lighter.
 
 use std::cmp::{Ordering, Reverse};
 
 use order_engine_core::Amount;
 
 use super::Search;
+use crate::footprint::Toll;
 use crate::net::Rank;
-use crate::path::{Hop, Path};
+use crate::path::Path;
 use crate::pool_set::{Edge, Neighbour};
 use crate::price_ceiling::PriceCeiling;
 use crate::trade::Direction;
@@ -39,7 +43,12 @@ pub(super) struct PathSearch<'s, 'a> {
     pub(super) max_hops: usize,
     /// An output that is not worth finding a path for, nor is a lower one. It is for an exact input only.
     pub(super) floor: u128,
+    /// Whether paths are kept that pay less but are lighter.
+    pub(super) is_careful: bool,
 }
+
+/// A careful search keeps this many times the labels.
+const CAREFUL_LABELS: usize = 8;
 
 /// How good a path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,52 +91,64 @@ struct Labels<'s, 'a> {
 }
 
 impl<'a> PathSearch<'_, 'a> {
-    /// Returns the best path net of the cost of its legs; of equal ones the shorter, then the one whose
+    /// Returns the best path that fits, net of the cost of its legs; of equal ones the shorter, then the one whose
     /// pools' ids come first.
     pub(super) fn best(&self) -> Option<FoundPath<'a>> {
-        let graph = self.search.pools.graph();
-        let distances = graph.distances(self.to, self.max_hops);
-        // For each number of hops that remain, the best that a token can be sold for. The first hops reach few tokens, so
-        // bounds beyond two hops are not worth their computation.
-        let ceilings = match self.mode {
-            SwapMode::ExactIn => self.search.ceilings(self.from, self.to, self.max_hops.min(2)),
-            SwapMode::ExactOut => Vec::new(),
-        };
-        let start = Label { token: self.from, amount: self.amount, last_swap: None };
-        let layer = vec![Vec::new(); graph.len()];
-        let mut labels = Labels { search: self, known: vec![start], layer, has_dropped: false };
-        let mut best: Option<(Label, usize)> = None;
-        let mut newest = 0;
-        for hops in 1..=self.max_hops {
-            let end = labels.known.len();
-            for label in newest..end {
-                // The bounds are of ways that do not come back to the first token, so they say nothing about it.
-                let remaining = ceilings.get(self.max_hops + 1 - hops).filter(|_| hops > 1);
-                if !remaining.is_some_and(|ceilings| self.is_beaten(labels.known[label], ceilings, best)) {
-                    let beyond = ceilings.get(self.max_hops - hops).map(Vec::as_slice);
-                    labels.extend(label, hops, (&distances, beyond));
-                }
+        let mut labels = Labels::new(self);
+        let found = labels.layers();
+        let mut best: Option<(Score, Label)> = None;
+        // The highest score that a path might have: it pays as much as any of its length, and costs as little.
+        let mut ceiling = None;
+        for (index, label) in found.iter().enumerate().filter_map(|(index, label)| Some((index, (*label)?))) {
+            let toll = labels.toll(label);
+            let score = self.score(label.amount, &toll);
+            ceiling = ceiling.max(Some(self.score(label.amount, &self.search.least_toll().times(index + 1))));
+            if self.search.limits.room().admits(&toll) && best.is_none_or(|(most, _)| score > most) {
+                best = Some((score, label));
             }
-            newest = end;
-            if let Some(&found) = labels.layer[self.to].first()
-                && best.is_none_or(|(known, length)| {
-                    self.score(found.amount, hops) > self.score(known.amount, length)
-                })
-            {
-                best = Some((found, hops));
-            }
-            labels.advance();
         }
-        let (label, _) = best?;
+        let is_best = best.map(|(score, _)| score) >= ceiling;
+        let is_complete = !labels.has_dropped && self.search.budget.lasts();
+        let fast = best.map(|(score, label)| {
+            let is_proven = is_complete && (is_best || self.is_careful);
+            (score, FoundPath { path: labels.path(label), amount: label.amount, is_proven })
+        });
+        if self.is_careful || is_best || !self.search.budget.lasts() {
+            return fast.map(|(_, found)| found);
+        }
+        self.carefully(fast)
+    }
+
+    /// Returns the better of a known path and the best that a careful search finds.
+    fn carefully(&self, known: Option<(Score, FoundPath<'a>)>) -> Option<FoundPath<'a>> {
+        // A better path pays more than is left of what this one pays.
+        let net = match known {
+            Some((Score::ExactIn(rank), _)) => rank.net().gain().base_units(),
+            _ => 0,
+        };
+        let floor = self.floor.max(net);
+        let Self { search, mode, from, to, amount, min_hops, max_hops, .. } = *self;
+        let careful = Self { search, mode, from, to, amount, min_hops, max_hops, floor, is_careful: true };
+        let mut labels = Labels::new(&careful);
+        let found = labels.layers();
         let is_proven = !labels.has_dropped && self.search.budget.lasts();
-        Some(FoundPath { path: labels.path(label), amount: label.amount, is_proven })
+        let scored =
+            found.iter().flatten().map(|label| (self.score(label.amount, &labels.toll(*label)), *label));
+        let best = scored.reduce(|one, other| if other.0 > one.0 { other } else { one });
+        let better = best.filter(|(score, _)| known.as_ref().is_none_or(|(most, _)| score > most));
+        match better {
+            Some((_, label)) => Some(FoundPath { path: labels.path(label), amount: label.amount, is_proven }),
+            None => known.map(|(_, path)| FoundPath { is_proven, ..path }),
+        }
     }
 
     /// Returns whether no path that continues from a label pays more than the best known one, given what its token can
     /// be sold for at most. A path that pays the same has more legs, or it is as long and the labels are compared.
-    fn is_beaten(&self, label: Label, ceilings: &[PriceCeiling], best: Option<(Label, usize)>) -> bool {
+    fn is_beaten(&self, label: Label, ceilings: &[PriceCeiling], best: Option<Label>) -> bool {
         let most = ceilings[label.token].value_of(Amount::new(label.amount));
-        most <= self.floor || best.is_some_and(|(best, _)| most < best.amount)
+        // A path with more legs that pays less may still be cheaper or lighter.
+        let may_be_lighter = self.is_careful || !self.search.tariff.is_uniform();
+        most <= self.floor || (!may_be_lighter && best.is_some_and(|best| most < best.amount))
     }
 
     /// Returns whether no path over some pools pays more than the floor, given what their output can be sold for at most.
@@ -146,14 +167,10 @@ impl<'a> PathSearch<'_, 'a> {
         }
     }
 
-    fn score(&self, amount: u128, hops: usize) -> Score {
-        let leg_cost = self.search.leg_cost.base_units();
+    fn score(&self, amount: u128, toll: &Toll) -> Score {
         match self.mode {
-            SwapMode::ExactIn => Score::ExactIn(Rank::new(amount, hops, leg_cost)),
-            SwapMode::ExactOut => {
-                let cost = leg_cost.saturating_mul(hops as u128);
-                Score::ExactOut(Reverse(amount.saturating_add(cost)))
-            }
+            SwapMode::ExactIn => Score::ExactIn(Rank::new(amount, toll)),
+            SwapMode::ExactOut => Score::ExactOut(Reverse(amount.saturating_add(toll.cost))),
         }
     }
 
@@ -192,9 +209,73 @@ impl<'a> PathSearch<'_, 'a> {
         }
         best
     }
+
+    /// Returns those of the pools between two tokens of which no other pays as much and is as light, each with the amount at
+    /// its far end.
+    fn good_edges(&self, edges: &[Edge], amount: u128) -> Vec<(Edge, u128)> {
+        let usable = edges.iter().filter(|edge| !self.search.is_excluded(edge.pool));
+        let mut quoted: Vec<(Edge, u128)> =
+            usable.filter_map(|&edge| Some((edge, self.evaluate(edge, amount)?))).collect();
+        let id = |edge: Edge| &self.search.pools.pool(edge).id;
+        quoted.sort_by(|one, other| self.compare(other.1, one.1).then_with(|| id(one.0).cmp(id(other.0))));
+        let mut good: Vec<(Edge, u128)> = Vec::new();
+        for (edge, amount) in quoted {
+            let toll = self.search.toll(edge.pool);
+            if !good.iter().any(|(better, _)| self.search.toll(better.pool).is_within(&toll)) {
+                good.push((edge, amount));
+            }
+        }
+        good
+    }
 }
 
-impl<'a> Labels<'_, 'a> {
+impl<'s, 'a> Labels<'s, 'a> {
+    fn new(search: &'s PathSearch<'s, 'a>) -> Self {
+        let start = Label { token: search.from, amount: search.amount, last_swap: None };
+        let layer = vec![Vec::new(); search.search.pools.graph().len()];
+        Self { search, known: vec![start], layer, has_dropped: false }
+    }
+
+    /// Adds layer after layer. Returns the best label of the last token for each number of hops, from one.
+    fn layers(&mut self) -> Vec<Option<Label>> {
+        let search = self.search;
+        let distances = search.search.pools.graph().distances(search.to, search.max_hops);
+        // For each number of hops that remain, the best that a token can be sold for. The first hops reach few tokens, so
+        // bounds beyond two hops are not worth their computation.
+        let ceilings = match search.mode {
+            SwapMode::ExactIn => search.search.ceilings(search.from, search.to, search.max_hops.min(2)),
+            SwapMode::ExactOut => Vec::new(),
+        };
+        let (mut found, mut best) = (Vec::with_capacity(search.max_hops), None::<Label>);
+        let mut newest = 0;
+        for hops in 1..=search.max_hops {
+            let end = self.known.len();
+            for label in newest..end {
+                // The bounds are of ways that do not come back to the first token, so they say nothing about it.
+                let remaining = ceilings.get(search.max_hops + 1 - hops).filter(|_| hops > 1);
+                if !remaining.is_some_and(|ceilings| search.is_beaten(self.known[label], ceilings, best)) {
+                    let beyond = ceilings.get(search.max_hops - hops).map(Vec::as_slice);
+                    self.extend(label, hops, (&distances, beyond));
+                }
+            }
+            newest = end;
+            let last = self.layer[search.to].first().copied();
+            found.push(last);
+            if let Some(last) = last
+                && best.is_none_or(|best| search.compare(last.amount, best.amount) == Ordering::Greater)
+            {
+                best = Some(last);
+            }
+            self.advance();
+        }
+        found
+    }
+
+    /// Returns what the legs of a path cost and take.
+    fn toll(&self, label: Label) -> Toll {
+        self.edges(label).map(|edge| self.search.search.toll(edge.pool)).sum()
+    }
+
     /// Extends a path by one swap to every token from which the last token is still within reach.
     ///
     /// `beyond` says for each token at most for how much of the last token it can be sold from there.
@@ -217,9 +298,25 @@ impl<'a> Labels<'_, 'a> {
             if beyond.is_some_and(|beyond| search.is_below_floor(neighbour, label.amount, beyond[token])) {
                 continue;
             }
-            if let Some((edge, amount)) = search.best_edge(&neighbour.edges, label.amount) {
+            if search.is_careful {
+                for (edge, amount) in search.good_edges(&neighbour.edges, label.amount) {
+                    self.insert_if_it_fits(
+                        Label { token, amount, last_swap: Some((edge, parent)) },
+                        distances[token],
+                    );
+                }
+            } else if let Some((edge, amount)) = search.best_edge(&neighbour.edges, label.amount) {
                 self.insert(Label { token, amount, last_swap: Some((edge, parent)) });
             }
+        }
+    }
+
+    /// Keeps a label if its path fits with at least so many more hops, and it is among the best of its token.
+    fn insert_if_it_fits(&mut self, label: Label, hops_left: usize) {
+        let search = self.search.search;
+        let toll = self.toll(label).plus(search.least_toll().times(hops_left));
+        if search.limits.room().admits(&toll) {
+            self.insert(label);
         }
     }
 
@@ -240,7 +337,9 @@ impl<'a> Labels<'_, 'a> {
         let rank = rivals.partition_point(|rival| self.compare(rival, &label) != Ordering::Greater);
         let is_last = label.token == self.search.to;
         // No path continues at the last token, so only the best label matters there.
-        let capacity = if is_last { 1 } else { self.search.search.limits.labels_per_token };
+        let labels = self.search.search.limits.labels_per_token;
+        let labels = if self.search.is_careful { labels.saturating_mul(CAREFUL_LABELS) } else { labels };
+        let capacity = if is_last { 1 } else { labels };
         self.has_dropped |= !is_last && rivals.len() >= capacity;
         if rank < capacity {
             let rivals = &mut self.layer[label.token];
@@ -251,7 +350,12 @@ impl<'a> Labels<'_, 'a> {
 
     /// Orders the better label first; of equal ones the one whose pools' ids come first.
     fn compare(&self, one: &Label, other: &Label) -> Ordering {
-        let by_amount = self.search.compare(other.amount, one.amount);
+        let score = |label: &Label| self.search.score(label.amount, &self.toll(*label));
+        let by_amount = if self.search.is_careful && one.token == self.search.to {
+            score(other).cmp(&score(one))
+        } else {
+            self.search.compare(other.amount, one.amount)
+        };
         by_amount.then_with(|| self.path(*one).ids().cmp(self.path(*other).ids()))
     }
 
@@ -271,9 +375,10 @@ impl<'a> Labels<'_, 'a> {
 
     /// Returns the path from the input to the output token.
     fn path(&self, label: Label) -> Path<'a> {
-        let hop = |edge: Edge| Hop {
-            pool: self.search.search.pools.pool(edge),
-            direction: self.search.trade_direction(edge),
+        let search = self.search;
+        let hop = |edge: Edge| {
+            let direction = search.trade_direction(edge);
+            search.search.hop(Edge { direction, ..edge })
         };
         let newest_first = Path::new(self.edges(label).map(hop));
         match self.search.mode {

@@ -5,6 +5,7 @@ use order_engine_core::Amount;
 use super::closed_form;
 use super::problem::{Part, Problem, Split};
 use super::scaling::{self, PathOutputs};
+use crate::footprint::Toll;
 
 /// A problem, and the terms that are computed once for all splits of it.
 pub(super) struct Solver<'p, 'a> {
@@ -84,16 +85,16 @@ impl<'p, 'a> Solver<'p, 'a> {
         }
         let amount_out = self.problem.evaluate(largest, rest).filter(|out| *out > 0)?;
         parts.retain(|part| part.path == largest || part.amount_out > 0);
-        let (mut gross, mut legs) = (0_u128, 0);
+        let (mut gross, mut toll) = (0_u128, Toll::default());
         for part in &mut parts {
             if part.path == largest {
                 *part = Part { path: largest, amount_in: rest, amount_out };
             }
             gross = gross.checked_add(part.amount_out)?;
-            legs += self.problem.paths[part.path].len();
+            toll = toll.plus(self.problem.tolls[part.path]);
         }
         parts.sort_unstable_by_key(|part| part.path);
-        Some(Split { parts, gross, legs, is_proven: false })
+        Some(Split { parts, gross, toll, is_proven: false })
     }
 }
 
@@ -103,6 +104,7 @@ mod tests {
     use crate::budget::SearchBudget;
     use crate::curve::{ConstantProduct, Curve};
     use crate::fee::Fee;
+    use crate::footprint::{Footprint, Room, Tariff, TransactionLimits};
     use crate::path::{Hop, Path};
     use crate::pool::Pool;
     use crate::trade::{Direction, Moment};
@@ -125,11 +127,13 @@ mod tests {
         fn both_ways_to_split_pay_the_same(
             pools in proptest::collection::vec(proptest::collection::vec(pool(), 1..4), 2..10), amount in 1_u128..1 << 64,
         ) {
-            let hop = |pool| Hop { pool, direction: Direction::AToB };
+            let hop = |pool| Hop { pool, direction: Direction::AToB, footprint: Footprint::NONE };
             let paths: Vec<Path<'_>> = pools.iter().map(|pools| Path::new(pools.iter().map(hop))).collect();
             let budget = SearchBudget::unlimited();
             let at = Moment::EARLIEST;
-            let problem = Problem { paths: &paths, amount, at, leg_cost: 0, max_legs: usize::MAX, budget: &budget };
+            let room = Room { legs: usize::MAX, transaction: TransactionLimits::UNLIMITED };
+            let tolls = paths.iter().map(|path| path.toll(&Tariff::default())).collect();
+            let problem = Problem { paths: &paths, amount, at, tolls, room, budget: &budget };
             let solver = Solver::new(&problem);
             let gross = |split: Option<Split>| split.map_or(0, |split| split.gross);
             let form = gross(solver.split_by_closed_form(|_| true));

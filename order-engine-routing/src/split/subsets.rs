@@ -3,8 +3,10 @@
 //! A fixed cost per leg makes this a combinatorial search. It uses that a subset never pays more than any
 //! set that contains it.
 
-use super::problem::Split;
+use super::problem::{Part, Problem, Split};
 use super::solver::Solver;
+use crate::footprint::Toll;
+use crate::net::Rank;
 
 /// The most paths that are searched exhaustively, in 255 subsets.
 pub(super) const MOST_ENUMERATED: usize = 8;
@@ -12,21 +14,21 @@ pub(super) const MOST_ENUMERATED: usize = 8;
 /// How many of the smallest parts are tried before one is left out.
 const TRIED: usize = 4;
 
-/// Returns the best split if legs have a cost or their number is limited. `free` is the best split without
+/// Returns the best split that fits, if legs have a cost or the room for them is limited. `free` is the best split without
 /// regard to either, `single` the best split over one path.
 pub(super) fn best(solver: &Solver<'_, '_>, free: &Split, single: Option<Split>) -> Option<Split> {
     let problem = solver.problem;
-    let fits = (free.legs <= problem.max_legs).then(|| free.clone());
-    let best = problem.better(single, fits);
+    let best = Split::better(single, fitting(solver, Some(free.clone())));
     if problem.paths.len() <= MOST_ENUMERATED {
         let all: Vec<usize> = (0..problem.paths.len()).collect();
         return best_subset(solver, &all, free.gross, best);
     }
     let (kept, best) = eliminate(solver, free, best);
-    if problem.leg_cost == 0 { best } else { best_subset(solver, &kept, free.gross, best) }
+    let is_settled = problem.is_free() && best.is_some();
+    if is_settled { best } else { best_subset(solver, &kept, free.gross, best) }
 }
 
-/// There are too many subsets to try all: leaves out one path after the other, each time one of the smallest without
+/// There are too many subsets to try all: leaves out one path after the other, each time one of the least without
 /// which the others pay the most and have room for the amount. Returns the last few paths, and the best split.
 fn eliminate(solver: &Solver<'_, '_>, free: &Split, mut best: Option<Split>) -> (Vec<usize>, Option<Split>) {
     let problem = solver.problem;
@@ -36,35 +38,58 @@ fn eliminate(solver: &Solver<'_, '_>, free: &Split, mut best: Option<Split>) -> 
     }
     let mut split = free.clone();
     leave_out_the_smallest_half(solver, &mut uses, &mut split);
-    let has_costs = problem.leg_cost > 0;
-    while split.legs > problem.max_legs || (has_costs && split.parts.len() > MOST_ENUMERATED) {
-        let mut smallest = split.parts.clone();
-        smallest.sort_by_key(|part| (part.amount_in, part.path));
-        let mut tried = smallest.iter().filter_map(|part| {
-            uses[part.path] = false;
+    let has_costs = !problem.is_free();
+    while !problem.room.admits(&split.toll) || (has_costs && split.parts.len() > MOST_ENUMERATED) {
+        let mut tried = least(problem, &split).into_iter().filter_map(|path| {
+            uses[path] = false;
             let without = problem.budget.lasts().then(|| solver.split(|path| uses[path])).flatten();
-            uses[part.path] = true;
-            without.map(|without| (without, part.path))
+            uses[path] = true;
+            without.map(|without| (without, path))
         });
         // Where many parts are left, the smallest hardly differ.
         let count = if split.parts.len() > 2 * MOST_ENUMERATED { 1 } else { TRIED };
-        let next = tried
-            .by_ref()
-            .take(count)
-            .max_by_key(|(split, path)| (problem.rank(split.gross, split.legs), std::cmp::Reverse(*path)));
+        let tried = tried.by_ref().take(count);
+        let next = if problem.room.admits(&split.toll) {
+            tried.max_by_key(|(split, path)| (split.rank(), std::cmp::Reverse(*path)))
+        } else {
+            let price = |without: &(Split, usize)| price_of(problem, &split, without);
+            tried.min_by(|one, other| price(one).total_cmp(&price(other)).then(one.1.cmp(&other.1)))
+        };
         let Some((next, left_out)) = next else { break };
         uses[left_out] = false;
-        best = problem.better(best, within_max_legs(solver, Some(next.clone())));
+        best = Split::better(best, fitting(solver, Some(next.clone())));
         split = next;
     }
     let kept: Vec<usize> = split.parts.iter().map(|part| part.path).take(MOST_ENUMERATED).collect();
     (kept, best)
 }
 
+/// Returns what a split that does not fit loses without a path, for what the path takes of what there is too little of.
+#[allow(clippy::cast_precision_loss)] // Prices only say which path to leave out.
+fn price_of(problem: &Problem<'_, '_>, split: &Split, (without, path): &(Split, usize)) -> f64 {
+    let lost = split.gross.saturating_sub(without.gross) as f64;
+    lost / problem.room.share_of_excess(&problem.tolls[*path], &split.toll)
+}
+
+/// Returns the paths of a split, those first that can be spared best: those with the smallest parts, or, where the split
+/// does not fit, with the smallest parts for what they take of what there is too little of.
+#[allow(clippy::cast_precision_loss)] // The order only says what to try first.
+fn least(problem: &Problem<'_, '_>, split: &Split) -> Vec<usize> {
+    let mut parts = split.parts.clone();
+    parts.sort_by_key(|part| (part.amount_in, part.path));
+    if !problem.room.admits(&split.toll) {
+        let worth = |part: &Part| {
+            part.amount_in as f64 / problem.room.share_of_excess(&problem.tolls[part.path], &split.toll)
+        };
+        parts.sort_by(|one, other| worth(one).total_cmp(&worth(other)));
+    }
+    parts.into_iter().map(|part| part.path).collect()
+}
+
 /// Leaves out the paths with the smallest parts at once, down to twice the number of legs, if the others have room.
 fn leave_out_the_smallest_half(solver: &Solver<'_, '_>, uses: &mut Vec<bool>, split: &mut Split) {
     let problem = solver.problem;
-    let kept = problem.max_legs.clamp(MOST_ENUMERATED, problem.paths.len()).saturating_mul(2);
+    let kept = problem.room.legs.clamp(MOST_ENUMERATED, problem.paths.len()).saturating_mul(2);
     if split.parts.len() <= kept {
         return;
     }
@@ -99,22 +124,20 @@ fn best_subset(
         ceilings[mask] = ceiling;
         let contains =
             |path| paths.iter().position(|&known| known == path).is_some_and(|bit| mask >> bit & 1 == 1);
-        let legs: usize =
-            paths.iter().filter(|&&path| contains(path)).map(|&path| problem.paths[path].len()).sum();
-        let cannot_win = best.as_ref().is_some_and(|best| {
-            problem.rank(ceiling, legs).net() <= problem.rank(best.gross, best.legs).net()
-        });
-        if legs > problem.max_legs || cannot_win || !problem.budget.lasts() {
+        let toll: Toll = paths.iter().filter(|&&path| contains(path)).map(|&path| problem.tolls[path]).sum();
+        let cannot_win =
+            best.as_ref().is_some_and(|best| Rank::new(ceiling, &toll).net() <= best.rank().net());
+        if cannot_win || !problem.room.admits(&toll) || !problem.budget.lasts() {
             continue;
         }
         let split = solver.split(contains);
         let gross = split.as_ref().map_or(0, |split| split.gross.saturating_add(rounding));
         ceilings[mask] = gross.min(ceiling);
-        best = problem.better(best, within_max_legs(solver, split));
+        best = Split::better(best, fitting(solver, split));
     }
     best
 }
 
-fn within_max_legs(solver: &Solver<'_, '_>, split: Option<Split>) -> Option<Split> {
-    split.filter(|split| split.legs <= solver.problem.max_legs)
+fn fitting(solver: &Solver<'_, '_>, split: Option<Split>) -> Option<Split> {
+    split.filter(|split| solver.problem.room.admits(&split.toll))
 }
