@@ -9,8 +9,8 @@ use std::time::Duration;
 use common::{Fixture, Setup, statuses};
 use order_engine_core::testing::{CrashPoint, CrashPoints, Sending, When, request};
 use order_engine_core::{
-    Deadline, EngineConfig, EventRecord, Failure, FailureCode, OrderEvent, OrderState, Status, StepError,
-    Submission, SubmitError, SubscribeError,
+    Deadline, EngineConfig, EventRecord, Failure, FailureCode, InvalidRequest, OrderEvent, OrderState,
+    Status, StepError, Submission, SubmitError, SubscribeError,
 };
 
 #[tokio::test(start_paused = true)]
@@ -86,7 +86,11 @@ async fn an_invalid_request_leaves_no_trace() {
     let fixture = Fixture::new().await;
     let invalid = request().with_slippage_bps(10_001).with_client_order_id("mine");
     assert!(matches!(fixture.engine.submit(invalid).await, Err(SubmitError::Invalid(_))));
-    let valid = request().with_client_order_id("mine");
+    let invalid = request().with_max_price_impact_bps(10_001).with_client_order_id("mine");
+    let refused = fixture.engine.submit(invalid).await;
+    assert!(matches!(refused, Err(SubmitError::Invalid(InvalidRequest::PriceImpact))));
+    let valid = request().with_client_order_id("mine").with_max_price_impact_bps(10_000);
+    assert_eq!(valid.quote_request().max_price_impact_bps, Some(10_000));
     assert!(matches!(fixture.engine.submit(valid).await.unwrap(), Submission::Created(_)));
 }
 

@@ -30,7 +30,8 @@ pub struct RouterConfig {
     /// The time after which a search returns the best route found so far.
     pub search_time: Duration,
     /// The most that a route may lose to the mid price, fees included, in basis points. A route that loses more is
-    /// rejected with the figure.
+    /// rejected with the figure. An order may have a stricter limit,
+    /// [`OrderRequest::max_price_impact_bps`](order_engine_core::OrderRequest::max_price_impact_bps).
     pub max_price_impact_bps: u32,
 }
 
@@ -152,7 +153,9 @@ impl DexRouter for Router {
     async fn quote(&self, request: &QuoteRequest) -> Result<Vec<Candidate>, StepError> {
         let snapshot = self.source.snapshot();
         let search = self.search(&snapshot, request);
-        Ok(candidates(&snapshot, &search, request, self.config.max_price_impact_bps))
+        let own = self.config.max_price_impact_bps;
+        let limit = request.max_price_impact_bps.map_or(own, |of_order| own.min(of_order.into()));
+        Ok(candidates(&snapshot, &search, request, limit))
     }
 }
 
@@ -191,6 +194,10 @@ fn candidates(
             let dex = &route.legs[0].pool.dex;
             let message = format!("Its price impact is {bps} basis points, more than {max_price_impact_bps}");
             refused(dex, &route.id(), message)
+        }
+        Err(error) if request.max_price_impact_bps.is_some() => {
+            let message = format!("Its price impact is not known: {error}");
+            refused(&route.legs[0].pool.dex, &route.id(), message)
         }
         _ => Candidate::quoted(route.id(), route.to_route()),
     };

@@ -174,6 +174,30 @@ async fn a_route_that_loses_too_much_to_the_price_is_rejected_with_the_figure() 
 }
 
 #[tokio::test]
+async fn of_the_limits_of_the_order_and_of_the_router_the_stricter_holds() {
+    // The best pool loses 930 basis points, the split less than 500.
+    let chosen = async |of_router, of_order: Option<u16>| {
+        let router =
+            router(three_pools()).with_config(RouterConfig::default().with_max_price_impact_bps(of_router));
+        let request = request(100_000_000, "B");
+        let request = match of_order {
+            Some(bps) => request.with_max_price_impact_bps(bps),
+            None => request,
+        };
+        router.quote(&request).await.unwrap()
+    };
+    let strict = chosen(5_000, Some(500)).await;
+    assert_eq!(reason(&strict[0]), "Its price impact is 930 basis points, more than 500");
+    assert_eq!(best(&strict).unwrap().legs.len(), 3);
+    let loose = chosen(500, Some(10_000)).await;
+    assert_eq!(reason(&loose[0]), "Its price impact is 930 basis points, more than 500");
+    assert!(chosen(5_000, Some(929)).await[0].route().is_none());
+    assert!(chosen(5_000, Some(930)).await[0].route().is_some());
+    assert!(chosen(5_000, None).await[0].route().is_some());
+    assert!(best(&chosen(5_000, Some(0)).await).is_none());
+}
+
+#[tokio::test]
 async fn rejected_pools_are_reported_with_their_reasons() {
     let router = router(three_pools());
     let too_small = router.quote(&request(1, "B")).await.unwrap();

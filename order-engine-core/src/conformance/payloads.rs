@@ -120,11 +120,14 @@ cases!(
             // A deadline after the end of time is the end of time.
             Some(Deadline::After(Duration::from_millis(u64::MAX))),
         ];
-        for (n, deadline) in (1..).zip(deadlines) {
+        let impacts = [None, Some(0), Some(10_000), Some(7)];
+        for ((n, deadline), max_price_impact_bps) in (1..).zip(deadlines).zip(impacts) {
             let mut request = OrderRequest { deadline, slippage_bps: 10_000, ..request_named("bob", "k") };
             request.client_order_id = Some(format!("k{n}").as_str().into());
             request.input.decimals = 0;
             request.output.decimals = u8::MAX;
+            request.max_price_impact_bps = max_price_impact_bps;
+            request.min_amount_out = max_price_impact_bps.map(|_| Amount::MAX);
             let NewOrder { order, event, .. } = new_order_for(n, request);
             let order = Arc::new(Order { origin: Some(id(77)), ..Order::clone(&order) });
             create(&store, &[NewOrder::new(Arc::clone(&order), event)]).await;

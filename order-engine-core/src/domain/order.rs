@@ -114,6 +114,10 @@ pub struct OrderRequest {
     /// What protects the order's price unless a worst price is given.
     #[serde(default, skip_serializing_if = "PriceProtection::is_first_quote")]
     pub price_protection: PriceProtection,
+    /// The most that a route may lose to the mid price, fees included, in hundredths of a percent (0..=10 000). Where the
+    /// router has a limit of its own, the stricter of both holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_price_impact_bps: Option<u16>,
     /// When the order is too late.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Deadline>,
@@ -147,6 +151,9 @@ pub enum InvalidRequest {
     /// The slippage is not within 0..=10 000.
     #[error("the slippage must be at most 10000 basis points")]
     Slippage,
+    /// The price impact is not within 0..=10 000.
+    #[error("the price impact must be at most 10000 basis points")]
+    PriceImpact,
     /// The client order id is empty or longer than [`OrderRequest::CLIENT_ORDER_ID_MAX_CHARS`].
     #[error("the client order id must have 1 to 255 characters")]
     ClientOrderId,
@@ -180,6 +187,7 @@ impl OrderRequest {
             slippage_bps: Self::SLIPPAGE_BPS,
             min_amount_out: None,
             price_protection: PriceProtection::FirstQuote,
+            max_price_impact_bps: None,
             deadline: None,
             not_before: None,
             priority: Priority::Normal,
@@ -237,6 +245,13 @@ impl OrderRequest {
         self
     }
 
+    /// Sets the most that a route may lose to the mid price, in hundredths of a percent.
+    #[must_use]
+    pub const fn with_max_price_impact_bps(mut self, max_price_impact_bps: u16) -> Self {
+        self.max_price_impact_bps = Some(max_price_impact_bps);
+        self
+    }
+
     /// Sets when the order is too late.
     #[must_use]
     pub const fn with_deadline(mut self, deadline: Deadline) -> Self {
@@ -274,7 +289,8 @@ impl OrderRequest {
 
     /// Returns the question that a router is asked about this request.
     pub fn quote_request(&self) -> QuoteRequest {
-        QuoteRequest::new(self.input.clone(), self.output.clone(), self.amount)
+        let quote = QuoteRequest::new(self.input.clone(), self.output.clone(), self.amount);
+        QuoteRequest { max_price_impact_bps: self.max_price_impact_bps, ..quote }
     }
 
     /// Returns the request as stores keep it: times without fractions of a millisecond. Only so is a
@@ -303,6 +319,9 @@ impl OrderRequest {
         }
         if self.slippage_bps > 10_000 {
             return Err(InvalidRequest::Slippage);
+        }
+        if self.max_price_impact_bps.is_some_and(|bps| bps > 10_000) {
+            return Err(InvalidRequest::PriceImpact);
         }
         let is_bad = |text: &str, max: usize| text.is_empty() || text.chars().count() > max;
         if self

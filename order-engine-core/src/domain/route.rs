@@ -214,12 +214,21 @@ pub struct QuoteRequest {
     pub output: Token,
     /// How much is sold, in base units of the input token.
     pub amount: Amount,
+    /// The most that a route may lose to the mid price, fees included, in basis points. `None` leaves it to the router.
+    pub max_price_impact_bps: Option<u16>,
 }
 
 impl QuoteRequest {
     /// Returns the question for so many base units of the input token.
     pub const fn new(input: Token, output: Token, amount: Amount) -> Self {
-        Self { input, output, amount }
+        Self { input, output, amount, max_price_impact_bps: None }
+    }
+
+    /// Sets the most that a route may lose to the mid price, in basis points.
+    #[must_use]
+    pub const fn with_max_price_impact_bps(mut self, max_price_impact_bps: u16) -> Self {
+        self.max_price_impact_bps = Some(max_price_impact_bps);
+        self
     }
 }
 

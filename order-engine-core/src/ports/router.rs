@@ -14,6 +14,8 @@ use crate::domain::route::{Candidate, QuoteRequest};
 /// - The result has everything that was considered; what cannot be done has its reason. A failing exchange
 ///   never hides a working one.
 /// - A route's legs sum to the requested amount exactly, and promise no more than the pools pay.
+/// - No route loses more to the mid price than [`QuoteRequest::max_price_impact_bps`]; one that would is rejected with
+///   [`FailureCode::NO_ROUTE`](crate::FailureCode::NO_ROUTE) and the figure.
 /// - Safe to drop at every await.
 ///
 /// # Example

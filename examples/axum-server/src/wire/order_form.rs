@@ -19,7 +19,7 @@ pub(crate) const ANONYMOUS: &str = "anonymous";
 pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 const SLIPPAGE_BPS_DEFAULT: u16 = 50;
-const SLIPPAGE_BPS_MAX: u16 = 10_000;
+const BPS_MAX: u16 = 10_000;
 /// The longest user id, in characters; as long as a client order id may be.
 const USER_ID_MAX_CHARS: usize = 255;
 /// Ten years: longer than any order lives, and short enough that its end has a four-digit year.
@@ -47,13 +47,14 @@ pub(crate) fn order_request(
     let client_order_id = read_client_order_id(&mut fields, idempotency_key);
     let deadline = read_deadline(&mut fields);
     fields.finish()?;
-    let Swap { quote: QuoteRequest { input, output, amount, .. }, slippage_bps } =
-        swap.ok_or_else(incomplete)?;
+    let Swap { quote, slippage_bps } = swap.ok_or_else(incomplete)?;
+    let QuoteRequest { input, output, amount, max_price_impact_bps, .. } = quote;
     let user_id = UserId::new(user_id.as_deref().unwrap_or(ANONYMOUS));
     let mut request = OrderRequest::new(user_id, input, output, amount).with_slippage_bps(slippage_bps);
     request.client_order_id = client_order_id.map(ClientOrderId::new);
     request.min_amount_out = min_amount_out;
     request.price_protection = price_protection.unwrap_or_default();
+    request.max_price_impact_bps = max_price_impact_bps;
     request.deadline = deadline;
     Ok(request)
 }
@@ -87,7 +88,9 @@ fn read_swap(fields: &mut Fields, tokens: &TokenRegistry) -> Option<Swap> {
     let decimals = input.as_ref().map(|token| token.decimals);
     let amount = read_amount(fields, decimals);
     let slippage_bps = read_slippage(fields);
-    let quote = QuoteRequest::new(input?, output?, amount?);
+    let max_price_impact_bps = fields.read("maxPriceImpactBps", |value| basis_points(value, 0));
+    let mut quote = QuoteRequest::new(input?, output?, amount?);
+    quote.max_price_impact_bps = max_price_impact_bps;
     Some(Swap { quote, slippage_bps: slippage_bps? })
 }
 
@@ -173,9 +176,9 @@ fn read_price_protection(fields: &mut Fields) -> Option<PriceProtection> {
 /// Reads the slippage, in basis points or in percent. `None` means that it has an error.
 fn read_slippage(fields: &mut Fields) -> Option<u16> {
     let given = fields.has("slippageBps") || fields.has("slippage");
-    let bps = fields.read("slippageBps", |value| slippage(value, 0));
+    let bps = fields.read("slippageBps", |value| basis_points(value, 0));
     // One percent is 100 basis points: two decimals of a percent are exact basis points.
-    let percent = fields.read("slippage", |value| slippage(value, 2));
+    let percent = fields.read("slippage", |value| basis_points(value, 2));
     if let (Some(bps), Some(percent)) = (bps, percent)
         && bps != percent
     {
@@ -184,23 +187,23 @@ fn read_slippage(fields: &mut Fields) -> Option<u16> {
     if given { bps.or(percent) } else { Some(SLIPPAGE_BPS_DEFAULT) }
 }
 
-fn slippage(value: &RawValue, decimals: u8) -> Result<u16, ValueError> {
+/// Reads basis points that are given with so many decimals less.
+fn basis_points(value: &RawValue, decimals: u8) -> Result<u16, ValueError> {
     let literal = Literal::from_json(value).ok_or_else(|| ValueError::invalid("Must be a number."))?;
     let out_of_range = || {
-        let message = format!("Must be 0 to {SLIPPAGE_BPS_MAX} basis points, which is 0 to 100 percent.");
+        let message = format!("Must be 0 to {BPS_MAX} basis points, which is 0 to 100 percent.");
         ValueError::new("out-of-range", message)
     };
     if literal.is_negative() {
         return Err(out_of_range());
     }
     match literal.scaled(decimals) {
-        Ok(bps) => u16::try_from(bps.base_units())
-            .ok()
-            .filter(|bps| *bps <= SLIPPAGE_BPS_MAX)
-            .ok_or_else(out_of_range),
+        Ok(bps) => {
+            u16::try_from(bps.base_units()).ok().filter(|bps| *bps <= BPS_MAX).ok_or_else(out_of_range)
+        }
         Err(AmountError::TooLarge) => Err(out_of_range()),
         Err(AmountError::TooPrecise { .. }) => {
-            Err(ValueError::new("too-precise", "Slippage is counted in whole basis points (0.01 percent)."))
+            Err(ValueError::new("too-precise", "Basis points are whole (0.01 percent)."))
         }
         Err(_) => Err(ValueError::invalid("Must be a number.")),
     }
@@ -322,6 +325,26 @@ mod tests {
             expected.input.mint, expected.output.mint
         );
         assert_eq!(read(&by_mint), Ok(expected));
+    }
+
+    #[test]
+    fn a_limit_of_the_price_impact_is_read_in_basis_points() {
+        let read = |rest: &str| read(&with(&format!(r#""amount":1.5{rest}"#)));
+        let limit = |rest: &str| read(rest).unwrap().max_price_impact_bps;
+        let given = [
+            "",
+            r#","maxPriceImpactBps":null"#,
+            r#","maxPriceImpactBps":0"#,
+            r#","maxPriceImpactBps":10000"#,
+        ];
+        assert_eq!(given.map(limit), [None, None, Some(0), Some(10_000)]);
+        for (wrong, code) in [("10001", "out-of-range"), ("-1", "out-of-range"), ("0.5", "too-precise")] {
+            let rest = format!(r#","maxPriceImpactBps":{wrong}"#);
+            assert_eq!(read(&rest).unwrap_err(), [("maxPriceImpactBps".into(), code)]);
+        }
+        let fields = Fields::parse(&with(r#""amount":1.5,"maxPriceImpactBps":70"#)).unwrap();
+        let (quote, _) = quote_request(fields, &TokenRegistry::default()).ok().unwrap();
+        assert_eq!(quote.max_price_impact_bps, Some(70));
     }
 
     #[test]
