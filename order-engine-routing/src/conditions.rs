@@ -20,6 +20,10 @@ pub struct Conditions {
     /// The moment from which the pool can be traded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opens_at: Option<Moment>,
+    /// The slot or height from which the pool can be traded. A search compares it with the newest slot of its pools; a quote
+    /// of a single pool knows no slot, and does not check it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opens_at_slot: Option<u64>,
     /// The fee that token a itself takes of each transfer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transfer_fee_a: Option<TransferFee>,
@@ -102,6 +106,12 @@ impl Conditions {
     #[must_use]
     pub fn with_opens_at(self, opens_at: Moment) -> Self {
         Self { opens_at: Some(opens_at), ..self }
+    }
+
+    /// Sets [`opens_at_slot`](Self::opens_at_slot).
+    #[must_use]
+    pub fn with_opens_at_slot(self, opens_at_slot: u64) -> Self {
+        Self { opens_at_slot: Some(opens_at_slot), ..self }
     }
 
     /// Sets the fees that the tokens themselves take of each transfer.

@@ -30,6 +30,8 @@ pub struct PoolSet {
     footprints: Chunked<KnownFootprint>,
     topology: Arc<Topology>,
     newest_slot: u64,
+    /// The last slot at which a pool of the set opens. Pools that the set no longer has count, too.
+    last_opening: u64,
     /// What every leg takes at least, whatever its pool.
     least_footprint: Option<Footprint>,
 }
@@ -120,6 +122,13 @@ impl PoolSet {
         set
     }
 
+    /// Returns the set as of a slot of the chain, in which pools may be unchanged: from it the age in slots is
+    /// counted, and pools open at it. An older slot than the newest known one changes nothing.
+    #[must_use]
+    pub fn at_slot(&self, slot: u64) -> Self {
+        Self { newest_slot: self.newest_slot.max(slot), ..self.clone() }
+    }
+
     /// Returns the set in which a leg through this pool takes this of a transaction, instead of
     /// [`Footprint::of_curve`]. Updates of the pool leave it as it is. A pool that the set does not know is not added.
     #[must_use]
@@ -156,6 +165,7 @@ impl PoolSet {
             return false;
         }
         self.newest_slot = self.newest_slot.max(entry.reading.map_or(0, |reading| reading.slot));
+        self.last_opening = self.last_opening.max(entry.opens_at_slot());
         let footprint = Footprint::of_curve(&entry.pool.curve);
         match known {
             Some(number) => {
@@ -208,6 +218,7 @@ impl PoolSet {
             }
         }
         set.keep_footprints(older);
+        set.newest_slot = set.newest_slot.max(older.newest_slot);
         set
     }
 
@@ -238,7 +249,7 @@ impl PoolSet {
         self.entries.get(self.topology.ids.find(id)?).reading
     }
 
-    /// Returns the highest slot in which a pool of the set was read.
+    /// Returns the highest slot in which a pool of the set was read, or of [`Self::at_slot`].
     pub const fn newest_slot(&self) -> u64 {
         self.newest_slot
     }
@@ -254,6 +265,11 @@ impl PoolSet {
 
     pub(crate) fn reading_of(&self, pool: usize) -> Option<Reading> {
         self.entries.get(pool).reading
+    }
+
+    /// Returns whether a pool opens at a slot that is later than the newest.
+    pub(crate) fn opens_later(&self, pool: usize) -> bool {
+        self.last_opening > self.newest_slot && self.entries.get(pool).opens_at_slot() > self.newest_slot
     }
 
     /// Returns a price that no trade with a pool exceeds.
@@ -289,6 +305,11 @@ impl PoolSet {
 }
 
 impl Entry {
+    /// Returns the slot at which the pool opens, zero if it has been open ever since.
+    fn opens_at_slot(&self) -> u64 {
+        self.pool.conditions.as_ref().and_then(|conditions| conditions.opens_at_slot).unwrap_or(0)
+    }
+
     /// Returns whether this was read later than another reading of the same pool.
     fn is_newer_than(&self, other: &Self) -> bool {
         match (self.reading, other.reading) {

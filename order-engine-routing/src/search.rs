@@ -17,6 +17,7 @@ use self::paths::{FoundPath, PathSearch, SwapMode};
 use order_engine_core::Amount;
 
 use crate::budget::SearchBudget;
+use crate::error::QuoteError;
 use crate::footprint::{Excess, Room, Tariff, Toll, TransactionLimits};
 use crate::path::{Hop, MAX_HOPS};
 use crate::pool::Pool;
@@ -42,7 +43,7 @@ pub struct SearchLimits {
     /// pools of unknown age are always allowed. With a highest age, a snapshot that is more than ten seconds ahead of
     /// the clock is not allowed either.
     pub max_age: Option<Duration>,
-    /// The highest age of a pool's snapshot in slots, counted from the newest snapshot of the set. `None` allows any.
+    /// The highest age of a pool's snapshot in slots, counted from [`PoolSet::newest_slot`]. `None` allows any.
     pub max_age_slots: Option<u64>,
     /// How much a transaction has room for. A route that would not fit is never chosen. By default everything fits.
     pub transaction: TransactionLimits,
@@ -202,9 +203,12 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Checks that a pool may be a part of a route: its snapshot is fresh enough, and a leg through it fits.
+    /// Checks that a pool may be a part of a route: its snapshot is fresh enough, it is open, and a leg through it fits.
     fn check(&self, pool: usize) -> Result<(), RejectReason> {
         self.check_age(pool)?;
+        if self.pools.opens_later(pool) {
+            return Err(QuoteError::NotOpenYet.into());
+        }
         if self.limits.transaction == TransactionLimits::UNLIMITED {
             return Ok(());
         }

@@ -88,6 +88,12 @@ impl PoolFeed {
         Ok(self.update(std::slice::from_ref(&pool), reading))
     }
 
+    /// Says at which slot the chain is, where no pool has changed: from it the age in slots is counted, and pools open at
+    /// it.
+    pub fn advance_to(&self, slot: u64) {
+        self.newest.rcu(|newest| newest.at_slot(slot));
+    }
+
     /// Says what a leg through a pool takes of a transaction, for instance what the last swaps have taken. It holds for all
     /// later updates of the pool; without it, [`Footprint::of_curve`] counts.
     ///

@@ -7,7 +7,8 @@ mod support;
 
 use order_engine_core::Amount;
 use order_engine_routing::{
-    Conditions, Direction, Feature, Moment, Pool, PoolSet, QuoteError, RejectReason, Search, TransferFee,
+    Conditions, Direction, Feature, Moment, Pool, PoolFeed, PoolSet, PoolSource, QuoteError, Reading,
+    RejectReason, Search, SearchLimits, TransferFee,
 };
 use proptest::prelude::*;
 use support::{NOW, amount, pool_of};
@@ -52,6 +53,69 @@ fn a_pool_that_cannot_be_quoted_rightly_or_traded_now_is_refused_with_the_reason
 fn a_pool_opens_at_its_moment() {
     let pool = pool().with_conditions(Conditions::default().with_opens_at(later(1)));
     assert!(pool.amount_out(Direction::AToB, amount(1_000), later(1)).is_ok());
+}
+
+#[test]
+fn a_pool_opens_at_its_slot_and_is_left_out_by_name_until_then() {
+    let opening = pool_of("Raydium", "new", ("A", "B"), (1 << 40, 1 << 40), 5)
+        .with_conditions(Conditions::default().with_opens_at_slot(100));
+    let far = pool_of("Raydium", "far", ("C", "B"), (1 << 40, 1 << 40), 5)
+        .with_conditions(Conditions::default().with_opens_at_slot(101));
+    let open = [
+        pool_of("Raydium", "open", ("A", "B"), (1 << 30, 1 << 30), 25),
+        pool_of("Raydium", "ac", ("A", "C"), (1 << 40, 1 << 40), 1),
+    ];
+    let feed = PoolFeed::new(PoolSet::read_at(open.to_vec(), Reading::new(99, NOW)));
+    assert_eq!(feed.update(&[opening, far], Reading::new(98, NOW)).applied, 2);
+    let routes = || {
+        let set = feed.snapshot();
+        let search = Search::new(&set, NOW);
+        [
+            search.best_pool("A", "B", amount(1 << 25)),
+            search.best_split("A", "B", amount(1 << 25)),
+            search.best_path("A", "B", amount(1 << 25)),
+            search.best("A", "B", amount(1 << 25)),
+            search.best_exact_out("A", "B", amount(1 << 25)),
+        ]
+        .map(|found| {
+            let rejected =
+                found.rejected.iter().map(|it| (it.pool.id.clone(), it.reason)).collect::<Vec<_>>();
+            (found.best.unwrap().id(), rejected)
+        })
+    };
+    let early = vec![("new".to_owned(), RejectReason::Quote(QuoteError::NotOpenYet))];
+    let nobody = Vec::new();
+    let expected =
+        [&early, &early, &nobody, &early, &early].map(|rejected| ("open".to_owned(), rejected.clone()));
+    assert_eq!(routes(), expected);
+    feed.advance_to(50);
+    assert_eq!(routes(), expected, "the chain never goes back");
+    feed.advance_to(100);
+    assert_eq!(
+        routes().map(|(id, rejected)| (id.contains("new"), id.contains("far"), rejected)),
+        [(); 5].map(|()| (true, false, Vec::new()))
+    );
+    // The better path over C is found once its pool has opened.
+    feed.advance_to(101);
+    let set = feed.snapshot();
+    let path = Search::new(&set, NOW).best_detour("A", "B", amount(1 << 25)).best;
+    assert_eq!(path.unwrap().id(), "ac>far");
+}
+
+#[test]
+fn a_chain_that_goes_on_makes_snapshots_old() {
+    let pool = pool_of("Raydium", "p", ("A", "B"), (1 << 40, 1 << 40), 5);
+    let feed = PoolFeed::new(PoolSet::read_at(vec![pool], Reading::new(10, NOW)));
+    let limits = SearchLimits::default().with_max_age_slots(5);
+    let found = || {
+        let set = feed.snapshot();
+        let found = Search::new(&set, NOW).with_limits(limits).best("A", "B", amount(1_000));
+        (found.best.is_some(), found.rejected.first().map(|it| it.reason))
+    };
+    feed.advance_to(15);
+    assert_eq!(found(), (true, None));
+    feed.advance_to(16);
+    assert_eq!(found(), (false, Some(RejectReason::Behind { slots: 6, max_slots: 5 })));
 }
 
 #[test]
