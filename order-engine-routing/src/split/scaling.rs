@@ -47,17 +47,24 @@ struct Descent<'p, O> {
 
 /// Returns the inputs, one per path, that add up to `amount` and pay the most. Returns `None` if all paths
 /// together cannot trade the amount, or the budget ends before all of it is allocated.
+///
+/// `start` are inputs from which the best ones differ by no more than what they lack of the amount, zeros if nothing is known.
 pub(super) fn split(
-    paths: usize,
+    start: &[u128],
     amount: u128,
     budget: &SearchBudget<'_>,
     outputs: &impl PathOutputs,
 ) -> Option<Vec<u128>> {
-    // The first step allocates more than half of the amount to one path, so that even a few base units
+    let mut rest = start.iter().try_fold(amount, |rest, amount_in| rest.checked_sub(*amount_in))?;
+    // The first step allocates more than half of the rest to one path, so that even a few base units
     // find the best price.
-    let mut step = 1 << amount.checked_ilog2().unwrap_or(0);
-    let mut descent = Descent { allocations: vec![Allocation::default(); paths], step, outputs };
-    let mut rest = amount;
+    let mut step = 1 << rest.checked_ilog2().unwrap_or(0);
+    let allocation = |(path, &amount_in): (usize, &u128)| {
+        let amount_out = if amount_in == 0 { 0 } else { outputs.output(path, amount_in)? };
+        Some(Allocation { amount_in, amount_out, ..Allocation::default() })
+    };
+    let allocations = start.iter().enumerate().map(allocation).collect::<Option<_>>()?;
+    let mut descent = Descent { allocations, step, outputs };
     loop {
         descent.refresh(step);
         while rest >= step
@@ -222,7 +229,7 @@ mod tests {
             shapes in proptest::collection::vec(shape(), 1..4), amount in 1_u128..60, has_ceilings: bool,
         ) {
             let paths = Paths { shapes: &shapes, has_ceilings };
-            let found = split(shapes.len(), amount, &SearchBudget::unlimited(), &paths);
+            let found = split(&vec![0; shapes.len()], amount, &SearchBudget::unlimited(), &paths);
             let best = exhaustive(&shapes, amount);
             prop_assert_eq!(found.is_some(), best.is_some());
             if let (Some(found), Some(best)) = (found, best) {
@@ -240,7 +247,7 @@ mod tests {
         let shape = |room| CappedHyperbola { price: 1_000, depth: 1 << 50, room };
         let (wide, narrow) = ([shape(1 << 41); 2], [shape(1_000_001); 2]);
         let split =
-            |shapes, amount, budget| split(2, amount, &budget, &Paths { shapes, has_ceilings: false });
+            |shapes, amount, budget| split(&[0; 2], amount, &budget, &Paths { shapes, has_ceilings: false });
         let half = Some(vec![1 << 39, 1 << 39]);
         assert_eq!(split(&wide, 1 << 40, SearchBudget::unlimited()), half);
         assert_eq!(split(&wide, 1 << 40, SearchBudget::evaluations(0)), Some(vec![1 << 40, 0]));

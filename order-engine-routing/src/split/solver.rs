@@ -48,9 +48,15 @@ impl<'p, 'a> Solver<'p, 'a> {
 
     /// Returns the best split over the paths that `uses` admits, without regard to the cost of legs.
     pub(super) fn split(&self, uses: impl Fn(usize) -> bool) -> Option<Split> {
+        self.split_near(&[], uses)
+    }
+
+    /// Returns the best split over the paths that `uses` admits, given the parts of the best one over these and a few
+    /// others.
+    pub(super) fn split_near(&self, known: &[Part], uses: impl Fn(usize) -> bool) -> Option<Split> {
         let is_covered = (0..self.has_terms.len()).all(|path| self.has_terms[path] || !uses(path));
         let by_form = if is_covered { self.split_by_closed_form(&uses) } else { None };
-        by_form.or_else(|| self.split_by_scaling(&uses))
+        by_form.or_else(|| self.split_by_scaling(known, &uses))
     }
 
     fn split_by_closed_form(&self, uses: impl Fn(usize) -> bool) -> Option<Split> {
@@ -60,14 +66,18 @@ impl<'p, 'a> Solver<'p, 'a> {
         self.evaluate(parts)
     }
 
-    fn split_by_scaling(&self, uses: impl Fn(usize) -> bool) -> Option<Split> {
+    fn split_by_scaling(&self, known: &[Part], uses: impl Fn(usize) -> bool) -> Option<Split> {
         let paths: Vec<usize> = (0..self.has_terms.len()).filter(|&path| uses(path)).collect();
         let Problem { amount, budget, .. } = *self.problem;
         if let [path] = paths[..] {
             return self.evaluate(vec![Part { path, amount_in: amount, amount_out: 0 }]);
         }
         let chosen = ChosenPaths { problem: self.problem, paths: &paths };
-        let inputs = scaling::split(paths.len(), amount, budget, &chosen)?;
+        // What the other paths traded is to be divided among these.
+        let start =
+            |path: &usize| known.iter().find(|part| part.path == *path).map_or(0, |part| part.amount_in);
+        let start: Vec<u128> = paths.iter().map(start).collect();
+        let inputs = scaling::split(&start, amount, budget, &chosen)?;
         let part = |(&path, amount_in)| Part { path, amount_in, amount_out: 0 };
         self.evaluate(paths.iter().zip(inputs).map(part).collect())
     }
@@ -137,7 +147,7 @@ mod tests {
             let solver = Solver::new(&problem);
             let gross = |split: Option<Split>| split.map_or(0, |split| split.gross);
             let form = gross(solver.split_by_closed_form(|_| true));
-            let scaling = gross(solver.split_by_scaling(|_| true));
+            let scaling = gross(solver.split_by_scaling(&[], |_| true));
             // Each swap rounds down to whole units, and the swaps after it may multiply the difference.
             let rounding = 2 * paths.len() as u128 * 4;
             prop_assert!(form.abs_diff(scaling) <= rounding, "{} and {}", form, scaling);
