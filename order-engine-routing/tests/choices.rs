@@ -85,6 +85,25 @@ fn paths_that_only_together_take_the_amount_are_a_route() {
 }
 
 #[test]
+fn an_order_that_takes_all_that_the_pools_hold_takes_it_of_all_pools() {
+    let pools = ["C", "D", "E"].into_iter().flat_map(|hub| {
+        let first = pool_of("Raydium", &format!("a{hub}"), ("A", hub), (1_000_000, 1_000_000), 30);
+        let last = pool_of("Raydium", &format!("b{hub}"), (hub, "B"), (1_000_000, 1_000_000), 30);
+        [first, last]
+    });
+    let set = PoolSet::new(pools.collect());
+    for bits in [26, 40, 60, 80] {
+        let search = Search::new(&set, NOW);
+        let path = out(search.best_path("A", "B", amount(1 << bits)).best);
+        assert!(path < 500_000);
+        // Nobody could sell it better than in three equal parts.
+        let third = out(search.best_path("A", "B", amount((1 << bits) / 3)).best);
+        let best = out(search.best("A", "B", amount(1 << bits)).best);
+        assert!(best + best / 1_000 >= 3 * third, "{bits}: {best} of {}", 3 * third);
+    }
+}
+
+#[test]
 fn a_small_pool_does_not_hide_paths_that_only_together_take_the_amount() {
     let mut pools = two_narrow_paths();
     pools.push(ab("small", (100_000, 100_000), 0));

@@ -89,9 +89,9 @@ impl<'a> FlowSearch<'_, 'a> {
             }
             network = next;
         }
-        // A rest that no pool pays for alone goes with the others; the exact evaluation says whether they take it.
-        let is_sent = rest <= self.amount / 64;
-        is_sent.then(|| flow::finish(Plan::resume(&network, task, &used, rest)))?
+        // A rest that no pool pays for alone goes with the others, whatever its size: an order may be so large that it
+        // takes all that the pools hold. The exact evaluation says whether they have room for it.
+        flow::finish(Plan::resume(&network, task, &used, rest))
     }
 
     /// Returns the pools of the paths that are the best for some part of the amount.
