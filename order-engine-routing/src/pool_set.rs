@@ -299,6 +299,11 @@ impl PoolSet {
         self.least_footprint.unwrap_or_default()
     }
 
+    /// Returns how many pools the set has, those included that were removed.
+    pub(crate) const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(crate) fn graph(&self) -> &Graph {
         &self.topology.graph
     }

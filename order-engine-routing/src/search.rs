@@ -53,7 +53,7 @@ impl Default for SearchLimits {
     fn default() -> Self {
         Self {
             max_hops: 4,
-            max_legs: 24,
+            max_legs: 32,
             labels_per_token: 8,
             max_age: None,
             max_age_slots: None,

@@ -1,9 +1,13 @@
 //! How much goes into each pool of a network, and the ways on which a little more or less could go.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use order_engine_core::Amount;
 
 use super::network::{INPUT, Network, OUTPUT};
 use super::{Task, Used};
+use crate::curve::Curve;
 use crate::error::QuoteError;
 use crate::footprint::Toll;
 use crate::net::Rank;
@@ -29,6 +33,19 @@ pub(crate) struct Plan<'n, 't, 'a> {
     closed: Vec<bool>,
     /// What of the input has no pool to go into yet.
     pub(super) rest: u128,
+    /// The last quotes of each pool. Most steps ask the same of most pools as the step before; all copies of a plan share
+    /// them.
+    quotes: Rc<RefCell<Vec<Quotes>>>,
+}
+
+/// How many quotes of a pool are kept: a step forwards, one back, and both from the load before the last exchange.
+const KEPT_QUOTES: usize = 4;
+
+/// The last quotes of a pool.
+#[derive(Clone, Copy, Debug, Default)]
+struct Quotes {
+    known: [Option<(u128, Option<u128>)>; KEPT_QUOTES],
+    next: usize,
 }
 
 /// A change of one pool's load.
@@ -60,6 +77,7 @@ impl<'n, 't, 'a> Plan<'n, 't, 'a> {
             loads: vec![Load::default(); arcs],
             closed: vec![false; arcs],
             rest: task.amount,
+            quotes: Rc::new(RefCell::new(vec![Quotes::default(); arcs])),
         }
     }
 
@@ -120,6 +138,19 @@ impl<'n, 't, 'a> Plan<'n, 't, 'a> {
 
     /// Returns what a pool pays: zero if the amount is too small, `None` if the pool cannot trade it.
     fn evaluate(&self, arc: usize, amount_in: u128) -> Option<u128> {
+        // To look a quote up takes as long as to compute one of constant product.
+        if let Curve::ConstantProduct(_) = self.network.arcs()[arc].pool.curve {
+            return self.quote(arc, amount_in);
+        }
+        if let Some(known) = self.quotes.borrow()[arc].get(amount_in) {
+            return known;
+        }
+        let paid = self.quote(arc, amount_in);
+        self.quotes.borrow_mut()[arc].keep(amount_in, paid);
+        paid
+    }
+
+    fn quote(&self, arc: usize, amount_in: u128) -> Option<u128> {
         let arc = &self.network.arcs()[arc];
         let Task { at, budget, .. } = self.task;
         budget.spend();
@@ -267,6 +298,18 @@ impl<'n, 't, 'a> Plan<'n, 't, 'a> {
             self.loads[change.arc] = change.load;
             token = change.from;
         }
+    }
+}
+
+impl Quotes {
+    fn get(&self, amount_in: u128) -> Option<Option<u128>> {
+        self.known.iter().flatten().find(|(known, _)| *known == amount_in).map(|(_, paid)| *paid)
+    }
+
+    /// Keeps a quote instead of the oldest.
+    fn keep(&mut self, amount_in: u128, paid: Option<u128>) {
+        self.known[self.next] = Some((amount_in, paid));
+        self.next = (self.next + 1) % KEPT_QUOTES;
     }
 }
 

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 
 use super::Search;
-use super::scan::{Loads, Scan};
-use crate::flow::{self, Flow, Hop, Network, Plan, Task, Used};
+use super::scan::{Found, Loads, Scan, Shortlist};
+use crate::flow::{self, Flow, Network, Plan, Task, Used};
 use crate::footprint::Toll;
 use crate::pool::Pool;
 use crate::pool_set::Edge;
@@ -16,6 +16,13 @@ const PROBES: [u128; 3] = [1, 6, 36];
 /// Further amounts, where pools had no room for the last of these: what a pool takes may be little, and yet the best that
 /// is left.
 const SMALL_PROBES: [u128; 2] = [400, 4_000];
+
+/// Of a graph with more pools than this, one scan looks at all, and the others at a shortlist.
+const LARGE: usize = 512;
+
+/// How many hops the shortlist of a large graph has: ten times those that a route may have, because what is good for a part
+/// of the amount may not be what is good for all of it.
+const SHORTLISTED: usize = 640;
 
 /// How many pools each scan proposes, for each leg that a route may have.
 const CANDIDATES_PER_LEG: usize = 2;
@@ -48,6 +55,8 @@ struct FlowSearch<'s, 'a> {
     distances: Vec<usize>,
     /// Whether a pool had no room for the amount of the last scan.
     was_full: Cell<bool>,
+    /// The hops to which scans are confined, once the first ones have seen all of a large graph.
+    shortlist: Option<Shortlist>,
 }
 
 impl<'a> Search<'a> {
@@ -60,12 +69,13 @@ impl<'a> Search<'a> {
             .clamp(*CANDIDATES.start(), *CANDIDATES.end());
         let distances = graph.distances(to, max_hops);
         let was_full = Cell::new(false);
-        FlowSearch { search: self, from, to, amount, max_hops, most, distances, was_full }.run()
+        FlowSearch { search: self, from, to, amount, max_hops, most, distances, was_full, shortlist: None }
+            .run()
     }
 }
 
 impl<'a> FlowSearch<'_, 'a> {
-    fn run(&self) -> Option<Flow<'a>> {
+    fn run(mut self) -> Option<Flow<'a>> {
         let task = Task {
             amount: self.amount,
             at: self.search.at,
@@ -95,17 +105,37 @@ impl<'a> FlowSearch<'_, 'a> {
     }
 
     /// Returns the pools of the paths that are the best for some part of the amount.
-    fn first_network(&self) -> Network<'a> {
+    fn first_network(&mut self) -> Network<'a> {
         let mut network = Network::new(self.from, self.to, 2 * self.most);
-        for fraction in PROBES {
-            self.add(&mut network, self.amount / fraction, &Loads::default());
-        }
+        let [whole, middle, part] = PROBES.map(|fraction| self.amount / fraction);
+        self.confine_to_good_pools(part);
+        self.add(&mut network, whole, &Loads::default());
+        self.add(&mut network, middle, &Loads::default());
+        self.add(&mut network, part, &Loads::default());
         for fraction in SMALL_PROBES {
             if self.was_full.get() {
                 self.add(&mut network, self.amount / fraction, &Loads::default());
             }
         }
         network
+    }
+
+    /// Confines all further scans of a large graph to the pools that are good for a part of the amount, or, where few have
+    /// room for it, for a smaller one.
+    fn confine_to_good_pools(&mut self, part: u128) {
+        if self.search.pools.len() <= LARGE {
+            return;
+        }
+        let mut good = Vec::new();
+        for amount in [part, self.amount / SMALL_PROBES[1]] {
+            let found = self.scan(amount, &Loads::default(), SHORTLISTED);
+            let is_enough = found.good.len() == SHORTLISTED || !self.was_full.get();
+            good.extend(found.good);
+            if is_enough {
+                break;
+            }
+        }
+        self.shortlist = Some(Shortlist::new(good));
     }
 
     /// Returns the pools that are used, and those of the paths that are the best for a little more. Pools that are not
@@ -131,14 +161,18 @@ impl<'a> FlowSearch<'_, 'a> {
 
     /// Adds the pools that a scan proposes for an amount.
     fn add(&self, network: &mut Network<'a>, amount: u128, loads: &Loads) {
+        for path in self.scan(amount, loads, 0).paths {
+            network.add_path(&path, |edge| self.arc(edge));
+        }
+    }
+
+    fn scan(&self, amount: u128, loads: &Loads, listed: usize) -> Found {
         let Self { search, from, to, max_hops, .. } = *self;
         self.was_full.set(false);
         let (amount, distances, was_full) = (amount.max(1), &self.distances, &self.was_full);
-        let scan = Scan { search, from, to, amount, max_hops, distances, loads, was_full };
-        let paths: Vec<Vec<Hop>> = scan.run(self.most);
-        for path in paths {
-            network.add_path(&path, |edge| self.arc(edge));
-        }
+        let within = self.shortlist.as_ref();
+        let scan = Scan { search, from, to, amount, max_hops, distances, loads, within, was_full };
+        scan.run(self.most, listed)
     }
 
     /// Returns a pool, and what a leg through it costs and takes.

@@ -36,6 +36,33 @@ impl Loads {
     }
 }
 
+/// The hops to which a scan may be confined, in the order of the tokens from which they lead.
+#[derive(Debug)]
+pub(super) struct Shortlist(Vec<Hop>);
+
+impl Shortlist {
+    pub(super) fn new(mut hops: Vec<Hop>) -> Self {
+        hops.sort_unstable_by_key(|hop| (hop.from, hop.to, hop.edge.pool));
+        hops.dedup_by_key(|hop| hop.edge);
+        Self(hops)
+    }
+
+    /// Returns the hops from a token.
+    fn from(&self, token: usize) -> &[Hop] {
+        let start = self.0.partition_point(|hop| hop.from < token);
+        let len = self.0[start..].partition_point(|hop| hop.from == token);
+        &self.0[start..start + len]
+    }
+}
+
+/// What a scan has found.
+pub(super) struct Found {
+    /// The best paths through the pools whose best paths pay the most, the best first.
+    pub(super) paths: Vec<Vec<Hop>>,
+    /// The hops that a shortlist should have, the best first.
+    pub(super) good: Vec<Hop>,
+}
+
 /// A scan for the paths of an amount.
 pub(super) struct Scan<'s, 'a> {
     pub(super) search: &'s Search<'a>,
@@ -46,6 +73,8 @@ pub(super) struct Scan<'s, 'a> {
     /// For each token, how many hops it is away from the output.
     pub(super) distances: &'s [usize],
     pub(super) loads: &'s Loads,
+    /// The hops to which the scan is confined; `None` for all.
+    pub(super) within: Option<&'s Shortlist>,
     /// Whether a pool had no room for its amount.
     pub(super) was_full: &'s Cell<bool>,
 }
@@ -65,6 +94,16 @@ struct Forward {
     quoted: Vec<Quoted>,
 }
 
+/// The ways to each token that have one hop more than those before.
+struct Layer {
+    hops: usize,
+    amounts: Vec<f64>,
+    last: Vec<Option<(usize, usize)>>,
+    /// The tokens of which so much more arrives that their pools are worth a quote.
+    improved: Vec<usize>,
+    is_improved: Vec<bool>,
+}
+
 /// The best way from each token to the output in at most so many hops.
 struct Backward {
     prices: Vec<Vec<f64>>,
@@ -72,8 +111,9 @@ struct Backward {
 }
 
 impl Scan<'_, '_> {
-    /// Returns the best paths through those pools whose best paths pay the most, up to `most` pools, the best first.
-    pub(super) fn run(&self, most: usize) -> Vec<Vec<Hop>> {
+    /// Returns the best paths through those pools whose best paths pay the most, up to `most` pools, and up to `listed` of
+    /// the best hops.
+    pub(super) fn run(&self, most: usize, listed: usize) -> Found {
         let forward = self.forward();
         let backward = self.backward(&forward.quoted);
         let mut ranked: Vec<(f64, usize)> = (0..forward.quoted.len())
@@ -83,58 +123,79 @@ impl Scan<'_, '_> {
             let pool = |quote: usize| forward.quoted[quote].hop.edge.pool;
             other.0.total_cmp(&one.0).then_with(|| (pool(one.1), one.1).cmp(&(pool(other.1), other.1)))
         };
-        if ranked.len() > most {
-            ranked.select_nth_unstable_by(most, by_price);
-            ranked.truncate(most);
+        for kept in [most.max(listed), most] {
+            if ranked.len() > kept {
+                ranked.select_nth_unstable_by(kept, by_price);
+            }
+            if kept > most {
+                ranked.truncate(kept);
+            }
         }
+        let good = ranked.iter().take(listed).map(|(_, quote)| forward.quoted[*quote].hop).collect();
+        ranked.truncate(most);
         ranked.sort_by(by_price);
-        ranked.into_iter().filter_map(|(_, quote)| self.path_through(&forward, &backward, quote)).collect()
+        let paths = ranked.into_iter().filter_map(|(_, quote)| self.path_through(&forward, &backward, quote));
+        Found { paths: paths.collect(), good }
     }
 
     fn forward(&self) -> Forward {
-        let graph = self.search.pools.graph();
-        let tokens = graph.len();
+        let tokens = self.search.pools.graph().len();
         let mut forward =
             Forward { amounts: vec![vec![0.0; tokens]], last: vec![vec![None; tokens]], quoted: Vec::new() };
         forward.amounts[0][self.from] = float(self.amount);
         let mut active = vec![self.from];
         for hops in 1..=self.max_hops {
-            let (mut amounts, mut last) = (forward.amounts[hops - 1].clone(), vec![None; tokens]);
-            let (mut improved, mut is_improved) = (Vec::new(), vec![false; tokens]);
+            let amounts = forward.amounts[hops - 1].clone();
+            let mut layer = Layer {
+                hops,
+                amounts,
+                last: vec![None; tokens],
+                improved: Vec::new(),
+                is_improved: vec![false; tokens],
+            };
             for &token in &active {
-                let amount_in = forward.amounts[hops - 1][token];
-                let per_unit = amount_in.recip();
-                for neighbour in graph.neighbours(token) {
-                    let to = neighbour.token;
-                    if to == self.from || hops + self.distances[to] > self.max_hops {
-                        continue;
-                    }
-                    for &edge in &neighbour.edges {
-                        if !self.search.budget.lasts() {
-                            continue;
-                        }
-                        let Some(out) = self.quote(edge, amount_in) else { continue };
-                        let hop = Hop { edge, from: token, to };
-                        let price = out * per_unit;
-                        forward.quoted.push(Quoted { hop, price });
-                        if out > amounts[to] && !forward.passes(token, hops - 1, to) {
-                            let known = forward.amounts[hops - 1][to];
-                            let is_worth_it = out - known > known * WORTH_A_QUOTE;
-                            if to != self.to && is_worth_it && !is_improved[to] {
-                                is_improved[to] = true;
-                                improved.push(to);
-                            }
-                            amounts[to] = out;
-                            last[to] = Some((forward.quoted.len() - 1, hops - 1));
-                        }
-                    }
-                }
+                self.extend(token, &mut forward, &mut layer);
             }
-            forward.amounts.push(amounts);
-            forward.last.push(last);
-            active = improved;
+            forward.amounts.push(layer.amounts);
+            forward.last.push(layer.last);
+            active = layer.improved;
         }
         forward
+    }
+
+    /// Quotes the pools that sell a token, and extends the best way to it through each.
+    fn extend(&self, token: usize, forward: &mut Forward, layer: &mut Layer) {
+        let mut quote =
+            |to: usize, edge: Edge| self.extend_through(Hop { edge, from: token, to }, forward, layer);
+        match self.within {
+            Some(shortlist) => shortlist.from(token).iter().for_each(|hop| quote(hop.to, hop.edge)),
+            None => {
+                for neighbour in self.search.pools.graph().neighbours(token) {
+                    neighbour.edges.iter().for_each(|edge| quote(neighbour.token, *edge));
+                }
+            }
+        }
+    }
+
+    fn extend_through(&self, hop: Hop, forward: &mut Forward, layer: &mut Layer) {
+        let Hop { edge, from, to } = hop;
+        let before = layer.hops - 1;
+        if to == self.from || layer.hops + self.distances[to] > self.max_hops || !self.search.budget.lasts() {
+            return;
+        }
+        let amount_in = forward.amounts[before][from];
+        let Some(out) = self.quote(edge, amount_in) else { return };
+        forward.quoted.push(Quoted { hop, price: out / amount_in });
+        if out > layer.amounts[to] && !forward.passes(from, before, to) {
+            let known = forward.amounts[before][to];
+            let is_worth_it = out - known > known * WORTH_A_QUOTE;
+            if to != self.to && is_worth_it && !layer.is_improved[to] {
+                layer.is_improved[to] = true;
+                layer.improved.push(to);
+            }
+            layer.amounts[to] = out;
+            layer.last[to] = Some((forward.quoted.len() - 1, before));
+        }
     }
 
     /// Returns what a pool pays for an amount, beside its load.
