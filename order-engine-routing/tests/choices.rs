@@ -176,6 +176,38 @@ proptest! {
 }
 
 #[test]
+fn a_pool_that_pays_nothing_for_its_part_gets_none() {
+    // In each of these a split that is seeded in floats gives a pool with one unit or two of B a part that it pays nothing for.
+    type Shape = ((&'static str, &'static str), u32, u32, u64);
+    let few: [Shape; 4] = [
+        (("A", "C"), 46, 52, 8_253),
+        (("C", "B"), 5, 31, 7_901),
+        (("A", "B"), 45, 0, 6_544),
+        (("A", "B"), 23, 13, 7_297),
+    ];
+    let more: [Shape; 5] = [
+        (("A", "B"), 26, 8, 4_952),
+        (("A", "B"), 58, 1, 6_260),
+        (("C", "B"), 13, 30, 3_278),
+        (("A", "C"), 39, 10, 8_392),
+        (("A", "C"), 5, 44, 5_076),
+    ];
+    for (shapes, bits, empty) in [(&few[..], 54, "p2"), (&more[..], 52, "p1")] {
+        let pool = |(number, &(tokens, a, b, fee)): (usize, &Shape)| {
+            pool_of("Raydium", &format!("p{number}"), tokens, (1 << a, 1 << b), fee)
+        };
+        let set = PoolSet::new(shapes.iter().enumerate().map(pool).collect());
+        let search = Search::new(&set, NOW);
+        let input = amount((1 << bits) + 1);
+        for found in [search.best("A", "B", input), search.best_split("A", "B", input)] {
+            let route = found.best.unwrap();
+            check(&route, "A", "B");
+            assert!(route.legs.iter().all(|leg| leg.pool.id != empty), "{route:?}");
+        }
+    }
+}
+
+#[test]
 fn the_reserves_after_a_trade_lose_each_share_of_the_fee_rounded_by_itself() {
     let json = serde_json::json!({
         "kind": "constant_product", "reserve_a": "1000000", "reserve_b": "1000000",

@@ -32,7 +32,7 @@ pub(crate) fn print() {
 /// transaction and without them. The figure is negative if the chunks are better. Then prints by how much the
 /// route is better than the best single path.
 fn print_graphs() {
-    println!("{:>18} {:>5} {:>14} {:>14} {:>14}", "graph", "", "24 legs", "64 legs", "best path");
+    println!("{:>18} {:>5} {:>14} {:>14} {:>14}", "graph", "", "32 legs", "64 legs", "best path");
     let wide = SearchLimits::default().with_max_legs(64);
     for count in [100, 1_000] {
         for name in ["hubs", "thicket"] {
