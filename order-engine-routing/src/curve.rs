@@ -4,13 +4,17 @@ mod concentrated;
 mod constant_product;
 mod dlmm;
 mod stable;
+mod ticks;
 mod vaulted;
+mod whirlpool;
 
-pub use concentrated::{ConcentratedLiquidity, ConcentratedState, Tick};
-pub use constant_product::{ConstantProduct, CreatorFee, CreatorFeeOn};
+pub use concentrated::{ConcentratedLiquidity, ConcentratedState, DynamicFee, DynamicFeeVolatility};
+pub use constant_product::{ConstantProduct, CreatorFee};
 pub use dlmm::{Bin, Dlmm, DlmmFees, DlmmState, DlmmVolatility};
 pub use stable::{StableState, StableSwap};
+pub use ticks::{Tick, TickOrders};
 pub use vaulted::{VaultShare, VaultedProduct, VaultedState};
+pub use whirlpool::{AdaptiveFee, AdaptiveFeeVolatility, Whirlpool, WhirlpoolState};
 
 use order_engine_core::Amount;
 use serde::{Deserialize, Serialize};
@@ -35,6 +39,8 @@ pub enum Curve {
     Stable(StableSwap),
     /// The product of the reserves never falls, and these are shares of vaults.
     Vaulted(VaultedProduct),
+    /// A constant product between ticks, with Orca's prices of ticks and a fee that may adapt.
+    Whirlpool(Whirlpool),
 }
 
 /// The methods of [`crate::Pool`], where they are documented.
@@ -48,10 +54,11 @@ impl Curve {
     ) -> Result<Amount, QuoteError> {
         match self {
             Self::ConstantProduct(curve) => curve.amount_out(direction, amount_in),
-            Self::Concentrated(curve) => curve.metered_out(direction, amount_in, meter),
+            Self::Concentrated(curve) => curve.metered_out(direction, amount_in, at, meter),
             Self::Dlmm(curve) => curve.metered_out(direction, amount_in, at, meter),
             Self::Stable(curve) => curve.amount_out(direction, amount_in),
             Self::Vaulted(curve) => curve.amount_out(direction, amount_in, at),
+            Self::Whirlpool(curve) => curve.metered_out(direction, amount_in, at, meter),
         }
     }
 
@@ -64,10 +71,11 @@ impl Curve {
     ) -> Result<Amount, QuoteError> {
         match self {
             Self::ConstantProduct(curve) => curve.amount_in(direction, amount_out),
-            Self::Concentrated(curve) => curve.metered_in(direction, amount_out, meter),
+            Self::Concentrated(curve) => curve.metered_in(direction, amount_out, at, meter),
             Self::Dlmm(curve) => curve.metered_in(direction, amount_out, at, meter),
             Self::Stable(curve) => curve.amount_in(direction, amount_out),
             Self::Vaulted(curve) => curve.amount_in(direction, amount_out, at),
+            Self::Whirlpool(curve) => curve.metered_in(direction, amount_out, at, meter),
         }
     }
 
@@ -79,20 +87,22 @@ impl Curve {
     ) -> Result<Self, QuoteError> {
         match self {
             Self::ConstantProduct(curve) => curve.after(direction, amount_in).map(Self::ConstantProduct),
-            Self::Concentrated(curve) => curve.after(direction, amount_in).map(Self::Concentrated),
+            Self::Concentrated(curve) => curve.after(direction, amount_in, at).map(Self::Concentrated),
             Self::Dlmm(curve) => curve.after(direction, amount_in, at).map(Self::Dlmm),
             Self::Stable(curve) => curve.after(direction, amount_in).map(Self::Stable),
             Self::Vaulted(curve) => curve.after(direction, amount_in, at).map(Self::Vaulted),
+            Self::Whirlpool(curve) => curve.after(direction, amount_in, at).map(Self::Whirlpool),
         }
     }
 
     pub(crate) fn spot_price(&self, direction: Direction, at: Moment) -> Result<Ratio, QuoteError> {
         match self {
             Self::ConstantProduct(curve) => curve.spot_price(direction),
-            Self::Concentrated(curve) => curve.spot_price(direction),
+            Self::Concentrated(curve) => curve.spot_price(direction, at),
             Self::Dlmm(curve) => curve.spot_price(direction, at),
             Self::Stable(curve) => curve.spot_price(direction),
             Self::Vaulted(curve) => curve.spot_price(direction, at),
+            Self::Whirlpool(curve) => curve.spot_price(direction, at),
         }
     }
 
@@ -103,6 +113,7 @@ impl Curve {
             Self::Dlmm(curve) => curve.mid_price(direction),
             Self::Stable(curve) => curve.mid_price(direction),
             Self::Vaulted(curve) => curve.mid_price(direction),
+            Self::Whirlpool(curve) => curve.mid_price(direction),
         }
     }
 }

@@ -4,6 +4,7 @@ use order_engine_core::Amount;
 use serde::{Deserialize, Serialize};
 
 use crate::error::InvalidPool;
+use crate::trade::Direction;
 use crate::wide::{mul_div_ceil, mul_div_floor};
 
 /// The whole, in basis points.
@@ -15,6 +16,38 @@ pub(crate) const ONE_BPS: u32 = 10_000;
 pub struct Fee {
     numerator: u64,
     denominator: u64,
+}
+
+/// The amount of which a pool takes a fee.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeeOn {
+    /// The input, whichever token it is.
+    #[default]
+    Input,
+    /// The output, whichever token it is.
+    Output,
+    /// The amount of token a, whether it goes in or comes out.
+    TokenA,
+    /// The amount of token b, whether it goes in or comes out.
+    TokenB,
+}
+
+impl FeeOn {
+    /// Returns whether the fee of a trade in this direction is taken of its input. Otherwise it is taken of its output.
+    pub const fn is_input(self, direction: Direction) -> bool {
+        match self {
+            Self::Input => true,
+            Self::Output => false,
+            Self::TokenA => matches!(direction, Direction::AToB),
+            Self::TokenB => matches!(direction, Direction::BToA),
+        }
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref)] // The signature is serde's.
+    pub(crate) const fn is_default(&self) -> bool {
+        matches!(self, Self::Input)
+    }
 }
 
 /// A fee as it is serialised.

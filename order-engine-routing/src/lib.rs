@@ -28,13 +28,14 @@ mod wide;
 pub use budget::SearchBudget;
 pub use conditions::{Conditions, TransferFee};
 pub use curve::{
-    Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, CreatorFee, CreatorFeeOn, Curve, Dlmm,
-    DlmmFees, DlmmState, DlmmVolatility, StableState, StableSwap, Tick, VaultShare, VaultedProduct,
-    VaultedState,
+    AdaptiveFee, AdaptiveFeeVolatility, Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct,
+    CreatorFee, Curve, Dlmm, DlmmFees, DlmmState, DlmmVolatility, DynamicFee, DynamicFeeVolatility,
+    StableState, StableSwap, Tick, TickOrders, VaultShare, VaultedProduct, VaultedState, Whirlpool,
+    WhirlpoolState,
 };
 pub use error::{InvalidPool, QuoteError};
 pub use feature::Feature;
-pub use fee::Fee;
+pub use fee::{Fee, FeeOn};
 pub use footprint::{Excess, Footprint, Resource, TransactionLimits};
 pub use net::NetAmount;
 pub use pool::Pool;

@@ -160,8 +160,8 @@ impl Pool {
     }
 
     /// Returns the output per unit of input for an infinitely small trade, fees deducted, except those that the tokens
-    /// themselves take. No larger trade has a better price, except in a DLMM pool that recently moved the other way:
-    /// its fee falls while a trade leads the price back.
+    /// themselves take. No larger trade has a better price, except in a pool whose fee moves with the price and that
+    /// recently moved the other way: its fee falls while a trade leads the price back.
     ///
     /// # Errors
     /// If the pool holds none of the output token, or cannot be traded at the moment.
@@ -178,13 +178,20 @@ impl Pool {
         self.curve.mid_price(direction)
     }
 
-    /// Returns whether the pool never pays more for one unit than for the unit before it. A DLMM pool may, because its
-    /// fee falls on the way back to the bin from which it measures volatility; so may one of a token whose
-    /// transfer fee has a maximum, and one behind vaults, by a unit, because of the rounding of their shares.
+    /// Returns whether the pool never pays more for one unit than for the unit before it. A pool whose fee moves with the
+    /// price may, because its fee falls on the way back; so may one with limit orders in ticks, whose price is rounded,
+    /// one of a token whose transfer fee has a maximum, and one behind vaults, by a unit, because of the rounding of
+    /// their shares.
     pub(crate) fn is_concave(&self) -> bool {
         let has_transfer_fees =
             self.conditions.as_ref().is_some_and(|conditions| conditions.has_transfer_fees());
-        !matches!(self.curve, Curve::Dlmm(_) | Curve::Vaulted(_)) && !has_transfer_fees
+        let may_bend_upwards = match &self.curve {
+            Curve::ConstantProduct(_) | Curve::Stable(_) => false,
+            Curve::Dlmm(_) | Curve::Vaulted(_) => true,
+            Curve::Concentrated(curve) => curve.may_bend_upwards(),
+            Curve::Whirlpool(curve) => curve.may_bend_upwards(),
+        };
+        !may_bend_upwards && !has_transfer_fees
     }
 
     /// Returns the output as a hyperbola of the input, without any rounding, if it is one under all conditions.
@@ -204,6 +211,7 @@ impl Pool {
             Curve::Dlmm(curve) => curve.mid_price(direction),
             Curve::Concentrated(curve) => curve.best_price(direction),
             Curve::Vaulted(curve) => curve.best_price(direction),
+            Curve::Whirlpool(curve) => curve.best_price(direction),
             curve => curve.spot_price(direction, Moment::EARLIEST),
         };
         match price {

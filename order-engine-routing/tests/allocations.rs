@@ -42,6 +42,11 @@ fn concentrated() {
 }
 
 #[test]
+fn whirlpool() {
+    assert_no_quote_allocates(golden::WHIRLPOOL);
+}
+
+#[test]
 fn dlmm() {
     assert_no_quote_allocates(golden::DLMM);
 }

@@ -135,7 +135,7 @@ fn a_change_of_the_price_costs_the_same_whatever_the_number_of_ticks() {
     let cost = |ticks| {
         let feed = PoolFeed::new(PoolSet::read_at(vec![ticks_of("p", ticks)], at(1)));
         let Curve::Concentrated(curve) = &feed.snapshot().get("p").unwrap().curve.clone() else { panic!() };
-        let next = curve.after(Direction::AToB, Amount::new(1_000)).unwrap().state();
+        let next = curve.after(Direction::AToB, Amount::new(1_000), NOW).unwrap().state();
         let change = |curve: &Curve| match curve {
             Curve::Concentrated(curve) => curve
                 .at_price(next.sqrt_price_x64, next.tick_current, next.liquidity)
@@ -152,12 +152,34 @@ proptest! {
     fn a_pool_at_another_price_is_the_pool_after_the_trade(
         pool in arbitrary::concentrated(), direction in arbitrary::direction(), amount_in in arbitrary::amount(),
     ) {
-        if let Ok(next) = pool.after(direction, amount_in) {
-            let state = next.state();
-            let moved = pool.at_price(state.sqrt_price_x64, state.tick_current, state.liquidity);
-            prop_assert_eq!(moved, Ok(next));
-            prop_assert!(pool.at_price(state.sqrt_price_x64, state.tick_current, state.liquidity + 1).is_err());
+        let Ok(next) = pool.after(direction, amount_in, NOW) else { return Ok(()) };
+        let state = next.state();
+        let moved = pool.at_price(state.sqrt_price_x64, state.tick_current, state.liquidity);
+        if !pool.state().limit_orders.is_empty() {
+            prop_assert_eq!(moved.unwrap_err().field, "limit_orders");
+            return Ok(());
         }
+        let moved = match state.dynamic_fee {
+            Some(fee) => moved.and_then(|moved| moved.with_volatility(fee.volatility)),
+            None => moved,
+        };
+        prop_assert_eq!(moved, Ok(next));
+        prop_assert!(pool.at_price(state.sqrt_price_x64, state.tick_current, state.liquidity + 1).is_err());
+    }
+
+    #[test]
+    fn a_whirlpool_at_another_price_is_the_pool_after_the_trade(
+        pool in arbitrary::pool(), direction in arbitrary::direction(), amount_in in arbitrary::amount(),
+    ) {
+        let Curve::Whirlpool(pool) = &pool.curve else { return Ok(()) };
+        let Ok(next) = pool.after(direction, amount_in, NOW) else { return Ok(()) };
+        let state = next.state();
+        let moved = pool.at_price(state.sqrt_price_x64, state.tick_current, state.liquidity);
+        let moved = match state.adaptive_fee {
+            Some(fee) => moved.and_then(|moved| moved.with_volatility(fee.volatility)),
+            None => moved,
+        };
+        prop_assert_eq!(moved, Ok(next));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use order_engine_core::Amount;
 use order_engine_routing::{
     Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, Curve, Dlmm, DlmmFees, DlmmState,
-    DlmmVolatility, Fee, Moment, Pool, PoolSet, StableState, StableSwap, Tick,
+    DlmmVolatility, Fee, FeeOn, Moment, Pool, PoolSet, StableState, StableSwap, Tick,
 };
 
 /// The time of all quotes.
@@ -66,6 +66,9 @@ impl Maker {
             liquidity,
             fee_ppm: 2_500,
             ticks: net.into_iter().map(|(index, liquidity_net)| Tick { index, liquidity_net }).collect(),
+            fee_on: FeeOn::Input,
+            dynamic_fee: None,
+            limit_orders: Vec::new(),
         };
         Curve::Concentrated(ConcentratedLiquidity::new(&state).expect("liquidity adds up"))
     }

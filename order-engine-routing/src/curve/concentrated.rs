@@ -2,29 +2,26 @@
 //! product of virtual reserves, and liquidity changes at each of them.
 //!
 //! The formulas are those of the Uniswap v3 whitepaper; steps, roundings and the price at a tick follow
-//! the program `raydium-clmm`, so exact-in quotes equal the program's to the last unit. An exact-out
-//! quote is the least input whose exact-in quote suffices; the program's own exact-out instruction may
-//! take a few units more where the output ends on a tick.
+//! the program `raydium-clmm` of July 2026, so exact-in quotes equal the program's to the last unit: with its dynamic
+//! fee, with a fee on either token, and with limit orders, which a trade fills when it reaches their tick and before
+//! it crosses it. An exact-out quote is the least input whose exact-in quote suffices; the program's own exact-out
+//! instruction may take a few units more where the output ends on a tick.
 
-mod sqrt_price;
-mod tick;
-mod walk;
+mod dynamic_fee;
 
-pub use tick::Tick;
-
-use std::sync::Arc;
+pub use dynamic_fee::{DynamicFee, DynamicFeeVolatility};
 
 use order_engine_core::Amount;
-use ruint::aliases::U256;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::{Meter, Unmetered};
 use crate::error::{InvalidPool, QuoteError};
+use crate::fee::FeeOn;
 use crate::ratio::Ratio;
-use crate::trade::Direction;
-use sqrt_price::{MAX_TICK, MIN_TICK};
-use tick::PricedTick;
-use walk::{Cursor, ONE_PPM, Walk};
+use crate::trade::{Direction, Moment};
+
+use super::ticks::{Fees, Ladder, MAX_RATE_PPM, ONE_PPM, Place, Tick, TickOrders, TickTable, Walk};
+use dynamic_fee::DynamicSteps;
 
 /// A pool of concentrated liquidity, as far as its ticks are known.
 ///
@@ -33,11 +30,10 @@ use walk::{Cursor, ONE_PPM, Walk};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "ConcentratedState", into = "ConcentratedState")]
 pub struct ConcentratedLiquidity {
-    cursor: Cursor,
-    tick_current: i32,
-    tick_spacing: u16,
+    ladder: Ladder,
     fee_ppm: u32,
-    ticks: Arc<[PricedTick]>,
+    fee_on: FeeOn,
+    dynamic_fee: Option<DynamicFee>,
 }
 
 /// The on-chain state of a pool of concentrated liquidity.
@@ -54,10 +50,19 @@ pub struct ConcentratedState {
     /// The liquidity in range.
     #[serde(with = "crate::decimal")]
     pub liquidity: u128,
-    /// The fee on the input, in millionths.
+    /// The fee, in millionths: the part of it that never changes.
     pub fee_ppm: u32,
-    /// The initialised ticks, ascending.
+    /// The ticks at which positions begin or end, ascending.
     pub ticks: Vec<Tick>,
+    /// The amount of which the fee is taken: the input, or always token a or token b.
+    #[serde(default, skip_serializing_if = "FeeOn::is_default")]
+    pub fee_on: FeeOn,
+    /// The part of the fee that grows as the price moves, if the pool has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dynamic_fee: Option<DynamicFee>,
+    /// The limit orders that are not filled yet, by their ticks, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limit_orders: Vec<TickOrders>,
 }
 
 impl ConcentratedLiquidity {
@@ -65,73 +70,90 @@ impl ConcentratedLiquidity {
     ///
     /// # Errors
     /// If the price is not in the current tick, a tick is out of range, out of order or not a multiple of
-    /// the spacing, the liquidity would overflow or fall below zero at some tick, or the fee takes the
-    /// whole input.
+    /// the spacing, the liquidity would overflow or fall below zero at some tick, the fee takes the
+    /// whole input or is always on the output, or a parameter of the dynamic fee is impossible.
     pub fn new(state: &ConcentratedState) -> Result<Self, InvalidPool> {
-        check_price(state.sqrt_price_x64, state.tick_current)?;
         if state.fee_ppm >= ONE_PPM {
             return Err(InvalidPool { field: "fee_ppm", reason: "must be below a million" });
         }
-        let mut ticks = priced_ticks(state)?;
-        let ticks_below = ticks.partition_point(|priced| priced.tick.index <= state.tick_current);
-        add_up_liquidity(&mut ticks, ticks_below, state.liquidity)
-            .ok_or(InvalidPool { field: "liquidity", reason: "must stay within bounds at each tick" })?;
-        let (sqrt_price_x64, liquidity) = (state.sqrt_price_x64, state.liquidity);
-        Ok(Self {
-            cursor: Cursor { sqrt_price_x64, liquidity, ticks_below },
+        if state.fee_on == FeeOn::Output {
+            return Err(InvalidPool { field: "fee_on", reason: "must be the input, token a or token b" });
+        }
+        if let Some(fee) = &state.dynamic_fee {
+            fee.check(state.tick_spacing)?;
+        }
+        let place = Place {
+            sqrt_price_x64: state.sqrt_price_x64,
             tick_current: state.tick_current,
-            tick_spacing: state.tick_spacing,
-            fee_ppm: state.fee_ppm,
-            ticks: ticks.into(),
-        })
+            liquidity: state.liquidity,
+        };
+        let (ticks, orders) = (&state.ticks, &state.limit_orders);
+        let ladder = Ladder::new(TickTable::Raydium, place, state.tick_spacing, ticks, orders)?;
+        Ok(Self { ladder, fee_ppm: state.fee_ppm, fee_on: state.fee_on, dynamic_fee: state.dynamic_fee })
     }
 
     /// Returns the pool at another price, with the liquidity in range there. The ticks are shared, and only a few of
-    /// them are looked at.
+    /// them are looked at. A dynamic fee stays as it is: see [`Self::with_volatility`].
     ///
     /// # Errors
     /// If the price is not in the tick, or the liquidity is not the one that the known ticks say. Then the ticks have
-    /// changed, too, and the pool has to be read again.
+    /// changed, too, and the pool has to be read again. So it has if limit orders rest in it, because nothing here says
+    /// which of them were filled.
     pub fn at_price(
         &self,
         sqrt_price_x64: u128,
         tick_current: i32,
         liquidity: u128,
     ) -> Result<Self, InvalidPool> {
-        check_price(sqrt_price_x64, tick_current)?;
-        let ticks_below = self.ticks.partition_point(|priced| priced.tick.index <= tick_current);
-        let known = ticks_below.checked_sub(1).map(|below| self.ticks[below].liquidity_above);
-        let known = known.or_else(|| {
-            let first = self.ticks.first()?;
-            first.liquidity_above.checked_add_signed(first.tick.liquidity_net.checked_neg()?)
-        });
-        if known.is_some_and(|known| known != liquidity) {
-            return Err(InvalidPool { field: "liquidity", reason: "must be that of the known ticks" });
-        }
-        let cursor = Cursor { sqrt_price_x64, liquidity, ticks_below };
-        Ok(Self { cursor, tick_current, ticks: Arc::clone(&self.ticks), ..*self })
+        let ladder = self.ladder.at(Place { sqrt_price_x64, tick_current, liquidity })?;
+        Ok(Self { ladder, ..*self })
     }
 
-    /// Returns a price that no trade exceeds, without a walk: the one before any trade, fees deducted.
+    /// Returns the pool with another volatility of its dynamic fee.
+    ///
+    /// # Errors
+    /// If the pool has no dynamic fee, or the volatility is above the highest.
+    pub fn with_volatility(mut self, volatility: DynamicFeeVolatility) -> Result<Self, InvalidPool> {
+        let no_fee = InvalidPool { field: "dynamic_fee", reason: "must be there to have a volatility" };
+        let fee = DynamicFee { volatility, ..self.dynamic_fee.ok_or(no_fee)? };
+        fee.check(self.ladder.tick_spacing())?;
+        self.dynamic_fee = Some(fee);
+        Ok(self)
+    }
+
+    /// Returns a price that no trade exceeds, without a walk: the one before any trade, less the part of the fee that
+    /// never changes.
     pub(crate) fn best_price(&self, direction: Direction) -> Result<Ratio, QuoteError> {
-        price(direction, self.cursor.sqrt_price_x64, ONE_PPM - self.fee_ppm)
+        let least_fee =
+            if self.dynamic_fee.is_some() { self.fee_ppm.min(MAX_RATE_PPM) } else { self.fee_ppm };
+        self.ladder.price(direction, least_fee)
+    }
+
+    /// Returns whether the pool may pay more for one unit than for the unit before it: its fee may fall while a trade
+    /// leads the price back, and limit orders sell at a price that is rounded.
+    pub(crate) const fn may_bend_upwards(&self) -> bool {
+        self.dynamic_fee.is_some() || self.ladder.has_orders()
     }
 
     /// Returns the square root of the price at a tick in Q64.64, as the program computes it, or `None` if
     /// there is no such tick.
     pub fn sqrt_price_at_tick(tick: i32) -> Option<u128> {
-        sqrt_price::at_tick(tick)
+        TickTable::Raydium.sqrt_price(tick)
     }
 
     /// Returns the state of the pool.
     pub fn state(&self) -> ConcentratedState {
+        let Place { sqrt_price_x64, tick_current, liquidity } = self.ladder.place();
         ConcentratedState {
-            sqrt_price_x64: self.cursor.sqrt_price_x64,
-            tick_current: self.tick_current,
-            tick_spacing: self.tick_spacing,
-            liquidity: self.cursor.liquidity,
+            sqrt_price_x64,
+            tick_current,
+            tick_spacing: self.ladder.tick_spacing(),
+            liquidity,
             fee_ppm: self.fee_ppm,
-            ticks: self.ticks.iter().map(|priced| priced.tick).collect(),
+            ticks: self.ladder.ticks(),
+            fee_on: self.fee_on,
+            dynamic_fee: self.dynamic_fee,
+            limit_orders: self.ladder.orders(),
         }
     }
 
@@ -139,8 +161,13 @@ impl ConcentratedLiquidity {
     ///
     /// # Errors
     /// If nothing would come out, or the trade would pass the outermost known tick.
-    pub fn amount_out(&self, direction: Direction, amount_in: Amount) -> Result<Amount, QuoteError> {
-        self.metered_out(direction, amount_in, &Unmetered)
+    pub fn amount_out(
+        &self,
+        direction: Direction,
+        amount_in: Amount,
+        at: Moment,
+    ) -> Result<Amount, QuoteError> {
+        self.metered_out(direction, amount_in, at, &Unmetered)
     }
 
     /// Returns [`Self::amount_out`], unless the walk passes more ticks than the meter allows.
@@ -148,9 +175,10 @@ impl ConcentratedLiquidity {
         &self,
         direction: Direction,
         amount_in: Amount,
+        at: Moment,
         meter: &impl Meter,
     ) -> Result<Amount, QuoteError> {
-        let out = self.walk(direction).swap_exact_in(amount_in.base_units(), meter)?;
+        let out = self.walk(direction, at).swap_exact_in(amount_in.base_units(), meter)?;
         if out == 0 { Err(QuoteError::TooSmall) } else { Ok(Amount::new(out)) }
     }
 
@@ -158,8 +186,13 @@ impl ConcentratedLiquidity {
     ///
     /// # Errors
     /// If the amount is zero, or the trade would pass the outermost known tick.
-    pub fn amount_in(&self, direction: Direction, amount_out: Amount) -> Result<Amount, QuoteError> {
-        self.metered_in(direction, amount_out, &Unmetered)
+    pub fn amount_in(
+        &self,
+        direction: Direction,
+        amount_out: Amount,
+        at: Moment,
+    ) -> Result<Amount, QuoteError> {
+        self.metered_in(direction, amount_out, at, &Unmetered)
     }
 
     /// Returns [`Self::amount_in`], unless the walk passes more ticks than the meter allows.
@@ -167,34 +200,38 @@ impl ConcentratedLiquidity {
         &self,
         direction: Direction,
         amount_out: Amount,
+        at: Moment,
         meter: &impl Meter,
     ) -> Result<Amount, QuoteError> {
         if amount_out.is_zero() {
             return Err(QuoteError::TooSmall);
         }
-        self.walk(direction).swap_exact_out(amount_out.base_units(), meter).map(Amount::new)
+        self.walk(direction, at).swap_exact_out(amount_out.base_units(), meter).map(Amount::new)
     }
 
     /// Returns the pool after exactly `amount_in` went in.
     ///
     /// # Errors
     /// As [`Self::amount_out`].
-    pub fn after(&self, direction: Direction, amount_in: Amount) -> Result<Self, QuoteError> {
-        let mut walk = self.walk(direction);
+    pub fn after(&self, direction: Direction, amount_in: Amount, at: Moment) -> Result<Self, QuoteError> {
+        let mut walk = self.walk(direction, at);
         if walk.swap_exact_in(amount_in.base_units(), &Unmetered)? == 0 {
             return Err(QuoteError::TooSmall);
         }
-        let (cursor, tick_current) = (walk.cursor(), walk.current_tick());
-        Ok(Self { cursor, tick_current, ticks: Arc::clone(&self.ticks), ..*self })
+        let ladder = self.ladder.after(&walk);
+        let dynamic_fee = match (self.dynamic_fee, walk.into_fees()) {
+            (Some(fee), Fees::Changing(steps)) => Some(fee.after(&steps)),
+            (fee, _) => fee,
+        };
+        Ok(Self { ladder, dynamic_fee, ..*self })
     }
 
     /// Returns the output per unit of input before any trade, fees deducted.
     ///
     /// # Errors
     /// If there is no liquidity in this direction.
-    pub fn spot_price(&self, direction: Direction) -> Result<Ratio, QuoteError> {
-        let sqrt_price = self.walk(direction).first_liquid_price()?;
-        price(direction, sqrt_price, ONE_PPM - self.fee_ppm)
+    pub fn spot_price(&self, direction: Direction, at: Moment) -> Result<Ratio, QuoteError> {
+        self.ladder.first_price(direction, self.fees(direction, at))
     }
 
     /// Returns the output per unit of input before any trade, without fees.
@@ -202,68 +239,19 @@ impl ConcentratedLiquidity {
     /// # Errors
     /// Never. Other curves may hold none of the output token.
     pub fn mid_price(&self, direction: Direction) -> Result<Ratio, QuoteError> {
-        price(direction, self.cursor.sqrt_price_x64, ONE_PPM)
+        self.ladder.price(direction, 0)
     }
 
-    fn walk(&self, direction: Direction) -> Walk<'_> {
-        Walk::new(&self.ticks, self.fee_ppm, self.cursor, direction)
+    fn walk(&self, direction: Direction, at: Moment) -> Walk<'_, Fees<DynamicSteps>> {
+        self.ladder.walk(direction, self.fees(direction, at), self.fee_on.is_input(direction))
     }
-}
 
-/// Returns the price of the input in the output, times `kept_ppm` millionths.
-fn price(direction: Direction, sqrt_price_x64: u128, kept_ppm: u32) -> Result<Ratio, QuoteError> {
-    let root = U256::from(sqrt_price_x64);
-    // A root is below 2⁹⁷, so its square times a million fits.
-    let (numerator, denominator) = direction.orient(root * root, U256::from(1) << 128);
-    let ratio = Ratio::new(numerator * U256::from(kept_ppm), denominator * U256::from(ONE_PPM));
-    ratio.ok_or(QuoteError::NotEnoughLiquidity)
-}
-
-fn check_price(sqrt_price_x64: u128, tick_current: i32) -> Result<(), InvalidPool> {
-    let invalid = |field, reason| Err(InvalidPool { field, reason });
-    if !(MIN_TICK..MAX_TICK).contains(&tick_current) {
-        return invalid("tick_current", "must be a tick below the highest");
+    fn fees(&self, direction: Direction, at: Moment) -> Fees<DynamicSteps> {
+        let (tick, spacing) = (self.ladder.place().tick_current, self.ladder.tick_spacing());
+        self.dynamic_fee.map_or(Fees::Fixed(self.fee_ppm), |fee| {
+            Fees::Changing(fee.steps(self.fee_ppm, direction, (tick, spacing), at))
+        })
     }
-    let (here, next) = (sqrt_price::at_tick(tick_current), sqrt_price::at_tick(tick_current + 1));
-    match (here, next) {
-        (Some(here), Some(next)) if (here..=next).contains(&sqrt_price_x64) => Ok(()),
-        _ => invalid("sqrt_price_x64", "must be in the current tick"),
-    }
-}
-
-fn priced_ticks(state: &ConcentratedState) -> Result<Vec<PricedTick>, InvalidPool> {
-    let invalid = |reason| InvalidPool { field: "ticks", reason };
-    if state.tick_spacing == 0 {
-        return Err(InvalidPool { field: "tick_spacing", reason: "must be greater than zero" });
-    }
-    if !state.ticks.is_sorted_by(|one, next| one.index < next.index) {
-        return Err(invalid("must be ascending"));
-    }
-    let priced = |tick: &Tick| {
-        if tick.index % i32::from(state.tick_spacing) != 0 {
-            return Err(invalid("must be multiples of the spacing"));
-        }
-        let sqrt_price_x64 = sqrt_price::at_tick(tick.index).ok_or(invalid("must be in range"))?;
-        Ok(PricedTick { tick: *tick, sqrt_price_x64, liquidity_above: 0 })
-    };
-    state.ticks.iter().map(priced).collect()
-}
-
-/// Adds up the liquidity from the price to both ends, so that no trade overflows it. Returns `None` if it does not
-/// stay within bounds.
-fn add_up_liquidity(ticks: &mut [PricedTick], ticks_below: usize, liquidity: u128) -> Option<()> {
-    let (below, above) = ticks.split_at_mut(ticks_below);
-    let mut rising = liquidity;
-    for priced in above {
-        rising = rising.checked_add_signed(priced.tick.liquidity_net)?;
-        priced.liquidity_above = rising;
-    }
-    let mut falling = liquidity;
-    for priced in below.iter_mut().rev() {
-        priced.liquidity_above = falling;
-        falling = falling.checked_add_signed(priced.tick.liquidity_net.checked_neg()?)?;
-    }
-    Some(())
 }
 
 impl TryFrom<ConcentratedState> for ConcentratedLiquidity {

@@ -8,7 +8,7 @@ use ruint::aliases::U256;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{InvalidPool, QuoteError};
-use crate::fee::Fee;
+use crate::fee::{Fee, FeeOn};
 use crate::hyperbola::Hyperbola;
 use crate::ratio::Ratio;
 use crate::trade::Direction;
@@ -50,19 +50,7 @@ pub struct CreatorFee {
     /// The rate. Its denominator is the trade fee's.
     pub rate: Fee,
     /// The amount on which the fee is taken.
-    pub on: CreatorFeeOn,
-}
-
-/// The amount on which a creator's fee is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CreatorFeeOn {
-    /// The input, whichever token it is.
-    Input,
-    /// The amount of token a, whether it goes in or comes out.
-    TokenA,
-    /// The amount of token b, whether it goes in or comes out.
-    TokenB,
+    pub on: FeeOn,
 }
 
 impl ConstantProduct {
@@ -106,11 +94,11 @@ impl ConstantProduct {
         }
         let sum = trade.checked_add(creator).and_then(|sum| Fee::new(sum, denominator).ok());
         let sum = sum.ok_or_else(|| invalid("must leave something of the input"))?;
-        let (input_fees, output_fees) = match creator_fee.on {
-            CreatorFeeOn::Input => ([sum, sum], [Fee::NONE, Fee::NONE]),
-            CreatorFeeOn::TokenA => ([sum, self.fee], [creator_fee.rate, Fee::NONE]),
-            CreatorFeeOn::TokenB => ([self.fee, sum], [Fee::NONE, creator_fee.rate]),
+        let of = |direction| {
+            if creator_fee.on.is_input(direction) { (sum, Fee::NONE) } else { (self.fee, creator_fee.rate) }
         };
+        let ((a_in, b_out), (b_in, a_out)) = (of(Direction::AToB), of(Direction::BToA));
+        let (input_fees, output_fees) = ([a_in, b_in], [a_out, b_out]);
         Ok(Self { creator_fee: Some(creator_fee), input_fees, output_fees, ..self })
     }
 

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use order_engine_core::Amount;
 use order_engine_routing::{
-    Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, CreatorFee, CreatorFeeOn, Curve,
-    Direction, Dlmm, DlmmFees, DlmmState, DlmmVolatility, Fee, Moment, Pool, StableState, StableSwap, Tick,
+    AdaptiveFee, AdaptiveFeeVolatility, Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct,
+    CreatorFee, Curve, Direction, Dlmm, DlmmFees, DlmmState, DlmmVolatility, DynamicFee,
+    DynamicFeeVolatility, Fee, FeeOn, Moment, Pool, StableState, StableSwap, Tick, TickOrders, Whirlpool,
+    WhirlpoolState,
 };
 use proptest::prelude::*;
 
@@ -36,6 +38,7 @@ pub(crate) fn pool() -> impl Strategy<Value = Pool> {
     prop_oneof![
         constant_product().prop_map(Curve::ConstantProduct),
         concentrated().prop_map(Curve::Concentrated),
+        whirlpool().prop_map(Curve::Whirlpool),
         dlmm().prop_map(Curve::Dlmm),
         stable().prop_map(Curve::Stable),
     ]
@@ -44,7 +47,7 @@ pub(crate) fn pool() -> impl Strategy<Value = Pool> {
 
 fn constant_product() -> impl Strategy<Value = ConstantProduct> {
     let reserve = || prop_oneof![magnitude(64), magnitude(127)].prop_map(Amount::new);
-    let on = prop::sample::select(&[CreatorFeeOn::Input, CreatorFeeOn::TokenA, CreatorFeeOn::TokenB][..]);
+    let on = prop::sample::select(&[FeeOn::Input, FeeOn::TokenA, FeeOn::TokenB][..]);
     let creator = prop::option::of((0_u64..5_000, on));
     (reserve(), reserve(), 0_u64..3_000, creator, 0_u64..10_000).prop_map(|(a, b, fee, creator, share)| {
         let bps = |bps| Fee::new(bps, 10_000).unwrap();
@@ -53,42 +56,141 @@ fn constant_product() -> impl Strategy<Value = ConstantProduct> {
     })
 }
 
-/// Generates pools with liquidity in up to seven ranges.
-pub(crate) fn concentrated() -> impl Strategy<Value = ConcentratedLiquidity> {
+/// The place and the ticks of a pool of concentrated liquidity.
+#[derive(Clone, Debug)]
+struct Ranges {
+    sqrt_price_x64: u128,
+    tick: i32,
+    spacing: u16,
+    liquidity: u128,
+    ticks: Vec<Tick>,
+}
+
+/// Generates liquidity in up to seven ranges.
+fn ranges(price: fn(i32) -> Option<u128>) -> impl Strategy<Value = Ranges> {
     let spacing = prop::sample::select(&[1_u16, 10, 60][..]);
     let range = (-120_i32..120, 1_i32..120, magnitude(90));
     let ranges = prop::collection::vec(range, 1..8);
     let far = prop_oneof![3 => -20_000_i32..20_000, 1 => -400_000_i32..400_000];
-    (spacing, far, ranges, 0_u32..30_000, any::<u128>()).prop_map(
-        |(spacing, tick, ranges, fee_ppm, noise)| {
-            let step = i32::from(spacing);
-            let center = tick.div_euclid(step);
-            let mut nets = BTreeMap::<i32, i128>::new();
-            let mut liquidity = 0;
-            for (offset, width, provided) in ranges {
-                let (lower, upper) = ((center + offset) * step, (center + offset + width) * step);
-                *nets.entry(lower).or_default() += i128::try_from(provided).unwrap();
-                *nets.entry(upper).or_default() -= i128::try_from(provided).unwrap();
-                liquidity += if (lower..upper).contains(&tick) { provided } else { 0 };
-            }
-            let price = |tick| ConcentratedLiquidity::sqrt_price_at_tick(tick).unwrap();
-            let (here, next) = (price(tick), price(tick + 1));
+    (spacing, far, ranges, any::<u128>()).prop_map(move |(spacing, tick, ranges, noise)| {
+        let step = i32::from(spacing);
+        let center = tick.div_euclid(step);
+        let mut nets = BTreeMap::<i32, i128>::new();
+        let mut liquidity = 0;
+        for (offset, width, provided) in ranges {
+            let (lower, upper) = ((center + offset) * step, (center + offset + width) * step);
+            *nets.entry(lower).or_default() += i128::try_from(provided).unwrap();
+            *nets.entry(upper).or_default() -= i128::try_from(provided).unwrap();
+            liquidity += if (lower..upper).contains(&tick) { provided } else { 0 };
+        }
+        let (here, next) = (price(tick).unwrap(), price(tick + 1).unwrap());
+        Ranges {
+            // Half of the prices are at an end of the tick.
+            sqrt_price_x64: match noise % 4 {
+                0 => here,
+                1 => next,
+                _ => here + noise % (next - here + 1),
+            },
+            tick,
+            spacing,
+            liquidity,
+            ticks: nets.into_iter().map(|(index, liquidity_net)| Tick { index, liquidity_net }).collect(),
+        }
+    })
+}
+
+/// Generates what two kinds of pools have whose fee grows with volatility: whether they have it at all, how fast it
+/// grows, its highest volatility, and the accumulator, the reference and the distance from it now.
+fn volatile() -> impl Strategy<Value = Option<(u32, u32, u32, u32, i32)>> {
+    let highest = prop::sample::select(&[0_u32, 15_000, 60_000, 350_000][..]);
+    let now = (any::<u32>(), any::<u32>(), -20_i32..20);
+    prop::option::of((1_u32..100_000, highest, now).prop_map(
+        |(control, highest, (accumulator, reference, moved))| {
+            (control, highest, accumulator % (highest + 1), reference % (highest + 1), moved)
+        },
+    ))
+}
+
+/// Generates pools of Raydium with any fee, and with limit orders.
+pub(crate) fn concentrated() -> impl Strategy<Value = ConcentratedLiquidity> {
+    let fee_on = prop::sample::select(&[FeeOn::Input, FeeOn::TokenA, FeeOn::TokenB][..]);
+    let orders = prop::collection::btree_map(-120_i32..120, magnitude(60), 0..4);
+    let ranges = ranges(ConcentratedLiquidity::sqrt_price_at_tick);
+    (ranges, 0_u32..30_000, fee_on, volatile(), orders).prop_map(
+        |(ranges, fee_ppm, fee_on, volatile, orders)| {
+            let spacing = i32::from(ranges.spacing);
+            let group = ranges.tick.div_euclid(spacing);
+            let order = |(offset, amount)| TickOrders {
+                index: (group + offset) * spacing,
+                amount: Amount::new(amount),
+            };
+            let dynamic_fee =
+                volatile.map(|(control_factor, highest, accumulator, reference, moved)| DynamicFee {
+                    filter_period_s: 30,
+                    decay_period_s: 600,
+                    reduction_factor_bps: 5_000,
+                    control_factor,
+                    max_volatility_accumulator: highest,
+                    volatility: DynamicFeeVolatility {
+                        accumulator,
+                        reference,
+                        index_reference: group + moved,
+                        last_update: Moment::from_unix_seconds(LAST_TRADE_S),
+                    },
+                });
             ConcentratedLiquidity::new(&ConcentratedState {
-                // Half of the prices are at an end of the tick.
-                sqrt_price_x64: match noise % 4 {
-                    0 => here,
-                    1 => next,
-                    _ => here + noise % (next - here + 1),
-                },
-                tick_current: tick,
-                tick_spacing: spacing,
-                liquidity,
+                sqrt_price_x64: ranges.sqrt_price_x64,
+                tick_current: ranges.tick,
+                tick_spacing: ranges.spacing,
+                liquidity: ranges.liquidity,
                 fee_ppm,
-                ticks: nets.into_iter().map(|(index, liquidity_net)| Tick { index, liquidity_net }).collect(),
+                ticks: ranges.ticks,
+                fee_on,
+                dynamic_fee,
+                limit_orders: orders.into_iter().map(order).collect(),
             })
             .unwrap()
         },
     )
+}
+
+/// Generates pools of Orca with a fixed or an adaptive fee.
+fn whirlpool() -> impl Strategy<Value = Whirlpool> {
+    let size = prop::sample::select(&[1_u16, 5, 10][..]);
+    let ages = (0_u64..1_000, 0_u64..1_000);
+    let ranges = ranges(Whirlpool::sqrt_price_at_tick);
+    (ranges, 0_u32..30_000, volatile(), size, ages).prop_map(|(ranges, fee_ppm, volatile, size, ages)| {
+        let size = if ranges.spacing.is_multiple_of(size) { size } else { 1 };
+        let group = ranges.tick.div_euclid(i32::from(size));
+        let ago = |seconds: u64| Moment::from_unix_seconds(LAST_TRADE_S - seconds);
+        let adaptive_fee =
+            volatile.map(|(control_factor, highest, accumulator, reference, moved)| AdaptiveFee {
+                filter_period_s: 30,
+                decay_period_s: 600,
+                reduction_factor_bps: 5_000,
+                control_factor: if control_factor < 5_000 { 0 } else { control_factor },
+                max_volatility_accumulator: highest,
+                tick_group_size: size,
+                major_swap_threshold_ticks: 64,
+                volatility: AdaptiveFeeVolatility {
+                    last_reference_update: ago(ages.0),
+                    last_major_swap: ago(ages.1),
+                    reference,
+                    index_reference: group + moved,
+                    accumulator,
+                },
+            });
+        Whirlpool::new(&WhirlpoolState {
+            sqrt_price_x64: ranges.sqrt_price_x64,
+            tick_current: ranges.tick,
+            tick_spacing: ranges.spacing,
+            liquidity: ranges.liquidity,
+            fee_ppm,
+            ticks: ranges.ticks,
+            adaptive_fee,
+        })
+        .unwrap()
+    })
 }
 
 fn fees() -> impl Strategy<Value = DlmmFees> {

@@ -3,7 +3,7 @@
 
 use order_engine_core::Amount;
 use order_engine_routing::{
-    Bin, ConcentratedLiquidity, ConcentratedState, Curve, Direction, Dlmm, DlmmState, StableState,
+    Bin, ConcentratedLiquidity, Curve, Direction, Dlmm, DlmmState, StableState, Whirlpool,
 };
 use proptest::prelude::*;
 use ruint::aliases::{U256, U512};
@@ -39,44 +39,98 @@ fn bin_values(state: &DlmmState) -> Vec<U512> {
     state.bins.iter().map(value).collect()
 }
 
-/// Returns what the positions trade between two prices: the least amount of token a, and the exact amount of
-/// token b in units of 2⁻⁶⁴.
-fn traded_by_positions(state: &ConcentratedState, lower: u128, upper: u128) -> (U512, U512) {
-    let root = |index| ConcentratedLiquidity::sqrt_price_at_tick(index).unwrap();
-    // Liquidity below the first known tick does not matter, because no trade reaches it.
-    let known: u128 = state
-        .ticks
-        .iter()
-        .filter(|tick| tick.index <= state.tick_current)
-        .fold(0, |sum, tick| sum.checked_add_signed(tick.liquidity_net).unwrap());
-    assert_eq!(known, state.liquidity, "the liquidity is the sum of the ticks below");
-    let (mut liquidity, mut a, mut b) = (0_u128, U512::ZERO, U512::ZERO);
-    for (tick, next) in state.ticks.iter().zip(&state.ticks[1..]) {
-        liquidity = liquidity.checked_add_signed(tick.liquidity_net).unwrap();
-        let (from, to) = (root(tick.index).max(lower), root(next.index).min(upper));
-        if from < to {
-            let scaled = U512::from(liquidity) * U512::from(to - from);
-            let shifted: U512 = scaled << 64;
-            a += shifted / (U512::from(from) * U512::from(to));
-            b += scaled;
-        }
+/// What pools of concentrated liquidity hold, whatever their program.
+struct Held {
+    sqrt_price: u128,
+    /// The ticks with their net liquidity and the square roots of their prices.
+    ticks: Vec<(i128, u128)>,
+    /// The limit orders, by the squares of the square roots of their prices.
+    orders: Vec<(U512, Amount)>,
+}
+
+impl Held {
+    fn of(curve: &Curve) -> Option<Self> {
+        let (place, ticks, orders, price): (_, _, _, fn(i32) -> Option<u128>) = match curve {
+            Curve::Concentrated(curve) => {
+                let state = curve.state();
+                let place = (state.sqrt_price_x64, state.tick_current, state.liquidity);
+                (place, state.ticks, state.limit_orders, ConcentratedLiquidity::sqrt_price_at_tick)
+            }
+            Curve::Whirlpool(curve) => {
+                let state = curve.state();
+                let place = (state.sqrt_price_x64, state.tick_current, state.liquidity);
+                (place, state.ticks, Vec::new(), Whirlpool::sqrt_price_at_tick)
+            }
+            _ => return None,
+        };
+        let (sqrt_price, tick_current, liquidity) = place;
+        // Liquidity below the first known tick does not matter, because no trade reaches it.
+        let below = ticks.iter().filter(|tick| tick.index <= tick_current);
+        let known = below.fold(0_u128, |sum, tick| sum.checked_add_signed(tick.liquidity_net).unwrap());
+        assert_eq!(known, liquidity, "the liquidity is the sum of the ticks below");
+        let root = |index| price(index).unwrap();
+        let square = |index| U512::from(root(index)) * U512::from(root(index));
+        Some(Self {
+            sqrt_price,
+            ticks: ticks.iter().map(|tick| (tick.liquidity_net, root(tick.index))).collect(),
+            orders: orders.iter().map(|order| (square(order.index), order.amount)).collect(),
+        })
     }
-    (a, b)
+
+    /// Returns what the positions trade between two prices: the least amount of token a, and the exact amount of
+    /// token b in units of 2⁻⁶⁴.
+    fn traded_by_positions(&self, lower: u128, upper: u128) -> (U512, U512) {
+        let (mut liquidity, mut a, mut b) = (0_u128, U512::ZERO, U512::ZERO);
+        for (tick, next) in self.ticks.iter().zip(&self.ticks[1..]) {
+            liquidity = liquidity.checked_add_signed(tick.0).unwrap();
+            let (from, to) = (tick.1.max(lower), next.1.min(upper));
+            if from < to {
+                let scaled = U512::from(liquidity) * U512::from(to - from);
+                let shifted: U512 = scaled << 64;
+                a += shifted / (U512::from(from) * U512::from(to));
+                b += scaled;
+            }
+        }
+        (a, b)
+    }
+
+    /// Returns what limit orders have sold until another state, and the least that they have got for it, in units of
+    /// 2⁻⁶⁴ if it is token b.
+    fn sold_by_orders(&self, after: &Self, direction: Direction) -> (U512, U512) {
+        let (mut sold, mut got) = (U512::ZERO, U512::ZERO);
+        for (square, amount) in &self.orders {
+            let left = after
+                .orders
+                .iter()
+                .find(|(other, _)| other == square)
+                .map_or(Amount::ZERO, |(_, left)| *left);
+            let gone = wide(amount.checked_sub(left).unwrap());
+            let shifted: U512 = gone << 128;
+            sold += gone;
+            got += match direction {
+                Direction::AToB => shifted / *square,
+                Direction::BToA => (gone * *square) >> 64,
+            };
+        }
+        (sold, got)
+    }
 }
 
 fn check_concentrated(
-    before: &ConcentratedState,
-    after: &ConcentratedState,
+    before: &Held,
+    after: &Held,
     direction: Direction,
     (amount_in, amount_out): (Amount, Amount),
 ) {
-    let (old, new) = (before.sqrt_price_x64, after.sqrt_price_x64);
-    let (a, b) = traded_by_positions(before, old.min(new), old.max(new));
-    assert_eq!(traded_by_positions(after, old.min(new), old.max(new)), (a, b), "positions are the same");
+    let (old, new) = (before.sqrt_price, after.sqrt_price);
+    let (a, b) = before.traded_by_positions(old.min(new), old.max(new));
+    assert_eq!(after.traded_by_positions(old.min(new), old.max(new)), (a, b), "positions are the same");
+    let (sold, got) = before.sold_by_orders(after, direction);
     let one = U512::from(1_u128 << 64);
+    let (amount_in, amount_out) = (wide(amount_in), wide(amount_out));
     match direction {
-        Direction::AToB => assert!(new <= old && wide(amount_in) >= a && wide(amount_out) * one <= b),
-        Direction::BToA => assert!(new >= old && wide(amount_in) * one >= b && wide(amount_out) <= a),
+        Direction::AToB => assert!(new <= old && amount_in >= a + got && amount_out * one <= b + sold * one),
+        Direction::BToA => assert!(new >= old && amount_in * one >= b + got && amount_out <= a + sold),
     }
 }
 
@@ -93,8 +147,9 @@ proptest! {
                 let product = |(a, b): (Amount, Amount)| U256::from(a.base_units()) * U256::from(b.base_units());
                 prop_assert!(product(after.reserves()) >= product(before.reserves()));
             }
-            (Curve::Concentrated(before), Curve::Concentrated(after)) => {
-                check_concentrated(&before.state(), &after.state(), direction, (amount_in, amount_out));
+            (Curve::Concentrated(_) | Curve::Whirlpool(_), after) => {
+                let (before, after) = (Held::of(&pool.curve).unwrap(), Held::of(after).unwrap());
+                check_concentrated(&before, &after, direction, (amount_in, amount_out));
             }
             (Curve::Dlmm(before), Curve::Dlmm(after)) => {
                 let (before, after) = (bin_values(&before.state()), bin_values(&after.state()));

@@ -2,9 +2,12 @@
 
 use order_engine_core::Amount;
 use order_engine_routing::{
-    Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, CreatorFee, CreatorFeeOn, Direction,
-    Dlmm, DlmmFees, DlmmState, DlmmVolatility, Fee, Moment, QuoteError, StableState, StableSwap, Tick,
+    AdaptiveFee, AdaptiveFeeVolatility, Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct,
+    CreatorFee, Direction, Dlmm, DlmmFees, DlmmState, DlmmVolatility, DynamicFee, DynamicFeeVolatility, Fee,
+    FeeOn, Moment, QuoteError, StableState, StableSwap, Tick, TickOrders, Whirlpool, WhirlpoolState,
 };
+
+const NOW: Moment = Moment::from_unix_seconds(1_700_000_000);
 
 fn bps(bps: u64) -> Fee {
     Fee::new(bps, 10_000).unwrap()
@@ -28,7 +31,7 @@ fn the_creator_fee_is_taken_from_the_configured_token() {
     let with_fee_on = |on| {
         constant_product(1_000_000, 1_000_000).with_creator_fee(CreatorFee { rate: bps(100), on }).unwrap()
     };
-    let (input, a, b) = (CreatorFeeOn::Input, CreatorFeeOn::TokenA, CreatorFeeOn::TokenB);
+    let (input, a, b) = (FeeOn::Input, FeeOn::TokenA, FeeOn::TokenB);
     let out =
         |on, direction| with_fee_on(on).amount_out(direction, Amount::new(100_000)).unwrap().base_units();
     // n = 100 000 − ⌈1.25 %⌉ = 98 750, out = ⌊98 750 · 1e6 / 1 098 750⌋ = 89 874.
@@ -62,7 +65,7 @@ fn impossible_constant_products_and_amounts_are_errors() {
     assert_eq!(ConstantProduct::new(one, zero, bps(25)).unwrap_err().field, "reserve_b");
     let pool = constant_product(1_000, 1_000);
     for rate in [Fee::new(1, 100).unwrap(), bps(9_975)] {
-        let creator_fee = CreatorFee { rate, on: CreatorFeeOn::Input };
+        let creator_fee = CreatorFee { rate, on: FeeOn::Input };
         assert_eq!(pool.with_creator_fee(creator_fee).unwrap_err().field, "creator_fee");
     }
     assert_eq!(pool.amount_out(Direction::AToB, one), Err(QuoteError::TooSmall));
@@ -82,6 +85,9 @@ fn concentrated() -> ConcentratedState {
             Tick { index: -100, liquidity_net: 1_000_000 },
             Tick { index: 100, liquidity_net: -1_000_000 },
         ],
+        fee_on: FeeOn::Input,
+        dynamic_fee: None,
+        limit_orders: Vec::new(),
     }
 }
 
@@ -104,24 +110,170 @@ fn impossible_concentrated_pools_are_errors() {
 }
 
 #[test]
+fn impossible_fees_and_orders_of_concentrated_pools_are_errors() {
+    let field = |change: fn(&mut ConcentratedState)| {
+        let mut state = concentrated();
+        state.dynamic_fee = Some(dynamic_fee());
+        change(&mut state);
+        ConcentratedLiquidity::new(&state).unwrap_err().field
+    };
+    assert_eq!(field(|state| state.fee_on = FeeOn::Output), "fee_on");
+    assert_eq!(field(|state| state.dynamic_fee.as_mut().unwrap().decay_period_s = 30), "decay_period_s");
+    assert_eq!(
+        field(|state| state.dynamic_fee.as_mut().unwrap().reduction_factor_bps = 0),
+        "reduction_factor_bps"
+    );
+    assert_eq!(field(|state| state.dynamic_fee.as_mut().unwrap().control_factor = 100_000), "control_factor");
+    assert_eq!(
+        field(|state| state.dynamic_fee.as_mut().unwrap().volatility.reference = 350_001),
+        "volatility"
+    );
+    let most = "max_volatility_accumulator";
+    assert_eq!(
+        field(|state| state.dynamic_fee.as_mut().unwrap().max_volatility_accumulator = u32::MAX),
+        most
+    );
+    let orders = |index, amount| TickOrders { index, amount: Amount::new(amount) };
+    let with =
+        |limit_orders| ConcentratedLiquidity::new(&ConcentratedState { limit_orders, ..concentrated() });
+    assert_eq!(with(vec![orders(10, 0)]).unwrap_err().field, "limit_orders");
+    assert_eq!(with(vec![orders(10, 1 << 64)]).unwrap_err().field, "limit_orders");
+    assert_eq!(with(vec![orders(20, 1), orders(10, 1)]).unwrap_err().field, "limit_orders");
+    assert_eq!(with(vec![orders(11, 1)]).unwrap_err().field, "ticks");
+    assert!(with(vec![orders(-10, 1), orders(10, 1)]).is_ok());
+}
+
+fn dynamic_fee() -> DynamicFee {
+    DynamicFee {
+        filter_period_s: 30,
+        decay_period_s: 600,
+        reduction_factor_bps: 5_000,
+        control_factor: 50_000,
+        max_volatility_accumulator: 350_000,
+        volatility: DynamicFeeVolatility {
+            accumulator: 0,
+            reference: 0,
+            index_reference: 0,
+            last_update: NOW,
+        },
+    }
+}
+
+#[test]
+fn a_dynamic_fee_grows_with_the_distance_and_decays_with_time() {
+    let deep = |dynamic_fee| {
+        let ticks =
+            [(-100, 1 << 50), (100, -(1 << 50))].map(|(index, liquidity_net)| Tick { index, liquidity_net });
+        let state =
+            ConcentratedState { liquidity: 1 << 50, ticks: ticks.into(), dynamic_fee, ..concentrated() };
+        ConcentratedLiquidity::new(&state).unwrap()
+    };
+    // At the lower end of its group a trade downwards begins in the one below, two away: ⌈0.5 · (20 000 · 10 ticks / 10 000)²⌉ = 200 millionths on top of 2 500.
+    let volatility = DynamicFeeVolatility { index_reference: 1, ..dynamic_fee().volatility };
+    let pool = deep(Some(DynamicFee { volatility, ..dynamic_fee() }));
+    let price = |pool: &ConcentratedLiquidity, at| pool.spot_price(Direction::AToB, at).unwrap();
+    let with_fee = |fee_ppm| {
+        let state = ConcentratedState { fee_ppm, dynamic_fee: None, ..deep(None).state() };
+        price(&ConcentratedLiquidity::new(&state).unwrap(), NOW)
+    };
+    assert_eq!(price(&pool, NOW), with_fee(2_700));
+    // After the filter period the reference follows the price, which is one group away.
+    assert_eq!(price(&pool, Moment::from_unix_seconds(NOW.unix_seconds() + 30)), with_fee(2_550));
+}
+
+#[test]
+fn limit_orders_are_filled_at_their_tick_before_it_is_crossed() {
+    let orders = vec![TickOrders { index: 10, amount: Amount::new(1_000_000) }];
+    let state = ConcentratedState { fee_ppm: 0, limit_orders: orders, ..concentrated() };
+    let pool = ConcentratedLiquidity::new(&state).unwrap();
+    // The way to tick 10 takes ⌈500.11⌉ and pays 499; orders at 1.0001¹⁰ = 1.0010004 pay ⌊10 000 / 1.0010004⌋ = 9 990.
+    let traded = Amount::new(501 + 10_000);
+    assert_eq!(pool.amount_out(Direction::BToA, traded, NOW), Ok(Amount::new(499 + 9_990)));
+    let next = pool.after(Direction::BToA, traded, NOW).unwrap().state();
+    assert_eq!(next.limit_orders, [TickOrders { index: 10, amount: Amount::new(1_000_000 - 9_990) }]);
+    // The price stands on the tick, but below it, because orders are left there.
+    let at_tick = ConcentratedLiquidity::sqrt_price_at_tick(10).unwrap();
+    assert_eq!((next.tick_current, next.sqrt_price_x64), (9, at_tick));
+    // A trade back does not meet them.
+    let back =
+        ConcentratedLiquidity::new(&next).unwrap().after(Direction::AToB, Amount::new(100), NOW).unwrap();
+    assert_eq!(back.state().limit_orders, next.limit_orders);
+    let rest = pool.after(Direction::BToA, Amount::new(1_001_503), NOW).unwrap().state();
+    assert_eq!((rest.limit_orders, rest.tick_current), (Vec::new(), 10));
+}
+
+#[test]
+fn impossible_whirlpools_are_errors() {
+    let whirlpool = || WhirlpoolState {
+        sqrt_price_x64: 1 << 64,
+        tick_current: 0,
+        tick_spacing: 64,
+        liquidity: 1_000_000,
+        fee_ppm: 3_000,
+        ticks: vec![
+            Tick { index: -128, liquidity_net: 1_000_000 },
+            Tick { index: 128, liquidity_net: -1_000_000 },
+        ],
+        adaptive_fee: Some(AdaptiveFee {
+            filter_period_s: 30,
+            decay_period_s: 600,
+            reduction_factor_bps: 5_000,
+            control_factor: 4_000,
+            max_volatility_accumulator: 350_000,
+            tick_group_size: 32,
+            major_swap_threshold_ticks: 64,
+            volatility: AdaptiveFeeVolatility {
+                last_reference_update: NOW,
+                last_major_swap: NOW,
+                reference: 0,
+                index_reference: 0,
+                accumulator: 0,
+            },
+        }),
+    };
+    let field = |change: fn(&mut WhirlpoolState, &mut AdaptiveFee)| {
+        let mut state = whirlpool();
+        let mut fee = state.adaptive_fee.unwrap();
+        change(&mut state, &mut fee);
+        state.adaptive_fee = Some(fee);
+        Whirlpool::new(&state).unwrap_err().field
+    };
+    assert!(Whirlpool::new(&whirlpool()).is_ok());
+    assert_eq!(field(|state, _| state.sqrt_price_x64 -= 1), "sqrt_price_x64");
+    assert_eq!(field(|state, _| state.fee_ppm = 60_001), "fee_ppm");
+    assert_eq!(field(|state, _| state.ticks[1].index = 129), "ticks");
+    assert_eq!(field(|_, fee| fee.filter_period_s = 0), "decay_period_s");
+    assert_eq!(field(|_, fee| fee.reduction_factor_bps = 10_000), "reduction_factor_bps");
+    assert_eq!(field(|_, fee| fee.control_factor = 100_000), "control_factor");
+    assert_eq!(field(|_, fee| fee.tick_group_size = 48), "tick_group_size");
+    assert_eq!(field(|_, fee| fee.major_swap_threshold_ticks = 0), "major_swap_threshold_ticks");
+    assert_eq!(field(|_, fee| fee.volatility.accumulator = 350_001), "volatility");
+    assert_eq!(field(|_, fee| fee.volatility.index_reference = 13_864), "index_reference");
+    assert_eq!(field(|_, fee| fee.max_volatility_accumulator = u32::MAX), "max_volatility_accumulator");
+}
+
+#[test]
 fn concentrated_liquidity_ends_at_the_last_tick() {
     let pool = ConcentratedLiquidity::new(&concentrated()).unwrap();
     // The range takes L·(√1.0001¹⁰⁰ − 1) = 5 012.3 without the fee.
-    assert_eq!(pool.amount_out(Direction::BToA, Amount::new(5_025)), Ok(Amount::new(4_987)));
-    assert_eq!(pool.amount_out(Direction::BToA, Amount::new(6_000)), Err(QuoteError::NotEnoughLiquidity));
-    assert_eq!(pool.amount_out(Direction::BToA, Amount::new(1)), Err(QuoteError::TooSmall));
-    assert_eq!(pool.amount_in(Direction::AToB, Amount::new(6_000)), Err(QuoteError::NotEnoughLiquidity));
+    assert_eq!(pool.amount_out(Direction::BToA, Amount::new(5_025), NOW), Ok(Amount::new(4_987)));
+    assert_eq!(
+        pool.amount_out(Direction::BToA, Amount::new(6_000), NOW),
+        Err(QuoteError::NotEnoughLiquidity)
+    );
+    assert_eq!(pool.amount_out(Direction::BToA, Amount::new(1), NOW), Err(QuoteError::TooSmall));
+    assert_eq!(pool.amount_in(Direction::AToB, Amount::new(6_000), NOW), Err(QuoteError::NotEnoughLiquidity));
 }
 
 #[test]
 fn a_price_on_a_tick_belongs_to_either_side_of_it() {
     let full = ConcentratedLiquidity::new(&concentrated()).unwrap();
-    let at_end = full.after(Direction::BToA, Amount::new(5_026)).unwrap().state();
+    let at_end = full.after(Direction::BToA, Amount::new(5_026), NOW).unwrap().state();
     assert_eq!((at_end.tick_current, at_end.liquidity), (100, 0));
     let back =
-        ConcentratedLiquidity::new(&at_end).unwrap().after(Direction::AToB, Amount::new(1_000)).unwrap();
+        ConcentratedLiquidity::new(&at_end).unwrap().after(Direction::AToB, Amount::new(1_000), NOW).unwrap();
     assert_eq!(back.state().liquidity, 1_000_000);
-    let at_start = full.after(Direction::AToB, Amount::new(5_026)).unwrap().state();
+    let at_start = full.after(Direction::AToB, Amount::new(5_026), NOW).unwrap().state();
     assert_eq!((at_start.tick_current, at_start.liquidity), (-101, 0));
 }
 

@@ -3,7 +3,7 @@
 use order_engine_core::Amount;
 use order_engine_routing::{
     Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, Curve, Dlmm, DlmmFees, DlmmState,
-    DlmmVolatility, Fee, Moment, Pool, PoolSet, Reading, Search, StableState, StableSwap, Tick,
+    DlmmVolatility, Fee, FeeOn, Moment, Pool, PoolSet, Reading, Search, StableState, StableSwap, Tick,
 };
 
 use super::pool_of;
@@ -123,6 +123,9 @@ fn liquidity(numbers: &mut Numbers) -> Curve {
         liquidity,
         fee_ppm: 2_500,
         ticks: net.into_iter().map(|(index, liquidity_net)| Tick { index, liquidity_net }).collect(),
+        fee_on: FeeOn::Input,
+        dynamic_fee: None,
+        limit_orders: Vec::new(),
     };
     Curve::Concentrated(ConcentratedLiquidity::new(&state).unwrap())
 }

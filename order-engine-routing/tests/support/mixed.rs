@@ -2,7 +2,7 @@
 
 use order_engine_routing::{
     Bin, ConcentratedLiquidity, ConcentratedState, Curve, Dlmm, DlmmFees, DlmmState, DlmmVolatility, Fee,
-    Moment, Pool, StableState, StableSwap, Tick,
+    FeeOn, Moment, Pool, StableState, StableSwap, Tick,
 };
 use proptest::prelude::*;
 
@@ -46,6 +46,9 @@ fn concentrated() -> impl Strategy<Value = Curve> {
                 liquidity,
                 fee_ppm,
                 ticks: net.into_iter().map(|(index, liquidity_net)| Tick { index, liquidity_net }).collect(),
+                fee_on: FeeOn::Input,
+                dynamic_fee: None,
+                limit_orders: Vec::new(),
             };
             Curve::Concentrated(ConcentratedLiquidity::new(&state).unwrap())
         },

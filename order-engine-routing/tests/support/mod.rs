@@ -8,7 +8,7 @@ pub mod mixed;
 use order_engine_core::Amount;
 use order_engine_routing::{
     Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, Curve, Dlmm, DlmmFees, DlmmState,
-    DlmmVolatility, Fee, Moment, Pool, QuoteError, RouteQuote, Tick,
+    DlmmVolatility, Fee, FeeOn, Moment, Pool, QuoteError, RouteQuote, Tick,
 };
 use proptest::prelude::*;
 
@@ -143,6 +143,9 @@ pub fn ticks_of(id: &str, each_side: i32) -> Pool {
         liquidity,
         fee_ppm: 100,
         ticks: (-each_side..=each_side).map(|index| Tick { index, liquidity_net: net(index) }).collect(),
+        fee_on: FeeOn::Input,
+        dynamic_fee: None,
+        limit_orders: Vec::new(),
     };
     Pool::new(id, "Raydium", ("A", "B"), Curve::Concentrated(ConcentratedLiquidity::new(&state).unwrap()))
 }
