@@ -10,7 +10,7 @@ mod whirlpool;
 
 pub use concentrated::{ConcentratedLiquidity, ConcentratedState, DynamicFee, DynamicFeeVolatility};
 pub use constant_product::{ConstantProduct, CreatorFee};
-pub use dlmm::{Bin, Dlmm, DlmmFees, DlmmState, DlmmVolatility};
+pub use dlmm::{Bin, BinOrders, Dlmm, DlmmFees, DlmmState, DlmmVolatility};
 pub use stable::{StableState, StableSwap};
 pub use ticks::{Tick, TickOrders};
 pub use vaulted::{VaultShare, VaultedProduct, VaultedState};

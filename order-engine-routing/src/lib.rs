@@ -28,10 +28,10 @@ mod wide;
 pub use budget::SearchBudget;
 pub use conditions::{Conditions, TransferFee};
 pub use curve::{
-    AdaptiveFee, AdaptiveFeeVolatility, Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct,
-    CreatorFee, Curve, Dlmm, DlmmFees, DlmmState, DlmmVolatility, DynamicFee, DynamicFeeVolatility,
-    StableState, StableSwap, Tick, TickOrders, VaultShare, VaultedProduct, VaultedState, Whirlpool,
-    WhirlpoolState,
+    AdaptiveFee, AdaptiveFeeVolatility, Bin, BinOrders, ConcentratedLiquidity, ConcentratedState,
+    ConstantProduct, CreatorFee, Curve, Dlmm, DlmmFees, DlmmState, DlmmVolatility, DynamicFee,
+    DynamicFeeVolatility, StableState, StableSwap, Tick, TickOrders, VaultShare, VaultedProduct,
+    VaultedState, Whirlpool, WhirlpoolState,
 };
 pub use error::{InvalidPool, QuoteError};
 pub use feature::Feature;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use order_engine_core::Amount;
 use order_engine_routing::{
-    Bin, Curve, Direction, InvalidPool, Moment, Pool, PoolFeed, PoolSet, PoolSource, Reading, RejectReason,
-    Search, SearchLimits, UpdateReport,
+    Bin, BinOrders, Curve, Direction, DlmmState, InvalidPool, Moment, Pool, PoolFeed, PoolSet, PoolSource,
+    Reading, RejectReason, Search, SearchLimits, UpdateReport,
 };
 use proptest::prelude::*;
 use support::{NOW, amount, pool_of, ticks_of};
@@ -189,9 +189,20 @@ proptest! {
         let Curve::Dlmm(curve) = &pool.curve else { return Ok(()) };
         if let Ok(next) = curve.after(direction, amount_in, NOW) {
             let state = next.state();
-            let changed: Vec<Bin> =
-                state.bins.iter().zip(curve.state().bins).filter(|(one, other)| *one != other).map(|(bin, _)| *bin).collect();
-            prop_assert_eq!(curve.with_bins(state.active_id, state.volatility, &changed), Ok(next));
+            let before = curve.state();
+            let orders = |state: &DlmmState, id| state.limit_orders.iter().find(|orders| orders.id == id).copied();
+            let is_changed = |(bin, old): &(&Bin, &Bin)| {
+                bin != old || orders(&state, bin.id) != orders(&before, bin.id)
+            };
+            let pairs = state.bins.iter().zip(&before.bins).filter(is_changed);
+            let changed: Vec<Bin> = pairs.map(|(bin, _)| *bin).collect();
+            let filled: Vec<BinOrders> = changed.iter().filter_map(|bin| orders(&state, bin.id)).collect();
+            prop_assert_eq!(curve.with_bins(state.active_id, state.volatility, &changed, &filled), Ok(next));
+            if let Some(bin) = state.bins.iter().find(|bin| !changed.contains(bin)) {
+                let elsewhere = BinOrders { id: bin.id, is_ask: true, open: Amount::new(1), processed: Amount::ZERO };
+                let refused = curve.with_bins(state.active_id, state.volatility, &changed, &[elsewhere]);
+                prop_assert_eq!(refused.unwrap_err().field, "limit_orders");
+            }
         }
     }
 }

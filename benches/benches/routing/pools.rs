@@ -83,6 +83,8 @@ impl Maker {
             reserve_b: if offset > 0 { Amount::ZERO } else { reserve() },
         });
         let state = DlmmState {
+            fee_on: FeeOn::Input,
+            limit_orders: Vec::new(),
             active_id,
             bin_step_bps: 10,
             bins: bins.collect(),

@@ -2,12 +2,15 @@
 //! with time.
 //!
 //! The design is Trader Joe's Liquidity Book; formulas and roundings are those that Meteora documents
-//! and publishes in `dlmm-sdk`, so quotes equal the program's to the last unit. They leave out the
-//! transfer fees of Token-2022, which are [conditions](crate::Conditions) of the pool.
+//! and publishes in `dlmm-sdk` of July 2026, so quotes equal the program's to the last unit: with the fee on the input
+//! or always on token y, and with limit orders in bins. They leave out the transfer fees of Token-2022, which are
+//! [conditions](crate::Conditions) of the pool.
 
+mod bin;
 mod fees;
 mod price;
 
+pub use bin::{Bin, BinOrders};
 pub use fees::{DlmmFees, DlmmVolatility};
 
 use std::sync::Arc;
@@ -18,8 +21,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::{Meter, Unmetered};
 use crate::error::{InvalidPool, QuoteError};
+use crate::fee::FeeOn;
 use crate::ratio::Ratio;
 use crate::trade::{Direction, Moment};
+use bin::{Fill, PricedBin, Toll};
 use fees::ONE_RATE;
 use price::MAX_ID;
 
@@ -35,6 +40,7 @@ pub struct Dlmm {
     fees: DlmmFees,
     volatility: DlmmVolatility,
     base_rate: u32,
+    fee_on: FeeOn,
     /// How many of the bins are below the active one.
     bins_below: usize,
     bins: Arc<[PricedBin]>,
@@ -53,34 +59,13 @@ pub struct DlmmState {
     pub volatility: DlmmVolatility,
     /// The bins that hold something, ascending.
     pub bins: Vec<Bin>,
-}
-
-/// A bin, whose whole reserves trade at one price.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bin {
-    /// The bin's number; its price is `(1 + step)^id`.
-    pub id: i32,
-    /// The reserve of token a, zero in bins below the active one.
-    pub reserve_a: Amount,
-    /// The reserve of token b, zero in bins above the active one.
-    pub reserve_b: Amount,
-}
-
-/// A bin and its price in Q64.64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct PricedBin {
-    bin: Bin,
-    price_x64: u128,
-}
-
-/// The part of a trade that takes place in one bin.
-struct Fill {
-    /// The input, fee included.
-    taken: u128,
-    /// The fee in the input, which does not stay in the bin.
-    fee: u128,
-    /// The output.
-    given: u128,
+    /// The amount of which the fee is taken: the input, or always token b (`collect_fee_mode`).
+    #[serde(default, skip_serializing_if = "FeeOn::is_default")]
+    pub fee_on: FeeOn,
+    /// The limit orders that are not filled yet, by their bins, ascending. A pool whose function is not limit orders has
+    /// none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limit_orders: Vec<BinOrders>,
 }
 
 impl Dlmm {
@@ -102,36 +87,36 @@ impl Dlmm {
             return Err(invalid("index_reference", "must be in range"));
         }
         state.fees.check()?;
-        if !state.bins.is_sorted_by(|one, next| one.id < next.id) {
-            return Err(invalid("bins", "must be ascending"));
+        if !matches!(state.fee_on, FeeOn::Input | FeeOn::TokenB) {
+            return Err(invalid("fee_on", "must be the input or token b"));
         }
-        check_places(state.active_id, state.bins.iter())?;
-        let priced = |bin: &Bin| {
-            let price_x64 = price::of_bin(bin.id, state.bin_step_bps).filter(|_| id_range.contains(&bin.id));
-            let price_x64 = price_x64.ok_or(invalid("bins", "must have a price that fits"))?;
-            Ok(PricedBin { bin: *bin, price_x64 })
-        };
+        let bins = bin::merged(&state.bins, &state.limit_orders, state.bin_step_bps)?;
+        bin::check_places(state.active_id, &bins)?;
         Ok(Self {
             active_id: state.active_id,
             bin_step_bps: state.bin_step_bps,
             fees: state.fees,
             volatility: state.volatility,
             base_rate: state.fees.base_rate(state.bin_step_bps),
-            bins_below: state.bins.partition_point(|bin| bin.id < state.active_id),
-            bins: state.bins.iter().map(priced).collect::<Result<_, InvalidPool>>()?,
+            fee_on: state.fee_on,
+            bins_below: bins.partition_point(|priced| priced.bin.id < state.active_id),
+            bins: bins.into(),
         })
     }
 
     /// Returns the pool after trades of others, which moved the active bin and the volatility, and changed the reserves
-    /// of some bins. No price of a bin is computed again.
+    /// of some bins, and perhaps the limit orders in these: a changed bin has those that are given, or none. No price of
+    /// a bin is computed again.
     ///
     /// # Errors
-    /// If a changed bin is not a known one, or holds a token that it cannot hold, or a number is out of range.
+    /// If a changed bin is not a known one, or holds a token that it cannot hold, or orders are given for another bin, or
+    /// a number is out of range.
     pub fn with_bins(
         &self,
         active_id: i32,
         volatility: DlmmVolatility,
         changed: &[Bin],
+        orders: &[BinOrders],
     ) -> Result<Self, InvalidPool> {
         let invalid = |field, reason| InvalidPool { field, reason };
         let id_range = -MAX_ID..=MAX_ID;
@@ -142,12 +127,22 @@ impl Dlmm {
             return Err(invalid("index_reference", "must be in range"));
         }
         let mut bins = self.bins.to_vec();
+        let place = |bins: &[PricedBin], id| {
+            let known = bins.binary_search_by_key(&id, |priced| priced.bin.id);
+            known.map_err(|_| invalid("bins", "must be those that are known"))
+        };
         for bin in changed {
-            let known = bins.binary_search_by_key(&bin.id, |priced| priced.bin.id);
-            let known = known.map_err(|_| invalid("bins", "must be those that are known"))?;
-            bins[known].bin = *bin;
+            let known = place(&bins, bin.id)?;
+            bins[known] = PricedBin { bin: *bin, orders: None, ..bins[known] };
         }
-        check_places(active_id, bins.iter().map(|priced| &priced.bin))?;
+        for resting in orders {
+            if !changed.iter().any(|bin| bin.id == resting.id) {
+                return Err(invalid("limit_orders", "must be in changed bins"));
+            }
+            let known = place(&bins, resting.id)?;
+            bins[known].orders = Some(*resting);
+        }
+        bin::check_places(active_id, &bins)?;
         let bins_below = bins.partition_point(|priced| priced.bin.id < active_id);
         Ok(Self { active_id, volatility, bins_below, bins: bins.into(), ..*self })
     }
@@ -165,6 +160,8 @@ impl Dlmm {
             fees: self.fees,
             volatility: self.volatility,
             bins: self.bins.iter().map(|priced| priced.bin).collect(),
+            fee_on: self.fee_on,
+            limit_orders: self.bins.iter().filter_map(|priced| priced.orders).collect(),
         }
     }
 
@@ -226,11 +223,9 @@ impl Dlmm {
         let (mut rest, mut amount_in) = (amount_out.base_units(), 0_u128);
         for (_, priced) in self.ahead(direction) {
             meter.step()?;
-            let given = rest.min(priced.holds(direction));
-            let net = price::in_for(direction, given, priced.price_x64);
-            let taken = net.and_then(|net| fees::with_fee(net, self.rate(&volatility, priced)));
-            let sum = taken.and_then(|taken| amount_in.checked_add(taken));
-            amount_in = sum.ok_or(QuoteError::Overflow)?;
+            let Fill { taken, given, .. } =
+                priced.fill_out(direction, rest, self.toll(direction, &volatility, priced))?;
+            amount_in = amount_in.checked_add(taken).ok_or(QuoteError::Overflow)?;
             rest -= given;
             if rest == 0 {
                 return Ok(Amount::new(amount_in));
@@ -249,7 +244,7 @@ impl Dlmm {
         let mut stopped = self.bins_below;
         self.fill(direction, amount_in, at, |index, fill| {
             stopped = index;
-            bins[index].apply(direction, &fill)
+            bins[index].apply(direction, fill)
         })?;
         let active_id = bins[stopped].bin.id;
         let referenced = self.volatility.referenced(&self.fees, self.active_id, at);
@@ -271,7 +266,8 @@ impl Dlmm {
     pub fn spot_price(&self, direction: Direction, at: Moment) -> Result<Ratio, QuoteError> {
         let volatility = self.volatility.referenced(&self.fees, self.active_id, at);
         let (_, priced) = self.ahead(direction).next().ok_or(QuoteError::NotEnoughLiquidity)?;
-        ratio(direction, priced.price_x64, ONE_RATE - self.rate(&volatility, priced))
+        let Toll { rate, .. } = self.toll(direction, &volatility, priced);
+        ratio(direction, priced.price_x64, ONE_RATE - rate)
     }
 
     /// Returns the output per unit of input before any trade, without fees: the price of the active bin.
@@ -297,7 +293,7 @@ impl Dlmm {
             return Err(QuoteError::TooSmall);
         }
         for (index, priced) in self.ahead(direction) {
-            let fill = priced.fill(direction, rest, self.rate(&volatility, priced))?;
+            let fill = priced.fill_in(direction, rest, self.toll(direction, &volatility, priced))?;
             rest -= fill.taken;
             on_fill(index, fill)?;
             if rest == 0 {
@@ -331,59 +327,14 @@ impl Dlmm {
             }
         });
         let bins = indices.map(|index| (index, &self.bins[index]));
-        bins.filter(move |(_, priced)| priced.holds(direction) > 0)
+        bins.filter(move |(_, priced)| priced.is_liquid(direction))
     }
 
-    fn rate(&self, volatility: &DlmmVolatility, priced: &PricedBin) -> u32 {
+    fn toll(&self, direction: Direction, volatility: &DlmmVolatility, priced: &PricedBin) -> Toll {
         let moved = volatility.in_bin(&self.fees, priced.bin.id);
-        self.fees.rate(self.base_rate, self.bin_step_bps, moved)
+        let rate = self.fees.rate(self.base_rate, self.bin_step_bps, moved);
+        Toll { rate, is_on_input: self.fee_on.is_input(direction) }
     }
-}
-
-impl PricedBin {
-    /// Returns the reserve of the output token.
-    fn holds(&self, direction: Direction) -> u128 {
-        direction.orient(self.bin.reserve_a, self.bin.reserve_b).1.base_units()
-    }
-
-    /// Swaps as much of an input as the bin can pay for.
-    fn fill(&self, direction: Direction, rest: u128, rate: u32) -> Result<Fill, QuoteError> {
-        let holds = self.holds(direction);
-        let fee = fees::inside(rest, rate);
-        // A value that does not fit is more than the bin holds.
-        let value = price::out_of(direction, rest - fee, self.price_x64).unwrap_or(u128::MAX);
-        if value < holds {
-            return Ok(Fill { taken: rest, fee, given: value });
-        }
-        let net = price::in_for(direction, holds, self.price_x64).ok_or(QuoteError::Overflow)?;
-        let most = fees::with_fee(net, rate).ok_or(QuoteError::Overflow)?;
-        if rest > most {
-            Ok(Fill { taken: most, fee: most - net, given: holds })
-        } else {
-            Ok(Fill { taken: rest, fee, given: holds })
-        }
-    }
-
-    fn apply(&mut self, direction: Direction, fill: &Fill) -> Result<(), QuoteError> {
-        let (into, out_of) = direction.orient(self.bin.reserve_a, self.bin.reserve_b);
-        let into = into.checked_add(Amount::new(fill.taken - fill.fee)).ok_or(QuoteError::Overflow)?;
-        let out_of = out_of.checked_sub(Amount::new(fill.given)).ok_or(QuoteError::NotEnoughLiquidity)?;
-        (self.bin.reserve_a, self.bin.reserve_b) = direction.orient(into, out_of);
-        Ok(())
-    }
-}
-
-/// Checks that bins below the active one hold only token b, and bins above it only token a. A trade empties the bins
-/// that it passes. If a bin behind the price still sold something, a round trip could bring a profit.
-fn check_places<'b>(active_id: i32, mut bins: impl Iterator<Item = &'b Bin>) -> Result<(), InvalidPool> {
-    let is_misplaced = |bin: &Bin| {
-        (bin.id < active_id && !bin.reserve_a.is_zero()) || (bin.id > active_id && !bin.reserve_b.is_zero())
-    };
-    if bins.any(is_misplaced) {
-        let reason = "must hold only token b below the active one, only token a above it";
-        return Err(InvalidPool { field: "bins", reason });
-    }
-    Ok(())
 }
 
 /// Returns a bin's price of the input in the output, times `kept / ONE_RATE`.

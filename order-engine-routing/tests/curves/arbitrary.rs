@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use order_engine_core::Amount;
 use order_engine_routing::{
-    AdaptiveFee, AdaptiveFeeVolatility, Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct,
-    CreatorFee, Curve, Direction, Dlmm, DlmmFees, DlmmState, DlmmVolatility, DynamicFee,
+    AdaptiveFee, AdaptiveFeeVolatility, Bin, BinOrders, ConcentratedLiquidity, ConcentratedState,
+    ConstantProduct, CreatorFee, Curve, Direction, Dlmm, DlmmFees, DlmmState, DlmmVolatility, DynamicFee,
     DynamicFeeVolatility, Fee, FeeOn, Moment, Pool, StableState, StableSwap, Tick, TickOrders, Whirlpool,
     WhirlpoolState,
 };
@@ -213,29 +213,41 @@ fn fees() -> impl Strategy<Value = DlmmFees> {
 fn dlmm() -> impl Strategy<Value = Dlmm> {
     let reserve = || prop_oneof![1 => Just(0), 4 => magnitude(60)];
     let bins = prop::collection::btree_map(-30_i32..30, (reserve(), reserve()), 1..30);
+    let orders = prop::collection::btree_map(-30_i32..30, (any::<bool>(), reserve(), reserve()), 0..4);
     let step = prop::sample::select(&[1_u16, 10, 25, 100, 400][..]);
     let volatility = (0_u32..1_000_000, 0_u32..1_000_000, -40_i32..40);
-    (step, -500_i32..500, bins, fees(), volatility).prop_map(|(step, active_id, bins, fees, volatility)| {
-        let (accumulator, reference, moved) = volatility;
-        let bin = |(offset, (a, b)): (i32, (u128, u128))| Bin {
-            id: active_id + offset,
-            reserve_a: Amount::new(if offset < 0 { 0 } else { a }),
-            reserve_b: Amount::new(if offset > 0 { 0 } else { b }),
-        };
-        Dlmm::new(&DlmmState {
-            active_id,
-            bin_step_bps: step,
-            fees,
-            volatility: DlmmVolatility {
-                accumulator,
-                reference,
-                index_reference: active_id + moved,
-                last_update: Moment::from_unix_seconds(LAST_TRADE_S),
-            },
-            bins: bins.into_iter().map(bin).collect(),
-        })
-        .unwrap()
-    })
+    let fee_on = prop::sample::select(&[FeeOn::Input, FeeOn::TokenB][..]);
+    (step, -500_i32..500, (bins, orders), (fees(), fee_on), volatility).prop_map(
+        |(step, active_id, (bins, orders), (fees, fee_on), volatility)| {
+            let (accumulator, reference, moved) = volatility;
+            let bin = |(offset, (a, b)): (i32, (u128, u128))| Bin {
+                id: active_id + offset,
+                reserve_a: Amount::new(if offset < 0 { 0 } else { a }),
+                reserve_b: Amount::new(if offset > 0 { 0 } else { b }),
+            };
+            let resting = |(offset, (is_ask, open, processed)): (i32, (bool, u128, u128))| BinOrders {
+                id: active_id + offset,
+                is_ask: offset > 0 || (offset == 0 && is_ask),
+                open: Amount::new(open),
+                processed: Amount::new(processed),
+            };
+            Dlmm::new(&DlmmState {
+                active_id,
+                bin_step_bps: step,
+                fees,
+                volatility: DlmmVolatility {
+                    accumulator,
+                    reference,
+                    index_reference: active_id + moved,
+                    last_update: Moment::from_unix_seconds(LAST_TRADE_S),
+                },
+                bins: bins.into_iter().map(bin).collect(),
+                fee_on,
+                limit_orders: orders.into_iter().map(resting).collect(),
+            })
+            .unwrap()
+        },
+    )
 }
 
 fn stable() -> impl Strategy<Value = StableSwap> {

@@ -39,6 +39,15 @@ fn bin_values(state: &DlmmState) -> Vec<U512> {
     state.bins.iter().map(value).collect()
 }
 
+/// Returns what a pool of bins holds of the output token, limit orders included.
+fn held(state: &DlmmState, direction: Direction) -> U512 {
+    let sells_a = direction == Direction::BToA;
+    let reserves = state.bins.iter().map(|bin| if sells_a { bin.reserve_a } else { bin.reserve_b });
+    let orders = state.limit_orders.iter().filter(|orders| orders.is_ask == sells_a);
+    let orders = orders.flat_map(|orders| [orders.open, orders.processed]);
+    reserves.chain(orders).fold(U512::ZERO, |sum, amount| sum + wide(amount))
+}
+
 /// What pools of concentrated liquidity hold, whatever their program.
 struct Held {
     sqrt_price: u128,
@@ -152,8 +161,11 @@ proptest! {
                 check_concentrated(&before, &after, direction, (amount_in, amount_out));
             }
             (Curve::Dlmm(before), Curve::Dlmm(after)) => {
-                let (before, after) = (bin_values(&before.state()), bin_values(&after.state()));
-                prop_assert!(before.iter().zip(&after).all(|(before, after)| after >= before));
+                let (before, after) = (before.state(), after.state());
+                let values = bin_values(&before).into_iter().zip(bin_values(&after));
+                prop_assert!(values.into_iter().all(|(before, after)| after >= before));
+                let gone = held(&before, direction) - held(&after, direction);
+                prop_assert!(wide(amount_out) <= gone, "what comes out is taken from reserves and orders");
             }
             (Curve::Stable(before), Curve::Stable(after)) => {
                 prop_assert!(stable_invariant(&after.state()) > stable_invariant(&before.state()));

@@ -2,9 +2,10 @@
 
 use order_engine_core::Amount;
 use order_engine_routing::{
-    AdaptiveFee, AdaptiveFeeVolatility, Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct,
-    CreatorFee, Direction, Dlmm, DlmmFees, DlmmState, DlmmVolatility, DynamicFee, DynamicFeeVolatility, Fee,
-    FeeOn, Moment, QuoteError, StableState, StableSwap, Tick, TickOrders, Whirlpool, WhirlpoolState,
+    AdaptiveFee, AdaptiveFeeVolatility, Bin, BinOrders, ConcentratedLiquidity, ConcentratedState,
+    ConstantProduct, CreatorFee, Direction, Dlmm, DlmmFees, DlmmState, DlmmVolatility, DynamicFee,
+    DynamicFeeVolatility, Fee, FeeOn, Moment, QuoteError, StableState, StableSwap, Tick, TickOrders,
+    Whirlpool, WhirlpoolState,
 };
 
 const NOW: Moment = Moment::from_unix_seconds(1_700_000_000);
@@ -203,6 +204,36 @@ fn limit_orders_are_filled_at_their_tick_before_it_is_crossed() {
 }
 
 #[test]
+fn orders_in_bins_are_filled_after_the_reserve_and_stay_on_their_side() {
+    let orders = |id, is_ask, open, processed| BinOrders {
+        id,
+        is_ask,
+        open: Amount::new(open),
+        processed: Amount::new(processed),
+    };
+    let bins = vec![Bin { id: 0, reserve_a: Amount::new(1_000), reserve_b: Amount::new(1_000) }];
+    let fees = DlmmFees { base_factor: 0, variable_fee_control: 0, ..dlmm().fees };
+    let with = |limit_orders| {
+        Dlmm::new(&DlmmState { active_id: 0, fees, bins: bins.clone(), limit_orders, ..dlmm() })
+    };
+    // At a price of one token b buys 1 000 of the reserve, then 300 of processed orders, then open ones.
+    let pool = with(vec![orders(0, true, 500, 300)]).unwrap();
+    assert_eq!(pool.amount_out(Direction::BToA, Amount::new(1_400), NOW), Ok(Amount::new(1_400)));
+    let next = pool.after(Direction::BToA, Amount::new(1_400), NOW).unwrap().state();
+    assert_eq!(next.limit_orders, [orders(0, true, 0, 400)]);
+    // What orders get does not go into the reserve.
+    assert_eq!((next.bins[0].reserve_a, next.bins[0].reserve_b), (Amount::ZERO, Amount::new(2_000)));
+    // Nobody sells token b but the reserve.
+    let refused = pool.amount_out(Direction::AToB, Amount::new(1_001), NOW);
+    assert_eq!(refused, Err(QuoteError::NotEnoughLiquidity));
+    assert_eq!(with(vec![orders(1, false, 1, 0)]).unwrap_err().field, "limit_orders");
+    assert_eq!(with(vec![orders(1, true, 1, 0), orders(0, true, 1, 0)]).unwrap_err().field, "limit_orders");
+    assert_eq!(with(vec![orders(443_637, true, 1, 0)]).unwrap_err().field, "bins");
+    let on_a = DlmmState { fee_on: FeeOn::TokenA, ..dlmm() };
+    assert_eq!(Dlmm::new(&on_a).unwrap_err().field, "fee_on");
+}
+
+#[test]
 fn impossible_whirlpools_are_errors() {
     let whirlpool = || WhirlpoolState {
         sqrt_price_x64: 1 << 64,
@@ -281,6 +312,8 @@ fn a_price_on_a_tick_belongs_to_either_side_of_it() {
 fn dlmm() -> DlmmState {
     let bin = |id, a, b| Bin { id, reserve_a: Amount::new(a), reserve_b: Amount::new(b) };
     DlmmState {
+        fee_on: FeeOn::Input,
+        limit_orders: Vec::new(),
         active_id: 0,
         bin_step_bps: 100,
         fees: DlmmFees {

@@ -149,7 +149,18 @@ fn bins(numbers: &mut Numbers) -> Curve {
     };
     let last_update = Moment::from_unix_seconds(super::NOW.unix_seconds() - 1_000);
     let volatility = DlmmVolatility { accumulator: 0, reference: 0, index_reference: 0, last_update };
-    Curve::Dlmm(Dlmm::new(&DlmmState { active_id: 0, bin_step_bps: 10, fees, volatility, bins }).unwrap())
+    Curve::Dlmm(
+        Dlmm::new(&DlmmState {
+            active_id: 0,
+            bin_step_bps: 10,
+            fees,
+            volatility,
+            bins,
+            fee_on: FeeOn::Input,
+            limit_orders: Vec::new(),
+        })
+        .unwrap(),
+    )
 }
 
 fn stable(numbers: &mut Numbers) -> Curve {

@@ -92,6 +92,8 @@ fn dlmm_with(variable_fee_control: impl Strategy<Value = u32>) -> impl Strategy<
                 reserve_b: amount(if offset > middle { 0 } else { b }),
             };
             let state = DlmmState {
+                fee_on: FeeOn::Input,
+                limit_orders: Vec::new(),
                 active_id,
                 bin_step_bps: 10,
                 fees: DlmmFees {

@@ -111,6 +111,8 @@ pub fn check(route: &RouteQuote<'_>, input: &str, output: &str) {
 /// Returns a DLMM pool without fees that trades the first token for at most `room` of the second, one for one.
 pub fn bin_of(id: &str, tokens: (&str, &str), room: u128) -> Pool {
     let state = DlmmState {
+        fee_on: FeeOn::Input,
+        limit_orders: Vec::new(),
         active_id: 0,
         bin_step_bps: 10,
         fees: DlmmFees {

@@ -122,4 +122,8 @@ def dlmm_pools(rng):
             },
             "bins": bins,
         }
+        if index % 3:
+            pool["fee_on"] = rng.choice(["input", "token_b"])
+        if index % 4 > 1:
+            pool["limit_orders"] = [bin_orders(rng, i, active) for i in sorted(rng.sample(ids, rng.randrange(1, 6)))]
         yield pool, 1_700_000_000 + rng.choice([0, 29, 30, 599, 600]), 1 << 50
