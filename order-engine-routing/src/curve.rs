@@ -2,6 +2,7 @@
 
 mod concentrated;
 mod constant_product;
+mod damm;
 mod dlmm;
 mod stable;
 mod ticks;
@@ -10,6 +11,9 @@ mod whirlpool;
 
 pub use concentrated::{ConcentratedLiquidity, ConcentratedState, DynamicFee, DynamicFeeVolatility};
 pub use constant_product::{ConstantProduct, CreatorFee};
+pub use damm::{
+    DammBaseFee, DammDynamicFee, DammLiquidity, DammReduction, DammState, DammV2, DammVolatility,
+};
 pub use dlmm::{Bin, BinOrders, Dlmm, DlmmFees, DlmmState, DlmmVolatility};
 pub use stable::{StableState, StableSwap};
 pub use ticks::{Tick, TickOrders};
@@ -39,6 +43,8 @@ pub enum Curve {
     Stable(StableSwap),
     /// The product of the reserves never falls, and these are shares of vaults.
     Vaulted(VaultedProduct),
+    /// A constant product within two prices, with a fee that may change.
+    DammV2(DammV2),
     /// A constant product between ticks, with Orca's prices of ticks and a fee that may adapt.
     Whirlpool(Whirlpool),
 }
@@ -58,6 +64,7 @@ impl Curve {
             Self::Dlmm(curve) => curve.metered_out(direction, amount_in, at, meter),
             Self::Stable(curve) => curve.amount_out(direction, amount_in),
             Self::Vaulted(curve) => curve.amount_out(direction, amount_in, at),
+            Self::DammV2(curve) => curve.amount_out(direction, amount_in, at),
             Self::Whirlpool(curve) => curve.metered_out(direction, amount_in, at, meter),
         }
     }
@@ -75,6 +82,7 @@ impl Curve {
             Self::Dlmm(curve) => curve.metered_in(direction, amount_out, at, meter),
             Self::Stable(curve) => curve.amount_in(direction, amount_out),
             Self::Vaulted(curve) => curve.amount_in(direction, amount_out, at),
+            Self::DammV2(curve) => curve.amount_in(direction, amount_out, at),
             Self::Whirlpool(curve) => curve.metered_in(direction, amount_out, at, meter),
         }
     }
@@ -91,6 +99,7 @@ impl Curve {
             Self::Dlmm(curve) => curve.after(direction, amount_in, at).map(Self::Dlmm),
             Self::Stable(curve) => curve.after(direction, amount_in).map(Self::Stable),
             Self::Vaulted(curve) => curve.after(direction, amount_in, at).map(Self::Vaulted),
+            Self::DammV2(curve) => curve.after(direction, amount_in, at).map(Self::DammV2),
             Self::Whirlpool(curve) => curve.after(direction, amount_in, at).map(Self::Whirlpool),
         }
     }
@@ -102,6 +111,7 @@ impl Curve {
             Self::Dlmm(curve) => curve.spot_price(direction, at),
             Self::Stable(curve) => curve.spot_price(direction),
             Self::Vaulted(curve) => curve.spot_price(direction, at),
+            Self::DammV2(curve) => curve.spot_price(direction, at),
             Self::Whirlpool(curve) => curve.spot_price(direction, at),
         }
     }
@@ -113,6 +123,7 @@ impl Curve {
             Self::Dlmm(curve) => curve.mid_price(direction),
             Self::Stable(curve) => curve.mid_price(direction),
             Self::Vaulted(curve) => curve.mid_price(direction),
+            Self::DammV2(curve) => curve.mid_price(direction),
             Self::Whirlpool(curve) => curve.mid_price(direction),
         }
     }

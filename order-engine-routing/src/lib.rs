@@ -29,9 +29,10 @@ pub use budget::SearchBudget;
 pub use conditions::{Conditions, TransferFee};
 pub use curve::{
     AdaptiveFee, AdaptiveFeeVolatility, Bin, BinOrders, ConcentratedLiquidity, ConcentratedState,
-    ConstantProduct, CreatorFee, Curve, Dlmm, DlmmFees, DlmmState, DlmmVolatility, DynamicFee,
-    DynamicFeeVolatility, StableState, StableSwap, Tick, TickOrders, VaultShare, VaultedProduct,
-    VaultedState, Whirlpool, WhirlpoolState,
+    ConstantProduct, CreatorFee, Curve, DammBaseFee, DammDynamicFee, DammLiquidity, DammReduction, DammState,
+    DammV2, DammVolatility, Dlmm, DlmmFees, DlmmState, DlmmVolatility, DynamicFee, DynamicFeeVolatility,
+    StableState, StableSwap, Tick, TickOrders, VaultShare, VaultedProduct, VaultedState, Whirlpool,
+    WhirlpoolState,
 };
 pub use error::{InvalidPool, QuoteError};
 pub use feature::Feature;

@@ -180,7 +180,7 @@ impl Pool {
 
     /// Returns whether the pool never pays more for one unit than for the unit before it. A pool whose fee moves with the
     /// price may, because its fee falls on the way back; so may one with limit orders in ticks, whose price is rounded,
-    /// one of a token whose transfer fee has a maximum, and one behind vaults, by a unit, because of the rounding of
+    /// one whose fee is limited by size, one of a token whose transfer fee has a maximum, and one behind vaults, by a unit, because of the rounding of
     /// their shares.
     pub(crate) fn is_concave(&self) -> bool {
         let has_transfer_fees =
@@ -190,6 +190,7 @@ impl Pool {
             Curve::Dlmm(_) | Curve::Vaulted(_) => true,
             Curve::Concentrated(curve) => curve.may_bend_upwards(),
             Curve::Whirlpool(curve) => curve.may_bend_upwards(),
+            Curve::DammV2(curve) => curve.may_bend_upwards(),
         };
         !may_bend_upwards && !has_transfer_fees
     }
@@ -212,6 +213,7 @@ impl Pool {
             Curve::Concentrated(curve) => curve.best_price(direction),
             Curve::Vaulted(curve) => curve.best_price(direction),
             Curve::Whirlpool(curve) => curve.best_price(direction),
+            Curve::DammV2(curve) => curve.best_price(direction),
             curve => curve.spot_price(direction, Moment::EARLIEST),
         };
         match price {

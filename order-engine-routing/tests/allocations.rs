@@ -47,6 +47,12 @@ fn whirlpool() {
 }
 
 #[test]
+fn damm_v2() {
+    assert_no_quote_allocates(golden::DAMM_V2);
+    assert_no_quote_allocates(golden::DAMM_V2_LIMITED);
+}
+
+#[test]
 fn dlmm() {
     assert_no_quote_allocates(golden::DLMM);
 }

@@ -3,7 +3,8 @@
 
 use order_engine_core::Amount;
 use order_engine_routing::{
-    Bin, ConcentratedLiquidity, Curve, Direction, Dlmm, DlmmState, StableState, Whirlpool,
+    Bin, ConcentratedLiquidity, Curve, DammLiquidity, DammState, Direction, Dlmm, DlmmState, StableState,
+    Whirlpool,
 };
 use proptest::prelude::*;
 use ruint::aliases::{U256, U512};
@@ -143,6 +144,35 @@ fn check_concentrated(
     }
 }
 
+fn check_damm(
+    before: &DammState,
+    after: &DammState,
+    direction: Direction,
+    (amount_in, amount_out): (Amount, Amount),
+) {
+    let (amount_in, amount_out) = (wide(amount_in), wide(amount_out));
+    match (before.liquidity, after.liquidity) {
+        (
+            DammLiquidity::Range { sqrt_price_x64: old, liquidity_x64, .. },
+            DammLiquidity::Range { sqrt_price_x64: new, .. },
+        ) => {
+            // What the liquidity takes and gives between the two prices: a is L·Δ/(√a·√b), and b is L·Δ in units of 2⁻¹²⁸.
+            let scaled = U512::from(liquidity_x64) * U512::from(old.abs_diff(new));
+            let a = scaled / (U512::from(old) * U512::from(new));
+            let one: U512 = U512::from(1) << 128;
+            match direction {
+                Direction::AToB => assert!(new <= old && amount_in >= a && amount_out * one <= scaled),
+                Direction::BToA => assert!(new >= old && amount_in * one >= scaled && amount_out <= a),
+            }
+        }
+        (
+            DammLiquidity::Compounding { reserve_a: a, reserve_b: b, .. },
+            DammLiquidity::Compounding { reserve_a: next_a, reserve_b: next_b, .. },
+        ) => assert!(wide(next_a) * wide(next_b) >= wide(a) * wide(b)),
+        other => panic!("a trade changed what the pool holds: {other:?}"),
+    }
+}
+
 proptest! {
     #[test]
     fn a_trade_takes_nothing_from_liquidity_providers(
@@ -166,6 +196,9 @@ proptest! {
                 prop_assert!(values.into_iter().all(|(before, after)| after >= before));
                 let gone = held(&before, direction) - held(&after, direction);
                 prop_assert!(wide(amount_out) <= gone, "what comes out is taken from reserves and orders");
+            }
+            (Curve::DammV2(before), Curve::DammV2(after)) => {
+                check_damm(&before.state(), &after.state(), direction, (amount_in, amount_out));
             }
             (Curve::Stable(before), Curve::Stable(after)) => {
                 prop_assert!(stable_invariant(&after.state()) > stable_invariant(&before.state()));

@@ -1,6 +1,7 @@
 //! Properties of the quotes of every curve.
 
 mod arbitrary;
+mod damm;
 #[path = "../support/vectors.rs"]
 mod golden;
 mod hostile;

@@ -1,7 +1,9 @@
 //! Properties that hold for every curve.
 
 use order_engine_core::Amount;
-use order_engine_routing::{Curve, Direction, Moment, Pool, QuoteError, Ratio};
+use order_engine_routing::{
+    Curve, DammBaseFee, DammLiquidity, DammState, Direction, Moment, Pool, QuoteError, Ratio,
+};
 use proptest::prelude::*;
 use ruint::aliases::{U256, U512};
 
@@ -72,10 +74,20 @@ fn moves_back(pool: &Pool, at: Moment) -> bool {
     }
 }
 
-/// Returns whether the next trade may pay less of a fee than the same trade as a part of a larger one: the program of
-/// Raydium takes its highest dynamic fee up to the next tick, even if the price has come back to where the fee is lower.
+/// Returns whether the next trade may pay less of a fee than the same trade as a part of a larger one. The program of
+/// Raydium takes its highest dynamic fee up to the next tick, even if the price has come back to where the fee is lower. In a
+/// DAMM v2 pool a trade has one rate, which the trade before it may lower, and some fees come back into the reserves.
 fn may_restart_cheaper(pool: &Pool, at: Moment) -> bool {
-    matches!(pool.curve, Curve::Concentrated(_)) && moves_back(pool, at)
+    match &pool.curve {
+        Curve::Concentrated(_) => moves_back(pool, at),
+        Curve::DammV2(curve) => {
+            let DammState { liquidity, base_fee, dynamic_fee, .. } = curve.state();
+            dynamic_fee.is_some()
+                || matches!(base_fee, DammBaseFee::MarketCapScheduler { .. })
+                || matches!(liquidity, DammLiquidity::Compounding { .. })
+        }
+        _ => false,
+    }
 }
 
 /// Returns the part of a trade's fee that stays in the reserve of the output token, where the next trade may

@@ -47,6 +47,16 @@ fn whirlpool() {
 }
 
 #[test]
+fn damm_v2() {
+    check(golden::DAMM_V2);
+}
+
+#[test]
+fn damm_v2_limited() {
+    check(golden::DAMM_V2_LIMITED);
+}
+
+#[test]
 fn dlmm() {
     check(golden::DLMM);
 }

@@ -10,6 +10,8 @@ pub(crate) const CONSTANT_PRODUCT: &str = include_str!("../vectors/constant_prod
 pub(crate) const CONCENTRATED: &str = include_str!("../vectors/concentrated.json");
 pub(crate) const WHIRLPOOL: &str = include_str!("../vectors/whirlpool.json");
 pub(crate) const DLMM: &str = include_str!("../vectors/dlmm.json");
+pub(crate) const DAMM_V2: &str = include_str!("../vectors/damm_v2.json");
+pub(crate) const DAMM_V2_LIMITED: &str = include_str!("../vectors/damm_v2_limited.json");
 pub(crate) const VAULTED: &str = include_str!("../vectors/vaulted.json");
 pub(crate) const STABLE: &str = include_str!("../vectors/stable.json");
 

@@ -10,6 +10,7 @@ import sys
 
 from common import Vectors
 from constant_product import constant_product_pools, constant_product_trade
+from damm import damm_pools, damm_trade, limited_pools
 from dlmm import dlmm_pools, dlmm_trade
 from stable import stable_newton, stable_pools, stable_trade
 from ticks import concentrated_pools, raydium_trade, whirlpool_pools, whirlpool_trade
@@ -47,6 +48,12 @@ ALL = [
         whirlpool_pools,
     ),
     (Vectors("dlmm", "quote_exact_in of Meteora's dlmm-sdk", dlmm_trade), dlmm_pools),
+    (Vectors("damm_v2", "get_swap_result_from_exact_input of Meteora's damm-v2", damm_trade), damm_pools),
+    # The rounding of the rate may make the output of a larger input smaller, so that there is no least input.
+    (
+        Vectors("damm_v2_limited", "FeeRateLimiter of Meteora's damm-v2", damm_trade, has_exact_out=False),
+        limited_pools,
+    ),
     # The last entry of a row is the output of Curve's own iteration.
     (
         Vectors(
