@@ -4,6 +4,7 @@ mod concentrated;
 mod constant_product;
 mod damm;
 mod dlmm;
+mod pump_swap;
 mod stable;
 mod ticks;
 mod vaulted;
@@ -15,6 +16,7 @@ pub use damm::{
     DammBaseFee, DammDynamicFee, DammLiquidity, DammReduction, DammState, DammV2, DammVolatility,
 };
 pub use dlmm::{Bin, BinOrders, Dlmm, DlmmFees, DlmmState, DlmmVolatility};
+pub use pump_swap::{PumpFees, PumpSwap, PumpSwapState, PumpTier};
 pub use stable::{StableState, StableSwap};
 pub use ticks::{Tick, TickOrders};
 pub use vaulted::{VaultShare, VaultedProduct, VaultedState};
@@ -39,6 +41,8 @@ pub enum Curve {
     Concentrated(ConcentratedLiquidity),
     /// Bins, each with one price.
     Dlmm(Dlmm),
+    /// A constant product with three fees on the quote token.
+    PumpSwap(PumpSwap),
     /// Nearly a constant sum around par.
     Stable(StableSwap),
     /// The product of the reserves never falls, and these are shares of vaults.
@@ -64,6 +68,7 @@ impl Curve {
             Self::Dlmm(curve) => curve.metered_out(direction, amount_in, at, meter),
             Self::Stable(curve) => curve.amount_out(direction, amount_in),
             Self::Vaulted(curve) => curve.amount_out(direction, amount_in, at),
+            Self::PumpSwap(curve) => curve.amount_out(direction, amount_in),
             Self::DammV2(curve) => curve.amount_out(direction, amount_in, at),
             Self::Whirlpool(curve) => curve.metered_out(direction, amount_in, at, meter),
         }
@@ -82,6 +87,7 @@ impl Curve {
             Self::Dlmm(curve) => curve.metered_in(direction, amount_out, at, meter),
             Self::Stable(curve) => curve.amount_in(direction, amount_out),
             Self::Vaulted(curve) => curve.amount_in(direction, amount_out, at),
+            Self::PumpSwap(curve) => curve.amount_in(direction, amount_out),
             Self::DammV2(curve) => curve.amount_in(direction, amount_out, at),
             Self::Whirlpool(curve) => curve.metered_in(direction, amount_out, at, meter),
         }
@@ -99,6 +105,7 @@ impl Curve {
             Self::Dlmm(curve) => curve.after(direction, amount_in, at).map(Self::Dlmm),
             Self::Stable(curve) => curve.after(direction, amount_in).map(Self::Stable),
             Self::Vaulted(curve) => curve.after(direction, amount_in, at).map(Self::Vaulted),
+            Self::PumpSwap(curve) => curve.after(direction, amount_in).map(Self::PumpSwap),
             Self::DammV2(curve) => curve.after(direction, amount_in, at).map(Self::DammV2),
             Self::Whirlpool(curve) => curve.after(direction, amount_in, at).map(Self::Whirlpool),
         }
@@ -111,6 +118,7 @@ impl Curve {
             Self::Dlmm(curve) => curve.spot_price(direction, at),
             Self::Stable(curve) => curve.spot_price(direction),
             Self::Vaulted(curve) => curve.spot_price(direction, at),
+            Self::PumpSwap(curve) => curve.spot_price(direction),
             Self::DammV2(curve) => curve.spot_price(direction, at),
             Self::Whirlpool(curve) => curve.spot_price(direction, at),
         }
@@ -123,6 +131,7 @@ impl Curve {
             Self::Dlmm(curve) => curve.mid_price(direction),
             Self::Stable(curve) => curve.mid_price(direction),
             Self::Vaulted(curve) => curve.mid_price(direction),
+            Self::PumpSwap(curve) => curve.mid_price(direction),
             Self::DammV2(curve) => curve.mid_price(direction),
             Self::Whirlpool(curve) => curve.mid_price(direction),
         }

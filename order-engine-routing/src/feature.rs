@@ -23,6 +23,8 @@ pub enum Feature {
     Depeg,
     /// A limit to how much may be traded in a while.
     RateLimit,
+    /// A share of each trade that buys back a token.
+    BuybackFee,
 }
 
 impl fmt::Display for Feature {

@@ -180,14 +180,14 @@ impl Pool {
 
     /// Returns whether the pool never pays more for one unit than for the unit before it. A pool whose fee moves with the
     /// price may, because its fee falls on the way back; so may one with limit orders in ticks, whose price is rounded,
-    /// one whose fee is limited by size, one of a token whose transfer fee has a maximum, and one behind vaults, by a unit, because of the rounding of
-    /// their shares.
+    /// one whose fee is limited by size, one of a token whose transfer fee has a maximum, one whose fees are rounded one by
+    /// one, and one behind vaults, by a unit, because of the rounding of their shares.
     pub(crate) fn is_concave(&self) -> bool {
         let has_transfer_fees =
             self.conditions.as_ref().is_some_and(|conditions| conditions.has_transfer_fees());
         let may_bend_upwards = match &self.curve {
             Curve::ConstantProduct(_) | Curve::Stable(_) => false,
-            Curve::Dlmm(_) | Curve::Vaulted(_) => true,
+            Curve::Dlmm(_) | Curve::Vaulted(_) | Curve::PumpSwap(_) => true,
             Curve::Concentrated(curve) => curve.may_bend_upwards(),
             Curve::Whirlpool(curve) => curve.may_bend_upwards(),
             Curve::DammV2(curve) => curve.may_bend_upwards(),

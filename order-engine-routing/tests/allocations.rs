@@ -58,6 +58,11 @@ fn dlmm() {
 }
 
 #[test]
+fn pump_swap() {
+    assert_no_quote_allocates(golden::PUMP_SWAP);
+}
+
+#[test]
 fn stable() {
     assert_no_quote_allocates(golden::STABLE);
 }

@@ -7,8 +7,8 @@ use order_engine_routing::{
     AdaptiveFee, AdaptiveFeeVolatility, Bin, BinOrders, ConcentratedLiquidity, ConcentratedState,
     ConstantProduct, CreatorFee, Curve, DammBaseFee, DammDynamicFee, DammLiquidity, DammReduction, DammState,
     DammV2, DammVolatility, Direction, Dlmm, DlmmFees, DlmmState, DlmmVolatility, DynamicFee,
-    DynamicFeeVolatility, Fee, FeeOn, Moment, Pool, StableState, StableSwap, Tick, TickOrders, Whirlpool,
-    WhirlpoolState,
+    DynamicFeeVolatility, Fee, FeeOn, Moment, Pool, PumpFees, PumpSwap, PumpSwapState, PumpTier, StableState,
+    StableSwap, Tick, TickOrders, Whirlpool, WhirlpoolState,
 };
 use proptest::prelude::*;
 
@@ -42,6 +42,7 @@ pub(crate) fn pool() -> impl Strategy<Value = Pool> {
         whirlpool().prop_map(Curve::Whirlpool),
         damm_v2().prop_map(Curve::DammV2),
         dlmm().prop_map(Curve::Dlmm),
+        pump_swap().prop_map(Curve::PumpSwap),
         stable().prop_map(Curve::Stable),
     ]
     .prop_map(|curve| Pool::new("pool", "dex", ("a", "b"), curve))
@@ -347,6 +348,28 @@ pub(crate) fn damm_v2_with(base_fee: impl Strategy<Value = DammBaseFee>) -> impl
                 fee_on: if on_b || must_be_on_b { FeeOn::TokenB } else { FeeOn::Output },
                 max_fee_rate: 990_000_000,
                 activated_at: Moment::from_unix_seconds(LAST_TRADE_S - age_s),
+            })
+            .unwrap()
+        },
+    )
+}
+
+/// Generates `PumpSwap` pools with up to four tiers of fees, and a virtual reserve.
+fn pump_swap() -> impl Strategy<Value = PumpSwap> {
+    let fees = || (0_u16..2_000, 0_u16..2_000, 0_u16..2_000);
+    let tiers = prop::collection::btree_map(magnitude(70), fees(), 1..4);
+    (magnitude(63), magnitude(63), -500_i128..3_000, magnitude(60), tiers).prop_map(
+        |(reserve_a, reserve_b, virtual_per_mille, supply_a, tiers)| {
+            let tier = |(market_cap, (lp_bps, protocol_bps, creator_bps))| PumpTier {
+                market_cap: Amount::new(market_cap),
+                fees: PumpFees { lp_bps, protocol_bps, creator_bps },
+            };
+            PumpSwap::new(&PumpSwapState {
+                reserve_a: Amount::new(reserve_a),
+                reserve_b: Amount::new(reserve_b),
+                virtual_b: i128::try_from(reserve_b).unwrap() * virtual_per_mille / 1_000,
+                supply_a: Amount::new(supply_a),
+                tiers: tiers.into_iter().map(tier).collect(),
             })
             .unwrap()
         },

@@ -3,8 +3,8 @@
 
 use order_engine_core::Amount;
 use order_engine_routing::{
-    Bin, ConcentratedLiquidity, Curve, DammLiquidity, DammState, Direction, Dlmm, DlmmState, StableState,
-    Whirlpool,
+    Bin, ConcentratedLiquidity, Curve, DammLiquidity, DammState, Direction, Dlmm, DlmmState, PumpSwapState,
+    StableState, Whirlpool,
 };
 use proptest::prelude::*;
 use ruint::aliases::{U256, U512};
@@ -199,6 +199,14 @@ proptest! {
             }
             (Curve::DammV2(before), Curve::DammV2(after)) => {
                 check_damm(&before.state(), &after.state(), direction, (amount_in, amount_out));
+            }
+            (Curve::PumpSwap(before), Curve::PumpSwap(after)) => {
+                let priced = |state: &PumpSwapState| {
+                    let virtual_b = U512::from(state.virtual_b.unsigned_abs());
+                    let real = wide(state.reserve_b);
+                    wide(state.reserve_a) * if state.virtual_b < 0 { real - virtual_b } else { real + virtual_b }
+                };
+                prop_assert!(priced(&after.state()) >= priced(&before.state()));
             }
             (Curve::Stable(before), Curve::Stable(after)) => {
                 prop_assert!(stable_invariant(&after.state()) > stable_invariant(&before.state()));

@@ -2,7 +2,7 @@
 
 use order_engine_core::Amount;
 use order_engine_routing::{
-    Curve, DammBaseFee, DammLiquidity, DammState, Direction, Moment, Pool, QuoteError, Ratio,
+    Curve, DammBaseFee, DammLiquidity, DammState, Direction, Fee, Moment, Pool, QuoteError, Ratio,
 };
 use proptest::prelude::*;
 use ruint::aliases::{U256, U512};
@@ -80,6 +80,8 @@ fn moves_back(pool: &Pool, at: Moment) -> bool {
 fn may_restart_cheaper(pool: &Pool, at: Moment) -> bool {
     match &pool.curve {
         Curve::Concentrated(_) => moves_back(pool, at),
+        // The next trade may fall into another tier.
+        Curve::PumpSwap(curve) => curve.state().tiers.len() > 1,
         Curve::DammV2(curve) => {
             let DammState { liquidity, base_fee, dynamic_fee, .. } = curve.state();
             dynamic_fee.is_some()
@@ -90,13 +92,25 @@ fn may_restart_cheaper(pool: &Pool, at: Moment) -> bool {
     }
 }
 
-/// Returns the part of a trade's fee that stays in the reserve of the output token, where the next trade may
-/// regain it. Only stable pools keep it there.
-fn fee_in_output_reserve(pool: &Pool, bought: Amount) -> Amount {
-    let Curve::Stable(curve) = &pool.curve else { return Amount::ZERO };
-    let gross = curve.state().fee.gross_up(bought).and_then(|gross| gross.checked_sub(bought));
+/// Returns the part of a trade's fee that stays in the reserve of the output token, where the next trade may regain it:
+/// the fee of a stable pool, and that of the liquidity providers on a sale to `PumpSwap`.
+fn fee_in_output_reserve(pool: &Pool, direction: Direction, bought: Amount) -> Amount {
+    let bps = |bps: u16| Fee::new(u64::from(bps), 10_000).unwrap();
+    let fee = match (&pool.curve, direction) {
+        (Curve::Stable(curve), _) => {
+            curve.state().fee.gross_up(bought).and_then(|gross| gross.checked_sub(bought))
+        }
+        (Curve::PumpSwap(curve), Direction::AToB) => {
+            let fees = curve.fees();
+            let all = bps(fees.lp_bps + fees.protocol_bps + fees.creator_bps);
+            // Quotes are up to two units below what is paid, and the next trade's as well.
+            let gross = bought.checked_add(Amount::new(4)).and_then(|paid| all.gross_up(paid));
+            gross.map(|gross| bps(fees.lp_bps).of(gross))
+        }
+        _ => return Amount::ZERO,
+    };
     // One unit is the rounding of the output, and another the rounding of the fee.
-    gross.and_then(|fee| fee.checked_add(Amount::new(2))).unwrap()
+    fee.and_then(|fee| fee.checked_add(Amount::new(2))).unwrap()
 }
 
 proptest! {
@@ -149,7 +163,7 @@ proptest! {
         if let Ok(once) = pool.amount_out(direction, both, at)
             && !may_restart_cheaper(&pool, at)
         {
-            let once = once.checked_add(fee_in_output_reserve(&pool, first)).unwrap();
+            let once = once.checked_add(fee_in_output_reserve(&pool, direction, first)).unwrap();
             prop_assert!(first.checked_add(second).unwrap() <= once);
         }
     }

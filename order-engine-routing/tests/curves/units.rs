@@ -4,8 +4,8 @@ use order_engine_core::Amount;
 use order_engine_routing::{
     AdaptiveFee, AdaptiveFeeVolatility, Bin, BinOrders, ConcentratedLiquidity, ConcentratedState,
     ConstantProduct, CreatorFee, Direction, Dlmm, DlmmFees, DlmmState, DlmmVolatility, DynamicFee,
-    DynamicFeeVolatility, Fee, FeeOn, Moment, QuoteError, StableState, StableSwap, Tick, TickOrders,
-    Whirlpool, WhirlpoolState,
+    DynamicFeeVolatility, Fee, FeeOn, Moment, PumpFees, PumpSwap, PumpSwapState, PumpTier, QuoteError,
+    StableState, StableSwap, Tick, TickOrders, Whirlpool, WhirlpoolState,
 };
 
 const NOW: Moment = Moment::from_unix_seconds(1_700_000_000);
@@ -281,6 +281,64 @@ fn impossible_whirlpools_are_errors() {
     assert_eq!(field(|_, fee| fee.volatility.accumulator = 350_001), "volatility");
     assert_eq!(field(|_, fee| fee.volatility.index_reference = 13_864), "index_reference");
     assert_eq!(field(|_, fee| fee.max_volatility_accumulator = u32::MAX), "max_volatility_accumulator");
+}
+
+/// Returns a pool of a million base tokens for 80 SOL, with the fees of two tiers.
+fn pump_swap() -> PumpSwapState {
+    let fees = |lp_bps, protocol_bps, creator_bps| PumpFees { lp_bps, protocol_bps, creator_bps };
+    let tier = |market_cap, fees| PumpTier { market_cap: Amount::new(market_cap), fees };
+    PumpSwapState {
+        reserve_a: Amount::new(200_000_000_000_000),
+        reserve_b: Amount::new(80_000_000_000),
+        virtual_b: 0,
+        supply_a: Amount::new(1_000_000_000_000_000),
+        tiers: vec![tier(0, fees(2, 93, 30)), tier(400_000_000_001, fees(20, 5, 95))],
+    }
+}
+
+#[test]
+fn pump_swap_takes_three_fees_of_the_quote_token_by_tiers() {
+    let pool = PumpSwap::new(&pump_swap()).unwrap();
+    // The market capitalisation is 80e9 · 1e15 / 2e14 = 400e9, one below the second tier.
+    assert_eq!(pool.fees(), pump_swap().tiers[0].fees);
+    // ⌊80e9 · 1e12 / 2.01e14⌋ = 398 009 950, less 1.25 % and two units that three roundings may take.
+    let sale = pool.amount_out(Direction::AToB, Amount::new(1_000_000_000_000));
+    assert_eq!(sale, Ok(Amount::new(393_034_825 - 2)));
+    // Of 1e9 remain ⌊1e13 / 10 125⌋ = 987 654 320; three of them are left out.
+    let net = 987_654_320_u128 - 3;
+    let purchase = pool.amount_out(Direction::BToA, Amount::new(1_000_000_000));
+    assert_eq!(purchase, Ok(Amount::new(200_000_000_000_000 * net / (80_000_000_000 + net))));
+    // A purchase lifts the market capitalisation into the second tier.
+    let after = pool.after(Direction::BToA, Amount::new(1_000_000_000)).unwrap();
+    assert_eq!(after.fees(), pump_swap().tiers[1].fees);
+}
+
+#[test]
+fn a_virtual_reserve_prices_but_pays_nobody() {
+    let virtual_b = 80_000_000_000 * 99;
+    let pool = PumpSwap::new(&PumpSwapState { virtual_b, ..pump_swap() }).unwrap();
+    let mid = pool.mid_price(Direction::AToB).unwrap().to_f64();
+    assert!((mid - 0.04).abs() < 1e-12);
+    // A hundredth of the base tokens is worth about the whole real reserve.
+    let sale = |amount| pool.amount_out(Direction::AToB, Amount::new(amount));
+    assert!(sale(1_900_000_000_000).is_ok());
+    assert_eq!(sale(2_100_000_000_000), Err(QuoteError::NotEnoughLiquidity));
+}
+
+#[test]
+fn impossible_pump_swap_pools_are_errors() {
+    let field = |change: fn(&mut PumpSwapState)| {
+        let mut state = pump_swap();
+        change(&mut state);
+        PumpSwap::new(&state).unwrap_err().field
+    };
+    assert_eq!(field(|state| state.reserve_a = Amount::ZERO), "reserve_a");
+    assert_eq!(field(|state| state.reserve_b = Amount::MAX), "reserve_b");
+    assert_eq!(field(|state| state.supply_a = Amount::ZERO), "supply_a");
+    assert_eq!(field(|state| state.virtual_b = -80_000_000_000), "virtual_b");
+    assert_eq!(field(|state| state.tiers.clear()), "tiers");
+    assert_eq!(field(|state| state.tiers.reverse()), "tiers");
+    assert_eq!(field(|state| state.tiers[0].fees.lp_bps = 9_900), "tiers");
 }
 
 #[test]

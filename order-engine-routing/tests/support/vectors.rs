@@ -12,6 +12,7 @@ pub(crate) const WHIRLPOOL: &str = include_str!("../vectors/whirlpool.json");
 pub(crate) const DLMM: &str = include_str!("../vectors/dlmm.json");
 pub(crate) const DAMM_V2: &str = include_str!("../vectors/damm_v2.json");
 pub(crate) const DAMM_V2_LIMITED: &str = include_str!("../vectors/damm_v2_limited.json");
+pub(crate) const PUMP_SWAP: &str = include_str!("../vectors/pump_swap.json");
 pub(crate) const VAULTED: &str = include_str!("../vectors/vaulted.json");
 pub(crate) const STABLE: &str = include_str!("../vectors/stable.json");
 
@@ -49,8 +50,8 @@ pub(crate) struct Case {
     pub(crate) exact_out: Option<ExactOut>,
     /// A trade with the pool as the first one leaves it.
     pub(crate) second: Option<Second>,
-    /// The output of the venues' iteration, for curves that they solve by iteration.
-    pub(crate) newton_out: Option<Amount>,
+    /// The output by the venue's own arithmetic, where a quote may be a little below it.
+    pub(crate) venue_out: Option<Amount>,
 }
 
 /// An output, and the least input for which it comes out.
@@ -83,7 +84,7 @@ pub(crate) fn cases(vectors: &str) -> Vec<Case> {
 
 fn cases_of(PoolRows { curve, rows }: PoolRows) -> impl Iterator<Item = Case> {
     rows.into_iter().map(move |row| {
-        let Row(direction, at, amount_in, amount_out, exact_out, second, newton_out) = row;
+        let Row(direction, at, amount_in, amount_out, exact_out, second, venue_out) = row;
         let exact_out = exact_out.map(|(amount_out, amount_in)| ExactOut { amount_out, amount_in });
         let second = second.map(|(direction, at, amount_in, amount_out)| Second {
             direction,
@@ -92,6 +93,6 @@ fn cases_of(PoolRows { curve, rows }: PoolRows) -> impl Iterator<Item = Case> {
             amount_out,
         });
         let curve = curve.clone();
-        Case { curve, direction, at, amount_in, amount_out, exact_out, second, newton_out }
+        Case { curve, direction, at, amount_in, amount_out, exact_out, second, venue_out }
     })
 }

@@ -12,6 +12,7 @@ from common import Vectors
 from constant_product import constant_product_pools, constant_product_trade
 from damm import damm_pools, damm_trade, limited_pools
 from dlmm import dlmm_pools, dlmm_trade
+from pump_swap import pump_pools, pump_trade, pump_venue
 from stable import stable_newton, stable_pools, stable_trade
 from ticks import concentrated_pools, raydium_trade, whirlpool_pools, whirlpool_trade
 from vaulted import vaulted_pools, vaulted_trade
@@ -53,6 +54,11 @@ ALL = [
     (
         Vectors("damm_v2_limited", "FeeRateLimiter of Meteora's damm-v2", damm_trade, has_exact_out=False),
         limited_pools,
+    ),
+    # The last entry of a row is what Pump's own software expects.
+    (
+        Vectors("pump_swap", "Pump's documents and pump-swap-sdk 1.20", pump_trade, more=pump_venue),
+        pump_pools,
     ),
     # The last entry of a row is the output of Curve's own iteration.
     (
