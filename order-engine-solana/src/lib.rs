@@ -1,0 +1,38 @@
+#![doc = include_str!("../README.md")]
+
+mod account;
+mod agreement;
+mod draft;
+mod exchange;
+mod fees;
+mod fill;
+mod history;
+pub mod instructions;
+mod keys;
+mod landing;
+mod lookup_table;
+mod nonce;
+mod program_error;
+pub mod programs;
+mod rpc;
+mod search;
+mod venue;
+mod venue_error;
+
+pub use account::{Account, LayoutError};
+pub use draft::{Draft, DraftError, Lifetime, Signed, TRANSACTION_BYTES_MAX, Unsigned};
+pub use exchange::{Exchange, SwapRequest};
+pub use fees::{ComputeBudget, FeePolicy, LAMPORTS_PER_SIGNATURE};
+pub use keys::{KeyError, KeypairSigner, RemoteSigner, RemoteSignerOptions, SignError, WalletSigner};
+pub use lookup_table::decode_lookup_table;
+pub use nonce::{DurableNonce, NONCE_ACCOUNT_BYTES, create_nonce_account};
+pub use program_error::{
+    ACCOUNT_FROZEN, ACCOUNT_MISSING, COMPUTE_EXCEEDED, NO_LIQUIDITY, POOL_NOT_OPEN, POOL_PAUSED,
+};
+pub use rpc::{AccountsAtSlot, Cluster, ClusterOptions, RpcError};
+pub use solana_hash::Hash;
+pub use solana_instruction::{AccountMeta, Instruction};
+pub use solana_message::AddressLookupTableAccount;
+pub use solana_pubkey::Pubkey;
+pub use solana_signature::Signature;
+pub use venue::{SolanaVenue, SolanaVenueOptions};
