@@ -55,7 +55,7 @@ impl<'a> Fields<'a> {
         bytes.unwrap_or([0; N])
     }
 
-    integers!(u32: u32, u64: u64);
+    integers!(u8: u8, u16: u16, u32: u32, i32: i32, u64: u64, i64: i64, u128: u128, i128: i128);
 
     pub(crate) fn address(self, offset: usize) -> Pubkey {
         Pubkey::new_from_array(self.array(offset))

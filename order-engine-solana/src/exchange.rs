@@ -40,3 +40,16 @@ pub struct SwapRequest<'a> {
     /// The least that must be paid, in base units.
     pub min_amount_out: u64,
 }
+
+impl<'a> SwapRequest<'a> {
+    /// Returns a request to trade a leg for a wallet, from its one token account into its other one: what is sold, and the
+    /// least that must be paid, in base units.
+    pub const fn new(
+        leg: &'a Leg,
+        wallet: Pubkey,
+        (source, destination): (Pubkey, Pubkey),
+        (amount_in, min_amount_out): (u64, u64),
+    ) -> Self {
+        Self { leg, wallet, source, destination, amount_in, min_amount_out }
+    }
+}

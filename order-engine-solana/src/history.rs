@@ -41,7 +41,12 @@ pub(crate) async fn find(
         looked_at += page.len();
         let carries =
             |one: &&ListedSignature| one.memo.as_deref().is_some_and(|memos| memo::lists(memos, &tag));
-        found.extend(page.iter().filter(carries).map(|one| TxId::new(one.signature.clone())));
+        found.extend(
+            page.iter()
+                .filter(carries)
+                .filter(|one| one.is_transaction())
+                .map(|one| TxId::new(one.signature.clone())),
+        );
         let Some(oldest) = page.last().filter(|_| page.len() == SIGNATURES_MAX) else {
             let is_complete = is_complete_since(cluster, accepted_s, extent).await.map_err(venue_error)?;
             let begins_late = || VenueError::new("the history of its nodes begins after the order");

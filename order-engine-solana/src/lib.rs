@@ -12,6 +12,7 @@ mod keys;
 mod landing;
 mod lookup_table;
 mod nonce;
+mod pools;
 mod program_error;
 pub mod programs;
 mod rpc;
@@ -26,6 +27,7 @@ pub use fees::{ComputeBudget, FeePolicy, LAMPORTS_PER_SIGNATURE};
 pub use keys::{KeyError, KeypairSigner, RemoteSigner, RemoteSignerOptions, SignError, WalletSigner};
 pub use lookup_table::decode_lookup_table;
 pub use nonce::{DurableNonce, NONCE_ACCOUNT_BYTES, create_nonce_account};
+pub use pools::{PoolDirectory, PoolError, ReadReport, UnreadPool};
 pub use program_error::{
     ACCOUNT_FROZEN, ACCOUNT_MISSING, COMPUTE_EXCEEDED, NO_LIQUIDITY, POOL_NOT_OPEN, POOL_PAUSED,
 };

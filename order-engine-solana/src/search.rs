@@ -108,7 +108,9 @@ impl Searcher {
             .into_iter()
             .flatten()
             .filter_map(|listed| {
-                let is_final = |one: &ListedSignature| one.confirmation_status == Some(Certainty::Finalized);
+                let is_final = |one: &ListedSignature| {
+                    one.confirmation_status == Some(Certainty::Finalized) && one.is_transaction()
+                };
                 listed.into_iter().find(is_final).map(|one| one.signature)
             })
             .collect();

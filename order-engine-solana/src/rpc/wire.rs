@@ -8,6 +8,7 @@ use order_engine_core::Certainty;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use solana_pubkey::Pubkey;
+use solana_signature::Signature;
 
 use crate::account::Account;
 use crate::rpc::error::RpcError;
@@ -63,6 +64,13 @@ pub(crate) struct ListedSignature {
     pub(crate) memo: Option<String>,
     pub(crate) block_time: Option<i64>,
     pub(crate) confirmation_status: Option<Certainty>,
+}
+
+impl ListedSignature {
+    /// Whether it is a transaction at all: some nodes list what they simulated without a signature.
+    pub(crate) fn is_transaction(&self) -> bool {
+        self.signature != Signature::default().to_string()
+    }
 }
 
 #[derive(Debug, Deserialize)]

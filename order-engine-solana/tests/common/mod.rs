@@ -4,6 +4,7 @@
 
 pub(crate) mod desk;
 pub(crate) mod orders;
+pub(crate) mod pools;
 pub(crate) mod proxy;
 pub(crate) mod pulse;
 pub(crate) mod surfpool;

@@ -1,12 +1,16 @@
 //! A node that is not what it should be: it passes calls on to an honest one, and changes the answers.
 
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
-use serde_json::Value;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 /// What a node does with the honest answer to a method: it changes it, or says the status of an error instead.
@@ -18,9 +22,13 @@ pub(crate) struct Proxy {
     task: JoinHandle<()>,
 }
 
+/// Whether a node keeps this call for itself, and what it answers then.
+type Keep = Box<dyn FnMut(&Value) -> Option<Value> + Send>;
+
 struct Behind {
     url: String,
     http: reqwest::Client,
+    keep: Mutex<Keep>,
     change: Mutex<Change>,
 }
 
@@ -29,11 +37,26 @@ impl Proxy {
         url: &str,
         change: impl FnMut(&str, &mut Value) -> Result<(), u16> + Send + 'static,
     ) -> Self {
-        let behind = Behind {
-            url: url.to_owned(),
-            http: reqwest::Client::new(),
-            change: Mutex::new(Box::new(change)),
+        Self::with(url, Box::new(|_| None), Box::new(change)).await
+    }
+
+    /// Starts a node that takes as many transactions as `lost` says, and drops them.
+    pub(crate) async fn losing(url: &str, lost: Arc<AtomicUsize>) -> Self {
+        let keep = move |call: &Value| {
+            let is_lost = call["method"] == "sendTransaction"
+                && lost.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+            is_lost.then(|| {
+                let bytes = STANDARD.decode(call["params"][0].as_str().unwrap()).unwrap();
+                let id = bs58::encode(&bytes[1..65]).into_string();
+                json!({ "jsonrpc": "2.0", "id": call["id"], "result": id })
+            })
         };
+        Self::with(url, Box::new(keep), Box::new(|_, _| Ok(()))).await
+    }
+
+    async fn with(url: &str, keep: Keep, change: Change) -> Self {
+        let (keep, change) = (Mutex::new(keep), Mutex::new(change));
+        let behind = Behind { url: url.to_owned(), http: reqwest::Client::new(), keep, change };
         let router = Router::new().route("/", post(answer)).with_state(Arc::new(behind));
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -52,6 +75,9 @@ async fn answer(
     State(behind): State<Arc<Behind>>,
     Json(call): Json<Value>,
 ) -> Result<Json<Value>, StatusCode> {
+    if let Some(kept) = (behind.keep.lock().unwrap())(&call) {
+        return Ok(Json(kept));
+    }
     let lost = |_| StatusCode::BAD_GATEWAY;
     let honest = behind.http.post(&behind.url).json(&call).send().await.map_err(lost)?;
     let mut answer: Value = honest.json().await.map_err(lost)?;

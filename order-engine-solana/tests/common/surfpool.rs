@@ -129,9 +129,24 @@ impl Surfpool {
         delegate: Option<Pubkey>,
     ) -> Pubkey {
         let address = associated_account(owner, mint, TOKEN);
+        self.set_token_account_for(address, (owner, delegate), mint, amount).await;
+        address
+    }
+
+    /// Makes a token account at any address.
+    pub(crate) async fn set_token_account(&self, address: Pubkey, owner: Pubkey, mint: Pubkey, amount: u64) {
+        self.set_token_account_for(address, (owner, None), mint, amount).await;
+    }
+
+    async fn set_token_account_for(
+        &self,
+        address: Pubkey,
+        (owner, delegate): (Pubkey, Option<Pubkey>),
+        mint: Pubkey,
+        amount: u64,
+    ) {
         let data = token_account(owner, mint, amount, delegate);
         self.set_account(address, &Account { owner: TOKEN, lamports: TOKEN_RENT, data }).await;
-        address
     }
 
     /// Returns how many tokens an account has; none if there is no account.

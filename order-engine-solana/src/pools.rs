@@ -1,0 +1,12 @@
+//! Pools of exchanges, from the bytes of their accounts.
+
+mod directory;
+mod layout;
+mod meteora_dlmm;
+mod parts;
+mod raydium_clmm;
+mod raydium_cpmm;
+mod raydium_v4;
+
+pub use directory::{PoolDirectory, ReadReport, UnreadPool};
+pub use parts::PoolError;

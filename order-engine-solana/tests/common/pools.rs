@@ -1,0 +1,349 @@
+//! Pools of real programs, as the bytes of their accounts.
+
+use std::path::PathBuf;
+
+use order_engine_core::Entropy as _;
+use order_engine_core::testing::SeededEntropy;
+use order_engine_routing::{ConcentratedLiquidity, Dlmm};
+use order_engine_solana::programs::{METEORA_DLMM, RAYDIUM_CLMM, RAYDIUM_CPMM, RAYDIUM_V4};
+use order_engine_solana::{Account, KeypairSigner, Pubkey, WalletSigner as _};
+
+use super::surfpool::Surfpool;
+
+/// Random numbers from a seed.
+pub(crate) struct Dice(SeededEntropy);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(SeededEntropy::new(seed))
+    }
+
+    /// Returns a number below another one.
+    pub(crate) fn below(&self, end: u64) -> u64 {
+        u64::try_from(self.0.next_u128() % u128::from(end)).unwrap()
+    }
+
+    /// Returns an amount of any magnitude up to about 2^bits.
+    pub(crate) fn amount(&self, bits: u64) -> u64 {
+        1 + self.below(1 << (1 + self.below(bits)))
+    }
+}
+
+/// A program, the pool of it that a test trades with, and how.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) program: Pubkey,
+    /// The name of the file of its code.
+    pub(crate) file: &'static str,
+    /// Swaps sell at least this, and this and two to the power of the other at most.
+    pub(crate) amount_min: u64,
+    pub(crate) amount_bits: u64,
+    pub(crate) make: fn(&Dice, [Pubkey; 2]) -> MadePool,
+}
+
+pub(crate) const CASES: [Case; 4] = [
+    Case {
+        name: "Raydium AMM v4",
+        program: RAYDIUM_V4,
+        file: "raydium_amm_v4.so",
+        // Of less it takes no fee, and pays a unit or some more than quoted.
+        amount_min: 200,
+        amount_bits: 44,
+        make: raydium_v4,
+    },
+    Case {
+        name: "Raydium CPMM",
+        program: RAYDIUM_CPMM,
+        file: "raydium_cp_swap.so",
+        amount_min: 0,
+        amount_bits: 44,
+        make: raydium_cpmm,
+    },
+    Case {
+        name: "Raydium CLMM",
+        program: RAYDIUM_CLMM,
+        file: "raydium_clmm.so",
+        amount_min: 0,
+        amount_bits: 38,
+        make: raydium_clmm,
+    },
+    Case {
+        name: "Meteora DLMM",
+        program: METEORA_DLMM,
+        file: "meteora_dlmm.so",
+        amount_min: 0,
+        amount_bits: 36,
+        make: meteora_dlmm,
+    },
+];
+
+impl Case {
+    /// Returns where the code of the program is, if it is there.
+    pub(crate) fn code(&self) -> Option<PathBuf> {
+        let file = PathBuf::from(std::env::var_os("SOLANA_PROGRAMS")?).join(self.file);
+        file.is_file().then_some(file)
+    }
+}
+
+/// A pool, its accounts, and its vaults with what they hold.
+pub(crate) struct MadePool {
+    pub(crate) address: Pubkey,
+    accounts: Vec<(Pubkey, Account)>,
+    vault_owner: Pubkey,
+    vaults: [(Pubkey, u64); 2],
+}
+
+impl MadePool {
+    /// Writes the pool into a chain.
+    pub(crate) async fn write(&self, chain: &Surfpool, mints: [Pubkey; 2]) {
+        for (address, account) in &self.accounts {
+            chain.set_account(*address, account).await;
+        }
+        for ((vault, amount), mint) in self.vaults.into_iter().zip(mints) {
+            chain.set_token_account(vault, self.vault_owner, mint, amount).await;
+        }
+    }
+}
+
+/// The bytes of an account under construction.
+struct Data(Vec<u8>);
+
+impl Data {
+    fn new(bytes: usize, kind: &[u8]) -> Self {
+        let data = Self(vec![0; bytes]);
+        data.with(0, kind)
+    }
+
+    fn with(mut self, offset: usize, bytes: &[u8]) -> Self {
+        self.0[offset..offset + bytes.len()].copy_from_slice(bytes);
+        self
+    }
+
+    fn u64(self, offset: usize, number: u64) -> Self {
+        self.with(offset, &number.to_le_bytes())
+    }
+
+    fn address(self, offset: usize, address: Pubkey) -> Self {
+        self.with(offset, address.as_ref())
+    }
+
+    fn owned_by(self, owner: Pubkey) -> Account {
+        Account { owner, lamports: 10_000_000_000, data: self.0 }
+    }
+}
+
+fn any_address() -> Pubkey {
+    KeypairSigner::random().address()
+}
+
+fn raydium_v4(dice: &Dice, mints: [Pubkey; 2]) -> MadePool {
+    let (address, vaults) = (any_address(), [any_address(), any_address()]);
+    let authority = Pubkey::find_program_address(&[b"amm authority"], &RAYDIUM_V4);
+    let owed = [dice.amount(30), dice.amount(30)];
+    let held = [(1 << 40) + dice.amount(42), (1 << 38) + dice.amount(40)];
+    let data = Data::new(752, &[])
+        .u64(0, 6) // swaps only
+        .u64(8, u64::from(authority.1))
+        .u64(16, 7)
+        .u64(24, 3)
+        .u64(32, 6)
+        .u64(40, 6)
+        .u64(128, 5)
+        .u64(136, 10_000)
+        .u64(144, 25)
+        .u64(152, 10_000)
+        .u64(160, 12)
+        .u64(168, 100)
+        .u64(176, 25)
+        .u64(184, 10_000)
+        .u64(192, owed[0])
+        .u64(200, owed[1])
+        .address(336, vaults[0])
+        .address(368, vaults[1])
+        .address(400, mints[0])
+        .address(432, mints[1])
+        .address(464, any_address());
+    MadePool {
+        address,
+        accounts: vec![(address, data.owned_by(RAYDIUM_V4))],
+        vault_owner: authority.0,
+        vaults: [(vaults[0], held[0]), (vaults[1], held[1])],
+    }
+}
+
+fn raydium_cpmm(dice: &Dice, mints: [Pubkey; 2]) -> MadePool {
+    let (address, config, observation) = (any_address(), any_address(), any_address());
+    let vaults = [any_address(), any_address()];
+    let authority = Pubkey::find_program_address(&[b"vault_and_lp_mint_auth_seed"], &RAYDIUM_CPMM);
+    let token = order_engine_solana::programs::TOKEN;
+    let pool = Data::new(637, &[247, 237, 227, 245, 215, 195, 222, 70])
+        .address(8, config)
+        .address(72, vaults[0])
+        .address(104, vaults[1])
+        .address(136, any_address())
+        .address(168, mints[0])
+        .address(200, mints[1])
+        .address(232, token)
+        .address(264, token)
+        .address(296, observation)
+        .with(328, &[authority.1, 0, 9, 6, 6])
+        .u64(333, 1 << 40)
+        .u64(341, dice.amount(30))
+        .u64(349, dice.amount(30))
+        .u64(357, dice.amount(30))
+        .u64(365, dice.amount(30));
+    let rates = Data::new(236, &[218, 244, 33, 104, 203, 203, 43, 111])
+        .u64(12, 2_500)
+        .u64(20, 120_000)
+        .u64(28, 40_000);
+    let observed = Data::new(4_075, &[122, 174, 197, 53, 129, 9, 165, 132]).address(11, address);
+    MadePool {
+        address,
+        accounts: vec![
+            (address, pool.owned_by(RAYDIUM_CPMM)),
+            (config, rates.owned_by(RAYDIUM_CPMM)),
+            (observation, observed.owned_by(RAYDIUM_CPMM)),
+        ],
+        vault_owner: authority.0,
+        vaults: [(vaults[0], (1 << 40) + dice.amount(42)), (vaults[1], (1 << 38) + dice.amount(40))],
+    }
+}
+
+const CLMM_SPACING: i32 = 10;
+const CLMM_TICKS: i32 = 60;
+const CLMM_ARRAY: i32 = CLMM_SPACING * CLMM_TICKS;
+
+/// Returns positions around a tick, as their lower and upper ticks and liquidities. The first one spans all others.
+fn positions(dice: &Dice, current: i32) -> Vec<(i32, i32, u128)> {
+    let aligned = current.div_euclid(CLMM_SPACING) * CLMM_SPACING;
+    let reach = || i32::try_from(1 + dice.below(150)).unwrap() * CLMM_SPACING;
+    let narrow = (0..12).map(|_| {
+        let (from, to) = (aligned - reach(), aligned + reach());
+        (from, to, u128::from((1 << 36) + dice.amount(40)))
+    });
+    std::iter::once((aligned - 1_700, aligned + 1_700, 1 << 36)).chain(narrow).collect()
+}
+
+fn raydium_clmm(dice: &Dice, mints: [Pubkey; 2]) -> MadePool {
+    let (config, observation, vaults) = (any_address(), any_address(), [any_address(), any_address()]);
+    let seeds: [&[u8]; 4] = [b"pool", config.as_ref(), mints[0].as_ref(), mints[1].as_ref()];
+    let (address, bump) = Pubkey::find_program_address(&seeds, &RAYDIUM_CLMM);
+    let current = i32::try_from(dice.below(40_000)).unwrap() - 20_000;
+    let positions = positions(dice, current);
+    let liquidity: u128 = positions.iter().map(|(_, _, liquidity)| liquidity).sum();
+    let price = ConcentratedLiquidity::sqrt_price_at_tick(current).unwrap();
+    let rates = Data::new(117, &[218, 244, 33, 104, 203, 203, 43, 111])
+        .with(43, &120_000_u32.to_le_bytes())
+        .with(47, &2_500_u32.to_le_bytes())
+        .with(51, &10_u16.to_le_bytes())
+        .with(53, &40_000_u32.to_le_bytes());
+    let observed = Data::new(52_121, &[122, 174, 197, 53, 129, 9, 165, 132]).address(9, address);
+    let mut pool = Data::new(1_544, &[247, 237, 227, 245, 215, 195, 222, 70])
+        .with(8, &[bump])
+        .address(9, config)
+        .address(73, mints[0])
+        .address(105, mints[1])
+        .address(137, vaults[0])
+        .address(169, vaults[1])
+        .address(201, observation)
+        .with(233, &[6, 6])
+        .with(235, &10_u16.to_le_bytes())
+        .with(237, &liquidity.to_le_bytes())
+        .with(253, &price.to_le_bytes())
+        .with(269, &current.to_le_bytes());
+    let mut accounts =
+        vec![(config, rates.owned_by(RAYDIUM_CLMM)), (observation, observed.owned_by(RAYDIUM_CLMM))];
+    let first = (current - 2_000).div_euclid(CLMM_ARRAY);
+    for array in first..=(current + 2_000).div_euclid(CLMM_ARRAY) {
+        let start = array * CLMM_ARRAY;
+        let seeds: [&[u8]; 3] = [b"tick_array", address.as_ref(), &start.to_be_bytes()];
+        let tick_array = Pubkey::find_program_address(&seeds, &RAYDIUM_CLMM).0;
+        let mut data = Data::new(10_240, &[192, 155, 85, 205, 49, 249, 129, 42])
+            .address(8, address)
+            .with(40, &start.to_le_bytes());
+        let mut initialised = 0_u8;
+        for number in 0..CLMM_TICKS {
+            let tick = start + number * CLMM_SPACING;
+            let at = 44 + usize::try_from(number).unwrap() * 168;
+            let (mut net, mut gross) = (0_i128, 0_u128);
+            for (lower, upper, liquidity) in &positions {
+                let signed = i128::try_from(*liquidity).unwrap();
+                net += if *lower == tick { signed } else { 0 } - if *upper == tick { signed } else { 0 };
+                gross += if [lower, upper].contains(&&tick) { *liquidity } else { 0 };
+            }
+            initialised += u8::from(gross > 0);
+            data = data
+                .with(at, &tick.to_le_bytes())
+                .with(at + 4, &net.to_le_bytes())
+                .with(at + 20, &gross.to_le_bytes());
+        }
+        if initialised > 0 {
+            let bit = usize::try_from(array + 512).unwrap();
+            pool.0[904 + bit / 8] |= 1 << (bit % 8);
+            accounts.push((tick_array, data.with(44 + 60 * 168, &[initialised]).owned_by(RAYDIUM_CLMM)));
+        }
+    }
+    accounts.push((address, pool.owned_by(RAYDIUM_CLMM)));
+    MadePool { address, accounts, vault_owner: address, vaults: vaults.map(|vault| (vault, 1 << 56)) }
+}
+
+fn meteora_dlmm(dice: &Dice, mints: [Pubkey; 2]) -> MadePool {
+    const BIN_STEP: u16 = 10;
+    const BASE_FACTOR: u16 = 10_000;
+    let (oracle, reserves) = (any_address(), [any_address(), any_address()]);
+    let (step, factor) = (BIN_STEP.to_le_bytes(), BASE_FACTOR.to_le_bytes());
+    // The mints are sorted.
+    let seeds: [&[u8]; 4] = [mints[0].as_ref(), mints[1].as_ref(), &step, &factor];
+    let (address, bump) = Pubkey::find_program_address(&seeds, &METEORA_DLMM);
+    let active = i32::try_from(dice.below(2_000)).unwrap() - 1_000;
+    let mut pair = Data::new(904, &[33, 11, 49, 98, 181, 101, 177, 13])
+        .with(8, &factor)
+        .with(10, &30_u16.to_le_bytes())
+        .with(12, &60_u16.to_le_bytes())
+        .with(14, &5_000_u16.to_le_bytes())
+        .with(16, &40_000_u32.to_le_bytes())
+        .with(20, &350_000_u32.to_le_bytes())
+        .with(24, &(-43_670_i32).to_le_bytes())
+        .with(28, &43_670_i32.to_le_bytes())
+        .with(32, &500_u16.to_le_bytes())
+        .with(34, &[0, 1])
+        .with(48, &active.to_le_bytes())
+        .u64(56, 1_700_000_000)
+        .with(72, &[bump])
+        .with(73, &step)
+        .with(76, &active.to_le_bytes())
+        .with(80, &step)
+        .with(83, &[1])
+        .with(84, &factor)
+        .address(88, mints[0])
+        .address(120, mints[1])
+        .address(152, reserves[0])
+        .address(184, reserves[1])
+        .address(552, oracle)
+        .with(882, &[1]);
+    let observed = Data::new(3_232, &[139, 194, 131, 179, 140, 179, 229, 244]).u64(24, 100);
+    let mut accounts = vec![(oracle, observed.owned_by(METEORA_DLMM))];
+    for array in active.div_euclid(70) - 2..=active.div_euclid(70) + 2 {
+        let index = i64::from(array);
+        let seeds: [&[u8]; 3] = [b"bin_array", address.as_ref(), &index.to_le_bytes()];
+        let bin_array = Pubkey::find_program_address(&seeds, &METEORA_DLMM).0;
+        let mut data = Data::new(10_136, &[92, 142, 92, 220, 5, 148, 70, 181])
+            .with(8, &index.to_le_bytes())
+            .with(16, &[2])
+            .address(24, address);
+        for number in 0..70_i32 {
+            let (id, at) = (array * 70 + number, 56 + usize::try_from(number).unwrap() * 144);
+            // Some bins are empty.
+            let amount = || if dice.below(10) == 0 { 0 } else { dice.amount(32) };
+            let x = if id >= active { amount() } else { 0 };
+            let y = if id <= active { amount() } else { 0 };
+            let price = Dlmm::price_of_bin(id, BIN_STEP).unwrap().to_le_bytes();
+            data = data.u64(at, x).u64(at + 8, y).with(at + 16, &price).u64(at + 40, x.saturating_add(y));
+        }
+        let bit = usize::try_from(array + 512).unwrap();
+        pair.0[584 + bit / 8] |= 1 << (bit % 8);
+        accounts.push((bin_array, data.owned_by(METEORA_DLMM)));
+    }
+    accounts.push((address, pair.owned_by(METEORA_DLMM)));
+    MadePool { address, accounts, vault_owner: address, vaults: reserves.map(|reserve| (reserve, 1 << 56)) }
+}

@@ -1,0 +1,114 @@
+//! A whole engine on a real Solana runtime: orders end as the chain says, and none is executed twice.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use common::orders::{World, token};
+use common::proxy::Proxy;
+use order_engine_core::{
+    Amount, Candidate, DexRouter, Engine, EngineConfig, FailureCode, Leg, MemoryStore, Order, OrderId,
+    OrderRequest, QuoteRequest, Route, Status, StepError, Submission,
+};
+use order_engine_solana::instructions::token::associated_account;
+use order_engine_solana::programs::TOKEN;
+use order_engine_solana::{SolanaVenue, WalletSigner as _};
+
+/// How much the desk pays for each token.
+const RATE: u128 = 2;
+
+/// Offers the desk's price.
+#[derive(Debug)]
+struct DeskRouter;
+
+#[async_trait]
+impl DexRouter for DeskRouter {
+    fn dexes(&self) -> Vec<String> {
+        vec!["Desk".into()]
+    }
+
+    async fn quote(&self, request: &QuoteRequest) -> Result<Vec<Candidate>, StepError> {
+        let QuoteRequest { input, output, amount, .. } = request;
+        let paid = Amount::new(amount.base_units() * RATE);
+        let leg = Leg::new("Desk", "desk", (input.mint.as_str(), *amount), (output.mint.as_str(), paid));
+        Ok(vec![Candidate::quoted("Desk", Route::new("Desk", vec![leg], *amount, paid))])
+    }
+}
+
+async fn engine_on(venue: SolanaVenue) -> Engine {
+    let mut config = EngineConfig::default();
+    config.observe_interval = Duration::from_millis(50);
+    let engine = Engine::builder().store(MemoryStore::new()).router(DeskRouter).venue(venue).config(config);
+    let engine = engine.build().await.unwrap();
+    tokio::spawn(engine.run(4));
+    engine
+}
+
+async fn submit(engine: &Engine, world: &World, amount: u128) -> OrderId {
+    let request = OrderRequest::new("alice", token(world.x), token(world.y), Amount::new(amount));
+    match engine.submit(request).await.unwrap() {
+        Submission::Created(order) => order.id,
+        other => panic!("it is a new order: {other:?}"),
+    }
+}
+
+async fn ended(engine: &Engine, id: OrderId) -> Order {
+    let ended = tokio::time::timeout(Duration::from_mins(1), engine.wait(id)).await;
+    ended.expect("it ends").unwrap().unwrap()
+}
+
+/// Returns how much of what is sold the wallet has given, and how much of what is bought it has got.
+async fn traded(world: &World) -> (u64, u64) {
+    let of = async |mint| world.chain.tokens(associated_account(world.wallet.address(), mint, TOKEN)).await;
+    (1_000_000 - of(world.x).await.unwrap(), of(world.y).await.unwrap_or(0))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_are_executed_once_each() {
+    let world = World::new().await;
+    let engine = engine_on(world.venue()).await;
+    let mut orders = Vec::new();
+    for amount in 1..=20 {
+        orders.push(submit(&engine, &world, amount).await);
+    }
+    for id in orders {
+        assert_eq!(ended(&engine, id).await.status(), Status::Confirmed);
+    }
+    let sold = (1..=20).sum::<u64>();
+    assert_eq!(traded(&world).await, (sold, 2 * sold));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_transaction_expires_by_proof_and_the_order_is_executed_by_another_one() {
+    let world = World::new().await;
+    // More than all sendings of the first transaction, so that it is lost for good.
+    let lost = Arc::new(AtomicUsize::new(usize::MAX));
+    let node = Proxy::losing(&world.chain.url, Arc::clone(&lost)).await;
+    let engine = engine_on(world.venue_over(&[&node.url], world.options())).await;
+    let id = submit(&engine, &world, 100).await;
+    while engine.order(id).await.unwrap().unwrap().state.attempt() < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(traded(&world).await, (0, 0));
+    lost.store(0, Ordering::Relaxed);
+    assert_eq!(ended(&engine, id).await.status(), Status::Confirmed);
+    assert_eq!(traded(&world).await, (100, 200));
+    assert_eq!(engine.find_on_chain(id).await.unwrap().map(|found| found.len()), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_the_wallet_cannot_pay_fails_at_once() {
+    let world = World::new().await;
+    let engine = engine_on(world.venue()).await;
+    let id = submit(&engine, &world, 1_000_001).await;
+    let order = ended(&engine, id).await;
+    assert_eq!(order.status(), Status::Failed);
+    assert_eq!(
+        order.state.failure().map(|failure| failure.code.clone()),
+        Some(FailureCode::INSUFFICIENT_FUNDS)
+    );
+    assert_eq!(traded(&world).await, (0, 0));
+}

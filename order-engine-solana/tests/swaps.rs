@@ -1,0 +1,185 @@
+//! Quotes against what really lands, to the unit: random swaps with the real programs of the exchanges on a real Solana
+//! runtime.
+//!
+//! The code of the programs is not part of this repository. `SOLANA_PROGRAMS` names a folder with it; a program without it
+//! is not run, which the output says.
+
+mod common;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use common::pools::{CASES, Case, Dice};
+use common::surfpool::Surfpool;
+use order_engine_core::{Amount, Leg};
+use order_engine_routing::{Curve, Direction, Moment, PoolSource as _, QuoteError};
+use order_engine_solana::instructions::compute_budget::{UNITS_MAX, set_unit_limit};
+use order_engine_solana::{
+    Draft, Exchange as _, KeypairSigner, PoolDirectory, Pubkey, SwapRequest, WalletSigner as _,
+};
+use serde_json::{Value, json};
+
+/// How many swaps in each direction, unless `SWAPS` says otherwise.
+const SWAPS: u64 = 200;
+const WALLET_TOKENS: u64 = 1 << 60;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let mut is_any_missing = false;
+    for case in &CASES {
+        match case.code() {
+            Some(_) => {
+                let landed = Market::open(case).await.trade(swaps()).await;
+                println!(
+                    "{}: {} and {} swaps landed as quoted, to the unit",
+                    case.name, landed[0], landed[1]
+                );
+            }
+            None => {
+                is_any_missing = true;
+                println!("{}: NOT RUN, because $SOLANA_PROGRAMS/{} is missing", case.name, case.file);
+                println!("    solana program dump --url mainnet-beta {} {}", case.program, case.file);
+            }
+        }
+    }
+    if is_any_missing {
+        println!("Set SOLANA_PROGRAMS to a folder with the code of the programs to run these tests.");
+    }
+    ExitCode::SUCCESS
+}
+
+fn swaps() -> u64 {
+    std::env::var("SWAPS").map_or(SWAPS, |text| text.parse().expect("SWAPS is a number"))
+}
+
+/// A chain with one pool, and a wallet that trades with it.
+struct Market<'a> {
+    case: &'a Case,
+    chain: Surfpool,
+    wallet: KeypairSigner,
+    mints: [Pubkey; 2],
+    accounts: [Pubkey; 2],
+    pool: Pubkey,
+    directory: PoolDirectory,
+    dice: Dice,
+}
+
+impl<'a> Market<'a> {
+    async fn open(case: &'a Case) -> Self {
+        let code = case.code().expect("it was there");
+        let chain = Surfpool::with_programs(10, &[(case.program, code)]);
+        let (wallet, dice) = (KeypairSigner::random(), Dice::new(7));
+        let mut mints = [KeypairSigner::random().address(), KeypairSigner::random().address()];
+        mints.sort_unstable();
+        chain.fund(wallet.address(), 1 << 50).await;
+        let mut accounts = mints;
+        for (account, mint) in accounts.iter_mut().zip(mints) {
+            chain.make_mint(mint, 6).await;
+            *account = chain.give(wallet.address(), mint, WALLET_TOKENS, None).await;
+        }
+        let made = (case.make)(&dice, mints);
+        made.write(&chain, mints).await;
+        let directory = PoolDirectory::new(chain.cluster(), [made.address]);
+        Self { case, chain, wallet, mints, accounts, pool: made.address, directory, dice }
+    }
+
+    /// Makes so many swaps in each direction, at random, and returns how many landed.
+    async fn trade(&self, swaps: u64) -> [u64; 2] {
+        let mut landed = [0; 2];
+        let mut refused = 0;
+        while landed.iter().any(|landed| *landed < swaps) {
+            let side = usize::try_from(self.dice.below(2)).unwrap();
+            let side = if landed[side] < swaps { side } else { 1 - side };
+            let amount = self.case.amount_min + self.dice.amount(self.case.amount_bits);
+            if self.swap(side, amount, landed[side] % 20 == 0).await {
+                landed[side] += 1;
+            } else {
+                refused += 1;
+                assert!(refused < 20 * swaps, "{}: nearly no amount can be traded", self.case.name);
+            }
+        }
+        landed
+    }
+
+    /// Quotes and makes one swap; nothing if the pool cannot trade the amount. With `also_too_much` it first tries to get a
+    /// unit more than quoted, which fails.
+    async fn swap(&self, side: usize, amount: u64, also_too_much: bool) -> bool {
+        self.let_time_pass().await;
+        let at = self.read().await;
+        let pool = self.directory.pool(self.pool).expect("it was read");
+        let direction = Direction::BOTH[side];
+        let quoted = match pool.amount_out(direction, Amount::new(u128::from(amount)), at) {
+            Ok(quoted) => u64::try_from(quoted.base_units()).unwrap(),
+            Err(QuoteError::TooSmall | QuoteError::NotEnoughLiquidity) => return false,
+            Err(error) => panic!("{}: {error}", self.case.name),
+        };
+        if also_too_much {
+            let err = self.send(side, amount, (quoted, quoted + 1)).await;
+            assert!(
+                err.get("InstructionError").is_some(),
+                "{}: it pays more than {quoted}: {err}",
+                self.case.name
+            );
+        }
+        let before = self.balances().await;
+        let err = self.send(side, amount, (quoted, quoted)).await;
+        assert_eq!(err, Value::Null, "{}: {amount} for {quoted}, side {side}", self.case.name);
+        let after = self.balances().await;
+        let (sold, paid) = (before[side] - after[side], after[1 - side] - before[1 - side]);
+        assert_eq!((sold, paid), (amount, quoted), "{}: side {side}", self.case.name);
+        true
+    }
+
+    /// Reads the pool, and returns the chain's time then.
+    async fn read(&self) -> Moment {
+        let report = self.directory.read().await.expect("the node answers");
+        assert!(report.unread.is_empty(), "{}: {:?}", self.case.name, report.unread);
+        self.directory.snapshot().reading(&self.pool.to_string()).expect("it was read").at
+    }
+
+    /// Sends a swap, and returns its error.
+    async fn send(&self, side: usize, amount: u64, (quoted, min_amount_out): (u64, u64)) -> Value {
+        let leg = Leg::new(
+            self.case.name,
+            self.pool.to_string(),
+            (self.mints[side].to_string(), Amount::new(u128::from(amount))),
+            (self.mints[1 - side].to_string(), Amount::new(u128::from(quoted))),
+        );
+        let accounts = (self.accounts[side], self.accounts[1 - side]);
+        let request = SwapRequest::new(&leg, self.wallet.address(), accounts, (amount, min_amount_out));
+        let mut instructions = vec![set_unit_limit(UNITS_MAX)];
+        instructions.extend(self.directory.swap(request).await.expect("the pool is known"));
+        let signed = self.chain.sign(&Draft::new(self.wallet.address(), instructions), &[&self.wallet]).await;
+        self.chain.send(&signed).await.expect("the node takes it");
+        self.chain.landed(&signed).await
+    }
+
+    async fn balances(&self) -> [u64; 2] {
+        let [a, b] = self.accounts;
+        [self.chain.tokens(a).await.unwrap(), self.chain.tokens(b).await.unwrap()]
+    }
+
+    /// Lets some time pass between some swaps, if the pool's fee depends on time; and keeps away from the seconds at
+    /// which the fee changes, because a swap lands a moment after its quote.
+    async fn let_time_pass(&self) {
+        let Some(pool) = self.directory.pool(self.pool) else { return };
+        let Curve::Dlmm(curve) = &pool.curve else { return };
+        let (state, now) = (curve.state(), self.read().await.unix_seconds());
+        let since = now.saturating_sub(state.volatility.last_update.unix_seconds());
+        let [filter, decay] = [state.fees.filter_period_s, state.fees.decay_period_s].map(u64::from);
+        let is_close = [filter, decay].iter().any(|period| (*period).abs_diff(since) < 5);
+        // Not too often and not too far: each second is a hundred slots, and the runtime loses count after an epoch.
+        let jump = match self.dice.below(24) {
+            0 => 45,
+            1 => 100,
+            _ if is_close => 10,
+            _ => return,
+        };
+        let to = json!([{ "absoluteTimestamp": (now + jump) * 1_000 }]);
+        self.chain.call("surfnet_timeTravel", to).await.expect("time can only go forward");
+        // The clock that programs read follows with the next slot.
+        while self.read().await.unix_seconds() < now + jump {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
