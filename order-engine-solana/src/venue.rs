@@ -2,6 +2,7 @@
 
 mod build;
 mod prepare;
+mod tables;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use crate::rpc::{Cluster, RpcError};
 use crate::search::Searcher;
 use crate::venue_error::venue_error;
 use build::Mints;
+use tables::Tables;
 
 /// What nodes say of a transaction that they have, in any case of letters.
 const ALREADY_KNOWN: &str = "already been processed";
@@ -46,19 +48,22 @@ pub struct SolanaVenueOptions {
     /// A node whose history begins here or before has everything. Only such nodes prove that a transaction never landed
     /// that this process has neither signed nor sent.
     pub complete_from_slot: u64,
+    /// Lookup tables, which make transactions smaller.
+    pub lookup_tables: Vec<Pubkey>,
     /// The most of the wallet's transactions that are looked at to find those of an order.
     pub find_max: usize,
 }
 
 impl Default for SolanaVenueOptions {
     /// The default fees, a margin of 16 heights, which is some seven seconds, the token program, history from the first slot
-    /// on, and 100,000 transactions.
+    /// on, no lookup tables, and 100,000 transactions.
     fn default() -> Self {
         Self {
             fees: FeePolicy::default(),
             finality_margin: 16,
             busy_account: TOKEN,
             complete_from_slot: 0,
+            lookup_tables: Vec::new(),
             find_max: 100_000,
         }
     }
@@ -89,6 +94,12 @@ impl SolanaVenueOptions {
         Self { complete_from_slot: slot, ..self }
     }
 
+    /// Sets [`lookup_tables`](Self::lookup_tables).
+    #[must_use]
+    pub fn with_lookup_tables(self, tables: impl IntoIterator<Item = Pubkey>) -> Self {
+        Self { lookup_tables: tables.into_iter().collect(), ..self }
+    }
+
     /// Sets [`find_max`](Self::find_max).
     #[must_use]
     pub fn with_find_max(self, transactions: usize) -> Self {
@@ -108,6 +119,7 @@ pub struct SolanaVenue {
     searcher: Searcher,
     landings: Landings,
     mints: Mints,
+    tables: Tables,
 }
 
 impl SolanaVenue {
@@ -120,7 +132,8 @@ impl SolanaVenue {
     ) -> Self {
         let searcher = Searcher::new(options.busy_account, options.complete_from_slot);
         let (landings, mints) = (Landings::default(), Mints::default());
-        Self { cluster, signer, exchange, options, searcher, landings, mints }
+        let tables = Tables::new(options.lookup_tables.clone());
+        Self { cluster, signer, exchange, options, searcher, landings, mints, tables }
     }
 
     /// Returns the height that a quorum of the nodes has reached, at this commitment.

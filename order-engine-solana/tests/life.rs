@@ -65,6 +65,23 @@ async fn sol_is_wrapped_and_unwrapped_without_dust() {
 }
 
 #[tokio::test]
+async fn a_lookup_table_makes_the_same_transaction_smaller() {
+    let world = World::new().await;
+    let of = |owner, mint| associated_account(owner, mint, TOKEN);
+    let owners = [world.wallet.address(), world.desk.owner];
+    let named = owners.iter().flat_map(|owner| [of(*owner, world.x), of(*owner, world.y)]);
+    let table = Pubkey::new_from_array([4; 32]);
+    world.chain.make_table(table, &named.collect::<Vec<_>>()).await;
+    let small = world.venue_over(&[&world.chain.url], world.options().with_lookup_tables([table]));
+    let (_, plain) = world.prepare(&world.venue(), (world.x, 700), (world.y, 300)).await.unwrap();
+    let (_, tx) = world.prepare(&small, (world.x, 700), (world.y, 300)).await.unwrap();
+    // Four addresses become four numbers, the table's address and a length.
+    assert_eq!(plain.bytes.len() - tx.bytes.len(), 4 * 32 - (32 + 4 + 2));
+    small.submit(&tx).await;
+    assert_eq!(fill_of(&observe_until(&small, &tx, is_final).await), (700, 300));
+}
+
+#[tokio::test]
 async fn what_would_fail_now_is_not_signed() {
     let world = World::new().await;
     let venue = world.venue();

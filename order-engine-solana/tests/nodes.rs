@@ -5,10 +5,14 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use common::orders::{World, is_final, observe_until};
 use common::proxy::Proxy;
 use order_engine_core::{Certainty, Observation, SignedTx, SubmitReport, Validity, Venue as _};
-use order_engine_solana::SolanaVenue;
+use order_engine_solana::instructions::token::associated_account;
+use order_engine_solana::programs::TOKEN;
+use order_engine_solana::{Pubkey, SolanaVenue, WalletSigner as _};
 use serde_json::{Value, json};
 
 /// A node that says that it does not know the transaction that is asked about first. The witnesses stand behind it.
@@ -152,4 +156,33 @@ async fn without_a_quorum_nothing_is_reported() {
     let error = venue.view().await.unwrap_err();
     assert!(error.to_string().contains("too few"), "{error}");
     assert!(venue.observe(&["id".into()]).await.is_err());
+}
+
+#[tokio::test]
+async fn a_lookup_table_on_which_the_nodes_do_not_agree_is_not_used() {
+    let world = World::new().await;
+    let table = Pubkey::new_from_array([4; 32]);
+    let named = associated_account(world.wallet.address(), world.x, TOKEN);
+    world.chain.make_table(table, &[named]).await;
+    // It tells another address in the place of the wallet's account.
+    let liar = changing(&world.chain.url, |method, answer| {
+        if method == "getAccountInfo" {
+            let data = &mut answer["result"]["value"]["data"][0];
+            let mut bytes = STANDARD.decode(data.as_str().unwrap()).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            *data = json!(STANDARD.encode(bytes));
+        }
+    })
+    .await;
+    let size = async |urls: &[&str]| {
+        let venue = world.venue_over(urls, world.options().with_lookup_tables([table]));
+        let (_, tx) = world.prepare(&venue, (world.x, 700), (world.y, 300)).await.unwrap();
+        tx.bytes.len()
+    };
+    let url = world.chain.url.as_str();
+    let (agreed, disputed) = (size(&[url, url]).await, size(&[url, &liar.url]).await);
+    let venue = world.venue();
+    let (_, plain) = world.prepare(&venue, (world.x, 700), (world.y, 300)).await.unwrap();
+    assert_eq!(disputed, plain.bytes.len());
+    assert_ne!(agreed, disputed);
 }

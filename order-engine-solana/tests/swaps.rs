@@ -7,15 +7,19 @@
 mod common;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use common::orders::token;
 use common::pools::{CASES, Case, Dice};
+use common::pulse::Pulse;
 use common::surfpool::Surfpool;
-use order_engine_core::{Amount, Leg};
-use order_engine_routing::{Curve, Direction, Moment, PoolSource as _, QuoteError};
+use order_engine_core::{Amount, Engine, Leg, MemoryStore, OrderRequest, Runtime, Status, Submission};
+use order_engine_routing::{Curve, Direction, Moment, PoolSource as _, QuoteError, Router};
 use order_engine_solana::instructions::compute_budget::{UNITS_MAX, set_unit_limit};
 use order_engine_solana::{
-    Draft, Exchange as _, KeypairSigner, PoolDirectory, Pubkey, SwapRequest, WalletSigner as _,
+    Draft, Exchange as _, KeypairSigner, PoolDirectory, Pubkey, SolanaVenue, SolanaVenueOptions, SwapRequest,
+    WalletSigner as _,
 };
 use serde_json::{Value, json};
 
@@ -34,6 +38,8 @@ async fn main() -> ExitCode {
                     "{}: {} and {} swaps landed as quoted, to the unit",
                     case.name, landed[0], landed[1]
                 );
+                Market::open(case).await.execute_order().await;
+                println!("{}: an engine executed an order, routed over the pool", case.name);
             }
             None => {
                 is_any_missing = true;
@@ -56,11 +62,11 @@ fn swaps() -> u64 {
 struct Market<'a> {
     case: &'a Case,
     chain: Surfpool,
-    wallet: KeypairSigner,
+    wallet: Arc<KeypairSigner>,
     mints: [Pubkey; 2],
     accounts: [Pubkey; 2],
     pool: Pubkey,
-    directory: PoolDirectory,
+    directory: Arc<PoolDirectory>,
     dice: Dice,
 }
 
@@ -68,7 +74,7 @@ impl<'a> Market<'a> {
     async fn open(case: &'a Case) -> Self {
         let code = case.code().expect("it was there");
         let chain = Surfpool::with_programs(10, &[(case.program, code)]);
-        let (wallet, dice) = (KeypairSigner::random(), Dice::new(7));
+        let (wallet, dice) = (Arc::new(KeypairSigner::random()), Dice::new(7));
         let mut mints = [KeypairSigner::random().address(), KeypairSigner::random().address()];
         mints.sort_unstable();
         chain.fund(wallet.address(), 1 << 50).await;
@@ -79,7 +85,7 @@ impl<'a> Market<'a> {
         }
         let made = (case.make)(&dice, mints);
         made.write(&chain, mints).await;
-        let directory = PoolDirectory::new(chain.cluster(), [made.address]);
+        let directory = Arc::new(PoolDirectory::new(chain.cluster(), [made.address]));
         Self { case, chain, wallet, mints, accounts, pool: made.address, directory, dice }
     }
 
@@ -115,11 +121,8 @@ impl<'a> Market<'a> {
         };
         if also_too_much {
             let err = self.send(side, amount, (quoted, quoted + 1)).await;
-            assert!(
-                err.get("InstructionError").is_some(),
-                "{}: it pays more than {quoted}: {err}",
-                self.case.name
-            );
+            let below = json!({ "InstructionError": [1, { "Custom": self.case.below_minimum }] });
+            assert_eq!(err, below, "{}: it does not pay more than {quoted}", self.case.name);
         }
         let before = self.balances().await;
         let err = self.send(side, amount, (quoted, quoted)).await;
@@ -128,6 +131,35 @@ impl<'a> Market<'a> {
         let (sold, paid) = (before[side] - after[side], after[1 - side] - before[1 - side]);
         assert_eq!((sold, paid), (amount, quoted), "{}: side {side}", self.case.name);
         true
+    }
+
+    /// Has a whole engine route, build, send and observe an order.
+    async fn execute_order(&self) {
+        self.read().await;
+        let pulse = Pulse::start(&self.chain).await;
+        let options =
+            SolanaVenueOptions::default().with_busy_account(pulse.account).with_complete_from_slot(31);
+        let wallet = Arc::clone(&self.wallet);
+        let venue = SolanaVenue::new(self.chain.cluster(), wallet, Arc::clone(&self.directory) as _, options);
+        let router = Router::new(Arc::clone(&self.directory) as _, Runtime::tokio().clock);
+        let engine = Engine::builder().store(MemoryStore::new()).router(router).venue(venue);
+        let engine = engine.build().await.expect("the engine starts");
+        tokio::spawn(engine.run(1));
+        let before = self.balances().await;
+        let [input, output] = self.mints.map(token);
+        let request =
+            OrderRequest::new("alice", input, output, Amount::new(1_000_000)).with_slippage_bps(100);
+        let Submission::Created(order) = engine.submit(request).await.expect("it is accepted") else {
+            panic!()
+        };
+        let order = engine.wait(order.id).await.expect("it ends").expect("it is there");
+        assert_eq!(order.status(), Status::Confirmed, "{}: {:?}", self.case.name, order.state.failure());
+        let after = self.balances().await;
+        let fill = order.state.fill().expect("it is filled");
+        let traded = [before[0] - after[0], after[1] - before[1]].map(u128::from);
+        assert_eq!([fill.amount_in.base_units(), fill.amount_out.base_units()], traded, "{}", self.case.name);
+        let promised = order.worst_price().expect("it has a worst price");
+        assert!(fill.amount_out >= promised);
     }
 
     /// Reads the pool, and returns the chain's time then.
@@ -149,7 +181,8 @@ impl<'a> Market<'a> {
         let request = SwapRequest::new(&leg, self.wallet.address(), accounts, (amount, min_amount_out));
         let mut instructions = vec![set_unit_limit(UNITS_MAX)];
         instructions.extend(self.directory.swap(request).await.expect("the pool is known"));
-        let signed = self.chain.sign(&Draft::new(self.wallet.address(), instructions), &[&self.wallet]).await;
+        let signed =
+            self.chain.sign(&Draft::new(self.wallet.address(), instructions), &[&*self.wallet]).await;
         self.chain.send(&signed).await.expect("the node takes it");
         self.chain.landed(&signed).await
     }

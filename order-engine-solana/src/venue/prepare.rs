@@ -7,6 +7,7 @@ use order_engine_core::{Amount, Failure, FailureCode, PrepareRequest, SignedTx, 
 use serde_json::{Value, json};
 use solana_hash::Hash;
 use solana_instruction::Instruction;
+use solana_message::AddressLookupTableAccount;
 use solana_pubkey::Pubkey;
 
 use crate::agreement::quorum_th;
@@ -32,6 +33,13 @@ struct Recent {
     slot: u64,
 }
 
+/// What a transaction does, apart from what it pays and how long it lives.
+struct Body {
+    wallet: Pubkey,
+    instructions: Vec<Instruction>,
+    tables: Vec<AddressLookupTableAccount>,
+}
+
 impl SolanaVenue {
     pub(super) async fn prepare_transaction(
         &self,
@@ -40,9 +48,11 @@ impl SolanaVenue {
         let wallet = self.signer.address();
         let parts = (&*self.cluster, &self.mints, &*self.exchange);
         let instructions = build::instructions(parts, request, wallet).await?;
-        let budget = self.budget(wallet, &instructions).await?;
+        let tables = self.tables.get(&self.cluster).await?;
+        let body = Body { wallet, instructions, tables };
+        let budget = self.budget(&body).await.inspect_err(|_| self.tables.forget())?;
         let recent = self.recent_blockhash().await?;
-        let unsigned = compile(wallet, budget, &instructions, recent.hash)?;
+        let unsigned = body.compile(budget, recent.hash)?;
         let signed = unsigned.sign(&[&*self.signer]).await.map_err(|error| not_built(&error))?;
         let id = TxId::new(signed.id.to_string());
         self.searcher.note_birth(&id, recent.slot);
@@ -59,9 +69,9 @@ impl SolanaVenue {
     }
 
     /// Chooses the compute budget by a simulation and the recent fees of the written accounts.
-    async fn budget(&self, wallet: Pubkey, instructions: &[Instruction]) -> Result<ComputeBudget, StepError> {
+    async fn budget(&self, body: &Body) -> Result<ComputeBudget, StepError> {
         let most = ComputeBudget { unit_limit: UNITS_MAX, unit_price_micro_lamports: 0 };
-        let unsigned = compile(wallet, most, instructions, Hash::default())?;
+        let unsigned = body.compile(most, Hash::default())?;
         let written: Vec<String> = unsigned.written_accounts().iter().map(Pubkey::to_string).collect();
         let recent = self.cluster.query("getRecentPrioritizationFees", json!([written]));
         let (units, recent) = tokio::join!(self.simulate(&unsigned), recent);
@@ -117,15 +127,13 @@ fn newest(infos: &[EpochInfo], quorum: usize) -> u64 {
     heights().filter(|height| *height <= agreed + VALID_HEIGHTS).max().unwrap_or(0)
 }
 
-fn compile(
-    wallet: Pubkey,
-    budget: ComputeBudget,
-    instructions: &[Instruction],
-    hash: Hash,
-) -> Result<Unsigned, StepError> {
-    let all = [set_unit_limit(budget.unit_limit), set_unit_price(budget.unit_price_micro_lamports)];
-    let all = all.into_iter().chain(instructions.iter().cloned()).collect();
-    Draft::new(wallet, all).compile(Lifetime::Blockhash(hash)).map_err(|error| not_built(&error))
+impl Body {
+    fn compile(&self, budget: ComputeBudget, hash: Hash) -> Result<Unsigned, StepError> {
+        let all = [set_unit_limit(budget.unit_limit), set_unit_price(budget.unit_price_micro_lamports)];
+        let all = all.into_iter().chain(self.instructions.iter().cloned()).collect();
+        let draft = Draft::new(self.wallet, all).with_tables(self.tables.clone());
+        draft.compile(Lifetime::Blockhash(hash)).map_err(|error| not_built(&error))
+    }
 }
 
 fn failed(err: &Value, logs: &[String], unsigned: &Unsigned) -> StepError {

@@ -38,6 +38,8 @@ pub(crate) struct Case {
     /// Swaps sell at least this, and this and two to the power of the other at most.
     pub(crate) amount_min: u64,
     pub(crate) amount_bits: u64,
+    /// The error of the program if it would pay less than the minimum.
+    pub(crate) below_minimum: u64,
     pub(crate) make: fn(&Dice, [Pubkey; 2]) -> MadePool,
 }
 
@@ -49,6 +51,7 @@ pub(crate) const CASES: [Case; 4] = [
         // Of less it takes no fee, and pays a unit or some more than quoted.
         amount_min: 200,
         amount_bits: 44,
+        below_minimum: 30,
         make: raydium_v4,
     },
     Case {
@@ -57,6 +60,7 @@ pub(crate) const CASES: [Case; 4] = [
         file: "raydium_cp_swap.so",
         amount_min: 0,
         amount_bits: 44,
+        below_minimum: 6_005,
         make: raydium_cpmm,
     },
     Case {
@@ -65,6 +69,7 @@ pub(crate) const CASES: [Case; 4] = [
         file: "raydium_clmm.so",
         amount_min: 0,
         amount_bits: 38,
+        below_minimum: 6_022,
         make: raydium_clmm,
     },
     Case {
@@ -73,6 +78,7 @@ pub(crate) const CASES: [Case; 4] = [
         file: "meteora_dlmm.so",
         amount_min: 0,
         amount_bits: 36,
+        below_minimum: 6_003,
         make: meteora_dlmm,
     },
 ];

@@ -11,11 +11,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use order_engine_core::Runtime;
 use order_engine_solana::instructions::token::associated_account;
-use order_engine_solana::programs::{SYSTEM, TOKEN};
+use order_engine_solana::programs::{ADDRESS_LOOKUP_TABLE, SYSTEM, TOKEN};
 use order_engine_solana::{
     Account, Cluster, ClusterOptions, Draft, Hash, Lifetime, Pubkey, Signed, WalletSigner,
 };
 use serde_json::{Value, json};
+
+use super::orders::ONE_SOL;
 
 /// What an empty token account holds.
 pub(crate) const TOKEN_RENT: u64 = 2_039_280;
@@ -118,6 +120,15 @@ impl Surfpool {
         data[36..44].copy_from_slice(&u64::MAX.to_le_bytes());
         (data[44], data[45]) = (decimals, 1);
         self.set_account(mint, &Account { owner: TOKEN, lamports: 1_461_600, data }).await;
+    }
+
+    /// Makes an active lookup table.
+    pub(crate) async fn make_table(&self, table: Pubkey, addresses: &[Pubkey]) {
+        let mut data = vec![0; 56];
+        data[0] = 1;
+        data[4..12].fill(0xff);
+        data.extend(addresses.iter().flat_map(Pubkey::to_bytes));
+        self.set_account(table, &Account { owner: ADDRESS_LOOKUP_TABLE, lamports: ONE_SOL, data }).await;
     }
 
     /// Gives an owner an associated account with so many tokens, of which a delegate may send as many.
