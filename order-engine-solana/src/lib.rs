@@ -3,7 +3,6 @@
 mod account;
 mod agreement;
 mod draft;
-mod exchange;
 mod fees;
 mod fill;
 mod history;
@@ -17,12 +16,12 @@ mod program_error;
 pub mod programs;
 mod rpc;
 mod search;
+mod swap_builder;
 mod venue;
 mod venue_error;
 
 pub use account::{Account, LayoutError};
 pub use draft::{Draft, DraftError, Lifetime, Signed, TRANSACTION_BYTES_MAX, Unsigned};
-pub use exchange::{Exchange, SwapRequest};
 pub use fees::{ComputeBudget, FeePolicy, LAMPORTS_PER_SIGNATURE};
 pub use keys::{KeyError, KeypairSigner, RemoteSigner, RemoteSignerOptions, SignError, WalletSigner};
 pub use lookup_table::decode_lookup_table;
@@ -37,4 +36,5 @@ pub use solana_instruction::{AccountMeta, Instruction};
 pub use solana_message::AddressLookupTableAccount;
 pub use solana_pubkey::Pubkey;
 pub use solana_signature::Signature;
+pub use swap_builder::{SwapBuilder, SwapRequest};
 pub use venue::{SolanaVenue, SolanaVenueOptions};

@@ -18,7 +18,6 @@ use serde_json::json;
 use solana_pubkey::Pubkey;
 
 use crate::agreement::{Agreed, quorum_th};
-use crate::exchange::Exchange;
 use crate::fees::FeePolicy;
 use crate::history;
 use crate::keys::WalletSigner;
@@ -27,6 +26,7 @@ use crate::programs::TOKEN;
 use crate::rpc::wire::SendSettings;
 use crate::rpc::{Cluster, RpcError};
 use crate::search::Searcher;
+use crate::swap_builder::SwapBuilder;
 use crate::venue_error::venue_error;
 use build::Mints;
 use tables::Tables;
@@ -114,7 +114,7 @@ impl SolanaVenueOptions {
 pub struct SolanaVenue {
     cluster: Arc<Cluster>,
     signer: Arc<dyn WalletSigner>,
-    exchange: Arc<dyn Exchange>,
+    builder: Arc<dyn SwapBuilder>,
     options: SolanaVenueOptions,
     searcher: Searcher,
     landings: Landings,
@@ -127,13 +127,13 @@ impl SolanaVenue {
     pub fn new(
         cluster: Arc<Cluster>,
         signer: Arc<dyn WalletSigner>,
-        exchange: Arc<dyn Exchange>,
+        builder: Arc<dyn SwapBuilder>,
         options: SolanaVenueOptions,
     ) -> Self {
         let searcher = Searcher::new(options.busy_account, options.complete_from_slot);
         let (landings, mints) = (Landings::default(), Mints::default());
         let tables = Tables::new(options.lookup_tables.clone());
-        Self { cluster, signer, exchange, options, searcher, landings, mints, tables }
+        Self { cluster, signer, builder, options, searcher, landings, mints, tables }
     }
 
     /// Returns the height that a quorum of the nodes has reached, at this commitment.

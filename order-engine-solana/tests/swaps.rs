@@ -18,8 +18,8 @@ use order_engine_core::{Amount, Engine, Leg, MemoryStore, OrderRequest, Runtime,
 use order_engine_routing::{Curve, Direction, Moment, PoolSource as _, QuoteError, Router};
 use order_engine_solana::instructions::compute_budget::{UNITS_MAX, set_unit_limit};
 use order_engine_solana::{
-    Draft, Exchange as _, KeypairSigner, PoolDirectory, Pubkey, SolanaVenue, SolanaVenueOptions, SwapRequest,
-    WalletSigner as _,
+    Draft, KeypairSigner, PoolDirectory, Pubkey, SolanaVenue, SolanaVenueOptions, SwapBuilder as _,
+    SwapRequest, WalletSigner as _,
 };
 use serde_json::{Value, json};
 

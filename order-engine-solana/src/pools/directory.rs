@@ -10,16 +10,16 @@ use solana_instruction::Instruction;
 use solana_pubkey::Pubkey;
 
 use crate::account::LayoutError;
-use crate::exchange::{Exchange, SwapRequest};
 use crate::pools::layout::Layout;
 use crate::pools::parts::{Parts, PoolError, PoolSwap};
 use crate::programs::CLOCK;
 use crate::rpc::{Cluster, RpcError};
+use crate::swap_builder::{SwapBuilder, SwapRequest};
 
 /// The most accounts that are read at one slot.
 const ACCOUNTS_MAX: usize = 100;
 
-/// Reads pools from the chain, offers them to a router as a [`PoolSource`], and builds their swaps as an [`Exchange`].
+/// Reads pools from the chain, offers them to a router as a [`PoolSource`], and builds their swaps as an [`SwapBuilder`].
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -144,7 +144,7 @@ impl PoolSource for PoolDirectory {
 }
 
 #[async_trait]
-impl Exchange for PoolDirectory {
+impl SwapBuilder for PoolDirectory {
     async fn swap(&self, request: SwapRequest<'_>) -> Result<Vec<Instruction>, StepError> {
         let gone = || StepError::requote(Failure::new(FailureCode::NO_ROUTE, "A pool of the route is gone"));
         let layouts = self.layouts();

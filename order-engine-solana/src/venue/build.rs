@@ -8,11 +8,11 @@ use serde_json::json;
 use solana_instruction::Instruction;
 use solana_pubkey::Pubkey;
 
-use crate::exchange::{Exchange, SwapRequest};
 use crate::instructions::{memo, system, token};
 use crate::programs::{TOKEN, TOKEN_2022, WRAPPED_SOL};
 use crate::rpc::Cluster;
 use crate::rpc::wire::{AccountJson, WithContext};
+use crate::swap_builder::{SwapBuilder, SwapRequest};
 use crate::venue_error::unavailable;
 
 /// The token programs of mints, which never change.
@@ -58,7 +58,7 @@ impl Mints {
 /// Returns what the transaction of an order does, without its compute budget: token accounts, wrapping, the swaps,
 /// unwrapping, and the tag.
 pub(super) async fn instructions(
-    (cluster, mints, exchange): (&Cluster, &Mints, &dyn Exchange),
+    (cluster, mints, builder): (&Cluster, &Mints, &dyn SwapBuilder),
     request: &PrepareRequest<'_>,
     wallet: Pubkey,
 ) -> Result<Vec<Instruction>, StepError> {
@@ -72,7 +72,7 @@ pub(super) async fn instructions(
         let (source, destination) = (input.account, output.account);
         let amount_in = base_units(leg.amount_in.base_units())?;
         let swap = SwapRequest { leg, wallet, source, destination, amount_in, min_amount_out };
-        instructions.extend(exchange.swap(swap).await?);
+        instructions.extend(builder.swap(swap).await?);
     }
     instructions.extend(closing(wallet, input, output));
     instructions.push(memo::memo(&memo::tag(order.id)));

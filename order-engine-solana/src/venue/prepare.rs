@@ -46,7 +46,7 @@ impl SolanaVenue {
         request: &PrepareRequest<'_>,
     ) -> Result<SignedTx, StepError> {
         let wallet = self.signer.address();
-        let parts = (&*self.cluster, &self.mints, &*self.exchange);
+        let parts = (&*self.cluster, &self.mints, &*self.builder);
         let instructions = build::instructions(parts, request, wallet).await?;
         let tables = self.tables.get(&self.cluster).await?;
         let body = Body { wallet, instructions, tables };

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use order_engine_core::StepError;
 use order_engine_solana::instructions::token;
 use order_engine_solana::programs::TOKEN;
-use order_engine_solana::{Exchange, Instruction, Pubkey, SwapRequest};
+use order_engine_solana::{Instruction, Pubkey, SwapBuilder, SwapRequest};
 
 /// Pays what the leg is quoted.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ impl Desk {
 }
 
 #[async_trait]
-impl Exchange for Desk {
+impl SwapBuilder for Desk {
     async fn swap(&self, request: SwapRequest<'_>) -> Result<Vec<Instruction>, StepError> {
         let SwapRequest { leg, wallet, source, destination, amount_in, .. } = request;
         let paid = u64::try_from(leg.amount_out.base_units()).unwrap();

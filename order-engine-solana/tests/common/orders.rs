@@ -10,12 +10,12 @@ use order_engine_core::{
 };
 use order_engine_solana::programs::WRAPPED_SOL;
 use order_engine_solana::{
-    Cluster, ClusterOptions, KeypairSigner, Pubkey, SolanaVenue, SolanaVenueOptions, WalletSigner as _,
+    Cluster, KeypairSigner, Pubkey, SolanaVenue, SolanaVenueOptions, WalletSigner as _,
 };
 
 use super::desk::Desk;
 use super::pulse::Pulse;
-use super::surfpool::Surfpool;
+use super::surfpool::{Surfpool, nodes};
 
 pub(crate) const ONE_SOL: u64 = 1_000_000_000;
 pub(crate) const FENCE: Fence = Fence { epoch: 1, owner: 1 };
@@ -56,7 +56,7 @@ impl World {
     }
 
     pub(crate) fn venue_over(&self, urls: &[&str], options: SolanaVenueOptions) -> SolanaVenue {
-        let cluster = Cluster::new(ClusterOptions::new(urls.iter().copied()), Runtime::tokio()).unwrap();
+        let cluster = Cluster::new(nodes(urls), Runtime::tokio()).unwrap();
         SolanaVenue::new(Arc::new(cluster), self.wallet.clone(), self.desk.clone(), options)
     }
 

@@ -65,7 +65,7 @@ impl Surfpool {
     }
 
     pub(crate) fn cluster(&self) -> Arc<Cluster> {
-        Arc::new(Cluster::new(ClusterOptions::new([&self.url]), Runtime::tokio()).unwrap())
+        Arc::new(Cluster::new(nodes(&[&self.url]), Runtime::tokio()).unwrap())
     }
 
     pub(crate) async fn height(&self) -> u64 {
@@ -192,6 +192,11 @@ impl Surfpool {
         let statuses = self.call("getSignatureStatuses", params).await.unwrap();
         Some(statuses["value"][0].clone()).filter(|status| !status.is_null())
     }
+}
+
+/// Returns options for nodes on a machine that may be busy with other things.
+pub(crate) fn nodes(urls: &[&str]) -> ClusterOptions {
+    ClusterOptions::new(urls.iter().copied()).with_timeout(Duration::from_secs(20))
 }
 
 impl Drop for Surfpool {

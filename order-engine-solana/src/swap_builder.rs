@@ -15,7 +15,7 @@ use solana_pubkey::Pubkey;
 /// - Nothing is sent.
 /// - Safe to drop at every await.
 #[async_trait]
-pub trait Exchange: Debug + Send + Sync + 'static {
+pub trait SwapBuilder: Debug + Send + Sync + 'static {
     /// Returns the instructions of one swap.
     ///
     /// # Errors
