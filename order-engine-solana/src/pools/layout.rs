@@ -76,3 +76,64 @@ impl Layout {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::programs::{CLOCK, TOKEN};
+
+    /// The programs, how long an account of each is, and what it begins with.
+    const KINDS: [(Pubkey, usize, [u8; 8]); 4] = [
+        (RAYDIUM_V4, 752, [6, 0, 0, 0, 0, 0, 0, 0]),
+        (RAYDIUM_CPMM, 637, [247, 237, 227, 245, 215, 195, 222, 70]),
+        (RAYDIUM_CLMM, 1_544, [247, 237, 227, 245, 215, 195, 222, 70]),
+        (METEORA_DLMM, 904, [33, 11, 49, 98, 181, 101, 177, 13]),
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        /// Whatever an account holds, it is a pool or an error, and no panic.
+        #[test]
+        fn any_bytes_are_a_pool_or_an_error(
+            kind in 0_usize..4,
+            mut data in proptest::collection::vec(any::<u8>(), 1_544),
+            of_parts in proptest::collection::vec(any::<u8>(), 10_240),
+            owner in prop_oneof![Just(TOKEN), Just(RAYDIUM_CPMM), Just(RAYDIUM_CLMM), Just(METEORA_DLMM)],
+            sells_a in any::<bool>(),
+        ) {
+            let (program, bytes, beginning) = KINDS[kind];
+            data.truncate(bytes);
+            data[..8].copy_from_slice(&beginning);
+            let address = Pubkey::new_from_array([7; 32]);
+            let account = Account { owner: program, lamports: 1, data };
+            if let Ok(layout) = Layout::decode(address, &account) {
+                let part = Account { owner, lamports: 1, data: of_parts };
+                let named = layout.parts().into_iter().chain([CLOCK]);
+                let accounts: BTreeMap<_, _> = named.map(|address| (address, part.clone())).collect();
+                let pool = layout.pool(&Parts { slot: 1, accounts });
+                prop_assert!(pool.is_ok() || !pool.unwrap_err().to_string().is_empty());
+                let (wallet, source, destination) = (address, address, address);
+                let swap = PoolSwap { wallet, source, destination, amount_in: 1, min_amount_out: 1, sells_a };
+                prop_assert_eq!(layout.swap(&swap).program_id, program);
+            }
+        }
+    }
+
+    #[test]
+    fn an_account_that_is_too_short_or_of_another_program_is_refused() {
+        for (program, bytes, beginning) in KINDS {
+            let mut data = vec![0; bytes - 1];
+            data[..8].copy_from_slice(&beginning);
+            let account = Account { owner: program, lamports: 1, data };
+            assert!(Layout::decode(Pubkey::default(), &account).is_err(), "{program}");
+        }
+        let foreign = Account { owner: TOKEN, lamports: 1, data: vec![0; 2_000] };
+        let error = Layout::decode(Pubkey::default(), &foreign).unwrap_err();
+        assert_eq!(error, PoolError::UnknownProgram(Pubkey::default()));
+    }
+}

@@ -114,13 +114,13 @@ impl MeteoraDlmm {
 
     /// Returns the arrays that a trade which lowers the price passes, in its order.
     fn downwards(&self) -> Vec<i32> {
-        let arrays = (-MAP_REACH..=self.current_array()).rev();
+        let arrays = (-MAP_REACH..=self.current_array().min(MAP_REACH - 1)).rev();
         arrays.filter(|array| self.is_there(*array)).take(ARRAYS_EACH_WAY).collect()
     }
 
     /// Returns the arrays that a trade which raises the price passes, in its order.
     fn upwards(&self) -> Vec<i32> {
-        let arrays = self.current_array()..MAP_REACH;
+        let arrays = self.current_array().max(-MAP_REACH)..MAP_REACH;
         arrays.filter(|array| self.is_there(*array)).take(ARRAYS_EACH_WAY).collect()
     }
 

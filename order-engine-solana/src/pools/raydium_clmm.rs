@@ -101,13 +101,13 @@ impl RaydiumClmm {
 
     /// Returns the arrays that a trade which lowers the price passes, in its order.
     fn downwards(&self) -> Vec<i32> {
-        let current = self.array_of(self.tick_current);
+        let current = self.array_of(self.tick_current).min(MAP_REACH - 1);
         (-MAP_REACH..=current).rev().filter(|array| self.is_in_use(*array)).take(ARRAYS_EACH_WAY).collect()
     }
 
     /// Returns the arrays that a trade which raises the price passes, in its order.
     fn upwards(&self) -> Vec<i32> {
-        let current = self.array_of(self.tick_current);
+        let current = self.array_of(self.tick_current).max(-MAP_REACH);
         (current..MAP_REACH).filter(|array| self.is_in_use(*array)).take(ARRAYS_EACH_WAY).collect()
     }
 

@@ -113,7 +113,7 @@ impl SolanaVenue {
             valid_until_height: latest
                 .value
                 .last_valid_block_height
-                .max(newest(&infos, quorum) + VALID_HEIGHTS),
+                .max(newest(&infos, quorum).saturating_add(VALID_HEIGHTS)),
             slot: slot.unwrap_or(0).min(latest.context.slot),
         })
     }
@@ -124,7 +124,7 @@ impl SolanaVenue {
 fn newest(infos: &[EpochInfo], quorum: usize) -> u64 {
     let heights = || infos.iter().map(|info| info.block_height);
     let agreed = quorum_th(heights(), quorum).unwrap_or(0);
-    heights().filter(|height| *height <= agreed + VALID_HEIGHTS).max().unwrap_or(0)
+    heights().filter(|height| *height <= agreed.saturating_add(VALID_HEIGHTS)).max().unwrap_or(0)
 }
 
 impl Body {
@@ -172,5 +172,6 @@ mod tests {
         assert_eq!(newest(&[at(100), at(103), at(99)], 2), 103);
         assert_eq!(newest(&[at(100), at(1_000_000), at(99)], 2), 100);
         assert_eq!(newest(&[], 1), 0);
+        assert_eq!(newest(&[at(u64::MAX)], 1), u64::MAX, "a single node is believed, and nothing overflows");
     }
 }
