@@ -41,10 +41,17 @@ pub(crate) struct Plan<'n, 't, 'a> {
 /// How many quotes of a pool are kept: a step forwards, one back, and both from the load before the last exchange.
 const KEPT_QUOTES: usize = 4;
 
+/// What a pool pays for an amount, `None` if it cannot trade it.
+#[derive(Clone, Copy, Debug)]
+struct Quote {
+    amount_in: u128,
+    paid: Option<u128>,
+}
+
 /// The last quotes of a pool.
 #[derive(Clone, Copy, Debug, Default)]
 struct Quotes {
-    known: [Option<(u128, Option<u128>)>; KEPT_QUOTES],
+    known: [Option<Quote>; KEPT_QUOTES],
     next: usize,
 }
 
@@ -143,10 +150,10 @@ impl<'n, 't, 'a> Plan<'n, 't, 'a> {
             return self.quote(arc, amount_in);
         }
         if let Some(known) = self.quotes.borrow()[arc].get(amount_in) {
-            return known;
+            return known.paid;
         }
         let paid = self.quote(arc, amount_in);
-        self.quotes.borrow_mut()[arc].keep(amount_in, paid);
+        self.quotes.borrow_mut()[arc].keep(Quote { amount_in, paid });
         paid
     }
 
@@ -302,13 +309,13 @@ impl<'n, 't, 'a> Plan<'n, 't, 'a> {
 }
 
 impl Quotes {
-    fn get(&self, amount_in: u128) -> Option<Option<u128>> {
-        self.known.iter().flatten().find(|(known, _)| *known == amount_in).map(|(_, paid)| *paid)
+    fn get(&self, amount_in: u128) -> Option<Quote> {
+        self.known.iter().flatten().find(|known| known.amount_in == amount_in).copied()
     }
 
     /// Keeps a quote instead of the oldest.
-    fn keep(&mut self, amount_in: u128, paid: Option<u128>) {
-        self.known[self.next] = Some((amount_in, paid));
+    fn keep(&mut self, quote: Quote) {
+        self.known[self.next] = Some(quote);
         self.next = (self.next + 1) % KEPT_QUOTES;
     }
 }
