@@ -167,7 +167,7 @@ impl<'a> Search<'a> {
     }
 
     /// Sets the chain's cost for a million compute units, in the same token as the cost of a leg. A leg then costs this
-    /// times the compute units of its [`Footprint`], rounded up, beside what each leg costs.
+    /// times the compute units of its [`Footprint`](crate::Footprint), rounded up, beside what each leg costs.
     pub fn with_compute_cost(self, million_compute_units: Amount) -> Self {
         let tariff = Tariff { million_compute_units: million_compute_units.base_units(), ..self.tariff };
         Self { tariff, ..self }
