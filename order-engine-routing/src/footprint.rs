@@ -104,12 +104,11 @@ impl Footprint {
         let (compute_units, arrays, accounts) = match curve {
             Curve::ConstantProduct(_) => (60_000, 0, 10),
             Curve::Concentrated(_) => (150_000, 3, 13),
-            Curve::Dlmm(_) => (150_000, 3, 14),
+            Curve::Dlmm(_) | Curve::Whirlpool(_) => (150_000, 3, 14),
             Curve::Stable(_) => (80_000, 0, 9),
             Curve::Vaulted(_) => (180_000, 0, 15),
             Curve::PumpSwap(_) => (150_000, 0, 18),
             Curve::DammV2(_) => (90_000, 0, 10),
-            Curve::Whirlpool(_) => (150_000, 3, 14),
         };
         Self { compute_units, arrays, accounts, bytes: 48 + 2 * accounts }
     }
