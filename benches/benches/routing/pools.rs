@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use order_engine_core::Amount;
 use order_engine_routing::{
-    Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, Curve, Dlmm, DlmmFees, DlmmState,
-    DlmmVolatility, Fee, FeeOn, Moment, Pool, PoolSet, StableState, StableSwap, Tick,
+    AdaptiveFee, AdaptiveFeeVolatility, Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct,
+    Curve, DammBaseFee, DammLiquidity, DammReduction, DammState, DammV2, Dlmm, DlmmFees, DlmmState,
+    DlmmVolatility, DynamicFee, DynamicFeeVolatility, Fee, FeeOn, Moment, Pool, PoolSet, PumpFees, PumpSwap,
+    PumpSwapState, PumpTier, StableState, StableSwap, Tick, TickOrders, Whirlpool, WhirlpoolState,
 };
 
 /// The time of all quotes.
@@ -73,6 +75,99 @@ impl Maker {
         Curve::Concentrated(ConcentratedLiquidity::new(&state).expect("liquidity adds up"))
     }
 
+    /// Returns a curve with the same ranges, a dynamic fee and two limit orders.
+    fn dynamic(&mut self) -> Curve {
+        let Curve::Concentrated(plain) = self.concentrated() else { unreachable!("the curve is made above") };
+        let mut state = plain.state();
+        let order = |index| TickOrders { index, amount: Amount::new(1_000_000_000) };
+        state.limit_orders = vec![order(-300), order(300)];
+        state.dynamic_fee = Some(DynamicFee {
+            filter_period_s: 30,
+            decay_period_s: 600,
+            reduction_factor_bps: 5_000,
+            control_factor: 4_000,
+            max_volatility_accumulator: 350_000,
+            volatility: DynamicFeeVolatility {
+                accumulator: 20_000,
+                reference: 10_000,
+                index_reference: 0,
+                last_update: NOW,
+            },
+        });
+        Curve::Concentrated(ConcentratedLiquidity::new(&state).expect("liquidity adds up"))
+    }
+
+    /// Returns a curve of Orca with the same ranges and an adaptive fee.
+    fn whirlpool(&mut self) -> Curve {
+        let Curve::Concentrated(plain) = self.concentrated() else { unreachable!("the curve is made above") };
+        let state = plain.state();
+        let state = WhirlpoolState {
+            sqrt_price_x64: Whirlpool::sqrt_price_at_tick(state.tick_current).expect("the tick is in range"),
+            tick_current: state.tick_current,
+            tick_spacing: state.tick_spacing,
+            liquidity: state.liquidity,
+            fee_ppm: state.fee_ppm,
+            ticks: state.ticks,
+            adaptive_fee: Some(AdaptiveFee {
+                filter_period_s: 30,
+                decay_period_s: 600,
+                reduction_factor_bps: 5_000,
+                control_factor: 4_000,
+                max_volatility_accumulator: 350_000,
+                tick_group_size: 10,
+                major_swap_threshold_ticks: 64,
+                volatility: AdaptiveFeeVolatility {
+                    last_reference_update: NOW,
+                    last_major_swap: NOW,
+                    reference: 10_000,
+                    index_reference: 0,
+                    accumulator: 20_000,
+                },
+            }),
+        };
+        Curve::Whirlpool(Whirlpool::new(&state).expect("liquidity adds up"))
+    }
+
+    /// Returns a curve over the whole range, with a fee that falls with time.
+    fn damm_v2(&mut self) -> Curve {
+        let state = DammState {
+            liquidity: DammLiquidity::Range {
+                sqrt_price_x64: 1 << 64,
+                sqrt_min_price_x64: 4_295_048_016,
+                sqrt_max_price_x64: 79_226_673_521_066_979_257_578_248_091,
+                liquidity_x64: (u128::from(self.between(100, 100_000)) * 1_000_000_000) << 64,
+            },
+            base_fee: DammBaseFee::TimeScheduler {
+                cliff_rate: 500_000_000,
+                periods: 120,
+                period_s: 60,
+                reduction: DammReduction::Exponential(300),
+            },
+            dynamic_fee: None,
+            fee_on: FeeOn::TokenB,
+            max_fee_rate: 500_000_000,
+            activated_at: Moment::from_unix_seconds(NOW.unix_seconds() - 3_600),
+        };
+        Curve::DammV2(DammV2::new(state).expect("the price is in its range"))
+    }
+
+    /// Returns a curve with four tiers of fees.
+    fn pump_swap(&mut self) -> Curve {
+        let tier = |market_cap, creator_bps| PumpTier {
+            market_cap: Amount::new(market_cap),
+            fees: PumpFees { lp_bps: 20, protocol_bps: 5, creator_bps },
+        };
+        let depth = u128::from(self.between(100, 100_000)) * 1_000_000_000;
+        let state = PumpSwapState {
+            reserve_a: Amount::new(depth),
+            reserve_b: Amount::new(depth),
+            virtual_b: 0,
+            supply_a: Amount::new(1_000_000_000_000_000),
+            tiers: vec![tier(0, 95), tier(1 << 40, 70), tier(1 << 45, 30), tier(1 << 60, 5)],
+        };
+        Curve::PumpSwap(PumpSwap::new(&state).expect("the reserves are not empty"))
+    }
+
     /// Returns a curve with sixty bins of ten basis points, and a fee that grows with volatility.
     fn dlmm(&mut self) -> Curve {
         let active_id = self.small(10) - 5;
@@ -131,6 +226,10 @@ impl Maker {
         match kind {
             Kind::ConstantProduct => self.constant_product(),
             Kind::Concentrated => self.concentrated(),
+            Kind::Dynamic => self.dynamic(),
+            Kind::Whirlpool => self.whirlpool(),
+            Kind::DammV2 => self.damm_v2(),
+            Kind::PumpSwap => self.pump_swap(),
             Kind::Dlmm => self.dlmm(),
             Kind::Stable => self.stable(),
         }
@@ -195,14 +294,22 @@ impl Maker {
 pub(crate) enum Kind {
     ConstantProduct,
     Concentrated,
+    Dynamic,
+    Whirlpool,
+    DammV2,
+    PumpSwap,
     Dlmm,
     Stable,
 }
 
 /// All kinds with their names.
-pub(crate) const KINDS: [(Kind, &str); 4] = [
+pub(crate) const KINDS: [(Kind, &str); 8] = [
     (Kind::ConstantProduct, "constant_product"),
     (Kind::Concentrated, "concentrated"),
+    (Kind::Dynamic, "concentrated_dynamic_fee"),
+    (Kind::Whirlpool, "whirlpool_adaptive_fee"),
+    (Kind::DammV2, "damm_v2"),
+    (Kind::PumpSwap, "pump_swap"),
     (Kind::Dlmm, "dlmm"),
     (Kind::Stable, "stable"),
 ];
