@@ -2,7 +2,7 @@
 
 use order_engine_core::Amount;
 use order_engine_routing::{
-    Bin, Conditions, Curve, Dlmm, DlmmFees, DlmmState, DlmmVolatility, Feature, Moment, Pool,
+    Bin, Conditions, Curve, Dlmm, DlmmFees, DlmmState, DlmmVolatility, Feature, FeeOn, Moment, Pool,
 };
 use solana_instruction::Instruction;
 use solana_pubkey::Pubkey;
@@ -148,6 +148,8 @@ impl MeteoraDlmm {
                 last_update: Moment::from_unix_seconds(last_update),
             },
             bins,
+            fee_on: FeeOn::Input,
+            limit_orders: Vec::new(),
         })?;
         let mints = (self.mints[0].to_string(), self.mints[1].to_string());
         let pool = Pool::new(self.address.to_string(), "Meteora", mints, Curve::Dlmm(curve));

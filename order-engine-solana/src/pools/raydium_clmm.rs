@@ -1,6 +1,6 @@
 //! Raydium's CLMM: concentrated liquidity.
 
-use order_engine_routing::{ConcentratedLiquidity, ConcentratedState, Conditions, Curve, Pool, Tick};
+use order_engine_routing::{ConcentratedLiquidity, ConcentratedState, Conditions, Curve, FeeOn, Pool, Tick};
 use solana_instruction::Instruction;
 use solana_pubkey::Pubkey;
 
@@ -127,6 +127,9 @@ impl RaydiumClmm {
             liquidity: self.liquidity,
             fee_ppm: config.u32(47),
             ticks,
+            fee_on: FeeOn::Input,
+            dynamic_fee: None,
+            limit_orders: Vec::new(),
         })?;
         let mints = (self.mints[0].to_string(), self.mints[1].to_string());
         let pool = Pool::new(self.address.to_string(), "Raydium", mints, Curve::Concentrated(curve));
