@@ -26,7 +26,8 @@ use dynamic_fee::DynamicSteps;
 /// A pool of concentrated liquidity, as far as its ticks are known.
 ///
 /// Trades go as far as the outermost known tick: a snapshot of a few ticks around the price quotes
-/// the trades within them and reports not enough liquidity beyond.
+/// the trades within them and reports not enough liquidity beyond. The program trades only after the pool's
+/// `open_time`, so that its [conditions](crate::Conditions) open it a second later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "ConcentratedState", into = "ConcentratedState")]
 pub struct ConcentratedLiquidity {

@@ -96,7 +96,7 @@ impl PumpSwap {
     /// Returns the pool with this state.
     ///
     /// # Errors
-    /// If a reserve or the supply is zero or does not fit 64 bits, the price is not positive, there are no tiers or they
+    /// If a reserve or the supply is zero or does not fit 64 bits, the price is not positive or does not fit, there are no tiers or they
     /// do not ascend, or fees take all of an amount.
     pub fn new(state: &PumpSwapState) -> Result<Self, InvalidPool> {
         let tiers = &state.tiers;
@@ -114,8 +114,11 @@ impl PumpSwap {
         let reserve_a = checked(state.reserve_a, "reserve_a")?;
         let supply_a = checked(state.supply_a, "supply_a")?;
         let reserve_b = checked(state.reserve_b, "reserve_b")?;
-        Self::with(reserve_a, reserve_b, state.virtual_b, supply_a, tiers.as_slice().into())
-            .ok_or(InvalidPool { field: "virtual_b", reason: "must leave a price that fits" })
+        let invalid = InvalidPool { field: "virtual_b", reason: "must leave a price that fits" };
+        if state.virtual_b.unsigned_abs() >> 95 != 0 {
+            return Err(invalid);
+        }
+        Self::with(reserve_a, reserve_b, state.virtual_b, supply_a, tiers.as_slice().into()).ok_or(invalid)
     }
 
     /// Returns the pool with these reserves, `None` if its price does not fit.
@@ -126,10 +129,10 @@ impl PumpSwap {
         supply_a: u128,
         tiers: Arc<[PumpTier]>,
     ) -> Option<Self> {
-        let priced_b =
-            reserve_b.checked_add_signed(virtual_b).filter(|priced| *priced > 0 && priced >> 96 == 0)?;
+        let priced_b = reserve_b.checked_add_signed(virtual_b).filter(|priced| *priced > 0)?;
         // The program divides the product, rounded down.
-        let market_cap = Amount::new(mul_div_floor(priced_b, supply_a, reserve_a)?);
+        // One that does not fit is above every tier.
+        let market_cap = mul_div_floor(priced_b, supply_a, reserve_a).map_or(Amount::MAX, Amount::new);
         let reached = tiers.partition_point(|tier| tier.market_cap <= market_cap);
         let fees = tiers.get(reached.saturating_sub(1))?.fees;
         Some(Self { reserve_a, reserve_b, virtual_b, priced_b, supply_a, tiers, fees })
@@ -266,7 +269,8 @@ impl PumpSwap {
 
     /// Returns the least that a buyer's amount leaves for the curve.
     fn spent(&self, amount_in: u128) -> Result<u128, QuoteError> {
-        if amount_in >> 64 != 0 {
+        // The pool can take only an amount after which its reserve still fits.
+        if self.reserve_b.checked_add(amount_in).is_none_or(|whole| whole >> 64 != 0) {
             return Err(QuoteError::Overflow);
         }
         let (whole, sum) = (u128::from(ONE_BPS), u128::from(self.fees.total_bps()));

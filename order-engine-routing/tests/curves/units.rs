@@ -326,6 +326,16 @@ fn a_virtual_reserve_prices_but_pays_nobody() {
 }
 
 #[test]
+fn a_purchase_that_the_reserve_cannot_hold_is_refused() {
+    let reserve_b = Amount::from(u64::MAX - 1_000_000);
+    let pool = PumpSwap::new(&PumpSwapState { reserve_b, ..pump_swap() }).unwrap();
+    assert!(pool.after(Direction::BToA, Amount::new(1_000_000)).is_ok());
+    let more = Amount::new(1_000_001);
+    assert_eq!(pool.amount_out(Direction::BToA, more), Err(QuoteError::Overflow));
+    assert_eq!(pool.after(Direction::BToA, more), Err(QuoteError::Overflow));
+}
+
+#[test]
 fn impossible_pump_swap_pools_are_errors() {
     let field = |change: fn(&mut PumpSwapState)| {
         let mut state = pump_swap();
