@@ -1,6 +1,10 @@
 //! Raydium's CLMM: concentrated liquidity.
 
-use order_engine_routing::{ConcentratedLiquidity, ConcentratedState, Conditions, Curve, FeeOn, Pool, Tick};
+use std::ops::Range;
+
+use order_engine_routing::{
+    ConcentratedLiquidity, ConcentratedState, Conditions, Curve, Feature, FeeOn, Pool, Tick,
+};
 use solana_instruction::Instruction;
 use solana_pubkey::Pubkey;
 
@@ -17,6 +21,11 @@ const SWAP_V2: [u8; 8] = [0x2b, 0x04, 0xed, 0x0b, 0x1a, 0xc9, 0x1e, 0x62];
 const TICKS_PER_ARRAY: i32 = 60;
 const TICK_BYTES: usize = 168;
 const FIRST_TICK: usize = 44;
+/// The parameters of the dynamic fee in a pool, all zero where it has none.
+const DYNAMIC_FEE: Range<usize> = 1_096..1_176;
+/// The amounts of limit orders in a tick: of those that nothing was filled of, and the rest of those that were partly
+/// filled.
+const ORDERS: [usize; 2] = [124, 132];
 /// The bit of the status that stops swaps.
 const SWAPS_STOPPED: u8 = 1 << 4;
 /// How many bits the pool's own map of arrays has on each side of tick zero. Arrays beyond are in another account.
@@ -41,6 +50,9 @@ pub(crate) struct RaydiumClmm {
     /// One bit for each array that has initialised ticks.
     map: [u64; 16],
     open_time: u64,
+    /// Whether the fee is always taken of one of the tokens.
+    has_fee_side: bool,
+    has_dynamic_fee: bool,
 }
 
 impl RaydiumClmm {
@@ -64,6 +76,8 @@ impl RaydiumClmm {
             status: fields.u8(389),
             map: std::array::from_fn(|word| fields.u64(904 + 8 * word)),
             open_time: fields.u64(1080),
+            has_fee_side: fields.u8(390) != 0,
+            has_dynamic_fee: DYNAMIC_FEE.clone().any(|at| fields.u8(at) != 0),
         })
     }
 
@@ -116,9 +130,9 @@ impl RaydiumClmm {
         let mut arrays: Vec<i32> = self.downwards().into_iter().chain(self.upwards()).collect();
         arrays.sort_unstable();
         arrays.dedup();
-        let mut ticks = Vec::new();
+        let (mut ticks, mut has_orders) = (Vec::new(), false);
         for array in arrays {
-            self.add_ticks(parts, array, &mut ticks)?;
+            has_orders |= self.add_ticks(parts, array, &mut ticks)?;
         }
         let curve = ConcentratedLiquidity::new(&ConcentratedState {
             sqrt_price_x64: self.sqrt_price_x64,
@@ -133,6 +147,10 @@ impl RaydiumClmm {
         })?;
         let mints = (self.mints[0].to_string(), self.mints[1].to_string());
         let pool = Pool::new(self.address.to_string(), "Raydium", mints, Curve::Concentrated(curve));
+        Ok(pool.with_conditions(self.conditions(has_orders)))
+    }
+
+    fn conditions(&self, has_orders: bool) -> Conditions {
         let mut conditions = Conditions::default();
         if self.status & SWAPS_STOPPED != 0 {
             conditions = conditions.paused();
@@ -140,23 +158,34 @@ impl RaydiumClmm {
         if let Some(opens_at) = opening(self.open_time) {
             conditions = conditions.with_opens_at(opens_at);
         }
-        Ok(pool.with_conditions(conditions))
+        for (has, feature) in [
+            (self.has_fee_side, Feature::FeeSide),
+            (self.has_dynamic_fee, Feature::DynamicFee),
+            (has_orders, Feature::LimitOrders),
+        ] {
+            if has {
+                conditions = conditions.with_unmodelled(feature);
+            }
+        }
+        conditions
     }
 
-    /// Adds the initialised ticks of an array, which are ascending.
-    fn add_ticks(&self, parts: &Parts, array: i32, ticks: &mut Vec<Tick>) -> Result<(), PoolError> {
+    /// Adds the initialised ticks of an array, which are ascending, and returns whether orders rest in any.
+    fn add_ticks(&self, parts: &Parts, array: i32, ticks: &mut Vec<Tick>) -> Result<bool, PoolError> {
         let address = self.tick_array(array);
         let fields = parts.fields(address, RAYDIUM_CLMM, (TICK_ARRAY_BYTES, "tick array"))?;
         if fields.address(8) != self.address {
             return Err(LayoutError::Impossible(address, "pool: it belongs to another one").into());
         }
+        let mut has_orders = false;
         for number in 0..usize::try_from(TICKS_PER_ARRAY).unwrap_or(0) {
             let at = FIRST_TICK + number * TICK_BYTES;
+            has_orders |= ORDERS.iter().any(|orders| fields.u64(at + orders) != 0);
             if fields.u128(at + 20) != 0 {
                 ticks.push(Tick { index: fields.i32(at), liquidity_net: fields.i128(at + 4) });
             }
         }
-        Ok(())
+        Ok(has_orders)
     }
 
     /// Refuses tokens whose transfers may cost something.
@@ -204,6 +233,11 @@ mod tests {
 
     /// A pool at a tick with these arrays in use.
     fn pool(tick_current: i32, arrays: &[i32]) -> RaydiumClmm {
+        pool_with(tick_current, arrays, None)
+    }
+
+    /// The same with one more byte that is not zero.
+    fn pool_with(tick_current: i32, arrays: &[i32], byte: Option<usize>) -> RaydiumClmm {
         let mut data = vec![0; POOL_BYTES];
         data[..8].copy_from_slice(&POOL_KIND);
         data[235..237].copy_from_slice(&10_u16.to_le_bytes());
@@ -211,6 +245,9 @@ mod tests {
         for array in arrays {
             let bit = usize::try_from(array + MAP_REACH).unwrap();
             data[904 + bit / 8] |= 1 << (bit % 8);
+        }
+        if let Some(at) = byte {
+            data[at] = 1;
         }
         let account = Account { owner: RAYDIUM_CLMM, lamports: 1, data };
         RaydiumClmm::decode(Pubkey::default(), &account).unwrap()
@@ -221,6 +258,20 @@ mod tests {
         let pool = pool(-1, &[-512, -9, -5, -3, -2, -1, 2, 511]);
         assert_eq!(pool.downwards(), [-1, -2, -3, -5]);
         assert_eq!(pool.upwards(), [-1, 2, 511]);
+    }
+
+    #[test]
+    fn features_that_are_not_modelled_are_named() {
+        let unmodelled = |byte, has_orders| pool_with(0, &[], byte).conditions(has_orders).unmodelled;
+        assert_eq!(unmodelled(None, false), []);
+        assert_eq!(unmodelled(Some(390), false), [Feature::FeeSide]);
+        for at in [1_096, 1_175] {
+            assert_eq!(unmodelled(Some(at), false), [Feature::DynamicFee]);
+        }
+        for at in [389, 1_095, 1_176] {
+            assert_eq!(unmodelled(Some(at), false), [], "byte {at} belongs to something else");
+        }
+        assert_eq!(unmodelled(None, true), [Feature::LimitOrders]);
     }
 
     #[test]
