@@ -10,8 +10,6 @@ use axum::http::request::Parts;
 use axum::http::uri::{Authority, Uri};
 use order_engine_core::OrderId;
 
-use crate::http::hosts;
-
 /// The URL under which clients reach the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
@@ -29,7 +27,7 @@ impl PublicUrl {
     /// Returns the host as hosts are compared.
     pub(crate) fn host(&self) -> Option<String> {
         let authority: Authority = self.rest.split('/').next()?.parse().ok()?;
-        Some(hosts::name(&authority))
+        Some(host_name(&authority))
     }
 }
 
@@ -81,6 +79,13 @@ pub(crate) fn requested_host(uri: &Uri, headers: &HeaderMap) -> Option<Authority
     }
     let host = headers.get(HOST)?;
     host.to_str().ok()?.parse().ok()
+}
+
+/// Returns the host as it is compared: small letters, no port, no brackets, and no dot at its end.
+pub(crate) fn host_name(authority: &Authority) -> String {
+    let host = authority.host();
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use axum::http::{Request, StatusCode};
 
-use crate::address::PublicUrl;
+use crate::address::{PublicUrl, host_name};
 use crate::wire::problem::Problem;
 
 /// The names under which the server answers, in addition to the loopback names and its public URL.
@@ -34,7 +34,10 @@ impl AllowedHosts {
             let authority: Option<Authority> = bracketed(host).parse().ok();
             let is_host =
                 authority.as_ref().is_some_and(|authority| authority.port().is_none() && is_plain(authority));
-            authority.filter(|_| is_host).map(|host| name(&host)).ok_or_else(|| InvalidHost(host.clone()))
+            authority
+                .filter(|_| is_host)
+                .map(|host| host_name(&host))
+                .ok_or_else(|| InvalidHost(host.clone()))
         };
         let is_any = hosts.iter().any(|host| host == "*");
         let names = hosts
@@ -56,7 +59,7 @@ impl AllowedHosts {
             let detail = "A request must have one Host header, which is a name or an address.";
             Problem::new(StatusCode::BAD_REQUEST, "bad-host", detail)
         })?;
-        let name = name(&authority);
+        let name = host_name(&authority);
         let is_public = public_url.is_some_and(|url| url.host().is_some_and(|host| host == name));
         if self.is_any || is_public || self.names.contains(&name) || is_of_this_machine(&name, local) {
             return Ok(());
@@ -78,13 +81,6 @@ fn requested<B>(request: &Request<B>) -> Option<Authority> {
 /// Returns whether there is a host, without the name of a user before it.
 fn is_plain(authority: &Authority) -> bool {
     !authority.host().is_empty() && !authority.as_str().contains('@')
-}
-
-/// Returns the host as it is compared: small letters, no port, no brackets, and no dot at its end.
-pub(crate) fn name(authority: &Authority) -> String {
-    let host = authority.host();
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
 /// Returns a host as it stands in a URL, where an IPv6 address has brackets.
