@@ -15,6 +15,7 @@ use crate::live::known::KnownOrders;
 use crate::live::session::SessionRules;
 use crate::live::sockets::{SocketCaps, Sockets};
 use crate::metrics::Metrics;
+use crate::store_watch::StoreWatch;
 use crate::tokens::TokenRegistry;
 use crate::wire::frame::{ControlFrame, to_json};
 
@@ -67,6 +68,7 @@ pub struct AppState {
     pub(crate) sockets: Sockets,
     pub(crate) known: Arc<KnownOrders>,
     pub(crate) session_rules: SessionRules,
+    pub(crate) store_watch: Arc<StoreWatch>,
     pub(crate) local_addr: SocketAddr,
 }
 
@@ -81,6 +83,7 @@ impl AppState {
             sockets: Sockets::new(caps),
             known: Arc::default(),
             session_rules: SessionRules::default(),
+            store_watch: Arc::default(),
             local_addr,
         }
     }

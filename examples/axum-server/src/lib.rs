@@ -10,6 +10,7 @@ mod listen;
 mod live;
 mod metrics;
 mod secret_url;
+mod store_watch;
 mod tokens;
 mod wire;
 
