@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use order_engine_core::telemetry::chain;
 use order_engine_server::{
-    AllowedHosts, AllowedOrigins, AppState, Config, Host, InvalidHost, InvalidOrigin, LogFormat, Metrics,
-    MetricsTaken, Options, StartError, serve,
+    AllowedHosts, AllowedOrigins, AppState, ClientCaps, Config, Host, InvalidHost, InvalidOrigin, LogFormat,
+    Metrics, MetricsTaken, Options, StartError, raise_limit, serve,
 };
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -72,14 +72,23 @@ async fn run(config: Config) -> Result<(), Fatal> {
         // It waits for its venue, and has done nothing yet.
         () = shutdown.wait() => return Ok(()),
     };
+    let descriptors = raise_limit();
+    let asked = ClientCaps { connections: config.max_connections, streams: config.max_sockets };
+    let caps = asked.fit(descriptors);
+    tracing::info!(
+        descriptors,
+        connections = caps.connections,
+        streams = caps.streams,
+        "at most so many clients are served at a time"
+    );
     tracing::warn!("there is no authentication: every client that reaches this server can trade");
     tracing::info!(store.durability = ?host.engine.durability(), "listening on http://{local_addr}");
     let options = Options {
         public_url: config.public_url.clone(),
         allowed_hosts,
         allowed_origins,
-        max_connections: config.max_connections,
-        max_sockets: config.max_sockets,
+        max_connections: caps.connections,
+        max_sockets: caps.streams,
         max_sockets_per_order: config.max_sockets_per_order,
         worker: host.worker(),
         role: config.role,

@@ -164,6 +164,28 @@ async fn a_switch_in_the_environment_is_a_word_for_yes_or_no() {
     }
 }
 
+/// The limit that the program starts with would be reached by the clients alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_low_limit_of_open_files_is_raised_and_the_clients_stay_below_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["--store", "memory:", "--sim-delay-ms", "600000", "--max-sockets-per-order", "1000"];
+    let program = Program::start_limited(folder.path(), &args, [96, 528]).await;
+    let http = reqwest::Client::new();
+    let id = program.place(&http, "k").await;
+    let mut clients = Vec::new();
+    let refused = loop {
+        match tokio_tungstenite::connect_async(program.ws(&id)).await {
+            Ok(connected) => clients.push(connected),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(refused.contains("503"), "{refused}");
+    assert_eq!(clients.len(), 300, "three quarters of what is left of 528");
+    assert_eq!(http.get(format!("{}/health", program.url)).send().await.unwrap().status(), 200);
+    drop(clients);
+    assert_eq!(program.terminate().await.0, Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_are_json_on_request() {
     let folder = tempfile::tempdir().unwrap();

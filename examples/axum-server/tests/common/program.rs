@@ -42,7 +42,22 @@ impl Program {
     /// Starts it with these variables in its environment.
     pub async fn start_with(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = command(folder, &[&["--port", "0"], args].concat());
-        let mut child = command.envs(variables.iter().copied()).spawn().unwrap();
+        command.envs(variables.iter().copied());
+        Self::run(command).await
+    }
+
+    /// Starts it with these limits on the files that it may have open, the one that it starts with and the highest one.
+    pub async fn start_limited(folder: &Path, args: &[&str], [soft, hard]: [u32; 2]) -> Self {
+        let program = env!("CARGO_BIN_EXE_order-engine-server");
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec {program} \"$@\"");
+        command.env_clear().current_dir(folder).args(["-c", &script, "sh", "--port", "0"]).args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        Self::run(command).await
+    }
+
+    async fn run(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let url = loop {
             let line = lines.next_line().await.unwrap().expect("the server starts");
