@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::Utc;
 use order_engine_core::{Engine, OrderId};
@@ -69,6 +70,7 @@ pub struct AppState {
     pub(crate) known: Arc<KnownOrders>,
     pub(crate) session_rules: SessionRules,
     pub(crate) store_watch: Arc<StoreWatch>,
+    is_draining: Arc<AtomicBool>,
     pub(crate) local_addr: SocketAddr,
 }
 
@@ -84,8 +86,18 @@ impl AppState {
             known: Arc::default(),
             session_rules: SessionRules::default(),
             store_watch: Arc::default(),
+            is_draining: Arc::default(),
             local_addr,
         }
+    }
+
+    /// Says from now on that the server is not ready, because it is about to shut down, and goes on serving.
+    pub fn drain(&self) {
+        self.is_draining.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Acquire)
     }
 
     /// Returns the engine.

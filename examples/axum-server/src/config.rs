@@ -13,6 +13,7 @@ use order_engine_sim::{NonceConfig, Rate};
 use crate::address::PublicUrl;
 use crate::backend::{FanoutUrl, StoreUrl};
 use crate::secret_url::{SecretUrl, VenueUrl};
+use crate::shutdown::ShutdownTimes;
 
 /// Executes orders on simulated exchanges, durably, over HTTP and WebSocket.
 #[derive(Clone, Debug, Parser)]
@@ -110,10 +111,15 @@ pub struct Config {
     #[arg(long, env = "SIM_LEDGER", value_name = "PATH")]
     pub sim_ledger: Option<PathBuf>,
 
-    /// How long a shutdown may take, in seconds. Orders that are not finished then continue after the next
+    /// How long a shutdown may take after its drain, in seconds. Orders that are not finished then continue after the next
     /// start.
     #[arg(long, env = "SHUTDOWN_TIMEOUT", default_value_t = 10, value_name = "SECONDS")]
     pub shutdown_timeout: u64,
+
+    /// For how long a shutdown goes on serving although `/ready` answers 503, in seconds, so that balancers send clients
+    /// elsewhere first.
+    #[arg(long, env = "DRAIN", default_value_t = 0, value_name = "SECONDS")]
+    pub drain: u64,
 
     /// The address under which clients reach this server [default: the one they used].
     #[arg(long, env = "PUBLIC_URL", value_name = "URL")]
@@ -169,9 +175,12 @@ impl Config {
         Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
     }
 
-    /// Returns how long a shutdown may take.
-    pub const fn shutdown_timeout(&self) -> Duration {
-        Duration::from_secs(self.shutdown_timeout)
+    /// Returns how long the phases of a shutdown may take.
+    pub const fn shutdown_times(&self) -> ShutdownTimes {
+        ShutdownTimes {
+            drain: Duration::from_secs(self.drain),
+            timeout: Duration::from_secs(self.shutdown_timeout),
+        }
     }
 
     /// Checks that the configuration fits the role.

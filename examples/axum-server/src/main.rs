@@ -3,16 +3,17 @@
 use std::future::pending;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use order_engine_core::telemetry::chain;
 use order_engine_server::{
     AllowedHosts, AllowedOrigins, AppState, ClientCaps, Config, Host, InvalidHost, InvalidOrigin, LogFormat,
-    Metrics, MetricsTaken, Options, StartError, raise_limit, serve,
+    Metrics, MetricsTaken, Options, StartError, raise_limit, serve, shut_down,
 };
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -95,40 +96,25 @@ async fn run(config: Config) -> Result<(), Fatal> {
         metrics: Some(metrics),
     };
     let app = AppState::new(host.engine.clone(), host.tokens.clone(), local_addr, options);
-    serve_until(&mut shutdown, listener, app, config.shutdown_timeout()).await;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut serving = pin!(serve(listener, app.clone(), async {
+        // A dropped sender means the same as a message.
+        let _ = stopped.await;
+    }));
     tokio::select! {
-        () = host.stop(config.shutdown_timeout()) => tracing::info!("ended"),
+        () = &mut serving => {}
+        () = shutdown.wait() => {}
+    }
+    let close = || {
+        // An error means that serving has ended already.
+        let _ = stop.send(());
+    };
+    let in_order = shut_down(config.shutdown_times(), serving, || app.drain(), close, |left| host.stop(left));
+    tokio::select! {
+        () = in_order => tracing::info!("ended"),
         () = shutdown.wait() => tracing::warn!("a second signal: claimed orders continue when their leases expire"),
     }
     Ok(())
-}
-
-/// Serves until a signal comes, and then until all clients have disconnected, at most for `timeout`.
-async fn serve_until(shutdown: &mut Shutdown, listener: TcpListener, app: AppState, timeout: Duration) {
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serving = serve(listener, app, async {
-        // A dropped sender means the same as a message.
-        let _ = stopped.await;
-    });
-    let bounded = async {
-        shutdown.wait().await;
-        tracing::info!(timeout_s = timeout.as_secs(), "shutting down");
-        // An error means that serving has ended already.
-        let _ = stop.send(());
-        at_most(shutdown, timeout).await;
-    };
-    tokio::select! {
-        () = serving => {}
-        () = bounded => {}
-    }
-}
-
-/// Waits for `timeout`, or for a second signal, by which the operator ends the wait.
-async fn at_most(shutdown: &mut Shutdown, timeout: Duration) {
-    tokio::select! {
-        () = tokio::time::sleep(timeout) => tracing::warn!("some clients did not disconnect in time"),
-        () = shutdown.wait() => tracing::warn!("a second signal: the shutdown does not wait for clients"),
-    }
 }
 
 fn init_logs(config: &Config) -> Result<(), ParseError> {

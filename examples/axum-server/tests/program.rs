@@ -168,7 +168,16 @@ async fn a_switch_in_the_environment_is_a_word_for_yes_or_no() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_low_limit_of_open_files_is_raised_and_the_clients_stay_below_it() {
     let folder = tempfile::tempdir().unwrap();
-    let args = ["--store", "memory:", "--sim-delay-ms", "600000", "--max-sockets-per-order", "1000"];
+    let args = [
+        "--store",
+        "memory:",
+        "--sim-delay-ms",
+        "600000",
+        "--max-sockets-per-order",
+        "1000",
+        "--shutdown-timeout",
+        "0",
+    ];
     let program = Program::start_limited(folder.path(), &args, [96, 528]).await;
     let http = reqwest::Client::new();
     let id = program.place(&http, "k").await;
@@ -184,6 +193,29 @@ async fn a_low_limit_of_open_files_is_raised_and_the_clients_stay_below_it() {
     assert_eq!(http.get(format!("{}/health", program.url)).send().await.unwrap().status(), 200);
     drop(clients);
     assert_eq!(program.terminate().await.0, Some(0));
+}
+
+/// A balancer has to see that the server is not ready before connections are refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_goes_on_serving_and_a_second_signal_ends_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let args =
+        ["--store", "memory:", "--sim-delay-ms", "600000", "--drain", "600", "--shutdown-timeout", "600"];
+    let program = Program::start(folder.path(), &args).await;
+    let http = reqwest::Client::new();
+    let status =
+        async |path: &str| http.get(format!("{}{path}", program.url)).send().await.unwrap().status().as_u16();
+    program.place(&http, "before").await;
+    assert_eq!(status("/ready").await, 200);
+    program.signal().await;
+    while status("/ready").await == 200 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((status("/ready").await, status("/health").await), (503, 200));
+    program.place(&http, "meanwhile").await;
+    let (code, log) = program.terminate().await;
+    assert_eq!(code, Some(0));
+    assert!(log.contains("draining") && log.contains("a second signal"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,6 +40,9 @@ const STORE_TIME_MAX: Duration = Duration::from_secs(1);
 /// `GET /ready`: a 503 names the parts that are not ready.
 pub(crate) async fn ready(State(app): State<AppState>) -> Result<Json<ReadyBody>, Problem> {
     let mut errors = Vec::new();
+    if app.is_draining() {
+        errors.push(down("server", "The server is about to shut down."));
+    }
     let health = timeout(STORE_TIME_MAX, app.engine.health()).await.ok();
     let store = match &health {
         Some(Health { store: Ok(_), .. }) => Ok(()),

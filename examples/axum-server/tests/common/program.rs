@@ -89,10 +89,15 @@ impl Program {
         self.child.kill().await.unwrap();
     }
 
-    /// Asks the program to end, and returns its exit code and the rest of its log.
-    pub async fn terminate(mut self) -> (Option<i32>, String) {
+    /// Sends the signal that asks it to end.
+    pub async fn signal(&self) {
         let pid = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    }
+
+    /// Asks the program to end, and returns its exit code and the rest of its log.
+    pub async fn terminate(mut self) -> (Option<i32>, String) {
+        self.signal().await;
         let status = self.child.wait().await.unwrap();
         (status.code(), self.log.await.unwrap())
     }
