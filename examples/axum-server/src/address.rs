@@ -16,6 +16,8 @@ pub struct PublicUrl {
     is_secure: bool,
     /// The host, the port if any, and the path without a slash at its end.
     rest: String,
+    /// The host as hosts are compared, which each request is.
+    host: String,
 }
 
 /// The error for a text that is no public URL.
@@ -25,9 +27,8 @@ pub struct InvalidPublicUrl;
 
 impl PublicUrl {
     /// Returns the host as hosts are compared.
-    pub(crate) fn host(&self) -> Option<String> {
-        let authority: Authority = self.rest.split('/').next()?.parse().ok()?;
-        Some(host_name(&authority))
+    pub(crate) fn host(&self) -> &str {
+        &self.host
     }
 }
 
@@ -43,7 +44,7 @@ impl FromStr for PublicUrl {
         };
         let authority = uri.authority().filter(|_| uri.query().is_none()).ok_or(InvalidPublicUrl)?;
         let rest = format!("{authority}{}", uri.path().trim_end_matches('/'));
-        Ok(Self { is_secure, rest })
+        Ok(Self { is_secure, rest, host: host_name(authority) })
     }
 }
 
@@ -63,8 +64,8 @@ pub(crate) fn ws_url(
     id: OrderId,
 ) -> String {
     match public_url {
-        Some(PublicUrl { is_secure: true, rest }) => format!("wss://{rest}/ws/orders/{id}"),
-        Some(PublicUrl { is_secure: false, rest }) => format!("ws://{rest}/ws/orders/{id}"),
+        Some(PublicUrl { is_secure: true, rest, .. }) => format!("wss://{rest}/ws/orders/{id}"),
+        Some(PublicUrl { is_secure: false, rest, .. }) => format!("ws://{rest}/ws/orders/{id}"),
         None => match requested_host(&request.uri, &request.headers) {
             Some(host) => format!("ws://{host}/ws/orders/{id}"),
             None => format!("ws://{local_addr}/ws/orders/{id}"),

@@ -43,10 +43,7 @@ use crate::wire::problem::Problem;
 /// None of this is a layer of the router, because each layer clones and boxes the inner ones for each
 /// request.
 #[derive(Clone, Debug)]
-pub(crate) struct Site {
-    app: AppState,
-    routes: Cors<Guarded>,
-}
+pub(crate) struct Site(Cors<Guarded>);
 
 /// The routes, behind the check of the request's origin.
 #[derive(Clone, Debug)]
@@ -58,15 +55,16 @@ struct Guarded {
 impl Site {
     pub(crate) fn new(app: &AppState) -> Self {
         let guarded = Guarded { router: router(app.clone()), app: app.clone() };
-        Self { app: app.clone(), routes: app.options.allowed_origins.cors(guarded) }
+        Self(app.options.allowed_origins.cors(guarded))
     }
 
     /// Answers a request.
     pub(crate) async fn answer(mut self, request: Request<Incoming>) -> Result<Response, Infallible> {
         let log = Log::of(&request);
-        let Options { allowed_hosts, public_url, .. } = &*self.app.options;
-        let mut response = match allowed_hosts.check(public_url.as_ref(), self.app.local_addr, &request) {
-            Ok(()) => self.routes.call(request).await?,
+        let app = &self.0.get_ref().app;
+        let Options { allowed_hosts, public_url, .. } = &*app.options;
+        let mut response = match allowed_hosts.check(public_url.as_ref(), app.local_addr, &request) {
+            Ok(()) => self.0.call(request).await?,
             Err(problem) => problem.into_response(),
         };
         harden(&mut response);

@@ -60,7 +60,7 @@ impl AllowedHosts {
             Problem::new(StatusCode::BAD_REQUEST, "bad-host", detail)
         })?;
         let name = host_name(&authority);
-        let is_public = public_url.is_some_and(|url| url.host().is_some_and(|host| host == name));
+        let is_public = public_url.is_some_and(|url| url.host() == name);
         if self.is_any || is_public || self.names.contains(&name) || is_of_this_machine(&name, local) {
             return Ok(());
         }
