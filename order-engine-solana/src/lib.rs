@@ -2,10 +2,13 @@
 
 mod account;
 mod agreement;
+#[cfg(feature = "config")]
+mod config;
 mod draft;
 mod fees;
 mod fill;
 mod history;
+mod http;
 pub mod instructions;
 mod keys;
 mod landing;
@@ -21,6 +24,8 @@ mod venue;
 mod venue_error;
 
 pub use account::{Account, LayoutError};
+#[cfg(feature = "config")]
+pub use config::{ConfigError, OpenError, SolanaConfig, SolanaTrading};
 pub use draft::{Draft, DraftError, Lifetime, Signed, TRANSACTION_BYTES_MAX, Unsigned};
 pub use fees::{ComputeBudget, FeePolicy, LAMPORTS_PER_SIGNATURE};
 pub use keys::{KeyError, KeypairSigner, RemoteSigner, RemoteSignerOptions, SignError, WalletSigner};

@@ -18,6 +18,7 @@ use crate::live::sockets::{SocketCaps, Sockets};
 use crate::metrics::Metrics;
 use crate::store_watch::StoreWatch;
 use crate::tokens::TokenRegistry;
+use crate::venue::ChainInfo;
 use crate::wire::frame::{ControlFrame, to_json};
 
 /// How requests are served.
@@ -38,6 +39,8 @@ pub struct Options {
     pub max_sockets_per_order: usize,
     /// The task of the worker. If it ends, the server is not ready.
     pub worker: Option<AbortHandle>,
+    /// The chain that is traded on, as clients are told.
+    pub chain: ChainInfo,
     /// What the process does: a worker serves no clients.
     pub role: Role,
     /// The metrics of the process, if it has any.
@@ -54,6 +57,7 @@ impl Default for Options {
             max_sockets: 10_000,
             max_sockets_per_order: 100,
             worker: None,
+            chain: ChainInfo::default(),
             role: Role::All,
             metrics: None,
         }

@@ -14,6 +14,7 @@ use crate::address::PublicUrl;
 use crate::backend::{FanoutUrl, StoreUrl};
 use crate::secret_url::{SecretUrl, VenueUrl};
 use crate::shutdown::ShutdownTimes;
+use crate::venue::ChainFile;
 
 /// Executes orders on simulated exchanges, durably, over HTTP and WebSocket.
 #[derive(Clone, Debug, Parser)]
@@ -64,6 +65,10 @@ pub struct Config {
     #[arg(long, env = "WORKERS", default_value_t = 10, value_parser = at_least_one)]
     pub workers: usize,
 
+    /// The chain to trade on, as a file describes it: `solana:FILE` [default: the simulator].
+    #[arg(long, env = "VENUE", value_name = "CHAIN:FILE", conflicts_with = "venue_url")]
+    pub venue: Option<ChainFile>,
+
     /// The URL of the venue: a node with the JSON-RPC of `sim-venue` [default: a simulator in this process].
     #[arg(long, env = "VENUE_URL", hide_env_values = true, value_name = "URL", value_parser = SecretUrl::<VenueUrl>::parser())]
     pub venue_url: Option<VenueUrl>,
@@ -73,7 +78,7 @@ pub struct Config {
     #[arg(long, env = "VENUE_VALIDITY", value_enum, requires = "venue_url")]
     pub venue_validity: Option<TxBound>,
 
-    /// What this process does. The roles `api` and `worker` need `--venue-url` and a store that processes
+    /// What this process does. The roles `api` and `worker` need `--venue-url` or `--venue`, and a store that processes
     /// share.
     #[arg(long, env = "ROLE", value_enum, default_value_t = Role::All)]
     pub role: Role,
@@ -190,7 +195,7 @@ impl Config {
     pub fn check_role(&self) -> Result<(), InvalidRole> {
         match self.role {
             Role::All => Ok(()),
-            role if self.venue_url.is_none() => Err(InvalidRole::NoVenue(role.as_str())),
+            role if self.venue_url.is_none() && self.venue.is_none() => Err(InvalidRole::NoVenue(role.as_str())),
             role if !self.store.is_shared() => Err(InvalidRole::NoStore(role.as_str())),
             Role::Api | Role::Worker => Ok(()),
         }
@@ -263,7 +268,7 @@ pub enum Role {
 #[non_exhaustive]
 pub enum InvalidRole {
     /// There is no URL of a venue, so each process would have a chain of its own.
-    #[error("--role {0} needs --venue-url: processes that share orders must trade on one venue")]
+    #[error("--role {0} needs --venue-url or --venue: processes that share orders must trade on one venue")]
     NoVenue(&'static str),
     /// The store is in memory, so no other process could see the orders.
     #[error("--role {0} needs a store that processes share, and memory is none")]

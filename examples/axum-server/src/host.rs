@@ -1,27 +1,24 @@
 //! The parts that the server embeds: a store, a venue, the engine, and a worker.
 
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use apalis::prelude::{Monitor, MonitorError, WorkerBuilder};
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
-    BuildError, DexRouter, Durability, Engine, EngineConfig, Runtime, StoreError, Venue, VenueName,
-    execute_order,
+    BuildError, Durability, Engine, EngineConfig, StoreError, VenueName, execute_order,
 };
-use order_engine_sim::rpc::{RpcClient, RpcError, RpcOptions, RpcRouter, RpcVenue};
-use order_engine_sim::{NonceConfig, SimConfig, SimError, Simulator};
+use order_engine_sim::SimError;
+use order_engine_sim::rpc::RpcError;
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::config::{Config, InvalidRole, Role, TxBound};
+use crate::config::{Config, InvalidRole, Role};
 use crate::tokens::{TokenRegistry, TokenRegistryError};
+use crate::venue::{self, ChainInfo, Trading};
 
 /// How often processes that share a store without a fan-out look for the events of the others.
 const SHARED_POLL: Duration = Duration::from_millis(200);
-
-/// How often a venue that has not started yet is asked again.
-const VENUE_POLL: Duration = Duration::from_secs(1);
 
 /// The engine, and the worker if this process executes orders.
 #[derive(Debug)]
@@ -31,6 +28,8 @@ pub struct Host {
     pub engine: Engine,
     /// The tokens that orders may name.
     pub tokens: TokenRegistry,
+    /// The chain that is traded on.
+    pub chain: ChainInfo,
     worker: Option<Worker>,
 }
 
@@ -66,6 +65,14 @@ pub enum StartError {
     /// The venue's node refuses to be called.
     #[error("cannot call the venue")]
     Venue(#[from] RpcError),
+    /// The chain of a file cannot be traded on.
+    #[error("cannot trade as {} says", path.display())]
+    Chain {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The simulator cannot be opened.
     #[error("cannot start the simulator")]
     Sim(#[from] SimError),
@@ -84,20 +91,12 @@ impl Host {
     /// yet, unless the configuration says what bounds its transactions.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         config.check_role()?;
-        let tokens =
-            config.tokens.as_deref().map_or_else(|| Ok(TokenRegistry::default()), TokenRegistry::read)?;
         let store = config.store.open().await?;
         if store.durability() == Durability::BoundedLoss && !config.accept_bounded_loss {
             return Err(StartError::BoundedLoss);
         }
         let fanout = config.fanout.clone().or_else(|| config.store.fanout());
-        let (router, venue) = match &config.venue_url {
-            Some(url) => remote(url.as_str(), venue_bound(config)).await?,
-            None => {
-                let simulator = Simulator::open(sim_config(config, &tokens), Runtime::tokio()).await?;
-                (simulator.router(), simulator.venue())
-            }
-        };
+        let Trading { router, venue, chain, tokens } = venue::open(config).await?;
         let mut engine_config = EngineConfig::default();
         engine_config.lease_duration = Duration::from_millis(config.lease_ms);
         if config.role != Role::All && fanout.is_none() {
@@ -117,7 +116,7 @@ impl Host {
             let (stop, stopped) = oneshot::channel();
             Worker { stop, task: tokio::spawn(work(engine.clone(), config.workers, stopped)) }
         });
-        Ok(Self { engine, tokens, worker })
+        Ok(Self { engine, tokens, chain, worker })
     }
 
     /// Stops the worker and the engine: running steps finish, and the orders that wait are released.
@@ -146,56 +145,6 @@ fn report_end(
         Ok(Ok(Err(error))) => tracing::error!(error = %chain(&error), "the worker failed"),
         Ok(Err(error)) => tracing::error!(%error, "the worker ended abnormally"),
         Err(_) => tracing::warn!(timeout_s = timeout.as_secs(), "the worker did not end in time"),
-    }
-}
-
-/// The router and the venue.
-type Trading = (Arc<dyn DexRouter>, Arc<dyn Venue>);
-
-/// Returns what bounds the venue's transactions, if that is known or makes no difference: only a worker sends some.
-fn venue_bound(config: &Config) -> Option<TxBound> {
-    config.venue_validity.or_else(|| (config.role == Role::Api).then_some(TxBound::Height))
-}
-
-/// Returns the router and the venue behind a URL. The engine has to know what bounds the venue's transactions; if the
-/// configuration does not say that, the venue is asked, and waited for.
-async fn remote(url: &str, bound: Option<TxBound>) -> Result<Trading, RpcError> {
-    let client = RpcClient::new(RpcOptions::new(url), Runtime::tokio())?;
-    let router = RpcRouter::new(&client);
-    let venue = match bound {
-        Some(TxBound::Height) => RpcVenue::new(client, &router),
-        Some(TxBound::Nonce) => RpcVenue::new(client, &router).with_nonces(),
-        None => connect(client, &router).await?,
-    };
-    if let Err(error) = router.refresh().await {
-        tracing::warn!(error = %chain(&error), "the pools are not known yet");
-    }
-    Ok((Arc::new(router), Arc::new(venue)))
-}
-
-/// Asks a node for its kind until it answers.
-async fn connect(client: RpcClient, router: &RpcRouter) -> Result<RpcVenue, RpcError> {
-    loop {
-        match RpcVenue::connect(client.clone(), router).await {
-            Err(error) if error.is_transient() => {
-                tracing::warn!(error = %chain(&error), "the venue does not answer yet");
-                tokio::time::sleep(VENUE_POLL).await;
-            }
-            connected => return connected,
-        }
-    }
-}
-
-fn sim_config(config: &Config, tokens: &TokenRegistry) -> SimConfig {
-    SimConfig {
-        seed: config.sim_seed,
-        step_delay: Duration::from_millis(config.sim_delay_ms),
-        fail_rate: config.sim_fail_rate,
-        ledger: config.ledger(),
-        tokens: tokens.tokens().to_vec(),
-        nonces: (config.sim_validity == TxBound::Nonce)
-            .then_some(NonceConfig { accounts: config.sim_accounts, ..NonceConfig::default() }),
-        ..SimConfig::default()
     }
 }
 

@@ -122,6 +122,7 @@ fn service() -> Router<AppState> {
         .route("/api/orders/{orderId}/cancel", post(cancel::cancel))
         .route("/api/quote", post(quote::quote))
         .route("/api/tokens", get(quote::tokens))
+        .route("/api/chain", get(quote::chain_info))
         .route("/ws/orders/{orderId}", get(follow::by_path))
 }
 

@@ -14,6 +14,7 @@ mod secret_url;
 mod shutdown;
 mod store_watch;
 mod tokens;
+mod venue;
 mod wire;
 
 pub use address::{InvalidPublicUrl, PublicUrl};
@@ -29,3 +30,4 @@ pub use metrics::{Metrics, MetricsTaken};
 pub use secret_url::{InvalidVenueUrl, VenueUrl};
 pub use shutdown::{ShutdownTimes, shut_down};
 pub use tokens::{TokenRegistry, TokenRegistryError};
+pub use venue::{ChainFile, ChainInfo, InvalidChainFile};

@@ -92,6 +92,7 @@ async fn run(config: Config) -> Result<(), Fatal> {
         max_sockets: caps.streams,
         max_sockets_per_order: config.max_sockets_per_order,
         worker: host.worker(),
+        chain: host.chain.clone(),
         role: config.role,
         metrics: Some(metrics),
     };

@@ -6,12 +6,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 use zeroize::Zeroizing;
 
+use crate::http::Poster;
 use crate::keys::{KeyError, SignError, WalletSigner};
 
 /// The options of a [`RemoteSigner`].
@@ -61,9 +61,8 @@ impl fmt::Debug for RemoteSignerOptions {
 ///
 /// It posts `{"address": base58, "message": base64}` and expects `{"signature": base58}` with status 200. A status of
 /// 429 or above 499 means that the signer may answer later; any other says that it refuses.
-#[derive(Debug)]
 pub struct RemoteSigner {
-    http: reqwest::Client,
+    http: Poster,
     options: RemoteSignerOptions,
 }
 
@@ -78,24 +77,23 @@ struct Reply {
     signature: String,
 }
 
+/// Shows neither the URL nor the authorization.
+impl fmt::Debug for RemoteSigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteSigner").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
 impl RemoteSigner {
     /// Returns a signer. Nothing is sent yet.
     ///
     /// # Errors
     /// If the HTTP client cannot be made, or the authorization has characters that a header cannot have.
     pub fn new(options: RemoteSignerOptions) -> Result<Self, KeyError> {
-        let mut headers = HeaderMap::new();
+        let mut http = Poster::new(&options.url, options.timeout).map_err(KeyError::Client)?;
         if let Some(authorization) = &options.authorization {
-            let value = HeaderValue::from_str(authorization.as_str());
-            let mut value = value.map_err(|error| KeyError::Client(error.into()))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
+            http = http.with_authorization(authorization).map_err(KeyError::Client)?;
         }
-        let http = reqwest::Client::builder()
-            .timeout(options.timeout)
-            .default_headers(headers)
-            .redirect(reqwest::redirect::Policy::none());
-        let http = http.build().map_err(|error| KeyError::Client(error.into()))?;
         Ok(Self { http, options })
     }
 }
@@ -107,19 +105,18 @@ impl WalletSigner for RemoteSigner {
     }
 
     async fn sign(&self, message: &[u8]) -> Result<Signature, SignError> {
-        let unavailable = |error: reqwest::Error| SignError::Unavailable(error.without_url().into());
         let request =
             Request { address: self.options.address.to_string(), message: STANDARD.encode(message) };
-        let response = self.http.post(&self.options.url).json(&request).send().await.map_err(unavailable)?;
-        match response.status().as_u16() {
+        let request = serde_json::to_vec(&request).map_err(|error| SignError::Unavailable(error.into()))?;
+        let answer = self.http.post(request).await.map_err(SignError::Unavailable)?;
+        match answer.status {
             200 => {}
             status @ (429 | 500..) => {
                 return Err(SignError::Unavailable(format!("status {status}").into()));
             }
             status => return Err(SignError::Refused(status)),
         }
-        let reply = response.bytes().await.map_err(unavailable)?;
-        let reply: Reply = serde_json::from_slice(&reply).map_err(|_| SignError::Invalid)?;
+        let reply: Reply = serde_json::from_slice(&answer.body).map_err(|_| SignError::Invalid)?;
         let signature: Signature = reply.signature.parse().map_err(|_| SignError::Invalid)?;
         // A wrong signature would only be noticed when the transaction never lands.
         if signature.verify(self.options.address.as_ref(), message) {

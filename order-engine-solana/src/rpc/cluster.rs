@@ -133,7 +133,7 @@ impl Cluster {
     /// If there are no nodes, or the HTTP client cannot be made.
     pub fn new(options: ClusterOptions, runtime: Runtime) -> Result<Self, RpcError> {
         let node = |url: &String| {
-            let client = Client::new(url.clone(), options.timeout)?;
+            let client = Client::new(url, options.timeout)?;
             Ok(Node { client, health: Mutex::default() })
         };
         let nodes: Vec<Node> = options.urls.iter().map(node).collect::<Result<_, RpcError>>()?;

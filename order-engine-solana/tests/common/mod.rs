@@ -1,10 +1,8 @@
 //! What the tests share: a real Solana runtime, wallets and tokens on it, an exchange of the token program only, and proxies
 //! that make an honest node lag, forget and lie.
-#![allow(dead_code, reason = "each test uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test uses its own part")]
 
 pub(crate) mod desk;
 pub(crate) mod orders;
-pub(crate) mod pools;
-pub(crate) mod proxy;
-pub(crate) mod pulse;
-pub(crate) mod surfpool;
+
+pub(crate) use order_engine_solana_market::{pools, proxy, pulse, surfpool};

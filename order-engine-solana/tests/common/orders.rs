@@ -17,7 +17,7 @@ use super::desk::Desk;
 use super::pulse::Pulse;
 use super::surfpool::{Surfpool, nodes};
 
-pub(crate) const ONE_SOL: u64 = 1_000_000_000;
+pub(crate) use order_engine_solana_market::ONE_SOL;
 pub(crate) const FENCE: Fence = Fence { epoch: 1, owner: 1 };
 
 /// A chain with a wallet, two tokens and SOL, and a desk that trades them all.

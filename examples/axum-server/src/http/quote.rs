@@ -1,4 +1,4 @@
-//! Quotes, and the tokens that orders may name.
+//! Quotes, the tokens that orders may name, and the chain.
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -12,6 +12,7 @@ use crate::app::AppState;
 use crate::http::body::read_fields;
 use crate::wire::order_form::quote_request;
 use crate::wire::problem::Problem;
+use crate::venue::ChainInfo;
 use crate::wire::quotes::QuotationBody;
 
 /// The registered tokens.
@@ -23,6 +24,11 @@ pub(crate) struct TokensBody {
 /// `GET /api/tokens`.
 pub(crate) async fn tokens(State(app): State<AppState>) -> Json<TokensBody> {
     Json(TokensBody { tokens: app.tokens.tokens().to_vec() })
+}
+
+/// `GET /api/chain`: what the server trades on.
+pub(crate) async fn chain_info(State(app): State<AppState>) -> Json<ChainInfo> {
+    Json(app.options.chain.clone())
 }
 
 /// `POST /api/quote`: the result of routing now, without an order.

@@ -11,18 +11,20 @@ use order_engine_solana::{Draft, Hash, KeypairSigner, Lifetime, Pubkey, WalletSi
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::orders::ONE_SOL;
-use super::surfpool::Surfpool;
+use crate::ONE_SOL;
+use crate::surfpool::Surfpool;
 
 /// A wallet that writes a memo every few slots until it is dropped or stopped.
-pub(crate) struct Pulse {
-    pub(crate) account: Pubkey,
+pub struct Pulse {
+    /// The wallet.
+    pub account: Pubkey,
     beats: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
 impl Pulse {
-    pub(crate) async fn start(chain: &Surfpool) -> Self {
+    /// Starts the transactions.
+    pub async fn start(chain: &Surfpool) -> Self {
         let wallet = KeypairSigner::random();
         let account = wallet.address();
         chain.fund(account, 100 * ONE_SOL).await;
@@ -41,11 +43,12 @@ impl Pulse {
     }
 
     /// Ends the transactions, as on a chain on which nothing happens.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         self.beats.store(false, Ordering::Relaxed);
     }
 
-    pub(crate) fn resume(&self) {
+    /// Begins again.
+    pub fn resume(&self) {
         self.beats.store(true, Ordering::Relaxed);
     }
 }

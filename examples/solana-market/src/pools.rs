@@ -8,42 +8,48 @@ use order_engine_routing::{ConcentratedLiquidity, Dlmm};
 use order_engine_solana::programs::{METEORA_DLMM, RAYDIUM_CLMM, RAYDIUM_CPMM, RAYDIUM_V4};
 use order_engine_solana::{Account, KeypairSigner, Pubkey, WalletSigner as _};
 
-use super::surfpool::Surfpool;
+use crate::surfpool::Surfpool;
 
 /// Random numbers from a seed.
-pub(crate) struct Dice(SeededEntropy);
+pub struct Dice(SeededEntropy);
 
 impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// Returns the numbers of a seed.
+    pub fn new(seed: u64) -> Self {
         Self(SeededEntropy::new(seed))
     }
 
     /// Returns a number below another one.
-    pub(crate) fn below(&self, end: u64) -> u64 {
+    pub fn below(&self, end: u64) -> u64 {
         u64::try_from(self.0.next_u128() % u128::from(end)).unwrap()
     }
 
     /// Returns an amount of any magnitude up to about 2^bits.
-    pub(crate) fn amount(&self, bits: u64) -> u64 {
+    pub fn amount(&self, bits: u64) -> u64 {
         1 + self.below(1 << (1 + self.below(bits)))
     }
 }
 
 /// A program, the pool of it that a test trades with, and how.
-pub(crate) struct Case {
-    pub(crate) name: &'static str,
-    pub(crate) program: Pubkey,
+pub struct Case {
+    /// The name of the program.
+    pub name: &'static str,
+    /// Its address.
+    pub program: Pubkey,
     /// The name of the file of its code.
-    pub(crate) file: &'static str,
+    pub file: &'static str,
     /// Swaps sell at least this, and this and two to the power of the other at most.
-    pub(crate) amount_min: u64,
-    pub(crate) amount_bits: u64,
+    pub amount_min: u64,
+    /// See [`amount_min`](Self::amount_min).
+    pub amount_bits: u64,
     /// The error of the program if it would pay less than the minimum.
-    pub(crate) below_minimum: u64,
-    pub(crate) make: fn(&Dice, [Pubkey; 2]) -> MadePool,
+    pub below_minimum: u64,
+    /// Makes a pool of two mints, which are sorted.
+    pub make: fn(&Dice, [Pubkey; 2]) -> MadePool,
 }
 
-pub(crate) const CASES: [Case; 4] = [
+/// All programs.
+pub const CASES: [Case; 4] = [
     Case {
         name: "Raydium AMM v4",
         program: RAYDIUM_V4,
@@ -85,15 +91,16 @@ pub(crate) const CASES: [Case; 4] = [
 
 impl Case {
     /// Returns where the code of the program is, if it is there.
-    pub(crate) fn code(&self) -> Option<PathBuf> {
+    pub fn code(&self) -> Option<PathBuf> {
         let file = PathBuf::from(std::env::var_os("SOLANA_PROGRAMS")?).join(self.file);
         file.is_file().then_some(file)
     }
 }
 
 /// A pool, its accounts, and its vaults with what they hold.
-pub(crate) struct MadePool {
-    pub(crate) address: Pubkey,
+pub struct MadePool {
+    /// The pool.
+    pub address: Pubkey,
     accounts: Vec<(Pubkey, Account)>,
     vault_owner: Pubkey,
     vaults: [(Pubkey, u64); 2],
@@ -101,7 +108,7 @@ pub(crate) struct MadePool {
 
 impl MadePool {
     /// Writes the pool into a chain.
-    pub(crate) async fn write(&self, chain: &Surfpool, mints: [Pubkey; 2]) {
+    pub async fn write(&self, chain: &Surfpool, mints: [Pubkey; 2]) {
         for (address, account) in &self.accounts {
             chain.set_account(*address, account).await;
         }

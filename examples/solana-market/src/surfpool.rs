@@ -17,27 +17,28 @@ use order_engine_solana::{
 };
 use serde_json::{Value, json};
 
-use super::orders::ONE_SOL;
+use crate::ONE_SOL;
 
 /// What an empty token account holds.
-pub(crate) const TOKEN_RENT: u64 = 2_039_280;
+pub const TOKEN_RENT: u64 = 2_039_280;
 
 /// A node with a chain of its own, which ends with this value or with the test.
-pub(crate) struct Surfpool {
+pub struct Surfpool {
     child: Child,
-    pub(crate) url: String,
+    /// Where its JSON-RPC is.
+    pub url: String,
     http: reqwest::Client,
 }
 
 impl Surfpool {
     /// Starts a chain with a slot each `slot_ms` milliseconds.
-    pub(crate) fn start(slot_ms: u32) -> Self {
+    pub fn start(slot_ms: u32) -> Self {
         Self::with_programs(slot_ms, &[])
     }
 
     /// Starts a chain with these programs, as their addresses and the files of their code.
-    pub(crate) fn with_programs(slot_ms: u32, programs: &[(Pubkey, PathBuf)]) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/surfpool");
+    pub fn with_programs(slot_ms: u32, programs: &[(Pubkey, PathBuf)]) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/surfpool");
         let mut command = Command::new(script);
         command.args(["--slot-ms", &slot_ms.to_string()]);
         for (address, file) in programs {
@@ -55,7 +56,8 @@ impl Surfpool {
         Self { child, url, http: reqwest::Client::new() }
     }
 
-    pub(crate) async fn call(&self, method: &str, params: Value) -> Result<Value, Value> {
+    /// Calls a method, and returns its result or its error object.
+    pub async fn call(&self, method: &str, params: Value) -> Result<Value, Value> {
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let answer: Value = self.http.post(&self.url).json(&body).send().await.unwrap().json().await.unwrap();
         match answer.get("error") {
@@ -64,27 +66,31 @@ impl Surfpool {
         }
     }
 
-    pub(crate) fn cluster(&self) -> Arc<Cluster> {
+    /// Returns a client of this one node.
+    pub fn cluster(&self) -> Arc<Cluster> {
         Arc::new(Cluster::new(nodes(&[&self.url]), Runtime::tokio()).unwrap())
     }
 
-    pub(crate) async fn height(&self) -> u64 {
+    /// Returns the newest height.
+    pub async fn height(&self) -> u64 {
         self.call("getBlockHeight", json!([{ "commitment": "processed" }])).await.unwrap().as_u64().unwrap()
     }
 
     /// Waits for blocks.
-    pub(crate) async fn wait_for_height(&self, height: u64) {
+    pub async fn wait_for_height(&self, height: u64) {
         while self.height().await <= height {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    pub(crate) async fn blockhash(&self) -> Hash {
+    /// Returns the newest blockhash.
+    pub async fn blockhash(&self) -> Hash {
         let latest = self.call("getLatestBlockhash", json!([])).await.unwrap();
         latest["value"]["blockhash"].as_str().unwrap().parse().unwrap()
     }
 
-    pub(crate) async fn account(&self, address: Pubkey) -> Option<Account> {
+    /// Returns an account, if there is one.
+    pub async fn account(&self, address: Pubkey) -> Option<Account> {
         let params = json!([address.to_string(), { "encoding": "base64" }]);
         let found = self.call("getAccountInfo", params).await.unwrap();
         let account = found["value"].as_object()?;
@@ -95,7 +101,8 @@ impl Surfpool {
         })
     }
 
-    pub(crate) async fn set_account(&self, address: Pubkey, account: &Account) {
+    /// Writes an account.
+    pub async fn set_account(&self, address: Pubkey, account: &Account) {
         let mut data = String::with_capacity(2 * account.data.len());
         for byte in &account.data {
             write!(data, "{byte:02x}").unwrap();
@@ -106,16 +113,18 @@ impl Surfpool {
         self.call("surfnet_setAccount", json!([address.to_string(), settings])).await.unwrap();
     }
 
-    pub(crate) async fn fund(&self, wallet: Pubkey, lamports: u64) {
+    /// Gives a wallet so many lamports, instead of those it has.
+    pub async fn fund(&self, wallet: Pubkey, lamports: u64) {
         self.set_account(wallet, &Account { owner: SYSTEM, lamports, data: Vec::new() }).await;
     }
 
-    pub(crate) async fn lamports(&self, address: Pubkey) -> u64 {
+    /// Returns how many lamports an address has.
+    pub async fn lamports(&self, address: Pubkey) -> u64 {
         self.account(address).await.map_or(0, |account| account.lamports)
     }
 
     /// Makes a mint of the token program.
-    pub(crate) async fn make_mint(&self, mint: Pubkey, decimals: u8) {
+    pub async fn make_mint(&self, mint: Pubkey, decimals: u8) {
         let mut data = vec![0; 82];
         data[36..44].copy_from_slice(&u64::MAX.to_le_bytes());
         (data[44], data[45]) = (decimals, 1);
@@ -123,7 +132,7 @@ impl Surfpool {
     }
 
     /// Makes an active lookup table.
-    pub(crate) async fn make_table(&self, table: Pubkey, addresses: &[Pubkey]) {
+    pub async fn make_table(&self, table: Pubkey, addresses: &[Pubkey]) {
         let mut data = vec![0; 56];
         data[0] = 1;
         data[4..12].fill(0xff);
@@ -132,7 +141,7 @@ impl Surfpool {
     }
 
     /// Gives an owner an associated account with so many tokens, of which a delegate may send as many.
-    pub(crate) async fn give(
+    pub async fn give(
         &self,
         owner: Pubkey,
         mint: Pubkey,
@@ -145,7 +154,7 @@ impl Surfpool {
     }
 
     /// Makes a token account at any address.
-    pub(crate) async fn set_token_account(&self, address: Pubkey, owner: Pubkey, mint: Pubkey, amount: u64) {
+    pub async fn set_token_account(&self, address: Pubkey, owner: Pubkey, mint: Pubkey, amount: u64) {
         self.set_token_account_for(address, (owner, None), mint, amount).await;
     }
 
@@ -161,24 +170,25 @@ impl Surfpool {
     }
 
     /// Returns how many tokens an account has; none if there is no account.
-    pub(crate) async fn tokens(&self, account: Pubkey) -> Option<u64> {
+    pub async fn tokens(&self, account: Pubkey) -> Option<u64> {
         let account = self.account(account).await?;
         Some(u64::from_le_bytes(account.data[64..72].try_into().unwrap()))
     }
 
     /// Signs a transaction with the newest blockhash.
-    pub(crate) async fn sign(&self, draft: &Draft, signers: &[&dyn WalletSigner]) -> Signed {
+    pub async fn sign(&self, draft: &Draft, signers: &[&dyn WalletSigner]) -> Signed {
         let lifetime = Lifetime::Blockhash(self.blockhash().await);
         draft.compile(lifetime).unwrap().sign(signers).await.unwrap()
     }
 
-    pub(crate) async fn send(&self, signed: &Signed) -> Result<Value, Value> {
+    /// Sends a transaction without checks.
+    pub async fn send(&self, signed: &Signed) -> Result<Value, Value> {
         let settings = json!({ "encoding": "base64", "skipPreflight": true });
         self.call("sendTransaction", json!([STANDARD.encode(&signed.bytes), settings])).await
     }
 
     /// Waits until a transaction is in a block, and returns its error.
-    pub(crate) async fn landed(&self, signed: &Signed) -> Value {
+    pub async fn landed(&self, signed: &Signed) -> Value {
         loop {
             if let Some(status) = self.status(signed).await {
                 return status["err"].clone();
@@ -187,7 +197,8 @@ impl Surfpool {
         }
     }
 
-    pub(crate) async fn status(&self, signed: &Signed) -> Option<Value> {
+    /// Returns the status of a transaction that is in a block.
+    pub async fn status(&self, signed: &Signed) -> Option<Value> {
         let params = json!([[signed.id.to_string()], { "searchTransactionHistory": true }]);
         let statuses = self.call("getSignatureStatuses", params).await.unwrap();
         Some(statuses["value"][0].clone()).filter(|status| !status.is_null())
@@ -195,7 +206,7 @@ impl Surfpool {
 }
 
 /// Returns options for nodes on a machine that may be busy with other things.
-pub(crate) fn nodes(urls: &[&str]) -> ClusterOptions {
+pub fn nodes(urls: &[&str]) -> ClusterOptions {
     ClusterOptions::new(urls.iter().copied()).with_timeout(Duration::from_secs(20))
 }
 

@@ -17,8 +17,9 @@ use tokio::task::JoinHandle;
 type Change = Box<dyn FnMut(&str, &mut Value) -> Result<(), u16> + Send>;
 
 /// A node on a free port, which ends when this is dropped.
-pub(crate) struct Proxy {
-    pub(crate) url: String,
+pub struct Proxy {
+    /// Where it is.
+    pub url: String,
     task: JoinHandle<()>,
 }
 
@@ -33,7 +34,8 @@ struct Behind {
 }
 
 impl Proxy {
-    pub(crate) async fn start(
+    /// Starts a node that changes the answers of the one behind it.
+    pub async fn start(
         url: &str,
         change: impl FnMut(&str, &mut Value) -> Result<(), u16> + Send + 'static,
     ) -> Self {
@@ -41,7 +43,7 @@ impl Proxy {
     }
 
     /// Starts a node that takes as many transactions as `lost` says, and drops them.
-    pub(crate) async fn losing(url: &str, lost: Arc<AtomicUsize>) -> Self {
+    pub async fn losing(url: &str, lost: Arc<AtomicUsize>) -> Self {
         let keep = move |call: &Value| {
             let is_lost = call["method"] == "sendTransaction"
                 && lost.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();

@@ -1,0 +1,256 @@
+//! What a host trades on, from a file: the chain, its nodes, a wallet, tokens, pools and fees.
+//!
+//! The README shows a file with all its settings.
+
+mod file;
+mod trading;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use order_engine_core::{Runtime, Token};
+use serde_json::json;
+use solana_pubkey::Pubkey;
+
+use crate::config::file::{File, Wallet};
+use crate::keys::{KeyError, KeypairSigner, RemoteSigner, RemoteSignerOptions, WalletSigner};
+use crate::rpc::{Cluster, ClusterOptions, RpcError};
+use crate::venue::SolanaVenueOptions;
+
+pub use crate::config::trading::SolanaTrading;
+
+/// Where the id of a transaction goes in [`SolanaConfig::explorer`].
+const TX_ID: &str = "{tx}";
+
+/// The content of a file that says how to trade on a cluster of Solana.
+///
+/// `Debug` shows neither the URLs of nodes nor anything of the wallet.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct SolanaConfig {
+    /// What the chain is called, for people.
+    pub chain: String,
+    /// The hash of the first block, by which the chain is known. Trading on another chain is refused.
+    pub genesis_hash: Option<String>,
+    /// The URL of a transaction at an explorer, with `{tx}` in the place of its id.
+    pub explorer: Option<String>,
+    /// The nodes.
+    pub nodes: ClusterOptions,
+    /// The tokens that can be traded.
+    pub tokens: Vec<Token>,
+    /// The pools.
+    pub pools: Vec<Pubkey>,
+    /// How often all pools are read.
+    pub pool_interval: Duration,
+    /// The options of the venue.
+    pub venue: SolanaVenueOptions,
+    wallet: Wallet,
+    folder: PathBuf,
+}
+
+impl fmt::Debug for SolanaConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SolanaConfig")
+            .field("chain", &self.chain)
+            .field("nodes", &self.nodes)
+            .field("tokens", &self.tokens)
+            .field("pools", &self.pools)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why there is no configuration. No message shows a value of the file, which may be a secret.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file, or one that it names, cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: std::io::Error,
+    },
+    /// The text is no TOML with these settings.
+    #[error("line {line}: {message}")]
+    Malformed {
+        /// Where, from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// A setting has a value that it cannot have.
+    #[error("{setting}: {message}")]
+    Invalid {
+        /// The setting, with its table.
+        setting: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The wallet's key cannot be used.
+    #[error("wallet")]
+    Key(#[from] KeyError),
+}
+
+impl ConfigError {
+    fn invalid(setting: &'static str, message: impl Into<String>) -> Self {
+        Self::Invalid { setting, message: message.into() }
+    }
+}
+
+/// Why trading cannot begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The wallet's key cannot be used.
+    #[error("the wallet cannot be used")]
+    Key(#[from] KeyError),
+    /// The nodes cannot be asked. If it [is transient](RpcError::is_transient), they may answer later.
+    #[error("the nodes cannot be asked")]
+    Nodes(#[from] RpcError),
+    /// The nodes are of another chain than the configuration says.
+    #[error("the first block of the nodes' chain is {found}, and not {expected}")]
+    OtherChain {
+        /// The hash that the nodes tell.
+        found: String,
+        /// The hash that the configuration has.
+        expected: String,
+    },
+}
+
+impl SolanaConfig {
+    /// Reads a configuration from a file. Other files that it names are found from its own folder.
+    ///
+    /// # Errors
+    /// If the file, or one that it names, cannot be read, or a setting is missing, unknown or has a value that it
+    /// cannot have.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        let text = read(path)?;
+        let folder = path.parent().map_or_else(PathBuf::new, Path::to_owned);
+        Self::parse(&text, folder)
+    }
+
+    /// Reads a configuration from a text. Files that it names are found from this folder.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn parse(text: &str, folder: impl Into<PathBuf>) -> Result<Self, ConfigError> {
+        let folder = folder.into();
+        let file: File = toml::from_str(text).map_err(|error| malformed(text, &error))?;
+        let explorer = file.explorer.map(|url| explorer(&url)).transpose()?;
+        let pools = pools(file.pools.addresses, file.pools.file.as_deref(), &folder)?;
+        if file.tokens.len() < 2 {
+            return Err(ConfigError::invalid("tokens", "there must be at least two"));
+        }
+        for token in &file.tokens {
+            address("tokens.mint", &token.mint)?;
+        }
+        let tokens = file.tokens.into_iter().map(|token| Token::new(token.mint, token.symbol, token.decimals));
+        Ok(Self {
+            chain: file.chain,
+            genesis_hash: file.genesis_hash,
+            explorer,
+            nodes: file.nodes.options()?,
+            tokens: tokens.collect(),
+            pools,
+            pool_interval: Duration::from_millis(file.pools.interval_ms.get()),
+            venue: file.venue.options(file.fees)?,
+            wallet: file.wallet,
+            folder,
+        })
+    }
+
+    /// Returns the URL of a transaction at the explorer, if there is one.
+    pub fn explorer_url(&self, tx_id: &str) -> Option<String> {
+        self.explorer.as_ref().map(|url| url.replace(TX_ID, tx_id))
+    }
+
+    /// Returns the signer of the wallet.
+    ///
+    /// # Errors
+    /// If the key cannot be read or is none.
+    pub fn signer(&self) -> Result<Arc<dyn WalletSigner>, KeyError> {
+        Ok(match &self.wallet {
+            Wallet::KeypairFile(path) => Arc::new(KeypairSigner::from_file(self.folder.join(path))?),
+            Wallet::Environment(variable) => Arc::new(KeypairSigner::from_env(variable)?),
+            Wallet::Remote { url, address, authorization_variable } => {
+                let mut options = RemoteSignerOptions::new(url.reveal(), *address);
+                if let Some(variable) = authorization_variable {
+                    let value =
+                        std::env::var(variable).map_err(|_| KeyError::NoVariable(variable.clone()))?;
+                    options = options.with_authorization(value);
+                }
+                Arc::new(RemoteSigner::new(options)?)
+            }
+        })
+    }
+
+    /// Connects to the nodes, and reads the pools once.
+    ///
+    /// # Errors
+    /// If the wallet cannot be used, no node answers, or the nodes are of another chain.
+    pub async fn open(&self, runtime: Runtime) -> Result<SolanaTrading, OpenError> {
+        let signer = self.signer()?;
+        let cluster = Arc::new(Cluster::new(self.nodes.clone(), runtime.clone())?);
+        if let Some(expected) = &self.genesis_hash {
+            let found: String = cluster.query("getGenesisHash", json!([])).await?;
+            if found != *expected {
+                return Err(OpenError::OtherChain { found, expected: expected.clone() });
+            }
+        }
+        let trading = SolanaTrading::new(self, (cluster, signer), runtime);
+        trading.read_pools().await?;
+        trading.keep_reading_pools();
+        Ok(trading)
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })
+}
+
+/// Returns the error of a text, without the text: the parser's own message repeats it.
+fn malformed(text: &str, error: &toml::de::Error) -> ConfigError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = 1 + before.matches('\n').count();
+    let message = error.message();
+    // "invalid type: string "the value", expected …"
+    let message = match message.rsplit_once(", expected ") {
+        Some((what, expected)) if what.starts_with("invalid ") => format!("expected {expected}"),
+        _ => message.to_owned(),
+    };
+    ConfigError::Malformed { line, message }
+}
+
+fn explorer(url: &str) -> Result<String, ConfigError> {
+    let is_url = url.starts_with("https://") || url.starts_with("http://");
+    if is_url && url.contains(TX_ID) {
+        return Ok(url.to_owned());
+    }
+    Err(ConfigError::invalid("explorer", "it must be a URL with {tx} in the place of the transaction's id"))
+}
+
+fn address(setting: &'static str, text: &str) -> Result<Pubkey, ConfigError> {
+    text.parse().map_err(|_| ConfigError::invalid(setting, format!("{text:?} is no address")))
+}
+
+/// Returns the listed pools and those of the file, which has one address a line; what follows a `#` is a comment.
+fn pools(
+    listed: Vec<String>,
+    file: Option<&Path>,
+    folder: &Path,
+) -> Result<Vec<Pubkey>, ConfigError> {
+    let text = file.map_or_else(|| Ok(String::new()), |file| read(&folder.join(file)))?;
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    let named = listed.iter().map(String::as_str).chain(lines.filter(|line| !line.is_empty()));
+    let pools: BTreeSet<Pubkey> = named.map(|text| address("pools", text)).collect::<Result<_, _>>()?;
+    if pools.is_empty() {
+        return Err(ConfigError::invalid("pools", "there must be at least one"));
+    }
+    Ok(pools.into_iter().collect())
+}

@@ -1,0 +1,179 @@
+//! The settings as they stand in the file.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+use solana_pubkey::Pubkey;
+
+use crate::config::{ConfigError, address};
+use crate::fees::FeePolicy;
+use crate::rpc::ClusterOptions;
+use crate::venue::SolanaVenueOptions;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) chain: String,
+    pub(super) genesis_hash: Option<String>,
+    pub(super) explorer: Option<String>,
+    pub(super) nodes: Nodes,
+    pub(super) wallet: Wallet,
+    pub(super) tokens: Vec<TokenEntry>,
+    pub(super) pools: Pools,
+    #[serde(default)]
+    pub(super) fees: Fees,
+    #[serde(default)]
+    pub(super) venue: VenueSettings,
+}
+
+/// A text that no `Debug` shows.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Secret(String);
+
+impl Secret {
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nodes {
+    #[serde(default)]
+    urls: Vec<Secret>,
+    /// An environment variable with URLs, separated by commas.
+    urls_variable: Option<String>,
+    quorum: Option<usize>,
+    timeout_ms: Option<NonZeroU64>,
+}
+
+impl Nodes {
+    pub(super) fn options(self) -> Result<ClusterOptions, ConfigError> {
+        let mut urls: Vec<String> = self.urls.into_iter().map(|url| url.0).collect();
+        if let Some(variable) = self.urls_variable {
+            let missing = |_| ConfigError::invalid("nodes.urls_variable", format!("{variable} is not set"));
+            let listed = std::env::var(&variable).map_err(missing)?;
+            urls.extend(listed.split(',').map(|url| url.trim().to_owned()).filter(|url| !url.is_empty()));
+        }
+        if urls.is_empty() {
+            return Err(ConfigError::invalid("nodes.urls", "there must be at least one"));
+        }
+        if !urls.iter().all(|url| url.starts_with("http://") || url.starts_with("https://")) {
+            return Err(ConfigError::invalid("nodes.urls", "each must be an http:// or https:// URL"));
+        }
+        let nodes = urls.len();
+        let mut options = ClusterOptions::new(urls);
+        if let Some(quorum) = self.quorum {
+            if !(1..=nodes).contains(&quorum) {
+                return Err(ConfigError::invalid("nodes.quorum", format!("must be from 1 to {nodes}")));
+            }
+            options = options.with_quorum(quorum);
+        }
+        if let Some(timeout_ms) = self.timeout_ms {
+            options = options.with_timeout(Duration::from_millis(timeout_ms.get()));
+        }
+        Ok(options)
+    }
+}
+
+/// Who signs: one of three tables.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "snake_case", rename_all_fields = "snake_case", deny_unknown_fields)]
+pub(super) enum Wallet {
+    KeypairFile(PathBuf),
+    Environment(String),
+    Remote {
+        url: Secret,
+        #[serde(deserialize_with = "pubkey")]
+        address: Pubkey,
+        authorization_variable: Option<String>,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenEntry {
+    pub(super) symbol: String,
+    pub(super) mint: String,
+    pub(super) decimals: u8,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pools {
+    #[serde(default)]
+    pub(super) addresses: Vec<String>,
+    pub(super) file: Option<PathBuf>,
+    #[serde(default = "default_interval")]
+    pub(super) interval_ms: NonZeroU64,
+}
+
+fn default_interval() -> NonZeroU64 {
+    const { NonZeroU64::new(400).unwrap() }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fees {
+    percentile: Option<u8>,
+    floor_micro_lamports: Option<u64>,
+    cap_lamports: Option<u64>,
+    unit_margin_percent: Option<u32>,
+}
+
+impl Fees {
+    fn policy(&self) -> Result<FeePolicy, ConfigError> {
+        if self.percentile.is_some_and(|percentile| percentile > 100) {
+            return Err(ConfigError::invalid("fees.percentile", "must be from 0 to 100"));
+        }
+        let unless_set = FeePolicy::default();
+        Ok(FeePolicy {
+            percentile: self.percentile.unwrap_or(unless_set.percentile),
+            floor_micro_lamports: self.floor_micro_lamports.unwrap_or(unless_set.floor_micro_lamports),
+            cap_lamports: self.cap_lamports.unwrap_or(unless_set.cap_lamports),
+            unit_margin_percent: self.unit_margin_percent.unwrap_or(unless_set.unit_margin_percent),
+        })
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VenueSettings {
+    finality_margin: Option<u64>,
+    busy_account: Option<String>,
+    complete_from_slot: Option<u64>,
+    #[serde(default)]
+    lookup_tables: Vec<String>,
+}
+
+impl VenueSettings {
+    pub(super) fn options(self, fees: Fees) -> Result<SolanaVenueOptions, ConfigError> {
+        let mut options = SolanaVenueOptions::default().with_fees(fees.policy()?);
+        if let Some(heights) = self.finality_margin {
+            options = options.with_finality_margin(heights);
+        }
+        if let Some(account) = self.busy_account {
+            options = options.with_busy_account(address("venue.busy_account", &account)?);
+        }
+        if let Some(slot) = self.complete_from_slot {
+            options = options.with_complete_from_slot(slot);
+        }
+        let tables = self.lookup_tables.iter().map(|table| address("venue.lookup_tables", table));
+        Ok(options.with_lookup_tables(tables.collect::<Result<Vec<_>, _>>()?))
+    }
+}
+
+fn pubkey<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pubkey, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| serde::de::Error::custom("it must be an address in base58"))
+}
