@@ -77,10 +77,11 @@ impl Searcher {
         }
     }
 
-    /// Returns the slot at which a search for a transaction has to begin.
+    /// Returns the slot at which a search for a transaction has to begin: that of its signing, and none before the
+    /// history begins.
     fn oldest_slot(&self, tx_id: &TxId) -> u64 {
         let births = self.births.lock().unwrap_or_else(PoisonError::into_inner);
-        births.slots.get(tx_id).copied().unwrap_or(self.complete_from_slot)
+        births.slots.get(tx_id).copied().unwrap_or(0).max(self.complete_from_slot)
     }
 
     /// Asks all nodes about transactions, and returns what they agree on, in the order asked.
@@ -226,6 +227,13 @@ mod tests {
         searcher.note_birth(&"mine".into(), 700);
         assert_eq!(searcher.oldest_slot(&"mine".into()), 700);
         assert_eq!(searcher.oldest_slot(&"other".into()), 31);
+    }
+
+    #[test]
+    fn no_transaction_is_older_than_the_history() {
+        let searcher = Searcher::new(Pubkey::default(), 31);
+        searcher.note_birth(&"early".into(), 0);
+        assert_eq!(searcher.oldest_slot(&"early".into()), 31);
     }
 
     #[test]

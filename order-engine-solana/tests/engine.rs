@@ -6,37 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
+use common::desk::DeskRouter;
 use common::orders::{World, token};
 use common::proxy::Proxy;
 use order_engine_core::{
-    Amount, Candidate, DexRouter, Engine, EngineConfig, FailureCode, Leg, MemoryStore, Order, OrderId,
-    OrderRequest, QuoteRequest, Route, Status, StepError, Submission,
+    Amount, Engine, EngineConfig, FailureCode, MemoryStore, Order, OrderId, OrderRequest, Status, Submission,
 };
 use order_engine_solana::instructions::token::associated_account;
 use order_engine_solana::programs::TOKEN;
 use order_engine_solana::{SolanaVenue, WalletSigner as _};
-
-/// How much the desk pays for each token.
-const RATE: u128 = 2;
-
-/// Offers the desk's price.
-#[derive(Debug)]
-struct DeskRouter;
-
-#[async_trait]
-impl DexRouter for DeskRouter {
-    fn dexes(&self) -> Vec<String> {
-        vec!["Desk".into()]
-    }
-
-    async fn quote(&self, request: &QuoteRequest) -> Result<Vec<Candidate>, StepError> {
-        let QuoteRequest { input, output, amount, .. } = request;
-        let paid = Amount::new(amount.base_units() * RATE);
-        let leg = Leg::new("Desk", "desk", (input.mint.as_str(), *amount), (output.mint.as_str(), paid));
-        Ok(vec![Candidate::quoted("Desk", Route::new("Desk", vec![leg], *amount, paid))])
-    }
-}
 
 async fn engine_on(venue: SolanaVenue) -> Engine {
     let mut config = EngineConfig::default();

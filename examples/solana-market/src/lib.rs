@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "it is part of tests")]
 #![allow(missing_debug_implementations, reason = "nobody prints them, and one has a key")]
 
+pub mod faults;
 pub mod market;
 pub mod pools;
 pub mod proxy;

@@ -1,5 +1,6 @@
 //! A real Solana runtime in a process of its own.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,9 @@ use order_engine_solana::{
 use serde_json::{Value, json};
 
 use crate::ONE_SOL;
+
+/// How many transactions are listed at once.
+const PAGE: usize = 1_000;
 
 /// What an empty token account holds.
 pub const TOKEN_RENT: u64 = 2_039_280;
@@ -194,6 +198,24 @@ impl Surfpool {
                 return status["err"].clone();
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Returns how many transactions of a wallet took effect, by the memos that they carry.
+    pub async fn executions(&self, wallet: Pubkey) -> BTreeMap<String, usize> {
+        let (mut executions, mut before) = (BTreeMap::new(), Value::Null);
+        loop {
+            let settings = json!({ "limit": PAGE, "before": before });
+            let page = self.call("getSignaturesForAddress", json!([wallet.to_string(), settings])).await.unwrap();
+            let page = page.as_array().unwrap();
+            for one in page.iter().filter(|one| one["err"].is_null()) {
+                // "[49] the memo"
+                if let Some((_, memo)) = one["memo"].as_str().and_then(|memo| memo.split_once("] ")) {
+                    *executions.entry(memo.to_owned()).or_default() += 1;
+                }
+            }
+            let Some(oldest) = page.last().filter(|_| page.len() == PAGE) else { return executions };
+            before = oldest["signature"].clone();
         }
     }
 
