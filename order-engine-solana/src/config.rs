@@ -3,6 +3,8 @@
 //! The README shows a file with all its settings.
 
 mod file;
+#[cfg(test)]
+mod tests;
 mod trading;
 
 use std::collections::BTreeSet;
@@ -149,7 +151,8 @@ impl SolanaConfig {
         for token in &file.tokens {
             address("tokens.mint", &token.mint)?;
         }
-        let tokens = file.tokens.into_iter().map(|token| Token::new(token.mint, token.symbol, token.decimals));
+        let tokens =
+            file.tokens.into_iter().map(|token| Token::new(token.mint, token.symbol, token.decimals));
         Ok(Self {
             chain: file.chain,
             genesis_hash: file.genesis_hash,
@@ -210,8 +213,7 @@ impl SolanaConfig {
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })
 }
 
 /// Returns the error of a text, without the text: the parser's own message repeats it.
@@ -240,11 +242,7 @@ fn address(setting: &'static str, text: &str) -> Result<Pubkey, ConfigError> {
 }
 
 /// Returns the listed pools and those of the file, which has one address a line; what follows a `#` is a comment.
-fn pools(
-    listed: Vec<String>,
-    file: Option<&Path>,
-    folder: &Path,
-) -> Result<Vec<Pubkey>, ConfigError> {
+fn pools(listed: Vec<String>, file: Option<&Path>, folder: &Path) -> Result<Vec<Pubkey>, ConfigError> {
     let text = file.map_or_else(|| Ok(String::new()), |file| read(&folder.join(file)))?;
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     let named = listed.iter().map(String::as_str).chain(lines.filter(|line| !line.is_empty()));

@@ -108,7 +108,8 @@ fn connector() -> Result<Connector, Source> {
 /// Takes the user and the password out of a URL, as a header.
 fn without_user(url: Uri) -> Result<(Uri, Option<HeaderValue>), Source> {
     let mut parts = url.into_parts();
-    let Some((user, host)) = parts.authority.as_ref().and_then(|authority| authority.as_str().rsplit_once('@'))
+    let Some((user, host)) =
+        parts.authority.as_ref().and_then(|authority| authority.as_str().rsplit_once('@'))
     else {
         return Ok((Uri::from_parts(parts)?, None));
     };

@@ -195,7 +195,9 @@ impl Config {
     pub fn check_role(&self) -> Result<(), InvalidRole> {
         match self.role {
             Role::All => Ok(()),
-            role if self.venue_url.is_none() && self.venue.is_none() => Err(InvalidRole::NoVenue(role.as_str())),
+            role if self.venue_url.is_none() && self.venue.is_none() => {
+                Err(InvalidRole::NoVenue(role.as_str()))
+            }
             role if !self.store.is_shared() => Err(InvalidRole::NoStore(role.as_str())),
             Role::Api | Role::Worker => Ok(()),
         }

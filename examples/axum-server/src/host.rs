@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use apalis::prelude::{Monitor, MonitorError, WorkerBuilder};
 use order_engine_core::telemetry::chain;
-use order_engine_core::{
-    BuildError, Durability, Engine, EngineConfig, StoreError, VenueName, execute_order,
-};
+use order_engine_core::{BuildError, Durability, Engine, EngineConfig, StoreError, VenueName, execute_order};
 use order_engine_sim::SimError;
 use order_engine_sim::rpc::RpcError;
 use tokio::sync::oneshot;

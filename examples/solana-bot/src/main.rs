@@ -31,7 +31,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tokio::spawn(engine.run(4));
 
     for slice in 1..=slices {
-        sell_slice(&engine, &config, slice, OrderRequest::new("bot", sell.clone(), buy.clone(), amount)).await?;
+        sell_slice(&engine, &config, slice, OrderRequest::new("bot", sell.clone(), buy.clone(), amount))
+            .await?;
     }
     Ok(engine.shutdown(Duration::from_secs(10)).await?)
 }

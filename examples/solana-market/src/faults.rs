@@ -89,11 +89,7 @@ impl FaultyNode {
         let loses = Faults { dropped: 200, replies_lost: 100, delayed: 100, ..Faults::default() };
         let lies = Faults { denied: 300, lag_slots: 20, replies_lost: 50, dropped: 300, ..Faults::default() };
         let busy = Faults { busy: 100, doubled: 300, delayed: 200, dropped: 200, ..Faults::default() };
-        [
-            Self::start(url, loses, 1).await,
-            Self::start(url, lies, 2).await,
-            Self::start(url, busy, 3).await,
-        ]
+        [Self::start(url, loses, 1).await, Self::start(url, lies, 2).await, Self::start(url, busy, 3).await]
     }
 
     /// Returns how often something went wrong.
@@ -124,10 +120,7 @@ impl Behind {
     }
 }
 
-async fn answer(
-    State(node): State<Arc<Behind>>,
-    Json(call): Json<Value>,
-) -> Result<Json<Value>, StatusCode> {
+async fn answer(State(node): State<Arc<Behind>>, Json(call): Json<Value>) -> Result<Json<Value>, StatusCode> {
     let Faults { dropped, replies_lost, doubled, delayed, busy, .. } = node.faults;
     let method = call["method"].as_str().unwrap_or_default();
     if node.strikes(busy, |struck| &mut struck.busy) {
@@ -180,7 +173,10 @@ impl Behind {
                 behind(&mut result["context"]["slot"]);
                 for status in result["value"].as_array_mut().into_iter().flatten() {
                     let is_ahead = status["slot"].as_u64().is_some_and(|slot| slot > newest);
-                    if is_ahead || (!status.is_null() && self.strikes(self.faults.denied, |struck| &mut struck.denied)) {
+                    if is_ahead
+                        || (!status.is_null()
+                            && self.strikes(self.faults.denied, |struck| &mut struck.denied))
+                    {
                         *status = Value::Null;
                     }
                 }

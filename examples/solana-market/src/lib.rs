@@ -2,7 +2,12 @@
 //! tokens, and pools of the real programs of Raydium and Meteora; a wallet; and nodes that lag, forget and lie.
 //!
 //! What goes wrong here ends the program or the test that uses it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "it is part of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "it is part of tests"
+)]
 #![allow(missing_debug_implementations, reason = "nobody prints them, and one has a key")]
 
 pub mod faults;

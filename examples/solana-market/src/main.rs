@@ -27,7 +27,10 @@ async fn main() -> ExitCode {
     if programs.is_empty() {
         eprintln!("SOLANA_PROGRAMS has to name a folder with the code of at least one of these programs:");
         for case in &CASES {
-            eprintln!("    solana program dump --url mainnet-beta {} {}   # {}", case.program, case.file, case.name);
+            eprintln!(
+                "    solana program dump --url mainnet-beta {} {}   # {}",
+                case.program, case.file, case.name
+            );
         }
         return ExitCode::FAILURE;
     }

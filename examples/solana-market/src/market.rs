@@ -38,8 +38,7 @@ impl Market {
 
     /// Opens a market with these programs, and a slot each so many milliseconds.
     pub async fn open(programs: &[&'static Case], slot_ms: u32) -> Self {
-        let code: Vec<_> =
-            programs.iter().filter_map(|case| Some((case.program, case.code()?))).collect();
+        let code: Vec<_> = programs.iter().filter_map(|case| Some((case.program, case.code()?))).collect();
         let chain = Surfpool::with_programs(slot_ms, &code);
         let (wallet, dice) = (Keypair::new(), Dice::new(7));
         let mut mints = [KeypairSigner::random().address(), KeypairSigner::random().address()];
@@ -72,7 +71,8 @@ impl Market {
         // A file that is there keeps its permissions.
         let _ = std::fs::remove_file(&path);
         let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        write!(file.expect("the folder can be written"), "[{}]", key.join(",")).expect("the file can be written");
+        write!(file.expect("the folder can be written"), "[{}]", key.join(","))
+            .expect("the file can be written");
         std::fs::write(folder.join("solana.toml"), self.config(nodes)).expect("the folder can be written");
     }
 
@@ -92,8 +92,14 @@ impl Market {
         for (pool, name) in &self.pools {
             let _ = writeln!(config, "    \"{pool}\", # {name}");
         }
-        config.push_str("]\n\n[venue]\n# Somebody else's transactions, as every cluster has them in each block.\n");
-        let _ = writeln!(config, "busy_account = \"{}\"\n# Where this chain begins.\ncomplete_from_slot = 31", self.pulse.account);
+        config.push_str(
+            "]\n\n[venue]\n# Somebody else's transactions, as every cluster has them in each block.\n",
+        );
+        let _ = writeln!(
+            config,
+            "busy_account = \"{}\"\n# Where this chain begins.\ncomplete_from_slot = 31",
+            self.pulse.account
+        );
         config
     }
 }

@@ -145,13 +145,7 @@ impl Surfpool {
     }
 
     /// Gives an owner an associated account with so many tokens, of which a delegate may send as many.
-    pub async fn give(
-        &self,
-        owner: Pubkey,
-        mint: Pubkey,
-        amount: u64,
-        delegate: Option<Pubkey>,
-    ) -> Pubkey {
+    pub async fn give(&self, owner: Pubkey, mint: Pubkey, amount: u64, delegate: Option<Pubkey>) -> Pubkey {
         let address = associated_account(owner, mint, TOKEN);
         self.set_token_account_for(address, (owner, delegate), mint, amount).await;
         address
@@ -206,7 +200,8 @@ impl Surfpool {
         let (mut executions, mut before) = (BTreeMap::new(), Value::Null);
         loop {
             let settings = json!({ "limit": PAGE, "before": before });
-            let page = self.call("getSignaturesForAddress", json!([wallet.to_string(), settings])).await.unwrap();
+            let page =
+                self.call("getSignaturesForAddress", json!([wallet.to_string(), settings])).await.unwrap();
             let page = page.as_array().unwrap();
             for one in page.iter().filter(|one| one["err"].is_null()) {
                 // "[49] the memo"

@@ -49,7 +49,8 @@ impl SolanaTrading {
 
     /// Reads all pools again and again, as long as somebody else has the directory.
     pub(super) fn keep_reading_pools(&self) {
-        let (pools, interval, clock) = (Arc::downgrade(&self.pools), self.interval, Arc::clone(&self.runtime.clock));
+        let (pools, interval, clock) =
+            (Arc::downgrade(&self.pools), self.interval, Arc::clone(&self.runtime.clock));
         let mut unread_before = Vec::new();
         let reading = async move {
             loop {

@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use crate::app::AppState;
 use crate::http::body::read_fields;
+use crate::venue::ChainInfo;
 use crate::wire::order_form::quote_request;
 use crate::wire::problem::Problem;
-use crate::venue::ChainInfo;
 use crate::wire::quotes::QuotationBody;
 
 /// The registered tokens.

@@ -184,15 +184,25 @@ function setStatus(status, progress) {
   $('cancel').disabled = false;
 }
 
-/** Shows a fact about the order, and replaces an older fact of the same name. */
+/** Shows a fact about the order, a text or an element, and replaces an older fact of the same name. */
 function setFact(name, value, className = '') {
   const facts = $('facts');
   const old = [...facts.querySelectorAll('dt')].find((dt) => dt.textContent === name);
   if (old) {
-    old.nextElementSibling.textContent = value;
+    old.nextElementSibling.replaceChildren(value);
   } else {
-    facts.append(element('dt', { textContent: name }), element('dd', { textContent: value, className }));
+    facts.append(element('dt', { textContent: name }), element('dd', { className }, value));
   }
+}
+
+/** The URL of a transaction at the chain's explorer, with `{tx}` in the place of its id, if there is one. */
+let explorer;
+
+/** Returns a transaction's id, as a link where the chain has an explorer. */
+function transaction(id) {
+  if (!explorer) return id;
+  const href = explorer.replace('{tx}', encodeURIComponent(id));
+  return element('a', { href, textContent: id, target: '_blank', rel: 'noopener noreferrer' });
 }
 
 function showEvent(frame) {
@@ -201,7 +211,7 @@ function showEvent(frame) {
   if (frame.chosenDex) setFact('Exchange', frame.chosenDex);
   const unit = stream.unit ? ` ${stream.unit}` : '';
   if (frame.minOut) setFact('At least', frame.minOut + unit);
-  if (frame.txHash) setFact('Transaction', frame.txHash);
+  if (frame.txHash) setFact('Transaction', transaction(frame.txHash));
   if (frame.amountOut) setFact('Received', frame.amountOut + unit);
   if (frame.executionPriceExact) setFact('Price', frame.executionPriceExact + unit);
   if (frame.type === 'failed') setFact('Failed', `${frame.error.message} (${frame.error.code})`, 'bad');
@@ -342,7 +352,10 @@ async function start() {
     requote();
   });
 
-  const { tokens } = await (await fetch('/api/tokens')).json();
+  const get = async (path) => (await fetch(path)).json();
+  const [{ tokens }, chain] = await Promise.all([get('/api/tokens'), get('/api/chain')]);
+  $('chain').textContent = chain.name;
+  explorer = chain.explorer;
   for (const id of ['token-in', 'token-out']) {
     const options = tokens.map(({ symbol }) => element('option', { value: symbol, textContent: symbol }));
     $(id).replaceChildren(...options);

@@ -1,0 +1,205 @@
+//! The server on a real Solana runtime: what it says of the chain, and, with the real programs of the exchanges, orders on
+//! their pools while servers are killed every second.
+//!
+//! The code of the programs is not part of this repository. `SOLANA_PROGRAMS` names a folder with it; without it the second part
+//! is not run, which the output says. The long form:
+//! `ORDERS=2000 KILLS=60 cargo test --release -p order-engine-server --all-features --test solana`.
+
+mod common;
+#[allow(dead_code, reason = "the clients here cancel nothing")]
+#[path = "kills/servers.rs"]
+mod servers;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use common::program::{Program, fails, try_place_as};
+use futures_util::future::join_all;
+use order_engine_core::{Order, OrderStore, Status};
+use order_engine_server::StoreUrl;
+use order_engine_solana::instructions::memo;
+use order_engine_solana::instructions::token::associated_account;
+use order_engine_solana::programs::TOKEN;
+use order_engine_solana_market::faults::FaultyNode;
+use order_engine_solana_market::market::{Market, TOKENS, WALLET_TOKENS};
+use serde_json::{Value, json};
+use servers::Servers;
+use tokio::sync::watch;
+
+/// How long a slot takes, in milliseconds.
+const SLOT_MS: u32 = 50;
+/// After what time a request is made again that got no answer.
+const AGAIN: Duration = Duration::from_millis(50);
+
+fn main() {
+    let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    threads.expect("the runtime starts").block_on(async {
+        a_bad_configuration_is_refused_by_name().await;
+        let programs = Market::programs();
+        if programs.is_empty() {
+            println!(
+                "orders on real pools: NOT RUN, because SOLANA_PROGRAMS names no folder with the programs"
+            );
+            println!("`cargo run -p order-engine-solana-market -- FOLDER` says how to get them.");
+            return;
+        }
+        clients_are_told_the_chain().await;
+        killed_servers_execute_each_order_at_most_once().await;
+    });
+}
+
+async fn a_bad_configuration_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let venue = ["--store", "memory:", "--venue", "solana:solana.toml"];
+    assert!(fails(folder.path(), &venue).await.contains("cannot trade as solana.toml says"));
+    let secret = "chain = 5\n[nodes]\nurls = \"https://planted-canary\"\n";
+    std::fs::write(folder.path().join("solana.toml"), secret).unwrap();
+    let error = fails(folder.path(), &venue).await;
+    assert!(error.contains("line 1: expected a string") && !error.contains("canary"), "{error}");
+}
+
+async fn clients_are_told_the_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    let market = Market::open(&Market::programs(), SLOT_MS).await;
+    market.write(folder.path(), &[&market.chain.url]);
+    let server =
+        Program::start(folder.path(), &["--store", "memory:", "--venue", "solana:solana.toml"]).await;
+    let get = async |path: &str| -> Value {
+        reqwest::get(format!("{}{path}", server.url)).await.unwrap().json().await.unwrap()
+    };
+    let chain = get("/api/chain").await;
+    assert_eq!(
+        chain,
+        json!({ "name": "Solana on this machine (Surfpool)", "isSimulated": false, "explorer": null })
+    );
+    let tokens = get("/api/tokens").await;
+    let symbols: Vec<_> = tokens["tokens"].as_array().unwrap().iter().map(|token| &token["symbol"]).collect();
+    assert_eq!(symbols, TOKENS.map(|(symbol, _)| symbol));
+    assert_eq!(server.terminate().await.0, Some(0));
+}
+
+/// Trades through servers of which one is killed each second, behind faulty nodes, and compares each order and the wallet with
+/// the chain.
+async fn killed_servers_execute_each_order_at_most_once() {
+    let (orders, kills) = (setting("ORDERS", 60), setting("KILLS", 6));
+    let folder = tempfile::tempdir().unwrap();
+    let market = Market::open(&Market::programs(), SLOT_MS).await;
+    let nodes = FaultyNode::three(&market.chain.url).await;
+    let urls: Vec<&str> = nodes.iter().map(|node| node.url.as_str()).collect();
+    market.write(folder.path(), &urls);
+    let store = format!("sqlite:{}", folder.path().join("orders.db").display());
+    let store = std::env::var("STORE").unwrap_or(store);
+    let began = Instant::now();
+    let mut servers = Servers::start(folder.path(), &store, ["--venue", "solana:solana.toml"]).await;
+    let customers = Customers { http: reqwest::Client::new(), urls: servers.urls() };
+    let time = Duration::from_secs(kills);
+    let (placed, ()) =
+        tokio::join!(customers.trade(orders, time), servers.are_killed(usize::try_from(kills).unwrap()));
+    let traded = began.elapsed();
+    let opened = store.parse::<StoreUrl>().unwrap().open().await.unwrap();
+    let limit = Duration::from_secs(120 + orders);
+    let ended = tokio::time::timeout(limit, ended(&*opened, &placed)).await.expect("every order ends");
+    let settled = began.elapsed();
+    servers.terminate().await;
+    let found = audit(&market, &ended).await;
+    println!("{orders} orders, {kills} kills in {traded:.1?}, settled after {settled:.1?}: {found}");
+    for node in &nodes {
+        println!("    a node's faults: {:?}", node.struck());
+    }
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// Clients that place orders at any server that lives.
+struct Customers {
+    http: reqwest::Client,
+    urls: watch::Receiver<Vec<String>>,
+}
+
+impl Customers {
+    /// Places so many orders over a time, and returns their ids.
+    async fn trade(&self, orders: u64, time: Duration) -> Vec<String> {
+        let began = tokio::time::Instant::now();
+        let place = async |n: u64| {
+            let at = time.mul_f64(n as f64 / orders as f64);
+            tokio::time::sleep_until(began + at).await;
+            self.place(n).await
+        };
+        join_all((0..orders).map(place)).await
+    }
+
+    /// Places an order of either direction at one server after the other until one answers.
+    async fn place(&self, n: u64) -> String {
+        let [(first, _), (second, _)] = TOKENS;
+        let (sell, buy) = if n.is_multiple_of(2) { (first, second) } else { (second, first) };
+        let form = json!({
+            "tokenIn": sell, "tokenOut": buy, "amount": format!("{}", 1 + n % 9), "slippageBps": 500,
+            "clientOrderId": format!("order-{n}"),
+        });
+        for turn in 0.. {
+            let url = {
+                let urls = self.urls.borrow();
+                urls[turn % urls.len()].clone()
+            };
+            if let Some(id) = try_place_as(&url, &self.http, &form).await {
+                return id;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        unreachable!("the turns do not end")
+    }
+}
+
+/// Waits until all orders have ended, and returns them.
+async fn ended(store: &dyn OrderStore, placed: &[String]) -> Vec<Order> {
+    let mut orders = Vec::new();
+    for id in placed {
+        let id = id.parse().unwrap();
+        orders.push(loop {
+            match store.load(id).await {
+                Ok(Some(order)) if order.status().is_terminal() => break order,
+                _ => tokio::time::sleep(AGAIN).await,
+            }
+        });
+    }
+    orders
+}
+
+/// Asserts that the chain and the wallet have what the orders say.
+async fn audit(market: &Market, orders: &[Order]) -> String {
+    let (mut confirmed, mut failed, mut dexes) = (BTreeMap::new(), 0, BTreeMap::new());
+    let mut balances = [WALLET_TOKENS, WALLET_TOKENS].map(i128::from);
+    for order in orders {
+        if order.status() == Status::Failed {
+            let code = order.state.failure().map(|failure| failure.code.as_str().to_owned());
+            assert_eq!(
+                code.as_deref(),
+                Some("slippage"),
+                "{}: prices move, and nothing else goes wrong",
+                order.id
+            );
+            failed += 1;
+            continue;
+        }
+        let fill = order.state.fill().expect("it is filled");
+        let sold = market.mints.iter().position(|mint| mint.to_string() == order.request.input.mint).unwrap();
+        balances[sold] -= i128::try_from(fill.amount_in.base_units()).unwrap();
+        balances[1 - sold] += i128::try_from(fill.amount_out.base_units()).unwrap();
+        assert!(Some(fill.amount_out) >= order.worst_price(), "{}", order.id);
+        confirmed.insert(memo::tag(order.id), 1);
+        *dexes.entry(order.state.chosen_dex().unwrap_or_default().to_owned()).or_insert(0) += 1;
+    }
+    let executions = market.chain.executions(market.wallet()).await;
+    assert_eq!(executions, confirmed, "the confirmed orders, and no others, took effect once each");
+    for (mint, balance) in market.mints.into_iter().zip(balances) {
+        let account = associated_account(market.wallet(), mint, TOKEN);
+        let has = market.chain.tokens(account).await.map(i128::from);
+        assert_eq!(has, Some(balance), "the wallet has what the events say");
+    }
+    format!(
+        "{} confirmed {dexes:?}, {failed} failed by slippage, balances equal to the unit",
+        confirmed.len()
+    )
+}
