@@ -14,6 +14,8 @@ use crate::keys::{SignError, WalletSigner};
 
 /// The most bytes of a transaction: what fits into one packet of the network.
 pub const TRANSACTION_BYTES_MAX: usize = 1_232;
+/// The most accounts of a transaction, those from tables included: what the chain locks at once.
+pub const TRANSACTION_ACCOUNTS_MAX: usize = 64;
 const SIGNATURE_BYTES: usize = 64;
 
 /// What bounds the life of a transaction.
@@ -80,7 +82,15 @@ pub enum DraftError {
         /// Its size with all signatures.
         bytes: usize,
     },
-    /// The instructions cannot be put into a message: too many accounts, for instance.
+    /// It names more accounts than a transaction may.
+    #[error(
+        "the transaction names {accounts} accounts, and no more than {TRANSACTION_ACCOUNTS_MAX} are allowed"
+    )]
+    TooManyAccounts {
+        /// How many it names, those from tables included.
+        accounts: usize,
+    },
+    /// The instructions cannot be put into a message.
     #[error("the transaction cannot be compiled")]
     Uncompilable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A wallet has to sign whose signer is not there.
@@ -106,7 +116,7 @@ impl Draft {
     /// Fixes the message, and checks its size.
     ///
     /// # Errors
-    /// If it cannot be compiled, or does not fit into a packet.
+    /// If it cannot be compiled, names too many accounts, or does not fit into a packet.
     pub fn compile(&self, lifetime: Lifetime) -> Result<Unsigned, DraftError> {
         let (hash, advance) = match lifetime {
             Lifetime::Blockhash(hash) => (hash, None),
@@ -118,10 +128,20 @@ impl Draft {
             advance.into_iter().chain(self.instructions.iter().cloned()).collect();
         let message = v0::Message::try_compile(&self.payer, &instructions, &self.tables, hash);
         let message = message.map_err(|error| DraftError::Uncompilable(error.into()))?;
+        let accounts = message.account_keys.len() + looked_up(&message);
+        if accounts > TRANSACTION_ACCOUNTS_MAX {
+            return Err(DraftError::TooManyAccounts { accounts });
+        }
         let unsigned = Unsigned::new(VersionedMessage::V0(message));
         let bytes = unsigned.size();
         if bytes > TRANSACTION_BYTES_MAX { Err(DraftError::TooLarge { bytes }) } else { Ok(unsigned) }
     }
+}
+
+/// Returns how many accounts of a message come from tables.
+fn looked_up(message: &v0::Message) -> usize {
+    let tables = message.address_table_lookups.iter();
+    tables.map(|table| table.writable_indexes.len() + table.readonly_indexes.len()).sum()
 }
 
 impl Unsigned {
@@ -260,6 +280,22 @@ mod tests {
         let with_table = draft.clone().with_tables(vec![table]).compile(RECENT).unwrap().size();
         // Ten keys become ten numbers, the table's key and two lengths.
         assert_eq!(plain - with_table, 10 * 32 - (32 + 10 + 2));
+    }
+
+    #[test]
+    fn accounts_from_tables_count_too() {
+        let payer = Pubkey::new_from_array([1; 32]);
+        let targets: Vec<Pubkey> = (10..73).map(|byte| Pubkey::new_from_array([byte; 32])).collect();
+        let table =
+            AddressLookupTableAccount { key: Pubkey::new_from_array([7; 32]), addresses: targets.clone() };
+        let with = |count: usize| {
+            let transfers = targets[..count].iter().map(|target| system::transfer(payer, *target, 1));
+            Draft::new(payer, transfers.collect()).with_tables(vec![table.clone()])
+        };
+        // The wallet and the system's program are the other two.
+        let error = with(63).compile(RECENT).unwrap_err();
+        assert!(matches!(error, DraftError::TooManyAccounts { accounts: 65 }), "{error}");
+        assert!(matches!(with(62).compile(RECENT), Err(DraftError::TooLarge { .. })));
     }
 
     #[tokio::test]

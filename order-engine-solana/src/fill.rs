@@ -5,13 +5,15 @@ use solana_pubkey::Pubkey;
 
 use crate::fees::ComputeBudget;
 use crate::instructions::compute_budget::UNITS_MAX;
-use crate::programs::{COMPUTE_BUDGET, WRAPPED_SOL};
-use crate::rpc::wire::{ByMint, LandedTransaction, Meta, TokenBalance};
+use crate::programs::{ASSOCIATED_TOKEN, COMPUTE_BUDGET, WRAPPED_SOL};
+use crate::rpc::wire::{ByMint, InstructionJson, LandedTransaction, Meta, TokenBalance};
 
 /// The units that an instruction may use where no limit is set.
 const UNITS_DEFAULT_PER_INSTRUCTION: u32 = 200_000;
 const SET_UNIT_LIMIT: u8 = 2;
 const SET_UNIT_PRICE: u8 = 3;
+/// Where the mint stands among the accounts of an instruction that makes a token account.
+const CREATED_MINT: usize = 3;
 
 /// What a wallet gave and got, in base units. SOL and wrapped SOL are one token here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,10 +24,46 @@ pub(crate) struct Exchanged {
 
 /// Returns what the payer of a transaction gave of one token and got of another one, without the fee and without the
 /// rent of its own accounts; nothing if its balances say neither clearly.
+///
+/// What is left of a token on the way, between the legs of a route, is neither.
 pub(crate) fn exchanged(tx: &LandedTransaction) -> Option<Exchanged> {
     let owner = tx.transaction.message.account_keys.first()?;
-    let mut changes = token_changes(&tx.meta, owner)?;
+    let tokens = token_changes(&tx.meta, owner)?;
     let lamports = lamport_change(&tx.meta, owner).checked_add(i128::from(fee_lamports(tx)))?;
+    match bought_mint(tx) {
+        Some(bought) => exchanged_for(bought, &tokens, lamports),
+        None => exchanged_clearly(tokens, lamports),
+    }
+}
+
+/// Returns the mint of the first instruction that makes a token account unless it is there, by which the venue says what
+/// is bought.
+fn bought_mint(tx: &LandedTransaction) -> Option<&str> {
+    let instructions = &tx.transaction.message.instructions;
+    let program = ASSOCIATED_TOKEN.to_string();
+    let creates = |one: &&InstructionJson| tx.account(one.program_id_index) == Some(program.as_str());
+    tx.account(*instructions.iter().find(creates)?.accounts.get(CREATED_MINT)?)
+}
+
+/// Returns what was given for a token that is known. Only what is sold becomes less, because no leg sells more than
+/// the legs before it must pay.
+fn exchanged_for(bought: &str, tokens: &ByMint, lamports: i128) -> Option<Exchanged> {
+    let is_sol = bought == WRAPPED_SOL.to_string();
+    let out = if is_sol { lamports } else { tokens.get(bought).copied().unwrap_or(0) };
+    let mut sold = tokens.iter().filter(|(mint, change)| **change < 0 && *mint != bought);
+    let given = match (sold.next(), sold.next()) {
+        (Some((_, change)), None) => *change,
+        // What is left of lamports between two other tokens is rent.
+        (None, _) if !is_sol => lamports.min(0),
+        (None, _) => 0,
+        (Some(_), Some(_)) => return None,
+    };
+    let amount_out = Amount::new(u128::try_from(out).ok()?);
+    Some(Exchanged { amount_in: Amount::new(given.unsigned_abs()), amount_out })
+}
+
+/// Returns what was given and got where only one token became less and only one more.
+fn exchanged_clearly(mut changes: ByMint, lamports: i128) -> Option<Exchanged> {
     let has = |changes: &ByMint, is_sign: fn(&i128) -> bool| {
         changes.values().filter(|change| is_sign(change)).count()
     };
@@ -177,6 +215,60 @@ mod tests {
             "postTokenBalances": [tokens(2, USDC, WALLET, 7), tokens(3, "other", WALLET, 4), tokens(4, USDC, "pool", 13)],
         }));
         assert_eq!(exchanged(&swapped), Some(amounts(3, 4)));
+    }
+
+    /// The same with an instruction that makes the account of what is bought, whose mint comes from a lookup table.
+    fn landed_buying(mint: &str, meta: &Value) -> LandedTransaction {
+        let mut tx = landed(meta);
+        tx.transaction.message.account_keys.push(ASSOCIATED_TOKEN.to_string());
+        tx.meta.loaded_addresses.writable = vec!["x".to_owned()];
+        tx.meta.loaded_addresses.readonly = vec![mint.to_owned()];
+        let accounts = vec![0, 3, 0, 4];
+        let creating =
+            InstructionJson { program_id_index: 2, accounts, data: bs58::encode([1]).into_string() };
+        tx.transaction.message.instructions.push(creating);
+        tx
+    }
+
+    #[test]
+    fn what_is_left_of_a_token_on_the_way_is_neither_sold_nor_bought() {
+        let bonk = "DezXAZ8z7PnrnRJjz3wXBoRgixCa6xjnB7YaB1pPB263";
+        // The rent of a new account for the token on the way is the wallet's own.
+        let (before, after) = ([10_000_000, 1, 5, 0], [10_000_000 - 6_000 - 2_039_280, 1, 5, 2_039_280]);
+        let meta = |bought: &str| {
+            json!({
+                "fee": 6_000, "preBalances": before, "postBalances": after,
+                "preTokenBalances": [tokens(2, USDC, WALLET, 10)],
+                "postTokenBalances": [tokens(2, USDC, WALLET, 7), tokens(3, bonk, WALLET, 4), tokens(4, bought, WALLET, 50)],
+            })
+        };
+        assert_eq!(exchanged(&landed_buying("other", &meta("other"))), Some(amounts(3, 50)));
+        // SOL is bought, and the account of wrapped SOL is closed.
+        let mut for_sol = meta("other");
+        for_sol["postBalances"][0] = json!(after[0] + 777);
+        for_sol["postTokenBalances"].as_array_mut().unwrap().pop();
+        let for_sol = landed_buying(&WRAPPED_SOL.to_string(), &for_sol);
+        assert_eq!(exchanged(&for_sol), Some(amounts(3, 777)));
+        // SOL is sold.
+        let of_sol = landed_buying(
+            USDC,
+            &json!({
+                "fee": 6_000, "preBalances": before, "postBalances": [after[0] - 1_000, 1, 5, 2_039_280],
+                "preTokenBalances": [tokens(2, USDC, WALLET, 10)],
+                "postTokenBalances": [tokens(2, USDC, WALLET, 17), tokens(3, bonk, WALLET, 4)],
+            }),
+        );
+        assert_eq!(exchanged(&of_sol), Some(amounts(1_000, 7)));
+        // Two tokens that become less are not clear.
+        let unclear = landed_buying(
+            USDC,
+            &json!({
+                "fee": 6_000, "preBalances": [10_000_000, 1, 5, 5, 5], "postBalances": [9_994_000, 1, 5, 5, 5],
+                "preTokenBalances": [tokens(2, "x", WALLET, 10), tokens(3, "y", WALLET, 10)],
+                "postTokenBalances": [tokens(2, "x", WALLET, 9), tokens(3, "y", WALLET, 9), tokens(4, USDC, WALLET, 9)],
+            }),
+        );
+        assert_eq!(exchanged(&unclear), None);
     }
 
     #[test]

@@ -26,7 +26,9 @@ mod venue_error;
 pub use account::{Account, LayoutError};
 #[cfg(feature = "config")]
 pub use config::{ConfigError, OpenError, SolanaConfig, SolanaTrading};
-pub use draft::{Draft, DraftError, Lifetime, Signed, TRANSACTION_BYTES_MAX, Unsigned};
+pub use draft::{
+    Draft, DraftError, Lifetime, Signed, TRANSACTION_ACCOUNTS_MAX, TRANSACTION_BYTES_MAX, Unsigned,
+};
 pub use fees::{ComputeBudget, FeePolicy, LAMPORTS_PER_SIGNATURE};
 pub use keys::{KeyError, KeypairSigner, RemoteSigner, RemoteSignerOptions, SignError, WalletSigner};
 pub use lookup_table::decode_lookup_table;

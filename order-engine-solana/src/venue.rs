@@ -3,6 +3,7 @@
 mod build;
 mod prepare;
 mod tables;
+mod trades;
 
 use std::sync::Arc;
 
@@ -52,11 +53,14 @@ pub struct SolanaVenueOptions {
     pub lookup_tables: Vec<Pubkey>,
     /// The most of the wallet's transactions that are looked at to find those of an order.
     pub find_max: usize,
+    /// How much less than quoted a leg on the way to what is bought may pay, in basis points, for each attempt after the first.
+    /// The leg behind it sells no more than that, and the rest stays in the wallet's account of the token between them.
+    pub hop_tolerance_bps: u16,
 }
 
 impl Default for SolanaVenueOptions {
     /// The default fees, a margin of 16 heights, which is some seven seconds, the token program, history from the first slot
-    /// on, no lookup tables, and 100,000 transactions.
+    /// on, no lookup tables, 100,000 transactions, and a thousandth more tolerance on the way with each attempt.
     fn default() -> Self {
         Self {
             fees: FeePolicy::default(),
@@ -65,6 +69,7 @@ impl Default for SolanaVenueOptions {
             complete_from_slot: 0,
             lookup_tables: Vec::new(),
             find_max: 100_000,
+            hop_tolerance_bps: 10,
         }
     }
 }
@@ -104,6 +109,12 @@ impl SolanaVenueOptions {
     #[must_use]
     pub fn with_find_max(self, transactions: usize) -> Self {
         Self { find_max: transactions, ..self }
+    }
+
+    /// Sets [`hop_tolerance_bps`](Self::hop_tolerance_bps).
+    #[must_use]
+    pub fn with_hop_tolerance_bps(self, bps: u16) -> Self {
+        Self { hop_tolerance_bps: bps, ..self }
     }
 }
 

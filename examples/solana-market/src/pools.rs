@@ -302,9 +302,10 @@ fn raydium_clmm(dice: &Dice, mints: [Pubkey; 2]) -> MadePool {
 
 fn meteora_dlmm(dice: &Dice, mints: [Pubkey; 2]) -> MadePool {
     const BIN_STEP: u16 = 10;
-    const BASE_FACTOR: u16 = 10_000;
     let (oracle, reserves) = (any_address(), [any_address(), any_address()]);
-    let (step, factor) = (BIN_STEP.to_le_bytes(), BASE_FACTOR.to_le_bytes());
+    // Pairs of the same tokens and the same step have different factors.
+    let base_factor = u16::try_from(10_000 - dice.below(1_000)).unwrap();
+    let (step, factor) = (BIN_STEP.to_le_bytes(), base_factor.to_le_bytes());
     // The mints are sorted.
     let seeds: [&[u8]; 4] = [mints[0].as_ref(), mints[1].as_ref(), &step, &factor];
     let (address, bump) = Pubkey::find_program_address(&seeds, &METEORA_DLMM);

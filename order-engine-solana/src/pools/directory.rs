@@ -1,6 +1,6 @@
 //! The pools that a host trades with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -135,6 +135,32 @@ impl PoolDirectory {
     pub fn pool(&self, address: Pubkey) -> Option<Pool> {
         self.feed.snapshot().get(&address.to_string()).cloned()
     }
+}
+
+impl PoolDirectory {
+    /// Returns the accounts that swaps with a pool name in either direction, those of the wallet and the programs that are called
+    /// not among them: what a lookup table should hold. Nothing of a pool that was not read.
+    pub fn accounts_of(&self, pool: Pubkey) -> Option<Vec<Pubkey>> {
+        let layouts = self.layouts();
+        let layout = layouts.get(&pool.to_string())?;
+        Some(named_accounts(layout).into_iter().collect())
+    }
+}
+
+/// Returns what the swaps with a pool name, in both directions, apart from the wallet and its accounts.
+fn named_accounts(layout: &Layout) -> BTreeSet<Pubkey> {
+    let own = Pubkey::default();
+    let swap = |sells_a| PoolSwap {
+        wallet: own,
+        source: own,
+        destination: own,
+        amount_in: 0,
+        min_amount_out: 0,
+        sells_a,
+    };
+    let built = [true, false].map(|sells_a| layout.swap(&swap(sells_a)));
+    let metas = built.into_iter().flat_map(|instruction| instruction.accounts);
+    metas.map(|meta| meta.pubkey).filter(|address| *address != own).collect()
 }
 
 impl PoolSource for PoolDirectory {

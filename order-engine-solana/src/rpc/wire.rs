@@ -127,6 +127,9 @@ pub(crate) struct HeaderJson {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InstructionJson {
     pub(crate) program_id_index: usize,
+    /// The accounts, by their numbers among all of the transaction.
+    #[serde(default)]
+    pub(crate) accounts: Vec<usize>,
     /// The bytes in base58.
     pub(crate) data: String,
 }
@@ -141,6 +144,24 @@ pub(crate) struct Meta {
     pub(crate) pre_token_balances: Option<Vec<TokenBalance>>,
     pub(crate) post_token_balances: Option<Vec<TokenBalance>>,
     pub(crate) log_messages: Option<Vec<String>>,
+    pub(crate) loaded_addresses: LoadedAddresses,
+}
+
+/// The accounts that come from lookup tables. They are numbered after those of the message, the writable ones first.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct LoadedAddresses {
+    pub(crate) writable: Vec<String>,
+    pub(crate) readonly: Vec<String>,
+}
+
+impl LandedTransaction {
+    /// Returns an account by its number.
+    pub(crate) fn account(&self, number: usize) -> Option<&str> {
+        let loaded = &self.meta.loaded_addresses;
+        let named = self.transaction.message.account_keys.iter();
+        named.chain(&loaded.writable).chain(&loaded.readonly).nth(number).map(String::as_str)
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

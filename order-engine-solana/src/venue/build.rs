@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use order_engine_core::{Failure, FailureCode, Leg, PrepareRequest, Route, StepError};
+use order_engine_core::{Failure, FailureCode, PrepareRequest, StepError};
 use serde_json::json;
 use solana_instruction::Instruction;
 use solana_pubkey::Pubkey;
@@ -13,6 +13,7 @@ use crate::programs::{TOKEN, TOKEN_2022, WRAPPED_SOL};
 use crate::rpc::Cluster;
 use crate::rpc::wire::{AccountJson, WithContext};
 use crate::swap_builder::{SwapBuilder, SwapRequest};
+use crate::venue::trades::{Trade, base_units, trades};
 use crate::venue_error::unavailable;
 
 /// The token programs of mints, which never change.
@@ -57,98 +58,74 @@ impl Mints {
 
 /// Returns what the transaction of an order does, without its compute budget: token accounts, wrapping, the swaps,
 /// unwrapping, and the tag.
+///
+/// The first instruction that makes a token account names what the order buys, from which its [fill](crate::fill) is read.
 pub(super) async fn instructions(
     (cluster, mints, builder): (&Cluster, &Mints, &dyn SwapBuilder),
     request: &PrepareRequest<'_>,
     wallet: Pubkey,
+    hop_tolerance_bps: u16,
 ) -> Result<Vec<Instruction>, StepError> {
     let PrepareRequest { order, route, .. } = request;
-    check_route(request)?;
+    let trades = trades(request, tolerance(hop_tolerance_bps, order.state.attempt()))?;
     let input = mints.side(cluster, &order.request.input.mint, wallet).await?;
     let output = mints.side(cluster, &order.request.output.mint, wallet).await?;
-    let mut instructions = opening(wallet, input, output, base_units(route.amount_in.base_units())?);
-    let floors = floors(route, base_units(request.min_amount_out.base_units())?)?;
-    for (leg, min_amount_out) in route.legs.iter().zip(floors) {
-        let (source, destination) = (input.account, output.account);
-        let amount_in = base_units(leg.amount_in.base_units())?;
+    let mut sides = BTreeMap::from([
+        (order.request.input.mint.as_str(), input),
+        (order.request.output.mint.as_str(), output),
+    ]);
+    let mut on_the_way = Vec::new();
+    for leg in &route.legs {
+        if !sides.contains_key(leg.output_mint.as_str()) {
+            let side = mints.side(cluster, &leg.output_mint, wallet).await?;
+            sides.insert(&leg.output_mint, side);
+            on_the_way.push(side);
+        }
+    }
+    let mut instructions =
+        opening(wallet, (input, output), &on_the_way, base_units(route.amount_in.base_units())?);
+    for Trade { leg, amount_in, min_amount_out } in trades {
+        let [source, destination] =
+            [&leg.input_mint, &leg.output_mint].map(|mint| sides[mint.as_str()].account);
         let swap = SwapRequest { leg, wallet, source, destination, amount_in, min_amount_out };
         instructions.extend(builder.swap(swap).await?);
     }
-    instructions.extend(closing(wallet, input, output));
+    instructions.extend(closing(wallet, sides.values()));
     instructions.push(memo::memo(&memo::tag(order.id)));
     Ok(instructions)
 }
 
-/// Checks that the route is one for the order, whose legs all trade its input for its output.
-fn check_route(request: &PrepareRequest<'_>) -> Result<(), StepError> {
-    let PrepareRequest { order, route, .. } = request;
-    let (input, output) = (&order.request.input.mint, &order.request.output.mint);
-    let is_direct = |leg: &Leg| leg.input_mint == *input && leg.output_mint == *output;
-    let sold = route
-        .legs
-        .iter()
-        .try_fold(order_engine_core::Amount::ZERO, |sum, leg| sum.checked_add(leg.amount_in));
-    let refuse = |message: &str| Err(StepError::permanent(Failure::new(FailureCode::REJECTED, message)));
-    if route.legs.is_empty() || sold != Some(order.request.amount) || route.amount_in != order.request.amount
-    {
-        return refuse("The legs of the route do not sell what the order sells");
-    }
-    if !route.legs.iter().all(is_direct) {
-        return refuse(
-            "The venue trades through several pools beside each other, and not one after the other",
-        );
-    }
-    Ok(())
+/// Returns how much less than quoted a leg on the way may pay: nothing at first, because all of it would be the order's loss,
+/// and more with each further attempt, because a busy pool may have moved each time.
+fn tolerance(hop_tolerance_bps: u16, attempt: u32) -> u16 {
+    let further = u16::try_from(attempt.saturating_sub(1)).unwrap_or(u16::MAX);
+    hop_tolerance_bps.saturating_mul(further)
 }
 
-/// Makes the token accounts unless they are there, and wraps what is sold of SOL.
-fn opening(wallet: Pubkey, input: Side, output: Side, amount_in: u64) -> Vec<Instruction> {
-    let mut instructions = Vec::new();
+/// Makes the token accounts unless they are there, that of what is bought first, and wraps what is sold of SOL.
+fn opening(
+    wallet: Pubkey,
+    (input, output): (Side, Side),
+    on_the_way: &[Side],
+    amount_in: u64,
+) -> Vec<Instruction> {
+    let create = |side: &Side| token::create_associated(wallet, wallet, side.mint, side.program);
+    let mut instructions = vec![create(&output)];
     if input.mint == WRAPPED_SOL {
         instructions.extend([
-            token::create_associated(wallet, wallet, input.mint, input.program),
+            create(&input),
             system::transfer(wallet, input.account, amount_in),
             token::sync_native(input.account),
         ]);
     }
-    instructions.push(token::create_associated(wallet, wallet, output.mint, output.program));
+    instructions.extend(on_the_way.iter().map(create));
     instructions
 }
 
 /// Unwraps all wrapped SOL by closing its account, so that neither dust nor rent stays behind.
-fn closing(wallet: Pubkey, input: Side, output: Side) -> Option<Instruction> {
-    let wrapped = [input, output].into_iter().find(|side| side.mint == WRAPPED_SOL)?;
+fn closing<'a>(wallet: Pubkey, mut sides: impl Iterator<Item = &'a Side>) -> Option<Instruction> {
+    let wrapped = sides.find(|side| side.mint == WRAPPED_SOL)?;
     Some(token::close(wrapped.account, wallet, wallet))
-}
-
-/// Divides the least output over the legs by what they are quoted, so that the sum is exactly the whole and no leg
-/// must pay more than its quote.
-fn floors(route: &Route, min_amount_out: u64) -> Result<Vec<u64>, StepError> {
-    let quoted: u128 = route.legs.iter().map(|leg| leg.amount_out.base_units()).sum();
-    let below = || {
-        let message = "The quotes of the legs do not reach the least output of the order";
-        StepError::requote(Failure::new(FailureCode::SLIPPAGE, message))
-    };
-    if quoted < u128::from(min_amount_out) {
-        return Err(below());
-    }
-    let (mut rest, mut rest_quoted) = (u128::from(min_amount_out), quoted);
-    let mut floors = Vec::with_capacity(route.legs.len());
-    for leg in &route.legs {
-        let out = leg.amount_out.base_units();
-        // Of what is left, this leg's share, rounded up: at most its quote, because no more is left than is quoted.
-        let floor = rest.checked_mul(out).ok_or_else(below)?.div_ceil(rest_quoted.max(1));
-        floors.push(base_units(floor)?);
-        (rest, rest_quoted) = (rest - floor, rest_quoted - out);
-    }
-    Ok(floors)
-}
-
-fn base_units(amount: u128) -> Result<u64, StepError> {
-    u64::try_from(amount).map_err(|_| {
-        let message = "An amount is larger than the chain can hold";
-        StepError::permanent(Failure::new(FailureCode::REJECTED, message))
-    })
 }
 
 fn unknown_token(mint: &str) -> StepError {
@@ -158,50 +135,31 @@ fn unknown_token(mint: &str) -> StepError {
 
 #[cfg(test)]
 mod tests {
-    use order_engine_core::Amount;
-    use proptest::prelude::*;
-
     use super::*;
 
-    fn route(outputs: &[u64]) -> Route {
-        let leg = |out: &u64| Leg::new("x", "p", ("a", Amount::new(1)), ("b", Amount::new(u128::from(*out))));
-        let legs: Vec<Leg> = outputs.iter().map(leg).collect();
-        Route::new("x", legs, Amount::new(1), Amount::new(1))
-    }
-
-    proptest! {
-        #[test]
-        fn the_floors_are_the_whole_and_none_is_above_its_quote(
-            outputs in proptest::collection::vec(0..u64::MAX / 8, 1..6), share in 0_u64..=10_000,
-        ) {
-            let quoted: u128 = outputs.iter().map(|out| u128::from(*out)).sum();
-            let min_amount_out = u64::try_from(quoted * u128::from(share) / 10_000).unwrap();
-            let floors = floors(&route(&outputs), min_amount_out).unwrap();
-            prop_assert_eq!(floors.iter().sum::<u64>(), min_amount_out);
-            prop_assert!(floors.iter().zip(&outputs).all(|(floor, out)| floor <= out));
-        }
-    }
-
     #[test]
-    fn a_floor_above_the_quotes_is_slippage() {
-        let error = floors(&route(&[5, 5]), 11).unwrap_err();
-        assert_eq!(error.failure.code, FailureCode::SLIPPAGE);
-        assert_eq!(floors(&route(&[5, 5]), 10).unwrap(), [5, 5]);
-    }
-
-    #[test]
-    fn sol_is_wrapped_before_and_unwrapped_after_on_whichever_side_it_stands() {
+    fn sol_is_wrapped_before_and_unwrapped_after_wherever_it_stands() {
         let wallet = Pubkey::new_from_array([1; 32]);
         let side =
             |mint| Side { mint, program: TOKEN, account: token::associated_account(wallet, mint, TOKEN) };
-        let (sol, usdc) = (side(WRAPPED_SOL), side(Pubkey::new_from_array([2; 32])));
-        let selling = opening(wallet, sol, usdc, 7);
-        assert_eq!(selling[1], system::transfer(wallet, sol.account, 7));
+        let [usdc, bonk] = [[2; 32], [3; 32]].map(|mint| side(Pubkey::new_from_array(mint)));
+        let sol = side(WRAPPED_SOL);
+        let create = |side: Side| token::create_associated(wallet, wallet, side.mint, TOKEN);
+        let selling = opening(wallet, (sol, usdc), &[], 7);
+        assert_eq!(selling[..2], [create(usdc), create(sol)]);
+        assert_eq!(selling[2], system::transfer(wallet, sol.account, 7));
         assert_eq!(selling.len(), 4);
-        assert_eq!(opening(wallet, usdc, sol, 7).len(), 1);
-        for (input, output) in [(sol, usdc), (usdc, sol)] {
-            assert_eq!(closing(wallet, input, output), Some(token::close(sol.account, wallet, wallet)));
+        assert_eq!(opening(wallet, (usdc, sol), &[], 7), [create(sol)]);
+        assert_eq!(opening(wallet, (usdc, bonk), &[sol], 7), [create(bonk), create(sol)]);
+        for sides in [[sol, usdc], [usdc, sol]] {
+            assert_eq!(closing(wallet, sides.iter()), Some(token::close(sol.account, wallet, wallet)));
         }
-        assert_eq!(closing(wallet, usdc, usdc), None);
+        assert_eq!(closing(wallet, [usdc, bonk].iter()), None);
+    }
+
+    #[test]
+    fn the_first_attempt_gives_nothing_away_on_the_way() {
+        assert_eq!([0, 1, 2, 4].map(|attempt| tolerance(10, attempt)), [0, 0, 10, 30]);
+        assert_eq!(tolerance(u16::MAX, u32::MAX), u16::MAX);
     }
 }

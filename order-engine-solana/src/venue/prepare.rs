@@ -47,7 +47,8 @@ impl SolanaVenue {
     ) -> Result<SignedTx, StepError> {
         let wallet = self.signer.address();
         let parts = (&*self.cluster, &self.mints, &*self.builder);
-        let instructions = build::instructions(parts, request, wallet).await?;
+        let instructions =
+            build::instructions(parts, request, wallet, self.options.hop_tolerance_bps).await?;
         let tables = self.tables.get(&self.cluster).await?;
         let body = Body { wallet, instructions, tables };
         let budget = self.budget(&body).await.inspect_err(|_| self.tables.forget())?;
@@ -155,7 +156,7 @@ fn not_built(error: &DraftError) -> StepError {
             StepError::unavailable(failure(FailureCode::VENUE_UNAVAILABLE))
         }
         // Another route may have fewer legs.
-        DraftError::TooLarge { .. } | DraftError::Uncompilable(_) => {
+        DraftError::TooLarge { .. } | DraftError::TooManyAccounts { .. } | DraftError::Uncompilable(_) => {
             StepError::requote(failure(FailureCode::NO_ROUTE))
         }
         _ => StepError::permanent(failure(FailureCode::REJECTED)),

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "each test uses its own part")]
 
 pub(crate) mod desk;
+pub(crate) mod market;
 pub(crate) mod orders;
 
 pub(crate) use order_engine_solana_market::{pools, proxy, pulse, surfpool};
