@@ -31,6 +31,9 @@ pub struct TransactionLimits {
     pub most: Footprint,
     /// What every transaction takes, whatever its legs.
     pub base: Footprint,
+    /// What each leg takes more that buys a token on the way, which another leg sells: an account for that token, for
+    /// instance, and making it.
+    pub token_on_the_way: Footprint,
 }
 
 /// What a transaction has a limited amount of.
@@ -155,14 +158,16 @@ impl Footprint {
 
 impl TransactionLimits {
     /// A transaction has room for everything.
-    pub const UNLIMITED: Self = Self { most: Footprint::MAX, base: Footprint::NONE };
+    pub const UNLIMITED: Self = Self::new(Footprint::MAX, Footprint::NONE);
 
     /// The limits of a transaction on Solana: 1,400,000 compute units, 64 accounts and 1,232 bytes. Every transaction
     /// takes a signature, a header, a recent block hash and a look-up table, names the wallet, its two token accounts, the system's,
-    /// the tokens' and the compute budget's programs and the one that trades, and sets its compute budget.
+    /// the tokens' and the compute budget's programs and the one that trades, and sets its compute budget. A token on the
+    /// way takes its mint and the wallet's account for it, which is made.
     pub const SOLANA: Self = Self {
         most: Footprint { compute_units: 1_400_000, arrays: u32::MAX, accounts: 64, bytes: 1_232 },
         base: Footprint { compute_units: 20_000, arrays: 0, accounts: 8, bytes: 400 },
+        token_on_the_way: Footprint { compute_units: 25_000, arrays: 0, accounts: 2, bytes: 43 },
     };
 
     /// Returns what of a footprint counts: nothing of what there is any amount of.
@@ -177,9 +182,15 @@ impl TransactionLimits {
         }
     }
 
-    /// Returns limits of these amounts, of which every transaction takes `base`.
+    /// Returns limits of these amounts, of which every transaction takes `base`, and tokens on the way take nothing.
     pub const fn new(most: Footprint, base: Footprint) -> Self {
-        Self { most, base }
+        Self { most, base, token_on_the_way: Footprint::NONE }
+    }
+
+    /// Sets [`token_on_the_way`](Self::token_on_the_way).
+    #[must_use]
+    pub const fn with_token_on_the_way(self, token_on_the_way: Footprint) -> Self {
+        Self { token_on_the_way, ..self }
     }
 }
 
@@ -238,13 +249,13 @@ impl std::iter::Sum for Toll {
 impl Room {
     /// Returns whether legs with this toll fit.
     pub(crate) fn admits(&self, toll: &Toll) -> bool {
-        let TransactionLimits { most, base } = &self.transaction;
+        let TransactionLimits { most, base, .. } = &self.transaction;
         toll.legs <= self.legs && base.plus(toll.footprint).is_within(most)
     }
 
     /// Returns what there is too little of for legs with this toll: what is exceeded by the largest factor.
     pub(crate) fn excess(&self, toll: &Toll) -> Option<Excess> {
-        let TransactionLimits { most, base } = &self.transaction;
+        let TransactionLimits { most, base, .. } = &self.transaction;
         let count = |legs: usize| u64::try_from(legs).unwrap_or(u64::MAX);
         let legs = (Resource::Legs, count(toll.legs), count(self.legs));
         let taken = base.plus(toll.footprint).amounts();

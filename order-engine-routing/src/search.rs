@@ -18,7 +18,7 @@ use order_engine_core::Amount;
 
 use crate::budget::SearchBudget;
 use crate::error::QuoteError;
-use crate::footprint::{Excess, Room, Tariff, Toll, TransactionLimits};
+use crate::footprint::{Excess, Footprint, Room, Tariff, Toll, TransactionLimits};
 use crate::path::{Hop, MAX_HOPS};
 use crate::pool::Pool;
 use crate::pool_set::{Edge, PoolSet};
@@ -107,7 +107,9 @@ impl SearchLimits {
 
     /// Returns the same limits, but for any number of legs and transactions of any size.
     fn unbounded(self) -> Self {
-        self.with_max_legs(usize::MAX).with_transaction(TransactionLimits::UNLIMITED)
+        let token_on_the_way = self.transaction.token_on_the_way;
+        let transaction = TransactionLimits::UNLIMITED.with_token_on_the_way(token_on_the_way);
+        self.with_max_legs(usize::MAX).with_transaction(transaction)
     }
 
     /// Returns what a route has room for.
@@ -118,6 +120,22 @@ impl SearchLimits {
     /// Returns the most hops of a path, which has no more legs than a route may have.
     fn max_hops_within_legs(&self) -> usize {
         self.max_hops.min(self.max_legs).min(MAX_HOPS)
+    }
+}
+
+/// What a leg of a route buys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// What the whole route buys.
+    Output,
+    /// A token on the way, which another leg sells.
+    OnTheWay,
+}
+
+impl End {
+    /// Returns what a leg buys that buys this token, in a route that buys the other one.
+    fn of(bought: usize, output: usize) -> Self {
+        if bought == output { Self::Output } else { Self::OnTheWay }
     }
 }
 
@@ -223,9 +241,23 @@ impl<'a> Search<'a> {
         self.check(pool).is_err()
     }
 
-    /// Returns what a leg through a pool costs and takes.
+    /// Returns what a leg through a pool costs and takes that buys the output.
     fn toll(&self, pool: usize) -> Toll {
-        self.tariff.toll(self.pools.footprint_of(pool))
+        self.toll_to(pool, End::Output)
+    }
+
+    /// Returns what a leg through a pool costs and takes that buys this.
+    fn toll_to(&self, pool: usize, end: End) -> Toll {
+        self.tariff.toll(self.footprint(pool, end))
+    }
+
+    /// Returns what a leg through a pool takes that buys this.
+    fn footprint(&self, pool: usize, end: End) -> Footprint {
+        let own = self.pools.footprint_of(pool);
+        match end {
+            End::Output => own,
+            End::OnTheWay => own.plus(self.limits.transaction.token_on_the_way),
+        }
     }
 
     /// Returns what every leg costs and takes at least, whatever its pool.
@@ -311,9 +343,9 @@ impl<'a> Search<'a> {
     }
 
     /// Returns a pool as a hop of a path.
-    fn hop(&self, edge: Edge) -> Hop<'a> {
+    fn hop(&self, edge: Edge, end: End) -> Hop<'a> {
         let Edge { pool, direction } = edge;
-        Hop { pool: self.pool(edge), direction, footprint: self.pools.footprint_of(pool) }
+        Hop { pool: self.pool(edge), direction, footprint: self.footprint(pool, end) }
     }
 
     fn pool(&self, edge: Edge) -> &'a Pool {

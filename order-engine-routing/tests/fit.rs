@@ -7,8 +7,8 @@ use std::sync::Arc;
 use order_engine_core::testing::ManualClock;
 use order_engine_core::{Amount, CandidateOutcome, DexRouter, QuoteRequest, Token, best};
 use order_engine_routing::{
-    ComputeCost, Direction, Footprint, Pool, PoolFeed, PoolSet, PoolSource, Reading, RejectReason, Resource,
-    RouteQuote, Router, RouterConfig, Search, SearchLimits, TransactionLimits,
+    ComputeCost, Direction, Footprint, LegQuote, Pool, PoolFeed, PoolSet, PoolSource, Reading, RejectReason,
+    Resource, RouteQuote, Router, RouterConfig, Search, SearchLimits, TransactionLimits,
 };
 use proptest::prelude::*;
 use support::{NOW, amount, check, pool_of};
@@ -69,10 +69,15 @@ fn limits() -> impl Strategy<Value = SearchLimits> {
     let most = (1_u32..30, 0_u32..10, 1_u32..24, 1_u32..24).prop_map(|(compute, arrays, accounts, bytes)| {
         Footprint { compute_units: compute * 50_000, arrays, accounts, bytes: bytes * 30 }
     });
-    (most, 0_u32..2, 1_usize..8).prop_map(|(most, base, max_legs)| {
-        let base = Footprint { compute_units: base * 50_000, arrays: 0, accounts: base, bytes: base * 30 };
+    (most, 0_u32..2, 0_u32..3, 1_usize..8).prop_map(|(most, base, token, max_legs)| {
+        let of = |count: u32| Footprint {
+            compute_units: count * 50_000,
+            arrays: 0,
+            accounts: count,
+            bytes: count * 30,
+        };
         let limits = SearchLimits::default().with_max_legs(max_legs).with_labels_per_token(512);
-        limits.with_transaction(TransactionLimits::new(most, base))
+        limits.with_transaction(TransactionLimits::new(most, of(base)).with_token_on_the_way(of(token)))
     })
 }
 
@@ -84,6 +89,11 @@ fn fits(limits: &SearchLimits, legs: usize, footprint: Footprint) -> bool {
         && total.arrays <= most.arrays
         && total.accounts <= most.accounts
         && total.bytes <= most.bytes
+}
+
+/// Returns what a leg takes through a pool of this footprint, which buys this token for a route that buys B.
+fn taken(limits: &SearchLimits, footprint: Footprint, bought: &str) -> Footprint {
+    if bought == "B" { footprint } else { footprint.plus(limits.transaction.token_on_the_way) }
 }
 
 /// Returns every path from the last visited token to B that visits no token twice.
@@ -135,14 +145,20 @@ fn best_by_hand(
     limits: &SearchLimits,
 ) -> Option<i128> {
     let nets = all_paths(pools, &mut vec!["A"]).into_iter().filter_map(|path| {
-        let footprint = path.iter().fold(Footprint::NONE, |sum, (_, _, footprint)| sum.plus(*footprint));
+        let bought = |pool: &Pool, way| match way {
+            Direction::AToB => pool.token_b.clone(),
+            Direction::BToA => pool.token_a.clone(),
+        };
+        let legs =
+            || path.iter().map(|(pool, way, footprint)| taken(limits, *footprint, &bought(pool, *way)));
+        let footprint = legs().fold(Footprint::NONE, Footprint::plus);
         if !fits(limits, path.len(), footprint) {
             return None;
         }
         let out = path
             .iter()
             .try_fold(amount(amount_in), |carried, (pool, way, _)| pool.amount_out(*way, carried, NOW));
-        let cost: i128 = path.iter().map(|(_, _, footprint)| costs.of(*footprint)).sum();
+        let cost: i128 = legs().map(|footprint| costs.of(footprint)).sum();
         Some(i128::try_from(out.ok()?.base_units()).unwrap() - cost)
     });
     nets.max()
@@ -189,7 +205,9 @@ proptest! {
         ].into_iter().flatten() {
             check(&route, "A", "B");
             prop_assert!(fits(&limits, route.legs.len(), route.footprint()), "{:?}", route);
-            let cost: i128 = route.legs.iter().map(|leg| costs.of(set.footprint(&leg.pool.id).unwrap())).sum();
+            let takes = |leg: &LegQuote<'_>| taken(&limits, set.footprint(&leg.pool.id).unwrap(), leg.output_mint());
+            prop_assert!(route.legs.iter().all(|leg| leg.footprint == takes(leg)));
+            let cost: i128 = route.legs.iter().map(|leg| costs.of(takes(leg))).sum();
             prop_assert_eq!(i128::try_from(route.chain_cost.base_units()).unwrap(), cost);
         }
     }

@@ -63,7 +63,7 @@ impl<'a> Network<'a> {
 
     /// Adds the pools of a path that are not in the network yet. A path that would close a cycle is not added, nor is
     /// one for which there is no room.
-    pub(crate) fn add_path(&mut self, path: &[Hop], pool: impl Fn(Edge) -> (&'a Pool, Toll)) {
+    pub(crate) fn add_path(&mut self, path: &[Hop], pool: impl Fn(&Hop) -> (&'a Pool, Toll)) {
         let is_known = |hop: &Hop| self.arcs.iter().any(|arc| arc.number == hop.edge.pool);
         let added: Vec<Hop> = path.iter().copied().filter(|hop| !is_known(hop)).collect();
         let tokens = self.tokens.len() + path.len();
@@ -85,7 +85,7 @@ impl<'a> Network<'a> {
                 *known |= gained;
             }
             let Edge { pool: number, direction } = hop.edge;
-            let (pool, toll) = pool(hop.edge);
+            let (pool, toll) = pool(hop);
             self.arcs.push(Arc { pool, direction, from, to, number, toll });
         }
         self.sort();

@@ -2,8 +2,8 @@
 
 use order_engine_core::Amount;
 
-use super::Search;
 use super::paths::SwapMode;
+use super::{End, Search};
 use crate::footprint::Excess;
 use crate::net::Rank;
 use crate::path::{Hop, MAX_HOPS, Path};
@@ -120,7 +120,7 @@ impl<'a> Search<'a> {
                 Ok(out) => {
                     let rank = Rank::new(out.base_units(), &self.toll(edge.pool));
                     if best.is_none_or(|(most, _, rival)| (rank, &rival.pool.id) > (most, &pool.id)) {
-                        best = Some((rank, out, self.hop(edge)));
+                        best = Some((rank, out, self.hop(edge, End::Output)));
                     }
                 }
                 Err(error) => rejected.push(Rejection { pool, reason: error.into() }),
@@ -208,7 +208,9 @@ impl<'a> Search<'a> {
         output: &str,
         rejected: &mut Vec<Rejection<'a>>,
     ) -> Vec<Path<'a>> {
-        self.usable_edges(input, output, rejected).map(|edge| Path::new([self.hop(edge)])).collect()
+        self.usable_edges(input, output, rejected)
+            .map(|edge| Path::new([self.hop(edge, End::Output)]))
+            .collect()
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::cell::Cell;
 
-use super::Search;
 use super::scan::{Found, Loads, Scan, Shortlist};
-use crate::flow::{self, Flow, Network, Plan, Task, Used};
+use super::{End, Search};
+use crate::flow::{self, Flow, Hop, Network, Plan, Task, Used};
 use crate::footprint::Toll;
 use crate::pool::Pool;
-use crate::pool_set::Edge;
 
 /// The amounts for which the first scans look for paths, as fractions of the whole: what is good for a part is not
 /// what is good for all.
@@ -143,7 +142,7 @@ impl<'a> FlowSearch<'_, 'a> {
     fn next_network(&self, used: &[Used], rest: u128) -> Network<'a> {
         let mut network = Network::new(self.from, self.to, 2 * self.most);
         for Used { hop, .. } in used {
-            network.add_path(&[*hop], |edge| self.arc(edge));
+            network.add_path(&[*hop], |hop| self.arc(hop));
         }
         let loads = Loads::new(used.to_vec());
         for margin in margins(self.amount, rest) {
@@ -162,7 +161,7 @@ impl<'a> FlowSearch<'_, 'a> {
     /// Adds the pools that a scan proposes for an amount.
     fn add(&self, network: &mut Network<'a>, amount: u128, loads: &Loads) {
         for path in self.scan(amount, loads, 0).paths {
-            network.add_path(&path, |edge| self.arc(edge));
+            network.add_path(&path, |hop| self.arc(hop));
         }
     }
 
@@ -176,8 +175,8 @@ impl<'a> FlowSearch<'_, 'a> {
     }
 
     /// Returns a pool, and what a leg through it costs and takes.
-    fn arc(&self, edge: Edge) -> (&'a Pool, Toll) {
-        (self.search.pool(edge), self.search.toll(edge.pool))
+    fn arc(&self, hop: &Hop) -> (&'a Pool, Toll) {
+        (self.search.pool(hop.edge), self.search.toll_to(hop.edge.pool, End::of(hop.to, self.to)))
     }
 }
 

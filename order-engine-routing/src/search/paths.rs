@@ -12,7 +12,7 @@ use std::cmp::{Ordering, Reverse};
 
 use order_engine_core::Amount;
 
-use super::Search;
+use super::{End, Search};
 use crate::footprint::Toll;
 use crate::net::Rank;
 use crate::path::Path;
@@ -273,7 +273,7 @@ impl<'s, 'a> Labels<'s, 'a> {
 
     /// Returns what the legs of a path cost and take.
     fn toll(&self, label: Label) -> Toll {
-        self.edges(label).map(|edge| self.search.search.toll(edge.pool)).sum()
+        self.legs(label).map(|(edge, end)| self.search.search.toll_to(edge.pool, end)).sum()
     }
 
     /// Extends a path by one swap to every token from which the last token is still within reach.
@@ -368,19 +368,27 @@ impl<'s, 'a> Labels<'s, 'a> {
         }
     }
 
-    /// Returns the swaps of a path, the newest first.
-    fn edges(&self, label: Label) -> impl Iterator<Item = Edge> {
-        self.back_from(label).filter_map(|label| label.last_swap).map(|(edge, _)| edge)
+    /// Returns the swaps of a path and what they buy, the newest first.
+    fn legs(&self, label: Label) -> impl Iterator<Item = (Edge, End)> {
+        self.back_from(label).filter_map(|label| {
+            let (edge, before) = label.last_swap?;
+            let end = match self.search.mode {
+                SwapMode::ExactIn => End::of(label.token, self.search.to),
+                // The path grows back from what it buys.
+                SwapMode::ExactOut => End::of(self.known[before].token, self.search.from),
+            };
+            Some((edge, end))
+        })
     }
 
     /// Returns the path from the input to the output token.
     fn path(&self, label: Label) -> Path<'a> {
         let search = self.search;
-        let hop = |edge: Edge| {
+        let hop = |(edge, end): (Edge, End)| {
             let direction = search.trade_direction(edge);
-            search.search.hop(Edge { direction, ..edge })
+            search.search.hop(Edge { direction, ..edge }, end)
         };
-        let newest_first = Path::new(self.edges(label).map(hop));
+        let newest_first = Path::new(self.legs(label).map(hop));
         match self.search.mode {
             SwapMode::ExactIn => newest_first.reversed(),
             SwapMode::ExactOut => newest_first,
