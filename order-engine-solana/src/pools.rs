@@ -7,6 +7,7 @@ mod parts;
 mod raydium_clmm;
 mod raydium_cpmm;
 mod raydium_v4;
+mod room;
 
 pub use directory::{PoolDirectory, ReadReport, UnreadPool};
 pub use parts::PoolError;

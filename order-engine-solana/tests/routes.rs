@@ -12,10 +12,14 @@ use common::market::{Market, route};
 use common::orders::token;
 use common::pools::{CASES, Case};
 use order_engine_core::{
-    Amount, Engine, FailureCode, Leg, MemoryStore, OrderRequest, Runtime, Status, Submission,
+    Amount, Engine, FailureCode, Leg, MemoryStore, OrderRequest, Runtime, SignedTx, Status, Submission,
 };
-use order_engine_routing::{Moment, QuoteError, Router, RouterConfig};
-use serde_json::Value;
+use order_engine_routing::{
+    Footprint, Moment, PoolSource as _, QuoteError, Resource, Router, RouterConfig, Search, SearchLimits,
+    TransactionLimits,
+};
+use order_engine_solana::{Pubkey, SolanaVenue};
+use serde_json::{Value, json};
 
 /// How many random splits and how many random flows, unless `SWAPS` says otherwise.
 const ROUTES: u64 = 200;
@@ -39,6 +43,7 @@ async fn main() -> ExitCode {
     random_flows_land_as_quoted(routes).await;
     what_moves_on_the_way_is_never_taken_from_the_wallet().await;
     an_engine_executes_an_order_over_a_token_on_the_way().await;
+    the_largest_split_that_fits_lands_and_one_leg_more_is_refused().await;
     ExitCode::SUCCESS
 }
 
@@ -73,13 +78,9 @@ async fn steady(market: &Market) -> Moment {
     }
 }
 
-/// Lands legs that must pay exactly what they are quoted, and checks every balance.
-async fn land(
-    market: &Market,
-    venue: &order_engine_solana::SolanaVenue,
-    legs: Vec<Leg>,
-    sides: (usize, usize),
-) {
+/// Lands legs that must pay exactly what they are quoted, and checks every balance. Returns the bytes and the accounts of the
+/// transaction, and the compute units that it used.
+async fn land(market: &Market, venue: &SolanaVenue, legs: Vec<Leg>, sides: (usize, usize)) -> Footprint {
     let route = route(legs, market.mints[sides.0], market.mints[sides.1]);
     let before = market.balances().await;
     let tx = market.prepare(venue, sides, &route, route.amount_out).await;
@@ -96,12 +97,45 @@ async fn land(
         };
         assert_eq!(change, expected, "token {number} of {route:?}");
     }
+    taken(market, &tx).await
+}
+
+/// The same, and checks that the router was told of no less than the transaction took.
+async fn land_within_footprint(market: &Market, venue: &SolanaVenue, legs: Vec<Leg>, sides: (usize, usize)) {
+    let room = market.directory.transaction_limits();
+    let (snapshot, bought) = (market.directory.snapshot(), market.mints[sides.1].to_string());
+    let told = legs.iter().fold(room.base, |told, leg| {
+        let told = told.plus(snapshot.footprint(&leg.pool).expect("it is told"));
+        if leg.output_mint == bought { told } else { told.plus(room.token_on_the_way) }
+    });
+    let took = land(market, venue, legs, sides).await;
+    let is_within = took.bytes <= told.bytes
+        && took.accounts <= told.accounts
+        && took.compute_units <= told.compute_units;
+    assert!(is_within, "{took:?} of {told:?}");
+}
+
+/// Returns what a landed transaction took.
+async fn taken(market: &Market, tx: &SignedTx) -> Footprint {
+    let settings = json!({ "encoding": "json", "maxSupportedTransactionVersion": 0 });
+    let landed = market.chain.call("getTransaction", json!([tx.id.as_str(), settings])).await.unwrap();
+    let count = |list: &Value| list.as_array().map_or(0, Vec::len);
+    let loaded = &landed["meta"]["loadedAddresses"];
+    let named = count(&landed["transaction"]["message"]["accountKeys"]);
+    let accounts = named + count(&loaded["writable"]) + count(&loaded["readonly"]);
+    Footprint {
+        compute_units: landed["meta"]["computeUnitsConsumed"].as_u64().unwrap().try_into().unwrap(),
+        arrays: 0,
+        accounts: accounts.try_into().unwrap(),
+        bytes: tx.bytes.len().try_into().unwrap(),
+    }
 }
 
 async fn random_splits_land_as_quoted(routes: u64) {
     let market = Market::open(2, &BESIDE, 11).await;
     market.read().await;
     let venue = market.venue(&[market.make_table().await]);
+    market.directory.set_lookup_tables(venue.lookup_tables().await.expect("the node answers"));
     let (mut landed, mut legs_landed, mut with_both) = (0, 0, 0);
     while landed < routes {
         let at = steady(&market).await;
@@ -121,7 +155,7 @@ async fn random_splits_land_as_quoted(routes: u64) {
         let dexes: std::collections::BTreeSet<&str> = legs.iter().map(|leg| leg.dex.as_str()).collect();
         with_both += u64::from(dexes.len() > 1);
         legs_landed += legs.len();
-        land(&market, &venue, legs, (sold, 1 - sold)).await;
+        land_within_footprint(&market, &venue, legs, (sold, 1 - sold)).await;
         landed += 1;
     }
     println!(
@@ -148,13 +182,14 @@ async fn random_flows_land_as_quoted(routes: u64) {
     let market = Market::open(3, &FLOW, 12).await;
     market.read().await;
     let venue = market.venue(&[market.make_table().await]);
+    market.directory.set_lookup_tables(venue.lookup_tables().await.expect("the node answers"));
     let (mut landed, mut legs_landed) = (0, 0);
     while landed < routes {
         let at = steady(&market).await;
         let is_back = market.dice.below(2) == 1;
         let Some(legs) = random_flow(&market, at, is_back) else { continue };
         legs_landed += legs.len();
-        land(&market, &venue, legs, if is_back { (2, 0) } else { (0, 2) }).await;
+        land_within_footprint(&market, &venue, legs, if is_back { (2, 0) } else { (0, 2) }).await;
         landed += 1;
     }
     println!(
@@ -223,8 +258,10 @@ async fn an_engine_executes_an_order_over_a_token_on_the_way() {
     market.read().await;
     let table = market.make_table().await;
     let venue = market.venue(&[table]);
+    market.directory.set_lookup_tables(venue.lookup_tables().await.expect("the node answers"));
+    let limits = SearchLimits::default().with_transaction(market.directory.transaction_limits());
     let router = Router::new(std::sync::Arc::clone(&market.directory) as _, Runtime::tokio().clock)
-        .with_config(RouterConfig::default());
+        .with_config(RouterConfig::default().with_limits(limits));
     let engine = Engine::builder().store(MemoryStore::new()).router(router).venue(venue);
     let engine = engine.build().await.expect("the engine starts");
     tokio::spawn(engine.run(1));
@@ -242,4 +279,73 @@ async fn an_engine_executes_an_order_over_a_token_on_the_way() {
     assert_eq!(u128::from(after[2] - before[2]), fill.amount_out.base_units());
     assert_eq!(after[1], before[1]);
     println!("engine: an order was executed over pools in a row and beside each other");
+}
+
+/// The most legs that the router lets into a transaction land, and one more is refused before anything is built.
+async fn the_largest_split_that_fits_lands_and_one_leg_more_is_refused() {
+    // With a table the accounts are the limit, without one the bytes.
+    for (has_table, limit) in [(true, Resource::Accounts), (false, Resource::Bytes)] {
+        let mut pools = vec![(CPMM, [0, 1]); 9];
+        pools.extend([(V4, [0, 1]), (V4, [0, 1]), (CLMM, [0, 1]), (DLMM, [0, 1])]);
+        let market = Market::open_alike(2, &pools, 15).await;
+        market.read().await;
+        let table = market.make_table().await;
+        let tables: &[Pubkey] = if has_table { &[table] } else { &[] };
+        let venue = market.venue(tables);
+        market.directory.set_lookup_tables(venue.lookup_tables().await.expect("the node answers"));
+        let at = steady(&market).await;
+        let room = market.directory.transaction_limits();
+        let limits = |legs| SearchLimits::default().with_max_legs(legs).with_transaction(room);
+        let snapshot = market.directory.snapshot();
+        let [input, output] = [0, 1].map(|number| market.mints[number].to_string());
+        // So much that every pool is worth a leg.
+        let amount = Amount::new(1 << 38);
+        let search = |limits| Search::new(&snapshot, at).with_limits(limits).best(&input, &output, amount);
+        let free = search(SearchLimits::default()).best.expect("there is a route");
+        let fitting = search(limits(32)).best.expect("a route fits");
+        assert!(free.legs.len() > fitting.legs.len(), "{} legs fit", fitting.legs.len());
+        // Any further leg is too much, and the router says of what.
+        let excess = free
+            .legs
+            .iter()
+            .filter(|leg| !fitting.legs.iter().any(|other| other.pool.id == leg.pool.id))
+            .map(|leg| {
+                let needed = room.base.plus(fitting.footprint()).plus(leg.footprint);
+                [
+                    (Resource::Accounts, needed.accounts, room.most.accounts),
+                    (Resource::Bytes, needed.bytes, room.most.bytes),
+                ]
+                .into_iter()
+                .filter(|(_, needed, most)| needed > most)
+                .map(|(resource, ..)| resource)
+                .collect::<Vec<_>>()
+            });
+        let excess: Vec<Vec<Resource>> = excess.collect();
+        assert!(excess.iter().all(|excess| excess.contains(&limit)), "{excess:?}");
+        let legs = fitting.to_route().legs;
+        let count = legs.len();
+        let took = land(&market, &venue, legs, (0, 1)).await;
+        let told = room.base.plus(fitting.footprint());
+        let is_within = took.bytes <= told.bytes
+            && took.accounts <= told.accounts
+            && took.compute_units <= told.compute_units;
+        assert!(is_within, "{took:?} of {told:?}");
+        // A transaction that has room for the base only has none for any leg, and the refusal names the limit.
+        let one_too_few = Footprint { bytes: room.base.bytes + 40, ..room.most };
+        let tight = SearchLimits::default().with_transaction(TransactionLimits::new(one_too_few, room.base));
+        let refused = search(tight).excess.expect("nothing fits");
+        let words = format!("bytes, and a transaction has room for {}", room.base.bytes + 40);
+        assert!(refused.resource == Resource::Bytes && refused.to_string().ends_with(&words), "{refused}");
+        println!(
+            "at the limit of {limit}: {count} legs of {} that pay landed, and took {} bytes, {} accounts and {} units of the \
+             {}, {} and {} that the router counts",
+            free.legs.len(),
+            took.bytes,
+            took.accounts,
+            took.compute_units,
+            told.bytes,
+            told.accounts,
+            told.compute_units
+        );
+    }
 }

@@ -8,6 +8,8 @@ mod common;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use common::orders::token;
@@ -15,7 +17,7 @@ use common::pools::{CASES, Case, Dice};
 use common::pulse::Pulse;
 use common::surfpool::Surfpool;
 use order_engine_core::{Amount, Engine, Leg, MemoryStore, OrderRequest, Runtime, Status, Submission};
-use order_engine_routing::{Curve, Direction, Moment, PoolSource as _, QuoteError, Router};
+use order_engine_routing::{Curve, Direction, Moment, Pool, PoolSource as _, QuoteError, Router};
 use order_engine_solana::instructions::compute_budget::{UNITS_MAX, set_unit_limit};
 use order_engine_solana::{
     Draft, KeypairSigner, PoolDirectory, Pubkey, SolanaVenue, SolanaVenueOptions, SwapBuilder as _,
@@ -26,6 +28,8 @@ use serde_json::{Value, json};
 /// How many swaps in each direction, unless `SWAPS` says otherwise.
 const SWAPS: u64 = 200;
 const WALLET_TOKENS: u64 = 1 << 60;
+/// The router is told what a trade through so many bins of a DLMM pair takes.
+const BINS_MAX: u32 = 60;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -33,10 +37,14 @@ async fn main() -> ExitCode {
     for case in &CASES {
         match case.code() {
             Some(_) => {
-                let landed = Market::open(case).await.trade(swaps()).await;
+                let market = Market::open(case).await;
+                let landed = market.trade(swaps()).await;
                 println!(
-                    "{}: {} and {} swaps landed as quoted, to the unit",
-                    case.name, landed[0], landed[1]
+                    "{}: {} and {} swaps landed as quoted, to the unit; at most {} compute units",
+                    case.name,
+                    landed[0],
+                    landed[1],
+                    market.most.load(Relaxed)
                 );
                 Market::open(case).await.execute_order().await;
                 println!("{}: an engine executed an order, routed over the pool", case.name);
@@ -68,6 +76,8 @@ struct Market<'a> {
     pool: Pubkey,
     directory: Arc<PoolDirectory>,
     dice: Dice,
+    /// The most compute units that a swap has used.
+    most: AtomicU64,
 }
 
 impl<'a> Market<'a> {
@@ -86,7 +96,8 @@ impl<'a> Market<'a> {
         let made = (case.make)(&dice, mints);
         made.write(&chain, mints).await;
         let directory = Arc::new(PoolDirectory::new(chain.cluster(), [made.address]));
-        Self { case, chain, wallet, mints, accounts, pool: made.address, directory, dice }
+        let (pool, most) = (made.address, AtomicU64::default());
+        Self { case, chain, wallet, mints, accounts, pool, directory, dice, most }
     }
 
     /// Makes so many swaps in each direction, at random, and returns how many landed.
@@ -120,13 +131,14 @@ impl<'a> Market<'a> {
             Err(error) => panic!("{}: {error}", self.case.name),
         };
         if also_too_much {
-            let err = self.send(side, amount, (quoted, quoted + 1)).await;
+            let (_, err) = self.send(side, amount, (quoted, quoted + 1)).await;
             let below = json!({ "InstructionError": [1, { "Custom": self.case.below_minimum }] });
             assert_eq!(err, below, "{}: it does not pay more than {quoted}", self.case.name);
         }
         let before = self.balances().await;
-        let err = self.send(side, amount, (quoted, quoted)).await;
+        let (signature, err) = self.send(side, amount, (quoted, quoted)).await;
         assert_eq!(err, Value::Null, "{}: {amount} for {quoted}, side {side}", self.case.name);
+        self.check_footprint(&signature, &pool).await;
         let after = self.balances().await;
         let (sold, paid) = (before[side] - after[side], after[1 - side] - before[1 - side]);
         assert_eq!((sold, paid), (amount, quoted), "{}: side {side}", self.case.name);
@@ -169,8 +181,8 @@ impl<'a> Market<'a> {
         self.directory.snapshot().reading(&self.pool.to_string()).expect("it was read").at
     }
 
-    /// Sends a swap, and returns its error.
-    async fn send(&self, side: usize, amount: u64, (quoted, min_amount_out): (u64, u64)) -> Value {
+    /// Sends a swap, and returns its signature and its error.
+    async fn send(&self, side: usize, amount: u64, (quoted, min_amount_out): (u64, u64)) -> (String, Value) {
         let leg = Leg::new(
             self.case.name,
             self.pool.to_string(),
@@ -184,7 +196,25 @@ impl<'a> Market<'a> {
         let signed =
             self.chain.sign(&Draft::new(self.wallet.address(), instructions), &[&*self.wallet]).await;
         self.chain.send(&signed).await.expect("the node takes it");
-        self.chain.landed(&signed).await
+        (signed.id.to_string(), self.chain.landed(&signed).await)
+    }
+
+    /// Checks that a swap took no more than the router is told, and remembers the most. `before` is the pool as the swap
+    /// found it.
+    async fn check_footprint(&self, signature: &str, before: &Pool) {
+        self.read().await;
+        let after = self.directory.pool(self.pool).expect("it was read");
+        if let (Curve::Dlmm(before), Curve::Dlmm(after)) = (&before.curve, &after.curve)
+            && before.state().active_id.abs_diff(after.state().active_id) > BINS_MAX
+        {
+            return;
+        }
+        let settings = json!({ "encoding": "json", "maxSupportedTransactionVersion": 0 });
+        let tx = self.chain.call("getTransaction", json!([signature, settings])).await.unwrap();
+        let used = tx["meta"]["computeUnitsConsumed"].as_u64().expect("it is told");
+        let footprint = self.directory.snapshot().footprint(&self.pool.to_string()).expect("it is known");
+        self.most.fetch_max(used, Relaxed);
+        assert!(used <= u64::from(footprint.compute_units), "{}: {used} of {footprint:?}", self.case.name);
     }
 
     async fn balances(&self) -> [u64; 2] {

@@ -7,7 +7,7 @@ use crate::instructions::instruction;
 use crate::programs::MEMO;
 
 /// What the memo of an order begins with.
-const PREFIX: &str = "order-engine:";
+pub(crate) const PREFIX: &str = "order-engine:";
 
 /// Writes a text into the transaction.
 pub fn memo(text: &str) -> Instruction {

@@ -1,17 +1,19 @@
 //! The pools that a host trades with.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use order_engine_core::{Failure, FailureCode, StepError};
-use order_engine_routing::{Pool, PoolFeed, PoolSet, PoolSource, Reading};
+use order_engine_routing::{Pool, PoolFeed, PoolSet, PoolSource, Reading, TransactionLimits};
 use solana_instruction::Instruction;
+use solana_message::AddressLookupTableAccount;
 use solana_pubkey::Pubkey;
 
 use crate::account::LayoutError;
 use crate::pools::layout::Layout;
 use crate::pools::parts::{Parts, PoolError, PoolSwap};
+use crate::pools::room;
 use crate::programs::CLOCK;
 use crate::rpc::{Cluster, RpcError};
 use crate::swap_builder::{SwapBuilder, SwapRequest};
@@ -44,6 +46,8 @@ pub struct PoolDirectory {
     addresses: Vec<Pubkey>,
     feed: PoolFeed,
     layouts: Mutex<BTreeMap<String, Layout>>,
+    /// Taken after the layouts, where both are.
+    tables: Mutex<Vec<AddressLookupTableAccount>>,
 }
 
 /// What became of reading the pools.
@@ -70,7 +74,12 @@ impl PoolDirectory {
     /// Returns a directory of these pools, of which nothing is known until they are [read](Self::read).
     pub fn new(cluster: Arc<Cluster>, pools: impl IntoIterator<Item = Pubkey>) -> Self {
         let addresses = pools.into_iter().collect();
-        Self { cluster, addresses, feed: PoolFeed::new(PoolSet::new(Vec::new())), layouts: Mutex::default() }
+        let feed = PoolFeed::new(PoolSet::new(Vec::new()));
+        Self { cluster, addresses, feed, layouts: Mutex::default(), tables: Mutex::default() }
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Vec<AddressLookupTableAccount>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn layouts(&self) -> MutexGuard<'_, BTreeMap<String, Layout>> {
@@ -119,8 +128,10 @@ impl PoolDirectory {
         // A pool that has moved on to other arrays meanwhile lacks them here, which is an error of this reading.
         let pool = layout.pool(parts)?;
         let reading = Reading::new(parts.slot, parts.time()?);
+        let mut layouts = self.layouts();
         if self.feed.update(std::slice::from_ref(&pool), reading).applied > 0 {
-            self.layouts().insert(pool.id, layout);
+            self.tell_footprint(&pool.id, &layout);
+            layouts.insert(pool.id, layout);
         }
         Ok(())
     }
@@ -131,36 +142,44 @@ impl PoolDirectory {
         self.layouts().remove(&id);
     }
 
+    /// Says which lookup tables transactions have, as [`SolanaVenue::lookup_tables`](crate::SolanaVenue::lookup_tables) reads
+    /// them. They make the legs lighter that the directory tells the router of.
+    pub fn set_lookup_tables(&self, tables: Vec<AddressLookupTableAccount>) {
+        let layouts = self.layouts();
+        *self.tables() = tables;
+        for (id, layout) in layouts.iter() {
+            self.tell_footprint(id, layout);
+        }
+    }
+
+    /// Returns how much room a transaction has, and what each takes that trades with these pools whatever its legs: for
+    /// [`SearchLimits::transaction`](order_engine_routing::SearchLimits::transaction), once the pools were read and the tables are
+    /// set. What each leg takes is told to the router with the pools.
+    pub fn transaction_limits(&self) -> TransactionLimits {
+        let mints = self.layouts().values().flat_map(Layout::mints).collect();
+        room::limits(&mints, &self.tables())
+    }
+
+    /// Returns the accounts that swaps with a pool name in either direction, those of the wallet not among them: what a
+    /// lookup table should hold. Nothing of a pool that was not read.
+    pub fn accounts_of(&self, pool: Pubkey) -> Option<Vec<Pubkey>> {
+        let layouts = self.layouts();
+        Some(room::named_accounts(layouts.get(&pool.to_string())?).into_iter().collect())
+    }
+
+    fn tell_footprint(&self, id: &str, layout: &Layout) {
+        let footprint = room::footprint(layout, &self.tables());
+        if self.feed.snapshot().footprint(id) != Some(footprint)
+            && let Err(error) = self.feed.set_footprint(id, footprint)
+        {
+            tracing::debug!(pool = id, error = %error, "a pool is gone before its footprint is told");
+        }
+    }
+
     /// Returns the newest snapshot of a pool.
     pub fn pool(&self, address: Pubkey) -> Option<Pool> {
         self.feed.snapshot().get(&address.to_string()).cloned()
     }
-}
-
-impl PoolDirectory {
-    /// Returns the accounts that swaps with a pool name in either direction, those of the wallet and the programs that are called
-    /// not among them: what a lookup table should hold. Nothing of a pool that was not read.
-    pub fn accounts_of(&self, pool: Pubkey) -> Option<Vec<Pubkey>> {
-        let layouts = self.layouts();
-        let layout = layouts.get(&pool.to_string())?;
-        Some(named_accounts(layout).into_iter().collect())
-    }
-}
-
-/// Returns what the swaps with a pool name, in both directions, apart from the wallet and its accounts.
-fn named_accounts(layout: &Layout) -> BTreeSet<Pubkey> {
-    let own = Pubkey::default();
-    let swap = |sells_a| PoolSwap {
-        wallet: own,
-        source: own,
-        destination: own,
-        amount_in: 0,
-        min_amount_out: 0,
-        sells_a,
-    };
-    let built = [true, false].map(|sells_a| layout.swap(&swap(sells_a)));
-    let metas = built.into_iter().flat_map(|instruction| instruction.accounts);
-    metas.map(|meta| meta.pubkey).filter(|address| *address != own).collect()
 }
 
 impl PoolSource for PoolDirectory {

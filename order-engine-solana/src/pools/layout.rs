@@ -66,6 +66,27 @@ impl Layout {
         }
     }
 
+    /// Returns how many arrays of ticks or bins a swap names.
+    pub(crate) fn arrays(&self, sells_a: bool) -> usize {
+        match self {
+            Self::V4(_) | Self::Cpmm(_) => 0,
+            Self::Clmm(pool) => pool.arrays(sells_a).len(),
+            Self::Dlmm(pool) => pool.arrays(sells_a).len(),
+        }
+    }
+
+    /// Returns the most compute units that a swap uses which names so many arrays, as the test `swaps` measures them. A trade
+    /// through more than sixty bins of a DLMM pair, which is some percent of its price, uses more.
+    pub(crate) const fn compute_units(&self, arrays: u32) -> u32 {
+        let (alone, per_array) = match self {
+            Self::V4(_) => (25_000, 0),
+            Self::Cpmm(_) => (40_000, 0),
+            Self::Clmm(_) => (90_000, 60_000),
+            Self::Dlmm(_) => (60_000, 70_000),
+        };
+        alone + arrays * per_array
+    }
+
     /// Returns the instruction of a swap.
     pub(crate) fn swap(&self, swap: &PoolSwap) -> Instruction {
         match self {

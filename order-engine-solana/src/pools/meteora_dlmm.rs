@@ -124,6 +124,11 @@ impl MeteoraDlmm {
         arrays.filter(|array| self.is_there(*array)).take(ARRAYS_EACH_WAY).collect()
     }
 
+    /// Returns the arrays that a trade passes, in its order.
+    pub(crate) fn arrays(&self, sells_a: bool) -> Vec<i32> {
+        if sells_a { self.downwards() } else { self.upwards() }
+    }
+
     pub(crate) fn pool(&self, parts: &Parts) -> Result<Pool, PoolError> {
         if self.token_program_flags != [0; 2] {
             return Err(PoolError::Unsupported { pool: self.address, what: "a token of Token-2022" });
@@ -202,7 +207,7 @@ impl MeteoraDlmm {
     }
 
     pub(crate) fn swap(&self, swap: &PoolSwap) -> Instruction {
-        let arrays = if swap.sells_a { self.downwards() } else { self.upwards() };
+        let arrays = self.arrays(swap.sells_a);
         let event_authority = Pubkey::find_program_address(&[b"__event_authority"], &METEORA_DLMM).0;
         // The program's own address stands for what is absent: a wider map of arrays, and a host's fee account.
         let mut accounts = vec![

@@ -125,6 +125,11 @@ impl RaydiumClmm {
         (current..MAP_REACH).filter(|array| self.is_in_use(*array)).take(ARRAYS_EACH_WAY).collect()
     }
 
+    /// Returns the arrays that a trade passes, in its order.
+    pub(crate) fn arrays(&self, sells_a: bool) -> Vec<i32> {
+        if sells_a { self.downwards() } else { self.upwards() }
+    }
+
     pub(crate) fn pool(&self, parts: &Parts) -> Result<Pool, PoolError> {
         let config = parts.fields(self.config, RAYDIUM_CLMM, (CONFIG_BYTES, "CLMM configuration"))?;
         let mut arrays: Vec<i32> = self.downwards().into_iter().chain(self.upwards()).collect();
@@ -204,7 +209,7 @@ impl RaydiumClmm {
 
     pub(crate) fn swap(&self, swap: &PoolSwap) -> Instruction {
         let (input, output) = swap.orient(0, 1);
-        let arrays = if swap.sells_a { self.downwards() } else { self.upwards() };
+        let arrays = self.arrays(swap.sells_a);
         let mut accounts = vec![
             signer(swap.wallet),
             readonly(self.config),

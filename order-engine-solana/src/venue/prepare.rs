@@ -41,6 +41,15 @@ struct Body {
 }
 
 impl SolanaVenue {
+    /// Returns the lookup tables of the venue's transactions: those that are named and active, and that a quorum of nodes
+    /// tells alike. [`PoolDirectory::set_lookup_tables`](crate::PoolDirectory::set_lookup_tables) takes them.
+    ///
+    /// # Errors
+    /// If too few nodes answer.
+    pub async fn lookup_tables(&self) -> Result<Vec<AddressLookupTableAccount>, StepError> {
+        self.tables.get(&self.cluster).await
+    }
+
     pub(super) async fn prepare_transaction(
         &self,
         request: &PrepareRequest<'_>,

@@ -39,6 +39,21 @@ pub(crate) struct Market {
 impl Market {
     /// Opens a market of so many tokens with these pools, each of which trades two of the tokens by their numbers.
     pub(crate) async fn open(tokens: usize, pools: &[(&Case, [usize; 2])], seed: u64) -> Self {
+        let dice = Dice::new(seed);
+        Self::with_pools(tokens, pools, seed, |case, mints| (case.make)(&dice, mints)).await
+    }
+
+    /// The same, where all pools of a program are alike, so that each is worth a part of a large order.
+    pub(crate) async fn open_alike(tokens: usize, pools: &[(&Case, [usize; 2])], seed: u64) -> Self {
+        Self::with_pools(tokens, pools, seed, |case, mints| (case.make)(&Dice::new(seed), mints)).await
+    }
+
+    async fn with_pools(
+        tokens: usize,
+        pools: &[(&Case, [usize; 2])],
+        seed: u64,
+        make: impl Fn(&Case, [Pubkey; 2]) -> MadePool,
+    ) -> Self {
         let mut codes: Vec<_> = pools
             .iter()
             .map(|(case, _)| (case.program, case.code().expect("the code of the program is there")))
@@ -58,9 +73,9 @@ impl Market {
         let mut addresses = Vec::new();
         for (case, [a, b]) in pools {
             let mints = [mints[*a], mints[*b]];
-            let made: MadePool = (case.make)(&dice, mints);
-            made.write(&chain, mints).await;
-            addresses.push(made.address);
+            let pool = make(case, mints);
+            pool.write(&chain, mints).await;
+            addresses.push(pool.address);
         }
         let directory = Arc::new(PoolDirectory::new(chain.cluster(), addresses.clone()));
         let pulse = Pulse::start(&chain).await;
