@@ -3,6 +3,8 @@
 mod directory;
 mod layout;
 mod meteora_dlmm;
+mod mint;
+mod orca_whirlpool;
 mod parts;
 mod raydium_clmm;
 mod raydium_cpmm;

@@ -198,7 +198,9 @@ const fn of_meteora_dlmm(code: u64) -> Kind {
 const fn of_orca_whirlpool(code: u64) -> Kind {
     match code {
         6036 => Kind::Slippage,
-        6038 => Kind::NoLiquidity,
+        // The arrays that the transaction names end before the trade, or the price has left them.
+        6023 | 6038 | 6057 => Kind::NoLiquidity,
+        6064 => Kind::NotOpen,
         _ => of_anchor(code),
     }
 }

@@ -34,5 +34,5 @@ pub const RAYDIUM_CPMM: Pubkey = Pubkey::from_str_const("CPMMoo8L3F4NbTegBCKVNun
 pub const RAYDIUM_CLMM: Pubkey = Pubkey::from_str_const("CAMMCzo5YL8w4VFF8KVHrK22GGUsp5VTaW7grrKgrWqK");
 /// Meteora's DLMM.
 pub const METEORA_DLMM: Pubkey = Pubkey::from_str_const("LBUZKhRxPF3XUpBCjp4YzTKgLccjZhTSDM9YuVaPwxo");
-/// Orca's Whirlpools, whose errors are known here, and nothing else yet.
+/// Orca's Whirlpools.
 pub const ORCA_WHIRLPOOL: Pubkey = Pubkey::from_str_const("whirLbMiicVdio4qvUfM5KAg6Ct8VwpYzGff3uctyCc");

@@ -31,7 +31,7 @@ const DLMM: &Case = &CASES[3];
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
-    let missing: Vec<&Case> = CASES.iter().filter(|case| case.code().is_none()).collect();
+    let missing: Vec<&Case> = CASES[..4].iter().filter(|case| case.code().is_none()).collect();
     if !missing.is_empty() {
         for case in missing {
             println!("routes: NOT RUN, because $SOLANA_PROGRAMS/{} is missing", case.file);

@@ -29,16 +29,19 @@ use serde_json::{Value, json};
 const SWAPS: u64 = 200;
 const WALLET_TOKENS: u64 = 1 << 60;
 /// The router is told what a trade through so many bins of a DLMM pair takes.
-const BINS_MAX: u32 = 60;
+const BINS_MAX: u32 = 40;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let mut is_any_missing = false;
-    for case in &CASES {
+    // The arguments name the cases that are run, or none for all.
+    let named: Vec<String> = std::env::args().skip(1).collect();
+    let is_named = |case: &&Case| named.is_empty() || named.iter().any(|name| case.name.contains(name));
+    for case in CASES.iter().filter(is_named) {
         match case.code() {
             Some(_) => {
                 let market = Market::open(case).await;
-                let landed = market.trade(swaps()).await;
+                let landed = market.trade(swaps().div_ceil(case.share)).await;
                 println!(
                     "{}: {} and {} swaps landed as quoted, to the unit; at most {} compute units",
                     case.name,
@@ -89,8 +92,11 @@ impl<'a> Market<'a> {
         mints.sort_unstable();
         chain.fund(wallet.address(), 1 << 50).await;
         let mut accounts = mints;
-        for (account, mint) in accounts.iter_mut().zip(mints) {
-            chain.make_mint(mint, 6).await;
+        for (number, (account, mint)) in accounts.iter_mut().zip(mints).enumerate() {
+            match case.transfer_fee.filter(|_| number == 1) {
+                Some(fee) => chain.make_mint_with_fee(mint, 6, fee).await,
+                None => chain.make_mint(mint, 6).await,
+            }
             *account = chain.give(wallet.address(), mint, WALLET_TOKENS, None).await;
         }
         let made = (case.make)(&dice, mints);
@@ -226,11 +232,10 @@ impl<'a> Market<'a> {
     /// which the fee changes, because a swap lands a moment after its quote.
     async fn let_time_pass(&self) {
         let Some(pool) = self.directory.pool(self.pool) else { return };
-        let Curve::Dlmm(curve) = &pool.curve else { return };
-        let (state, now) = (curve.state(), self.read().await.unix_seconds());
-        let since = now.saturating_sub(state.volatility.last_update.unix_seconds());
-        let [filter, decay] = [state.fees.filter_period_s, state.fees.decay_period_s].map(u64::from);
-        let is_close = [filter, decay].iter().any(|period| (*period).abs_diff(since) < 5);
+        let Some((last_update, periods)) = changing_fee(&pool.curve) else { return };
+        let now = self.read().await.unix_seconds();
+        let since = now.saturating_sub(last_update.unix_seconds());
+        let is_close = periods.iter().any(|period| u64::from(*period).abs_diff(since) < 5);
         // Not too often and not too far: each second is a hundred slots, and the runtime loses count after an epoch.
         let jump = match self.dice.below(24) {
             0 => 45,
@@ -244,5 +249,21 @@ impl<'a> Market<'a> {
         while self.read().await.unix_seconds() < now + jump {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
+    }
+}
+
+/// Returns since when, and after which periods, the fee of a pool changes with time, if it does.
+fn changing_fee(curve: &Curve) -> Option<(Moment, [u16; 2])> {
+    match curve {
+        Curve::Dlmm(curve) => {
+            let state = curve.state();
+            Some((state.volatility.last_update, [state.fees.filter_period_s, state.fees.decay_period_s]))
+        }
+        Curve::Whirlpool(curve) => {
+            let fee = curve.state().adaptive_fee?;
+            let last = fee.volatility.last_reference_update.max(fee.volatility.last_major_swap);
+            Some((last, [fee.filter_period_s, fee.decay_period_s]))
+        }
+        _ => None,
     }
 }

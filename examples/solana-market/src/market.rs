@@ -33,7 +33,8 @@ pub struct Market {
 impl Market {
     /// Returns the programs whose code is at hand.
     pub fn programs() -> Vec<&'static Case> {
-        CASES.iter().filter(|case| case.code().is_some()).collect()
+        let is_plain = |case: &&Case| case.share == 1 && case.transfer_fee.is_none();
+        CASES.iter().filter(is_plain).filter(|case| case.code().is_some()).collect()
     }
 
     /// Opens a market with these programs, and a slot each so many milliseconds.

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use order_engine_core::Entropy as _;
 use order_engine_core::testing::SeededEntropy;
-use order_engine_routing::{ConcentratedLiquidity, Dlmm};
-use order_engine_solana::programs::{METEORA_DLMM, RAYDIUM_CLMM, RAYDIUM_CPMM, RAYDIUM_V4};
+use order_engine_routing::{ConcentratedLiquidity, Dlmm, Whirlpool};
+use order_engine_solana::programs::{
+    METEORA_DLMM, ORCA_WHIRLPOOL, RAYDIUM_CLMM, RAYDIUM_CPMM, RAYDIUM_V4, TOKEN_2022,
+};
 use order_engine_solana::{Account, KeypairSigner, Pubkey, WalletSigner as _};
 
 use crate::surfpool::Surfpool;
@@ -46,10 +48,16 @@ pub struct Case {
     pub below_minimum: u64,
     /// Makes a pool of two mints, which are sorted.
     pub make: fn(&Dice, [Pubkey; 2]) -> MadePool,
+    /// What the second token takes of each transfer, if it is one of Token-2022: basis points, and the most.
+    pub transfer_fee: Option<(u16, u64)>,
+    /// A variant of a program makes only one in so many of the swaps.
+    pub share: u64,
 }
 
-/// All programs.
-pub const CASES: [Case; 4] = [
+const TRANSFER_FEE: Option<(u16, u64)> = Some((37, 1 << 24));
+
+/// All programs, and variants of their pools.
+pub const CASES: [Case; 12] = [
     Case {
         name: "Raydium AMM v4",
         program: RAYDIUM_V4,
@@ -59,6 +67,8 @@ pub const CASES: [Case; 4] = [
         amount_bits: 44,
         below_minimum: 30,
         make: raydium_v4,
+        transfer_fee: None,
+        share: 1,
     },
     Case {
         name: "Raydium CPMM",
@@ -68,6 +78,8 @@ pub const CASES: [Case; 4] = [
         amount_bits: 44,
         below_minimum: 6_005,
         make: raydium_cpmm,
+        transfer_fee: None,
+        share: 1,
     },
     Case {
         name: "Raydium CLMM",
@@ -77,6 +89,8 @@ pub const CASES: [Case; 4] = [
         amount_bits: 38,
         below_minimum: 6_022,
         make: raydium_clmm,
+        transfer_fee: None,
+        share: 1,
     },
     Case {
         name: "Meteora DLMM",
@@ -86,6 +100,96 @@ pub const CASES: [Case; 4] = [
         amount_bits: 36,
         below_minimum: 6_003,
         make: meteora_dlmm,
+        transfer_fee: None,
+        share: 1,
+    },
+    Case {
+        name: "Raydium CPMM with a token that takes a fee",
+        program: RAYDIUM_CPMM,
+        file: "raydium_cp_swap.so",
+        amount_min: 0,
+        amount_bits: 44,
+        below_minimum: 6_005,
+        make: |dice, mints| raydium_cpmm(dice, mints).with(264, TOKEN_2022.as_ref()),
+        transfer_fee: TRANSFER_FEE,
+        share: 4,
+    },
+    Case {
+        name: "Raydium CLMM with a token that takes a fee",
+        program: RAYDIUM_CLMM,
+        file: "raydium_clmm.so",
+        amount_min: 0,
+        amount_bits: 38,
+        below_minimum: 6_022,
+        make: raydium_clmm,
+        transfer_fee: TRANSFER_FEE,
+        share: 4,
+    },
+    Case {
+        name: "Meteora DLMM with a token that takes a fee",
+        program: METEORA_DLMM,
+        file: "meteora_dlmm.so",
+        amount_min: 0,
+        amount_bits: 36,
+        below_minimum: 6_003,
+        make: |dice, mints| meteora_dlmm(dice, mints).with(881, &[1]),
+        transfer_fee: TRANSFER_FEE,
+        share: 4,
+    },
+    Case {
+        name: "Meteora DLMM with limit orders",
+        program: METEORA_DLMM,
+        file: "meteora_dlmm.so",
+        amount_min: 0,
+        amount_bits: 36,
+        below_minimum: 6_003,
+        make: |dice, mints| meteora_dlmm(dice, mints).with(35, &[2]).with_orders(dice),
+        transfer_fee: None,
+        share: 2,
+    },
+    Case {
+        name: "Meteora DLMM with its fee on y and limit orders",
+        program: METEORA_DLMM,
+        file: "meteora_dlmm.so",
+        amount_min: 0,
+        amount_bits: 36,
+        below_minimum: 6_003,
+        make: |dice, mints| meteora_dlmm(dice, mints).with(35, &[2, 1]).with_orders(dice),
+        transfer_fee: None,
+        share: 2,
+    },
+    Case {
+        name: "Orca Whirlpool",
+        program: ORCA_WHIRLPOOL,
+        file: "orca_whirlpool.so",
+        amount_min: 0,
+        amount_bits: 38,
+        below_minimum: 6_036,
+        make: |dice, mints| orca_whirlpool(dice, mints, Orca { is_adaptive: false, is_dynamic: false }),
+        transfer_fee: None,
+        share: 1,
+    },
+    Case {
+        name: "Orca Whirlpool with an adaptive fee",
+        program: ORCA_WHIRLPOOL,
+        file: "orca_whirlpool.so",
+        amount_min: 0,
+        amount_bits: 38,
+        below_minimum: 6_036,
+        make: |dice, mints| orca_whirlpool(dice, mints, Orca { is_adaptive: true, is_dynamic: true }),
+        transfer_fee: None,
+        share: 1,
+    },
+    Case {
+        name: "Orca Whirlpool with a token that takes a fee",
+        program: ORCA_WHIRLPOOL,
+        file: "orca_whirlpool.so",
+        amount_min: 0,
+        amount_bits: 38,
+        below_minimum: 6_036,
+        make: |dice, mints| orca_whirlpool(dice, mints, Orca { is_adaptive: false, is_dynamic: true }),
+        transfer_fee: TRANSFER_FEE,
+        share: 4,
     },
 ];
 
@@ -107,6 +211,33 @@ pub struct MadePool {
 }
 
 impl MadePool {
+    /// Changes bytes of the pool's own account.
+    fn with(mut self, offset: usize, bytes: &[u8]) -> Self {
+        let own = self.accounts.iter_mut().find(|(address, _)| *address == self.address);
+        own.expect("it has an account").1.data[offset..offset + bytes.len()].copy_from_slice(bytes);
+        self
+    }
+
+    /// Adds orders to bins of a DLMM pair: those above the active bin sell the first token, those below the second.
+    fn with_orders(mut self, dice: &Dice) -> Self {
+        let own = self.accounts.iter().find(|(address, _)| *address == self.address);
+        let active = i32::from_le_bytes(own.unwrap().1.data[76..80].try_into().unwrap());
+        for (_, array) in self.accounts.iter_mut().filter(|(_, account)| account.data.len() == 10_136) {
+            let index = i64::from_le_bytes(array.data[8..16].try_into().unwrap());
+            let first = i32::try_from(index).unwrap() * 70;
+            for number in 0..70_i32 {
+                let (id, at) = (first + number, 56 + usize::try_from(number).unwrap() * 144);
+                let is_ask = if id == active { dice.below(2) == 1 } else { id > active };
+                let [open, processed] =
+                    [(), ()].map(|()| if dice.below(3) == 0 { dice.amount(31) } else { 0 });
+                let amounts = [open, 2 * processed, processed].map(u64::to_le_bytes).concat();
+                array.data[at + 112..at + 136].copy_from_slice(&amounts);
+                array.data[at + 140] = u8::from(is_ask);
+            }
+        }
+        self
+    }
+
     /// Writes the pool into a chain.
     pub async fn write(&self, chain: &Surfpool, mints: [Pubkey; 2]) {
         for (address, account) in &self.accounts {
@@ -360,4 +491,110 @@ fn meteora_dlmm(dice: &Dice, mints: [Pubkey; 2]) -> MadePool {
     }
     accounts.push((address, pair.owned_by(METEORA_DLMM)));
     MadePool { address, accounts, vault_owner: address, vaults: reserves.map(|reserve| (reserve, 1 << 56)) }
+}
+
+/// Which kind of a Whirlpool.
+#[derive(Clone, Copy)]
+struct Orca {
+    is_adaptive: bool,
+    /// Whether its tick arrays are of the kind in which ticks that are not initialised take one byte.
+    is_dynamic: bool,
+}
+
+const ORCA_SPACING: i32 = 8;
+const ORCA_ARRAY: i32 = 88 * ORCA_SPACING;
+
+fn orca_whirlpool(dice: &Dice, mints: [Pubkey; 2], kind: Orca) -> MadePool {
+    let (config, vaults) = (any_address(), [any_address(), any_address()]);
+    let tier = if kind.is_adaptive { 1_025_u16 } else { 8 };
+    let seeds: [&[u8]; 5] =
+        [b"whirlpool", config.as_ref(), mints[0].as_ref(), mints[1].as_ref(), &tier.to_le_bytes()];
+    let (address, bump) = Pubkey::find_program_address(&seeds, &ORCA_WHIRLPOOL);
+    let current = i32::try_from(dice.below(40_000)).unwrap() - 20_000;
+    let aligned = current.div_euclid(ORCA_SPACING) * ORCA_SPACING;
+    let reach = || i32::try_from(1 + dice.below(150)).unwrap() * ORCA_SPACING;
+    let narrow =
+        (0..12).map(|_| (aligned - reach(), aligned + reach(), u128::from((1 << 36) + dice.amount(40))));
+    let widest = 1_400 / ORCA_SPACING * ORCA_SPACING;
+    let positions: Vec<(i32, i32, u128)> =
+        std::iter::once((aligned - widest, aligned + widest, 1 << 36)).chain(narrow).collect();
+    let liquidity: u128 = positions.iter().map(|(_, _, liquidity)| liquidity).sum();
+    let price = Whirlpool::sqrt_price_at_tick(current).unwrap();
+    let pool = Data::new(653, &[63, 149, 209, 12, 225, 128, 99, 9])
+        .address(8, config)
+        .with(40, &[bump])
+        .with(41, &8_u16.to_le_bytes())
+        .with(43, &tier.to_le_bytes())
+        .with(45, &3_000_u16.to_le_bytes())
+        .with(47, &1_300_u16.to_le_bytes())
+        .with(49, &liquidity.to_le_bytes())
+        .with(65, &price.to_le_bytes())
+        .with(81, &current.to_le_bytes())
+        .address(101, mints[0])
+        .address(133, vaults[0])
+        .address(181, mints[1])
+        .address(213, vaults[1]);
+    let mut accounts = vec![(address, pool.owned_by(ORCA_WHIRLPOOL))];
+    for array in (current - 2_000).div_euclid(ORCA_ARRAY)..=(current + 2_000).div_euclid(ORCA_ARRAY) {
+        accounts.push(orca_array(address, array * ORCA_ARRAY, &positions, kind.is_dynamic));
+    }
+    if kind.is_adaptive {
+        let oracle = Pubkey::find_program_address(&[b"oracle", address.as_ref()], &ORCA_WHIRLPOOL).0;
+        let data = Data::new(254, &[139, 194, 131, 179, 140, 179, 229, 244])
+            .address(8, address)
+            .with(48, &30_u16.to_le_bytes())
+            .with(50, &600_u16.to_le_bytes())
+            .with(52, &5_000_u16.to_le_bytes())
+            .with(54, &4_000_u32.to_le_bytes())
+            .with(58, &350_000_u32.to_le_bytes())
+            .with(62, &8_u16.to_le_bytes())
+            .with(64, &64_u16.to_le_bytes());
+        accounts.push((oracle, data.owned_by(ORCA_WHIRLPOOL)));
+    }
+    MadePool { address, accounts, vault_owner: address, vaults: vaults.map(|vault| (vault, 1 << 56)) }
+}
+
+/// Returns a tick array of a Whirlpool with the ends of these positions.
+fn orca_array(
+    pool: Pubkey,
+    start: i32,
+    positions: &[(i32, i32, u128)],
+    is_dynamic: bool,
+) -> (Pubkey, Account) {
+    let text = start.to_string();
+    let seeds: [&[u8]; 3] = [b"tick_array", pool.as_ref(), text.as_bytes()];
+    let address = Pubkey::find_program_address(&seeds, &ORCA_WHIRLPOOL).0;
+    let mut map = 0_u128;
+    let mut ticks = Vec::new();
+    for number in 0..88 {
+        let tick = start + number * ORCA_SPACING;
+        let (mut net, mut gross) = (0_i128, 0_u128);
+        for (lower, upper, liquidity) in positions {
+            let signed = i128::try_from(*liquidity).unwrap();
+            net += if *lower == tick { signed } else { 0 } - if *upper == tick { signed } else { 0 };
+            gross += if [lower, upper].contains(&&tick) { *liquidity } else { 0 };
+        }
+        let is_initialised = gross > 0;
+        map |= u128::from(is_initialised) << number;
+        ticks.push(u8::from(is_initialised));
+        if is_initialised || !is_dynamic {
+            ticks.extend(net.to_le_bytes());
+            ticks.extend(gross.to_le_bytes());
+            ticks.extend([0; 112 - 32]);
+        }
+    }
+    let data = if is_dynamic {
+        let mut data = Data::new(60, &[17, 216, 246, 142, 225, 199, 218, 56])
+            .with(8, &start.to_le_bytes())
+            .address(12, pool)
+            .with(44, &map.to_le_bytes());
+        data.0.extend(ticks);
+        data
+    } else {
+        Data::new(9_988, &[69, 97, 189, 190, 110, 7, 66, 187])
+            .with(8, &start.to_le_bytes())
+            .with(12, &ticks)
+            .address(9_956, pool)
+    };
+    (address, data.owned_by(ORCA_WHIRLPOOL))
 }

@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use order_engine_core::Runtime;
 use order_engine_solana::instructions::token::associated_account;
-use order_engine_solana::programs::{ADDRESS_LOOKUP_TABLE, SYSTEM, TOKEN};
+use order_engine_solana::programs::{ADDRESS_LOOKUP_TABLE, SYSTEM, TOKEN, TOKEN_2022};
 use order_engine_solana::{
     Account, Cluster, ClusterOptions, Draft, Hash, Lifetime, Pubkey, Signed, WalletSigner,
 };
@@ -135,6 +135,26 @@ impl Surfpool {
         self.set_account(mint, &Account { owner: TOKEN, lamports: 1_461_600, data }).await;
     }
 
+    /// Makes a mint of Token-2022 that takes so many basis points of each transfer, and not more than so much.
+    pub async fn make_mint_with_fee(&self, mint: Pubkey, decimals: u8, (bps, most): (u16, u64)) {
+        let mut data = vec![0; 166];
+        data[36..44].copy_from_slice(&u64::MAX.to_le_bytes());
+        (data[44], data[45], data[165]) = (decimals, 1, 1);
+        data.extend([1, 0, 108, 0]);
+        data.extend([0; 72]);
+        for epoch in [0_u64, 0] {
+            data.extend(epoch.to_le_bytes());
+            data.extend(most.to_le_bytes());
+            data.extend(bps.to_le_bytes());
+        }
+        self.set_account(mint, &Account { owner: TOKEN_2022, lamports: ONE_SOL, data }).await;
+    }
+
+    /// Returns the token program of a mint.
+    async fn program_of(&self, mint: Pubkey) -> Pubkey {
+        self.account(mint).await.map_or(TOKEN, |account| account.owner)
+    }
+
     /// Makes an active lookup table.
     pub async fn make_table(&self, table: Pubkey, addresses: &[Pubkey]) {
         let mut data = vec![0; 56];
@@ -145,8 +165,14 @@ impl Surfpool {
     }
 
     /// Gives an owner an associated account with so many tokens, of which a delegate may send as many.
-    pub async fn give(&self, owner: Pubkey, mint: Pubkey, amount: u64, delegate: Option<Pubkey>) -> Pubkey {
-        let address = associated_account(owner, mint, TOKEN);
+    pub async fn give(
+        &self,
+        owner: Pubkey,
+        mint: Pubkey,
+        amount: u64,
+        delegate: Option<Pubkey>,
+    ) -> Pubkey {
+        let address = associated_account(owner, mint, self.program_of(mint).await);
         self.set_token_account_for(address, (owner, delegate), mint, amount).await;
         address
     }
@@ -163,8 +189,14 @@ impl Surfpool {
         mint: Pubkey,
         amount: u64,
     ) {
-        let data = token_account(owner, mint, amount, delegate);
-        self.set_account(address, &Account { owner: TOKEN, lamports: TOKEN_RENT, data }).await;
+        let mut data = token_account(owner, mint, amount, delegate);
+        let program = self.program_of(mint).await;
+        if program == TOKEN_2022 {
+            // An account, and what it holds back of transfer fees.
+            data.extend([2, 2, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        }
+        let lamports = if program == TOKEN { TOKEN_RENT } else { 2 * TOKEN_RENT };
+        self.set_account(address, &Account { owner: program, lamports, data }).await;
     }
 
     /// Returns how many tokens an account has; none if there is no account.

@@ -124,7 +124,8 @@ impl PoolDirectory {
     }
 
     fn take(&self, address: Pubkey, parts: &Parts) -> Result<(), PoolError> {
-        let layout = Layout::decode(address, parts.get(address)?)?;
+        let mut layout = Layout::decode(address, parts.get(address)?)?;
+        layout.learn(parts)?;
         // A pool that has moved on to other arrays meanwhile lacks them here, which is an error of this reading.
         let pool = layout.pool(parts)?;
         let reading = Reading::new(parts.slot, parts.time()?);

@@ -6,11 +6,12 @@ use solana_pubkey::Pubkey;
 
 use crate::account::Account;
 use crate::pools::meteora_dlmm::MeteoraDlmm;
+use crate::pools::orca_whirlpool::OrcaWhirlpool;
 use crate::pools::parts::{Parts, PoolError, PoolSwap};
 use crate::pools::raydium_clmm::RaydiumClmm;
 use crate::pools::raydium_cpmm::RaydiumCpmm;
 use crate::pools::raydium_v4::RaydiumV4;
-use crate::programs::{METEORA_DLMM, RAYDIUM_CLMM, RAYDIUM_CPMM, RAYDIUM_V4};
+use crate::programs::{METEORA_DLMM, ORCA_WHIRLPOOL, RAYDIUM_CLMM, RAYDIUM_CPMM, RAYDIUM_V4};
 
 /// What a pool's own account says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,7 @@ pub(crate) enum Layout {
     Cpmm(RaydiumCpmm),
     Clmm(Box<RaydiumClmm>),
     Dlmm(Box<MeteoraDlmm>),
+    Orca(Box<OrcaWhirlpool>),
 }
 
 impl Layout {
@@ -29,6 +31,7 @@ impl Layout {
             RAYDIUM_CPMM => Ok(Self::Cpmm(RaydiumCpmm::decode(address, account)?)),
             RAYDIUM_CLMM => Ok(Self::Clmm(RaydiumClmm::decode(address, account)?.into())),
             METEORA_DLMM => Ok(Self::Dlmm(MeteoraDlmm::decode(address, account)?.into())),
+            ORCA_WHIRLPOOL => Ok(Self::Orca(OrcaWhirlpool::decode(address, account)?.into())),
             _ => Err(PoolError::UnknownProgram(address)),
         }
     }
@@ -40,6 +43,7 @@ impl Layout {
             Self::Cpmm(pool) => pool.mints(),
             Self::Clmm(pool) => pool.mints(),
             Self::Dlmm(pool) => pool.mints(),
+            Self::Orca(pool) => pool.mints(),
         }
     }
 
@@ -48,8 +52,17 @@ impl Layout {
         match self {
             Self::V4(pool) => pool.parts(),
             Self::Cpmm(pool) => pool.parts(),
-            Self::Clmm(pool) => [pool.parts(), pool.vaults().to_vec()].concat(),
+            Self::Clmm(pool) => pool.parts(),
             Self::Dlmm(pool) => pool.parts(),
+            Self::Orca(pool) => pool.parts(),
+        }
+    }
+
+    /// Learns from the further accounts what the pool's own does not say and its swaps need.
+    pub(crate) fn learn(&mut self, parts: &Parts) -> Result<(), PoolError> {
+        match self {
+            Self::Orca(pool) => pool.learn(parts),
+            Self::V4(_) | Self::Cpmm(_) | Self::Clmm(_) | Self::Dlmm(_) => Ok(()),
         }
     }
 
@@ -58,11 +71,9 @@ impl Layout {
         match self {
             Self::V4(pool) => pool.pool(parts),
             Self::Cpmm(pool) => pool.pool(parts),
-            Self::Clmm(pool) => {
-                pool.check_mints(parts)?;
-                pool.pool(parts)
-            }
+            Self::Clmm(pool) => pool.pool(parts),
             Self::Dlmm(pool) => pool.pool(parts),
+            Self::Orca(pool) => pool.pool(parts),
         }
     }
 
@@ -72,17 +83,20 @@ impl Layout {
             Self::V4(_) | Self::Cpmm(_) => 0,
             Self::Clmm(pool) => pool.arrays(sells_a).len(),
             Self::Dlmm(pool) => pool.arrays(sells_a).len(),
+            Self::Orca(pool) => pool.arrays(sells_a).len(),
         }
     }
 
     /// Returns the most compute units that a swap uses which names so many arrays, as the test `swaps` measures them. A trade
-    /// through more than sixty bins of a DLMM pair, which is some percent of its price, uses more.
+    /// through more than forty bins of a DLMM pair, which is some percent of its price, uses more.
     pub(crate) const fn compute_units(&self, arrays: u32) -> u32 {
         let (alone, per_array) = match self {
             Self::V4(_) => (25_000, 0),
             Self::Cpmm(_) => (40_000, 0),
             Self::Clmm(_) => (90_000, 60_000),
-            Self::Dlmm(_) => (60_000, 70_000),
+            Self::Dlmm(_) => (80_000, 80_000),
+            Self::Orca(pool) if pool.is_adaptive() => (60_000, 130_000),
+            Self::Orca(_) => (60_000, 20_000),
         };
         alone + arrays * per_array
     }
@@ -94,6 +108,7 @@ impl Layout {
             Self::Cpmm(pool) => pool.swap(swap),
             Self::Clmm(pool) => pool.swap(swap),
             Self::Dlmm(pool) => pool.swap(swap),
+            Self::Orca(pool) => pool.swap(swap),
         }
     }
 }
@@ -108,11 +123,12 @@ mod tests {
     use crate::programs::{CLOCK, TOKEN};
 
     /// The programs, how long an account of each is, and what it begins with.
-    const KINDS: [(Pubkey, usize, [u8; 8]); 4] = [
+    const KINDS: [(Pubkey, usize, [u8; 8]); 5] = [
         (RAYDIUM_V4, 752, [6, 0, 0, 0, 0, 0, 0, 0]),
         (RAYDIUM_CPMM, 637, [247, 237, 227, 245, 215, 195, 222, 70]),
         (RAYDIUM_CLMM, 1_544, [247, 237, 227, 245, 215, 195, 222, 70]),
         (METEORA_DLMM, 904, [33, 11, 49, 98, 181, 101, 177, 13]),
+        (ORCA_WHIRLPOOL, 653, [63, 149, 209, 12, 225, 128, 99, 9]),
     ];
 
     proptest! {
@@ -121,10 +137,10 @@ mod tests {
         /// Whatever an account holds, it is a pool or an error, and no panic.
         #[test]
         fn any_bytes_are_a_pool_or_an_error(
-            kind in 0_usize..4,
+            kind in 0_usize..5,
             mut data in proptest::collection::vec(any::<u8>(), 1_544),
             of_parts in proptest::collection::vec(any::<u8>(), 10_240),
-            owner in prop_oneof![Just(TOKEN), Just(RAYDIUM_CPMM), Just(RAYDIUM_CLMM), Just(METEORA_DLMM)],
+            owner in prop_oneof![Just(TOKEN), Just(RAYDIUM_CPMM), Just(RAYDIUM_CLMM), Just(METEORA_DLMM), Just(ORCA_WHIRLPOOL)],
             sells_a in any::<bool>(),
         ) {
             let (program, bytes, beginning) = KINDS[kind];

@@ -2,20 +2,25 @@
 
 use order_engine_core::Amount;
 use order_engine_routing::{
-    Bin, Conditions, Curve, Dlmm, DlmmFees, DlmmState, DlmmVolatility, Feature, FeeOn, Moment, Pool,
+    Bin, BinOrders, Conditions, Curve, Dlmm, DlmmFees, DlmmState, DlmmVolatility, Feature, FeeOn, Moment,
+    Pool,
 };
 use solana_instruction::Instruction;
 use solana_pubkey::Pubkey;
 
 use crate::account::{Account, Fields, LayoutError};
 use crate::instructions::{readonly, signer, writable};
+use crate::pools::mint::{Mint, with_mints};
 use crate::pools::parts::{Parts, PoolError, PoolSwap, opening};
-use crate::programs::{METEORA_DLMM, TOKEN};
+use crate::programs::{MEMO, METEORA_DLMM, TOKEN, TOKEN_2022};
 
 const PAIR_BYTES: usize = 904;
 const BIN_ARRAY_BYTES: usize = 10_136;
 const PAIR_KIND: [u8; 8] = [33, 11, 49, 98, 181, 101, 177, 13];
 const SWAP: [u8; 8] = [0xf8, 0xc6, 0x9e, 0x91, 0xe1, 0x75, 0x87, 0xc8];
+/// The instruction for tokens of Token-2022. Behind the amounts is the number of the kinds of accounts for transfer hooks.
+const SWAP_2: [u8; 8] = [0x41, 0x4b, 0x3f, 0x4c, 0xeb, 0x5b, 0x5b, 0x88];
+const NO_HOOKS: [u8; 4] = [0; 4];
 const BINS_PER_ARRAY: i32 = 70;
 const BIN_BYTES: usize = 144;
 const FIRST_BIN: usize = 56;
@@ -23,8 +28,17 @@ const FIRST_BIN: usize = 56;
 const MAP_REACH: i32 = 512;
 /// How many arrays a snapshot and a transaction have in each direction, the current one among them.
 const ARRAYS_EACH_WAY: usize = 3;
-/// The fee is taken of the second token only.
-const FEE_ON_Y: u8 = 1;
+/// Of what the fee is taken.
+mod fee_mode {
+    pub(super) const INPUT: u8 = 0;
+    pub(super) const ONLY_Y: u8 = 1;
+}
+/// What the space for rewards and orders in a bin is used for.
+mod function {
+    pub(super) const UNDETERMINED: u8 = 0;
+    pub(super) const REWARDS: u8 = 1;
+    pub(super) const LIMIT_ORDERS: u8 = 2;
+}
 /// Pairs of these types trade only after their activation.
 const WITH_ACTIVATION: [u8; 2] = [1, 2];
 /// The activation is a moment, and not a slot.
@@ -42,6 +56,8 @@ pub(crate) struct MeteoraDlmm {
     index_reference: i32,
     last_update: i64,
     fee_mode: u8,
+    function: u8,
+    has_rewards: bool,
     status: u8,
     /// The type of the pair, and what its activation point is.
     activation: (u8, u8, u64),
@@ -75,6 +91,8 @@ impl MeteoraDlmm {
             index_reference: fields.i32(48),
             last_update: fields.i64(56),
             fee_mode: fields.u8(36),
+            function: fields.u8(35),
+            has_rewards: [264, 408].iter().any(|mint| fields.address(*mint) != Pubkey::default()),
             status: fields.u8(82),
             activation: (fields.u8(75), fields.u8(86), fields.u64(816)),
             mints: [fields.address(88), fields.address(120)],
@@ -93,7 +111,8 @@ impl MeteoraDlmm {
         let mut arrays: Vec<i32> = self.downwards().into_iter().chain(self.upwards()).collect();
         arrays.sort_unstable();
         arrays.dedup();
-        arrays.into_iter().map(|array| self.bin_array(array)).collect()
+        let arrays = arrays.into_iter().map(|array| self.bin_array(array));
+        arrays.chain(self.mints).collect()
     }
 
     /// Returns the address of an array by its number.
@@ -130,15 +149,17 @@ impl MeteoraDlmm {
     }
 
     pub(crate) fn pool(&self, parts: &Parts) -> Result<Pool, PoolError> {
-        if self.token_program_flags != [0; 2] {
-            return Err(PoolError::Unsupported { pool: self.address, what: "a token of Token-2022" });
-        }
+        let mints = [Mint::read(parts, self.mints[0])?, Mint::read(parts, self.mints[1])?];
         let mut arrays: Vec<i32> = self.downwards().into_iter().chain(self.upwards()).collect();
         arrays.sort_unstable();
         arrays.dedup();
-        let (mut bins, mut has_limit_orders) = (Vec::new(), false);
+        let (mut bins, mut limit_orders) = (Vec::new(), Vec::new());
         for array in arrays {
-            has_limit_orders |= self.add_bins(parts, array, &mut bins)?;
+            self.add_bins(parts, array, (&mut bins, &mut limit_orders))?;
+        }
+        let is_unmodelled = self.takes_orders().is_none() && !limit_orders.is_empty();
+        if self.takes_orders() != Some(true) {
+            limit_orders.clear();
         }
         let last_update = u64::try_from(self.last_update);
         let last_update = last_update.map_err(|_| LayoutError::Impossible(self.address, "last update"))?;
@@ -153,15 +174,29 @@ impl MeteoraDlmm {
                 last_update: Moment::from_unix_seconds(last_update),
             },
             bins,
-            fee_on: FeeOn::Input,
-            limit_orders: Vec::new(),
+            fee_on: if self.fee_mode == fee_mode::ONLY_Y { FeeOn::TokenB } else { FeeOn::Input },
+            limit_orders,
         })?;
-        let mints = (self.mints[0].to_string(), self.mints[1].to_string());
-        let pool = Pool::new(self.address.to_string(), "Meteora", mints, Curve::Dlmm(curve));
-        Ok(pool.with_conditions(self.conditions(parts.slot, has_limit_orders)))
+        let tokens = (self.mints[0].to_string(), self.mints[1].to_string());
+        let pool = Pool::new(self.address.to_string(), "Meteora", tokens, Curve::Dlmm(curve));
+        let mut conditions = self.conditions(parts.slot);
+        if is_unmodelled {
+            conditions = conditions.with_unmodelled(Feature::LimitOrders);
+        }
+        Ok(pool.with_conditions(with_mints(conditions, mints)))
     }
 
-    fn conditions(&self, slot: u64, has_limit_orders: bool) -> Conditions {
+    /// Returns whether orders may rest in the bins; nothing if the pair has a function that is not known.
+    const fn takes_orders(&self) -> Option<bool> {
+        match self.function {
+            function::LIMIT_ORDERS => Some(true),
+            function::REWARDS => Some(false),
+            function::UNDETERMINED => Some(!self.has_rewards),
+            _ => None,
+        }
+    }
+
+    fn conditions(&self, slot: u64) -> Conditions {
         let mut conditions = Conditions::default();
         if self.status != 0 {
             conditions = conditions.paused();
@@ -174,36 +209,45 @@ impl MeteoraDlmm {
                         conditions = conditions.with_opens_at(opens_at);
                     }
                 }
-                _ if slot < point => conditions = conditions.paused(),
+                _ if slot < point => conditions = conditions.with_opens_at_slot(point),
                 _ => {}
             }
         }
-        if self.fee_mode == FEE_ON_Y {
+        if ![fee_mode::INPUT, fee_mode::ONLY_Y].contains(&self.fee_mode) {
             conditions = conditions.with_unmodelled(Feature::FeeSide);
-        }
-        if has_limit_orders {
-            conditions = conditions.with_unmodelled(Feature::LimitOrders);
         }
         conditions
     }
 
-    /// Adds the bins of an array that hold something, which are ascending, and returns whether orders rest in any.
-    fn add_bins(&self, parts: &Parts, array: i32, bins: &mut Vec<Bin>) -> Result<bool, PoolError> {
+    /// Adds the bins of an array that hold something, and the orders that rest in bins, which both are ascending.
+    fn add_bins(
+        &self,
+        parts: &Parts,
+        array: i32,
+        (bins, limit_orders): (&mut Vec<Bin>, &mut Vec<BinOrders>),
+    ) -> Result<(), PoolError> {
         let address = self.bin_array(array);
         let fields = parts.fields(address, METEORA_DLMM, (BIN_ARRAY_BYTES, "bin array"))?;
         if fields.address(24) != self.address || fields.i64(8) != i64::from(array) {
             return Err(LayoutError::Impossible(address, "pair: it belongs to another one").into());
         }
-        let mut has_orders = false;
+        let amount = |at: usize| Amount::new(u128::from(fields.u64(at)));
         for (number, id) in (array * BINS_PER_ARRAY..(array + 1) * BINS_PER_ARRAY).enumerate() {
             let at = FIRST_BIN + number * BIN_BYTES;
-            has_orders |= fields.u64(at + 112) != 0 || fields.u64(at + 128) != 0;
-            let [reserve_a, reserve_b] = [at, at + 8].map(|at| Amount::new(u128::from(fields.u64(at))));
+            let [reserve_a, reserve_b] = [at, at + 8].map(amount);
             if !reserve_a.is_zero() || !reserve_b.is_zero() {
                 bins.push(Bin { id, reserve_a, reserve_b });
             }
+            let [open, processed] = [at + 112, at + 128].map(amount);
+            if !open.is_zero() || !processed.is_zero() {
+                limit_orders.push(BinOrders { id, is_ask: fields.u8(at + 140) != 0, open, processed });
+            }
         }
-        Ok(has_orders)
+        Ok(())
+    }
+
+    fn token_programs(&self) -> [Pubkey; 2] {
+        self.token_program_flags.map(|flag| if flag == 0 { TOKEN } else { TOKEN_2022 })
     }
 
     pub(crate) fn swap(&self, swap: &PoolSwap) -> Instruction {
@@ -222,13 +266,20 @@ impl MeteoraDlmm {
             writable(self.oracle),
             readonly(METEORA_DLMM),
             signer(swap.wallet),
-            readonly(TOKEN),
-            readonly(TOKEN),
-            readonly(event_authority),
-            readonly(METEORA_DLMM),
         ];
+        let programs = self.token_programs();
+        accounts.extend(programs.map(readonly));
+        let is_plain = programs == [TOKEN; 2];
+        if !is_plain {
+            accounts.push(readonly(MEMO));
+        }
+        accounts.extend([readonly(event_authority), readonly(METEORA_DLMM)]);
         accounts.extend(arrays.into_iter().map(|array| writable(self.bin_array(array))));
-        swap.instruction(METEORA_DLMM, accounts, &SWAP, &[])
+        if is_plain {
+            swap.instruction(METEORA_DLMM, accounts, &SWAP, &[])
+        } else {
+            swap.instruction(METEORA_DLMM, accounts, &SWAP_2, &NO_HOOKS)
+        }
     }
 }
 
@@ -249,16 +300,52 @@ mod tests {
 
     #[test]
     fn status_activation_fees_and_orders_are_conditions() {
-        let of = |bytes: &[(usize, &[u8])]| pair(bytes).conditions(100, false);
+        let of = |bytes: &[(usize, &[u8])]| pair(bytes).conditions(100);
         let point = 101_u64.to_le_bytes();
         assert_eq!(of(&[]), Conditions::default());
         assert!(of(&[(82, &[1])]).is_paused);
         assert_eq!(of(&[(75, &[0]), (816, &point)]), Conditions::default(), "it needs no activation");
-        assert!(of(&[(75, &[1]), (86, &[0]), (816, &point)]).is_paused, "its slot has not come");
+        assert_eq!(of(&[(75, &[1]), (86, &[0]), (816, &point)]).opens_at_slot, Some(101));
+        let past = 100_u64.to_le_bytes();
+        assert_eq!(of(&[(75, &[1]), (86, &[0]), (816, &past)]), Conditions::default(), "its slot has come");
         let moment = Moment::from_unix_seconds(101);
         assert_eq!(of(&[(75, &[2]), (86, &[1]), (816, &point)]).opens_at, Some(moment));
-        assert_eq!(of(&[(36, &[FEE_ON_Y])]).unmodelled, [Feature::FeeSide]);
-        assert_eq!(pair(&[]).conditions(100, true).unmodelled, [Feature::LimitOrders]);
+        assert_eq!(of(&[(36, &[fee_mode::ONLY_Y])]), Conditions::default());
+        assert_eq!(of(&[(36, &[2])]).unmodelled, [Feature::FeeSide]);
+    }
+
+    #[test]
+    fn orders_rest_where_the_function_says_so() {
+        let takes = |bytes: &[(usize, &[u8])]| pair(bytes).takes_orders();
+        assert_eq!(takes(&[]), Some(true), "without rewards");
+        assert_eq!(takes(&[(264, &[1])]), Some(false));
+        assert_eq!(takes(&[(408 + 31, &[1])]), Some(false));
+        assert_eq!(takes(&[(35, &[1])]), Some(false));
+        assert_eq!(takes(&[(35, &[2]), (264, &[1])]), Some(true));
+        assert_eq!(takes(&[(35, &[3])]), None);
+    }
+
+    #[test]
+    fn a_token_of_token_2022_is_traded_by_the_other_instruction() {
+        let swap = PoolSwap {
+            wallet: Pubkey::default(),
+            source: Pubkey::default(),
+            destination: Pubkey::default(),
+            amount_in: 1,
+            min_amount_out: 2,
+            sells_a: true,
+        };
+        let plain = pair(&[]).swap(&swap);
+        assert_eq!(
+            (plain.data[..8].to_vec(), plain.data.len(), plain.accounts.len()),
+            (SWAP.to_vec(), 24, 15)
+        );
+        let other = pair(&[(881, &[1])]).swap(&swap);
+        assert_eq!(
+            (other.data[..8].to_vec(), other.data.len(), other.accounts.len()),
+            (SWAP_2.to_vec(), 28, 16)
+        );
+        assert_eq!(other.accounts[11..14], [readonly(TOKEN), readonly(TOKEN_2022), readonly(MEMO)]);
     }
 
     #[test]

@@ -75,6 +75,12 @@ impl Parts {
         Ok(fields.ok_or(LayoutError::OtherKind(address, "token account"))?.u64(64))
     }
 
+    /// Returns the chain's epoch.
+    pub(crate) fn epoch(&self) -> Result<u64, LayoutError> {
+        let fields = Fields::of(&self.get(CLOCK)?.data, 40).ok_or(LayoutError::OtherKind(CLOCK, "clock"))?;
+        Ok(fields.u64(16))
+    }
+
     /// Returns the chain's time.
     pub(crate) fn time(&self) -> Result<Moment, LayoutError> {
         let fields = Fields::of(&self.get(CLOCK)?.data, 40).ok_or(LayoutError::OtherKind(CLOCK, "clock"))?;

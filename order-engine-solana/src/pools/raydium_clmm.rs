@@ -2,14 +2,17 @@
 
 use std::ops::Range;
 
+use order_engine_core::Amount;
 use order_engine_routing::{
-    ConcentratedLiquidity, ConcentratedState, Conditions, Curve, Feature, FeeOn, Pool, Tick,
+    ConcentratedLiquidity, ConcentratedState, Conditions, Curve, DynamicFee, DynamicFeeVolatility, Feature,
+    FeeOn, Moment, Pool, Tick, TickOrders,
 };
 use solana_instruction::Instruction;
 use solana_pubkey::Pubkey;
 
 use crate::account::{Account, Fields, LayoutError};
 use crate::instructions::{readonly, signer, writable};
+use crate::pools::mint::{Mint, with_mints};
 use crate::pools::parts::{Parts, PoolError, PoolSwap, opening};
 use crate::programs::{MEMO, RAYDIUM_CLMM, TOKEN, TOKEN_2022};
 
@@ -50,9 +53,9 @@ pub(crate) struct RaydiumClmm {
     /// One bit for each array that has initialised ticks.
     map: [u64; 16],
     open_time: u64,
-    /// Whether the fee is always taken of one of the tokens.
-    has_fee_side: bool,
-    has_dynamic_fee: bool,
+    /// Of what the fee is taken, as the program numbers it.
+    fee_on: u8,
+    dynamic_fee: Option<DynamicFee>,
 }
 
 impl RaydiumClmm {
@@ -76,8 +79,8 @@ impl RaydiumClmm {
             status: fields.u8(389),
             map: std::array::from_fn(|word| fields.u64(904 + 8 * word)),
             open_time: fields.u64(1080),
-            has_fee_side: fields.u8(390) != 0,
-            has_dynamic_fee: DYNAMIC_FEE.clone().any(|at| fields.u8(at) != 0),
+            fee_on: fields.u8(390),
+            dynamic_fee: DYNAMIC_FEE.clone().any(|at| fields.u8(at) != 0).then(|| dynamic_fee(fields)),
         })
     }
 
@@ -91,6 +94,7 @@ impl RaydiumClmm {
         parts.sort_unstable();
         parts.dedup();
         parts.push(self.config);
+        parts.extend(self.mints);
         parts
     }
 
@@ -135,9 +139,9 @@ impl RaydiumClmm {
         let mut arrays: Vec<i32> = self.downwards().into_iter().chain(self.upwards()).collect();
         arrays.sort_unstable();
         arrays.dedup();
-        let (mut ticks, mut has_orders) = (Vec::new(), false);
+        let (mut ticks, mut limit_orders) = (Vec::new(), Vec::new());
         for array in arrays {
-            has_orders |= self.add_ticks(parts, array, &mut ticks)?;
+            self.add_ticks(parts, array, (&mut ticks, &mut limit_orders))?;
         }
         let curve = ConcentratedLiquidity::new(&ConcentratedState {
             sqrt_price_x64: self.sqrt_price_x64,
@@ -146,65 +150,56 @@ impl RaydiumClmm {
             liquidity: self.liquidity,
             fee_ppm: config.u32(47),
             ticks,
-            fee_on: FeeOn::Input,
-            dynamic_fee: None,
-            limit_orders: Vec::new(),
+            fee_on: fee_on(self.fee_on).unwrap_or_default(),
+            dynamic_fee: self.dynamic_fee,
+            limit_orders,
         })?;
-        let mints = (self.mints[0].to_string(), self.mints[1].to_string());
-        let pool = Pool::new(self.address.to_string(), "Raydium", mints, Curve::Concentrated(curve));
-        Ok(pool.with_conditions(self.conditions(has_orders)))
+        let mints = [Mint::read(parts, self.mints[0])?, Mint::read(parts, self.mints[1])?];
+        let tokens = (self.mints[0].to_string(), self.mints[1].to_string());
+        let pool = Pool::new(self.address.to_string(), "Raydium", tokens, Curve::Concentrated(curve));
+        Ok(pool.with_conditions(with_mints(self.conditions(), mints)))
     }
 
-    fn conditions(&self, has_orders: bool) -> Conditions {
+    fn conditions(&self) -> Conditions {
         let mut conditions = Conditions::default();
         if self.status & SWAPS_STOPPED != 0 {
             conditions = conditions.paused();
         }
+        // It trades after that second, and not in it.
         if let Some(opens_at) = opening(self.open_time) {
-            conditions = conditions.with_opens_at(opens_at);
+            conditions = conditions
+                .with_opens_at(Moment::from_unix_seconds(opens_at.unix_seconds().saturating_add(1)));
         }
-        for (has, feature) in [
-            (self.has_fee_side, Feature::FeeSide),
-            (self.has_dynamic_fee, Feature::DynamicFee),
-            (has_orders, Feature::LimitOrders),
-        ] {
-            if has {
-                conditions = conditions.with_unmodelled(feature);
-            }
+        if fee_on(self.fee_on).is_none() {
+            conditions = conditions.with_unmodelled(Feature::FeeSide);
         }
         conditions
     }
 
-    /// Adds the initialised ticks of an array, which are ascending, and returns whether orders rest in any.
-    fn add_ticks(&self, parts: &Parts, array: i32, ticks: &mut Vec<Tick>) -> Result<bool, PoolError> {
+    /// Adds the ticks of an array at which positions begin or end, and the limit orders, which both are ascending.
+    fn add_ticks(
+        &self,
+        parts: &Parts,
+        array: i32,
+        (ticks, limit_orders): (&mut Vec<Tick>, &mut Vec<TickOrders>),
+    ) -> Result<(), PoolError> {
         let address = self.tick_array(array);
         let fields = parts.fields(address, RAYDIUM_CLMM, (TICK_ARRAY_BYTES, "tick array"))?;
         if fields.address(8) != self.address {
             return Err(LayoutError::Impossible(address, "pool: it belongs to another one").into());
         }
-        let mut has_orders = false;
         for number in 0..usize::try_from(TICKS_PER_ARRAY).unwrap_or(0) {
             let at = FIRST_TICK + number * TICK_BYTES;
-            has_orders |= ORDERS.iter().any(|orders| fields.u64(at + orders) != 0);
+            let index = fields.i32(at);
             if fields.u128(at + 20) != 0 {
-                ticks.push(Tick { index: fields.i32(at), liquidity_net: fields.i128(at + 4) });
+                ticks.push(Tick { index, liquidity_net: fields.i128(at + 4) });
             }
-        }
-        Ok(has_orders)
-    }
-
-    /// Refuses tokens whose transfers may cost something.
-    pub(crate) fn check_mints(&self, parts: &Parts) -> Result<(), PoolError> {
-        for vault in self.vaults {
-            if parts.get(vault)?.owner != TOKEN {
-                return Err(PoolError::Unsupported { pool: self.address, what: "a token of Token-2022" });
+            let amount = ORDERS.iter().map(|orders| u128::from(fields.u64(at + orders))).sum();
+            if amount != 0 {
+                limit_orders.push(TickOrders { index, amount: Amount::new(amount) });
             }
         }
         Ok(())
-    }
-
-    pub(crate) const fn vaults(&self) -> [Pubkey; 2] {
-        self.vaults
     }
 
     pub(crate) fn swap(&self, swap: &PoolSwap) -> Instruction {
@@ -232,17 +227,45 @@ impl RaydiumClmm {
     }
 }
 
+/// Returns of what the fee is taken, by the program's number for it.
+const fn fee_on(number: u8) -> Option<FeeOn> {
+    match number {
+        0 => Some(FeeOn::Input),
+        1 => Some(FeeOn::TokenA),
+        2 => Some(FeeOn::TokenB),
+        _ => None,
+    }
+}
+
+/// Reads the dynamic fee of a pool.
+fn dynamic_fee(fields: Fields<'_>) -> DynamicFee {
+    let at = DYNAMIC_FEE.start;
+    DynamicFee {
+        filter_period_s: fields.u16(at),
+        decay_period_s: fields.u16(at + 2),
+        reduction_factor_bps: fields.u16(at + 4),
+        control_factor: fields.u32(at + 6),
+        max_volatility_accumulator: fields.u32(at + 10),
+        volatility: DynamicFeeVolatility {
+            index_reference: fields.i32(at + 14),
+            reference: fields.u32(at + 18),
+            accumulator: fields.u32(at + 22),
+            last_update: Moment::from_unix_seconds(fields.u64(at + 26)),
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// A pool at a tick with these arrays in use.
     fn pool(tick_current: i32, arrays: &[i32]) -> RaydiumClmm {
-        pool_with(tick_current, arrays, None)
+        pool_with(tick_current, arrays, &[])
     }
 
-    /// The same with one more byte that is not zero.
-    fn pool_with(tick_current: i32, arrays: &[i32], byte: Option<usize>) -> RaydiumClmm {
+    /// The same with these bytes at these offsets.
+    fn pool_with(tick_current: i32, arrays: &[i32], bytes: &[(usize, &[u8])]) -> RaydiumClmm {
         let mut data = vec![0; POOL_BYTES];
         data[..8].copy_from_slice(&POOL_KIND);
         data[235..237].copy_from_slice(&10_u16.to_le_bytes());
@@ -251,8 +274,8 @@ mod tests {
             let bit = usize::try_from(array + MAP_REACH).unwrap();
             data[904 + bit / 8] |= 1 << (bit % 8);
         }
-        if let Some(at) = byte {
-            data[at] = 1;
+        for (offset, bytes) in bytes {
+            data[*offset..offset + bytes.len()].copy_from_slice(bytes);
         }
         let account = Account { owner: RAYDIUM_CLMM, lamports: 1, data };
         RaydiumClmm::decode(Pubkey::default(), &account).unwrap()
@@ -266,17 +289,82 @@ mod tests {
     }
 
     #[test]
-    fn features_that_are_not_modelled_are_named() {
-        let unmodelled = |byte, has_orders| pool_with(0, &[], byte).conditions(has_orders).unmodelled;
-        assert_eq!(unmodelled(None, false), []);
-        assert_eq!(unmodelled(Some(390), false), [Feature::FeeSide]);
-        for at in [1_096, 1_175] {
-            assert_eq!(unmodelled(Some(at), false), [Feature::DynamicFee]);
+    fn conditions_are_status_opening_and_what_is_not_modelled() {
+        let of = |at: usize, bytes: &[u8]| pool_with(0, &[], &[(at, bytes)]).conditions();
+        assert!(of(389, &[1 << 4]).is_paused);
+        assert_eq!(of(389, &[0b10_1111]), Conditions::default(), "everything but swaps is stopped");
+        let second_after = Moment::from_unix_seconds(8);
+        assert_eq!(of(1_080, &[7]).opens_at, Some(second_after), "it trades after its open time");
+        for side in [0, 1, 2] {
+            assert_eq!(of(390, &[side]), Conditions::default());
         }
-        for at in [389, 1_095, 1_176] {
-            assert_eq!(unmodelled(Some(at), false), [], "byte {at} belongs to something else");
+        assert_eq!(of(390, &[3]).unmodelled, [Feature::FeeSide]);
+    }
+
+    #[test]
+    fn a_dynamic_fee_is_there_unless_all_of_it_is_zero() {
+        assert_eq!(pool(0, &[]).dynamic_fee, None);
+        for at in [1_095, 1_176] {
+            assert_eq!(
+                pool_with(0, &[], &[(at, &[1])]).dynamic_fee,
+                None,
+                "byte {at} belongs to something else"
+            );
         }
-        assert_eq!(unmodelled(None, true), [Feature::LimitOrders]);
+        let bytes = [
+            &30_u16.to_le_bytes()[..],
+            &600_u16.to_le_bytes(),
+            &5_000_u16.to_le_bytes(),
+            &1_500_u32.to_le_bytes(),
+            &350_000_u32.to_le_bytes(),
+            &(-7_i32).to_le_bytes(),
+            &20_000_u32.to_le_bytes(),
+            &40_000_u32.to_le_bytes(),
+            &1_700_000_000_u64.to_le_bytes(),
+        ]
+        .concat();
+        let read = pool_with(0, &[], &[(1_096, &bytes)]).dynamic_fee.unwrap();
+        let volatility = DynamicFeeVolatility {
+            accumulator: 40_000,
+            reference: 20_000,
+            index_reference: -7,
+            last_update: Moment::from_unix_seconds(1_700_000_000),
+        };
+        let expected = DynamicFee {
+            filter_period_s: 30,
+            decay_period_s: 600,
+            reduction_factor_bps: 5_000,
+            control_factor: 1_500,
+            max_volatility_accumulator: 350_000,
+            volatility,
+        };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn ticks_of_positions_and_of_orders_are_two_things() {
+        let pool = pool(0, &[0]);
+        let array = pool.tick_array(0);
+        let mut data = vec![0; TICK_ARRAY_BYTES];
+        for (number, (net, gross, orders, partly)) in
+            [(0_i128, 0_u128, 0_u64, 0_u64), (-5, 5, 0, 0), (0, 0, 7, 0), (3, 9, 4, 2)]
+                .into_iter()
+                .enumerate()
+        {
+            let at = FIRST_TICK + number * TICK_BYTES;
+            data[at..at + 4].copy_from_slice(&(i32::try_from(number).unwrap() * 10).to_le_bytes());
+            data[at + 4..at + 20].copy_from_slice(&net.to_le_bytes());
+            data[at + 20..at + 36].copy_from_slice(&gross.to_le_bytes());
+            data[at + 124..at + 132].copy_from_slice(&orders.to_le_bytes());
+            data[at + 132..at + 140].copy_from_slice(&partly.to_le_bytes());
+        }
+        let account = Account { owner: RAYDIUM_CLMM, lamports: 1, data };
+        let parts = Parts { slot: 1, accounts: [(array, account)].into() };
+        let (mut ticks, mut orders) = (Vec::new(), Vec::new());
+        pool.add_ticks(&parts, 0, (&mut ticks, &mut orders)).unwrap();
+        assert_eq!(ticks, [Tick { index: 10, liquidity_net: -5 }, Tick { index: 30, liquidity_net: 3 }]);
+        let at = |index, amount| TickOrders { index, amount: Amount::new(amount) };
+        assert_eq!(orders, [at(20, 7), at(30, 6)]);
     }
 
     #[test]
