@@ -42,7 +42,7 @@ try {
     if (absoluteSlot > 31 && blockHeight < absoluteSlot) break;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  console.log(JSON.stringify({ rpc: net.rpcUrl }));
+  console.log(JSON.stringify({ rpc: net.rpcUrl, ws: net.wsUrl }));
 } catch (error) {
   console.error(error.message);
   stop(1);

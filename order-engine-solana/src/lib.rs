@@ -33,7 +33,10 @@ pub use fees::{ComputeBudget, FeePolicy, LAMPORTS_PER_SIGNATURE};
 pub use keys::{KeyError, KeypairSigner, RemoteSigner, RemoteSignerOptions, SignError, WalletSigner};
 pub use lookup_table::decode_lookup_table;
 pub use nonce::{DurableNonce, NONCE_ACCOUNT_BYTES, create_nonce_account};
-pub use pools::{PoolDirectory, PoolError, ReadReport, UnreadPool};
+pub use pools::{
+    DirectoryHealth, PoolDirectory, PoolError, PoolListError, PoolStatus, ReadReport, UnreadPool,
+    WatchOptions, read_pool_list,
+};
 pub use program_error::{
     ACCOUNT_FROZEN, ACCOUNT_MISSING, COMPUTE_EXCEEDED, NO_LIQUIDITY, POOL_NOT_OPEN, POOL_PAUSED,
 };

@@ -207,7 +207,8 @@ pub struct MadePool {
     pub address: Pubkey,
     accounts: Vec<(Pubkey, Account)>,
     vault_owner: Pubkey,
-    vaults: [(Pubkey, u64); 2],
+    /// The vaults, and what they hold.
+    pub vaults: [(Pubkey, u64); 2],
 }
 
 impl MadePool {

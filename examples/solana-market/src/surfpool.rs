@@ -31,6 +31,8 @@ pub struct Surfpool {
     child: Child,
     /// Where its JSON-RPC is.
     pub url: String,
+    /// The address of its websocket.
+    pub ws_url: String,
     http: reqwest::Client,
 }
 
@@ -56,8 +58,9 @@ impl Surfpool {
         BufReader::new(out).read_line(&mut line).expect("it writes text");
         let ready: Value =
             serde_json::from_str(&line).expect("Surfpool starts; it said above why it does not");
-        let url = ready["rpc"].as_str().expect("it has an address").to_owned();
-        Self { child, url, http: reqwest::Client::new() }
+        let [url, ws_url] =
+            ["rpc", "ws"].map(|kind| ready[kind].as_str().expect("it has an address").to_owned());
+        Self { child, url, ws_url, http: reqwest::Client::new() }
     }
 
     /// Calls a method, and returns its result or its error object.

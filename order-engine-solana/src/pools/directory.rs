@@ -1,25 +1,29 @@
 //! The pools that a host trades with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use order_engine_core::telemetry::chain;
 use order_engine_core::{Failure, FailureCode, StepError};
 use order_engine_routing::{Pool, PoolFeed, PoolSet, PoolSource, Reading, TransactionLimits};
 use solana_instruction::Instruction;
 use solana_message::AddressLookupTableAccount;
 use solana_pubkey::Pubkey;
 
-use crate::account::LayoutError;
+use crate::pools::health::{DirectoryHealth, LastReading, PoolStatus};
 use crate::pools::layout::Layout;
 use crate::pools::parts::{Parts, PoolError, PoolSwap};
+use crate::pools::reading::{self, Wanted};
 use crate::pools::room;
-use crate::programs::CLOCK;
 use crate::rpc::{Cluster, RpcError};
 use crate::swap_builder::{SwapBuilder, SwapRequest};
 
-/// The most accounts that are read at one slot.
-const ACCOUNTS_MAX: usize = 100;
+/// How often a pool is read of which nodes tell different things, and how long is waited between.
+const AGREEMENT_TRIES: u32 = 3;
+const AGREEMENT_WAIT: Duration = Duration::from_millis(50);
 
 /// Reads pools from the chain, offers them to a router as a [`PoolSource`], and builds their swaps as an [`SwapBuilder`].
 ///
@@ -48,6 +52,10 @@ pub struct PoolDirectory {
     layouts: Mutex<BTreeMap<String, Layout>>,
     /// Taken after the layouts, where both are.
     tables: Mutex<Vec<AddressLookupTableAccount>>,
+    /// How many nodes have to tell the same of a pool.
+    quorum: usize,
+    last_readings: Mutex<BTreeMap<Pubkey, LastReading>>,
+    connections: AtomicUsize,
 }
 
 /// What became of reading the pools.
@@ -71,11 +79,29 @@ pub struct UnreadPool {
 }
 
 impl PoolDirectory {
-    /// Returns a directory of these pools, of which nothing is known until they are [read](Self::read).
+    /// Returns a directory of these pools, of which nothing is known until they are [read](Self::read). One node is believed
+    /// about them.
     pub fn new(cluster: Arc<Cluster>, pools: impl IntoIterator<Item = Pubkey>) -> Self {
-        let addresses = pools.into_iter().collect();
-        let feed = PoolFeed::new(PoolSet::new(Vec::new()));
-        Self { cluster, addresses, feed, layouts: Mutex::default(), tables: Mutex::default() }
+        let (mut addresses, mut known) = (Vec::new(), BTreeSet::new());
+        addresses.extend(pools.into_iter().filter(|pool| known.insert(*pool)));
+        Self {
+            cluster,
+            addresses,
+            feed: PoolFeed::new(PoolSet::new(Vec::new())),
+            layouts: Mutex::default(),
+            tables: Mutex::default(),
+            quorum: 1,
+            last_readings: Mutex::default(),
+            connections: AtomicUsize::new(0),
+        }
+    }
+
+    /// Has a [quorum](crate::ClusterOptions::quorum) of the cluster's nodes tell the same of a pool before it is quoted, so
+    /// that fewer nodes than that cannot make a quote wrong. Every reading asks all nodes. A pool that changes in every slot is
+    /// told alike only by nodes that have come equally far, so its snapshot may be some slots older.
+    #[must_use]
+    pub fn with_agreement(self) -> Self {
+        Self { quorum: self.cluster.quorum(), ..self }
     }
 
     fn tables(&self) -> MutexGuard<'_, Vec<AddressLookupTableAccount>> {
@@ -86,47 +112,150 @@ impl PoolDirectory {
         self.layouts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads all pools, each with all its accounts at one slot.
+    fn last_readings(&self) -> MutexGuard<'_, BTreeMap<Pubkey, LastReading>> {
+        self.last_readings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    pub(super) fn addresses(&self) -> &[Pubkey] {
+        &self.addresses
+    }
+
+    pub(super) const fn connections(&self) -> &AtomicUsize {
+        &self.connections
+    }
+
+    /// Reads all pools, each with all its accounts at one slot. Pools of which nodes tell different things are read up to
+    /// three times.
     ///
     /// # Errors
-    /// If no node answers. A pool that cannot be read is no error; the report has it.
+    /// If no node answers, or fewer than have to agree. A pool that cannot be read is no error; the report has it.
     pub async fn read(&self) -> Result<ReadReport, RpcError> {
-        let mut report = ReadReport::default();
-        for addresses in self.addresses.chunks(ACCOUNTS_MAX) {
-            let found = self.cluster.accounts(addresses).await?;
-            for (address, account) in addresses.iter().zip(found.accounts) {
-                let layout = account.ok_or(LayoutError::Missing(*address).into());
-                let layout = layout.and_then(|account| Layout::decode(*address, &account));
-                let result = match layout {
-                    Ok(layout) => self.read_pool(*address, &layout).await?,
-                    Err(error) => Err(error),
-                };
-                match result {
-                    Ok(()) => report.read += 1,
-                    Err(error) => {
-                        self.forget(*address);
-                        report.unread.push(UnreadPool { pool: *address, error });
-                    }
-                }
+        let mut report = self.read_pools(&self.addresses).await?;
+        for _ in 1..AGREEMENT_TRIES {
+            let disagrees = |unread: &UnreadPool| matches!(unread.error, PoolError::Disagreement(_));
+            let (again, unread): (Vec<_>, Vec<_>) = report.unread.into_iter().partition(disagrees);
+            if again.is_empty() {
+                return Ok(ReadReport { unread, ..report });
             }
+            self.cluster.runtime().clock.sleep(AGREEMENT_WAIT).await;
+            let pools: Vec<Pubkey> = again.into_iter().map(|unread| unread.pool).collect();
+            let next = self.read_pools(&pools).await?;
+            report = ReadReport { read: report.read + next.read, unread: [unread, next.unread].concat() };
         }
         Ok(report)
     }
 
-    /// Reads a pool and its further accounts together. `before` is what the pool said when it was looked at alone, which names
-    /// these accounts.
-    async fn read_pool(&self, address: Pubkey, before: &Layout) -> Result<Result<(), PoolError>, RpcError> {
-        let addresses = [&[address, CLOCK][..], &before.parts()].concat();
-        let found = self.cluster.accounts(&addresses).await?;
-        let accounts = addresses.iter().copied().zip(found.accounts);
-        let accounts = accounts.filter_map(|(address, account)| Some((address, account?))).collect();
-        Ok(self.take(address, &Parts { slot: found.slot, accounts }))
+    /// Reads some pools. Those of which nothing is known are looked at alone first, to learn which accounts they have.
+    pub(super) async fn read_pools(&self, pools: &[Pubkey]) -> Result<ReadReport, RpcError> {
+        let mut report = ReadReport::default();
+        let (known, new): (Vec<Wanted>, Vec<Wanted>) = pools
+            .iter()
+            .map(|pool| (*pool, self.wanted(*pool)))
+            .partition(|(_, accounts)| accounts.len() > 1);
+        let mut next = known;
+        for (pool, parts) in reading::read(&self.cluster, &new, self.quorum).await? {
+            match parts.ok_or(PoolError::Disagreement(pool)).and_then(|parts| named_by(pool, &parts)) {
+                Ok(accounts) => next.push((pool, accounts)),
+                Err(error) => self.note(pool, Err(error), &mut report),
+            }
+        }
+        // A pool whose price has moved on to other arrays is read again with these, but only once: it may go on moving.
+        let mut moved = Vec::new();
+        for (pool, parts) in reading::read(&self.cluster, &next, self.quorum).await? {
+            let Some(parts) = parts else {
+                self.note(pool, Err(PoolError::Disagreement(pool)), &mut report);
+                continue;
+            };
+            let named = named_by(pool, &parts);
+            let asked = next.iter().find(|(other, _)| *other == pool).map(|(_, accounts)| accounts);
+            match named {
+                Ok(named) if !asked.is_some_and(|asked| named.iter().all(|one| asked.contains(one))) => {
+                    moved.push((pool, named));
+                }
+                Ok(_) => self.note(pool, self.take(pool, &parts), &mut report),
+                Err(error) => self.note(pool, Err(error), &mut report),
+            }
+        }
+        for (pool, parts) in reading::read(&self.cluster, &moved, self.quorum).await? {
+            let parts = parts.ok_or(PoolError::Disagreement(pool));
+            self.note(pool, parts.and_then(|parts| self.take(pool, &parts)), &mut report);
+        }
+        Ok(report)
+    }
+
+    /// Returns the accounts of a pool, as far as they are known.
+    fn wanted(&self, pool: Pubkey) -> Vec<Pubkey> {
+        let layouts = self.layouts();
+        let parts = layouts.get(&pool.to_string()).map(Layout::parts);
+        [vec![pool], parts.unwrap_or_default()].concat()
+    }
+
+    /// Returns the accounts of all pools of which something is known.
+    pub(super) fn all_accounts(&self) -> Vec<Wanted> {
+        self.addresses.iter().map(|pool| (*pool, self.wanted(*pool))).collect()
+    }
+
+    /// Returns whether a pool is known as it was in a slot, or has no snapshot for a reason that another reading does not
+    /// change at once.
+    pub(super) fn is_read_at(&self, pool: Pubkey, slot: u64) -> bool {
+        match self.last_readings().get(&pool).and_then(|last| last.error.clone()) {
+            Some(PoolError::Disagreement(_)) => return false,
+            Some(_) => return true,
+            None => {}
+        }
+        let snapshot = self.feed.snapshot();
+        snapshot.reading(&pool.to_string()).is_some_and(|reading| reading.slot >= slot)
+    }
+
+    /// Takes note of what became of a reading.
+    fn note(&self, pool: Pubkey, result: Result<(), PoolError>, report: &mut ReadReport) {
+        let at = self.cluster.runtime().now();
+        let mut last_readings = self.last_readings();
+        let last = last_readings.entry(pool).or_default();
+        match result {
+            Ok(()) => {
+                *last = LastReading { at: Some(at), error: None };
+                report.read += 1;
+            }
+            Err(error) => {
+                // What nodes disagree about is not known to be wrong.
+                if !matches!(error, PoolError::Disagreement(_)) {
+                    self.forget(pool);
+                }
+                if last.error.as_ref() != Some(&error) {
+                    tracing::info!(pool = %pool, error = %chain(&error), "a pool is not read");
+                }
+                last.error = Some(error.clone());
+                report.unread.push(UnreadPool { pool, error });
+            }
+        }
+    }
+
+    /// Returns how fresh the pools are.
+    pub fn health(&self) -> DirectoryHealth {
+        let (now, snapshot, last_readings) =
+            (self.cluster.runtime().now(), self.feed.snapshot(), self.last_readings());
+        let status = |pool: &Pubkey| {
+            let last = last_readings.get(pool);
+            let age = last.and_then(|last| last.at).map(|at| (now - at).to_std().unwrap_or_default());
+            PoolStatus {
+                pool: *pool,
+                slot: snapshot.reading(&pool.to_string()).map(|reading| reading.slot),
+                age,
+                error: last.and_then(|last| last.error.clone()),
+            }
+        };
+        let pools = self.addresses.iter().map(status).collect();
+        DirectoryHealth { pools, connections: self.connections.load(Ordering::Relaxed) }
     }
 
     fn take(&self, address: Pubkey, parts: &Parts) -> Result<(), PoolError> {
         let mut layout = Layout::decode(address, parts.get(address)?)?;
         layout.learn(parts)?;
-        // A pool that has moved on to other arrays meanwhile lacks them here, which is an error of this reading.
         let pool = layout.pool(parts)?;
         let reading = Reading::new(parts.slot, parts.time()?);
         let mut layouts = self.layouts();
@@ -187,6 +316,12 @@ impl PoolSource for PoolDirectory {
     fn snapshot(&self) -> Arc<PoolSet> {
         self.feed.snapshot()
     }
+}
+
+/// Returns the accounts of a pool, which its own account names.
+fn named_by(pool: Pubkey, parts: &Parts) -> Result<Vec<Pubkey>, PoolError> {
+    let layout = Layout::decode(pool, parts.get(pool)?)?;
+    Ok([vec![pool], layout.parts()].concat())
 }
 
 #[async_trait]

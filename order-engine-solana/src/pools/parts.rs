@@ -28,6 +28,9 @@ pub enum PoolError {
         /// What it has.
         what: &'static str,
     },
+    /// No quorum of nodes tells the same of the pool: it changes just now, or a node lies.
+    #[error("no quorum of nodes tells the same of the pool {0}")]
+    Disagreement(Pubkey),
     /// The numbers of the pool make no curve: it is empty, for instance.
     #[error("the pool has no valid curve")]
     Invalid(#[source] InvalidPool),

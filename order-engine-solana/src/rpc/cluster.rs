@@ -189,18 +189,24 @@ impl Cluster {
     /// # Errors
     /// If no node answers, or there are more than a node reads at one slot: a hundred.
     pub async fn accounts(&self, addresses: &[Pubkey]) -> Result<AccountsAtSlot, RpcError> {
-        if addresses.len() > ACCOUNTS_MAX {
-            return Err(RpcError::TooMany { most: ACCOUNTS_MAX });
-        }
-        let named: Vec<String> = addresses.iter().map(Pubkey::to_string).collect();
-        let params = json!([named, { "encoding": "base64", "commitment": "confirmed" }]);
-        let WithContext { context, value }: WithContext<Vec<Option<AccountJson>>> =
-            self.query("getMultipleAccounts", params).await?;
-        if value.len() != addresses.len() {
-            return Err(RpcError::malformed("another number of accounts was asked for"));
-        }
-        let accounts = value.iter().map(|account| account.as_ref().map(AccountJson::decode).transpose());
-        Ok(AccountsAtSlot { slot: context.slot, accounts: accounts.collect::<Result<_, RpcError>>()? })
+        let told = self.query("getMultipleAccounts", accounts_params(addresses)?).await?;
+        at_slot(addresses, told)
+    }
+
+    /// Reads the same accounts from every node at once, without repetition. The answers stand in the order of the nodes.
+    ///
+    /// # Errors
+    /// If there are more than a node reads at one slot: a hundred.
+    pub(crate) async fn accounts_of_all(
+        &self,
+        addresses: &[Pubkey],
+    ) -> Result<Vec<Result<AccountsAtSlot, RpcError>>, RpcError> {
+        let told = self.ask_all("getMultipleAccounts", &accounts_params(addresses)?).await;
+        Ok(told.into_iter().map(|answer| at_slot(addresses, answer?)).collect())
+    }
+
+    pub(crate) const fn runtime(&self) -> &Runtime {
+        &self.runtime
     }
 
     /// Notes how far a node says it has come.
@@ -247,6 +253,25 @@ impl Cluster {
         });
         nodes
     }
+}
+
+fn accounts_params(addresses: &[Pubkey]) -> Result<Value, RpcError> {
+    if addresses.len() > ACCOUNTS_MAX {
+        return Err(RpcError::TooMany { most: ACCOUNTS_MAX });
+    }
+    let named: Vec<String> = addresses.iter().map(Pubkey::to_string).collect();
+    Ok(json!([named, { "encoding": "base64", "commitment": "confirmed" }]))
+}
+
+fn at_slot(
+    addresses: &[Pubkey],
+    WithContext { context, value }: WithContext<Vec<Option<AccountJson>>>,
+) -> Result<AccountsAtSlot, RpcError> {
+    if value.len() != addresses.len() {
+        return Err(RpcError::malformed("another number of accounts was asked for"));
+    }
+    let accounts = value.iter().map(|account| account.as_ref().map(AccountJson::decode).transpose());
+    Ok(AccountsAtSlot { slot: context.slot, accounts: accounts.collect::<Result<_, RpcError>>()? })
 }
 
 impl Node {
