@@ -10,6 +10,7 @@ mod fill;
 mod history;
 mod http;
 pub mod instructions;
+mod jupiter;
 mod keys;
 mod landing;
 mod lookup_table;
@@ -30,6 +31,7 @@ pub use draft::{
     Draft, DraftError, Lifetime, Signed, TRANSACTION_ACCOUNTS_MAX, TRANSACTION_BYTES_MAX, Unsigned,
 };
 pub use fees::{ComputeBudget, FeePolicy, LAMPORTS_PER_SIGNATURE};
+pub use jupiter::{JupiterOptions, JupiterRouter};
 pub use keys::{KeyError, KeypairSigner, RemoteSigner, RemoteSignerOptions, SignError, WalletSigner};
 pub use lookup_table::decode_lookup_table;
 pub use nonce::{DurableNonce, NONCE_ACCOUNT_BYTES, create_nonce_account};
@@ -46,5 +48,5 @@ pub use solana_instruction::{AccountMeta, Instruction};
 pub use solana_message::AddressLookupTableAccount;
 pub use solana_pubkey::Pubkey;
 pub use solana_signature::Signature;
-pub use swap_builder::{SwapBuilder, SwapRequest};
+pub use swap_builder::{Swap, SwapBuilder, SwapRequest};
 pub use venue::{SolanaVenue, SolanaVenueOptions};

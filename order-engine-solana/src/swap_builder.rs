@@ -20,7 +20,39 @@ pub trait SwapBuilder: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// If the pool is not known or cannot be traded. The class says whether another quote can help.
-    async fn swap(&self, request: SwapRequest<'_>) -> Result<Vec<Instruction>, StepError>;
+    async fn swap(&self, request: SwapRequest<'_>) -> Result<Swap, StepError>;
+}
+
+/// The instructions of a swap, and what else its transaction needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Swap {
+    /// What is done, in this order.
+    pub instructions: Vec<Instruction>,
+    /// Lookup tables without which the transaction may be too large, beside those of the venue.
+    pub lookup_tables: Vec<Pubkey>,
+    /// Whether the venue's simulation has to show that the destination gets the least output and the source gives no more than
+    /// the input, because somebody else built the instructions.
+    pub is_payment_checked: bool,
+}
+
+impl Swap {
+    /// Returns a swap of these instructions without tables, which enforce the least output.
+    pub const fn new(instructions: Vec<Instruction>) -> Self {
+        Self { instructions, lookup_tables: Vec::new(), is_payment_checked: false }
+    }
+
+    /// Sets [`lookup_tables`](Self::lookup_tables).
+    #[must_use]
+    pub fn with_lookup_tables(self, lookup_tables: Vec<Pubkey>) -> Self {
+        Self { lookup_tables, ..self }
+    }
+
+    /// Sets [`is_payment_checked`](Self::is_payment_checked).
+    #[must_use]
+    pub fn with_payment_checked(self) -> Self {
+        Self { is_payment_checked: true, ..self }
+    }
 }
 
 /// What a swap is built from.

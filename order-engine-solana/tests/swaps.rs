@@ -198,7 +198,7 @@ impl<'a> Market<'a> {
         let accounts = (self.accounts[side], self.accounts[1 - side]);
         let request = SwapRequest::new(&leg, self.wallet.address(), accounts, (amount, min_amount_out));
         let mut instructions = vec![set_unit_limit(UNITS_MAX)];
-        instructions.extend(self.directory.swap(request).await.expect("the pool is known"));
+        instructions.extend(self.directory.swap(request).await.expect("the pool is known").instructions);
         let signed =
             self.chain.sign(&Draft::new(self.wallet.address(), instructions), &[&*self.wallet]).await;
         self.chain.send(&signed).await.expect("the node takes it");

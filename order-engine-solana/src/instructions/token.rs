@@ -21,6 +21,12 @@ pub fn associated_account(owner: Pubkey, mint: Pubkey, token_program: Pubkey) ->
     Pubkey::find_program_address(&seeds, &ASSOCIATED_TOKEN).0
 }
 
+/// Returns how many tokens an account of these bytes holds; nothing if it is none.
+pub(crate) fn amount(data: &[u8]) -> Option<u64> {
+    let is_account = data.len() >= 165;
+    data.get(64..72).filter(|_| is_account)?.try_into().ok().map(u64::from_le_bytes)
+}
+
 /// Makes the owner's [associated account](associated_account) unless there is one.
 pub fn create_associated(payer: Pubkey, owner: Pubkey, mint: Pubkey, token_program: Pubkey) -> Instruction {
     let accounts = vec![

@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use order_engine_core::telemetry::chain;
 use order_engine_core::{Failure, FailureCode, StepError};
 use order_engine_routing::{Pool, PoolFeed, PoolSet, PoolSource, Reading, TransactionLimits};
-use solana_instruction::Instruction;
 use solana_message::AddressLookupTableAccount;
 use solana_pubkey::Pubkey;
 
@@ -19,7 +18,7 @@ use crate::pools::parts::{Parts, PoolError, PoolSwap};
 use crate::pools::reading::{self, Wanted};
 use crate::pools::room;
 use crate::rpc::{Cluster, RpcError};
-use crate::swap_builder::{SwapBuilder, SwapRequest};
+use crate::swap_builder::{Swap, SwapBuilder, SwapRequest};
 
 /// How often a pool is read of which nodes tell different things, and how long is waited between.
 const AGREEMENT_TRIES: u32 = 3;
@@ -326,7 +325,7 @@ fn named_by(pool: Pubkey, parts: &Parts) -> Result<Vec<Pubkey>, PoolError> {
 
 #[async_trait]
 impl SwapBuilder for PoolDirectory {
-    async fn swap(&self, request: SwapRequest<'_>) -> Result<Vec<Instruction>, StepError> {
+    async fn swap(&self, request: SwapRequest<'_>) -> Result<Swap, StepError> {
         let gone = || StepError::requote(Failure::new(FailureCode::NO_ROUTE, "A pool of the route is gone"));
         let layouts = self.layouts();
         let layout = layouts.get(&request.leg.pool).ok_or_else(gone)?;
@@ -342,6 +341,6 @@ impl SwapBuilder for PoolDirectory {
         };
         let SwapRequest { wallet, source, destination, amount_in, min_amount_out, .. } = request;
         let swap = PoolSwap { wallet, source, destination, amount_in, min_amount_out, sells_a };
-        Ok(vec![layout.swap(&swap)])
+        Ok(Swap::new(vec![layout.swap(&swap)]))
     }
 }

@@ -81,6 +81,9 @@ pub(crate) struct Simulation {
     pub(crate) logs: Option<Vec<String>>,
     #[serde(default)]
     pub(crate) units_consumed: Option<u64>,
+    /// The accounts that were asked for, as they are afterwards.
+    #[serde(default)]
+    pub(crate) accounts: Option<Vec<Option<AccountJson>>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -56,6 +56,29 @@ impl Mints {
     }
 }
 
+/// What the transaction of an order does.
+#[derive(Debug)]
+pub(super) struct Built {
+    /// All of it, without the compute budget.
+    pub(super) instructions: Vec<Instruction>,
+    /// Lookup tables that its swaps need.
+    pub(super) lookup_tables: Vec<Pubkey>,
+    /// What a simulation has to show, if somebody else built a swap.
+    pub(super) payment: Option<Payment>,
+}
+
+/// What the wallet has to get and may give.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Payment {
+    /// How many of the instructions come before the wallet's wrapped SOL is unwrapped, after which nothing can be seen.
+    pub(super) instructions: usize,
+    pub(super) destination: Pubkey,
+    pub(super) least: u64,
+    /// The account of what is sold, unless it is wrapped SOL, of which the transaction wraps as much as is sold.
+    pub(super) source: Option<Pubkey>,
+    pub(super) most: u64,
+}
+
 /// Returns what the transaction of an order does, without its compute budget: token accounts, wrapping, the swaps,
 /// unwrapping, and the tag.
 ///
@@ -65,7 +88,7 @@ pub(super) async fn instructions(
     request: &PrepareRequest<'_>,
     wallet: Pubkey,
     hop_tolerance_bps: u16,
-) -> Result<Vec<Instruction>, StepError> {
+) -> Result<Built, StepError> {
     let PrepareRequest { order, route, .. } = request;
     let trades = trades(request, tolerance(hop_tolerance_bps, order.state.attempt()))?;
     let input = mints.side(cluster, &order.request.input.mint, wallet).await?;
@@ -82,17 +105,28 @@ pub(super) async fn instructions(
             on_the_way.push(side);
         }
     }
-    let mut instructions =
-        opening(wallet, (input, output), &on_the_way, base_units(route.amount_in.base_units())?);
+    let amount_in = base_units(route.amount_in.base_units())?;
+    let mut instructions = opening(wallet, (input, output), &on_the_way, amount_in);
+    let (mut lookup_tables, mut is_payment_checked) = (Vec::new(), false);
     for Trade { leg, amount_in, min_amount_out } in trades {
         let [source, destination] =
             [&leg.input_mint, &leg.output_mint].map(|mint| sides[mint.as_str()].account);
-        let swap = SwapRequest { leg, wallet, source, destination, amount_in, min_amount_out };
-        instructions.extend(builder.swap(swap).await?);
+        let request = SwapRequest { leg, wallet, source, destination, amount_in, min_amount_out };
+        let swap = builder.swap(request).await?;
+        instructions.extend(swap.instructions);
+        lookup_tables.extend(swap.lookup_tables);
+        is_payment_checked |= swap.is_payment_checked;
     }
+    let payment = Payment {
+        instructions: instructions.len(),
+        destination: output.account,
+        least: base_units(request.min_amount_out.base_units())?,
+        source: (input.mint != WRAPPED_SOL).then_some(input.account),
+        most: amount_in,
+    };
     instructions.extend(closing(wallet, sides.values()));
     instructions.push(memo::memo(&memo::tag(order.id)));
-    Ok(instructions)
+    Ok(Built { instructions, lookup_tables, payment: is_payment_checked.then_some(payment) })
 }
 
 /// Returns how much less than quoted a leg on the way may pay: nothing at first, because all of it would be the order's loss,

@@ -10,16 +10,18 @@ use solana_instruction::Instruction;
 use solana_message::AddressLookupTableAccount;
 use solana_pubkey::Pubkey;
 
+use crate::account::Account;
 use crate::agreement::quorum_th;
 use crate::draft::{Draft, DraftError, Lifetime, Unsigned};
 use crate::fees::ComputeBudget;
 use crate::instructions::compute_budget::{UNITS_MAX, set_unit_limit, set_unit_price};
+use crate::instructions::token;
 use crate::keys::SignError;
 use crate::program_error;
 use crate::rpc::RpcError;
 use crate::rpc::wire::{EpochInfo, LatestBlockhash, RecentFee, Simulation, WithContext};
 use crate::venue::SolanaVenue;
-use crate::venue::build;
+use crate::venue::build::{self, Built, Payment};
 use crate::venue_error::unavailable;
 
 /// For how many heights after its block a hash is valid.
@@ -56,11 +58,15 @@ impl SolanaVenue {
     ) -> Result<SignedTx, StepError> {
         let wallet = self.signer.address();
         let parts = (&*self.cluster, &self.mints, &*self.builder);
-        let instructions =
+        let Built { instructions, lookup_tables, payment } =
             build::instructions(parts, request, wallet, self.options.hop_tolerance_bps).await?;
-        let tables = self.tables.get(&self.cluster).await?;
+        let mut tables = self.tables.get(&self.cluster).await?;
+        tables.extend(self.tables.also(&self.cluster, &lookup_tables).await?);
         let body = Body { wallet, instructions, tables };
         let budget = self.budget(&body).await.inspect_err(|_| self.tables.forget())?;
+        if let Some(payment) = payment {
+            self.check_payment(&body, payment).await?;
+        }
         let recent = self.recent_blockhash().await?;
         let unsigned = body.compile(budget, recent.hash)?;
         let signed = unsigned.sign(&[&*self.signer]).await.map_err(|error| not_built(&error))?;
@@ -98,11 +104,38 @@ impl SolanaVenue {
         let params = json!([STANDARD.encode(unsigned.to_unsigned_bytes()), settings]);
         let simulated: WithContext<Simulation> =
             self.cluster.query("simulateTransaction", params).await.map_err(unavailable)?;
-        let Simulation { err, logs, units_consumed } = simulated.value;
+        let Simulation { err, logs, units_consumed, .. } = simulated.value;
         match err.filter(|err| !err.is_null()) {
             None => Ok(units_consumed.unwrap_or_else(|| u64::from(UNITS_MAX))),
             Some(err) => Err(failed(&err, &logs.unwrap_or_default(), unsigned)),
         }
+    }
+
+    /// Checks by a simulation that the wallet gets what the order promises and gives no more than it sells, where somebody else
+    /// built the swap.
+    async fn check_payment(&self, body: &Body, payment: Payment) -> Result<(), StepError> {
+        let accounts: Vec<Pubkey> = [payment.destination].into_iter().chain(payment.source).collect();
+        let before = self.cluster.accounts(&accounts).await.map_err(unavailable)?;
+        let most = ComputeBudget { unit_limit: UNITS_MAX, unit_price_micro_lamports: 0 };
+        let instructions = body.instructions[..payment.instructions].to_vec();
+        let body = Body { wallet: body.wallet, instructions, tables: body.tables.clone() };
+        let unsigned = body.compile(most, Hash::default())?;
+        let named: Vec<String> = accounts.iter().map(Pubkey::to_string).collect();
+        let settings = json!({
+            "encoding": "base64", "sigVerify": false, "replaceRecentBlockhash": true, "commitment": "confirmed",
+            "accounts": { "encoding": "base64", "addresses": named },
+        });
+        let params = json!([STANDARD.encode(unsigned.to_unsigned_bytes()), settings]);
+        let simulated: WithContext<Simulation> =
+            self.cluster.query("simulateTransaction", params).await.map_err(unavailable)?;
+        let Simulation { err, logs, accounts: after, .. } = simulated.value;
+        if let Some(err) = err.filter(|err| !err.is_null()) {
+            return Err(failed(&err, &logs.unwrap_or_default(), &unsigned));
+        }
+        let after = after.unwrap_or_default();
+        let after: Vec<Option<Account>> =
+            after.iter().map(|account| account.as_ref().and_then(|account| account.decode().ok())).collect();
+        paid(&payment, &before.accounts, &after)
     }
 
     /// Returns a recent blockhash. The height until which it is valid is not taken from the node alone: one that told too low a
@@ -158,6 +191,23 @@ fn failed(err: &Value, logs: &[String], unsigned: &Unsigned) -> StepError {
     }
 }
 
+/// Compares what the accounts of a payment hold before and after it.
+fn paid(payment: &Payment, before: &[Option<Account>], after: &[Option<Account>]) -> Result<(), StepError> {
+    let tokens = |accounts: &[Option<Account>], number: usize| {
+        let account = accounts.get(number).and_then(Option::as_ref);
+        account.and_then(|account| token::amount(&account.data)).map_or(0, i128::from)
+    };
+    let change = |number| tokens(after, number) - tokens(before, number);
+    let refuse = |message: &str| Err(StepError::requote(Failure::new(FailureCode::SLIPPAGE, message)));
+    if change(0) < i128::from(payment.least) {
+        return refuse("The simulation pays less than the least output of the order");
+    }
+    if payment.source.is_some() && -change(1) > i128::from(payment.most) {
+        return refuse("The simulation takes more than the order sells");
+    }
+    Ok(())
+}
+
 fn not_built(error: &DraftError) -> StepError {
     let failure = |code| Failure::new(code, chain(error).to_string());
     match error {
@@ -175,6 +225,29 @@ fn not_built(error: &DraftError) -> StepError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_simulation_pays_is_compared_with_the_order() {
+        let holding = |amount: u64| {
+            let mut data = vec![0; 165];
+            data[64..72].copy_from_slice(&amount.to_le_bytes());
+            Some(Account { owner: crate::programs::TOKEN, lamports: 1, data })
+        };
+        let [destination, source] = [[1; 32], [2; 32]].map(Pubkey::new_from_array);
+        let payment = Payment { instructions: 0, destination, least: 50, source: Some(source), most: 10 };
+        let of = |before: [Option<Account>; 2], after: [Option<Account>; 2]| paid(&payment, &before, &after);
+        assert!(of([holding(5), holding(20)], [holding(55), holding(10)]).is_ok());
+        assert!(of([None, holding(20)], [holding(50), holding(10)]).is_ok(), "the account is made");
+        assert!(of([holding(5), holding(20)], [holding(54), holding(10)]).is_err(), "a unit too little");
+        assert!(
+            of([holding(5), holding(20)], [holding(55), holding(9)]).is_err(),
+            "a unit too much is taken"
+        );
+        assert!(of([holding(5), holding(20)], [None, holding(10)]).is_err(), "nothing is shown");
+        assert!(of([holding(5), holding(20)], [holding(55), None]).is_err());
+        let of_sol = Payment { source: None, ..payment };
+        assert!(paid(&of_sol, &[None], &[holding(50)]).is_ok());
+    }
 
     #[test]
     fn a_node_that_is_impossibly_far_ahead_is_not_believed() {

@@ -53,6 +53,24 @@ impl Tables {
         Ok(self.read().values().cloned().collect())
     }
 
+    /// Returns tables that a swap needs, read now, apart from those that the host names anyway. A quorum has to tell the same of
+    /// them, too.
+    pub(crate) async fn also(
+        &self,
+        cluster: &Cluster,
+        addresses: &[Pubkey],
+    ) -> Result<Vec<AddressLookupTableAccount>, StepError> {
+        let mut tables = Vec::new();
+        for address in addresses.iter().filter(|address| !self.addresses.contains(address)) {
+            if let Some(account) = agreed_account(cluster, *address).await.map_err(unavailable)?
+                && let Ok(table) = decode_lookup_table(*address, &account)
+            {
+                tables.push(table);
+            }
+        }
+        Ok(tables)
+    }
+
     /// Reads the tables again when they are needed next. One may have been closed.
     pub(crate) fn forget(&self) {
         self.read().clear();

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use order_engine_core::{Amount, Candidate, DexRouter, Leg, QuoteRequest, Route, StepError};
 use order_engine_solana::instructions::token;
 use order_engine_solana::programs::TOKEN;
-use order_engine_solana::{Instruction, Pubkey, SwapBuilder, SwapRequest};
+use order_engine_solana::{Pubkey, Swap, SwapBuilder, SwapRequest};
 
 /// Pays what the leg is quoted.
 #[derive(Debug)]
@@ -20,14 +20,14 @@ impl Desk {
 
 #[async_trait]
 impl SwapBuilder for Desk {
-    async fn swap(&self, request: SwapRequest<'_>) -> Result<Vec<Instruction>, StepError> {
+    async fn swap(&self, request: SwapRequest<'_>) -> Result<Swap, StepError> {
         let SwapRequest { leg, wallet, source, destination, amount_in, .. } = request;
         let paid = u64::try_from(leg.amount_out.base_units()).unwrap();
         assert!(paid >= request.min_amount_out);
-        Ok(vec![
+        Ok(Swap::new(vec![
             token::transfer(source, self.account(&leg.input_mint), wallet, amount_in),
             token::transfer(self.account(&leg.output_mint), destination, wallet, paid),
-        ])
+        ]))
     }
 }
 

@@ -60,7 +60,8 @@ impl Market {
             .collect();
         codes.sort();
         codes.dedup();
-        let chain = Surfpool::with_programs(10, &codes);
+        // A hash is valid for 150 slots, which a busy machine needs between the building and the sending.
+        let chain = Surfpool::with_programs(40, &codes);
         let (wallet, dice) = (Arc::new(KeypairSigner::random()), Dice::new(seed));
         let mut mints: Vec<Pubkey> = (0..tokens).map(|_| KeypairSigner::random().address()).collect();
         mints.sort_unstable();
