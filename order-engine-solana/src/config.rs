@@ -11,7 +11,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use order_engine_core::{Runtime, Token};
 use serde_json::json;
@@ -19,6 +18,7 @@ use solana_pubkey::Pubkey;
 
 use crate::config::file::{File, Wallet};
 use crate::keys::{KeyError, KeypairSigner, RemoteSigner, RemoteSignerOptions, WalletSigner};
+use crate::pools::{PoolListError, WatchOptions, read_pool_list};
 use crate::rpc::{Cluster, ClusterOptions, RpcError};
 use crate::venue::SolanaVenueOptions;
 
@@ -45,8 +45,10 @@ pub struct SolanaConfig {
     pub tokens: Vec<Token>,
     /// The pools.
     pub pools: Vec<Pubkey>,
-    /// How often all pools are read.
-    pub pool_interval: Duration,
+    /// Whether a quorum of nodes has to tell the same of a pool before it is quoted. If not, one node is believed.
+    pub pools_need_agreement: bool,
+    /// How the pools are kept fresh.
+    pub watch: WatchOptions,
     /// The options of the venue.
     pub venue: SolanaVenueOptions,
     wallet: Wallet,
@@ -68,7 +70,7 @@ impl fmt::Debug for SolanaConfig {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The file, or one that it names, cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {}", path.display())]
     Unreadable {
         /// The file.
@@ -92,9 +94,14 @@ pub enum ConfigError {
         /// What is wrong with it.
         message: String,
     },
-    /// The wallet's key cannot be used.
-    #[error("wallet")]
-    Key(#[from] KeyError),
+    /// The list of pools cannot be used.
+    #[error("cannot use {}", path.display())]
+    Pools {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: PoolListError,
+    },
 }
 
 impl ConfigError {
@@ -144,7 +151,7 @@ impl SolanaConfig {
         let folder = folder.into();
         let file: File = toml::from_str(text).map_err(|error| malformed(text, &error))?;
         let explorer = file.explorer.map(|url| explorer(&url)).transpose()?;
-        let pools = pools(file.pools.addresses, file.pools.file.as_deref(), &folder)?;
+        let pools = pools(&file.pools.addresses, file.pools.file.as_deref(), &folder)?;
         if file.tokens.len() < 2 {
             return Err(ConfigError::invalid("tokens", "there must be at least two"));
         }
@@ -157,10 +164,11 @@ impl SolanaConfig {
             chain: file.chain,
             genesis_hash: file.genesis_hash,
             explorer,
+            watch: file.nodes.watch(file.pools.interval_ms)?,
             nodes: file.nodes.options()?,
             tokens: tokens.collect(),
             pools,
-            pool_interval: Duration::from_millis(file.pools.interval_ms.get()),
+            pools_need_agreement: file.pools.agreement,
             venue: file.venue.options(file.fees)?,
             wallet: file.wallet,
             folder,
@@ -205,9 +213,9 @@ impl SolanaConfig {
                 return Err(OpenError::OtherChain { found, expected: expected.clone() });
             }
         }
-        let trading = SolanaTrading::new(self, (cluster, signer), runtime);
+        let trading = SolanaTrading::new(self, (cluster, signer), &runtime);
         trading.read_pools().await?;
-        trading.keep_reading_pools();
+        trading.watch_pools(self.watch.clone(), &runtime);
         Ok(trading)
     }
 }
@@ -241,12 +249,14 @@ fn address(setting: &'static str, text: &str) -> Result<Pubkey, ConfigError> {
     text.parse().map_err(|_| ConfigError::invalid(setting, format!("{text:?} is no address")))
 }
 
-/// Returns the listed pools and those of the file, which has one address a line; what follows a `#` is a comment.
-fn pools(listed: Vec<String>, file: Option<&Path>, folder: &Path) -> Result<Vec<Pubkey>, ConfigError> {
-    let text = file.map_or_else(|| Ok(String::new()), |file| read(&folder.join(file)))?;
-    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    let named = listed.iter().map(String::as_str).chain(lines.filter(|line| !line.is_empty()));
-    let pools: BTreeSet<Pubkey> = named.map(|text| address("pools", text)).collect::<Result<_, _>>()?;
+/// Returns the listed pools and those of the file.
+fn pools(listed: &[String], file: Option<&Path>, folder: &Path) -> Result<Vec<Pubkey>, ConfigError> {
+    let mut pools: BTreeSet<Pubkey> =
+        listed.iter().map(|text| address("pools.addresses", text)).collect::<Result<_, _>>()?;
+    if let Some(file) = file {
+        let path = folder.join(file);
+        pools.extend(read_pool_list(&path).map_err(|source| ConfigError::Pools { path, source })?);
+    }
     if pools.is_empty() {
         return Err(ConfigError::invalid("pools", "there must be at least one"));
     }

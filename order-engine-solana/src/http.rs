@@ -1,4 +1,4 @@
-//! Posts JSON to nodes and signers. No error shows a URL, which may have a key in it.
+//! Calls nodes, signers and routing services over HTTP. No error shows a URL, which may have a key in it.
 
 use std::time::Duration;
 
@@ -6,12 +6,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request;
 use hyper::{Request, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use percent_encoding::percent_decode_str;
+use serde::Serialize;
 
 /// The largest answer. A hundred accounts of ten megabytes, the largest that there are, would be more; pools are a thousandth.
 const ANSWER_BYTES_MAX: usize = 128 << 20;
@@ -24,12 +26,12 @@ type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
 #[cfg(not(feature = "tls"))]
 type Connector = HttpConnector;
 
-/// Posts to one URL, and follows no redirection.
+/// Calls one URL and what is below it, and follows no redirection.
 #[derive(Clone)]
-pub(crate) struct Poster {
+pub(crate) struct Http {
     client: Client<Connector, Full<Bytes>>,
-    url: Uri,
-    authorization: Option<HeaderValue>,
+    url: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
     timeout: Duration,
 }
 
@@ -40,14 +42,14 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-impl Poster {
+impl Http {
     /// Returns a client for a URL, whose user and password are sent as `Authorization: Basic`.
     ///
     /// # Errors
     /// If it is no URL of `http://`, or `https://` with the feature `tls`, or the machine has no certificates.
     pub(crate) fn new(url: &str, timeout: Duration) -> Result<Self, Source> {
-        let url: Uri = url.parse().map_err(|_| "it is no URL")?;
-        let is_known = match url.scheme_str() {
+        let uri: Uri = url.parse().map_err(|_| "it is no URL")?;
+        let is_known = match uri.scheme_str() {
             Some("http") => true,
             Some("https") => cfg!(feature = "tls"),
             _ => false,
@@ -59,30 +61,50 @@ impl Poster {
                 "the URL must begin with http://, because https:// needs the feature tls".into()
             });
         }
-        let (url, authorization) = without_user(url)?;
         let client = Client::builder(TokioExecutor::new()).build(connector()?);
-        Ok(Self { client, url, authorization, timeout })
+        let mut http = Self { client, url: url.to_owned(), headers: Vec::new(), timeout };
+        if let Some((user, host)) = uri.authority().and_then(|authority| authority.as_str().rsplit_once('@'))
+        {
+            http.url = url.replacen(&format!("{user}@{host}"), host, 1);
+            http = http.with_header(AUTHORIZATION, &basic(user))?;
+        }
+        Ok(http)
     }
 
-    /// Sets what the header `Authorization` has.
+    /// Sets a header, whose value may be a secret.
     ///
     /// # Errors
     /// If it has characters that a header cannot have.
-    pub(crate) fn with_authorization(mut self, text: &str) -> Result<Self, Source> {
-        self.authorization = Some(secret(text)?);
+    pub(crate) fn with_header(mut self, name: HeaderName, value: &str) -> Result<Self, Source> {
+        let mut value = HeaderValue::from_str(value)?;
+        value.set_sensitive(true);
+        self.headers.retain(|(other, _)| *other != name);
+        self.headers.push((name, value));
         Ok(self)
     }
 
-    /// Posts a JSON text.
+    /// Gets what is below the URL at this path, with its query.
     ///
     /// # Errors
     /// If there is no answer within the time.
-    pub(crate) async fn post(&self, json: Vec<u8>) -> Result<Answer, Source> {
-        let mut request = Request::post(self.url.clone()).header(CONTENT_TYPE, "application/json");
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization);
+    pub(crate) async fn get(&self, path: &str) -> Result<Answer, Source> {
+        self.call(Request::get(format!("{}{path}", self.url)), Vec::new()).await
+    }
+
+    /// Posts a value as JSON to what is below the URL at this path.
+    ///
+    /// # Errors
+    /// If there is no answer within the time.
+    pub(crate) async fn post(&self, path: &str, value: &impl Serialize) -> Result<Answer, Source> {
+        let request = Request::post(format!("{}{path}", self.url)).header(CONTENT_TYPE, "application/json");
+        self.call(request, serde_json::to_vec(value)?).await
+    }
+
+    async fn call(&self, mut request: request::Builder, body: Vec<u8>) -> Result<Answer, Source> {
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
         }
-        let request = request.body(Full::new(json.into()))?;
+        let request = request.body(Full::new(body.into())).map_err(|_| "it is no URL")?;
         let answered = async {
             let (head, body) = self.client.request(request).await?.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?.to_bytes();
@@ -90,6 +112,13 @@ impl Poster {
         };
         tokio::time::timeout(self.timeout, answered).await.map_err(|_| "no answer in time")?
     }
+}
+
+/// Returns what the header `Authorization` has for the user of a URL.
+fn basic(user: &str) -> String {
+    let user: Vec<u8> = percent_decode_str(user).collect();
+    let user = if user.contains(&b':') { user } else { [&user[..], b":"].concat() };
+    format!("Basic {}", STANDARD.encode(user))
 }
 
 #[cfg(feature = "tls")]
@@ -105,27 +134,6 @@ fn connector() -> Result<Connector, Source> {
     Ok(HttpConnector::new())
 }
 
-/// Takes the user and the password out of a URL, as a header.
-fn without_user(url: Uri) -> Result<(Uri, Option<HeaderValue>), Source> {
-    let mut parts = url.into_parts();
-    let Some((user, host)) =
-        parts.authority.as_ref().and_then(|authority| authority.as_str().rsplit_once('@'))
-    else {
-        return Ok((Uri::from_parts(parts)?, None));
-    };
-    let user: Vec<u8> = percent_decode_str(user).collect();
-    let user = if user.contains(&b':') { user } else { [&user[..], b":"].concat() };
-    let header = secret(&format!("Basic {}", STANDARD.encode(user)))?;
-    parts.authority = Some(host.parse()?);
-    Ok((Uri::from_parts(parts)?, Some(header)))
-}
-
-fn secret(text: &str) -> Result<HeaderValue, Source> {
-    let mut value = HeaderValue::from_str(text)?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,19 +142,21 @@ mod tests {
 
     #[test]
     fn the_user_of_a_url_becomes_a_header() {
-        let poster = Poster::new("http://alice:a%40b@node.example:8899/rpc?key=1", TIME).unwrap();
-        assert_eq!(poster.url, "http://node.example:8899/rpc?key=1");
-        let header = poster.authorization.unwrap();
-        assert_eq!(header, format!("Basic {}", STANDARD.encode("alice:a@b")));
-        assert!(header.is_sensitive());
-        assert_eq!(Poster::new("http://node.example", TIME).unwrap().authorization, None);
+        let http = Http::new("http://alice:a%40b@node.example:8899/rpc?key=1", TIME).unwrap();
+        assert_eq!(http.url, "http://node.example:8899/rpc?key=1");
+        let [(name, value)] = &http.headers[..] else { panic!() };
+        assert_eq!((name, value.to_str().unwrap()), (&AUTHORIZATION, &*basic("alice:a@b")));
+        assert!(value.is_sensitive());
+        let http = http.with_header(AUTHORIZATION, "Bearer x").unwrap();
+        assert_eq!(http.headers.len(), 1, "what is set explicitly counts");
+        assert!(Http::new("http://node.example", TIME).unwrap().headers.is_empty());
     }
 
     #[test]
     fn other_schemes_are_refused() {
         for url in ["ftp://node.example", "node.example", "", "http//x", "ws://node.example"] {
-            assert!(Poster::new(url, TIME).is_err(), "{url}");
+            assert!(Http::new(url, TIME).is_err(), "{url}");
         }
-        assert_eq!(Poster::new("https://node.example", TIME).is_ok(), cfg!(feature = "tls"));
+        assert_eq!(Http::new("https://node.example", TIME).is_ok(), cfg!(feature = "tls"));
     }
 }

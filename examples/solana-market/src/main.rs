@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
     let programs = Market::programs();
     if programs.is_empty() {
         eprintln!("SOLANA_PROGRAMS has to name a folder with the code of at least one of these programs:");
-        for case in &CASES {
+        for case in CASES.iter().filter(|case| case.is_plain()) {
             eprintln!(
                 "    solana program dump --url mainnet-beta {} {}   # {}",
                 case.program, case.file, case.name

@@ -1,5 +1,6 @@
 //! A chain with two tokens, a pool of each program that is at hand, and a wallet that can trade with them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -33,13 +34,14 @@ pub struct Market {
 impl Market {
     /// Returns the programs whose code is at hand.
     pub fn programs() -> Vec<&'static Case> {
-        let is_plain = |case: &&Case| case.share == 1 && case.transfer_fee.is_none();
-        CASES.iter().filter(is_plain).filter(|case| case.code().is_some()).collect()
+        CASES.iter().filter(|case| case.is_plain() && case.code().is_some()).collect()
     }
 
     /// Opens a market with these programs, and a slot each so many milliseconds.
     pub async fn open(programs: &[&'static Case], slot_ms: u32) -> Self {
-        let code: Vec<_> = programs.iter().filter_map(|case| Some((case.program, case.code()?))).collect();
+        let code: BTreeMap<_, _> =
+            programs.iter().filter_map(|case| Some((case.program, case.code()?))).collect();
+        let code: Vec<_> = code.into_iter().collect();
         let chain = Surfpool::with_programs(slot_ms, &code);
         let (wallet, dice) = (Keypair::new(), Dice::new(7));
         let mut mints = [KeypairSigner::random().address(), KeypairSigner::random().address()];

@@ -194,6 +194,11 @@ pub const CASES: [Case; 12] = [
 ];
 
 impl Case {
+    /// Whether it is a pool as a program makes most, and no variant.
+    pub fn is_plain(&self) -> bool {
+        !self.name.contains(" with ")
+    }
+
     /// Returns where the code of the program is, if it is there.
     pub fn code(&self) -> Option<PathBuf> {
         let file = PathBuf::from(std::env::var_os("SOLANA_PROGRAMS")?).join(self.file);

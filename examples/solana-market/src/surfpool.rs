@@ -168,13 +168,7 @@ impl Surfpool {
     }
 
     /// Gives an owner an associated account with so many tokens, of which a delegate may send as many.
-    pub async fn give(
-        &self,
-        owner: Pubkey,
-        mint: Pubkey,
-        amount: u64,
-        delegate: Option<Pubkey>,
-    ) -> Pubkey {
+    pub async fn give(&self, owner: Pubkey, mint: Pubkey, amount: u64, delegate: Option<Pubkey>) -> Pubkey {
         let address = associated_account(owner, mint, self.program_of(mint).await);
         self.set_token_account_for(address, (owner, delegate), mint, amount).await;
         address

@@ -10,6 +10,7 @@ use solana_pubkey::Pubkey;
 
 use crate::config::{ConfigError, address};
 use crate::fees::FeePolicy;
+use crate::pools::WatchOptions;
 use crate::rpc::ClusterOptions;
 use crate::venue::SolanaVenueOptions;
 
@@ -53,11 +54,22 @@ pub(super) struct Nodes {
     urls: Vec<Secret>,
     /// An environment variable with URLs, separated by commas.
     urls_variable: Option<String>,
+    #[serde(default)]
+    websockets: Vec<Secret>,
     quorum: Option<usize>,
     timeout_ms: Option<NonZeroU64>,
 }
 
 impl Nodes {
+    /// Returns how the pools are watched through these nodes.
+    pub(super) fn watch(&self, interval_ms: NonZeroU64) -> Result<WatchOptions, ConfigError> {
+        let urls: Vec<&str> = self.websockets.iter().map(Secret::reveal).collect();
+        if !urls.iter().all(|url| url.starts_with("ws://") || url.starts_with("wss://")) {
+            return Err(ConfigError::invalid("nodes.websockets", "each must be a ws:// or wss:// URL"));
+        }
+        Ok(WatchOptions::new(urls).with_full_read_interval(Duration::from_millis(interval_ms.get())))
+    }
+
     pub(super) fn options(self) -> Result<ClusterOptions, ConfigError> {
         let mut urls: Vec<String> = self.urls.into_iter().map(|url| url.0).collect();
         if let Some(variable) = self.urls_variable {
@@ -114,6 +126,8 @@ pub(super) struct Pools {
     #[serde(default)]
     pub(super) addresses: Vec<String>,
     pub(super) file: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) agreement: bool,
     #[serde(default = "default_interval")]
     pub(super) interval_ms: NonZeroU64,
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 
 /// Returns the file in the README.
@@ -24,7 +26,8 @@ fn the_documented_file_has_all_settings_and_the_defaults() {
     assert_eq!((config.nodes.quorum, config.nodes.timeout), (1, Duration::from_secs(2)));
     assert_eq!(config.tokens[0], Token::new("So11111111111111111111111111111111111111112", "SOL", 9));
     assert_eq!(config.pools.len(), 1);
-    assert_eq!(config.pool_interval, Duration::from_millis(400));
+    assert_eq!(config.watch.full_read_interval, Duration::from_millis(400));
+    assert!(config.watch.urls.is_empty() && !config.pools_need_agreement);
     let (venue, defaults) = (config.venue, SolanaVenueOptions::default());
     assert_eq!(venue.fees, defaults.fees);
     assert_eq!(venue.finality_margin, defaults.finality_margin);
@@ -43,7 +46,7 @@ fn what_is_wrong_is_said_with_its_place() {
     assert!(changed("percentile = 50", "percentile = 101").contains("fees.percentile"));
     assert!(changed("{tx}", "tx").contains("explorer"));
     assert!(changed("\"EstddXy7qJ6SKLaiosoKfBCDGvLVM8wzVP9KAo4yASpV\"", "").contains("pools"));
-    assert!(changed("interval_ms = 400", "interval_ms = 0").contains("line 38"));
+    assert!(changed("interval_ms = 400", "interval_ms = 0").contains("line 40"));
     assert!(changed("timeout_ms", "timeout").contains("unknown field `timeout`"));
     assert!(changed("mint = \"4zMM", "mint = \"0zMM").contains("tokens.mint"));
 }

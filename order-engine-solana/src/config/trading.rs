@@ -9,9 +9,12 @@ use order_engine_routing::Router;
 
 use crate::config::SolanaConfig;
 use crate::keys::WalletSigner;
-use crate::pools::{PoolDirectory, ReadReport};
+use crate::pools::{PoolDirectory, WatchOptions};
 use crate::rpc::{Cluster, RpcError};
 use crate::venue::SolanaVenue;
+
+/// How often it is looked whether the pools are still in use.
+const UNUSED_POLL: Duration = Duration::from_secs(1);
 
 /// What an engine needs for trading on Solana.
 #[derive(Clone, Debug)]
@@ -21,60 +24,43 @@ pub struct SolanaTrading {
     pub router: Arc<Router>,
     /// Builds, signs, sends and observes transactions.
     pub venue: Arc<SolanaVenue>,
-    /// The pools. They are read again and again until this value and its clones are dropped.
+    /// The pools. They are kept fresh until the router, the venue and this are dropped.
     pub pools: Arc<PoolDirectory>,
-    interval: Duration,
-    runtime: Runtime,
 }
 
 impl SolanaTrading {
     pub(super) fn new(
         config: &SolanaConfig,
         (cluster, signer): (Arc<Cluster>, Arc<dyn WalletSigner>),
-        runtime: Runtime,
+        runtime: &Runtime,
     ) -> Self {
-        let pools = Arc::new(PoolDirectory::new(Arc::clone(&cluster), config.pools.iter().copied()));
+        let mut pools = PoolDirectory::new(Arc::clone(&cluster), config.pools.iter().copied());
+        if config.pools_need_agreement {
+            pools = pools.with_agreement();
+        }
+        let pools = Arc::new(pools);
         let router = Router::new(Arc::clone(&pools) as _, Arc::clone(&runtime.clock));
         let venue = SolanaVenue::new(cluster, signer, Arc::clone(&pools) as _, config.venue.clone());
-        let (router, venue) = (Arc::new(router), Arc::new(venue));
-        Self { router, venue, pools, interval: config.pool_interval, runtime }
+        Self { router: Arc::new(router), venue: Arc::new(venue), pools }
     }
 
     /// Reads all pools, and logs those that cannot be read.
     pub(super) async fn read_pools(&self) -> Result<(), RpcError> {
-        let report = self.pools.read().await?;
-        log_unread(&report);
+        for unread in &self.pools.read().await?.unread {
+            tracing::warn!(pool = %unread.pool, error = %chain(&unread.error), "a pool cannot be traded");
+        }
         Ok(())
     }
 
-    /// Reads all pools again and again, as long as somebody else has the directory.
-    pub(super) fn keep_reading_pools(&self) {
-        let (pools, interval, clock) =
-            (Arc::downgrade(&self.pools), self.interval, Arc::clone(&self.runtime.clock));
-        let mut unread_before = Vec::new();
-        let reading = async move {
-            loop {
-                clock.sleep(interval).await;
-                let Some(pools) = pools.upgrade() else { return };
-                match pools.read().await {
-                    Ok(report) => {
-                        let unread: Vec<_> = report.unread.iter().map(|unread| unread.pool).collect();
-                        // Only what changes is news.
-                        if unread != unread_before {
-                            log_unread(&report);
-                        }
-                        unread_before = unread;
-                    }
-                    Err(error) => tracing::warn!(error = %chain(&error), "the pools cannot be read"),
-                }
+    /// Keeps the pools fresh for as long as somebody else has the directory.
+    pub(super) fn watch_pools(&self, options: WatchOptions, runtime: &Runtime) {
+        let (pools, clock) = (Arc::clone(&self.pools), Arc::clone(&runtime.clock));
+        let watching = async move {
+            tokio::select! {
+                never = pools.watch(options) => match never {},
+                () = async { while Arc::strong_count(&pools) > 1 { clock.sleep(UNUSED_POLL).await } } => {}
             }
         };
-        self.runtime.spawner.spawn("pools", Box::pin(reading));
-    }
-}
-
-fn log_unread(report: &ReadReport) {
-    for unread in &report.unread {
-        tracing::warn!(pool = %unread.pool, error = %chain(&unread.error), "a pool cannot be traded");
+        runtime.spawner.spawn("pools", Box::pin(watching));
     }
 }

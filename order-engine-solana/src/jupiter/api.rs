@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hyper::header::HeaderName;
 use order_engine_core::{Failure, FailureCode, StepError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use solana_instruction::{AccountMeta, Instruction};
 use solana_pubkey::Pubkey;
 
+use crate::http::{Answer, Http};
+
 /// The header of the key of an account with the service.
-const KEY_HEADER: &str = "x-api-key";
+const KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Where and how Jupiter is asked.
 #[derive(Clone)]
@@ -65,7 +68,7 @@ impl JupiterOptions {
 
 /// A client of the API. It tries each call once.
 pub(super) struct Api {
-    http: reqwest::Client,
+    http: Http,
     options: JupiterOptions,
 }
 
@@ -152,7 +155,7 @@ struct AccountJson {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
     #[error("the service did not answer")]
-    Transport(#[source] reqwest::Error),
+    Transport(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the service answered with status {0}")]
     Status(u16),
     #[error("the service refused: {0}")]
@@ -179,21 +182,22 @@ impl From<ApiError> for StepError {
 
 impl Api {
     pub(super) fn new(options: JupiterOptions) -> Result<Self, crate::RpcError> {
-        let http =
-            reqwest::Client::builder().timeout(options.timeout).redirect(reqwest::redirect::Policy::none());
-        let http = http.build().map_err(|error| crate::RpcError::Client(error.without_url().into()))?;
+        let mut http = Http::new(&options.url, options.timeout).map_err(crate::RpcError::Client)?;
+        if let Some(key) = &options.api_key {
+            http = http.with_header(KEY_HEADER, key).map_err(crate::RpcError::Client)?;
+        }
         Ok(Self { http, options })
     }
 
     /// Asks for the best route for an exact input.
     pub(super) async fn quote(&self, wanted: Wanted<'_>) -> Result<Quote, ApiError> {
         let Wanted { input_mint, output_mint, amount, slippage_bps } = wanted;
-        let JupiterOptions { url, max_accounts, .. } = &self.options;
-        let url = format!(
-            "{url}/quote?inputMint={input_mint}&outputMint={output_mint}&amount={amount}&slippageBps={slippage_bps}\
+        let max_accounts = self.options.max_accounts;
+        let path = format!(
+            "/quote?inputMint={input_mint}&outputMint={output_mint}&amount={amount}&slippageBps={slippage_bps}\
              &swapMode=ExactIn&maxAccounts={max_accounts}&instructionVersion=V1"
         );
-        let whole = self.send(self.http.get(url)).await?;
+        let whole = answered(self.http.get(&path).await)?;
         let quote = QuoteJson::deserialize(&whole).map_err(ApiError::Malformed)?;
         let is_asked = quote.input_mint == input_mint
             && quote.output_mint == output_mint
@@ -222,37 +226,27 @@ impl Api {
             "quoteResponse": quote.whole, "userPublicKey": wallet.to_string(), "wrapAndUnwrapSol": false,
             "asLegacyTransaction": false, "useTokenLedger": false, "dynamicComputeUnitLimit": false,
         });
-        let url = format!("{}/swap-instructions", self.options.url);
-        let answer = self.send(self.http.post(url).json(&body)).await?;
+        let answer = answered(self.http.post("/swap-instructions", &body).await)?;
         serde_json::from_value(answer).map_err(ApiError::Malformed)
     }
+}
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value, ApiError> {
-        let request = match &self.options.api_key {
-            Some(key) => request.header(KEY_HEADER, key),
-            None => request,
-        };
-        let lost = |error: reqwest::Error| ApiError::Transport(error.without_url());
-        let response = request.send().await.map_err(lost)?;
-        let status = response.status().as_u16();
-        let bytes = response.bytes().await.map_err(lost)?;
-        if status == 429 || status >= 500 || (300..400).contains(&status) {
-            return Err(ApiError::Status(status));
-        }
-        let answer: Value = match serde_json::from_slice(&bytes) {
-            Ok(answer) => answer,
-            Err(_) if status != 200 => return Err(ApiError::Status(status)),
-            Err(error) => return Err(ApiError::Malformed(error)),
-        };
-        let told =
-            answer.get("error").or_else(|| answer.get("simulationError")).filter(|told| !told.is_null());
-        match told {
-            Some(told) => {
-                Err(ApiError::Refused(told.as_str().map_or_else(|| told.to_string(), str::to_owned)))
-            }
-            None if status != 200 => Err(ApiError::Status(status)),
-            None => Ok(answer),
-        }
+/// Returns the JSON of an answer, unless it tells an error.
+fn answered(answer: Result<Answer, Box<dyn std::error::Error + Send + Sync>>) -> Result<Value, ApiError> {
+    let Answer { status, body, .. } = answer.map_err(ApiError::Transport)?;
+    if status == 429 || status >= 500 || (300..400).contains(&status) {
+        return Err(ApiError::Status(status));
+    }
+    let answer: Value = match serde_json::from_slice(&body) {
+        Ok(answer) => answer,
+        Err(_) if status != 200 => return Err(ApiError::Status(status)),
+        Err(error) => return Err(ApiError::Malformed(error)),
+    };
+    let told = answer.get("error").or_else(|| answer.get("simulationError")).filter(|told| !told.is_null());
+    match told {
+        Some(told) => Err(ApiError::Refused(told.as_str().map_or_else(|| told.to_string(), str::to_owned))),
+        None if status != 200 => Err(ApiError::Status(status)),
+        None => Ok(answer),
     }
 }
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hyper::header::AUTHORIZATION;
 use serde::{Deserialize, Serialize};
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 use zeroize::Zeroizing;
 
-use crate::http::Poster;
+use crate::http::Http;
 use crate::keys::{KeyError, SignError, WalletSigner};
 
 /// The options of a [`RemoteSigner`].
@@ -62,7 +63,7 @@ impl fmt::Debug for RemoteSignerOptions {
 /// It posts `{"address": base58, "message": base64}` and expects `{"signature": base58}` with status 200. A status of
 /// 429 or above 499 means that the signer may answer later; any other says that it refuses.
 pub struct RemoteSigner {
-    http: Poster,
+    http: Http,
     options: RemoteSignerOptions,
 }
 
@@ -90,9 +91,9 @@ impl RemoteSigner {
     /// # Errors
     /// If the HTTP client cannot be made, or the authorization has characters that a header cannot have.
     pub fn new(options: RemoteSignerOptions) -> Result<Self, KeyError> {
-        let mut http = Poster::new(&options.url, options.timeout).map_err(KeyError::Client)?;
+        let mut http = Http::new(&options.url, options.timeout).map_err(KeyError::Client)?;
         if let Some(authorization) = &options.authorization {
-            http = http.with_authorization(authorization).map_err(KeyError::Client)?;
+            http = http.with_header(AUTHORIZATION, authorization).map_err(KeyError::Client)?;
         }
         Ok(Self { http, options })
     }
@@ -107,8 +108,7 @@ impl WalletSigner for RemoteSigner {
     async fn sign(&self, message: &[u8]) -> Result<Signature, SignError> {
         let request =
             Request { address: self.options.address.to_string(), message: STANDARD.encode(message) };
-        let request = serde_json::to_vec(&request).map_err(|error| SignError::Unavailable(error.into()))?;
-        let answer = self.http.post(request).await.map_err(SignError::Unavailable)?;
+        let answer = self.http.post("", &request).await.map_err(SignError::Unavailable)?;
         match answer.status {
             200 => {}
             status @ (429 | 500..) => {

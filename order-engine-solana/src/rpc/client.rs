@@ -9,12 +9,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::http::Poster;
+use crate::http::Http;
 use crate::rpc::error::RpcError;
 
 /// A client of one node. It tries each call once.
 pub(crate) struct Client {
-    http: Poster,
+    http: Http,
     next_id: AtomicU64,
 }
 
@@ -44,7 +44,7 @@ struct ErrorObject {
 
 impl Client {
     pub(crate) fn new(url: &str, timeout: Duration) -> Result<Self, RpcError> {
-        let http = Poster::new(url, timeout).map_err(RpcError::Client)?;
+        let http = Http::new(url, timeout).map_err(RpcError::Client)?;
         Ok(Self { http, next_id: AtomicU64::default() })
     }
 
@@ -55,8 +55,7 @@ impl Client {
     ) -> Result<T, RpcError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
-        let request = serde_json::to_vec(&body).map_err(RpcError::malformed)?;
-        let answer = self.http.post(request).await.map_err(RpcError::Transport)?;
+        let answer = self.http.post("", &body).await.map_err(RpcError::Transport)?;
         let status = answer.status;
         if status != 200 {
             let after = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
