@@ -216,12 +216,13 @@ impl Surfpool {
 
     /// Waits until a transaction is in a block, and returns its error.
     pub async fn landed(&self, signed: &Signed) -> Value {
-        loop {
+        for _ in 0..12_000 {
             if let Some(status) = self.status(signed).await {
                 return status["err"].clone();
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        panic!("{} does not land", signed.id);
     }
 
     /// Returns how many transactions of a wallet took effect, by the memos that they carry.

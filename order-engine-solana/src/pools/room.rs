@@ -135,3 +135,86 @@ fn address_bytes(address: Pubkey, tables: &[AddressLookupTableAccount]) -> usize
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use order_engine_core::OrderId;
+
+    use super::*;
+    use crate::account::Account;
+    use crate::draft::{Draft, Lifetime, Unsigned};
+    use crate::programs::RAYDIUM_CPMM;
+
+    const fn key(number: u8) -> Pubkey {
+        Pubkey::new_from_array([number; 32])
+    }
+
+    /// A pool of SOL and another token.
+    fn pool(other: Pubkey) -> Layout {
+        let mut data = vec![0; 637];
+        data[..8].copy_from_slice(&[247, 237, 227, 245, 215, 195, 222, 70]);
+        for (at, address) in [(8, key(20)), (72, key(21)), (104, key(22)), (296, key(23))] {
+            data[at..at + 32].copy_from_slice(address.as_ref());
+        }
+        data[168..200].copy_from_slice(WRAPPED_SOL.as_ref());
+        data[200..232].copy_from_slice(other.as_ref());
+        for at in [232, 264] {
+            data[at..at + 32].copy_from_slice(TOKEN.as_ref());
+        }
+        Layout::decode(key(24), &Account { owner: RAYDIUM_CPMM, lamports: 1, data }).unwrap()
+    }
+
+    /// Returns the transaction of an order that sells SOL, with these swaps and accounts for these tokens on the way.
+    fn transaction(
+        other: Pubkey,
+        on_the_way: &[Pubkey],
+        swaps: &[&Layout],
+        tables: &[AddressLookupTableAccount],
+    ) -> Unsigned {
+        let wallet = key(1);
+        let account = |mint| token::associated_account(wallet, mint, TOKEN);
+        let create = |mint: &Pubkey| token::create_associated(wallet, wallet, *mint, TOKEN);
+        let (source, destination) = (account(WRAPPED_SOL), account(other));
+        let mut instructions = vec![
+            set_unit_limit(UNITS_MAX),
+            set_unit_price(1),
+            create(&other),
+            create(&WRAPPED_SOL),
+            system::transfer(wallet, source, 1),
+            token::sync_native(source),
+        ];
+        instructions.extend(on_the_way.iter().map(create));
+        instructions.extend(swaps.iter().map(|layout| {
+            let (amount_in, min_amount_out, sells_a) = (1, 1, true);
+            layout.swap(&PoolSwap { wallet, source, destination, amount_in, min_amount_out, sells_a })
+        }));
+        instructions.push(token::close(source, wallet, wallet));
+        instructions.push(memo::memo(&memo::tag(OrderId::from_bytes([7; 16]))));
+        let draft = Draft::new(wallet, instructions).with_tables(tables.to_vec());
+        draft.compile(Lifetime::Blockhash(solana_hash::Hash::default())).unwrap()
+    }
+
+    #[test]
+    fn what_is_told_is_what_a_transaction_takes() {
+        let other = key(9);
+        let (layout, mints) = (pool(other), BTreeSet::from([WRAPPED_SOL, other]));
+        let addresses: Vec<Pubkey> = named_accounts(&layout).into_iter().collect();
+        let table = AddressLookupTableAccount { key: key(30), addresses };
+        for tables in [vec![], vec![table]] {
+            let room = limits(&mints, &tables);
+            let told = room.base.plus(footprint(&layout, &tables));
+            let taken = transaction(other, &[], &[&layout], &tables);
+            assert_eq!(told.bytes, count(taken.size()), "with {} tables", tables.len());
+            let with_hop = transaction(other, &[key(40)], &[&layout], &tables);
+            let more = count(with_hop.size() - taken.size());
+            // A mint that no pool here has is in no table.
+            assert!(room.token_on_the_way.bytes == more || !tables.is_empty());
+        }
+        // Without tables all addresses are in the message.
+        let bare = transaction(other, &[], &[], &[]);
+        let base = limits(&mints, &[]).base;
+        assert_eq!(base.bytes, count(bare.size()));
+        assert_eq!(limits(&BTreeSet::from([other]), &[]).base.accounts, base.accounts);
+        assert!(limits(&BTreeSet::from([other]), &[]).base.bytes < base.bytes, "nothing is wrapped");
+    }
+}
