@@ -48,13 +48,21 @@ pub struct PoolDirectory {
     cluster: Arc<Cluster>,
     addresses: Vec<Pubkey>,
     feed: PoolFeed,
-    layouts: Mutex<BTreeMap<String, Layout>>,
+    layouts: Mutex<BTreeMap<String, Known>>,
     /// Taken after the layouts, where both are.
     tables: Mutex<Vec<AddressLookupTableAccount>>,
     /// How many nodes have to tell the same of a pool.
     quorum: usize,
     last_readings: Mutex<BTreeMap<Pubkey, LastReading>>,
     connections: AtomicUsize,
+}
+
+/// What is known of a pool besides its snapshot.
+#[derive(Debug)]
+struct Known {
+    layout: Layout,
+    /// Its accounts. Most of their addresses are hashes, which would be computed again for each reading.
+    accounts: Vec<Pubkey>,
 }
 
 /// What became of reading the pools.
@@ -107,7 +115,7 @@ impl PoolDirectory {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn layouts(&self) -> MutexGuard<'_, BTreeMap<String, Layout>> {
+    fn layouts(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
         self.layouts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -189,8 +197,7 @@ impl PoolDirectory {
     /// Returns the accounts of a pool, as far as they are known.
     fn wanted(&self, pool: Pubkey) -> Vec<Pubkey> {
         let layouts = self.layouts();
-        let parts = layouts.get(&pool.to_string()).map(Layout::parts);
-        [vec![pool], parts.unwrap_or_default()].concat()
+        layouts.get(&pool.to_string()).map_or_else(|| vec![pool], |known| known.accounts.clone())
     }
 
     /// Returns the accounts of all pools of which something is known.
@@ -260,7 +267,8 @@ impl PoolDirectory {
         let mut layouts = self.layouts();
         if self.feed.update(std::slice::from_ref(&pool), reading).applied > 0 {
             self.tell_footprint(&pool.id, &layout);
-            layouts.insert(pool.id, layout);
+            let accounts = [vec![address], layout.parts()].concat();
+            layouts.insert(pool.id, Known { layout, accounts });
         }
         Ok(())
     }
@@ -276,8 +284,8 @@ impl PoolDirectory {
     pub fn set_lookup_tables(&self, tables: Vec<AddressLookupTableAccount>) {
         let layouts = self.layouts();
         *self.tables() = tables;
-        for (id, layout) in layouts.iter() {
-            self.tell_footprint(id, layout);
+        for (id, known) in layouts.iter() {
+            self.tell_footprint(id, &known.layout);
         }
     }
 
@@ -285,7 +293,7 @@ impl PoolDirectory {
     /// [`SearchLimits::transaction`](order_engine_routing::SearchLimits::transaction), once the pools were read and the tables are
     /// set. What each leg takes is told to the router with the pools.
     pub fn transaction_limits(&self) -> TransactionLimits {
-        let mints = self.layouts().values().flat_map(Layout::mints).collect();
+        let mints = self.layouts().values().flat_map(|known| known.layout.mints()).collect();
         room::limits(&mints, &self.tables())
     }
 
@@ -293,7 +301,7 @@ impl PoolDirectory {
     /// lookup table should hold. Nothing of a pool that was not read.
     pub fn accounts_of(&self, pool: Pubkey) -> Option<Vec<Pubkey>> {
         let layouts = self.layouts();
-        Some(room::named_accounts(layouts.get(&pool.to_string())?).into_iter().collect())
+        Some(room::named_accounts(&layouts.get(&pool.to_string())?.layout).into_iter().collect())
     }
 
     fn tell_footprint(&self, id: &str, layout: &Layout) {
@@ -328,7 +336,7 @@ impl SwapBuilder for PoolDirectory {
     async fn swap(&self, request: SwapRequest<'_>) -> Result<Swap, StepError> {
         let gone = || StepError::requote(Failure::new(FailureCode::NO_ROUTE, "A pool of the route is gone"));
         let layouts = self.layouts();
-        let layout = layouts.get(&request.leg.pool).ok_or_else(gone)?;
+        let Known { layout, .. } = layouts.get(&request.leg.pool).ok_or_else(gone)?;
         let [a, b] = layout.mints().map(|mint| mint.to_string());
         let (input, output) = (&request.leg.input_mint, &request.leg.output_mint);
         let sells_a = match (input, output) {

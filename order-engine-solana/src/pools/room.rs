@@ -211,9 +211,9 @@ mod tests {
             assert!(room.token_on_the_way.bytes == more || !tables.is_empty());
         }
         // Without tables all addresses are in the message.
-        let bare = transaction(other, &[], &[], &[]);
+        let without_swaps = transaction(other, &[], &[], &[]);
         let base = limits(&mints, &[]).base;
-        assert_eq!(base.bytes, count(bare.size()));
+        assert_eq!(base.bytes, count(without_swaps.size()));
         assert_eq!(limits(&BTreeSet::from([other]), &[]).base.accounts, base.accounts);
         assert!(limits(&BTreeSet::from([other]), &[]).base.bytes < base.bytes, "nothing is wrapped");
     }

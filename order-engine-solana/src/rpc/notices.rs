@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use solana_pubkey::Pubkey;
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::error::UrlError;
+use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::rpc::error::RpcError;
@@ -61,8 +62,7 @@ struct Context {
 impl Notices {
     /// Connects to a node.
     pub(crate) async fn connect(url: &str) -> Result<Self, RpcError> {
-        // The library's errors may name the URL.
-        let (socket, _) = connect_async(url).await.map_err(|_| lost("it does not connect"))?;
+        let (socket, _) = connect_async(url).await.map_err(not_connected)?;
         Ok(Self { socket, next_id: 0, asked: BTreeMap::new(), told: BTreeMap::new() })
     }
 
@@ -132,6 +132,20 @@ impl Notices {
     }
 }
 
+/// Returns why there is no connection, without the URL, which some of the library's errors name.
+fn not_connected(error: tungstenite::Error) -> RpcError {
+    match error {
+        tungstenite::Error::Io(error) => RpcError::Transport(error.into()),
+        tungstenite::Error::Http(response) => {
+            RpcError::Status { status: response.status().as_u16(), retry_after_s: None }
+        }
+        tungstenite::Error::Url(UrlError::TlsFeatureNotEnabled) => {
+            RpcError::Client("wss:// needs a TLS feature of tokio-tungstenite".into())
+        }
+        _ => lost("it does not connect"),
+    }
+}
+
 fn lost(reason: &'static str) -> RpcError {
     RpcError::Transport(reason.into())
 }
@@ -141,4 +155,20 @@ fn refused(error: Option<&Value>) -> RpcError {
     let code = error.and_then(|error| error.get("code")).and_then(Value::as_i64);
     let message = message.unwrap_or("it is not told why").to_owned();
     RpcError::Refused { code: code.unwrap_or_default(), message, data: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use order_engine_core::telemetry::chain;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn why_there_is_no_connection_is_told_without_the_url() {
+        for url in ["ws://127.0.0.1:1/secret", "nonsense://secret", "secret"] {
+            let Err(error) = Notices::connect(url).await else { panic!("{url} is nobody's") };
+            let told = chain(&error).to_string();
+            assert!(!told.contains("secret") && !told.contains("127.0.0.1"), "{told}");
+        }
+    }
 }
