@@ -35,8 +35,8 @@ fn gap_e6(out: u128, bound: f64) -> i64 {
     gap
 }
 
-/// Prints and returns the median and the 99th percentile.
-fn quantiles(name: &str, mut gaps: Vec<i64>) -> (i64, i64) {
+/// Prints and returns the median, the 99th percentile and the worst.
+fn quantiles(name: &str, mut gaps: Vec<i64>) -> (i64, i64, i64) {
     gaps.sort_unstable();
     let at = |share: usize| gaps[(gaps.len() - 1) * share / 100];
     let (median, p99, worst) = (at(50), at(99), at(100));
@@ -44,7 +44,7 @@ fn quantiles(name: &str, mut gaps: Vec<i64>) -> (i64, i64) {
         "{name}: {} graphs, gap in hundredths of a basis point: median {median}, p99 {p99}, worst {worst}",
         gaps.len()
     );
-    (median, p99)
+    (median, p99, worst)
 }
 
 /// Returns what the pools hold of A where it is their first token.
@@ -66,8 +66,9 @@ fn hub_routes_are_near_the_dual_bound() {
             let start = std::time::Instant::now();
             let gaps: Vec<i64> = orders.iter().filter_map(|order| order.gap_e6(legs)).collect();
             let each_us = start.elapsed().as_micros() / gaps.len() as u128;
-            let (median, p99) = quantiles(&format!("{class}, {legs} legs, {each_us} us each"), gaps);
-            assert!(legs < usual || (median <= 100 && p99 <= 2_000), "{class}, {legs} legs: {median} {p99}");
+            let (median, p99, worst) = quantiles(&format!("{class}, {legs} legs, {each_us} us each"), gaps);
+            let is_near = median == 0 && p99 <= 20 && worst <= 100;
+            assert!(legs < usual || is_near, "{class}, {legs} legs: {median} {p99} {worst}");
         }
     }
 }
@@ -117,6 +118,6 @@ fn routes_over_every_curve_are_near_four_hundred_sequential_chunks() {
             }
         }
     }
-    let (_, p99) = quantiles("behind chunks over every curve", gaps);
-    assert!(p99 <= 2_000, "{p99}");
+    let (_, p99, worst) = quantiles("behind chunks over every curve", gaps);
+    assert!(p99 <= 50 && worst <= 500, "{p99} {worst}");
 }

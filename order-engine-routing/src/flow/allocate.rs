@@ -2,6 +2,7 @@
 
 use super::network::INPUT;
 use super::plan::Plan;
+use crate::wide::mul_div_ceil;
 
 /// The finest step is this fraction of the amount. What a step of this size is away from the optimum costs about its
 /// square.
@@ -11,6 +12,12 @@ const FINEST: u128 = 1 << 11;
 /// concave.
 const MOST_EXCHANGES: usize = 2;
 
+/// The first steps that are exchanged at the end are this fraction of the amount.
+const COARSEST_POLISH: u128 = 8;
+
+/// Where a better way has no room for the whole of a step, because more arrives by it, all but this fraction may fit.
+const SPARED: u128 = 16;
+
 /// Sends what is left of the amount in steps of at most `coarsest`, and exchanges ever finer ones.
 pub(super) fn run(plan: &mut Plan<'_, '_, '_>, coarsest: u128) {
     let amount = plan.task.amount;
@@ -18,7 +25,7 @@ pub(super) fn run(plan: &mut Plan<'_, '_, '_>, coarsest: u128) {
     let mut step = coarsest.clamp(1, amount.max(1));
     loop {
         while plan.rest > 0 && send(plan, step) {}
-        if is_complete(plan) && step >= finest {
+        if step >= finest {
             exchange(plan, step);
         }
         let is_done = plan.rest == 0 && step <= finest;
@@ -29,6 +36,27 @@ pub(super) fn run(plan: &mut Plan<'_, '_, '_>, coarsest: u128) {
     }
 }
 
+/// Exchanges steps of all sizes once more, also of the tokens that are bought on the way, where pools have little room. An
+/// order may be so large that it takes all that they hold: a rest for which no pool pays alone goes into one that takes
+/// it with what it has.
+pub(super) fn polish(plan: &mut Plan<'_, '_, '_>) {
+    if plan.rest > 0 {
+        plan.absorb_rest();
+    }
+    let mut step = (plan.task.amount / COARSEST_POLISH).max(1);
+    let finest = (plan.task.amount / FINEST).max(1);
+    while plan.task.budget.lasts() {
+        let before = plan.output();
+        exchange_everywhere(plan, step);
+        let pays = plan.output().saturating_sub(before) > plan.negligible();
+        // Where pools have little room, much may depend on little.
+        if step == 1 || (step < finest && !pays) {
+            return;
+        }
+        step = step.div_ceil(2);
+    }
+}
+
 /// Sends a step, or all that is left if that is less than two steps: what remains after many steps may be too little for
 /// any pool to pay for it.
 fn send(plan: &mut Plan<'_, '_, '_>, step: u128) -> bool {
@@ -36,24 +64,74 @@ fn send(plan: &mut Plan<'_, '_, '_>, step: u128) -> bool {
     (is_last && plan.send(plan.rest)) || (plan.rest > step && plan.send(step))
 }
 
-/// Returns whether the plan sends the amount, or leaves so little that it only has to be rounded up.
-fn is_complete(plan: &Plan<'_, '_, '_>) -> bool {
-    plan.rest <= plan.task.amount >> 16
+/// Takes back steps of the input that pay the least and sends them elsewhere, while that is a gain.
+pub(super) fn exchange(plan: &mut Plan<'_, '_, '_>, step: u128) {
+    repeat(plan, |plan| exchanged(plan, INPUT, step));
 }
 
-/// Takes back steps that pay the least and sends them elsewhere, while that is a gain.
-pub(super) fn exchange(plan: &mut Plan<'_, '_, '_>, step: u128) {
-    let mut output = plan.output();
-    for _ in 0..MOST_EXCHANGES * plan.network.len() {
-        let mut changed = plan.clone();
-        if changed.take_back_from(INPUT, step).is_none() || changed.send_from(INPUT, step).is_none() {
-            return;
+/// Exchanges steps of the input, and of each token that the plan buys on the way.
+fn exchange_everywhere(plan: &mut Plan<'_, '_, '_>, step: u128) {
+    repeat(plan, |plan| exchanged(plan, INPUT, step).or_else(|| exchanged_in_parts(plan, INPUT, step)));
+    for token in plan.network.forks() {
+        let bought = plan.bought(token);
+        if bought > 0 {
+            let share = mul_div_ceil(bought, step, plan.task.amount).unwrap_or(bought);
+            repeat(plan, |plan| {
+                exchanged(plan, token, share).or_else(|| exchanged_in_parts(plan, token, share))
+            });
         }
-        let better = changed.output();
-        if better <= output {
-            return;
-        }
-        output = better;
-        *plan = changed;
     }
+}
+
+/// Changes the plan while that is possible, but not for ever.
+fn repeat<'n, 't, 'a>(
+    plan: &mut Plan<'n, 't, 'a>,
+    change: impl Fn(&Plan<'n, 't, 'a>) -> Option<Plan<'n, 't, 'a>>,
+) {
+    for _ in 0..MOST_EXCHANGES * plan.network.len() {
+        match change(plan) {
+            Some(better) => *plan = better,
+            None => return,
+        }
+    }
+}
+
+/// Returns the plan with the step that pays the least sent elsewhere, `None` if that is no gain.
+fn exchanged<'n, 't, 'a>(plan: &Plan<'n, 't, 'a>, token: usize, step: u128) -> Option<Plan<'n, 't, 'a>> {
+    let mut without = plan.clone();
+    without.take_back_from(token, step)?;
+    sent(without, token, &[step], plan.output())
+}
+
+/// Returns the plan with a step of any of the pools that sell a token sent elsewhere in two parts, `None` if that is no gain.
+///
+/// Where pools have little room, what pays the least may not make the room that a better way needs, and the better way may
+/// not have room for all of the step.
+fn exchanged_in_parts<'n, 't, 'a>(
+    plan: &Plan<'n, 't, 'a>,
+    token: usize,
+    step: u128,
+) -> Option<Plan<'n, 't, 'a>> {
+    let rest = step.div_ceil(SPARED);
+    let parts = [step - rest, rest];
+    if parts[0] == 0 {
+        return None;
+    }
+    let sellers = plan.loads().filter(|(arc, _)| plan.network.arcs()[*arc].from == token);
+    sellers.map(|(arc, _)| arc).find_map(|arc| {
+        let mut without = plan.clone();
+        without.take_back_through(arc, step)?;
+        sent(without, token, &parts, plan.output())
+    })
+}
+
+/// Returns the plan with parts of a token sent one after the other, if it pays more than `output`.
+fn sent<'n, 't, 'a>(
+    mut plan: Plan<'n, 't, 'a>,
+    token: usize,
+    parts: &[u128],
+    output: u128,
+) -> Option<Plan<'n, 't, 'a>> {
+    parts.iter().try_for_each(|part| plan.send_from(token, *part).map(drop))?;
+    (plan.output() > output).then_some(plan)
 }

@@ -7,6 +7,7 @@ use order_engine_core::Amount;
 use super::Flow;
 use super::network::{Arc, INPUT, OUTPUT};
 use super::plan::Plan;
+use crate::footprint::Toll;
 use crate::quote::LegQuote;
 
 /// How often a plan is changed because a pool has no room for what others bought for it.
@@ -41,7 +42,7 @@ fn execute<'a>(plan: &Plan<'_, '_, 'a>, is_full: &[bool]) -> Result<Option<Flow<
     let mut held = vec![0_u128; network.tokens()];
     held[INPUT] = plan.task.amount;
     let leads_on = leads_on(plan);
-    let mut legs = Vec::new();
+    let (mut legs, mut toll) = (Vec::new(), Toll::default());
     for selling in
         network.order().chunk_by(|one, next| network.arcs()[*one].from == network.arcs()[*next].from)
     {
@@ -60,6 +61,7 @@ fn execute<'a>(plan: &Plan<'_, '_, 'a>, is_full: &[bool]) -> Result<Option<Flow<
         };
         for (arc, leg) in sold {
             held[arc.to] = held[arc.to].saturating_add(leg.amount_out.base_units());
+            toll = toll.plus(arc.toll);
             legs.push(leg);
         }
         held[token] = 0;
@@ -67,7 +69,7 @@ fn execute<'a>(plan: &Plan<'_, '_, 'a>, is_full: &[bool]) -> Result<Option<Flow<
     // All that was bought on the way has been sold.
     let is_left = held.iter().enumerate().any(|(token, held)| token != OUTPUT && *held > 0);
     let amount_out = Amount::new(held[OUTPUT]);
-    Ok((!is_left && held[OUTPUT] > 0).then_some(Flow { legs, amount_out }))
+    Ok((!is_left && held[OUTPUT] > 0).then_some(Flow { legs, amount_out, toll }))
 }
 
 /// Returns for each arc whether what it buys gets to the output. Exchanges may leave the rounding of a way that is no
@@ -79,7 +81,7 @@ fn leads_on(plan: &Plan<'_, '_, '_>) -> Vec<bool> {
     let mut leads_on = vec![false; network.len()];
     for &arc in network.order().iter().rev() {
         let Arc { from, to, .. } = network.arcs()[arc];
-        if plan.load(arc).amount_in > 0 && is_sold[to] {
+        if plan.load(arc).amount_out > 0 && is_sold[to] {
             leads_on[arc] = true;
             is_sold[from] = true;
         }

@@ -9,7 +9,7 @@ use crate::trade::Direction;
 const MOST_TOKENS: usize = 64;
 
 /// A pool that trades one token for another, by the numbers that these have in the graph of all pools.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hop {
     pub(crate) edge: Edge,
     pub(crate) from: usize,
@@ -62,14 +62,17 @@ impl<'a> Network<'a> {
     }
 
     /// Adds the pools of a path that are not in the network yet. A path that would close a cycle is not added, nor is
-    /// one for which there is no room.
-    pub(crate) fn add_path(&mut self, path: &[Hop], pool: impl Fn(&Hop) -> (&'a Pool, Toll)) {
+    /// one for which there is no room. Returns whether the path leads in no circle with others.
+    pub(crate) fn add_path(&mut self, path: &[Hop], pool: impl Fn(&Hop) -> (&'a Pool, Toll)) -> bool {
         let is_known = |hop: &Hop| self.arcs.iter().any(|arc| arc.number == hop.edge.pool);
         let added: Vec<Hop> = path.iter().copied().filter(|hop| !is_known(hop)).collect();
         let tokens = self.tokens.len() + path.len();
         let has_room = self.arcs.len() + added.len() <= self.most_arcs && tokens <= MOST_TOKENS;
-        if added.is_empty() || !has_room || self.turns_a_pool_round(path) {
-            return;
+        if self.turns_a_pool_round(path) {
+            return false;
+        }
+        if added.is_empty() || !has_room {
+            return true;
         }
         let (tokens, reach) = (self.tokens.clone(), self.reach.clone());
         for hop in &added {
@@ -78,7 +81,7 @@ impl<'a> Network<'a> {
                 // The path closes a cycle, so none of it stays.
                 self.arcs.truncate(self.order.len());
                 (self.tokens, self.reach) = (tokens, reach);
-                return;
+                return false;
             }
             let gained = self.reach[to];
             for known in self.reach.iter_mut().filter(|known| **known >> from & 1 == 1) {
@@ -89,6 +92,7 @@ impl<'a> Network<'a> {
             self.arcs.push(Arc { pool, direction, from, to, number, toll });
         }
         self.sort();
+        true
     }
 
     /// Returns whether a path uses a pool against the direction in which the network does.
@@ -100,7 +104,7 @@ impl<'a> Network<'a> {
 
     /// Returns the number of a token in the network, to which it adds it.
     fn token(&mut self, number: usize) -> usize {
-        if let Some(known) = self.tokens.iter().position(|&known| known == number) {
+        if let Some(known) = self.number(number) {
             return known;
         }
         let token = self.tokens.len();
@@ -125,6 +129,20 @@ impl<'a> Network<'a> {
         &self.order
     }
 
+    /// Returns the number in the network of a token of the graph.
+    pub(super) fn number(&self, token: usize) -> Option<usize> {
+        self.tokens.iter().position(|known| *known == token)
+    }
+
+    /// Returns the tokens on the way that several pools sell.
+    pub(super) fn forks(&self) -> impl Iterator<Item = usize> + use<> {
+        let mut sellers = vec![0_usize; self.tokens.len()];
+        for arc in &self.arcs {
+            sellers[arc.from] += 1;
+        }
+        (OUTPUT + 1..sellers.len()).filter(move |token| sellers[*token] > 1)
+    }
+
     /// Returns the number of tokens.
     pub(super) const fn tokens(&self) -> usize {
         self.tokens.len()
@@ -138,6 +156,11 @@ impl<'a> Network<'a> {
     /// Returns whether another network has all pools of this one, in the same directions.
     pub(crate) fn is_part_of(&self, other: &Self) -> bool {
         (0..self.len()).all(|arc| other.arc(self.hop(arc).edge).is_some())
+    }
+
+    /// Returns all arcs by the numbers of the graph of all pools.
+    pub(crate) fn hops(&self) -> impl Iterator<Item = Hop> {
+        (0..self.len()).map(|arc| self.hop(arc))
     }
 
     /// Returns an arc by the numbers of the graph of all pools.

@@ -2,8 +2,9 @@
 
 use order_engine_core::Amount;
 use order_engine_routing::{
-    Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, Curve, Dlmm, DlmmFees, DlmmState,
-    DlmmVolatility, Fee, FeeOn, Moment, Pool, PoolSet, Reading, Search, StableState, StableSwap, Tick,
+    Bin, ConcentratedLiquidity, ConcentratedState, ConstantProduct, Curve, Direction, Dlmm, DlmmFees,
+    DlmmState, DlmmVolatility, Fee, FeeOn, Moment, Pool, PoolSet, Reading, Search, StableState, StableSwap,
+    Tick,
 };
 
 use super::pool_of;
@@ -74,6 +75,71 @@ pub fn chunked_paths(pools: &[Pool], at: Moment, amount_in: u128, chunks: u128) 
         set = set.updated(traded, Reading::default());
     }
     Some(total)
+}
+
+/// Returns the most that sequential chunks pay from A to B over five tokens at most where they pass the tokens in one order,
+/// the best of all orders, and use each pool in one direction: as a route does, which leads in no circle. `None` if in
+/// no order each chunk has a path.
+pub fn chunks_in_one_order(pools: &[Pool], at: Moment, amount_in: u128, chunks: u128) -> Option<u128> {
+    let orders = ["CDE", "CED", "DCE", "DEC", "ECD", "EDC"];
+    let total = |order: &&str| chunks_in_order(pools, at, (amount_in, chunks), &format!("A{order}B"));
+    orders.iter().filter_map(total).max()
+}
+
+fn chunks_in_order(
+    pools: &[Pool],
+    at: Moment,
+    (amount_in, chunks): (u128, u128),
+    order: &str,
+) -> Option<u128> {
+    let paths = paths_in_order(pools, order, "A");
+    let mut pools = pools.to_vec();
+    let mut used: Vec<Option<Direction>> = vec![None; pools.len()];
+    let mut total = 0;
+    for number in 0..chunks {
+        let chunk = super::amount(amount_in / chunks + u128::from(number < amount_in % chunks));
+        let paid = |path: &[(usize, Direction)]| {
+            let is_open =
+                path.iter().all(|(pool, direction)| used[*pool].is_none_or(|known| known == *direction));
+            let trade = |amount, &(pool, direction): &(usize, Direction)| {
+                pools[pool].amount_out(direction, amount, at).ok()
+            };
+            is_open.then(|| path.iter().try_fold(chunk, trade)).flatten()
+        };
+        let (best, path) =
+            paths.iter().filter_map(|path| Some((paid(path)?, path))).max_by_key(|(paid, _)| *paid)?;
+        let mut amount = chunk;
+        for &(pool, direction) in path {
+            let bought = pools[pool].amount_out(direction, amount, at).unwrap();
+            pools[pool] = pools[pool].after(direction, amount, at).unwrap();
+            used[pool] = Some(direction);
+            amount = bought;
+        }
+        total += best.base_units();
+    }
+    Some(total)
+}
+
+/// Returns all paths from a token to B that pass tokens in an order.
+fn paths_in_order(pools: &[Pool], order: &str, from: &str) -> Vec<Vec<(usize, Direction)>> {
+    if from == "B" {
+        return vec![Vec::new()];
+    }
+    let sales = pools.iter().enumerate().flat_map(|(number, pool)| {
+        let sides = [
+            (Direction::AToB, &pool.token_a, &pool.token_b),
+            (Direction::BToA, &pool.token_b, &pool.token_a),
+        ];
+        sides.into_iter().map(move |(direction, sold, bought)| (number, direction, sold, bought))
+    });
+    let leads_on = |to: &str| order.find(to) > order.find(from);
+    sales
+        .filter(|(_, _, sold, bought)| sold.as_str() == from && leads_on(bought.as_str()))
+        .flat_map(|(number, direction, _, bought)| {
+            let beyond = paths_in_order(pools, order, bought.as_str());
+            beyond.into_iter().map(move |path| [vec![(number, direction)], path].concat())
+        })
+        .collect()
 }
 
 /// Returns pools of every curve between A, B and three hubs, near par.
