@@ -7,6 +7,8 @@ mod dlmm;
 mod pump_swap;
 mod stable;
 mod ticks;
+mod uniswap_v2;
+mod uniswap_v3;
 mod vaulted;
 mod whirlpool;
 
@@ -19,6 +21,8 @@ pub use dlmm::{Bin, BinOrders, Dlmm, DlmmFees, DlmmState, DlmmVolatility};
 pub use pump_swap::{PumpFees, PumpSwap, PumpSwapState, PumpTier};
 pub use stable::{StableState, StableSwap};
 pub use ticks::{Tick, TickOrders};
+pub use uniswap_v2::{UniswapV2, UniswapV2State};
+pub use uniswap_v3::{UniswapV3, UniswapV3State};
 pub use vaulted::{VaultShare, VaultedProduct, VaultedState};
 pub use whirlpool::{AdaptiveFee, AdaptiveFeeVolatility, Whirlpool, WhirlpoolState};
 
@@ -51,6 +55,10 @@ pub enum Curve {
     DammV2(DammV2),
     /// A constant product between ticks, with Orca's prices of ticks and a fee that may adapt.
     Whirlpool(Whirlpool),
+    /// The product of the reserves never falls, and the fee is rounded with the output.
+    UniswapV2(UniswapV2),
+    /// A constant product between ticks, with prices of 160 bits.
+    UniswapV3(UniswapV3),
 }
 
 /// The methods of [`crate::Pool`], where they are documented.
@@ -71,6 +79,8 @@ impl Curve {
             Self::PumpSwap(curve) => curve.amount_out(direction, amount_in),
             Self::DammV2(curve) => curve.amount_out(direction, amount_in, at),
             Self::Whirlpool(curve) => curve.metered_out(direction, amount_in, at, meter),
+            Self::UniswapV2(curve) => curve.amount_out(direction, amount_in),
+            Self::UniswapV3(curve) => curve.metered_out(direction, amount_in, meter),
         }
     }
 
@@ -90,6 +100,8 @@ impl Curve {
             Self::PumpSwap(curve) => curve.amount_in(direction, amount_out),
             Self::DammV2(curve) => curve.amount_in(direction, amount_out, at),
             Self::Whirlpool(curve) => curve.metered_in(direction, amount_out, at, meter),
+            Self::UniswapV2(curve) => curve.amount_in(direction, amount_out),
+            Self::UniswapV3(curve) => curve.metered_in(direction, amount_out, meter),
         }
     }
 
@@ -108,6 +120,8 @@ impl Curve {
             Self::PumpSwap(curve) => curve.after(direction, amount_in).map(Self::PumpSwap),
             Self::DammV2(curve) => curve.after(direction, amount_in, at).map(Self::DammV2),
             Self::Whirlpool(curve) => curve.after(direction, amount_in, at).map(Self::Whirlpool),
+            Self::UniswapV2(curve) => curve.after(direction, amount_in).map(Self::UniswapV2),
+            Self::UniswapV3(curve) => curve.after(direction, amount_in).map(Self::UniswapV3),
         }
     }
 
@@ -121,6 +135,8 @@ impl Curve {
             Self::PumpSwap(curve) => curve.spot_price(direction),
             Self::DammV2(curve) => curve.spot_price(direction, at),
             Self::Whirlpool(curve) => curve.spot_price(direction, at),
+            Self::UniswapV2(curve) => curve.spot_price(direction),
+            Self::UniswapV3(curve) => curve.spot_price(direction),
         }
     }
 
@@ -134,6 +150,8 @@ impl Curve {
             Self::PumpSwap(curve) => curve.mid_price(direction),
             Self::DammV2(curve) => curve.mid_price(direction),
             Self::Whirlpool(curve) => curve.mid_price(direction),
+            Self::UniswapV2(curve) => curve.mid_price(direction),
+            Self::UniswapV3(curve) => curve.mid_price(direction),
         }
     }
 }

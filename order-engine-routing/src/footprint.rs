@@ -99,10 +99,10 @@ impl Footprint {
         Self { compute_units: count, arrays: count, accounts: count, bytes: count }
     }
 
-    /// Returns what a leg through a pool of this curve takes on Solana, for pools of which the source says nothing
+    /// Returns what a leg through a pool of this curve takes on its chain, for pools of which the source says nothing
     /// better: the accounts of the swap's instruction without those that all legs share (the wallet and the token
     /// programs), up to three arrays, two bytes for each account in a look-up table with 48 for the rest of the instruction,
-    /// and an estimate of the compute units that is rather too high.
+    /// and an estimate of the compute units that is rather too high. On a chain of the EVM it is an estimate of the gas.
     pub const fn of_curve(curve: &Curve) -> Self {
         let (compute_units, arrays, accounts) = match curve {
             Curve::ConstantProduct(_) => (60_000, 0, 10),
@@ -112,6 +112,9 @@ impl Footprint {
             Curve::Vaulted(_) => (180_000, 0, 15),
             Curve::PumpSwap(_) => (150_000, 0, 18),
             Curve::DammV2(_) => (90_000, 0, 10),
+            // Gas: there is nothing else that a transaction of the EVM has little of.
+            Curve::UniswapV2(_) => return Self { compute_units: 90_000, ..Self::NONE },
+            Curve::UniswapV3(_) => return Self { compute_units: 130_000, ..Self::NONE },
         };
         Self { compute_units, arrays, accounts, bytes: 48 + 2 * accounts }
     }

@@ -31,8 +31,9 @@ pub use curve::{
     AdaptiveFee, AdaptiveFeeVolatility, Bin, BinOrders, ConcentratedLiquidity, ConcentratedState,
     ConstantProduct, CreatorFee, Curve, DammBaseFee, DammDynamicFee, DammLiquidity, DammReduction, DammState,
     DammV2, DammVolatility, Dlmm, DlmmFees, DlmmState, DlmmVolatility, DynamicFee, DynamicFeeVolatility,
-    PumpFees, PumpSwap, PumpSwapState, PumpTier, StableState, StableSwap, Tick, TickOrders, VaultShare,
-    VaultedProduct, VaultedState, Whirlpool, WhirlpoolState,
+    PumpFees, PumpSwap, PumpSwapState, PumpTier, StableState, StableSwap, Tick, TickOrders, UniswapV2,
+    UniswapV2State, UniswapV3, UniswapV3State, VaultShare, VaultedProduct, VaultedState, Whirlpool,
+    WhirlpoolState,
 };
 pub use error::{InvalidPool, QuoteError};
 pub use feature::Feature;

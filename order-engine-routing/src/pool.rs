@@ -186,7 +186,7 @@ impl Pool {
         let has_transfer_fees =
             self.conditions.as_ref().is_some_and(|conditions| conditions.has_transfer_fees());
         let may_bend_upwards = match &self.curve {
-            Curve::ConstantProduct(_) | Curve::Stable(_) => false,
+            Curve::ConstantProduct(_) | Curve::Stable(_) | Curve::UniswapV2(_) | Curve::UniswapV3(_) => false,
             Curve::Dlmm(_) | Curve::Vaulted(_) | Curve::PumpSwap(_) => true,
             Curve::Concentrated(curve) => curve.may_bend_upwards(),
             Curve::Whirlpool(curve) => curve.may_bend_upwards(),
@@ -197,12 +197,12 @@ impl Pool {
 
     /// Returns the output as a hyperbola of the input, without any rounding, if it is one under all conditions.
     pub(crate) fn hyperbola(&self, direction: Direction) -> Option<Hyperbola> {
-        match (&self.curve, &self.conditions) {
-            (Curve::ConstantProduct(curve), None) => {
-                Some(curve.hyperbola(direction)).filter(|hyperbola| hyperbola.is_usable())
-            }
-            _ => None,
-        }
+        let hyperbola = match (&self.curve, &self.conditions) {
+            (Curve::ConstantProduct(curve), None) => curve.hyperbola(direction),
+            (Curve::UniswapV2(curve), None) => curve.hyperbola(direction),
+            _ => return None,
+        };
+        Some(hyperbola).filter(|hyperbola| hyperbola.is_usable())
     }
 
     /// Returns a price that no trade exceeds at any moment.
@@ -213,6 +213,7 @@ impl Pool {
             Curve::Concentrated(curve) => curve.best_price(direction),
             Curve::Vaulted(curve) => curve.best_price(direction),
             Curve::Whirlpool(curve) => curve.best_price(direction),
+            Curve::UniswapV3(curve) => curve.best_price(direction),
             Curve::DammV2(curve) => curve.best_price(direction),
             curve => curve.spot_price(direction, Moment::EARLIEST),
         };

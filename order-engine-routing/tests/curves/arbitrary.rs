@@ -8,9 +8,11 @@ use order_engine_routing::{
     ConstantProduct, CreatorFee, Curve, DammBaseFee, DammDynamicFee, DammLiquidity, DammReduction, DammState,
     DammV2, DammVolatility, Direction, Dlmm, DlmmFees, DlmmState, DlmmVolatility, DynamicFee,
     DynamicFeeVolatility, Fee, FeeOn, Moment, Pool, PumpFees, PumpSwap, PumpSwapState, PumpTier, StableState,
-    StableSwap, Tick, TickOrders, Whirlpool, WhirlpoolState,
+    StableSwap, Tick, TickOrders, UniswapV2, UniswapV2State, UniswapV3, UniswapV3State, Whirlpool,
+    WhirlpoolState,
 };
 use proptest::prelude::*;
+use ruint::aliases::U256;
 
 /// The time of the last trade of DLMM pools.
 const LAST_TRADE_S: u64 = 1_700_000_000;
@@ -44,8 +46,52 @@ pub(crate) fn pool() -> impl Strategy<Value = Pool> {
         dlmm().prop_map(Curve::Dlmm),
         pump_swap().prop_map(Curve::PumpSwap),
         stable().prop_map(Curve::Stable),
+        uniswap_v2().prop_map(Curve::UniswapV2),
+        uniswap_v3().prop_map(Curve::UniswapV3),
     ]
     .prop_map(|curve| Pool::new("pool", "dex", ("a", "b"), curve))
+}
+
+fn uniswap_v2() -> impl Strategy<Value = UniswapV2> {
+    let reserve = || prop_oneof![magnitude(64), magnitude(111)].prop_map(Amount::new);
+    (reserve(), reserve(), 0_u64..300).prop_map(|(reserve_a, reserve_b, fee)| {
+        let fee = Fee::new(fee, 10_000).unwrap();
+        UniswapV2::new(UniswapV2State { reserve_a, reserve_b, fee }).unwrap()
+    })
+}
+
+/// Generates liquidity in up to seven ranges, of which the words around the price are known.
+fn uniswap_v3() -> impl Strategy<Value = UniswapV3> {
+    let fees = prop::sample::select(&[(100_u32, 1_u16), (500, 10), (3_000, 60), (10_000, 200)][..]);
+    let range = (-300_i32..300, 1_i32..300, magnitude(90));
+    let ranges = prop::collection::vec(range, 1..8);
+    let far = prop_oneof![3 => -20_000_i32..20_000, 1 => -700_000_i32..700_000];
+    (fees, far, ranges, 0_u64..4).prop_map(|((fee_ppm, tick_spacing), tick, ranges, part)| {
+        let step = i32::from(tick_spacing);
+        let center = tick.div_euclid(step);
+        let mut nets = BTreeMap::<i32, i128>::new();
+        let mut liquidity = 0;
+        for (offset, width, provided) in ranges {
+            let (lower, upper) = ((center + offset) * step, (center + offset + width) * step);
+            *nets.entry(lower).or_default() += i128::try_from(provided).unwrap();
+            *nets.entry(upper).or_default() -= i128::try_from(provided).unwrap();
+            liquidity += if (lower..upper).contains(&tick) { provided } else { 0 };
+        }
+        let price = |tick| UniswapV3::sqrt_price_at_tick(tick).unwrap();
+        let (here, next) = (price(tick), price(tick + 1));
+        let word = |compressed: i32| i16::try_from(compressed.div_euclid(256)).unwrap();
+        let state = UniswapV3State {
+            sqrt_price_x96: here + (next - here) * U256::from(part) / U256::from(3),
+            tick_current: tick,
+            tick_spacing,
+            liquidity,
+            fee_ppm,
+            ticks: nets.into_iter().map(|(index, liquidity_net)| Tick { index, liquidity_net }).collect(),
+            first_word: word(center - 300),
+            last_word: word(center + 600),
+        };
+        UniswapV3::new(&state).unwrap()
+    })
 }
 
 fn constant_product() -> impl Strategy<Value = ConstantProduct> {

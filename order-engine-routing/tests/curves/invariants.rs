@@ -4,7 +4,7 @@
 use order_engine_core::Amount;
 use order_engine_routing::{
     Bin, ConcentratedLiquidity, Curve, DammLiquidity, DammState, Direction, Dlmm, DlmmState, PumpSwapState,
-    StableState, Whirlpool,
+    StableState, UniswapV3, Whirlpool,
 };
 use proptest::prelude::*;
 use ruint::aliases::{U256, U512};
@@ -51,25 +51,35 @@ fn held(state: &DlmmState, direction: Direction) -> U512 {
 
 /// What pools of concentrated liquidity hold, whatever their program.
 struct Held {
-    sqrt_price: u128,
+    sqrt_price: U512,
+    /// How many bits of the square roots stand behind the point.
+    bits: usize,
     /// The ticks with their net liquidity and the square roots of their prices.
-    ticks: Vec<(i128, u128)>,
+    ticks: Vec<(i128, U512)>,
     /// The limit orders, by the squares of the square roots of their prices.
     orders: Vec<(U512, Amount)>,
 }
 
 impl Held {
     fn of(curve: &Curve) -> Option<Self> {
-        let (place, ticks, orders, price): (_, _, _, fn(i32) -> Option<u128>) = match curve {
+        let (place, ticks, orders, price, bits): (_, _, _, fn(i32) -> U512, _) = match curve {
             Curve::Concentrated(curve) => {
                 let state = curve.state();
-                let place = (state.sqrt_price_x64, state.tick_current, state.liquidity);
-                (place, state.ticks, state.limit_orders, ConcentratedLiquidity::sqrt_price_at_tick)
+                let place = (U512::from(state.sqrt_price_x64), state.tick_current, state.liquidity);
+                let price = |tick| U512::from(ConcentratedLiquidity::sqrt_price_at_tick(tick).unwrap());
+                (place, state.ticks, state.limit_orders, price, 64)
             }
             Curve::Whirlpool(curve) => {
                 let state = curve.state();
-                let place = (state.sqrt_price_x64, state.tick_current, state.liquidity);
-                (place, state.ticks, Vec::new(), Whirlpool::sqrt_price_at_tick)
+                let place = (U512::from(state.sqrt_price_x64), state.tick_current, state.liquidity);
+                let price = |tick| U512::from(Whirlpool::sqrt_price_at_tick(tick).unwrap());
+                (place, state.ticks, Vec::new(), price, 64)
+            }
+            Curve::UniswapV3(curve) => {
+                let state = curve.state();
+                let place = (U512::from(state.sqrt_price_x96), state.tick_current, state.liquidity);
+                let price = |tick| U512::from(UniswapV3::sqrt_price_at_tick(tick).unwrap());
+                (place, state.ticks, Vec::new(), price, 96)
             }
             _ => return None,
         };
@@ -78,26 +88,26 @@ impl Held {
         let below = ticks.iter().filter(|tick| tick.index <= tick_current);
         let known = below.fold(0_u128, |sum, tick| sum.checked_add_signed(tick.liquidity_net).unwrap());
         assert_eq!(known, liquidity, "the liquidity is the sum of the ticks below");
-        let root = |index| price(index).unwrap();
-        let square = |index| U512::from(root(index)) * U512::from(root(index));
+        let square = |index| price(index) * price(index);
         Some(Self {
             sqrt_price,
-            ticks: ticks.iter().map(|tick| (tick.liquidity_net, root(tick.index))).collect(),
+            bits,
+            ticks: ticks.iter().map(|tick| (tick.liquidity_net, price(tick.index))).collect(),
             orders: orders.iter().map(|order| (square(order.index), order.amount)).collect(),
         })
     }
 
     /// Returns what the positions trade between two prices: the least amount of token a, and the exact amount of
-    /// token b in units of 2⁻⁶⁴.
-    fn traded_by_positions(&self, lower: u128, upper: u128) -> (U512, U512) {
+    /// token b in units of 2^−bits.
+    fn traded_by_positions(&self, lower: U512, upper: U512) -> (U512, U512) {
         let (mut liquidity, mut a, mut b) = (0_u128, U512::ZERO, U512::ZERO);
         for (tick, next) in self.ticks.iter().zip(&self.ticks[1..]) {
             liquidity = liquidity.checked_add_signed(tick.0).unwrap();
             let (from, to) = (tick.1.max(lower), next.1.min(upper));
             if from < to {
-                let scaled = U512::from(liquidity) * U512::from(to - from);
-                let shifted: U512 = scaled << 64;
-                a += shifted / (U512::from(from) * U512::from(to));
+                let scaled = U512::from(liquidity) * (to - from);
+                let shifted: U512 = scaled << self.bits;
+                a += shifted / (from * to);
                 b += scaled;
             }
         }
@@ -136,7 +146,7 @@ fn check_concentrated(
     let (a, b) = before.traded_by_positions(old.min(new), old.max(new));
     assert_eq!(after.traded_by_positions(old.min(new), old.max(new)), (a, b), "positions are the same");
     let (sold, got) = before.sold_by_orders(after, direction);
-    let one = U512::from(1_u128 << 64);
+    let one: U512 = U512::from(1) << before.bits;
     let (amount_in, amount_out) = (wide(amount_in), wide(amount_out));
     match direction {
         Direction::AToB => assert!(new <= old && amount_in >= a + got && amount_out * one <= b + sold * one),
@@ -186,9 +196,21 @@ proptest! {
                 let product = |(a, b): (Amount, Amount)| U256::from(a.base_units()) * U256::from(b.base_units());
                 prop_assert!(product(after.reserves()) >= product(before.reserves()));
             }
-            (Curve::Concentrated(_) | Curve::Whirlpool(_), after) => {
+            (Curve::Concentrated(_) | Curve::Whirlpool(_) | Curve::UniswapV3(_), after) => {
                 let (before, after) = (Held::of(&pool.curve).unwrap(), Held::of(after).unwrap());
                 check_concentrated(&before, &after, direction, (amount_in, amount_out));
+            }
+            (Curve::UniswapV2(before), Curve::UniswapV2(after)) => {
+                // The pair's own check: what is left of the input after the fee keeps the product.
+                let (before, after) = (before.state(), after.state());
+                let (fee, whole) = before.fee.parts();
+                let adjusted = |now: Amount, then: Amount| {
+                    let taken = wide(now).saturating_sub(wide(then));
+                    wide(now) * U512::from(whole) - taken * U512::from(fee)
+                };
+                let left = adjusted(after.reserve_a, before.reserve_a) * adjusted(after.reserve_b, before.reserve_b);
+                let product = wide(before.reserve_a) * wide(before.reserve_b);
+                prop_assert!(left >= product * U512::from(whole) * U512::from(whole));
             }
             (Curve::Dlmm(before), Curve::Dlmm(after)) => {
                 let (before, after) = (before.state(), after.state());
