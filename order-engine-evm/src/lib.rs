@@ -1,0 +1,30 @@
+#![doc = include_str!("../README.md")]
+
+mod abi;
+mod agreement;
+mod contract;
+mod draft;
+mod fees;
+mod fill;
+mod history;
+mod keys;
+mod landing;
+mod nonce_use;
+mod pools;
+mod revert;
+mod rpc;
+mod search;
+mod swap_builder;
+mod tag;
+mod venue;
+mod venue_error;
+
+pub use alloy_primitives::{Address, B256, Bytes, Signature, U256};
+pub use draft::transaction_of;
+pub use fees::{FeePolicy, GasFees, REPLACEMENT_PERCENT_MIN};
+pub use keys::{KeyError, LocalSigner, RemoteSigner, RemoteSignerOptions, SignError, WalletSigner};
+pub use pools::{Deployment, PoolDirectory, PoolError, ReadReport, SwapRouter, UnreadPool};
+pub use revert::{ALLOWANCE_MISSING, NO_LIQUIDITY, OUT_OF_GAS, TOKEN_NOT_SUPPORTED, TRANSFER_REFUSED};
+pub use rpc::{Cluster, ClusterOptions, Finality, RpcError};
+pub use swap_builder::{SwapBuilder, SwapCall, SwapRequest};
+pub use venue::{EvmVenue, EvmVenueOptions, FEE_TOO_HIGH};

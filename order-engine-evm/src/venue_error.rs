@@ -1,0 +1,30 @@
+//! The errors of calls as errors of the venue.
+
+use order_engine_core::{Failure, FailureCode, StepError, SubmitReport, VenueError};
+
+use crate::rpc::RpcError;
+
+/// Returns the error of a venue whose nodes did not answer.
+pub(crate) fn venue_error(error: RpcError) -> VenueError {
+    VenueError::new("a call of its nodes failed").with_source(error)
+}
+
+/// Returns the error of a step for which the nodes did not answer.
+pub(crate) fn unavailable(error: RpcError) -> StepError {
+    let failure = Failure::new(FailureCode::VENUE_UNAVAILABLE, error.to_string());
+    StepError::unavailable(failure).with_source(error)
+}
+
+/// Returns the error of what can never be done.
+pub(crate) fn rejected(message: impl Into<String>) -> StepError {
+    StepError::permanent(Failure::new(FailureCode::REJECTED, message))
+}
+
+/// Returns the error of a transaction that no node has taken for certain.
+pub(crate) fn not_taken(report: &SubmitReport) -> StepError {
+    let message = match report {
+        SubmitReport::DefinitelyNotAccepted { message } | SubmitReport::Ambiguous { message } => message,
+        _ => "no node has taken it",
+    };
+    StepError::unavailable(Failure::new(FailureCode::VENUE_UNAVAILABLE, message))
+}

@@ -1,0 +1,228 @@
+//! A whole engine on a real node: orders end as the chain says, and none is executed twice.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::contracts::ONE;
+use common::proxy::Proxy;
+use common::world::{Desk, World, token, until};
+use order_engine_core::{
+    Amount, Engine, EngineConfig, FailureCode, FeeBumpPolicy, MemoryStore, Order, OrderId, OrderRequest,
+    Runtime, Status, Submission,
+};
+use order_engine_evm::{Address, EvmVenueOptions, FeePolicy, U256, WalletSigner as _, transaction_of};
+use order_engine_routing::Router;
+use serde_json::json;
+
+/// A transaction is bumped after three blocks, to what blocks cost then.
+const STUCK_BLOCKS_MAX: u64 = 6;
+
+async fn engine_on(desk: Desk) -> Engine {
+    desk.pools.read().await.unwrap();
+    let pools = desk.pools.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let _ = pools.read().await;
+        }
+    });
+    let mut config = EngineConfig::default();
+    config.observe_interval = Duration::from_millis(50);
+    config.resend_interval = Duration::from_millis(200);
+    let router = Router::new(desk.pools.clone(), Runtime::tokio().clock);
+    let engine = Engine::builder()
+        .store(MemoryStore::new())
+        .router(router)
+        .venue(desk.venue)
+        .config(config)
+        .fee_bumps("main", FeeBumpPolicy::default().with_after_heights(3));
+    let engine = engine.build().await.unwrap();
+    tokio::spawn(engine.run(4));
+    engine
+}
+
+async fn submit(engine: &Engine, input: Address, amount: u128, output: Address) -> OrderId {
+    let (input, output) = (token(&input.to_string()), token(&output.to_string()));
+    let request = OrderRequest::new("alice", input, output, Amount::new(amount)).with_slippage_bps(200);
+    match engine.submit(request).await.unwrap() {
+        Submission::Created(order) => order.id,
+        other => panic!("it is a new order: {other:?}"),
+    }
+}
+
+async fn ended(engine: &Engine, id: OrderId) -> Order {
+    let ended = tokio::time::timeout(Duration::from_mins(1), engine.wait(id)).await;
+    ended.expect("it ends").unwrap().unwrap()
+}
+
+/// Makes blocks until the test ends.
+fn keep_mining(world: &World) -> tokio::task::JoinHandle<()> {
+    let (http, url) = (reqwest::Client::new(), world.chain.url.clone());
+    tokio::spawn(async move {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "evm_mine", "params": [] });
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let _ = http.post(&url).json(&body).send().await;
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn orders_are_executed_once_each_and_the_balances_are_the_events_to_the_wei() {
+    let world = World::new().await;
+    let (x, y, z, weth) = (world.contracts.x, world.contracts.y, world.contracts.z, world.contracts.weth);
+    let tokens = async || [world.tokens(x).await, world.tokens(y).await, world.tokens(z).await];
+    let (before, eth_before) = (tokens().await, world.chain.wei(world.wallet.address()).await);
+    let engine = engine_on(world.desk()).await;
+    let mining = keep_mining(&world);
+    let pairs = [(x, y), (y, x), (x, z), (z, y), (weth, x), (y, weth)];
+    let mut orders = Vec::new();
+    for number in 0..18_u128 {
+        let (input, output) = pairs[usize::try_from(number).unwrap() % pairs.len()];
+        let amount = if input == weth { ONE / 100 } else { (1 + number) * ONE / 10 };
+        orders.push((submit(&engine, input, amount, output).await, input, output));
+    }
+    let (mut net, mut eth_net, mut fees) = ([0_i128; 3], 0_i128, 0_u128);
+    for (id, input, output) in orders {
+        let order = ended(&engine, id).await;
+        assert_eq!(order.status(), Status::Confirmed, "{:?}", order.state.failure());
+        let fill = order.state.fill().expect("it is filled");
+        assert!(fill.amount_out >= order.worst_price().expect("it has a worst price"));
+        for (mint, amount, sign) in [(input, fill.amount_in, -1), (output, fill.amount_out, 1)] {
+            let amount = sign * i128::try_from(amount.base_units()).unwrap();
+            match [x, y, z].iter().position(|token| *token == mint) {
+                Some(place) => net[place] += amount,
+                None => eth_net += amount,
+            }
+        }
+        let found = engine.find_on_chain(id).await.unwrap().expect("the venue can");
+        assert_eq!(found.len(), 1, "one transaction of the order has landed");
+        let (hash, _) = transaction_of(&found[0].tx_id).unwrap();
+        let receipt = world.chain.call("eth_getTransactionReceipt", json!([hash])).await.unwrap();
+        let number = |name: &str| u128::from_str_radix(&receipt[name].as_str().unwrap()[2..], 16).unwrap();
+        fees += number("gasUsed") * number("effectiveGasPrice");
+    }
+    mining.abort();
+    let after = tokens().await;
+    for place in 0..3 {
+        let moved = i128::try_from(after[place]).unwrap() - i128::try_from(before[place]).unwrap();
+        assert_eq!(moved, net[place], "token {place}");
+    }
+    let spent = i128::try_from(eth_before).unwrap() - i128::try_from(fees).unwrap() + eth_net;
+    assert_eq!(
+        i128::try_from(world.chain.wei(world.wallet.address()).await).unwrap(),
+        spent,
+        "ETH, to the wei"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stuck_nonce_is_unblocked_by_bumps_within_some_blocks() {
+    let world = World::new().await;
+    // It pays for blocks as they are when it is signed, and they cost four times as much then.
+    let fees = FeePolicy::default().with_base_fee_percent(100);
+    let options = EvmVenueOptions::default().with_fees(fees);
+    let engine = engine_on(world.desk_over(&[&world.chain.url], options)).await;
+    let first = submit(&engine, world.contracts.x, ONE, world.contracts.y).await;
+    until(async || engine.order(first).await.unwrap().unwrap().status() == Status::Submitted).await;
+    let second = submit(&engine, world.contracts.y, ONE, world.contracts.x).await;
+    until(async || engine.order(second).await.unwrap().unwrap().status() == Status::Submitted).await;
+    let begun = world.chain.height().await;
+    let (mut height, mut used) = (begun, 0);
+    let nonce = async || {
+        let params = json!([world.wallet.address(), "latest"]);
+        world.chain.call("eth_getTransactionCount", params).await.unwrap().as_str().unwrap().to_owned()
+    };
+    let before = nonce().await;
+    // Each block costs four gwei, until the first transaction lands.
+    while nonce().await == before {
+        world.chain.set_base_fee(4_000_000_000).await;
+        world.chain.mine(1).await;
+        (height, used) = (height + 1, used + 1);
+        assert!(used <= STUCK_BLOCKS_MAX, "the nonce is still stuck after {used} blocks");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert!(used > 1, "it was stuck");
+    let mining = keep_mining(&world);
+    for id in [first, second] {
+        let order = ended(&engine, id).await;
+        assert_eq!(order.status(), Status::Confirmed, "{:?}", order.state.failure());
+        assert_eq!(engine.find_on_chain(id).await.unwrap().map(|found| found.len()), Some(1));
+    }
+    mining.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_order_uses_its_nonce_and_the_wallet_goes_on() {
+    let world = World::new().await;
+    let engine = engine_on(world.desk()).await;
+    let (x, y) = (world.contracts.x, world.contracts.y);
+    let before = (world.tokens(x).await, world.tokens(y).await);
+    // No block is made, so the order waits with its transaction.
+    let id = submit(&engine, x, ONE, y).await;
+    until(async || engine.order(id).await.unwrap().unwrap().status() == Status::Submitted).await;
+    engine.cancel(id).await.unwrap();
+    let pending = async || {
+        let pool = world.chain.call("txpool_content", json!([])).await.unwrap();
+        let wallet = world.wallet.address().to_string().to_lowercase();
+        let all = pool["pending"].as_object().cloned().unwrap_or_default();
+        let own = all.into_iter().find(|(sender, _)| sender.to_lowercase() == wallet);
+        let own = own.and_then(|(_, nonces)| nonces.as_object()?.values().next().cloned());
+        own.is_some_and(|tx| tx["to"].as_str().is_some_and(|to| to.to_lowercase() == wallet))
+    };
+    until(pending).await;
+    let mining = keep_mining(&world);
+    let order = ended(&engine, id).await;
+    assert_eq!(order.status(), Status::Failed);
+    assert_eq!(order.state.failure().map(|failure| failure.code.clone()), Some(FailureCode::CANCELLED));
+    assert_eq!((world.tokens(x).await, world.tokens(y).await), before);
+    let next = submit(&engine, x, ONE, y).await;
+    assert_eq!(ended(&engine, next).await.status(), Status::Confirmed);
+    mining.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_whose_nonce_somebody_else_used_is_executed_by_another_transaction() {
+    let world = World::new().await;
+    let (x, y) = (world.contracts.x, world.contracts.y);
+    // A node that takes the first transaction and keeps it for itself.
+    let kept = Arc::new(AtomicUsize::new(0));
+    let keeps = Arc::clone(&kept);
+    let node = Proxy::keeping(&world.chain.url, &["eth_sendRawTransaction"], move |call, answer| {
+        if call["method"] == "eth_sendRawTransaction" {
+            keeps.fetch_add(1, Ordering::Relaxed);
+            let bytes = alloy_primitives::hex::decode(call["params"][0].as_str().unwrap()).unwrap();
+            answer["result"] = json!(alloy_primitives::keccak256(bytes));
+        }
+        Ok(())
+    })
+    .await;
+    let before = (world.tokens(x).await, world.tokens(y).await);
+    let urls = [node.url.as_str()];
+    let engine = engine_on(world.desk_over(&urls, EvmVenueOptions::default())).await;
+    let id = submit(&engine, x, ONE, y).await;
+    until(async || kept.load(Ordering::Relaxed) > 0).await;
+    let first = engine.order(id).await.unwrap().unwrap().state.attempt();
+    // Somebody else uses its nonce.
+    world.desk().venue.approve(x, U256::from(100 * ONE)).await.unwrap();
+    world.chain.mine(10).await;
+    until(async || engine.order(id).await.unwrap().unwrap().state.attempt() > first).await;
+    assert_eq!((world.tokens(x).await, world.tokens(y).await), before, "nothing was traded");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_the_wallet_cannot_pay_fails_at_once() {
+    let world = World::new().await;
+    let engine = engine_on(world.desk()).await;
+    world.chain.set_wei(world.wallet.address(), ONE).await;
+    let id = submit(&engine, world.contracts.weth, 2 * ONE, world.contracts.x).await;
+    let order = ended(&engine, id).await;
+    assert_eq!(order.status(), Status::Failed);
+    assert_eq!(
+        order.state.failure().map(|failure| failure.code.clone()),
+        Some(FailureCode::INSUFFICIENT_FUNDS)
+    );
+}
