@@ -88,3 +88,13 @@ fn stable() {
 fn vaulted() {
     check(golden::VAULTED);
 }
+
+#[test]
+fn uniswap_v2() {
+    check(golden::UNISWAP_V2);
+}
+
+#[test]
+fn uniswap_v3() {
+    check(golden::UNISWAP_V3);
+}

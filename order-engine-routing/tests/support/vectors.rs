@@ -13,6 +13,8 @@ pub(crate) const DLMM: &str = include_str!("../vectors/dlmm.json");
 pub(crate) const DAMM_V2: &str = include_str!("../vectors/damm_v2.json");
 pub(crate) const DAMM_V2_LIMITED: &str = include_str!("../vectors/damm_v2_limited.json");
 pub(crate) const PUMP_SWAP: &str = include_str!("../vectors/pump_swap.json");
+pub(crate) const UNISWAP_V2: &str = include_str!("../vectors/uniswap_v2.json");
+pub(crate) const UNISWAP_V3: &str = include_str!("../vectors/uniswap_v3.json");
 pub(crate) const VAULTED: &str = include_str!("../vectors/vaulted.json");
 pub(crate) const STABLE: &str = include_str!("../vectors/stable.json");
 

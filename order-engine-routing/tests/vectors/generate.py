@@ -15,6 +15,7 @@ from dlmm import dlmm_pools, dlmm_trade
 from pump_swap import pump_pools, pump_trade, pump_venue
 from stable import stable_newton, stable_pools, stable_trade
 from ticks import concentrated_pools, raydium_trade, whirlpool_pools, whirlpool_trade
+from uniswap import v2_pools, v2_trade, v3_pools, v3_trade
 from vaulted import vaulted_pools, vaulted_trade
 
 ALL = [
@@ -60,6 +61,8 @@ ALL = [
         Vectors("pump_swap", "Pump's documents and pump-swap-sdk 1.20", pump_trade, more=pump_venue),
         pump_pools,
     ),
+    (Vectors("uniswap_v2", "getAmountOut of UniswapV2Library", v2_trade), v2_pools),
+    (Vectors("uniswap_v3", "the Uniswap v3 whitepaper and swap of UniswapV3Pool", v3_trade), v3_pools),
     # The last entry of a row is the output of Curve's own iteration.
     (
         Vectors(
