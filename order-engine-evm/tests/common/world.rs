@@ -20,7 +20,7 @@ use super::contracts::{Contracts, DEPLOYER, ONE};
 
 pub(crate) const FENCE: Fence = Fence { epoch: 1, owner: 1 };
 /// What the wallet has of ETH.
-pub(crate) const ETH: u128 = 1_000 * ONE;
+pub(crate) const ETH: u128 = 10_000_000 * ONE;
 /// What the wallet has of each token.
 pub(crate) const TOKENS: u128 = 1_000_000_000 * ONE;
 
