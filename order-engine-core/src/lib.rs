@@ -48,7 +48,8 @@ pub use domain::state::transition::{IllegalTransition, ReplayError};
 pub use domain::state::{Attention, FailedAttempts, OrderState, Suspicion};
 pub use domain::token::Token;
 pub use domain::transaction::{
-    AccountNonce, AccountView, Certainty, ChainView, Fill, Observation, SignedTx, Validity,
+    AccountNonce, AccountView, Certainty, ChainView, Fill, NonceValue, Observation, OpaqueNonce, SignedTx,
+    Validity,
 };
 pub use domain::verdict::{DeathProof, Inclusion, Verdict, verdict};
 pub use engine::Engine;
@@ -99,7 +100,7 @@ pub mod store {
     };
     pub use crate::ports::order_store::query::{PurgeRequest, Purged};
     pub use crate::ports::order_store::write::{
-        Append, AppendError, CreateError, Creation, FirstLease, Guard, NonceReservation, Then,
+        Append, AppendError, CreateError, Creation, FirstLease, Guard, NonceReservation, SequenceNumber, Then,
     };
     pub use crate::ports::outbox::{
         Deliveries, Delivery, DeliveryAck, DeliveryOutcome, DeliveryRequest, Outbox,

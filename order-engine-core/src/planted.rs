@@ -100,6 +100,8 @@ bugs! {
     BumpPromisesLess = "bump-promises-less",
     /// A nonce is given out that another transaction has.
     NonceGivenTwice = "nonce-given-twice",
+    /// An account's opaque value counts as left behind by any other one, also by one that was read earlier.
+    EarlierValueDecides = "earlier-value-decides",
     /// A nonce that nobody uses is left to others.
     GapIsLeft = "gap-is-left",
     /// A refused write reserves its nonce.

@@ -58,6 +58,8 @@ struct Scenario {
     depth: usize,
     /// How often time may pass between two choices.
     ticks_max: usize,
+    /// Whether the wallet's nonces are opaque values instead of numbers.
+    is_opaque: bool,
     actions: &'static [Action],
 }
 
@@ -81,7 +83,8 @@ fn wallet() -> AccountId {
 
 impl Wallet {
     fn new(scenario: Scenario) -> Self {
-        let venue = Arc::new(NonceVenue::new([wallet()]));
+        let venue = NonceVenue::new([wallet()]);
+        let venue = Arc::new(if scenario.is_opaque { venue.with_opaque_values() } else { venue });
         venue.set_depth(scenario.depth);
         venue.set_least_fee(NO_FEE_IS_ENOUGH);
         let config = EngineConfig::default().with_resend_interval(RESEND);
@@ -252,11 +255,11 @@ fn told_ends(history: &[EventRecord]) -> BTreeMap<u32, AttemptEnd> {
 }
 
 /// Returns how the attempts ended that have signed transactions, as the chain tells it: by who used their nonce.
-fn true_ends(history: &[EventRecord], used_by: &[Option<TxId>]) -> BTreeMap<u32, AttemptEnd> {
-    let mut ends = BTreeMap::new();
+fn true_ends(history: &[EventRecord], venue: &NonceVenue) -> BTreeMap<u32, AttemptEnd> {
+    let (mut ends, used_by) = (BTreeMap::new(), venue.landed(&wallet()));
     for (attempt, purpose, tx) in signed(history) {
-        let nonce = tx.validity.nonce().map_or(usize::MAX, |nonce| usize::try_from(nonce.value).unwrap());
-        let end = match used_by.get(nonce) {
+        let number = tx.validity.nonce().and_then(|nonce| venue.number_of(nonce));
+        let end = match used_by.get(number.map_or(usize::MAX, |number| usize::try_from(number).unwrap())) {
             Some(Some(id)) if *id == tx.id && purpose.is_swap() => AttemptEnd::Confirmed(id.clone()),
             Some(Some(id)) if *id == tx.id => AttemptEnd::Cancelled(id.clone()),
             Some(Some(_)) => continue,
@@ -283,7 +286,11 @@ fn check(world: &Wallet, steps: &dyn std::fmt::Debug) {
         assert!(order.status().is_terminal(), "an order did not end: {context}");
         assert_eq!(check_history(order, history), [], "{context}");
         assert_eq!(check_executions(order, world.venue.executions(order.id)), [], "{context}");
-        assert_eq!(told_ends(history), true_ends(history, &used_by), "the chain says otherwise: {context}");
+        assert_eq!(
+            told_ends(history),
+            true_ends(history, &world.venue),
+            "the chain says otherwise: {context}"
+        );
         for (attempt, _, tx) in signed(history) {
             let owner = owners.entry(tx.validity.nonce()).or_insert((order.id, attempt));
             assert_eq!(*owner, (order.id, attempt), "a nonce was given out twice: {context}");
@@ -313,14 +320,23 @@ fn assert_next_order_lands(world: &Wallet, nonce: usize, context: &dyn std::fmt:
         world.venue.mine(1);
     }
     let history = world.stage.events(id);
-    let values = signed(&history).filter_map(|(_, _, tx)| tx.validity.nonce()).map(|nonce| nonce.value);
-    assert_eq!(values.collect::<Vec<_>>(), [nonce as u64], "there is a gap: {history:#?}\n{context}");
+    let nonces = signed(&history).filter_map(|(_, _, tx)| tx.validity.nonce());
+    let numbers: Vec<_> = nonces.map(|nonce| world.venue.number_of(nonce)).collect();
+    assert_eq!(numbers, [Some(nonce as u64)], "there is a gap: {history:#?}\n{context}");
     assert_eq!(world.venue.executions(id), 1, "the wallet is jammed: {history:#?}\n{context}");
 }
 
-/// Tries a scenario in every order, or its larger form if the large ones are to be tried.
+/// Tries a scenario in every order, or its larger form if the large ones are to be tried: with numbers as nonces, and with
+/// opaque values unless several orders are to have sent with the wallet, of which those let only one.
 fn every_interleaving(scenario: Scenario, large: Scenario) {
     let scenario = if is_every_interleaving_tried() { large } else { scenario };
+    every_schedule(scenario);
+    if scenario.orders == 1 || !scenario.are_sent {
+        every_schedule(Scenario { is_opaque: true, ..scenario });
+    }
+}
+
+fn every_schedule(scenario: Scenario) {
     let schedules = run_every_schedule(|choices| {
         let mut world = Wallet::new(scenario);
         let steps = play(choices, &mut world, scenario.actions);
@@ -331,8 +347,15 @@ fn every_interleaving(scenario: Scenario, large: Scenario) {
 }
 
 /// An order that was sent, and that no block takes by itself: its fee is raised at the first tick.
-const STUCK: Scenario =
-    Scenario { orders: 1, are_sent: true, is_mining: false, depth: 0, ticks_max: 1, actions: &[] };
+const STUCK: Scenario = Scenario {
+    orders: 1,
+    are_sent: true,
+    is_mining: false,
+    depth: 0,
+    ticks_max: 1,
+    is_opaque: false,
+    actions: &[],
+};
 /// An order that is not sent yet, on a chain that takes it in the next block.
 const FRESH: Scenario = Scenario { are_sent: false, is_mining: true, ticks_max: 3, ..STUCK };
 

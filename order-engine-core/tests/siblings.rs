@@ -269,7 +269,7 @@ async fn a_fork_that_undoes_an_inclusion_is_told() {
 /// Returns the fillers that were signed, by their nonce.
 fn filled(events: &[EventRecord]) -> Vec<u64> {
     let nonce = |record: &EventRecord| match &record.event {
-        OrderEvent::NonceFilled { tx } => tx.validity.nonce().map(|nonce| nonce.value),
+        OrderEvent::NonceFilled { tx } => tx.validity.nonce().and_then(|nonce| nonce.value.number()),
         _ => None,
     };
     events.iter().filter_map(nonce).collect()

@@ -25,13 +25,13 @@ fn tx() -> SignedTx {
 
 /// Returns a transaction with the nonce that all of an attempt have.
 fn sibling(id: &str) -> SignedTx {
-    let nonce = AccountNonce { account: "wallet".into(), value: 7 };
+    let nonce = AccountNonce::new("wallet", 7);
     SignedTx::new(id, [1], Validity::Nonce(nonce), Amount::new(1))
 }
 
 /// Returns a transaction with a nonce before it.
 fn filler() -> SignedTx {
-    let nonce = AccountNonce { account: "wallet".into(), value: 6 };
+    let nonce = AccountNonce::new("wallet", 6);
     SignedTx::new("filler", [1], Validity::Nonce(nonce), Amount::ZERO)
 }
 

@@ -9,7 +9,7 @@ use expect_test::expect_file;
 use order_engine_core::testing::siblings;
 use order_engine_core::{
     AccountNonce, AccountView, Amount, Certainty, ChainView, DeathProof, Failure, FailureClass, FailureCode,
-    Fill, Observation, Purpose, Siblings, SignedTx, Validity, Verdict, verdict,
+    Fill, NonceValue, Observation, Purpose, Siblings, SignedTx, Validity, Verdict, verdict,
 };
 
 /// The last height, or the nonce, of the transactions.
@@ -20,7 +20,11 @@ fn tx(id: &str, validity: Validity) -> Arc<SignedTx> {
 }
 
 fn nonce() -> Validity {
-    Validity::Nonce(AccountNonce { account: "wallet".into(), value: BOUND })
+    Validity::Nonce(AccountNonce::new("wallet", BOUND))
+}
+
+fn opaque_nonce() -> Validity {
+    Validity::Nonce(AccountNonce::new("account", NonceValue::opaque("value", BOUND)))
 }
 
 /// What was read before the search.
@@ -36,6 +40,13 @@ impl Read {
     fn heights(words: &'static str, finalized: u64) -> Self {
         let view = ChainView::new(finalized + 32, finalized + 2, finalized);
         Self { words, view, account: None, height: finalized }
+    }
+
+    /// The height up to which the node has come that tells the account's opaque value at finality.
+    fn value(words: &'static str, text: &str, finalized_height: u64) -> Self {
+        let value = NonceValue::opaque(text, finalized_height);
+        let account = Some(AccountView::new(value.clone(), value, finalized_height));
+        Self { account, height: finalized_height, ..Self::heights(words, 10) }
     }
 
     fn nonces(words: &'static str, latest: u64, finalized: u64) -> Self {
@@ -142,6 +153,14 @@ fn the_table_in_the_docs_is_the_verdict() {
         Read::nonces("used at finality", BOUND + 1, BOUND + 1),
     ];
     single(&mut page, &nonce(), &reads);
+    page.push_str(OPAQUE_HEAD);
+    let reads = [
+        Read::value("another one, read at a lower height", "other", BOUND - 1),
+        Read::value("another one, read at the same height", "other", BOUND),
+        Read::value("the same one, read at a greater height", "value", BOUND + 1),
+        Read::value("another one, read at a greater height", "other", BOUND + 1),
+    ];
+    single(&mut page, &opaque_nonce(), &reads);
     page.push_str(BUMP_HEAD);
     pairs(&mut page, Purpose::FeeBump, "bump");
     page.push_str(CANCEL_HEAD);
@@ -176,6 +195,17 @@ Time does not kill it: it ends when the nonce is used, by itself or by another t
 finalized height of the node that told how far the account has come.
 
 | the account's nonce is | the venue reports | verdict |
+|---|---|---|
+";
+
+const OPAQUE_HEAD: &str = "
+## A transaction with an opaque value
+
+The account has another value after each use, which nobody can foretell and which never comes again. The transaction names
+the value that the account had at finality at some height. Another one that was read at a greater height proves that it is
+used. One that was read at the same height or below proves nothing: the node may lag, and show an older value.
+
+| the account's value at finality is | the venue reports | verdict |
 |---|---|---|
 ";
 

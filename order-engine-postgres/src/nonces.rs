@@ -48,7 +48,7 @@ async fn lock_accounts(session: &mut Session<'_>, rows: &[NonceRow<'_>]) -> Resu
     session
         .fetch_briefly(&text, |arguments| {
             arguments.add(names(|row| row.columns.venue.to_owned()))?;
-            arguments.add(names(|row| row.columns.account.to_owned()))
+            arguments.add(names(|row| row.columns.account.to_string()))
         })
         .await?;
     Ok(())

@@ -188,7 +188,7 @@ pub(crate) struct NonceRow<'a> {
 
 list_row! { NonceRow<'_>, row:
     venue: "text[]" = row.columns.venue,
-    account: "text[]" = row.columns.account,
+    account: "text[]" = &*row.columns.account,
     value: "bigint[]" = row.columns.value,
     first: "bigint[]" = row.columns.first,
     order_id: "uuid[]" = *row.order_id.as_uuid(),

@@ -94,7 +94,7 @@ async fn an_event_of_a_held_order_is_written_when_the_host_has_ended() {
 
 /// Returns the append of an order's first event after its acceptance, with a nonce.
 fn reserving(n: u64, account: &str, value: u64) -> Append {
-    let nonce = AccountNonce { account: account.into(), value };
+    let nonce = AccountNonce::new(account, value);
     append(&new_order(n).order, FREELY, AT_ONCE, &[routing_started(1)])
         .with_reservation(Some(NonceReservation::new("main".into(), nonce, 0)))
 }

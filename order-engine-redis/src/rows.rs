@@ -146,7 +146,7 @@ fn guard(append: &Append) -> String {
 fn reservation_text(append: &Append) -> Result<String, ItemRejected> {
     let Some(reservation) = &append.reservation else { return Ok(String::new()) };
     let ReservationColumns { venue, account, value, first } = ReservationColumns::new(reservation)?;
-    let account = serde_json::to_string(&[venue, account]);
+    let account = serde_json::to_string(&[venue, &account]);
     let account = account.map_err(|error| ItemRejected { message: error.to_string() })?;
     Ok(format!("{value} {first} {account}"))
 }

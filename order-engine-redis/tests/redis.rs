@@ -135,7 +135,7 @@ async fn damage_to_an_account_holds_up_no_other_one_and_no_purge() {
     let store = scratch.open().await;
     create(&store, &new_orders(3)).await;
     let reserving = |n, account: &str| {
-        let nonce = AccountNonce { account: account.into(), value: 0 };
+        let nonce = AccountNonce::new(account, 0);
         append(&new_order(n).order, FREELY, AT_ONCE, &[cancelled()])
             .with_reservation(Some(NonceReservation::new("main".into(), nonce, 0)))
     };

@@ -311,7 +311,7 @@ async fn what_is_written_after_a_torn_append_holds() {
 
 /// Returns the append of an order's events with a nonce.
 fn reserving(order: &Order, nonce: u64, events: &[OrderEvent]) -> Append {
-    let nonce = AccountNonce { account: "a".into(), value: nonce };
+    let nonce = AccountNonce::new("a", nonce);
     append(order, FREELY, AT_ONCE, events).with_reservation(Some(NonceReservation::new(
         "main".into(),
         nonce,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use order_engine_core::{AccountId, AccountNonce, OrderId, TxId};
+use order_engine_core::{AccountId, AccountNonce, NonceValue, OrderId, TxId};
 
 use crate::nonce_use::{NonceUse, UsedBy};
 
@@ -40,7 +40,7 @@ pub fn audit(uses: &[NonceUse]) -> Result<(), AuditError> {
     let mut next: BTreeMap<&AccountId, u64> = BTreeMap::new();
     for NonceUse { nonce, tx_id, used_by, .. } in uses {
         let expected = next.entry(&nonce.account).or_default();
-        if nonce.value != *expected {
+        if nonce.value != NonceValue::Number(*expected) {
             return Err(AuditError::NotInOrder { nonce: nonce.clone(), expected: *expected });
         }
         *expected += 1;
@@ -63,7 +63,7 @@ mod tests {
 
     fn uses(uses: &[(&str, u64, UsedBy)]) -> Vec<NonceUse> {
         let nonce_use = |&(account, value, used_by): &(&str, u64, UsedBy)| NonceUse {
-            nonce: AccountNonce { account: account.into(), value },
+            nonce: AccountNonce::new(account, value),
             tx_id: format!("{account}-{value}").into(),
             used_by,
             height: 7,

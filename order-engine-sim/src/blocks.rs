@@ -2,19 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use order_engine_core::{AccountId, OrderId, TxId};
+use order_engine_core::{AccountId, NonceValue, OrderId, TxId};
 
 use crate::ledger::Ticket;
 use crate::mempool::NonceTx;
 use crate::nonce_use::{Line, UsedBy};
+use crate::opaque::{self, ValueUse};
 
 /// The blocks, and what follows from them: the next nonce of each account.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
     /// The blocks that are not empty, by height.
     by_height: BTreeMap<u64, Vec<Landed>>,
-    /// The height at which each nonce of an account was used, from nonce 0 on.
-    uses: BTreeMap<AccountId, Vec<u64>>,
+    /// The use of each nonce of an account, from the first on.
+    uses: BTreeMap<AccountId, Vec<ValueUse>>,
     /// The height at which each transaction landed.
     height_of: HashMap<TxId, u64>,
 }
@@ -42,16 +43,13 @@ impl Blocks {
     /// not the next one of its account, which callers never do.
     pub(crate) fn land(&mut self, landed: Landed) {
         let Some(nonce_use) = landed.line.nonce_use() else { return };
-        let uses = self.uses.entry(nonce_use.nonce.account).or_default();
-        debug_assert_eq!(
-            uses.len() as u64,
-            nonce_use.nonce.value,
-            "an account uses its nonces in their order"
-        );
-        if uses.len() as u64 != nonce_use.nonce.value {
+        let uses = self.uses.entry(nonce_use.nonce.account.clone()).or_default();
+        let is_next = nonce_use.nonce.value == NonceValue::Number(uses.len() as u64);
+        debug_assert!(is_next, "an account uses its nonces in their order: {:?}", nonce_use.nonce);
+        if !is_next {
             return;
         }
-        uses.push(nonce_use.height);
+        uses.push(ValueUse { height: nonce_use.height, tx_id: nonce_use.tx_id.clone() });
         self.height_of.insert(nonce_use.tx_id, nonce_use.height);
         self.by_height.entry(nonce_use.height).or_default().push(landed);
     }
@@ -60,7 +58,7 @@ impl Blocks {
     pub(crate) fn undo(&mut self, from_height: u64) -> Vec<NonceTx> {
         let undone: Vec<Landed> = self.by_height.split_off(&from_height).into_values().flatten().collect();
         for uses in self.uses.values_mut() {
-            uses.truncate(uses.partition_point(|height| *height < from_height));
+            uses.truncate(uses.partition_point(|used| used.height < from_height));
         }
         let undo = |landed: Landed| {
             self.height_of.remove(landed.line.tx_id());
@@ -89,12 +87,19 @@ impl Blocks {
     /// Returns the next nonce of an account after the block of a height.
     pub(crate) fn next_nonce_at(&self, account: &AccountId, height: u64) -> u64 {
         let uses = self.uses.get(account).map(Vec::as_slice).unwrap_or_default();
-        uses.partition_point(|used| *used <= height) as u64
+        uses.partition_point(|used| used.height <= height) as u64
     }
 
     /// Returns the next nonce of an account after the last block.
     pub(crate) fn next_nonce(&self, account: &AccountId) -> u64 {
         self.uses.get(account).map_or(0, |uses| uses.len() as u64)
+    }
+
+    /// Returns the opaque value of an account that has used so many; nothing if it has not.
+    pub(crate) fn value(&self, account: &AccountId, used: u64) -> Option<String> {
+        let uses = self.uses.get(account).map(Vec::as_slice).unwrap_or_default();
+        let used = usize::try_from(used).ok().filter(|used| *used <= uses.len())?;
+        Some(opaque::value_after(account, uses[..used].last()))
     }
 
     /// Returns a transaction and the height in which it landed.
@@ -132,7 +137,7 @@ mod tests {
     fn landed(account: &str, nonce: u64, height: u64) -> Landed {
         let tx = NonceTx::example(&format!("{account}-{nonce}"), account, nonce, 100);
         let line = Line::NonceUse(NonceUse {
-            nonce: tx.nonce.clone(),
+            nonce: tx.nonce.clone().into(),
             tx_id: tx.id.clone(),
             used_by: UsedBy::Foreign,
             height,

@@ -4,16 +4,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-#[cfg(feature = "rpc-server")]
-use order_engine_core::Amount;
 use order_engine_core::{AccountId, AccountNonce, AccountView, OrderId, Runtime, TxId};
+#[cfg(feature = "rpc-server")]
+use order_engine_core::{Amount, NonceValue};
 use order_engine_routing::PoolSet;
 #[cfg(feature = "rpc-server")]
 use sha2::{Digest, Sha256};
 
 use crate::arrival::{Arrival, VisibleLandings};
 use crate::chance::{self, Chance, Purpose};
-use crate::config::SimConfig;
+use crate::config::{NonceKind, SimConfig};
 use crate::error::SimError;
 use crate::execution::Execution;
 use crate::faults::FaultConfig;
@@ -40,6 +40,7 @@ pub(crate) struct SimChain {
     runtime: Runtime,
     signer: Signer,
     wallets: Option<Wallets>,
+    nonce_kind: NonceKind,
     rules: Rules,
     state: Mutex<State>,
 }
@@ -99,12 +100,18 @@ impl SimChain {
             }
         };
         let state = Mutex::new(State { faults: config.faults, transactions });
-        Self { runtime, signer: Signer::new(config.seed), wallets, rules, state }
+        let nonce_kind = config.nonces.map_or(NonceKind::Numbers, |nonces| nonces.kind);
+        Self { runtime, signer: Signer::new(config.seed), wallets, nonce_kind, rules, state }
     }
 
     /// Returns the accounts, if transactions have nonces.
     pub(crate) const fn wallets(&self) -> Option<&Wallets> {
         self.wallets.as_ref()
+    }
+
+    /// Returns what the nonces of the accounts are.
+    pub(crate) const fn nonce_kind(&self) -> NonceKind {
+        self.nonce_kind
     }
 
     /// Returns the signer of the venue.
@@ -201,13 +208,13 @@ impl SimChain {
         }
     }
 
-    /// Returns the next nonce of an account after the block of a height, and the ticket that must be durable before it
-    /// is revealed.
+    /// Returns the nonce of an account after the block of a height, and the ticket that must be durable before it is
+    /// revealed.
     #[cfg(feature = "rpc-server")]
-    pub(crate) fn nonce_at(&self, account: &AccountId, height: u64) -> (u64, Ticket) {
+    pub(crate) fn nonce_at(&self, account: &AccountId, height: u64) -> (NonceValue, Ticket) {
         match &self.settled().transactions {
-            Transactions::ByNonce(chain) => (chain.next_nonce_at(account, height), chain.last_ticket()),
-            Transactions::ByHeight(_) => (0, 0),
+            Transactions::ByNonce(chain) => (chain.nonce_at(account, height), chain.last_ticket()),
+            Transactions::ByHeight(_) => (0.into(), 0),
         }
     }
 

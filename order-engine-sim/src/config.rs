@@ -56,7 +56,9 @@ pub struct SimConfig {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NonceConfig {
-    /// The number of accounts. An order has the same one in all its life.
+    /// What the nonces of accounts are.
+    pub kind: NonceKind,
+    /// The number of accounts. Where nonces are numbers an order has the same one in all its life.
     pub accounts: usize,
     /// The most transactions in a block.
     pub block_capacity: usize,
@@ -64,10 +66,21 @@ pub struct NonceConfig {
     pub base_fee: u64,
 }
 
+/// What the nonces of accounts are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NonceKind {
+    /// Numbers that grow by one, as on chains of the EVM.
+    #[default]
+    Numbers,
+    /// Values that change with each use in a way that nobody can foretell, as durable nonces of Solana. An order takes any
+    /// account whose value no other order has.
+    Opaque,
+}
+
 impl Default for NonceConfig {
-    /// Returns four accounts, blocks of 100 transactions and a base fee of 100.
+    /// Returns numbers, four accounts, blocks of 100 transactions and a base fee of 100.
     fn default() -> Self {
-        Self { accounts: 4, block_capacity: 100, base_fee: 100 }
+        Self { kind: NonceKind::Numbers, accounts: 4, block_capacity: 100, base_fee: 100 }
     }
 }
 

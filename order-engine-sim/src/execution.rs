@@ -26,7 +26,7 @@ pub struct Execution {
     /// The reason of the revert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<FailureCode>,
-    /// The account and the nonce that the transaction used, if it had one.
+    /// The account, and the number of the nonce that the transaction used, if it had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<AccountNonce>,
 }

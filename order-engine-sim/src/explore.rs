@@ -14,7 +14,7 @@ use order_engine_sqlite::{SqliteOptions, SqliteStore};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
-use crate::config::{NonceConfig, SimConfig};
+use crate::config::{NonceConfig, NonceKind, SimConfig};
 use crate::error::SimError;
 use crate::faults::FaultConfig;
 use crate::rate::Rate;
@@ -53,12 +53,16 @@ pub fn run(exploration: &Exploration, store: &StoreKind) -> Result<Report, SiteE
     explore::explore(exploration, |surroundings| ChainSite::open(surroundings, store))
 }
 
-/// Runs one seed on a simulated chain whose transactions have nonces.
+/// Runs one seed on a simulated chain whose transactions have nonces of this kind.
 ///
 /// # Errors
 /// If the site cannot be opened.
-pub fn run_with_nonces(exploration: &Exploration, store: &StoreKind) -> Result<Report, SiteError> {
-    explore::explore(exploration, |surroundings| ChainSite::open_with_nonces(surroundings, store))
+pub fn run_with_nonces(
+    exploration: &Exploration,
+    store: &StoreKind,
+    kind: NonceKind,
+) -> Result<Report, SiteError> {
+    explore::explore(exploration, |surroundings| ChainSite::open_with_nonces(surroundings, store, kind))
 }
 
 /// A site with the simulated chain and a store.
@@ -83,14 +87,21 @@ impl ChainSite {
         Self::open_chain(surroundings, store, None)
     }
 
-    /// Opens a chain whose transactions have nonces, with faults that follow from the seed, and a store.
+    /// Opens a chain whose transactions have nonces of this kind, with faults that follow from the seed, and a store.
     ///
     /// # Errors
     /// If the chain or the store cannot be opened.
-    pub fn open_with_nonces(surroundings: &Surroundings, store: &StoreKind) -> Result<Self, SiteError> {
+    pub fn open_with_nonces(
+        surroundings: &Surroundings,
+        store: &StoreKind,
+        kind: NonceKind,
+    ) -> Result<Self, SiteError> {
         let dice = Dice::new(surroundings.exploration.seed).fork(101);
+        // An opaque value serves one order at a time, until it is final.
+        let accounts_max = if kind == NonceKind::Opaque { 12 } else { 3 };
         let nonces = NonceConfig {
-            accounts: 1 + dice.choose(3),
+            kind,
+            accounts: 1 + dice.choose(accounts_max),
             block_capacity: 1 + dice.choose(8),
             ..NonceConfig::default()
         };

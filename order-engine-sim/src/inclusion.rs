@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use order_engine_core::{AccountId, AccountNonce};
+use order_engine_core::AccountId;
 
 use crate::mempool::Mempool;
+use crate::nonce_use::NonceNumber;
 
 /// A block that is being built.
 #[derive(Clone, Copy, Debug)]
@@ -26,20 +27,20 @@ pub(crate) fn choose(
     mempool: &Mempool,
     next_nonce: impl Fn(&AccountId) -> u64,
     space: &BlockSpace,
-) -> Vec<AccountNonce> {
-    let candidate = |nonce: AccountNonce| {
+) -> Vec<NonceNumber> {
+    let candidate = |nonce: NonceNumber| {
         let waiting = mempool.get(&nonce)?;
         let is_ready = waiting.ready_height <= space.height && waiting.tx.fee >= space.base_fee;
         is_ready.then_some((Reverse(waiting.tx.fee), waiting.arrival, nonce))
     };
     let accounts: BTreeSet<&AccountId> = mempool.nonces().map(|nonce| &nonce.account).collect();
-    let first = |account: &AccountId| AccountNonce { account: account.clone(), value: next_nonce(account) };
+    let first = |account: &AccountId| NonceNumber { account: account.clone(), value: next_nonce(account) };
     let mut candidates: BTreeSet<_> =
         accounts.into_iter().filter_map(|account| candidate(first(account))).collect();
     let mut chosen = Vec::new();
     while chosen.len() < space.capacity {
         let Some((_, _, nonce)) = candidates.pop_first() else { break };
-        let following = AccountNonce { account: nonce.account.clone(), value: nonce.value + 1 };
+        let following = NonceNumber { account: nonce.account.clone(), value: nonce.value + 1 };
         candidates.extend(candidate(following));
         chosen.push(nonce);
     }

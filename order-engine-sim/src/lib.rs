@@ -23,6 +23,7 @@ mod node;
 mod noise;
 mod nonce_chain;
 mod nonce_use;
+mod opaque;
 mod pace;
 mod plan;
 mod pools;
@@ -40,7 +41,7 @@ mod venue;
 mod wallets;
 
 pub use audit::{AuditError, audit};
-pub use config::{NonceConfig, SimConfig};
+pub use config::{NonceConfig, NonceKind, SimConfig};
 pub use error::SimError;
 pub use execution::Execution;
 pub use faults::FaultConfig;

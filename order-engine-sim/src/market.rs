@@ -9,7 +9,7 @@ use crate::execution::Execution;
 use crate::pools::Pools;
 use crate::rate::Rate;
 use crate::swap::{self, SwapError, Trade};
-use crate::tx::{Bound, Message, Swap};
+use crate::tx::{Message, Swap};
 
 /// The size of the first attempt at front-running, in millionths of a pool's reserve. It doubles until it
 /// suffices.
@@ -57,10 +57,7 @@ impl Market {
             amount_out: trade.amount_out,
             min_amount_out: message.min_amount_out,
             reason,
-            nonce: match &message.bound {
-                Bound::Height { .. } => None,
-                Bound::Nonce { nonce, .. } => Some(nonce.clone()),
-            },
+            nonce: None,
         }
     }
 

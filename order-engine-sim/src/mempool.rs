@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use order_engine_core::{AccountId, AccountNonce, TxId};
+use order_engine_core::{AccountId, TxId};
 
+use crate::nonce_use::NonceNumber;
 use crate::tx::Message;
 
 /// The least fee of a replacement, in percent of the fee of the transaction that it replaces.
@@ -14,7 +15,7 @@ const REPLACEMENT_PERCENT: u128 = 110;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NonceTx {
     pub(crate) id: TxId,
-    pub(crate) nonce: AccountNonce,
+    pub(crate) nonce: NonceNumber,
     /// What the account pays for it.
     pub(crate) fee: u128,
     /// What it does; `None` if somebody else made it.
@@ -31,7 +32,7 @@ impl NonceTx {
 /// The transactions that wait for a block.
 #[derive(Debug, Default)]
 pub(crate) struct Mempool {
-    waiting: BTreeMap<AccountNonce, Waiting>,
+    waiting: BTreeMap<NonceNumber, Waiting>,
     /// The number of transactions that ever came.
     arrivals: u64,
 }
@@ -80,7 +81,7 @@ impl Mempool {
     }
 
     /// Removes a transaction.
-    pub(crate) fn take(&mut self, nonce: &AccountNonce) -> Option<NonceTx> {
+    pub(crate) fn take(&mut self, nonce: &NonceNumber) -> Option<NonceTx> {
         self.waiting.remove(nonce).map(|waiting| waiting.tx)
     }
 
@@ -95,12 +96,12 @@ impl Mempool {
     }
 
     /// Returns the transaction with a nonce.
-    pub(crate) fn get(&self, nonce: &AccountNonce) -> Option<&Waiting> {
+    pub(crate) fn get(&self, nonce: &NonceNumber) -> Option<&Waiting> {
         self.waiting.get(nonce)
     }
 
     /// Returns the nonces of all transactions that wait, by account and nonce.
-    pub(crate) fn nonces(&self) -> impl Iterator<Item = &AccountNonce> {
+    pub(crate) fn nonces(&self) -> impl Iterator<Item = &NonceNumber> {
         self.waiting.keys()
     }
 }
@@ -114,7 +115,7 @@ const fn replaces(fee: u128, known_fee: u128) -> bool {
 impl NonceTx {
     /// Returns a transaction of somebody else, for tests to vary.
     pub(crate) fn example(id: &str, account: &str, nonce: u64, fee: u128) -> Self {
-        let nonce = AccountNonce { account: account.into(), value: nonce };
+        let nonce = NonceNumber { account: account.into(), value: nonce };
         Self { id: id.into(), nonce, fee, message: None }
     }
 }
@@ -159,6 +160,6 @@ mod tests {
         mempool.insert(NonceTx::example("c", "other", 7, 100), 1);
         mempool.forget_used(|account| if account.as_str() == "wallet" { 8 } else { 0 });
         assert_eq!(mempool.nonces().map(|nonce| nonce.value).collect::<Vec<_>>(), [7, 8]);
-        assert_eq!(mempool.take(&AccountNonce { account: "wallet".into(), value: 7 }), None);
+        assert_eq!(mempool.take(&NonceNumber { account: "wallet".into(), value: 7 }), None);
     }
 }

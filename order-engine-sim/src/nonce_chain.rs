@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use order_engine_core::{AccountId, AccountNonce, AccountView, Amount, Certainty, OrderId, TxId};
+use order_engine_core::{AccountId, AccountNonce, AccountView, Amount, Certainty, NonceValue, OrderId, TxId};
 
 use crate::arrival::{Arrival, VisibleLanding};
 use crate::blocks::{Blocks, Landed, Permanence};
 use crate::chance::{self, Purpose};
-use crate::config::NonceConfig;
+use crate::config::{NonceConfig, NonceKind};
 use crate::execution::Execution;
 use crate::faults::FaultConfig;
 use crate::fees;
@@ -19,7 +19,7 @@ use crate::inclusion::{self, BlockSpace};
 use crate::ledger::Ticket;
 use crate::mempool::{Admission, Mempool, NonceTx};
 use crate::node::Node;
-use crate::nonce_use::{Line, NonceUse, UsedBy};
+use crate::nonce_use::{Line, NonceNumber, NonceUse, UsedBy};
 use crate::rate::Rate;
 use crate::rules::Rules;
 use crate::tx::{Bound, Message};
@@ -104,11 +104,24 @@ impl NonceChain {
         };
         let chosen = inclusion::choose(&self.mempool, |account| self.blocks.next_nonce(account), &space);
         for nonce in chosen {
-            if let Some(tx) = self.mempool.take(&nonce) {
+            let tx = self.mempool.take(&nonce);
+            // After a fork a transaction may have a value that its account never got again.
+            if let Some(tx) = tx.filter(|tx| self.is_next(tx)) {
                 self.land(conditions.0, tx);
             }
         }
         self.mempool.forget_used(|account| self.blocks.next_nonce(account));
+        self.forget_other_values();
+    }
+
+    /// Forgets transactions whose opaque value is not the present one of their account: it never comes again, unless a fork
+    /// brings it back with the transactions that used it.
+    fn forget_other_values(&mut self) {
+        if self.config.kind == NonceKind::Opaque {
+            let mut mempool = std::mem::take(&mut self.mempool);
+            mempool.retain(|tx| self.is_next(tx));
+            self.mempool = mempool;
+        }
     }
 
     fn deliver_again(&mut self) {
@@ -157,7 +170,7 @@ impl NonceChain {
         };
         let accounts: Vec<AccountId> = self.wallets.accounts().iter().filter(is_used).cloned().collect();
         for account in &accounts {
-            let nonce = AccountNonce { account: account.clone(), value: self.blocks.next_nonce(account) };
+            let nonce = NonceNumber { account: account.clone(), value: self.blocks.next_nonce(account) };
             self.mempool.take(&nonce);
             let id = TxId::new(format!("foreign-{}-{}-{}", self.tip, account, nonce.value));
             self.land(rules, NonceTx { id, nonce, fee: u128::MAX, message: None });
@@ -169,7 +182,7 @@ impl NonceChain {
     fn land(&mut self, rules: &Rules, tx: NonceTx) {
         let (height, landed_at_ms) = (self.tip, rules.heights.start_ms(self.tip));
         let without_swaps = |used_by| {
-            let (nonce, tx_id) = (tx.nonce.clone(), tx.id.clone());
+            let (nonce, tx_id) = (tx.nonce.clone().into(), tx.id.clone());
             Line::NonceUse(NonceUse { nonce, tx_id, used_by, height, landed_at_ms })
         };
         let line = match &tx.message {
@@ -177,7 +190,10 @@ impl NonceChain {
             Some(message) if message.legs.is_empty() => {
                 without_swaps(UsedBy::Cancel { order_id: message.order_id })
             }
-            Some(message) => Line::Execution(rules.market.execute(&tx.id, message, (height, landed_at_ms))),
+            Some(message) => Line::Execution(Execution {
+                nonce: Some(tx.nonce.clone().into()),
+                ..rules.market.execute(&tx.id, message, (height, landed_at_ms))
+            }),
         };
         self.blocks.land(Landed { line, permanence: Permanence::Undoable(tx) });
     }
@@ -192,7 +208,38 @@ impl NonceChain {
     }
 
     fn admission(&self, tx: &NonceTx) -> Admission {
+        if self.config.kind == NonceKind::Opaque && !self.is_next(tx) {
+            return Admission::Refused("the account has another value");
+        }
         self.mempool.admission(tx, self.blocks.next_nonce(&tx.nonce.account))
+    }
+
+    /// Returns whether a transaction has the nonce that its account has now.
+    fn is_next(&self, tx: &NonceTx) -> bool {
+        let NonceNumber { account, value } = &tx.nonce;
+        let opaque = tx.message.as_ref().and_then(|message| message.opaque_value());
+        let has_value = |text: &str| self.blocks.value(account, *value).as_deref() == Some(text);
+        *value == self.blocks.next_nonce(account) && opaque.is_none_or(has_value)
+    }
+
+    /// Returns the number of the nonce that a transaction names. An opaque value counts as the present one: any other is
+    /// refused.
+    fn number_of(&self, AccountNonce { account, value }: &AccountNonce) -> Option<NonceNumber> {
+        let number = match (self.config.kind, value) {
+            (NonceKind::Numbers, NonceValue::Number(number)) => *number,
+            (NonceKind::Opaque, NonceValue::Opaque(_)) => self.blocks.next_nonce(account),
+            _ => return None,
+        };
+        Some(NonceNumber { account: account.clone(), value: number })
+    }
+
+    /// Returns the nonce of an account after the block of a height.
+    pub(crate) fn nonce_at(&self, account: &AccountId, height: u64) -> NonceValue {
+        let number = self.blocks.next_nonce_at(account, height);
+        match (self.config.kind, self.blocks.value(account, number)) {
+            (NonceKind::Opaque, Some(text)) => NonceValue::opaque(text, height),
+            _ => number.into(),
+        }
     }
 
     /// Hands a transaction that reached the chain to the nodes.
@@ -210,6 +257,9 @@ impl NonceChain {
         if !self.wallets.accounts().contains(&nonce.account) {
             return Arrival::Refused("insufficient funds for gas".to_owned());
         }
+        let Some(nonce) = self.number_of(&nonce) else {
+            return Arrival::Refused("the accounts have nonces of another kind".to_owned());
+        };
         let tx = NonceTx { id: id.clone(), nonce, fee, message: Some(Arc::new(message)) };
         match self.admission(&tx) {
             Admission::Taken => {}
@@ -253,13 +303,8 @@ impl NonceChain {
 
     /// Returns how far an account has come, as a node sees it.
     pub(crate) fn account_at(&self, account: &AccountId, node: &Node) -> AccountView {
-        let next = |height| self.next_nonce_at(account, height);
+        let next = |height| self.nonce_at(account, height);
         AccountView::new(next(node.view.processed), next(node.view.finalized), node.view.finalized)
-    }
-
-    /// Returns the next nonce of an account after the block of a height.
-    pub(crate) fn next_nonce_at(&self, account: &AccountId, height: u64) -> u64 {
-        self.blocks.next_nonce_at(account, height)
     }
 
     /// Returns the transactions with the tag of an order in the final history of a node.
@@ -277,10 +322,10 @@ impl NonceChain {
         self.last_ticket
     }
 
-    /// Returns the nonces of the venue's transactions that wait for a block.
+    /// Returns the nonces of the venue's transactions that wait for a block, by their numbers.
     pub(crate) fn waiting(&self) -> Vec<AccountNonce> {
-        let is_ours = |nonce: &&AccountNonce| self.mempool.get(nonce).is_some_and(|known| known.tx.is_ours());
-        self.mempool.nonces().filter(is_ours).cloned().collect()
+        let is_ours = |nonce: &&NonceNumber| self.mempool.get(nonce).is_some_and(|known| known.tx.is_ours());
+        self.mempool.nonces().filter(is_ours).cloned().map(AccountNonce::from).collect()
     }
 }
 

@@ -1,15 +1,30 @@
 //! Which transactions used the nonces of accounts.
 
-use order_engine_core::{AccountNonce, OrderId, TxId};
+use order_engine_core::{AccountId, AccountNonce, OrderId, TxId};
 use serde::{Deserialize, Serialize};
 
 use crate::execution::Execution;
+
+/// The number of an account's nonce: how many it used before. Where nonces are numbers, that number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct NonceNumber {
+    /// The account.
+    pub(crate) account: AccountId,
+    /// The number.
+    pub(crate) value: u64,
+}
+
+impl From<NonceNumber> for AccountNonce {
+    fn from(NonceNumber { account, value }: NonceNumber) -> Self {
+        Self::new(account, value)
+    }
+}
 
 /// The transaction that used a nonce for good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NonceUse {
-    /// The account and the nonce.
+    /// The account, and the number of the nonce: how many it used before, also where nonces are opaque values.
     pub nonce: AccountNonce,
     /// The id of the transaction.
     pub tx_id: TxId,
@@ -117,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_line_is_read_back_as_what_it_was() {
-        let nonce = AccountNonce { account: "wallet".into(), value: 7 };
+        let nonce = AccountNonce::new("wallet", 7);
         let order_id = OrderId::from(uuid::Uuid::from_u128(1));
         let with_nonce = Execution { nonce: Some(nonce.clone()), ..Execution::example() };
         let nonce_use = |used_by| NonceUse {

@@ -22,6 +22,7 @@
 //! | `eth_getBlockByNumber` | the same | only the number |
 //! | `eth_sendRawTransaction` | yes, with the usual messages of error -32000 | an id in base58; a lost reply closes the connection without an answer |
 //! | `simFind` | | the final transactions with the tag of an order |
+//! | `simNonceValues` | accounts | how far they have come, if their nonces are opaque; else `null` |
 //! | `simNonces` | | which transactions used the nonces of all accounts for good |
 //! | `simWaiting` | | the accounts and nonces of the transactions that wait for a block |
 

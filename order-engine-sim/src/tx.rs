@@ -5,12 +5,13 @@
 //!                │ legs (1) │ per leg: direction (1) │ amount in (16) │ length (1) │ pool id
 //!
 //! bound of version 1: recent height (8) │ salt (16)
-//! bound of version 2: length (1) │ account │ nonce (8) │ fee (16)
+//! bound of version 2: length (1) │ account │ number (8) │ fee (16)
+//! bound of version 3: length (1) │ account │ length (1) │ value │ read at (8) │ fee (16)
 //! ```
 //!
 //! Numbers are big-endian. The encoding is canonical: a decoded message encodes to the same bytes.
 
-use order_engine_core::{AccountNonce, Amount, OrderId, TxId};
+use order_engine_core::{AccountNonce, Amount, NonceValue, OpaqueNonce, OrderId, TxId};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -19,8 +20,10 @@ use crate::heights::BLOCKHASH_WINDOW_SLOTS;
 
 /// The version of a transaction that expires at a height.
 const BY_HEIGHT: u8 = 1;
-/// The version of a transaction that has a nonce.
-const BY_NONCE: u8 = 2;
+/// The version of a transaction that has a number as its nonce.
+const BY_NUMBER: u8 = 2;
+/// The version of a transaction that has an opaque value as its nonce.
+const BY_VALUE: u8 = 3;
 const SIGNATURE_BYTES: usize = 32;
 
 /// The content of a transaction.
@@ -53,6 +56,18 @@ pub(crate) enum Bound {
         /// What the account pays for it.
         fee: u128,
     },
+}
+
+impl Message {
+    /// Returns the opaque value that bounds the transaction, if one does.
+    pub(crate) fn opaque_value(&self) -> Option<&str> {
+        match &self.bound {
+            Bound::Nonce { nonce: AccountNonce { value: NonceValue::Opaque(value), .. }, .. } => {
+                Some(&value.text)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Returns the last height at which a transaction may land that names the blockhash of this height.
@@ -143,7 +158,8 @@ fn encode(message: &Message, out: &mut Vec<u8>) -> Result<(), MalformedTx> {
     let version = match message.bound {
         Bound::Height { .. } if leg_count == 0 => return Err(MalformedTx::Size),
         Bound::Height { .. } => BY_HEIGHT,
-        Bound::Nonce { .. } => BY_NONCE,
+        Bound::Nonce { nonce: AccountNonce { value: NonceValue::Number(_), .. }, .. } => BY_NUMBER,
+        Bound::Nonce { .. } => BY_VALUE,
     };
     out.push(version);
     out.extend(message.order_id.as_uuid().as_bytes());
@@ -154,7 +170,13 @@ fn encode(message: &Message, out: &mut Vec<u8>) -> Result<(), MalformedTx> {
         }
         Bound::Nonce { nonce, fee } => {
             encode_text(nonce.account.as_str(), out)?;
-            out.extend(nonce.value.to_be_bytes());
+            match &nonce.value {
+                NonceValue::Number(number) => out.extend(number.to_be_bytes()),
+                NonceValue::Opaque(OpaqueNonce { text, read_at }) => {
+                    encode_text(text, out)?;
+                    out.extend(read_at.to_be_bytes());
+                }
+            }
             out.extend(fee.to_be_bytes());
         }
     }
@@ -180,8 +202,13 @@ fn decode(body: &[u8]) -> Result<Message, MalformedTx> {
     let order_id = OrderId::from(Uuid::from_bytes(reader.array()?));
     let bound = match version {
         BY_HEIGHT => Bound::Height { recent_height: reader.number()?, salt: reader.wide_number()? },
-        BY_NONCE => {
-            let nonce = AccountNonce { account: reader.text()?.into(), value: reader.number()? };
+        BY_NUMBER => {
+            let nonce = AccountNonce::new(reader.text()?, reader.number()?);
+            Bound::Nonce { nonce, fee: reader.wide_number()? }
+        }
+        BY_VALUE => {
+            let account = reader.text()?;
+            let nonce = AccountNonce::new(account, NonceValue::opaque(reader.text()?, reader.number()?));
             Bound::Nonce { nonce, fee: reader.wide_number()? }
         }
         _ => return Err(MalformedTx::Encoding),
@@ -255,9 +282,12 @@ mod tests {
         });
         let height = (any::<u64>(), any::<u128>())
             .prop_map(|(recent_height, salt)| Bound::Height { recent_height, salt });
-        let nonce = ("[0-9a-fx]{0,42}", any::<u64>(), any::<u128>()).prop_map(|(account, value, fee)| {
-            Bound::Nonce { nonce: AccountNonce { account: account.into(), value }, fee }
-        });
+        let value = prop_oneof![
+            any::<u64>().prop_map(NonceValue::Number),
+            ("[0-9a-zA-Z]{0,44}", any::<u64>()).prop_map(|(text, read_at)| NonceValue::opaque(text, read_at)),
+        ];
+        let nonce = ("[0-9a-fx]{0,42}", value, any::<u128>())
+            .prop_map(|(account, value, fee)| Bound::Nonce { nonce: AccountNonce::new(account, value), fee });
         (any::<[u8; 16]>(), prop_oneof![height, nonce], any::<u128>(), prop::collection::vec(leg, 1..5))
             .prop_map(|(order, bound, min, legs)| Message {
                 order_id: OrderId::from(Uuid::from_bytes(order)),
@@ -309,7 +339,7 @@ mod tests {
         let by_height = Bound::Height { recent_height: 0, salt: 0 };
         let message = Message { order_id, bound: by_height, min_amount_out: Amount::ZERO, legs: Vec::new() };
         assert_eq!(Signer::new(0).sign(&message), Err(MalformedTx::Size));
-        let nonce = AccountNonce { account: "wallet".into(), value: 7 };
+        let nonce = AccountNonce::new("wallet", 7);
         let message = Message { bound: Bound::Nonce { nonce, fee: 100 }, ..message };
         let (id, bytes) = Signer::new(0).sign(&message).unwrap();
         assert_eq!(Signer::new(0).open(&bytes), Ok((id, message)));

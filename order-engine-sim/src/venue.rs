@@ -12,6 +12,7 @@ use order_engine_core::{
 
 use crate::arrival::{Arrival, VisibleLanding};
 use crate::chain::SimChain;
+use crate::config::NonceKind;
 use crate::error::SimError;
 use crate::execution::Execution;
 use crate::pace::Pace;
@@ -115,11 +116,21 @@ impl SimVenue {
     /// Returns what bounds the transaction of an order: a height, or the nonce that the order gets.
     async fn bound(&self, request: &PrepareRequest<'_>) -> Result<Bound, StepError> {
         let Some(wallets) = self.chain.wallets() else { return Ok(self.chain.height_bound()) };
+        let (node, fee) = (self.chain.node("prepare"), self.chain.fee());
+        if self.chain.nonce_kind() == NonceKind::Opaque {
+            let accounts = wallets.accounts();
+            let (views, _) = self.chain.accounts(accounts, &node);
+            let nonce = |(account, view): (&AccountId, AccountView)| {
+                AccountNonce::new(account.clone(), view.finalized)
+            };
+            let values = accounts.iter().zip(views).map(nonce).collect();
+            return Ok(Bound::Nonce { nonce: request.nonces.choose(values).await?, fee });
+        }
         let account = wallets.account_of(request.order.id);
-        let (views, _) = self.chain.accounts(std::slice::from_ref(account), &self.chain.node("prepare"));
-        let latest = views.first().map_or(0, |view| view.latest);
+        let (views, _) = self.chain.accounts(std::slice::from_ref(account), &node);
+        let latest = views.first().and_then(|view| view.latest.number()).unwrap_or(0);
         let value = request.nonces.next(account, latest).await?;
-        Ok(Bound::Nonce { nonce: AccountNonce { account: account.clone(), value }, fee: self.chain.fee() })
+        Ok(Bound::Nonce { nonce: AccountNonce::new(account.clone(), value), fee })
     }
 
     /// Returns the legs of a route as the chain's swaps.

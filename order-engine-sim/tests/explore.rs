@@ -14,6 +14,7 @@ use credulous::Credulous;
 use order_engine_core::testing::Dice;
 use order_engine_core::testing::explore::{Exploration, Report, Site, explore};
 use order_engine_core::{DexRouter, OrderId, OrderRequest, OrderStore, Venue};
+use order_engine_sim::NonceKind;
 use order_engine_sim::explore::{ChainSite, StoreKind, run, run_with_nonces};
 
 /// The default number of seeds with the store in memory.
@@ -79,14 +80,17 @@ fn no_promise_is_broken_on_a_file() {
 
 #[test]
 fn no_promise_is_broken_on_a_chain_with_nonces() {
-    each_seed(NONCE_SEEDS, |seed| {
-        let report = run_with_nonces(&Exploration::new(seed), &StoreKind::Memory).unwrap();
-        assert_clean(&report);
-        assert!(report.ends.contains_key("confirmed"), "seed {seed}: {:?}", report.ends);
-    });
-    let hash = |seed| run_with_nonces(&Exploration::new(seed), &StoreKind::Memory).unwrap().hash;
-    assert_eq!(hash(0), hash(0));
-    assert_ne!(hash(0), run(&Exploration::new(0), &StoreKind::Memory).unwrap().hash);
+    for kind in [NonceKind::Numbers, NonceKind::Opaque] {
+        let run_one = |seed| run_with_nonces(&Exploration::new(seed), &StoreKind::Memory, kind).unwrap();
+        each_seed(NONCE_SEEDS, |seed| {
+            let report = run_one(seed);
+            assert_clean(&report);
+            assert!(report.ends.contains_key("confirmed"), "seed {seed}, {kind:?}: {:?}", report.ends);
+        });
+        let hash = |seed| run_one(seed).hash;
+        assert_eq!(hash(0), hash(0));
+        assert_ne!(hash(0), run(&Exploration::new(0), &StoreKind::Memory).unwrap().hash);
+    }
 }
 
 /// A chain whose nodes always claim to have searched everything, even if they lag.

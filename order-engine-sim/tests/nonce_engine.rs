@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use order_engine_core::testing::SeededEntropy;
 use order_engine_core::{
     Engine, MemoryStore, OrderId, OrderRequest, Runtime, Status, Submission, TokioClock,
 };
-use order_engine_sim::{FaultConfig, NonceConfig, Rate, SimConfig, Simulator, UsedBy, audit};
+use order_engine_sim::{FaultConfig, NonceConfig, NonceKind, Rate, SimConfig, Simulator, UsedBy, audit};
 
 const ORDERS: usize = 40;
 
@@ -21,11 +22,24 @@ struct Ended {
     orders: Vec<(OrderId, Status)>,
 }
 
+/// The accounts of a chain whose nonces are opaque: each serves one order at a time, until it is final.
+const OPAQUE_ACCOUNTS: usize = 10;
+
 /// Runs an engine on a chain with two accounts until every order has ended and every block is final.
 async fn run(seed: u64, config: SimConfig) -> Ended {
+    run_with(seed, config, NonceConfig { accounts: 2, ..NonceConfig::default() }).await
+}
+
+/// Runs an engine on a chain with opaque nonces until every order has ended and every block is final.
+async fn run_opaque(seed: u64, config: SimConfig) -> Ended {
+    let kind = NonceKind::Opaque;
+    run_with(seed, config, NonceConfig { kind, accounts: OPAQUE_ACCOUNTS, ..NonceConfig::default() }).await
+}
+
+/// Runs an engine on a chain with these accounts until every order has ended and every block is final.
+async fn run_with(seed: u64, config: SimConfig, nonces: NonceConfig) -> Ended {
     let clock = Arc::new(TokioClock::starting_at(DateTime::UNIX_EPOCH + chrono::Duration::days(20_000)));
     let runtime = Runtime::tokio().with_clock(clock.clone()).with_entropy(SeededEntropy::new(seed));
-    let nonces = NonceConfig { accounts: 2, ..NonceConfig::default() };
     let config = SimConfig { seed, nonces: Some(nonces), ..config };
     let sim = Simulator::open(config, runtime.clone()).await.unwrap();
     let engine = Engine::builder()
@@ -87,6 +101,24 @@ async fn reverts_use_nonces_and_orders_are_executed_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn more_orders_than_accounts_are_confirmed_with_opaque_values_of_their_own() {
+    let ended = run_opaque(1, reliable()).await;
+    check(1, &ended);
+    assert!(ended.orders.iter().all(|(_, status)| *status == Status::Confirmed), "{:?}", ended.orders);
+    assert_eq!(ended.sim.nonce_uses().len(), ORDERS);
+    let accounts: BTreeSet<_> = ended.sim.nonce_uses().into_iter().map(|used| used.nonce.account).collect();
+    assert_eq!(accounts.len(), OPAQUE_ACCOUNTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reverts_use_opaque_values_too() {
+    let config = SimConfig { fail_rate: Rate::from_percent(30).unwrap(), ..reliable() };
+    let ended = run_opaque(2, config).await;
+    check(2, &ended);
+    assert!(ended.sim.nonce_uses().len() > ORDERS);
+}
+
+#[tokio::test(start_paused = true)]
 async fn faults_execute_no_order_twice() {
     let rate = |percent| Rate::from_percent(percent).unwrap();
     for seed in 0..std::env::var("SEEDS").map_or(8, |text| text.parse().expect("a number")) {
@@ -114,5 +146,6 @@ async fn faults_execute_no_order_twice() {
             ..FaultConfig::default()
         };
         check(seed, &run(seed, SimConfig { faults, ..reliable() }).await);
+        check(seed, &run_opaque(seed, SimConfig { faults, ..reliable() }).await);
     }
 }

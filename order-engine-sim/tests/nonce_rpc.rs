@@ -11,12 +11,12 @@ use std::time::Duration;
 use common::order;
 use order_engine_core::testing::LatestNonce;
 use order_engine_core::{
-    Certainty, DexRouter, Engine, EngineConfig, Fence, FillRequest, MemoryStore, Observation, OrderRequest,
-    PrepareRequest, ReplaceRequest, Runtime, SignedTx, Status, Submission, SubmitReport, TransactionBound,
-    Venue, best,
+    Certainty, DexRouter, Engine, EngineConfig, Fence, FillRequest, MemoryStore, NonceValue, Observation,
+    OrderRequest, PrepareRequest, ReplaceRequest, Runtime, SignedTx, Status, Submission, SubmitReport,
+    TransactionBound, Venue, best,
 };
 use order_engine_sim::rpc::{RpcClient, RpcOptions, RpcRouter, RpcVenue, serve};
-use order_engine_sim::{FaultConfig, NonceConfig, NonceUse, Rate, SimConfig, Simulator, audit};
+use order_engine_sim::{FaultConfig, NonceConfig, NonceKind, NonceUse, Rate, SimConfig, Simulator, audit};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -125,7 +125,10 @@ async fn a_venue_asks_the_node_what_bounds_its_transactions() {
     let (router, venue) = trading(&url).await;
     assert_eq!(venue.capabilities(), sim.venue().capabilities());
     let client = RpcClient::new(RpcOptions::new(&url), Runtime::tokio()).unwrap();
-    assert_eq!(RpcVenue::new(client, &router).with_nonces().capabilities(), venue.capabilities());
+    assert_eq!(
+        RpcVenue::new(client, &router).with_nonces(NonceKind::Numbers).capabilities(),
+        venue.capabilities()
+    );
 }
 
 #[tokio::test]
@@ -154,8 +157,8 @@ async fn a_cancel_replaces_and_lands_instead() {
     let account = tx.validity.nonce().unwrap().account.clone();
     settled(&venue, &cancel).await;
     assert_eq!(venue.find(order.id).await.unwrap(), [cancel.id]);
-    let [view] = venue.accounts(&[account]).await.unwrap()[..] else { panic!("one account") };
-    assert_eq!((view.latest, view.finalized), (1, 1));
+    let [view] = &venue.accounts(&[account]).await.unwrap()[..] else { panic!("one account") };
+    assert_eq!((&view.latest, &view.finalized), (&NonceValue::Number(1), &NonceValue::Number(1)));
     assert!(view.finalized_height > 0);
     assert!(sim.executions(None).is_empty());
 }
@@ -170,8 +173,8 @@ async fn a_filler_uses_up_a_nonce_and_lets_the_next_one_land() {
     assert_eq!(filler.validity.nonce(), Some(&nonce));
     assert_eq!(venue.submit(&filler).await, SubmitReport::Accepted);
     settled(&venue, &filler).await;
-    let [view] = venue.accounts(&[nonce.account]).await.unwrap()[..] else { panic!("one account") };
-    assert_eq!(view.latest, 1);
+    let [view] = &venue.accounts(&[nonce.account]).await.unwrap()[..] else { panic!("one account") };
+    assert_eq!(view.latest, NonceValue::Number(1));
 }
 
 #[tokio::test]
@@ -242,10 +245,20 @@ impl Drop for Program {
 
 #[tokio::test]
 async fn the_program_serves_a_chain_with_nonces() {
-    let arguments = "--port 0 --slot-ms 10 --step-ms 0 --validity nonce --accounts 3 --block-capacity 5 \
-                     --base-fee 7 --reorg-rate 1% --reorg-slots 3";
+    serves("nonce").await;
+}
+
+#[tokio::test]
+async fn the_program_serves_a_chain_with_durable_nonces() {
+    serves("durable-nonce").await;
+}
+
+/// Checks that the program serves a chain on which an engine trades.
+async fn serves(validity: &str) {
+    let arguments = "--port 0 --slot-ms 10 --step-ms 0 --accounts 3 --block-capacity 5 \
+                     --base-fee 7 --reorg-rate 1% --reorg-slots 3 --validity";
     let mut command = Command::new(env!("CARGO_BIN_EXE_sim-venue"));
-    command.args(arguments.split_whitespace()).stdout(Stdio::piped());
+    command.args(arguments.split_whitespace()).arg(validity).stdout(Stdio::piped());
     let mut program = Program(command.spawn().unwrap());
     let mut line = String::new();
     std::io::BufReader::new(program.0.stdout.take().unwrap()).read_line(&mut line).unwrap();

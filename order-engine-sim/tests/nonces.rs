@@ -10,8 +10,8 @@ use std::time::Duration;
 use common::{World, certainty, instant, is_absent, order, reliable};
 use nonces::CountingNonces;
 use order_engine_core::{
-    AccountNonce, Amount, Certainty, DeathProof, Observation, Runtime, Siblings, SignedTx, SubmitReport,
-    TransactionBound, TxId, Verdict, verdict,
+    AccountNonce, Amount, Certainty, DeathProof, NonceValue, Observation, Runtime, Siblings, SignedTx,
+    SubmitReport, TransactionBound, TxId, Verdict, verdict,
 };
 use order_engine_sim::{
     FaultConfig, NonceConfig, NonceUse, Rate, SimConfig, SimError, Simulator, UsedBy, audit, read_ledger,
@@ -52,7 +52,7 @@ async fn a_transaction_lands_in_the_next_block_and_becomes_final_with_it() {
     assert!(venue.capabilities().finds_by_tag && venue.capabilities().hazard().is_none());
     let order = order(1);
     let tx = world.signed(&order).await;
-    let nonce = AccountNonce { account: world.sim.accounts().remove(0), value: 0 };
+    let nonce = AccountNonce::new(world.sim.accounts().remove(0), 0);
     assert_eq!((tx.validity.nonce(), tx.max_fee), (Some(&nonce), Some(Amount::new(200))));
     assert_eq!(world.submit(&tx).await, SubmitReport::Accepted);
     assert_eq!(world.submit(&tx).await, SubmitReport::AlreadyKnown);
@@ -61,7 +61,7 @@ async fn a_transaction_lands_in_the_next_block_and_becomes_final_with_it() {
     world.clock.skip(SLOT);
     assert_eq!(certainty(&world.observe(&tx.id).await), Some(Certainty::Processed));
     let account = world.account_of(&tx).await;
-    assert_eq!((account.latest, account.finalized), (1, 0));
+    assert_eq!((account.latest, account.finalized), (NonceValue::Number(1), NonceValue::Number(0)));
     assert!(refused(&world.submit(&tx).await, "nonce too low"));
     assert_eq!((world.executions().await, venue.find(order.id).await.unwrap()), (vec![], vec![]));
 
@@ -70,7 +70,7 @@ async fn a_transaction_lands_in_the_next_block_and_becomes_final_with_it() {
     let Observation::Landed { certainty: Certainty::Finalized, fill } = seen else { panic!("{seen:?}") };
     assert!(fill.amount_out >= tx.min_amount_out);
     let account = world.account_of(&tx).await;
-    assert_eq!((account.latest, account.finalized), (1, 1));
+    assert_eq!((account.latest, account.finalized), (NonceValue::Number(1), NonceValue::Number(1)));
     let [execution] = &world.executions().await[..] else { panic!("one execution") };
     assert_eq!((execution.height, execution.executed), (fill.height, true));
     assert_eq!(venue.find(order.id).await.unwrap(), [tx.id]);
@@ -152,7 +152,7 @@ async fn a_foreign_use_supersedes_and_the_verdict_proves_it() {
         panic!("somebody used its nonce")
     };
     let uses = uses(&world);
-    assert_eq!(finalized_nonce, uses.len() as u64);
+    assert_eq!(finalized_nonce.number(), Some(uses.len() as u64));
     assert!(uses.iter().all(|(_, used_by)| *used_by == UsedBy::Foreign));
 }
 
@@ -192,18 +192,22 @@ async fn an_abandoned_block_gives_its_transactions_and_nonces_back() {
     let gone = world.observe(&tx.id).await;
     let Observation::NotFound { seen_through, .. } = gone else { panic!("{gone:?}") };
     assert!(seen_through > Some(fill.height), "the node has seen the block in its place");
-    assert_eq!((world.account_of(&tx).await.latest, world.sim.waiting().len()), (0, 1));
+    assert_eq!((world.account_of(&tx).await.latest, world.sim.waiting().len()), (NonceValue::Number(0), 1));
     world.sim.set_faults(FaultConfig::default());
     world.clock.skip(10 * SLOT);
-    assert_eq!(world.account_of(&tx).await.latest, 1, "it lands again");
+    assert_eq!(world.account_of(&tx).await.latest, NonceValue::Number(1), "it lands again");
 
     let next = world.signed(&order(2)).await;
     assert_eq!(world.submit(&next).await, SubmitReport::Accepted);
     world.clock.skip(SLOT);
-    assert_eq!(world.account_of(&tx).await.latest, 2);
+    assert_eq!(world.account_of(&tx).await.latest, NonceValue::Number(2));
     world.sim.set_faults(reorg(Rate::ALWAYS));
     world.clock.skip(SLOT);
-    assert_eq!((world.account_of(&tx).await.latest, world.sim.waiting().len()), (1, 0), "it is lost");
+    assert_eq!(
+        (world.account_of(&tx).await.latest, world.sim.waiting().len()),
+        (NonceValue::Number(1), 0),
+        "it is lost"
+    );
     world.sim.set_faults(FaultConfig::default());
     assert_eq!(world.submit(&next).await, SubmitReport::Accepted, "and may be sent again");
 }
@@ -218,7 +222,7 @@ async fn a_final_block_is_never_abandoned() {
     world.sim.set_faults(faults);
     world.clock.skip(200 * SLOT);
     assert_eq!(certainty(&world.observe(&tx.id).await), Some(Certainty::Finalized));
-    assert_eq!(world.account_of(&tx).await.latest, 1);
+    assert_eq!(world.account_of(&tx).await.latest, NonceValue::Number(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,7 +258,7 @@ async fn nodes_that_lag_or_prune_say_how_far_they_have_come() {
         ..FaultConfig::default()
     });
     let behind = world.account_of(&tx).await;
-    assert_eq!((behind.latest, behind.finalized), (1, 0));
+    assert_eq!((behind.latest, behind.finalized), (NonceValue::Number(1), NonceValue::Number(0)));
     assert_eq!(behind.finalized_height + 60, leader.finalized);
     assert_eq!(world.sim.venue().find(order(1).id).await.unwrap(), []);
     world.sim.set_faults(FaultConfig {
@@ -264,7 +268,7 @@ async fn nodes_that_lag_or_prune_say_how_far_they_have_come() {
     });
     let unproven = Observation::NotFound { searched_through: None, seen_through: None };
     assert_eq!(world.observe(&tx.id).await, unproven);
-    assert_eq!(world.account_of(&tx).await.finalized, 1, "nonces are no history");
+    assert_eq!(world.account_of(&tx).await.finalized, NonceValue::Number(1), "nonces are no history");
     world.sim.venue().find(order(1).id).await.unwrap_err();
 }
 
@@ -315,7 +319,7 @@ async fn a_restart_continues_with_the_nonces_of_the_ledger() {
     assert_eq!((world.executions().await, uses(&world)), (executions, before));
     assert_eq!(certainty(&world.observe(&tx.id).await), Some(Certainty::Finalized));
     let next = world.signed(&order(3)).await;
-    assert_eq!(next.validity.nonce().unwrap().value, 2);
+    assert_eq!(next.validity.nonce().unwrap().value, NonceValue::Number(2));
     assert!(refused(&world.submit(&tx).await, "nonce too low"));
 }
 
@@ -415,7 +419,7 @@ struct Story {
 /// foreign transaction that had it, for good.
 async fn fill_gap(world: &World, tx: &SignedTx, given_out: &BTreeSet<AccountNonce>) {
     let nonce = tx.validity.nonce().unwrap();
-    let next = AccountNonce { value: world.account_of(tx).await.latest, ..nonce.clone() };
+    let next = AccountNonce::new(nonce.account.clone(), world.account_of(tx).await.latest);
     if next.value < nonce.value && !given_out.contains(&next) {
         world.submit(&world.filled(&order(99), &next).await).await;
     }
@@ -491,7 +495,8 @@ proptest! {
                 world.clock.skip(slots * SLOT);
                 let account = world.account_of(&tx).await;
                 assert!(account.finalized <= account.latest);
-                assert_eq!(account.latest + world.sim.waiting().len() as u64, sent);
+                let latest = account.latest.number().unwrap();
+                assert_eq!(latest + world.sim.waiting().len() as u64, sent);
             }
         });
     }

@@ -111,6 +111,7 @@ CREATE TABLE order_failures (
 ) STRICT, WITHOUT ROWID;
 
 -- The nonces that orders have reserved. A purge finds those of its orders by the index.
+-- A value that is no number is number 0 of an account whose name stands for the account and the value.
 CREATE TABLE account_nonces (
     venue    TEXT    NOT NULL,
     account  TEXT    NOT NULL,

@@ -83,7 +83,7 @@ pub(crate) struct ReservationItem {
 impl ReservationItem {
     fn new(columns: ReservationColumns<'_>, order_id: OrderId) -> Self {
         let ReservationColumns { venue, account, value, first } = columns;
-        let account = Arguments::default().with(venue).with(account).with(first);
+        let account = Arguments::default().with(venue).with(&*account).with(first);
         Self { account, value, order_id }
     }
 }

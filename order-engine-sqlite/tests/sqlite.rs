@@ -209,7 +209,7 @@ async fn the_nonce_of_an_item_that_the_database_refuses_goes_to_the_next_one() {
     let poison = OrderEvent::Failed { failure: Failure::new(FailureCode::REJECTED, "poison") };
     let reserving =
         |n, event, value| {
-            let nonce = AccountNonce { account: "a".into(), value };
+            let nonce = AccountNonce::new("a", value);
             append(&new_order(n).order, FREELY, AT_ONCE, &[event])
                 .with_reservation(Some(NonceReservation::new("main".into(), nonce, 0)))
         };

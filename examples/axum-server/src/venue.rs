@@ -8,7 +8,7 @@ use std::time::Duration;
 use order_engine_core::telemetry::chain;
 use order_engine_core::{DexRouter, Runtime, Token, Venue};
 use order_engine_sim::rpc::{RpcClient, RpcError, RpcOptions, RpcRouter, RpcVenue};
-use order_engine_sim::{NonceConfig, SimConfig, Simulator};
+use order_engine_sim::{NonceConfig, NonceKind, SimConfig, Simulator};
 #[cfg(feature = "solana")]
 use order_engine_solana::{OpenError, SolanaConfig};
 use serde::Serialize;
@@ -147,7 +147,7 @@ async fn remote(url: &str, bound: Option<TxBound>) -> Result<(Arc<dyn DexRouter>
     let router = RpcRouter::new(&client);
     let venue = match bound {
         Some(TxBound::Height) => RpcVenue::new(client, &router),
-        Some(TxBound::Nonce) => RpcVenue::new(client, &router).with_nonces(),
+        Some(TxBound::Nonce) => RpcVenue::new(client, &router).with_nonces(NonceKind::Numbers),
         None => connect(client, &router).await?,
     };
     if let Err(error) = router.refresh().await {

@@ -1,8 +1,10 @@
 //! Reservations of nonces, checked.
 
+use std::borrow::Cow;
+
 use crate::backend::columns::without_nul;
 use crate::domain::codec::ItemRejected;
-use crate::ports::order_store::write::NonceReservation;
+use crate::ports::order_store::write::{NonceReservation, SequenceNumber};
 
 /// The least nonce that is not stored: the greatest number of 63 bits, so that the one after each
 /// stored nonce fits as well.
@@ -11,12 +13,12 @@ const END: u64 = i64::MAX as u64;
 const NO_NONCE: i64 = -1;
 
 /// A reservation, ready to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReservationColumns<'a> {
     /// The venue that the account is on.
     pub venue: &'a str,
-    /// The account.
-    pub account: &'a str,
+    /// The account; for an opaque value a name that stands for the account and the value.
+    pub account: Cow<'a, str>,
     /// The nonce to reserve. One that cannot be stored becomes a number that is never free, and is refused
     /// with the one that is.
     pub value: i64,
@@ -31,13 +33,14 @@ impl<'a> ReservationColumns<'a> {
     /// If no nonce from the first one on can be stored, or a name contains a NUL character, which databases
     /// cut off or refuse.
     pub fn new(reservation: &'a NonceReservation) -> Result<Self, ItemRejected> {
-        let NonceReservation { venue, nonce, first } = reservation;
+        let SequenceNumber { sequence, value, first } = reservation.as_number();
         let message = || format!("nonces from {first} on do not fit into 63 bits");
+        without_nul(&sequence)?;
         Ok(Self {
-            venue: without_nul(venue.as_str())?,
-            account: without_nul(nonce.account.as_str())?,
-            value: stored(nonce.value).unwrap_or(NO_NONCE),
-            first: stored(*first).ok_or_else(|| ItemRejected { message: message() })?,
+            venue: without_nul(reservation.venue.as_str())?,
+            account: sequence,
+            value: stored(value).unwrap_or(NO_NONCE),
+            first: stored(first).ok_or_else(|| ItemRejected { message: message() })?,
         })
     }
 }
@@ -52,7 +55,7 @@ mod tests {
     use crate::domain::transaction::AccountNonce;
 
     fn reservation(account: &str, value: u64, first: u64) -> NonceReservation {
-        NonceReservation::new("main".into(), AccountNonce { account: account.into(), value }, first)
+        NonceReservation::new("main".into(), AccountNonce::new(account, value), first)
     }
 
     #[test]
@@ -60,7 +63,7 @@ mod tests {
         let last = END - 1;
         let fits = reservation("a", last, last);
         let columns = ReservationColumns::new(&fits).unwrap();
-        assert_eq!((columns.venue, columns.account), ("main", "a"));
+        assert_eq!((columns.venue, &*columns.account), ("main", "a"));
         assert_eq!((columns.value, columns.first), (i64::MAX - 1, i64::MAX - 1));
         for value in [END, u64::MAX] {
             assert_eq!(ReservationColumns::new(&reservation("a", value, 7)).unwrap().value, NO_NONCE);

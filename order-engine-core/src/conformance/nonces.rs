@@ -1,4 +1,4 @@
-//! Nonces of accounts: each is given to one order, in their order, and without a gap.
+//! Nonces of accounts: each is given to one order, and numbers in their order and without a gap.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::fixtures::{
     new_orders, next_event, register, seqs_of, write, write_freely,
 };
 use crate::domain::order::Order;
-use crate::domain::transaction::AccountNonce;
+use crate::domain::transaction::{AccountNonce, NonceValue};
 use crate::ports::order_store::OrderStore;
 use crate::ports::order_store::query::PurgeRequest;
 use crate::ports::order_store::write::{Append, AppendError, Guard, NewOrder, NonceReservation};
@@ -28,7 +28,12 @@ fn nonce_of(account: &str, value: u64, first: u64) -> NonceReservation {
 }
 
 fn on_venue(venue: &str, account: &str, value: u64, first: u64) -> NonceReservation {
-    NonceReservation::new(venue.into(), AccountNonce { account: account.into(), value }, first)
+    NonceReservation::new(venue.into(), AccountNonce::new(account, value), first)
+}
+
+/// Returns a reservation of an opaque value on the venue `main`.
+fn value_of(account: &str, text: &str, read_at: u64) -> NonceReservation {
+    NonceReservation::new("main".into(), AccountNonce::new(account, NonceValue::opaque(text, read_at)), 0)
 }
 
 /// Returns the append of an order's next event, with a nonce.
@@ -209,6 +214,102 @@ cases!(
             reserved.insert(racer.await.expect("no racer panics"));
         }
         assert_eq!(reserved, (5..5 + RACERS).collect());
+    },
+
+    /// An opaque value is one order's, and another value of the account or the same one of another account is another
+    /// order's.
+    async fn an_opaque_value_is_reserved_once(harness: &impl Harness) {
+        let store = harness.store().await;
+        let (one, other) = (create_one(&store, 1).await, create_one(&store, 2).await);
+        let mut one = reserve(&store, &one, value_of("a", "x", 5)).await.unwrap();
+        assert_stored(&store, &one).await;
+        for read_at in [0, 5, 9] {
+            let refused = reserve(&store, &other, value_of("a", "x", read_at)).await;
+            assert!(matches!(refused, Err(AppendError::NonceTaken { .. })), "{refused:?}");
+        }
+        assert_eq!(load(&store, other.id).await.seq, 1, "nothing was written");
+        let others = [
+            value_of("a", "X", 5),
+            value_of("a", "x ", 5),
+            value_of("b", "x", 5),
+            value_of("a\",\"x", "", 5),
+            value_of("", "a\",\"x", 5),
+            value_of("a", "\u{1f680}'; --\n", 5),
+            NonceReservation { venue: "base".into(), ..value_of("a", "x", 5) },
+            nonce_of("a", 0, 0),
+        ];
+        for reservation in others {
+            one = reserve(&store, &one, reservation.clone()).await.unwrap();
+            let refused = reserve(&store, &other, reservation).await;
+            assert!(matches!(refused, Err(AppendError::NonceTaken { .. })), "{refused:?}");
+        }
+    },
+
+    /// A refused write reserves no value, and of two appends of one call with one value the first one has it.
+    async fn an_opaque_value_goes_to_the_first_that_is_written(harness: &impl Harness) {
+        let store = harness.store().await;
+        let orders = new_orders(4);
+        create(&store, &orders).await;
+        write_freely(&store, &orders[0].order, AT_ONCE, &[cancelled()]).await;
+        let append_of = |new: &NewOrder| signing(&new.order, value_of("a", "x", 5));
+        let appends: Vec<Append> = orders.iter().map(append_of).collect();
+        let results = store.append(&appends).await.unwrap();
+        assert_eq!(results[..2], [Err(AppendError::StaleRevision { actual: 2 }), Ok(())]);
+        for (new, result) in orders.iter().zip(&results).skip(2) {
+            assert!(matches!(result, Err(AppendError::NonceTaken { .. })), "{result:?}");
+            assert_eq!(load(&store, new.order.id).await.seq, 1);
+        }
+    },
+
+    /// Of processes that reserve a value at the same time one gets it.
+    async fn processes_get_different_values(harness: &impl Harness) {
+        let store = harness.store().await;
+        let orders = new_orders(RACERS);
+        create(&store, &orders).await;
+        let start = Arc::new(Barrier::new(usize::try_from(RACERS).unwrap()));
+        let mut racers = Vec::new();
+        for new in orders {
+            let (start, store) = (Arc::clone(&start), harness.store().await);
+            #[allow(clippy::disallowed_methods)] // The tasks must run at the same time, on any backend.
+            racers.push(tokio::spawn(async move {
+                start.wait().await;
+                let mut reserved = Vec::new();
+                let mut order = Arc::clone(&new.order);
+                for value in 0..4 {
+                    match reserve(&store, &order, value_of("a", &format!("value-{value}"), 5)).await {
+                        Ok(next) => {
+                            order = next;
+                            reserved.push(value);
+                        }
+                        Err(AppendError::NonceTaken { .. }) => {}
+                        Err(other) => panic!("{other:?}"),
+                    }
+                }
+                reserved
+            }));
+        }
+        let mut reserved = Vec::new();
+        for racer in racers {
+            reserved.extend(racer.await.expect("no racer panics"));
+        }
+        reserved.sort_unstable();
+        assert_eq!(reserved, [0, 1, 2, 3], "each was reserved once");
+    },
+
+    /// What is reserved stays reserved when the order has ended, and is free when the order is deleted.
+    async fn an_opaque_value_is_free_when_its_order_is_deleted(harness: &impl Harness) {
+        let store = harness.store().await;
+        let order = create_one(&store, 1).await;
+        let order = reserve(&store, &order, value_of("a", "x", 5)).await.unwrap();
+        write_freely(&store, &order, AT_ONCE, &[cancelled()]).await;
+        let other = create_one(&store, 2).await;
+        let refused = reserve(&store, &other, value_of("a", "x", 5)).await;
+        assert!(matches!(refused, Err(AppendError::NonceTaken { .. })), "{refused:?}");
+        harness.elapse(Duration::from_millis(5)).await;
+        let now = store.now().await.unwrap();
+        let purged = store.purge(&PurgeRequest::new(now + TimeDelta::hours(1), 10)).await.unwrap();
+        assert_eq!(purged.orders, 1);
+        reserve(&store, &other, value_of("a", "x", 5)).await.unwrap();
     },
 
     /// The nonces of a deleted order are free.

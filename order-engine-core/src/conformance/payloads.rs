@@ -20,7 +20,7 @@ use crate::domain::order::{Deadline, Order, OrderRequest};
 use crate::domain::priority::Priority;
 use crate::domain::siblings::Purpose;
 use crate::domain::token::Token;
-use crate::domain::transaction::{AccountNonce, Certainty, Fill, SignedTx, Validity};
+use crate::domain::transaction::{AccountNonce, Certainty, Fill, NonceValue, SignedTx, Validity};
 use crate::domain::verdict::DeathProof;
 use crate::ports::order_store::write::{Creation, NewOrder, Then};
 
@@ -139,17 +139,27 @@ cases!(
     async fn every_kind_of_event_is_stored(harness: &impl Harness) {
         let store = harness.store().await;
         let failure = || Failure::new(FailureCode::TRANSACTION_FAILED, "Below the minimum");
-        let nonce = || AccountNonce { account: "0xwallet".into(), value: u64::MAX - 3 };
+        let nonce = || AccountNonce::new("0xwallet", u64::MAX - 3);
         let bound = |id: &str, validity| SignedTx::new(id, [], validity, tx(id).min_amount_out);
         let by_nonce = bound("tx-2", Validity::Nonce(nonce()));
         let bumped =
             bound("tx-3", Validity::NonceUntilHeight { nonce: nonce(), height: 7 }).with_max_fee(Amount::MAX);
-        let filler = bound("tx-5", Validity::Nonce(AccountNonce { value: 1, ..nonce() }));
+        let filler = bound("tx-5", Validity::Nonce(AccountNonce::new("0xwallet", 1)));
         let sibling = |purpose, tx: SignedTx| OrderEvent::SiblingSigned { purpose, tx: tx.into() };
         let superseded = DeathProof::Superseded {
             nonce: nonce(),
-            finalized_nonce: u64::MAX,
+            finalized_nonce: u64::MAX.into(),
             finalized_height: u64::MAX - 1,
+            searched_through: u64::MAX,
+        };
+        let value = |text: &str| NonceValue::opaque(text, u64::MAX);
+        let opaque = AccountNonce::new("account", value("4vJ9 \u{1f680}'"));
+        let by_value =
+            OrderEvent::TransactionSigned { tx: bound("tx-6", Validity::Nonce(opaque.clone())).into() };
+        let left_behind = DeathProof::Superseded {
+            nonce: opaque,
+            finalized_nonce: value("8k"),
+            finalized_height: u64::MAX,
             searched_through: u64::MAX,
         };
         let too_low = OrderEvent::PriceTooLow {
@@ -231,7 +241,19 @@ cases!(
         let order = write_freely(&store, &order, AT_ONCE, &reverted).await;
         assert_stored(&store, &order).await;
 
-        for (n, proof) in (4..).zip([superseded, DeathProof::Cancelled { tx_id: "tx-4".into() }]) {
+        let order = create_one(&store, 7).await;
+        let by_opaque_value = [
+            routing_started(1),
+            route_chosen(),
+            OrderEvent::BuildStarted,
+            by_value,
+            OrderEvent::SubmissionStarted,
+        ];
+        let order = write_freely(&store, &order, AT_ONCE, &by_opaque_value).await;
+        assert_stored(&store, &order).await;
+
+        let proofs = [superseded, left_behind, DeathProof::Cancelled { tx_id: "tx-4".into() }];
+        for (n, proof) in (4..).zip(proofs) {
             let order = create_one(&store, n).await;
             let mut dead = to_submitted();
             dead.extend([died(proof, FailureClass::Requote), retry()]);

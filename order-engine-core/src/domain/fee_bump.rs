@@ -2,7 +2,7 @@
 
 use crate::domain::amount::Amount;
 use crate::domain::siblings::{Purpose, Siblings};
-use crate::domain::transaction::AccountView;
+use crate::domain::transaction::{AccountNonce, AccountView};
 use crate::planted::planted;
 use crate::setters::setters;
 
@@ -86,8 +86,8 @@ impl FeeBumpPolicy {
     /// Returns what an attempt's transactions need now.
     pub(crate) fn need(&self, waiting: &Waiting<'_>) -> Need {
         let Waiting { siblings, account, heights, is_to_end } = waiting;
-        let Some(nonce) =
-            siblings.nonce().filter(|nonce| account.latest <= nonce.value || planted!(BumpAfterDeath))
+        let is_unused = |nonce: &&AccountNonce| !account.latest.is_after(&nonce.value);
+        let Some(nonce) = siblings.nonce().filter(|nonce| is_unused(nonce) || planted!(BumpAfterDeath))
         else {
             // Somebody used the nonce: the verdict will say who.
             return Need::Nothing;
@@ -97,8 +97,10 @@ impl FeeBumpPolicy {
             return sibling(Purpose::Cancel);
         }
         // Behind another transaction of the account a higher fee does not help.
-        if account.latest < nonce.value {
-            return self.need_of_gap(siblings, account.latest, *heights);
+        if let (Some(next), Some(own)) = (account.latest.number(), nonce.value.number())
+            && next < own
+        {
+            return self.need_of_gap(siblings, next, *heights);
         }
         if *heights < self.after_heights {
             return Need::Nothing;
@@ -137,14 +139,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::domain::transaction::{AccountNonce, SignedTx, Validity};
+    use crate::domain::transaction::{NonceValue, SignedTx, Validity};
 
     fn tx(id: &str, fee: u128) -> Arc<SignedTx> {
         tx_of(id, 7, fee)
     }
 
     fn tx_of(id: &str, value: u64, fee: u128) -> Arc<SignedTx> {
-        let nonce = AccountNonce { account: "wallet".into(), value };
+        let nonce = AccountNonce::new("wallet", value);
         let tx = SignedTx::new(id, [], Validity::Nonce(nonce), Amount::new(1));
         Arc::new(tx.with_max_fee(Amount::new(fee)))
     }
@@ -210,11 +212,29 @@ mod tests {
     }
 
     #[test]
+    fn an_opaque_value_has_nothing_in_front_of_it_and_is_bumped_until_it_is_used() {
+        let policy = FeeBumpPolicy::default();
+        let nonce = AccountNonce::new("wallet", NonceValue::opaque("x", 9));
+        let siblings =
+            Siblings::new(Arc::new(SignedTx::new("a", [], Validity::Nonce(nonce), Amount::new(1))));
+        let need = |text: &str, read_at, is_to_end| {
+            let value = NonceValue::opaque(text, read_at);
+            let account = AccountView::new(value.clone(), value, read_at);
+            policy.need(&Waiting { siblings: &siblings, account: &account, heights: 3, is_to_end })
+        };
+        assert_eq!(need("x", 10, false), sibling(Purpose::FeeBump));
+        assert_eq!(need("w", 8, false), sibling(Purpose::FeeBump), "the node lags");
+        assert_eq!(need("x", 10, true), sibling(Purpose::Cancel));
+        assert_eq!(need("y", 10, true), Need::Nothing, "it is used");
+        assert_eq!(siblings.and_filler(tx("b", 1)), None);
+    }
+
+    #[test]
     fn a_filler_comes_before_its_siblings() {
         let siblings = Siblings::new(tx("a", 1));
         assert_eq!(siblings.and_filler(tx_of("b", 7, 1)), None, "it would be a sibling");
         assert_eq!(siblings.and_filler(tx_of("b", 8, 1)), None);
-        let elsewhere = AccountNonce { account: "another".into(), value: 3 };
+        let elsewhere = AccountNonce::new("another", 3);
         let elsewhere = Arc::new(SignedTx::new("b", [], Validity::Nonce(elsewhere), Amount::new(1)));
         assert_eq!(siblings.and_filler(elsewhere), None);
         let by_height = Arc::new(SignedTx::new("b", [], Validity::UntilHeight(9), Amount::new(1)));
@@ -229,7 +249,7 @@ mod tests {
     fn only_the_chain_makes_siblings() {
         let by_height = |id: &str| Arc::new(SignedTx::new(id, [], Validity::UntilHeight(9), Amount::new(1)));
         assert_eq!(Siblings::new(by_height("a")).and(Purpose::Cancel, by_height("b")), None);
-        let other = AccountNonce { account: "wallet".into(), value: 8 };
+        let other = AccountNonce::new("wallet", 8);
         let other = Arc::new(SignedTx::new("b", [], Validity::Nonce(other), Amount::new(1)));
         let siblings = Siblings::new(tx("a", 1));
         assert_eq!(siblings.and(Purpose::FeeBump, other), None);

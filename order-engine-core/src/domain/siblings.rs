@@ -84,7 +84,7 @@ impl Siblings {
     pub(crate) fn and_filler(&self, tx: Arc<SignedTx>) -> Option<Self> {
         let (own, gap) = (self.nonce()?, tx.validity.nonce()?);
         let is_new = self.fillers.iter().all(|filler| filler.id != tx.id);
-        if !is_new || gap.account != own.account || gap.value >= own.value {
+        if !is_new || gap.account != own.account || gap.value.number()? >= own.value.number()? {
             return None;
         }
         let mut siblings = self.clone();
@@ -100,7 +100,8 @@ impl Siblings {
 
     /// Returns the fillers of a nonce, in the order of their signing.
     pub(crate) fn fillers_of(&self, value: u64) -> impl DoubleEndedIterator<Item = &Arc<SignedTx>> {
-        let has_value = move |tx: &SignedTx| tx.validity.nonce().is_some_and(|nonce| nonce.value == value);
+        let has_value =
+            move |tx: &SignedTx| tx.validity.nonce().is_some_and(|nonce| nonce.value.number() == Some(value));
         self.fillers.iter().filter(move |tx| has_value(tx))
     }
 

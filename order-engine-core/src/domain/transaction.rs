@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::amount::Amount;
 use crate::domain::failure::{Failure, FailureClass};
 use crate::domain::ids::{AccountId, TxId};
+use crate::planted::planted;
 
 /// A transaction that is signed and can be sent, again and again, with one effect at most.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +64,7 @@ impl fmt::Debug for SignedTx {
 pub enum Validity {
     /// In blocks up to and including this height.
     UntilHeight(u64),
-    /// While this is the account's next nonce.
+    /// While this is the account's nonce.
     Nonce(AccountNonce),
     /// While both hold.
     NonceUntilHeight {
@@ -92,32 +93,107 @@ impl Validity {
     }
 }
 
-/// One of the numbers that an account gives its transactions. The chain lets one transaction of each number land, in
-/// their order and without a gap.
+/// One of the values that an account gives its transactions, one after the other. The chain lets one transaction of
+/// each value land.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AccountNonce {
     /// The account.
     pub account: AccountId,
-    /// The number.
-    pub value: u64,
+    /// The value.
+    pub value: NonceValue,
+}
+
+impl AccountNonce {
+    /// Returns a nonce of an account.
+    pub fn new(account: impl Into<AccountId>, value: impl Into<NonceValue>) -> Self {
+        Self { account: account.into(), value: value.into() }
+    }
+}
+
+/// A value that an account gives one transaction.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum NonceValue {
+    /// A number; the next one is one more. An account may give out numbers in advance, and they are used in their
+    /// order and without a gap: the nonce of an EVM account.
+    Number(u64),
+    /// A value that says nothing about the one after it, and never comes again: a durable nonce of Solana.
+    Opaque(OpaqueNonce),
+}
+
+/// A value of an account that nobody can foretell, with the moment at which the account had it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OpaqueNonce {
+    /// The value, as the venue writes it.
+    pub text: String,
+    /// The height of the block after which the account had the value. Where a venue knows it only roughly: at most
+    /// this in a transaction, at least this in an [`AccountView`].
+    pub read_at: u64,
+}
+
+impl NonceValue {
+    /// Returns a value that nobody can foretell, and the height at which the account had it.
+    pub fn opaque(text: impl Into<String>, read_at: u64) -> Self {
+        Self::Opaque(OpaqueNonce { text: text.into(), read_at })
+    }
+
+    /// Returns the number, if it is one.
+    pub const fn number(&self) -> Option<u64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Opaque(_) => None,
+        }
+    }
+
+    /// Whether an account that has this value now has left the other one behind. Of two opaque values only the heights
+    /// tell which came first: one that was read no later may be the older one, shown by a node that lags.
+    pub fn is_after(&self, earlier: &Self) -> bool {
+        match (self, earlier) {
+            (Self::Number(now), Self::Number(earlier)) => now > earlier,
+            (Self::Opaque(now), Self::Opaque(earlier)) => {
+                let is_later = now.read_at > earlier.read_at || planted!(EarlierValueDecides);
+                now.text != earlier.text && is_later
+            }
+            _ => false,
+        }
+    }
+}
+
+impl From<u64> for NonceValue {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl fmt::Display for NonceValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Opaque(OpaqueNonce { text, .. }) => f.pad(text),
+        }
+    }
 }
 
 /// How far an account has come, as one node of the venue says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AccountView {
     /// The nonce of its next transaction after the newest block that the node has seen.
-    pub latest: u64,
+    pub latest: NonceValue,
     /// The nonce of its next transaction after the newest final block that the node has.
-    pub finalized: u64,
-    /// The height of that final block.
+    pub finalized: NonceValue,
+    /// The height of that final block; at most this, if the venue knows it only roughly.
     pub finalized_height: u64,
 }
 
 impl AccountView {
     /// Returns what a node says: the next nonces, and the height of its newest final block.
-    pub const fn new(latest: u64, finalized: u64, finalized_height: u64) -> Self {
-        Self { latest, finalized, finalized_height }
+    pub fn new(
+        latest: impl Into<NonceValue>,
+        finalized: impl Into<NonceValue>,
+        finalized_height: u64,
+    ) -> Self {
+        Self { latest: latest.into(), finalized: finalized.into(), finalized_height }
     }
 }
 
@@ -231,5 +307,32 @@ mod tests {
         let json = serde_json::to_string(&tx).unwrap();
         assert!(json.contains("AQID"), "{json}");
         assert_eq!(serde_json::from_str::<SignedTx>(&json).unwrap(), tx);
+    }
+
+    #[test]
+    fn a_number_is_a_number_in_json_and_an_opaque_value_has_its_height() {
+        for (nonce, json) in [
+            (AccountNonce::new("a", 7), r#"{"account":"a","value":7}"#),
+            (
+                AccountNonce::new("a", NonceValue::opaque("x", 9)),
+                r#"{"account":"a","value":{"text":"x","read_at":9}}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&nonce).unwrap(), json);
+            assert_eq!(serde_json::from_str::<AccountNonce>(json).unwrap(), nonce);
+        }
+    }
+
+    #[test]
+    fn an_opaque_value_is_left_behind_by_another_one_that_was_read_later() {
+        let signed = NonceValue::opaque("x", 9);
+        for (text, read_at, is_after) in
+            [("y", 10, true), ("y", 9, false), ("y", 8, false), ("x", 10, false), ("x", 8, false)]
+        {
+            assert_eq!(NonceValue::opaque(text, read_at).is_after(&signed), is_after, "{text} at {read_at}");
+        }
+        assert!(NonceValue::Number(8).is_after(&7.into()));
+        assert!(!NonceValue::Number(7).is_after(&7.into()));
+        assert!(!NonceValue::Number(8).is_after(&signed), "an account has one kind of values");
     }
 }

@@ -6,7 +6,7 @@ use crate::domain::failure::{Failure, FailureClass, FailureCode};
 use crate::domain::ids::TxId;
 use crate::domain::siblings::{Purpose, Siblings};
 use crate::domain::transaction::{
-    AccountNonce, AccountView, Certainty, ChainView, Fill, Observation, Validity,
+    AccountNonce, AccountView, Certainty, ChainView, Fill, NonceValue, Observation, Validity,
 };
 use crate::planted::planted;
 
@@ -25,13 +25,13 @@ pub enum DeathProof {
         /// The height through which the node that searched held the chain as final.
         searched_through: u64,
     },
-    /// The account's finalized nonce passed theirs: somebody else used it. Afterwards a node that had come as far
+    /// The account left their nonce behind at finality: somebody else used it. Afterwards a node that had come as far
     /// itself searched completely and found none of them.
     Superseded {
         /// Their account and nonce.
         nonce: AccountNonce,
         /// The account's next nonce at finality, read *before* the search.
-        finalized_nonce: u64,
+        finalized_nonce: NonceValue,
         /// The height of the final block at which it was read.
         finalized_height: u64,
         /// The height through which the node that searched held the chain as final.
@@ -168,7 +168,7 @@ fn by_height(validity: &Validity, view: &ChainView, searched: Option<u64>) -> Ve
 }
 
 fn by_nonce(nonce: &AccountNonce, account: Option<&AccountView>, searched: Option<u64>) -> Verdict {
-    let Some(account) = account.filter(|account| account.finalized > nonce.value) else {
+    let Some(account) = account.filter(|account| account.finalized.is_after(&nonce.value)) else {
         return Verdict::Pending(None);
     };
     match searched {
@@ -195,7 +195,7 @@ fn superseded(nonce: &AccountNonce, account: &AccountView, searched_through: u64
     let message = format!("Another transaction of the account used the nonce {}", nonce.value);
     let proof = DeathProof::Superseded {
         nonce: nonce.clone(),
-        finalized_nonce: account.finalized,
+        finalized_nonce: account.finalized.clone(),
         finalized_height: account.finalized_height,
         searched_through,
     };
@@ -230,7 +230,7 @@ mod tests {
     }
 
     fn nonce() -> Validity {
-        Validity::Nonce(AccountNonce { account: "wallet".into(), value: NONCE })
+        Validity::Nonce(AccountNonce::new("wallet", NONCE))
     }
 
     fn certainty() -> impl Strategy<Value = Certainty> {
@@ -320,7 +320,7 @@ mod tests {
                 }
                 Verdict::Dead(DeathProof::Superseded { .. }, ..) => {
                     let account = account.unwrap();
-                    prop_assert!(account.finalized > NONCE);
+                    prop_assert!(account.finalized.is_after(&NONCE.into()));
                     let is_absent = |seen: &Observation| is_absent_through(seen, account.finalized_height);
                     prop_assert!(observations.iter().all(is_absent), "all of them were searched");
                 }
@@ -329,8 +329,44 @@ mod tests {
                 }
                 Verdict::Pending(_) => prop_assert!(finals.is_empty()),
                 Verdict::Unknown => {
-                    prop_assert!(finals.len() > 1 || account.is_some_and(|account| account.finalized > NONCE));
+                    prop_assert!(finals.len() > 1 || account.is_some_and(|account| account.finalized.is_after(&NONCE.into())));
                 }
+            }
+        }
+    }
+
+    /// The height at which the opaque value of an attempt was read.
+    const READ_AT: u64 = 100;
+
+    proptest! {
+        #[test]
+        fn by_opaque_value_death_needs_another_value_that_was_read_later_and_a_search_for_all(
+            bump in option::of(observation()), observation in observation(),
+            is_same in any::<bool>(), read_at in 90_u64..110, finalized_height in 0_u64..200,
+        ) {
+            let tx = |id| {
+                let nonce = AccountNonce::new("account", NonceValue::opaque("value", READ_AT));
+                tx(id, Validity::Nonce(nonce))
+            };
+            let mut attempt = Siblings::new(tx("original"));
+            if bump.is_some() {
+                attempt = attempt.and(Purpose::FeeBump, tx("bump")).unwrap();
+            }
+            let observations: Vec<Observation> = [observation].into_iter().chain(bump).collect();
+            let value = NonceValue::opaque(if is_same { "value" } else { "other" }, read_at);
+            let account = AccountView::new(value.clone(), value, finalized_height);
+            let is_used = !is_same && read_at > READ_AT;
+            let finals = observations.iter().filter(|seen| is_final(seen)).count();
+            let verdict = verdict(&attempt, &view(10_000), Some(&account), &observations);
+            match verdict {
+                Verdict::Dead(DeathProof::Superseded { .. }, ..) => {
+                    let is_absent = |seen: &Observation| is_absent_through(seen, finalized_height);
+                    prop_assert!(is_used && observations.iter().all(is_absent));
+                }
+                Verdict::Dead(DeathProof::Reverted, ..) | Verdict::Landed(..) => prop_assert_eq!(finals, 1),
+                Verdict::Dead(proof, ..) => prop_assert!(false, "{proof:?}"),
+                Verdict::Pending(_) => prop_assert_eq!(finals, 0),
+                Verdict::Unknown => prop_assert!(is_used || finals > 1),
             }
         }
     }
@@ -369,8 +405,7 @@ mod tests {
 
     #[test]
     fn a_height_does_not_end_what_has_a_nonce() {
-        let AccountNonce { account, value } = AccountNonce { account: "wallet".into(), value: NONCE };
-        let validity = Validity::NonceUntilHeight { nonce: AccountNonce { account, value }, height: 10 };
+        let validity = Validity::NonceUntilHeight { nonce: AccountNonce::new("wallet", NONCE), height: 10 };
         let attempt = Siblings::new(tx("tx", validity));
         let absent = [Observation::NotFound { searched_through: Some(200), seen_through: None }];
         let unused = AccountView::new(NONCE, NONCE, 150);

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::ids::{AccountId, OrderId, VenueName};
+use crate::domain::ids::{OrderId, VenueName};
 use crate::planted::planted;
-use crate::ports::order_store::write::{AppendError, NonceReservation};
+use crate::ports::order_store::write::{AppendError, NonceReservation, SequenceNumber};
 
-/// The reserved nonces, by account of a venue.
+/// The reserved nonces, by venue and sequence.
 #[derive(Default)]
 pub(super) struct Nonces {
-    accounts: BTreeMap<(VenueName, AccountId), BTreeMap<u64, OrderId>>,
+    sequences: BTreeMap<(VenueName, String), BTreeMap<u64, OrderId>>,
 }
 
 impl Nonces {
@@ -19,21 +19,21 @@ impl Nonces {
         reservation: &NonceReservation,
         order: OrderId,
     ) -> Result<(), AppendError> {
-        let NonceReservation { venue, nonce, first } = reservation;
-        let reserved = self.accounts.entry((venue.clone(), nonce.account.clone())).or_default();
-        let gap = reserved.range(first..).zip(*first..).find(|((value, _), expected)| **value != *expected);
+        let SequenceNumber { sequence, value, first } = reservation.as_number();
+        let reserved = self.sequences.entry((reservation.venue.clone(), sequence.into_owned())).or_default();
+        let gap = reserved.range(first..).zip(first..).find(|((value, _), expected)| **value != *expected);
         let after_last = || first.saturating_add(reserved.range(first..).count() as u64);
         let free = gap.map_or_else(after_last, |(_, expected)| expected);
-        if nonce.value != free && !planted!(NonceGivenTwice) {
+        if value != free && !planted!(NonceGivenTwice) {
             return Err(AppendError::NonceTaken { free });
         }
-        reserved.insert(nonce.value, order);
+        reserved.insert(value, order);
         Ok(())
     }
 
     /// Forgets the nonces of an order that is deleted.
     pub(super) fn forget(&mut self, order: OrderId) {
-        for reserved in self.accounts.values_mut() {
+        for reserved in self.sequences.values_mut() {
             reserved.retain(|_, owner| *owner != order);
         }
     }

@@ -23,7 +23,8 @@ use crate::setters::setters;
 ///   the engine commits one of them before anything is sent, and forgets the others.
 /// - [`submit`](Self::submit) sends exactly the given bytes. Sending the same bytes again has no
 ///   second effect: a venue that cannot promise this must not be driven by this engine.
-/// - A transaction with a nonce has the one that [`PrepareRequest::nonces`] gave. [`replace`](Self::replace) and
+/// - A transaction with a nonce has the one that [`PrepareRequest::nonces`] gave. Of an account with opaque values that is
+///   one that the account had *at finality*. [`replace`](Self::replace) and
 ///   [`cancel_transaction`](Self::cancel_transaction) sign with the nonce of the transaction that they replace,
 ///   [`fill_nonce`](Self::fill_nonce) with the one that it is told.
 /// - The methods report facts. The engine draws the conclusions, in one pure function.
@@ -240,10 +241,10 @@ setters! {
     }
 }
 
-/// Gives out the nonces of accounts, each once and without a gap.
+/// Gives out the nonces of accounts, each once, and numbers without a gap.
 #[async_trait]
 pub trait NonceSource: Debug + Send + Sync {
-    /// Returns the nonce that the next transaction of an account has to have. `latest` is the account's next nonce
+    /// Returns the number that the next transaction of an account has to have. `latest` is the account's next number
     /// as the chain has it now.
     ///
     /// Other transactions of the account wait until this one is committed or given up.
@@ -251,6 +252,15 @@ pub trait NonceSource: Debug + Send + Sync {
     /// # Errors
     /// If the account has as many transactions under way as may be.
     async fn next(&self, account: &AccountId, latest: u64) -> Result<u64, StepError>;
+
+    /// Returns one of these accounts' opaque values that no other transaction has. Each is the account's value *at
+    /// finality*: one that a fork can take back might come again.
+    ///
+    /// Other transactions do not get it unless this one is given up before it is committed.
+    ///
+    /// # Errors
+    /// If other transactions have all of them.
+    async fn choose(&self, nonces: Vec<AccountNonce>) -> Result<AccountNonce, StepError>;
 }
 
 /// What a transaction is built from.

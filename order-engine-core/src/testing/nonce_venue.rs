@@ -8,7 +8,8 @@ use crate::domain::amount::Amount;
 use crate::domain::failure::{Failure, FailureCode};
 use crate::domain::ids::{AccountId, OrderId, TxId};
 use crate::domain::transaction::{
-    AccountNonce, AccountView, Certainty, ChainView, Fill, Observation, SignedTx, Validity,
+    AccountNonce, AccountView, Certainty, ChainView, Fill, NonceValue, Observation, OpaqueNonce, SignedTx,
+    Validity,
 };
 use crate::ports::router::StepError;
 use crate::ports::venue::{
@@ -24,6 +25,9 @@ const REPLACEMENT_PERCENT: u128 = 110;
 ///
 /// A node keeps submitted transactions until a block takes them: one of each account and nonce, the one with the
 /// highest fee. A block takes those whose nonce is the account's next one and whose fee is at least the least fee.
+///
+/// Nonces are numbers, or [opaque values](Self::with_opaque_values). Of those nobody can foretell the next one: it depends
+/// on the block, so that it is another one after a fork.
 #[derive(Debug)]
 pub struct NonceVenue {
     chain: Mutex<Chain>,
@@ -44,6 +48,12 @@ struct Chain {
     is_losing: bool,
     sent: Vec<TxId>,
     signed: u64,
+    /// The values that each account has had, the present one last, if they are opaque.
+    values: Option<BTreeMap<AccountId, Vec<String>>>,
+    /// How many values there ever were.
+    coined: u64,
+    /// How many blocks the node is behind that is asked about accounts.
+    lag: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -77,8 +87,29 @@ impl NonceVenue {
             is_losing: false,
             sent: Vec::new(),
             signed: 0,
+            values: None,
+            coined: 0,
+            lag: 0,
         };
         Self { chain: Mutex::new(chain) }
+    }
+
+    /// Makes the nonces opaque values instead of numbers. An order then takes any account whose value nobody has.
+    #[must_use]
+    pub fn with_opaque_values(self) -> Self {
+        {
+            let mut chain = self.chain();
+            chain.values = Some(BTreeMap::new());
+            for account in chain.accounts.clone() {
+                chain.coin(&account);
+            }
+        }
+        self
+    }
+
+    /// Sets how many blocks the node is behind that is asked about accounts.
+    pub fn set_lag(&self, blocks: usize) {
+        self.chain().lag = blocks;
     }
 
     fn chain(&self) -> MutexGuard<'_, Chain> {
@@ -119,8 +150,9 @@ impl NonceVenue {
     /// in which they came. Each of them may land: some node may have kept it when the others replaced it.
     pub fn candidates(&self, account: &AccountId) -> Vec<TxId> {
         let chain = self.chain();
-        let next = AccountNonce { account: account.clone(), value: chain.next(account, chain.blocks.len()) };
-        chain.kept.iter().filter(|tx| tx.validity.nonce() == Some(&next)).map(|tx| tx.id.clone()).collect()
+        let next = (account.clone(), chain.next(account, chain.blocks.len()));
+        let is_next = |tx: &&SignedTx| chain.place(tx).as_ref() == Some(&next);
+        chain.kept.iter().filter(is_next).map(|tx| tx.id.clone()).collect()
     }
 
     /// Adds a block with one of the [candidates](Self::candidates) alone, whatever fee it pays. Returns whether it
@@ -128,12 +160,12 @@ impl NonceVenue {
     pub fn land(&self, id: &TxId) -> bool {
         let mut chain = self.chain();
         let kept = chain.kept.iter().find(|tx| tx.id == *id).cloned();
-        let Some((nonce, tx)) = kept.and_then(|tx| Some((tx.validity.nonce()?.clone(), tx))) else {
+        let Some(((account, number), tx)) = kept.and_then(|tx| Some((chain.place(&tx)?, tx))) else {
             return false;
         };
-        let is_next = chain.next(&nonce.account, chain.blocks.len()) == nonce.value;
+        let is_next = chain.next(&account, chain.blocks.len()) == number;
         if is_next {
-            chain.push(&nonce.account, nonce.value, Some(tx));
+            chain.push(&account, number, Some(tx));
         }
         is_next
     }
@@ -153,6 +185,7 @@ impl NonceVenue {
         let undone = blocks.min(chain.depth).min(chain.blocks.len());
         for _ in 0..undone {
             for Landed { account, nonce, tx } in chain.blocks.pop().unwrap_or_default() {
+                chain.forget_values_after(&account, nonce);
                 if let Some(tx) = tx {
                     chain.pool.insert((account, nonce), tx);
                 }
@@ -172,6 +205,11 @@ impl NonceVenue {
     pub fn next_nonce(&self, account: &AccountId) -> u64 {
         let chain = self.chain();
         chain.next(account, chain.blocks.len())
+    }
+
+    /// Returns the how-manieth nonce of its account this is, from 0; nothing if the account does not have it.
+    pub fn number_of(&self, nonce: &AccountNonce) -> Option<u64> {
+        self.chain().number_of(nonce)
     }
 
     /// Returns the ids of all transactions that were submitted, in order.
@@ -195,11 +233,13 @@ impl Chain {
         for account in self.accounts.clone() {
             let mut nonce = self.next(&account, self.blocks.len());
             while let Some(tx) = self.pool.get(&(account.clone(), nonce)) {
-                if content(tx).fee < self.least_fee {
+                let is_valid = self.place(tx).is_some_and(|(_, number)| number == nonce);
+                if !is_valid || content(tx).fee < self.least_fee {
                     break;
                 }
                 let tx = self.pool.remove(&(account.clone(), nonce));
                 block.push(Landed { account: account.clone(), nonce, tx });
+                self.coin(&account);
                 nonce += 1;
             }
         }
@@ -210,11 +250,55 @@ impl Chain {
     fn push(&mut self, account: &AccountId, nonce: u64, tx: Option<SignedTx>) {
         self.pool.remove(&(account.clone(), nonce));
         self.blocks.push(vec![Landed { account: account.clone(), nonce, tx }]);
+        self.coin(account);
+    }
+
+    /// Gives an account its next value, if values are opaque.
+    fn coin(&mut self, account: &AccountId) {
+        let text = format!("{account}:{:x}", self.coined.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        if let Some(values) = &mut self.values {
+            values.entry(account.clone()).or_default().push(text);
+            self.coined += 1;
+        }
+    }
+
+    /// Gives an account back the value that it had when it had used so many.
+    fn forget_values_after(&mut self, account: &AccountId, used: u64) {
+        let of_account = self.values.as_mut().and_then(|values| values.get_mut(account));
+        if let (Some(of_account), Ok(used)) = (of_account, usize::try_from(used)) {
+            of_account.truncate(used + 1);
+        }
+    }
+
+    /// Returns the account of a transaction, and the how-manieth one of it that it can be, from 0. Nothing if it can never
+    /// land.
+    fn place(&self, tx: &SignedTx) -> Option<(AccountId, u64)> {
+        let nonce = tx.validity.nonce()?;
+        Some((nonce.account.clone(), self.number_of(nonce)?))
+    }
+
+    fn number_of(&self, AccountNonce { account, value }: &AccountNonce) -> Option<u64> {
+        let number = match value {
+            NonceValue::Number(number) => *number,
+            NonceValue::Opaque(OpaqueNonce { text, .. }) => {
+                self.values.as_ref()?.get(account)?.iter().position(|known| known == text)? as u64
+            }
+        };
+        Some(number)
+    }
+
+    /// Returns an account's nonce after so many blocks.
+    fn nonce(&self, account: &AccountId, blocks: usize) -> NonceValue {
+        let number = self.next(account, blocks);
+        let of_account = self.values.as_ref().and_then(|values| values.get(account));
+        let text =
+            of_account.zip(usize::try_from(number).ok()).and_then(|(values, number)| values.get(number));
+        text.map_or(number.into(), |text| NonceValue::opaque(text, blocks as u64))
     }
 
     fn take(&mut self, tx: &SignedTx) -> SubmitReport {
         self.sent.push(tx.id.clone());
-        let Some(AccountNonce { account, value }) = tx.validity.nonce().cloned() else {
+        let Some((account, value)) = self.place(tx) else {
             return SubmitReport::DefinitelyNotAccepted { message: "no nonce".into() };
         };
         if self.next(&account, self.blocks.len()) > value {
@@ -298,17 +382,28 @@ impl Venue for NonceVenue {
     }
 
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
-        let (account, latest) = {
+        let (account, latest, values) = {
             let chain = self.chain();
             let turn = usize::try_from(chain.signed).unwrap_or(0) % chain.accounts.len();
             let account = chain.accounts[turn].clone();
             let latest = chain.next(&account, chain.blocks.len());
-            (account, latest)
+            let nonce = |account: &AccountId| {
+                AccountNonce::new(account.clone(), chain.nonce(account, chain.finalized()))
+            };
+            let values: Option<Vec<AccountNonce>> =
+                chain.values.is_some().then(|| chain.accounts.iter().map(nonce).collect());
+            (account, latest, values)
         };
-        let value = request.nonces.next(&account, latest).await?;
+        let nonce = match values {
+            Some(values) => request.nonces.choose(values).await?,
+            None => {
+                let number = request.nonces.next(&account, latest).await?;
+                AccountNonce::new(account, number)
+            }
+        };
         let swap = (request.route.amount_in, request.route.amount_out.max(request.min_amount_out));
         let mut chain = self.chain();
-        let tx = chain.sign(request.order.id, AccountNonce { account, value }, Some(swap), FEE);
+        let tx = chain.sign(request.order.id, nonce, Some(swap), FEE);
         Ok(SignedTx { min_amount_out: request.min_amount_out, ..tx })
     }
 
@@ -337,11 +432,10 @@ impl Venue for NonceVenue {
 
     async fn accounts(&self, accounts: &[AccountId]) -> Result<Vec<AccountView>, VenueError> {
         let chain = self.chain();
+        let behind = |blocks: usize| blocks.saturating_sub(chain.lag);
         let view = |account| {
-            let finalized = chain.finalized();
-            let (latest, at_finality) =
-                (chain.next(account, chain.blocks.len()), chain.next(account, finalized));
-            AccountView::new(latest, at_finality, finalized as u64)
+            let (latest, finalized) = (behind(chain.blocks.len()), behind(chain.finalized()));
+            AccountView::new(chain.nonce(account, latest), chain.nonce(account, finalized), finalized as u64)
         };
         Ok(accounts.iter().map(view).collect())
     }

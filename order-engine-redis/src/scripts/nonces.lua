@@ -1,5 +1,6 @@
 -- The nonces that orders have reserved. The hash of an account has each nonce with its order and the number of the
--- write that reserved it. The row of an order lists its nonces, one a line: the nonce, a space, and the account.
+-- write that reserved it. The row of an order lists its nonces, one a line: the nonce, a space, and the account. A value
+-- that is no number is number 0 of an account whose name stands for the account and the value.
 --
 -- Nonces are texts of digits, because Lua cannot count to the greatest ones.
 local function nonces_of(account)

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, ValueEnum};
 use order_engine_core::telemetry::chain;
 use order_engine_core::testing::explore::{Exploration, Hazard, Report};
+use order_engine_sim::NonceKind;
 use order_engine_sim::explore::{SiteError, StoreKind, run, run_with_nonces};
 
 /// Runs several processes over one store and one chain, with faults of every kind that follow from a seed;
@@ -67,6 +68,7 @@ enum StoreName {
 enum Validity {
     Height,
     Nonce,
+    DurableNonce,
 }
 
 /// The number of seeds between two reports of progress.
@@ -153,7 +155,8 @@ impl Total {
 fn explored(args: &Args, seed: u64, store: &StoreKind) -> Result<Report, SiteError> {
     match args.validity {
         Validity::Height => run(&args.exploration(seed), store),
-        Validity::Nonce => run_with_nonces(&args.exploration(seed), store),
+        Validity::Nonce => run_with_nonces(&args.exploration(seed), store, NonceKind::Numbers),
+        Validity::DurableNonce => run_with_nonces(&args.exploration(seed), store, NonceKind::Opaque),
     }
 }
 

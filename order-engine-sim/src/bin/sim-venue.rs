@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use order_engine_core::Runtime;
 use order_engine_core::telemetry::chain;
-use order_engine_sim::{FaultConfig, NonceConfig, Rate, SimConfig, SimError, Simulator, rpc};
+use order_engine_sim::{FaultConfig, NonceConfig, NonceKind, Rate, SimConfig, SimError, Simulator, rpc};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -74,11 +74,23 @@ struct Args {
 enum Validity {
     /// They expire at a height.
     Height,
-    /// They have nonces of accounts, and wait in a mempool for a block.
+    /// They have numbers of accounts as nonces, and wait in a mempool for a block.
     Nonce,
+    /// The same with opaque values of accounts, of which nobody can foretell the next one.
+    DurableNonce,
 }
 
-/// The chain whose transactions have nonces. All of it but the first has a meaning only with `--validity nonce`.
+impl Validity {
+    const fn nonce_kind(self) -> Option<NonceKind> {
+        match self {
+            Self::Height => None,
+            Self::Nonce => Some(NonceKind::Numbers),
+            Self::DurableNonce => Some(NonceKind::Opaque),
+        }
+    }
+}
+
+/// The chain whose transactions have nonces. All of it but the first has no meaning with `--validity height`.
 #[derive(Debug, clap::Args)]
 struct NonceArgs {
     /// What bounds transactions
@@ -188,7 +200,8 @@ fn config(args: Args) -> SimConfig {
             fee_spike_percent: nonces.fee_spike_percent,
             ..FaultConfig::default()
         },
-        nonces: (nonces.validity == Validity::Nonce).then_some(NonceConfig {
+        nonces: nonces.validity.nonce_kind().map(|kind| NonceConfig {
+            kind,
             accounts: nonces.accounts,
             block_capacity: nonces.block_capacity,
             base_fee: nonces.base_fee,

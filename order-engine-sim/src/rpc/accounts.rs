@@ -1,6 +1,6 @@
 //! What a venue asks a node about accounts and fees.
 
-use order_engine_core::{AccountId, AccountNonce, AccountView};
+use order_engine_core::{AccountId, AccountView};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -23,8 +23,8 @@ pub(crate) struct NodeAccounts {
 /// What a new transaction of an account needs to know.
 #[derive(Clone, Debug)]
 pub(crate) struct Offer {
-    /// The account and its next nonce.
-    pub(crate) latest: AccountNonce,
+    /// The account's next number.
+    pub(crate) latest: u64,
     /// The fee that the node suggests.
     pub(crate) fee: u128,
 }
@@ -57,12 +57,29 @@ pub(crate) async fn fetch(client: &RpcClient) -> Result<Vec<AccountId>, RpcError
     client.query("eth_accounts", json!([])).await
 }
 
-/// Returns the next nonce of an account, and the fee that the node suggests.
+/// Returns the opaque values of accounts, in their order, as one node has them; nothing if the nonces of the node's chain
+/// are numbers.
+pub(crate) async fn opaque_views(
+    client: &RpcClient,
+    accounts: &[AccountId],
+) -> Result<Option<Vec<AccountView>>, RpcError> {
+    let views: Option<Vec<AccountView>> = client.query("simNonceValues", json!([accounts])).await?;
+    if views.as_ref().is_some_and(|views| views.len() != accounts.len()) {
+        return Err(RpcError::Malformed("an answer has an entry for each account".into()));
+    }
+    Ok(views)
+}
+
+/// Returns the fee that the node suggests.
+pub(crate) async fn fee(client: &RpcClient) -> Result<u128, RpcError> {
+    number(&client.query::<String>("eth_gasPrice", json!([])).await?)
+}
+
+/// Returns the next number of an account, and the fee that the node suggests.
 pub(crate) async fn offer(client: &RpcClient, account: &AccountId) -> Result<Offer, RpcError> {
     let calls = [count(account, "latest"), ("eth_gasPrice", json!([]))];
     let [nonce, fee] = batch::<String, 2>(client, &calls).await?;
-    let latest = AccountNonce { account: account.clone(), value: small(&nonce)? };
-    Ok(Offer { latest, fee: number(&fee)? })
+    Ok(Offer { latest: small(&nonce)?, fee: number(&fee)? })
 }
 
 /// Returns how far accounts have come, in their order. One node answers for each account.

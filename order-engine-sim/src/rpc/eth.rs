@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::arrival::Arrival;
 use crate::chain::SimChain;
+use crate::config::NonceKind;
 use crate::node::Node;
 use crate::rpc::call::{CallError, ErrorObject, INVALID_PARAMS, error_object, param, stopped, to_value};
 use crate::rpc::hex;
@@ -34,6 +35,7 @@ pub(crate) async fn call(
         "eth_getTransactionCount" => transaction_count((chain, node), params).await,
         "eth_getBlockByNumber" => block(node, params),
         "eth_sendRawTransaction" => return Some(send(chain, params).await),
+        "simNonceValues" => nonce_values((chain, node), params).await,
         "simFind" => find((chain, node), params).await,
         "simNonces" => nonces(chain).await,
         "simWaiting" => to_value(&chain.waiting()),
@@ -58,9 +60,21 @@ fn tag(params: &Value, index: usize) -> Result<BlockTag, ErrorObject> {
 async fn transaction_count((chain, node): (&SimChain, &Node), params: &Value) -> Result<Value, ErrorObject> {
     let account: AccountId = param(params, 0, "address")?;
     let tag = tag(params, 1)?;
-    let (count, ticket) = chain.nonce_at(&account, height(node, tag));
+    let (nonce, ticket) = chain.nonce_at(&account, height(node, tag));
     chain.durable(ticket).await.map_err(|error| stopped(&error))?;
-    Ok(json!(hex::quantity(count.into())))
+    let opaque = || error_object(INVALID_PARAMS, "the nonces of this chain are no numbers");
+    Ok(json!(hex::quantity(nonce.number().ok_or_else(opaque)?.into())))
+}
+
+/// Returns the opaque values of accounts, as one node has them: nothing if nonces are numbers.
+async fn nonce_values((chain, node): (&SimChain, &Node), params: &Value) -> Result<Value, ErrorObject> {
+    let accounts: Option<Vec<AccountId>> = param(params, 0, "accounts")?;
+    if chain.nonce_kind() != NonceKind::Opaque {
+        return Ok(Value::Null);
+    }
+    let (views, ticket) = chain.accounts(&accounts.unwrap_or_default(), node);
+    chain.durable(ticket).await.map_err(|error| stopped(&error))?;
+    to_value(&views)
 }
 
 fn block(node: &Node, params: &Value) -> Result<Value, ErrorObject> {

@@ -16,8 +16,9 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::arrival::VisibleLanding;
+use crate::config::NonceKind;
 use crate::heights::BLOCKHASH_WINDOW_SLOTS;
-use crate::rpc::accounts::{self, NodeAccounts};
+use crate::rpc::accounts::{self, NodeAccounts, Offer};
 use crate::rpc::client::{RpcClient, RpcError};
 use crate::rpc::hex;
 use crate::rpc::router::{NodePools, RpcRouter};
@@ -28,6 +29,7 @@ use crate::rpc::wire::{
 use crate::signing;
 use crate::tx::{Bound, Message, Signer, Swap};
 use crate::venue::{capabilities, check_pair, observation};
+use crate::wallets::Wallets;
 
 /// A venue that signs transactions here, and simulates, sends and observes them through a node.
 #[derive(Debug)]
@@ -37,19 +39,21 @@ pub struct RpcVenue {
     signer: OnceCell<Signer>,
     /// The accounts of the node, if transactions have nonces.
     accounts: Option<NodeAccounts>,
+    nonce_kind: NonceKind,
 }
 
 impl RpcVenue {
     /// Returns a venue on the node of this client, whose transactions expire at a height. It takes the pools from the
     /// router. The node may start later.
     pub fn new(client: RpcClient, router: &RpcRouter) -> Self {
-        Self { client, pools: router.pools(), signer: OnceCell::new(), accounts: None }
+        let (signer, nonce_kind) = (OnceCell::new(), NonceKind::Numbers);
+        Self { client, pools: router.pools(), signer, accounts: None, nonce_kind }
     }
 
-    /// Returns the same for a node whose transactions have nonces.
+    /// Returns the same for a node whose transactions have nonces of this kind.
     #[must_use]
-    pub fn with_nonces(self) -> Self {
-        Self { accounts: Some(NodeAccounts::default()), ..self }
+    pub fn with_nonces(self, kind: NonceKind) -> Self {
+        Self { accounts: Some(NodeAccounts::default()), nonce_kind: kind, ..self }
     }
 
     /// Returns a venue on the node of this client, after asking the node whether its transactions have nonces.
@@ -58,8 +62,12 @@ impl RpcVenue {
     /// If the node does not answer.
     pub async fn connect(client: RpcClient, router: &RpcRouter) -> Result<Self, RpcError> {
         let accounts = accounts::fetch(&client).await?;
-        let venue = Self::new(client, router);
-        Ok(if accounts.is_empty() { venue } else { venue.with_nonces() })
+        if accounts.is_empty() {
+            return Ok(Self::new(client, router));
+        }
+        let is_opaque = accounts::opaque_views(&client, &[]).await?.is_some();
+        let kind = if is_opaque { NonceKind::Opaque } else { NonceKind::Numbers };
+        Ok(Self::new(client, router).with_nonces(kind))
     }
 
     async fn signer(&self) -> Result<&Signer, RpcError> {
@@ -171,7 +179,13 @@ impl Venue for RpcVenue {
         if self.accounts.is_none() {
             return Err(VenueError::new("its transactions have no nonces"));
         }
-        accounts::views(&self.client, accounts).await.map_err(venue_error)
+        let views = match self.nonce_kind {
+            NonceKind::Numbers => accounts::views(&self.client, accounts).await,
+            NonceKind::Opaque => accounts::opaque_views(&self.client, accounts).await.and_then(|views| {
+                views.ok_or_else(|| RpcError::Malformed("the nonces of the node are numbers".into()))
+            }),
+        };
+        views.map_err(venue_error)
     }
 
     async fn find(&self, order: OrderId) -> Result<Vec<TxId>, VenueError> {
@@ -218,15 +232,33 @@ impl RpcVenue {
         let signer = self.signer().await.map_err(unavailable)?;
         let wallets = accounts.wallets(&self.client).await.map_err(unavailable)?;
         let account = wallets.account_of(request.order.id);
+        let free = AccountNonce::new(account.clone(), 0);
         // No block takes a transaction without a fee, so what is simulated can have no effect. It goes first,
         // because other orders of the account wait for the one that has a nonce.
-        let free = Bound::Nonce { nonce: AccountNonce { account: account.clone(), value: 0 }, fee: 0 };
-        let message = message(free);
+        let message = message(Bound::Nonce { nonce: free, fee: 0 });
         self.simulate(&signing::signed(signer, &message)?).await?;
-        let offer = accounts::offer(&self.client, account).await.map_err(unavailable)?;
-        let value = request.nonces.next(account, offer.latest.value).await?;
-        let bound = Bound::Nonce { nonce: AccountNonce { value, ..offer.latest }, fee: offer.fee };
-        signing::signed(signer, &Message { bound, ..message })
+        let (nonce, fee) = match self.nonce_kind {
+            NonceKind::Numbers => {
+                let Offer { latest, fee } =
+                    accounts::offer(&self.client, account).await.map_err(unavailable)?;
+                let number = request.nonces.next(account, latest).await?;
+                (AccountNonce::new(account.clone(), number), fee)
+            }
+            NonceKind::Opaque => {
+                let fee = accounts::fee(&self.client).await.map_err(unavailable)?;
+                (request.nonces.choose(self.values(wallets).await?).await?, fee)
+            }
+        };
+        signing::signed(signer, &Message { bound: Bound::Nonce { nonce, fee }, ..message })
+    }
+
+    /// Returns the values of all accounts at finality.
+    async fn values(&self, wallets: &Wallets) -> Result<Vec<AccountNonce>, StepError> {
+        let accounts = wallets.accounts();
+        let views = accounts::opaque_views(&self.client, accounts).await.map_err(unavailable)?;
+        let nonce =
+            |(account, view): (&AccountId, AccountView)| AccountNonce::new(account.clone(), view.finalized);
+        Ok(accounts.iter().zip(views.unwrap_or_default()).map(nonce).collect())
     }
 
     async fn observe_some(&self, ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {

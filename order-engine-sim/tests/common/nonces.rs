@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use order_engine_core::testing::LatestNonce;
 use order_engine_core::{
     AccountId, AccountNonce, AccountView, Fence, FillRequest, NonceSource, Order, PrepareRequest,
     ReplaceRequest, SignedTx, StepError,
@@ -24,6 +25,10 @@ impl NonceSource for CountingNonces {
         let value = latest.max(*next);
         *next = value + 1;
         Ok(value)
+    }
+
+    async fn choose(&self, nonces: Vec<AccountNonce>) -> Result<AccountNonce, StepError> {
+        LatestNonce.choose(nonces).await
     }
 }
 

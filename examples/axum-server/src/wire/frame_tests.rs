@@ -347,7 +347,7 @@ fn failed() {
 
 #[test]
 fn a_sibling_is_a_part_of_the_submission() {
-    let nonce = || AccountNonce { account: "wallet".into(), value: 7 };
+    let nonce = || AccountNonce::new("wallet", 7);
     let tx = |id: &str| SignedTx::new(id, [1], Validity::Nonce(nonce()), Amount::new(298_599_500));
     let life = Life::begin().routing(1).then(route_chosen()).then(OrderEvent::BuildStarted);
     let life = life.then(OrderEvent::TransactionSigned { tx: tx("0xa").into() });

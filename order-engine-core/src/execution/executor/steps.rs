@@ -242,7 +242,7 @@ impl Execution<'_> {
                 return self.wait_behind(open, FailureCode::VENUE_UNAVAILABLE, message).await;
             }
         };
-        let nonces = Arc::new(self.context().nonces.turn(&venue.name));
+        let nonces = Arc::new(self.context().nonces.turn(&venue.name, order.id));
         let prepared = prepare(venue, order, quote, self.order.fence(), Arc::clone(&nonces));
         let prepared = self.commit_while(StepName::Prepare, "venue.prepare", prepared).await;
         let late = || {

@@ -156,7 +156,7 @@ impl Acts {
             Addition::Filler(value) => match siblings.fillers_of(value).next_back() {
                 Some(last) => venue.cancel_transaction(instead_of(last)),
                 None => {
-                    nonce = AccountNonce { value, ..siblings.nonce()?.clone() };
+                    nonce = AccountNonce::new(siblings.nonce()?.account.clone(), value);
                     venue.fill_nonce(FillRequest::new(order, &nonce, fence))
                 }
             },

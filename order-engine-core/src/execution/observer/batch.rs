@@ -234,7 +234,7 @@ impl BatchObserver {
         let order = Arc::clone(observed.order.order());
         let Some(siblings) = order.state.siblings() else { return Need::Nothing };
         let Some(account) = report.account(siblings) else { return Need::Nothing };
-        let heights = observed.heights_waited(account.latest, report.view.processed);
+        let heights = observed.heights_waited(&account.latest, report.view.processed);
         let is_past_height =
             siblings.original().validity.until_height().is_some_and(|height| report.view.finalized > height);
         let is_to_end =

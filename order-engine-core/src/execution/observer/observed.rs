@@ -9,6 +9,7 @@ use crate::commit::committer::CommitError;
 use crate::domain::event::UnknownReason;
 use crate::domain::ids::TxId;
 use crate::domain::siblings::Siblings;
+use crate::domain::transaction::NonceValue;
 use crate::execution::context::Context;
 use crate::execution::leased_order::LeasedOrder;
 use crate::ports::order_store::write::AppendError;
@@ -38,17 +39,23 @@ pub(super) struct ObservedOrder {
 /// What an account with nonces waits for: the transaction that should use its next nonce, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Awaited {
-    next_nonce: u64,
+    /// The account's next number, if it is not that of the order's transactions.
+    elsewhere: Option<u64>,
     tx: Option<TxId>,
 }
 
 impl Awaited {
     /// Returns what the account of an attempt's transactions waits for while this is its next nonce.
-    fn new(siblings: &Siblings, next_nonce: u64) -> Self {
-        let is_own = siblings.nonce().is_some_and(|nonce| nonce.value == next_nonce);
-        let tx =
-            if is_own { Some(&siblings.latest().tx) } else { siblings.fillers_of(next_nonce).next_back() };
-        Self { next_nonce, tx: tx.map(|tx| tx.id.clone()) }
+    fn new(siblings: &Siblings, next_nonce: &NonceValue) -> Self {
+        let is_elsewhere = |number: &u64| {
+            siblings.nonce().is_some_and(|nonce| nonce.value.number().is_some_and(|own| own != *number))
+        };
+        let elsewhere = next_nonce.number().filter(is_elsewhere);
+        let tx = match elsewhere {
+            Some(number) => siblings.fillers_of(number).next_back(),
+            None => Some(&siblings.latest().tx),
+        };
+        Self { elsewhere, tx: tx.map(|tx| tx.id.clone()) }
     }
 }
 
@@ -83,7 +90,7 @@ impl ObservedOrder {
     }
 
     /// Returns for how many heights the account has waited for the same transaction, if this is its next nonce.
-    pub(super) fn heights_waited(&mut self, next_nonce: u64, processed: u64) -> u64 {
+    pub(super) fn heights_waited(&mut self, next_nonce: &NonceValue, processed: u64) -> u64 {
         let Some(awaited) = self.siblings().map(|siblings| Awaited::new(siblings, next_nonce)) else {
             return 0;
         };

@@ -1,5 +1,6 @@
 //! What is written into a store: new orders, and events.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use crate::domain::codec::ItemRejected;
 use crate::domain::event::EventRecord;
 use crate::domain::ids::{OrderId, VenueName};
 use crate::domain::order::Order;
-use crate::domain::transaction::AccountNonce;
+use crate::domain::transaction::{AccountNonce, NonceValue, OpaqueNonce};
 use crate::ports::order_store::lease::Fence;
 use crate::setters::setters;
 
@@ -82,11 +83,13 @@ pub struct Append {
     pub reservation: Option<NonceReservation>,
 }
 
-/// A nonce of an account, to be used by one transaction of one order.
+/// A nonce of an account, to be used by the transactions of one attempt of one order.
 ///
-/// The nonces of an account are given out in their order and each once, so that no gap blocks later ones: a
+/// The numbers of an account are given out in their order and each once, so that no gap blocks later ones: a
 /// reservation is written only if its value is the lowest one from [`first`](Self::first) on that nobody has
-/// reserved for this account on this venue. It lasts as long as the order is stored.
+/// reserved for this account on this venue. An opaque value is given out once: its reservation is written only if nobody has
+/// reserved it. While it is the account's value, that keeps the whole account for the order. A reservation lasts as long as the
+/// order is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct NonceReservation {
@@ -94,14 +97,41 @@ pub struct NonceReservation {
     pub venue: VenueName,
     /// The nonce.
     pub nonce: AccountNonce,
-    /// The account's next nonce as the chain has it: lower ones are used.
+    /// The account's next number as the chain has it: lower ones are used. Of an opaque value it says nothing.
+    pub first: u64,
+}
+
+/// A nonce as stores keep it: a number of a sequence. The lowest number from some on that is not reserved is free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SequenceNumber<'a> {
+    /// The name of the sequence, unique for its venue.
+    pub sequence: Cow<'a, str>,
+    /// The number.
+    pub value: u64,
+    /// The lowest number that may be free.
     pub first: u64,
 }
 
 impl NonceReservation {
-    /// Returns a reservation, where the chain's next nonce of the account is `first`.
+    /// Returns a reservation, where the chain's next number of the account is `first`.
     pub const fn new(venue: VenueName, nonce: AccountNonce, first: u64) -> Self {
         Self { venue, nonce, first }
+    }
+
+    /// Returns what a store writes. The numbers of an account are the sequence of its name. An opaque value is the only
+    /// number of a sequence of its own, named by the account and the value as a JSON array.
+    pub fn as_number(&self) -> SequenceNumber<'_> {
+        let AccountNonce { account, value } = &self.nonce;
+        match value {
+            NonceValue::Number(value) => {
+                SequenceNumber { sequence: account.as_str().into(), value: *value, first: self.first }
+            }
+            NonceValue::Opaque(OpaqueNonce { text, .. }) => {
+                let name = serde_json::json!([account.as_str(), text]).to_string();
+                SequenceNumber { sequence: name.into(), value: 0, first: 0 }
+            }
+        }
     }
 }
 
@@ -166,10 +196,11 @@ pub enum AppendError {
     /// written.
     #[error("it is too late to write this")]
     TooLate,
-    /// The nonce is not the next one, and there is no other reason to refuse. Nothing is written.
-    #[error("the nonce is not the account's next one, which is {free}")]
+    /// The nonce is another order's, or not the account's next one, and there is no other reason to refuse. Nothing is
+    /// written.
+    #[error("the nonce is another order's or not the account's next one; of numbers, {free} is free")]
     NonceTaken {
-        /// The one that a reservation has to have.
+        /// The number that a reservation has to have. For an opaque value it says nothing: nobody else gets that one.
         free: u64,
     },
     /// The item cannot be stored.
