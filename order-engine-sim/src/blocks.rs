@@ -96,10 +96,10 @@ impl Blocks {
     }
 
     /// Returns the opaque value of an account that has used so many; nothing if it has not.
-    pub(crate) fn value(&self, account: &AccountId, used: u64) -> Option<String> {
+    pub(crate) fn value(&self, account: &AccountId, number: u64) -> Option<String> {
         let uses = self.uses.get(account).map(Vec::as_slice).unwrap_or_default();
-        let used = usize::try_from(used).ok().filter(|used| *used <= uses.len())?;
-        Some(opaque::value_after(account, uses[..used].last()))
+        let before = uses.get(..usize::try_from(number).ok()?)?;
+        Some(opaque::value_after(account, before.last()))
     }
 
     /// Returns a transaction and the height in which it landed.

@@ -145,7 +145,17 @@ fn looked_up(message: &v0::Message) -> usize {
 }
 
 impl Unsigned {
-    fn new(message: VersionedMessage) -> Self {
+    /// Reads the message of a signed transaction; nothing if the bytes are none of version 0.
+    pub(crate) fn of_signed(bytes: &[u8]) -> Option<v0::Message> {
+        let (signatures, rest) = bytes.split_first()?;
+        let message = rest.get(usize::from(*signatures) * SIGNATURE_BYTES..)?;
+        match wincode::deserialize(message).ok()? {
+            VersionedMessage::V0(message) => Some(message),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn new(message: VersionedMessage) -> Self {
         let bytes = message.serialize();
         Self { message, bytes }
     }

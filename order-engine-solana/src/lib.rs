@@ -15,6 +15,7 @@ mod keys;
 mod landing;
 mod lookup_table;
 mod nonce;
+mod nonce_accounts;
 mod pools;
 mod program_error;
 pub mod programs;
@@ -35,6 +36,7 @@ pub use jupiter::{JupiterOptions, JupiterRouter};
 pub use keys::{KeyError, KeypairSigner, RemoteSigner, RemoteSignerOptions, SignError, WalletSigner};
 pub use lookup_table::decode_lookup_table;
 pub use nonce::{DurableNonce, NONCE_ACCOUNT_BYTES, create_nonce_account};
+pub use nonce_accounts::{NonceAccountError, create_nonce_accounts, nonce_account_addresses};
 pub use pools::{
     DirectoryHealth, PoolDirectory, PoolError, PoolListError, PoolStatus, ReadReport, UnreadPool,
     WatchOptions, read_pool_list,

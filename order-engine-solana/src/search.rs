@@ -77,6 +77,12 @@ impl Searcher {
         }
     }
 
+    /// Returns the slot after which a transaction was signed as far as is remembered, or else this one.
+    pub(crate) fn birth(&self, tx_id: &TxId, or_else: u64) -> u64 {
+        let births = self.births.lock().unwrap_or_else(PoisonError::into_inner);
+        births.slots.get(tx_id).copied().unwrap_or(or_else)
+    }
+
     /// Returns the slot at which a search for a transaction has to begin: that of its signing, and none before the
     /// history begins.
     fn oldest_slot(&self, tx_id: &TxId) -> u64 {

@@ -1,7 +1,9 @@
 //! A [`Venue`] on a cluster of Solana.
 
 mod build;
+mod nonces;
 mod prepare;
+mod siblings;
 mod tables;
 mod trades;
 
@@ -12,8 +14,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
-    ChainView, Observation, OrderId, PrepareRequest, SignedTx, StepError, SubmitReport, TxId, Venue,
-    VenueCapabilities, VenueError,
+    AccountId, AccountView, ChainView, Observation, OrderId, PrepareRequest, ReplaceRequest, SignedTx,
+    StepError, SubmitReport, TxId, Venue, VenueCapabilities, VenueError,
 };
 use serde_json::json;
 use solana_pubkey::Pubkey;
@@ -24,12 +26,13 @@ use crate::history;
 use crate::keys::WalletSigner;
 use crate::landing::Landings;
 use crate::programs::TOKEN;
-use crate::rpc::wire::SendSettings;
+use crate::rpc::wire::{ACCOUNTS_MAX, SendSettings};
 use crate::rpc::{Cluster, RpcError};
 use crate::search::Searcher;
 use crate::swap_builder::SwapBuilder;
 use crate::venue_error::venue_error;
 use build::Mints;
+use nonces::SeenValues;
 use tables::Tables;
 
 /// What nodes say of a transaction that they have, in any case of letters.
@@ -56,11 +59,16 @@ pub struct SolanaVenueOptions {
     /// How much less than quoted a leg on the way to what is bought may pay, in basis points, for each attempt after the first.
     /// The leg behind it sells no more than that, and the rest stays in the wallet's account of the token between them.
     pub hop_tolerance_bps: u16,
+    /// Nonce accounts, at most a hundred, that the wallet is the authority of and nobody else uses. Each bounds the transactions
+    /// of one order at a time; see [`create_nonce_accounts`](crate::create_nonce_accounts). Without any, transactions have a
+    /// recent blockhash.
+    pub nonce_accounts: Vec<Pubkey>,
 }
 
 impl Default for SolanaVenueOptions {
     /// The default fees, a margin of 16 heights, which is some seven seconds, the token program, history from the first slot
-    /// on, no lookup tables, 100,000 transactions, and a thousandth more tolerance on the way with each attempt.
+    /// on, no lookup tables, 100,000 transactions, a thousandth more tolerance on the way with each attempt, and no nonce
+    /// accounts.
     fn default() -> Self {
         Self {
             fees: FeePolicy::default(),
@@ -70,6 +78,7 @@ impl Default for SolanaVenueOptions {
             lookup_tables: Vec::new(),
             find_max: 100_000,
             hop_tolerance_bps: 10,
+            nonce_accounts: Vec::new(),
         }
     }
 }
@@ -116,11 +125,20 @@ impl SolanaVenueOptions {
     pub fn with_hop_tolerance_bps(self, bps: u16) -> Self {
         Self { hop_tolerance_bps: bps, ..self }
     }
+
+    /// Sets [`nonce_accounts`](Self::nonce_accounts).
+    #[must_use]
+    pub fn with_nonce_accounts(self, accounts: impl IntoIterator<Item = Pubkey>) -> Self {
+        Self { nonce_accounts: accounts.into_iter().take(ACCOUNTS_MAX).collect(), ..self }
+    }
 }
 
 /// A venue that signs for one wallet, and simulates, sends and observes through the nodes of a cluster.
 ///
-/// Its transactions have a recent blockhash, and expire at a height. They carry the order's tag in a memo.
+/// Its transactions have a recent blockhash, and expire at a height; or the value of a nonce account, and may land as long
+/// as the account has it. Then they can be sent again at any time, replaced for a higher fee, and cancelled by an
+/// advance of the account. They carry the order's tag in a memo. Solana has no transaction that fails from a time on, so an
+/// order's deadline is not in its transaction.
 #[derive(Debug)]
 pub struct SolanaVenue {
     cluster: Arc<Cluster>,
@@ -131,6 +149,7 @@ pub struct SolanaVenue {
     landings: Landings,
     mints: Mints,
     tables: Tables,
+    seen_values: SeenValues,
 }
 
 impl SolanaVenue {
@@ -144,7 +163,8 @@ impl SolanaVenue {
         let searcher = Searcher::new(options.busy_account, options.complete_from_slot);
         let (landings, mints) = (Landings::default(), Mints::default());
         let tables = Tables::new(options.lookup_tables.clone());
-        Self { cluster, signer, builder, options, searcher, landings, mints, tables }
+        let seen_values = SeenValues::default();
+        Self { cluster, signer, builder, options, searcher, landings, mints, tables, seen_values }
     }
 
     /// Returns the height that a quorum of the nodes has reached, at this commitment.
@@ -173,17 +193,28 @@ impl SolanaVenue {
 #[async_trait]
 impl Venue for SolanaVenue {
     fn capabilities(&self) -> VenueCapabilities {
-        VenueCapabilities::by_height().with_finds_by_tag(true)
+        let capabilities = if self.options.nonce_accounts.is_empty() {
+            VenueCapabilities::by_height()
+        } else {
+            VenueCapabilities::by_nonce()
+        };
+        capabilities.with_finds_by_tag(true)
     }
 
     async fn prepare(&self, request: PrepareRequest<'_>) -> Result<SignedTx, StepError> {
         self.prepare_transaction(&request).await
     }
 
+    async fn replace(&self, request: ReplaceRequest<'_>) -> Result<SignedTx, StepError> {
+        self.replace_transaction(&request).await
+    }
+
+    async fn cancel_transaction(&self, request: ReplaceRequest<'_>) -> Result<SignedTx, StepError> {
+        self.cancel_by_advance(&request).await
+    }
+
     async fn submit(&self, tx: &SignedTx) -> SubmitReport {
-        if let Some(until) = tx.validity.until_height() {
-            self.note_validity(&tx.id, until);
-        }
+        self.note_validity(&tx.id, &tx.validity);
         let params = json!([STANDARD.encode(&tx.bytes), SendSettings::RAW]);
         let answers: Vec<Result<String, RpcError>> = self.cluster.ask_all("sendTransaction", &params).await;
         submitted(&tx.id, &answers)
@@ -196,6 +227,10 @@ impl Venue for SolanaVenue {
         let finalized = finalized.saturating_sub(self.options.finality_margin);
         let confirmed = confirmed?.max(finalized);
         Ok(ChainView::new(processed?.max(confirmed), confirmed, finalized))
+    }
+
+    async fn accounts(&self, accounts: &[AccountId]) -> Result<Vec<AccountView>, VenueError> {
+        self.nonce_views(accounts).await
     }
 
     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {

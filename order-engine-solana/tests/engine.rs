@@ -6,15 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::desk::DeskRouter;
-use common::orders::{World, token};
+use common::orders::World;
 use common::proxy::Proxy;
-use order_engine_core::{
-    Amount, Engine, EngineConfig, FailureCode, MemoryStore, Order, OrderId, OrderRequest, Status, Submission,
-};
-use order_engine_solana::instructions::token::associated_account;
-use order_engine_solana::programs::TOKEN;
-use order_engine_solana::{SolanaVenue, WalletSigner as _};
+use common::trading::{DeskRouter, ended, submit, traded};
+use order_engine_core::{Engine, EngineConfig, FailureCode, MemoryStore, Status};
+use order_engine_solana::SolanaVenue;
 
 async fn engine_on(venue: SolanaVenue) -> Engine {
     let mut config = EngineConfig::default();
@@ -23,25 +19,6 @@ async fn engine_on(venue: SolanaVenue) -> Engine {
     let engine = engine.build().await.unwrap();
     tokio::spawn(engine.run(4));
     engine
-}
-
-async fn submit(engine: &Engine, world: &World, amount: u128) -> OrderId {
-    let request = OrderRequest::new("alice", token(world.x), token(world.y), Amount::new(amount));
-    match engine.submit(request).await.unwrap() {
-        Submission::Created(order) => order.id,
-        other => panic!("it is a new order: {other:?}"),
-    }
-}
-
-async fn ended(engine: &Engine, id: OrderId) -> Order {
-    let ended = tokio::time::timeout(Duration::from_mins(1), engine.wait(id)).await;
-    ended.expect("it ends").unwrap().unwrap()
-}
-
-/// Returns how much of what is sold the wallet has given, and how much of what is bought it has got.
-async fn traded(world: &World) -> (u64, u64) {
-    let of = async |mint| world.chain.tokens(associated_account(world.wallet.address(), mint, TOKEN)).await;
-    (1_000_000 - of(world.x).await.unwrap(), of(world.y).await.unwrap_or(0))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,8 +12,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::desk::{Desk, DeskRouter};
+use common::desk::Desk;
 use common::orders::token;
+use common::trading::DeskRouter;
 use futures_util::future::join_all;
 use order_engine_core::{
     Amount, Engine, EngineConfig, FailureCode, Order, OrderRequest, Runtime, Status, Submission,

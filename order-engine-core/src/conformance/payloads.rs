@@ -152,16 +152,6 @@ cases!(
             finalized_height: u64::MAX - 1,
             searched_through: u64::MAX,
         };
-        let value = |text: &str| NonceValue::opaque(text, u64::MAX);
-        let opaque = AccountNonce::new("account", value("4vJ9 \u{1f680}'"));
-        let by_value =
-            OrderEvent::TransactionSigned { tx: bound("tx-6", Validity::Nonce(opaque.clone())).into() };
-        let left_behind = DeathProof::Superseded {
-            nonce: opaque,
-            finalized_nonce: value("8k"),
-            finalized_height: u64::MAX,
-            searched_through: u64::MAX,
-        };
         let too_low = OrderEvent::PriceTooLow {
             best: Amount::ZERO,
             minimum: Amount::MAX,
@@ -241,25 +231,42 @@ cases!(
         let order = write_freely(&store, &order, AT_ONCE, &reverted).await;
         assert_stored(&store, &order).await;
 
-        let order = create_one(&store, 7).await;
-        let by_opaque_value = [
-            routing_started(1),
-            route_chosen(),
-            OrderEvent::BuildStarted,
-            by_value,
-            OrderEvent::SubmissionStarted,
-        ];
-        let order = write_freely(&store, &order, AT_ONCE, &by_opaque_value).await;
-        assert_stored(&store, &order).await;
-
-        let proofs = [superseded, left_behind, DeathProof::Cancelled { tx_id: "tx-4".into() }];
-        for (n, proof) in (4..).zip(proofs) {
+        for (n, proof) in (4..).zip([superseded, DeathProof::Cancelled { tx_id: "tx-4".into() }]) {
             let order = create_one(&store, n).await;
             let mut dead = to_submitted();
             dead.extend([died(proof, FailureClass::Requote), retry()]);
             let order = write_freely(&store, &order, AT_ONCE, &dead).await;
             assert_stored(&store, &order).await;
         }
+    },
+
+    /// A transaction with an opaque value, and the proof that the account left it behind, are stored exactly.
+    async fn opaque_values_are_stored_exactly(harness: &impl Harness) {
+        let store = harness.store().await;
+        let value = |text: &str| NonceValue::opaque(text, u64::MAX);
+        let nonce = AccountNonce::new("account", value("4vJ9 \u{1f680}'"));
+        let validity = Validity::Nonce(nonce.clone());
+        let signed = SignedTx { validity, ..tx("tx-6") };
+        let proof = DeathProof::Superseded {
+            nonce,
+            finalized_nonce: value("8k"),
+            finalized_height: u64::MAX,
+            searched_through: u64::MAX,
+        };
+        let failure = Failure::new(FailureCode::TRANSACTION_SUPERSEDED, "Another one used it");
+        let events = [
+            routing_started(1),
+            route_chosen(),
+            OrderEvent::BuildStarted,
+            OrderEvent::TransactionSigned { tx: signed.into() },
+            OrderEvent::SubmissionStarted,
+        ];
+        let order = create_one(&store, 1).await;
+        let order = write_freely(&store, &order, AT_ONCE, &events).await;
+        assert_stored(&store, &order).await;
+        let died = OrderEvent::TransactionDied { proof, failure, class: FailureClass::Requote };
+        let order = write_freely(&store, &order, AT_ONCE, &[died]).await;
+        assert_stored(&store, &order).await;
     },
 
     /// The long history of an order with many attempts is stored in full.

@@ -232,10 +232,9 @@ impl RpcVenue {
         let signer = self.signer().await.map_err(unavailable)?;
         let wallets = accounts.wallets(&self.client).await.map_err(unavailable)?;
         let account = wallets.account_of(request.order.id);
-        let free = AccountNonce::new(account.clone(), 0);
         // No block takes a transaction without a fee, so what is simulated can have no effect. It goes first,
         // because other orders of the account wait for the one that has a nonce.
-        let message = message(Bound::Nonce { nonce: free, fee: 0 });
+        let message = message(Bound::Nonce { nonce: AccountNonce::new(account.clone(), 0), fee: 0 });
         self.simulate(&signing::signed(signer, &message)?).await?;
         let (nonce, fee) = match self.nonce_kind {
             NonceKind::Numbers => {

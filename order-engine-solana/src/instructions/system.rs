@@ -1,5 +1,6 @@
 //! Lamports, new accounts and durable nonces.
 
+use sha2::{Digest as _, Sha256};
 use solana_instruction::Instruction;
 use solana_pubkey::Pubkey;
 
@@ -8,6 +9,7 @@ use crate::programs::{RECENT_BLOCKHASHES, RENT, SYSTEM};
 
 const CREATE_ACCOUNT: u32 = 0;
 const TRANSFER: u32 = 2;
+const CREATE_ACCOUNT_WITH_SEED: u32 = 3;
 const ADVANCE_NONCE: u32 = 4;
 const WITHDRAW_NONCE: u32 = 5;
 const INITIALIZE_NONCE: u32 = 6;
@@ -23,6 +25,28 @@ pub fn create_account(
     let accounts = vec![writable_signer(payer), writable_signer(account)];
     let data = [&lamports.to_le_bytes()[..], &space.to_le_bytes(), owner.as_ref()].concat();
     instruction(SYSTEM, accounts, &[&CREATE_ACCOUNT.to_le_bytes(), &data])
+}
+
+/// Makes an account of so many bytes that belongs to a program, at the [address](seeded_address) that the payer and a seed
+/// give. Only the payer signs.
+pub fn create_account_with_seed(
+    payer: Pubkey,
+    seed: &str,
+    lamports: u64,
+    space: u64,
+    owner: Pubkey,
+) -> Instruction {
+    let accounts = vec![writable_signer(payer), writable(seeded_address(payer, seed, owner))];
+    let length = u64::try_from(seed.len()).unwrap_or(u64::MAX);
+    let seed = [payer.as_ref(), &length.to_le_bytes(), seed.as_bytes()].concat();
+    let data = [&seed[..], &lamports.to_le_bytes(), &space.to_le_bytes(), owner.as_ref()].concat();
+    instruction(SYSTEM, accounts, &[&CREATE_ACCOUNT_WITH_SEED.to_le_bytes(), &data])
+}
+
+/// Returns the address that a wallet and a seed of at most 32 bytes give for an account of this program.
+pub fn seeded_address(base: Pubkey, seed: &str, owner: Pubkey) -> Pubkey {
+    let hash = Sha256::new().chain_update(base).chain_update(seed).chain_update(owner).finalize();
+    Pubkey::new_from_array(hash.into())
 }
 
 /// Sends lamports from a wallet to an account.
@@ -71,6 +95,9 @@ mod tests {
         assert_eq!(initialize_nonce(A, B).data, [&[6, 0, 0, 0][..], &[2; 32]].concat());
         let created = create_account(A, B, 1, 80, SYSTEM).data;
         assert_eq!(created, [&[0, 0, 0, 0, 1][..], &[0; 7], &[80], &[0; 7], &[0; 32]].concat());
+        let seeded = create_account_with_seed(A, "seed", 1, 80, SYSTEM).data;
+        let seed = [&[3, 0, 0, 0][..], &[1; 32], &[4], &[0; 7], b"seed"].concat();
+        assert_eq!(seeded, [&seed[..], &[1], &[0; 7], &[80], &[0; 7], &[0; 32]].concat());
     }
 
     #[test]

@@ -147,6 +147,11 @@ impl Cluster {
         self.options.quorum
     }
 
+    /// Waits on the clock of the process.
+    pub(crate) async fn sleep(&self, duration: Duration) {
+        self.runtime.clock.sleep(duration).await;
+    }
+
     /// Makes a call without an effect on the node that is likely to answer best, and on the others while it fails.
     ///
     /// # Errors

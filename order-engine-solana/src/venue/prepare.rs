@@ -3,7 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use order_engine_core::telemetry::chain;
-use order_engine_core::{Amount, Failure, FailureCode, PrepareRequest, SignedTx, StepError, TxId, Validity};
+use order_engine_core::{
+    Amount, Failure, FailureCode, NonceValue, PrepareRequest, SignedTx, StepError, TxId, Validity,
+};
 use serde_json::{Value, json};
 use solana_hash::Hash;
 use solana_instruction::Instruction;
@@ -27,12 +29,12 @@ use crate::venue_error::unavailable;
 /// For how many heights after its block a hash is valid.
 const VALID_HEIGHTS: u64 = 150;
 
-/// The hash of a recent block, and what follows from it.
-struct Recent {
-    hash: Hash,
-    valid_until_height: u64,
+/// What bounds a transaction.
+pub(super) struct Bound {
+    pub(super) lifetime: Lifetime,
+    pub(super) validity: Validity,
     /// A slot that was there before the transaction.
-    slot: u64,
+    pub(super) slot: u64,
 }
 
 /// What a transaction does, apart from what it pays and how long it lives.
@@ -57,49 +59,73 @@ impl SolanaVenue {
         request: &PrepareRequest<'_>,
     ) -> Result<SignedTx, StepError> {
         let wallet = self.signer.address();
+        // First, because an order for which no account is free need not be built.
+        let nonce = self.choose_nonce(request.nonces).await?;
         let parts = (&*self.cluster, &self.mints, &*self.builder);
         let Built { instructions, lookup_tables, payment } =
             build::instructions(parts, request, wallet, self.options.hop_tolerance_bps).await?;
         let mut tables = self.tables.get(&self.cluster).await?;
         tables.extend(self.tables.also(&self.cluster, &lookup_tables).await?);
         let body = Body { wallet, instructions, tables };
-        let budget = self.budget(&body).await.inspect_err(|_| self.tables.forget())?;
+        let simulated = nonce.as_ref().map_or(Lifetime::Blockhash(Hash::default()), |nonce| nonce.lifetime);
+        let budget = self.budget(&body, simulated).await.inspect_err(|_| self.tables.forget())?;
         if let Some(payment) = payment {
             self.check_payment(&body, payment).await?;
         }
-        let recent = self.recent_blockhash().await?;
-        let unsigned = body.compile(budget, recent.hash)?;
-        let signed = unsigned.sign(&[&*self.signer]).await.map_err(|error| not_built(&error))?;
-        let id = TxId::new(signed.id.to_string());
-        self.searcher.note_birth(&id, recent.slot);
-        let signatures = u64::try_from(unsigned.signatures()).unwrap_or(u64::MAX);
-        let max_fee = Amount::new(u128::from(budget.fee_lamports(signatures)));
-        let validity = Validity::UntilHeight(recent.valid_until_height);
-        Ok(SignedTx::new(id, signed.bytes, validity, request.min_amount_out).with_max_fee(max_fee))
+        let bound = match nonce {
+            Some(nonce) => nonce,
+            None => self.recent_blockhash().await?,
+        };
+        let unsigned = body.compile(budget, bound.lifetime)?;
+        self.sign(&unsigned, budget, bound, request.min_amount_out).await
     }
 
-    /// Remembers when a transaction was signed at the earliest, by the last height at which it can land. Slots are never
-    /// below heights, and the last height is at most twice the life of a hash after the signing.
-    pub(super) fn note_validity(&self, id: &TxId, until_height: u64) {
-        self.searcher.note_birth_unless_known(id, until_height.saturating_sub(2 * VALID_HEIGHTS));
+    /// Signs a transaction.
+    pub(super) async fn sign(
+        &self,
+        unsigned: &Unsigned,
+        budget: ComputeBudget,
+        bound: Bound,
+        min_amount_out: Amount,
+    ) -> Result<SignedTx, StepError> {
+        let signed = unsigned.sign(&[&*self.signer]).await.map_err(|error| not_built(&error))?;
+        let id = TxId::new(signed.id.to_string());
+        self.searcher.note_birth(&id, bound.slot);
+        let max_fee = Amount::new(u128::from(budget.fee_lamports(signatures(unsigned))));
+        Ok(SignedTx::new(id, signed.bytes, bound.validity, min_amount_out).with_max_fee(max_fee))
+    }
+
+    /// Remembers when a transaction was signed at the earliest, by the last height at which it can land or the height at
+    /// which its value was read. Slots are never below heights, and each of these heights is at most twice the life of a hash
+    /// after the signing.
+    pub(super) fn note_validity(&self, id: &TxId, validity: &Validity) {
+        let read_at = || match &validity.nonce()?.value {
+            NonceValue::Opaque(value) => Some(value.read_at),
+            NonceValue::Number(_) => None,
+        };
+        if let Some(height) = validity.until_height().or_else(read_at) {
+            self.searcher.note_birth_unless_known(id, height.saturating_sub(2 * VALID_HEIGHTS));
+        }
     }
 
     /// Chooses the compute budget by a simulation and the recent fees of the written accounts.
-    async fn budget(&self, body: &Body) -> Result<ComputeBudget, StepError> {
+    async fn budget(&self, body: &Body, lifetime: Lifetime) -> Result<ComputeBudget, StepError> {
         let most = ComputeBudget { unit_limit: UNITS_MAX, unit_price_micro_lamports: 0 };
-        let unsigned = body.compile(most, Hash::default())?;
+        let unsigned = body.compile(most, lifetime)?;
         let written: Vec<String> = unsigned.written_accounts().iter().map(Pubkey::to_string).collect();
         let recent = self.cluster.query("getRecentPrioritizationFees", json!([written]));
-        let (units, recent) = tokio::join!(self.simulate(&unsigned), recent);
+        let (units, recent) = tokio::join!(self.simulate(&unsigned, lifetime), recent);
         let recent: Vec<RecentFee> = recent.map_err(unavailable)?;
         let prices: Vec<u64> = recent.iter().map(|fee| fee.prioritization_fee).collect();
         Ok(self.options.fees.budget(units?, &prices))
     }
 
     /// Returns how many compute units a transaction uses now.
-    async fn simulate(&self, unsigned: &Unsigned) -> Result<u64, StepError> {
+    async fn simulate(&self, unsigned: &Unsigned, lifetime: Lifetime) -> Result<u64, StepError> {
+        // A hash is chosen when the transaction is signed; a nonce is chosen before, and has to be the right one.
+        let replaces_hash = matches!(lifetime, Lifetime::Blockhash(_));
         let settings = json!({
-            "encoding": "base64", "sigVerify": false, "replaceRecentBlockhash": true, "commitment": "confirmed",
+            "encoding": "base64", "sigVerify": false, "replaceRecentBlockhash": replaces_hash, "commitment": "confirmed",
         });
         let params = json!([STANDARD.encode(unsigned.to_unsigned_bytes()), settings]);
         let simulated: WithContext<Simulation> =
@@ -119,7 +145,7 @@ impl SolanaVenue {
         let most = ComputeBudget { unit_limit: UNITS_MAX, unit_price_micro_lamports: 0 };
         let instructions = body.instructions[..payment.instructions].to_vec();
         let body = Body { wallet: body.wallet, instructions, tables: body.tables.clone() };
-        let unsigned = body.compile(most, Hash::default())?;
+        let unsigned = body.compile(most, Lifetime::Blockhash(Hash::default()))?;
         let named: Vec<String> = accounts.iter().map(Pubkey::to_string).collect();
         let settings = json!({
             "encoding": "base64", "sigVerify": false, "replaceRecentBlockhash": true, "commitment": "confirmed",
@@ -140,7 +166,7 @@ impl SolanaVenue {
 
     /// Returns a recent blockhash. The height until which it is valid is not taken from the node alone: one that told too low a
     /// height would let a transaction count as expired that can still land.
-    async fn recent_blockhash(&self) -> Result<Recent, StepError> {
+    async fn recent_blockhash(&self) -> Result<Bound, StepError> {
         let params = json!([{ "commitment": "confirmed" }]);
         let latest: WithContext<LatestBlockhash> =
             self.cluster.query("getLatestBlockhash", params).await.map_err(unavailable)?;
@@ -151,12 +177,11 @@ impl SolanaVenue {
         let hash = hash.map_err(|_| unavailable(RpcError::malformed("the blockhash is no hash")))?;
         let quorum = self.cluster.quorum();
         let slot = quorum_th(infos.iter().map(|info| info.absolute_slot), quorum);
-        Ok(Recent {
-            hash,
-            valid_until_height: latest
-                .value
-                .last_valid_block_height
-                .max(newest(&infos, quorum).saturating_add(VALID_HEIGHTS)),
+        let last_height =
+            latest.value.last_valid_block_height.max(newest(&infos, quorum).saturating_add(VALID_HEIGHTS));
+        Ok(Bound {
+            lifetime: Lifetime::Blockhash(hash),
+            validity: Validity::UntilHeight(last_height),
             slot: slot.unwrap_or(0).min(latest.context.slot),
         })
     }
@@ -171,12 +196,17 @@ fn newest(infos: &[EpochInfo], quorum: usize) -> u64 {
 }
 
 impl Body {
-    fn compile(&self, budget: ComputeBudget, hash: Hash) -> Result<Unsigned, StepError> {
+    fn compile(&self, budget: ComputeBudget, lifetime: Lifetime) -> Result<Unsigned, StepError> {
         let all = [set_unit_limit(budget.unit_limit), set_unit_price(budget.unit_price_micro_lamports)];
         let all = all.into_iter().chain(self.instructions.iter().cloned()).collect();
         let draft = Draft::new(self.wallet, all).with_tables(self.tables.clone());
-        draft.compile(Lifetime::Blockhash(hash)).map_err(|error| not_built(&error))
+        draft.compile(lifetime).map_err(|error| not_built(&error))
     }
+}
+
+/// Returns how many signatures a transaction has.
+pub(super) fn signatures(unsigned: &Unsigned) -> u64 {
+    u64::try_from(unsigned.signatures()).unwrap_or(u64::MAX)
 }
 
 fn failed(err: &Value, logs: &[String], unsigned: &Unsigned) -> StepError {
@@ -208,7 +238,7 @@ fn paid(payment: &Payment, before: &[Option<Account>], after: &[Option<Account>]
     Ok(())
 }
 
-fn not_built(error: &DraftError) -> StepError {
+pub(super) fn not_built(error: &DraftError) -> StepError {
     let failure = |code| Failure::new(code, chain(error).to_string());
     match error {
         DraftError::Sign(SignError::Unavailable(_)) => {

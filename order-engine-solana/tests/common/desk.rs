@@ -1,7 +1,7 @@
 //! An exchange that needs the token program only: a desk that lets a wallet take tokens out of its accounts.
 
 use async_trait::async_trait;
-use order_engine_core::{Amount, Candidate, DexRouter, Leg, QuoteRequest, Route, StepError};
+use order_engine_core::StepError;
 use order_engine_solana::instructions::token;
 use order_engine_solana::programs::TOKEN;
 use order_engine_solana::{Pubkey, Swap, SwapBuilder, SwapRequest};
@@ -28,26 +28,5 @@ impl SwapBuilder for Desk {
             token::transfer(source, self.account(&leg.input_mint), wallet, amount_in),
             token::transfer(self.account(&leg.output_mint), destination, wallet, paid),
         ]))
-    }
-}
-
-/// How much the desk pays for each token.
-const RATE: u128 = 2;
-
-/// Offers the desk's price.
-#[derive(Debug)]
-pub(crate) struct DeskRouter;
-
-#[async_trait]
-impl DexRouter for DeskRouter {
-    fn dexes(&self) -> Vec<String> {
-        vec!["Desk".into()]
-    }
-
-    async fn quote(&self, request: &QuoteRequest) -> Result<Vec<Candidate>, StepError> {
-        let QuoteRequest { input, output, amount, .. } = request;
-        let paid = Amount::new(amount.base_units() * RATE);
-        let leg = Leg::new("Desk", "desk", (input.mint.as_str(), *amount), (output.mint.as_str(), paid));
-        Ok(vec![Candidate::quoted("Desk", Route::new("Desk", vec![leg], *amount, paid))])
     }
 }

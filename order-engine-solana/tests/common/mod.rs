@@ -6,5 +6,6 @@ pub(crate) mod desk;
 pub(crate) mod market;
 pub(crate) mod orders;
 pub(crate) mod relay;
+pub(crate) mod trading;
 
 pub(crate) use order_engine_solana_market::{pools, proxy, pulse, surfpool};
