@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use common::orders::{FENCE, ONE_SOL, World, is_final, observe_until};
 use common::proxy::Proxy;
 use common::surfpool::nodes;
@@ -21,7 +23,7 @@ use order_engine_solana::{
     Cluster, Draft, DurableNonce, Pubkey, SolanaVenue, WalletSigner as _, create_nonce_accounts,
     nonce_account_addresses,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Heights in which no fee is raised by itself.
 const NEVER: u64 = 1_000_000;
@@ -50,11 +52,15 @@ impl Nonces {
     }
 
     async fn engine(&self, bump_after_heights: u64) -> Engine {
+        self.engine_on(MemoryStore::new(), bump_after_heights).await
+    }
+
+    async fn engine_on(&self, store: MemoryStore, bump_after_heights: u64) -> Engine {
         let mut config = EngineConfig::default().with_resend_interval(Duration::from_millis(300));
         config.observe_interval = Duration::from_millis(50);
         let fee_bumps = FeeBumpPolicy::default().with_after_heights(bump_after_heights);
         let engine = Engine::builder()
-            .store(MemoryStore::new())
+            .store(store)
             .router(DeskRouter)
             .venue(self.venue())
             .fee_bumps("main", fee_bumps)
@@ -320,4 +326,60 @@ async fn more_orders_than_accounts_are_executed_once_each() {
     }
     assert_eq!(values.len(), 8, "each has a value of its own");
     assert_eq!(traded(&nonces.world).await, (36, 72));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restart_the_account_is_still_the_orders() {
+    let nonces = Nonces::new(1).await;
+    let store = MemoryStore::new();
+    nonces.lose_all();
+    let before = nonces.engine_on(store.clone(), NEVER).await;
+    let first = submit(&before, &nonces.world, 100).await;
+    reaches(&before, first, is_accepted).await;
+    before.shutdown(Duration::from_secs(5)).await.unwrap();
+    let engine = nonces.engine_on(store, NEVER).await;
+    let second = submit(&engine, &nonces.world, 10).await;
+    let is_busy = |code: &FailureCode| *code == FailureCode::ACCOUNT_BUSY;
+    let waits =
+        |event: &OrderEvent| matches!(event, OrderEvent::Deferred { failure, .. } if is_busy(&failure.code));
+    reaches(&engine, second, waits).await;
+    nonces.wait_for_blocks(200).await;
+    nonces.lose_none();
+    for id in [first, second] {
+        let order = ended(&engine, id).await;
+        assert_eq!((order.status(), order.state.attempt()), (Status::Confirmed, 1));
+    }
+    assert_eq!(traded(&nonces.world).await, (110, 220));
+}
+
+#[tokio::test]
+async fn one_node_that_lies_about_a_value_supersedes_nothing() {
+    let nonces = Nonces::new(1).await;
+    let (world, url) = (&nonces.world, nonces.world.chain.url.as_str());
+    let lie = |method: &str, answer: &mut Value| {
+        if method == "getMultipleAccounts" {
+            answer["result"]["context"]["slot"] = json!(1_000_000);
+            for account in answer["result"]["value"].as_array_mut().unwrap() {
+                let mut data = STANDARD.decode(account["data"][0].as_str().unwrap()).unwrap();
+                data[40] ^= 1;
+                account["data"][0] = json!(STANDARD.encode(data));
+            }
+        }
+        Ok(())
+    };
+    let liar = Proxy::start(url, lie).await;
+    let options = || world.options().with_nonce_accounts(nonces.accounts.iter().copied());
+    let honest = world.venue_over(&[url], options());
+    let (_, tx) = world.prepare(&honest, (world.x, 700), (world.y, 300)).await.unwrap();
+    nonces.wait_for_blocks(50).await;
+    let account = nonce(&tx).account;
+    let view =
+        async |venue: SolanaVenue| venue.accounts(std::slice::from_ref(&account)).await.unwrap().remove(0);
+    let believed = view(world.venue_over(&[liar.url.as_str()], options())).await;
+    assert!(believed.finalized.is_after(&nonce(&tx).value), "alone it is believed");
+    let three = world.venue_over(&[liar.url.as_str(), url, url], options());
+    let agreed = view(three).await;
+    assert!(!agreed.finalized.is_after(&nonce(&tx).value) && !agreed.latest.is_after(&nonce(&tx).value));
+    let divided = view(world.venue_over(&[liar.url.as_str(), url], options())).await;
+    assert!(!divided.finalized.is_after(&nonce(&tx).value), "without a quorum nothing is proven");
 }

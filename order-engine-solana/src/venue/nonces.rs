@@ -169,8 +169,9 @@ impl SolanaVenue {
         let known =
             self.seen_values.note(address, now).unwrap_or(Seen { nonce: None, last_at: 0, first_at: 0 });
         let at_finality = opaque(known.nonce.as_ref(), known.last_at);
-        let newest = newest.iter().max_by_key(|(slot, _)| *slot).and_then(|(slot, values)| {
-            Some(opaque(values.get(index)?.as_ref(), newest_places.height_min(*slot)?))
+        // One node alone must not make it look as if nothing were left to replace or to cancel.
+        let newest = agree(newest, index, self.cluster.quorum()).and_then(|agreed| {
+            Some(opaque(agreed.nonce.as_ref(), newest_places.height_min(agreed.first_slot)?))
         });
         AccountView::new(newest.unwrap_or_else(|| at_finality.clone()), at_finality, known.first_at)
     }
