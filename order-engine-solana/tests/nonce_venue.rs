@@ -16,8 +16,8 @@ use common::surfpool::nodes;
 use common::trading::{DeskRouter, ended, submit, traded};
 use order_engine_core::{
     AccountId, AccountNonce, Amount, Cancellation, DeathProof, Engine, EngineConfig, EventRecord,
-    FailureCode, FeeBumpPolicy, MemoryStore, Observation, OrderEvent, OrderId, Purpose, ReplaceRequest,
-    Runtime, SignedTx, Status, SubmitReport, TransactionBound, Venue as _,
+    FailureClass, FailureCode, FeeBumpPolicy, MemoryStore, Observation, OrderEvent, OrderId, Purpose,
+    ReplaceRequest, Runtime, SignedTx, Status, SubmitReport, TransactionBound, Venue as _,
 };
 use order_engine_solana::{
     Cluster, Draft, DurableNonce, Pubkey, SolanaVenue, WalletSigner as _, create_nonce_accounts,
@@ -182,6 +182,18 @@ async fn a_transaction_lands_after_two_hundred_blocks_and_uses_its_value() {
     let after = venue.accounts(&[account]).await.unwrap().remove(0);
     assert!(after.finalized.is_after(&nonce(&tx).value) && after.latest.is_after(&nonce(&tx).value));
     assert_eq!(venue.find(order.id).await.unwrap(), [tx.id]);
+}
+
+#[tokio::test]
+async fn an_account_that_is_not_there_serves_nobody() {
+    let mut nonces = Nonces::new(0).await;
+    nonces.accounts = nonce_account_addresses(nonces.world.wallet.address(), 2);
+    let (world, venue) = (&nonces.world, nonces.venue());
+    let refused = world.prepare(&venue, (world.x, 700), (world.y, 300)).await.unwrap_err();
+    assert_eq!(
+        (refused.failure.code, refused.class),
+        (FailureCode::VENUE_UNAVAILABLE, FailureClass::Unavailable)
+    );
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use order_engine_core::{
-    AccountId, AccountNonce, AccountView, NonceSource, NonceValue, StepError, Validity, VenueError,
+    AccountId, AccountNonce, AccountView, Failure, FailureCode, NonceSource, NonceValue, StepError, Validity,
+    VenueError,
 };
 use serde_json::json;
 use solana_pubkey::Pubkey;
@@ -129,6 +130,10 @@ impl SolanaVenue {
             let value = NonceValue::opaque(nonce.value.to_string(), read_at);
             let name = AccountNonce::new(account.to_string(), value);
             offered.insert(name, (nonce, agreed.first_slot));
+        }
+        if offered.is_empty() {
+            let message = "The nodes agree on the value of no nonce account of the wallet";
+            return Err(StepError::unavailable(Failure::new(FailureCode::VENUE_UNAVAILABLE, message)));
         }
         let chosen = nonces.choose(offered.keys().cloned().collect()).await?;
         let Some((nonce, slot)) = offered.get(&chosen) else { return Ok(None) };
