@@ -7,7 +7,7 @@ use std::rc::Rc;
 use order_engine_core::Amount;
 
 use super::network::{INPUT, Network, OUTPUT};
-use super::ways::{Change, Ways};
+use super::ways::{Change, Load, Ways};
 use super::{Hop, Task, Used};
 use crate::curve::Curve;
 use crate::error::QuoteError;
@@ -19,13 +19,6 @@ use crate::pool_set::Edge;
 /// The most passes over the network in which a way is searched. Each way forwards is found in the first pass; another
 /// one is needed for each pool from which the way pushes others out.
 const MOST_PASSES: usize = 4;
-
-/// The input and output of a pool.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Load {
-    pub(super) amount_in: u128,
-    pub(super) amount_out: u128,
-}
 
 /// How much goes into each pool of a network.
 #[derive(Clone, Debug)]

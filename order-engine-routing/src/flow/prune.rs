@@ -2,7 +2,8 @@
 
 use super::legs;
 use super::network::{INPUT, OUTPUT};
-use super::plan::{Load, Plan};
+use super::plan::Plan;
+use super::ways::Load;
 use super::{Flow, allocate};
 
 /// How many of the smallest legs are tried in each round.

@@ -1,6 +1,11 @@
 //! The ways on which more or less of a token could go, while they are searched.
 
-use super::plan::Load;
+/// The input and output of a pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) amount_in: u128,
+    pub(super) amount_out: u128,
+}
 
 /// A change of one pool's load.
 #[derive(Clone, Copy, Debug)]
