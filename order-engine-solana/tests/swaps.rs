@@ -28,8 +28,10 @@ use serde_json::{Value, json};
 /// How many swaps in each direction, unless `SWAPS` says otherwise.
 const SWAPS: u64 = 200;
 const WALLET_TOKENS: u64 = 1 << 60;
-/// The router is told what a trade through so many bins of a DLMM pair takes.
+/// The router is told what a trade through so many bins of a DLMM pair takes, and through so many groups of ticks of a
+/// Whirlpool whose fee adapts.
 const BINS_MAX: u32 = 40;
+const GROUPS_MAX: u32 = 100;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -210,9 +212,18 @@ impl<'a> Market<'a> {
     async fn check_footprint(&self, signature: &str, before: &Pool) {
         self.read().await;
         let after = self.directory.pool(self.pool).expect("it was read");
-        if let (Curve::Dlmm(before), Curve::Dlmm(after)) = (&before.curve, &after.curve)
-            && before.state().active_id.abs_diff(after.state().active_id) > BINS_MAX
-        {
+        let is_far = match (&before.curve, &after.curve) {
+            (Curve::Dlmm(before), Curve::Dlmm(after)) => {
+                before.state().active_id.abs_diff(after.state().active_id) > BINS_MAX
+            }
+            (Curve::Whirlpool(before), Curve::Whirlpool(after)) => {
+                let (before, after) = (before.state(), after.state());
+                let moved = before.tick_current.abs_diff(after.tick_current);
+                before.adaptive_fee.is_some_and(|fee| moved > GROUPS_MAX * u32::from(fee.tick_group_size))
+            }
+            _ => false,
+        };
+        if is_far {
             return;
         }
         let settings = json!({ "encoding": "json", "maxSupportedTransactionVersion": 0 });

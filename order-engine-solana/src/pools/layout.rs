@@ -88,7 +88,8 @@ impl Layout {
     }
 
     /// Returns the most compute units that a swap uses which names so many arrays, as the test `swaps` measures them. A trade
-    /// through more than forty bins of a DLMM pair, which is some percent of its price, uses more.
+    /// through more than forty bins of a DLMM pair or a hundred groups of ticks of a Whirlpool whose fee adapts, which are some
+    /// percent of its price, uses more.
     pub(crate) const fn compute_units(&self, arrays: u32) -> u32 {
         let (alone, per_array) = match self {
             Self::V4(_) => (25_000, 0),
