@@ -96,7 +96,7 @@ impl Layout {
             Self::Cpmm(_) => (40_000, 0),
             Self::Clmm(_) => (90_000, 60_000),
             Self::Dlmm(_) => (80_000, 80_000),
-            Self::Orca(pool) if pool.is_adaptive() => (60_000, 130_000),
+            Self::Orca(pool) if pool.is_adaptive() => (60_000, 180_000),
             Self::Orca(_) => (60_000, 45_000),
         };
         alone + arrays * per_array
