@@ -2,10 +2,13 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use alloy_consensus::TxEip1559;
+use alloy_consensus::transaction::RlpEcdsaDecodableTx as _;
 use common::contracts::ONE;
 use common::proxy::Proxy;
 use common::world::{Desk, World, token, until};
@@ -15,7 +18,38 @@ use order_engine_core::{
 };
 use order_engine_evm::{Address, EvmVenueOptions, FeePolicy, U256, WalletSigner as _, transaction_of};
 use order_engine_routing::Router;
-use serde_json::json;
+use serde_json::{Value, json};
+
+/// The fees of what was sent for each nonce, in the order of sending: the most for a unit of gas, and the tip.
+#[derive(Default)]
+struct Sent(Mutex<BTreeMap<u64, Vec<(u128, u128)>>>);
+
+impl Sent {
+    fn note(&self, call: &Value) {
+        if call["method"] != "eth_sendRawTransaction" {
+            return;
+        }
+        let bytes = alloy_primitives::hex::decode(call["params"][0].as_str().unwrap()).unwrap();
+        let tx = TxEip1559::eip2718_decode(&mut &*bytes).unwrap().strip_signature();
+        let fees = (tx.max_fee_per_gas, tx.max_priority_fee_per_gas);
+        let mut sent = self.0.lock().unwrap();
+        let sent = sent.entry(tx.nonce).or_default();
+        if sent.last() != Some(&fees) {
+            sent.push(fees);
+        }
+    }
+
+    /// Checks replacements as real nodes do: each pays a tenth more in both fees. Returns how many there were.
+    fn replacements(&self) -> usize {
+        let sent = self.0.lock().unwrap();
+        let pairs: Vec<_> = sent.values().flat_map(|sent| sent.windows(2)).collect();
+        for pair in &pairs {
+            let ((fee, tip), (next_fee, next_tip)) = (pair[0], pair[1]);
+            assert!(next_fee * 10 >= fee * 11 && next_tip * 10 >= tip * 11, "{sent:?}");
+        }
+        pairs.len()
+    }
+}
 
 /// A transaction is bumped after three blocks, to what blocks cost then.
 const STUCK_BLOCKS_MAX: u64 = 6;
@@ -125,7 +159,14 @@ async fn a_stuck_nonce_is_unblocked_by_bumps_within_some_blocks() {
     // It pays for blocks as they are when it is signed, and they cost four times as much then.
     let fees = FeePolicy::default().with_base_fee_percent(100);
     let options = EvmVenueOptions::default().with_fees(fees);
-    let engine = engine_on(world.desk_over(&[&world.chain.url], options)).await;
+    let sent = Arc::new(Sent::default());
+    let seen = Arc::clone(&sent);
+    let node = Proxy::start(&world.chain.url, move |call, _| {
+        seen.note(call);
+        Ok(())
+    })
+    .await;
+    let engine = engine_on(world.desk_over(&[&node.url], options)).await;
     let first = submit(&engine, world.contracts.x, ONE, world.contracts.y).await;
     until(async || engine.order(first).await.unwrap().unwrap().status() == Status::Submitted).await;
     let second = submit(&engine, world.contracts.y, ONE, world.contracts.x).await;
@@ -146,6 +187,7 @@ async fn a_stuck_nonce_is_unblocked_by_bumps_within_some_blocks() {
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     assert!(used > 1, "it was stuck");
+    assert!(sent.replacements() > 0, "and replaced");
     let mining = keep_mining(&world);
     for id in [first, second] {
         let order = ended(&engine, id).await;
