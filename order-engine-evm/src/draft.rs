@@ -56,7 +56,7 @@ impl Draft {
         }
         let transaction = unsigned.into_signed(signature);
         let (id, bytes) = (tx_id(*transaction.hash(), self.nonce), transaction.encoded_2718());
-        let nonce = AccountNonce { account: account_id(signer.address()), value: self.nonce };
+        let nonce = AccountNonce::new(account_id(signer.address()), self.nonce);
         let tx = SignedTx::new(id, bytes, Validity::Nonce(nonce), min_amount_out);
         Ok(tx.with_max_fee(Amount::new(self.fees.max_fee_wei())))
     }

@@ -6,8 +6,8 @@ use alloy_primitives::hex;
 use common::contracts::{DEPLOYER, ONE};
 use common::world::{Desk, ETH, FENCE, World, certainty_of, fill_of, through};
 use order_engine_core::{
-    Amount, Certainty, FailureClass, FailureCode, Observation, Order, ReplaceRequest, SignedTx, SubmitReport,
-    Venue as _,
+    AccountView, Amount, Certainty, FailureClass, FailureCode, Observation, Order, ReplaceRequest, SignedTx,
+    SubmitReport, Venue as _,
 };
 use order_engine_evm::{
     ALLOWANCE_MISSING, EvmVenueOptions, FEE_TOO_HIGH, FeePolicy, TOKEN_NOT_SUPPORTED, U256,
@@ -237,14 +237,15 @@ async fn foreign_use_of_the_nonce_is_the_proof_of_death() {
     // Somebody else has the key, and uses the same nonce.
     world.desk().venue.approve(x, U256::from(7)).await.unwrap();
     world.chain.mine(1).await;
-    let account = async || desk.venue.accounts(std::slice::from_ref(&nonce.account)).await.unwrap()[0];
-    let view = account().await;
-    assert_eq!((view.latest, view.finalized), (nonce.value + 1, nonce.value), "used, and not finally");
+    let account = async || desk.venue.accounts(std::slice::from_ref(&nonce.account)).await.unwrap().remove(0);
+    let number = nonce.value.number().unwrap();
+    let height = account().await.finalized_height;
+    assert_eq!(account().await, AccountView::new(number + 1, number, height), "used, and not finally");
     assert!(matches!(desk.observe(&tx).await, Observation::NotFound { searched_through: None, .. }));
     assert!(matches!(desk.venue.submit(&tx).await, SubmitReport::DefinitelyNotAccepted { .. }));
     world.chain.mine(FINAL).await;
     let view = account().await;
-    assert_eq!((view.latest, view.finalized), (nonce.value + 1, nonce.value + 1));
+    assert_eq!(view, AccountView::new(number + 1, number + 1, view.finalized_height));
     let Observation::NotFound { searched_through: Some(height), .. } = desk.observe(&tx).await else {
         panic!("the death is proven")
     };

@@ -100,8 +100,8 @@ async fn a_nonce_is_used_for_good_only_if_a_quorum_says_so() {
     .await;
     let honest = world.chain.url.as_str();
     let majority = desk(&world, nodes(&[honest, &exaggerating.url, honest]));
-    let view = majority.venue.accounts(std::slice::from_ref(&nonce.account)).await.unwrap()[0];
-    assert_eq!((view.latest, view.finalized), (nonce.value, nonce.value));
+    let view = &majority.venue.accounts(std::slice::from_ref(&nonce.account)).await.unwrap()[0];
+    assert_eq!((&view.latest, &view.finalized), (&nonce.value, &nonce.value));
     let divided = desk(&world, nodes(&[honest, &exaggerating.url]));
     assert!(divided.venue.accounts(std::slice::from_ref(&nonce.account)).await.is_err());
     let alone = desk(&world, nodes(&[&exaggerating.url]));

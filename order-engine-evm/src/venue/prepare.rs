@@ -2,7 +2,8 @@
 
 use alloy_primitives::{Address, Bytes, U64, U128, U256};
 use order_engine_core::{
-    Amount, Failure, FailureCode, FillRequest, PrepareRequest, ReplaceRequest, SignedTx, StepError,
+    AccountNonce, Amount, Failure, FailureCode, FillRequest, PrepareRequest, ReplaceRequest, SignedTx,
+    StepError,
 };
 use serde_json::{Value, json};
 
@@ -64,13 +65,14 @@ impl EvmVenue {
     }
 
     pub(super) async fn filler(&self, request: &FillRequest<'_>) -> Result<SignedTx, StepError> {
-        if request.nonce.account != account_id(self.signer.address()) {
+        let is_own = request.nonce.account == account_id(self.signer.address());
+        let Some(number) = request.nonce.value.number().filter(|_| is_own) else {
             return Err(rejected("The nonce is of another wallet"));
-        }
+        };
         let idle = self.idle(request.order.id);
         let (gas_limit, market) = tokio::try_join!(self.idle_gas(&idle), self.market())?;
         let fees = self.options.fees.fees(gas_limit, &market).ok_or_else(fee_too_high)?;
-        self.draft(request.nonce.value, idle, fees).sign(&*self.signer, Amount::ZERO).await
+        self.draft(number, idle, fees).sign(&*self.signer, Amount::ZERO).await
     }
 
     /// Signs an approval with the wallet's next nonce.
@@ -94,10 +96,8 @@ impl EvmVenue {
     /// Reads a transaction of this wallet on this chain.
     fn of_wallet(&self, tx: &SignedTx) -> Result<Draft, StepError> {
         let draft = Draft::of_signed(&tx.bytes)?;
-        let is_own = tx.validity.nonce().is_some_and(|nonce| {
-            nonce.account == account_id(self.signer.address()) && nonce.value == draft.nonce
-        });
-        if !is_own || draft.chain_id != self.cluster.chain_id() {
+        let nonce = AccountNonce::new(account_id(self.signer.address()), draft.nonce);
+        if tx.validity.nonce() != Some(&nonce) || draft.chain_id != self.cluster.chain_id() {
             return Err(rejected("The transaction is of another wallet or chain"));
         }
         Ok(draft)
