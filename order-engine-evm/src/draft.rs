@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(tx.id.as_str(), format!("{hash:#x}:7"));
         assert_eq!(tx.max_fee, Some(Amount::new(21_640 * 30)));
         let nonce = tx.validity.nonce().unwrap();
-        assert_eq!((nonce.account.as_str(), nonce.value), (signer.address().to_string().as_str(), 7));
+        assert_eq!(*nonce, AccountNonce::new(account_id(signer.address()), 7));
     }
 
     #[test]

@@ -169,7 +169,7 @@ impl SolanaConfig {
             tokens: tokens.collect(),
             pools,
             pools_need_agreement: file.pools.agreement,
-            venue: file.venue.options(file.fees)?,
+            venue: file.venue.options(&file.fees)?,
             wallet: file.wallet,
             folder,
         })

@@ -49,11 +49,8 @@ impl Http {
     /// If it is no URL of `http://`, or `https://` with the feature `tls`, or the machine has no certificates.
     pub(crate) fn new(url: &str, timeout: Duration) -> Result<Self, Source> {
         let uri: Uri = url.parse().map_err(|_| "it is no URL")?;
-        let is_known = match uri.scheme_str() {
-            Some("http") => true,
-            Some("https") => cfg!(feature = "tls"),
-            _ => false,
-        };
+        let scheme = uri.scheme_str();
+        let is_known = scheme == Some("http") || (scheme == Some("https") && cfg!(feature = "tls"));
         if !is_known {
             return Err(if cfg!(feature = "tls") {
                 "the URL must begin with http:// or https://".into()
@@ -95,7 +92,7 @@ impl Http {
     ///
     /// # Errors
     /// If there is no answer within the time.
-    pub(crate) async fn post(&self, path: &str, value: &impl Serialize) -> Result<Answer, Source> {
+    pub(crate) async fn post(&self, path: &str, value: &(impl Serialize + Sync)) -> Result<Answer, Source> {
         let request = Request::post(format!("{}{path}", self.url)).header(CONTENT_TYPE, "application/json");
         self.call(request, serde_json::to_vec(value)?).await
     }

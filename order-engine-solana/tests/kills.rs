@@ -98,7 +98,7 @@ async fn place_and_wait(engine: &Engine, setup: &Setup, n: u64) -> Order {
         Submission::Created(order) | Submission::Existing(order) => {
             engine.wait(order.id).await.expect("the store answers").expect("it was placed")
         }
-        conflict => panic!("{conflict:?}"),
+        Submission::Conflict(other) => panic!("{other:?}"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the server trades on: the simulator in this process, one behind a URL, or a chain that a file describes.
 
+#[cfg(feature = "solana")]
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;

@@ -123,7 +123,7 @@ impl Customers {
     async fn trade(&self, orders: u64, time: Duration) -> Vec<String> {
         let began = tokio::time::Instant::now();
         let place = async |n: u64| {
-            let at = time.mul_f64(n as f64 / orders as f64);
+            let at = time * u32::try_from(n * 1_000 / orders).unwrap() / 1_000;
             tokio::time::sleep_until(began + at).await;
             self.place(n).await
         };
@@ -133,9 +133,9 @@ impl Customers {
     /// Places an order of either direction at one server after the other until one answers.
     async fn place(&self, n: u64) -> String {
         let [(first, _), (second, _)] = TOKENS;
-        let (sell, buy) = if n.is_multiple_of(2) { (first, second) } else { (second, first) };
+        let (sold, bought) = if n.is_multiple_of(2) { (first, second) } else { (second, first) };
         let form = json!({
-            "tokenIn": sell, "tokenOut": buy, "amount": format!("{}", 1 + n % 9), "slippageBps": 500,
+            "tokenIn": sold, "tokenOut": bought, "amount": format!("{}", 1 + n % 9), "slippageBps": 500,
             "clientOrderId": format!("order-{n}"),
         });
         for turn in 0.. {

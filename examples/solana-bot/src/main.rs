@@ -48,7 +48,7 @@ async fn sell_slice(
     let request = request.with_client_order_id(format!("slice-{slice}")).with_slippage_bps(100);
     let id = match engine.submit(request).await? {
         Submission::Created(order) | Submission::Existing(order) => order.id,
-        other => return Err(format!("slice {slice} is not taken: {other:?}").into()),
+        Submission::Conflict(_) => return Err(format!("slice {slice} is another order in the store").into()),
     };
     let order = engine.wait(id).await?.ok_or("the order is gone")?;
     match (order.status(), order.state.fill()) {

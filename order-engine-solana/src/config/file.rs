@@ -171,7 +171,7 @@ pub(super) struct VenueSettings {
 }
 
 impl VenueSettings {
-    pub(super) fn options(self, fees: Fees) -> Result<SolanaVenueOptions, ConfigError> {
+    pub(super) fn options(self, fees: &Fees) -> Result<SolanaVenueOptions, ConfigError> {
         let mut options = SolanaVenueOptions::default().with_fees(fees.policy()?);
         if let Some(heights) = self.finality_margin {
             options = options.with_finality_margin(heights);
