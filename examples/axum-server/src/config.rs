@@ -12,9 +12,9 @@ use order_engine_sim::{NonceConfig, Rate};
 
 use crate::address::PublicUrl;
 use crate::backend::{FanoutUrl, StoreUrl};
+use crate::chain_file::ChainFile;
 use crate::secret_url::{SecretUrl, VenueUrl};
 use crate::shutdown::ShutdownTimes;
-use crate::venue::ChainFile;
 
 /// Executes orders on simulated exchanges, durably, over HTTP and WebSocket.
 #[derive(Clone, Debug, Parser)]

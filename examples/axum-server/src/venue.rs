@@ -1,8 +1,5 @@
 //! What the server trades on: the simulator in this process, one behind a URL, or a chain that a file describes.
 
-#[cfg(feature = "solana")]
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,47 +11,14 @@ use order_engine_sim::{NonceConfig, NonceKind, SimConfig, Simulator};
 use order_engine_solana::{OpenError, SolanaConfig};
 use serde::Serialize;
 
+#[cfg(feature = "solana")]
+use crate::chain_file::ChainFile;
 use crate::config::{Config, Role, TxBound};
-use crate::host::StartError;
+use crate::start_error::StartError;
 use crate::tokens::TokenRegistry;
 
 /// How often a venue that has not started yet is asked again.
 const VENUE_POLL: Duration = Duration::from_secs(1);
-
-/// A chain that a file describes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ChainFile {
-    /// Solana, with the configuration of `order-engine-solana`.
-    #[cfg(feature = "solana")]
-    Solana(PathBuf),
-}
-
-/// Why a text names no chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InvalidChainFile {
-    /// No chain is named like this.
-    #[error("a venue is 'solana:FILE'")]
-    Unknown,
-    /// The server was built without the feature that has this chain.
-    #[error("this server was built without the feature '{0}'")]
-    LeftOut(&'static str),
-}
-
-impl FromStr for ChainFile {
-    type Err = InvalidChainFile;
-
-    fn from_str(text: &str) -> Result<Self, InvalidChainFile> {
-        match text.split_once(':') {
-            #[cfg(feature = "solana")]
-            Some(("solana", path)) if !path.is_empty() => Ok(Self::Solana(path.into())),
-            #[cfg(not(feature = "solana"))]
-            Some(("solana", _)) => Err(InvalidChainFile::LeftOut("solana")),
-            _ => Err(InvalidChainFile::Unknown),
-        }
-    }
-}
 
 /// The chain that the server trades on, as clients are told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
