@@ -18,6 +18,7 @@ use solana_pubkey::Pubkey;
 
 use crate::config::file::{File, Wallet};
 use crate::keys::{KeyError, KeypairSigner, RemoteSigner, RemoteSignerOptions, WalletSigner};
+use crate::nonce_accounts::NonceAccountError;
 use crate::pools::{PoolListError, WatchOptions, read_pool_list};
 use crate::rpc::{Cluster, ClusterOptions, RpcError};
 use crate::venue::SolanaVenueOptions;
@@ -49,6 +50,9 @@ pub struct SolanaConfig {
     pub pools_need_agreement: bool,
     /// How the pools are kept fresh.
     pub watch: WatchOptions,
+    /// How many nonce accounts the wallet has; those that are not there are made when trading is opened. Without any,
+    /// transactions expire with a recent blockhash.
+    pub nonce_accounts: usize,
     /// The options of the venue.
     pub venue: SolanaVenueOptions,
     wallet: Wallet,
@@ -117,9 +121,15 @@ pub enum OpenError {
     /// The wallet's key cannot be used.
     #[error("the wallet cannot be used")]
     Key(#[from] KeyError),
-    /// The nodes cannot be asked. If it [is transient](RpcError::is_transient), they may answer later.
+    /// The nodes cannot be asked. If it [is transient](Self::is_transient), they may answer later.
     #[error("the nodes cannot be asked")]
     Nodes(#[from] RpcError),
+    /// The wallet's nonce accounts cannot be used or made.
+    #[error("the nonce accounts cannot be used")]
+    NonceAccounts(#[from] NonceAccountError),
+    /// The lookup tables cannot be read.
+    #[error("the lookup tables cannot be read")]
+    Tables(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The nodes are of another chain than the configuration says.
     #[error("the first block of the nodes' chain is {found}, and not {expected}")]
     OtherChain {
@@ -128,6 +138,13 @@ pub enum OpenError {
         /// The hash that the configuration has.
         expected: String,
     },
+}
+
+impl OpenError {
+    /// Whether the nodes may answer later.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Nodes(error) | Self::NonceAccounts(NonceAccountError::Rpc(error)) if error.is_transient())
+    }
 }
 
 impl SolanaConfig {
@@ -169,6 +186,7 @@ impl SolanaConfig {
             tokens: tokens.collect(),
             pools,
             pools_need_agreement: file.pools.agreement,
+            nonce_accounts: file.venue.nonce_accounts,
             venue: file.venue.options(&file.fees)?,
             wallet: file.wallet,
             folder,
@@ -213,8 +231,7 @@ impl SolanaConfig {
                 return Err(OpenError::OtherChain { found, expected: expected.clone() });
             }
         }
-        let trading = SolanaTrading::new(self, (cluster, signer), &runtime);
-        trading.read_pools().await?;
+        let trading = SolanaTrading::open(self, (cluster, signer), &runtime).await?;
         trading.watch_pools(self.watch.clone(), &runtime);
         Ok(trading)
     }

@@ -8,7 +8,7 @@ use order_engine_core::{DexRouter, Runtime, Token, Venue};
 use order_engine_sim::rpc::{RpcClient, RpcError, RpcOptions, RpcRouter, RpcVenue};
 use order_engine_sim::{NonceConfig, NonceKind, SimConfig, Simulator};
 #[cfg(feature = "solana")]
-use order_engine_solana::{OpenError, SolanaConfig};
+use order_engine_solana::SolanaConfig;
 use serde::Serialize;
 
 #[cfg(feature = "solana")]
@@ -84,7 +84,7 @@ async fn solana(path: &std::path::Path, config: &Config) -> Result<Trading, Star
     let chain_config = SolanaConfig::read(path).map_err(|error| named(error.into()))?;
     let trading = loop {
         match chain_config.open(Runtime::tokio()).await {
-            Err(OpenError::Nodes(error)) if error.is_transient() => {
+            Err(error) if error.is_transient() => {
                 tracing::warn!(error = %chain(&error), "the nodes do not answer yet");
                 tokio::time::sleep(VENUE_POLL).await;
             }

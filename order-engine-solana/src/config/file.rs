@@ -12,6 +12,7 @@ use crate::config::{ConfigError, address};
 use crate::fees::FeePolicy;
 use crate::pools::WatchOptions;
 use crate::rpc::ClusterOptions;
+use crate::rpc::wire::ACCOUNTS_MAX;
 use crate::venue::SolanaVenueOptions;
 
 #[derive(Deserialize)]
@@ -167,11 +168,19 @@ pub(super) struct VenueSettings {
     busy_account: Option<String>,
     complete_from_slot: Option<u64>,
     #[serde(default)]
+    pub(super) nonce_accounts: usize,
+    #[serde(default)]
     lookup_tables: Vec<String>,
 }
 
 impl VenueSettings {
     pub(super) fn options(self, fees: &Fees) -> Result<SolanaVenueOptions, ConfigError> {
+        if self.nonce_accounts > ACCOUNTS_MAX {
+            return Err(ConfigError::invalid(
+                "venue.nonce_accounts",
+                format!("must be at most {ACCOUNTS_MAX}"),
+            ));
+        }
         let mut options = SolanaVenueOptions::default().with_fees(fees.policy()?);
         if let Some(heights) = self.finality_margin {
             options = options.with_finality_margin(heights);

@@ -44,9 +44,10 @@ fn what_is_wrong_is_said_with_its_place() {
     assert!(changed("quorum = 1 ", "quorum = 2 ").contains("nodes.quorum: must be from 1 to 1"));
     assert!(changed("urls = [\"http://127.0.0.1:8899\"]", "urls = []").contains("nodes.urls"));
     assert!(changed("percentile = 50", "percentile = 101").contains("fees.percentile"));
+    assert!(changed("nonce_accounts = 0", "nonce_accounts = 101").contains("venue.nonce_accounts"));
     assert!(changed("{tx}", "tx").contains("explorer"));
     assert!(changed("\"EstddXy7qJ6SKLaiosoKfBCDGvLVM8wzVP9KAo4yASpV\"", "").contains("pools"));
-    assert!(changed("interval_ms = 400", "interval_ms = 0").contains("line 40"));
+    assert!(changed("interval_ms = 400", "interval_ms = 0").contains("line 32"));
     assert!(changed("timeout_ms", "timeout").contains("unknown field `timeout`"));
     assert!(changed("mint = \"4zMM", "mint = \"0zMM").contains("tokens.mint"));
 }

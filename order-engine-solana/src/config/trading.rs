@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use order_engine_core::Runtime;
 use order_engine_core::telemetry::chain;
-use order_engine_routing::Router;
+use order_engine_routing::{Footprint, Router, RouterConfig, SearchLimits};
 
-use crate::config::SolanaConfig;
+use crate::config::{OpenError, SolanaConfig};
 use crate::keys::WalletSigner;
+use crate::nonce_accounts::create_nonce_accounts;
 use crate::pools::{PoolDirectory, WatchOptions};
 use crate::rpc::{Cluster, RpcError};
 use crate::venue::SolanaVenue;
@@ -28,28 +29,36 @@ pub struct SolanaTrading {
     pub pools: Arc<PoolDirectory>,
 }
 
+/// What the advance of a nonce account takes of a transaction: the account, the recent hashes, and the instruction.
+const ADVANCE: Footprint = Footprint { compute_units: 200, arrays: 0, accounts: 2, bytes: 2 * 32 + 10 };
+
 impl SolanaTrading {
-    pub(super) fn new(
+    /// Connects, reads the pools once, and makes a router that knows what fits into a transaction.
+    pub(super) async fn open(
         config: &SolanaConfig,
         (cluster, signer): (Arc<Cluster>, Arc<dyn WalletSigner>),
         runtime: &Runtime,
-    ) -> Self {
+    ) -> Result<Self, OpenError> {
         let mut pools = PoolDirectory::new(Arc::clone(&cluster), config.pools.iter().copied());
         if config.pools_need_agreement {
             pools = pools.with_agreement();
         }
         let pools = Arc::new(pools);
-        let router = Router::new(Arc::clone(&pools) as _, Arc::clone(&runtime.clock));
-        let venue = SolanaVenue::new(cluster, signer, Arc::clone(&pools) as _, config.venue.clone());
-        Self { router: Arc::new(router), venue: Arc::new(venue), pools }
-    }
-
-    /// Reads all pools, and logs those that cannot be read.
-    pub(super) async fn read_pools(&self) -> Result<(), RpcError> {
-        for unread in &self.pools.read().await?.unread {
-            tracing::warn!(pool = %unread.pool, error = %chain(&unread.error), "a pool cannot be traded");
+        let price = config.venue.fees.floor_micro_lamports;
+        let nonces = create_nonce_accounts(&cluster, &*signer, config.nonce_accounts, price).await?;
+        let options = config.venue.clone().with_nonce_accounts(nonces);
+        let venue = SolanaVenue::new(cluster, signer, Arc::clone(&pools) as _, options);
+        read_pools(&pools).await?;
+        pools
+            .set_lookup_tables(venue.lookup_tables().await.map_err(|error| OpenError::Tables(error.into()))?);
+        let mut limits = pools.transaction_limits();
+        if config.nonce_accounts > 0 {
+            limits.base = limits.base.plus(ADVANCE);
         }
-        Ok(())
+        let limits = SearchLimits::default().with_transaction(limits);
+        let router = Router::new(Arc::clone(&pools) as _, Arc::clone(&runtime.clock))
+            .with_config(RouterConfig::default().with_limits(limits));
+        Ok(Self { router: Arc::new(router), venue: Arc::new(venue), pools })
     }
 
     /// Keeps the pools fresh for as long as somebody else has the directory.
@@ -63,4 +72,12 @@ impl SolanaTrading {
         };
         runtime.spawner.spawn("pools", Box::pin(watching));
     }
+}
+
+/// Reads all pools, and logs those that cannot be read.
+async fn read_pools(pools: &PoolDirectory) -> Result<(), RpcError> {
+    for unread in &pools.read().await?.unread {
+        tracing::warn!(pool = %unread.pool, error = %chain(&unread.error), "a pool cannot be traded");
+    }
+    Ok(())
 }
