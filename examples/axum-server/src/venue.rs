@@ -82,6 +82,7 @@ fn tokens(config: &Config, of_chain: Option<Vec<Token>>) -> Result<TokenRegistry
 async fn solana(path: &std::path::Path, config: &Config) -> Result<Trading, StartError> {
     let named = |source| StartError::Chain { path: path.to_owned(), source };
     let chain_config = SolanaConfig::read(path).map_err(|error| named(error.into()))?;
+    let tokens = tokens(config, Some(chain_config.tokens.clone()))?;
     let trading = loop {
         match chain_config.open(Runtime::tokio()).await {
             Err(error) if error.is_transient() => {
@@ -91,12 +92,12 @@ async fn solana(path: &std::path::Path, config: &Config) -> Result<Trading, Star
             opened => break opened.map_err(|error| named(error.into()))?,
         }
     };
-    let SolanaConfig { chain: name, explorer, tokens: of_chain, .. } = chain_config;
+    let SolanaConfig { chain: name, explorer, .. } = chain_config;
     Ok(Trading {
         router: trading.router,
         venue: trading.venue,
         chain: ChainInfo { name, is_simulated: false, explorer },
-        tokens: tokens(config, Some(of_chain))?,
+        tokens,
     })
 }
 

@@ -147,7 +147,7 @@ async fn answer(State(node): State<Arc<Behind>>, Json(call): Json<Value>) -> Res
 }
 
 /// Returns the answer of a node that took a transaction.
-fn taken(call: &Value) -> Value {
+pub(crate) fn taken(call: &Value) -> Value {
     let bytes = STANDARD.decode(call["params"][0].as_str().unwrap()).unwrap();
     let id = bs58::encode(&bytes[1..65]).into_string();
     json!({ "jsonrpc": "2.0", "id": call["id"], "result": id })

@@ -8,10 +8,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::task::JoinHandle;
+
+use crate::faults::taken;
 
 /// What a node does with the honest answer to a method: it changes it, or says the status of an error instead.
 type Change = Box<dyn FnMut(&str, &mut Value) -> Result<(), u16> + Send>;
@@ -47,11 +47,7 @@ impl Proxy {
         let keep = move |call: &Value| {
             let is_lost = call["method"] == "sendTransaction"
                 && lost.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
-            is_lost.then(|| {
-                let bytes = STANDARD.decode(call["params"][0].as_str().unwrap()).unwrap();
-                let id = bs58::encode(&bytes[1..65]).into_string();
-                json!({ "jsonrpc": "2.0", "id": call["id"], "result": id })
-            })
+            is_lost.then(|| taken(call))
         };
         Self::with(url, Box::new(keep), Box::new(|_, _| Ok(()))).await
     }
