@@ -18,7 +18,7 @@ mod plan;
 mod prune;
 mod ways;
 
-pub(crate) use self::network::{Hop, Network};
+pub(crate) use self::network::{Hop, Network, NetworkBuilder};
 pub(crate) use self::plan::Plan;
 
 use order_engine_core::Amount;

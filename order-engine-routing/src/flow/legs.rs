@@ -43,13 +43,10 @@ fn execute<'a>(plan: &Plan<'_, '_, 'a>, is_full: &[bool]) -> Result<Option<Flow<
     held[INPUT] = plan.task.amount;
     let leads_on = leads_on(plan);
     let (mut legs, mut toll) = (Vec::new(), Toll::default());
-    for selling in
-        network.order().chunk_by(|one, next| network.arcs()[*one].from == network.arcs()[*next].from)
-    {
-        let token = network.arcs()[selling[0]].from;
-        let mut sellers: Vec<(usize, u128)> = selling
-            .iter()
-            .map(|&arc| (arc, plan.load(arc).amount_in))
+    for (first, selling) in network.sellers() {
+        let token = selling[0].from;
+        let mut sellers: Vec<(usize, u128)> = (first..first + selling.len())
+            .map(|arc| (arc, plan.load(arc).amount_in))
             .filter(|(arc, planned)| *planned > 0 && leads_on[*arc])
             .collect();
         // The pool with the most takes the rest, rather one that buys a token for which there is room.
@@ -79,8 +76,7 @@ fn leads_on(plan: &Plan<'_, '_, '_>) -> Vec<bool> {
     let mut is_sold = vec![false; network.tokens()];
     is_sold[OUTPUT] = true;
     let mut leads_on = vec![false; network.len()];
-    for &arc in network.order().iter().rev() {
-        let Arc { from, to, .. } = network.arcs()[arc];
+    for (arc, &Arc { from, to, .. }) in network.arcs().iter().enumerate().rev() {
         if plan.load(arc).amount_out > 0 && is_sold[to] {
             leads_on[arc] = true;
             is_sold[from] = true;

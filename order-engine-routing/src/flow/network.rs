@@ -1,5 +1,7 @@
 //! The part of the graph through which a flow may go: some pools, each in one direction, without a cycle.
 
+use std::cmp::Reverse;
+
 use crate::footprint::Toll;
 use crate::pool::Pool;
 use crate::pool_set::Edge;
@@ -36,11 +38,20 @@ pub(super) struct Arc<'a> {
 pub(crate) struct Network<'a> {
     /// The tokens, by their numbers in the graph of all pools. The first is the input, the second the output.
     tokens: Vec<usize>,
+    /// The pools, those that sell a token after all that buy it.
     arcs: Vec<Arc<'a>>,
+    /// The numbers of the pools in the set of all pools, in their order, and the arc of each.
+    by_pool: Vec<(usize, usize)>,
+}
+
+/// A network to which paths are added.
+#[derive(Debug)]
+pub(crate) struct NetworkBuilder<'a> {
+    tokens: Vec<usize>,
+    arcs: Vec<Arc<'a>>,
+    by_pool: Vec<(usize, usize)>,
     /// For each token, the tokens that can be reached from it, itself included.
     reach: Vec<u64>,
-    /// The arcs, those that sell a token after all that buy it.
-    order: Vec<usize>,
     most_arcs: usize,
 }
 
@@ -49,14 +60,14 @@ pub(super) const INPUT: usize = 0;
 /// The number of the output token.
 pub(super) const OUTPUT: usize = 1;
 
-impl<'a> Network<'a> {
+impl<'a> NetworkBuilder<'a> {
     /// Returns a network without pools from one token to another.
     pub(crate) fn new(input: usize, output: usize, most_arcs: usize) -> Self {
         Self {
             tokens: vec![input, output],
-            arcs: Vec::new(),
+            arcs: Vec::with_capacity(most_arcs),
+            by_pool: Vec::with_capacity(most_arcs),
             reach: vec![1 << INPUT, 1 << OUTPUT],
-            order: Vec::new(),
             most_arcs,
         }
     }
@@ -64,23 +75,27 @@ impl<'a> Network<'a> {
     /// Adds the pools of a path that are not in the network yet. A path that would close a cycle is not added, nor is
     /// one for which there is no room. Returns whether the path leads in no circle with others.
     pub(crate) fn add_path(&mut self, path: &[Hop], pool: impl Fn(&Hop) -> (&'a Pool, Toll)) -> bool {
-        let is_known = |hop: &Hop| self.arcs.iter().any(|arc| arc.number == hop.edge.pool);
-        let added: Vec<Hop> = path.iter().copied().filter(|hop| !is_known(hop)).collect();
+        let mut added = Vec::with_capacity(path.len());
+        for hop in path {
+            match find(&self.by_pool, hop.edge.pool) {
+                Some(arc) if self.arcs[arc].direction != hop.edge.direction => return false,
+                Some(_) => {}
+                None => added.push(*hop),
+            }
+        }
         let tokens = self.tokens.len() + path.len();
         let has_room = self.arcs.len() + added.len() <= self.most_arcs && tokens <= MOST_TOKENS;
-        if self.turns_a_pool_round(path) {
-            return false;
-        }
         if added.is_empty() || !has_room {
             return true;
         }
-        let (tokens, reach) = (self.tokens.clone(), self.reach.clone());
+        let (arcs, tokens, reach) = (self.arcs.len(), self.tokens.len(), self.reach.clone());
         for hop in &added {
             let (from, to) = (self.token(hop.from), self.token(hop.to));
             if self.reach[to] >> from & 1 == 1 {
                 // The path closes a cycle, so none of it stays.
-                self.arcs.truncate(self.order.len());
-                (self.tokens, self.reach) = (tokens, reach);
+                self.arcs.truncate(arcs);
+                self.tokens.truncate(tokens);
+                self.reach = reach;
                 return false;
             }
             let gained = self.reach[to];
@@ -91,20 +106,17 @@ impl<'a> Network<'a> {
             let (pool, toll) = pool(hop);
             self.arcs.push(Arc { pool, direction, from, to, number, toll });
         }
-        self.sort();
+        for arc in arcs..self.arcs.len() {
+            let number = self.arcs[arc].number;
+            let place = self.by_pool.partition_point(|(known, _)| *known < number);
+            self.by_pool.insert(place, (number, arc));
+        }
         true
-    }
-
-    /// Returns whether a path uses a pool against the direction in which the network does.
-    fn turns_a_pool_round(&self, path: &[Hop]) -> bool {
-        let is_turned =
-            |hop: &Hop, arc: &Arc<'_>| arc.number == hop.edge.pool && arc.direction != hop.edge.direction;
-        path.iter().any(|hop| self.arcs.iter().any(|arc| is_turned(hop, arc)))
     }
 
     /// Returns the number of a token in the network, to which it adds it.
     fn token(&mut self, number: usize) -> usize {
-        if let Some(known) = self.number(number) {
+        if let Some(known) = self.tokens.iter().position(|known| *known == number) {
             return known;
         }
         let token = self.tokens.len();
@@ -113,20 +125,32 @@ impl<'a> Network<'a> {
         token
     }
 
-    /// Orders the arcs. A token from which more can be reached comes before those that it reaches.
-    fn sort(&mut self) {
-        self.order = (0..self.arcs.len()).collect();
-        let reach = |arc: &usize| self.reach[self.arcs[*arc].from].count_ones();
-        self.order.sort_by_key(|arc| (std::cmp::Reverse(reach(arc)), self.arcs[*arc].from, *arc));
+    /// Returns the network with all paths that were added.
+    pub(crate) fn build(self) -> Network<'a> {
+        let Self { tokens, mut arcs, reach, mut by_pool, .. } = self;
+        // A token from which more can be reached comes before those that it reaches.
+        arcs.sort_by_key(|arc| (Reverse(reach[arc.from].count_ones()), arc.from));
+        by_pool.clear();
+        by_pool.extend(arcs.iter().enumerate().map(|(position, arc)| (arc.number, position)));
+        by_pool.sort_unstable();
+        Network { tokens, arcs, by_pool }
     }
+}
 
+impl<'a> Network<'a> {
+    /// Returns the arcs in an order in which those that sell a token come after all that buy it.
     pub(super) fn arcs(&self) -> &[Arc<'a>] {
         &self.arcs
     }
 
-    /// Returns the arcs in an order in which those that sell a token come after all that buy it.
-    pub(super) fn order(&self) -> &[usize] {
-        &self.order
+    /// Returns the arcs that sell each token, and the place of the first of them.
+    pub(super) fn sellers(&self) -> impl Iterator<Item = (usize, &[Arc<'a>])> {
+        let mut next = 0;
+        self.arcs.chunk_by(|one, next| one.from == next.from).map(move |selling| {
+            let first = next;
+            next += selling.len();
+            (first, selling)
+        })
     }
 
     /// Returns the number in the network of a token of the graph.
@@ -171,8 +195,14 @@ impl<'a> Network<'a> {
 
     /// Returns the arc of a pool in one direction.
     pub(crate) fn arc(&self, edge: Edge) -> Option<usize> {
-        self.arcs.iter().position(|arc| arc.number == edge.pool && arc.direction == edge.direction)
+        find(&self.by_pool, edge.pool).filter(|arc| self.arcs[*arc].direction == edge.direction)
     }
+}
+
+/// Returns the arc of a pool.
+fn find(by_pool: &[(usize, usize)], pool: usize) -> Option<usize> {
+    let found = by_pool.binary_search_by_key(&pool, |(number, _)| *number);
+    found.ok().map(|place| by_pool[place].1)
 }
 
 #[cfg(test)]
@@ -191,19 +221,19 @@ mod tests {
         let reserve = Amount::new(1_000);
         let curve = Curve::ConstantProduct(ConstantProduct::new(reserve, reserve, Fee::NONE).unwrap());
         let pool = Pool::new("p", "d", ("a", "b"), curve);
-        let mut network = Network::new(10, 11, 8);
+        let mut network = NetworkBuilder::new(10, 11, 8);
         network.add_path(&[hop(0, 10, 12), hop(1, 12, 13), hop(2, 13, 11)], |_| (&pool, Toll::default()));
         network.add_path(&[hop(3, 10, 13), hop(4, 13, 12), hop(5, 12, 11)], |_| (&pool, Toll::default()));
-        assert_eq!((network.len(), network.tokens()), (3, 4));
+        assert_eq!((network.arcs.len(), network.tokens.len()), (3, 4));
         network.add_path(&[hop(6, 10, 13), hop(2, 13, 11)], |_| (&pool, Toll::default()));
-        let order: Vec<usize> = network.order().iter().map(|&arc| network.hop(arc).edge.pool).collect();
-        assert_eq!(order, [0, 6, 1, 2]);
         network.add_path(
             &[hop(7, 10, 14), hop(8, 14, 15), hop(9, 15, 16), hop(10, 16, 12), hop(1, 12, 13)],
             |_| (&pool, Toll::default()),
         );
-        assert_eq!(network.len(), 8, "shared pools need no room");
+        assert_eq!(network.arcs.len(), 8, "shared pools need no room");
         network.add_path(&[hop(11, 10, 11)], |_| (&pool, Toll::default()));
-        assert_eq!(network.len(), 8, "there is no room");
+        assert_eq!(network.arcs.len(), 8, "there is no room");
+        let order: Vec<usize> = network.build().hops().map(|hop| hop.edge.pool).collect();
+        assert_eq!(order, [0, 6, 7, 8, 9, 10, 1, 2]);
     }
 }

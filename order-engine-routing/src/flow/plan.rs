@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use order_engine_core::Amount;
 
-use super::network::{INPUT, Network, OUTPUT};
+use super::network::{Arc, INPUT, Network, OUTPUT};
 use super::ways::{Change, Load, Ways};
 use super::{Hop, Task, Used};
 use crate::curve::Curve;
@@ -250,9 +250,11 @@ impl<'n, 't, 'a> Plan<'n, 't, 'a> {
 
     fn take_back(&mut self, token: usize, amount: u128, admits: impl Fn(usize) -> bool) -> Option<u128> {
         let mut ways = self.start(token, amount);
-        for &arc in self.network.order().iter().filter(|arc| admits(**arc)) {
+        for (arc, &Arc { from, to, .. }) in self.network.arcs().iter().enumerate() {
             let Load { amount_in, amount_out } = self.loads[arc];
-            let (from, to) = (self.network.arcs()[arc].from, self.network.arcs()[arc].to);
+            if amount_in == 0 || !admits(arc) {
+                continue;
+            }
             let Some(less) = ways.amount(from).filter(|less| (1..=amount_in).contains(less)) else {
                 continue;
             };
@@ -394,14 +396,11 @@ impl<'n, 't, 'a> Plan<'n, 't, 'a> {
         let mut ways = self.start(token, amount);
         for _ in 0..MOST_PASSES {
             let mut has_changed = false;
-            for &arc in self.network.order() {
-                if self.closed[arc] {
-                    continue;
-                }
+            for arc in (0..self.network.len()).filter(|arc| !self.closed[*arc]) {
                 has_changed |= self.extend_forwards(&mut ways, arc);
             }
             // A way back only helps if there is something to push out.
-            for &arc in self.network.order().iter().rev() {
+            for arc in (0..self.network.len()).rev() {
                 has_changed |= self.loads[arc].amount_in > 0 && self.extend_backwards(&mut ways, arc);
             }
             if !has_changed {

@@ -1,7 +1,7 @@
 //! Removes the legs that are not worth their cost, or too many.
 
 use super::legs;
-use super::network::{INPUT, OUTPUT};
+use super::network::{Arc, INPUT, OUTPUT};
 use super::plan::Plan;
 use super::ways::Load;
 use super::{Flow, allocate};
@@ -86,8 +86,7 @@ fn shares(plan: &Plan<'_, '_, '_>) -> Vec<f64> {
     let mut arriving = vec![0.0; network.tokens()];
     arriving[INPUT] = 1.0;
     let mut shares = vec![0.0; network.len()];
-    for &arc in network.order() {
-        let (from, to) = (network.arcs()[arc].from, network.arcs()[arc].to);
+    for (arc, &Arc { from, to, .. }) in network.arcs().iter().enumerate() {
         if sold[from] > 0.0 {
             shares[arc] = arriving[from] * plan.load(arc).amount_in as f64 / sold[from];
             arriving[to] += shares[arc];

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use super::scan::{Found, Loads, Scan, Shortlist};
 use super::{End, Search};
-use crate::flow::{self, Flow, Hop, Network, Plan, Task, Used};
+use crate::flow::{self, Flow, Hop, Network, NetworkBuilder, Plan, Task, Used};
 use crate::footprint::Toll;
 use crate::pool::Pool;
 
@@ -139,7 +139,7 @@ impl<'a> FlowSearch<'_, 'a> {
         let mut gaining: Vec<(u128, Vec<Hop>)> = blocked.into_iter().map(gain).filter(is_worth_it).collect();
         gaining.sort_by_key(|(gain, _)| Reverse(*gain));
         let mut paths = gaining.into_iter().map(|(_, path)| path);
-        let mut other = Network::new(self.from, self.to, 2 * self.most);
+        let mut other = NetworkBuilder::new(self.from, self.to, 2 * self.most);
         other.add_path(&paths.next()?, |hop| self.arc(hop));
         // What the flow uses stays, as far as it does not block the best of these paths.
         for Used { hop, .. } in plan.used().0 {
@@ -148,12 +148,12 @@ impl<'a> FlowSearch<'_, 'a> {
         for path in paths.chain(network.hops().map(|hop| vec![hop])) {
             other.add_path(&path, |hop| self.arc(hop));
         }
-        Some((other, Vec::new()))
+        Some((other.build(), Vec::new()))
     }
 
     /// Returns the pools of the paths that are the best for some part of the amount.
     fn first_network(&self) -> Start<'a> {
-        let mut network = Network::new(self.from, self.to, 2 * self.most);
+        let mut network = NetworkBuilder::new(self.from, self.to, 2 * self.most);
         let mut blocked = Vec::new();
         for fraction in PROBES {
             self.add(&mut network, self.amount / fraction, &Loads::default(), &mut blocked);
@@ -163,7 +163,7 @@ impl<'a> FlowSearch<'_, 'a> {
                 self.add(&mut network, self.amount / fraction, &Loads::default(), &mut blocked);
             }
         }
-        (network, blocked)
+        (network.build(), blocked)
     }
 
     /// Confines all further scans of a large graph to the pools that are good for a part of the amount, or, where few have
@@ -188,7 +188,7 @@ impl<'a> FlowSearch<'_, 'a> {
     /// Returns the pools that are used, and those of the paths that are the best for a little more. Pools that are not
     /// used make room for these, which may lead the other way.
     fn next_network(&self, used: &[Used], rest: u128, blocked: &mut Vec<Vec<Hop>>) -> Network<'a> {
-        let mut network = Network::new(self.from, self.to, 2 * self.most);
+        let mut network = NetworkBuilder::new(self.from, self.to, 2 * self.most);
         for Used { hop, .. } in used {
             network.add_path(&[*hop], |hop| self.arc(hop));
         }
@@ -203,11 +203,11 @@ impl<'a> FlowSearch<'_, 'a> {
                 self.add(&mut network, margin, &Loads::default(), blocked);
             }
         }
-        network
+        network.build()
     }
 
     /// Adds the pools that a scan proposes for an amount, and to `blocked` the paths that would lead in a circle with others.
-    fn add(&self, network: &mut Network<'a>, amount: u128, loads: &Loads, blocked: &mut Vec<Vec<Hop>>) {
+    fn add(&self, network: &mut NetworkBuilder<'a>, amount: u128, loads: &Loads, blocked: &mut Vec<Vec<Hop>>) {
         let most = blocked.len() + BLOCKED;
         for path in self.scan(amount, loads, 0).paths {
             let is_added = network.add_path(&path, |hop| self.arc(hop));
