@@ -5,6 +5,7 @@ use super::network::{Arc, INPUT, OUTPUT};
 use super::plan::Plan;
 use super::ways::Load;
 use super::{Flow, allocate};
+use crate::footprint::Excess;
 
 /// How many of the smallest legs are tried in each round.
 const TRIED: usize = 4;
@@ -15,35 +16,34 @@ const PARTS: u128 = 4;
 /// After a leg was removed, exchanges of these fractions of the amount repair the plan.
 const REPAIRS: [u128; 3] = [32, 128, 512];
 
+/// Of the legs that are too many, this fraction is removed in one round.
+const AT_ONCE: usize = 4;
+
 /// Removes legs while there are too many or that is a gain, and evaluates what is left.
 pub(super) fn run<'a>(mut plan: Plan<'_, '_, 'a>) -> Option<Flow<'a>> {
     let task = plan.task;
     while plan.legs() > 1 {
-        let is_too_large = !task.room.admits(&plan.toll());
-        if !is_too_large && (plan.toll().cost == 0 || !task.budget.lasts()) {
+        let too_many = too_many(&plan);
+        if too_many == 0 && (plan.toll().cost == 0 || !task.budget.lasts()) {
             break;
         }
-        let least = least(&plan, is_too_large);
-        // Where a smaller leg cannot be spared, a larger one has to go.
-        let tried = if is_too_large { least.len() } else { TRIED };
-        let mut candidates = least.iter().take(tried).filter_map(|&arc| Some((arc, without(&plan, arc)?)));
-        let best = if is_too_large {
-            let candidates = candidates.by_ref().take(TRIED);
-            candidates.min_by(|one, other| price_of(&plan, one).total_cmp(&price_of(&plan, other)))
-        } else {
-            candidates.max_by_key(|(_, without)| without.rank())
+        let smaller = match too_many.div_ceil(AT_ONCE) {
+            0 => best_without_one(&plan),
+            1 => cheapest_without_one(&plan),
+            several => without_several(&plan, several).or_else(|| cheapest_without_one(&plan)),
         };
-        match best {
-            Some((_, mut best)) => {
-                for fraction in REPAIRS {
-                    allocate::exchange(&mut best, (task.amount / fraction).max(1));
+        match smaller {
+            Some(mut smaller) => {
+                let repairs = if too_many > AT_ONCE { &REPAIRS[..1] } else { &REPAIRS };
+                for fraction in repairs {
+                    allocate::exchange(&mut smaller, (task.amount / fraction).max(1));
                 }
-                if !is_too_large && best.rank() <= plan.rank() {
+                if too_many == 0 && smaller.rank() <= plan.rank() {
                     break;
                 }
-                plan = best;
+                plan = smaller;
             }
-            None if is_too_large => return None,
+            None if too_many > 0 => return None,
             None => break,
         }
     }
@@ -51,6 +51,47 @@ pub(super) fn run<'a>(mut plan: Plan<'_, '_, 'a>) -> Option<Flow<'a>> {
         return None;
     }
     legs::evaluate(&plan)
+}
+
+/// Returns about how many legs a plan has too many: as many as would be if all took the same.
+fn too_many(plan: &Plan<'_, '_, '_>) -> usize {
+    let Some(Excess { needed, most, .. }) = plan.task.room.excess(&plan.toll()) else { return 0 };
+    let legs = u64::try_from(plan.legs()).unwrap_or(u64::MAX);
+    let too_many = legs.saturating_mul(needed - most).div_ceil(needed);
+    usize::try_from(too_many).unwrap_or(usize::MAX)
+}
+
+/// Returns the best plan without one of the smallest legs.
+fn best_without_one<'n, 't, 'a>(plan: &Plan<'n, 't, 'a>) -> Option<Plan<'n, 't, 'a>> {
+    let tried = least(plan, false).into_iter().take(TRIED);
+    tried.filter_map(|arc| without(plan, arc)).max_by_key(Plan::rank)
+}
+
+/// Returns the plan without the leg that is the cheapest to lose of a few. Where a small leg cannot be spared, a larger one
+/// has to go.
+fn cheapest_without_one<'n, 't, 'a>(plan: &Plan<'n, 't, 'a>) -> Option<Plan<'n, 't, 'a>> {
+    let spared = least(plan, true).into_iter().filter_map(|arc| Some((arc, without(plan, arc)?)));
+    let cheapest =
+        spared.take(TRIED).min_by(|one, other| price_of(plan, one).total_cmp(&price_of(plan, other)));
+    cheapest.map(|(_, without)| without)
+}
+
+/// Returns the plan without so many of the legs that can be spared best, or fewer where others cannot take their parts.
+fn without_several<'n, 't, 'a>(plan: &Plan<'n, 't, 'a>, several: usize) -> Option<Plan<'n, 't, 'a>> {
+    let mut smaller = None;
+    let mut removed = 0;
+    for arc in least(plan, true) {
+        // What was a leg may have become none.
+        let current = smaller.as_ref().unwrap_or(plan);
+        if removed < several
+            && current.load(arc).amount_in > 0
+            && let Some(without) = without(current, arc)
+        {
+            smaller = Some(without);
+            removed += 1;
+        }
+    }
+    smaller
 }
 
 /// Returns what a plan that is too large loses without a leg, for what the leg takes of what there is too little of.
