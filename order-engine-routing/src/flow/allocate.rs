@@ -71,67 +71,63 @@ pub(super) fn exchange(plan: &mut Plan<'_, '_, '_>, step: u128) {
 
 /// Exchanges steps of the input, and of each token that the plan buys on the way.
 fn exchange_everywhere(plan: &mut Plan<'_, '_, '_>, step: u128) {
-    repeat(plan, |plan| exchanged(plan, INPUT, step).or_else(|| exchanged_in_parts(plan, INPUT, step)));
+    let either = |plan: &mut Plan<'_, '_, '_>, token, step| {
+        exchanged(plan, token, step) || exchanged_in_parts(plan, token, step)
+    };
+    repeat(plan, |plan| either(plan, INPUT, step));
     for token in plan.network.forks() {
         let bought = plan.bought(token);
         if bought > 0 {
             let share = mul_div_ceil(bought, step, plan.task.amount).unwrap_or(bought);
-            repeat(plan, |plan| {
-                exchanged(plan, token, share).or_else(|| exchanged_in_parts(plan, token, share))
-            });
+            repeat(plan, |plan| either(plan, token, share));
         }
     }
 }
 
 /// Changes the plan while that is possible, but not for ever.
-fn repeat<'n, 't, 'a>(
-    plan: &mut Plan<'n, 't, 'a>,
-    change: impl Fn(&Plan<'n, 't, 'a>) -> Option<Plan<'n, 't, 'a>>,
-) {
+fn repeat<'n, 't, 'a>(plan: &mut Plan<'n, 't, 'a>, change: impl Fn(&mut Plan<'n, 't, 'a>) -> bool) {
     for _ in 0..MOST_EXCHANGES * plan.network.len() {
-        match change(plan) {
-            Some(better) => *plan = better,
-            None => return,
+        if !change(plan) {
+            return;
         }
     }
 }
 
-/// Returns the plan with the step that pays the least sent elsewhere, `None` if that is no gain.
-fn exchanged<'n, 't, 'a>(plan: &Plan<'n, 't, 'a>, token: usize, step: u128) -> Option<Plan<'n, 't, 'a>> {
-    let mut without = plan.clone();
-    without.take_back_from(token, step)?;
-    sent(without, token, &[step], plan.output())
+/// Sends the step that pays the least elsewhere, if that is a gain.
+fn exchanged(plan: &mut Plan<'_, '_, '_>, token: usize, step: u128) -> bool {
+    let change = |plan: &mut Plan<'_, '_, '_>| {
+        let lost = plan.take_back_from(token, step)?;
+        sent(plan, token, &[step], lost)
+    };
+    plan.attempt(change).is_some()
 }
 
-/// Returns the plan with a step of any of the pools that sell a token sent elsewhere in two parts, `None` if that is no gain.
+/// Sends a step of any of the pools that sell a token elsewhere in two parts, if that is a gain.
 ///
 /// Where pools have little room, what pays the least may not make the room that a better way needs, and the better way may
 /// not have room for all of the step.
-fn exchanged_in_parts<'n, 't, 'a>(
-    plan: &Plan<'n, 't, 'a>,
-    token: usize,
-    step: u128,
-) -> Option<Plan<'n, 't, 'a>> {
+fn exchanged_in_parts(plan: &mut Plan<'_, '_, '_>, token: usize, step: u128) -> bool {
     let rest = step.div_ceil(SPARED);
     let parts = [step - rest, rest];
     if parts[0] == 0 {
-        return None;
+        return false;
     }
     let sellers = plan.loads().filter(|(arc, _)| plan.network.arcs()[*arc].from == token);
-    sellers.map(|(arc, _)| arc).find_map(|arc| {
-        let mut without = plan.clone();
-        without.take_back_through(arc, step)?;
-        sent(without, token, &parts, plan.output())
+    let sellers: Vec<usize> = sellers.map(|(arc, _)| arc).collect();
+    sellers.into_iter().any(|arc| {
+        let change = |plan: &mut Plan<'_, '_, '_>| {
+            let lost = plan.take_back_through(arc, step)?;
+            sent(plan, token, &parts, lost)
+        };
+        plan.attempt(change).is_some()
     })
 }
 
-/// Returns the plan with parts of a token sent one after the other, if it pays more than `output`.
-fn sent<'n, 't, 'a>(
-    mut plan: Plan<'n, 't, 'a>,
-    token: usize,
-    parts: &[u128],
-    output: u128,
-) -> Option<Plan<'n, 't, 'a>> {
-    parts.iter().try_for_each(|part| plan.send_from(token, *part).map(drop))?;
-    (plan.output() > output).then_some(plan)
+/// Sends parts of a token one after the other. Returns `None` if they pay no more than what was lost for them.
+fn sent(plan: &mut Plan<'_, '_, '_>, token: usize, parts: &[u128], lost: u128) -> Option<()> {
+    let mut paid: u128 = 0;
+    for part in parts {
+        paid = paid.saturating_add(plan.send_from(token, *part)?);
+    }
+    (paid > lost).then_some(())
 }

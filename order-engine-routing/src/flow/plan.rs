@@ -26,6 +26,8 @@ pub(crate) struct Plan<'n, 't, 'a> {
     pub(super) network: &'n Network<'a>,
     pub(super) task: Task<'t, 't>,
     loads: Vec<Load>,
+    /// The loads that pools had before the changes of an attempt, the first change first.
+    before: Vec<(usize, Load)>,
     /// For each arc, whether it may not be used.
     closed: Vec<bool>,
     /// What of the input has no pool to go into yet.
@@ -75,6 +77,7 @@ impl<'n, 't, 'a> Plan<'n, 't, 'a> {
             network,
             task,
             loads: vec![Load::default(); arcs],
+            before: Vec::new(),
             closed: vec![false; arcs],
             rest: task.amount,
             quotes: Rc::new(RefCell::new(vec![Quotes::default(); arcs])),
@@ -182,7 +185,25 @@ impl<'n, 't, 'a> Plan<'n, 't, 'a> {
     /// Closes a pool, and returns its load, which it loses.
     pub(super) fn close(&mut self, arc: usize) -> Load {
         self.closed[arc] = true;
-        std::mem::take(&mut self.loads[arc])
+        let load = self.loads[arc];
+        self.set(arc, Load::default());
+        load
+    }
+
+    fn set(&mut self, arc: usize, load: Load) {
+        self.before.push((arc, std::mem::replace(&mut self.loads[arc], load)));
+    }
+
+    /// Changes loads, and takes that back where it comes to nothing. An attempt has no attempts in it.
+    pub(super) fn attempt<T>(&mut self, change: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        self.before.clear();
+        let changed = change(self);
+        if changed.is_none() {
+            while let Some((arc, load)) = self.before.pop() {
+                self.loads[arc] = load;
+            }
+        }
+        changed
     }
 
     /// Returns what a pool pays: zero if the amount is too small, `None` if the pool cannot trade it.
@@ -303,7 +324,7 @@ impl<'n, 't, 'a> Plan<'n, 't, 'a> {
         let before = self.loads[arc];
         let amount_in = before.amount_in.checked_add(amount)?;
         let amount_out = self.evaluate(arc, amount_in).filter(|paid| *paid > 0)?;
-        self.loads[arc] = Load { amount_in, amount_out };
+        self.set(arc, Load { amount_in, amount_out });
         let more = amount_out.saturating_sub(before.amount_out);
         let is_open = !std::mem::replace(&mut self.closed[arc], true);
         let placed = self.place(self.network.arcs()[arc].to, more);
@@ -348,7 +369,7 @@ impl<'n, 't, 'a> Plan<'n, 't, 'a> {
             let (arc, load) = self.loads().filter(buys).max_by_key(|(arc, load)| (load.amount_out, *arc))?;
             let needed = load.amount_out.saturating_sub(amount);
             let reduced = if needed == 0 { Load::default() } else { self.load_for_at_most(arc, needed)? };
-            self.loads[arc] = reduced;
+            self.set(arc, reduced);
             amount = amount.saturating_sub(load.amount_out - reduced.amount_out);
             self.send_back(arc, load.amount_in - reduced.amount_in)?;
         }
@@ -450,7 +471,7 @@ impl<'n, 't, 'a> Plan<'n, 't, 'a> {
     /// Changes the loads on the best way to a token.
     fn apply(&mut self, ways: &Ways, to: usize) {
         for change in ways.changes_to(to) {
-            self.loads[change.arc] = change.load;
+            self.set(change.arc, change.load);
         }
     }
 }
