@@ -18,6 +18,13 @@ pub(crate) struct Hop {
     pub(crate) to: usize,
 }
 
+impl Hop {
+    /// Returns whether two hops have both tokens in common.
+    pub(crate) const fn is_beside(&self, other: &Self) -> bool {
+        self.from == other.from && self.to == other.to
+    }
+}
+
 /// A pool in one direction between two tokens of the network.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arc<'a> {

@@ -207,7 +207,13 @@ impl<'a> FlowSearch<'_, 'a> {
     }
 
     /// Adds the pools that a scan proposes for an amount, and to `blocked` the paths that would lead in a circle with others.
-    fn add(&self, network: &mut NetworkBuilder<'a>, amount: u128, loads: &Loads, blocked: &mut Vec<Vec<Hop>>) {
+    fn add(
+        &self,
+        network: &mut NetworkBuilder<'a>,
+        amount: u128,
+        loads: &Loads,
+        blocked: &mut Vec<Vec<Hop>>,
+    ) {
         let most = blocked.len() + BLOCKED;
         for path in self.scan(amount, loads, 0).paths {
             let is_added = network.add_path(&path, |hop| self.arc(hop));

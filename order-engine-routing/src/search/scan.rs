@@ -116,9 +116,7 @@ impl Scan<'_, '_> {
     pub(super) fn run(&self, most: usize, listed: usize) -> Found {
         let forward = self.forward();
         let backward = self.backward(&forward.quoted);
-        let mut ranked: Vec<(f64, usize)> = (0..forward.quoted.len())
-            .filter_map(|quote| Some((self.price_through(&forward, &backward, quote)?, quote)))
-            .collect();
+        let mut ranked = self.ranked(&forward, &backward);
         let by_price = |one: &(f64, usize), other: &(f64, usize)| {
             let pool = |quote: usize| forward.quoted[quote].hop.edge.pool;
             other.0.total_cmp(&one.0).then_with(|| (pool(one.1), one.1).cmp(&(pool(other.1), other.1)))
@@ -274,13 +272,23 @@ impl Scan<'_, '_> {
         prices
     }
 
-    /// Returns the highest price of a path through a pool, `None` if there is no path.
-    fn price_through(&self, forward: &Forward, backward: &Backward, quote: usize) -> Option<f64> {
-        let Quoted { hop, price } = &forward.quoted[quote];
-        let through = (0..self.max_hops).map(|before| {
-            forward.amounts[before][hop.from] * price * backward.prices[self.max_hops - 1 - before][hop.to]
-        });
-        through.filter(|price| *price > 0.0).max_by(f64::total_cmp)
+    /// Returns the highest price of a path through each pool, and the pool's quote, where there is a path.
+    fn ranked(&self, forward: &Forward, backward: &Backward) -> Vec<(f64, usize)> {
+        let mut ranked = Vec::with_capacity(forward.quoted.len());
+        let mut first = 0;
+        for side_by_side in forward.quoted.chunk_by(|one, next| one.hop.is_beside(&next.hop)) {
+            // The pools of a pair have all the rest of their paths in common.
+            let Hop { from, to, .. } = side_by_side[0].hop;
+            let others = (0..self.max_hops)
+                .map(|before| forward.amounts[before][from] * backward.prices[self.max_hops - 1 - before][to])
+                .fold(0.0, f64::max);
+            if others > 0.0 {
+                let prices = side_by_side.iter().map(|quoted| others * quoted.price);
+                ranked.extend(prices.zip(first..).filter(|(price, _)| *price > 0.0));
+            }
+            first += side_by_side.len();
+        }
+        ranked
     }
 
     /// Returns the best path through a pool that comes to no token twice.
