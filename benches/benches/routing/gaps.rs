@@ -1,7 +1,7 @@
 //! The gaps between the searches and the optimum.
 
 use order_engine_core::Amount;
-use order_engine_routing::{Search, SearchLimits, SearchOutcome};
+use order_engine_routing::{PoolSet, Search, SearchLimits, SearchOutcome};
 
 use crate::naive;
 use crate::pools::{Kind, MIXED, Maker, NOW};
@@ -15,6 +15,9 @@ const GRAPHS: u64 = 20;
 /// The amount of the order on a graph, which moves the price of a single path by a few percent.
 const GRAPH_AMOUNT: u128 = 1_000_000_000_000;
 
+/// The amount of the order for which paths are compared.
+const PATH_AMOUNT: u128 = 20_000_000_000;
+
 /// Prints, for each number of pools, the worst gap to a greedy split into 20 000 chunks and the gaps of the
 /// naive ways, in basis points.
 pub(crate) fn print() {
@@ -26,6 +29,7 @@ pub(crate) fn print() {
         }
     }
     print_graphs();
+    print_labels();
 }
 
 /// Prints by how much the best route is better than 200 chunks that may share pools, within the limits of a
@@ -38,10 +42,7 @@ fn print_graphs() {
         for name in ["hubs", "thicket"] {
             let mut sums = [0; 3];
             for seed in 0..GRAPHS {
-                let mut maker = Maker::new(seed);
-                let kinds = &[Kind::ConstantProduct];
-                let pools =
-                    if name == "hubs" { maker.graph(count, kinds) } else { maker.thicket(count, kinds) };
+                let pools = graph(name, seed, count);
                 let amount = Amount::new(GRAPH_AMOUNT);
                 let out =
                     |found: SearchOutcome<'_>| found.best.map_or(0, |route| route.amount_out.base_units());
@@ -56,6 +57,42 @@ fn print_graphs() {
             println!("{name:>18} {count:>5} {best:>14} {widest:>14} {path:>14}");
         }
     }
+}
+
+/// Prints, for numbers of labels a token, on how many graphs the best path is below that of 64 labels, and on how many it
+/// is proven.
+fn print_labels() {
+    println!("{:>18} {:>5} {:>14} {:>14} {:>14}", "labels a token", "", "graphs", "below 64", "proven");
+    for (count, graphs) in [(100, 400), (1_000, 100)] {
+        for name in ["hubs", "thicket"] {
+            let pools: Vec<PoolSet> = (0..graphs).map(|seed| graph(name, seed, count)).collect();
+            let best: Vec<(u128, bool)> = pools.iter().map(|pools| best_path(pools, 64)).collect();
+            for labels in [1, 2, 4, 8, 16, 32] {
+                let found = pools.iter().map(|pools| best_path(pools, labels));
+                let (mut below, mut proven) = (0, 0);
+                for ((out, is_proven), (most, _)) in found.zip(&best) {
+                    below += u32::from(out < *most);
+                    proven += u32::from(is_proven);
+                }
+                println!(
+                    "{:>18} {labels:>5} {graphs:>14} {below:>14} {proven:>14}",
+                    format!("{name} {count}")
+                );
+            }
+        }
+    }
+}
+
+fn graph(name: &str, seed: u64, count: usize) -> PoolSet {
+    let (mut maker, kinds) = (Maker::new(seed), &[Kind::ConstantProduct]);
+    if name == "hubs" { maker.graph(count, kinds) } else { maker.thicket(count, kinds) }
+}
+
+/// Returns what the best path pays, and whether that is proven.
+fn best_path(pools: &PoolSet, labels: usize) -> (u128, bool) {
+    let limits = SearchLimits::default().with_labels_per_token(labels);
+    let found = Search::new(pools, NOW).with_limits(limits).best_path("A", "B", Amount::new(PATH_AMOUNT));
+    found.best.map_or((0, false), |route| (route.amount_out.base_units(), route.is_proven_optimal))
 }
 
 /// Returns by how much the search is better than another way, in hundred-millionths.
