@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 
 use alloy_primitives::B256;
+pub(crate) use order_engine_chain::{quorum_of, quorum_th};
 
 use crate::rpc::wire::Receipt;
 
@@ -44,20 +45,6 @@ pub(crate) fn agree(reports: &[Option<Receipt>], quorum: usize) -> Option<Agreed
     }
 }
 
-/// Returns the greatest value that as many as the quorum reach.
-pub(crate) fn quorum_th<T: Ord>(values: impl IntoIterator<Item = T>, quorum: usize) -> Option<T> {
-    let mut values: Vec<T> = values.into_iter().collect();
-    values.sort_unstable_by(|one, other| other.cmp(one));
-    values.into_iter().nth(quorum.saturating_sub(1))
-}
-
-/// Returns the value that as many as the quorum name, if there is one.
-pub(crate) fn quorum_of<T: PartialEq>(values: Vec<T>, quorum: usize) -> Option<T> {
-    let count = |one: &T| values.iter().filter(|other| *other == one).count();
-    let place = values.iter().position(|one| count(one) >= quorum.max(1))?;
-    values.into_iter().nth(place)
-}
-
 #[cfg(test)]
 mod tests {
     use alloy_primitives::{Address, U64};
@@ -93,15 +80,6 @@ mod tests {
         assert_eq!(agree(&reports, 2), Some(Agreed::Found { receipt: receipt(9, 0), is_agreed: true }));
         let reports = [Some(receipt(9, 1)), Some(receipt(8, 1))];
         assert_eq!(agree(&reports, 2), Some(Agreed::Found { receipt: receipt(8, 1), is_agreed: false }));
-    }
-
-    #[test]
-    fn a_value_needs_a_quorum() {
-        assert_eq!(quorum_of(vec![1, 2, 1], 2), Some(1));
-        assert_eq!(quorum_of(vec![1, 2, 3], 2), None);
-        assert_eq!(quorum_of(Vec::<u8>::new(), 1), None);
-        assert_eq!(quorum_th([5, 9, 7], 2), Some(7));
-        assert_eq!(quorum_th([5], 2), None);
     }
 
     proptest! {

@@ -23,6 +23,7 @@ pub use alloy_primitives::{Address, B256, Bytes, Signature, U256};
 pub use draft::transaction_of;
 pub use fees::{FeePolicy, GasFees, REPLACEMENT_PERCENT_MIN};
 pub use keys::{KeyError, LocalSigner, RemoteSigner, RemoteSignerOptions, SignError, WalletSigner};
+pub use order_engine_chain::NodesOptions;
 pub use pools::{Deployment, PoolDirectory, PoolError, ReadReport, SwapRouter, UnreadPool};
 pub use revert::{ALLOWANCE_MISSING, NO_LIQUIDITY, OUT_OF_GAS, TOKEN_NOT_SUPPORTED, TRANSFER_REFUSED};
 pub use rpc::{Cluster, ClusterOptions, Finality, RpcError};

@@ -97,7 +97,7 @@ pub(crate) fn step_error((failure, class): (Failure, FailureClass)) -> StepError
 
 /// Returns the data of the revert, if a node refused a call because it reverts.
 pub(crate) fn revert_data(error: &RpcError) -> Option<Bytes> {
-    let RpcError::Refused { code, message, data } = error else { return None };
+    let RpcError::Refused { code, message, data, .. } = error else { return None };
     let text = data.as_deref().and_then(|data| match data {
         Value::String(text) => Some(text.as_str()),
         // Some nodes put it one level deeper.
@@ -210,6 +210,7 @@ mod tests {
             code,
             message: message.into(),
             data: Some(Box::new(data)),
+            may_pass: false,
         };
         let found = |error| revert_data(&error).map(|data| data.to_vec());
         assert_eq!(found(refused(3, "execution reverted", json!("0x01"))), Some(vec![1]));

@@ -227,7 +227,7 @@ mod tests {
     use crate::draft::tx_id;
 
     fn refused(message: &str) -> Result<B256, RpcError> {
-        Err(RpcError::Refused { code: -32_000, message: message.into(), data: None })
+        Err(RpcError::Refused { code: -32_000, message: message.into(), data: None, may_pass: false })
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+pub(crate) use order_engine_chain::quorum_th;
 use order_engine_core::Certainty;
 use serde_json::Value;
 
@@ -63,13 +64,6 @@ pub(crate) fn agree(reports: &[NodeReport], quorum: usize, oldest_slot: u64) -> 
         _ => None,
     });
     Agreed::Absent { searched_through: quorum_th(complete, quorum) }
-}
-
-/// Returns the greatest value that as many as the quorum reach.
-pub(crate) fn quorum_th<T: Ord>(values: impl Iterator<Item = T>, quorum: usize) -> Option<T> {
-    let mut values: Vec<T> = values.collect();
-    values.sort_unstable_by(|one, other| other.cmp(one));
-    values.into_iter().nth(quorum.saturating_sub(1))
 }
 
 /// Of the blocks that nodes name, returns the one that most do.

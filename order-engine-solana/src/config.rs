@@ -12,21 +12,20 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use order_engine_chain::config::Explorer;
 use order_engine_core::{Runtime, Token};
 use serde_json::json;
 use solana_pubkey::Pubkey;
 
 use crate::config::file::{File, Wallet};
-use crate::keys::{KeyError, KeypairSigner, RemoteSigner, RemoteSignerOptions, WalletSigner};
+use crate::keys::{KeyError, KeypairSigner, RemoteSigner, WalletSigner};
 use crate::nonce_accounts::NonceAccountError;
 use crate::pools::{PoolListError, WatchOptions, read_pool_list};
 use crate::rpc::{Cluster, ClusterOptions, RpcError};
 use crate::venue::SolanaVenueOptions;
 
 pub use crate::config::trading::SolanaTrading;
-
-/// Where the id of a transaction goes in [`SolanaConfig::explorer`].
-const TX_ID: &str = "{tx}";
+pub use order_engine_chain::config::ConfigError;
 
 /// The content of a file that says how to trade on a cluster of Solana.
 ///
@@ -39,7 +38,7 @@ pub struct SolanaConfig {
     /// The hash of the first block, by which the chain is known. Trading on another chain is refused.
     pub genesis_hash: Option<String>,
     /// The URL of a transaction at an explorer, with `{tx}` in the place of its id.
-    pub explorer: Option<String>,
+    pub explorer: Option<Explorer>,
     /// The nodes.
     pub nodes: ClusterOptions,
     /// The tokens that can be traded.
@@ -67,50 +66,6 @@ impl fmt::Debug for SolanaConfig {
             .field("tokens", &self.tokens)
             .field("pools", &self.pools)
             .finish_non_exhaustive()
-    }
-}
-
-/// Why there is no configuration. No message shows a value of the file, which may be a secret.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read {}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why it cannot be read.
-        source: std::io::Error,
-    },
-    /// The text is no TOML with these settings.
-    #[error("line {line}: {message}")]
-    Malformed {
-        /// Where, from 1.
-        line: usize,
-        /// What is wrong there.
-        message: String,
-    },
-    /// A setting has a value that it cannot have.
-    #[error("{setting}: {message}")]
-    Invalid {
-        /// The setting, with its table.
-        setting: &'static str,
-        /// What is wrong with it.
-        message: String,
-    },
-    /// The list of pools cannot be used.
-    #[error("cannot use {}", path.display())]
-    Pools {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: PoolListError,
-    },
-}
-
-impl ConfigError {
-    fn invalid(setting: &'static str, message: impl Into<String>) -> Self {
-        Self::Invalid { setting, message: message.into() }
     }
 }
 
@@ -155,7 +110,7 @@ impl SolanaConfig {
     /// cannot have.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
-        let text = read(path)?;
+        let text = order_engine_chain::config::read(path)?;
         let folder = path.parent().map_or_else(PathBuf::new, Path::to_owned);
         Self::parse(&text, folder)
     }
@@ -166,8 +121,7 @@ impl SolanaConfig {
     /// As [`read`](Self::read).
     pub fn parse(text: &str, folder: impl Into<PathBuf>) -> Result<Self, ConfigError> {
         let folder = folder.into();
-        let file: File = toml::from_str(text).map_err(|error| malformed(text, &error))?;
-        let explorer = file.explorer.map(|url| explorer(&url)).transpose()?;
+        let file: File = order_engine_chain::config::parse(text)?;
         let pools = pools(&file.pools.addresses, file.pools.file.as_deref(), &folder)?;
         if file.tokens.len() < 2 {
             return Err(ConfigError::invalid("tokens", "there must be at least two"));
@@ -180,9 +134,9 @@ impl SolanaConfig {
         Ok(Self {
             chain: file.chain,
             genesis_hash: file.genesis_hash,
-            explorer,
+            explorer: file.explorer,
             watch: file.nodes.watch(file.pools.interval_ms)?,
-            nodes: file.nodes.options()?,
+            nodes: file.nodes.options(&folder)?,
             tokens: tokens.collect(),
             pools,
             pools_need_agreement: file.pools.agreement,
@@ -195,7 +149,7 @@ impl SolanaConfig {
 
     /// Returns the URL of a transaction at the explorer, if there is one.
     pub fn explorer_url(&self, tx_id: &str) -> Option<String> {
-        self.explorer.as_ref().map(|url| url.replace(TX_ID, tx_id))
+        self.explorer.as_ref().map(|explorer| explorer.url(tx_id))
     }
 
     /// Returns the signer of the wallet.
@@ -206,15 +160,7 @@ impl SolanaConfig {
         Ok(match &self.wallet {
             Wallet::KeypairFile(path) => Arc::new(KeypairSigner::from_file(self.folder.join(path))?),
             Wallet::Environment(variable) => Arc::new(KeypairSigner::from_env(variable)?),
-            Wallet::Remote { url, address, authorization_variable } => {
-                let mut options = RemoteSignerOptions::new(url.reveal(), *address);
-                if let Some(variable) = authorization_variable {
-                    let value =
-                        std::env::var(variable).map_err(|_| KeyError::NoVariable(variable.clone()))?;
-                    options = options.with_authorization(value);
-                }
-                Arc::new(RemoteSigner::new(options)?)
-            }
+            Wallet::Remote(table) => Arc::new(RemoteSigner::new(table.options(&self.folder)?)?),
         })
     }
 
@@ -237,31 +183,6 @@ impl SolanaConfig {
     }
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })
-}
-
-/// Returns the error of a text, without the text: the parser's own message repeats it.
-fn malformed(text: &str, error: &toml::de::Error) -> ConfigError {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line = 1 + before.matches('\n').count();
-    let message = error.message();
-    // "invalid type: string "the value", expected …"
-    let message = match message.rsplit_once(", expected ") {
-        Some((what, expected)) if what.starts_with("invalid ") => format!("expected {expected}"),
-        _ => message.to_owned(),
-    };
-    ConfigError::Malformed { line, message }
-}
-
-fn explorer(url: &str) -> Result<String, ConfigError> {
-    let is_url = url.starts_with("https://") || url.starts_with("http://");
-    if is_url && url.contains(TX_ID) {
-        return Ok(url.to_owned());
-    }
-    Err(ConfigError::invalid("explorer", "it must be a URL with {tx} in the place of the transaction's id"))
-}
-
 fn address(setting: &'static str, text: &str) -> Result<Pubkey, ConfigError> {
     text.parse().map_err(|_| ConfigError::invalid(setting, format!("{text:?} is no address")))
 }
@@ -272,7 +193,9 @@ fn pools(listed: &[String], file: Option<&Path>, folder: &Path) -> Result<Vec<Pu
         listed.iter().map(|text| address("pools.addresses", text)).collect::<Result<_, _>>()?;
     if let Some(file) = file {
         let path = folder.join(file);
-        pools.extend(read_pool_list(&path).map_err(|source| ConfigError::Pools { path, source })?);
+        let unusable =
+            |error: PoolListError| ConfigError::OtherFile { path: path.clone(), source: error.into() };
+        pools.extend(read_pool_list(&path).map_err(unusable)?);
     }
     if pools.is_empty() {
         return Err(ConfigError::invalid("pools", "there must be at least one"));

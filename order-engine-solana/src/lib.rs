@@ -8,7 +8,6 @@ mod draft;
 mod fees;
 mod fill;
 mod history;
-mod http;
 pub mod instructions;
 mod jupiter;
 mod keys;

@@ -1,11 +1,9 @@
 //! JSON-RPC to the nodes of a cluster.
 
-mod client;
 mod cluster;
-mod error;
 mod notices;
 pub(crate) mod wire;
 
-pub use cluster::{AccountsAtSlot, Cluster, ClusterOptions};
-pub use error::RpcError;
+pub use cluster::{AccountsAtSlot, Cluster};
 pub(crate) use notices::{Notice, Notices};
+pub use order_engine_chain::{NodesOptions as ClusterOptions, RpcError};

@@ -283,7 +283,7 @@ mod tests {
     use super::*;
 
     fn refused(message: &str) -> Result<String, RpcError> {
-        Err(RpcError::Refused { code: -32_002, message: message.into(), data: None })
+        Err(RpcError::Refused { code: -32_002, message: message.into(), data: None, may_pass: false })
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 use alloy_primitives::{Address, Signature, keccak256};
 use async_trait::async_trait;
 use k256::ecdsa::SigningKey;
+use order_engine_chain::{read_secret_file, read_secret_variable};
 use zeroize::Zeroizing;
 
 use crate::keys::keystore::{self, KEY_BYTES};
@@ -24,8 +25,7 @@ impl LocalSigner {
     /// # Errors
     /// If the file cannot be read or others may read it, if the password does not open it, or if it has another format.
     pub fn from_keystore(path: impl AsRef<Path>, password: &str) -> Result<Self, KeyError> {
-        check_mode(path.as_ref())?;
-        let text = std::fs::read_to_string(path).map_err(KeyError::Unreadable)?;
+        let text = read_secret_file(path)?;
         Self::from_bytes(&*keystore::decrypt(&text, password.as_bytes())?)
     }
 
@@ -35,8 +35,7 @@ impl LocalSigner {
     /// # Errors
     /// If the variable is missing or is no key.
     pub fn from_env(variable: &str) -> Result<Self, KeyError> {
-        let text = std::env::var(variable).map_err(|_| KeyError::NoVariable(variable.to_owned()))?;
-        Self::from_text(&Zeroizing::new(text))
+        Self::from_text(&read_secret_variable(variable)?)
     }
 
     /// Reads a key from 64 hexadecimal digits, with or without `0x` before them.
@@ -59,20 +58,6 @@ impl LocalSigner {
         let address = Address::from_public_key(key.verifying_key());
         Ok(Self { key, address })
     }
-}
-
-#[cfg(unix)]
-fn check_mode(path: &Path) -> Result<(), KeyError> {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    let mode = std::fs::metadata(path).map_err(KeyError::Unreadable)?.permissions().mode() & 0o777;
-    let of_others = mode % 0o100;
-    if of_others == 0 { Ok(()) } else { Err(KeyError::Exposed { mode }) }
-}
-
-#[cfg(not(unix))]
-fn check_mode(_path: &Path) -> Result<(), KeyError> {
-    Ok(())
 }
 
 #[async_trait]
@@ -120,12 +105,6 @@ mod tests {
         }
         let shown = format!("{:?}", LocalSigner::from_text(KEY).unwrap());
         assert!(shown.contains(ADDRESS) && !shown.contains(&KEY[2..10]), "{shown}");
-    }
-
-    #[test]
-    fn a_missing_variable_is_named() {
-        let error = LocalSigner::from_env("ORDER_ENGINE_NO_SUCH_KEY").unwrap_err();
-        assert!(error.to_string().contains("ORDER_ENGINE_NO_SUCH_KEY"));
     }
 
     #[tokio::test]

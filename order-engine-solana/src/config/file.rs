@@ -1,11 +1,11 @@
 //! The settings as they stand in the file.
 
-use std::fmt;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use order_engine_chain::config::{Explorer, NodesTable, RemoteSignerTable, Secret};
+use serde::Deserialize;
 use solana_pubkey::Pubkey;
 
 use crate::config::{ConfigError, address};
@@ -20,7 +20,7 @@ use crate::venue::SolanaVenueOptions;
 pub(super) struct File {
     pub(super) chain: String,
     pub(super) genesis_hash: Option<String>,
-    pub(super) explorer: Option<String>,
+    pub(super) explorer: Option<Explorer>,
     pub(super) nodes: Nodes,
     pub(super) wallet: Wallet,
     pub(super) tokens: Vec<TokenEntry>,
@@ -29,23 +29,6 @@ pub(super) struct File {
     pub(super) fees: Fees,
     #[serde(default)]
     pub(super) venue: VenueSettings,
-}
-
-/// A text that no `Debug` shows.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Secret(String);
-
-impl Secret {
-    pub(super) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
 }
 
 #[derive(Deserialize)]
@@ -59,6 +42,7 @@ pub(super) struct Nodes {
     websockets: Vec<Secret>,
     quorum: Option<usize>,
     timeout_ms: Option<NonZeroU64>,
+    ca_file: Option<PathBuf>,
 }
 
 impl Nodes {
@@ -71,46 +55,20 @@ impl Nodes {
         Ok(WatchOptions::new(urls).with_full_read_interval(Duration::from_millis(interval_ms.get())))
     }
 
-    pub(super) fn options(self) -> Result<ClusterOptions, ConfigError> {
-        let mut urls: Vec<String> = self.urls.into_iter().map(|url| url.0).collect();
-        if let Some(variable) = self.urls_variable {
-            let missing = |_| ConfigError::invalid("nodes.urls_variable", format!("{variable} is not set"));
-            let listed = std::env::var(&variable).map_err(missing)?;
-            urls.extend(listed.split(',').map(|url| url.trim().to_owned()).filter(|url| !url.is_empty()));
-        }
-        if urls.is_empty() {
-            return Err(ConfigError::invalid("nodes.urls", "there must be at least one"));
-        }
-        if !urls.iter().all(|url| url.starts_with("http://") || url.starts_with("https://")) {
-            return Err(ConfigError::invalid("nodes.urls", "each must be an http:// or https:// URL"));
-        }
-        let nodes = urls.len();
-        let mut options = ClusterOptions::new(urls);
-        if let Some(quorum) = self.quorum {
-            if !(1..=nodes).contains(&quorum) {
-                return Err(ConfigError::invalid("nodes.quorum", format!("must be from 1 to {nodes}")));
-            }
-            options = options.with_quorum(quorum);
-        }
-        if let Some(timeout_ms) = self.timeout_ms {
-            options = options.with_timeout(Duration::from_millis(timeout_ms.get()));
-        }
-        Ok(options)
+    pub(super) fn options(self, folder: &Path) -> Result<ClusterOptions, ConfigError> {
+        let Self { urls, urls_variable, websockets: _, quorum, timeout_ms, ca_file } = self;
+        let table = NodesTable { urls, urls_variable, quorum, timeout_ms, ca_file };
+        table.options(folder)
     }
 }
 
 /// Who signs: one of three tables.
 #[derive(Clone, Deserialize)]
-#[serde(rename_all = "snake_case", rename_all_fields = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Wallet {
     KeypairFile(PathBuf),
     Environment(String),
-    Remote {
-        url: Secret,
-        #[serde(deserialize_with = "pubkey")]
-        address: Pubkey,
-        authorization_variable: Option<String>,
-    },
+    Remote(RemoteSignerTable<Pubkey>),
 }
 
 #[derive(Deserialize)]
@@ -194,9 +152,4 @@ impl VenueSettings {
         let tables = self.lookup_tables.iter().map(|table| address("venue.lookup_tables", table));
         Ok(options.with_lookup_tables(tables.collect::<Result<Vec<_>, _>>()?))
     }
-}
-
-fn pubkey<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pubkey, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|_| serde::de::Error::custom("it must be an address in base58"))
 }

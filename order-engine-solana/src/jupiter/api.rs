@@ -5,17 +5,15 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hyper::header::HeaderName;
+use order_engine_chain::{Answer, Http};
 use order_engine_core::{Failure, FailureCode, StepError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use solana_instruction::{AccountMeta, Instruction};
 use solana_pubkey::Pubkey;
 
-use crate::http::{Answer, Http};
-
 /// The header of the key of an account with the service.
-const KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
+const KEY_HEADER: &str = "x-api-key";
 
 /// Where and how Jupiter is asked.
 #[derive(Clone)]
@@ -182,7 +180,7 @@ impl From<ApiError> for StepError {
 
 impl Api {
     pub(super) fn new(options: JupiterOptions) -> Result<Self, crate::RpcError> {
-        let mut http = Http::new(&options.url, options.timeout).map_err(crate::RpcError::Client)?;
+        let mut http = Http::new(&options.url, options.timeout, None).map_err(crate::RpcError::Client)?;
         if let Some(key) = &options.api_key {
             http = http.with_header(KEY_HEADER, key).map_err(crate::RpcError::Client)?;
         }
@@ -233,11 +231,12 @@ impl Api {
 
 /// Returns the JSON of an answer, unless it tells an error.
 fn answered(answer: Result<Answer, Box<dyn std::error::Error + Send + Sync>>) -> Result<Value, ApiError> {
-    let Answer { status, body, .. } = answer.map_err(ApiError::Transport)?;
+    let answer = answer.map_err(ApiError::Transport)?;
+    let status = answer.status;
     if status == 429 || status >= 500 || (300..400).contains(&status) {
         return Err(ApiError::Status(status));
     }
-    let answer: Value = match serde_json::from_slice(&body) {
+    let answer: Value = match serde_json::from_slice(answer.body()) {
         Ok(answer) => answer,
         Err(_) if status != 200 => return Err(ApiError::Status(status)),
         Err(error) => return Err(ApiError::Malformed(error)),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use async_trait::async_trait;
+use order_engine_chain::{read_secret_file, read_secret_variable};
 use solana_keypair::{Keypair, Signer as _};
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
@@ -30,9 +31,7 @@ impl KeypairSigner {
     /// # Errors
     /// If the file cannot be read, if others may read it, or if it is no key.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, KeyError> {
-        check_mode(path.as_ref())?;
-        let text = std::fs::read_to_string(path).map_err(KeyError::Unreadable)?;
-        Self::from_text(&Zeroizing::new(text))
+        Self::from_text(&read_secret_file(path)?)
     }
 
     /// Reads a key from an environment variable: base58, or a JSON list of 64 bytes. Other processes of the same user can
@@ -41,8 +40,7 @@ impl KeypairSigner {
     /// # Errors
     /// If the variable is missing or is no key.
     pub fn from_env(variable: &str) -> Result<Self, KeyError> {
-        let text = std::env::var(variable).map_err(|_| KeyError::NoVariable(variable.to_owned()))?;
-        Self::from_text(&Zeroizing::new(text))
+        Self::from_text(&read_secret_variable(variable)?)
     }
 
     /// Reads a key from a JSON list of 64 bytes or from base58.
@@ -69,20 +67,6 @@ impl KeypairSigner {
         let keypair = Keypair::try_from(bytes.as_slice()).map_err(|_| KeyError::Malformed)?;
         Ok(Self { keypair })
     }
-}
-
-#[cfg(unix)]
-fn check_mode(path: &Path) -> Result<(), KeyError> {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    let mode = std::fs::metadata(path).map_err(KeyError::Unreadable)?.permissions().mode() & 0o777;
-    let of_others = mode % 0o100;
-    if of_others == 0 { Ok(()) } else { Err(KeyError::Exposed { mode }) }
-}
-
-#[cfg(not(unix))]
-fn check_mode(_path: &Path) -> Result<(), KeyError> {
-    Ok(())
 }
 
 #[async_trait]

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::error::UrlError;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::rpc::error::RpcError;
+use order_engine_chain::RpcError;
 
 /// What a node tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +154,7 @@ fn refused(error: Option<&Value>) -> RpcError {
     let message = error.and_then(|error| error.get("message")).and_then(Value::as_str);
     let code = error.and_then(|error| error.get("code")).and_then(Value::as_i64);
     let message = message.unwrap_or("it is not told why").to_owned();
-    RpcError::Refused { code: code.unwrap_or_default(), message, data: None }
+    RpcError::Refused { code: code.unwrap_or_default(), message, data: None, may_pass: false }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use order_engine_chain::RpcError;
 use order_engine_core::Certainty;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,7 +12,6 @@ use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 
 use crate::account::Account;
-use crate::rpc::error::RpcError;
 
 /// The most signatures in one call of `getSignatureStatuses`.
 pub(crate) const STATUSES_MAX: usize = 256;

@@ -2,15 +2,7 @@
 
 use serde_json::Value;
 
-/// A node that is behind the slot that was asked for, or lags behind the cluster.
-const NODE_BEHIND: i64 = -32_005;
-/// A node that has not come to the least slot that was asked for.
-const MIN_SLOT_NOT_REACHED: i64 = -32_016;
-/// A fault of the node itself.
-const INTERNAL: i64 = -32_603;
-
-/// The error behind an [`RpcError`].
-type Source = Box<dyn std::error::Error + Send + Sync>;
+use crate::Source;
 
 /// Why a call has no result. No message has the URL of a node, which may contain a key.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +28,8 @@ pub enum RpcError {
         message: String,
         /// What else the node says about it.
         data: Option<Box<Value>>,
+        /// Whether the chain's crate knows the reason as one that another node, or this one soon, may not have.
+        may_pass: bool,
     },
     /// The answer is not the expected JSON.
     #[error("the answer cannot be read")]
@@ -49,8 +43,30 @@ pub enum RpcError {
         /// The most.
         most: usize,
     },
+    /// The node serves another chain.
+    #[error("the node serves the chain {found}, and not {expected}")]
+    OtherChain {
+        /// The chain as it should be.
+        expected: String,
+        /// As the node says.
+        found: String,
+    },
+    /// Fewer nodes than the quorum say the same.
+    #[error("too few of the nodes agree on {what}")]
+    NoQuorum {
+        /// On what.
+        what: &'static str,
+    },
+    /// The nodes are behind what they have said before.
+    #[error("the nodes are at the final height {height}, and were at {before}")]
+    Behind {
+        /// The final height that they agree on now.
+        height: u64,
+        /// The one that they agreed on before.
+        before: u64,
+    },
     /// There are no nodes to ask.
-    #[error("the cluster has no nodes")]
+    #[error("there are no nodes to ask")]
     NoNodes,
 }
 
@@ -58,14 +74,19 @@ impl RpcError {
     /// Returns whether another node, or the same one soon, may answer the same call.
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Transport(_) | Self::Malformed(_) => true,
+            Self::Transport(_)
+            | Self::Malformed(_)
+            | Self::OtherChain { .. }
+            | Self::NoQuorum { .. }
+            | Self::Behind { .. } => true,
             Self::Status { status, .. } => *status == 429 || *status >= 500,
-            Self::Refused { code, .. } => matches!(*code, NODE_BEHIND | MIN_SLOT_NOT_REACHED | INTERNAL),
+            Self::Refused { may_pass, .. } => *may_pass,
             Self::Client(_) | Self::TooMany { .. } | Self::NoNodes => false,
         }
     }
 
-    pub(crate) fn malformed(reason: impl Into<Source>) -> Self {
+    /// Returns the error of an answer that is not the expected one.
+    pub fn malformed(reason: impl Into<Source>) -> Self {
         Self::Malformed(reason.into())
     }
 }
