@@ -17,6 +17,12 @@ sol! {
         function approve(address spender, uint256 amount) external returns (bool);
     }
 
+    /// What tokens tell of themselves, if they do.
+    #[derive(Debug)]
+    interface Decimals {
+        function decimals() external view returns (uint8);
+    }
+
     /// The chain's own token as a token of the standard.
     #[derive(Debug)]
     interface WrappedNative {

@@ -37,3 +37,9 @@ pub(crate) fn is_signed_by(address: Address, message: &[u8], signature: &Signatu
     // A chain accepts only one of the two forms that each signature has.
     signature.normalize_s().is_none() && signer.is_ok_and(|signer| signer == address)
 }
+
+/// Returns a key file whose password is `testpassword`.
+#[cfg(all(test, feature = "config"))]
+pub(crate) const fn keystore_vector() -> &'static str {
+    keystore::tests::SCRYPT
+}

@@ -2,6 +2,8 @@
 
 mod abi;
 mod agreement;
+#[cfg(feature = "config")]
+mod config;
 mod contract;
 mod draft;
 mod fees;
@@ -20,6 +22,8 @@ mod venue;
 mod venue_error;
 
 pub use alloy_primitives::{Address, B256, Bytes, Signature, U256};
+#[cfg(feature = "config")]
+pub use config::{ConfigError, EvmConfig, EvmTrading, OpenError};
 pub use draft::transaction_of;
 pub use fees::{FeePolicy, GasFees, REPLACEMENT_PERCENT_MIN};
 pub use keys::{KeyError, LocalSigner, RemoteSigner, RemoteSignerOptions, SignError, WalletSigner};

@@ -94,7 +94,7 @@ impl Derivation {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// A test vector of the format's specification.
@@ -104,7 +104,7 @@ mod tests {
         "mac":"517ead924a9d0dc3124507e3393d175ce3ff7c1e96529c6c555ce9e51205e9b2"},
         "id":"3198bc9c-6672-5ab3-d995-4942343ae5b6","version":3}"#;
     /// Made with OpenSSL and Python.
-    const SCRYPT: &str = r#"{"crypto":{"cipher":"aes-128-ctr","cipherparams":{"iv":"83dbcc02d8ccb40e466191a123791e0e"},
+    pub(in crate::keys) const SCRYPT: &str = r#"{"crypto":{"cipher":"aes-128-ctr","cipherparams":{"iv":"83dbcc02d8ccb40e466191a123791e0e"},
         "ciphertext":"308c28e3102862adca9cf5736e6f0e77c82e94e3430b3b36f0867755b8878047","kdf":"scrypt","kdfparams":{"dklen":32,
         "n":1024,"p":2,"r":8,"salt":"ab0c7876052600dd703518d6fc3fe8984592145b591fc8fb5c6d43190334ba19"},
         "mac":"9e3723c6680c123b32139cb62530d2f2c66582029d29a3e11b7e89455b5a80db"},"version":3}"#;

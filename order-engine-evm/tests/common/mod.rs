@@ -1,8 +1,7 @@
 //! What the tests share.
 #![allow(dead_code)] // Each test uses a part of it.
 
-pub(crate) mod abi;
-pub(crate) mod anvil;
-pub(crate) mod contracts;
-pub(crate) mod proxy;
 pub(crate) mod world;
+
+#[allow(unused_imports)] // Each test uses a part of it.
+pub(crate) use order_engine_evm_market::{abi, anvil, contracts, proxy};

@@ -9,34 +9,43 @@ use order_engine_evm::{Address, Deployment, U256};
 use order_engine_routing::Fee;
 use serde_json::json;
 
-use super::abi::{Position, Positions, Token, V2Factory, V2Router, V3Factory, Weth};
-use super::anvil::Anvil;
+use crate::abi::{Position, Positions, Token, V2Factory, V2Router, V3Factory, Weth};
+use crate::anvil::Anvil;
 
 /// The first account of every development node, which it has the key of.
-pub(crate) const DEPLOYER: Address = Address::new(hex!("f39fd6e51aad88f6f4ce6ab8827279cfffb92266"));
+pub const DEPLOYER: Address = Address::new(hex!("f39fd6e51aad88f6f4ce6ab8827279cfffb92266"));
 /// One token of 18 decimals.
-pub(crate) const ONE: u128 = 1_000_000_000_000_000_000;
+pub const ONE: u128 = 1_000_000_000_000_000_000;
 const LATE: U256 = U256::from_limbs([u64::MAX, 0, 0, 0]);
 
 /// The contracts of a chain.
 #[derive(Clone, Debug)]
-pub(crate) struct Contracts {
-    pub(crate) weth: Address,
-    /// Three tokens, which do what they are told.
-    pub(crate) x: Address,
-    pub(crate) y: Address,
-    pub(crate) z: Address,
+pub struct Contracts {
+    /// The chain's own token as a token of the standard.
+    pub weth: Address,
+    /// A token that does what it is told.
+    pub x: Address,
+    /// Another one.
+    pub y: Address,
+    /// And another one.
+    pub z: Address,
     /// A token that burns a hundredth of each transfer.
-    pub(crate) taxed: Address,
-    pub(crate) v2_factory: Address,
-    pub(crate) v2_router: Address,
-    pub(crate) v3_factory: Address,
-    pub(crate) positions: Address,
-    pub(crate) router: Address,
+    pub taxed: Address,
+    /// The factory of the pairs of V2.
+    pub v2_factory: Address,
+    /// The router of V2.
+    pub v2_router: Address,
+    /// The factory of the pools of V3.
+    pub v3_factory: Address,
+    /// Who keeps positions in pools of V3.
+    pub positions: Address,
+    /// `SwapRouter02`, which trades with both.
+    pub router: Address,
 }
 
 impl Contracts {
-    pub(crate) async fn deploy(chain: &Anvil) -> Self {
+    /// Deploys all of them.
+    pub async fn deploy(chain: &Anvil) -> Self {
         chain.set_wei(DEPLOYER, 1_000_000_000 * ONE).await;
         let deploy = async |file: &str, arguments: Vec<u8>| chain.deploy(DEPLOYER, file, &arguments).await;
         let supply = || U256::from(u128::MAX).abi_encode();
@@ -68,19 +77,19 @@ impl Contracts {
     }
 
     /// Returns Uniswap's contracts for a directory.
-    pub(crate) fn uniswap(&self) -> Deployment {
+    pub fn uniswap(&self) -> Deployment {
         let fee = Fee::new(3, 1_000).unwrap();
         Deployment::uniswap(self.router, self.weth).with_v2(self.v2_factory, fee).with_v3(self.v3_factory)
     }
 
     /// Returns the same pairs behind the router of V2, as a fork has it.
-    pub(crate) fn fork(&self) -> Deployment {
+    pub fn fork(&self) -> Deployment {
         let fee = Fee::new(3, 1_000).unwrap();
         Deployment::fork_of_v2("Fork", self.v2_router, self.weth).with_v2(self.v2_factory, fee)
     }
 
     /// Makes a pair of V2 with these reserves.
-    pub(crate) async fn pair(
+    pub async fn pair(
         &self,
         chain: &Anvil,
         (one, amount_one): (Address, u128),
@@ -103,7 +112,7 @@ impl Contracts {
 
     /// Makes a pool of V3 at this square root of the price (Q64.96), with positions: their ends in tick spacings from the price,
     /// and the most of both tokens in them.
-    pub(crate) async fn pool(
+    pub async fn pool(
         &self,
         chain: &Anvil,
         (one, other): (Address, Address),

@@ -13,8 +13,9 @@ use tokio::task::JoinHandle;
 type Change = Box<dyn FnMut(&Value, &mut Value) -> Result<(), u16> + Send>;
 
 /// A node on a free port, which ends when this is dropped.
-pub(crate) struct Proxy {
-    pub(crate) url: String,
+pub struct Proxy {
+    /// Where it is called.
+    pub url: String,
     task: JoinHandle<()>,
 }
 
@@ -27,7 +28,8 @@ struct Behind {
 }
 
 impl Proxy {
-    pub(crate) async fn start(
+    /// Starts a node that changes the answers of the one behind it.
+    pub async fn start(
         url: &str,
         change: impl FnMut(&Value, &mut Value) -> Result<(), u16> + Send + 'static,
     ) -> Self {
@@ -35,7 +37,7 @@ impl Proxy {
     }
 
     /// Starts a node that does not pass on calls of some methods.
-    pub(crate) async fn keeping(
+    pub async fn keeping(
         url: &str,
         kept: &'static [&'static str],
         change: impl FnMut(&Value, &mut Value) -> Result<(), u16> + Send + 'static,

@@ -12,12 +12,13 @@ use order_engine_evm::{Address, B256, Bytes, Cluster, ClusterOptions, U256};
 use serde_json::{Value, json};
 
 /// The chain's id, unless a node is told otherwise.
-pub(crate) const CHAIN_ID: u64 = 31_337;
+pub const CHAIN_ID: u64 = 31_337;
 
 /// A node with a chain of its own, which ends with this value or with the test.
-pub(crate) struct Anvil {
+pub struct Anvil {
     child: Child,
-    pub(crate) url: String,
+    /// Where it is called.
+    pub url: String,
     /// Where the compiled contracts are.
     packages: PathBuf,
     http: reqwest::Client,
@@ -26,8 +27,8 @@ pub(crate) struct Anvil {
 impl Anvil {
     /// Starts a chain of which four blocks are an epoch: the one before the last four is safe, the one before the last eight final. It
     /// makes a block of each transaction until it is told otherwise.
-    pub(crate) fn start(options: &[&str]) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/anvil");
+    pub fn start(options: &[&str]) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/anvil");
         let mut command = Command::new(script);
         command.args(["--slots-in-an-epoch", "4", "--no-cors"]).args(options);
         // Its input ends when this process does, however it does.
@@ -41,7 +42,8 @@ impl Anvil {
         Self { child, url: text("rpc"), packages: text("packages").into(), http: reqwest::Client::new() }
     }
 
-    pub(crate) async fn call(&self, method: &str, params: Value) -> Result<Value, Value> {
+    /// Makes a call, and returns its result or its error.
+    pub async fn call(&self, method: &str, params: Value) -> Result<Value, Value> {
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let answer: Value = self.http.post(&self.url).json(&body).send().await.unwrap().json().await.unwrap();
         match answer.get("error") {
@@ -50,16 +52,18 @@ impl Anvil {
         }
     }
 
-    pub(crate) fn cluster(&self) -> Arc<Cluster> {
+    /// Returns a client of the node for a venue.
+    pub fn cluster(&self) -> Arc<Cluster> {
         Arc::new(Cluster::new(nodes(&[&self.url]), Runtime::tokio()).unwrap())
     }
 
     /// Makes blocks.
-    pub(crate) async fn mine(&self, blocks: u64) {
+    pub async fn mine(&self, blocks: u64) {
         self.call("anvil_mine", json!([format!("{blocks:#x}")])).await.unwrap();
     }
 
-    pub(crate) async fn height(&self) -> u64 {
+    /// Returns the number of the newest block.
+    pub async fn height(&self) -> u64 {
         let height = self.call("eth_blockNumber", json!([])).await.unwrap();
         u64::from_str_radix(&height.as_str().unwrap()[2..], 16).unwrap()
     }
@@ -72,7 +76,7 @@ impl Anvil {
     }
 
     /// Sends a transaction of an account that the node has the key of, and returns its receipt.
-    pub(crate) async fn send(&self, from: Address, mut tx: Value) -> Value {
+    pub async fn send(&self, from: Address, mut tx: Value) -> Value {
         tx["from"] = json!(from);
         tx["gas"] = json!("0xb71b00");
         let hash = self.call("eth_sendTransaction", json!([tx])).await.unwrap();
@@ -86,38 +90,44 @@ impl Anvil {
     }
 
     /// Deploys a contract with the encoded arguments of its constructor.
-    pub(crate) async fn deploy(&self, from: Address, file: &str, arguments: &[u8]) -> Address {
+    pub async fn deploy(&self, from: Address, file: &str, arguments: &[u8]) -> Address {
         let data = Bytes::from([self.code(file), arguments.to_vec()].concat());
         let receipt = self.send(from, json!({ "data": data })).await;
         receipt["contractAddress"].as_str().unwrap().parse().unwrap()
     }
 
-    pub(crate) async fn write(&self, from: Address, to: Address, function: &(impl SolCall + Sync)) {
+    /// Calls a function of a contract in a transaction.
+    pub async fn write(&self, from: Address, to: Address, function: &(impl SolCall + Sync)) {
         self.send(from, json!({ "to": to, "data": Bytes::from(function.abi_encode()) })).await;
     }
 
-    pub(crate) async fn read<C: SolCall + Sync>(&self, to: Address, function: &C) -> C::Return {
+    /// Returns what a function of a contract returns.
+    pub async fn read<C: SolCall + Sync>(&self, to: Address, function: &C) -> C::Return {
         let call = json!([{ "to": to, "data": Bytes::from(function.abi_encode()) }, "latest"]);
         let bytes: Bytes = serde_json::from_value(self.call("eth_call", call).await.unwrap()).unwrap();
         C::abi_decode_returns(&bytes).unwrap()
     }
 
-    pub(crate) async fn wei(&self, owner: Address) -> u128 {
+    /// Returns how much of ETH an account has.
+    pub async fn wei(&self, owner: Address) -> u128 {
         let wei: U256 =
             serde_json::from_value(self.call("eth_getBalance", json!([owner, "latest"])).await.unwrap())
                 .unwrap();
         wei.to()
     }
 
-    pub(crate) async fn set_wei(&self, owner: Address, wei: u128) {
+    /// Sets how much of ETH an account has.
+    pub async fn set_wei(&self, owner: Address, wei: u128) {
         self.call("anvil_setBalance", json!([owner, U256::from(wei)])).await.unwrap();
     }
 
-    pub(crate) async fn set_base_fee(&self, wei: u64) {
+    /// Sets the base fee of the next block.
+    pub async fn set_base_fee(&self, wei: u64) {
         self.call("anvil_setNextBlockBaseFeePerGas", json!([format!("{wei:#x}")])).await.unwrap();
     }
 
-    pub(crate) async fn transaction(&self, hash: B256) -> Value {
+    /// Returns a transaction as the node has it.
+    pub async fn transaction(&self, hash: B256) -> Value {
         self.call("eth_getTransactionByHash", json!([hash])).await.unwrap()
     }
 }
@@ -130,6 +140,6 @@ impl Drop for Anvil {
 }
 
 /// Returns options for nodes that answer at once or not at all.
-pub(crate) fn nodes(urls: &[&str]) -> ClusterOptions {
+pub fn nodes(urls: &[&str]) -> ClusterOptions {
     ClusterOptions::new(urls.iter().copied(), CHAIN_ID).with_timeout(Duration::from_secs(5)).with_retries(0)
 }
