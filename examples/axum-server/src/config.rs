@@ -65,7 +65,7 @@ pub struct Config {
     #[arg(long, env = "WORKERS", default_value_t = 10, value_parser = at_least_one)]
     pub workers: usize,
 
-    /// The chain to trade on, as a file describes it: `solana:FILE` [default: the simulator].
+    /// The chain to trade on, as a file describes it: `evm:FILE` or `solana:FILE` [default: the simulator].
     #[arg(long, env = "VENUE", value_name = "CHAIN:FILE", conflicts_with = "venue_url")]
     pub venue: Option<ChainFile>,
 

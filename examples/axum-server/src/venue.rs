@@ -1,17 +1,18 @@
 //! What the server trades on: the simulator in this process, one behind a URL, or a chain that a file describes.
 
+#[cfg(any(feature = "evm", feature = "solana"))]
+mod chain;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use order_engine_core::telemetry::chain;
-use order_engine_core::{DexRouter, Runtime, Token, Venue};
+use order_engine_core::{DexRouter, Runtime, Venue};
 use order_engine_sim::rpc::{RpcClient, RpcError, RpcOptions, RpcRouter, RpcVenue};
 use order_engine_sim::{NonceConfig, NonceKind, SimConfig, Simulator};
-#[cfg(feature = "solana")]
-use order_engine_solana::SolanaConfig;
 use serde::Serialize;
 
-#[cfg(feature = "solana")]
+#[cfg(any(feature = "evm", feature = "solana"))]
 use crate::chain_file::ChainFile;
 use crate::config::{Config, Role, TxBound};
 use crate::start_error::StartError;
@@ -51,53 +52,33 @@ pub(crate) struct Trading {
 /// Opens what the configuration names. Waits for nodes that have not started yet.
 pub(crate) async fn open(config: &Config) -> Result<Trading, StartError> {
     match (&config.venue, &config.venue_url) {
+        #[cfg(feature = "evm")]
+        (Some(ChainFile::Evm(path)), _) => chain::open::<order_engine_evm::EvmConfig>(path, config).await,
         #[cfg(feature = "solana")]
-        (Some(ChainFile::Solana(path)), _) => solana(path, config).await,
+        (Some(ChainFile::Solana(path)), _) => {
+            chain::open::<order_engine_solana::SolanaConfig>(path, config).await
+        }
         (None, Some(url)) => {
-            let tokens = tokens(config, None)?;
+            let tokens = tokens(config)?;
             let (router, venue) = remote(url.as_str(), venue_bound(config)).await?;
             Ok(Trading { router, venue, chain: ChainInfo::default(), tokens })
         }
         (None, None) => {
-            let tokens = tokens(config, None)?;
+            let tokens = tokens(config)?;
             let simulator = Simulator::open(sim_config(config, &tokens), Runtime::tokio()).await?;
             let (router, venue) = (simulator.router(), simulator.venue());
             Ok(Trading { router, venue, chain: ChainInfo::default(), tokens })
         }
-        #[cfg(not(feature = "solana"))]
+        #[cfg(not(any(feature = "evm", feature = "solana")))]
         (Some(chain), _) => match *chain {},
     }
 }
 
-/// Returns the tokens of the configured file, or else those of the chain.
-fn tokens(config: &Config, of_chain: Option<Vec<Token>>) -> Result<TokenRegistry, StartError> {
-    Ok(match (&config.tokens, of_chain) {
-        (Some(path), _) => TokenRegistry::read(path)?,
-        (None, Some(tokens)) => TokenRegistry::new(tokens)?,
-        (None, None) => TokenRegistry::default(),
-    })
-}
-
-#[cfg(feature = "solana")]
-async fn solana(path: &std::path::Path, config: &Config) -> Result<Trading, StartError> {
-    let named = |source| StartError::Chain { path: path.to_owned(), source };
-    let chain_config = SolanaConfig::read(path).map_err(|error| named(error.into()))?;
-    let tokens = tokens(config, Some(chain_config.tokens.clone()))?;
-    let trading = loop {
-        match chain_config.open(Runtime::tokio()).await {
-            Err(error) if error.is_transient() => {
-                tracing::warn!(error = %chain(&error), "the nodes do not answer yet");
-                tokio::time::sleep(VENUE_POLL).await;
-            }
-            opened => break opened.map_err(|error| named(error.into()))?,
-        }
-    };
-    let SolanaConfig { chain: name, explorer, .. } = chain_config;
-    Ok(Trading {
-        router: trading.router,
-        venue: trading.venue,
-        chain: ChainInfo { name, is_simulated: false, explorer },
-        tokens,
+/// Returns the tokens of the configured file, or else those of the simulator.
+fn tokens(config: &Config) -> Result<TokenRegistry, StartError> {
+    Ok(match &config.tokens {
+        Some(path) => TokenRegistry::read(path)?,
+        None => TokenRegistry::default(),
     })
 }
 

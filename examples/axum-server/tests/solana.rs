@@ -6,6 +6,8 @@
 //! `ORDERS=2000 KILLS=60 cargo test --release -p order-engine-server --all-features --test solana`.
 
 mod common;
+#[path = "chains/customers.rs"]
+mod customers;
 #[allow(dead_code, reason = "the clients here cancel nothing")]
 #[path = "kills/servers.rs"]
 mod servers;
@@ -13,9 +15,9 @@ mod servers;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use common::program::{Program, fails, try_place_as};
-use futures_util::future::join_all;
-use order_engine_core::{Order, OrderStore, Status};
+use common::program::{Program, fails};
+use customers::{Customers, ended, setting};
+use order_engine_core::{Order, Status};
 use order_engine_server::StoreUrl;
 use order_engine_solana::instructions::memo;
 use order_engine_solana::instructions::token::associated_account;
@@ -24,12 +26,11 @@ use order_engine_solana_market::faults::FaultyNode;
 use order_engine_solana_market::market::{Market, TOKENS, WALLET_TOKENS};
 use serde_json::{Value, json};
 use servers::Servers;
-use tokio::sync::watch;
 
 /// How long a slot takes, in milliseconds.
 const SLOT_MS: u32 = 50;
-/// After what time a request is made again that got no answer.
-const AGAIN: Duration = Duration::from_millis(50);
+/// What is sold, and what for: orders of both directions.
+const PAIRS: [(&str, &str); 2] = [(TOKENS[0].0, TOKENS[1].0), (TOKENS[1].0, TOKENS[0].0)];
 
 fn main() {
     let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -91,7 +92,7 @@ async fn killed_servers_execute_each_order_at_most_once() {
     let store = std::env::var("STORE").unwrap_or(store);
     let began = Instant::now();
     let mut servers = Servers::start(folder.path(), &store, ["--venue", "solana:solana.toml"]).await;
-    let customers = Customers { http: reqwest::Client::new(), urls: servers.urls() };
+    let customers = Customers { http: reqwest::Client::new(), urls: servers.urls(), pairs: &PAIRS };
     let time = Duration::from_secs(kills);
     let (placed, ()) =
         tokio::join!(customers.trade(orders, time), servers.are_killed(usize::try_from(kills).unwrap()));
@@ -106,65 +107,6 @@ async fn killed_servers_execute_each_order_at_most_once() {
     for node in &nodes {
         println!("    a node's faults: {:?}", node.struck());
     }
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
-}
-
-/// Clients that place orders at any server that lives.
-struct Customers {
-    http: reqwest::Client,
-    urls: watch::Receiver<Vec<String>>,
-}
-
-impl Customers {
-    /// Places so many orders over a time, and returns their ids.
-    async fn trade(&self, orders: u64, time: Duration) -> Vec<String> {
-        let began = tokio::time::Instant::now();
-        let place = async |n: u64| {
-            let at = time * u32::try_from(n * 1_000 / orders).unwrap() / 1_000;
-            tokio::time::sleep_until(began + at).await;
-            self.place(n).await
-        };
-        join_all((0..orders).map(place)).await
-    }
-
-    /// Places an order of either direction at one server after the other until one answers.
-    async fn place(&self, n: u64) -> String {
-        let [(first, _), (second, _)] = TOKENS;
-        let (sold, bought) = if n.is_multiple_of(2) { (first, second) } else { (second, first) };
-        let form = json!({
-            "tokenIn": sold, "tokenOut": bought, "amount": format!("{}", 1 + n % 9), "slippageBps": 500,
-            "clientOrderId": format!("order-{n}"),
-        });
-        for turn in 0.. {
-            let url = {
-                let urls = self.urls.borrow();
-                urls[turn % urls.len()].clone()
-            };
-            if let Some(id) = try_place_as(&url, &self.http, &form).await {
-                return id;
-            }
-            tokio::time::sleep(AGAIN).await;
-        }
-        unreachable!("the turns do not end")
-    }
-}
-
-/// Waits until all orders have ended, and returns them.
-async fn ended(store: &dyn OrderStore, placed: &[String]) -> Vec<Order> {
-    let mut orders = Vec::new();
-    for id in placed {
-        let id = id.parse().unwrap();
-        orders.push(loop {
-            match store.load(id).await {
-                Ok(Some(order)) if order.status().is_terminal() => break order,
-                _ => tokio::time::sleep(AGAIN).await,
-            }
-        });
-    }
-    orders
 }
 
 /// Asserts that the chain and the wallet have what the orders say.

@@ -198,10 +198,13 @@ function setFact(name, value, className = '') {
 /** The URL of a transaction at the chain's explorer, with `{tx}` in the place of its id, if there is one. */
 let explorer;
 
-/** Returns a transaction's id, as a link where the chain has an explorer. */
+/**
+ * Returns a transaction's id, as a link where the chain has an explorer. What explorers know stands before a colon: an id on a chain
+ * of the EVM is a hash and a nonce.
+ */
 function transaction(id) {
   if (!explorer) return id;
-  const href = explorer.replace('{tx}', encodeURIComponent(id));
+  const href = explorer.replace('{tx}', encodeURIComponent(id.split(':')[0]));
   return element('a', { href, textContent: id, target: '_blank', rel: 'noopener noreferrer' });
 }
 
