@@ -47,7 +47,7 @@ fn what_is_wrong_is_said_with_its_place() {
     assert!(changed("nonce_accounts = 0", "nonce_accounts = 101").contains("venue.nonce_accounts"));
     assert!(changed("{tx}", "tx").contains("explorer"));
     assert!(changed("\"EstddXy7qJ6SKLaiosoKfBCDGvLVM8wzVP9KAo4yASpV\"", "").contains("pools"));
-    assert!(changed("interval_ms = 400", "interval_ms = 0").contains("line 32"));
+    assert!(changed("interval_ms = 400", "interval_ms = 0").contains("pools.interval_ms, line 33"));
     assert!(changed("timeout_ms", "timeout").contains("unknown field `timeout`"));
     assert!(changed("mint = \"4zMM", "mint = \"0zMM").contains("tokens.mint"));
 }
