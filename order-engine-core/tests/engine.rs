@@ -450,29 +450,37 @@ async fn an_order_that_was_routed_before_a_crash_is_quoted_again_after_it() {
     let fixture = fixture.crash(worker).await;
     let worker = fixture.work();
     let records = fixture.events_to_the_end(order.id).await;
-    let stale = records.iter().find_map(|record| record.event.failure()).unwrap();
-    assert_eq!(stale.code, FailureCode::QUOTE_EXPIRED);
-    assert_eq!(records.last().unwrap().attempt, 2);
+    assert_eq!(
+        records.iter().find_map(|record| record.event.failure()),
+        None,
+        "nothing was tried that failed"
+    );
+    assert_eq!(kinds(&records).iter().filter(|kind| **kind == "routing_started").count(), 2);
+    assert_eq!(records.last().unwrap().attempt, 1);
     assert_eq!(fixture.venue.executions(order.id), 1);
     worker.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_attempt_builds_on_the_route_that_it_has() {
+async fn an_attempt_that_was_quoted_again_builds_on_the_route_that_it_has() {
     let crash = CrashPoints::new();
-    let mut config = EngineConfig::default();
-    config.retry.max_attempts = 1;
-    let setup = Setup { config, intercept: Some(Arc::new(crash.clone())), ..Setup::default() };
-    let fixture = Fixture::with(setup).await;
-    crash.arm(CrashPoint::Prepare, When::Before);
+    let setup = Setup { intercept: Some(Arc::new(crash.clone())), ..Setup::default() };
+    let mut fixture = Fixture::with(setup).await;
     let order = fixture.submit(request()).await;
-    let worker = fixture.work();
-    crash.reached().await;
-    fixture.reaches(order.id, |record| record.event == OrderEvent::BuildStarted).await;
-    let fixture = fixture.crash(worker).await;
+    let mut seen = 0;
+    for _ in 0..2 {
+        crash.arm(CrashPoint::Prepare, When::Before);
+        let worker = fixture.work();
+        crash.reached().await;
+        let started = |record: &EventRecord| record.event == OrderEvent::BuildStarted && record.seq > seen;
+        seen = fixture.reaches(order.id, started).await.last().unwrap().seq;
+        fixture = fixture.crash(worker).await;
+    }
     let worker = fixture.work();
     let records = fixture.events_to_the_end(order.id).await;
-    assert_eq!(records.last().unwrap().status, Status::Confirmed);
+    assert_eq!(kinds(&records).iter().filter(|kind| **kind == "routing_started").count(), 2);
+    let last = records.last().unwrap();
+    assert_eq!((last.status, last.attempt), (Status::Confirmed, 1));
     worker.stop().await;
 }
 

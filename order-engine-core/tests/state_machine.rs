@@ -158,7 +158,8 @@ fn label(state: &OrderState) -> String {
     };
     let attention = state.attention().map_or(String::new(), |attention| format!(", {}", attention.as_str()));
     let held_up = match (state.held_up_since(), state.may_requote()) {
-        (None, _) => "",
+        (None, false) => "",
+        (None, true) => ", may requote",
         (Some(_), false) => ", held up",
         (Some(_), true) => ", held up, may requote",
     };

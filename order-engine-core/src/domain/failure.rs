@@ -31,8 +31,6 @@ impl FailureCode {
     pub const UNKNOWN_TOKEN: Self = Self::new("unknown-token");
     /// The account cannot pay for the order.
     pub const INSUFFICIENT_FUNDS: Self = Self::new("insufficient-funds");
-    /// The quote grew too old before a transaction could be built on it.
-    pub const QUOTE_EXPIRED: Self = Self::new("quote-expired");
     /// No quote came in time.
     pub const QUOTE_UNAVAILABLE: Self = Self::new("quote-unavailable");
     /// The venue did not answer.

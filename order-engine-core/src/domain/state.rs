@@ -42,8 +42,8 @@ pub struct OrderState {
     /// Since when an outage of the router or the venue has held this attempt up, if one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     held_up_since: Option<DateTime<Utc>>,
-    /// Whether the last event of this attempt was a wait for the end of an outage, so that the quote may have
-    /// grown old in the outage.
+    /// Whether the attempt may begin again with another quote: it has not done so yet, or not since the last wait for the
+    /// end of an outage.
     #[serde(default, skip_serializing_if = "is_false")]
     may_requote: bool,
     /// The least output that the first chosen quote allowed a transaction to promise.
@@ -210,7 +210,8 @@ impl OrderState {
         self.held_up_since
     }
 
-    /// Whether the attempt may begin again with another quote, because its own grew old in an outage.
+    /// Whether the attempt may begin again with another quote if its own grows old before it is built on: once, and once
+    /// more after each wait for the end of an outage.
     pub const fn may_requote(&self) -> bool {
         self.may_requote
     }

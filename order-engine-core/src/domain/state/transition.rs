@@ -92,6 +92,7 @@ impl OrderState {
             OrderEvent::TransactionSigned { tx } => {
                 next.tx_id = Some(tx.id.clone());
                 next.held_up_since = None;
+                next.may_requote = false;
             }
             OrderEvent::SiblingSigned { purpose, tx } if purpose.is_swap() => {
                 next.tx_id = Some(tx.id.clone());
@@ -102,6 +103,7 @@ impl OrderState {
                 next.tx_id = Some(tx_id.clone());
                 next.attention = None;
             }
+            OrderEvent::AttemptFailed { .. } => next.may_requote = false,
             OrderEvent::Deferred { since, .. } => {
                 next.held_up_since = Some(*since);
                 next.may_requote = true;
@@ -134,8 +136,8 @@ impl OrderState {
         self.attempt = attempt;
         self.tx_id = None;
         self.held_up_since = before.held_up_since.filter(|_| !is_another);
-        // At most once in an outage: an order whose workers die while they build it would be quoted for ever.
-        self.may_requote = false;
+        // Once for each attempt and each outage: an order whose workers die while they build it would be quoted for ever.
+        self.may_requote = is_another;
         self.progress_floor = if is_another { 0 } else { before.progress() };
     }
 
@@ -171,7 +173,7 @@ impl OrderState {
             {
                 Phase::Building { quote: quote.clone() }
             }
-            // The quote grew too old in an outage.
+            // The quote grew too old: in an outage, or because a worker died.
             (Phase::Routed { .. } | Phase::Building { .. }, E::RoutingStarted { attempt, .. })
                 if *attempt == self.attempt && self.may_requote =>
             {

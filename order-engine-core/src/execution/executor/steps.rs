@@ -135,14 +135,9 @@ impl Execution<'_> {
         Ok(OrderEvent::RoutingStarted { attempt, dexes })
     }
 
-    /// Quotes again what grew too old to build on: in the same attempt, if it grew old in an outage.
+    /// Quotes again what grew too old to build on. It is the same attempt, for nothing was tried that has failed.
     pub(super) fn requote(&self) -> Result<OrderEvent, Interrupt> {
-        let state = &self.order.order().state;
-        if state.may_requote() {
-            return self.start_routing(state.attempt());
-        }
-        let failure = Failure::new(FailureCode::QUOTE_EXPIRED, "The quote grew too old to build on");
-        Ok(OrderEvent::AttemptFailed { failure, class: FailureClass::Requote })
+        self.start_routing(self.order.order().state.attempt())
     }
 
     fn is_fresh(&self, quote: &Quote) -> bool {
@@ -150,14 +145,12 @@ impl Execution<'_> {
     }
 
     /// Whether the quote that a transaction is to be built on has grown old, after a crash for instance, and
-    /// there is an attempt left for another one. In the last attempt the order goes on with what it has: the
-    /// least output that it accepts protects it all the same.
+    /// the attempt has not been quoted again yet. If it has, the order goes on with what it has: the least output that it
+    /// accepts protects it all the same.
     pub(super) fn is_quote_spent(&self) -> bool {
         let state = &self.order.order().state;
         let is_before_building = matches!(state.next_step(), Step::StartBuilding | Step::Prepare);
-        is_before_building
-            && (state.attempt() < state.max_attempts() || state.may_requote())
-            && state.quote().is_some_and(|quote| !self.is_fresh(quote))
+        is_before_building && state.may_requote() && state.quote().is_some_and(|quote| !self.is_fresh(quote))
     }
 
     /// Asks the router and chooses the best route.
@@ -320,7 +313,7 @@ impl Execution<'_> {
     /// Waits because an open breaker lets no call through. The history says so once for each outage.
     async fn wait_behind(&mut self, open: Open, code: FailureCode, message: &str) -> Result<Next, Interrupt> {
         let order = self.order.order();
-        let is_recorded = order.state.may_requote();
+        let is_recorded = order.state.held_up_since().is_some() && order.state.may_requote();
         match self.context().defer(order, Failure::new(code, message), open.retry_in) {
             OrderEvent::Deferred { retry_in, .. } if is_recorded => {
                 self.release_in(retry_in).await?;
