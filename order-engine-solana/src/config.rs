@@ -84,7 +84,7 @@ pub enum OpenError {
     NonceAccounts(#[from] NonceAccountError),
     /// The lookup tables cannot be read.
     #[error("the lookup tables cannot be read")]
-    Tables(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Tables(#[source] RpcError),
     /// The nodes are of another chain than the configuration says.
     #[error("the first block of the nodes' chain is {found}, and not {expected}")]
     OtherChain {
@@ -98,7 +98,12 @@ pub enum OpenError {
 impl OpenError {
     /// Whether the nodes may answer later.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Nodes(error) | Self::NonceAccounts(NonceAccountError::Rpc(error)) if error.is_transient())
+        match self {
+            Self::Nodes(error) | Self::NonceAccounts(NonceAccountError::Rpc(error)) | Self::Tables(error) => {
+                error.is_transient()
+            }
+            _ => false,
+        }
     }
 }
 

@@ -49,8 +49,7 @@ impl SolanaTrading {
         let options = config.venue.clone().with_nonce_accounts(nonces);
         let venue = SolanaVenue::new(cluster, signer, Arc::clone(&pools) as _, options);
         read_pools(&pools).await?;
-        pools
-            .set_lookup_tables(venue.lookup_tables().await.map_err(|error| OpenError::Tables(error.into()))?);
+        pools.set_lookup_tables(venue.lookup_tables().await.map_err(OpenError::Tables)?);
         let mut limits = pools.transaction_limits();
         if config.nonce_accounts > 0 {
             limits.base = limits.base.plus(ADVANCE);

@@ -50,7 +50,7 @@ impl SolanaVenue {
     ///
     /// # Errors
     /// If too few nodes answer.
-    pub async fn lookup_tables(&self) -> Result<Vec<AddressLookupTableAccount>, StepError> {
+    pub async fn lookup_tables(&self) -> Result<Vec<AddressLookupTableAccount>, RpcError> {
         self.tables.get(&self.cluster).await
     }
 
@@ -64,8 +64,8 @@ impl SolanaVenue {
         let parts = (&*self.cluster, &self.mints, &*self.builder);
         let Built { instructions, lookup_tables, payment } =
             build::instructions(parts, request, wallet, self.options.hop_tolerance_bps).await?;
-        let mut tables = self.tables.get(&self.cluster).await?;
-        tables.extend(self.tables.also(&self.cluster, &lookup_tables).await?);
+        let mut tables = self.tables.get(&self.cluster).await.map_err(unavailable)?;
+        tables.extend(self.tables.also(&self.cluster, &lookup_tables).await.map_err(unavailable)?);
         let body = Body { wallet, instructions, tables };
         let simulated = nonce.as_ref().map_or(Lifetime::Blockhash(Hash::default()), |nonce| nonce.lifetime);
         let budget = self.budget(&body, simulated).await.inspect_err(|_| self.tables.forget())?;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use order_engine_core::StepError;
 use serde_json::json;
 use solana_message::AddressLookupTableAccount;
 use solana_pubkey::Pubkey;
@@ -12,7 +11,6 @@ use crate::account::Account;
 use crate::lookup_table::decode_lookup_table;
 use crate::rpc::wire::{AccountJson, WithContext};
 use crate::rpc::{Cluster, RpcError};
-use crate::venue_error::unavailable;
 
 /// The tables that a host names, read when they are first needed.
 ///
@@ -35,10 +33,10 @@ impl Tables {
 
     /// Returns the tables. One that no quorum of nodes tells, or that is no active table, is left out: transactions are
     /// larger without it, and just as right.
-    pub(crate) async fn get(&self, cluster: &Cluster) -> Result<Vec<AddressLookupTableAccount>, StepError> {
+    pub(crate) async fn get(&self, cluster: &Cluster) -> Result<Vec<AddressLookupTableAccount>, RpcError> {
         for address in &self.addresses {
             if !self.read().contains_key(address)
-                && let Some(account) = agreed_account(cluster, *address).await.map_err(unavailable)?
+                && let Some(account) = agreed_account(cluster, *address).await?
             {
                 match decode_lookup_table(*address, &account) {
                     Ok(table) => {
@@ -59,10 +57,10 @@ impl Tables {
         &self,
         cluster: &Cluster,
         addresses: &[Pubkey],
-    ) -> Result<Vec<AddressLookupTableAccount>, StepError> {
+    ) -> Result<Vec<AddressLookupTableAccount>, RpcError> {
         let mut tables = Vec::new();
         for address in addresses.iter().filter(|address| !self.addresses.contains(address)) {
-            if let Some(account) = agreed_account(cluster, *address).await.map_err(unavailable)?
+            if let Some(account) = agreed_account(cluster, *address).await?
                 && let Ok(table) = decode_lookup_table(*address, &account)
             {
                 tables.push(table);
