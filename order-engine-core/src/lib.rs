@@ -49,7 +49,7 @@ pub use domain::state::{Attention, FailedAttempts, OrderState, Suspicion};
 pub use domain::token::Token;
 pub use domain::transaction::{
     AccountNonce, AccountView, Certainty, ChainView, Fill, NonceValue, Observation, OpaqueNonce, SignedTx,
-    Validity,
+    TxRef, Validity,
 };
 pub use domain::verdict::{DeathProof, Inclusion, Verdict, verdict};
 pub use engine::Engine;

@@ -11,7 +11,7 @@ use common::{Fixture, Setup};
 use order_engine_core::testing::{ScriptedVenue, Sending, request};
 use order_engine_core::{
     Cancellation, ChainView, Deadline, Failure, FailureCode, Observation, Order, OrderEvent, OrderRequest,
-    PrepareRequest, Resolution, Resolved, SignedTx, Status, StepError, SubmitReport, TxId, UnknownReason,
+    PrepareRequest, Resolution, Resolved, SignedTx, Status, StepError, SubmitReport, TxRef, UnknownReason,
     Venue, VenueCapabilities, VenueError,
 };
 use tokio::time::Instant;
@@ -51,8 +51,8 @@ impl Venue for Overloaded {
         self.inner.view().await
     }
 
-    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
-        self.inner.observe(tx_ids).await
+    async fn observe(&self, txs: &[TxRef<'_>]) -> Result<Vec<Observation>, VenueError> {
+        self.inner.observe(txs).await
     }
 }
 

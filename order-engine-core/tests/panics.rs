@@ -13,8 +13,8 @@ use common::{Fixture, Setup};
 use order_engine_core::testing::{Call, Intercept, RecordingSink, ScriptedRouter, ScriptedVenue, request};
 use order_engine_core::{
     BuildError, ChainView, Engine, EngineConfig, Fill, MemoryStore, Observation, OrderEvent, OrderId,
-    PrepareRequest, Resolution, Resolved, SignedTx, Status, StepError, StoreError, SubmitReport, TxId, Venue,
-    VenueCapabilities, VenueError,
+    PrepareRequest, Resolution, Resolved, SignedTx, Status, StepError, StoreError, SubmitReport, TxId, TxRef,
+    Venue, VenueCapabilities, VenueError,
 };
 use tokio::time::Instant;
 
@@ -173,14 +173,14 @@ impl Venue for PoisonedVenue {
         self.inner.view().await
     }
 
-    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
+    async fn observe(&self, txs: &[TxRef<'_>]) -> Result<Vec<Observation>, VenueError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let poison = self.poison().clone();
-        if poison.is_some_and(|poison| tx_ids.contains(&poison)) {
+        if poison.is_some_and(|poison| txs.iter().any(|tx| *tx.id == poison)) {
             assert!(!self.panics, "it cannot be read");
             return Err(VenueError::new("it cannot be read"));
         }
-        self.inner.observe(tx_ids).await
+        self.inner.observe(txs).await
     }
 }
 

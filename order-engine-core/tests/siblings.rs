@@ -509,9 +509,9 @@ impl Venue for Lacking {
 
     async fn observe(
         &self,
-        tx_ids: &[order_engine_core::TxId],
+        txs: &[order_engine_core::TxRef<'_>],
     ) -> Result<Vec<order_engine_core::Observation>, order_engine_core::VenueError> {
-        self.1.observe(tx_ids).await
+        self.1.observe(txs).await
     }
 }
 

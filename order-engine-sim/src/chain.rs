@@ -178,7 +178,11 @@ impl SimChain {
     }
 
     /// Returns the landings of these transactions that a node can see.
-    pub(crate) fn observe(&self, ids: &[TxId], node: &Node) -> VisibleLandings {
+    pub(crate) fn observe<'a>(
+        &self,
+        ids: impl IntoIterator<Item = &'a TxId>,
+        node: &Node,
+    ) -> VisibleLandings {
         let state = self.settled();
         let mut ticket = 0;
         let mut observe = |id| {
@@ -189,7 +193,7 @@ impl SimChain {
             ticket = ticket.max(its_ticket);
             Some(landing)
         };
-        let landings = ids.iter().map(&mut observe).collect();
+        let landings = ids.into_iter().map(&mut observe).collect();
         VisibleLandings { landings, ticket }
     }
 

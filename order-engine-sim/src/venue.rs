@@ -7,7 +7,7 @@ use order_engine_core::telemetry::chain;
 use order_engine_core::{
     AccountId, AccountNonce, AccountView, Amount, ChainView, Failure, FailureClass, FailureCode, Fill,
     FillRequest, Leg, Observation, Order, OrderId, PrepareRequest, ReplaceRequest, Route, SignedTx,
-    StepError, SubmitReport, TxId, Venue, VenueCapabilities, VenueError,
+    StepError, SubmitReport, TxId, TxRef, Venue, VenueCapabilities, VenueError,
 };
 
 use crate::arrival::{Arrival, VisibleLanding};
@@ -101,9 +101,9 @@ impl Venue for SimVenue {
         Ok(ids)
     }
 
-    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
+    async fn observe(&self, txs: &[TxRef<'_>]) -> Result<Vec<Observation>, VenueError> {
         let node = self.chain.node("observe");
-        let visible = self.chain.observe(tx_ids, &node);
+        let visible = self.chain.observe(txs.iter().map(|tx| tx.id), &node);
         self.chain.durable(visible.ticket).await.map_err(stopped)?;
         let (searched_through, seen_through) = (node.searched_through(), node.seen_through());
         let absent = Observation::NotFound { searched_through, seen_through };

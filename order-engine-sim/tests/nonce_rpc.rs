@@ -13,7 +13,7 @@ use order_engine_core::testing::LatestNonce;
 use order_engine_core::{
     Certainty, DexRouter, Engine, EngineConfig, Fence, FillRequest, MemoryStore, NonceValue, Observation,
     OrderRequest, PrepareRequest, ReplaceRequest, Runtime, SignedTx, Status, Submission, SubmitReport,
-    TransactionBound, Venue, best,
+    TransactionBound, TxRef, Venue, best,
 };
 use order_engine_sim::rpc::{RpcClient, RpcOptions, RpcRouter, RpcVenue, serve};
 use order_engine_sim::{FaultConfig, NonceConfig, NonceKind, NonceUse, Rate, SimConfig, Simulator, audit};
@@ -67,7 +67,7 @@ async fn prepared(router: &RpcRouter, venue: &RpcVenue) -> SignedTx {
 /// Observes a transaction until it is final.
 async fn settled(venue: &RpcVenue, tx: &SignedTx) -> Observation {
     for _ in 0..1_000 {
-        let observed = venue.observe(std::slice::from_ref(&tx.id)).await.unwrap().remove(0);
+        let observed = venue.observe(&[TxRef::from(tx)]).await.unwrap().remove(0);
         if matches!(observed, Observation::Landed { certainty: Certainty::Finalized, .. }) {
             return observed;
         }
@@ -188,7 +188,7 @@ async fn nodes_with_gaps_in_their_history_find_nothing() {
     });
     venue.find(order(1).id).await.unwrap_err();
     let unproven = Observation::NotFound { searched_through: None, seen_through: None };
-    assert_eq!(venue.observe(&["unknown".into()]).await.unwrap(), [unproven]);
+    assert_eq!(venue.observe(&[TxRef::by_id(&"unknown".into())]).await.unwrap(), [unproven]);
 }
 
 /// Runs an engine through a node until some orders are confirmed.

@@ -14,7 +14,7 @@ use common::{order, token};
 use order_engine_core::testing::LatestNonce;
 use order_engine_core::{
     Amount, DexRouter, Engine, EngineConfig, Fence, MemoryStore, Observation, OrderRequest, PrepareRequest,
-    Runtime, SignedTx, Status, StepError, Submission, SubmitReport, Venue, best,
+    Runtime, SignedTx, Status, StepError, Submission, SubmitReport, TxRef, Venue, best,
 };
 use order_engine_sim::rpc::{RpcClient, RpcOptions, RpcRouter, RpcVenue, serve};
 use order_engine_sim::{FaultConfig, Rate, SimConfig, Simulator};
@@ -185,7 +185,7 @@ async fn a_lost_reply_is_ambiguous_and_the_same_bytes_have_one_effect() {
     }
     node.sim.set_faults(FaultConfig::default());
     assert_eq!(venue.submit(&tx).await, SubmitReport::Accepted);
-    let observed = venue.observe(std::slice::from_ref(&tx.id)).await.unwrap();
+    let observed = venue.observe(&[TxRef::from(&tx)]).await.unwrap();
     assert!(matches!(observed[..], [Observation::Landed { .. }]), "{observed:?}");
     assert_eq!(node.sim.executions(None).len(), 1);
 }
@@ -201,7 +201,7 @@ async fn a_history_with_gaps_proves_no_absence() {
         let (_, venue) = node.trading();
         let view = venue.view().await.unwrap();
         assert!(view.finalized < view.confirmed && view.confirmed < view.processed);
-        let observed = venue.observe(&["unknown".into()]).await.unwrap();
+        let observed = venue.observe(&[TxRef::by_id(&"unknown".into())]).await.unwrap();
         let [Observation::NotFound { searched_through, .. }] = observed[..] else { panic!("{observed:?}") };
         assert_eq!(searched_through.is_some(), is_complete, "{faults:?}");
         assert!(searched_through.is_none_or(|searched| searched >= view.finalized), "{faults:?}");
@@ -219,7 +219,7 @@ async fn a_node_that_lags_reports_its_own_heights() {
     let lagging =
         FaultConfig { node_lag_rate: Rate::ALWAYS, node_lag_slots: 1_000, ..FaultConfig::default() };
     node.sim.set_faults(lagging);
-    let observed = venue.observe(std::slice::from_ref(&tx.id)).await.unwrap();
+    let observed = venue.observe(&[TxRef::from(&tx)]).await.unwrap();
     let [Observation::NotFound { searched_through: Some(searched), .. }] = observed[..] else {
         panic!("{observed:?}")
     };
@@ -347,9 +347,6 @@ async fn a_restarted_node_remembers_its_executions() {
     let node = Node::start(SimConfig { ledger: Some(copy), ..instant() }).await;
     let (_, venue) = node.trading();
     assert_eq!(venue.submit(&tx).await, SubmitReport::Accepted);
-    assert!(matches!(
-        venue.observe(std::slice::from_ref(&tx.id)).await.unwrap()[..],
-        [Observation::Landed { .. }]
-    ));
+    assert!(matches!(venue.observe(&[TxRef::from(&tx)]).await.unwrap()[..], [Observation::Landed { .. }]));
     assert_eq!(node.result("simLedger", Value::Null).await.as_array().unwrap().len(), 1);
 }

@@ -19,11 +19,35 @@ pub(crate) enum NodeReport {
     Absent {
         /// The height through which this node held the chain as final when it searched, if it has shown that.
         searched_through: Option<u64>,
-        /// The oldest slot whose transactions the node still has, if it told.
-        first_slot: Option<u64>,
+        /// Where the node's history begins, if it told.
+        history: Option<HistoryStart>,
     },
     /// It has it in a block.
     Found(SignatureStatus),
+}
+
+/// The oldest block whose transactions a node still has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HistoryStart {
+    pub(crate) slot: u64,
+    /// Its height, if it is known.
+    pub(crate) height: Option<u64>,
+}
+
+/// Where a search has to begin: a history that begins before either is long enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SearchStart {
+    /// The slot from which on a history has everything.
+    pub(crate) slot: u64,
+    /// A height that the chain had when the transaction was signed, if that is known.
+    pub(crate) height: Option<u64>,
+}
+
+impl SearchStart {
+    fn is_covered_by(self, history: HistoryStart) -> bool {
+        let is_after = |height| history.height.is_some_and(|first| first <= height);
+        history.slot <= self.slot || self.height.is_some_and(is_after)
+    }
 }
 
 /// What the nodes say together.
@@ -45,8 +69,8 @@ pub(crate) enum Agreed {
     },
 }
 
-/// Draws them together. `oldest_slot` is the slot at which the search has to begin: no later than the transaction's signing.
-pub(crate) fn agree(reports: &[NodeReport], quorum: usize, oldest_slot: u64) -> Agreed {
+/// Draws them together.
+pub(crate) fn agree(reports: &[NodeReport], quorum: usize, start: SearchStart) -> Agreed {
     let found: Vec<&SignatureStatus> = reports
         .iter()
         .filter_map(|report| match report {
@@ -58,7 +82,7 @@ pub(crate) fn agree(reports: &[NodeReport], quorum: usize, oldest_slot: u64) -> 
         return agreed;
     }
     let complete = reports.iter().filter_map(|report| match report {
-        NodeReport::Absent { searched_through, first_slot: Some(first) } if *first <= oldest_slot => {
+        NodeReport::Absent { searched_through, history: Some(history) } if start.is_covered_by(*history) => {
             *searched_through
         }
         _ => None,
@@ -89,7 +113,12 @@ mod tests {
     use super::*;
 
     fn absent(searched_through: impl Into<Option<u64>>, first_slot: impl Into<Option<u64>>) -> NodeReport {
-        NodeReport::Absent { searched_through: searched_through.into(), first_slot: first_slot.into() }
+        let history = first_slot.into().map(|slot| HistoryStart { slot, height: None });
+        NodeReport::Absent { searched_through: searched_through.into(), history }
+    }
+
+    const fn from(slot: u64) -> SearchStart {
+        SearchStart { slot, height: None }
     }
 
     fn found(slot: u64, confirmation_status: Certainty) -> NodeReport {
@@ -97,7 +126,7 @@ mod tests {
     }
 
     fn searched(reports: &[NodeReport], quorum: usize) -> Option<u64> {
-        match agree(reports, quorum, 50) {
+        match agree(reports, quorum, from(50)) {
             Agreed::Absent { searched_through } => searched_through,
             Agreed::Found { .. } => panic!("it is absent"),
         }
@@ -113,6 +142,27 @@ mod tests {
     }
 
     #[test]
+    fn a_history_that_begins_before_the_signing_is_long_enough() {
+        let pruned = |height| NodeReport::Absent {
+            searched_through: Some(100),
+            history: Some(HistoryStart { slot: 70, height }),
+        };
+        let through = |first: Option<u64>, signed_after: Option<u64>| match agree(
+            &[pruned(first)],
+            1,
+            SearchStart { slot: 50, height: signed_after },
+        ) {
+            Agreed::Absent { searched_through } => searched_through,
+            Agreed::Found { .. } => panic!("it is absent"),
+        };
+        assert_eq!(through(Some(60), Some(60)), Some(100));
+        assert_eq!(through(Some(61), Some(60)), None, "it begins after the signing");
+        assert_eq!(through(Some(60), None), None, "nobody knows when it was signed");
+        assert_eq!(through(None, Some(60)), None, "nobody knows at which height it begins");
+        assert_eq!(through(None, Some(70)), None, "a slot is no height");
+    }
+
+    #[test]
     fn another_node_proves_what_one_cannot_and_a_quorum_is_needed() {
         let reports = [absent(None, 0), absent(120, 0), absent(110, 60), absent(90, 0)];
         assert_eq!(searched(&reports, 1), Some(120));
@@ -123,14 +173,14 @@ mod tests {
     #[test]
     fn who_finds_it_refutes_those_who_do_not() {
         let reports = [absent(100, 0), absent(100, 0), found(9, Certainty::Finalized)];
-        let agreed = agree(&reports, 2, 50);
+        let agreed = agree(&reports, 2, from(50));
         assert_eq!(agreed, Agreed::Found { slot: 9, err: None, certainty: Certainty::Processed });
     }
 
     #[test]
     fn what_is_final_for_one_node_only_is_not_final() {
         let reports = |other| [found(9, Certainty::Finalized), found(9, other)];
-        let certainty = |reports: &[NodeReport], quorum| match agree(reports, quorum, 0) {
+        let certainty = |reports: &[NodeReport], quorum| match agree(reports, quorum, from(0)) {
             Agreed::Found { certainty, .. } => certainty,
             Agreed::Absent { .. } => panic!("it is found"),
         };
@@ -149,7 +199,7 @@ mod tests {
             confirmation_status: Some(Certainty::Finalized),
         });
         let reports = [failed.clone(), found(9, Certainty::Finalized), failed];
-        let agreed = agree(&reports, 2, 0);
+        let agreed = agree(&reports, 2, from(0));
         assert_eq!(agreed, Agreed::Found { slot: 9, err: Some(json!("x")), certainty: Certainty::Finalized });
     }
 
@@ -171,7 +221,7 @@ mod tests {
         ) {
             let quorum = liars.len() + 1;
             let reports: Vec<NodeReport> = honest.into_iter().chain(liars).collect();
-            match agree(&reports, quorum, 50) {
+            match agree(&reports, quorum, from(50)) {
                 Agreed::Absent { searched_through } => prop_assert_eq!(searched_through, None),
                 Agreed::Found { certainty, .. } => prop_assert_eq!(certainty, Certainty::Processed),
             }
@@ -182,7 +232,7 @@ mod tests {
             reports in proptest::collection::vec(report(), 0..5), quorum in 1_usize..4,
         ) {
             let reversed: Vec<NodeReport> = reports.iter().rev().cloned().collect();
-            let absence = |reports: &[NodeReport]| match agree(reports, quorum, 50) {
+            let absence = |reports: &[NodeReport]| match agree(reports, quorum, from(50)) {
                 Agreed::Absent { searched_through } => Some(searched_through),
                 Agreed::Found { .. } => None,
             };

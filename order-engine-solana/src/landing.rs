@@ -113,9 +113,7 @@ fn program(tx: &LandedTransaction) -> impl Fn(usize) -> Option<Pubkey> + '_ {
 
 /// Returns the height of the block of a slot, and the slot if no node tells.
 async fn height_of(cluster: &Cluster, slot: u64) -> u64 {
-    let settings = json!({
-        "transactionDetails": "none", "rewards": false, "commitment": "confirmed", "maxSupportedTransactionVersion": 0,
-    });
-    let head: Result<Option<BlockHead>, RpcError> = cluster.query("getBlock", json!([slot, settings])).await;
+    let head: Result<Option<BlockHead>, RpcError> =
+        cluster.query("getBlock", BlockHead::params(slot, "confirmed")).await;
     head.ok().flatten().and_then(|head| head.block_height).unwrap_or(slot)
 }

@@ -4,22 +4,21 @@
 //! many nodes. So the request also names *witnesses*: transactions of somebody else that just became final. A node that
 //! shows a witness as final, in the same answer in which it does not know the transaction, has itself come as far.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
 
-use order_engine_core::{Certainty, TxId};
+use order_engine_core::{Certainty, NonceValue, TxRef, Validity};
 use serde_json::{Value, json};
 use solana_pubkey::Pubkey;
 
-use crate::agreement::{Agreed, NodeReport, agree, quorum_th};
-use crate::rpc::wire::{EpochInfo, ListedSignature, STATUSES_MAX, SignatureStatus, WithContext};
+use crate::agreement::{Agreed, HistoryStart, NodeReport, SearchStart, agree, quorum_th};
+use crate::rpc::wire::{BlockHead, EpochInfo, ListedSignature, STATUSES_MAX, SignatureStatus, WithContext};
 use crate::rpc::{Cluster, RpcError};
 
 /// How many of the newest transactions are read to find one that is final. A node returns final ones only, but some ignore
 /// what they are asked for.
 const WITNESSES_READ: usize = 100;
-/// Of how many transactions it is remembered when they were signed.
-const BIRTHS_MAX: usize = 65_536;
+/// For how many heights after its block a hash is valid.
+pub(crate) const VALID_HEIGHTS: u64 = 150;
 
 /// A final block: its slot, and a height that it has at least.
 type Place = (u64, u64);
@@ -31,75 +30,33 @@ pub(crate) struct Searcher {
     busy_account: Pubkey,
     /// A node that has everything from this slot on has everything.
     complete_from_slot: u64,
-    births: Mutex<Births>,
-}
-
-/// The slots before which transactions were not signed.
-#[derive(Debug, Default)]
-struct Births {
-    slots: BTreeMap<TxId, u64>,
-    order: VecDeque<TxId>,
 }
 
 /// The transactions that are asked about, and the witnesses.
 struct Request<'a> {
-    tx_ids: &'a [TxId],
+    txs: &'a [TxRef<'a>],
     witnesses: Vec<String>,
 }
 
 impl Searcher {
-    pub(crate) fn new(busy_account: Pubkey, complete_from_slot: u64) -> Self {
-        Self { busy_account, complete_from_slot, births: Mutex::default() }
+    pub(crate) const fn new(busy_account: Pubkey, complete_from_slot: u64) -> Self {
+        Self { busy_account, complete_from_slot }
     }
 
-    /// Remembers that a transaction was signed after this slot, so that nodes with a shorter history can prove its
-    /// absence.
-    pub(crate) fn note_birth(&self, tx_id: &TxId, slot: u64) {
-        let mut births = self.births.lock().unwrap_or_else(PoisonError::into_inner);
-        if births.slots.insert(tx_id.clone(), slot).is_none() {
-            births.order.push_back(tx_id.clone());
-        }
-        if births.order.len() > BIRTHS_MAX
-            && let Some(oldest) = births.order.pop_front()
-        {
-            births.slots.remove(&oldest);
-        }
-    }
-
-    /// Remembers the same of a transaction of which nothing is remembered yet.
-    pub(crate) fn note_birth_unless_known(&self, tx_id: &TxId, slot: u64) {
-        let is_known = {
-            let births = self.births.lock().unwrap_or_else(PoisonError::into_inner);
-            births.slots.contains_key(tx_id)
-        };
-        if !is_known {
-            self.note_birth(tx_id, slot);
-        }
-    }
-
-    /// Returns the slot after which a transaction was signed as far as is remembered, or else this one.
-    pub(crate) fn birth(&self, tx_id: &TxId, or_else: u64) -> u64 {
-        let births = self.births.lock().unwrap_or_else(PoisonError::into_inner);
-        births.slots.get(tx_id).copied().unwrap_or(or_else)
-    }
-
-    /// Returns the slot at which a search for a transaction has to begin: that of its signing, and none before the
-    /// history begins.
-    fn oldest_slot(&self, tx_id: &TxId) -> u64 {
-        let births = self.births.lock().unwrap_or_else(PoisonError::into_inner);
-        births.slots.get(tx_id).copied().unwrap_or(0).max(self.complete_from_slot)
+    fn start_of(&self, tx: &TxRef<'_>) -> SearchStart {
+        SearchStart { slot: self.complete_from_slot, height: tx.validity.and_then(signed_after) }
     }
 
     /// Asks all nodes about transactions, and returns what they agree on, in the order asked.
     ///
     /// # Errors
     /// If fewer nodes answer than the quorum.
-    pub(crate) async fn search(&self, cluster: &Cluster, tx_ids: &[TxId]) -> Result<Vec<Agreed>, RpcError> {
+    pub(crate) async fn search(&self, cluster: &Cluster, txs: &[TxRef<'_>]) -> Result<Vec<Agreed>, RpcError> {
         let witnesses = self.witnesses(cluster).await;
         let most = STATUSES_MAX.saturating_sub(witnesses.len()).max(1);
-        let mut agreed = Vec::with_capacity(tx_ids.len());
-        for tx_ids in tx_ids.chunks(most) {
-            let request = Request { tx_ids, witnesses: witnesses.clone() };
+        let mut agreed = Vec::with_capacity(txs.len());
+        for txs in txs.chunks(most) {
+            let request = Request { txs, witnesses: witnesses.clone() };
             agreed.extend(self.search_some(cluster, &request).await?);
         }
         Ok(agreed)
@@ -127,13 +84,14 @@ impl Searcher {
     }
 
     async fn search_some(&self, cluster: &Cluster, request: &Request<'_>) -> Result<Vec<Agreed>, RpcError> {
-        let ids = request.tx_ids.iter().map(TxId::as_str).chain(request.witnesses.iter().map(String::as_str));
+        let ids =
+            request.txs.iter().map(|tx| tx.id.as_str()).chain(request.witnesses.iter().map(String::as_str));
         let params = json!([ids.collect::<Vec<_>>(), { "searchTransactionHistory": true }]);
         let answers = cluster.ask_all("getSignatureStatuses", &params).await;
         let answered = |answer: &Result<WithContext<Vec<Option<SignatureStatus>>>, RpcError>| {
             answer
                 .as_ref()
-                .is_ok_and(|answer| answer.value.len() == request.tx_ids.len() + request.witnesses.len())
+                .is_ok_and(|answer| answer.value.len() == request.txs.len() + request.witnesses.len())
         };
         if answers.iter().filter(|answer| answered(answer)).count() < cluster.quorum() {
             let failed = answers.into_iter().find_map(Result::err);
@@ -145,42 +103,77 @@ impl Searcher {
             .iter()
             .filter(|answer| answered(answer))
             .flatten()
-            .any(|answer| answer.value[..request.tx_ids.len()].iter().any(Option::is_none));
-        let (places, first_slots) =
-            if is_any_absent { evidence(cluster).await } else { (Vec::new(), Vec::new()) };
+            .any(|answer| answer.value[..request.txs.len()].iter().any(Option::is_none));
+        let (places, histories) =
+            if is_any_absent { self.evidence(cluster).await } else { (Vec::new(), Vec::new()) };
         let mut nodes = Vec::new();
         for (node, answer) in answers.into_iter().enumerate().filter(|(_, answer)| answered(answer)) {
             let Ok(WithContext { context, mut value }) = answer else { continue };
             cluster.note_slot(node, context.slot);
-            let witnesses = value.split_off(request.tx_ids.len());
+            let witnesses = value.split_off(request.txs.len());
             let searched_through = searched_through(&witnesses, &places, cluster.quorum());
-            nodes.push((value, searched_through, first_slots.get(node).copied().flatten()));
+            nodes.push((value, searched_through, histories.get(node).copied().flatten()));
         }
-        let agree_on = |(index, tx_id): (usize, &TxId)| {
+        let agree_on = |(index, tx): (usize, &TxRef<'_>)| {
             let reports: Vec<NodeReport> = nodes
                 .iter()
-                .map(|(statuses, searched_through, first_slot)| match &statuses[index] {
+                .map(|(statuses, searched_through, history)| match &statuses[index] {
                     Some(status) => NodeReport::Found(status.clone()),
-                    None => {
-                        NodeReport::Absent { searched_through: *searched_through, first_slot: *first_slot }
-                    }
+                    None => NodeReport::Absent { searched_through: *searched_through, history: *history },
                 })
                 .collect();
-            agree(&reports, cluster.quorum(), self.oldest_slot(tx_id))
+            agree(&reports, cluster.quorum(), self.start_of(tx))
         };
-        Ok(request.tx_ids.iter().enumerate().map(agree_on).collect())
+        Ok(request.txs.iter().enumerate().map(agree_on).collect())
+    }
+
+    /// Returns final blocks that the nodes name, by which slots are told in heights, and where the history of each node
+    /// begins.
+    async fn evidence(&self, cluster: &Cluster) -> (Vec<Place>, Vec<Option<HistoryStart>>) {
+        let finalized = json!([{ "commitment": "finalized" }]);
+        let places = cluster.ask_all::<EpochInfo>("getEpochInfo", &finalized);
+        let (places, histories) = tokio::join!(places, self.histories(cluster));
+        let place = |info: EpochInfo| (info.absolute_slot, info.block_height);
+        (places.into_iter().flatten().map(place).collect(), histories)
+    }
+
+    /// Returns where the history of each node begins. The height is asked for where the history is not the whole one.
+    async fn histories(&self, cluster: &Cluster) -> Vec<Option<HistoryStart>> {
+        let slots = cluster.ask_all::<u64>("getFirstAvailableBlock", &Value::Null).await;
+        let slots: Vec<Option<u64>> = slots.into_iter().map(Result::ok).collect();
+        let pruned: BTreeSet<u64> =
+            slots.iter().flatten().copied().filter(|slot| *slot > self.complete_from_slot).collect();
+        let mut heights = BTreeMap::new();
+        for slot in pruned {
+            heights.insert(slot, block_heights(cluster, slot).await);
+        }
+        let start = |(node, slot): (usize, Option<u64>)| {
+            let slot = slot?;
+            let height = heights.get(&slot).and_then(|heights| heights.get(node).copied().flatten());
+            Some(HistoryStart { slot, height })
+        };
+        slots.into_iter().enumerate().map(start).collect()
     }
 }
 
-/// Returns final blocks that the nodes name, by which slots are told in heights, and where the history of each node
-/// begins.
-async fn evidence(cluster: &Cluster) -> (Vec<Place>, Vec<Option<u64>>) {
-    let finalized = json!([{ "commitment": "finalized" }]);
-    let places = cluster.ask_all::<EpochInfo>("getEpochInfo", &finalized);
-    let first_slots = cluster.ask_all::<u64>("getFirstAvailableBlock", &Value::Null);
-    let (places, first_slots) = tokio::join!(places, first_slots);
-    let place = |info: EpochInfo| (info.absolute_slot, info.block_height);
-    (places.into_iter().flatten().map(place).collect(), first_slots.into_iter().map(Result::ok).collect())
+/// Returns the height of the block of a slot, as each node tells it.
+async fn block_heights(cluster: &Cluster, slot: u64) -> Vec<Option<u64>> {
+    let heads = cluster.ask_all::<Option<BlockHead>>("getBlock", &BlockHead::params(slot, "finalized")).await;
+    heads.into_iter().map(|head| head.ok().flatten()?.block_height).collect()
+}
+
+/// Returns a height that the chain had when a transaction was signed, if what bounds it says so.
+///
+/// The height at which it expires is at most twice the life of a hash after the signing (see
+/// [`SolanaVenue::prepare`](crate::SolanaVenue)), and that at which its nonce was read may be told too high by as much as one life.
+/// One life more, because a fork may have fewer blocks than the one that was left.
+fn signed_after(validity: &Validity) -> Option<u64> {
+    let read_at = || match &validity.nonce()?.value {
+        NonceValue::Opaque(value) => Some(value.read_at),
+        NonceValue::Number(_) => None,
+    };
+    let height = validity.until_height().or_else(read_at)?;
+    Some(height.saturating_sub(3 * VALID_HEIGHTS))
 }
 
 /// Returns the height through which a node has searched, by the newest witness that it shows as final.
@@ -197,6 +190,8 @@ const fn height_at_least(slot: u64, (known_slot, known_height): Place) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use order_engine_core::AccountNonce;
+
     use super::*;
 
     fn witness(slot: u64, certainty: Certainty) -> SignatureStatus {
@@ -228,27 +223,11 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_that_nobody_here_signed_needs_the_whole_history() {
-        let searcher = Searcher::new(Pubkey::default(), 31);
-        searcher.note_birth(&"mine".into(), 700);
-        assert_eq!(searcher.oldest_slot(&"mine".into()), 700);
-        assert_eq!(searcher.oldest_slot(&"other".into()), 31);
-    }
-
-    #[test]
-    fn no_transaction_is_older_than_the_history() {
-        let searcher = Searcher::new(Pubkey::default(), 31);
-        searcher.note_birth(&"early".into(), 0);
-        assert_eq!(searcher.oldest_slot(&"early".into()), 31);
-    }
-
-    #[test]
-    fn only_so_many_births_are_remembered() {
-        let searcher = Searcher::new(Pubkey::default(), 0);
-        for number in 0..=BIRTHS_MAX {
-            searcher.note_birth(&TxId::new(number.to_string()), 7);
-        }
-        assert_eq!(searcher.oldest_slot(&"0".into()), 0);
-        assert_eq!(searcher.oldest_slot(&"1".into()), 7);
+    fn what_bounds_a_transaction_tells_when_it_was_signed() {
+        let nonce = |value| Validity::Nonce(AccountNonce::new("account", value));
+        assert_eq!(signed_after(&Validity::UntilHeight(1_000)), Some(550));
+        assert_eq!(signed_after(&nonce(NonceValue::opaque("value", 1_000))), Some(550));
+        assert_eq!(signed_after(&Validity::UntilHeight(200)), Some(0), "no height is below the first one");
+        assert_eq!(signed_after(&nonce(NonceValue::Number(7))), None);
     }
 }

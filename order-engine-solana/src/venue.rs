@@ -12,10 +12,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::FutureExt as _;
+use futures_util::stream::{self, StreamExt as _};
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
     AccountId, AccountView, ChainView, Observation, OrderId, PrepareRequest, ReplaceRequest, SignedTx,
-    StepError, SubmitReport, TxId, Venue, VenueCapabilities, VenueError,
+    StepError, SubmitReport, TxId, TxRef, Venue, VenueCapabilities, VenueError,
 };
 use serde_json::json;
 use solana_pubkey::Pubkey;
@@ -35,6 +37,9 @@ use build::Mints;
 use nonces::SeenValues;
 use tables::Tables;
 
+/// How many landed transactions are read at once. One after the other, those of a large batch would take longer than the
+/// engine waits for an answer.
+const LANDINGS_AT_ONCE: usize = 8;
 /// What nodes say of a transaction that they have, in any case of letters.
 const ALREADY_KNOWN: &str = "already been processed";
 
@@ -49,8 +54,8 @@ pub struct SolanaVenueOptions {
     pub finality_margin: u64,
     /// An account that is part of a transaction in nearly every block: the token program, unless told otherwise.
     pub busy_account: Pubkey,
-    /// A node whose history begins here or before has everything. Only such nodes prove that a transaction never landed
-    /// that this process has neither signed nor sent.
+    /// A node whose history begins here or before has everything. Other nodes prove that a transaction never landed if their
+    /// history begins before it was signed.
     pub complete_from_slot: u64,
     /// Lookup tables, which make transactions smaller.
     pub lookup_tables: Vec<Pubkey>,
@@ -214,7 +219,6 @@ impl Venue for SolanaVenue {
     }
 
     async fn submit(&self, tx: &SignedTx) -> SubmitReport {
-        self.note_validity(&tx.id, &tx.validity);
         let params = json!([STANDARD.encode(&tx.bytes), SendSettings::RAW]);
         let answers: Vec<Result<String, RpcError>> = self.cluster.ask_all("sendTransaction", &params).await;
         submitted(&tx.id, &answers)
@@ -233,13 +237,13 @@ impl Venue for SolanaVenue {
         self.nonce_views(accounts).await
     }
 
-    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
-        let agreed = self.searcher.search(&self.cluster, tx_ids).await.map_err(venue_error)?;
-        let mut observations = Vec::with_capacity(agreed.len());
-        for (tx_id, agreed) in tx_ids.iter().zip(agreed) {
-            observations.push(self.observed(tx_id, agreed).await);
+    async fn observe(&self, txs: &[TxRef<'_>]) -> Result<Vec<Observation>, VenueError> {
+        let agreed = self.searcher.search(&self.cluster, txs).await.map_err(venue_error)?;
+        let mut observed = Vec::with_capacity(agreed.len());
+        for (tx, agreed) in txs.iter().zip(agreed) {
+            observed.push(self.observed(tx.id, agreed).boxed());
         }
-        Ok(observations)
+        Ok(stream::iter(observed).buffered(LANDINGS_AT_ONCE).collect().await)
     }
 
     async fn find(&self, order: OrderId) -> Result<Vec<TxId>, VenueError> {

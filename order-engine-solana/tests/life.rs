@@ -4,7 +4,7 @@ mod common;
 
 use common::orders::{ONE_SOL, World, is_final, observe_until};
 use common::surfpool::TOKEN_RENT;
-use order_engine_core::{Amount, Certainty, FailureCode, Observation, SubmitReport, Venue as _};
+use order_engine_core::{Amount, Certainty, FailureCode, Observation, SubmitReport, TxRef, Venue as _};
 use order_engine_solana::instructions::token::associated_account;
 use order_engine_solana::programs::{TOKEN, WRAPPED_SOL};
 use order_engine_solana::{Pubkey, WalletSigner as _};
@@ -116,7 +116,7 @@ async fn an_expired_transaction_is_dead_only_by_proof() {
     let venue = world.venue();
     let (_, tx) = world.prepare(&venue, (world.x, 700), (world.y, 300)).await.unwrap();
     let until = tx.validity.until_height().unwrap();
-    let absent = venue.observe(std::slice::from_ref(&tx.id)).await.unwrap();
+    let absent = venue.observe(&[TxRef::from(&tx)]).await.unwrap();
     assert!(matches!(absent[..], [Observation::NotFound { .. }]));
     // Past its validity, and past finality and the margin.
     world.chain.wait_for_height(until + 31 + 16 + 5).await;
@@ -130,7 +130,7 @@ async fn an_expired_transaction_is_dead_only_by_proof() {
     // What the proof says holds: sent now, it never lands.
     venue.submit(&tx).await;
     world.chain.wait_for_height(world.chain.height().await + 40).await;
-    let still = venue.observe(std::slice::from_ref(&tx.id)).await.unwrap();
+    let still = venue.observe(&[TxRef::from(&tx)]).await.unwrap();
     assert!(matches!(still[..], [Observation::NotFound { .. }]), "{still:?}");
 }
 
@@ -142,6 +142,6 @@ async fn without_a_witness_no_absence_is_proven() {
     let (_, tx) = world.prepare(&venue, (world.x, 700), (world.y, 300)).await.unwrap();
     let until = tx.validity.until_height().unwrap();
     world.chain.wait_for_height(until + 31 + 16 + 5).await;
-    let seen = venue.observe(std::slice::from_ref(&tx.id)).await.unwrap();
+    let seen = venue.observe(&[TxRef::from(&tx)]).await.unwrap();
     assert_eq!(seen, [Observation::NotFound { searched_through: None, seen_through: None }]);
 }

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::orders::{World, is_final, observe_until};
 use common::proxy::Proxy;
-use order_engine_core::{Certainty, Observation, SignedTx, SubmitReport, Validity, Venue as _};
+use order_engine_core::{Certainty, Observation, SignedTx, SubmitReport, TxRef, Validity, Venue as _};
 use order_engine_solana::instructions::token::associated_account;
 use order_engine_solana::programs::TOKEN;
 use order_engine_solana::{Pubkey, SolanaVenue, WalletSigner as _};
@@ -38,7 +38,7 @@ async fn changing(url: &str, change: fn(&str, &mut Value)) -> Proxy {
 }
 
 async fn observed(venue: &SolanaVenue, tx: &SignedTx) -> Observation {
-    venue.observe(std::slice::from_ref(&tx.id)).await.unwrap().remove(0)
+    venue.observe(&[TxRef::from(tx)]).await.unwrap().remove(0)
 }
 
 fn searched_through(observation: &Observation) -> Option<u64> {
@@ -72,7 +72,8 @@ async fn a_node_that_lies_about_an_absence_is_refuted() {
 #[tokio::test]
 async fn a_pruned_node_proves_an_absence_only_of_what_was_signed_after_its_history_begins() {
     let world = World::new().await;
-    world.chain.wait_for_height(100).await;
+    // So late that the expiry tells that it was signed after slot 60.
+    world.chain.wait_for_height(400).await;
     let pruned = |first: u64| {
         move |method: &str, answer: &mut Value| {
             if method == "getFirstAvailableBlock" {
@@ -86,11 +87,16 @@ async fn a_pruned_node_proves_an_absence_only_of_what_was_signed_after_its_histo
     let (_, tx) = world.prepare(&venue, (world.x, 700), (world.y, 300)).await.unwrap();
     let seen = observe_until(&venue, &tx, |seen| searched_through(seen).is_some()).await;
     assert!(searched_through(&seen).is_some(), "it was signed after slot 60");
-    // Another process does not know when it was signed.
+    // A process that neither signed nor sent it proves it as well.
     let restarted = world.venue_over(&[&node.url], world.options());
-    assert_eq!(searched_through(&observed(&restarted, &tx).await), None);
+    let seen = observe_until(&restarted, &tx, |seen| searched_through(seen).is_some()).await;
+    assert!(searched_through(&seen).is_some());
+    // Of one that is known by its id alone, nobody knows when it was signed.
+    let forgotten = restarted.observe(&[TxRef::by_id(&tx.id)]).await.unwrap().remove(0);
+    assert_eq!(searched_through(&forgotten), None);
     let complete = world.venue_over(&[&world.chain.url], world.options());
-    assert!(searched_through(&observed(&complete, &tx).await).is_some());
+    let seen = complete.observe(&[TxRef::by_id(&tx.id)]).await.unwrap().remove(0);
+    assert!(searched_through(&seen).is_some());
     // The node's history begins after the signing.
     let late = Proxy::start(&world.chain.url, pruned(1_000_000)).await;
     let venue = world.venue_over(&[&late.url], world.options());
@@ -155,7 +161,7 @@ async fn without_a_quorum_nothing_is_reported() {
     let venue = world.venue_over(&[&down.url, &world.chain.url], world.options());
     let error = venue.view().await.unwrap_err();
     assert!(error.to_string().contains("too few"), "{error}");
-    assert!(venue.observe(&["id".into()]).await.is_err());
+    assert!(venue.observe(&[TxRef::by_id(&"id".into())]).await.is_err());
 }
 
 #[tokio::test]

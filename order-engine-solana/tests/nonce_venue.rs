@@ -17,7 +17,7 @@ use common::trading::{DeskRouter, ended, submit, traded};
 use order_engine_core::{
     AccountId, AccountNonce, Amount, Cancellation, DeathProof, Engine, EngineConfig, EventRecord,
     FailureClass, FailureCode, FeeBumpPolicy, MemoryStore, Observation, OrderEvent, OrderId, Purpose,
-    ReplaceRequest, Runtime, SignedTx, Status, SubmitReport, TransactionBound, Venue as _,
+    ReplaceRequest, Runtime, SignedTx, Status, SubmitReport, TransactionBound, TxRef, Venue as _,
 };
 use order_engine_solana::{
     Cluster, Draft, DurableNonce, Pubkey, SolanaVenue, WalletSigner as _, create_nonce_accounts,
@@ -221,7 +221,7 @@ async fn of_an_original_its_replacement_and_its_cancel_one_lands() {
         venue.submit(late).await;
     }
     nonces.wait_for_blocks(40).await;
-    let late = venue.observe(&[tx.id, bump.id]).await.unwrap();
+    let late = venue.observe(&[TxRef::from(&tx), TxRef::from(&bump)]).await.unwrap();
     assert!(late.iter().all(|seen| matches!(seen, Observation::NotFound { .. })), "{late:?}");
     assert_eq!(world.chain.tokens(world.desk.account(&world.y.to_string())).await, Some(1_000_000));
 }

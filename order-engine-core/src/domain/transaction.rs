@@ -58,6 +58,35 @@ impl fmt::Debug for SignedTx {
     }
 }
 
+/// A transaction that a venue is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TxRef<'a> {
+    /// The id under which the venue knows it.
+    pub id: &'a TxId,
+    /// How long it may land: what a search for it has to cover, and what proves that it never will. Nothing of a
+    /// transaction that the chain remembers and the store has forgotten.
+    pub validity: Option<&'a Validity>,
+}
+
+impl<'a> TxRef<'a> {
+    /// Returns a transaction of which no more than the id is known.
+    pub const fn by_id(id: &'a TxId) -> Self {
+        Self { id, validity: None }
+    }
+
+    /// Returns a transaction of this id that may land for so long.
+    pub const fn new(id: &'a TxId, validity: &'a Validity) -> Self {
+        Self { id, validity: Some(validity) }
+    }
+}
+
+impl<'a> From<&'a SignedTx> for TxRef<'a> {
+    fn from(tx: &'a SignedTx) -> Self {
+        Self::new(&tx.id, &tx.validity)
+    }
+}
+
 /// How long a signed transaction may land. Time alone does not kill one that only a nonce bounds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

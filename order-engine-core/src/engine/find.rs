@@ -6,7 +6,7 @@ use super::Engine;
 use crate::domain::event::{EventRecord, OrderEvent};
 use crate::domain::ids::{OrderId, TxId, VenueName};
 use crate::domain::siblings::Purpose;
-use crate::domain::transaction::Observation;
+use crate::domain::transaction::{Observation, SignedTx, TxRef, Validity};
 use crate::execution::context::Context;
 use crate::execution::venues::KnownVenue;
 use crate::ports::order_store::error::StoreError;
@@ -71,8 +71,9 @@ impl Engine {
         for name in venues(&history) {
             let venue = context.venues.get(name).ok_or_else(|| FindError::NoVenue(name.clone()))?;
             for tx_id in find(context, venue, id).await? {
-                let observation = observe(context, venue, &tx_id).await;
-                let purpose = signed.get(&tx_id).copied();
+                let known = signed.get(&tx_id);
+                let observation = observe(context, venue, &tx_id, known.map(|(_, tx)| &tx.validity)).await;
+                let purpose = known.map(|(purpose, _)| *purpose);
                 found.push(FoundTransaction { venue: name.clone(), tx_id, purpose, observation });
             }
         }
@@ -90,14 +91,14 @@ fn venues(history: &[EventRecord]) -> BTreeSet<&VenueName> {
 }
 
 /// Returns what was signed for an order.
-fn signed(history: &[EventRecord]) -> BTreeMap<TxId, Purpose> {
-    let signed = |record: &EventRecord| match &record.event {
-        OrderEvent::TransactionSigned { tx } => Some((tx.id.clone(), Purpose::Original)),
-        OrderEvent::SiblingSigned { purpose, tx } => Some((tx.id.clone(), *purpose)),
-        OrderEvent::NonceFilled { tx } => Some((tx.id.clone(), Purpose::Filler)),
+fn signed(history: &[EventRecord]) -> BTreeMap<&TxId, (Purpose, &SignedTx)> {
+    let signed = history.iter().filter_map(|record| match &record.event {
+        OrderEvent::TransactionSigned { tx } => Some((Purpose::Original, &**tx)),
+        OrderEvent::SiblingSigned { purpose, tx } => Some((*purpose, &**tx)),
+        OrderEvent::NonceFilled { tx } => Some((Purpose::Filler, &**tx)),
         _ => None,
-    };
-    history.iter().filter_map(signed).collect()
+    });
+    signed.map(|(purpose, tx)| (&tx.id, (purpose, tx))).collect()
 }
 
 async fn find(context: &Context, venue: &KnownVenue, id: OrderId) -> Result<Vec<TxId>, FindError> {
@@ -114,8 +115,14 @@ async fn find(context: &Context, venue: &KnownVenue, id: OrderId) -> Result<Vec<
 }
 
 /// Asks about one transaction alone, so that one which cannot be observed does not hide the others.
-async fn observe(context: &Context, venue: &KnownVenue, tx_id: &TxId) -> Option<Observation> {
-    let observing = venue.venue.observe(std::slice::from_ref(tx_id));
+async fn observe(
+    context: &Context,
+    venue: &KnownVenue,
+    id: &TxId,
+    validity: Option<&Validity>,
+) -> Option<Observation> {
+    let tx = [validity.map_or_else(|| TxRef::by_id(id), |validity| TxRef::new(id, validity))];
+    let observing = venue.venue.observe(&tx);
     let observed = context.in_time(context.tasks.supervisor.guard("venue.observe", observing)).await;
     observed?.ok()?.ok()?.pop()
 }

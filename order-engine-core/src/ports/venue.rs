@@ -10,7 +10,7 @@ use crate::domain::failure::{Failure, FailureCode};
 use crate::domain::ids::{AccountId, OrderId, TxId};
 use crate::domain::order::Order;
 use crate::domain::route::Route;
-use crate::domain::transaction::{AccountNonce, AccountView, ChainView, Observation, SignedTx};
+use crate::domain::transaction::{AccountNonce, AccountView, ChainView, Observation, SignedTx, TxRef};
 use crate::ports::order_store::lease::Fence;
 use crate::ports::router::StepError;
 use crate::setters::setters;
@@ -42,8 +42,8 @@ use crate::setters::setters;
 /// use async_trait::async_trait;
 /// use order_engine_core::testing::ScriptedVenue;
 /// use order_engine_core::{
-///     ChainView, Observation, PrepareRequest, SignedTx, StepError, SubmitReport, TxId, Venue, VenueCapabilities,
-///     VenueError,
+///     ChainView, Observation, PrepareRequest, SignedTx, StepError, SubmitReport, TxId, TxRef, Venue,
+///     VenueCapabilities, VenueError,
 /// };
 ///
 /// /// Sends through a private relay, and asks a node of its own about everything else.
@@ -71,15 +71,15 @@ use crate::setters::setters;
 ///         self.node.view().await
 ///     }
 ///
-///     async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
-///         self.node.observe(tx_ids).await
+///     async fn observe(&self, txs: &[TxRef<'_>]) -> Result<Vec<Observation>, VenueError> {
+///         self.node.observe(txs).await
 ///     }
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let venue = Relayed { relay: ScriptedVenue::new(), node: ScriptedVenue::new() };
-/// let unknown = venue.observe(&[TxId::from("never sent")]).await?;
+/// let unknown = venue.observe(&[TxRef::by_id(&TxId::from("never sent"))]).await?;
 /// assert!(matches!(unknown[..], [Observation::NotFound { .. }]));
 /// # Ok(())
 /// # }
@@ -146,10 +146,13 @@ pub trait Venue: Debug + Send + Sync + 'static {
 
     /// Returns what the venue knows of each transaction, in the order asked, one entry each.
     ///
+    /// It depends on the transactions and the chain alone, and not on what this process has signed or sent: after a restart
+    /// the engine asks about the same transactions, and needs the same proofs.
+    ///
     /// # Errors
     /// If the venue does not answer. An unknown transaction is no error but
     /// [`Observation::NotFound`], with the height through which the node that answered had searched.
-    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError>;
+    async fn observe(&self, txs: &[TxRef<'_>]) -> Result<Vec<Observation>, VenueError>;
 
     /// Returns the transactions in the venue's final history that carry the tag which
     /// [`prepare`](Self::prepare) wrote for this order: a memo, say. A venue that

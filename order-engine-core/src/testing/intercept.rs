@@ -17,7 +17,7 @@ use crate::domain::ids::{AccountId, OrderId, TxId};
 use crate::domain::order::{Order, OrderUpdate};
 use crate::domain::route::{Candidate, QuoteRequest};
 use crate::domain::state::step::Lane;
-use crate::domain::transaction::{AccountView, ChainView, Observation, SignedTx};
+use crate::domain::transaction::{AccountView, ChainView, Observation, SignedTx, TxRef};
 use crate::ports::controls::{Activity, Controls, Pause, PauseRequest, PauseScope};
 use crate::ports::feed::{EventFeed, FeedCursor, FeedPage, FeedRequest};
 use crate::ports::order_store::error::StoreError;
@@ -64,7 +64,7 @@ pub enum Call<'a> {
     View,
     Accounts(&'a [AccountId]),
     Find(OrderId),
-    Observe(&'a [TxId]),
+    Observe(&'a [TxRef<'a>]),
     Quote(&'a QuoteRequest),
     FeedEnd,
     ReadFeed(&'a FeedRequest),
@@ -454,10 +454,9 @@ impl Venue for InterceptedVenue {
         view.unwrap_or_else(|error| Err(VenueError::new(error.to_string())))
     }
 
-    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
+    async fn observe(&self, txs: &[TxRef<'_>]) -> Result<Vec<Observation>, VenueError> {
         let seen =
-            around(&*self.intercept, Call::Observe(tx_ids), self.inner.observe(tx_ids), |_| Reply::Other)
-                .await;
+            around(&*self.intercept, Call::Observe(txs), self.inner.observe(txs), |_| Reply::Other).await;
         seen.unwrap_or_else(|error| Err(VenueError::new(error.to_string())))
     }
 }

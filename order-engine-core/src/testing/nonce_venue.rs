@@ -9,7 +9,7 @@ use crate::domain::failure::{Failure, FailureCode};
 use crate::domain::ids::{AccountId, OrderId, TxId};
 use crate::domain::transaction::{
     AccountNonce, AccountView, Certainty, ChainView, Fill, NonceValue, Observation, OpaqueNonce, SignedTx,
-    Validity,
+    TxRef, Validity,
 };
 use crate::ports::router::StepError;
 use crate::ports::venue::{
@@ -447,8 +447,8 @@ impl Venue for NonceVenue {
         Ok(landed.filter_map(|landed| landed.tx.as_ref()).filter(of_order).map(|tx| tx.id.clone()).collect())
     }
 
-    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
+    async fn observe(&self, txs: &[TxRef<'_>]) -> Result<Vec<Observation>, VenueError> {
         let chain = self.chain();
-        Ok(tx_ids.iter().map(|id| chain.search(id)).collect())
+        Ok(txs.iter().map(|tx| chain.search(tx.id)).collect())
     }
 }

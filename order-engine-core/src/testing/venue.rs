@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use crate::domain::failure::{Failure, FailureClass, FailureCode};
 use crate::domain::ids::{OrderId, TxId};
-use crate::domain::transaction::{Certainty, ChainView, Fill, Observation, SignedTx, Validity};
+use crate::domain::transaction::{Certainty, ChainView, Fill, Observation, SignedTx, TxRef, Validity};
 use crate::ports::router::StepError;
 use crate::ports::venue::{PrepareRequest, SubmitReport, Venue, VenueCapabilities, VenueError};
 
@@ -216,8 +216,8 @@ impl Venue for ScriptedVenue {
         Ok(ChainView { processed: chain.height, confirmed: chain.height, finalized: chain.height })
     }
 
-    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
+    async fn observe(&self, txs: &[TxRef<'_>]) -> Result<Vec<Observation>, VenueError> {
         let chain = self.chain();
-        Ok(tx_ids.iter().map(|id| chain.search(id)).collect())
+        Ok(txs.iter().map(|tx| chain.search(tx.id)).collect())
     }
 }

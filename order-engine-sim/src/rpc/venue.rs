@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
     AccountId, AccountNonce, AccountView, ChainView, Failure, FailureCode, FillRequest, Leg, Observation,
-    OrderId, PrepareRequest, ReplaceRequest, Route, SignedTx, StepError, SubmitReport, TxId, Validity, Venue,
-    VenueCapabilities, VenueError,
+    OrderId, PrepareRequest, ReplaceRequest, Route, SignedTx, StepError, SubmitReport, TxId, TxRef, Validity,
+    Venue, VenueCapabilities, VenueError,
 };
 use order_engine_routing::PoolSource as _;
 use serde_json::{Value, json};
@@ -192,10 +192,11 @@ impl Venue for RpcVenue {
         self.client.query("simFind", json!([order])).await.map_err(venue_error)
     }
 
-    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
-        let mut observations = Vec::with_capacity(tx_ids.len());
-        for ids in tx_ids.chunks(STATUSES_MAX) {
-            observations.extend(self.observe_some(ids).await?);
+    async fn observe(&self, txs: &[TxRef<'_>]) -> Result<Vec<Observation>, VenueError> {
+        let mut observations = Vec::with_capacity(txs.len());
+        for txs in txs.chunks(STATUSES_MAX) {
+            let ids: Vec<&TxId> = txs.iter().map(|tx| tx.id).collect();
+            observations.extend(self.observe_some(&ids).await?);
         }
         Ok(observations)
     }
@@ -260,7 +261,7 @@ impl RpcVenue {
         Ok(accounts.iter().zip(views.unwrap_or_default()).map(nonce).collect())
     }
 
-    async fn observe_some(&self, ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
+    async fn observe_some(&self, ids: &[&TxId]) -> Result<Vec<Observation>, VenueError> {
         let params = json!([ids, { "searchTransactionHistory": true }]);
         let WithContext { context, value }: WithContext<Vec<Option<SignatureStatus>>> =
             self.client.query("getSignatureStatuses", params).await.map_err(venue_error)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use order_engine_core::{
-    ChainView, Observation, PrepareRequest, SignedTx, StepError, SubmitReport, TxId, Venue,
+    ChainView, Observation, PrepareRequest, SignedTx, StepError, SubmitReport, TxRef, Venue,
     VenueCapabilities, VenueError,
 };
 
@@ -31,13 +31,13 @@ impl Venue for Credulous {
         self.0.view().await
     }
 
-    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
+    async fn observe(&self, txs: &[TxRef<'_>]) -> Result<Vec<Observation>, VenueError> {
         let believed = |seen| match seen {
             Observation::NotFound { seen_through, .. } => {
                 Observation::NotFound { searched_through: Some(u64::MAX), seen_through }
             }
             seen => seen,
         };
-        Ok(self.0.observe(tx_ids).await?.into_iter().map(believed).collect())
+        Ok(self.0.observe(txs).await?.into_iter().map(believed).collect())
     }
 }

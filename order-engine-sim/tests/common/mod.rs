@@ -10,8 +10,8 @@ use futures_util::future::BoxFuture;
 use order_engine_core::testing::LatestNonce;
 use order_engine_core::{
     Amount, Certainty, ChainView, Clock, Entropy, Fence, Observation, Order, OrderId, OrderRequest,
-    PrepareRequest, Route, Runtime, Siblings, SignedTx, StepError, SubmitReport, Token, TxId, Verdict, best,
-    verdict,
+    PrepareRequest, Route, Runtime, Siblings, SignedTx, StepError, SubmitReport, Token, TxId, TxRef, Verdict,
+    best, verdict,
 };
 use order_engine_sim::{Execution, Rate, SimConfig, Simulator, default_tokens};
 
@@ -99,7 +99,7 @@ impl World {
     }
 
     pub async fn observe(&self, id: &TxId) -> Observation {
-        self.sim.venue().observe(std::slice::from_ref(id)).await.unwrap().remove(0)
+        self.sim.venue().observe(&[TxRef::by_id(id)]).await.unwrap().remove(0)
     }
 
     pub async fn executions(&self) -> Vec<Execution> {

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use order_engine_chain::RpcError;
 use order_engine_core::Certainty;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 
@@ -97,6 +97,17 @@ pub(crate) struct RecentFee {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BlockHead {
     pub(crate) block_height: Option<u64>,
+}
+
+impl BlockHead {
+    /// Returns the parameters of `getBlock` for it.
+    pub(crate) fn params(slot: u64, commitment: &str) -> Value {
+        let settings = json!({
+            "transactionDetails": "none", "rewards": false, "commitment": commitment,
+            "maxSupportedTransactionVersion": 0,
+        });
+        json!([slot, settings])
+    }
 }
 
 /// A transaction as `getTransaction` shows it, with the encoding `json`.

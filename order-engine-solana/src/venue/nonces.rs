@@ -20,6 +20,7 @@ use crate::agreement::quorum_th;
 use crate::nonce::DurableNonce;
 use crate::rpc::wire::{ACCOUNTS_MAX, AccountJson, EpochInfo, WithContext};
 use crate::rpc::{Cluster, RpcError};
+use crate::search::VALID_HEIGHTS;
 use crate::venue_error::{unavailable, venue_error};
 
 /// What stands for the value of an account that is no nonce account any more.
@@ -129,15 +130,15 @@ impl SolanaVenue {
             let Some(read_at) = places.height_max(agreed.last_slot) else { continue };
             let value = NonceValue::opaque(nonce.value.to_string(), read_at);
             let name = AccountNonce::new(account.to_string(), value);
-            offered.insert(name, (nonce, agreed.first_slot));
+            offered.insert(name, nonce);
         }
         if offered.is_empty() {
             let message = "The nodes agree on the value of no nonce account of the wallet";
             return Err(StepError::unavailable(Failure::new(FailureCode::VENUE_UNAVAILABLE, message)));
         }
         let chosen = nonces.choose(offered.keys().cloned().collect()).await?;
-        let Some((nonce, slot)) = offered.get(&chosen) else { return Ok(None) };
-        Ok(Some(Bound { lifetime: nonce.lifetime(), validity: Validity::Nonce(chosen), slot: *slot }))
+        let Some(nonce) = offered.get(&chosen) else { return Ok(None) };
+        Ok(Some(Bound { lifetime: nonce.lifetime(), validity: Validity::Nonce(chosen) }))
     }
 
     /// Returns how far nonce accounts have come.
@@ -224,9 +225,10 @@ fn agree(shown: &[Shown], index: usize, quorum: usize) -> Option<Agreed> {
         let mut slots: Vec<u64> =
             of_account.iter().filter(|(_, other)| other == nonce).map(|(slot, _)| *slot).collect();
         slots.sort_unstable_by(|one, other| other.cmp(one));
-        // Of so many nodes one is right, and it has the value at a slot between these.
-        let (last_slot, first_slot) = (*slots.first()?, *slots.get(quorum - 1)?);
-        Some(Agreed { nonce: *nonce, first_slot, last_slot })
+        // Of so many nodes one is right, and it has the value at a slot between these. Nodes that stand too far apart do
+        // not tell when that is: one that claims to be far ahead would make the transaction look signed much later.
+        let agreed = slots.windows(quorum).find(|slots| slots[0] - slots[quorum - 1] <= VALID_HEIGHTS)?;
+        Some(Agreed { nonce: *nonce, first_slot: agreed[quorum - 1], last_slot: agreed[0] })
     };
     of_account.iter().filter_map(of_value).max_by_key(|agreed| agreed.first_slot)
 }
@@ -257,7 +259,12 @@ mod tests {
         assert_eq!(agreed(&[], 1), None);
         let lagging = [(100, 1), (100, 1), (105, 2), (106, 2)];
         assert_eq!(agreed(&lagging, 2), Some((2, 105, 106)), "the others lag");
-        assert_eq!(agreed(&[(100, 1), (105, 1), (1_000_000, 1)], 2), Some((1, 105, 1_000_000)));
+        assert_eq!(
+            agreed(&[(100, 1), (105, 1), (1_000_000, 1)], 2),
+            Some((1, 100, 105)),
+            "one is too far ahead"
+        );
+        assert_eq!(agreed(&[(100, 1), (1_000_000, 1)], 2), None);
     }
 
     #[test]

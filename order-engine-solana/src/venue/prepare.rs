@@ -3,9 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use order_engine_core::telemetry::chain;
-use order_engine_core::{
-    Amount, Failure, FailureCode, NonceValue, PrepareRequest, SignedTx, StepError, TxId, Validity,
-};
+use order_engine_core::{Amount, Failure, FailureCode, PrepareRequest, SignedTx, StepError, TxId, Validity};
 use serde_json::{Value, json};
 use solana_hash::Hash;
 use solana_instruction::Instruction;
@@ -22,19 +20,15 @@ use crate::keys::SignError;
 use crate::program_error;
 use crate::rpc::RpcError;
 use crate::rpc::wire::{EpochInfo, LatestBlockhash, RecentFee, Simulation, WithContext};
+use crate::search::VALID_HEIGHTS;
 use crate::venue::SolanaVenue;
 use crate::venue::build::{self, Built, Payment};
 use crate::venue_error::unavailable;
-
-/// For how many heights after its block a hash is valid.
-const VALID_HEIGHTS: u64 = 150;
 
 /// What bounds a transaction.
 pub(super) struct Bound {
     pub(super) lifetime: Lifetime,
     pub(super) validity: Validity,
-    /// A slot that was there before the transaction.
-    pub(super) slot: u64,
 }
 
 /// What a transaction does, apart from what it pays and how long it lives.
@@ -90,22 +84,8 @@ impl SolanaVenue {
     ) -> Result<SignedTx, StepError> {
         let signed = unsigned.sign(&[&*self.signer]).await.map_err(|error| not_built(&error))?;
         let id = TxId::new(signed.id.to_string());
-        self.searcher.note_birth(&id, bound.slot);
         let max_fee = Amount::new(u128::from(budget.fee_lamports(signatures(unsigned))));
         Ok(SignedTx::new(id, signed.bytes, bound.validity, min_amount_out).with_max_fee(max_fee))
-    }
-
-    /// Remembers when a transaction was signed at the earliest, by the last height at which it can land or the height at
-    /// which its value was read. Slots are never below heights, and each of these heights is at most twice the life of a hash
-    /// after the signing.
-    pub(super) fn note_validity(&self, id: &TxId, validity: &Validity) {
-        let read_at = || match &validity.nonce()?.value {
-            NonceValue::Opaque(value) => Some(value.read_at),
-            NonceValue::Number(_) => None,
-        };
-        if let Some(height) = validity.until_height().or_else(read_at) {
-            self.searcher.note_birth_unless_known(id, height.saturating_sub(2 * VALID_HEIGHTS));
-        }
     }
 
     /// Chooses the compute budget by a simulation and the recent fees of the written accounts.
@@ -165,7 +145,8 @@ impl SolanaVenue {
     }
 
     /// Returns a recent blockhash. The height until which it is valid is not taken from the node alone: one that told too low a
-    /// height would let a transaction count as expired that can still land.
+    /// height would let a transaction count as expired that can still land, and one that told too high a height would let
+    /// nodes prove its absence whose history begins after its signing.
     async fn recent_blockhash(&self) -> Result<Bound, StepError> {
         let params = json!([{ "commitment": "confirmed" }]);
         let latest: WithContext<LatestBlockhash> =
@@ -176,15 +157,19 @@ impl SolanaVenue {
         let hash = latest.value.blockhash.parse();
         let hash = hash.map_err(|_| unavailable(RpcError::malformed("the blockhash is no hash")))?;
         let quorum = self.cluster.quorum();
-        let slot = quorum_th(infos.iter().map(|info| info.absolute_slot), quorum);
-        let last_height =
-            latest.value.last_valid_block_height.max(newest(&infos, quorum).saturating_add(VALID_HEIGHTS));
-        Ok(Bound {
-            lifetime: Lifetime::Blockhash(hash),
-            validity: Validity::UntilHeight(last_height),
-            slot: slot.unwrap_or(0).min(latest.context.slot),
-        })
+        let last_height = last_height(&infos, quorum, latest.value.last_valid_block_height);
+        let last_height = last_height
+            .ok_or_else(|| unavailable(RpcError::malformed("the blockhash is valid for too long")))?;
+        Ok(Bound { lifetime: Lifetime::Blockhash(hash), validity: Validity::UntilHeight(last_height) })
     }
+}
+
+/// Returns the last height at which a transaction may land whose hash is valid until a height that one node told; nothing if
+/// that is more than twice the life of a hash after what a quorum has seen.
+fn last_height(infos: &[EpochInfo], quorum: usize, told: u64) -> Option<u64> {
+    let agreed = quorum_th(infos.iter().map(|info| info.block_height), quorum)?;
+    let last = told.max(newest(infos, quorum).saturating_add(VALID_HEIGHTS));
+    (last <= agreed.saturating_add(2 * VALID_HEIGHTS)).then_some(last)
 }
 
 /// Returns the newest height that a node has seen, unless it claims to be ahead of a quorum by more than the whole life of
@@ -286,5 +271,15 @@ mod tests {
         assert_eq!(newest(&[at(100), at(1_000_000), at(99)], 2), 100);
         assert_eq!(newest(&[], 1), 0);
         assert_eq!(newest(&[at(u64::MAX)], 1), u64::MAX, "a single node is believed, and nothing overflows");
+    }
+
+    #[test]
+    fn a_transaction_is_valid_for_no_more_than_twice_the_life_of_a_hash() {
+        let at = |block_height| EpochInfo { absolute_slot: 0, block_height };
+        let infos = [at(1_000), at(1_003), at(999)];
+        assert_eq!(last_height(&infos, 2, 1), Some(1_153), "one node tells too low a height");
+        assert_eq!(last_height(&infos, 2, 1_160), Some(1_160));
+        assert_eq!(last_height(&infos, 2, 1_301), None, "one node tells too high a height");
+        assert_eq!(last_height(&infos[..1], 2, 1_150), None, "too few nodes tell theirs");
     }
 }

@@ -61,7 +61,7 @@ impl SolanaVenue {
     /// Reads a transaction of this venue and what bounds it.
     fn replaced(&self, tx: &SignedTx) -> Result<Replaced, StepError> {
         let message = Unsigned::of_signed(&tx.bytes).ok_or_else(foreign)?;
-        let Some(AccountNonce { account, value: NonceValue::Opaque(OpaqueNonce { text, read_at }) }) =
+        let Some(AccountNonce { account, value: NonceValue::Opaque(OpaqueNonce { text, .. }) }) =
             tx.validity.nonce()
         else {
             return Err(foreign());
@@ -73,10 +73,7 @@ impl SolanaVenue {
             authority: self.signer.address(),
             value: value.ok_or_else(foreign)?,
         };
-        // Slots are never below heights.
-        let bound =
-            Bound { lifetime, validity: tx.validity.clone(), slot: self.searcher.birth(&tx.id, *read_at) };
-        Ok(Replaced { message, bound })
+        Ok(Replaced { message, bound: Bound { lifetime, validity: tx.validity.clone() } })
     }
 
     /// Returns the budget of a transaction that takes the place of another one for a higher fee.

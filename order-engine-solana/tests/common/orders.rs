@@ -6,7 +6,7 @@ use std::time::Duration;
 use order_engine_core::testing::LatestNonce;
 use order_engine_core::{
     Amount, Certainty, Fence, Leg, Observation, Order, OrderId, OrderRequest, PrepareRequest, Route, Runtime,
-    SignedTx, StepError, Token, Venue as _,
+    SignedTx, StepError, Token, TxRef, Venue as _,
 };
 use order_engine_solana::programs::WRAPPED_SOL;
 use order_engine_solana::{
@@ -94,7 +94,7 @@ pub(crate) async fn observe_until(
     is_met: impl Fn(&Observation) -> bool,
 ) -> Observation {
     for _ in 0..600 {
-        let observed = venue.observe(std::slice::from_ref(&tx.id)).await.unwrap().remove(0);
+        let observed = venue.observe(&[TxRef::from(tx)]).await.unwrap().remove(0);
         if is_met(&observed) {
             return observed;
         }

@@ -12,7 +12,7 @@ use order_engine_core::store::Append;
 use order_engine_core::testing::{Call, Intercept, InterceptedStore, InterceptedVenue, Reply};
 use order_engine_core::{
     Amount, ChainView, Engine, EngineConfig, Observation, OrderId, OrderRequest, OrderStore, PrepareRequest,
-    Runtime, SignedTx, StepError, StoreError, Submission, SubmitReport, TxId, Venue, VenueCapabilities,
+    Runtime, SignedTx, StepError, StoreError, Submission, SubmitReport, TxRef, Venue, VenueCapabilities,
     VenueError, execute_order,
 };
 use order_engine_sim::default_tokens;
@@ -230,8 +230,8 @@ impl Venue for UncancellableVenue {
         self.venue.view().await
     }
 
-    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
-        self.venue.observe(tx_ids).await
+    async fn observe(&self, txs: &[TxRef<'_>]) -> Result<Vec<Observation>, VenueError> {
+        self.venue.observe(txs).await
     }
 }
 

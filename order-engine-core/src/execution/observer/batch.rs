@@ -23,7 +23,7 @@ use crate::domain::retry_policy::is_expired;
 use crate::domain::siblings::Purpose;
 use crate::domain::state::OrderState;
 use crate::domain::state::transition::IllegalTransition;
-use crate::domain::transaction::{Certainty, Observation};
+use crate::domain::transaction::{Certainty, Observation, TxRef, Validity};
 use crate::domain::verdict::{Inclusion, Verdict, verdict};
 use crate::execution::context::Context;
 use crate::execution::venues::KnownVenue;
@@ -140,15 +140,14 @@ impl BatchObserver {
     }
 
     /// Asks the venue for the facts that verdicts are drawn from: the heights and the accounts first.
-    async fn ask(&self, Question { accounts, tx_ids }: Question) -> Result<Report, Unanswered> {
+    async fn ask(&self, Question { accounts, txs }: Question) -> Result<Report, Unanswered> {
         telemetry::timed(StepName::Observe, &self.context.tasks.runtime, async {
-            let early =
-                if planted!(SearchBeforeHeight) { Some(self.observe_ids(&tx_ids).await?) } else { None };
+            let early = if planted!(SearchBeforeHeight) { Some(self.observe_txs(&txs).await?) } else { None };
             let venue = &self.venue.venue;
             let view = self.ask_one("venue.view", venue.view()).await.map_err(Unanswered::View)?;
             self.venue.learn(view);
             let early = match early {
-                None if planted!(SearchBeforeNonce) => Some(self.observe_ids(&tx_ids).await?),
+                None if planted!(SearchBeforeNonce) => Some(self.observe_txs(&txs).await?),
                 early => early,
             };
             let views = if accounts.is_empty() {
@@ -159,15 +158,17 @@ impl BatchObserver {
             let accounts = accounts.into_iter().zip(views).collect();
             let observations = match early {
                 Some(early) => early.into_iter().map(trusted).collect(),
-                None => self.observe_ids(&tx_ids).await?,
+                None => self.observe_txs(&txs).await?,
             };
-            Ok(Report { view, accounts, observations: tx_ids.into_iter().zip(observations).collect() })
+            let ids = txs.into_iter().map(|(id, _)| id);
+            Ok(Report { view, accounts, observations: ids.zip(observations).collect() })
         })
         .await
     }
 
-    async fn observe_ids(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, Unanswered> {
-        self.ask_one("venue.observe", self.venue.venue.observe(tx_ids)).await.map_err(Unanswered::Observe)
+    async fn observe_txs(&self, txs: &[(TxId, Validity)]) -> Result<Vec<Observation>, Unanswered> {
+        let txs: Vec<TxRef<'_>> = txs.iter().map(|(id, validity)| TxRef::new(id, validity)).collect();
+        self.ask_one("venue.observe", self.venue.venue.observe(&txs)).await.map_err(Unanswered::Observe)
     }
 
     async fn ask_one<T: Send>(

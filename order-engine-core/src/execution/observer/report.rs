@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::observed::ObservedOrder;
 use crate::domain::ids::{AccountId, TxId};
 use crate::domain::siblings::Siblings;
-use crate::domain::transaction::{AccountView, ChainView, Observation};
+use crate::domain::transaction::{AccountView, ChainView, Observation, Validity};
 
 /// What the venue knows: how far its chain and the accounts had come, and then what it knew of each transaction.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Report {
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) accounts: Vec<AccountId>,
-    pub(super) tx_ids: Vec<TxId>,
+    pub(super) txs: Vec<(TxId, Validity)>,
 }
 
 impl Question {
@@ -39,7 +39,8 @@ impl Question {
         let siblings = || batch.iter().filter_map(ObservedOrder::siblings);
         let accounts: BTreeSet<_> =
             siblings().filter_map(Siblings::nonce).map(|nonce| nonce.account.clone()).collect();
-        let tx_ids = siblings().flat_map(Siblings::ids).cloned().collect();
-        Self { accounts: accounts.into_iter().collect(), tx_ids }
+        let txs = siblings().flat_map(Siblings::iter);
+        let txs = txs.map(|sibling| (sibling.tx.id.clone(), sibling.tx.validity.clone()));
+        Self { accounts: accounts.into_iter().collect(), txs: txs.collect() }
     }
 }

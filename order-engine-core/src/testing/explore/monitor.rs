@@ -11,7 +11,7 @@ use super::shared::{ProcessFault, Shared};
 use crate::domain::event::{EventRecord, OrderEvent};
 use crate::domain::failure::FailureCode;
 use crate::domain::ids::{AccountId, OrderId, TxId};
-use crate::domain::transaction::{AccountView, ChainView, Observation, SignedTx};
+use crate::domain::transaction::{AccountView, ChainView, Observation, SignedTx, TxRef};
 use crate::ports::order_store::error::StoreError;
 use crate::ports::order_store::write::Append;
 use crate::ports::router::StepError;
@@ -133,8 +133,8 @@ impl Venue for MonitoredVenue {
         self.inner.view().await
     }
 
-    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
-        self.inner.observe(tx_ids).await
+    async fn observe(&self, txs: &[TxRef<'_>]) -> Result<Vec<Observation>, VenueError> {
+        self.inner.observe(txs).await
     }
 }
 
