@@ -55,7 +55,7 @@ impl Draft {
             return Err(not_signed(&SignError::Invalid));
         }
         let transaction = unsigned.into_signed(signature);
-        let (id, bytes) = (tx_id(*transaction.hash(), self.nonce), transaction.encoded_2718());
+        let (id, bytes) = (tx_id(*transaction.hash()), transaction.encoded_2718());
         let nonce = AccountNonce::new(account_id(signer.address()), self.nonce);
         let tx = SignedTx::new(id, bytes, Validity::Nonce(nonce), min_amount_out);
         Ok(tx.with_max_fee(Amount::new(self.fees.max_fee_wei())))
@@ -85,17 +85,14 @@ impl Draft {
     }
 }
 
-/// Returns the id of a transaction: its hash, a colon and its nonce. With the nonce a process that did not sign it can prove
-/// its death.
-pub(crate) fn tx_id(hash: B256, nonce: u64) -> TxId {
-    TxId::new(format!("{hash}:{nonce}"))
+/// Returns the id of a transaction: its hash, by which every node and explorer knows it.
+pub(crate) fn tx_id(hash: B256) -> TxId {
+    TxId::new(hash.to_string())
 }
 
-/// Returns the hash of a transaction, by which every node and explorer knows it, and its nonce, from its id here; `None`
-/// if it is no id of a transaction of the EVM.
-pub fn transaction_of(id: &TxId) -> Option<(B256, u64)> {
-    let (hash, nonce) = id.as_str().split_once(':')?;
-    Some((hash.parse().ok()?, nonce.parse().ok()?))
+/// Returns the hash of a transaction from its id; `None` if it is no id of a transaction of the EVM.
+pub fn hash_of(id: &TxId) -> Option<B256> {
+    id.as_str().strip_prefix("0x")?.parse().ok()
 }
 
 /// Returns the name of a wallet's account: its address.
@@ -128,13 +125,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_signed_is_read_back_and_its_id_has_its_hash_and_nonce() {
+    async fn what_is_signed_is_read_back_and_its_id_is_its_hash() {
         let signer = LocalSigner::from_bytes(&[7; 32]).unwrap();
         let tx = draft().sign(&signer, Amount::new(3)).await.unwrap();
         assert_eq!(Draft::of_signed(&tx.bytes).unwrap(), draft());
         let hash = alloy_primitives::keccak256(&tx.bytes);
-        assert_eq!(transaction_of(&tx.id), Some((hash, 7)));
-        assert_eq!(tx.id.as_str(), format!("{hash:#x}:7"));
+        assert_eq!(hash_of(&tx.id), Some(hash));
+        assert_eq!(tx.id.as_str(), format!("{hash:#x}"));
         assert_eq!(tx.max_fee, Some(Amount::new(21_640 * 30)));
         let nonce = tx.validity.nonce().unwrap();
         assert_eq!(*nonce, AccountNonce::new(account_id(signer.address()), 7));
@@ -144,8 +141,8 @@ mod tests {
     fn foreign_bytes_and_ids_are_refused() {
         assert!(Draft::of_signed(&[2, 0xc0]).is_err());
         assert!(Draft::of_signed(&[]).is_err());
-        for id in ["", "0x12:3", "5Pjw", &format!("{:#x}", B256::ZERO)] {
-            assert_eq!(transaction_of(&TxId::from(id)), None, "{id}");
+        for id in ["", "0x12", "5Pjw", &format!("{:#x}:3", B256::ZERO)] {
+            assert_eq!(hash_of(&TxId::from(id)), None, "{id}");
         }
     }
 }

@@ -39,7 +39,7 @@ pub(crate) async fn find(
     for nonce in (first..end).rev() {
         let tx = uses.of(cluster, nonce, newest).await.map_err(venue_error)?;
         let tx = tx.filter(|tx| tag::carries(&tx.input, order));
-        found.extend(tx.map(|tx| tx_id(tx.hash, nonce)));
+        found.extend(tx.map(|tx| tx_id(tx.hash)));
     }
     Ok(found)
 }

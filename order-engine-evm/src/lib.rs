@@ -24,7 +24,7 @@ mod venue_error;
 pub use alloy_primitives::{Address, B256, Bytes, Signature, U256};
 #[cfg(feature = "config")]
 pub use config::{ConfigError, EvmConfig, EvmTrading, OpenError};
-pub use draft::transaction_of;
+pub use draft::hash_of;
 pub use fees::{FeePolicy, GasFees, REPLACEMENT_PERCENT_MIN};
 pub use keys::{KeyError, LocalSigner, RemoteSigner, RemoteSignerOptions, SignError, WalletSigner};
 pub use order_engine_chain::NodesOptions;

@@ -1,11 +1,11 @@
 //! The search for transactions.
 
 use alloy_primitives::{Address, B256, U64};
-use order_engine_core::{Certainty, TxId};
+use order_engine_core::{Certainty, NonceValue, TxRef, Validity};
 use serde_json::{Value, json};
 
 use crate::agreement::{Agreed, BlockId, agree, quorum_th};
-use crate::draft::transaction_of;
+use crate::draft::hash_of;
 use crate::nonce_use::NonceUses;
 use crate::rpc::wire::Receipt;
 use crate::rpc::{Cluster, RpcError};
@@ -49,16 +49,16 @@ struct Heights {
 pub(crate) async fn search(
     cluster: &Cluster,
     (wallet, uses): (Address, &NonceUses),
-    tx_ids: &[TxId],
+    txs: &[TxRef<'_>],
 ) -> Result<Vec<Found>, RpcError> {
     let heights = Heights::read(cluster).await;
-    let mut found = Vec::with_capacity(tx_ids.len());
-    for tx_ids in tx_ids.chunks(RECEIPTS_MAX) {
+    let mut found = Vec::with_capacity(txs.len());
+    for txs in txs.chunks(RECEIPTS_MAX) {
         // The heights before the search, so that what is not found was searched for up to there.
         let seen = cluster.ask_all::<U64>("eth_blockNumber", &json!([])).await;
-        let hashes: Vec<Option<(B256, u64)>> = tx_ids.iter().map(transaction_of).collect();
+        let hashes: Vec<Option<B256>> = txs.iter().map(|tx| hash_of(tx.id)).collect();
         let reports = receipts(cluster, wallet, &hashes).await;
-        for (place, hash) in hashes.into_iter().enumerate() {
+        for (place, tx) in txs.iter().enumerate() {
             let answers = reports.iter().map(|node| node.as_ref().and_then(|node| node[place].as_ref().ok()));
             let seen = seen.iter().zip(answers.clone()).filter(|(_, answer)| answer.is_some());
             let seen = quorum_th(seen.filter_map(|(seen, _)| seen.as_ref().ok()), cluster.quorum());
@@ -67,7 +67,7 @@ pub(crate) async fn search(
                 agree(&reports, cluster.quorum()).ok_or(RpcError::NoQuorum { what: "a transaction" })?;
             found.push(match agreed {
                 Agreed::Absent => Found::Absent {
-                    searched_through: absence(cluster, uses, hash, &heights).await,
+                    searched_through: absence(cluster, uses, tx, &heights).await,
                     seen_through: seen.map(|height| height.to()),
                 },
                 Agreed::Found { receipt, is_agreed } => {
@@ -93,16 +93,12 @@ impl Heights {
 }
 
 /// Returns the answers of each node that answered.
-async fn receipts(
-    cluster: &Cluster,
-    wallet: Address,
-    hashes: &[Option<(B256, u64)>],
-) -> Vec<Option<Vec<Answer>>> {
-    let asked = |hash: &Option<(B256, u64)>| hash.map_or(B256::ZERO, |(hash, _)| hash);
+async fn receipts(cluster: &Cluster, wallet: Address, hashes: &[Option<B256>]) -> Vec<Option<Vec<Answer>>> {
+    let asked = |hash: &Option<B256>| hash.unwrap_or(B256::ZERO);
     let calls: Vec<(&'static str, Value)> =
         hashes.iter().map(|hash| ("eth_getTransactionReceipt", json!([asked(hash)]))).collect();
     let nodes = cluster.ask_all_batch::<Option<Receipt>>(&calls).await;
-    let checked = |(hash, answer): (&Option<(B256, u64)>, Answer)| match answer {
+    let checked = |(hash, answer): (&Option<B256>, Answer)| match answer {
         Ok(Some(receipt)) if receipt.transaction_hash != asked(hash) || receipt.from != wallet => {
             Err(RpcError::malformed("the node answered with another receipt"))
         }
@@ -114,13 +110,8 @@ async fn receipts(
 
 /// Returns the final height up to which a transaction is in no block: that of the newest final block, if another transaction
 /// has used its nonce up to there.
-async fn absence(
-    cluster: &Cluster,
-    uses: &NonceUses,
-    transaction: Option<(B256, u64)>,
-    heights: &Heights,
-) -> Option<u64> {
-    let (hash, nonce) = transaction?;
+async fn absence(cluster: &Cluster, uses: &NonceUses, tx: &TxRef<'_>, heights: &Heights) -> Option<u64> {
+    let (hash, nonce) = (hash_of(tx.id)?, tx.validity.and_then(nonce_of)?);
     let newest = heights.newest_final.as_ref().ok()?;
     match uses.of(cluster, nonce, *newest).await {
         Ok(Some(other)) if other.hash != hash => Some(newest.number),
@@ -131,6 +122,10 @@ async fn absence(
             None
         }
     }
+}
+
+fn nonce_of(validity: &Validity) -> Option<u64> {
+    validity.nonce().map(|nonce| &nonce.value).and_then(NonceValue::number)
 }
 
 /// Returns how certain a receipt is on which the nodes agree.

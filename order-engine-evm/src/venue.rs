@@ -10,12 +10,12 @@ use async_trait::async_trait;
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
     AccountId, AccountView, ChainView, FillRequest, Observation, OrderId, PrepareRequest, ReplaceRequest,
-    SignedTx, StepError, SubmitReport, TxId, Venue, VenueCapabilities, VenueError,
+    SignedTx, StepError, SubmitReport, TxId, TxRef, Venue, VenueCapabilities, VenueError,
 };
 use serde_json::json;
 
 use crate::agreement::quorum_th;
-use crate::draft::{account_id, transaction_of};
+use crate::draft::{account_id, hash_of};
 use crate::fees::FeePolicy;
 use crate::history;
 use crate::keys::WalletSigner;
@@ -180,9 +180,9 @@ impl Venue for EvmVenue {
         Ok(vec![view; accounts.len()])
     }
 
-    async fn observe(&self, tx_ids: &[TxId]) -> Result<Vec<Observation>, VenueError> {
+    async fn observe(&self, txs: &[TxRef<'_>]) -> Result<Vec<Observation>, VenueError> {
         let wallet = (self.signer.address(), &self.uses);
-        let found = search::search(&self.cluster, wallet, tx_ids).await.map_err(venue_error)?;
+        let found = search::search(&self.cluster, wallet, txs).await.map_err(venue_error)?;
         let mut observations = Vec::with_capacity(found.len());
         for found in found {
             observations.push(self.observed(found).await);
@@ -204,7 +204,7 @@ fn submitted(id: &TxId, answers: &[Result<B256, RpcError>]) -> SubmitReport {
         }
         _ => false,
     };
-    let hash = transaction_of(id).map(|(hash, _)| hash);
+    let hash = hash_of(id);
     if answers.iter().flatten().any(|answer| Some(*answer) == hash) {
         return SubmitReport::Accepted;
     }
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn one_node_that_takes_it_is_enough_and_only_all_refuse_it() {
         let hash = B256::with_last_byte(7);
-        let id = tx_id(hash, 3);
+        let id = tx_id(hash);
         let down = || Err(RpcError::Status { status: 503, retry_after_s: None });
         let report = |answers: &[_]| submitted(&id, answers);
         assert_eq!(report(&[down(), Ok(hash)]), SubmitReport::Accepted);

@@ -16,7 +16,7 @@ use order_engine_core::{
     Amount, Engine, EngineConfig, FailureCode, FeeBumpPolicy, MemoryStore, Order, OrderId, OrderRequest,
     Runtime, Status, Submission,
 };
-use order_engine_evm::{Address, EvmVenueOptions, FeePolicy, U256, WalletSigner as _, transaction_of};
+use order_engine_evm::{Address, EvmVenueOptions, FeePolicy, U256, WalletSigner as _, hash_of};
 use order_engine_routing::Router;
 use serde_json::{Value, json};
 
@@ -134,7 +134,7 @@ async fn orders_are_executed_once_each_and_the_balances_are_the_events_to_the_we
         }
         let found = engine.find_on_chain(id).await.unwrap().expect("the venue can");
         assert_eq!(found.len(), 1, "one transaction of the order has landed");
-        let (hash, _) = transaction_of(&found[0].tx_id).unwrap();
+        let hash = hash_of(&found[0].tx_id).unwrap();
         let receipt = world.chain.call("eth_getTransactionReceipt", json!([hash])).await.unwrap();
         let number = |name: &str| u128::from_str_radix(&receipt[name].as_str().unwrap()[2..], 16).unwrap();
         fees += number("gasUsed") * number("effectiveGasPrice");

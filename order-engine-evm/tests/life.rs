@@ -11,7 +11,7 @@ use order_engine_core::{
 };
 use order_engine_evm::{
     ALLOWANCE_MISSING, EvmVenueOptions, FEE_TOO_HIGH, FeePolicy, TOKEN_NOT_SUPPORTED, U256,
-    WalletSigner as _, transaction_of,
+    WalletSigner as _, hash_of,
 };
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ const FINAL: u64 = 8;
 
 /// Returns the two fees of a transaction as the node has it: the most for a unit of gas, and the tip.
 async fn fees(world: &World, tx: &SignedTx) -> (u128, u128) {
-    let (hash, _) = transaction_of(&tx.id).unwrap();
+    let hash = hash_of(&tx.id).unwrap();
     let tx = world.chain.transaction(hash).await;
     let fee = |name: &str| u128::from_str_radix(&tx[name].as_str().unwrap()[2..], 16).unwrap();
     (fee("maxFeePerGas"), fee("maxPriorityFeePerGas"))
@@ -67,7 +67,7 @@ async fn eth_is_wrapped_and_unwrapped_without_dust() {
         desk.venue.submit(&tx).await;
         world.chain.mine(1).await;
         assert_eq!(fill_of(&desk.observe(&tx).await), (amount, quoted));
-        let (hash, _) = transaction_of(&tx.id).unwrap();
+        let hash = hash_of(&tx.id).unwrap();
         let receipt = world.chain.call("eth_getTransactionReceipt", json!([hash])).await.unwrap();
         let number = |name: &str| u128::from_str_radix(&receipt[name].as_str().unwrap()[2..], 16).unwrap();
         let paid = before - number("gasUsed") * number("effectiveGasPrice");
@@ -220,7 +220,7 @@ async fn a_cancel_takes_the_place_of_a_swap_and_carries_the_tag() {
     let seen = desk.observe(&cancel).await;
     assert_eq!((fill_of(&seen), certainty_of(&seen)), ((0, 0), Certainty::Finalized));
     assert_eq!(world.tokens(x).await, before);
-    let (hash, _) = transaction_of(&cancel.id).unwrap();
+    let hash = hash_of(&cancel.id).unwrap();
     let landed = world.chain.transaction(hash).await;
     assert_eq!(landed["to"].as_str().unwrap(), wallet.to_string().to_lowercase());
     assert_eq!(landed["input"], Value::String(format!("0x{}", hex::encode(order.id.as_uuid().as_bytes()))));
@@ -264,7 +264,7 @@ async fn what_the_node_drops_is_sent_again_and_lands() {
     let desk = world.desk();
     let (_, tx, quoted) = desk.order(world.contracts.x, ONE, world.contracts.y).await;
     desk.venue.submit(&tx).await;
-    let (hash, _) = transaction_of(&tx.id).unwrap();
+    let hash = hash_of(&tx.id).unwrap();
     world.chain.call("anvil_dropTransaction", json!([hash])).await.unwrap();
     world.chain.mine(1 + FINAL).await;
     let Observation::NotFound { searched_through, seen_through } = desk.observe(&tx).await else { panic!() };

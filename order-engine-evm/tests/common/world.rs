@@ -6,7 +6,7 @@ use std::time::Duration;
 use order_engine_core::testing::LatestNonce;
 use order_engine_core::{
     Amount, Certainty, Fence, Leg, Observation, Order, OrderId, OrderRequest, PrepareRequest, Route, Runtime,
-    SignedTx, StepError, Token, Venue as _,
+    SignedTx, StepError, Token, TxRef, Venue as _,
 };
 use order_engine_evm::{
     Address, Cluster, Deployment, EvmVenue, EvmVenueOptions, LocalSigner, PoolDirectory, U256,
@@ -175,7 +175,7 @@ impl Desk {
     }
 
     pub(crate) async fn observe(&self, tx: &SignedTx) -> Observation {
-        self.venue.observe(std::slice::from_ref(&tx.id)).await.unwrap().remove(0)
+        self.venue.observe(&[TxRef::from(tx)]).await.unwrap().remove(0)
     }
 }
 
