@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use common::orders::token;
-use common::pools::{CASES, Case, Dice};
+use common::pools::{CASES, Case, Dice, Price};
 use common::pulse::Pulse;
 use common::surfpool::Surfpool;
 use order_engine_core::{Amount, Engine, Leg, MemoryStore, OrderRequest, Runtime, Status, Submission};
@@ -101,7 +101,7 @@ impl<'a> Market<'a> {
             }
             *account = chain.give(wallet.address(), mint, WALLET_TOKENS, None).await;
         }
-        let made = (case.make)(&dice, mints);
+        let made = (case.make)(&dice, mints, Price::any(&dice));
         made.write(&chain, mints).await;
         let directory = Arc::new(PoolDirectory::new(chain.cluster(), [made.address]));
         let (pool, most) = (made.address, AtomicU64::default());

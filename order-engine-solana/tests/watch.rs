@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use common::pools::{CASES, Dice, MadePool};
+use common::pools::{CASES, Dice, MadePool, Price};
 use common::proxy::Proxy;
 use common::relay::Relay;
 use common::surfpool::{Surfpool, nodes};
@@ -40,7 +40,7 @@ impl World {
             chain.make_mint(mint, 6).await;
         }
         let account = chain.give(wallet.address(), mints[0], 1 << 40, None).await;
-        let pool = (CASES[1].make)(&Dice::new(3), mints);
+        let pool = (CASES[1].make)(&Dice::new(3), mints, Price::QUARTER);
         pool.write(&chain, mints).await;
         Self { chain, wallet, account, pool }
     }

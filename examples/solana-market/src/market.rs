@@ -1,4 +1,4 @@
-//! A chain with two tokens, a pool of each program that is at hand, and a wallet that can trade with them.
+//! A chain with two tokens, a pool of each program that is at hand, all of one price, and a wallet that can trade with them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use order_engine_solana::{KeypairSigner, Pubkey, WalletSigner as _};
 use solana_keypair::{Keypair, Signer as _};
 
 use crate::ONE_SOL;
-use crate::pools::{CASES, Case, Dice};
+use crate::pools::{CASES, Case, Dice, Price};
 use crate::pulse::Pulse;
 use crate::surfpool::Surfpool;
 
@@ -53,7 +53,7 @@ impl Market {
         }
         let mut pools = Vec::new();
         for case in programs {
-            let made = (case.make)(&dice, mints);
+            let made = (case.make)(&dice, mints, Price::QUARTER);
             made.write(&chain, mints).await;
             pools.push((made.address, case.name));
         }

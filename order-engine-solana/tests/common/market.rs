@@ -16,7 +16,7 @@ use order_engine_solana::{
 use serde_json::Value;
 
 use super::orders::{FENCE, token};
-use super::pools::{Case, Dice, MadePool};
+use super::pools::{Case, Dice, MadePool, Price};
 use super::pulse::Pulse;
 use super::surfpool::Surfpool;
 
@@ -40,12 +40,17 @@ impl Market {
     /// Opens a market of so many tokens with these pools, each of which trades two of the tokens by their numbers.
     pub(crate) async fn open(tokens: usize, pools: &[(&Case, [usize; 2])], seed: u64) -> Self {
         let dice = Dice::new(seed);
-        Self::with_pools(tokens, pools, seed, |case, mints| (case.make)(&dice, mints)).await
+        Self::with_pools(tokens, pools, seed, |case, mints| (case.make)(&dice, mints, Price::any(&dice)))
+            .await
     }
 
     /// The same, where all pools of a program are alike, so that each is worth a part of a large order.
     pub(crate) async fn open_alike(tokens: usize, pools: &[(&Case, [usize; 2])], seed: u64) -> Self {
-        Self::with_pools(tokens, pools, seed, |case, mints| (case.make)(&Dice::new(seed), mints)).await
+        Self::with_pools(tokens, pools, seed, |case, mints| {
+            let dice = Dice::new(seed);
+            (case.make)(&dice, mints, Price::any(&dice))
+        })
+        .await
     }
 
     async fn with_pools(
