@@ -20,7 +20,6 @@ use order_engine_chain::{read_secret_file, read_secret_variable};
 use order_engine_core::{Runtime, Token};
 
 use crate::config::file::{File, Password, Wallet};
-use crate::draft::transaction_of;
 use crate::keys::{KeyError, LocalSigner, RemoteSigner, WalletSigner};
 use crate::pools::Deployment;
 use crate::rpc::ClusterOptions;
@@ -108,9 +107,7 @@ impl EvmConfig {
 
     /// Returns the URL of a transaction at the explorer, if there is one.
     pub fn explorer_url(&self, tx_id: &str) -> Option<String> {
-        let hash =
-            transaction_of(&tx_id.into()).map_or_else(|| tx_id.to_owned(), |(hash, _)| hash.to_string());
-        self.explorer.as_ref().map(|explorer| explorer.url(&hash))
+        self.explorer.as_ref().map(|explorer| explorer.url(tx_id))
     }
 
     /// Returns the signer of the wallet. An encrypted key file takes about a second of processor time.

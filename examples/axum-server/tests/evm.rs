@@ -100,7 +100,7 @@ async fn killed_servers_execute_each_order_at_most_once() {
     let store = format!("sqlite:{}", folder.path().join("orders.db").display());
     let store = std::env::var("STORE").unwrap_or(store);
     let began = Instant::now();
-    let mut servers = Servers::start(folder.path(), &store, FLAGS).await;
+    let mut servers = Servers::start(folder.path(), &store, "20", FLAGS).await;
     let customers = Customers { http: reqwest::Client::new(), urls: servers.urls(), pairs: &PAIRS };
     let time = Duration::from_secs(kills);
     let (placed, ()) =

@@ -65,7 +65,7 @@ async fn run(chain: &str, store: &str, orders: usize, kills: usize) {
     let redis = (store == "redis").then(|| RedisServer::start(&DURABLE));
     let url = store_url(store, folder.path(), redis.as_ref());
     let venue = SimVenue::start(folder.path(), &chain.split_whitespace().collect::<Vec<_>>()).await;
-    let mut servers = Servers::start(folder.path(), &url, ["--venue-url", &venue.url]).await;
+    let mut servers = Servers::start(folder.path(), &url, "20", ["--venue-url", &venue.url]).await;
     let began = Instant::now();
     let time = Duration::from_secs(kills as u64);
     let customers = Customers::new(servers.urls());

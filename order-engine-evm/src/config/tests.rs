@@ -48,7 +48,7 @@ fn the_documented_file_has_all_settings_and_the_defaults() {
 fn a_link_has_the_hash_of_the_transaction() {
     let config = parse(&documented()).unwrap();
     let hash = alloy_primitives::B256::with_last_byte(7);
-    let id = crate::draft::tx_id(hash, 3);
+    let id = crate::draft::tx_id(hash);
     let link = config.explorer_url(id.as_str()).unwrap();
     assert_eq!(link, format!("https://sepolia.etherscan.io/tx/{hash}"));
 }

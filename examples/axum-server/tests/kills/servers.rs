@@ -26,10 +26,10 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Starts them with flags that name what they trade on.
-    pub(crate) async fn start(folder: &Path, store_url: &str, venue: [&str; 2]) -> Self {
+    /// Starts them with so many workers each, and flags that name what they trade on.
+    pub(crate) async fn start(folder: &Path, store_url: &str, workers: &str, venue: [&str; 2]) -> Self {
         let [flag, venue] = venue;
-        let args = ["--store", store_url, flag, venue, "--workers", "20", "--lease-ms", LEASE_MS];
+        let args = ["--store", store_url, flag, venue, "--workers", workers, "--lease-ms", LEASE_MS];
         let args = args.map(str::to_owned).to_vec();
         let mut servers =
             Self { folder: folder.to_owned(), args, programs: Vec::new(), urls: watch::Sender::default() };
