@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use common::program::{Program, fails};
 use customers::{Customers, ended, setting};
-use order_engine_core::{Order, OrderEvent, OrderStore, Status};
+use order_engine_core::{Order, OrderEvent, Status};
 use order_engine_server::StoreUrl;
 use order_engine_solana::instructions::memo;
 use order_engine_solana::instructions::token::associated_account;
