@@ -15,6 +15,13 @@ sol! {
         function balanceOf(address owner) external view returns (uint256);
         function allowance(address owner, address spender) external view returns (uint256);
         function approve(address spender, uint256 amount) external returns (bool);
+
+        // Of the tokens with permits (EIP-2612).
+        function DOMAIN_SEPARATOR() external view returns (bytes32);
+        function nonces(address owner) external view returns (uint256);
+        function permit(
+            address owner, address spender, uint256 value, uint256 deadline, uint8 v, bytes32 r, bytes32 s
+        ) external;
     }
 
     /// What tokens tell of themselves, if they do.
@@ -104,5 +111,8 @@ sol! {
         function sweepToken(address token, uint256 amount_minimum, address recipient) external payable;
         function unwrapWETH9(uint256 amount_minimum, address recipient) external payable;
         function refundETH() external payable;
+        function selfPermitIfNecessary(
+            address token, uint256 value, uint256 deadline, uint8 v, bytes32 r, bytes32 s
+        ) external payable;
     }
 }

@@ -4,14 +4,11 @@ use alloy_consensus::transaction::RlpEcdsaDecodableTx as _;
 use alloy_consensus::{SignableTransaction as _, TxEip1559};
 use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
-use order_engine_core::telemetry::chain;
-use order_engine_core::{
-    AccountId, AccountNonce, Amount, Failure, FailureCode, SignedTx, StepError, TxId, Validity,
-};
+use order_engine_core::{AccountId, AccountNonce, Amount, SignedTx, StepError, TxId, Validity};
 
 use crate::fees::GasFees;
 use crate::keys::{SignError, WalletSigner, is_signed_by};
-use crate::venue_error::rejected;
+use crate::venue_error::{not_signed, rejected};
 
 /// What a transaction does, what it pays, and which nonce it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,14 +95,6 @@ pub fn hash_of(id: &TxId) -> Option<B256> {
 /// Returns the name of a wallet's account: its address.
 pub(crate) fn account_id(wallet: Address) -> AccountId {
     AccountId::new(wallet.to_string())
-}
-
-fn not_signed(error: &SignError) -> StepError {
-    let failure = |code| Failure::new(code, chain(error).to_string());
-    match error {
-        SignError::Unavailable(_) => StepError::unavailable(failure(FailureCode::VENUE_UNAVAILABLE)),
-        _ => StepError::permanent(failure(FailureCode::REJECTED)),
-    }
 }
 
 #[cfg(test)]

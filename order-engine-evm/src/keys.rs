@@ -24,7 +24,8 @@ pub trait WalletSigner: Debug + Send + Sync + 'static {
     /// Returns the address of the wallet. It is always the same.
     fn address(&self) -> Address;
 
-    /// Signs a serialised transaction: its type and its fields without a signature (EIP-2718), of which the hash is signed.
+    /// Signs a serialised transaction: its type and its fields without a signature (EIP-2718), of which the hash is signed. Where the
+    /// venue's [policy](crate::PermitPolicy) wants permits, also their messages: `0x19 0x01` and two hashes (EIP-712).
     ///
     /// # Errors
     /// If there is no signature.

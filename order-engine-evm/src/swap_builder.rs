@@ -6,6 +6,8 @@ use alloy_primitives::{Address, Bytes, U256};
 use async_trait::async_trait;
 use order_engine_core::{Route, StepError};
 
+use crate::permit::Permit;
+
 /// Builds the calls of routes.
 ///
 /// # Contract
@@ -22,6 +24,9 @@ pub trait SwapBuilder: Debug + Send + Sync + 'static {
 
     /// Returns the contract that takes what is sold, and has to be allowed to.
     fn spender(&self) -> Address;
+
+    /// Returns whether calls take a [permit](SwapRequest::permit) with them. It is always the same.
+    fn takes_permits(&self) -> bool;
 
     /// Returns the call of a route.
     ///
@@ -48,6 +53,9 @@ pub struct SwapRequest<'a> {
     pub min_amount_out: U256,
     /// The last time of a block that may include the call, in seconds since 1970.
     pub deadline: u64,
+    /// What lets the spender take what is sold, if it is not allowed to already. Only if the calls [take](SwapBuilder::takes_permits)
+    /// permits.
+    pub permit: Option<Permit>,
 }
 
 /// A call of a contract.
@@ -71,6 +79,12 @@ impl<'a> SwapRequest<'a> {
         (output, min_amount_out): (Address, U256),
         deadline: u64,
     ) -> Self {
-        Self { route, wallet, input, output, amount_in, min_amount_out, deadline }
+        Self { route, wallet, input, output, amount_in, min_amount_out, deadline, permit: None }
+    }
+
+    /// Sets the [permit](Self::permit).
+    #[must_use]
+    pub const fn with_permit(self, permit: Option<Permit>) -> Self {
+        Self { permit, ..self }
     }
 }

@@ -1,11 +1,13 @@
 //! A [`Venue`] on a chain of the EVM.
 
+mod allowance;
 mod build;
+mod permit;
 mod prepare;
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256, Bytes, U64, U256};
+use alloy_primitives::{B256, Bytes, U64};
 use async_trait::async_trait;
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
@@ -26,6 +28,8 @@ use crate::search::{self, Found};
 use crate::swap_builder::SwapBuilder;
 use crate::venue_error::venue_error;
 
+pub use allowance::AllowanceGoal;
+pub use permit::PermitPolicy;
 pub use prepare::FEE_TOO_HIGH;
 
 /// What nodes say of a transaction that they have, in any case of letters.
@@ -42,12 +46,19 @@ pub struct EvmVenueOptions {
     pub swap_life_s: u64,
     /// The most of the wallet's nonces that are looked at to find the transactions of an order.
     pub find_max: u64,
+    /// Whether orders bring permits for what they sell.
+    pub permits: PermitPolicy,
 }
 
 impl Default for EvmVenueOptions {
-    /// The default fees, twenty minutes, and 1,000 nonces.
+    /// The default fees, twenty minutes, 1,000 nonces, and no permits.
     fn default() -> Self {
-        Self { fees: FeePolicy::default(), swap_life_s: 20 * 60, find_max: 1_000 }
+        Self {
+            fees: FeePolicy::default(),
+            swap_life_s: 20 * 60,
+            find_max: 1_000,
+            permits: PermitPolicy::Never,
+        }
     }
 }
 
@@ -68,6 +79,12 @@ impl EvmVenueOptions {
     #[must_use]
     pub fn with_find_max(self, nonces: u64) -> Self {
         Self { find_max: nonces, ..self }
+    }
+
+    /// Sets [`permits`](Self::permits).
+    #[must_use]
+    pub fn with_permits(self, permits: PermitPolicy) -> Self {
+        Self { permits, ..self }
     }
 }
 
@@ -94,20 +111,6 @@ impl EvmVenue {
     ) -> Self {
         let (uses, landings) = (NonceUses::new(signer.address()), Landings::new(builder.wrapped_native()));
         Self { cluster, signer, builder, options, uses, landings }
-    }
-
-    /// Allows the router to take so many base units of a token from the wallet in all, and returns the id of the transaction,
-    /// which has the wallet's next nonce. For a time without orders under way: one that has taken the same nonce meanwhile excludes it, or is
-    /// excluded by it and tried again.
-    ///
-    /// # Errors
-    /// If the nodes do not answer, the token refuses, or no node takes the transaction.
-    pub async fn approve(&self, token: Address, amount: U256) -> Result<TxId, StepError> {
-        let tx = self.approval(token, amount).await?;
-        match self.submit(&tx).await {
-            SubmitReport::Accepted | SubmitReport::AlreadyKnown => Ok(tx.id),
-            report => Err(crate::venue_error::not_taken(&report)),
-        }
     }
 
     async fn observed(&self, found: Found) -> Observation {

@@ -3,7 +3,6 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,8 +12,8 @@ use common::contracts::ONE;
 use common::proxy::Proxy;
 use common::world::{Desk, World, token, until};
 use order_engine_core::{
-    Amount, Engine, EngineConfig, FailureCode, FeeBumpPolicy, MemoryStore, Order, OrderId, OrderRequest,
-    Runtime, Status, Submission,
+    Amount, DeathProof, Engine, EngineConfig, FailureClass, FailureCode, FeeBumpPolicy, MemoryStore, Order,
+    OrderEvent, OrderId, OrderRequest, PriceProtection, Runtime, Status, Submission,
 };
 use order_engine_evm::{Address, EvmVenueOptions, FeePolicy, U256, WalletSigner as _, hash_of};
 use order_engine_routing::Router;
@@ -226,27 +225,115 @@ async fn a_cancelled_order_uses_its_nonce_and_the_wallet_goes_on() {
     mining.abort();
 }
 
+/// A node that takes transactions and keeps them for itself, until a test decides which of them land.
+struct Keeper {
+    node: Proxy,
+    kept: Arc<Mutex<Vec<String>>>,
+}
+
+impl Keeper {
+    async fn start(world: &World) -> Self {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let keeps = Arc::clone(&kept);
+        let node = Proxy::keeping(&world.chain.url, &["eth_sendRawTransaction"], move |call, answer| {
+            if call["method"] == "eth_sendRawTransaction" {
+                let text = call["params"][0].as_str().unwrap().to_owned();
+                answer["result"] =
+                    json!(alloy_primitives::keccak256(alloy_primitives::hex::decode(&text).unwrap()));
+                let mut kept = keeps.lock().unwrap();
+                if !kept.contains(&text) {
+                    kept.push(text);
+                }
+            }
+            Ok(())
+        });
+        Self { node: node.await, kept }
+    }
+
+    /// Waits until it has so many, and returns the last one.
+    async fn nth(&self, count: usize) -> String {
+        until(async || self.kept.lock().unwrap().len() >= count).await;
+        self.kept.lock().unwrap()[count - 1].clone()
+    }
+}
+
+async fn land(world: &World, bytes: &str) {
+    world.chain.call("eth_sendRawTransaction", json!([bytes])).await.unwrap();
+    world.chain.mine(10).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_after_the_sending_loses_to_the_landing_or_takes_its_place() {
+    for is_cancelled in [false, true] {
+        let world = World::new().await;
+        let (x, y) = (world.contracts.x, world.contracts.y);
+        let keeper = Keeper::start(&world).await;
+        let urls = [keeper.node.url.as_str()];
+        let engine = engine_on(world.desk_over(&urls, EvmVenueOptions::default())).await;
+        let before = world.tokens(x).await;
+        let id = submit(&engine, x, ONE, y).await;
+        let swap = keeper.nth(1).await;
+        engine.cancel(id).await.unwrap();
+        let cancel = keeper.nth(2).await;
+        land(&world, if is_cancelled { &cancel } else { &swap }).await;
+        let order = ended(&engine, id).await;
+        let sold = before - world.tokens(x).await;
+        if is_cancelled {
+            assert_eq!((order.status(), sold), (Status::Failed, 0));
+            let code = order.state.failure().map(|failure| failure.code.clone());
+            assert_eq!(code, Some(FailureCode::CANCELLED));
+        } else {
+            assert_eq!((order.status(), sold), (Status::Confirmed, ONE), "it was executed all the same");
+            assert_eq!(order.state.fill().map(|fill| fill.amount_in), Some(Amount::new(ONE)));
+        }
+        let late = if is_cancelled { swap } else { cancel };
+        let refused = world.chain.call("eth_sendRawTransaction", json!([late])).await.unwrap_err();
+        assert_eq!(refused["message"], "nonce too low", "the other one can never land");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revert_in_the_block_ends_the_attempt_with_its_reason_and_the_next_one_executes() {
+    let world = World::new().await;
+    let (x, y) = (world.contracts.x, world.contracts.y);
+    let keeper = Keeper::start(&world).await;
+    let urls = [keeper.node.url.as_str()];
+    let engine = engine_on(world.desk_over(&urls, EvmVenueOptions::default())).await;
+    let request = OrderRequest::new("alice", token(&x.to_string()), token(&y.to_string()), Amount::new(ONE))
+        .with_slippage_bps(50)
+        .with_price_protection(PriceProtection::EachQuote);
+    let Submission::Created(order) = engine.submit(request).await.unwrap() else { panic!("it is new") };
+    let first = keeper.nth(1).await;
+    let pools = world.directory();
+    pools.read().await.unwrap();
+    world.front_run(&pools).await;
+    land(&world, &first).await;
+    land(&world, &keeper.nth(2).await).await;
+    let order = ended(&engine, order.id).await;
+    // Another attempt may end before anything is signed, where the pools are not read again yet.
+    assert_eq!(order.status(), Status::Confirmed, "{:?}", order.state.failure());
+    assert!(order.state.attempt() > 1);
+    let events = engine.events(order.id, 0, 100).await.unwrap();
+    let deaths: Vec<_> = events
+        .iter()
+        .filter_map(|record| match &record.event {
+            OrderEvent::TransactionDied { proof, failure, class } => Some((proof, &failure.code, class)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(deaths, [(&DeathProof::Reverted, &FailureCode::SLIPPAGE, &FailureClass::Requote)]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_whose_nonce_somebody_else_used_is_executed_by_another_transaction() {
     let world = World::new().await;
     let (x, y) = (world.contracts.x, world.contracts.y);
-    // A node that takes the first transaction and keeps it for itself.
-    let kept = Arc::new(AtomicUsize::new(0));
-    let keeps = Arc::clone(&kept);
-    let node = Proxy::keeping(&world.chain.url, &["eth_sendRawTransaction"], move |call, answer| {
-        if call["method"] == "eth_sendRawTransaction" {
-            keeps.fetch_add(1, Ordering::Relaxed);
-            let bytes = alloy_primitives::hex::decode(call["params"][0].as_str().unwrap()).unwrap();
-            answer["result"] = json!(alloy_primitives::keccak256(bytes));
-        }
-        Ok(())
-    })
-    .await;
+    let keeper = Keeper::start(&world).await;
     let before = (world.tokens(x).await, world.tokens(y).await);
-    let urls = [node.url.as_str()];
+    let urls = [keeper.node.url.as_str()];
     let engine = engine_on(world.desk_over(&urls, EvmVenueOptions::default())).await;
     let id = submit(&engine, x, ONE, y).await;
-    until(async || kept.load(Ordering::Relaxed) > 0).await;
+    keeper.nth(1).await;
     let first = engine.order(id).await.unwrap().unwrap().state.attempt();
     // Somebody else uses its nonce.
     world.desk().venue.approve(x, U256::from(100 * ONE)).await.unwrap();

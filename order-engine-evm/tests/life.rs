@@ -3,8 +3,8 @@
 mod common;
 
 use alloy_primitives::hex;
-use common::contracts::{DEPLOYER, ONE};
-use common::world::{Desk, ETH, FENCE, World, certainty_of, fill_of, through};
+use common::contracts::ONE;
+use common::world::{Desk, ETH, FENCE, World, certainty_of, fill_of, through, until};
 use order_engine_core::{
     AccountView, Amount, Certainty, FailureClass, FailureCode, Observation, Order, ReplaceRequest, SignedTx,
     SubmitReport, Venue as _,
@@ -102,6 +102,9 @@ async fn what_would_fail_now_is_not_signed() {
     world.chain.write(world.wallet.address(), x, &none).await;
     assert_eq!(refused(&desk, &route, 1).await, (ALLOWANCE_MISSING, FailureClass::Permanent));
     desk.venue.approve(x, U256::from(ONE)).await.unwrap();
+    let (owner, spender) = (world.wallet.address(), world.contracts.router);
+    let allowed = common::abi::Token::allowanceCall { owner, spender };
+    until(async || world.chain.read(x, &allowed).await == U256::from(ONE)).await;
     desk.prepare(&route, quoted).await.expect("it is allowed now");
     // A token that takes a fee of what it moves, on either side.
     let pair = world.contracts.pair(&world.chain, (taxed, 1_000 * ONE), (y, 1_000 * ONE)).await;
@@ -135,11 +138,7 @@ async fn a_failure_on_the_chain_is_final_and_named() {
     let (x, y) = (world.contracts.x, world.contracts.y);
     let (order, slipped, _) = desk.order(x, 50 * ONE, y).await;
     // Somebody else trades in front of it.
-    let ahead = common::abi::Token::approveCall { spender: world.contracts.router, amount: U256::MAX };
-    world.chain.call("evm_setAutomine", json!([true])).await.unwrap();
-    world.chain.write(DEPLOYER, x, &ahead).await;
-    front_run(&world, &desk).await;
-    world.chain.call("evm_setAutomine", json!([false])).await.unwrap();
+    world.front_run(&desk.pools).await;
     let before = world.tokens(x).await;
     assert_eq!(desk.venue.submit(&slipped).await, SubmitReport::Accepted);
     world.chain.mine(1 + FINAL).await;
@@ -155,23 +154,6 @@ async fn a_failure_on_the_chain_is_final_and_named() {
     world.chain.mine(1).await;
     let Observation::Reverted { failure, class, .. } = desk.observe(&late).await else { panic!() };
     assert_eq!((failure.code, class), (FailureCode::TRANSACTION_EXPIRED, FailureClass::Requote));
-}
-
-/// Moves the price of every pool of two tokens against the wallet.
-async fn front_run(world: &World, desk: &Desk) {
-    let (x, y) = (world.contracts.x, world.contracts.y);
-    for pool in [world.v2[0], world.v3[0], world.v3[1]] {
-        let route = through(pool, (x, 500 * ONE), (y, 1));
-        let swap = order_engine_evm::SwapRequest::new(
-            &route,
-            DEPLOYER,
-            (x, U256::from(500 * ONE)),
-            (y, U256::ZERO),
-            u64::MAX,
-        );
-        let call = order_engine_evm::SwapBuilder::swap(&*desk.pools, swap).await.unwrap();
-        world.chain.send(DEPLOYER, json!({ "to": call.to, "data": call.input })).await;
-    }
 }
 
 #[tokio::test]

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::anvil::nodes;
-use common::contracts::ONE;
+use common::contracts::{Contracts, ONE};
 use common::proxy::Proxy;
 use common::world::{Desk, World, certainty_of, fill_of};
-use order_engine_core::{Certainty, Observation, Runtime, SubmitReport, Venue as _};
+use order_engine_core::{
+    Certainty, FailureClass, FailureCode, Observation, Runtime, SubmitReport, Venue as _,
+};
 use order_engine_evm::{Cluster, ClusterOptions, EvmVenueOptions, Finality, U256};
 use serde_json::{Value, json};
 
@@ -83,6 +85,77 @@ async fn a_node_that_is_behind_what_was_seen_is_not_believed() {
     assert!(desk.venue.accounts(&[]).await.is_err());
     is_behind.store(false, Ordering::Relaxed);
     assert_eq!(desk.venue.view().await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn what_a_node_that_lags_says_fails_no_order() {
+    let world = World::new().await;
+    let (x, y) = (world.contracts.x, world.contracts.y);
+    // It knows nothing yet of what the wallet has and allows, nor of the blocks since.
+    let lags = Proxy::start(&world.chain.url, |call, answer| {
+        let error = match (method(call), call["params"][1].as_str()) {
+            ("eth_call", Some("latest" | "pending")) => {
+                answer["result"] = json!(format!("{:#066x}", 0));
+                return Ok(());
+            }
+            ("eth_getBalance", Some("latest" | "pending")) => {
+                answer["result"] = json!("0x0");
+                return Ok(());
+            }
+            ("eth_estimateGas" | "eth_simulateV1", Some("latest" | "pending")) => {
+                json!({ "code": 3, "message": "execution reverted: STF", "data": reverted("STF") })
+            }
+            ("eth_call" | "eth_getBalance" | "eth_estimateGas" | "eth_simulateV1", _) => {
+                json!({ "code": -32_000, "message": "header not found" })
+            }
+            _ => return Ok(()),
+        };
+        *answer = json!({ "jsonrpc": "2.0", "id": call["id"], "error": error });
+        Ok(())
+    })
+    .await;
+    let honest = world.chain.url.as_str();
+    let desk = desk(&world, nodes(&[&lags.url, honest, honest]));
+    let (_, tx, quoted) = desk.order(x, ONE, y).await;
+    desk.venue.submit(&tx).await;
+    world.chain.mine(1).await;
+    assert_eq!(fill_of(&desk.observe(&tx).await), (ONE, quoted));
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_block_that_a_fork_undoes_meanwhile_fails_no_order() {
+    let world = World::new().await;
+    let Contracts { x, y, .. } = world.contracts;
+    let is_undone = Arc::new(AtomicBool::new(false));
+    let undoes = Arc::clone(&is_undone);
+    // On its fork the wallet has nothing, and the block that it named before is another one.
+    let node = Proxy::start(&world.chain.url, move |call, answer| {
+        let is_by_number = call["params"][0].as_str().is_some_and(|block| block.starts_with("0x"));
+        match method(call) {
+            "eth_call" => answer["result"] = json!(format!("{:#066x}", 0)),
+            "eth_getBlockByNumber" if is_by_number && undoes.load(Ordering::Relaxed) => {
+                answer["result"]["hash"] = json!(format!("{:#066x}", 7));
+            }
+            _ => {}
+        }
+        Ok(())
+    })
+    .await;
+    let desk = desk(&world, nodes(&[&node.url]));
+    let route = desk.quote(x, ONE, y).await.expect("the pools are read from an honest node");
+    let refused = async || {
+        let error = desk.prepare(&route, 1).await.unwrap_err();
+        (error.failure.code, error.class)
+    };
+    assert_eq!(refused().await, (FailureCode::INSUFFICIENT_FUNDS, FailureClass::Permanent));
+    is_undone.store(true, Ordering::Relaxed);
+    assert_eq!(refused().await, (FailureCode::VENUE_UNAVAILABLE, FailureClass::Unavailable));
+}
+
+/// Returns the data of a revert with this reason.
+fn reverted(reason: &str) -> String {
+    use alloy_sol_types::SolError as _;
+    alloy_primitives::hex::encode_prefixed(alloy_sol_types::Revert::from(reason).abi_encode())
 }
 
 #[tokio::test]

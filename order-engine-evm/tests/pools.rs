@@ -2,11 +2,14 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use common::contracts::{Contracts, ONE};
 use common::proxy::Proxy;
 use common::world::{Desk, World};
-use order_engine_core::{Amount, FailureCode, Leg, Route};
-use order_engine_evm::{Address, EvmVenueOptions, PoolError};
+use order_engine_core::{Amount, FailureCode, Leg, Route, Runtime};
+use order_engine_evm::{Address, Cluster, EvmVenueOptions, PoolDirectory, PoolError};
 use order_engine_routing::{Moment, QuoteError};
 use serde_json::json;
 
@@ -32,6 +35,37 @@ async fn only_pools_of_the_deployments_factories_are_read() {
     let elsewhere = world.contracts.uniswap().with_v2(world.contracts.v3_factory, fee);
     let foreign = PoolError::ForeignFactory(world.v2[0]);
     assert_eq!(errors(elsewhere).await, [&[foreign][..], &none].concat());
+}
+
+#[tokio::test]
+async fn a_pool_that_cannot_be_read_is_left_out_and_named() {
+    let world = World::new().await;
+    let is_broken = Arc::new(AtomicBool::new(false));
+    for broken in [world.v2[1], world.v3[2]] {
+        let breaks = Arc::clone(&is_broken);
+        // The contract is gone: it answers every call with nothing.
+        let node = Proxy::start(&world.chain.url, move |call, answer| {
+            if breaks.load(Ordering::Relaxed) && call["params"][0]["to"] == json!(broken) {
+                answer["result"] = json!("0x");
+            }
+            Ok(())
+        })
+        .await;
+        let cluster = Arc::new(Cluster::new(common::anvil::nodes(&[&node.url]), Runtime::tokio()).unwrap());
+        let pools: Vec<Address> = world.v2.iter().chain(&world.v3).copied().collect();
+        let directory = PoolDirectory::new(cluster, world.contracts.uniswap(), pools.clone());
+        assert_eq!(directory.read().await.unwrap().read, pools.len());
+        is_broken.store(true, Ordering::Relaxed);
+        world.chain.mine(1).await;
+        let report = directory.read().await.unwrap();
+        assert_eq!(report.read, pools.len() - 1);
+        let unread: Vec<_> = report.unread.iter().map(|unread| (unread.pool, &unread.error)).collect();
+        assert!(matches!(unread[..], [(pool, PoolError::Unreadable(_))] if pool == broken), "{unread:?}");
+        assert!(directory.pool(broken).is_none(), "it is not traded on what it was");
+        is_broken.store(false, Ordering::Relaxed);
+        world.chain.mine(1).await;
+        assert_eq!(directory.read().await.unwrap().read, pools.len(), "it is back");
+    }
 }
 
 #[tokio::test]

@@ -3,9 +3,10 @@
 mod common;
 
 use common::contracts::ONE;
+use common::dice::Dice;
 use common::world::{Desk, World, fill_of, sides, through};
 use order_engine_core::{Amount, FailureCode, Route, Venue as _};
-use order_engine_evm::{Address, EvmVenueOptions};
+use order_engine_evm::{Address, Deployment, EvmVenueOptions};
 use order_engine_routing::{Curve, Direction, Moment, Pool, QuoteError};
 
 /// How many swaps are made with each kind of pool, unless the variable `SWAPS` says otherwise.
@@ -15,33 +16,16 @@ fn swaps() -> u64 {
     std::env::var("SWAPS").map_or(SWAPS, |text| text.parse().expect("SWAPS is a number"))
 }
 
-/// Numbers that look random, the same ones each time.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        // Xorshift, as Marsaglia published it.
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
-
-    /// An amount of any order of magnitude up to so many bits.
-    fn amount(&mut self, bits: u64) -> u128 {
-        let high = u128::from(self.below(u64::MAX)) << 64 | u128::from(self.below(u64::MAX));
-        let bits = 1 + self.below(bits);
-        (high >> (128 - bits)).max(1)
-    }
-}
-
 /// Makes random swaps with these pools and returns how many landed as quoted.
-async fn trade(world: &World, desk: &Desk, pools: &[Address], count: u64) -> u64 {
-    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+async fn trade(world: &World, desks: &[(Address, Desk)], count: u64) -> u64 {
+    let mut dice = Dice::new(1);
     let (mut landed, mut refused) = (0, 0);
-    desk.pools.read().await.unwrap();
+    for (_, desk) in desks {
+        desk.pools.read().await.unwrap();
+    }
     while landed < count {
-        let address = pools[usize::try_from(dice.below(pools.len() as u64)).unwrap()];
+        let (address, desk) = dice.pick(desks).expect("there are pools");
+        let address = *address;
         let pool = desk.pools.pool(address).expect("it was read");
         let direction = Direction::BOTH[usize::try_from(dice.below(2)).unwrap()];
         // Up to a thousand tokens, a tenth of the smaller pools.
@@ -103,34 +87,36 @@ async fn swap(
     true
 }
 
-/// Returns a desk that trades with these pools.
-fn uniswap(world: &World, pools: &[Address]) -> Desk {
-    let pools = world.directory_of(world.contracts.uniswap(), pools.iter().copied());
-    Desk::new(world.chain.cluster(), &world.wallet, pools, EvmVenueOptions::default())
+/// Returns a desk for each of these pools, so that a swap reads no other pool than its own.
+fn desks(world: &World, deployment: &Deployment, pools: &[Address]) -> Vec<(Address, Desk)> {
+    let desk = |pool: &Address| {
+        let pools = world.directory_of(deployment.clone(), [*pool]);
+        (*pool, Desk::new(world.chain.cluster(), &world.wallet, pools, EvmVenueOptions::default()))
+    };
+    pools.iter().map(desk).collect()
 }
 
 #[tokio::test]
 async fn v2_pays_what_is_quoted() {
     let world = World::new().await;
-    let desk = uniswap(&world, &world.v2);
-    let landed = trade(&world, &desk, &world.v2, swaps()).await;
+    let desks = desks(&world, &world.contracts.uniswap(), &world.v2);
+    let landed = trade(&world, &desks, swaps()).await;
     println!("{landed} swaps of V2 landed as quoted, to the unit");
 }
 
 #[tokio::test]
 async fn v3_pays_what_is_quoted() {
     let world = World::new().await;
-    let desk = uniswap(&world, &world.v3);
-    let landed = trade(&world, &desk, &world.v3, swaps()).await;
+    let desks = desks(&world, &world.contracts.uniswap(), &world.v3);
+    let landed = trade(&world, &desks, swaps()).await;
     println!("{landed} swaps of V3 landed as quoted, to the unit");
 }
 
 #[tokio::test]
 async fn the_router_of_v2_pays_what_is_quoted() {
     let world = World::new().await;
-    let pools = world.directory_of(world.contracts.fork(), world.v2.clone());
-    let desk = Desk::new(world.chain.cluster(), &world.wallet, pools, EvmVenueOptions::default());
-    let landed = trade(&world, &desk, &world.v2, swaps().div_ceil(4)).await;
+    let desks = desks(&world, &world.contracts.fork(), &world.v2);
+    let landed = trade(&world, &desks, swaps().div_ceil(4)).await;
     println!("{landed} swaps of a fork of V2 landed as quoted, to the unit");
 }
 

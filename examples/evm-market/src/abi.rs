@@ -7,6 +7,7 @@ use alloy_sol_types::sol;
 sol! {
     interface Token {
         function approve(address spender, uint256 amount) external returns (bool);
+        function allowance(address owner, address spender) external view returns (uint256);
         function transfer(address to, uint256 amount) external returns (bool);
         function balanceOf(address owner) external view returns (uint256);
     }

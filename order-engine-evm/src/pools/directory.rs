@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alloy_primitives::{Address, B256, U256};
 use async_trait::async_trait;
+use order_engine_core::telemetry::chain;
 use order_engine_core::{Amount, Failure, FailureCode, StepError};
 use order_engine_routing::{
     Curve, InvalidPool, Moment, Pool, PoolFeed, PoolSet, PoolSource, Reading, UniswapV2, UniswapV2State,
@@ -17,7 +18,8 @@ use crate::contract::{call, returned};
 use crate::pools::error::PoolError;
 use crate::pools::kind::{PoolKind, Version};
 use crate::pools::ticks::{batches, read as read_ticks, words};
-use crate::pools::{Deployment, router_call};
+use crate::pools::{Deployment, SwapRouter, router_call};
+use crate::revert;
 use crate::rpc::{Cluster, RpcError};
 use crate::swap_builder::{SwapBuilder, SwapCall, SwapRequest};
 
@@ -109,7 +111,7 @@ impl PoolDirectory {
         let reading = Reading::new(head.number.to(), Moment::from_unix_seconds(head.timestamp.to()));
         let mut report = ReadReport::default();
         for &address in &self.addresses {
-            match self.read_pool(address, head.hash).await? {
+            match self.read_pool(address, head.hash).await.or_else(of_pool)? {
                 Ok(pool) => report.read += self.feed.update(&[pool], reading).applied,
                 Err(error) => {
                     self.feed.remove(&[&address.to_string()]);
@@ -193,6 +195,15 @@ impl PoolDirectory {
     }
 }
 
+/// Returns the error of a pool of which nodes have answered something that no pool says; others are errors of the nodes.
+fn of_pool(error: RpcError) -> Result<Result<Pool, PoolError>, RpcError> {
+    let is_of_pool = match &error {
+        RpcError::Malformed(_) => true,
+        error => revert::revert_data(error).is_some(),
+    };
+    if is_of_pool { Ok(Err(PoolError::Unreadable(chain(&error).to_string()))) } else { Err(error) }
+}
+
 impl PoolSource for PoolDirectory {
     fn snapshot(&self) -> Arc<PoolSet> {
         self.feed.snapshot()
@@ -207,6 +218,10 @@ impl SwapBuilder for PoolDirectory {
 
     fn spender(&self) -> Address {
         self.deployment.router.address()
+    }
+
+    fn takes_permits(&self) -> bool {
+        matches!(self.deployment.router, SwapRouter::SwapRouter02(_))
     }
 
     async fn swap(&self, request: SwapRequest<'_>) -> Result<SwapCall, StepError> {

@@ -13,6 +13,9 @@ pub enum PoolError {
     /// The pool is not one that the deployment's factories have made.
     #[error("{0} is of another exchange")]
     ForeignFactory(Address),
+    /// The contract does not answer as a pool does.
+    #[error("the pool cannot be read: {0}")]
+    Unreadable(String),
     /// The numbers of the pool make no curve: it is empty, for instance.
     #[error("the pool has no valid curve")]
     Invalid(#[source] InvalidPool),

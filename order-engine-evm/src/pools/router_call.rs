@@ -5,6 +5,7 @@ use alloy_sol_types::SolCall;
 use order_engine_core::StepError;
 
 use crate::abi::{ExactInput, SwapRouter02, V2Router};
+use crate::permit::Permit;
 use crate::pools::kind::{PoolKind, ROUTER_ITSELF, Version};
 use crate::pools::paths::{Path, paths};
 use crate::pools::{Deployment, SwapRouter};
@@ -81,7 +82,8 @@ fn router02_call(
     // Several paths pay into the router, which then pays all of it at once: so one minimum holds for the sum.
     let is_direct = paths.len() == 1 && !is_native(output);
     let (recipient, least) = if is_direct { (wallet, min_amount_out) } else { (ROUTER_ITSELF, U256::ZERO) };
-    let mut data: Vec<Bytes> = Vec::new();
+    let mut data: Vec<Bytes> =
+        request.permit.map(|permit| permitted(request.input, &permit)).into_iter().collect();
     for path in paths {
         let hops: Vec<Hop> = path.legs.iter().map(|leg| hops[*leg]).collect();
         let runs: Vec<&[Hop]> = hops.chunk_by(|one, other| one.is_like(*other)).collect();
@@ -107,6 +109,13 @@ fn router02_call(
     }
     let deadline = U256::from(request.deadline);
     SwapRouter02::multicallCall { deadline, data }.abi_encode().into()
+}
+
+/// Returns the call that passes a permit on, unless enough is allowed by then.
+fn permitted(token: Address, permit: &Permit) -> Bytes {
+    let (v, r, s) = permit.parts();
+    let Permit { value, deadline, .. } = *permit;
+    SwapRouter02::selfPermitIfNecessaryCall { token, value, deadline, v, r, s }.abi_encode().into()
 }
 
 /// Returns the call that trades pools of one version in a row.

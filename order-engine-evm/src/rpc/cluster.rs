@@ -107,6 +107,10 @@ impl Cluster {
         self.chain_id
     }
 
+    pub(crate) const fn runtime(&self) -> &Runtime {
+        self.nodes.runtime()
+    }
+
     pub(crate) const fn quorum(&self) -> usize {
         self.nodes.quorum()
     }

@@ -3,7 +3,9 @@
 use alloy_primitives::{Address, U256};
 use order_engine_core::{Amount, Failure, FailureCode, PrepareRequest, StepError};
 
+use crate::permit::Permit;
 use crate::swap_builder::{SwapBuilder, SwapCall, SwapRequest};
+use crate::tag;
 use crate::venue_error::rejected;
 
 /// What an order sells and buys, and the call that does it.
@@ -16,11 +18,12 @@ pub(super) struct Plan {
     pub(super) call: SwapCall,
 }
 
-/// Returns the call of an order on its route, until a time in seconds since 1970.
+/// Returns the call of an order on its route, until a time in seconds since 1970, with its tag.
 pub(super) async fn plan(
     builder: &dyn SwapBuilder,
     request: &PrepareRequest<'_>,
     (wallet, deadline): (Address, u64),
+    permit: Option<Permit>,
 ) -> Result<Plan, StepError> {
     let PrepareRequest { order, route, min_amount_out, .. } = request;
     check_route(request)?;
@@ -29,7 +32,9 @@ pub(super) async fn plan(
     let [amount_in, min_amount_out] =
         [route.amount_in, *min_amount_out].map(|amount| U256::from(amount.base_units()));
     let (sold, bought) = ((input, amount_in), (output, min_amount_out));
-    let call = builder.swap(SwapRequest::new(route, wallet, sold, bought, deadline)).await?;
+    let swap = SwapRequest::new(route, wallet, sold, bought, deadline).with_permit(permit);
+    let mut call = builder.swap(swap).await?;
+    call.input = tag::tagged(&call.input, order.id);
     Ok(Plan { input, output, amount_in, min_amount_out, call })
 }
 

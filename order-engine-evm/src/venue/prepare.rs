@@ -2,8 +2,8 @@
 
 use alloy_primitives::{Address, Bytes, U64, U128, U256};
 use order_engine_core::{
-    AccountNonce, Amount, Failure, FailureCode, FillRequest, PrepareRequest, ReplaceRequest, SignedTx,
-    StepError,
+    AccountNonce, Amount, Failure, FailureClass, FailureCode, FillRequest, PrepareRequest, ReplaceRequest,
+    SignedTx, StepError,
 };
 use serde_json::{Value, json};
 
@@ -13,13 +13,14 @@ use crate::contract::{call, returned};
 use crate::draft::{Draft, account_id};
 use crate::fees::{GasFees, Market};
 use crate::fill::{self, Outcome, Sent};
-use crate::revert::{self, ALLOWANCE_MISSING, NO_LIQUIDITY, TOKEN_NOT_SUPPORTED};
+use crate::revert::{self, NO_LIQUIDITY, TOKEN_NOT_SUPPORTED};
 use crate::rpc::RpcError;
-use crate::rpc::wire::{FeeHistory, SimulatedBlock, SimulatedCall};
+use crate::rpc::wire::{FeeHistory, Head, SimulatedBlock, SimulatedCall};
 use crate::swap_builder::SwapCall;
 use crate::tag;
 use crate::venue::EvmVenue;
 use crate::venue::build::{self, Plan};
+use crate::venue::permit::Turn;
 use crate::venue_error::{rejected, unavailable};
 
 /// The market costs more for the transaction than the policy allows.
@@ -35,18 +36,42 @@ impl EvmVenue {
         &self,
         request: &PrepareRequest<'_>,
     ) -> Result<SignedTx, StepError> {
+        let head = self.cluster.latest().await.map_err(unavailable)?;
+        match self.prepare_after(request, &head).await {
+            Err(error) if error.class == FailureClass::Permanent && !self.is_still_there(&head).await => {
+                // What was asked of a block that a fork has undone meanwhile fails no order for good.
+                Err(unavailable(RpcError::NoQuorum { what: "the newest block" }))
+            }
+            prepared => prepared,
+        }
+    }
+
+    /// Whether a block is still one of the chain, as a quorum of the nodes has it.
+    async fn is_still_there(&self, head: &Head) -> bool {
+        self.cluster.hash_at(head.number.to()).await.is_ok_and(|hash| hash == head.hash)
+    }
+
+    async fn prepare_after(&self, request: &PrepareRequest<'_>, head: &Head) -> Result<SignedTx, StepError> {
         let wallet = self.signer.address();
-        let deadline = self.deadline(request).await?;
-        let mut plan = build::plan(&*self.builder, request, (wallet, deadline)).await?;
-        plan.call.input = tag::tagged(&plan.call.input, request.order.id);
-        self.check_wallet(&plan).await?;
+        let deadline = self.deadline(request, head);
+        // All of it is asked of one block that a quorum has, by its hash. A node that has not come as far, or has left it for a fork,
+        // says so, instead of what is true elsewhere.
+        let at = json!({ "blockHash": head.hash });
+        let mut plan = build::plan(&*self.builder, request, (wallet, deadline), None).await?;
+        let mut turn = Turn::Any;
+        if !self.is_allowed(&plan, &at).await? {
+            let permit = self.permit(&plan, deadline, &at).await?;
+            turn = self.turn_of_permit(&at).await?;
+            plan = build::plan(&*self.builder, request, (wallet, deadline), Some(permit)).await?;
+        }
         let (gas, market, ()) =
-            tokio::try_join!(self.estimate(&plan.call), self.market(), self.check_effect(&plan))?;
+            tokio::try_join!(self.estimate(&plan.call, &at), self.market(), self.check_effect(&plan, &at))?;
         let gas_limit = self.options.fees.gas_limit(gas);
         let fees = self.options.fees.fees(gas_limit, &market).ok_or_else(fee_too_high)?;
-        self.check_funds(plan.call.value, fees).await?;
+        self.check_funds(plan.call.value, fees, &at).await?;
         // The nonce last, because other orders of the wallet wait for the one that has it.
         let nonce = request.nonces.next(&account_id(wallet), self.next_nonce().await?).await?;
+        turn.check(nonce)?;
         self.draft(nonce, plan.call, fees).sign(&*self.signer, request.min_amount_out).await
     }
 
@@ -75,20 +100,7 @@ impl EvmVenue {
         self.draft(number, idle, fees).sign(&*self.signer, Amount::ZERO).await
     }
 
-    /// Signs an approval with the wallet's next nonce.
-    pub(super) async fn approval(&self, token: Address, amount: U256) -> Result<SignedTx, StepError> {
-        let input = alloy_sol_types::SolCall::abi_encode(&Erc20::approveCall {
-            spender: self.builder.spender(),
-            amount,
-        });
-        let call = SwapCall { to: token, value: U256::ZERO, input: input.into() };
-        let (gas, market, nonce) = tokio::try_join!(self.estimate(&call), self.market(), self.next_nonce())?;
-        let gas_limit = self.options.fees.gas_limit(gas);
-        let fees = self.options.fees.fees(gas_limit, &market).ok_or_else(fee_too_high)?;
-        self.draft(nonce, call, fees).sign(&*self.signer, Amount::ZERO).await
-    }
-
-    fn draft(&self, nonce: u64, call: SwapCall, fees: GasFees) -> Draft {
+    pub(super) fn draft(&self, nonce: u64, call: SwapCall, fees: GasFees) -> Draft {
         let SwapCall { to, value, input } = call;
         Draft { chain_id: self.cluster.chain_id(), nonce, to, value, input, fees }
     }
@@ -110,16 +122,15 @@ impl EvmVenue {
 
     async fn idle_gas(&self, idle: &SwapCall) -> Result<u64, StepError> {
         // On some chains it takes more, because the gas also pays for another chain.
-        Ok(self.estimate(idle).await?.max(IDLE_GAS_MIN))
+        Ok(self.estimate(idle, &json!("latest")).await?.max(IDLE_GAS_MIN))
     }
 
     /// Returns the last time of a block that may include the transaction: that of the order, and no later than the options
     /// allow.
-    async fn deadline(&self, request: &PrepareRequest<'_>) -> Result<u64, StepError> {
-        let head = self.cluster.latest().await.map_err(unavailable)?;
+    fn deadline(&self, request: &PrepareRequest<'_>, head: &Head) -> u64 {
         let latest = head.timestamp.to::<u64>().saturating_add(self.options.swap_life_s);
         let of_order = request.deadline.and_then(|deadline| u64::try_from(deadline.timestamp()).ok());
-        Ok(of_order.map_or(latest, |deadline| deadline.min(latest)))
+        of_order.map_or(latest, |deadline| deadline.min(latest))
     }
 
     /// Returns the wallet's next nonce as a quorum of the nodes has it.
@@ -135,7 +146,7 @@ impl EvmVenue {
     }
 
     /// Returns what blocks cost now.
-    async fn market(&self) -> Result<Market, StepError> {
+    pub(super) async fn market(&self) -> Result<Market, StepError> {
         let policy = &self.options.fees;
         let params = json!([U64::from(policy.blocks), "latest", [policy.percentile]]);
         let history: FeeHistory = self.cluster.query("eth_feeHistory", params).await.map_err(unavailable)?;
@@ -147,7 +158,7 @@ impl EvmVenue {
         Ok(Market { base_fee, tips: blocks.filter_map(|(tips, _)| tip(tips)).collect() })
     }
 
-    async fn replacing_fees(
+    pub(super) async fn replacing_fees(
         &self,
         gas_limit: u64,
         fees: GasFees,
@@ -157,9 +168,9 @@ impl EvmVenue {
         self.options.fees.replacement(gas_limit, fees, (percent, &market)).ok_or_else(fee_too_high)
     }
 
-    /// Returns how much gas a call takes in the next block.
-    async fn estimate(&self, call: &SwapCall) -> Result<u64, StepError> {
-        let params = json!([self.sent(call), "pending"]);
+    /// Returns how much gas a call takes after a block.
+    pub(super) async fn estimate(&self, call: &SwapCall, at: &Value) -> Result<u64, StepError> {
+        let params = json!([self.sent(call), at]);
         match self.cluster.query::<U64>("eth_estimateGas", params).await {
             Ok(gas) => Ok(gas.to()),
             Err(error) => Err(match revert::revert_data(&error) {
@@ -173,18 +184,17 @@ impl EvmVenue {
         json!({ "from": self.signer.address(), "to": call.to, "value": call.value, "input": call.input })
     }
 
-    /// Checks that the wallet holds what the order sells and has allowed the router to take it, because the contracts have one
-    /// reason for both.
-    async fn check_wallet(&self, plan: &Plan) -> Result<(), StepError> {
+    /// Checks that the wallet holds what the order sells, and returns whether it has allowed the router to take it: the contracts
+    /// have one reason for both.
+    async fn is_allowed(&self, plan: &Plan, at: &Value) -> Result<bool, StepError> {
         if !plan.call.value.is_zero() {
-            return self
-                .check_balance(plan.call.value, "The wallet does not hold what the order sells")
-                .await;
+            self.check_balance(plan.call.value, "The wallet does not hold what the order sells", at).await?;
+            return Ok(true);
         }
-        let (owner, spender, pending) = (self.signer.address(), self.builder.spender(), json!("pending"));
+        let (owner, spender) = (self.signer.address(), self.builder.spender());
         let calls = [
-            call(plan.input, &Erc20::balanceOfCall { owner }, &pending),
-            call(plan.input, &Erc20::allowanceCall { owner, spender }, &pending),
+            call(plan.input, &Erc20::balanceOfCall { owner }, at),
+            call(plan.input, &Erc20::allowanceCall { owner, spender }, at),
         ];
         let answers: Vec<Bytes> = self.cluster.query_batch(&calls).await.map_err(unavailable)?;
         let [balance, allowance] = &answers[..] else {
@@ -197,34 +207,30 @@ impl EvmVenue {
         if returned::<Erc20::balanceOfCall>(balance).map_err(unknown)? < plan.amount_in {
             return Err(insufficient_funds("The wallet does not hold what the order sells"));
         }
-        if returned::<Erc20::allowanceCall>(allowance).map_err(unknown)? < plan.amount_in {
-            let message = format!("The wallet has not allowed {spender} to take what the order sells");
-            return Err(StepError::permanent(Failure::new(ALLOWANCE_MISSING, message)));
-        }
-        Ok(())
+        Ok(returned::<Erc20::allowanceCall>(allowance).map_err(unknown)? >= plan.amount_in)
     }
 
     /// Checks that the wallet can pay the fee, and what goes with the call.
-    async fn check_funds(&self, value: U256, fees: GasFees) -> Result<(), StepError> {
+    async fn check_funds(&self, value: U256, fees: GasFees, at: &Value) -> Result<(), StepError> {
         let needed = value.saturating_add(U256::from(fees.max_fee_wei()));
-        self.check_balance(needed, "The wallet cannot pay the fee").await
+        self.check_balance(needed, "The wallet cannot pay the fee", at).await
     }
 
     /// Checks that the wallet has so much of the chain's own token, in wei.
-    async fn check_balance(&self, needed: U256, otherwise: &str) -> Result<(), StepError> {
-        let params = json!([self.signer.address(), "pending"]);
+    async fn check_balance(&self, needed: U256, otherwise: &str, at: &Value) -> Result<(), StepError> {
+        let params = json!([self.signer.address(), at]);
         let balance: U256 = self.cluster.query("eth_getBalance", params).await.map_err(unavailable)?;
         if balance < needed { Err(insufficient_funds(otherwise)) } else { Ok(()) }
     }
 
     /// Simulates the call, and checks that the wallet's balances change by what the events say: tokens that take fees or change
     /// balances by themselves are refused.
-    async fn check_effect(&self, plan: &Plan) -> Result<(), StepError> {
+    async fn check_effect(&self, plan: &Plan, at: &Value) -> Result<(), StepError> {
         let owner = self.signer.address();
         let balance = Bytes::from(alloy_sol_types::SolCall::abi_encode(&Erc20::balanceOfCall { owner }));
         let sides = [plan.input, plan.output].map(|token| json!({ "to": token, "input": balance }));
         let calls = [&sides[..], &[self.sent(&plan.call)], &sides[..]].concat();
-        let params = json!([{ "blockStateCalls": [{ "calls": calls }] }, "pending"]);
+        let params = json!([{ "blockStateCalls": [{ "calls": calls }] }, at]);
         let blocks = match self.cluster.query::<Vec<SimulatedBlock>>("eth_simulateV1", params).await {
             Ok(blocks) => blocks,
             // The events of the landed transaction are checked all the same.
@@ -296,7 +302,7 @@ fn insufficient_funds(message: &str) -> StepError {
     StepError::permanent(Failure::new(FailureCode::INSUFFICIENT_FUNDS, message))
 }
 
-fn fee_too_high() -> StepError {
+pub(super) fn fee_too_high() -> StepError {
     let message = "The next block costs more than the fee policy allows";
     StepError::transient(Failure::new(FEE_TOO_HIGH, message))
 }

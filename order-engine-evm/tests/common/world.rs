@@ -9,8 +9,8 @@ use order_engine_core::{
     SignedTx, StepError, Token, TxRef, Venue as _,
 };
 use order_engine_evm::{
-    Address, Cluster, Deployment, EvmVenue, EvmVenueOptions, LocalSigner, PoolDirectory, U256,
-    WalletSigner as _,
+    Address, Cluster, Deployment, EvmVenue, EvmVenueOptions, LocalSigner, PoolDirectory, SwapBuilder as _,
+    SwapRequest, U256, WalletSigner as _,
 };
 use order_engine_routing::{Direction, Moment, Pool, PoolSource as _, RouteQuote, Search};
 
@@ -40,6 +40,12 @@ impl World {
     }
 
     pub(crate) async fn with(options: &[&str]) -> Self {
+        Self::with_wallets(options, &[]).await
+    }
+
+    /// Starts a chain on which these wallets have so much of each token, and as much ETH as the first one. They have allowed nobody
+    /// to take it.
+    pub(crate) async fn with_wallets(options: &[&str], others: &[(Address, u128)]) -> Self {
         let chain = Anvil::start(options);
         let contracts = Contracts::deploy(&chain).await;
         let Contracts { weth, x, y, z, .. } = contracts;
@@ -60,7 +66,11 @@ impl World {
         ];
         let wallet = Arc::new(LocalSigner::from_bytes(&[7; 32]).unwrap());
         let world = Self { chain, contracts, wallet, v2, v3 };
-        world.fund().await;
+        world.fund(world.wallet.address(), TOKENS).await;
+        world.allow(world.wallet.address()).await;
+        for (owner, tokens) in others {
+            world.fund(*owner, *tokens).await;
+        }
         world.chain.call("evm_setAutomine", serde_json::json!([false])).await.unwrap();
         // All of this is final when the test begins.
         world.chain.mine(10).await;
@@ -68,20 +78,42 @@ impl World {
         world
     }
 
-    async fn fund(&self) {
-        let (chain, owner) = (&self.chain, self.wallet.address());
+    async fn fund(&self, owner: Address, tokens: u128) {
         let Contracts { x, y, z, taxed, .. } = self.contracts;
-        chain.set_wei(owner, ETH).await;
-        chain.call("anvil_impersonateAccount", serde_json::json!([owner])).await.unwrap();
         for token in [x, y, z, taxed] {
-            let amount = U256::from(TOKENS);
-            chain.write(DEPLOYER, token, &abi::Token::transferCall { to: owner, amount }).await;
+            let amount = U256::from(tokens);
+            self.chain.write(DEPLOYER, token, &abi::Token::transferCall { to: owner, amount }).await;
+        }
+        self.chain.set_wei(owner, ETH).await;
+    }
+
+    /// Lets both routers take all tokens of a wallet.
+    async fn allow(&self, owner: Address) {
+        let Contracts { x, y, z, taxed, .. } = self.contracts;
+        self.chain.call("anvil_impersonateAccount", serde_json::json!([owner])).await.unwrap();
+        for token in [x, y, z, taxed] {
             for spender in [self.contracts.router, self.contracts.v2_router] {
-                chain.write(owner, token, &abi::Token::approveCall { spender, amount: U256::MAX }).await;
+                self.chain.write(owner, token, &abi::Token::approveCall { spender, amount: U256::MAX }).await;
             }
         }
-        chain.call("anvil_stopImpersonatingAccount", serde_json::json!([owner])).await.unwrap();
-        chain.set_wei(owner, ETH).await;
+        self.chain.call("anvil_stopImpersonatingAccount", serde_json::json!([owner])).await.unwrap();
+        self.chain.set_wei(owner, ETH).await;
+    }
+
+    /// Trades in front of whoever sells the first token for the second one: the price of the first one falls in every pool of the two.
+    pub(crate) async fn front_run(&self, pools: &PoolDirectory) {
+        let (x, y, chain) = (self.contracts.x, self.contracts.y, &self.chain);
+        chain.call("evm_setAutomine", serde_json::json!([true])).await.unwrap();
+        let allow = abi::Token::approveCall { spender: self.contracts.router, amount: U256::MAX };
+        chain.write(DEPLOYER, x, &allow).await;
+        for pool in [self.v2[0], self.v3[0], self.v3[1]] {
+            let route = through(pool, (x, 500 * ONE), (y, 1));
+            let (sold, bought) = ((x, U256::from(500 * ONE)), (y, U256::ZERO));
+            let swap = SwapRequest::new(&route, DEPLOYER, sold, bought, u64::MAX);
+            let call = pools.swap(swap).await.unwrap();
+            chain.send(DEPLOYER, serde_json::json!({ "to": call.to, "data": call.input })).await;
+        }
+        chain.call("evm_setAutomine", serde_json::json!([false])).await.unwrap();
     }
 
     pub(crate) fn directory(&self) -> Arc<PoolDirectory> {
@@ -149,12 +181,7 @@ impl Desk {
         route: &Route,
         min_amount_out: u128,
     ) -> Result<(Order, SignedTx), StepError> {
-        let (first, last) = (&route.legs[0], &route.legs[route.legs.len() - 1]);
-        let (input, output) = (token(&first.input_mint), token(&last.output_mint));
-        let runtime = Runtime::tokio();
-        let id = OrderId::new(runtime.now(), runtime.entropy.next_u128());
-        let request = OrderRequest::new("alice", input, output, route.amount_in);
-        let (order, _) = Order::accept(id, request, 3, runtime.now());
+        let order = order_on(route);
         let min_amount_out = Amount::new(min_amount_out);
         let request = PrepareRequest::new(&order, route, min_amount_out, FENCE, &LatestNonce);
         let tx = self.venue.prepare(request).await?;
@@ -177,6 +204,16 @@ impl Desk {
     pub(crate) async fn observe(&self, tx: &SignedTx) -> Observation {
         self.venue.observe(&[TxRef::from(tx)]).await.unwrap().remove(0)
     }
+}
+
+/// Returns a new order for what a route trades.
+pub(crate) fn order_on(route: &Route) -> Order {
+    let (first, last) = (&route.legs[0], &route.legs[route.legs.len() - 1]);
+    let (input, output) = (token(&first.input_mint), token(&last.output_mint));
+    let runtime = Runtime::tokio();
+    let id = OrderId::new(runtime.now(), runtime.entropy.next_u128());
+    let request = OrderRequest::new("alice", input, output, route.amount_in);
+    Order::accept(id, request, 3, runtime.now()).0
 }
 
 /// Returns a quoted route as the engine's router writes it.
