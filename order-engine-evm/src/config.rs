@@ -23,7 +23,7 @@ use crate::config::file::{File, Password, Wallet};
 use crate::keys::{KeyError, LocalSigner, RemoteSigner, WalletSigner};
 use crate::pools::Deployment;
 use crate::rpc::ClusterOptions;
-use crate::venue::EvmVenueOptions;
+use crate::venue::{AllowanceGoal, EvmVenueOptions};
 
 pub use crate::config::open::OpenError;
 pub use crate::config::trading::EvmTrading;
@@ -43,6 +43,8 @@ pub struct EvmConfig {
     pub cluster: ClusterOptions,
     /// The tokens that can be traded, by the addresses of their contracts. Trading with other decimals than a contract's is refused.
     pub tokens: Vec<Token>,
+    /// What the router is allowed to take of tokens before trading begins.
+    pub allowances: Vec<AllowanceGoal>,
     /// The contracts of the exchange.
     pub deployment: Deployment,
     /// The pools.
@@ -94,6 +96,7 @@ impl EvmConfig {
             explorer: file.explorer,
             cluster: ClusterOptions::with_nodes(nodes, file.chain_id.get())
                 .with_finality(file.finality.into()),
+            allowances: file::allowances(&file.tokens)?,
             tokens: file::tokens(file.tokens)?,
             deployment: file.deployment.contracts()?,
             pools_interval: Duration::from_millis(file.pools.interval_ms.get()),
@@ -130,10 +133,12 @@ impl EvmConfig {
         })
     }
 
-    /// Connects to the nodes, checks the tokens, reads the pools once, and keeps them fresh from then on.
+    /// Connects to the nodes, checks the tokens, makes the [allowances](Self::allowances) final, reads the pools once, and keeps them
+    /// fresh from then on.
     ///
     /// # Errors
-    /// If the wallet cannot be used, no node answers, the nodes are of another chain, or a token has other decimals.
+    /// If the wallet cannot be used, no node answers, the nodes are of another chain, a token has other decimals, or an allowance is
+    /// not final within half an hour.
     pub async fn open(&self, runtime: Runtime) -> Result<EvmTrading, OpenError> {
         EvmTrading::open(self, &runtime).await
     }

@@ -122,6 +122,10 @@ addresses = [
         for (token, symbol) in self.tokens().into_iter().zip(TOKENS) {
             let _ =
                 writeln!(config, "\n[[tokens]]\nsymbol = \"{symbol}\"\naddress = \"{token}\"\ndecimals = 18");
+            // The chain's own token needs none.
+            if token != weth {
+                config.push_str("allowance = \"unlimited\"\n");
+            }
         }
         config
     }
@@ -141,18 +145,13 @@ async fn pools(chain: &Anvil, contracts: &Contracts) -> Vec<(Address, &'static s
     ]
 }
 
-/// Gives the wallet what it trades with, and allows the router to take it.
+/// Gives the wallet what it trades with. The host allows the router to take it.
 async fn fund(chain: &Anvil, contracts: &Contracts) {
     chain.set_wei(WALLET, WALLET_WEI).await;
-    chain.call("anvil_impersonateAccount", json!([WALLET])).await.unwrap();
     for token in [contracts.x, contracts.y] {
         let amount = U256::from(WALLET_TOKENS);
         chain.write(DEPLOYER, token, &Token::transferCall { to: WALLET, amount }).await;
-        let spender = contracts.router;
-        chain.write(WALLET, token, &Token::approveCall { spender, amount: U256::MAX }).await;
     }
-    chain.call("anvil_stopImpersonatingAccount", json!([WALLET])).await.unwrap();
-    chain.set_wei(WALLET, WALLET_WEI).await;
 }
 
 /// Makes blocks until the chain is gone.

@@ -3,9 +3,9 @@
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
 use order_engine_chain::config::{ConfigError, Explorer, NodesTable, RemoteSignerTable};
-use order_engine_core::Token;
+use order_engine_core::{Amount, Token};
 use order_engine_routing::Fee;
 use serde::Deserialize;
 
@@ -13,7 +13,7 @@ use crate::config::address::address;
 use crate::fees::FeePolicy;
 use crate::pools::Deployment;
 use crate::rpc::Finality;
-use crate::venue::EvmVenueOptions;
+use crate::venue::{AllowanceGoal, EvmVenueOptions, PermitPolicy};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,13 +77,29 @@ pub(super) struct TokenEntry {
     symbol: String,
     address: String,
     decimals: u8,
+    allowance: Option<String>,
+}
+
+/// Returns how much of each token the router is to be allowed to take: `"unlimited"`, or an amount as `"2500.5"`.
+pub(super) fn allowances(entries: &[TokenEntry]) -> Result<Vec<AllowanceGoal>, ConfigError> {
+    let goal = |(entry, text): (&TokenEntry, &String)| {
+        let token = address("tokens.address", &entry.address)?;
+        if text == "unlimited" {
+            return Ok(AllowanceGoal::unlimited(token));
+        }
+        let amount = Amount::parse_human(text, entry.decimals).ok().filter(|amount| !amount.is_zero());
+        let invalid =
+            || ConfigError::invalid("tokens.allowance", "must be \"unlimited\" or an amount of the token");
+        Ok(AllowanceGoal::exactly(token, U256::from(amount.ok_or_else(invalid)?.base_units())))
+    };
+    entries.iter().filter_map(|entry| Some((entry, entry.allowance.as_ref()?))).map(goal).collect()
 }
 
 pub(super) fn tokens(entries: Vec<TokenEntry>) -> Result<Vec<Token>, ConfigError> {
     if entries.len() < 2 {
         return Err(ConfigError::invalid("tokens", "there must be at least two"));
     }
-    let token = |TokenEntry { symbol, address: text, decimals }| {
+    let token = |TokenEntry { symbol, address: text, decimals, .. }| {
         let address = address("tokens.address", &text)?;
         // As addresses stand in orders and pools.
         Ok(Token::new(address.to_string(), symbol, decimals))
@@ -247,11 +263,34 @@ impl Fees {
 pub(super) struct VenueSettings {
     swap_life_s: Option<NonZeroU64>,
     find_max: Option<u64>,
+    #[serde(default)]
+    permits: PermitSetting,
+}
+
+/// `"never"`, `"exact"` or `"unlimited"`.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PermitSetting {
+    #[default]
+    Never,
+    Exact,
+    Unlimited,
+}
+
+impl From<PermitSetting> for PermitPolicy {
+    fn from(setting: PermitSetting) -> Self {
+        match setting {
+            PermitSetting::Never => Self::Never,
+            PermitSetting::Exact => Self::Exact,
+            PermitSetting::Unlimited => Self::Unlimited,
+        }
+    }
 }
 
 impl VenueSettings {
     pub(super) fn options(self, fees: &Fees) -> Result<EvmVenueOptions, ConfigError> {
-        let mut options = EvmVenueOptions::default().with_fees(fees.policy()?);
+        let fees = fees.policy()?;
+        let mut options = EvmVenueOptions::default().with_fees(fees).with_permits(self.permits.into());
         if let Some(seconds) = self.swap_life_s {
             options = options.with_swap_life_s(seconds.get());
         }

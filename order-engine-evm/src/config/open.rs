@@ -1,5 +1,8 @@
 //! Why trading cannot begin.
 
+use alloy_primitives::Address;
+use order_engine_core::{FailureClass, StepError};
+
 use crate::keys::KeyError;
 use crate::rpc::RpcError;
 
@@ -29,6 +32,14 @@ pub enum OpenError {
         /// The decimals of the configuration.
         expected: u8,
     },
+    /// The router is not allowed to take what the configuration says. If the error [is transient](Self::is_transient), it may be later.
+    #[error("the allowance of {token} is not there")]
+    Allowance {
+        /// The token's address.
+        token: Address,
+        /// Why not.
+        source: StepError,
+    },
 }
 
 impl OpenError {
@@ -37,6 +48,7 @@ impl OpenError {
         match self {
             Self::Nodes(RpcError::OtherChain { .. }) => false,
             Self::Nodes(error) => error.is_transient(),
+            Self::Allowance { source, .. } => !matches!(source.class, FailureClass::Permanent),
             _ => false,
         }
     }

@@ -6,6 +6,7 @@ use order_engine_routing::Fee;
 use super::*;
 use crate::pools::SwapRouter;
 use crate::rpc::Finality;
+use alloy_primitives::U256;
 
 /// Returns the file in the README.
 fn documented() -> String {
@@ -39,8 +40,10 @@ fn the_documented_file_has_all_settings_and_the_defaults() {
     );
     assert_eq!((config.pools.len(), config.pools_interval), (1, Duration::from_secs(1)));
     assert_eq!(config.reach_ticks, 5_000);
+    let usdc = config.tokens[1].mint.parse().unwrap();
+    assert_eq!(config.allowances, [AllowanceGoal::exactly(usdc, U256::from(250_500_000))]);
     let (venue, defaults) = (config.venue, EvmVenueOptions::default());
-    assert_eq!(venue.fees, defaults.fees);
+    assert_eq!((venue.fees, venue.permits), (defaults.fees, defaults.permits));
     assert_eq!((venue.swap_life_s, venue.find_max), (defaults.swap_life_s, defaults.find_max));
 }
 
@@ -71,6 +74,9 @@ fn what_is_wrong_is_said_with_its_place() {
         ("fee = \"3/1000\"", "fee = \"0.3\"", "deployment.v2.fee: it must be a fraction"),
         ("\"finalized\"", "\"final\"", "finality, line"),
         ("timeout_ms", "timeout", "unknown field `timeout`"),
+        ("\"250.5\"", "\"0\"", "tokens.allowance: must be \"unlimited\" or an amount"),
+        ("\"250.5\"", "\"0.0000001\"", "tokens.allowance"),
+        ("\"never\"", "\"always\"", "permits, line"),
         ("decimals = 18", "decimals = 256", "tokens.decimals, line"),
         ("decimals = 18", "", "missing field `decimals`"),
         (

@@ -18,6 +18,9 @@ use crate::revert;
 use crate::rpc::{Cluster, RpcError};
 use crate::venue::EvmVenue;
 
+/// How long an allowance may take to become final: blocks of Ethereum are final after a quarter of an hour.
+const ALLOWANCE_PATIENCE: Duration = Duration::from_mins(30);
+
 /// What an engine needs for trading on a chain of the EVM.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -31,7 +34,7 @@ pub struct EvmTrading {
 }
 
 impl EvmTrading {
-    /// Connects, checks the tokens, reads the pools, and keeps them fresh.
+    /// Connects, checks the tokens, reads the pools, makes the allowances final, and keeps the pools fresh.
     pub(super) async fn open(config: &EvmConfig, runtime: &Runtime) -> Result<Self, OpenError> {
         let signer = config.signer()?;
         let cluster = Arc::new(Cluster::new(config.cluster.clone(), runtime.clone())?);
@@ -50,6 +53,10 @@ impl EvmTrading {
         let router = Router::new(Arc::clone(&pools) as _, Arc::clone(&runtime.clock))
             .with_config(RouterConfig::default().with_limits(limits));
         let venue = EvmVenue::new(cluster, signer, Arc::clone(&pools) as _, config.venue.clone());
+        for goal in &config.allowances {
+            let made = venue.ensure_allowance(*goal, ALLOWANCE_PATIENCE).await;
+            made.map_err(|source| OpenError::Allowance { token: goal.token, source })?;
+        }
         let (clock, interval) = (Arc::clone(&runtime.clock), config.pools_interval);
         let watching = keep_fresh(Arc::downgrade(&pools), unread, clock, interval);
         runtime.spawner.spawn("pools", Box::pin(watching));
