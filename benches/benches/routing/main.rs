@@ -22,6 +22,8 @@ use crate::pools::{KINDS, Kind, MIXED, Maker, NOW};
 
 /// An order that moves prices by a few percent: a fifth of the smallest pool.
 const AMOUNT: u128 = 20_000_000_000;
+/// The amount of an order that would use far more pools than it may.
+const LARGE_AMOUNT: u128 = 50 * AMOUNT;
 
 /// Returns limits that allow a split over any number of pools in these benchmarks.
 fn many_legs() -> SearchLimits {
@@ -106,10 +108,21 @@ fn paths(c: &mut Criterion) {
                 b.iter(|| Search::new(pools, NOW).best("A", "B", black_box(amount)));
             });
         }
-        let mixed = Maker::new(4).graph(count, &MIXED);
-        group.bench_function(BenchmarkId::new("mixed_hubs_best_of_all", count), |b| {
-            b.iter(|| Search::new(&mixed, NOW).best("A", "B", black_box(amount)));
-        });
+        // How long it takes depends on the graph.
+        for seed in 4..12 {
+            let hubs = Maker::new(seed).graph(count, &[Kind::ConstantProduct]);
+            let mixed = Maker::new(seed).graph(count, &MIXED);
+            for (name, pools, amount) in [
+                ("hubs_best_of_all_graph", &hubs, AMOUNT),
+                ("hubs_best_of_all_large_graph", &hubs, LARGE_AMOUNT),
+                ("mixed_hubs_best_of_all_graph", &mixed, AMOUNT),
+            ] {
+                let amount = Amount::new(amount);
+                group.bench_function(BenchmarkId::new(format!("{name}_{seed}"), count), |b| {
+                    b.iter(|| Search::new(pools, NOW).best("A", "B", black_box(amount)));
+                });
+            }
+        }
     }
     let mixed = Maker::new(4).graph(100, &MIXED);
     group.sample_size(10);
