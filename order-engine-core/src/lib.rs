@@ -59,7 +59,7 @@ pub use engine::apalis::{OrderBackend, execute_order};
 pub use engine::builder::{BuildError, EngineBuilder};
 pub use engine::cancel::Cancellation;
 pub use engine::change::ChangeError;
-pub use engine::due_orders::enqueue_due_orders;
+pub use engine::due_orders::{enqueue_due_orders, until_queue_stalls};
 pub use engine::execute::OrderTask;
 pub use engine::find::{FindError, FoundTransaction};
 pub use engine::read::Quotation;

@@ -8,9 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apalis::prelude::*;
+use chrono::DateTime;
 use common::Fixture;
 use order_engine_core::testing::{Sending, request};
-use order_engine_core::{EngineConfig, OrderEvent, OrderTask, Status, enqueue_due_orders, execute_order};
+use order_engine_core::{
+    EngineConfig, OrderEvent, OrderId, OrderTask, Status, enqueue_due_orders, execute_order,
+    until_queue_stalls,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_timeout_layer_drops_the_handler_and_the_order_goes_on() {
@@ -167,6 +171,30 @@ async fn a_queue_of_the_host_may_lose_and_double_its_jobs() {
     fixture.engine.shutdown(Duration::from_secs(30)).await.unwrap();
     sweeping.await.unwrap();
     working.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_of_the_host_stands_still_if_orders_are_due_and_no_task_is_done() {
+    let fixture = Fixture::new().await;
+    let (patience, wait) = (Duration::from_secs(5), Duration::from_mins(1));
+    let stalls = || tokio::time::timeout(wait, until_queue_stalls(&fixture.engine, patience));
+    assert!(stalls().await.is_err(), "nothing is due");
+    let order = fixture.submit(request()).await;
+    // Its tasks have nothing to do, but they are done.
+    let other_tasks = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            let other = OrderId::new(DateTime::UNIX_EPOCH, 7);
+            fixture.engine.execute(OrderTask::new(other)).await.unwrap();
+        }
+    };
+    tokio::select! {
+        stalled = stalls() => assert!(stalled.is_err(), "it works"),
+        () = other_tasks => {}
+    }
+    stalls().await.expect("it stands still");
+    fixture.engine.execute(OrderTask::new(order.id)).await.unwrap();
+    assert!(stalls().await.is_err(), "nothing is due any more");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,12 @@
 #![doc = include_str!("../README.md")]
 
+use std::pin::pin;
 use std::time::Duration;
 
 use apalis::prelude::{BoxDynError, Data, Monitor, TaskSink, WorkerBuilder, WorkerBuilderExt};
 use apalis_redis::{Config, RedisStorage};
 use order_engine_core::telemetry::chain;
-use order_engine_core::{Engine, OrderTask, Runtime, enqueue_due_orders, execute_order};
+use order_engine_core::{Engine, OrderTask, Runtime, enqueue_due_orders, execute_order, until_queue_stalls};
 
 /// Executes the engine's orders from a queue in the stock storage, until the engine shuts down. Orders that
 /// are accepted in this process are enqueued at once, and other due orders every `sweep_interval`.
@@ -29,6 +30,21 @@ pub async fn work(
         let mut queue = queue.clone();
         async move { queue.push(task).await }
     });
+    let mut sweeping = pin!(sweeping);
+    loop {
+        tokio::select! {
+            () = &mut sweeping => return Ok(()),
+            ended = worker(&engine, &storage, slots).run() => return Ok(ended?),
+            () = until_queue_stalls(&engine, sweep_interval * 50) => {
+                tracing::warn!("the storage's worker stands still although orders are due, a new one begins");
+            }
+        }
+    }
+}
+
+/// Returns a worker that executes the jobs of a storage.
+fn worker(engine: &Engine, storage: &RedisStorage<OrderTask>, slots: usize) -> Monitor {
+    let (engine, storage) = (engine.clone(), storage.clone());
     let worker = Monitor::new().register(move |restart| {
         // The name is new at each start: a worker with the name of an earlier one would strand its running
         // jobs.
@@ -41,11 +57,7 @@ pub async fn work(
             .concurrency(slots)
             .build(execute)
     });
-    let worker = worker.should_restart(|_, _| true);
-    tokio::select! {
-        () = sweeping => Ok(()),
-        ended = worker.run() => Ok(ended?),
-    }
+    worker.should_restart(|_, _| true)
 }
 
 /// Executes an order as far as possible now. The job succeeds in any case: the order becomes due again by

@@ -54,6 +54,24 @@ where
     }
 }
 
+/// Returns when the queue of the host's own stands still: when this process did no task for `patience` although
+/// orders were due at its beginning and at its end.
+///
+/// The worker of a stock storage can stop for good without an error. A host that awaits this beside its worker
+/// begins a new one then; what the old one has begun is safe to drop. An order that is executed is not due, so
+/// `patience` may be shorter than an execution, and has to be longer than the round of [`enqueue_due_orders`].
+pub async fn until_queue_stalls(engine: &Engine, patience: Duration) {
+    let context = engine.context();
+    let has_due = async || engine.due_orders(1).await.is_ok_and(|due| !due.is_empty());
+    loop {
+        let (before, was_due) = (context.workers.tasks_done(), has_due().await);
+        context.tasks.runtime.clock.sleep(patience).await;
+        if was_due && context.workers.tasks_done() == before && has_due().await {
+            return;
+        }
+    }
+}
+
 /// The orders that were sent lately.
 struct Sent {
     resend_after: TimeDelta,

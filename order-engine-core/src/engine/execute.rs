@@ -67,6 +67,8 @@ impl Engine {
                 context.tasks.supervisor.guard("execution", self.inner.executor.execute(order)).await;
             executed.unwrap_or_else(|panicked| Err(ExecuteError::Panicked(panicked.part)))
         });
-        execution.instrument(span).await
+        let executed = execution.instrument(span).await;
+        context.workers.task_done();
+        executed
     }
 }

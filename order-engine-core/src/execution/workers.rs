@@ -1,13 +1,14 @@
 //! The workers of this process that take orders now, and their slots.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Counts the workers of a process and their slots.
+/// Counts the workers of a process, their slots, and the tasks that they did.
 #[derive(Debug, Default)]
 pub(crate) struct Workers {
     running: Arc<AtomicUsize>,
     slots: Arc<AtomicUsize>,
+    done: AtomicU64,
 }
 
 /// A worker that takes orders until this is dropped.
@@ -38,6 +39,16 @@ impl Workers {
     /// Returns the slots of all workers that take orders now.
     pub(crate) fn slots(&self) -> usize {
         self.slots.load(Ordering::Relaxed)
+    }
+
+    /// Counts a task that is done, whatever its result.
+    pub(crate) fn task_done(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many tasks were done in this process.
+    pub(crate) fn tasks_done(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
     }
 }
 
