@@ -47,20 +47,22 @@ cases!(
         let leased = |n, duration| new_order(n).with_lease(Some(FirstLease::new(7, duration)));
         let urgent = new_order_for(3, request().with_priority(Priority::High))
             .with_lease(Some(FirstLease::new(7, HOUR)));
-        let orders = [leased(1, HOUR), leased(2, SHORT), urgent, new_order(4)];
-        create(&store, &orders).await;
+        let own = leased(1, HOUR);
+        create(&store, &[own.clone(), urgent, new_order(4)]).await;
         let other = Worker::new(&store, 8);
         assert_eq!(ids_of(&other.claim(9).await), [id(4)]);
         let lease = |n| Lease::new(id(n), FirstLease::new(7, HOUR).fence());
         assert!(Worker::new(&store, 7).renews(lease(1)).await);
+        let lost = leased(2, SHORT);
+        create(&store, std::slice::from_ref(&lost)).await;
         harness.elapse(LONGER_THAN_SHORT).await;
         let claims = other.claim(9).await;
         assert_eq!(ids_of(&claims), [id(2)], "a head start does not count against a lease");
         assert_eq!((claims[0].lease.fence.epoch, claims[0].claims_without_progress), (2, 2));
         let guard = |n| Guard::Fence(lease(n).fence);
-        let stale = append(&orders[1].order, guard(2), AT_ONCE, &[routing_started(1)]);
+        let stale = append(&lost.order, guard(2), AT_ONCE, &[routing_started(1)]);
         assert_eq!(write(&store, stale).await, Err(AppendError::StaleFence));
-        let own = append(&orders[0].order, guard(1), AT_ONCE, &[routing_started(1)]);
+        let own = append(&own.order, guard(1), AT_ONCE, &[routing_started(1)]);
         let own_order = Arc::clone(&own.order);
         assert_eq!(write(&store, own).await, Ok(()));
         assert_stored(&store, &own_order).await;

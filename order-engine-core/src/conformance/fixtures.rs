@@ -26,9 +26,9 @@ use crate::testing;
 /// The duration of leases and waits that must not end while a case runs.
 pub const HOUR: Duration = Duration::from_hours(1);
 /// The duration of leases and waits that a case lets end.
-pub const SHORT: Duration = Duration::from_millis(100);
+pub const SHORT: Duration = Duration::from_millis(500);
 /// The time that a case lets elapse until they have ended.
-pub const LONGER_THAN_SHORT: Duration = Duration::from_millis(150);
+pub const LONGER_THAN_SHORT: Duration = Duration::from_millis(600);
 
 /// The number of attempts that the orders have.
 const MAX_ATTEMPTS: u32 = 3;
