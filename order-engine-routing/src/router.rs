@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use order_engine_core::{Amount, Candidate, Clock, DexRouter, Failure, FailureCode, QuoteRequest, StepError};
 
 use crate::budget::SearchBudget;
+use crate::error::QuoteError;
 use crate::pool_set::PoolSet;
-use crate::quote::{Rejection, RouteQuote, SearchOutcome};
+use crate::quote::{RejectReason, Rejection, RouteQuote, SearchOutcome};
 use crate::search::{Alternatives, Search, SearchLimits};
 use crate::source::PoolSource;
 use crate::trade::Moment;
@@ -173,7 +174,8 @@ fn candidates(
     for dex in pools.dexes() {
         let SearchOutcome { best, rejected, .. } = search.best_pool_of(dex, input, output, request.amount);
         if best.is_none() && rejected.is_empty() {
-            strangers.push(refused(dex, dex, "It does not trade this pair".to_owned()));
+            let failure = Failure::new(FailureCode::PAIR_NOT_TRADED, "It does not trade this pair");
+            strangers.push(Candidate::rejected(dex, dex, failure));
         }
         // A single pool may be the best of its exchange without being the best of all.
         proposed.extend(best.map(|best| RouteQuote { is_proven_optimal: false, ..best }));
@@ -193,7 +195,7 @@ fn candidates(
         Ok(bps) if bps > max_price_impact_bps => {
             let dex = &route.legs[0].pool.dex;
             let message = format!("Its price impact is {bps} basis points, more than {max_price_impact_bps}");
-            refused(dex, &route.id(), message)
+            Candidate::rejected(dex, route.id(), Failure::new(FailureCode::PRICE_IMPACT, message))
         }
         Err(error) if request.max_price_impact_bps.is_some() => {
             let message = format!("Its price impact is not known: {error}");
@@ -201,16 +203,27 @@ fn candidates(
         }
         _ => Candidate::quoted(route.id(), route.to_route()),
     };
+    // Reasons that may pass come first, so that none of them is cut off.
+    rejections.sort_by_key(is_too_small);
+    // Tokens that pools connect are traded, if not now.
+    let is_barred = proposed.is_empty() && rejections.is_empty() && search.connects(input, output);
+    let barred = is_barred.then(|| refused("all", "all", "No path of pools takes the amount now".to_owned()));
     let mut candidates: Vec<Candidate> = strangers;
+    candidates.extend(barred);
     candidates.extend(excess.map(|excess| refused("all", "all", format!("No route fits: {excess}"))));
     candidates.extend(proposed.iter().map(propose));
     candidates.extend(rejections.iter().take(MOST_REJECTIONS).map(rejected));
     candidates
 }
 
+const fn is_too_small(rejection: &Rejection<'_>) -> bool {
+    matches!(rejection.reason, RejectReason::Quote(QuoteError::TooSmall))
+}
+
 fn rejected(rejection: &Rejection<'_>) -> Candidate {
     let Rejection { pool, reason } = rejection;
-    refused(&pool.dex, &pool.id, format!("{}: {reason}", pool.id))
+    let code = if is_too_small(rejection) { FailureCode::AMOUNT_TOO_SMALL } else { FailureCode::NO_ROUTE };
+    Candidate::rejected(&pool.dex, &pool.id, Failure::new(code, format!("{}: {reason}", pool.id)))
 }
 
 fn refused(dex: &str, id: &str, message: String) -> Candidate {

@@ -10,8 +10,8 @@ use order_engine_core::{
     Candidate, CandidateOutcome, Clock, DexRouter, FailureCode, QuoteRequest, Route, Token, best,
 };
 use order_engine_routing::{
-    LegCost, Moment, Pool, PoolFeed, PoolSet, PoolSource, Reading, Router, RouterConfig, SearchLimits,
-    UpdateReport,
+    Conditions, LegCost, Moment, Pool, PoolFeed, PoolSet, PoolSource, Reading, Router, RouterConfig,
+    SearchLimits, UpdateReport,
 };
 use support::{amount, pool_of};
 
@@ -72,10 +72,14 @@ fn ids(candidates: &[Candidate]) -> Vec<&str> {
 
 fn reason(candidate: &Candidate) -> &str {
     match &candidate.outcome {
-        CandidateOutcome::Rejected(failure) => {
-            assert_eq!(failure.code, FailureCode::NO_ROUTE);
-            &failure.message
-        }
+        CandidateOutcome::Rejected(failure) => &failure.message,
+        CandidateOutcome::Quoted(route) => panic!("{route:?}"),
+    }
+}
+
+fn code(candidate: &Candidate) -> &FailureCode {
+    match &candidate.outcome {
+        CandidateOutcome::Rejected(failure) => &failure.code,
         CandidateOutcome::Quoted(route) => panic!("{route:?}"),
     }
 }
@@ -165,6 +169,7 @@ async fn a_route_that_loses_too_much_to_the_price_is_rejected_with_the_figure() 
     let candidates = quote(&limited(500), 100_000_000, "B").await;
     assert_eq!(ids(&candidates), ["r2", "m1", "r1+r2+m1"]);
     assert_eq!(reason(&candidates[0]), "Its price impact is 930 basis points, more than 500");
+    assert_eq!(*code(&candidates[0]), FailureCode::PRICE_IMPACT);
     let route = best(&candidates).expect("the split moves the price less");
     assert_eq!(route.legs.len(), 3);
     assert!(best(&quote(&limited(100), 100_000_000, "B").await).is_none());
@@ -203,9 +208,26 @@ async fn rejected_pools_are_reported_with_their_reasons() {
     let too_small = router.quote(&request(1, "B")).await.unwrap();
     assert_eq!(ids(&too_small), ["r1", "r2", "m1"]);
     assert!(too_small.iter().all(|candidate| reason(candidate).ends_with("the amount is too small")));
+    assert!(too_small.iter().all(|candidate| *code(candidate) == FailureCode::AMOUNT_TOO_SMALL));
     let unknown = router.quote(&request(1_000_000, "Z")).await.unwrap();
     assert_eq!(ids(&unknown), ["Raydium", "Meteora"]);
+    assert!(unknown.iter().all(|candidate| *code(candidate) == FailureCode::PAIR_NOT_TRADED));
     assert!(best(&unknown).is_none() && best(&too_small).is_none());
+}
+
+#[tokio::test]
+async fn tokens_that_pools_connect_are_traded_if_not_now() {
+    let hop = |id, tokens, is_paused| {
+        let pool = pool_of("Raydium", id, tokens, (1_000_000_000, 1_000_000_000), 25);
+        if is_paused { pool.with_conditions(Conditions::default().paused()) } else { pool }
+    };
+    let router = router(vec![hop("ab", ("A", "B"), true), hop("bc", ("B", "C"), false)]);
+    let candidates = quote(&router, 1_000, "C").await;
+    assert_eq!(ids(&candidates), ["Raydium", "all"]);
+    assert_eq!(
+        (code(&candidates[0]), code(&candidates[1])),
+        (&FailureCode::PAIR_NOT_TRADED, &FailureCode::NO_ROUTE)
+    );
 }
 
 #[tokio::test]

@@ -360,8 +360,8 @@ impl EventRecord {
                 format!("Fetching quotes from {}…", dexes.join(" & "))
             }
             OrderEvent::RouteChosen { route, .. } => format!("Best route: {}", route.dex),
-            OrderEvent::PriceTooLow { best, minimum, retry_in, .. } => format!(
-                "The best route pays {best} base units, below the minimum of {minimum}; looking again in {} ms",
+            OrderEvent::PriceTooLow { retry_in, .. } => format!(
+                "The best route pays less than the order accepts; looking again in {} ms",
                 retry_in.as_millis()
             ),
             OrderEvent::BuildStarted => "Building transaction…".to_owned(),

@@ -27,6 +27,12 @@ impl FailureCode {
     pub const RETRIES_EXHAUSTED: Self = Self::new("retries-exhausted");
     /// No pool can take this order at the moment.
     pub const NO_ROUTE: Self = Self::new("no-route");
+    /// The amount is so small that no pool pays anything for it.
+    pub const AMOUNT_TOO_SMALL: Self = Self::new("amount-too-small");
+    /// No pool or path of pools connects the tokens.
+    pub const PAIR_NOT_TRADED: Self = Self::new("pair-not-traded");
+    /// The order moves the price by more than it may.
+    pub const PRICE_IMPACT: Self = Self::new("price-impact-too-high");
     /// A token of the order is unknown to the router or the venue.
     pub const UNKNOWN_TOKEN: Self = Self::new("unknown-token");
     /// The account cannot pay for the order.

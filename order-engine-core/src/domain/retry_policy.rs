@@ -250,8 +250,9 @@ impl RetryPolicy {
     pub fn look_again(&self, order: &Order, best: Amount, now: DateTime<Utc>, entropy: u128) -> OrderEvent {
         let (minimum, looks) = (order.min_amount_out(best), order.state.looks());
         if order.request.deadline.is_none() && looks >= self.price.max_failures {
-            let message =
-                format!("The best route pays {best} base units, below the minimum of {minimum} base units");
+            let output = &order.request.output;
+            let (best, minimum) = (output.format(best), output.format(minimum));
+            let message = format!("The best route pays {best}, below the minimum of {minimum}");
             return OrderEvent::Failed { failure: Failure::new(FailureCode::PRICE_BELOW_MINIMUM, message) };
         }
         let retry_in = self.price.backoff.delay(looks.saturating_add(1), entropy);

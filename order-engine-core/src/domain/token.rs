@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::amount::Amount;
+
 /// A token as an order names it. It carries its decimals, so that an order can be shown without a
 /// registry at hand.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -20,5 +22,10 @@ impl Token {
     /// decimal point.
     pub fn new(mint: impl Into<String>, symbol: impl Into<String>, decimals: u8) -> Self {
         Self { mint: mint.into(), symbol: symbol.into(), decimals }
+    }
+
+    /// Returns an amount of this token for people: in human units, with the symbol.
+    pub fn format(&self, amount: Amount) -> String {
+        format!("{} {}", amount.to_human(self.decimals), self.symbol)
     }
 }

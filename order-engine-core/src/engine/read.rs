@@ -39,7 +39,7 @@ impl Engine {
     pub async fn quote(&self, request: &QuoteRequest) -> Result<Quotation, StepError> {
         let context = self.context();
         let mut candidates = context.router.quote(request).await?;
-        let chosen = choose(&mut candidates, None, |venue| context.venue_obstacle(venue));
+        let chosen = choose(&mut candidates, None, &request.output, |venue| context.venue_obstacle(venue));
         let route = chosen.ok().map(Arc::unwrap_or_clone);
         Ok(Quotation { candidates, route })
     }

@@ -6,9 +6,11 @@ use crate::domain::amount::Amount;
 use crate::domain::failure::{Failure, FailureCode};
 use crate::domain::ids::VenueName;
 use crate::domain::route::{Candidate, CandidateOutcome, Route, best};
+use crate::domain::token::Token;
 use crate::execution::context::Context;
 use crate::execution::holds::Hold;
 use crate::ports::controls::Activity;
+use crate::ports::router::StepError;
 
 /// Why no route is taken.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,6 +59,7 @@ impl Context {
 pub(crate) fn choose(
     candidates: &mut [Candidate],
     worst_price: Option<Amount>,
+    output: &Token,
     obstacle: impl Fn(&VenueName) -> Option<Obstacle>,
 ) -> Result<Arc<Route>, NoChoice> {
     let (mut awaited, mut too_low) = (None, None);
@@ -67,7 +70,8 @@ pub(crate) fn choose(
             Failure::new(FailureCode::NO_ROUTE, obstacle.reason)
         } else if let Some(worst) = worst_price.filter(|worst| route.amount_out < *worst) {
             too_low = too_low.max(Some(route.amount_out));
-            let message = format!("It pays {}, below the minimum of {worst} base units", route.amount_out);
+            let (pays, worst) = (output.format(route.amount_out), output.format(worst));
+            let message = format!("It pays {pays}, below the minimum of {worst}");
             Failure::new(FailureCode::PRICE_BELOW_MINIMUM, message)
         } else {
             continue;
@@ -79,6 +83,32 @@ pub(crate) fn choose(
         (None, Some(best), _) => Err(NoChoice::TooLow(best)),
         (None, None, Some(hold)) => Err(NoChoice::Wait(hold)),
         (None, None, None) => Err(NoChoice::NoRoute),
+    }
+}
+
+/// Returns the failure of an order that no exchange can take, with the reasons of all exchanges. It is for good where no
+/// reason can pass by itself.
+pub(crate) fn no_route(candidates: &[Candidate]) -> StepError {
+    let rejected = |candidate: &Candidate| match &candidate.outcome {
+        CandidateOutcome::Rejected(failure) => Some((candidate.dex.clone(), failure.clone())),
+        CandidateOutcome::Quoted(_) => None,
+    };
+    let rejections: Vec<(String, Failure)> = candidates.iter().filter_map(rejected).collect();
+    if rejections.is_empty() {
+        return StepError::transient(Failure::new(FailureCode::NO_ROUTE, "No exchange proposes a route"));
+    }
+    let all = |codes: &[FailureCode]| rejections.iter().all(|(_, failure)| codes.contains(&failure.code));
+    let reasons: Vec<String> =
+        rejections.iter().map(|(dex, failure)| format!("{dex}: {}", failure.message)).collect();
+    let reasons = reasons.join("; ");
+    if all(&[FailureCode::PAIR_NOT_TRADED]) {
+        StepError::permanent(Failure::new(FailureCode::PAIR_NOT_TRADED, "No exchange trades this pair"))
+    } else if all(&[FailureCode::PAIR_NOT_TRADED, FailureCode::AMOUNT_TOO_SMALL]) {
+        let message = format!("The amount is too small for every exchange ({reasons})");
+        StepError::permanent(Failure::new(FailureCode::AMOUNT_TOO_SMALL, message))
+    } else {
+        let message = format!("No exchange can take the order ({reasons})");
+        StepError::transient(Failure::new(FailureCode::NO_ROUTE, message))
     }
 }
 
@@ -104,6 +134,10 @@ mod tests {
         Candidate::quoted(venue, route.with_venue(venue))
     }
 
+    fn output() -> Token {
+        testing::request().output
+    }
+
     fn hold(user: &str) -> Hold {
         Hold::User(user.into())
     }
@@ -120,7 +154,7 @@ mod tests {
         obstacles: &[(&str, Option<Hold>)],
     ) -> (Result<String, NoChoice>, Vec<bool>) {
         let mut candidates = [candidate("good", 1), candidate("better", 2)];
-        let chosen = choose(&mut candidates, worst_price.map(Amount::new), |venue| {
+        let chosen = choose(&mut candidates, worst_price.map(Amount::new), &output(), |venue| {
             let (_, hold) = obstacles.iter().find(|(name, _)| *name == venue.as_str())?;
             Some(Obstacle { reason: "closed".into(), hold: hold.clone() })
         });
@@ -133,6 +167,23 @@ mod tests {
         assert_eq!(choose_beside(&[]), (Ok("better".into()), vec![true, true]));
         assert_eq!(choose_beside(&[("better", Some(hold("a")))]), (Ok("good".into()), vec![true, false]));
         assert_eq!(choose_beside(&[("better", None)]), (Ok("good".into()), vec![true, false]));
+    }
+
+    #[test]
+    fn an_order_that_no_waiting_helps_fails_for_good() {
+        let failed = |codes: &[FailureCode]| {
+            let rejected =
+                |code: &FailureCode| Candidate::rejected("d", "d", Failure::new(code.clone(), "why"));
+            let error = no_route(&codes.iter().map(rejected).collect::<Vec<_>>());
+            (error.failure.code, error.class)
+        };
+        let (small, stranger, other) =
+            (FailureCode::AMOUNT_TOO_SMALL, FailureCode::PAIR_NOT_TRADED, FailureCode::NO_ROUTE);
+        assert_eq!(failed(&[stranger.clone()]), (stranger.clone(), FailureClass::Permanent));
+        assert_eq!(failed(&[stranger.clone(), small.clone()]), (small.clone(), FailureClass::Permanent));
+        assert_eq!(failed(&[small, other.clone()]), (other.clone(), FailureClass::Transient));
+        assert_eq!(failed(&[stranger, other.clone()]), (other.clone(), FailureClass::Transient));
+        assert_eq!(failed(&[]), (other, FailureClass::Transient));
     }
 
     #[test]
@@ -154,7 +205,7 @@ mod tests {
     /// The event that follows a quote, as the executor decides it.
     fn quoted(order: &Order, policy: &RetryPolicy, outputs: &[u128], at: DateTime<Utc>) -> OrderEvent {
         let mut candidates: Vec<_> = outputs.iter().map(|output| candidate("main", *output)).collect();
-        match choose(&mut candidates, order.worst_price(), |_| None) {
+        match choose(&mut candidates, order.worst_price(), &order.request.output, |_| None) {
             Ok(route) => {
                 let min_amount_out = order.min_amount_out(route.amount_out);
                 OrderEvent::RouteChosen { route, candidates, quoted_at: Some(at), min_amount_out }

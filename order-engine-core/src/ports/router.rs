@@ -15,7 +15,10 @@ use crate::domain::route::{Candidate, QuoteRequest};
 ///   never hides a working one.
 /// - A route's legs sum to the requested amount exactly, and promise no more than the pools pay.
 /// - No route loses more to the mid price than [`QuoteRequest::max_price_impact_bps`]; one that would is rejected with
-///   [`FailureCode::NO_ROUTE`](crate::FailureCode::NO_ROUTE) and the figure.
+///   [`FailureCode::PRICE_IMPACT`](crate::FailureCode::PRICE_IMPACT) and the figure.
+/// - A rejection with [`FailureCode::AMOUNT_TOO_SMALL`](crate::FailureCode::AMOUNT_TOO_SMALL) or
+///   [`FailureCode::PAIR_NOT_TRADED`](crate::FailureCode::PAIR_NOT_TRADED) does not pass by itself: an order that gets nothing
+///   else fails at once.
 /// - Safe to drop at every await.
 ///
 /// # Example

@@ -55,6 +55,13 @@ impl<'a> Search<'a> {
         self.best_path_from(2, (input, output), (amount, 0))
     }
 
+    /// Returns whether pools connect two tokens within the hops that a path may have, whatever they take now.
+    pub(crate) fn connects(&self, input: &str, output: &str) -> bool {
+        let (graph, most) = (self.pools.graph(), self.limits.max_hops);
+        let tokens = graph.token(input).zip(graph.token(output));
+        tokens.is_some_and(|(input, output)| graph.distances(input, most)[output] <= most)
+    }
+
     /// Returns the best route of all: a single pool, a split, a path, or a flow over pools and paths, which may share
     /// pools.
     pub fn best(&self, input: &str, output: &str, amount: Amount) -> SearchOutcome<'a> {

@@ -14,12 +14,12 @@ use crate::domain::failure::{Failure, FailureClass, FailureCode};
 use crate::domain::ids::VenueName;
 use crate::domain::order::Order;
 use crate::domain::phase::{Phase, Quote};
-use crate::domain::route::{Candidate, CandidateOutcome};
+use crate::domain::route::Candidate;
 use crate::domain::state::step::Step;
 use crate::domain::state::transition::IllegalTransition;
 use crate::domain::transaction::SignedTx;
 use crate::execution::bulkhead::{Congested, pair_of};
-use crate::execution::choice::{NoChoice, Obstacle, choose};
+use crate::execution::choice::{NoChoice, Obstacle, choose, no_route};
 use crate::execution::error::Interrupt;
 use crate::execution::holds::Hold;
 use crate::execution::nonces::NonceTurn;
@@ -185,7 +185,8 @@ impl Execution<'_> {
         quoted_at: DateTime<Utc>,
     ) -> Result<Next, Interrupt> {
         let (context, order) = (Arc::clone(self.context()), Arc::clone(self.order.order()));
-        let chosen = choose(&mut candidates, order.worst_price(), |venue| {
+        let floor = order.worst_price();
+        let chosen = choose(&mut candidates, floor, &order.request.output, |venue| {
             let room = || self.check_room(&order, Some(venue)).err();
             context.venue_obstacle(venue).or_else(|| room().map(Obstacle::no_room))
         });
@@ -374,21 +375,4 @@ fn answered<T, K: Ord + Clone>(
     };
     admission.report(!answer.as_ref().is_err_and(is_silent));
     Ok(answer)
-}
-
-/// Returns the failure of an order that no exchange can take, with the reasons of all exchanges.
-fn no_route(candidates: &[Candidate]) -> StepError {
-    let reasons: Vec<String> = candidates
-        .iter()
-        .filter_map(|candidate| match &candidate.outcome {
-            CandidateOutcome::Rejected(failure) => Some(format!("{}: {}", candidate.dex, failure.message)),
-            CandidateOutcome::Quoted(_) => None,
-        })
-        .collect();
-    let message = if reasons.is_empty() {
-        "No exchange trades this pair".to_owned()
-    } else {
-        format!("No exchange can take the order ({})", reasons.join("; "))
-    };
-    StepError::transient(Failure::new(FailureCode::NO_ROUTE, message))
 }
