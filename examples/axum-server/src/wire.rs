@@ -4,6 +4,7 @@ pub(crate) mod error;
 pub(crate) mod fields;
 pub(crate) mod frame;
 pub(crate) mod literal;
+pub(crate) mod name;
 pub(crate) mod order_form;
 pub(crate) mod problem;
 pub(crate) mod quotes;

@@ -126,6 +126,7 @@ async fn one_key_is_one_order() {
 
     let again = server.post(EXECUTE, body.to_string()).await;
     assert_eq!(again.status(), 200);
+    assert_eq!(again.headers()["idempotency-replayed"], "true");
     assert_eq!(again.json::<Value>().await.unwrap(), first);
 
     // The same order in another form, with the key in the header.
@@ -140,7 +141,9 @@ async fn one_key_is_one_order() {
 
     let mut different = body.clone();
     different["amount"] = json!(2);
-    assert_problem(server.post(EXECUTE, different.to_string()).await, 409, "idempotency-conflict").await;
+    let problem =
+        assert_problem(server.post(EXECUTE, different.to_string()).await, 409, "idempotency-conflict").await;
+    assert_eq!(problem["orderId"], first["orderId"]);
 
     let mut of_another = body.clone();
     of_another["userId"] = json!("bob");
@@ -177,8 +180,11 @@ async fn a_failing_store_is_never_answered_with_success() {
     let id = server.place_any().await;
     assert_eq!(server.get("/ready").await.status(), 200);
     server.outage.set(true);
+    let response = server.post(EXECUTE, r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":1}"#).await;
+    assert_eq!(response.headers()["retry-after"], "1");
+    let problem = assert_problem(response, 503, "outcome-unknown").await;
+    assert!(!problem.to_string().contains("secret"), "{problem}");
     let responses = [
-        server.post(EXECUTE, r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":1}"#).await,
         server.get(&format!("/api/orders/status/{id}")).await,
         server.get(&format!("/api/orders/{id}/events")).await,
         server.post(&format!("/api/orders/{id}/cancel"), "").await,
@@ -194,6 +200,47 @@ async fn a_failing_store_is_never_answered_with_success() {
     server.outage.set(false);
     assert_eq!(server.get("/ready").await.status(), 200);
     assert_eq!(server.count_due().await, 1);
+}
+
+#[tokio::test]
+async fn a_hopeless_order_fails_at_once_and_says_why() {
+    let server = TestServer::start().await;
+    let body = json!({"tokenIn": "SOL", "tokenOut": "BTC", "amountBaseUnits": "1"});
+    let id = text(&server.place(&body).await, "orderId");
+    let (frames, code) = server.connect(&format!("/ws/orders/{id}")).await.drain().await;
+    let types: Vec<&str> = frames[2..].iter().map(|frame| frame["type"].as_str().unwrap()).collect();
+    assert_eq!((types.as_slice(), code), (&["pending", "routing", "execution-failed", "failed"][..], 1000));
+    let status = server.get_json(&format!("/api/orders/status/{id}")).await;
+    assert_eq!((&status["error"]["code"], &status["attempt"]), (&json!("amount-too-small"), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_mistyped_parameter_is_named_instead_of_ignored() {
+    let server = TestServer::idle().await;
+    let id = server.place_any().await;
+    for (path, field, code) in [
+        ("/api/orders?state=failed".to_owned(), "state", "unknown"),
+        ("/api/orders?status=failed&status=confirmed".to_owned(), "status", "duplicate"),
+        ("/api/orders?userId=%E2%80%AEbob".to_owned(), "userId", "invalid"),
+        (format!("/api/orders/{id}/events?from=1"), "from", "unknown"),
+        (format!("/api/orders/status/{id}?verbose=1"), "verbose", "unknown"),
+    ] {
+        let problem = assert_problem(server.get(&path).await, 422, "invalid-request").await;
+        let error = &problem["errors"][0];
+        assert_eq!((&error["field"], &error["code"]), (&json!(field), &json!(code)), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn names_that_look_the_same_are_the_same() {
+    let server = TestServer::idle().await;
+    let order = |user: &str| json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": 1, "userId": user, "clientOrderId": "k"});
+    let first = server.place(&order("Zo\u{eb}")).await;
+    let again = server.post(EXECUTE, order("Zoe\u{308}").to_string()).await;
+    assert_eq!(again.status(), 200);
+    assert_eq!(again.json::<Value>().await.unwrap(), first);
+    let listed = server.get_json("/api/orders?userId=Zoe%CC%88").await;
+    assert_eq!(listed["orders"][0]["orderId"], first["orderId"]);
 }
 
 #[tokio::test]

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::program::{Program, SimVenue, executions, fails, try_place};
-use common::{Client, events_of};
+use common::{Client, events_of, text};
 use order_engine_postgres::testing::{PostgresServer, fresh_name};
 use order_engine_redis::testing::{DURABLE, RedisServer};
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 const ORDERS: usize = 30;
@@ -141,4 +142,35 @@ async fn a_server_survives_an_outage_of_its_database() {
     }
     assert_eq!(executions(&folder.path().join("ledger.jsonl")), expected);
     assert_eq!(server.terminate().await.0, Some(0));
+}
+
+/// A store that stands still for a while has taken the order or has not; whoever obeys the answer trades once.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_in_doubt_names_the_order_and_the_key_to_repeat_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let venue = venue(folder.path()).await;
+    let redis = RedisServer::start(&DURABLE);
+    let server = Program::start(folder.path(), &["--store", &redis.url(), "--venue-url", &venue.url]).await;
+    let http = reqwest::Client::new();
+    let post = |key: Option<&str>| {
+        let body = json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": "0.1"});
+        let request = http.post(format!("{}/api/orders/execute", server.url)).json(&body);
+        key.into_iter().fold(request, |request, key| request.header("Idempotency-Key", key)).send()
+    };
+    redis.pause();
+    let in_doubt = post(None).await.unwrap();
+    assert_eq!(in_doubt.status(), 503);
+    let problem: Value = in_doubt.json().await.unwrap();
+    assert_eq!(problem["code"], "outcome-unknown", "{problem}");
+    let (named, key) = (text(&problem, "orderId"), text(&problem, "idempotencyKey"));
+    redis.unpause();
+    let repeated = post(Some(&key)).await.unwrap();
+    assert!(repeated.status().is_success(), "{}", repeated.status());
+    let id = text(&repeated.json().await.unwrap(), "orderId");
+    let (frames, _) = Client::connect(&server.ws(&id)).await.drain().await;
+    assert_eq!(frames.last().unwrap()["type"], "confirmed");
+    let first = http.get(format!("{}/api/orders/status/{named}", server.url)).send().await.unwrap();
+    assert!(first.status() == 404 || named == id, "{named} and {id}");
+    assert_eq!(server.terminate().await.0, Some(0));
+    assert_eq!(executions(&folder.path().join("ledger.jsonl")), BTreeMap::from([(id, 1)]));
 }

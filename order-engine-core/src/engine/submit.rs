@@ -40,7 +40,7 @@ impl Submission {
     }
 }
 
-/// Why a request was not accepted. Nothing is stored.
+/// Why a request was not accepted. Nothing is stored, unless the store did not answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError {
@@ -70,9 +70,17 @@ impl Engine {
     /// # Errors
     /// If the request is invalid, or the store cannot take it.
     pub async fn submit(&self, request: OrderRequest) -> Result<Submission, SubmitError> {
-        let new = self.draft(request)?;
-        let creation = self.create(new.clone()).await?;
-        Ok(Submission::new(&new, creation))
+        self.submit_draft(self.draft(request)?).await
+    }
+
+    /// Accepts a [draft](Self::draft) of this engine, as [`submit`](Self::submit) does with a request. The order's
+    /// id is known before the store is asked, so a host can tell it although the answer of the store is lost.
+    ///
+    /// # Errors
+    /// If the store cannot take the order, or does not answer.
+    pub async fn submit_draft(&self, draft: NewOrder) -> Result<Submission, SubmitError> {
+        let creation = self.create(draft.clone()).await?;
+        Ok(Submission::new(&draft, creation))
     }
 
     /// Accepts many orders, in as few writes as possible. Each succeeds or fails alone. Returns one result
@@ -85,8 +93,8 @@ impl Engine {
         join_all(submissions).await
     }
 
-    /// Makes an order of a request without accepting it: for stores that can write it within a
-    /// transaction of the host's own, in the place of [`submit`](Self::submit).
+    /// Makes an order of a request without accepting it: for [`submit_draft`](Self::submit_draft), or for stores
+    /// that can write it within a transaction of the host's own.
     ///
     /// # Errors
     /// If the request is invalid, or the engine shuts down.

@@ -1,11 +1,16 @@
 //! `POST /api/orders/execute`: accepts an order.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::header::LOCATION;
+use axum::http::header::{HeaderName, HeaderValue, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use order_engine_core::{Order, Submission, SubmitError};
+use order_engine_core::{ClientOrderId, Order, Submission, SubmitError};
+use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::address::ws_url;
 use crate::app::AppState;
@@ -14,34 +19,52 @@ use crate::wire::order_form::{IDEMPOTENCY_KEY, order_request};
 use crate::wire::problem::Problem;
 use crate::wire::status::AcceptedBody;
 
+/// Tells that the answer is about an order that an earlier request placed.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// How long a client waits for the store. An order that the store takes later is an order all the same.
+const STORE_TIME_MAX: Duration = Duration::from_secs(2);
+
 pub(crate) async fn create(State(app): State<AppState>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let fields = read_fields(&parts.headers, body).await?;
     let key = idempotency_key(&parts.headers)?;
-    let request = order_request(fields, key, &app.tokens)?;
+    let mut request = order_request(fields, key, &app.tokens)?;
+    // A client that gave no key needs one if the answer is in doubt: only with it may the request be repeated.
+    request.client_order_id.get_or_insert_with(|| ClientOrderId::new(Uuid::new_v4().to_string()));
+    let draft = app.engine.draft(request).map_err(|error| refusal(&error))?;
+    let order = Arc::clone(&draft.order);
     let answer = |status: StatusCode, order: &Order| {
         let ws_url = ws_url(app.options.public_url.as_ref(), &parts, app.local_addr, order.id);
         let location = [(LOCATION, format!("/api/orders/status/{}", order.id))];
         (status, location, Json(AcceptedBody::new(order, ws_url))).into_response()
     };
-    match app.engine.submit(request).await {
-        Ok(Submission::Created(order)) => {
+    match timeout(STORE_TIME_MAX, app.engine.submit_draft(draft)).await {
+        Ok(Ok(Submission::Created(order))) => {
             app.known.insert(&order);
             Ok(answer(StatusCode::ACCEPTED, &order))
         }
-        Ok(Submission::Existing(order)) => Ok(answer(StatusCode::OK, &order)),
-        Ok(Submission::Conflict(_)) => {
-            let detail = "The client order id was already used for a different order.";
-            Err(Problem::new(StatusCode::CONFLICT, "idempotency-conflict", detail))
+        Ok(Ok(Submission::Existing(order))) => {
+            let mut replay = answer(StatusCode::OK, &order);
+            replay.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+            Ok(replay)
         }
-        Err(error) => Err(refusal(error)),
+        Ok(Ok(Submission::Conflict(other))) => Err(Problem::idempotency_conflict(&other)),
+        Ok(Err(SubmitError::Store(error))) => {
+            Problem::log_store(&error);
+            Err(Problem::outcome_unknown(&order))
+        }
+        Ok(Err(error)) => Err(refusal(&error)),
+        Err(_) => Err(Problem::outcome_unknown(&order)),
     }
 }
 
-fn refusal(error: SubmitError) -> Problem {
+/// Returns the answer to an order that the engine did not take.
+fn refusal(error: &SubmitError) -> Problem {
     match error {
-        SubmitError::Store(error) => Problem::store(&error),
         SubmitError::ShuttingDown => Problem::shutting_down(),
+        SubmitError::Paused(_) => {
+            Problem::unavailable("paused", "New orders are not accepted at the moment.")
+        }
         error => {
             // The form checks all the engine's rules and has better messages. This is a fallback.
             let detail = format!("The order is not acceptable: {error}.");

@@ -49,7 +49,7 @@ pub(crate) async fn by_path(
     params: Params,
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
-    follow(app, id, &params, upgrade)
+    follow(app, id, &params.only(&["after"])?, upgrade)
 }
 
 /// `GET /api/orders/execute?orderId={orderId}`.
@@ -58,6 +58,7 @@ pub(crate) async fn by_query(
     params: Params,
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
+    let params = params.only(&["orderId", "after"])?;
     let id = params.text("orderId").and_then(parse_order_id);
     follow(app, id, &params, upgrade)
 }

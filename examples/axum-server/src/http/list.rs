@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use crate::app::AppState;
 use crate::http::params::{Params, parse_order_id};
+use crate::wire::name::read_name;
+use crate::wire::order_form::USER_ID_MAX_CHARS;
 use crate::wire::problem::Problem;
 use crate::wire::status::ListedBody;
 
@@ -26,6 +28,7 @@ pub(crate) struct OrdersBody {
 
 /// `GET /api/orders?status=&userId=&limit=&cursor=`: the newest first.
 pub(crate) async fn list(State(app): State<AppState>, params: Params) -> Result<Json<OrdersBody>, Problem> {
+    let params = params.only(&["status", "userId", "attention", "limit", "cursor"])?;
     let mut query = read_query(&params)?;
     let wanted = query.limit as usize;
     // One order more than the page has shows whether there is a next page.
@@ -46,11 +49,16 @@ fn read_query(params: &Params) -> Result<OrderQuery, Problem> {
     let out_of_range =
         || Problem::invalid_field("limit", "out-of-range", format!("Must be 1 to {PAGE_MAX}."));
     let mut query = OrderQuery::new(limit.ok_or_else(out_of_range)?);
-    query.user_id = params.text("userId").map(UserId::new);
+    query.user_id = params.text("userId").map(read_user_id).transpose()?;
     query.status = params.text("status").map(read_status).transpose()?;
     query.attention = read_attention(params)?;
     query.before = params.text("cursor").map(read_cursor).transpose()?;
     Ok(query)
+}
+
+fn read_user_id(text: &str) -> Result<UserId, Problem> {
+    let name = read_name(text, USER_ID_MAX_CHARS);
+    name.map(UserId::new).map_err(|error| Problem::invalid_field("userId", error.code, error.message))
 }
 
 fn read_status(text: &str) -> Result<Status, Problem> {

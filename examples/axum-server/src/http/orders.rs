@@ -41,8 +41,9 @@ pub(crate) async fn status(
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
     if upgrade.is_wanted() {
-        return follow(app, id, &params, upgrade);
+        return follow(app, id, &params.only(&["after"])?, upgrade);
     }
+    params.only(&[])?;
     let id = id.ok_or_else(Problem::order_not_found)?;
     let order = app.engine.order(id).await?.ok_or_else(Problem::order_not_found)?;
     let logs = messages(&app, id, order.seq).await?;
@@ -74,6 +75,7 @@ pub(crate) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = id.ok_or_else(Problem::order_not_found)?;
+    let params = params.only(&["after", "limit"])?;
     if wants_event_stream(&headers) {
         return sse::stream(app, id, &params, &headers).await;
     }

@@ -1,13 +1,12 @@
 //! Path and query parameters.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use order_engine_core::OrderId;
 
-use crate::wire::problem::Problem;
+use crate::wire::problem::{FieldError, Problem};
 
 /// The order id in a path. `None` stands for a text that is no order id, which is answered like an unknown
 /// order.
@@ -31,20 +30,37 @@ pub(crate) fn parse_order_id(text: &str) -> Option<OrderId> {
 
 /// The query parameters.
 #[derive(Debug, Default)]
-pub(crate) struct Params(HashMap<String, String>);
+pub(crate) struct Params(Vec<(String, String)>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Params {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
-        let query = Query::<HashMap<String, String>>::from_request_parts(parts, state).await;
+        let query = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
         Ok(query.map(|Query(params)| Self(params)).unwrap_or_default())
     }
 }
 
 impl Params {
+    /// Fails if there are others than these parameters, or one of them twice: a filter that is mistyped must not
+    /// list everything.
+    pub(crate) fn only(self, known: &[&str]) -> Result<Self, Problem> {
+        let error = |(index, (name, _)): (usize, &(String, String))| {
+            let (code, message) = if !known.contains(&name.as_str()) {
+                ("unknown", "There is no such parameter.")
+            } else if self.0[..index].iter().any(|(earlier, _)| earlier == name) {
+                ("duplicate", "The parameter is given more than once.")
+            } else {
+                return None;
+            };
+            Some(FieldError { field: name.clone(), code, message: message.to_owned() })
+        };
+        let errors: Vec<FieldError> = self.0.iter().enumerate().filter_map(error).collect();
+        if errors.is_empty() { Ok(self) } else { Err(Problem::invalid(errors)) }
+    }
+
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// Returns a parameter that is a whole number.
@@ -66,6 +82,20 @@ pub(crate) fn parse_number(field: &str, text: &str) -> Result<u64, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unknown_and_repeated_parameters_are_named() {
+        let only = |names: &[&str]| {
+            let pairs = names.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect();
+            let errors = |problem: Problem| -> Vec<(String, &str)> {
+                problem.parts().2.iter().map(|error| (error.field.clone(), error.code)).collect()
+            };
+            Params(pairs).only(&["status", "limit"]).map(|_| ()).map_err(errors)
+        };
+        assert_eq!(only(&["limit", "status"]), Ok(()));
+        assert_eq!(only(&["Status"]), Err(vec![("Status".to_owned(), "unknown")]));
+        assert_eq!(only(&["limit", "limit"]), Err(vec![("limit".to_owned(), "duplicate")]));
+    }
 
     #[test]
     fn an_order_id_has_one_canonical_form() {

@@ -1,8 +1,9 @@
 //! The bodies of the requests for an order and for a quote.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Datelike};
 use order_engine_core::{
     Amount, AmountError, ClientOrderId, Deadline, OrderRequest, PriceProtection, QuoteRequest, Token, UserId,
 };
@@ -11,6 +12,7 @@ use serde_json::value::RawValue;
 use crate::tokens::TokenRegistry;
 use crate::wire::fields::{Fields, ValueError, plain};
 use crate::wire::literal::Literal;
+use crate::wire::name::read_name;
 use crate::wire::problem::Problem;
 
 /// The user of orders that name none.
@@ -21,9 +23,12 @@ pub(crate) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 const SLIPPAGE_BPS_DEFAULT: u16 = 50;
 const BPS_MAX: u16 = 10_000;
 /// The longest user id, in characters; as long as a client order id may be.
-const USER_ID_MAX_CHARS: usize = 255;
+pub(crate) const USER_ID_MAX_CHARS: usize = 255;
 /// Ten years: longer than any order lives, and short enough that its end has a four-digit year.
 const TTL_MS_MAX: u64 = 315_360_000_000;
+
+/// The years of which a time may be: those that RFC 3339 can show, from the one in which clocks begin.
+const YEARS: RangeInclusive<i32> = 1970..=9999;
 
 /// The part that requests for orders and for quotes have in common.
 struct Swap {
@@ -211,12 +216,9 @@ fn basis_points(value: &RawValue, decimals: u8) -> Result<u16, ValueError> {
 
 fn read_client_order_id(fields: &mut Fields, header: Option<&str>) -> Option<String> {
     let body = fields.read("clientOrderId", |value| name(value, OrderRequest::CLIENT_ORDER_ID_MAX_CHARS));
-    let header = header.and_then(|key| match check_name(key, OrderRequest::CLIENT_ORDER_ID_MAX_CHARS) {
-        Ok(()) => Some(key.to_owned()),
-        Err(error) => {
-            fields.reject(IDEMPOTENCY_KEY, error.code, error.message);
-            None
-        }
+    let header = header.and_then(|key| {
+        let name = read_name(key, OrderRequest::CLIENT_ORDER_ID_MAX_CHARS);
+        name.map_err(|error| fields.reject(IDEMPOTENCY_KEY, error.code, error.message)).ok()
     });
     if body.is_some() && header.is_some() && body != header {
         fields.reject(IDEMPOTENCY_KEY, "conflict", "The header and clientOrderId have different values.");
@@ -224,22 +226,10 @@ fn read_client_order_id(fields: &mut Fields, header: Option<&str>) -> Option<Str
     body.or(header)
 }
 
-/// Reads a name: a text that is not empty, not too long, and without control characters.
+/// Reads a name of a JSON string.
 fn name(value: &RawValue, max_chars: usize) -> Result<String, ValueError> {
     let text: String = plain(value, "a string")?;
-    check_name(&text, max_chars)?;
-    Ok(text)
-}
-
-fn check_name(text: &str, max_chars: usize) -> Result<(), ValueError> {
-    let chars = text.chars().count();
-    if chars == 0 || chars > max_chars {
-        return Err(ValueError::new("out-of-range", format!("Must have 1 to {max_chars} characters.")));
-    }
-    if text.chars().any(char::is_control) {
-        return Err(ValueError::invalid("Must not contain control characters."));
-    }
-    Ok(())
+    read_name(&text, max_chars)
 }
 
 /// Reads the deadline.
@@ -249,9 +239,13 @@ fn check_name(text: &str, max_chars: usize) -> Result<(), ValueError> {
 fn read_deadline(fields: &mut Fields) -> Option<Deadline> {
     let at = fields.read("expiresAt", |value| {
         let text: String = plain(value, "an RFC 3339 time")?;
-        DateTime::parse_from_rfc3339(&text)
-            .map(|at| Deadline::At(at.with_timezone(&Utc).trunc_subsecs(3)))
-            .map_err(|_| ValueError::invalid("Must be an RFC 3339 time."))
+        let at = DateTime::parse_from_rfc3339(&text)
+            .map_err(|_| ValueError::invalid("Must be an RFC 3339 time."))?;
+        // In whole milliseconds, in which a leap second is the one after it: so it is stored and shown.
+        let at = DateTime::from_timestamp_millis(at.timestamp_millis());
+        at.filter(|at| YEARS.contains(&at.year()))
+            .map(Deadline::At)
+            .ok_or_else(|| ValueError::new("out-of-range", "Must be a time of the years 1970 to 9999 UTC."))
     });
     let ttl = fields.read("ttlMs", |value| {
         Literal::from_json(value)
@@ -435,6 +429,8 @@ mod tests {
             (r#""userId":7"#, "userId", "invalid"),
             (r#""clientOrderId":"""#, "clientOrderId", "out-of-range"),
             (r#""expiresAt":"tomorrow""#, "expiresAt", "invalid"),
+            (r#""expiresAt":"9999-12-31T23:59:59-00:01""#, "expiresAt", "out-of-range"),
+            (r#""expiresAt":"1969-12-31T23:59:59Z""#, "expiresAt", "out-of-range"),
             (r#""ttlMs":0"#, "ttlMs", "out-of-range"),
             (r#""ttlMs":1.5"#, "ttlMs", "out-of-range"),
             (r#""ttlMs":1,"expiresAt":"2026-01-01T00:00:00Z""#, "ttlMs", "conflict"),
@@ -483,5 +479,8 @@ mod tests {
         let request = read(&with(r#""amount":1,"expiresAt":"2026-01-01T02:00:00.123456+02:00""#)).unwrap();
         let at = DateTime::from_timestamp_millis(1_767_225_600_123).unwrap();
         assert_eq!(request.deadline, Some(Deadline::At(at)));
+        let leap = read(&with(r#""amount":1,"expiresAt":"2016-12-31T23:59:60Z""#)).unwrap();
+        let after = read(&with(r#""amount":1,"expiresAt":"2017-01-01T00:00:00Z""#)).unwrap();
+        assert_eq!(leap.deadline, after.deadline);
     }
 }

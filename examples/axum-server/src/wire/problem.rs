@@ -6,11 +6,16 @@ use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, UPGRADE};
 use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use order_engine_core::telemetry::chain;
-use order_engine_core::{StoreError, StoreErrorKind};
+use order_engine_core::{Order, OrderId, StoreError, StoreErrorKind};
 use serde::Serialize;
 
 /// How long a client should wait before it repeats a request that got 503.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
+
+/// The most errors in one answer. Who sends more of them does not read them.
+const ERRORS_MAX: usize = 20;
+/// The most characters of a name in an answer, where the client made the name up.
+const FIELD_MAX_CHARS: usize = 64;
 
 /// An error as the client sees it.
 ///
@@ -23,6 +28,18 @@ pub(crate) struct Problem {
     errors: Vec<FieldError>,
     /// Boxed, because most problems have none.
     header: Option<Box<(HeaderName, HeaderValue)>>,
+    /// Boxed, because most problems concern none.
+    order: Option<Box<OrderConcerned>>,
+}
+
+/// The order that a problem is about, as far as the client may know it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OrderConcerned {
+    order_id: OrderId,
+    /// The key under which a repeated request is the same order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<String>,
 }
 
 /// An error in one field of a request.
@@ -45,15 +62,24 @@ struct Document<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+    #[serde(flatten)]
+    order: Option<&'a OrderConcerned>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), errors: Vec::new(), header: None }
+        Self { status, code, detail: detail.into(), errors: Vec::new(), header: None, order: None }
     }
 
-    /// Returns a 422 with one entry for each field.
-    pub(crate) fn invalid(errors: Vec<FieldError>) -> Self {
+    /// Returns a 422 with one entry for each of the first fields.
+    pub(crate) fn invalid(mut errors: Vec<FieldError>) -> Self {
+        errors.truncate(ERRORS_MAX);
+        for FieldError { field, .. } in &mut errors {
+            if let Some((end, _)) = field.char_indices().nth(FIELD_MAX_CHARS) {
+                field.truncate(end);
+                field.push('…');
+            }
+        }
         let detail = "One or more fields of the request are not acceptable.";
         Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", detail) }
     }
@@ -80,20 +106,41 @@ impl Problem {
         Self::unavailable("shutting-down", "The server is shutting down. Try again.")
     }
 
-    /// Returns the 503 for a failure of the store. The store's message is only logged, because it may contain
-    /// hosts and paths.
-    pub(crate) fn store(error: &StoreError) -> Self {
+    /// Writes what the store says to the log only, because it may contain hosts and paths.
+    pub(crate) fn log_store(error: &StoreError) {
         tracing::error!(
             error = %chain(error),
             error.kind = ?error.kind(),
             "the store did not answer a request"
         );
+    }
+
+    /// Returns the 503 for a failure of the store to read, or to write what may be written twice.
+    pub(crate) fn store(error: &StoreError) -> Self {
+        Self::log_store(error);
         match error.kind() {
             StoreErrorKind::Unavailable => {
                 Self::unavailable("store-unavailable", "The store does not answer. Try again.")
             }
             _ => Self::unavailable("store-error", "The store cannot serve this request at the moment."),
         }
+    }
+
+    /// Returns the 503 of a new order of which the store did not say whether it took it.
+    pub(crate) fn outcome_unknown(order: &Order) -> Self {
+        let detail = "The order may have been accepted. Ask for it by its id, or repeat the request with this \
+                      Idempotency-Key: without it, a second order could be placed.";
+        let key = order.request.client_order_id.as_ref().map(ToString::to_string);
+        let concerned = OrderConcerned { order_id: order.id, idempotency_key: key };
+        Self { order: Some(Box::new(concerned)), ..Self::unavailable("outcome-unknown", detail) }
+    }
+
+    /// Returns the 409 of a key that the same user gave another order.
+    pub(crate) fn idempotency_conflict(other: &Order) -> Self {
+        let detail = "The client order id was already used for a different order.";
+        let concerned = OrderConcerned { order_id: other.id, idempotency_key: None };
+        let problem = Self::new(StatusCode::CONFLICT, "idempotency-conflict", detail);
+        Self { order: Some(Box::new(concerned)), ..problem }
     }
 
     /// Returns the 426 of a path that is a WebSocket only.
@@ -133,6 +180,7 @@ impl IntoResponse for Problem {
             code: self.code,
             detail: &self.detail,
             errors: &self.errors,
+            order: self.order.as_deref(),
         };
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let content_type = [(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
@@ -148,6 +196,14 @@ impl IntoResponse for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_repeats_little_of_what_it_refuses() {
+        let error = FieldError { field: "é".repeat(5_000), code: "unknown", message: String::new() };
+        let problem = Problem::invalid(vec![error; 1_000]);
+        let (_, _, errors) = problem.parts();
+        assert_eq!((errors.len(), errors[0].field.chars().count()), (ERRORS_MAX, FIELD_MAX_CHARS + 1));
+    }
 
     #[test]
     fn an_unavailable_store_is_answered_with_retry_after() {

@@ -1,6 +1,7 @@
 //! The status document of an order, and the answer to its creation.
 
 use chrono::{DateTime, Utc};
+use order_engine_core::telemetry::chain;
 use order_engine_core::{
     Amount, Attention, ClientOrderId, Order, OrderId, Status, TxId, UndecodableOrder, UserId,
 };
@@ -44,7 +45,7 @@ pub(crate) enum ListedBody {
     Decoded(Box<StatusBody>),
     /// The order's id, and why it cannot be decoded.
     #[serde(rename_all = "camelCase")]
-    Undecodable { order_id: OrderId, attention: &'static str, message: String },
+    Undecodable { order_id: OrderId, attention: &'static str, message: &'static str },
 }
 
 impl ListedBody {
@@ -52,7 +53,9 @@ impl ListedBody {
         match listed {
             Ok(order) => Self::Decoded(Box::new(StatusBody::listed(order))),
             Err(UndecodableOrder { order_id, error }) => {
-                Self::Undecodable { order_id: *order_id, attention: "unreadable", message: error.to_string() }
+                tracing::error!(order.id = %order_id, error = %chain(error), "an order in a list is unreadable");
+                let message = "The stored order cannot be read. The server's log says why.";
+                Self::Undecodable { order_id: *order_id, attention: "unreadable", message }
             }
         }
     }
