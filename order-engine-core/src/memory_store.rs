@@ -153,6 +153,12 @@ impl OrderStore for MemoryStore {
         Ok(data.orders.get(&id).map(|row| Order::clone(&row.order)))
     }
 
+    async fn load_named(&self, user: &UserId, name: &ClientOrderId) -> Result<Option<Order>, StoreError> {
+        let data = self.data()?;
+        let id = data.keys.get(&(user.clone(), name.clone()));
+        Ok(id.and_then(|id| data.orders.get(id)).map(|row| Order::clone(&row.order)))
+    }
+
     async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {
         let data = self.data()?;
         let events = data.orders.get(&id).map_or(&[][..], |row| &row.events);

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use order_engine_core::backend::{StatusConditions, count, encode_u64, set_lane_backlog};
 use order_engine_core::{
-    EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, UndecodableOrder,
+    ClientOrderId, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, UndecodableOrder,
+    UserId,
 };
 use sqlx::postgres::PgRow;
 use sqlx::{Arguments, Postgres, QueryBuilder, Row};
@@ -19,6 +20,7 @@ use crate::session::{Operation, Session};
 
 pub(crate) struct Now;
 pub(crate) struct Load(pub(crate) OrderId);
+pub(crate) struct LoadNamed<'a>(pub(crate) &'a UserId, pub(crate) &'a ClientOrderId);
 pub(crate) struct Events {
     pub(crate) id: OrderId,
     pub(crate) after: u64,
@@ -54,6 +56,26 @@ impl Operation for Load {
             Some(row) => Ok(Some(rows::order(row)??)),
             None => Ok(None),
         }
+    }
+}
+
+#[async_trait]
+impl Operation for LoadNamed<'_> {
+    type Output = Option<Order>;
+
+    async fn run(&self, session: &mut Session<'_>) -> Result<Self::Output, Error> {
+        // No name has what the database cannot keep, so such a name is no order's.
+        if self.0.as_str().contains('\0') || self.1.as_str().contains('\0') {
+            return Ok(None);
+        }
+        let text = Arc::clone(&session.sql.orders.load_named);
+        let found = session
+            .fetch(&text, |arguments| {
+                arguments.add(self.0.as_str())?;
+                arguments.add(self.1.as_str())
+            })
+            .await?;
+        Ok(found.first().map(rows::order).transpose()?.transpose()?)
     }
 }
 

@@ -15,8 +15,8 @@ use order_engine_core::store::{
 };
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
-    Activity, Backlog, Durability, EventRecord, FeedCursor, ItemRejected, Lane, NewOrder, Order, OrderId,
-    OrderQuery, OrderStore, Pause, PauseScope, StoreError, UndecodableOrder,
+    Activity, Backlog, ClientOrderId, Durability, EventRecord, FeedCursor, ItemRejected, Lane, NewOrder,
+    Order, OrderId, OrderQuery, OrderStore, Pause, PauseScope, StoreError, UndecodableOrder, UserId,
 };
 use sqlx::{PgConnection, Row};
 
@@ -182,6 +182,10 @@ impl OrderStore for PostgresStore {
 
     async fn load(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         self.sessions.run(read::Load(id)).await
+    }
+
+    async fn load_named(&self, user: &UserId, name: &ClientOrderId) -> Result<Option<Order>, StoreError> {
+        self.sessions.run(read::LoadNamed(user, name)).await
     }
 
     async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use order_engine_core::{
-    Backlog, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, UndecodableOrder,
+    Backlog, ClientOrderId, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog,
+    UndecodableOrder, UserId,
 };
 
 use crate::error::Error;
@@ -39,6 +40,20 @@ pub(crate) async fn now(session: &Session) -> Result<DateTime<Utc>, Error> {
 pub(crate) async fn load(session: &Session, id: OrderId) -> Result<Option<Order>, Error> {
     let row = session.read(OrderRow::read(&order_key(session, id))).await?;
     Ok(rows::order(id, &row)?)
+}
+
+pub(crate) async fn load_named(
+    session: &Session,
+    user: &UserId,
+    name: &ClientOrderId,
+) -> Result<Option<Order>, Error> {
+    let mut get = redis::cmd("HGET");
+    get.arg(session.key(&format!("client_order_ids:{user}"))).arg(name.as_str());
+    // The name of an order that is deleted meanwhile leads to none.
+    match session.read::<Option<Vec<u8>>>(get).await? {
+        Some(id) => load(session, rows::order_id(&id)?).await,
+        None => Ok(None),
+    }
 }
 
 pub(crate) async fn last_seqs(session: &Session, ids: &[OrderId]) -> Result<Vec<Option<u64>>, Error> {

@@ -12,8 +12,8 @@ use order_engine_core::store::{
     Release,
 };
 use order_engine_core::{
-    Activity, Backlog, Durability, EventRecord, FeedCursor, Lane, NewOrder, Order, OrderId, OrderQuery,
-    OrderStore, Pause, PauseScope, StoreError, UndecodableOrder,
+    Activity, Backlog, ClientOrderId, Durability, EventRecord, FeedCursor, Lane, NewOrder, Order, OrderId,
+    OrderQuery, OrderStore, Pause, PauseScope, StoreError, UndecodableOrder, UserId,
 };
 
 use crate::connect::Purpose;
@@ -95,6 +95,10 @@ impl OrderStore for RedisStore {
 
     async fn load(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         self.session.in_time(read::load(&self.session, id)).await
+    }
+
+    async fn load_named(&self, user: &UserId, name: &ClientOrderId) -> Result<Option<Order>, StoreError> {
+        self.session.in_time(read::load_named(&self.session, user, name)).await
     }
 
     async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use order_engine_core::backend::{StatusConditions, count, encode_u64, set_lane_backlog};
 use order_engine_core::{
-    Backlog, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, UndecodableOrder,
+    Backlog, ClientOrderId, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog,
+    UndecodableOrder, UserId,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteExecutor, SqlitePool};
@@ -20,6 +21,15 @@ pub(crate) async fn load<'c>(reader: impl SqliteExecutor<'c>, id: OrderId) -> Re
         Some(row) => Ok(Some(rows::order(&row)??)),
         None => Ok(None),
     }
+}
+
+pub(crate) async fn load_named(
+    pool: &SqlitePool,
+    user: &UserId,
+    name: &ClientOrderId,
+) -> Result<Option<Order>, Error> {
+    let query = sqlx::query(sql::LOAD_NAMED).bind(user.as_str()).bind(name.as_str());
+    Ok(query.fetch_optional(pool).await?.map(|row| rows::order(&row)).transpose()?.transpose()?)
 }
 
 pub(crate) async fn events(

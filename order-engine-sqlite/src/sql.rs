@@ -251,6 +251,8 @@ pub(crate) const MAKE_DUE: &str = concat!(
 );
 
 pub(crate) const LOAD: &str = concat!("SELECT ", order_columns!(), " FROM orders WHERE order_id = ?");
+pub(crate) const LOAD_NAMED: &str =
+    concat!("SELECT ", order_columns!(), " FROM orders WHERE user_id = ? AND client_order_id = ?");
 
 /// The number at which the write begins that has an event of an order, or the first write after that event.
 macro_rules! write_with {

@@ -13,8 +13,8 @@ use order_engine_core::store::{
     Release,
 };
 use order_engine_core::{
-    Activity, Backlog, Durability, EventRecord, FeedCursor, Lane, NewOrder, Order, OrderId, OrderQuery,
-    OrderStore, Pause, PauseScope, StoreError, UndecodableOrder,
+    Activity, Backlog, ClientOrderId, Durability, EventRecord, FeedCursor, Lane, NewOrder, Order, OrderId,
+    OrderQuery, OrderStore, Pause, PauseScope, StoreError, UndecodableOrder, UserId,
 };
 use sqlx::{Connection, SqlitePool};
 
@@ -136,6 +136,10 @@ impl OrderStore for SqliteStore {
 
     async fn load(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         self.in_time(read::load(&self.readers, id)).await
+    }
+
+    async fn load_named(&self, user: &UserId, name: &ClientOrderId) -> Result<Option<Order>, StoreError> {
+        self.in_time(read::load_named(&self.readers, user, name)).await
     }
 
     async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {

@@ -82,6 +82,21 @@ cases!(
         assert_eq!(ids(&*store, of("carol")).await, []);
     },
 
+    /// An order is found by the client order id that its user gave it, and by no other user's.
+    async fn an_order_is_found_by_its_name(harness: &impl Harness) {
+        let store = harness.store().await;
+        let orders = [(1, "alice"), (2, "bob")].map(|(n, user)| new_order_for(n, request_named(user, "key")));
+        create(&store, &orders).await;
+        create_one(&store, 3).await;
+        let order = write_freely(&store, &orders[1].order, AT_ONCE, &to_confirmed()).await;
+        let named =
+            async |user: &str, name: &str| store.load_named(&user.into(), &name.into()).await.unwrap();
+        assert_eq!(named("alice", "key").await.as_ref(), Some(&*orders[0].order));
+        assert_eq!(named("bob", "key").await.as_ref(), Some(&*order));
+        assert_eq!(named("carol", "key").await, None);
+        assert_eq!(named("alice", "other").await, None);
+    },
+
     /// A list by status contains the orders that have the status now.
     async fn lists_are_filtered_by_status(harness: &impl Harness) {
         let store = harness.store().await;

@@ -6,10 +6,10 @@ use super::Engine;
 use crate::delivery::subscription::Subscription;
 use crate::domain::amount::Amount;
 use crate::domain::event::EventRecord;
-use crate::domain::ids::OrderId;
+use crate::domain::ids::{ClientOrderId, OrderId, UserId};
 use crate::domain::order::Order;
 use crate::domain::route::{Candidate, QuoteRequest, Route};
-use crate::execution::choice::choose;
+use crate::execution::choice::{choose, no_route};
 use crate::ports::order_store::error::StoreError;
 use crate::ports::order_store::query::{OrderQuery, UndecodableOrder};
 use crate::ports::router::StepError;
@@ -28,6 +28,12 @@ impl Quotation {
     /// Returns the least output that an order with this slippage would accept on the chosen route.
     pub fn min_amount_out(&self, slippage_bps: u16) -> Option<Amount> {
         Some(self.route.as_ref()?.amount_out.less_slippage(slippage_bps))
+    }
+
+    /// Returns why there is no route, as an order would be told; nothing if there is one. The error's class says
+    /// whether waiting may help.
+    pub fn refusal(&self) -> Option<StepError> {
+        self.route.is_none().then(|| no_route(&self.candidates))
     }
 }
 
@@ -48,6 +54,16 @@ impl Engine {
     pub async fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         let context = self.context();
         context.tasks.supervisor.store("store.load", context.store.load(id)).await
+    }
+
+    /// Returns the order that a user gave this client order id, as it is now.
+    pub async fn order_named(
+        &self,
+        user: &UserId,
+        name: &ClientOrderId,
+    ) -> Result<Option<Order>, StoreError> {
+        let context = self.context();
+        context.tasks.supervisor.store("store.load_named", context.store.load_named(user, name)).await
     }
 
     /// Returns orders by some properties, newest first, a page at a time. An order that this program cannot

@@ -107,8 +107,11 @@ pub(crate) fn no_route(candidates: &[Candidate]) -> StepError {
         let message = format!("The amount is too small for every exchange ({reasons})");
         StepError::permanent(Failure::new(FailureCode::AMOUNT_TOO_SMALL, message))
     } else {
+        // The price may move back.
+        let moves = [FailureCode::PAIR_NOT_TRADED, FailureCode::AMOUNT_TOO_SMALL, FailureCode::PRICE_IMPACT];
+        let code = if all(&moves) { FailureCode::PRICE_IMPACT } else { FailureCode::NO_ROUTE };
         let message = format!("No exchange can take the order ({reasons})");
-        StepError::transient(Failure::new(FailureCode::NO_ROUTE, message))
+        StepError::transient(Failure::new(code, message))
     }
 }
 
@@ -181,6 +184,9 @@ mod tests {
             (FailureCode::AMOUNT_TOO_SMALL, FailureCode::PAIR_NOT_TRADED, FailureCode::NO_ROUTE);
         assert_eq!(failed(&[stranger.clone()]), (stranger.clone(), FailureClass::Permanent));
         assert_eq!(failed(&[stranger.clone(), small.clone()]), (small.clone(), FailureClass::Permanent));
+        let impact = FailureCode::PRICE_IMPACT;
+        assert_eq!(failed(&[small.clone(), impact.clone()]), (impact.clone(), FailureClass::Transient));
+        assert_eq!(failed(&[other.clone(), impact]), (other.clone(), FailureClass::Transient));
         assert_eq!(failed(&[small, other.clone()]), (other.clone(), FailureClass::Transient));
         assert_eq!(failed(&[stranger, other.clone()]), (other.clone(), FailureClass::Transient));
         assert_eq!(failed(&[]), (other, FailureClass::Transient));

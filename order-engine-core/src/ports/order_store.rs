@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::event::EventRecord;
-use crate::domain::ids::OrderId;
+use crate::domain::ids::{ClientOrderId, OrderId, UserId};
 use crate::domain::order::Order;
 use crate::domain::state::step::Lane;
 use crate::ports::controls::Controls;
@@ -128,6 +128,12 @@ pub trait OrderStore: Outbox + EventFeed + Controls + Debug + Send + Sync + 'sta
     /// # Errors
     /// Also if the order cannot be decoded.
     async fn load(&self, id: OrderId) -> Result<Option<Order>, StoreError>;
+
+    /// Returns the order that a user gave this client order id; nothing if there is none.
+    ///
+    /// # Errors
+    /// Also if the order cannot be decoded.
+    async fn load_named(&self, user: &UserId, name: &ClientOrderId) -> Result<Option<Order>, StoreError>;
 
     /// Returns at most `limit` events of an order with a number above `after`, oldest first.
     ///

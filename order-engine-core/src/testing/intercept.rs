@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 
 use crate::domain::event::EventRecord;
 use crate::domain::failure::{Failure, FailureCode};
-use crate::domain::ids::{AccountId, OrderId, TxId};
+use crate::domain::ids::{AccountId, ClientOrderId, OrderId, TxId, UserId};
 use crate::domain::order::{Order, OrderUpdate};
 use crate::domain::route::{Candidate, QuoteRequest};
 use crate::domain::state::step::Lane;
@@ -45,6 +45,7 @@ pub enum Call<'a> {
     MakeDue(OrderId),
     Append(&'a [Append]),
     Load(OrderId),
+    LoadNamed(&'a UserId, &'a ClientOrderId),
     Events(OrderId),
     LastSeqs(&'a [OrderId]),
     List(&'a OrderQuery),
@@ -115,6 +116,7 @@ impl Call<'_> {
             Self::MakeDue(_) => "make_due",
             Self::Append(_) => "append",
             Self::Load(_) => "load",
+            Self::LoadNamed(..) => "load_named",
             Self::Events(_) => "events",
             Self::LastSeqs(_) => "last_seqs",
             Self::List(_) => "list",
@@ -308,6 +310,10 @@ impl OrderStore for InterceptedStore {
 
     async fn load(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         self.around(Call::Load(id), self.inner.load(id)).await
+    }
+
+    async fn load_named(&self, user: &UserId, name: &ClientOrderId) -> Result<Option<Order>, StoreError> {
+        self.around(Call::LoadNamed(user, name), self.inner.load_named(user, name)).await
     }
 
     async fn events(&self, id: OrderId, after: u64, limit: u32) -> Result<Vec<EventRecord>, StoreError> {

@@ -23,6 +23,7 @@ pub(crate) struct OrdersSql {
     pub(crate) append: Arc<str>,
     pub(crate) append_refusals: Arc<str>,
     pub(crate) load: Arc<str>,
+    pub(crate) load_named: Arc<str>,
     pub(crate) last_seqs: Arc<str>,
     pub(crate) list: Arc<str>,
     pub(crate) backlog_attention: Arc<str>,
@@ -46,6 +47,9 @@ impl OrdersSql {
                 "SELECT order_id, seq, lease_epoch, lease_owner FROM @order_states WHERE order_id = ANY($1)",
             ),
             load: text(&format!("SELECT {ORDER_COLUMNS} FROM @orders WHERE order_id = $1")),
+            load_named: text(&format!(
+                "SELECT {ORDER_COLUMNS} FROM @orders WHERE user_id = $1 AND client_order_id = $2"
+            )),
             last_seqs: text("SELECT order_id, seq FROM @order_states WHERE order_id = ANY($1)"),
             // Conditions, an order and a limit follow.
             list: text(&format!("SELECT {ORDER_COLUMNS} FROM @orders WHERE true")),

@@ -99,6 +99,13 @@ async fn claims_of_one_order_look_it_up() {
 }
 
 #[tokio::test]
+async fn an_order_is_looked_up_by_its_name() {
+    let (mut connection, sql) = database().await;
+    let plan = plan(&mut connection, &sql.orders.load_named).await;
+    assert_looks_up(&plan, "order_heads_client_order_id");
+}
+
+#[tokio::test]
 async fn lists_look_their_orders_up() {
     let (mut connection, sql) = database().await;
     for text in [

@@ -289,6 +289,12 @@ async fn outbox_entries_are_found_by_their_keys() {
 }
 
 #[tokio::test]
+async fn an_order_is_looked_up_by_its_name() {
+    let plan = plan(LOAD_NAMED.to_owned()).await;
+    assert!(plan.contains("orders_client_order_id (user_id=? AND client_order_id=?)"), "{plan}");
+}
+
+#[tokio::test]
 async fn existing_orders_are_looked_up_by_both_their_names() {
     let plan = plan(CREATE_EXISTING.to_owned()).await;
     assert!(plan.contains("sqlite_autoindex_orders_1 (order_id=?)"), "{plan}");
