@@ -37,6 +37,8 @@ pub struct Options {
     pub max_sockets: usize,
     /// How many live streams one order may have.
     pub max_sockets_per_order: usize,
+    /// The price impact that an order may have if it does not say, in basis points.
+    pub max_price_impact_bps: u16,
     /// The task of the worker. If it ends, the server is not ready.
     pub worker: Option<AbortHandle>,
     /// The chain that is traded on, as clients are told.
@@ -56,6 +58,7 @@ impl Default for Options {
             max_connections: 16_384,
             max_sockets: 10_000,
             max_sockets_per_order: 100,
+            max_price_impact_bps: 300,
             worker: None,
             chain: ChainInfo::default(),
             role: Role::All,

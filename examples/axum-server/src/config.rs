@@ -156,6 +156,10 @@ pub struct Config {
     #[arg(long, env = "MAX_SOCKETS_PER_ORDER", default_value_t = 100)]
     pub max_sockets_per_order: usize,
 
+    /// The price impact that an order may have if it does not say, in basis points.
+    #[arg(long, env = "MAX_PRICE_IMPACT_BPS", default_value_t = 300, value_parser = clap::value_parser!(u16).range(0..=10_000))]
+    pub max_price_impact_bps: u16,
+
     /// How log lines look.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

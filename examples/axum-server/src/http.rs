@@ -4,6 +4,7 @@ mod body;
 mod cancel;
 mod create;
 mod follow;
+mod guard;
 mod health;
 pub(crate) mod hosts;
 mod list;

@@ -91,6 +91,7 @@ async fn run(config: Config) -> Result<(), Fatal> {
         max_connections: caps.connections,
         max_sockets: caps.streams,
         max_sockets_per_order: config.max_sockets_per_order,
+        max_price_impact_bps: config.max_price_impact_bps,
         worker: host.worker(),
         chain: host.chain.clone(),
         role: config.role,

@@ -203,15 +203,33 @@ async fn a_failing_store_is_never_answered_with_success() {
 }
 
 #[tokio::test]
-async fn a_hopeless_order_fails_at_once_and_says_why() {
-    let server = TestServer::start().await;
-    let body = json!({"tokenIn": "SOL", "tokenOut": "BTC", "amountBaseUnits": "1"});
-    let id = text(&server.place(&body).await, "orderId");
-    let (frames, code) = server.connect(&format!("/ws/orders/{id}")).await.drain().await;
-    let types: Vec<&str> = frames[2..].iter().map(|frame| frame["type"].as_str().unwrap()).collect();
-    assert_eq!((types.as_slice(), code), (&["pending", "routing", "execution-failed", "failed"][..], 1000));
-    let status = server.get_json(&format!("/api/orders/status/{id}")).await;
-    assert_eq!((&status["error"]["code"], &status["attempt"]), (&json!("amount-too-small"), &json!(1)));
+async fn a_hopeless_order_is_refused_at_once_and_told_why() {
+    let server = TestServer::idle().await;
+    let body = r#"{"tokenIn":"SOL","tokenOut":"BTC","amountBaseUnits":"1"}"#;
+    let problem = assert_problem(server.post(EXECUTE, body).await, 422, "amount-too-small").await;
+    assert_eq!(problem["errors"][0]["field"], "amount");
+    assert_eq!(server.count_due().await, 0);
+}
+
+#[tokio::test]
+async fn an_order_that_moves_the_price_too_far_is_refused_with_the_figure() {
+    let server = TestServer::idle().await;
+    let order = |limit: Option<u16>| {
+        let mut body =
+            json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": 100_000, "clientOrderId": "whale"});
+        if let Some(bps) = limit {
+            body["maxPriceImpactBps"] = json!(bps);
+        }
+        body.to_string()
+    };
+    let problem = assert_problem(server.post(EXECUTE, order(None)).await, 422, "price-impact-too-high").await;
+    let bps = problem["priceImpactBps"].as_u64().unwrap();
+    assert!((300..10_000).contains(&bps), "{problem}");
+    assert!(text(&problem["errors"][0], "message").contains(&bps.to_string()));
+    assert_eq!(server.count_due().await, 0);
+    let loose = order(Some(u16::try_from(bps).unwrap()));
+    assert_eq!(server.post(EXECUTE, loose.clone()).await.status(), 202);
+    assert_eq!(server.post(EXECUTE, loose).await.status(), 200, "a repeated request is answered as before");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::address::ws_url;
 use crate::app::AppState;
 use crate::http::body::read_fields;
+use crate::http::guard;
 use crate::wire::order_form::{IDEMPOTENCY_KEY, order_request};
 use crate::wire::problem::Problem;
 use crate::wire::status::AcceptedBody;
@@ -29,6 +30,8 @@ pub(crate) async fn create(State(app): State<AppState>, request: Request) -> Res
     let fields = read_fields(&parts.headers, body).await?;
     let key = idempotency_key(&parts.headers)?;
     let mut request = order_request(fields, key, &app.tokens)?;
+    request.max_price_impact_bps.get_or_insert(app.options.max_price_impact_bps);
+    guard::check(&app, &request).await?;
     // A client that gave no key needs one if the answer is in doubt: only with it may the request be repeated.
     request.client_order_id.get_or_insert_with(|| ClientOrderId::new(Uuid::new_v4().to_string()));
     let draft = app.engine.draft(request).map_err(|error| refusal(&error))?;

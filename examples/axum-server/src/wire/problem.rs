@@ -30,6 +30,7 @@ pub(crate) struct Problem {
     header: Option<Box<(HeaderName, HeaderValue)>>,
     /// Boxed, because most problems concern none.
     order: Option<Box<OrderConcerned>>,
+    price_impact_bps: Option<u32>,
 }
 
 /// The order that a problem is about, as far as the client may know it.
@@ -64,11 +65,21 @@ struct Document<'a> {
     errors: &'a [FieldError],
     #[serde(flatten)]
     order: Option<&'a OrderConcerned>,
+    #[serde(rename = "priceImpactBps", skip_serializing_if = "Option::is_none")]
+    price_impact_bps: Option<u32>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), errors: Vec::new(), header: None, order: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            header: None,
+            order: None,
+            price_impact_bps: None,
+        }
     }
 
     /// Returns a 422 with one entry for each of the first fields.
@@ -135,6 +146,21 @@ impl Problem {
         Self { order: Some(Box::new(concerned)), ..Self::unavailable("outcome-unknown", detail) }
     }
 
+    /// Returns the 422 of an order that cannot be executed as the market is, for a reason with a code of its own.
+    pub(crate) fn unacceptable(field: &str, code: &'static str, message: String) -> Self {
+        let error = FieldError { field: field.to_owned(), code, message };
+        let problem =
+            Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, "The order cannot be executed as it is.");
+        Self { errors: vec![error], ..problem }
+    }
+
+    /// Returns the 422 of an order that would move the price by more than it may: by so much, if that is known.
+    pub(crate) fn price_impact(bps: Option<u32>, message: String) -> Self {
+        let message = bps.map_or(message, |bps| format!("The price impact would be {bps} basis points."));
+        let problem = Self::unacceptable("maxPriceImpactBps", "price-impact-too-high", message);
+        Self { price_impact_bps: bps, ..problem }
+    }
+
     /// Returns the 409 of a key that the same user gave another order.
     pub(crate) fn idempotency_conflict(other: &Order) -> Self {
         let detail = "The client order id was already used for a different order.";
@@ -181,6 +207,7 @@ impl IntoResponse for Problem {
             detail: &self.detail,
             errors: &self.errors,
             order: self.order.as_deref(),
+            price_impact_bps: self.price_impact_bps,
         };
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let content_type = [(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];

@@ -1,0 +1,56 @@
+//! What is wrong with a new order as the market is now.
+
+use std::time::Duration;
+
+use order_engine_core::{Failure, FailureCode, OrderRequest, Quotation, QuoteRequest};
+use tokio::time::timeout;
+
+use crate::app::AppState;
+use crate::wire::problem::Problem;
+
+/// How long a new order waits for a quote.
+const QUOTE_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Refuses an order that would lose too much to the price, or that no waiting helps.
+///
+/// An order of which no quote tells in time is accepted: the engine keeps the same limits when it routes the
+/// order. So is one that an earlier request placed: the answer to a repeated request does not depend on the market.
+pub(crate) async fn check(app: &AppState, request: &OrderRequest) -> Result<(), Problem> {
+    match objection(app, request).await {
+        Some(problem) if !is_placed(app, request).await? => Err(problem),
+        _ => Ok(()),
+    }
+}
+
+async fn is_placed(app: &AppState, request: &OrderRequest) -> Result<bool, Problem> {
+    let Some(name) = &request.client_order_id else { return Ok(false) };
+    Ok(app.engine.order_named(&request.user_id, name).await?.is_some())
+}
+
+async fn objection(app: &AppState, request: &OrderRequest) -> Option<Problem> {
+    let refusal = quote(app, request.quote_request()).await?.refusal()?;
+    let Failure { code, message, .. } = refusal.failure;
+    if code == FailureCode::PRICE_IMPACT {
+        return Some(Problem::price_impact(impact(app, request).await, message));
+    }
+    let hopeless = [
+        (FailureCode::AMOUNT_TOO_SMALL, "amount", "amount-too-small"),
+        (FailureCode::PAIR_NOT_TRADED, "tokenOut", "pair-not-traded"),
+    ];
+    // Whatever else stands against it may pass.
+    let (_, field, code) = hopeless.into_iter().find(|(hopeless, ..)| *hopeless == code)?;
+    Some(Problem::unacceptable(field, code, message))
+}
+
+/// Returns the price impact that an order would have without a limit of its own, in basis points. It is unknown if it
+/// is beyond the router's own limit.
+async fn impact(app: &AppState, request: &OrderRequest) -> Option<u32> {
+    let mut unlimited = request.quote_request();
+    unlimited.max_price_impact_bps = None;
+    quote(app, unlimited).await?.route?.analysis?.price_impact_bps
+}
+
+/// Returns a quote, unless the router does not answer in time.
+async fn quote(app: &AppState, request: QuoteRequest) -> Option<Quotation> {
+    timeout(QUOTE_TIME_MAX, app.engine.quote(&request)).await.ok()?.ok()
+}
