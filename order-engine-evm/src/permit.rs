@@ -14,6 +14,8 @@ const FIELDS: &str = "Permit(address owner,address spender,uint256 value,uint256
 pub struct Permit {
     /// How much, in base units.
     pub value: U256,
+    /// How many permits of the wallet the token takes before it.
+    pub nonce: U256,
     /// The last time of a block in which it holds, in seconds since 1970.
     pub deadline: U256,
     /// The wallet's signature.
@@ -42,7 +44,7 @@ impl PermitDraft {
     }
 
     pub(crate) const fn signed(&self, signature: Signature) -> Permit {
-        Permit { value: self.value, deadline: self.deadline, signature }
+        Permit { value: self.value, nonce: self.nonce, deadline: self.deadline, signature }
     }
 }
 

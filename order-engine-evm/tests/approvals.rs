@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_consensus::transaction::RlpEcdsaDecodableTx as _;
+use alloy_sol_types::{Revert, SolError as _};
 use async_trait::async_trait;
 use common::abi::Token as Erc20;
 use common::contracts::{Contracts, ONE};
 use common::proxy::Proxy;
 use common::world::{Desk, World, fill_of, order_on, through, until};
 use order_engine_core::{
-    AccountId, AccountNonce, Amount, FailureClass, FailureCode, NonceSource, PrepareRequest, StepError,
-    SubmitReport, Venue as _,
+    AccountId, AccountNonce, Amount, FailureClass, FailureCode, NonceSource, PrepareRequest,
+    StepError, SubmitReport, Venue as _,
 };
 use order_engine_evm::{
-    ALLOWANCE_MISSING, Address, AllowanceGoal, Deployment, EvmVenueOptions, PermitPolicy, U256,
+    ALLOWANCE_MISSING, Address, AllowanceGoal, Bytes, Deployment, EvmVenueOptions, PermitPolicy, U256,
     WalletSigner as _,
 };
 use serde_json::json;
@@ -121,6 +122,38 @@ async fn an_exact_permit_waits_while_the_wallet_has_others_under_way() {
     moving.pools.read().await.unwrap();
     let error = prepare_after(&moving, (&route, 1), 0).await.unwrap_err();
     assert_eq!(error.failure.code, FailureCode::ACCOUNT_BUSY);
+}
+
+#[tokio::test]
+async fn a_permit_that_another_one_precedes_waits_and_is_not_refused_for_good() {
+    let world = closed_world().await;
+    let Contracts { x, y, .. } = world.contracts;
+    let head = world.chain.call("eth_getBlockByNumber", json!(["latest", false])).await.unwrap();
+    let desk = desk(&world, PermitPolicy::Exact);
+    let (_, first, _) = desk.order(x, ONE, y).await;
+    assert_eq!(desk.venue.submit(&first).await, SubmitReport::Accepted);
+    world.chain.mine(1).await;
+    // This node names the block before as its newest one, and answers for it with what the token says now: as anvil does while it
+    // makes a block.
+    let node = Proxy::start(&world.chain.url, move |call, answer| {
+        if call["method"] == "eth_getBlockByNumber" && call["params"][0] == "latest" {
+            answer["result"] = head.clone();
+        }
+        let input = call["params"][0]["input"].as_str().unwrap_or_default();
+        if call["method"] == "eth_call" && input.starts_with("0xd505accf") {
+            let message = "execution reverted: UniswapV2: INVALID_SIGNATURE";
+            let data = Bytes::from(Revert::from("UniswapV2: INVALID_SIGNATURE").abi_encode());
+            *answer = json!({ "jsonrpc": "2.0", "id": call["id"], "error": { "code": 3, "message": message, "data": data } });
+        }
+        Ok(())
+    })
+    .await;
+    let behind = world.desk_over(&[&node.url], EvmVenueOptions::default().with_permits(PermitPolicy::Exact));
+    behind.pools.read().await.unwrap();
+    let route = desk.quote(x, ONE, y).await.unwrap();
+    let error = prepare_after(&behind, (&route, 1), 0).await.unwrap_err();
+    assert_eq!((error.failure.code, error.class), (FailureCode::ACCOUNT_BUSY, FailureClass::Unavailable));
+    prepare_after(&desk, (&route, 1), 0).await.expect("a node that answers for its block takes it");
 }
 
 #[tokio::test]

@@ -22,7 +22,8 @@ pub enum PermitPolicy {
     #[default]
     Never,
     /// For exactly what it sells. Of the orders of a wallet that bring one, each waits until nothing of the wallet is under way, because a
-    /// token takes the permits of a wallet in their order.
+    /// token takes the permits of a wallet in their order: some blocks for each order. Those that wait ask the nodes again as the engine's
+    /// policy for outages says, and fail as `account-busy` after its longest wait, unless they have a deadline.
     Exact,
     /// Without a limit. The first order that lands allows the router everything, and later ones need no permit.
     Unlimited,
@@ -83,17 +84,40 @@ impl EvmVenue {
     async fn check_permit(&self, (token, permit): (Address, &Permit), at: &Value) -> Result<(), StepError> {
         let (owner, spender) = (self.signer.address(), self.builder.spender());
         let (v, r, s) = permit.parts();
-        let Permit { value, deadline, .. } = *permit;
+        let Permit { value, nonce, deadline, .. } = *permit;
         let function = Erc20::permitCall { owner, spender, value, deadline, v, r, s };
         let (method, params) = call(token, &function, at);
-        match self.cluster.query::<Bytes>(method, params).await {
-            Ok(_) => Ok(()),
-            // Not for good: another permit of the wallet may have come between the two questions.
-            Err(error) if revert::revert_data(&error).is_some() => {
-                Err(StepError::requote(allowance_missing(spender).failure).with_source(error))
-            }
-            Err(error) => Err(unavailable(error)),
+        let Err(error) = self.cluster.query::<Bytes>(method, params).await else { return Ok(()) };
+        if revert::revert_data(&error).is_none() {
+            return Err(unavailable(error));
         }
+        let refused = if self.is_still_next(token, nonce).await? {
+            let message = format!(
+                "The wallet has not allowed {spender} to take what the order sells, and {token} refuses its permit"
+            );
+            StepError::permanent(Failure::new(ALLOWANCE_MISSING, message))
+        } else {
+            busy("The token has taken another permit of the wallet meanwhile")
+        };
+        Err(refused.with_source(error))
+    }
+
+    /// Returns whether a token would take a permit of the wallet with this number as the next one, as all nodes say that answer, of which a
+    /// quorum has to. A node may answer for a block with what is true after the next one, which has taken the permit.
+    async fn is_still_next(&self, token: Address, nonce: U256) -> Result<bool, StepError> {
+        let owner = self.signer.address();
+        let (method, params) = call(token, &Erc20::noncesCall { owner }, &json!("latest"));
+        let answers = self.cluster.ask_all::<Bytes>(method, &params).await;
+        let told = |bytes: &Bytes| returned::<Erc20::noncesCall>(bytes).ok();
+        let nonces: Vec<U256> = answers.iter().flatten().filter_map(told).collect();
+        if nonces.iter().any(|next| *next != nonce) {
+            return Ok(false);
+        }
+        if nonces.len() >= self.cluster.quorum() {
+            return Ok(true);
+        }
+        let error = answers.into_iter().find_map(Result::err);
+        Err(unavailable(error.unwrap_or(RpcError::NoQuorum { what: "the number of a permit" })))
     }
 
     /// Returns when an order with a permit has its turn, if the token was asked after this block.
@@ -120,11 +144,14 @@ impl Turn {
     /// Checks that a nonce is the one that the order waits for.
     pub(super) fn check(self, nonce: u64) -> Result<(), StepError> {
         if matches!(self, Self::Next(next) if next != nonce) {
-            let message = "An exact permit waits until nothing of the wallet is under way";
-            return Err(StepError::unavailable(Failure::new(FailureCode::ACCOUNT_BUSY, message)));
+            return Err(busy("An exact permit waits until nothing of the wallet is under way"));
         }
         Ok(())
     }
+}
+
+fn busy(message: &str) -> StepError {
+    StepError::unavailable(Failure::new(FailureCode::ACCOUNT_BUSY, message))
 }
 
 fn allowance_missing(spender: Address) -> StepError {
