@@ -112,13 +112,15 @@ async fn failure(cluster: &Cluster, receipt: &Receipt, tx: &Transaction) -> (Fai
     if receipt.gas_used >= tx.gas {
         return revert::out_of_gas();
     }
-    match again(cluster, receipt, tx).await.as_ref().err().and_then(revert::revert_data) {
-        Some(data) => revert::failure(&data),
+    let failure = match again(cluster, receipt, tx).await.as_ref().err().and_then(revert::revert_data) {
+        Some(data) => revert::failure(&data).0,
         None => {
             let message = "The transaction was reverted, and it is not known why";
-            (Failure::new(FailureCode::TRANSACTION_FAILED, message), FailureClass::Requote)
+            Failure::new(FailureCode::TRANSACTION_FAILED, message)
         }
-    }
+    };
+    // It had what it needs when it was signed. Whether that is gone for good is asked before another one is.
+    (failure, FailureClass::Requote)
 }
 
 /// Makes the call of a transaction again.

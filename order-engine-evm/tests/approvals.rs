@@ -13,7 +13,7 @@ use common::contracts::{Contracts, ONE};
 use common::proxy::Proxy;
 use common::world::{Desk, World, fill_of, order_on, through, until};
 use order_engine_core::{
-    AccountId, AccountNonce, Amount, FailureClass, FailureCode, NonceSource, PrepareRequest,
+    AccountId, AccountNonce, Amount, FailureClass, FailureCode, NonceSource, Observation, PrepareRequest,
     StepError, SubmitReport, Venue as _,
 };
 use order_engine_evm::{
@@ -154,6 +154,25 @@ async fn a_permit_that_another_one_precedes_waits_and_is_not_refused_for_good() 
     let error = prepare_after(&behind, (&route, 1), 0).await.unwrap_err();
     assert_eq!((error.failure.code, error.class), (FailureCode::ACCOUNT_BUSY, FailureClass::Unavailable));
     prepare_after(&desk, (&route, 1), 0).await.expect("a node that answers for its block takes it");
+}
+
+#[tokio::test]
+async fn an_allowance_that_is_gone_at_the_landing_is_asked_for_again() {
+    let world = closed_world().await;
+    let Contracts { x, y, .. } = world.contracts;
+    let trader = desk(&world, PermitPolicy::Unlimited);
+    let (_, first, _) = trader.order(x, ONE, y).await;
+    trader.venue.submit(&first).await;
+    world.chain.mine(1).await;
+    let route = trader.quote(x, ONE, y).await.unwrap();
+    let swap = prepare_after(&trader, (&route, 1), 1).await.expect("it needs no permit");
+    trader.venue.approve(x, U256::ZERO).await.unwrap();
+    world.chain.mine(1).await;
+    assert_eq!(trader.venue.submit(&swap).await, SubmitReport::Accepted);
+    world.chain.mine(1 + FINAL).await;
+    let Observation::Reverted { class, .. } = trader.observe(&swap).await else { panic!("it failed") };
+    assert_eq!(class, FailureClass::Requote, "another attempt brings a permit");
+    prepare_after(&trader, (&route, 1), 0).await.expect("it does");
 }
 
 #[tokio::test]
