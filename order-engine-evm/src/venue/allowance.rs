@@ -79,6 +79,9 @@ impl EvmVenue {
     /// Sees to it that the router may take as much of a token as the goal says, and returns when that is final. A host does this
     /// for each of its tokens when it starts, before it executes orders.
     ///
+    /// A token that changes no allowance from one amount to another, as USDT, is first told zero. Orders that the smaller one was enough
+    /// for fail meanwhile.
+    ///
     /// Nothing is kept of it but what the chain has, and an approval that lands twice is the same as one: so the
     /// host may die at any moment and begin again, and several may do it at once. What is allowed already costs nothing.
     ///
@@ -120,7 +123,7 @@ impl EvmVenue {
         let approval = match sent.as_ref().filter(|approval| approval.draft.nonce == nonce) {
             Some(approval) if height < approval.height + REPLACED_AFTER => approval.clone(),
             Some(approval) => self.dearer(approval, height).await?,
-            None => self.approval(goal, nonce).await?,
+            None => self.next_approval(goal, nonce).await?,
         };
         // What the nodes say decides nothing: another process may have sent one with the same nonce.
         let report = self.submit(&approval.tx).await;
@@ -150,6 +153,20 @@ impl EvmVenue {
 
     async fn height(&self) -> Result<u64, StepError> {
         Ok(self.cluster.latest().await.map_err(unavailable)?.number.to())
+    }
+
+    /// Signs the approval; or, of a token that changes no allowance from one amount to another, the one of nothing that comes before it.
+    async fn next_approval(&self, goal: &AllowanceGoal, nonce: u64) -> Result<Approval, StepError> {
+        let refused = match self.approval(goal, nonce).await {
+            Err(error) if error.class == FailureClass::Requote => error,
+            signed => return signed,
+        };
+        // What another process has reached meanwhile stays.
+        let allowed = self.allowance(goal.token, &json!("latest")).await?;
+        if allowed.is_zero() || allowed >= goal.at_least {
+            return Err(refused);
+        }
+        self.approval(&AllowanceGoal::exactly(goal.token, U256::ZERO), nonce).await
     }
 
     /// Signs an approval with a nonce.
