@@ -7,10 +7,12 @@
 //! itself again as the engines that are killed, two at a time. The long form:
 //!
 //! ```sh
-//! WALLETS=50 ORDERS=10000 KILLS=200 BLOCK_GAS=6000000 cargo test --release -p order-engine-evm --all-features --test kills
+//! WALLETS=50 ORDERS=10000 KILLS=400 BLOCK_MS=500 BLOCK_GAS=6000000 \
+//!     cargo test --release -p order-engine-evm --all-features --test kills
 //! ```
 //!
-//! `SEED` chooses other faults, and `BLOCK_MS` the time between blocks.
+//! `SEED` chooses other faults, `BLOCK_MS` the time between blocks, and `STORE=postgres` a PostgreSQL server that the test starts, instead
+//! of SQLite.
 
 mod common;
 
@@ -39,6 +41,7 @@ use market::{PARTS, Setup};
 use miner::{Mine, Miner};
 use nodes::{FaultyNode, Known, hex};
 use order_engine_core::{Engine, Order, OrderId};
+use order_engine_postgres::testing::PostgresServer;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -66,6 +69,14 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
 
+/// Whether a variable has this value and no other one.
+fn is_set_to(name: &str, value: &str) -> bool {
+    std::env::var(name).is_ok_and(|text| {
+        assert_eq!(text, value, "the only value of {name}");
+        true
+    })
+}
+
 /// Kills engines while they trade, and audits what came of the orders.
 async fn check() {
     let (wallets, orders, kills) = (setting("WALLETS", 3), setting("ORDERS", 48), setting("KILLS", 8));
@@ -79,7 +90,11 @@ async fn check() {
     let folder = tempfile::tempdir().expect("there is room");
     let mut setup = Setup::new(&world, wallets, seed);
     setup.nodes = nodes.iter().map(|node| node.url.clone()).collect();
-    setup.store = folder.path().join("orders.db").display().to_string();
+    let postgres = is_set_to("STORE", "postgres").then(PostgresServer::start);
+    setup.store = match &postgres {
+        Some(server) => server.url(),
+        None => folder.path().join("orders.db").display().to_string(),
+    };
     setup.orders = orders;
     // The last order is placed when the last engine but one is killed.
     setup.rate = orders.div_ceil(PARTS * kills.max(1));

@@ -7,11 +7,12 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use order_engine_core::{
     Backoff, Candidate, CandidateOutcome, DexRouter, Engine, EngineConfig, FeeBumpPolicy, OrderId,
-    QuoteRequest, RetryPolicy, Runtime, StepError, Submission,
+    OrderStore, QuoteRequest, RetryPolicy, Runtime, StepError, Submission,
 };
 use order_engine_evm::{
     AllowanceGoal, Cluster, ClusterOptions, EvmVenue, EvmVenueOptions, PermitPolicy, PoolDirectory,
 };
+use order_engine_postgres::{PostgresOptions, PostgresStore};
 use order_engine_routing::Router;
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 
@@ -24,7 +25,10 @@ const PLACINGS: u64 = 4;
 /// Places its part of the orders and executes what is due, until it is killed.
 pub(crate) async fn trade(setup: Setup) {
     let (engine, pools) = engine(&setup).await;
-    allow(&setup, &pools).await;
+    // An engine before this one has placed orders, so what they need is allowed for good.
+    if setup.place_from == 0 {
+        allow(&setup, &pools).await;
+    }
     // Without pools there is no route, and orders would use up their attempts.
     while !pools.read().await.is_ok_and(|report| report.unread.is_empty()) {}
     tokio::spawn(engine.run(20));
@@ -64,9 +68,10 @@ pub(crate) async fn engine(setup: &Setup) -> (Engine, Arc<PoolDirectory>) {
     let pools = PoolDirectory::new(Arc::clone(&cluster), setup.deployment(), setup.pools.iter().copied());
     let pools = Arc::new(pools);
     let router = Router::new(Arc::clone(&pools) as _, Runtime::tokio().clock);
-    let store = SqliteStore::open(SqliteOptions::new(&setup.store)).await.expect("the store opens");
-    let mut builder =
-        Engine::builder().store(store).router(ByWallet { router, wallets: setup.wallets }).config(config());
+    let mut builder = Engine::builder()
+        .store(store(&setup.store).await)
+        .router(ByWallet { router, wallets: setup.wallets })
+        .config(config(setup));
     for (wallet, number) in setup.all_wallets().into_iter().zip(0..) {
         let options = EvmVenueOptions::default().with_permits(Setup::permits(number));
         let venue = EvmVenue::new(Arc::clone(&cluster), wallet, Arc::clone(&pools) as _, options);
@@ -76,14 +81,25 @@ pub(crate) async fn engine(setup: &Setup) -> (Engine, Arc<PoolDirectory>) {
     (builder.build().await.expect("the engine starts"), pools)
 }
 
-fn config() -> EngineConfig {
+/// Opens the store at a path, or in the database of a PostgreSQL server.
+async fn store(place: &str) -> Arc<dyn OrderStore> {
+    if place.starts_with("postgres:") {
+        let options = PostgresOptions::new(place).expect("it is a URL");
+        return Arc::new(PostgresStore::open(options).await.expect("the store opens"));
+    }
+    Arc::new(SqliteStore::open(SqliteOptions::new(place)).await.expect("the store opens"))
+}
+
+fn config(setup: &Setup) -> EngineConfig {
     let soon = Backoff::default().with_initial(Duration::from_millis(200)).with_max(Duration::from_secs(2));
     let mut retry = RetryPolicy::default().with_max_attempts(12);
     retry.requote.backoff = soon;
     retry.transient.backoff = soon;
-    // Orders with exact permits wait for each other.
+    // Orders with exact permits wait for each other: the more a wallet has, the less often each of them asks.
+    let of_a_wallet = Duration::from_millis(20 * setup.orders / setup.wallets);
     (retry.outage.min_interval, retry.outage.max_interval) =
-        (Duration::from_millis(300), Duration::from_secs(1));
+        (Duration::from_millis(300), of_a_wallet.max(Duration::from_secs(1)));
+    retry.outage.max_wait = Duration::from_hours(1);
     EngineConfig::default()
         .with_lease_duration(Duration::from_secs(2))
         .with_observe_interval(Duration::from_millis(500))
