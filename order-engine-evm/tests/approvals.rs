@@ -124,8 +124,16 @@ async fn an_exact_permit_waits_while_the_wallet_has_others_under_way() {
     assert_eq!(error.failure.code, FailureCode::ACCOUNT_BUSY);
 }
 
-#[tokio::test]
-async fn a_permit_that_another_one_precedes_waits_and_is_not_refused_for_good() {
+/// The selectors of `permit` and `nonces`.
+const PERMIT: &str = "0xd505accf";
+const NONCES: &str = "0x7ecebe00";
+
+/// Lands an order with a permit, and returns why another one is not prepared by a node that names the block before as its newest one, and
+/// changes the answers to calls of a function for it.
+async fn refused_behind(
+    function: &'static str,
+    mut change: impl FnMut(&mut serde_json::Value) + Send + 'static,
+) -> StepError {
     let world = closed_world().await;
     let Contracts { x, y, .. } = world.contracts;
     let head = world.chain.call("eth_getBlockByNumber", json!(["latest", false])).await.unwrap();
@@ -133,17 +141,14 @@ async fn a_permit_that_another_one_precedes_waits_and_is_not_refused_for_good() 
     let (_, first, _) = desk.order(x, ONE, y).await;
     assert_eq!(desk.venue.submit(&first).await, SubmitReport::Accepted);
     world.chain.mine(1).await;
-    // This node names the block before as its newest one, and answers for it with what the token says now: as anvil does while it
-    // makes a block.
     let node = Proxy::start(&world.chain.url, move |call, answer| {
-        if call["method"] == "eth_getBlockByNumber" && call["params"][0] == "latest" {
+        let (method, params) = (&call["method"], &call["params"]);
+        if method == "eth_getBlockByNumber" && params[0] == "latest" {
             answer["result"] = head.clone();
         }
-        let input = call["params"][0]["input"].as_str().unwrap_or_default();
-        if call["method"] == "eth_call" && input.starts_with("0xd505accf") {
-            let message = "execution reverted: UniswapV2: INVALID_SIGNATURE";
-            let data = Bytes::from(Revert::from("UniswapV2: INVALID_SIGNATURE").abi_encode());
-            *answer = json!({ "jsonrpc": "2.0", "id": call["id"], "error": { "code": 3, "message": message, "data": data } });
+        let input = params[0]["input"].as_str().unwrap_or_default();
+        if method == "eth_call" && input.starts_with(function) && params[1]["blockHash"] == head["hash"] {
+            change(answer);
         }
         Ok(())
     })
@@ -152,8 +157,33 @@ async fn a_permit_that_another_one_precedes_waits_and_is_not_refused_for_good() 
     behind.pools.read().await.unwrap();
     let route = desk.quote(x, ONE, y).await.unwrap();
     let error = prepare_after(&behind, (&route, 1), 0).await.unwrap_err();
-    assert_eq!((error.failure.code, error.class), (FailureCode::ACCOUNT_BUSY, FailureClass::Unavailable));
     prepare_after(&desk, (&route, 1), 0).await.expect("a node that answers for its block takes it");
+    error
+}
+
+#[tokio::test]
+async fn a_permit_that_another_one_precedes_waits_and_is_not_refused_for_good() {
+    // The token answers for a block as after the next one, as it does on anvil while that makes a block.
+    let error = refused_behind(PERMIT, |answer| {
+        let message = "execution reverted: UniswapV2: INVALID_SIGNATURE";
+        let data = Bytes::from(Revert::from("UniswapV2: INVALID_SIGNATURE").abi_encode());
+        answer["error"] = json!({ "code": 3, "message": message, "data": data });
+        answer.as_object_mut().unwrap().remove("result");
+    })
+    .await;
+    assert_eq!((error.failure.code, error.class), (FailureCode::ACCOUNT_BUSY, FailureClass::Unavailable));
+}
+
+#[tokio::test]
+async fn a_permit_whose_number_is_of_a_later_block_waits_and_is_not_refused_for_good() {
+    let mut is_first = true;
+    let error = refused_behind(NONCES, move |answer| {
+        if std::mem::take(&mut is_first) {
+            answer["result"] = json!(alloy_primitives::B256::with_last_byte(1));
+        }
+    })
+    .await;
+    assert_eq!((error.failure.code, error.class), (FailureCode::ACCOUNT_BUSY, FailureClass::Unavailable));
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ impl EvmVenue {
         if revert::revert_data(&error).is_none() {
             return Err(unavailable(error));
         }
-        let refused = if self.is_still_next(token, nonce).await? {
+        let refused = if self.is_still_next(token, nonce, at).await? {
             let message = format!(
                 "The wallet has not allowed {spender} to take what the order sells, and {token} refuses its permit"
             );
@@ -102,22 +102,27 @@ impl EvmVenue {
         Err(refused.with_source(error))
     }
 
-    /// Returns whether a token would take a permit of the wallet with this number as the next one, as all nodes say that answer, of which a
-    /// quorum has to. A node may answer for a block with what is true after the next one, which has taken the permit.
-    async fn is_still_next(&self, token: Address, nonce: U256) -> Result<bool, StepError> {
+    /// Returns whether a token would take a permit of the wallet with this number as the next one, after a block and after the newest one, as
+    /// all nodes say that answer, of which a quorum has to. A node may answer for a block with what is true after the next one, and so
+    /// have told the number of a permit that comes later, or refused one that the next block has.
+    async fn is_still_next(&self, token: Address, nonce: U256, at: &Value) -> Result<bool, StepError> {
         let owner = self.signer.address();
-        let (method, params) = call(token, &Erc20::noncesCall { owner }, &json!("latest"));
-        let answers = self.cluster.ask_all::<Bytes>(method, &params).await;
-        let told = |bytes: &Bytes| returned::<Erc20::noncesCall>(bytes).ok();
-        let nonces: Vec<U256> = answers.iter().flatten().filter_map(told).collect();
-        if nonces.iter().any(|next| *next != nonce) {
-            return Ok(false);
+        for block in [at, &json!("latest")] {
+            let (method, params) = call(token, &Erc20::noncesCall { owner }, block);
+            let answers = self.cluster.ask_all::<Bytes>(method, &params).await;
+            let told = |bytes: &Bytes| returned::<Erc20::noncesCall>(bytes).ok();
+            let nonces: Vec<U256> = answers.iter().flatten().filter_map(told).collect();
+            if nonces.iter().any(|next| *next != nonce) {
+                return Ok(false);
+            }
+            if nonces.len() < self.cluster.quorum() {
+                let error = answers.into_iter().find_map(Result::err);
+                return Err(unavailable(
+                    error.unwrap_or(RpcError::NoQuorum { what: "the number of a permit" }),
+                ));
+            }
         }
-        if nonces.len() >= self.cluster.quorum() {
-            return Ok(true);
-        }
-        let error = answers.into_iter().find_map(Result::err);
-        Err(unavailable(error.unwrap_or(RpcError::NoQuorum { what: "the number of a permit" })))
+        Ok(true)
     }
 
     /// Returns when an order with a permit has its turn, if the token was asked after this block.
