@@ -18,6 +18,10 @@ pub(crate) enum Error {
     Open { path: PathBuf, source: Box<Self> },
     #[error("its folder cannot be created")]
     Folder(#[source] std::io::Error),
+    #[error(
+        "'{path}' is not the file any more that was opened, so what is written may be lost; put it back, or restart"
+    )]
+    Moved { path: PathBuf, source: Option<std::io::Error> },
     #[error("the writing thread cannot be started")]
     Thread(#[source] std::io::Error),
     #[error(
@@ -73,9 +77,11 @@ impl Error {
             Self::NewerSchema(_) | Self::OtherSchema(_) => StoreErrorKind::Incompatible,
             Self::Sqlite(_) => code_kind(self.sqlite_code()),
             Self::Sqlx(error) => sqlx_kind(error),
-            Self::NotCreated(CreateError::Locked) | Self::Thread(_) | Self::TimedOut | Self::Closed => {
-                StoreErrorKind::Unavailable
-            }
+            Self::NotCreated(CreateError::Locked)
+            | Self::Moved { .. }
+            | Self::Thread(_)
+            | Self::TimedOut
+            | Self::Closed => StoreErrorKind::Unavailable,
             Self::Decode(_) | Self::Rejected(_) | Self::NotCreated(_) | Self::NotAppended(_) => {
                 StoreErrorKind::Internal
             }

@@ -10,6 +10,7 @@ mod folder;
 mod items;
 mod machine;
 mod nonces;
+mod open_file;
 mod options;
 mod outbox;
 mod read;

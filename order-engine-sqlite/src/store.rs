@@ -21,6 +21,7 @@ use sqlx::{Connection, SqlitePool};
 use crate::clock::StoreClock;
 use crate::error::Error;
 use crate::items::{AppendItem, NewItem};
+use crate::open_file::OpenFiles;
 use crate::options::SqliteOptions;
 use crate::session::Operation;
 use crate::writer::WriterHandle;
@@ -66,6 +67,7 @@ impl SqliteStore {
             folder::create(folder).map_err(Error::Folder)?;
         }
         let mut connection = connect::first(&options).await?;
+        let files = OpenFiles::note(&options.path)?;
         // It takes the write lock, so a file that cannot be written fails here.
         schema::migrate(&mut connection).await?;
         let clock = StoreClock::open(&mut connection, &options).await?;
@@ -73,7 +75,7 @@ impl SqliteStore {
         let operation_timeout = options.operation_timeout;
         let writer = connect::writer(&options).await?;
         connection.close().await?;
-        let writer = WriterHandle::start(options, clock.clone(), writer)?;
+        let writer = WriterHandle::start(options, clock.clone(), files, writer)?;
         Ok(Self { writer, readers, clock, operation_timeout })
     }
 

@@ -13,6 +13,7 @@ use crate::clock::{Reached, StoreClock};
 use crate::connect;
 use crate::database::Database;
 use crate::error::Error;
+use crate::open_file::OpenFiles;
 use crate::options::SqliteOptions;
 use crate::session::{Operation, Pace, Session};
 use crate::values::Arguments;
@@ -34,10 +35,11 @@ impl WriterHandle {
     pub(crate) fn start(
         options: SqliteOptions,
         clock: StoreClock,
+        files: OpenFiles,
         connection: rusqlite::Connection,
     ) -> Result<Self, Error> {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let writer = Writer { options, clock, reached: Reached::new(), connection: Some(connection) };
+        let writer = Writer { options, clock, files, reached: Reached::new(), connection: Some(connection) };
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Error::Thread)?;
         std::thread::Builder::new()
             .name("order-engine-sqlite".to_owned())
@@ -103,6 +105,7 @@ impl<O: Operation + 'static> Job for QueuedOperation<O> {
 struct Writer {
     options: SqliteOptions,
     clock: StoreClock,
+    files: OpenFiles,
     reached: Reached,
     /// None after a failure, because the state of a connection that failed is not known.
     connection: Option<rusqlite::Connection>,
@@ -138,12 +141,23 @@ impl Writer {
 
     /// Runs all jobs in one transaction, which is on the disk when this returns `Ok`.
     async fn transact(&mut self, jobs: &mut [Box<dyn Job>], pace: Pace) -> Result<(), Error> {
+        // Before, so that hardly anything is written to a file that is lost; after, so that nothing of it is acknowledged.
+        self.files.check()?;
+        self.commit(jobs, pace).await?;
+        self.files.check_committed()
+    }
+
+    async fn commit(&mut self, jobs: &mut [Box<dyn Job>], pace: Pace) -> Result<(), Error> {
         // The connection is put back only after the commit: a failure below drops it, which rolls back.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => {
                 self.reached = Reached::new();
-                connect::writer(&self.options).await?
+                self.files.close();
+                let connection = connect::writer(&self.options).await?;
+                // It may have been replaced while it was opened.
+                self.files.check()?;
+                connection
             }
         };
         let mut database = Database::Own(&mut connection);

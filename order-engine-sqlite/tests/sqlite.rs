@@ -364,6 +364,50 @@ async fn a_full_disk_is_no_success_and_passes() {
     assert!(store.check().await.is_ok());
 }
 
+/// Moves the files of a database, and returns where they are now.
+fn move_away(database: &Database, names: &[&str]) -> Vec<[std::path::PathBuf; 2]> {
+    let moved = names.iter().map(|name| {
+        let folder = database.folder.path();
+        [folder.join(format!("{name}.away")), folder.join(name)]
+    });
+    moved.inspect(|[to, from]| std::fs::rename(from, to).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_is_written_to_a_removed_file_is_no_success() {
+    for names in [&["orders.db", "orders.db-wal", "orders.db-shm"][..], &["orders.db"], &["orders.db-wal"]] {
+        let database = Database::new();
+        let store = database.open().await;
+        create_one(&store, 1).await;
+        let moved = move_away(&database, names);
+        let error = store.create(&[new_order(2)]).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{names:?}: {error}");
+        assert!(chain(&error).to_string().contains("not the file any more"), "{}", chain(&error));
+        assert_eq!(store.check().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+        assert!(!database.path().exists() || names == ["orders.db-wal"], "no other file takes its place");
+        for [to, from] in moved {
+            std::fs::rename(to, from).unwrap();
+        }
+        create_one(&store, 3).await;
+        drop(store);
+        assert_eq!(database.open().await.last_seqs(&[id(1), id(3)]).await.unwrap(), [Some(1), Some(1)]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_to_a_replaced_file_is_no_success() {
+    let (database, other) = (Database::new(), Database::new());
+    let store = database.open().await;
+    create_one(&store, 1).await;
+    drop(other.open().await);
+    std::fs::rename(other.path(), database.path()).unwrap();
+    for n in [2, 3] {
+        let error = store.create(&[new_order(n)]).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+    }
+    assert_eq!(store.check().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+}
+
 #[tokio::test]
 async fn a_locked_file_is_unavailable_and_readable() {
     let database = Database::new();
