@@ -86,6 +86,17 @@ fn a_crowd_gets_every_event() {
 }
 
 #[test]
+fn streams_apart_are_opened_and_measured() {
+    for stream in ["websocket", "sse"] {
+        let crowd = ["--over", "http", "--crowd", "20", "--apart", "--stream", stream];
+        let output = load(&[&["--store", "memory"], &crowd[..]].concat());
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(text.contains(&format!("20 streams ({stream}) on as many orders opened")), "{text}");
+    }
+}
+
+#[test]
 fn a_load_that_is_ended_ends_its_server() {
     let args = ["--store", "memory", "--over", "http", "--rate", "1", "--seconds", "3600"];
     let mut load = command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

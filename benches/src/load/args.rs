@@ -80,6 +80,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SOCKETS", value_parser = at_least_one, conflicts_with_all = ["rate", "sweep", "versus", "json"])]
     pub(crate) crowd: Option<usize>,
 
+    /// Each stream of the crowd follows an order of its own, and only the memory of each is measured.
+    #[arg(long, requires = "crowd")]
+    pub(crate) apart: bool,
+
+    /// What the streams are that follow orders apart.
+    #[arg(long, value_enum, default_value_t = Stream::Websocket, requires = "apart")]
+    pub(crate) stream: Stream,
+
     /// How long the crowd waits for the first event, in seconds, while nothing but pings is sent: what idle sockets cost.
     #[arg(long, default_value_t = 0, value_name = "SECONDS", requires = "crowd", value_parser = clap::value_parser!(u64).range(..=600))]
     pub(crate) idle: u64,
@@ -151,6 +159,15 @@ pub(crate) enum Watch {
     /// Each order has a subscriber at a second engine over the same store, which executes nothing and gets
     /// the events by the fan-out, like another process. This needs the engine as the target.
     Elsewhere,
+}
+
+/// The kind of a live stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stream {
+    /// A WebSocket.
+    Websocket,
+    /// Server-sent events.
+    Sse,
 }
 
 /// The distribution of arrivals.

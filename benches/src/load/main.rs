@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release -p order-engine-benches --bin load -- --help`
 
+mod apart;
 mod args;
 mod commits;
 mod crowd;
@@ -77,6 +78,9 @@ async fn run_until_signal(args: &Args) -> Result<()> {
 
 async fn run(args: &Args) -> Result<()> {
     let databases = Databases::start(args).await?;
+    if let Some(streams) = args.crowd.filter(|_| args.apart) {
+        return apart::run(args, &databases, streams).await;
+    }
     if let Some(sockets) = args.crowd {
         return crowd::run(args, &databases, sockets).await;
     }

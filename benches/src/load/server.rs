@@ -20,7 +20,7 @@ use crate::databases::Databases;
 use crate::drive::{Followed, Target};
 use crate::error::Result;
 use crate::http::{Connection, Response, post};
-use crate::{crowd, ledger, socket};
+use crate::{apart, crowd, ledger, socket};
 
 /// An order that sells one SOL for USDC.
 pub(crate) const ORDER: &str = r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":"1"}"#;
@@ -66,7 +66,11 @@ impl Server {
         }?;
         let mut command = Command::new(program);
         command.env_clear().current_dir(&folder);
-        let venue_delay = args.crowd.map_or(Duration::ZERO, |sockets| crowd::venue_delay(sockets, args.idle));
+        let venue_delay = match args.crowd {
+            Some(_) if args.apart => apart::VENUE_DELAY,
+            Some(sockets) => crowd::venue_delay(sockets, args.idle),
+            None => Duration::ZERO,
+        };
         command.args(["--port", "0", "--sim-fail-rate", "0"]);
         command.args(["--sim-delay-ms", &venue_delay.as_millis().to_string()]);
         command.args(["--max-sockets", UNBOUNDED, "--max-sockets-per-order", UNBOUNDED]);
