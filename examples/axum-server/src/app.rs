@@ -30,9 +30,12 @@ pub struct Options {
     pub allowed_hosts: AllowedHosts,
     /// The web pages that may use the server in addition to its own.
     pub allowed_origins: AllowedOrigins,
-    /// How many connections are served at a time; further ones wait. A connection does not count any more
-    /// once it is a WebSocket.
+    /// How many connections are served at a time; further ones are told to try again. A connection does not count
+    /// any more once it is a live stream.
     pub max_connections: usize,
+    /// How many connections, live streams included, one address may have. Without it an address beyond the loopback
+    /// has 1,024.
+    pub max_connections_per_address: Option<usize>,
     /// How many live streams there may be.
     pub max_sockets: usize,
     /// How many live streams one order may have.
@@ -56,6 +59,7 @@ impl Default for Options {
             allowed_hosts: AllowedHosts::default(),
             allowed_origins: AllowedOrigins::default(),
             max_connections: 16_384,
+            max_connections_per_address: None,
             max_sockets: 10_000,
             max_sockets_per_order: 100,
             max_price_impact_bps: 300,

@@ -144,9 +144,14 @@ pub struct Config {
     #[arg(long = "allowed-origin", env = "ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
 
-    /// How many connections are served at a time; further ones wait.
+    /// How many connections are served at a time, live streams aside; further ones are told to try again.
     #[arg(long, env = "MAX_CONNECTIONS", default_value_t = 16_384, value_parser = at_least_one)]
     pub max_connections: usize,
+
+    /// How many connections one address may have, live streams included; of IPv6, a network of 64 bits. A proxy's address
+    /// needs as many as its clients do [default: 1024, and no bound for the loopback].
+    #[arg(long, env = "MAX_CONNECTIONS_PER_ADDRESS", value_name = "COUNT", value_parser = at_least_one)]
+    pub max_connections_per_address: Option<usize>,
 
     /// How many live streams may be open at a time.
     #[arg(long, env = "MAX_SOCKETS", default_value_t = 10_000)]

@@ -15,6 +15,7 @@ mod page;
 mod params;
 mod quote;
 mod sse;
+mod upgrade;
 mod websocket;
 
 use std::convert::Infallible;
@@ -57,6 +58,18 @@ impl Site {
     pub(crate) fn new(app: &AppState) -> Self {
         let guarded = Guarded { router: router(app.clone()), app: app.clone() };
         Self(app.options.allowed_origins.cors(guarded))
+    }
+
+    /// Answers a request that came over a connection of the reserve: only whether the server lives, and how.
+    pub(crate) async fn answer_in_reserve(self, request: Request<Incoming>) -> Result<Response, Infallible> {
+        if OPERATIONS.contains(&request.uri().path()) {
+            return self.answer(request).await;
+        }
+        let detail =
+            "The server has as many connections as it may have, in all or from this address. Try again.";
+        let mut response = Problem::unavailable("too-many-connections", detail).into_response();
+        harden(&mut response);
+        Ok(response)
     }
 
     /// Answers a request.
@@ -103,12 +116,30 @@ fn router(app: AppState) -> Router {
         .with_state(app)
 }
 
+/// The paths of the routes for operators.
+const OPERATIONS: [&str; 3] = ["/health", "/ready", "/metrics"];
+
+/// Returns the answer to a request whose head could not be read.
+pub(crate) fn refused_head(status: StatusCode) -> Response {
+    let (code, detail) = match status {
+        StatusCode::REQUEST_TIMEOUT => ("request-timeout", "The head of the request did not arrive in time."),
+        StatusCode::URI_TOO_LONG => ("uri-too-long", "The path and the query are too long."),
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            ("headers-too-large", "The head of the request is too large, or has too many headers.")
+        }
+        _ => ("malformed-request", "The head of the request is not well-formed HTTP/1.1."),
+    };
+    let mut response = Problem::new(status, code, detail).into_response();
+    harden(&mut response);
+    response
+}
+
 /// Returns the routes for operators, which every process has.
 fn operations() -> Router<AppState> {
     Router::new()
-        .route("/health", get(health::health))
-        .route("/ready", get(health::ready))
-        .route("/metrics", get(metrics::metrics))
+        .route(OPERATIONS[0], get(health::health))
+        .route(OPERATIONS[1], get(health::ready))
+        .route(OPERATIONS[2], get(metrics::metrics))
 }
 
 /// Returns the routes for clients.
@@ -129,11 +160,18 @@ fn service() -> Router<AppState> {
 
 /// Sets the headers that every answer has, unless its handler has set them.
 fn harden(response: &mut Response) {
-    const DEFAULTS: [(HeaderName, HeaderValue); 4] = [
+    const DEFAULTS: [(HeaderName, HeaderValue); 7] = [
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+        (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+        // It bounds only requests without CORS, so allowed origins read the answers all the same.
+        (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+        (
+            HeaderName::from_static("permissions-policy"),
+            HeaderValue::from_static("camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+        ),
     ];
     let headers = response.headers_mut();
     headers.reserve(DEFAULTS.len());

@@ -16,6 +16,7 @@ mod shutdown;
 mod start_error;
 mod store_watch;
 mod tokens;
+mod transport;
 mod venue;
 mod wire;
 

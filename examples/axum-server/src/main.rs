@@ -89,6 +89,7 @@ async fn run(config: Config) -> Result<(), Fatal> {
         allowed_hosts,
         allowed_origins,
         max_connections: caps.connections,
+        max_connections_per_address: config.max_connections_per_address,
         max_sockets: caps.streams,
         max_sockets_per_order: config.max_sockets_per_order,
         max_price_impact_bps: config.max_price_impact_bps,

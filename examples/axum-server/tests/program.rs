@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::program::{Program, command, executions, fails};
+use common::program::{Program, command, executions, fails, order_form};
 use common::{Client, events_of};
 use futures_util::future::join_all;
 use serde_json::Value;
@@ -216,6 +216,23 @@ async fn a_drain_goes_on_serving_and_a_second_signal_ends_at_once() {
     let (code, log) = program.terminate().await;
     assert_eq!(code, Some(0));
     assert!(log.contains("draining") && log.contains("a second signal"), "{log}");
+}
+
+/// What is written to the removed file is lost with the process.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_file_takes_no_orders() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = Program::start(folder.path(), &["--store", "sqlite:orders.db"]).await;
+    let http = reqwest::Client::new();
+    program.place(&http, "before").await;
+    for name in ["orders.db", "orders.db-wal", "orders.db-shm"] {
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    let post = http.post(format!("{}/api/orders/execute", program.url)).json(&order_form("after"));
+    assert_eq!(post.send().await.unwrap().status(), 503);
+    assert_eq!(http.get(format!("{}/ready", program.url)).send().await.unwrap().status(), 503);
+    assert_eq!(http.get(format!("{}/health", program.url)).send().await.unwrap().status(), 200);
+    program.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::app::AppState;
 use crate::http::params::OrderInPath;
+use crate::store_watch::Part;
 use crate::wire::problem::Problem;
 
 /// The result of a cancel.
@@ -27,7 +28,16 @@ pub(crate) async fn cancel(
     OrderInPath(id): OrderInPath,
 ) -> Result<Response, Problem> {
     let id = id.ok_or_else(Problem::order_not_found)?;
-    let cancellation = app.engine.cancel(id).await.map_err(refusal)?.ok_or_else(Problem::order_not_found)?;
+    let cancel = async {
+        match app.engine.cancel(id).await {
+            Err(ChangeError::Store(error)) => Err(error),
+            result => Ok(result),
+        }
+    };
+    // A cancel that is given up may still be stored, and may be repeated.
+    let cancellation =
+        app.store_watch.in_time(Part::Writes, cancel).await?.map_err(|error| refusal(&error))?;
+    let cancellation = cancellation.ok_or_else(Problem::order_not_found)?;
     match cancellation {
         Cancellation::Cancelled(order) => Ok(answer(StatusCode::OK, "cancelled", &order)),
         Cancellation::Pending(order) => Ok(answer(StatusCode::ACCEPTED, "pending", &order)),
@@ -43,12 +53,11 @@ fn answer(status: StatusCode, cancel: &'static str, order: &Order) -> Response {
     (status, Json(body)).into_response()
 }
 
-fn refusal(error: ChangeError) -> Problem {
+fn refusal(error: &ChangeError) -> Problem {
     match error {
-        ChangeError::Store(error) => Problem::store(&error),
         ChangeError::ShuttingDown => Problem::shutting_down(),
         error => {
-            tracing::error!(error = %chain(&error), "a cancel could not be stored");
+            tracing::error!(error = %chain(error), "a cancel could not be stored");
             Problem::unavailable("store-error", "The store cannot serve this request at the moment.")
         }
     }

@@ -1,46 +1,16 @@
 //! The three paths under which an order's live stream is a WebSocket.
 
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::{FromRequestParts, State};
-use axum::http::header::UPGRADE;
-use axum::http::request::Parts;
-use axum::response::Response;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use order_engine_core::OrderId;
 
 use crate::app::AppState;
 use crate::http::params::{OrderInPath, Params, parse_order_id};
+use crate::http::upgrade::Upgrade;
 use crate::http::websocket;
 use crate::live::sockets::NoSlot;
+use crate::store_watch::Part;
 use crate::wire::problem::Problem;
-
-/// The upgrade of a request to a WebSocket, if the request asks for one.
-#[derive(Debug)]
-pub(crate) struct Upgrade {
-    is_wanted: bool,
-    result: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
-    type Rejection = std::convert::Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let is_wanted = parts
-            .headers
-            .get_all(UPGRADE)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"));
-        Ok(Self { is_wanted, result: WebSocketUpgrade::from_request_parts(parts, state).await })
-    }
-}
-
-impl Upgrade {
-    pub(crate) const fn is_wanted(&self) -> bool {
-        self.is_wanted
-    }
-}
 
 /// `GET /ws/orders/{orderId}`.
 pub(crate) async fn by_path(
@@ -49,7 +19,7 @@ pub(crate) async fn by_path(
     params: Params,
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
-    follow(app, id, &params.only(&["after"])?, upgrade)
+    follow(app, id, &params.only(&["after"])?, upgrade).await
 }
 
 /// `GET /api/orders/execute?orderId={orderId}`.
@@ -60,26 +30,53 @@ pub(crate) async fn by_query(
 ) -> Result<Response, Problem> {
     let params = params.only(&["orderId", "after"])?;
     let id = params.text("orderId").and_then(parse_order_id);
-    follow(app, id, &params, upgrade)
+    follow(app, id, &params, upgrade).await
 }
 
 /// Turns a request into a live stream. The socket opens also for an unknown order and reports the error,
 /// because browsers do not show scripts why an upgrade was refused.
-pub(crate) fn follow(
+pub(crate) async fn follow(
     app: AppState,
     id: Option<OrderId>,
     params: &Params,
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
-    if !upgrade.is_wanted() {
-        return Err(Problem::upgrade_required());
-    }
-    let upgrade = upgrade
-        .result
-        .map_err(|rejection| Problem::new(rejection.status(), "bad-upgrade", rejection.body_text()))?;
+    let handshake = match upgrade.handshake() {
+        Ok(handshake) => handshake,
+        Err(refusal) => return Ok(refusal.into_response()),
+    };
     let after = params.after()?;
-    let slot = app.sockets.admit(id).map_err(no_slot)?;
-    Ok(websocket::upgrade(upgrade, app, id, after, slot))
+    let id = match id {
+        Some(id) if exists(&app, id).await => Some(id),
+        _ => None,
+    };
+    match id {
+        Some(id) => {
+            let slot = app.sockets.admit(id).map_err(no_slot)?;
+            websocket::follow(&handshake.handover, app, id, after, slot);
+        }
+        None => {
+            let slot = app.sockets.admit_stranger().map_err(no_slot)?;
+            websocket::turn_away(&handshake.handover, app, slot);
+        }
+    }
+    Ok(handshake.switch())
+}
+
+/// Returns whether there is an order. If the store does not answer, the stream says so.
+async fn exists(app: &AppState, id: OrderId) -> bool {
+    if app.known.decimals(id).is_some() {
+        return true;
+    }
+    match app.store_watch.in_time(Part::Reads, app.engine.order(id)).await {
+        Ok(Some(order)) => {
+            // The stream need not read it again.
+            app.known.insert(&order);
+            true
+        }
+        Ok(None) => false,
+        Err(_) => true,
+    }
 }
 
 pub(crate) fn no_slot(error: NoSlot) -> Problem {

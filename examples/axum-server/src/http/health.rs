@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::app::AppState;
+use crate::store_watch::Part;
 use crate::wire::problem::{FieldError, Problem};
 
 /// The answer of a process that is alive.
@@ -49,7 +50,7 @@ pub(crate) async fn ready(State(app): State<AppState>) -> Result<Json<ReadyBody>
         Some(Health { store: Err(error), .. }) => Err(chain(error).to_string()),
         None => Err("it does not answer".to_owned()),
     };
-    app.store_watch.note(store.as_ref().copied().map_err(String::as_str));
+    app.store_watch.note(Part::Writes, store.as_ref().copied().map_err(String::as_str));
     if store.is_err() {
         errors.push(down("store", "The store does not take writes."));
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::app::AppState;
 use crate::http::params::{Params, parse_order_id};
+use crate::store_watch::Part;
 use crate::wire::name::read_name;
 use crate::wire::order_form::USER_ID_MAX_CHARS;
 use crate::wire::problem::Problem;
@@ -33,7 +34,7 @@ pub(crate) async fn list(State(app): State<AppState>, params: Params) -> Result<
     let wanted = query.limit as usize;
     // One order more than the page has shows whether there is a next page.
     query.limit += 1;
-    let mut orders = app.engine.orders(&query).await?;
+    let mut orders = app.store_watch.in_time(Part::Reads, app.engine.orders(&query)).await?;
     let has_more = orders.len() > wanted;
     orders.truncate(wanted);
     let id = |listed: &Result<Order, UndecodableOrder>| {

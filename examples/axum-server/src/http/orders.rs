@@ -3,15 +3,16 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::http::header::ACCEPT;
 use axum::response::{IntoResponse, Response};
-use order_engine_core::{OrderId, StoreError};
+use order_engine_core::{Order, OrderId, StoreError};
 use serde::Serialize;
 
 use crate::app::AppState;
-use crate::http::follow::{Upgrade, follow};
+use crate::http::follow::follow;
 use crate::http::params::{OrderInPath, Params};
-use crate::http::sse;
+use crate::http::sse::{self, Stream};
+use crate::http::upgrade::Upgrade;
+use crate::store_watch::Part;
 use crate::wire::frame::{Frame, frame};
 use crate::wire::problem::Problem;
 use crate::wire::quotes::Decimals;
@@ -41,13 +42,19 @@ pub(crate) async fn status(
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
     if upgrade.is_wanted() {
-        return follow(app, id, &params.only(&["after"])?, upgrade);
+        return follow(app, id, &params.only(&["after"])?, upgrade).await;
     }
     params.only(&[])?;
     let id = id.ok_or_else(Problem::order_not_found)?;
-    let order = app.engine.order(id).await?.ok_or_else(Problem::order_not_found)?;
-    let logs = messages(&app, id, order.seq).await?;
+    let found = app.store_watch.in_time(Part::Reads, with_messages(&app, id)).await?;
+    let (order, logs) = found.ok_or_else(Problem::order_not_found)?;
     Ok(Json(StatusBody::new(&order, logs)).into_response())
+}
+
+async fn with_messages(app: &AppState, id: OrderId) -> Result<Option<(Order, Vec<String>)>, StoreError> {
+    let Some(order) = app.engine.order(id).await? else { return Ok(None) };
+    let messages = messages(app, id, order.seq).await?;
+    Ok(Some((order, messages)))
 }
 
 /// Returns the messages of an order's events up to the one numbered `last_seq`.
@@ -73,11 +80,12 @@ pub(crate) async fn events(
     OrderInPath(id): OrderInPath,
     params: Params,
     headers: HeaderMap,
+    stream: Stream,
 ) -> Result<Response, Problem> {
     let id = id.ok_or_else(Problem::order_not_found)?;
     let params = params.only(&["after", "limit"])?;
-    if wants_event_stream(&headers) {
-        return sse::stream(app, id, &params, &headers).await;
+    if sse::is_accepted(&headers) {
+        return sse::stream(app, id, &params, stream).await.map(sse::vary_by_accept);
     }
     let after = params.after()?;
     let limit = params.number("limit")?.unwrap_or(u64::from(PAGE));
@@ -85,19 +93,16 @@ pub(crate) async fn events(
         u32::try_from(limit).ok().filter(|limit| (1..=EVENTS_MAX).contains(&u64::from(*limit))).ok_or_else(
             || Problem::invalid_field("limit", "out-of-range", format!("Must be 1 to {EVENTS_MAX}.")),
         )?;
-    let order = app.engine.order(id).await?.ok_or_else(Problem::order_not_found)?;
+    let read = async {
+        let Some(order) = app.engine.order(id).await? else { return Ok(None) };
+        Ok(Some((order, app.engine.events(id, after, limit).await?)))
+    };
+    let found = app.store_watch.in_time(Part::Reads, read).await?;
+    let (order, records) = found.ok_or_else(Problem::order_not_found)?;
     let decimals = Decimals::of(&order.request);
-    let records = app.engine.events(id, after, limit).await?;
     // The order may have new events since it was read.
     let last_seq = records.last().map_or(order.seq, |last| last.seq.max(order.seq));
     let events = records.iter().map(|record| frame(decimals, record)).collect();
-    Ok(Json(EventsBody { order_id: id, events, last_seq }).into_response())
-}
-
-fn wants_event_stream(headers: &HeaderMap) -> bool {
-    let accepts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepts
-        .flat_map(|value| value.split(','))
-        .filter_map(|range| range.split(';').next())
-        .any(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
+    let body = Json(EventsBody { order_id: id, events, last_seq });
+    Ok(sse::vary_by_accept(body.into_response()))
 }

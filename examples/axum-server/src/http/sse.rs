@@ -1,33 +1,47 @@
 //! The live stream as server-sent events, for clients that cannot or need not use a WebSocket.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::time::Duration;
-
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::extract::FromRequestParts;
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
-use futures_util::stream::unfold;
-use futures_util::{Stream, StreamExt};
 use order_engine_core::OrderId;
 
 use crate::app::AppState;
 use crate::http::follow::no_slot;
 use crate::http::params::{Params, parse_number};
-use crate::live::feed::{Feed, FeedEnd, Item};
+use crate::live::event_stream::{self, Framing};
+use crate::live::feed::Feed;
 use crate::live::session::Announcements;
-use crate::live::sockets::StreamSlot;
+use crate::store_watch::Part;
+use crate::transport::handover::Handover;
 use crate::wire::frame::{ControlFrame, to_json};
 use crate::wire::problem::Problem;
 
 const LAST_EVENT_ID: &str = "Last-Event-ID";
-/// How soon a client reconnects after a stream that ended before its order.
-const RECONNECT_AFTER: Duration = Duration::from_secs(1);
-/// How often a stream without events sends a comment to keep the connection alive: as often as a WebSocket is
-/// pinged.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const EVENT_STREAM: &str = "text/event-stream";
+
+/// What a request for server-sent events needs of its connection.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    handover: Option<Handover>,
+    framing: Framing,
+    last_event_id: Option<HeaderValue>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Stream {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let is_old = parts.version < Version::HTTP_11;
+        Ok(Self {
+            handover: parts.extensions.get::<Handover>().cloned(),
+            framing: if is_old { Framing::ToTheEnd } else { Framing::Chunked },
+            last_event_id: parts.headers.get(LAST_EVENT_ID).cloned(),
+        })
+    }
+}
 
 /// Answers with the frames of an order. The id of each server-sent event is the number of its order event.
 ///
@@ -36,71 +50,87 @@ pub(crate) async fn stream(
     app: AppState,
     id: OrderId,
     params: &Params,
-    headers: &HeaderMap,
+    stream: Stream,
 ) -> Result<Response, Problem> {
-    let after = resume_after(params, headers)?;
-    let order = app.engine.order(id).await?.ok_or_else(Problem::order_not_found)?;
+    let Stream { handover, framing, last_event_id } = stream;
+    let after = resume_after(params, last_event_id.as_ref())?;
+    let order = app.store_watch.in_time(Part::Reads, app.engine.order(id)).await?;
+    let order = order.ok_or_else(Problem::order_not_found)?;
     if order.status().is_terminal() && after >= order.seq {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let slot = app.sockets.admit(Some(id)).map_err(no_slot)?;
-    let announcements =
-        Announcements { notices: app.sockets.notices(), shutdown: app.sockets.shutdown_signal() };
-    let feed = Feed::open(&app.engine, &app.known, id, after, slot.frames())
-        .await?
-        .ok_or_else(Problem::order_not_found)?;
-    let opening = ControlFrame::opening(id, feed.last_seq(), Utc::now());
-    let source = EventSource {
-        opening: opening.iter().map(to_json).collect(),
-        feed: Box::pin(feed.into_stream()),
-        announcements,
-        _slot: slot,
-    };
-    let events = unfold(source, |mut source| async move {
-        let event = source.next().await?;
-        Some((Ok::<_, Infallible>(event.retry(RECONNECT_AFTER)), source))
+    let slot = app.sockets.admit(id).map_err(no_slot)?;
+    let announcements = Announcements::of(&app.sockets);
+    let feed = Feed::open(&app.engine, &app.known, &app.store_watch, id, after, slot.frames()).await?;
+    let feed = feed.ok_or_else(Problem::order_not_found)?;
+    let opening = ControlFrame::opening(id, feed.last_seq(), Utc::now()).iter().map(to_json).collect();
+    let handover = handover.ok_or_else(|| {
+        let detail = "This connection cannot carry a live stream.";
+        Problem::new(StatusCode::NOT_IMPLEMENTED, "no-live-stream", detail)
+    })?;
+    let body = handover.body(move |connection, _| async move {
+        event_stream::run(connection, framing, opening, feed.into_stream(), announcements).await;
+        drop(slot);
     });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_INTERVAL)).into_response())
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM)),
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        // The connection is the stream's from now on.
+        (CONNECTION, HeaderValue::from_static("close")),
+        // A proxy of the nginx kind must pass events on as they come.
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    Ok((headers, body).into_response())
+}
+
+/// Adds to an answer that it depends on what the client accepts.
+pub(crate) fn vary_by_accept(mut response: Response) -> Response {
+    response.headers_mut().append(VARY, HeaderValue::from_name(ACCEPT));
+    response
+}
+
+/// Returns whether a client accepts server-sent events. It has to name them: they are not what `*/*` gets.
+pub(crate) fn is_accepted(headers: &HeaderMap) -> bool {
+    let accepts = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepts.flat_map(|value| value.split(',')).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case(EVENT_STREAM))
+            && !parts.any(is_quality_zero)
+    })
+}
+
+/// Returns whether a parameter of a range says that the client does not want it.
+fn is_quality_zero(parameter: &str) -> bool {
+    let quality = parameter.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+    quality.is_some_and(|(_, quality)| quality.trim().parse() == Ok(0.0))
 }
 
 /// Returns the number of the last event that the client has. A client that reconnects repeats its first URL
 /// and sends the number in a header.
-fn resume_after(params: &Params, headers: &HeaderMap) -> Result<u64, Problem> {
-    match headers.get(LAST_EVENT_ID) {
+fn resume_after(params: &Params, last_event_id: Option<&HeaderValue>) -> Result<u64, Problem> {
+    match last_event_id {
         Some(value) => parse_number(LAST_EVENT_ID, value.to_str().unwrap_or_default()),
         None => params.after(),
     }
 }
 
-struct EventSource {
-    opening: VecDeque<String>,
-    feed: Pin<Box<dyn Stream<Item = Result<Item, FeedEnd>> + Send>>,
-    announcements: Announcements,
-    _slot: StreamSlot,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl EventSource {
-    /// Returns the next event, or `None` when the stream ends. It needs no reason, because the client
-    /// reconnects and resumes after its last event.
-    async fn next(&mut self) -> Option<Event> {
-        if let Some(json) = self.opening.pop_front() {
-            return Some(Event::default().data(json));
-        }
-        loop {
-            tokio::select! {
-                biased;
-                () = self.announcements.shutdown.wait() => return None,
-                notice = self.announcements.notices.recv() => {
-                    // A notice that was missed is outdated, so it is skipped.
-                    if let Ok(notice) = notice {
-                        return Some(Event::default().data(notice));
-                    }
-                }
-                item = self.feed.next() => {
-                    let item = item?.ok()?;
-                    return Some(Event::default().id(item.seq.to_string()).data(item.frame.as_str()));
-                }
-            }
+    #[test]
+    fn server_sent_events_have_to_be_named_and_wanted() {
+        for (accept, expected) in [
+            ("text/event-stream", true),
+            ("application/json, TEXT/Event-Stream ; q=0.5", true),
+            ("text/event-stream;q=0", false),
+            ("text/event-stream; Q = 0.000, application/json", false),
+            ("text/event-stream;q=0, text/event-stream;q=1", true),
+            ("*/*", false),
+            ("text/event-streams", false),
+        ] {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(is_accepted(&headers), expected, "{accept}");
         }
     }
 }

@@ -1,15 +1,18 @@
 //! A WebSocket, from its upgrade to its close.
 
-use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::response::Response;
+use axum::body::Bytes;
 use chrono::Utc;
-use order_engine_core::telemetry::chain;
-use order_engine_core::{OrderId, StoreError};
+use order_engine_core::OrderId;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::app::AppState;
 use crate::live::feed::Feed;
+use crate::live::frame_gate::FrameGate;
 use crate::live::session::{Announcements, End, Session};
-use crate::live::sockets::StreamSlot;
+use crate::live::sockets::{StrangerSlot, StreamSlot};
+use crate::transport::handover::Handover;
+use crate::transport::stream::Transport;
 use crate::wire::frame::{ControlFrame, to_json};
 
 /// The largest message that is read. A message above the session's own bound ends the session, so a much
@@ -17,58 +20,73 @@ use crate::wire::frame::{ControlFrame, to_json};
 const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 /// How much is read at a time. Clients send pongs and closes, which have at most 131 bytes. The default of
 /// 128 KiB would be most of the memory of an idle client, and each read would clear it.
-const READ_BUFFER_BYTES: usize = 512;
+const READ_BUFFER_BYTES: usize = 256;
+/// How much is gathered before it is written, even if more follows at once. What was once needed is kept.
+const WRITE_BUFFER_BYTES: usize = 4 * 1024;
 
-/// Answers an upgrade, and serves the socket in a task of its own.
-pub(crate) fn upgrade(
-    upgrade: WebSocketUpgrade,
-    app: AppState,
-    id: Option<OrderId>,
-    after: u64,
-    slot: StreamSlot,
-) -> Response {
-    upgrade
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .max_message_size(MESSAGE_BYTES_MAX)
-        .max_frame_size(MESSAGE_BYTES_MAX)
-        .on_upgrade(async move |socket| serve(&app, id, after, socket, &slot).await)
+type SocketSession = Session<WebSocketStream<FrameGate<Transport>>>;
+
+/// Serves the connection as the live stream of an order.
+pub(crate) fn follow(handover: &Handover, app: AppState, id: OrderId, after: u64, slot: StreamSlot) {
+    handover.take_upgraded(move |transport, received| async move {
+        let Some(session) = session(&app, transport, &received).await else { return };
+        serve(&app, id, after, session, slot).await;
+    });
 }
 
-async fn serve(app: &AppState, id: Option<OrderId>, after: u64, socket: WebSocket, slot: &StreamSlot) {
-    let announcements =
-        Announcements { notices: app.sockets.notices(), shutdown: app.sockets.shutdown_signal() };
-    let mut session = Session::new(socket, app.session_rules);
-    let end = match open(app, id, after, slot).await {
-        Ok(Some((id, feed))) => {
+/// Tells the client that there is no such order, because what it named is no order id.
+pub(crate) fn turn_away(handover: &Handover, app: AppState, slot: StrangerSlot) {
+    handover.take_upgraded(move |transport, received| async move {
+        let Some(session) = session(&app, transport, &received).await else { return };
+        unknown_order(session, Some(slot)).await;
+    });
+}
+
+async fn session(app: &AppState, transport: Transport, received: &Bytes) -> Option<SocketSession> {
+    let mut gate = FrameGate::new(transport, app.session_rules.inbound_per_second_max);
+    // A client that sends a flood with its handshake gets no close frame.
+    gate.count(received).ok()?;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    let socket =
+        WebSocketStream::from_partially_read(gate, received.to_vec(), Role::Server, Some(config)).await;
+    Some(Session::new(socket, app.session_rules))
+}
+
+async fn serve(app: &AppState, id: OrderId, after: u64, mut session: SocketSession, slot: StreamSlot) {
+    let end = match Feed::open(&app.engine, &app.known, &app.store_watch, id, after, slot.frames()).await {
+        Ok(Some(feed)) => {
             let last_seq = feed.last_seq();
             for frame in ControlFrame::opening(id, last_seq, Utc::now()) {
                 session.queue_frame(to_json(&frame));
             }
-            session.run(feed.into_stream(), last_seq, announcements).await
+            session.run(feed.into_stream(), last_seq, Announcements::of(&app.sockets)).await
         }
         Ok(None) => {
-            session.queue_frame(error("order-not-found", "There is no such order."));
-            End::UnknownOrder
+            // The places of those who follow an order are not for others.
+            drop(slot);
+            return unknown_order(session, app.sockets.admit_stranger().ok()).await;
         }
-        Err(store_error) => {
-            tracing::warn!(error = %chain(&store_error), "a live stream could not read its order");
+        Err(_) => {
             session.queue_frame(error("store-unavailable", "The store does not answer. Try again."));
             End::Unavailable
         }
     };
-    tracing::debug!(order.id = id.map(tracing::field::display), stream.end = ?end, "a live stream ended");
+    tracing::debug!(order.id = %id, stream.end = ?end, "a live stream ended");
     session.close(end).await;
 }
 
-async fn open(
-    app: &AppState,
-    id: Option<OrderId>,
-    after: u64,
-    slot: &StreamSlot,
-) -> Result<Option<(OrderId, Feed)>, StoreError> {
-    let Some(id) = id else { return Ok(None) };
-    let feed = Feed::open(&app.engine, &app.known, id, after, slot.frames()).await?;
-    Ok(feed.map(|feed| (id, feed)))
+/// Tells the client that there is no such order. Without a slot nobody waits until it has read that.
+async fn unknown_order(mut session: SocketSession, slot: Option<StrangerSlot>) {
+    session.queue_frame(error("order-not-found", "There is no such order."));
+    if slot.is_some() {
+        session.close(End::UnknownOrder).await;
+    } else {
+        session.close_at_once(End::UnknownOrder);
+    }
 }
 
 fn error(code: &'static str, message: &'static str) -> String {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::Utf8Bytes;
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use order_engine_core::telemetry::chain;
-use order_engine_core::{Engine, OrderId, StoreError, SubscribeError, Subscription};
+use order_engine_core::{Engine, OrderId, SubscribeError, Subscription};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::live::frames::Frames;
 use crate::live::known::KnownOrders;
+use crate::store_watch::{Part, StoreFailure, StoreWatch};
 use crate::wire::frame::{frame, to_json};
 use crate::wire::quotes::Decimals;
 
@@ -39,6 +39,7 @@ pub(crate) struct Feed {
     subscription: Subscription,
     decimals: Decimals,
     frames: Arc<Frames>,
+    store: Arc<StoreWatch>,
 }
 
 impl Feed {
@@ -46,20 +47,30 @@ impl Feed {
     pub(crate) async fn open(
         engine: &Engine,
         known: &KnownOrders,
+        store: &Arc<StoreWatch>,
         id: OrderId,
         after: u64,
         frames: Arc<Frames>,
-    ) -> Result<Option<Self>, StoreError> {
-        let (decimals, after) = match known.decimals(id).filter(|_| after == 0) {
-            // What never changes is known, so the order need not be read first.
-            Some(decimals) => (decimals, 0),
-            None => {
-                let Some(order) = engine.order(id).await? else { return Ok(None) };
-                (Decimals::of(&order.request), after.min(order.seq))
-            }
+    ) -> Result<Option<Self>, StoreFailure> {
+        let opening = async {
+            let (decimals, after) = match known.decimals(id).filter(|_| after == 0) {
+                // What never changes is known, so the order need not be read first.
+                Some(decimals) => (decimals, 0),
+                None => {
+                    let Some(order) = engine.order(id).await? else { return Ok(None) };
+                    (Decimals::of(&order.request), after.min(order.seq))
+                }
+            };
+            let subscription = engine.subscribe(id, after).await?;
+            Ok(subscription.map(|subscription| (subscription, decimals)))
         };
-        let subscription = engine.subscribe(id, after).await?;
-        Ok(subscription.map(|subscription| Self { subscription, decimals, frames }))
+        let opened = store.in_time(Part::Reads, opening).await?;
+        Ok(opened.map(|(subscription, decimals)| Self {
+            subscription,
+            decimals,
+            frames,
+            store: Arc::clone(store),
+        }))
     }
 
     /// Returns the number of the order's last event at the time when the feed was opened.
@@ -82,7 +93,7 @@ impl Feed {
                 }
                 Err(SubscribeError::Lagged { .. }) => return Some(Err(FeedEnd::Lagged)),
                 Err(SubscribeError::Store(error)) => {
-                    tracing::warn!(error = %chain(&error), "a live stream could not read its order and will try again");
+                    self.store.failed(Part::Reads, &error);
                     tokio::time::sleep(STORE_RETRY).await;
                 }
                 Err(_) => return Some(Err(FeedEnd::Closed)),

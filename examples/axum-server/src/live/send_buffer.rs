@@ -3,8 +3,11 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
-use axum::extract::ws::{Message, Utf8Bytes};
 use futures_util::{Sink, SinkExt};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+/// For how many messages memory is kept when none wait.
+const QUEUE_KEPT: usize = 4;
 
 /// How much may wait in a send buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +79,8 @@ impl SendBuffer {
         }
         ready!(sink.poll_flush_unpin(cx))?;
         (self.waiting, self.waiting_bytes) = (0, 0);
+        // A client that was behind may be idle for minutes now.
+        self.queue.shrink_to(QUEUE_KEPT);
         Poll::Ready(Ok(()))
     }
 }

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes};
 use futures_util::stream::unfold;
-use futures_util::{Sink, Stream, StreamExt};
+use futures_util::{FutureExt, Sink, Stream, StreamExt};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_tungstenite::tungstenite::{self, error::ProtocolError};
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
 use crate::live::feed::{FeedEnd, Item};
+use crate::live::frame_gate::TooManyFrames;
 use crate::live::send_buffer::{Overflow, SendBuffer, SendBufferBounds};
-use crate::live::sockets::ShutdownSignal;
+use crate::live::sockets::{ShutdownSignal, Sockets};
 
 /// How many frames are gathered before they are written. Most orders have fewer events, so a client that
 /// comes late gets their whole history in one write.
@@ -28,11 +30,13 @@ pub(crate) struct SessionRules {
     /// How long a client may send nothing at all. A client that is alive answers pings.
     pub(crate) silence_max: Duration,
     pub(crate) inbound_bytes_max: usize,
-    /// How many messages a second a client may send. It has no need to send any but pongs.
+    /// How many frames a second a client may send. It has no need to send any but pongs.
     pub(crate) inbound_per_second_max: u32,
     pub(crate) send_buffer: SendBufferBounds,
     /// How long the session waits for a client to take its last frames and to answer the close.
     pub(crate) close_grace: Duration,
+    /// The same for a client that follows no order.
+    pub(crate) stranger_grace: Duration,
 }
 
 impl Default for SessionRules {
@@ -44,6 +48,7 @@ impl Default for SessionRules {
             inbound_per_second_max: 10,
             send_buffer: SendBufferBounds { messages: 256, bytes: 1024 * 1024 },
             close_grace: Duration::from_secs(5),
+            stranger_grace: Duration::from_secs(1),
         }
     }
 }
@@ -57,12 +62,14 @@ pub(crate) enum End {
     ShuttingDown,
     /// The client did not keep up.
     Lagged,
-    /// The client sent too many messages in one second.
+    /// The client sent too many frames in one second.
     TooManyMessages,
     /// The client sent a message that is too large.
     TooLarge,
     /// The client broke the protocol.
     Protocol,
+    /// The client sent a text that is not UTF-8.
+    NotUtf8,
     /// The client sent nothing for too long.
     Silent,
     /// There is no such order.
@@ -80,6 +87,7 @@ impl End {
             Self::Done => Some((1000, "the order is done")),
             Self::ShuttingDown => Some((1001, "the server is shutting down; reconnect with ?after=")),
             Self::Protocol => Some((1002, "protocol error")),
+            Self::NotUtf8 => Some((1007, "a text must be UTF-8")),
             Self::TooManyMessages => Some((1008, "too many messages")),
             Self::Silent => Some((1008, "no answer to pings")),
             Self::TooLarge => Some((1009, "message too large")),
@@ -98,6 +106,12 @@ pub(crate) struct Announcements {
     pub(crate) shutdown: ShutdownSignal,
 }
 
+impl Announcements {
+    pub(crate) fn of(sockets: &Sockets) -> Self {
+        Self { notices: sockets.notices(), shutdown: sockets.shutdown_signal() }
+    }
+}
+
 /// A session with one client.
 pub(crate) struct Session<S> {
     rules: SessionRules,
@@ -105,7 +119,6 @@ pub(crate) struct Session<S> {
     send_buffer: SendBuffer,
     /// Whether the close frame was queued, after which no other may follow.
     is_closing: bool,
-    inbound: RateLimiter,
     last_received_at: Instant,
     ping_at: Instant,
 }
@@ -138,7 +151,7 @@ impl<S> std::fmt::Debug for Session<S> {
 
 impl<S> Session<S>
 where
-    S: Stream<Item = Result<Message, axum::Error>> + Sink<Message, Error = axum::Error> + Send + Unpin,
+    S: Stream<Item = Result<Message, Error>> + Sink<Message, Error = Error> + Send + Unpin,
 {
     pub(crate) fn new(socket: S, rules: SessionRules) -> Self {
         let now = Instant::now();
@@ -147,7 +160,6 @@ where
             socket,
             send_buffer: SendBuffer::new(rules.send_buffer),
             is_closing: false,
-            inbound: RateLimiter::new(rules.inbound_per_second_max),
             last_received_at: now,
             ping_at: now + rules.ping_interval,
         }
@@ -269,7 +281,7 @@ where
     fn queue_close(&mut self, end: End) {
         if let Some((code, reason)) = end.close().filter(|_| !self.is_closing) {
             self.is_closing = true;
-            let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
+            let frame = CloseFrame { code: code.into(), reason: Utf8Bytes::from_static(reason) };
             self.send_buffer.push_control(Message::Close(Some(frame)));
         }
     }
@@ -285,31 +297,32 @@ where
             // Pings that were missed are not sent later.
             self.ping_at = now + self.rules.ping_interval;
             if !self.is_closing {
-                self.send_buffer.push_control(Message::Ping(axum::body::Bytes::new()));
+                self.send_buffer.push_control(Message::Ping(Bytes::new()));
             }
         }
         now >= self.last_received_at + self.rules.silence_max
     }
 
-    /// Discards a message of the client, or returns why it ends the session: it is too large, or one too
-    /// many.
-    fn receive(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+    /// Discards a message of the client, or returns why it ends the session.
+    fn receive(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         let message = match message {
             None | Some(Ok(Message::Close(_))) => return Err(End::Gone),
             Some(Ok(message)) => message,
             Some(Err(error)) => return Err(end_of(&error)),
         };
-        let now = Instant::now();
-        self.last_received_at = now;
+        self.last_received_at = Instant::now();
         let bytes = match &message {
             Message::Text(text) => text.len(),
             Message::Binary(bytes) => bytes.len(),
             _ => 0,
         };
-        if bytes > self.rules.inbound_bytes_max {
-            return Err(End::TooLarge);
-        }
-        if self.inbound.admit(now) { Ok(()) } else { Err(End::TooManyMessages) }
+        if bytes > self.rules.inbound_bytes_max { Err(End::TooLarge) } else { Ok(()) }
+    }
+
+    /// Ends the session without waiting for the client, which gets the close frame if it takes it at once.
+    pub(crate) fn close_at_once(mut self, end: End) {
+        self.queue_close(end);
+        let _ = poll_fn(|cx| self.send_buffer.poll_flush(cx, &mut self.socket)).now_or_never();
     }
 
     /// Ends the session: sends the close frame, or answers the client's, and waits a little for the client to
@@ -327,8 +340,9 @@ where
                 while let Some(Ok(_)) = self.socket.next().await {}
             }
         };
+        let grace = if end == End::UnknownOrder { self.rules.stranger_grace } else { self.rules.close_grace };
         // After a time-out the connection is dropped.
-        let _ = timeout(self.rules.close_grace, closing).await;
+        let _ = timeout(grace, closing).await;
     }
 }
 
@@ -345,41 +359,21 @@ async fn next_notice(
     }
 }
 
+/// Returns whether a read failed because the client had sent too many frames.
+fn is_flood(error: &std::io::Error) -> bool {
+    let source = error.get_ref();
+    source.is_some_and(<dyn std::error::Error + Send + Sync>::is::<TooManyFrames>)
+}
+
 /// Returns why the session ends after a failed read.
-fn end_of(error: &axum::Error) -> End {
-    let source = std::error::Error::source(error);
-    match source.and_then(|source| source.downcast_ref::<tungstenite::Error>()) {
-        Some(tungstenite::Error::Capacity(_)) => End::TooLarge,
-        Some(tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => End::Gone,
-        Some(tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_)) => End::Protocol,
+fn end_of(error: &Error) -> End {
+    match error {
+        Error::Capacity(_) => End::TooLarge,
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::Gone,
+        Error::Protocol(_) => End::Protocol,
+        Error::Utf8(_) => End::NotUtf8,
+        Error::Io(error) if is_flood(error) => End::TooManyMessages,
         _ => End::Gone,
-    }
-}
-
-/// A limit on how many messages a client may send in a second.
-#[derive(Debug)]
-struct RateLimiter {
-    per_second: u32,
-    /// How many messages the client may still send in the current second.
-    left: u32,
-    second_began_at: Instant,
-}
-
-impl RateLimiter {
-    fn new(per_second: u32) -> Self {
-        Self { per_second, left: per_second, second_began_at: Instant::now() }
-    }
-
-    /// Counts a message, and returns whether it is within the limit.
-    #[must_use]
-    fn admit(&mut self, now: Instant) -> bool {
-        if now.duration_since(self.second_began_at) >= Duration::from_secs(1) {
-            self.second_began_at = now;
-            self.left = self.per_second;
-        }
-        let is_allowed = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        is_allowed
     }
 }
 

@@ -11,7 +11,7 @@ use crate::live::sockets::{SocketCaps, Sockets};
 /// The server's end of a socket whose client is the test: it receives what the test sends, and takes frames
 /// unless the test has it stuck.
 struct TestSocket {
-    from_client: mpsc::UnboundedReceiver<Result<Message, axum::Error>>,
+    from_client: mpsc::UnboundedReceiver<Result<Message, Error>>,
     wire: Arc<Mutex<Wire>>,
 }
 
@@ -25,7 +25,7 @@ struct Wire {
 
 /// The client's end.
 struct Client {
-    to_server: mpsc::UnboundedSender<Result<Message, axum::Error>>,
+    to_server: mpsc::UnboundedSender<Result<Message, Error>>,
     wire: Arc<Mutex<Wire>>,
 }
 
@@ -66,14 +66,14 @@ impl Client {
 
     fn close_code(&self) -> Option<u16> {
         match self.wire.lock().unwrap().sent.last() {
-            Some(Message::Close(Some(frame))) => Some(frame.code),
+            Some(Message::Close(Some(frame))) => Some(frame.code.into()),
             _ => None,
         }
     }
 }
 
 impl Stream for TestSocket {
-    type Item = Result<Message, axum::Error>;
+    type Item = Result<Message, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.from_client.poll_recv(cx)
@@ -81,9 +81,9 @@ impl Stream for TestSocket {
 }
 
 impl Sink<Message> for TestSocket {
-    type Error = axum::Error;
+    type Error = Error;
 
-    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut wire = self.wire.lock().unwrap();
         if wire.is_stuck {
             wire.waker = Some(cx.waker().clone());
@@ -92,17 +92,17 @@ impl Sink<Message> for TestSocket {
         Poll::Ready(Ok(()))
     }
 
-    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), axum::Error> {
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
         self.wire.lock().unwrap().sent.push(message);
         Ok(())
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.wire.lock().unwrap().writes += 1;
         self.poll_ready(cx)
     }
 
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), axum::Error>> {
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
     }
 }
@@ -112,7 +112,7 @@ fn sockets() -> Sockets {
 }
 
 fn announcements(sockets: &Sockets) -> Announcements {
-    Announcements { notices: sockets.notices(), shutdown: sockets.shutdown_signal() }
+    Announcements::of(sockets)
 }
 
 fn items(seqs: std::ops::RangeInclusive<u64>) -> impl Stream<Item = Result<Item, FeedEnd>> + Send {
@@ -203,7 +203,7 @@ async fn a_client_that_answers_pings_stays_connected() {
     let task = tokio::spawn(async move { run(socket, stream::pending(), 0, &registry).await });
     for _ in 0..10 {
         tokio::time::sleep(Duration::from_secs(30)).await;
-        client.send(Message::Pong(axum::body::Bytes::new()));
+        client.send(Message::Pong(Bytes::new()));
     }
     sockets.shut_down();
     assert_eq!(task.await.unwrap(), End::ShuttingDown);
@@ -211,25 +211,29 @@ async fn a_client_that_answers_pings_stays_connected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn too_many_messages_end_the_session() {
-    let (socket, client) = socket();
-    (0..11).for_each(|_| client.send(Message::text("hi")));
-    assert_eq!(run(socket, stream::pending(), 0, &sockets()).await, End::TooManyMessages);
-    assert_eq!(client.close_code(), Some(1008));
+async fn what_is_wrong_with_a_message_has_its_close_code() {
+    let too_many = || Error::Io(std::io::Error::other(TooManyFrames));
+    for (error, end, code) in [
+        (too_many(), End::TooManyMessages, 1008),
+        (Error::Utf8("x".to_owned()), End::NotUtf8, 1007),
+        (Error::Protocol(ProtocolError::UnmaskedFrameFromClient), End::Protocol, 1002),
+    ] {
+        let (socket, client) = socket();
+        client.to_server.send(Err(error)).unwrap();
+        assert_eq!(run(socket, stream::pending(), 0, &sockets()).await, end);
+        assert_eq!(client.close_code(), Some(code));
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_messages_a_second_are_allowed() {
+async fn a_client_that_follows_no_order_is_soon_forgotten() {
     let (socket, client) = socket();
-    let sockets = sockets();
-    let registry = sockets.clone();
-    let task = tokio::spawn(async move { run(socket, stream::pending(), 0, &registry).await });
-    for _ in 0..5 {
-        (0..10).for_each(|_| client.send(Message::text("hi")));
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    sockets.shut_down();
-    assert_eq!(task.await.unwrap(), End::ShuttingDown);
+    let begun = Instant::now();
+    Session::new(socket, SessionRules::default()).close(End::UnknownOrder).await;
+    assert_eq!((client.close_code(), begun.elapsed()), (Some(4404), Duration::from_secs(1)));
+    let (socket, client) = self::socket();
+    Session::new(socket, SessionRules::default()).close_at_once(End::UnknownOrder);
+    assert_eq!((client.close_code(), begun.elapsed()), (Some(4404), Duration::from_secs(1)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,12 +2,16 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use order_engine_core::OrderId;
 use tokio::sync::{broadcast, watch};
 
 use crate::live::frames::Frames;
+
+/// How many streams of unknown orders there may be. Each has its answer at once, and leaves then.
+const STRANGERS_MAX: usize = 32;
 
 /// How many notices may wait for a stream. A stream that falls further behind misses the oldest.
 const NOTICES_WAITING_MAX: usize = 16;
@@ -31,6 +35,8 @@ struct Shared {
     by_order: Mutex<HashMap<OrderId, Streams>>,
     /// The number of streams, in a channel, so that a task can wait until it is zero.
     total: watch::Sender<usize>,
+    /// The number of those that are being told that there is no such order. They are not in the total.
+    strangers: AtomicUsize,
     notices: broadcast::Sender<Arc<str>>,
     shutdown: watch::Sender<bool>,
 }
@@ -47,9 +53,14 @@ struct Streams {
 #[must_use = "dropping the slot releases it"]
 pub(crate) struct StreamSlot {
     shared: Arc<Shared>,
-    order_id: Option<OrderId>,
+    order_id: OrderId,
     frames: Arc<Frames>,
 }
+
+/// The right to tell a client that there is no such order. Dropping it releases the place.
+#[derive(Debug)]
+#[must_use = "dropping the slot releases it"]
+pub(crate) struct StrangerSlot(Arc<Shared>);
 
 /// Why there is no slot for another stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,26 +89,32 @@ impl Sockets {
             caps,
             by_order: Mutex::new(HashMap::new()),
             total: watch::Sender::new(0),
+            strangers: AtomicUsize::new(0),
             notices: broadcast::Sender::new(NOTICES_WAITING_MAX),
             shutdown: watch::Sender::new(false),
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Takes a slot for a stream of an order. A request without a valid order id takes one, too, until it is
-    /// answered.
-    pub(crate) fn admit(&self, order_id: Option<OrderId>) -> Result<StreamSlot, NoSlot> {
+    /// Takes a slot for a stream of an order.
+    pub(crate) fn admit(&self, order_id: OrderId) -> Result<StreamSlot, NoSlot> {
         let shared = &self.shared;
         let mut by_order = shared.by_order();
         if *shared.total.borrow() >= shared.caps.total {
             return Err(NoSlot::Total);
         }
-        let frames = match order_id {
-            Some(order_id) => by_order.entry(order_id).or_default().admit(shared.caps.per_order)?,
-            None => Arc::default(),
-        };
+        let frames = by_order.entry(order_id).or_default().admit(shared.caps.per_order)?;
         shared.total.send_modify(|total| *total += 1);
         Ok(StreamSlot { shared: Arc::clone(shared), order_id, frames })
+    }
+
+    /// Takes a place for a stream that follows no order, until it is told so. These have a small number of places of their
+    /// own, so that they keep nobody from following an order.
+    pub(crate) fn admit_stranger(&self) -> Result<StrangerSlot, NoSlot> {
+        let admit = |count| (count < STRANGERS_MAX).then_some(count + 1);
+        let strangers = &self.shared.strangers;
+        strangers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, admit).map_err(|_| NoSlot::Total)?;
+        Ok(StrangerSlot(Arc::clone(&self.shared)))
     }
 
     /// Returns how many streams there are.
@@ -173,13 +190,19 @@ impl StreamSlot {
 impl Drop for StreamSlot {
     fn drop(&mut self) {
         let mut by_order = self.shared.by_order();
-        if let Some(Entry::Occupied(mut streams)) = self.order_id.map(|id| by_order.entry(id)) {
+        if let Entry::Occupied(mut streams) = by_order.entry(self.order_id) {
             streams.get_mut().count -= 1;
             if streams.get().count == 0 {
                 streams.remove();
             }
         }
         self.shared.total.send_modify(|total| *total -= 1);
+    }
+}
+
+impl Drop for StrangerSlot {
+    fn drop(&mut self) {
+        self.0.strangers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -196,11 +219,11 @@ mod tests {
     fn slots_are_counted_limited_and_released() {
         let sockets = Sockets::new(SocketCaps { total: 3, per_order: 2 });
         let (a, b) = (order(1), order(2));
-        let first = sockets.admit(Some(a)).unwrap();
-        let second = sockets.admit(Some(a)).unwrap();
-        assert_eq!(sockets.admit(Some(a)).unwrap_err(), NoSlot::Order);
-        let third = sockets.admit(Some(b)).unwrap();
-        assert_eq!(sockets.admit(Some(b)).unwrap_err(), NoSlot::Total);
+        let first = sockets.admit(a).unwrap();
+        let second = sockets.admit(a).unwrap();
+        assert_eq!(sockets.admit(a).unwrap_err(), NoSlot::Order);
+        let third = sockets.admit(b).unwrap();
+        assert_eq!(sockets.admit(b).unwrap_err(), NoSlot::Total);
         assert_eq!((sockets.total(), sockets.of_order(a), sockets.of_order(b)), (3, 2, 1));
         drop(first);
         assert_eq!((sockets.total(), sockets.of_order(a)), (2, 1));
@@ -208,10 +231,20 @@ mod tests {
         assert_eq!((sockets.total(), sockets.of_order(a), sockets.of_order(b)), (0, 0, 0));
     }
 
+    #[test]
+    fn streams_of_unknown_orders_have_a_few_places_of_their_own() {
+        let sockets = Sockets::new(SocketCaps { total: 1, per_order: 1 });
+        let strangers: Vec<_> = (0..40).map_while(|_| sockets.admit_stranger().ok()).collect();
+        assert_eq!((strangers.len(), sockets.total()), (STRANGERS_MAX, 0));
+        assert!(sockets.admit(order(1)).is_ok());
+        drop(strangers);
+        assert!(sockets.admit_stranger().is_ok());
+    }
+
     #[tokio::test]
     async fn the_release_of_the_last_slot_ends_the_drain() {
         let sockets = Sockets::new(SocketCaps { total: 1, per_order: 1 });
-        let slot = sockets.admit(Some(order(1))).unwrap();
+        let slot = sockets.admit(order(1)).unwrap();
         let drained = tokio::spawn({
             let sockets = sockets.clone();
             async move { sockets.drained().await }

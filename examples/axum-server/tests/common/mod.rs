@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod program;
+pub mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub struct TestServer {
     /// Makes the store fail.
     pub outage: Arc<Outage>,
     pub http: reqwest::Client,
-    host: String,
+    pub host: String,
     stop: oneshot::Sender<()>,
     serving: JoinHandle<()>,
 }

@@ -76,6 +76,11 @@ impl Program {
         Self { child, url, log }
     }
 
+    /// Returns the id of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("the program runs")
+    }
+
     pub fn ws(&self, id: &str) -> String {
         format!("{}/ws/orders/{id}", self.url.replacen("http", "ws", 1))
     }

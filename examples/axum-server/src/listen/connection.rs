@@ -1,0 +1,140 @@
+//! One connection, from its first request to its end or to its live stream.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::body::{Bytes, to_bytes};
+use axum::http::{Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use order_engine_core::telemetry::chain;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::http::{Site, refused_head};
+use crate::listen::until_stopped;
+use crate::transport::handover::Handover;
+use crate::transport::stream::Transport;
+
+/// How long a connection is kept between two requests: longer than balancers keep theirs, which is a minute mostly, so
+/// that it is them who close, and no request meets a connection that is being closed.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// The largest head of a request.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// How long a client may take to read why its request was refused, and how much of the rest of the request is read
+/// meanwhile: unread data would reset the connection before the client has the answer.
+const REFUSAL_TIME_MAX: Duration = Duration::from_secs(1);
+const REFUSAL_BYTES_MAX: u64 = 256 * 1024;
+
+/// How a connection is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Usual,
+    /// All places are taken. It gets one answer, of those for operators only.
+    Reserve,
+}
+
+/// How HTTP's part of a connection ended.
+#[derive(Debug)]
+enum HttpEnd {
+    /// The connection is closed, or to be closed.
+    Closed,
+    /// A live stream takes the connection over.
+    Taken,
+}
+
+/// Serves one connection, until it ends or becomes a live stream, which has a task of its own.
+pub(crate) async fn connection(
+    transport: Transport,
+    site: Site,
+    lane: Lane,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let exchange = Arc::clone(transport.exchange());
+    let handover = Handover::new(Arc::clone(&exchange));
+    let (offer, noted) = (handover.clone(), Arc::clone(&exchange));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        noted.begin();
+        request.extensions_mut().insert(offer.clone());
+        let (site, noted) = (site.clone(), Arc::clone(&noted));
+        async move {
+            let answer = if lane == Lane::Usual {
+                site.answer(request).await
+            } else {
+                site.answer_in_reserve(request).await
+            };
+            noted.answered();
+            answer
+        }
+    });
+    let mut http = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .keep_alive(lane == Lane::Usual)
+        .header_read_timeout(KEEP_ALIVE)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(transport), service);
+    let mut is_stopping = false;
+    let end = loop {
+        tokio::select! {
+            end = poll_fn(|cx| match Pin::new(&mut http).poll(cx) {
+                Poll::Ready(result) => Poll::Ready(result.map(|()| HttpEnd::Closed)),
+                Poll::Pending if exchange.has_ended() => Poll::Ready(Ok(HttpEnd::Taken)),
+                Poll::Pending => Poll::Pending,
+            }) => break end,
+            () = until_stopped(&mut stopped), if !is_stopping => {
+                is_stopping = true;
+                Pin::new(&mut http).graceful_shutdown();
+            }
+        }
+    };
+    let parts = http.into_parts();
+    let mut transport = parts.io.into_inner();
+    match end {
+        Err(error) => {
+            // This is normal: clients may disconnect at any time.
+            tracing::debug!(error = %chain(&error), "a connection ended early");
+            if let Some(status) = transport.refusal() {
+                // After a time-out the connection is dropped.
+                let _ = timeout(REFUSAL_TIME_MAX, refuse(transport, status)).await;
+            }
+        }
+        Ok(_) => {
+            if let Some(taker) = handover.taker() {
+                transport.leave_http();
+                // What follows is another future, so that this one, with HTTP's state, is freed.
+                tokio::spawn(taker(transport, parts.read_buf));
+            }
+        }
+    }
+}
+
+/// Answers a request whose head could not be read, which HTTP's library refuses without a body.
+async fn refuse(mut transport: Transport, status: StatusCode) -> std::io::Result<()> {
+    transport.leave_http();
+    transport.write_all(&refusal(status).await).await?;
+    transport.shutdown().await?;
+    tokio::io::copy(&mut transport.take(REFUSAL_BYTES_MAX), &mut tokio::io::sink()).await?;
+    Ok(())
+}
+
+/// Returns the whole answer, as it is sent.
+async fn refusal(status: StatusCode) -> Bytes {
+    let (head, body) = refused_head(status).into_parts();
+    // The body of a problem is in memory already.
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let mut answer = format!("HTTP/1.1 {status}\r\n").into_bytes();
+    for (name, value) in &head.headers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            answer.extend_from_slice(part);
+        }
+    }
+    answer
+        .extend_from_slice(format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()).as_bytes());
+    answer.extend_from_slice(&body);
+    answer.into()
+}
