@@ -178,7 +178,7 @@ async fn a_low_limit_of_open_files_is_raised_and_the_clients_stay_below_it() {
         "--shutdown-timeout",
         "0",
     ];
-    let program = Program::start_limited(folder.path(), &args, [96, 528]).await;
+    let program = Program::start_limited(folder.path(), &args, [96, 560]).await;
     let http = reqwest::Client::new();
     let id = program.place(&http, "k").await;
     let mut clients = Vec::new();
@@ -189,7 +189,7 @@ async fn a_low_limit_of_open_files_is_raised_and_the_clients_stay_below_it() {
         }
     };
     assert!(refused.contains("503"), "{refused}");
-    assert_eq!(clients.len(), 300, "three quarters of what is left of 528");
+    assert_eq!(clients.len(), 300, "three quarters of what is left of 560");
     assert_eq!(http.get(format!("{}/health", program.url)).send().await.unwrap().status(), 200);
     drop(clients);
     assert_eq!(program.terminate().await.0, Some(0));

@@ -2,10 +2,12 @@
 
 mod common;
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use common::wire::{Wire, frame, handshake};
-use common::{Client, TestServer};
+use common::{Client, Hanging, TestServer};
 use futures_util::future::join_all;
 use order_engine_server::Options;
 use serde_json::Value;
@@ -213,6 +215,40 @@ async fn server_sent_events_have_the_headers_that_proxies_need() {
             .any(|by| by.to_str().unwrap().eq_ignore_ascii_case("accept"));
         assert!(varies, "{:?}", answer.headers());
     }
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_is_told_within_two_seconds() {
+    let hanging = Arc::new(Hanging::default());
+    let server = TestServer::that_may_hang(hanging.clone()).await;
+    let id = server.place_any().await;
+    hanging.0.store(true, Ordering::Release);
+    let http = &server.http;
+    let events = format!("/api/orders/{id}/events");
+    let requests = [
+        http.get(server.url("/ready")),
+        http.get(server.url("/api/orders")),
+        http.get(server.url(&format!("/api/orders/status/{id}"))),
+        http.get(server.url(&events)),
+        http.get(server.url(&events)).header("Accept", "text/event-stream"),
+        http.post(server.url(&format!("/api/orders/{id}/cancel"))),
+    ];
+    let begun = Instant::now();
+    for answer in join_all(requests.map(reqwest::RequestBuilder::send)).await {
+        let answer = answer.unwrap();
+        let path = answer.url().path().to_owned();
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["retry-after"]),
+            (503, &"1".parse().unwrap()),
+            "{path}"
+        );
+    }
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let (frames, code) = server.connect(&format!("/ws/orders/{id}")).await.drain().await;
+    assert_eq!((code, &frames[0]["code"]), (1013, &"store-unavailable".into()));
+    hanging.0.store(false, Ordering::Release);
+    assert_eq!(status(&server, &events).await, 200);
 }
 
 #[tokio::test]

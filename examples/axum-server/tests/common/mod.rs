@@ -7,12 +7,14 @@ pub mod program;
 pub mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use apalis::prelude::{Monitor, WorkerBuilder};
+use async_trait::async_trait;
 use futures_util::{SinkExt, StreamExt};
-use order_engine_core::testing::{InterceptedStore, Outage};
-use order_engine_core::{Engine, MemoryStore, Runtime, execute_order};
+use order_engine_core::testing::{Call, Intercept, InterceptedStore, Outage};
+use order_engine_core::{Engine, MemoryStore, Runtime, StoreError, execute_order};
 use order_engine_server::{AppState, Options, TokenRegistry, serve};
 use order_engine_sim::{Rate, SimConfig, Simulator};
 use serde_json::{Value, json};
@@ -22,6 +24,20 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// Makes every call of the store hang while it is on.
+#[derive(Debug, Default)]
+pub struct Hanging(pub AtomicBool);
+
+#[async_trait]
+impl Intercept for Hanging {
+    async fn before(&self, _: Call<'_>) -> Result<(), StoreError> {
+        if self.0.load(Ordering::Acquire) {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+}
 
 /// A running server. Dropping it leaves it running until the test ends.
 pub struct TestServer {
@@ -49,10 +65,19 @@ impl TestServer {
 
     /// Starts a server with options, whose orders stay pending until [`work`](Self::work) is called.
     pub async fn with(options: Options) -> Self {
+        let outage = Arc::new(Outage::new());
+        Self::over(options, outage.clone(), outage).await
+    }
+
+    /// Starts a server whose store hangs when the switch is on.
+    pub async fn that_may_hang(hanging: Arc<Hanging>) -> Self {
+        Self::over(Options::default(), hanging, Arc::new(Outage::new())).await
+    }
+
+    async fn over(options: Options, intercept: Arc<dyn Intercept>, outage: Arc<Outage>) -> Self {
         let sim = SimConfig { step_delay: Duration::ZERO, fail_rate: Rate::NEVER, ..SimConfig::default() };
         let simulator = Simulator::open(sim, Runtime::tokio()).await.unwrap();
-        let outage = Arc::new(Outage::new());
-        let store = InterceptedStore::new(Arc::new(MemoryStore::new()), outage.clone());
+        let store = InterceptedStore::new(Arc::new(MemoryStore::new()), intercept);
         let engine = Engine::builder()
             .store(Arc::new(store))
             .router(simulator.router())
