@@ -23,8 +23,8 @@ const SETTLING: Duration = Duration::from_secs(2);
 /// The event that every order has: once it is here, the stream waits.
 const FIRST_EVENT: &[u8] = b"\"type\":\"pending\"";
 
-/// How long the venue takes for each step: no order goes on.
-pub(crate) const VENUE_DELAY: Duration = Duration::from_secs(24 * 3_600);
+/// How long the venue takes for each step, at most: no order goes on.
+pub(crate) const VENUE_DELAY: Duration = Duration::from_hours(1);
 
 /// A stream that is held open.
 enum Held {

@@ -69,7 +69,9 @@ pub(crate) async fn stream(
         Problem::new(StatusCode::NOT_IMPLEMENTED, "no-live-stream", detail)
     })?;
     let body = handover.body(move |connection, _| async move {
-        event_stream::run(connection, framing, opening, feed.into_stream(), announcements).await;
+        // Boxed, because each future that it passes through would have room for one of its own.
+        let feed = Box::pin(feed.into_stream());
+        event_stream::run(connection, framing, opening, feed, announcements).await;
         drop(slot);
     });
     let headers = [

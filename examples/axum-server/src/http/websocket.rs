@@ -24,12 +24,13 @@ const READ_BUFFER_BYTES: usize = 256;
 /// How much is gathered before it is written, even if more follows at once. What was once needed is kept.
 const WRITE_BUFFER_BYTES: usize = 4 * 1024;
 
-type SocketSession = Session<WebSocketStream<FrameGate<Transport>>>;
+/// Boxed, because each future that it passes through would have room for one of its own.
+type SocketSession = Box<Session<WebSocketStream<FrameGate<Transport>>>>;
 
 /// Serves the connection as the live stream of an order.
 pub(crate) fn follow(handover: &Handover, app: AppState, id: OrderId, after: u64, slot: StreamSlot) {
     handover.take_upgraded(move |transport, received| async move {
-        let Some(session) = session(&app, transport, &received).await else { return };
+        let Some(session) = session(&app, transport, received).await else { return };
         serve(&app, id, after, session, slot).await;
     });
 }
@@ -37,23 +38,25 @@ pub(crate) fn follow(handover: &Handover, app: AppState, id: OrderId, after: u64
 /// Tells the client that there is no such order, because what it named is no order id.
 pub(crate) fn turn_away(handover: &Handover, app: AppState, slot: StrangerSlot) {
     handover.take_upgraded(move |transport, received| async move {
-        let Some(session) = session(&app, transport, &received).await else { return };
+        let Some(session) = session(&app, transport, received).await else { return };
         unknown_order(session, Some(slot)).await;
     });
 }
 
-async fn session(app: &AppState, transport: Transport, received: &Bytes) -> Option<SocketSession> {
+/// Begins a session. What was received is freed with HTTP's buffer, of which it is a part.
+async fn session(app: &AppState, transport: Transport, received: Bytes) -> Option<SocketSession> {
     let mut gate = FrameGate::new(transport, app.session_rules.inbound_per_second_max);
     // A client that sends a flood with its handshake gets no close frame.
-    gate.count(received).ok()?;
+    gate.count(&received).ok()?;
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let socket =
-        WebSocketStream::from_partially_read(gate, received.to_vec(), Role::Server, Some(config)).await;
-    Some(Session::new(socket, app.session_rules))
+    let begun = received.to_vec();
+    drop(received);
+    let socket = WebSocketStream::from_partially_read(gate, begun, Role::Server, Some(config)).await;
+    Some(Box::new(Session::new(socket, app.session_rules)))
 }
 
 async fn serve(app: &AppState, id: OrderId, after: u64, mut session: SocketSession, slot: StreamSlot) {
@@ -63,7 +66,8 @@ async fn serve(app: &AppState, id: OrderId, after: u64, mut session: SocketSessi
             for frame in ControlFrame::opening(id, last_seq, Utc::now()) {
                 session.queue_frame(to_json(&frame));
             }
-            session.run(feed.into_stream(), last_seq, Announcements::of(&app.sockets)).await
+            let feed = Box::pin(feed.into_stream());
+            session.run(feed, last_seq, Announcements::of(&app.sockets)).await
         }
         Ok(None) => {
             // The places of those who follow an order are not for others.

@@ -320,14 +320,14 @@ where
     }
 
     /// Ends the session without waiting for the client, which gets the close frame if it takes it at once.
-    pub(crate) fn close_at_once(mut self, end: End) {
+    pub(crate) fn close_at_once(mut self: Box<Self>, end: End) {
         self.queue_close(end);
         let _ = poll_fn(|cx| self.send_buffer.poll_flush(cx, &mut self.socket)).now_or_never();
     }
 
     /// Ends the session: sends the close frame, or answers the client's, and waits a little for the client to
     /// close the connection.
-    pub(crate) async fn close(mut self, end: End) {
+    pub(crate) async fn close(mut self: Box<Self>, end: End) {
         if matches!(end, End::Lagged | End::Gone) {
             // The client gets these events again when it reconnects.
             self.send_buffer.clear();

@@ -124,7 +124,7 @@ async fn run<F>(socket: TestSocket, feed: F, last_seq: u64, sockets: &Sockets) -
 where
     F: Stream<Item = Result<Item, FeedEnd>> + Send,
 {
-    let mut session = Session::new(socket, SessionRules::default());
+    let mut session = Box::new(Session::new(socket, SessionRules::default()));
     session.queue_frame("hello".to_owned());
     let end = session.run(feed, last_seq, announcements(sockets)).await;
     session.close(end).await;
@@ -153,7 +153,7 @@ async fn live_events_beyond_the_bound_close_a_slow_client() {
     client.set_stuck(true);
     let session = tokio::spawn(async move {
         let sockets = sockets();
-        let mut session = Session::new(socket, SessionRules::default());
+        let mut session = Box::new(Session::new(socket, SessionRules::default()));
         let end = session.run(items(1..=300), 0, announcements(&sockets)).await;
         (session, end)
     });
@@ -171,7 +171,7 @@ async fn a_mebibyte_of_waiting_frames_closes_a_slow_client() {
     let (socket, client) = socket();
     client.set_stuck(true);
     let large = stream::iter((1..=3).map(|seq| Ok(Item { seq, frame: "x".repeat(400_000).into() })));
-    let mut session = Session::new(socket, SessionRules::default());
+    let mut session = Box::new(Session::new(socket, SessionRules::default()));
     assert_eq!(session.run(large, 0, announcements(&sockets())).await, End::Lagged);
 }
 
@@ -229,10 +229,10 @@ async fn what_is_wrong_with_a_message_has_its_close_code() {
 async fn a_client_that_follows_no_order_is_soon_forgotten() {
     let (socket, client) = socket();
     let begun = Instant::now();
-    Session::new(socket, SessionRules::default()).close(End::UnknownOrder).await;
+    Box::new(Session::new(socket, SessionRules::default())).close(End::UnknownOrder).await;
     assert_eq!((client.close_code(), begun.elapsed()), (Some(4404), Duration::from_secs(1)));
     let (socket, client) = self::socket();
-    Session::new(socket, SessionRules::default()).close_at_once(End::UnknownOrder);
+    Box::new(Session::new(socket, SessionRules::default())).close_at_once(End::UnknownOrder);
     assert_eq!((client.close_code(), begun.elapsed()), (Some(4404), Duration::from_secs(1)));
 }
 
@@ -267,7 +267,7 @@ async fn a_client_that_closes_the_socket_ends_its_session() {
 async fn notices_reach_every_session() {
     let (socket, client) = socket();
     let sockets = sockets();
-    let mut session = Session::new(socket, SessionRules::default());
+    let mut session = Box::new(Session::new(socket, SessionRules::default()));
     let listening = announcements(&sockets);
     let task = tokio::spawn(async move { session.run(stream::pending(), 0, listening).await });
     sockets.notify("maintenance at noon");
