@@ -114,6 +114,14 @@ impl Engine {
         }
     }
 
+    /// Returns what waits to be done, without writing to the store.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.context().store.backlog().await
+    }
+
     /// Deletes orders that ended at least this long ago, and returns how many. An order with a client order
     /// id is kept for [`NAME_RETENTION`] at least, and an order with events that a durable sink does not
     /// have yet is kept until it has them.
