@@ -10,6 +10,8 @@ use axum::http::request::Parts;
 use axum::http::uri::{Authority, Uri};
 use order_engine_core::OrderId;
 
+use crate::limits::proxies::Arrival;
+
 /// The URL under which clients reach the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl {
@@ -56,7 +58,7 @@ impl fmt::Display for PublicUrl {
 }
 
 /// Returns the absolute URL of an order's live stream: under the public URL if there is one, or else under
-/// the host of the request.
+/// the host of the request, as a trusted proxy passes it on or as it came.
 pub(crate) fn ws_url(
     public_url: Option<&PublicUrl>,
     request: &Parts,
@@ -66,10 +68,15 @@ pub(crate) fn ws_url(
     match public_url {
         Some(PublicUrl { is_secure: true, rest, .. }) => format!("wss://{rest}/ws/orders/{id}"),
         Some(PublicUrl { is_secure: false, rest, .. }) => format!("ws://{rest}/ws/orders/{id}"),
-        None => match requested_host(&request.uri, &request.headers) {
-            Some(host) => format!("ws://{host}/ws/orders/{id}"),
-            None => format!("ws://{local_addr}/ws/orders/{id}"),
-        },
+        None => {
+            let arrival = request.extensions.get::<Arrival>();
+            let scheme = if arrival.is_some_and(|arrival| arrival.is_secure) { "wss" } else { "ws" };
+            let forwarded = arrival.and_then(|arrival| arrival.host.clone());
+            match forwarded.or_else(|| requested_host(&request.uri, &request.headers)) {
+                Some(host) => format!("{scheme}://{host}/ws/orders/{id}"),
+                None => format!("{scheme}://{local_addr}/ws/orders/{id}"),
+            }
+        }
     }
 }
 

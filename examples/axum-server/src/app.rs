@@ -9,9 +9,14 @@ use order_engine_core::{Engine, OrderId};
 use tokio::task::AbortHandle;
 
 use crate::address::PublicUrl;
+use crate::auth::access::Access;
 use crate::config::Role;
+use crate::gate::Gate;
 use crate::http::hosts::AllowedHosts;
 use crate::http::origin::AllowedOrigins;
+use crate::limits::admission::Admission;
+use crate::limits::proxies::TrustedProxies;
+use crate::limits::settings::LimitSettings;
 use crate::live::known::KnownOrders;
 use crate::live::session::SessionRules;
 use crate::live::sockets::{SocketCaps, Sockets};
@@ -50,6 +55,10 @@ pub struct Options {
     pub role: Role,
     /// The metrics of the process, if it has any.
     pub metrics: Option<Metrics>,
+    /// Who may use the server: everybody, unless it says otherwise.
+    pub access: Access,
+    /// How much of the server its clients may use.
+    pub limits: LimitSettings,
 }
 
 impl Default for Options {
@@ -67,6 +76,8 @@ impl Default for Options {
             chain: ChainInfo::default(),
             role: Role::All,
             metrics: None,
+            access: Access::default(),
+            limits: LimitSettings::default(),
         }
     }
 }
@@ -81,6 +92,8 @@ pub struct AppState {
     pub(crate) known: Arc<KnownOrders>,
     pub(crate) session_rules: SessionRules,
     pub(crate) store_watch: Arc<StoreWatch>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) admission: Arc<Admission>,
     is_draining: Arc<AtomicBool>,
     pub(crate) local_addr: SocketAddr,
 }
@@ -89,6 +102,8 @@ impl AppState {
     /// Returns the state of a server that listens at `local_addr`.
     pub fn new(engine: Engine, tokens: TokenRegistry, local_addr: SocketAddr, options: Options) -> Self {
         let caps = SocketCaps { total: options.max_sockets, per_order: options.max_sockets_per_order };
+        let gate = Gate::new(options.access.clone(), &options.limits);
+        let admission = Admission::new(&options.limits);
         Self {
             engine,
             tokens: Arc::new(tokens),
@@ -97,6 +112,8 @@ impl AppState {
             known: Arc::default(),
             session_rules: SessionRules::default(),
             store_watch: Arc::default(),
+            gate: Arc::new(gate),
+            admission: Arc::new(admission),
             is_draining: Arc::default(),
             local_addr,
         }
@@ -105,6 +122,11 @@ impl AppState {
     /// Says from now on that the server is not ready, because it is about to shut down, and goes on serving.
     pub fn drain(&self) {
         self.is_draining.store(true, Ordering::Release);
+    }
+
+    /// Returns the proxies whose word is taken.
+    pub(crate) fn trusted_proxies(&self) -> &TrustedProxies {
+        self.options.limits.trusted_proxies.as_ref().unwrap_or(&TrustedProxies::None)
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -11,8 +11,11 @@ use order_engine_core::{Amount, FeeBumpPolicy};
 use order_engine_sim::{NonceConfig, Rate};
 
 use crate::address::PublicUrl;
+use crate::auth::commands::Command;
+use crate::auth::settings::AuthSettings;
 use crate::backend::{FanoutUrl, StoreUrl};
 use crate::chain_file::ChainFile;
+use crate::limits::settings::LimitSettings;
 use crate::secret_url::{SecretUrl, VenueUrl};
 use crate::shutdown::ShutdownTimes;
 
@@ -29,8 +32,7 @@ pub struct Config {
     #[arg(long, env = "PORT", default_value_t = 3000)]
     pub port: u16,
 
-    /// Listen on a public address although there is no authentication: every client that reaches it can
-    /// trade.
+    /// Listen on a public address without authentication: every client that reaches it can trade.
     #[arg(long, env = "ALLOW_PUBLIC_UNAUTHENTICATED", value_parser = BoolishValueParser::new())]
     pub allow_public_unauthenticated: bool,
 
@@ -164,6 +166,18 @@ pub struct Config {
     /// The price impact that an order may have if it does not say, in basis points.
     #[arg(long, env = "MAX_PRICE_IMPACT_BPS", default_value_t = 300, value_parser = clap::value_parser!(u16).range(0..=10_000))]
     pub max_price_impact_bps: u16,
+
+    #[allow(missing_docs)] // It would stand in the help.
+    #[command(flatten)]
+    pub auth: AuthSettings,
+
+    #[allow(missing_docs)] // It would stand in the help.
+    #[command(flatten)]
+    pub limits: LimitSettings,
+
+    /// What the program does instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
 
     /// How log lines look.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]

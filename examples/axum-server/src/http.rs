@@ -4,6 +4,7 @@ mod body;
 mod cancel;
 mod create;
 mod follow;
+mod gated;
 mod guard;
 mod health;
 pub(crate) mod hosts;
@@ -14,11 +15,14 @@ pub(crate) mod origin;
 mod page;
 mod params;
 mod quote;
+pub(crate) mod routes;
 mod sse;
+mod tickets;
 mod upgrade;
 mod websocket;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -29,14 +33,13 @@ use axum::http::header::{
 use axum::http::{Method, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::future::RouteFuture;
-use axum::routing::{get, post};
 use futures_util::future::{Either, Ready, ready};
 use hyper::body::Incoming;
 use tower_http::cors::Cors;
 use tower_service::Service;
 
 use crate::app::{AppState, Options};
-use crate::config::Role;
+use crate::http::routes::{OPERATIONS, router};
 use crate::wire::problem::Problem;
 
 /// All routes, with what is done for each request: the checks of its host and of its origin, CORS, the default headers
@@ -45,7 +48,11 @@ use crate::wire::problem::Problem;
 /// None of this is a layer of the router, because each layer clones and boxes the inner ones for each
 /// request.
 #[derive(Clone, Debug)]
-pub(crate) struct Site(Cors<Guarded>);
+pub(crate) struct Site {
+    service: Cors<Guarded>,
+    /// Who connects; the server itself, before anybody does.
+    peer: IpAddr,
+}
 
 /// The routes, behind the check of the request's origin.
 #[derive(Clone, Debug)]
@@ -57,7 +64,12 @@ struct Guarded {
 impl Site {
     pub(crate) fn new(app: &AppState) -> Self {
         let guarded = Guarded { router: router(app.clone()), app: app.clone() };
-        Self(app.options.allowed_origins.cors(guarded))
+        Self { service: app.options.allowed_origins.cors(guarded), peer: app.local_addr.ip() }
+    }
+
+    /// Returns the site for the requests of a connection.
+    pub(crate) fn of(&self, peer: IpAddr) -> Self {
+        Self { service: self.service.clone(), peer }
     }
 
     /// Answers a request that came over a connection of the reserve: only whether the server lives, and how.
@@ -73,12 +85,16 @@ impl Site {
     }
 
     /// Answers a request.
-    pub(crate) async fn answer(mut self, request: Request<Incoming>) -> Result<Response, Infallible> {
+    pub(crate) async fn answer(mut self, mut request: Request<Incoming>) -> Result<Response, Infallible> {
         let log = Log::of(&request);
-        let app = &self.0.get_ref().app;
-        let Options { allowed_hosts, public_url, .. } = &*app.options;
-        let mut response = match allowed_hosts.check(public_url.as_ref(), app.local_addr, &request) {
-            Ok(()) => self.0.call(request).await?,
+        let app = &self.service.get_ref().app;
+        let Options { allowed_hosts, public_url, limits, .. } = &*app.options;
+        let kind = limits.forwarded_header.unwrap_or_default();
+        let arrival = app.trusted_proxies().arrival(self.peer, request.headers(), kind);
+        let checked = allowed_hosts.check(public_url.as_ref(), app.local_addr, &arrival, &request);
+        request.extensions_mut().insert(arrival);
+        let mut response = match checked {
+            Ok(()) => self.service.call(request).await?,
             Err(problem) => problem.into_response(),
         };
         harden(&mut response);
@@ -104,21 +120,6 @@ impl Service<Request<Incoming>> for Guarded {
     }
 }
 
-/// Returns the routes of the server's role.
-fn router(app: AppState) -> Router {
-    let routes = if app.options.role == Role::Worker { operations() } else { operations().merge(service()) };
-    routes
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "not-found", "There is no such path.") })
-        .method_not_allowed_fallback(|| async {
-            let detail = "The path exists, but not for this method.";
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
-        })
-        .with_state(app)
-}
-
-/// The paths of the routes for operators.
-const OPERATIONS: [&str; 3] = ["/health", "/ready", "/metrics"];
-
 /// Returns the answer to a request whose head could not be read.
 pub(crate) fn refused_head(status: StatusCode) -> Response {
     let (code, detail) = match status {
@@ -132,30 +133,6 @@ pub(crate) fn refused_head(status: StatusCode) -> Response {
     let mut response = Problem::new(status, code, detail).into_response();
     harden(&mut response);
     response
-}
-
-/// Returns the routes for operators, which every process has.
-fn operations() -> Router<AppState> {
-    Router::new()
-        .route(OPERATIONS[0], get(health::health))
-        .route(OPERATIONS[1], get(health::ready))
-        .route(OPERATIONS[2], get(metrics::metrics))
-}
-
-/// Returns the routes for clients.
-fn service() -> Router<AppState> {
-    Router::new()
-        .route("/", get(page::index))
-        .route("/assets/{name}", get(page::asset))
-        .route("/api/orders", get(list::list))
-        .route("/api/orders/execute", post(create::create).get(follow::by_query))
-        .route("/api/orders/status/{orderId}", get(orders::status))
-        .route("/api/orders/{orderId}/events", get(orders::events))
-        .route("/api/orders/{orderId}/cancel", post(cancel::cancel))
-        .route("/api/quote", post(quote::quote))
-        .route("/api/tokens", get(quote::tokens))
-        .route("/api/chain", get(quote::chain_info))
-        .route("/ws/orders/{orderId}", get(follow::by_path))
 }
 
 /// Sets the headers that every answer has, unless its handler has set them.

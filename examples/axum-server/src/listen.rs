@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::app::AppState;
 use crate::http::Site;
-use crate::listen::connection::{Lane, connection};
+use crate::listen::connection::{Lane, connection, until_stopped};
 use crate::listen::reserve::{RESERVE_TIME_MAX, Reserve};
 use crate::transport::places::{AddressPlace, Addresses};
 use crate::transport::stream::Transport;
@@ -86,7 +86,7 @@ impl Door {
         let _ = stream.set_nodelay(true);
         let place = Arc::clone(&self.places).try_acquire_owned().ok();
         let places = place.and_then(|place| Some((place, self.addresses.take(peer.ip())?)));
-        let (site, stopped) = (self.site.clone(), stopped.clone());
+        let (site, stopped) = (self.site.of(peer.ip()), stopped.clone());
         if let Some((place, of_address)) = places {
             self.connections.spawn(async move {
                 connection(Transport::new(stream, of_address), site, Lane::Usual, stopped).await;
@@ -102,12 +102,6 @@ impl Door {
             self.reserve.admit(task);
         }
     }
-}
-
-/// Waits until the server is stopped.
-pub(crate) async fn until_stopped(stopped: &mut watch::Receiver<bool>) {
-    // An error means that the sender, and with it the server, is gone, which is a stop too.
-    let _ = stopped.wait_for(|is_stopped| *is_stopped).await;
 }
 
 /// Waits a little if a connection could not be accepted for a reason that is not the client's.

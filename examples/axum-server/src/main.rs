@@ -8,8 +8,9 @@ use std::process::ExitCode;
 
 use order_engine_core::telemetry::chain;
 use order_engine_server::{
-    AllowedHosts, AllowedOrigins, AppState, ClientCaps, Config, Host, InvalidHost, InvalidOrigin, LogFormat,
-    Metrics, MetricsTaken, Options, StartError, raise_limit, serve, shut_down,
+    Access, AllowedHosts, AllowedOrigins, AppState, ClientCaps, Command, CommandError, Config, Host,
+    InvalidAccess, InvalidHost, InvalidOrigin, LogFormat, Metrics, MetricsTaken, Options, StartError,
+    raise_limit, serve, shut_down,
 };
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,10 +27,14 @@ enum Fatal {
     #[error(transparent)]
     Host(#[from] InvalidHost),
     #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Access(#[from] InvalidAccess),
+    #[error(transparent)]
     Origin(#[from] InvalidOrigin),
     #[error(
-        "there is no authentication, so the server refuses to listen on the public address {0}; \
-         use --allow-public-unauthenticated if every client that reaches it may trade"
+        "there is no authentication, so the server refuses to listen on the public address {0}; set --api-keys, or \
+         --jwks or --jwt-secret, or use --allow-public-unauthenticated if every client that reaches it may trade"
     )]
     Public(SocketAddr),
     #[error("cannot listen on {address}")]
@@ -44,7 +49,15 @@ enum Fatal {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Config::of_process()).await {
+    let config = Config::of_process();
+    let done = match config.command.clone() {
+        Some(Command::Keys { command }) => {
+            let file = config.auth.api_keys.clone();
+            command.run(file, &mut std::io::stdout(), &mut std::io::stderr()).map_err(Fatal::from)
+        }
+        _ => run(config).await,
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(fatal) => {
             eprintln!("order-engine-server: {}", chain(&fatal));
@@ -56,7 +69,8 @@ async fn main() -> ExitCode {
 async fn run(config: Config) -> Result<(), Fatal> {
     init_logs(&config)?;
     let address = SocketAddr::new(config.host, config.port);
-    if !config.host.is_loopback() && !config.allow_public_unauthenticated {
+    let access = Access::open(&config.auth)?;
+    if !config.host.is_loopback() && access.is_open() && !config.allow_public_unauthenticated {
         return Err(Fatal::Public(address));
     }
     let allowed_hosts = AllowedHosts::parse(&config.allowed_hosts)?;
@@ -82,7 +96,10 @@ async fn run(config: Config) -> Result<(), Fatal> {
         streams = caps.streams,
         "at most so many clients are served at a time"
     );
-    tracing::warn!("there is no authentication: every client that reaches this server can trade");
+    if access.is_open() {
+        tracing::warn!("there is no authentication: every client that reaches this server can trade");
+    }
+    tokio::spawn(access.clone().upkeep());
     tracing::info!(store.durability = ?host.engine.durability(), "listening on http://{local_addr}");
     let options = Options {
         public_url: config.public_url.clone(),
@@ -97,6 +114,8 @@ async fn run(config: Config) -> Result<(), Fatal> {
         chain: host.chain.clone(),
         role: config.role,
         metrics: Some(metrics),
+        access,
+        limits: config.limits.clone(),
     };
     let app = AppState::new(host.engine.clone(), host.tokens.clone(), local_addr, options);
     let (stop, stopped) = oneshot::channel::<()>();

@@ -1,36 +1,44 @@
 //! `POST /api/orders/execute`: accepts an order.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::{HeaderName, HeaderValue, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use order_engine_core::{ClientOrderId, Order, Submission, SubmitError};
+use order_engine_core::{ClientOrderId, Order, StoreError, StoreErrorKind, Submission, SubmitError};
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::address::ws_url;
 use crate::app::AppState;
+use crate::auth::caller::Caller;
 use crate::http::body::read_fields;
 use crate::http::guard;
-use crate::wire::order_form::{IDEMPOTENCY_KEY, order_request};
+use crate::store_watch::{Part, STORE_TIME_MAX};
+use crate::wire::order_form::{IDEMPOTENCY_KEY, named_user, order_request};
 use crate::wire::problem::Problem;
 use crate::wire::status::AcceptedBody;
 
 /// Tells that the answer is about an order that an earlier request placed.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// How long a client waits for the store. An order that the store takes later is an order all the same.
-const STORE_TIME_MAX: Duration = Duration::from_secs(2);
 
-pub(crate) async fn create(State(app): State<AppState>, request: Request) -> Result<Response, Problem> {
+pub(crate) async fn create(
+    State(app): State<AppState>,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let fields = read_fields(&parts.headers, body).await?;
     let key = idempotency_key(&parts.headers)?;
+    let user = caller.acting_as(named_user(&fields))?;
     let mut request = order_request(fields, key, &app.tokens)?;
+    if let Some(user) = user {
+        request.user_id = user;
+    }
     request.max_price_impact_bps.get_or_insert(app.options.max_price_impact_bps);
+    let _admitted = app.admission.admit(&app.engine, &request).await?;
     guard::check(&app, &request).await?;
     // A client that gave no key needs one if the answer is in doubt: only with it may the request be repeated.
     request.client_order_id.get_or_insert_with(|| ClientOrderId::new(Uuid::new_v4().to_string()));
@@ -41,23 +49,25 @@ pub(crate) async fn create(State(app): State<AppState>, request: Request) -> Res
         let location = [(LOCATION, format!("/api/orders/status/{}", order.id))];
         (status, location, Json(AcceptedBody::new(order, ws_url))).into_response()
     };
-    match timeout(STORE_TIME_MAX, app.engine.submit_draft(draft)).await {
-        Ok(Ok(Submission::Created(order))) => {
+    let submitted = timeout(STORE_TIME_MAX, app.engine.submit_draft(draft)).await;
+    let late = |_| Err(SubmitError::Store(StoreError::new(StoreErrorKind::Unavailable, "no answer in time")));
+    match submitted.unwrap_or_else(late) {
+        Ok(Submission::Created(order)) => {
+            app.store_watch.note(Part::Writes, Ok(()));
             app.known.insert(&order);
             Ok(answer(StatusCode::ACCEPTED, &order))
         }
-        Ok(Ok(Submission::Existing(order))) => {
+        Ok(Submission::Existing(order)) => {
             let mut replay = answer(StatusCode::OK, &order);
             replay.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
             Ok(replay)
         }
-        Ok(Ok(Submission::Conflict(other))) => Err(Problem::idempotency_conflict(&other)),
-        Ok(Err(SubmitError::Store(error))) => {
-            Problem::log_store(&error);
+        Ok(Submission::Conflict(other)) => Err(Problem::idempotency_conflict(&other)),
+        Err(SubmitError::Store(error)) => {
+            app.store_watch.failed(Part::Writes, &error);
             Err(Problem::outcome_unknown(&order))
         }
-        Ok(Err(error)) => Err(refusal(&error)),
-        Err(_) => Err(Problem::outcome_unknown(&order)),
+        Err(error) => Err(refusal(&error)),
     }
 }
 

@@ -5,7 +5,8 @@ use axum::response::{IntoResponse, Response};
 use order_engine_core::OrderId;
 
 use crate::app::AppState;
-use crate::http::params::{OrderInPath, Params, parse_order_id};
+use crate::auth::caller::Caller;
+use crate::http::params::{OrderInPath, OrderInQuery, Params};
 use crate::http::upgrade::Upgrade;
 use crate::http::websocket;
 use crate::live::sockets::NoSlot;
@@ -16,21 +17,22 @@ use crate::wire::problem::Problem;
 pub(crate) async fn by_path(
     State(app): State<AppState>,
     OrderInPath(id): OrderInPath,
+    caller: Caller,
     params: Params,
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
-    follow(app, id, &params.only(&["after"])?, upgrade).await
+    follow(app, id, &caller, &params.only(&["after", "ticket"])?, upgrade).await
 }
 
 /// `GET /api/orders/execute?orderId={orderId}`.
 pub(crate) async fn by_query(
     State(app): State<AppState>,
+    OrderInQuery(id): OrderInQuery,
+    caller: Caller,
     params: Params,
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
-    let params = params.only(&["orderId", "after"])?;
-    let id = params.text("orderId").and_then(parse_order_id);
-    follow(app, id, &params, upgrade).await
+    follow(app, id, &caller, &params.only(&["orderId", "after", "ticket"])?, upgrade).await
 }
 
 /// Turns a request into a live stream. The socket opens also for an unknown order and reports the error,
@@ -38,6 +40,7 @@ pub(crate) async fn by_query(
 pub(crate) async fn follow(
     app: AppState,
     id: Option<OrderId>,
+    caller: &Caller,
     params: &Params,
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
@@ -53,7 +56,7 @@ pub(crate) async fn follow(
     match id {
         Some(id) => {
             let slot = app.sockets.admit(id).map_err(no_slot)?;
-            websocket::follow(&handshake.handover, app, id, after, slot);
+            websocket::follow(&handshake.handover, app, id, after, (slot, caller.tenure().clone()));
         }
         None => {
             let slot = app.sockets.admit_stranger().map_err(no_slot)?;

@@ -6,6 +6,7 @@ use order_engine_core::{Failure, FailureCode, OrderRequest, Quotation, QuoteRequ
 use tokio::time::timeout;
 
 use crate::app::AppState;
+use crate::store_watch::Part;
 use crate::wire::problem::Problem;
 
 /// How long a new order waits for a quote.
@@ -24,7 +25,8 @@ pub(crate) async fn check(app: &AppState, request: &OrderRequest) -> Result<(), 
 
 async fn is_placed(app: &AppState, request: &OrderRequest) -> Result<bool, Problem> {
     let Some(name) = &request.client_order_id else { return Ok(false) };
-    Ok(app.engine.order_named(&request.user_id, name).await?.is_some())
+    let named = app.engine.order_named(&request.user_id, name);
+    Ok(app.store_watch.in_time(Part::Reads, named).await?.is_some())
 }
 
 async fn objection(app: &AppState, request: &OrderRequest) -> Option<Problem> {

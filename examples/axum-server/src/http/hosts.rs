@@ -8,6 +8,7 @@ use axum::http::uri::Authority;
 use axum::http::{Request, StatusCode};
 
 use crate::address::{PublicUrl, host_name};
+use crate::limits::proxies::Arrival;
 use crate::wire::problem::Problem;
 
 /// The names under which the server answers, in addition to the loopback names and its public URL.
@@ -48,20 +49,26 @@ impl AllowedHosts {
         Ok(Self { is_any, names })
     }
 
-    /// Checks the name under which a request reaches the server that listens at `local`.
+    /// Checks the names under which a request reaches a trusted proxy, if it passes one, and the server that listens at
+    /// `local`.
     pub(crate) fn check<B>(
         &self,
         public_url: Option<&PublicUrl>,
         local: SocketAddr,
+        arrival: &Arrival,
         request: &Request<B>,
     ) -> Result<(), Problem> {
         let authority = requested(request).ok_or_else(|| {
             let detail = "A request must have one Host header, which is a name or an address.";
             Problem::new(StatusCode::BAD_REQUEST, "bad-host", detail)
         })?;
-        let name = host_name(&authority);
-        let is_public = public_url.is_some_and(|url| url.host() == name);
-        if self.is_any || is_public || self.names.contains(&name) || is_of_this_machine(&name, local) {
+        let is_ours = |authority: &Authority| {
+            let name = host_name(authority);
+            let is_public = public_url.is_some_and(|url| url.host() == name);
+            self.is_any || is_public || self.names.contains(&name) || is_of_this_machine(&name, local)
+        };
+        // The name that a proxy passes on is one under which answers send clients back.
+        if is_ours(&authority) && arrival.host.as_ref().is_none_or(is_ours) {
             return Ok(());
         }
         let detail = "The server does not answer under this name.";
@@ -99,9 +106,12 @@ fn is_of_this_machine(name: &str, local: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use axum::response::IntoResponse as _;
 
     use super::*;
+    use crate::limits::proxies::{ForwardedHeader, TrustedProxies};
 
     const LOOPBACK: &str = "127.0.0.1:3000";
 
@@ -116,7 +126,13 @@ mod tests {
             request = request.header(HOST, *header);
         }
         let public: PublicUrl = "https://dex.example.org/engine".parse().unwrap();
-        let checked = allowed.check(Some(&public), local.parse().unwrap(), &request.body(()).unwrap());
+        let request = request.body(()).unwrap();
+        let direct = TrustedProxies::None.arrival(
+            Ipv4Addr::LOCALHOST.into(),
+            request.headers(),
+            ForwardedHeader::default(),
+        );
+        let checked = allowed.check(Some(&public), local.parse().unwrap(), &direct, &request);
         checked.map_or_else(|problem| problem.into_response().status().as_u16(), |()| 0)
     }
 

@@ -6,6 +6,7 @@ use order_engine_core::{Order, OrderId, OrderQuery, Status, UndecodableOrder, Us
 use serde::Serialize;
 
 use crate::app::AppState;
+use crate::auth::caller::Caller;
 use crate::http::params::{Params, parse_order_id};
 use crate::store_watch::Part;
 use crate::wire::name::read_name;
@@ -28,9 +29,14 @@ pub(crate) struct OrdersBody {
 }
 
 /// `GET /api/orders?status=&userId=&limit=&cursor=`: the newest first.
-pub(crate) async fn list(State(app): State<AppState>, params: Params) -> Result<Json<OrdersBody>, Problem> {
+pub(crate) async fn list(
+    State(app): State<AppState>,
+    caller: Caller,
+    params: Params,
+) -> Result<Json<OrdersBody>, Problem> {
     let params = params.only(&["status", "userId", "attention", "limit", "cursor"])?;
     let mut query = read_query(&params)?;
+    query.user_id = caller.acting_as(query.user_id)?;
     let wanted = query.limit as usize;
     // One order more than the page has shows whether there is a next page.
     query.limit += 1;

@@ -8,6 +8,7 @@ use order_engine_core::{Order, OrderId, StoreError};
 use serde::Serialize;
 
 use crate::app::AppState;
+use crate::auth::caller::Caller;
 use crate::http::follow::follow;
 use crate::http::params::{OrderInPath, Params};
 use crate::http::sse::{self, Stream};
@@ -38,11 +39,12 @@ struct EventsBody<'a> {
 pub(crate) async fn status(
     State(app): State<AppState>,
     OrderInPath(id): OrderInPath,
+    caller: Caller,
     params: Params,
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
     if upgrade.is_wanted() {
-        return follow(app, id, &params.only(&["after"])?, upgrade).await;
+        return follow(app, id, &caller, &params.only(&["after", "ticket"])?, upgrade).await;
     }
     params.only(&[])?;
     let id = id.ok_or_else(Problem::order_not_found)?;
@@ -78,6 +80,7 @@ async fn messages(app: &AppState, id: OrderId, last_seq: u64) -> Result<Vec<Stri
 pub(crate) async fn events(
     State(app): State<AppState>,
     OrderInPath(id): OrderInPath,
+    caller: Caller,
     params: Params,
     headers: HeaderMap,
     stream: Stream,
@@ -85,7 +88,8 @@ pub(crate) async fn events(
     let id = id.ok_or_else(Problem::order_not_found)?;
     let params = params.only(&["after", "limit"])?;
     if sse::is_accepted(&headers) {
-        return sse::stream(app, id, &params, stream).await.map(sse::vary_by_accept);
+        let tenure = caller.tenure().clone();
+        return sse::stream(app, id, &params, (stream, tenure)).await.map(sse::vary_by_accept);
     }
     let after = params.after()?;
     let limit = params.number("limit")?.unwrap_or(u64::from(PAGE));

@@ -1,12 +1,14 @@
 //! Which web pages may use the server. Other programs send no `Origin` header and are not restricted.
 
 use axum::http::header::{
-    CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, ORIGIN, RETRY_AFTER, UPGRADE,
+    AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION, ORIGIN, RETRY_AFTER, UPGRADE,
+    WWW_AUTHENTICATE,
 };
 use axum::http::{Method, Request, StatusCode};
 use tower_http::cors::{AllowOrigin, Cors};
 
 use crate::address::requested_host;
+use crate::limits::proxies::Arrival;
 use crate::wire::problem::Problem;
 
 /// The web pages that may use the server in addition to its own.
@@ -66,11 +68,19 @@ impl AllowedOrigins {
             .allow_origin(origins)
             .allow_methods([Method::GET, Method::POST])
             .allow_headers([
+                AUTHORIZATION,
                 CONTENT_TYPE,
                 HeaderName::from_static("idempotency-key"),
                 HeaderName::from_static("last-event-id"),
             ])
-            .expose_headers([LOCATION, RETRY_AFTER, ETAG])
+            .expose_headers([
+                LOCATION,
+                RETRY_AFTER,
+                ETAG,
+                WWW_AUTHENTICATE,
+                HeaderName::from_static("ratelimit"),
+                HeaderName::from_static("ratelimit-policy"),
+            ])
     }
 }
 
@@ -80,7 +90,9 @@ pub(crate) fn check<B>(allowed: &AllowedOrigins, request: &Request<B>) -> Result
     let (uri, headers) = (request.uri(), request.headers());
     let is_guarded = !request.method().is_safe() || headers.contains_key(UPGRADE);
     if is_guarded && let Some(origin) = headers.get(ORIGIN) {
-        let own = requested_host(uri, headers).map(|host| host.as_str().to_ascii_lowercase());
+        let forwarded = request.extensions().get::<Arrival>().and_then(|arrival| arrival.host.clone());
+        let own = forwarded.or_else(|| requested_host(uri, headers));
+        let own = own.map(|host| host.as_str().to_ascii_lowercase());
         let is_own = host_of(origin).is_some_and(|host| own.as_deref() == Some(host));
         if !is_own && !allowed.allow(origin) {
             let detail = "Web pages of this origin may not use this server.";

@@ -6,20 +6,53 @@ use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use order_engine_core::OrderId;
 
+use crate::app::AppState;
+use crate::auth::caller::Caller;
+use crate::store_watch::Part;
 use crate::wire::problem::{FieldError, Problem};
 
-/// The order id in a path. `None` stands for a text that is no order id, which is answered like an unknown
-/// order.
+/// The order that a path names, if the caller may see it. `None` stands for a text that is no order id and for an order of
+/// somebody else, which are answered like an unknown order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OrderInPath(pub(crate) Option<OrderId>);
 
-impl<S: Send + Sync> FromRequestParts<S> for OrderInPath {
-    type Rejection = Infallible;
+impl FromRequestParts<AppState> for OrderInPath {
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
-        let text = Path::<String>::from_request_parts(parts, state).await.ok();
-        Ok(Self(text.and_then(|Path(text)| parse_order_id(&text))))
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let text = Path::<String>::from_request_parts(parts, app).await.ok();
+        let id = text.and_then(|Path(text)| parse_order_id(&text));
+        visible(app, &caller, id).await.map(Self)
     }
+}
+
+/// The order that the parameter `orderId` names, if the caller may see it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OrderInQuery(pub(crate) Option<OrderId>);
+
+impl FromRequestParts<AppState> for OrderInQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let Ok(params) = Params::from_request_parts(parts, app).await;
+        visible(app, &caller, params.text("orderId").and_then(parse_order_id)).await.map(Self)
+    }
+}
+
+/// Returns an order's id if the caller may see the order.
+async fn visible(app: &AppState, caller: &Caller, id: Option<OrderId>) -> Result<Option<OrderId>, Problem> {
+    let Some(id) = id.filter(|_| caller.user().is_some()) else { return Ok(id) };
+    let owner = match app.known.owner(id) {
+        Some(owner) => Some(owner),
+        None => app
+            .store_watch
+            .in_time(Part::Reads, app.engine.order(id))
+            .await?
+            .map(|order| order.request.user_id.clone()),
+    };
+    Ok(owner.filter(|owner| caller.sees(owner)).map(|_| id))
 }
 
 /// Reads an order id. Only its canonical form, in either case, is one.

@@ -6,9 +6,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
+use futures_util::StreamExt;
 use order_engine_core::OrderId;
 
 use crate::app::AppState;
+use crate::auth::tenure::Tenure;
 use crate::http::follow::no_slot;
 use crate::http::params::{Params, parse_number};
 use crate::live::event_stream::{self, Framing};
@@ -50,7 +52,7 @@ pub(crate) async fn stream(
     app: AppState,
     id: OrderId,
     params: &Params,
-    stream: Stream,
+    (stream, tenure): (Stream, Tenure),
 ) -> Result<Response, Problem> {
     let Stream { handover, framing, last_event_id } = stream;
     let after = resume_after(params, last_event_id.as_ref())?;
@@ -70,7 +72,7 @@ pub(crate) async fn stream(
     })?;
     let body = handover.body(move |connection, _| async move {
         // Boxed, because each future that it passes through would have room for one of its own.
-        let feed = Box::pin(feed.into_stream());
+        let feed = Box::pin(feed.into_stream().take_until(tenure.ended()));
         event_stream::run(connection, framing, opening, feed, announcements).await;
         drop(slot);
     });

@@ -7,6 +7,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::app::AppState;
+use crate::auth::tenure::Tenure;
 use crate::live::feed::Feed;
 use crate::live::frame_gate::FrameGate;
 use crate::live::session::{Announcements, End, Session};
@@ -28,10 +29,16 @@ const WRITE_BUFFER_BYTES: usize = 4 * 1024;
 type SocketSession = Box<Session<WebSocketStream<FrameGate<Transport>>>>;
 
 /// Serves the connection as the live stream of an order.
-pub(crate) fn follow(handover: &Handover, app: AppState, id: OrderId, after: u64, slot: StreamSlot) {
+pub(crate) fn follow(
+    handover: &Handover,
+    app: AppState,
+    id: OrderId,
+    after: u64,
+    place: (StreamSlot, Tenure),
+) {
     handover.take_upgraded(move |transport, received| async move {
         let Some(session) = session(&app, transport, received).await else { return };
-        serve(&app, id, after, session, slot).await;
+        serve(&app, id, after, session, place).await;
     });
 }
 
@@ -59,7 +66,13 @@ async fn session(app: &AppState, transport: Transport, received: Bytes) -> Optio
     Some(Box::new(Session::new(socket, app.session_rules)))
 }
 
-async fn serve(app: &AppState, id: OrderId, after: u64, mut session: SocketSession, slot: StreamSlot) {
+async fn serve(
+    app: &AppState,
+    id: OrderId,
+    after: u64,
+    mut session: SocketSession,
+    (slot, tenure): (StreamSlot, Tenure),
+) {
     let end = match Feed::open(&app.engine, &app.known, &app.store_watch, id, after, slot.frames()).await {
         Ok(Some(feed)) => {
             let last_seq = feed.last_seq();
@@ -67,7 +80,10 @@ async fn serve(app: &AppState, id: OrderId, after: u64, mut session: SocketSessi
                 session.queue_frame(to_json(&frame));
             }
             let feed = Box::pin(feed.into_stream());
-            session.run(feed, last_seq, Announcements::of(&app.sockets)).await
+            tokio::select! {
+                end = session.run(feed, last_seq, Announcements::of(&app.sockets)) => end,
+                () = tenure.ended() => End::CredentialEnded,
+            }
         }
         Ok(None) => {
             // The places of those who follow an order are not for others.

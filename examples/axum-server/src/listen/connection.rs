@@ -17,7 +17,6 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::http::{Site, refused_head};
-use crate::listen::until_stopped;
 use crate::transport::handover::Handover;
 use crate::transport::stream::Transport;
 
@@ -137,4 +136,10 @@ async fn refusal(status: StatusCode) -> Bytes {
         .extend_from_slice(format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()).as_bytes());
     answer.extend_from_slice(&body);
     answer.into()
+}
+
+/// Waits until the server is stopped.
+pub(crate) async fn until_stopped(stopped: &mut watch::Receiver<bool>) {
+    // An error means that the sender, and with it the server, is gone, which is a stop too.
+    let _ = stopped.wait_for(|is_stopped| *is_stopped).await;
 }

@@ -1,10 +1,10 @@
-//! A cache of the decimals of recent orders, which frames need and events do not have. They never change,
-//! and a client that has just placed an order is likely to follow it.
+//! A cache of what never changes of recent orders: the decimals, which frames need and events do not have, and the owner. A client
+//! that has just placed an order is likely to follow it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use order_engine_core::{Order, OrderId};
+use order_engine_core::{Order, OrderId, UserId};
 
 use crate::wire::quotes::Decimals;
 
@@ -17,28 +17,46 @@ pub(crate) struct KnownOrders(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    decimals: HashMap<OrderId, Decimals>,
+    orders: HashMap<OrderId, KnownOrder>,
     /// The orders of the cache, oldest first.
     by_age: VecDeque<OrderId>,
+}
+
+/// What never changes of an order.
+#[derive(Debug)]
+struct KnownOrder {
+    decimals: Decimals,
+    owner: UserId,
 }
 
 impl KnownOrders {
     /// Adds an order, and removes the oldest one if there are too many.
     pub(crate) fn insert(&self, order: &Order) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.decimals.insert(order.id, Decimals::of(&order.request)).is_none() {
+        let request = &order.request;
+        let new = KnownOrder { decimals: Decimals::of(request), owner: request.user_id.clone() };
+        if known.orders.insert(order.id, new).is_none() {
             known.by_age.push_back(order.id);
         }
         if known.by_age.len() > ORDERS_MAX
             && let Some(oldest) = known.by_age.pop_front()
         {
-            known.decimals.remove(&oldest);
+            known.orders.remove(&oldest);
         }
     }
 
     /// Returns the decimals of an order's tokens, if the cache has them.
     pub(crate) fn decimals(&self, id: OrderId) -> Option<Decimals> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).decimals.get(&id).copied()
+        self.get(id, |known| known.decimals)
+    }
+
+    /// Returns whose an order is, if the cache knows.
+    pub(crate) fn owner(&self, id: OrderId) -> Option<UserId> {
+        self.get(id, |known| known.owner.clone())
+    }
+
+    fn get<T>(&self, id: OrderId, what: impl FnOnce(&KnownOrder) -> T) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).orders.get(&id).map(what)
     }
 }
 

@@ -72,6 +72,8 @@ pub(crate) enum End {
     NotUtf8,
     /// The client sent nothing for too long.
     Silent,
+    /// The credential of the client has expired or was revoked.
+    CredentialEnded,
     /// There is no such order.
     UnknownOrder,
     /// The store does not answer.
@@ -93,6 +95,7 @@ impl End {
             Self::TooLarge => Some((1009, "message too large")),
             Self::Lagged => Some((1013, "fell behind; reconnect with ?after=")),
             Self::Unavailable => Some((1013, "the store does not answer; try again")),
+            Self::CredentialEnded => Some((4401, "the credential has expired or was revoked")),
             Self::UnknownOrder => Some((4404, "no such order")),
             Self::Gone => None,
         }

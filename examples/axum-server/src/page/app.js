@@ -1,5 +1,7 @@
-// The page: places orders, follows one of them live, and keeps a list of those placed in this browser.
+// The page: places orders, follows one of them live, and keeps a list of those placed in this browser. It asks for a
+// key when the server does, and keeps it for as long as the tab is open.
 
+const KEY_KEY = 'order-engine.key';
 const RECENT_KEY = 'order-engine.recent';
 const RECENT_MAX = 12;
 const QUOTE_DELAY_MS = 300;
@@ -19,9 +21,66 @@ const isTerminal = (status) => status === 'confirmed' || status === 'failed';
 
 // ---- Requests to the server ------------------------------------------------------------------
 
+/** The key of the user, an API key or a token. Other tabs do not see it, and it ends with this one. */
+const credential = {
+  get() {
+    return sessionStorage.getItem(KEY_KEY);
+  },
+  set(key) {
+    if (key) sessionStorage.setItem(KEY_KEY, key);
+    else sessionStorage.removeItem(KEY_KEY);
+    $('forget-key').hidden = !key;
+  },
+};
+
+/** The question for a key that is being asked, if any. All requests that need one wait for it. */
+let question = null;
+
+/** Asks for a key, and returns when there is one. `refused` is the key that the server did not take, if there was one. */
+function askForKey(refused) {
+  // Another request was answered later, and a new key has come meanwhile.
+  if (refused && credential.get() && credential.get() !== refused) return Promise.resolve();
+  question ??= new Promise((resolve) => {
+    credential.set(null);
+    $('key-error').textContent = refused ? 'The server does not take this key: it may have expired.' : '';
+    $('key-card').hidden = false;
+    $('key').focus();
+    $('key-form').addEventListener('submit', function take(event) {
+      event.preventDefault();
+      const key = $('key').value.trim();
+      if (!key) return;
+      $('key-form').removeEventListener('submit', take);
+      $('key').value = '';
+      $('key-card').hidden = true;
+      credential.set(key);
+      question = null;
+      resolve();
+    });
+  });
+  return question;
+}
+
+/** Sends a request with the key, if there is one, and asks for one if the server wants one. */
+async function send(path, request = {}) {
+  for (;;) {
+    const key = credential.get();
+    const headers = { ...request.headers, ...(key && { Authorization: `Bearer ${key}` }) };
+    const response = await fetch(path, { ...request, headers });
+    if (response.status !== 401) return response;
+    await askForKey(key);
+  }
+}
+
+/** Returns a ticket for a socket, which cannot send the key, or nothing if the server wants none. */
+async function newTicket() {
+  if (!credential.get()) return undefined;
+  const response = await send('/api/tickets', { method: 'POST' });
+  return response.ok ? (await response.json()).ticket : undefined;
+}
+
 /** Posts JSON, and returns the answer, or throws an error that has the problem document. */
 async function post(path, body) {
-  const response = await fetch(path, {
+  const response = await send(path, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify(body),
@@ -115,7 +174,7 @@ class OrderStream {
   /** Reads the order's amount and tokens, which its events do not have. */
   async describe() {
     try {
-      const response = await fetch(`/api/orders/status/${encodeURIComponent(this.orderId)}`);
+      const response = await send(`/api/orders/status/${encodeURIComponent(this.orderId)}`);
       if (!response.ok) return;
       const { amount, tokenIn, tokenOut } = await response.json();
       this.unit = tokenOut;
@@ -125,10 +184,19 @@ class OrderStream {
     }
   }
 
-  connect() {
+  async connect() {
     setConnection('waiting', this.failures ? 'reconnecting…' : 'connecting…');
+    let ticket;
+    try {
+      ticket = await newTicket();
+    } catch {
+      this.closed(1006);
+      return;
+    }
+    if (stream !== this) return;
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-    const path = `/ws/orders/${encodeURIComponent(this.orderId)}?after=${this.lastSeq}`;
+    const query = new URLSearchParams({ after: this.lastSeq, ...(ticket && { ticket }) });
+    const path = `/ws/orders/${encodeURIComponent(this.orderId)}?${query}`;
     this.socket = new WebSocket(`${scheme}://${location.host}${path}`);
     this.socket.addEventListener('message', (message) => this.take(JSON.parse(message.data)));
     this.socket.addEventListener('close', (event) => this.closed(event.code));
@@ -341,6 +409,11 @@ async function cancel() {
 async function start() {
   recent.show();
   $('forget').addEventListener('click', () => recent.save([]));
+  $('forget-key').hidden = !credential.get();
+  $('forget-key').addEventListener('click', () => {
+    credential.set(null);
+    location.reload();
+  });
   $('cancel').addEventListener('click', cancel);
   form.addEventListener('submit', place);
   form.addEventListener('input', () => {
@@ -355,7 +428,7 @@ async function start() {
     requote();
   });
 
-  const get = async (path) => (await fetch(path)).json();
+  const get = async (path) => (await send(path)).json();
   const [{ tokens }, chain] = await Promise.all([get('/api/tokens'), get('/api/chain')]);
   $('chain').textContent = chain.name;
   explorer = chain.explorer;

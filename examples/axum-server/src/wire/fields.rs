@@ -85,6 +85,11 @@ impl Fields {
         named.or(aliased)
     }
 
+    /// Returns a field that was not taken yet, and leaves it.
+    pub(crate) fn peek(&self, name: &str) -> Option<&RawValue> {
+        self.untaken.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+
     /// Returns whether a field was given and not taken yet.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.untaken.iter().any(|(known, value)| known == name && value.get() != "null")

@@ -9,7 +9,7 @@ use crate::wire::fields::ValueError;
 /// Two texts that look the same are the same name: it is put into the composed form (NFC).
 pub(crate) fn read_name(text: &str, max_chars: usize) -> Result<String, ValueError> {
     // A text that is far too long is not worth composing.
-    let name: String = if text.len() > 16 * max_chars { text.to_owned() } else { text.nfc().collect() };
+    let name: String = if text.len() > 16 * max_chars { text.to_owned() } else { composed(text) };
     let chars = name.chars().count();
     if chars == 0 || chars > max_chars {
         return Err(ValueError::new("out-of-range", format!("Must have 1 to {max_chars} characters.")));
@@ -18,6 +18,11 @@ pub(crate) fn read_name(text: &str, max_chars: usize) -> Result<String, ValueErr
         return Err(ValueError::invalid("Must not contain control characters or invisible ones."));
     }
     Ok(name)
+}
+
+/// Returns a text in the composed form.
+pub(crate) fn composed(text: &str) -> String {
+    text.nfc().collect()
 }
 
 /// Returns whether a character controls the text around it, or takes no room: by it, two names that differ look the

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::tokens::TokenRegistry;
 use crate::wire::fields::{Fields, ValueError, plain};
 use crate::wire::literal::Literal;
-use crate::wire::name::read_name;
+use crate::wire::name::{composed, read_name};
 use crate::wire::problem::Problem;
 
 /// The user of orders that name none.
@@ -62,6 +62,12 @@ pub(crate) fn order_request(
     request.max_price_impact_bps = max_price_impact_bps;
     request.deadline = deadline;
     Ok(request)
+}
+
+/// Returns the user whom a request for an order names, if it names one as it should.
+pub(crate) fn named_user(fields: &Fields) -> Option<UserId> {
+    let text: String = plain(fields.peek("userId")?, "a string").ok()?;
+    Some(UserId::new(composed(&text)))
 }
 
 /// Reads the body of a request for a quote, and returns the request and the slippage in basis points.

@@ -180,7 +180,16 @@ impl Problem {
         Self { errors, ..self }
     }
 
-    fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    /// Says in how many seconds the client may try again.
+    pub(crate) fn with_retry_after(self, seconds: u64) -> Self {
+        self.with_header(RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
+    pub(crate) const fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.header = Some(Box::new((name, value)));
         self
     }

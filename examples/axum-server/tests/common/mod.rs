@@ -87,6 +87,7 @@ impl TestServer {
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
+        tokio::spawn(options.access.clone().upkeep());
         let app = AppState::new(engine, TokenRegistry::default(), addr, options);
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(serve(listener, app.clone(), async {

@@ -1,0 +1,143 @@
+//! The gate in front of every route: it finds out who asks, counts the request, and refuses what the caller may not do.
+
+use std::net::IpAddr;
+
+use axum::http::StatusCode;
+use axum::http::header::{HeaderValue, UPGRADE, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use order_engine_core::UserId;
+
+use crate::auth::access::{Access, Credentials, Refusal};
+use crate::auth::caller::Caller;
+use crate::auth::scope::Scope;
+use crate::limits::proxies::Arrival;
+use crate::limits::rate::{Limiter, Standing, client_of};
+use crate::limits::settings::LimitSettings;
+use crate::wire::problem::Problem;
+
+/// What a request for a route needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Needs {
+    /// Nothing, and it is not counted either: balancers ask whether the server is well.
+    Probe,
+    /// Nothing.
+    Nothing,
+    /// A credential with a scope.
+    Scope(Scope),
+    /// A credential with the scope `read`, or for a WebSocket a ticket instead.
+    Stream,
+    /// A credential with the scope `operate`, unless everybody may see the metrics.
+    Metrics,
+}
+
+/// Counts and refuses requests.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    access: Access,
+    users: Option<Limiter<UserId>>,
+    addresses: Option<Limiter<IpAddr>>,
+}
+
+impl Gate {
+    pub(crate) fn new(access: Access, settings: &LimitSettings) -> Self {
+        let [user, address] = settings.rates(access.is_open());
+        Self {
+            access,
+            users: user.and_then(|rate| Limiter::new("user", rate)),
+            addresses: address.and_then(|rate| Limiter::new("address", rate)),
+        }
+    }
+
+    pub(crate) fn credentials(&self) -> Option<&Credentials> {
+        self.access.credentials()
+    }
+
+    /// Returns who makes a request, or why it is refused. Counts it with each limit that applies.
+    pub(crate) async fn admit(
+        &self,
+        needs: Needs,
+        request: &Parts,
+        standings: &mut Vec<Standing>,
+    ) -> Result<Caller, Problem> {
+        if needs == Needs::Probe {
+            return Ok(Caller::nobody());
+        }
+        // First of all, so that wrong credentials are counted, too.
+        let arrival = request.extensions.get::<Arrival>();
+        if let (Some(limiter), Some(arrival)) = (&self.addresses, arrival) {
+            count(limiter, &client_of(arrival.client), standings)?;
+        }
+        let scope = match needs {
+            Needs::Scope(scope) => Some(scope),
+            Needs::Stream => Some(Scope::Read),
+            Needs::Metrics if !self.access.has_open_metrics() => Some(Scope::Operate),
+            Needs::Probe | Needs::Nothing | Needs::Metrics => None,
+        };
+        let Some(credentials) = self.credentials() else { return Ok(Caller::anyone()) };
+        let Some(scope) = scope else { return Ok(Caller::nobody()) };
+        let caller = match ticket(needs, request) {
+            Some(ticket) => credentials.ticket_holder(ticket),
+            None => credentials.caller(&request.headers).await,
+        };
+        let caller = caller.map_err(refused)?;
+        if let (Some(limiter), Some(user)) = (&self.users, caller.user()) {
+            count(limiter, user, standings)?;
+        }
+        if caller.may(scope) { Ok(caller) } else { Err(missing_scope(scope)) }
+    }
+}
+
+/// Returns the ticket of a request for a WebSocket.
+fn ticket(needs: Needs, request: &Parts) -> Option<&str> {
+    let is_socket = needs == Needs::Stream && request.headers.contains_key(UPGRADE);
+    let query = request.uri.query().filter(|_| is_socket)?;
+    query.split('&').find_map(|parameter| parameter.strip_prefix("ticket="))
+}
+
+fn count<K: std::hash::Hash + Eq + Clone>(
+    limiter: &Limiter<K>,
+    key: &K,
+    standings: &mut Vec<Standing>,
+) -> Result<(), Problem> {
+    let standing = limiter.count(key);
+    standings.push(standing);
+    let Some(wait_s) = standing.wait_s else { return Ok(()) };
+    let detail = "Too many requests. The headers RateLimit and RateLimit-Policy say how many there may be.";
+    Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", detail).with_retry_after(wait_s))
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    let challenge = |code, detail, value| {
+        Problem::new(StatusCode::UNAUTHORIZED, code, detail)
+            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(value))
+    };
+    match refusal {
+        Refusal::Missing => {
+            let detail = "The request needs a credential: Authorization: Bearer, with an API key or a token.";
+            challenge("no-credential", detail, r#"Bearer realm="order-engine""#)
+        }
+        Refusal::Invalid => {
+            let value = r#"Bearer realm="order-engine", error="invalid_token""#;
+            challenge("invalid-credential", "The credential is not valid.", value)
+        }
+        Refusal::Unavailable => Problem::unavailable(
+            "credential-unchecked",
+            "The credential cannot be checked at the moment. Try again.",
+        ),
+    }
+}
+
+fn missing_scope(scope: Scope) -> Problem {
+    let (detail, value) = match scope {
+        Scope::Read => ("The credential does not have the scope read.", r#"scope="read""#),
+        Scope::Trade => ("The credential does not have the scope trade.", r#"scope="trade""#),
+        Scope::Operate => ("The credential does not have the scope operate.", r#"scope="operate""#),
+    };
+    let value = format!(r#"Bearer realm="order-engine", error="insufficient_scope", {value}"#);
+    let problem = Problem::new(StatusCode::FORBIDDEN, "missing-scope", detail);
+    match HeaderValue::from_str(&value) {
+        Ok(value) => problem.with_header(WWW_AUTHENTICATE, value),
+        Err(_) => problem,
+    }
+}

@@ -1,0 +1,46 @@
+//! Handlers behind the gate. A route is made of a handler and of what it needs, so there is none without a rule.
+
+use std::pin::Pin;
+
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::response::{IntoResponse, Response};
+use metrics::counter;
+
+use crate::app::AppState;
+use crate::gate::Needs;
+use crate::limits::rate::tell;
+
+/// A handler behind the gate.
+#[derive(Clone, Debug)]
+pub(crate) struct Gated<H> {
+    pub(crate) needs: Needs,
+    pub(crate) handler: H,
+}
+
+impl<H, T> Handler<T, AppState> for Gated<H>
+where
+    H: Handler<T, AppState>,
+    T: 'static,
+{
+    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    fn call(self, request: Request, app: AppState) -> Self::Future {
+        Box::pin(async move {
+            let (mut parts, body) = request.into_parts();
+            let mut standings = Vec::new();
+            let mut response = match app.gate.admit(self.needs, &parts, &mut standings).await {
+                Ok(caller) => {
+                    parts.extensions.insert(caller);
+                    self.handler.call(Request::from_parts(parts, body), app).await
+                }
+                Err(problem) => {
+                    counter!("order_engine_server_refusals_total", "code" => problem.code()).increment(1);
+                    problem.into_response()
+                }
+            };
+            tell(&standings, response.headers_mut());
+            response
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! All routes of the server, and what each needs.
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::{Method, StatusCode};
+use axum::routing::{MethodRouter, get, post};
+
+use crate::app::AppState;
+use crate::auth::scope::Scope::{Read, Trade};
+use crate::config::Role;
+use crate::gate::Needs;
+use crate::http::gated::Gated;
+use crate::http::{cancel, create, follow, health, list, metrics, orders, page, quote, tickets};
+use crate::wire::problem::Problem;
+
+/// A route.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path, with the names of its parameters in braces.
+    pub path: &'static str,
+    /// What a request needs.
+    pub needs: Needs,
+    handler: MethodRouter<AppState>,
+}
+
+impl Route {
+    fn get<H, T>(path: &'static str, needs: Needs, handler: H) -> Self
+    where
+        H: Handler<T, AppState>,
+        T: 'static,
+    {
+        Self { method: Method::GET, path, needs, handler: get(Gated { needs, handler }) }
+    }
+
+    fn post<H, T>(path: &'static str, needs: Needs, handler: H) -> Self
+    where
+        H: Handler<T, AppState>,
+        T: 'static,
+    {
+        Self { method: Method::POST, path, needs, handler: post(Gated { needs, handler }) }
+    }
+}
+
+/// Returns the routes of a process with this role. There are no others.
+pub fn routes(role: Role) -> Vec<Route> {
+    if role == Role::Worker { operations() } else { [operations(), service()].concat() }
+}
+
+/// The paths of the routes for operators.
+pub(crate) const OPERATIONS: [&str; 3] = ["/health", "/ready", "/metrics"];
+
+/// Returns the routes for operators, which every process has.
+fn operations() -> Vec<Route> {
+    vec![
+        Route::get(OPERATIONS[0], Needs::Probe, health::health),
+        Route::get(OPERATIONS[1], Needs::Probe, health::ready),
+        Route::get(OPERATIONS[2], Needs::Metrics, metrics::metrics),
+    ]
+}
+
+/// Returns the routes for clients.
+fn service() -> Vec<Route> {
+    let (read, trade) = (Needs::Scope(Read), Needs::Scope(Trade));
+    vec![
+        Route::get("/", Needs::Nothing, page::index),
+        Route::get("/assets/{name}", Needs::Nothing, page::asset),
+        Route::get("/api/orders", read, list::list),
+        Route::post("/api/orders/execute", trade, create::create),
+        Route::get("/api/orders/execute", Needs::Stream, follow::by_query),
+        Route::get("/api/orders/status/{orderId}", Needs::Stream, orders::status),
+        Route::get("/api/orders/{orderId}/events", read, orders::events),
+        Route::post("/api/orders/{orderId}/cancel", trade, cancel::cancel),
+        Route::post("/api/quote", read, quote::quote),
+        Route::post("/api/tickets", read, tickets::issue),
+        Route::get("/api/tokens", read, quote::tokens),
+        Route::get("/api/chain", read, quote::chain_info),
+        Route::get("/ws/orders/{orderId}", Needs::Stream, follow::by_path),
+    ]
+}
+
+/// Returns the service that has these routes, and answers everything else with a problem.
+pub(crate) fn router(app: AppState) -> Router {
+    let routes = routes(app.options.role).into_iter();
+    let nothing = async || Problem::new(StatusCode::NOT_FOUND, "not-found", "There is no such path.");
+    let not_so = async || {
+        let detail = "The path exists, but not for this method.";
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+    };
+    routes
+        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
+        .fallback(Gated { needs: Needs::Nothing, handler: nothing })
+        .method_not_allowed_fallback(Gated { needs: Needs::Nothing, handler: not_so })
+        .with_state(app)
+}
