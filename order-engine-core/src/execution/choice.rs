@@ -182,7 +182,7 @@ mod tests {
         };
         let (small, stranger, other) =
             (FailureCode::AMOUNT_TOO_SMALL, FailureCode::PAIR_NOT_TRADED, FailureCode::NO_ROUTE);
-        assert_eq!(failed(&[stranger.clone()]), (stranger.clone(), FailureClass::Permanent));
+        assert_eq!(failed(std::slice::from_ref(&stranger)), (stranger.clone(), FailureClass::Permanent));
         assert_eq!(failed(&[stranger.clone(), small.clone()]), (small.clone(), FailureClass::Permanent));
         let impact = FailureCode::PRICE_IMPACT;
         assert_eq!(failed(&[small.clone(), impact.clone()]), (impact.clone(), FailureClass::Transient));

@@ -171,6 +171,6 @@ impl Credentials {
             (None, Some(until)) => Tenure::until(until),
             (None, None) => return Err(Refusal::Invalid),
         };
-        Ok(Caller::new(claims.user, Scopes::of(&[Scope::Read]), tenure))
+        Ok(Caller::new(claims.user.as_str(), Scopes::of(&[Scope::Read]), tenure))
     }
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use order_engine_core::UserId;
 use order_engine_core::telemetry::chain;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
@@ -95,7 +94,7 @@ impl ApiKeys {
 
     fn of(&self, key: &ApiKey) -> Caller {
         let tenure = Tenure::of_key(key, self.table.subscribe());
-        Caller::new(UserId::new(&key.user), key.scopes, tenure)
+        Caller::new(&key.user, key.scopes, tenure)
     }
 }
 

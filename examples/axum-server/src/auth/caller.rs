@@ -21,8 +21,8 @@ pub(crate) struct Caller {
 
 impl Caller {
     /// Returns the user of a credential, whose name is compared as people see it.
-    pub(crate) fn new(user: UserId, scopes: Scopes, tenure: Tenure) -> Self {
-        Self { user: Some(UserId::new(composed(user.as_str()))), scopes, tenure }
+    pub(crate) fn new(user: &str, scopes: Scopes, tenure: Tenure) -> Self {
+        Self { user: Some(UserId::new(composed(user))), scopes, tenure }
     }
 
     /// Returns who asks a server without authentication: anyone, for anything.
@@ -33,7 +33,7 @@ impl Caller {
     /// Returns who asks for what needs no credential: somebody who may do nothing else.
     pub(crate) fn nobody() -> Self {
         // The name is no user's, so that nothing belongs to it.
-        Self::new(UserId::new(""), Scopes::default(), Tenure::default())
+        Self::new("", Scopes::default(), Tenure::default())
     }
 
     pub(crate) const fn user(&self) -> Option<&UserId> {
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     fn caller(user: &str) -> Caller {
-        Caller::new(UserId::new(user), Scopes::default(), Tenure::default())
+        Caller::new(user, Scopes::default(), Tenure::default())
     }
 
     #[test]

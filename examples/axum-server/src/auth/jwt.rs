@@ -3,7 +3,6 @@
 use chrono::DateTime;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use order_engine_chain::Source;
-use order_engine_core::UserId;
 use serde::Deserialize;
 
 use crate::auth::caller::Caller;
@@ -107,7 +106,7 @@ impl Tokens {
         let exp = claims.exp.round() as i64;
         let until = exp.checked_add(i64::try_from(self.leeway_s).ok()?)?;
         let tenure = Tenure::until(DateTime::from_timestamp(until, 0)?);
-        Some(Caller::new(UserId::new(&claims.sub), Scopes::of_claim(&claims.scope), tenure))
+        Some(Caller::new(&claims.sub, Scopes::of_claim(&claims.scope), tenure))
     }
 
     /// Keeps the provider's keys fresh, if there is a provider.

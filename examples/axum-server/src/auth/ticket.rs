@@ -113,7 +113,7 @@ mod tests {
     use crate::auth::tenure::Tenure;
 
     fn alice() -> Caller {
-        Caller::new(UserId::new("alice"), Scopes::of(&Scope::ALL), Tenure::default())
+        Caller::new("alice", Scopes::of(&Scope::ALL), Tenure::default())
     }
 
     fn shared() -> Tickets {
@@ -158,7 +158,7 @@ mod tests {
     fn a_ticket_ends_with_its_token() {
         let (tickets, now) = (shared(), Utc::now());
         let until = now + TimeDelta::seconds(5);
-        let caller = Caller::new(UserId::new("alice"), Scopes::default(), Tenure::until(until));
+        let caller = Caller::new("alice", Scopes::default(), Tenure::until(until));
         let ticket = tickets.issue(&caller, now).unwrap().unwrap().text;
         assert!(tickets.take(&ticket, until).is_none());
         // A ticket that was refused was not taken. Times are told in milliseconds.

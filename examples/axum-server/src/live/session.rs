@@ -323,7 +323,7 @@ where
     }
 
     /// Ends the session without waiting for the client, which gets the close frame if it takes it at once.
-    pub(crate) fn close_at_once(mut self: Box<Self>, end: End) {
+    pub(crate) fn close_at_once(mut self, end: End) {
         self.queue_close(end);
         let _ = poll_fn(|cx| self.send_buffer.poll_flush(cx, &mut self.socket)).now_or_never();
     }
