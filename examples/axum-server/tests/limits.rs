@@ -105,7 +105,7 @@ async fn a_user_has_no_more_open_orders_than_allowed_however_they_come() {
     let refused = answers.into_iter().find(|answer| answer.status() != 202).unwrap();
     assert_eq!(header(&refused, "retry-after"), "1");
     assert_eq!(code(refused).await, (429, "too-many-open-orders".to_owned()));
-    // Who repeats an open order is told of it, and another user has a limit of their own.
+    // Who repeats an order is told of it, and another user has a limit of their own.
     let open = server.get_json("/api/orders?userId=alice").await;
     let key: usize = text(&open["orders"][0], "clientOrderId").parse().unwrap();
     assert_eq!(place(order(key)).await.status(), 200);
@@ -117,6 +117,7 @@ async fn a_user_has_no_more_open_orders_than_allowed_however_they_come() {
     assert_eq!(server.post(&format!("/api/orders/{id}/cancel"), "").await.status(), 200);
     assert_eq!(place(order(101)).await.status(), 202);
     assert_eq!(place(order(102)).await.status(), 429);
+    assert_eq!(place(order(key)).await.status(), 200, "it has ended, and is repeated all the same");
 }
 
 #[tokio::test]

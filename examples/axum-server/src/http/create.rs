@@ -38,8 +38,7 @@ pub(crate) async fn create(
         request.user_id = user;
     }
     request.max_price_impact_bps.get_or_insert(app.options.max_price_impact_bps);
-    let _admitted = app.admission.admit(&app.engine, &request).await?;
-    guard::check(&app, &request).await?;
+    let _admitted = guard::admit(&app, &request).await?;
     // A client that gave no key needs one if the answer is in doubt: only with it may the request be repeated.
     request.client_order_id.get_or_insert_with(|| ClientOrderId::new(Uuid::new_v4().to_string()));
     let draft = app.engine.draft(request).map_err(|error| refusal(&error))?;

@@ -1,4 +1,4 @@
-//! What is wrong with a new order as the market is now.
+//! Whether a new order is taken.
 
 use std::time::Duration;
 
@@ -6,20 +6,27 @@ use order_engine_core::{Failure, FailureCode, OrderRequest, Quotation, QuoteRequ
 use tokio::time::timeout;
 
 use crate::app::AppState;
+use crate::limits::admission::Admitted;
 use crate::store_watch::Part;
 use crate::wire::problem::Problem;
 
 /// How long a new order waits for a quote.
 const QUOTE_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// Refuses an order that would lose too much to the price, or that no waiting helps.
+/// Admits a new order: within the limits, and unless it would lose too much to the price or no waiting helps.
 ///
-/// An order of which no quote tells in time is accepted: the engine keeps the same limits when it routes the
-/// order. So is one that an earlier request placed: the answer to a repeated request does not depend on the market.
-pub(crate) async fn check(app: &AppState, request: &OrderRequest) -> Result<(), Problem> {
-    match objection(app, request).await {
-        Some(problem) if !is_placed(app, request).await? => Err(problem),
-        _ => Ok(()),
+/// An order of which no quote tells in time is admitted: the engine keeps the same limit of its price when it routes
+/// the order. So is one that an earlier request placed, for which the answer holds nothing: a repetition is
+/// answered with its order, whatever has changed since.
+pub(crate) async fn admit(app: &AppState, request: &OrderRequest) -> Result<Option<Admitted>, Problem> {
+    let admitted = match app.admission.admit(&app.engine, request).await {
+        Ok(admitted) => objection(app, request).await.map_or(Ok(admitted), Err),
+        Err(problem) => Err(problem),
+    };
+    match admitted {
+        Ok(admitted) => Ok(Some(admitted)),
+        Err(_) if is_placed(app, request).await? => Ok(None),
+        Err(problem) => Err(problem),
     }
 }
 

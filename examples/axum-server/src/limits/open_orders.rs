@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use axum::http::StatusCode;
-use order_engine_core::{Engine, Order, OrderQuery, OrderRequest, Status, StoreError, UserId};
+use order_engine_core::{Engine, OrderQuery, OrderRequest, Status, StoreError, UserId};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::wire::problem::Problem;
@@ -29,14 +29,10 @@ impl OpenOrders {
         Self { max, turns: Mutex::default() }
     }
 
-    /// Waits for the user's turn, and refuses one order too many. The repetition of an open order is none.
+    /// Waits for the user's turn, and refuses one order too many.
     pub(crate) async fn admit(&self, engine: &Engine, request: &OrderRequest) -> Result<Turn, Problem> {
         let turn = self.turn_of(&request.user_id).lock_owned().await;
-        let open = self.open(engine, &request.user_id).await?;
-        let is_repeated = |order: &Order| {
-            request.client_order_id.is_some() && order.request.client_order_id == request.client_order_id
-        };
-        if open.len() < self.max.get() as usize || open.iter().any(is_repeated) {
+        if self.open(engine, &request.user_id).await? < self.max.get() {
             return Ok(turn);
         }
         let detail = format!("The user has {} open orders, which is as many as there may be.", self.max);
@@ -44,16 +40,16 @@ impl OpenOrders {
             .with_retry_after(RETRY_AFTER_S))
     }
 
-    /// Returns open orders of the user, up to the limit. Undecodable ones call for an operator, and are not counted.
-    async fn open(&self, engine: &Engine, user: &UserId) -> Result<Vec<Order>, StoreError> {
-        let mut open = Vec::new();
+    /// Counts the open orders of the user, up to the limit. Undecodable ones call for an operator, and are not counted.
+    async fn open(&self, engine: &Engine, user: &UserId) -> Result<u32, StoreError> {
+        let mut open = 0;
         for status in Status::ALL.into_iter().filter(|status| !status.is_terminal()) {
-            let missing = self.max.get().saturating_sub(u32::try_from(open.len()).unwrap_or(u32::MAX));
-            if missing == 0 {
+            if open == self.max.get() {
                 break;
             }
-            let query = OrderQuery::new(missing).with_user_id(user.clone()).with_status(status);
-            open.extend(engine.orders(&query).await?.into_iter().flatten());
+            let query = OrderQuery::new(self.max.get() - open).with_user_id(user.clone()).with_status(status);
+            let found = engine.orders(&query).await?.into_iter().flatten().count();
+            open += u32::try_from(found).unwrap_or(u32::MAX);
         }
         Ok(open)
     }
