@@ -2,6 +2,7 @@
 
 mod body;
 mod cancel;
+mod clock;
 mod create;
 mod follow;
 mod gated;

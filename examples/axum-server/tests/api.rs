@@ -262,6 +262,44 @@ async fn names_that_look_the_same_are_the_same() {
 }
 
 #[tokio::test]
+async fn an_order_is_found_by_its_users_name_for_it() {
+    let server = TestServer::idle().await;
+    let place = async |user: Option<&str>| {
+        let mut body = json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": 1, "clientOrderId": "a/b é"});
+        if let Some(user) = user {
+            body["userId"] = json!(user);
+        }
+        text(&server.place(&body).await, "orderId")
+    };
+    let (of_nobody, of_bob) = (place(None).await, place(Some("bob")).await);
+    let path = "/api/orders/by-client-id/a%2Fb%20e%CC%81";
+    assert_eq!(server.get_json(path).await["orderId"], json!(of_nobody));
+    let document = server.get_json(&format!("{path}?userId=bob")).await;
+    assert_eq!(document, server.get_json(&format!("/api/orders/status/{of_bob}")).await);
+    for path in ["/api/orders/by-client-id/other".to_owned(), format!("{path}?userId=carol")] {
+        assert_problem(server.get(&path).await, 404, "order-not-found").await;
+    }
+}
+
+#[tokio::test]
+async fn the_version_of_the_interface_is_a_prefix() {
+    let server = TestServer::start().await;
+    let body = r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":1}"#;
+    let placed: Value = server.post("/v1/api/orders/execute", body).await.json().await.unwrap();
+    let id = text(&placed, "orderId");
+    let (frames, code) = server.connect(&format!("/v1/ws/orders/{id}")).await.drain().await;
+    assert_eq!((frames.last().unwrap()["type"].as_str(), code), (Some("confirmed"), 1000));
+    let paths = ["status/ID", "ID/events"].map(|path| format!("/api/orders/{}", path.replace("ID", &id)));
+    for path in paths {
+        assert_eq!(server.get_json(&path).await, server.get_json(&format!("/v1{path}")).await);
+    }
+    let time = server.get_json("/v1/api/time").await;
+    let said = chrono::DateTime::parse_from_rfc3339(time["time"].as_str().unwrap()).unwrap();
+    assert_eq!(time["unixMs"], json!(said.timestamp_millis()));
+    assert!((chrono::Utc::now() - said.to_utc()).num_seconds().abs() < 60);
+}
+
+#[tokio::test]
 async fn cancelling_is_decided_once() {
     let server = TestServer::idle().await;
     let id = server.place_any().await;

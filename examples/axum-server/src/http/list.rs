@@ -2,15 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
-use order_engine_core::{Order, OrderId, OrderQuery, Status, UndecodableOrder, UserId};
+use order_engine_core::{Order, OrderId, OrderQuery, Status, UndecodableOrder};
 use serde::Serialize;
 
 use crate::app::AppState;
 use crate::auth::caller::Caller;
 use crate::http::params::{Params, parse_order_id};
 use crate::store_watch::Part;
-use crate::wire::name::read_name;
-use crate::wire::order_form::USER_ID_MAX_CHARS;
 use crate::wire::problem::Problem;
 use crate::wire::status::ListedBody;
 
@@ -56,16 +54,11 @@ fn read_query(params: &Params) -> Result<OrderQuery, Problem> {
     let out_of_range =
         || Problem::invalid_field("limit", "out-of-range", format!("Must be 1 to {PAGE_MAX}."));
     let mut query = OrderQuery::new(limit.ok_or_else(out_of_range)?);
-    query.user_id = params.text("userId").map(read_user_id).transpose()?;
+    query.user_id = params.user_id()?;
     query.status = params.text("status").map(read_status).transpose()?;
     query.attention = read_attention(params)?;
     query.before = params.text("cursor").map(read_cursor).transpose()?;
     Ok(query)
-}
-
-fn read_user_id(text: &str) -> Result<UserId, Problem> {
-    let name = read_name(text, USER_ID_MAX_CHARS);
-    name.map(UserId::new).map_err(|error| Problem::invalid_field("userId", error.code, error.message))
 }
 
 fn read_status(text: &str) -> Result<Status, Problem> {

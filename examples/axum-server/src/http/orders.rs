@@ -1,10 +1,10 @@
 //! The status document and the events of an order.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use order_engine_core::{Order, OrderId, StoreError};
+use order_engine_core::{ClientOrderId, Order, OrderId, StoreError, UserId};
 use serde::Serialize;
 
 use crate::app::AppState;
@@ -15,6 +15,8 @@ use crate::http::sse::{self, Stream};
 use crate::http::upgrade::Upgrade;
 use crate::store_watch::Part;
 use crate::wire::frame::{Frame, frame};
+use crate::wire::name::composed;
+use crate::wire::order_form::ANONYMOUS;
 use crate::wire::problem::Problem;
 use crate::wire::quotes::Decimals;
 use crate::wire::status::StatusBody;
@@ -48,7 +50,27 @@ pub(crate) async fn status(
     }
     params.only(&[])?;
     let id = id.ok_or_else(Problem::order_not_found)?;
-    let found = app.store_watch.in_time(Part::Reads, with_messages(&app, id)).await?;
+    document(&app, id).await
+}
+
+/// `GET /api/orders/by-client-id/{clientOrderId}?userId=`: the status document of the order that the user gave this name.
+pub(crate) async fn by_client_id(
+    State(app): State<AppState>,
+    Path(name): Path<String>,
+    caller: Caller,
+    params: Params,
+) -> Result<Response, Problem> {
+    let params = params.only(&["userId"])?;
+    let user = caller.acting_as(params.user_id()?)?.unwrap_or_else(|| UserId::new(ANONYMOUS));
+    let name = ClientOrderId::new(composed(&name));
+    let found = app.store_watch.in_time(Part::Reads, app.engine.order_named(&user, &name)).await?;
+    let id = found.ok_or_else(Problem::order_not_found)?.id;
+    document(&app, id).await
+}
+
+/// Returns the status document of an order.
+async fn document(app: &AppState, id: OrderId) -> Result<Response, Problem> {
+    let found = app.store_watch.in_time(Part::Reads, with_messages(app, id)).await?;
     let (order, logs) = found.ok_or_else(Problem::order_not_found)?;
     Ok(Json(StatusBody::new(&order, logs)).into_response())
 }

@@ -4,11 +4,13 @@ use std::convert::Infallible;
 
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
-use order_engine_core::OrderId;
+use order_engine_core::{OrderId, UserId};
 
 use crate::app::AppState;
 use crate::auth::caller::Caller;
 use crate::store_watch::Part;
+use crate::wire::name::read_name;
+use crate::wire::order_form::USER_ID_MAX_CHARS;
 use crate::wire::problem::{FieldError, Problem};
 
 /// The order that a path names, if the caller may see it. `None` stands for a text that is no order id and for an order of
@@ -99,6 +101,14 @@ impl Params {
     /// Returns a parameter that is a whole number.
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Problem> {
         self.text(name).map(|text| parse_number(name, text)).transpose()
+    }
+
+    /// Returns the user that the parameter `userId` names.
+    pub(crate) fn user_id(&self) -> Result<Option<UserId>, Problem> {
+        let read = |text| read_name(text, USER_ID_MAX_CHARS);
+        let name = self.text("userId").map(read).transpose();
+        let name = name.map_err(|error| Problem::invalid_field("userId", error.code, error.message))?;
+        Ok(name.map(UserId::new))
     }
 
     /// Returns the number of the event after which to go on; 0 is before the first.

@@ -1,5 +1,7 @@
 //! All routes of the server, and what each needs.
 
+use std::borrow::Cow;
+
 use axum::Router;
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode};
@@ -10,7 +12,7 @@ use crate::auth::scope::Scope::{Read, Trade};
 use crate::config::Role;
 use crate::gate::Needs;
 use crate::http::gated::Gated;
-use crate::http::{cancel, create, follow, health, list, metrics, orders, page, quote, tickets};
+use crate::http::{cancel, clock, create, follow, health, list, metrics, orders, page, quote, tickets};
 use crate::wire::problem::Problem;
 
 /// A route.
@@ -20,7 +22,7 @@ pub struct Route {
     /// The method.
     pub method: Method,
     /// The path, with the names of its parameters in braces.
-    pub path: &'static str,
+    pub path: Cow<'static, str>,
     /// What a request needs.
     pub needs: Needs,
     handler: MethodRouter<AppState>,
@@ -32,7 +34,7 @@ impl Route {
         H: Handler<T, AppState>,
         T: 'static,
     {
-        Self { method: Method::GET, path, needs, handler: get(Gated { needs, handler }) }
+        Self { method: Method::GET, path: path.into(), needs, handler: get(Gated { needs, handler }) }
     }
 
     fn post<H, T>(path: &'static str, needs: Needs, handler: H) -> Self
@@ -40,13 +42,16 @@ impl Route {
         H: Handler<T, AppState>,
         T: 'static,
     {
-        Self { method: Method::POST, path, needs, handler: post(Gated { needs, handler }) }
+        Self { method: Method::POST, path: path.into(), needs, handler: post(Gated { needs, handler }) }
     }
 }
 
 /// Returns the routes of a process with this role. There are no others.
 pub fn routes(role: Role) -> Vec<Route> {
-    if role == Role::Worker { operations() } else { [operations(), service()].concat() }
+    match role {
+        Role::Worker => operations(),
+        _ => [operations(), page(), service(), versioned()].concat(),
+    }
 }
 
 /// The paths of the routes for operators.
@@ -61,13 +66,26 @@ fn operations() -> Vec<Route> {
     ]
 }
 
+/// Returns the routes of the page.
+fn page() -> Vec<Route> {
+    vec![
+        Route::get("/", Needs::Nothing, page::index),
+        Route::get("/assets/{name}", Needs::Nothing, page::asset),
+    ]
+}
+
+/// Returns the routes for clients once more, under the version of the interface.
+fn versioned() -> Vec<Route> {
+    let under = |route: Route| Route { path: format!("/v1{}", route.path).into(), ..route };
+    service().into_iter().map(under).collect()
+}
+
 /// Returns the routes for clients.
 fn service() -> Vec<Route> {
     let (read, trade) = (Needs::Scope(Read), Needs::Scope(Trade));
     vec![
-        Route::get("/", Needs::Nothing, page::index),
-        Route::get("/assets/{name}", Needs::Nothing, page::asset),
         Route::get("/api/orders", read, list::list),
+        Route::get("/api/orders/by-client-id/{clientOrderId}", read, orders::by_client_id),
         Route::post("/api/orders/execute", trade, create::create),
         Route::get("/api/orders/execute", Needs::Stream, follow::by_query),
         Route::get("/api/orders/status/{orderId}", Needs::Stream, orders::status),
@@ -77,6 +95,7 @@ fn service() -> Vec<Route> {
         Route::post("/api/tickets", read, tickets::issue),
         Route::get("/api/tokens", read, quote::tokens),
         Route::get("/api/chain", read, quote::chain_info),
+        Route::get("/api/time", read, clock::time),
         Route::get("/ws/orders/{orderId}", Needs::Stream, follow::by_path),
     ]
 }
@@ -90,7 +109,7 @@ pub(crate) fn router(app: AppState) -> Router {
         Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
     };
     routes
-        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
+        .fold(Router::new(), |router, route| router.route(&route.path, route.handler))
         .fallback(Gated { needs: Needs::Nothing, handler: nothing })
         .method_not_allowed_fallback(Gated { needs: Needs::Nothing, handler: not_so })
         .with_state(app)

@@ -54,7 +54,8 @@ impl Site {
 
 fn path(route: &Route, order_id: &str) -> String {
     let path = route.path.replace("{orderId}", order_id).replace("{name}", "app.js");
-    if path == "/api/orders/execute" && route.method == Method::GET.as_str() {
+    let path = path.replace("{clientOrderId}", "a-name");
+    if path.ends_with("/api/orders/execute") && route.method == Method::GET.as_str() {
         return format!("{path}?orderId={order_id}");
     }
     path
