@@ -282,6 +282,39 @@ async fn an_order_is_found_by_its_users_name_for_it() {
 }
 
 #[tokio::test]
+async fn orders_of_a_batch_succeed_and_fail_alone() {
+    let server = TestServer::idle().await;
+    let order = |key: &str, amount: &str| json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": amount, "clientOrderId": key});
+    let body = json!({"orders": [order("a", "1"), order("b", "-1"), order("a", "1"), order("a", "2"), 7, order("c", "1")]});
+    let answer: Value = server.post("/api/orders/batch", body.to_string()).await.json().await.unwrap();
+    let results = answer["results"].as_array().unwrap();
+    let statuses: Vec<_> = results.iter().map(|result| result["httpStatus"].as_u64().unwrap()).collect();
+    let mut of_a = [statuses[0], statuses[2], statuses[3]];
+    of_a.sort_unstable();
+    // They are placed at once, so any of the first two may come first; the third is another order.
+    assert!(of_a == [200, 202, 409] || of_a == [202, 409, 409], "{answer}");
+    assert_eq!((statuses[1], statuses[4], statuses[5]), (422, 422, 202), "{answer}");
+    assert_eq!(results[1]["problem"]["errors"][0]["field"], "amount");
+    assert_eq!(server.count_due().await, 2);
+    let many = json!({"orders": vec![order("d", "1"); 51]});
+    assert_problem(server.post("/api/orders/batch", many.to_string()).await, 422, "invalid-request").await;
+
+    let id = text(&results[5]["order"], "orderId");
+    let cancel = json!({"orderIds": [id, "unknown"]}).to_string();
+    let answer: Value = server.post("/api/orders/cancel", cancel).await.json().await.unwrap();
+    assert_eq!(
+        (&answer["results"][0]["order"]["cancel"], &answer["results"][1]["httpStatus"]),
+        (&json!("cancelled"), &json!(404))
+    );
+    let answer: Value = server.post("/api/orders/cancel", r#"{"all":true}"#).await.json().await.unwrap();
+    assert_eq!(answer["results"].as_array().unwrap().len(), 1, "the open one: {answer}");
+    assert_eq!(server.count_due().await, 0);
+    for body in [r#"{}"#, r#"{"all":true,"orderIds":["x"]}"#, r#"{"all":1}"#] {
+        assert_problem(server.post("/api/orders/cancel", body).await, 422, "invalid-request").await;
+    }
+}
+
+#[tokio::test]
 async fn the_version_of_the_interface_is_a_prefix() {
     let server = TestServer::start().await;
     let body = r#"{"tokenIn":"SOL","tokenOut":"USDC","amount":1}"#;

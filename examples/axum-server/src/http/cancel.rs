@@ -16,11 +16,17 @@ use crate::wire::problem::Problem;
 /// The result of a cancel.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct CancelBody {
+pub(crate) struct CancelBody {
     order_id: OrderId,
     cancel: &'static str,
     status: Status,
     last_seq: u64,
+}
+
+impl CancelBody {
+    fn new(cancel: &'static str, order: &Order) -> Self {
+        Self { order_id: order.id, cancel, status: order.status(), last_seq: order.seq }
+    }
 }
 
 pub(crate) async fn cancel(
@@ -28,6 +34,12 @@ pub(crate) async fn cancel(
     OrderInPath(id): OrderInPath,
 ) -> Result<Response, Problem> {
     let id = id.ok_or_else(Problem::order_not_found)?;
+    let (status, body) = cancel_order(&app, id).await?;
+    Ok((status, Json(body)).into_response())
+}
+
+/// Cancels an order, which the caller must be known to own.
+pub(crate) async fn cancel_order(app: &AppState, id: OrderId) -> Result<(StatusCode, CancelBody), Problem> {
     let cancel = async {
         match app.engine.cancel(id).await {
             Err(ChangeError::Store(error)) => Err(error),
@@ -37,20 +49,14 @@ pub(crate) async fn cancel(
     // A cancel that is given up may still be stored, and may be repeated.
     let cancellation =
         app.store_watch.in_time(Part::Writes, cancel).await?.map_err(|error| refusal(&error))?;
-    let cancellation = cancellation.ok_or_else(Problem::order_not_found)?;
-    match cancellation {
-        Cancellation::Cancelled(order) => Ok(answer(StatusCode::OK, "cancelled", &order)),
-        Cancellation::Pending(order) => Ok(answer(StatusCode::ACCEPTED, "pending", &order)),
+    match cancellation.ok_or_else(Problem::order_not_found)? {
+        Cancellation::Cancelled(order) => Ok((StatusCode::OK, CancelBody::new("cancelled", &order))),
+        Cancellation::Pending(order) => Ok((StatusCode::ACCEPTED, CancelBody::new("pending", &order))),
         Cancellation::TooLate(order) => {
             let detail = format!("The order is {} already.", order.status());
             Err(Problem::new(StatusCode::CONFLICT, "too-late", detail))
         }
     }
-}
-
-fn answer(status: StatusCode, cancel: &'static str, order: &Order) -> Response {
-    let body = CancelBody { order_id: order.id, cancel, status: order.status(), last_seq: order.seq };
-    (status, Json(body)).into_response()
 }
 
 fn refusal(error: &ChangeError) -> Problem {

@@ -14,9 +14,10 @@ use uuid::Uuid;
 use crate::address::ws_url;
 use crate::app::AppState;
 use crate::auth::caller::Caller;
-use crate::http::body::read_fields;
+use crate::http::body::{BODY_BYTES_MAX, read_fields};
 use crate::http::guard;
 use crate::store_watch::{Part, STORE_TIME_MAX};
+use crate::wire::fields::Fields;
 use crate::wire::order_form::{IDEMPOTENCY_KEY, named_user, order_request};
 use crate::wire::problem::Problem;
 use crate::wire::status::AcceptedBody;
@@ -24,43 +25,62 @@ use crate::wire::status::AcceptedBody;
 /// Tells that the answer is about an order that an earlier request placed.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
+/// An order as it stands after a request for it.
+pub(crate) struct Placed {
+    pub(crate) order: Arc<Order>,
+    /// An earlier request placed it.
+    is_replay: bool,
+}
+
+impl Placed {
+    pub(crate) const fn status(&self) -> StatusCode {
+        if self.is_replay { StatusCode::OK } else { StatusCode::ACCEPTED }
+    }
+}
+
 pub(crate) async fn create(
     State(app): State<AppState>,
     caller: Caller,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let fields = read_fields(&parts.headers, body).await?;
+    let fields = read_fields(&parts.headers, body, BODY_BYTES_MAX).await?;
     let key = idempotency_key(&parts.headers)?;
+    let placed = place(&app, &caller, fields, key).await?;
+    let order = &placed.order;
+    let ws_url = ws_url(app.options.public_url.as_ref(), &parts, app.local_addr, order.id);
+    let location = [(LOCATION, format!("/api/orders/status/{}", order.id))];
+    let replayed = placed.is_replay.then(|| [(REPLAYED, HeaderValue::from_static("true"))]);
+    Ok((placed.status(), location, replayed, Json(AcceptedBody::new(order, ws_url))).into_response())
+}
+
+/// Places an order of these fields, unless an earlier request has.
+pub(crate) async fn place(
+    app: &AppState,
+    caller: &Caller,
+    fields: Fields,
+    key: Option<&str>,
+) -> Result<Placed, Problem> {
     let user = caller.acting_as(named_user(&fields))?;
     let mut request = order_request(fields, key, &app.tokens)?;
     if let Some(user) = user {
         request.user_id = user;
     }
     request.max_price_impact_bps.get_or_insert(app.options.max_price_impact_bps);
-    let _admitted = guard::admit(&app, &request).await?;
+    let _admitted = guard::admit(app, &request).await?;
     // A client that gave no key needs one if the answer is in doubt: only with it may the request be repeated.
     request.client_order_id.get_or_insert_with(|| ClientOrderId::new(Uuid::new_v4().to_string()));
     let draft = app.engine.draft(request).map_err(|error| refusal(&error))?;
     let order = Arc::clone(&draft.order);
-    let answer = |status: StatusCode, order: &Order| {
-        let ws_url = ws_url(app.options.public_url.as_ref(), &parts, app.local_addr, order.id);
-        let location = [(LOCATION, format!("/api/orders/status/{}", order.id))];
-        (status, location, Json(AcceptedBody::new(order, ws_url))).into_response()
-    };
     let submitted = timeout(STORE_TIME_MAX, app.engine.submit_draft(draft)).await;
     let late = |_| Err(SubmitError::Store(StoreError::new(StoreErrorKind::Unavailable, "no answer in time")));
     match submitted.unwrap_or_else(late) {
         Ok(Submission::Created(order)) => {
             app.store_watch.note(Part::Writes, Ok(()));
             app.known.insert(&order);
-            Ok(answer(StatusCode::ACCEPTED, &order))
+            Ok(Placed { order, is_replay: false })
         }
-        Ok(Submission::Existing(order)) => {
-            let mut replay = answer(StatusCode::OK, &order);
-            replay.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-            Ok(replay)
-        }
+        Ok(Submission::Existing(order)) => Ok(Placed { order, is_replay: true }),
         Ok(Submission::Conflict(other)) => Err(Problem::idempotency_conflict(&other)),
         Err(SubmitError::Store(error)) => {
             app.store_watch.failed(Part::Writes, &error);

@@ -44,7 +44,11 @@ impl FromRequestParts<AppState> for OrderInQuery {
 }
 
 /// Returns an order's id if the caller may see the order.
-async fn visible(app: &AppState, caller: &Caller, id: Option<OrderId>) -> Result<Option<OrderId>, Problem> {
+pub(crate) async fn visible(
+    app: &AppState,
+    caller: &Caller,
+    id: Option<OrderId>,
+) -> Result<Option<OrderId>, Problem> {
     let Some(id) = id.filter(|_| caller.user().is_some()) else { return Ok(id) };
     let owner = match app.known.owner(id) {
         Some(owner) => Some(owner),

@@ -9,7 +9,7 @@ use order_engine_core::{StepError, Token};
 use serde::Serialize;
 
 use crate::app::AppState;
-use crate::http::body::read_fields;
+use crate::http::body::{BODY_BYTES_MAX, read_fields};
 use crate::venue::ChainInfo;
 use crate::wire::order_form::quote_request;
 use crate::wire::problem::Problem;
@@ -34,7 +34,7 @@ pub(crate) async fn chain_info(State(app): State<AppState>) -> Json<ChainInfo> {
 /// `POST /api/quote`: the result of routing now, without an order.
 pub(crate) async fn quote(State(app): State<AppState>, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let fields = read_fields(&parts.headers, body).await?;
+    let fields = read_fields(&parts.headers, body, BODY_BYTES_MAX).await?;
     let (request, slippage_bps) = quote_request(fields, &app.tokens)?;
     let quotation = app.engine.quote(&request).await.map_err(|error| refusal(&error))?;
     Ok(Json(QuotationBody::new(&request, slippage_bps, &quotation)).into_response())

@@ -12,7 +12,9 @@ use crate::auth::scope::Scope::{Read, Trade};
 use crate::config::Role;
 use crate::gate::Needs;
 use crate::http::gated::Gated;
-use crate::http::{cancel, clock, create, follow, health, list, metrics, orders, page, quote, tickets};
+use crate::http::{
+    batch, cancel, clock, create, follow, health, list, metrics, orders, page, quote, tickets,
+};
 use crate::wire::problem::Problem;
 
 /// A route.
@@ -87,6 +89,8 @@ fn service() -> Vec<Route> {
         Route::get("/api/orders", read, list::list),
         Route::get("/api/orders/by-client-id/{clientOrderId}", read, orders::by_client_id),
         Route::post("/api/orders/execute", trade, create::create),
+        Route::post("/api/orders/batch", trade, batch::create),
+        Route::post("/api/orders/cancel", trade, batch::cancel),
         Route::get("/api/orders/execute", Needs::Stream, follow::by_query),
         Route::get("/api/orders/status/{orderId}", Needs::Stream, orders::status),
         Route::get("/api/orders/{orderId}/events", read, orders::events),

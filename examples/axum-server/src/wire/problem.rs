@@ -7,7 +7,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use order_engine_core::telemetry::chain;
 use order_engine_core::{Order, OrderId, StoreError, StoreErrorKind};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// How long a client should wait before it repeats a request that got 503.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
@@ -194,6 +194,10 @@ impl Problem {
         self
     }
 
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
     #[cfg(test)]
     pub(crate) fn parts(&self) -> (u16, &'static str, &[FieldError]) {
         (self.status.as_u16(), self.code, &self.errors)
@@ -206,8 +210,8 @@ impl From<StoreError> for Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let document = Document {
             r#type: "about:blank",
             title: self.status.canonical_reason().unwrap_or("Error"),
@@ -218,7 +222,13 @@ impl IntoResponse for Problem {
             order: self.order.as_deref(),
             price_impact_bps: self.price_impact_bps,
         };
-        let body = serde_json::to_vec(&document).unwrap_or_default();
+        document.serialize(serializer)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self).unwrap_or_default();
         let content_type = [(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
         let mut response = (self.status, content_type, body).into_response();
         if let Some(header) = self.header {
