@@ -40,9 +40,11 @@ impl Customers {
     /// Places an order at one server after the other until one answers.
     async fn place(&self, n: u64) -> String {
         let (sold, bought) = self.pairs[usize::try_from(n).unwrap() % self.pairs.len()];
+        // An order without a deadline gives up a venue that does not answer for ten minutes. In the long form that many orders wait
+        // longer for faulty nodes.
         let form = json!({
             "tokenIn": sold, "tokenOut": bought, "amount": format!("{}", 1 + n % 9), "slippageBps": 500,
-            "clientOrderId": format!("order-{n}"),
+            "clientOrderId": format!("order-{n}"), "ttlMs": 7_200_000,
         });
         for turn in 0.. {
             let url = {
