@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 
 use crate::address::PublicUrl;
 use crate::auth::access::Access;
+use crate::auth::secret_text::SecretText;
 use crate::config::Role;
 use crate::gate::Gate;
 use crate::http::hosts::AllowedHosts;
@@ -21,6 +22,8 @@ use crate::live::known::KnownOrders;
 use crate::live::session::SessionRules;
 use crate::live::sockets::{SocketCaps, Sockets};
 use crate::metrics::Metrics;
+use crate::pair_limits::PairLimits;
+use crate::quote_ids::QuoteIds;
 use crate::store_watch::StoreWatch;
 use crate::tokens::TokenRegistry;
 use crate::venue::ChainInfo;
@@ -59,6 +62,8 @@ pub struct Options {
     pub access: Access,
     /// How much of the server its clients may use.
     pub limits: LimitSettings,
+    /// What signs executable quotes. Without it, only this process takes its own.
+    pub signing_secret: Option<SecretText>,
 }
 
 impl Default for Options {
@@ -78,6 +83,7 @@ impl Default for Options {
             metrics: None,
             access: Access::default(),
             limits: LimitSettings::default(),
+            signing_secret: None,
         }
     }
 }
@@ -94,6 +100,8 @@ pub struct AppState {
     pub(crate) store_watch: Arc<StoreWatch>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) quote_ids: QuoteIds,
+    pub(crate) pair_limits: PairLimits,
     is_draining: Arc<AtomicBool>,
     pub(crate) local_addr: SocketAddr,
 }
@@ -104,6 +112,7 @@ impl AppState {
         let caps = SocketCaps { total: options.max_sockets, per_order: options.max_sockets_per_order };
         let gate = Gate::new(options.access.clone(), &options.limits);
         let admission = Admission::new(&options.limits);
+        let quote_ids = QuoteIds::new(options.signing_secret.as_ref());
         Self {
             engine,
             tokens: Arc::new(tokens),
@@ -114,6 +123,8 @@ impl AppState {
             store_watch: Arc::default(),
             gate: Arc::new(gate),
             admission: Arc::new(admission),
+            quote_ids,
+            pair_limits: PairLimits::default(),
             is_draining: Arc::default(),
             local_addr,
         }

@@ -9,6 +9,7 @@ mod jwt;
 pub(crate) mod key_file;
 mod ring_provider;
 pub(crate) mod scope;
+pub(crate) mod seal;
 pub(crate) mod secret_text;
 pub(crate) mod settings;
 pub(crate) mod tenure;

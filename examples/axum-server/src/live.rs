@@ -1,5 +1,6 @@
-//! Live streams: an order's subscription over WebSocket or as server-sent events.
+//! Live streams: the events of an order, or of all orders of a user, over WebSocket or as server-sent events.
 
+pub(crate) mod all_orders;
 pub(crate) mod event_stream;
 pub(crate) mod feed;
 pub(crate) mod frame_gate;

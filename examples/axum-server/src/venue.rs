@@ -11,6 +11,7 @@ use order_engine_core::{DexRouter, Runtime, Venue};
 use order_engine_sim::rpc::{RpcClient, RpcError, RpcOptions, RpcRouter, RpcVenue};
 use order_engine_sim::{NonceConfig, NonceKind, SimConfig, Simulator};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 #[cfg(any(feature = "evm", feature = "solana"))]
 use crate::chain_file::ChainFile;
@@ -22,8 +23,9 @@ use crate::tokens::TokenRegistry;
 const VENUE_POLL: Duration = Duration::from_secs(1);
 
 /// The chain that the server trades on, as clients are told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Chain)]
 #[non_exhaustive]
 pub struct ChainInfo {
     /// Its name.

@@ -1,5 +1,6 @@
 //! The wire formats: request bodies, documents, frames and problems. Nothing here does I/O.
 
+pub(crate) mod catalogue;
 pub(crate) mod error;
 pub(crate) mod fields;
 pub(crate) mod frame;
@@ -8,6 +9,7 @@ pub(crate) mod name;
 pub(crate) mod order_form;
 pub(crate) mod problem;
 pub(crate) mod quotes;
+pub(crate) mod schema;
 pub(crate) mod status;
 
 use chrono::{DateTime, SecondsFormat, Utc};

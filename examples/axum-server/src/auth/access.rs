@@ -14,7 +14,7 @@ use crate::auth::key_file::{KeyFileError, PREFIX};
 use crate::auth::scope::{Scope, Scopes};
 use crate::auth::settings::AuthSettings;
 use crate::auth::tenure::Tenure;
-use crate::auth::ticket::{NoRandom, Tickets};
+use crate::auth::ticket::Tickets;
 
 /// How far clocks may be apart unless the settings say so, in seconds.
 const LEEWAY_S: u64 = 30;
@@ -52,9 +52,6 @@ pub enum InvalidAccess {
     /// The keys of the provider cannot be used.
     #[error("cannot use the keys of --jwks")]
     Jwks(#[source] Source),
-    /// There are no random numbers for a secret.
-    #[error(transparent)]
-    NoRandom(#[from] NoRandom),
 }
 
 /// Why a request is nobody's.
@@ -79,7 +76,7 @@ impl Access {
         if keys.is_none() && tokens.is_none() {
             return Ok(Self::default());
         }
-        let tickets = Tickets::new(settings.ticket_secret.as_ref())?;
+        let tickets = Tickets::new(settings.signing_secret.as_ref());
         let credentials = Arc::new(Credentials { keys, tokens, tickets });
         Ok(Self { credentials: Some(credentials), has_open_metrics: settings.open_metrics })
     }

@@ -37,10 +37,10 @@ pub struct AuthSettings {
     #[arg(long, env = "JWT_LEEWAY", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=600))]
     pub jwt_leeway: Option<u64>,
 
-    /// The secret of the tickets by which browsers open sockets, the same in all processes that share the work. Set it in the
-    /// environment [default: each process makes its own].
-    #[arg(long, env = "TICKET_SECRET", hide_env_values = true, value_name = "SECRET", value_parser = SecretUrl::<SecretText>::parser())]
-    pub ticket_secret: Option<SecretText>,
+    /// The secret that signs executable quotes, and the tickets by which browsers open sockets; the same in all processes that share
+    /// the work. Set it in the environment [default: each process makes its own].
+    #[arg(long, env = "SIGNING_SECRET", hide_env_values = true, value_name = "SECRET", value_parser = SecretUrl::<SecretText>::parser())]
+    pub signing_secret: Option<SecretText>,
 
     /// Show the metrics to everybody. They name no order and no user.
     #[arg(long, env = "OPEN_METRICS", value_parser = BoolishValueParser::new())]

@@ -9,6 +9,7 @@ use order_engine_core::{OrderId, OrderQuery, Status, UserId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::address::ws_url;
 use crate::app::AppState;
@@ -20,8 +21,8 @@ use crate::http::params::{parse_order_id, visible};
 use crate::store_watch::Part;
 use crate::wire::fields::{ValueError, plain};
 use crate::wire::name::read_name;
-use crate::wire::order_form::{ANONYMOUS, USER_ID_MAX_CHARS};
-use crate::wire::problem::Problem;
+use crate::wire::order_form::{ANONYMOUS, OrderFormSchema, USER_ID_MAX_CHARS};
+use crate::wire::problem::{Document, Problem};
 use crate::wire::status::AcceptedBody;
 
 /// How many orders one request may have.
@@ -32,13 +33,13 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const CANCELS_MAX: usize = 1_000;
 
 /// The answer: one result each, in the order of the request.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BatchBody<T> {
     results: Vec<BatchResult<T>>,
 }
 
 /// What a request of its own would have been answered.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct BatchResult<T> {
     /// The status of that answer.
     #[serde(rename = "httpStatus")]
@@ -47,10 +48,11 @@ struct BatchResult<T> {
     outcome: Outcome<T>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 enum Outcome<T> {
     Order(T),
+    #[schema(value_type = Document<'static>)]
     Problem(Problem),
 }
 
@@ -64,7 +66,27 @@ impl<T> From<Result<(StatusCode, T), Problem>> for BatchResult<T> {
     }
 }
 
-/// `POST /api/orders/batch`: places the orders of the list `orders`.
+/// The schema of a request for several orders.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the orders are read one by one, so that each has its own errors")]
+pub(crate) struct BatchForm {
+    /// The orders, each with its own `clientOrderId`.
+    #[schema(min_items = 1, max_items = 50)]
+    orders: Vec<OrderFormSchema>,
+}
+
+/// Place several orders.
+///
+/// Each succeeds or fails alone: a result each, in order, with the status that a request of its own would have had.
+#[utoipa::path(
+    post,
+    path = "/api/orders/batch",
+    operation_id = "placeOrders",
+    tag = "Orders",
+    request_body = BatchForm,
+    responses((status = 200, description = "A result for each order, in their order.", body = BatchBody<AcceptedBody>)),
+)]
 pub(crate) async fn create(
     State(app): State<AppState>,
     caller: Caller,
@@ -92,7 +114,31 @@ async fn create_one(
     Ok((placed.status(), AcceptedBody::new(&placed.order, ws_url)))
 }
 
-/// `POST /api/orders/cancel`: cancels the orders of the list `orderIds`, or with `all` the open orders of the user.
+/// The schema of a request to cancel several orders.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the fields are read one by one, so that all their errors are told")]
+pub(crate) struct CancelForm {
+    /// The orders. Either these or `all`.
+    #[schema(min_items = 1, max_items = 50)]
+    order_ids: Option<Vec<String>>,
+    /// All open orders of the user, up to 1,000.
+    all: Option<bool>,
+    /// Whose. With authentication, it is the credential's.
+    #[schema(max_length = 255, min_length = 1)]
+    user_id: Option<String>,
+}
+
+/// Cancel several orders, or all of a user.
+#[utoipa::path(
+    post,
+    path = "/api/orders/cancel",
+    operation_id = "cancelOrders",
+    tag = "Orders",
+    request_body = CancelForm,
+    responses((status = 200, description = "A result for each order, in their order.", body = BatchBody<CancelBody>)),
+)]
 pub(crate) async fn cancel(
     State(app): State<AppState>,
     caller: Caller,

@@ -7,18 +7,24 @@ use axum::response::{IntoResponse, Response};
 use order_engine_core::telemetry::chain;
 use order_engine_core::{Cancellation, ChangeError, Order, OrderId, Status};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::AppState;
 use crate::http::params::OrderInPath;
 use crate::store_watch::Part;
 use crate::wire::problem::Problem;
+use crate::wire::schema;
 
 /// The result of a cancel.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Cancellation)]
 pub(crate) struct CancelBody {
+    #[schema(value_type = String, format = Uuid)]
     order_id: OrderId,
+    /// `cancelled`, or `pending` while the transaction may still land.
     cancel: &'static str,
+    #[schema(schema_with = schema::status)]
     status: Status,
     last_seq: u64,
 }
@@ -29,6 +35,18 @@ impl CancelBody {
     }
 }
 
+/// Cancel an order.
+#[utoipa::path(
+    post,
+    path = "/api/orders/{orderId}/cancel",
+    operation_id = "cancelOrder",
+    tag = "Orders",
+    params(("orderId" = String, Path, format = Uuid, description = "The order.")),
+    responses(
+        (status = 200, description = "The order is cancelled.", body = CancelBody),
+        (status = 202, description = "The order is being cancelled; its transaction may still land.", body = CancelBody),
+    ),
+)]
 pub(crate) async fn cancel(
     State(app): State<AppState>,
     OrderInPath(id): OrderInPath,

@@ -7,23 +7,38 @@ use axum::extract::{Request, State};
 use axum::http::header::{HeaderName, HeaderValue, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use order_engine_core::{ClientOrderId, Order, StoreError, StoreErrorKind, Submission, SubmitError};
+use chrono::{DateTime, Utc};
+use order_engine_core::{
+    ClientOrderId, Order, OrderRequest, StoreError, StoreErrorKind, Submission, SubmitError,
+};
 use tokio::time::timeout;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::address::ws_url;
 use crate::app::AppState;
 use crate::auth::caller::Caller;
 use crate::http::body::{BODY_BYTES_MAX, read_fields};
-use crate::http::guard;
+use crate::http::dry_run::DryRunBody;
+use crate::http::{dry_run, guard};
+use crate::quote_ids::NoPromise;
 use crate::store_watch::{Part, STORE_TIME_MAX};
-use crate::wire::fields::Fields;
-use crate::wire::order_form::{IDEMPOTENCY_KEY, named_user, order_request};
+use crate::wire::fields::{Fields, plain};
+use crate::wire::order_form::{IDEMPOTENCY_KEY, OrderFormSchema, named_user, order_request};
 use crate::wire::problem::Problem;
 use crate::wire::status::AcceptedBody;
 
 /// Tells that the answer is about an order that an earlier request placed.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// The schema of an answer without a new order.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is the form of other types, and never made")]
+enum PlacedSchema<'a> {
+    Order(Box<AcceptedBody>),
+    DryRun(Box<DryRunBody<'a>>),
+}
 
 /// An order as it stands after a request for it.
 pub(crate) struct Placed {
@@ -38,20 +53,78 @@ impl Placed {
     }
 }
 
+/// Place an order.
+///
+/// The answer has 2xx only once the order is durable. The same key and the same order again: 200 with the order as it stands, and
+/// `Idempotency-Replayed`. A request without a key gets one from the server; if the answer is in doubt, the problem `outcome-unknown`
+/// has it. With `dryRun` everything is checked and nothing placed.
+#[utoipa::path(
+    post,
+    path = "/api/orders/execute",
+    operation_id = "placeOrder",
+    tag = "Orders",
+    request_body = OrderFormSchema,
+    params(("Idempotency-Key" = Option<String>, Header, max_length = 255, min_length = 1, description = "A name for the order, unique for its user: the same as `clientOrderId`.")),
+    responses(
+        (status = 202, description = "The order is accepted, and durable.", body = AcceptedBody, headers(("Location" = String, description = "The order's status document."))),
+        (status = 200, description = "An earlier request placed the order, or it was a dry run.", body = inline(PlacedSchema<'_>), headers(("Idempotency-Replayed" = String, description = "`true` if an earlier request placed the order."))),
+    ),
+)]
 pub(crate) async fn create(
     State(app): State<AppState>,
     caller: Caller,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let fields = read_fields(&parts.headers, body, BODY_BYTES_MAX).await?;
+    let mut fields = read_fields(&parts.headers, body, BODY_BYTES_MAX).await?;
     let key = idempotency_key(&parts.headers)?;
+    if fields.read("dryRun", |value| plain(value, "true or false")).unwrap_or(false) {
+        return dry_run::rehearse(&app, &caller, fields, key).await;
+    }
     let placed = place(&app, &caller, fields, key).await?;
     let order = &placed.order;
     let ws_url = ws_url(app.options.public_url.as_ref(), &parts, app.local_addr, order.id);
     let location = [(LOCATION, format!("/api/orders/status/{}", order.id))];
     let replayed = placed.is_replay.then(|| [(REPLAYED, HeaderValue::from_static("true"))]);
     Ok((placed.status(), location, replayed, Json(AcceptedBody::new(order, ws_url))).into_response())
+}
+
+/// What a request asks for.
+pub(crate) struct Asked {
+    pub(crate) request: OrderRequest,
+    /// When the quote ends at which the order is placed.
+    pub(crate) quote_ends: Option<DateTime<Utc>>,
+}
+
+/// Reads what a request asks for.
+pub(crate) fn read(
+    app: &AppState,
+    caller: &Caller,
+    mut fields: Fields,
+    key: Option<&str>,
+) -> Result<Asked, Problem> {
+    let user = caller.acting_as(named_user(&fields))?;
+    let quote_id: Option<String> = fields.read("quoteId", |value| plain(value, "a string"));
+    let mut request = order_request(fields, key, &app.tokens)?;
+    if let Some(user) = user {
+        request.user_id = user;
+    }
+    request.max_price_impact_bps.get_or_insert(app.options.max_price_impact_bps);
+    let promise = quote_id.map(|id| app.quote_ids.read(&id, &request.quote_request())).transpose();
+    let promise = promise.map_err(no_promise)?;
+    // Who names a least output of their own as well gets the better of the two.
+    request.min_amount_out = request.min_amount_out.max(promise.map(|promise| promise.min_out));
+    Ok(Asked { request, quote_ends: promise.map(|promise| promise.expires_at) })
+}
+
+fn no_promise(reason: NoPromise) -> Problem {
+    match reason {
+        NoPromise::Unknown => Problem::invalid_field("quoteId", "invalid", "This is no quote of the server."),
+        NoPromise::Different => {
+            let message = "The quote is for other tokens or another amount.";
+            Problem::invalid_field("quoteId", "conflict", message)
+        }
+    }
 }
 
 /// Places an order of these fields, unless an earlier request has.
@@ -61,13 +134,9 @@ pub(crate) async fn place(
     fields: Fields,
     key: Option<&str>,
 ) -> Result<Placed, Problem> {
-    let user = caller.acting_as(named_user(&fields))?;
-    let mut request = order_request(fields, key, &app.tokens)?;
-    if let Some(user) = user {
-        request.user_id = user;
-    }
-    request.max_price_impact_bps.get_or_insert(app.options.max_price_impact_bps);
-    let _admitted = guard::admit(app, &request).await?;
+    let asked = read(app, caller, fields, key)?;
+    let _admitted = guard::admit(app, &asked).await?;
+    let mut request = asked.request;
     // A client that gave no key needs one if the answer is in doubt: only with it may the request be repeated.
     request.client_order_id.get_or_insert_with(|| ClientOrderId::new(Uuid::new_v4().to_string()));
     let draft = app.engine.draft(request).map_err(|error| refusal(&error))?;
@@ -91,7 +160,7 @@ pub(crate) async fn place(
 }
 
 /// Returns the answer to an order that the engine did not take.
-fn refusal(error: &SubmitError) -> Problem {
+pub(crate) fn refusal(error: &SubmitError) -> Problem {
     match error {
         SubmitError::ShuttingDown => Problem::shutting_down(),
         SubmitError::Paused(_) => {

@@ -11,9 +11,24 @@ use crate::http::upgrade::Upgrade;
 use crate::http::websocket;
 use crate::live::sockets::NoSlot;
 use crate::store_watch::Part;
-use crate::wire::problem::Problem;
+use crate::wire::problem::{Document, Problem};
 
-/// `GET /ws/orders/{orderId}`.
+/// Follow an order over a WebSocket.
+#[utoipa::path(
+    get,
+    path = "/ws/orders/{orderId}",
+    operation_id = "followOrder",
+    tag = "Live",
+    params(
+        ("orderId" = String, Path, format = Uuid, description = "The order."),
+        ("after" = Option<u64>, Query, description = "Only the events after the one of this number."),
+        ("ticket" = Option<String>, Query, description = "A ticket, for WebSockets of browsers."),
+    ),
+    responses(
+        (status = 101, description = "The connection is a WebSocket."),
+        (status = 426, description = "The path is a WebSocket.", body = Document<'_>, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn by_path(
     State(app): State<AppState>,
     OrderInPath(id): OrderInPath,
@@ -24,7 +39,22 @@ pub(crate) async fn by_path(
     follow(app, id, &caller, &params.only(&["after", "ticket"])?, upgrade).await
 }
 
-/// `GET /api/orders/execute?orderId={orderId}`.
+/// Follow an order over a WebSocket, at the path that takes orders.
+#[utoipa::path(
+    get,
+    path = "/api/orders/execute",
+    operation_id = "followOrderByQuery",
+    tag = "Live",
+    params(
+        ("orderId" = String, Query, format = Uuid, description = "The order."),
+        ("after" = Option<u64>, Query, description = "Only the events after the one of this number."),
+        ("ticket" = Option<String>, Query, description = "A ticket, for WebSockets of browsers."),
+    ),
+    responses(
+        (status = 101, description = "The connection is a WebSocket."),
+        (status = 426, description = "The path is a WebSocket.", body = Document<'_>, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn by_query(
     State(app): State<AppState>,
     OrderInQuery(id): OrderInQuery,

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use order_engine_core::{Failure, FailureCode, OrderRequest, Quotation, QuoteRequest};
 use tokio::time::timeout;
 
 use crate::app::AppState;
+use crate::http::create::Asked;
 use crate::limits::admission::Admitted;
 use crate::store_watch::Part;
 use crate::wire::problem::Problem;
@@ -18,9 +20,13 @@ const QUOTE_TIME_MAX: Duration = Duration::from_secs(1);
 /// An order of which no quote tells in time is admitted: the engine keeps the same limit of its price when it routes
 /// the order. So is one that an earlier request placed, for which the answer holds nothing: a repetition is
 /// answered with its order, whatever has changed since.
-pub(crate) async fn admit(app: &AppState, request: &OrderRequest) -> Result<Option<Admitted>, Problem> {
+pub(crate) async fn admit(app: &AppState, asked: &Asked) -> Result<Option<Admitted>, Problem> {
+    let request = &asked.request;
     let admitted = match app.admission.admit(&app.engine, request).await {
-        Ok(admitted) => objection(app, request).await.map_or(Ok(admitted), Err),
+        Ok(admitted) => match too_late(asked) {
+            Some(problem) => Err(problem),
+            None => objection(app, request).await.map_or(Ok(admitted), Err),
+        },
         Err(problem) => Err(problem),
     };
     match admitted {
@@ -28,6 +34,16 @@ pub(crate) async fn admit(app: &AppState, request: &OrderRequest) -> Result<Opti
         Err(_) if is_placed(app, request).await? => Ok(None),
         Err(problem) => Err(problem),
     }
+}
+
+/// Returns why the quote of an order holds no more.
+fn too_late(asked: &Asked) -> Option<Problem> {
+    asked.quote_ends.filter(|ends| *ends <= Utc::now())?;
+    Some(Problem::unacceptable(
+        "quoteId",
+        "quote-expired",
+        "The quote has expired. Ask for a new one.".to_owned(),
+    ))
 }
 
 async fn is_placed(app: &AppState, request: &OrderRequest) -> Result<bool, Problem> {

@@ -9,19 +9,22 @@ use order_engine_core::telemetry::chain;
 use serde::Serialize;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use crate::app::AppState;
 use crate::store_watch::Part;
 use crate::wire::problem::{FieldError, Problem};
 
 /// The answer of a process that is alive.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Health)]
 pub(crate) struct HealthBody {
     status: &'static str,
 }
 
 /// The answer of a process that is ready, with the state of each part.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Readiness)]
 pub(crate) struct ReadyBody {
     status: &'static str,
     store: &'static str,
@@ -30,7 +33,14 @@ pub(crate) struct ReadyBody {
     streams: usize,
 }
 
-/// `GET /health`.
+/// Whether the process is alive.
+#[utoipa::path(
+    get,
+    path = "/health",
+    operation_id = "getHealth",
+    tag = "Operations",
+    responses((status = 200, description = "It is.", body = HealthBody)),
+)]
 pub(crate) async fn health() -> Json<HealthBody> {
     Json(HealthBody { status: "ok" })
 }
@@ -38,7 +48,14 @@ pub(crate) async fn health() -> Json<HealthBody> {
 /// How long the store may take to answer. Who asks whether the server is ready asks often, and does not wait long.
 const STORE_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// `GET /ready`: a 503 names the parts that are not ready.
+/// Whether the process can do its work: a 503 names the parts that cannot.
+#[utoipa::path(
+    get,
+    path = "/ready",
+    operation_id = "getReadiness",
+    tag = "Operations",
+    responses((status = 200, description = "It can.", body = ReadyBody)),
+)]
 pub(crate) async fn ready(State(app): State<AppState>) -> Result<Json<ReadyBody>, Problem> {
     let mut errors = Vec::new();
     if app.is_draining() {

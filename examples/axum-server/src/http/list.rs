@@ -2,72 +2,202 @@
 
 use axum::Json;
 use axum::extract::State;
-use order_engine_core::{Order, OrderId, OrderQuery, Status, UndecodableOrder};
+use chrono::{DateTime, Utc};
+use order_engine_core::{Order, OrderId, OrderQuery, Status, Token, UndecodableOrder};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::AppState;
 use crate::auth::caller::Caller;
 use crate::http::params::{Params, parse_order_id};
-use crate::store_watch::Part;
+use crate::store_watch::{Part, StoreFailure};
 use crate::wire::problem::Problem;
 use crate::wire::status::ListedBody;
 
 /// How many orders a page has if the client gives no limit.
 const PAGE: u64 = 50;
 /// How many orders a page has at most.
-const PAGE_MAX: u64 = 200;
+const PAGE_MAX: u32 = 200;
+/// How many pages of the store are looked through for the orders of a token, of which the store has no index.
+const PAGES_MAX: usize = 5;
 
 /// A page of orders.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Orders)]
 pub(crate) struct OrdersBody {
     orders: Vec<ListedBody>,
     /// Where the next page begins; `null` for the last page.
+    #[schema(value_type = Option<String>, format = Uuid)]
     next_cursor: Option<OrderId>,
 }
 
-/// `GET /api/orders?status=&userId=&limit=&cursor=`: the newest first.
+/// Which orders a client wants.
+#[derive(Debug)]
+struct Filter {
+    /// What the store can find. Its limit is the one of the page.
+    query: OrderQuery,
+    /// Only those with one of these statuses, if there are any.
+    statuses: Vec<Status>,
+    /// Only those from here on.
+    from: Option<OrderId>,
+    /// Only those that sell or buy this token.
+    token: Option<Token>,
+}
+
+/// A part of a list.
+struct Found {
+    orders: Vec<Listed>,
+    /// The last order that was looked at, if more may follow.
+    looked_up_to: Option<OrderId>,
+}
+
+type Listed = Result<Order, UndecodableOrder>;
+
+/// List orders, the newest first.
+///
+/// A page may have fewer orders than its limit, and none, although more follow: it is the last one if it has no `nextCursor`.
+#[utoipa::path(
+    get,
+    path = "/api/orders",
+    operation_id = "listOrders",
+    tag = "Orders",
+    params(
+        ("status" = Option<String>, Query, description = "Only those with this status, or one of several with commas between."),
+        ("userId" = Option<String>, Query, description = "Whose. With authentication, it is the credential's."),
+        ("token" = Option<String>, Query, description = "Only those that sell or buy this token: a registered symbol or mint."),
+        ("from" = Option<String>, Query, format = DateTime, description = "Only those placed at this time or later."),
+        ("to" = Option<String>, Query, format = DateTime, description = "Only those placed before this time."),
+        ("attention" = Option<String>, Query, description = "`any`: only those that an operator should look at."),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "How many at most; 50 unless said."),
+        ("cursor" = Option<String>, Query, format = Uuid, description = "The `nextCursor` of the page before."),
+    ),
+    responses((status = 200, description = "A page of orders.", body = OrdersBody)),
+)]
 pub(crate) async fn list(
     State(app): State<AppState>,
     caller: Caller,
     params: Params,
 ) -> Result<Json<OrdersBody>, Problem> {
-    let params = params.only(&["status", "userId", "attention", "limit", "cursor"])?;
-    let mut query = read_query(&params)?;
-    query.user_id = caller.acting_as(query.user_id)?;
-    let wanted = query.limit as usize;
-    // One order more than the page has shows whether there is a next page.
-    query.limit += 1;
-    let mut orders = app.store_watch.in_time(Part::Reads, app.engine.orders(&query)).await?;
+    let known = ["status", "userId", "token", "from", "to", "attention", "limit", "cursor"];
+    let params = params.only(&known)?;
+    let mut filter = read_filter(&app, &params)?;
+    filter.query.user_id = caller.acting_as(filter.query.user_id)?;
+    let wanted = filter.query.limit as usize;
+    let Found { mut orders, looked_up_to } = find(&app, filter).await?;
     let has_more = orders.len() > wanted;
     orders.truncate(wanted);
-    let id = |listed: &Result<Order, UndecodableOrder>| {
-        listed.as_ref().map_or_else(|e| e.order_id, |order| order.id)
-    };
-    let next_cursor = orders.last().filter(|_| has_more).map(id);
+    let next_cursor = if has_more { orders.last().map(id_of) } else { looked_up_to };
     Ok(Json(OrdersBody { orders: orders.iter().map(ListedBody::new).collect(), next_cursor }))
 }
 
-fn read_query(params: &Params) -> Result<OrderQuery, Problem> {
+/// Returns the newest orders that a client wants: one more than the page has, if there are as many.
+async fn find(app: &AppState, mut filter: Filter) -> Result<Found, StoreFailure> {
+    let wanted = filter.query.limit as usize + 1;
+    // Of a token's orders, many others may lie in between.
+    filter.query.limit = if filter.token.is_some() { PAGE_MAX } else { filter.query.limit + 1 };
+    let mut orders = Vec::new();
+    for _ in 0..PAGES_MAX {
+        let page = page(app, &filter).await?;
+        let is_last = page.len() < filter.query.limit as usize;
+        let last = page.last().map(id_of);
+        let predates = |listed: &Listed| filter.from.is_some_and(|from| id_of(listed) < from);
+        let has_passed = page.iter().any(predates);
+        orders.extend(page.into_iter().filter(|listed| !predates(listed) && filter.has_token(listed)));
+        if is_last || has_passed {
+            return Ok(Found { orders, looked_up_to: None });
+        }
+        if orders.len() >= wanted {
+            break;
+        }
+        filter.query.before = last;
+    }
+    Ok(Found { orders, looked_up_to: filter.query.before })
+}
+
+/// Returns the newest orders of the store before a place: of several statuses the newest of each, merged.
+async fn page(app: &AppState, filter: &Filter) -> Result<Vec<Listed>, StoreFailure> {
+    let read = |query: OrderQuery| async move {
+        app.store_watch.in_time(Part::Reads, app.engine.orders(&query)).await
+    };
+    let mut orders = match filter.statuses.as_slice() {
+        [] => return read(filter.query.clone()).await,
+        [status] => return read(filter.query.clone().with_status(*status)).await,
+        statuses => {
+            let mut orders = Vec::new();
+            for status in statuses {
+                orders.extend(read(filter.query.clone().with_status(*status)).await?);
+            }
+            orders
+        }
+    };
+    orders.sort_unstable_by_key(|listed| std::cmp::Reverse(id_of(listed)));
+    // An order that changed its status meanwhile was found with both.
+    orders.dedup_by_key(|listed| id_of(listed));
+    orders.truncate(filter.query.limit as usize);
+    Ok(orders)
+}
+
+impl Filter {
+    /// Whether an order is of the token. Of one that cannot be decoded nobody knows.
+    fn has_token(&self, listed: &Listed) -> bool {
+        let Some(token) = &self.token else { return true };
+        let request = listed.as_ref().ok().map(|order| &order.request);
+        request.is_some_and(|request| [&request.input.mint, &request.output.mint].contains(&&token.mint))
+    }
+}
+
+fn id_of(listed: &Listed) -> OrderId {
+    listed.as_ref().map_or_else(|error| error.order_id, |order| order.id)
+}
+
+fn read_filter(app: &AppState, params: &Params) -> Result<Filter, Problem> {
     let limit = params.number("limit")?.unwrap_or(PAGE);
-    let limit = u32::try_from(limit).ok().filter(|limit| (1..=PAGE_MAX).contains(&u64::from(*limit)));
+    let limit = u32::try_from(limit).ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
     let out_of_range =
         || Problem::invalid_field("limit", "out-of-range", format!("Must be 1 to {PAGE_MAX}."));
     let mut query = OrderQuery::new(limit.ok_or_else(out_of_range)?);
     query.user_id = params.user_id()?;
-    query.status = params.text("status").map(read_status).transpose()?;
     query.attention = read_attention(params)?;
-    query.before = params.text("cursor").map(read_cursor).transpose()?;
-    Ok(query)
+    let cursor = params.text("cursor").map(read_cursor).transpose()?;
+    let to = read_time(params, "to")?;
+    query.before = [cursor, to].into_iter().flatten().min();
+    let read_token = |text: &str| {
+        let message = "The token is not registered.";
+        let token = app.tokens.find(text).cloned();
+        token.ok_or_else(|| Problem::invalid_field("token", "unknown-token", message))
+    };
+    Ok(Filter {
+        query,
+        statuses: params.text("status").map_or(Ok(Vec::new()), read_statuses)?,
+        from: read_time(params, "from")?,
+        token: params.text("token").map(read_token).transpose()?,
+    })
 }
 
-fn read_status(text: &str) -> Result<Status, Problem> {
-    let status = Status::ALL.into_iter().find(|status| status.as_str() == text);
-    status.ok_or_else(|| Problem::invalid_field("status", "invalid", "There is no such status."))
+fn read_statuses(text: &str) -> Result<Vec<Status>, Problem> {
+    let read = |name: &str| {
+        let status = Status::ALL.into_iter().find(|status| status.as_str() == name);
+        status.ok_or_else(|| Problem::invalid_field("status", "invalid", "There is no such status."))
+    };
+    let mut statuses = text.split(',').map(read).collect::<Result<Vec<_>, _>>()?;
+    statuses.sort_unstable_by_key(|status| status.as_str());
+    statuses.dedup();
+    Ok(statuses)
 }
 
 fn read_cursor(text: &str) -> Result<OrderId, Problem> {
     parse_order_id(text).ok_or_else(|| Problem::invalid_field("cursor", "invalid", "This is no cursor."))
+}
+
+/// Reads a time as the first id of its millisecond: ids grow with the times at which orders are placed.
+fn read_time(params: &Params, name: &str) -> Result<Option<OrderId>, Problem> {
+    let read = |text: &str| {
+        let at: Option<DateTime<Utc>> = DateTime::parse_from_rfc3339(text).ok().map(Into::into);
+        let message = "Must be an RFC 3339 time.";
+        at.map(|at| OrderId::new(at, 0)).ok_or_else(|| Problem::invalid_field(name, "invalid", message))
+    };
+    params.text(name).map(read).transpose()
 }
 
 /// Returns whether the list is limited to orders that need attention.

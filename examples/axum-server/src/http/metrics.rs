@@ -10,7 +10,14 @@ use crate::wire::problem::Problem;
 /// The content type of Prometheus' text format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// `GET /metrics`.
+/// The metrics of the process, in the text format of Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "getMetrics",
+    tag = "Operations",
+    responses((status = 200, description = "The metrics.", body = String, content_type = "text/plain")),
+)]
 pub(crate) async fn metrics(State(app): State<AppState>) -> Result<impl IntoResponse, Problem> {
     let Some(metrics) = &app.options.metrics else {
         return Err(Problem::unavailable("no-metrics", "This server has no metrics."));

@@ -3,10 +3,11 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use axum::extract::Path;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use crate::http::etag::is_known;
 use crate::wire::problem::Problem;
 
 /// The page may load only what this server serves, and may have no inline script or style.
@@ -19,11 +20,19 @@ pub(crate) async fn index(headers: HeaderMap) -> Response {
     ([(CONTENT_SECURITY_POLICY, POLICY)], page).into_response()
 }
 
+/// `GET /docs`: the reference of the interface.
+pub(crate) async fn reference(headers: HeaderMap) -> Response {
+    let page = file(&headers, "text/html; charset=utf-8", include_str!("../page/reference.html"));
+    ([(CONTENT_SECURITY_POLICY, POLICY)], page).into_response()
+}
+
 /// `GET /assets/{name}`.
 pub(crate) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
     let (content_type, text) = match name.as_str() {
         "app.css" => ("text/css; charset=utf-8", include_str!("../page/app.css")),
         "app.js" => ("text/javascript; charset=utf-8", include_str!("../page/app.js")),
+        "reference.css" => ("text/css; charset=utf-8", include_str!("../page/reference.css")),
+        "reference.js" => ("text/javascript; charset=utf-8", include_str!("../page/reference.js")),
         "icon.svg" => ("image/svg+xml", include_str!("../page/icon.svg")),
         _ => return Err(Problem::new(StatusCode::NOT_FOUND, "not-found", "There is no such asset.")),
     };
@@ -34,7 +43,7 @@ pub(crate) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Resul
 /// has other files under the same names.
 fn file(headers: &HeaderMap, content_type: &'static str, text: &'static str) -> Response {
     let tag = entity_tag(text);
-    let is_known = matches(headers, &tag);
+    let is_known = is_known(headers, &tag);
     let caching = [(ETAG, tag), (CACHE_CONTROL, "no-cache".to_owned())];
     if is_known {
         return (StatusCode::NOT_MODIFIED, caching).into_response();
@@ -49,16 +58,10 @@ fn entity_tag(text: &str) -> String {
     format!("\"{:016x}\"", hasher.finish())
 }
 
-/// Returns whether the client has the content of a tag. The comparison is the weak one, since proxies that compress make
-/// tags weak.
-fn matches(headers: &HeaderMap, tag: &str) -> bool {
-    let lines = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let mut tags = lines.flat_map(|line| line.split(',')).map(str::trim);
-    tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::http::header::IF_NONE_MATCH;
+
     use super::*;
 
     #[test]

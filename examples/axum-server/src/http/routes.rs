@@ -13,7 +13,8 @@ use crate::config::Role;
 use crate::gate::Needs;
 use crate::http::gated::Gated;
 use crate::http::{
-    batch, cancel, clock, create, follow, health, list, metrics, orders, page, quote, tickets,
+    batch, cancel, catalogue, clock, create, follow, health, list, metrics, openapi, orders, page, pairs,
+    quote, stream, tickets,
 };
 use crate::wire::problem::Problem;
 
@@ -52,7 +53,7 @@ impl Route {
 pub fn routes(role: Role) -> Vec<Route> {
     match role {
         Role::Worker => operations(),
-        _ => [operations(), page(), service(), versioned()].concat(),
+        _ => [operations(), page(), reference(), service(), versioned()].concat(),
     }
 }
 
@@ -72,7 +73,17 @@ fn operations() -> Vec<Route> {
 fn page() -> Vec<Route> {
     vec![
         Route::get("/", Needs::Nothing, page::index),
+        Route::get("/docs", Needs::Nothing, page::reference),
         Route::get("/assets/{name}", Needs::Nothing, page::asset),
+    ]
+}
+
+/// Returns the routes that explain the others.
+fn reference() -> Vec<Route> {
+    vec![
+        Route::get("/openapi.json", Needs::Nothing, openapi::document),
+        Route::get("/problems", Needs::Nothing, catalogue::list),
+        Route::get("/problems/{code}", Needs::Nothing, catalogue::one),
     ]
 }
 
@@ -99,7 +110,9 @@ fn service() -> Vec<Route> {
         Route::post("/api/tickets", read, tickets::issue),
         Route::get("/api/tokens", read, quote::tokens),
         Route::get("/api/chain", read, quote::chain_info),
+        Route::get("/api/pairs", read, pairs::pairs),
         Route::get("/api/time", read, clock::time),
+        Route::get("/api/stream", Needs::Stream, stream::stream),
         Route::get("/ws/orders/{orderId}", Needs::Stream, follow::by_path),
     ]
 }

@@ -7,21 +7,23 @@ use axum::http::{HeaderMap, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
 use futures_util::StreamExt;
-use order_engine_core::OrderId;
+use order_engine_core::{FeedCursor, FeedScope, OrderId};
 
 use crate::app::AppState;
 use crate::auth::tenure::Tenure;
 use crate::http::follow::no_slot;
 use crate::http::params::{Params, parse_number};
+use crate::live::all_orders::AllOrders;
 use crate::live::event_stream::{self, Framing};
-use crate::live::feed::Feed;
+use crate::live::feed::{Feed, FeedEnd, Item};
 use crate::live::session::Announcements;
+use crate::live::sockets::StreamSlot;
 use crate::store_watch::Part;
 use crate::transport::handover::Handover;
 use crate::wire::frame::{ControlFrame, to_json};
 use crate::wire::problem::Problem;
 
-const LAST_EVENT_ID: &str = "Last-Event-ID";
+pub(crate) const LAST_EVENT_ID: &str = "Last-Event-ID";
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// What a request for server-sent events needs of its connection.
@@ -45,6 +47,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Stream {
     }
 }
 
+impl Stream {
+    /// Returns the id of the last event that the client has. A client that reconnects repeats its first URL, and sends the id in a
+    /// header, which counts.
+    pub(crate) fn resumes_after(&self) -> Option<&str> {
+        self.last_event_id.as_ref().map(|value| value.to_str().unwrap_or_default())
+    }
+}
+
 /// Answers with the frames of an order. The id of each server-sent event is the number of its order event.
 ///
 /// A client that has the terminal event and reconnects gets 204, after which it does not reconnect again.
@@ -54,25 +64,54 @@ pub(crate) async fn stream(
     params: &Params,
     (stream, tenure): (Stream, Tenure),
 ) -> Result<Response, Problem> {
-    let Stream { handover, framing, last_event_id } = stream;
-    let after = resume_after(params, last_event_id.as_ref())?;
+    let after = match stream.resumes_after() {
+        Some(text) => parse_number(LAST_EVENT_ID, text)?,
+        None => params.after()?,
+    };
     let order = app.store_watch.in_time(Part::Reads, app.engine.order(id)).await?;
     let order = order.ok_or_else(Problem::order_not_found)?;
     if order.status().is_terminal() && after >= order.seq {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let slot = app.sockets.admit(id).map_err(no_slot)?;
-    let announcements = Announcements::of(&app.sockets);
     let feed = Feed::open(&app.engine, &app.known, &app.store_watch, id, after, slot.frames()).await?;
     let feed = feed.ok_or_else(Problem::order_not_found)?;
-    let opening = ControlFrame::opening(id, feed.last_seq(), Utc::now()).iter().map(to_json).collect();
+    let opening = ControlFrame::opening(id, feed.last_seq(), Utc::now());
+    respond(&app, stream, &opening, feed.into_stream(), (slot, tenure))
+}
+
+/// Answers with the frames of all orders of a scope, behind a place or from now on. The id of each event is the place behind it.
+pub(crate) async fn stream_all(
+    app: AppState,
+    scope: FeedScope,
+    after: Option<FeedCursor>,
+    (stream, slot, tenure): (Stream, StreamSlot, Tenure),
+) -> Result<Response, Problem> {
+    let feed = AllOrders::open(&app.engine, &app.store_watch, scope, after).await?;
+    let opening = ControlFrame::opening_of_all(feed.cursor(), Utc::now());
+    respond(&app, stream, &opening, feed.into_stream(), (slot, tenure))
+}
+
+/// Answers with frames that open a stream and a feed.
+fn respond<F>(
+    app: &AppState,
+    Stream { handover, framing, .. }: Stream,
+    opening: &[ControlFrame],
+    feed: F,
+    (slot, tenure): (StreamSlot, Tenure),
+) -> Result<Response, Problem>
+where
+    F: futures_util::Stream<Item = Result<Item, FeedEnd>> + Send + 'static,
+{
+    let announcements = Announcements::of(&app.sockets);
+    let opening = opening.iter().map(to_json).collect();
     let handover = handover.ok_or_else(|| {
         let detail = "This connection cannot carry a live stream.";
         Problem::new(StatusCode::NOT_IMPLEMENTED, "no-live-stream", detail)
     })?;
     let body = handover.body(move |connection, _| async move {
         // Boxed, because each future that it passes through would have room for one of its own.
-        let feed = Box::pin(feed.into_stream().take_until(tenure.ended()));
+        let feed = Box::pin(feed.take_until(tenure.ended()));
         event_stream::run(connection, framing, opening, feed, announcements).await;
         drop(slot);
     });
@@ -107,15 +146,6 @@ pub(crate) fn is_accepted(headers: &HeaderMap) -> bool {
 fn is_quality_zero(parameter: &str) -> bool {
     let quality = parameter.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
     quality.is_some_and(|(_, quality)| quality.trim().parse() == Ok(0.0))
-}
-
-/// Returns the number of the last event that the client has. A client that reconnects repeats its first URL
-/// and sends the number in a header.
-fn resume_after(params: &Params, last_event_id: Option<&HeaderValue>) -> Result<u64, Problem> {
-    match last_event_id {
-        Some(value) => parse_number(LAST_EVENT_ID, value.to_str().unwrap_or_default()),
-        None => params.after(),
-    }
 }
 
 #[cfg(test)]

@@ -2,13 +2,15 @@
 
 use axum::body::Bytes;
 use chrono::Utc;
-use order_engine_core::OrderId;
+use futures_util::Stream;
+use order_engine_core::{FeedCursor, FeedScope, OrderId};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::app::AppState;
 use crate::auth::tenure::Tenure;
-use crate::live::feed::Feed;
+use crate::live::all_orders::AllOrders;
+use crate::live::feed::{Feed, FeedEnd, Item};
 use crate::live::frame_gate::FrameGate;
 use crate::live::session::{Announcements, End, Session};
 use crate::live::sockets::{StrangerSlot, StreamSlot};
@@ -40,6 +42,48 @@ pub(crate) fn follow(
         let Some(session) = session(&app, transport, received).await else { return };
         serve(&app, id, after, session, place).await;
     });
+}
+
+/// Serves the connection as the live stream of all orders of a scope, behind a place or from now on.
+pub(crate) fn follow_all(
+    handover: &Handover,
+    app: AppState,
+    scope: FeedScope,
+    after: Option<FeedCursor>,
+    (slot, tenure): (StreamSlot, Tenure),
+) {
+    handover.take_upgraded(move |transport, received| async move {
+        let Some(mut session) = session(&app, transport, received).await else { return };
+        let end = match AllOrders::open(&app.engine, &app.store_watch, scope, after).await {
+            Ok(feed) => {
+                for frame in ControlFrame::opening_of_all(feed.cursor(), Utc::now()) {
+                    session.queue_frame(to_json(&frame));
+                }
+                // All of it is history to the session: it is read as fast as the client takes it.
+                run(&app, &mut session, feed.into_stream(), u64::MAX, tenure).await
+            }
+            Err(_) => unavailable(&mut session),
+        };
+        session.close(end).await;
+        drop(slot);
+    });
+}
+
+/// Sends a feed until it ends, or the credential does.
+async fn run<F>(app: &AppState, session: &mut SocketSession, feed: F, last_seq: u64, tenure: Tenure) -> End
+where
+    F: Stream<Item = Result<Item, FeedEnd>> + Send,
+{
+    let feed = Box::pin(feed);
+    tokio::select! {
+        end = session.run(feed, last_seq, Announcements::of(&app.sockets)) => end,
+        () = tenure.ended() => End::CredentialEnded,
+    }
+}
+
+fn unavailable(session: &mut SocketSession) -> End {
+    session.queue_frame(error("store-unavailable", "The store does not answer. Try again."));
+    End::Unavailable
 }
 
 /// Tells the client that there is no such order, because what it named is no order id.
@@ -79,21 +123,14 @@ async fn serve(
             for frame in ControlFrame::opening(id, last_seq, Utc::now()) {
                 session.queue_frame(to_json(&frame));
             }
-            let feed = Box::pin(feed.into_stream());
-            tokio::select! {
-                end = session.run(feed, last_seq, Announcements::of(&app.sockets)) => end,
-                () = tenure.ended() => End::CredentialEnded,
-            }
+            run(app, &mut session, feed.into_stream(), last_seq, tenure).await
         }
         Ok(None) => {
             // The places of those who follow an order are not for others.
             drop(slot);
             return unknown_order(session, app.sockets.admit_stranger().ok()).await;
         }
-        Err(_) => {
-            session.queue_frame(error("store-unavailable", "The store does not answer. Try again."));
-            End::Unavailable
-        }
+        Err(_) => unavailable(&mut session),
     };
     tracing::debug!(order.id = %id, stream.end = ?end, "a live stream ended");
     session.close(end).await;

@@ -109,7 +109,7 @@ where
                 }
             }
             item = feed.next() => return Ok(match item {
-                Some(Ok(item)) => Next::Event(event(Some(item.seq), &item.frame)),
+                Some(Ok(item)) => Next::Event(event(Some(&item.id()), &item.frame)),
                 _ => Next::End,
             }),
             read = connection.read(&mut discarded) => match read {
@@ -128,7 +128,7 @@ where
 {
     while text.len() < BURST_BYTES {
         match feed.next().now_or_never() {
-            Some(Some(Ok(item))) => push_event(text, Some(item.seq), &item.frame),
+            Some(Some(Ok(item))) => push_event(text, Some(&item.id()), &item.frame),
             Some(_) => return true,
             None => return false,
         }
@@ -136,14 +136,14 @@ where
     false
 }
 
-fn event(id: Option<u64>, json: &str) -> String {
+fn event(id: Option<&str>, json: &str) -> String {
     let mut text = String::new();
     push_event(&mut text, id, json);
     text
 }
 
 /// Writes an event. JSON has no line breaks, so it is one line of data.
-fn push_event(text: &mut String, id: Option<u64>, json: &str) {
+fn push_event(text: &mut String, id: Option<&str>, json: &str) {
     if let Some(id) = id {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "id: {id}");
@@ -182,7 +182,9 @@ mod tests {
     }
 
     fn items(count: u64) -> impl Stream<Item = Result<Item, FeedEnd>> + Send {
-        stream::iter((1..=count).map(|seq| Ok(Item { seq, frame: format!("{{\"seq\":{seq}}}").into() })))
+        stream::iter(
+            (1..=count).map(|seq| Ok(Item { seq, cursor: None, frame: format!("{{\"seq\":{seq}}}").into() })),
+        )
     }
 
     fn start<F>(feed: F, sockets: &Sockets) -> (DuplexStream, tokio::task::JoinHandle<()>)

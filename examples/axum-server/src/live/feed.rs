@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use order_engine_core::{Engine, OrderId, SubscribeError, Subscription};
+use order_engine_core::{Engine, FeedCursor, OrderId, SubscribeError, Subscription};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::live::frames::Frames;
@@ -15,13 +15,22 @@ use crate::wire::frame::{frame, to_json};
 use crate::wire::quotes::Decimals;
 
 /// How long a feed waits before it reads the store again after a failure.
-const STORE_RETRY: Duration = Duration::from_secs(1);
+pub(crate) const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// A frame with the number of its event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) seq: u64,
+    /// The place behind the event, among the events of many orders.
+    pub(crate) cursor: Option<FeedCursor>,
     pub(crate) frame: Utf8Bytes,
+}
+
+impl Item {
+    /// Returns what a client hands back to resume behind the item.
+    pub(crate) fn id(&self) -> String {
+        self.cursor.map_or_else(|| self.seq.to_string(), |cursor| cursor.to_string())
+    }
 }
 
 /// Why a feed ends before its order does.
@@ -89,7 +98,7 @@ impl Feed {
                 Ok(record) => {
                     let render = || to_json(&frame(self.decimals, &record));
                     let frame = self.frames.get_or_render(record.seq, render);
-                    return Some(Ok(Item { seq: record.seq, frame }));
+                    return Some(Ok(Item { seq: record.seq, cursor: None, frame }));
                 }
                 Err(SubscribeError::Lagged { .. }) => return Some(Err(FeedEnd::Lagged)),
                 Err(SubscribeError::Store(error)) => {

@@ -116,7 +116,7 @@ fn announcements(sockets: &Sockets) -> Announcements {
 }
 
 fn items(seqs: std::ops::RangeInclusive<u64>) -> impl Stream<Item = Result<Item, FeedEnd>> + Send {
-    stream::iter(seqs.map(|seq| Ok(Item { seq, frame: format!("event {seq}").into() })))
+    stream::iter(seqs.map(|seq| Ok(Item { seq, cursor: None, frame: format!("event {seq}").into() })))
 }
 
 /// Runs a session to its end and its close.
@@ -170,7 +170,8 @@ async fn live_events_beyond_the_bound_close_a_slow_client() {
 async fn a_mebibyte_of_waiting_frames_closes_a_slow_client() {
     let (socket, client) = socket();
     client.set_stuck(true);
-    let large = stream::iter((1..=3).map(|seq| Ok(Item { seq, frame: "x".repeat(400_000).into() })));
+    let large =
+        stream::iter((1..=3).map(|seq| Ok(Item { seq, cursor: None, frame: "x".repeat(400_000).into() })));
     let mut session = Box::new(Session::new(socket, SessionRules::default()));
     assert_eq!(session.run(large, 0, announcements(&sockets())).await, End::Lagged);
 }

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use order_engine_core::OrderId;
+use order_engine_core::{FeedScope, OrderId};
 use tokio::sync::{broadcast, watch};
 
 use crate::live::frames::Frames;
@@ -32,7 +32,7 @@ pub(crate) struct Sockets {
 #[derive(Debug)]
 struct Shared {
     caps: SocketCaps,
-    by_order: Mutex<HashMap<OrderId, Streams>>,
+    by_subject: Mutex<HashMap<Subject, Streams>>,
     /// The number of streams, in a channel, so that a task can wait until it is zero.
     total: watch::Sender<usize>,
     /// The number of those that are being told that there is no such order. They are not in the total.
@@ -41,7 +41,16 @@ struct Shared {
     shutdown: watch::Sender<bool>,
 }
 
-/// The streams of one order.
+/// What a stream is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Subject {
+    /// An order.
+    Order(OrderId),
+    /// All orders of a user, or of everybody.
+    Orders(FeedScope),
+}
+
+/// The streams of one subject.
 #[derive(Debug, Default)]
 struct Streams {
     count: usize,
@@ -53,7 +62,7 @@ struct Streams {
 #[must_use = "dropping the slot releases it"]
 pub(crate) struct StreamSlot {
     shared: Arc<Shared>,
-    order_id: OrderId,
+    subject: Subject,
     frames: Arc<Frames>,
 }
 
@@ -87,7 +96,7 @@ impl Sockets {
     pub(crate) fn new(caps: SocketCaps) -> Self {
         let shared = Shared {
             caps,
-            by_order: Mutex::new(HashMap::new()),
+            by_subject: Mutex::new(HashMap::new()),
             total: watch::Sender::new(0),
             strangers: AtomicUsize::new(0),
             notices: broadcast::Sender::new(NOTICES_WAITING_MAX),
@@ -98,14 +107,19 @@ impl Sockets {
 
     /// Takes a slot for a stream of an order.
     pub(crate) fn admit(&self, order_id: OrderId) -> Result<StreamSlot, NoSlot> {
+        self.admit_to(Subject::Order(order_id))
+    }
+
+    /// Takes a slot for a stream about a subject. One subject has as many as one order.
+    pub(crate) fn admit_to(&self, subject: Subject) -> Result<StreamSlot, NoSlot> {
         let shared = &self.shared;
-        let mut by_order = shared.by_order();
+        let mut by_subject = shared.by_subject();
         if *shared.total.borrow() >= shared.caps.total {
             return Err(NoSlot::Total);
         }
-        let frames = by_order.entry(order_id).or_default().admit(shared.caps.per_order)?;
+        let frames = by_subject.entry(subject.clone()).or_default().admit(shared.caps.per_order)?;
         shared.total.send_modify(|total| *total += 1);
-        Ok(StreamSlot { shared: Arc::clone(shared), order_id, frames })
+        Ok(StreamSlot { shared: Arc::clone(shared), subject, frames })
     }
 
     /// Takes a place for a stream that follows no order, until it is told so. These have a small number of places of their
@@ -124,7 +138,7 @@ impl Sockets {
 
     /// Returns how many streams an order has.
     pub(crate) fn of_order(&self, order_id: OrderId) -> usize {
-        self.shared.by_order().get(&order_id).map_or(0, |streams| streams.count)
+        self.shared.by_subject().get(&Subject::Order(order_id)).map_or(0, |streams| streams.count)
     }
 
     /// Sends a frame to every stream.
@@ -161,8 +175,8 @@ impl Sockets {
 }
 
 impl Shared {
-    fn by_order(&self) -> MutexGuard<'_, HashMap<OrderId, Streams>> {
-        self.by_order.lock().unwrap_or_else(PoisonError::into_inner)
+    fn by_subject(&self) -> MutexGuard<'_, HashMap<Subject, Streams>> {
+        self.by_subject.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -189,8 +203,8 @@ impl StreamSlot {
 
 impl Drop for StreamSlot {
     fn drop(&mut self) {
-        let mut by_order = self.shared.by_order();
-        if let Entry::Occupied(mut streams) = by_order.entry(self.order_id) {
+        let mut by_subject = self.shared.by_subject();
+        if let Entry::Occupied(mut streams) = by_subject.entry(self.subject.clone()) {
             streams.get_mut().count -= 1;
             if streams.get().count == 0 {
                 streams.remove();

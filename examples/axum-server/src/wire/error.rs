@@ -2,9 +2,11 @@
 
 use order_engine_core::Failure;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A failure as clients see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OrderFailure)]
 pub(crate) struct ErrorBody {
     code: String,
     message: String,

@@ -2,14 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use order_engine_core::{
-    Amount, EventRecord, Failure, FailureClass, Fill, OrderEvent, OrderId, Purpose, SignedTx, Status, TxId,
-    amount,
+    Amount, EventRecord, Failure, FailureClass, FeedCursor, Fill, OrderEvent, OrderId, Purpose, SignedTx,
+    Status, TxId, amount,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::wire::error::ErrorBody;
 use crate::wire::quotes::{Decimals, QuoteBody, RouteBody, price_number, quotes};
+use crate::wire::schema;
 use crate::wire::{serialize_time, timestamp};
 
 /// An event as clients see it.
@@ -30,6 +32,62 @@ pub(crate) struct Frame<'a> {
     max_attempts: Option<u32>,
     #[serde(flatten)]
     adds: Adds<'a>,
+}
+
+/// The schema of a [`Frame`]: the fields of all types.
+#[derive(ToSchema)]
+#[schema(as = Event, rename_all = "camelCase")]
+#[expect(dead_code, reason = "it is the form of another type, and never made")]
+pub(crate) struct FrameSchema<'a> {
+    /// What happened: `pending`, `routing`, `building`, `submitted`, `execution-failed`, `retry-pending`, `cancel-requested`,
+    /// `attention`, `attention-cleared`, `confirmed`, `failed`; there may be others in future.
+    r#type: String,
+    #[schema(schema_with = schema::status)]
+    status: Status,
+    #[schema(value_type = String, format = Uuid)]
+    order_id: OrderId,
+    /// The number of the event among the order's, from 1 on.
+    #[schema(minimum = 1)]
+    seq: u64,
+    /// How far the attempt is, in percent.
+    #[schema(maximum = 100)]
+    progress: u8,
+    /// One sentence for people.
+    message: String,
+    #[schema(value_type = String, format = DateTime)]
+    timestamp: String,
+    attempt: Option<u32>,
+    max_attempts: Option<u32>,
+    quotes: Option<Vec<QuoteBody<'a>>>,
+    chosen_dex: Option<String>,
+    route: Option<RouteBody<'a>>,
+    tx_hash: Option<String>,
+    /// The least output, in units of the output token.
+    min_out: Option<String>,
+    #[schema(schema_with = schema::optional_base_units, required = false)]
+    min_out_base_units: Option<String>,
+    error: Option<FrameErrorSchema>,
+    retry_in_ms: Option<u64>,
+    #[schema(format = DateTime)]
+    retry_at: Option<String>,
+    execution_price: Option<f64>,
+    execution_price_exact: Option<String>,
+    amount_out: Option<String>,
+    #[schema(schema_with = schema::optional_base_units, required = false)]
+    amount_out_base_units: Option<String>,
+    #[schema(format = DateTime)]
+    filled_at: Option<String>,
+}
+
+/// The error of a frame.
+#[derive(ToSchema)]
+#[schema(as = EventError)]
+#[expect(dead_code, reason = "it is the form of other types, and never made")]
+struct FrameErrorSchema {
+    code: String,
+    message: String,
+    /// Whether the engine tries again.
+    retryable: Option<bool>,
 }
 
 /// The fields that only some types of frames have.
@@ -62,6 +120,14 @@ struct RetryableErrorBody {
     #[serde(flatten)]
     error: ErrorBody,
     retryable: bool,
+}
+
+/// A frame among those of many orders, with the place behind it.
+#[derive(Debug, Serialize)]
+pub(crate) struct PlacedFrame<'a> {
+    #[serde(flatten)]
+    pub(crate) frame: Frame<'a>,
+    pub(crate) cursor: String,
 }
 
 /// Returns the frame for an event of an order.
@@ -173,9 +239,25 @@ fn confirmed<'a>(
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(crate) enum ControlFrame {
     /// The first frame of a stream.
-    Connection { message: &'static str, order_id: OrderId, timestamp: String },
-    /// The second frame of a stream.
-    Subscribed { message: String, order_id: OrderId, timestamp: String, last_seq: u64 },
+    Connection {
+        message: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        order_id: Option<OrderId>,
+        timestamp: String,
+    },
+    /// The second frame of a stream: where it begins.
+    Subscribed {
+        message: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        order_id: Option<OrderId>,
+        timestamp: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        last_seq: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<String>,
+    },
+    /// An event that this server cannot decode, most likely because a newer one wrote it.
+    Unreadable { message: &'static str, order_id: OrderId, cursor: String, timestamp: String },
     /// Why the stream ends.
     Error { code: &'static str, message: &'static str, timestamp: String },
     /// A message of the operator to all clients.
@@ -189,16 +271,36 @@ impl ControlFrame {
         [
             Self::Connection {
                 message: "Connected to order status stream",
-                order_id,
+                order_id: Some(order_id),
                 timestamp: timestamp.clone(),
             },
             Self::Subscribed {
                 message: format!("Subscribed to real-time updates for order {order_id}"),
-                order_id,
+                order_id: Some(order_id),
                 timestamp,
-                last_seq,
+                last_seq: Some(last_seq),
+                cursor: None,
             },
         ]
+    }
+
+    /// Returns the two frames that begin a stream of many orders behind a place.
+    pub(crate) fn opening_of_all(after: FeedCursor, now: DateTime<Utc>) -> [Self; 2] {
+        let timestamp = timestamp(now);
+        let message = "Connected to the stream of orders";
+        let subscribed = Self::Subscribed {
+            message: "Subscribed to real-time updates for all orders".to_owned(),
+            order_id: None,
+            timestamp: timestamp.clone(),
+            last_seq: None,
+            cursor: Some(after.to_string()),
+        };
+        [Self::Connection { message, order_id: None, timestamp }, subscribed]
+    }
+
+    pub(crate) fn unreadable(order_id: OrderId, cursor: FeedCursor, now: DateTime<Utc>) -> Self {
+        let message = "The event cannot be read. The server's log says why.";
+        Self::Unreadable { message, order_id, cursor: cursor.to_string(), timestamp: timestamp(now) }
     }
 
     pub(crate) fn error(code: &'static str, message: &'static str, now: DateTime<Utc>) -> Self {

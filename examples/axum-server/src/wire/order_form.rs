@@ -8,12 +8,14 @@ use order_engine_core::{
     Amount, AmountError, ClientOrderId, Deadline, OrderRequest, PriceProtection, QuoteRequest, Token, UserId,
 };
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::tokens::TokenRegistry;
 use crate::wire::fields::{Fields, ValueError, plain};
 use crate::wire::literal::Literal;
 use crate::wire::name::{composed, read_name};
 use crate::wire::problem::Problem;
+use crate::wire::schema;
 
 /// The user of orders that name none.
 pub(crate) const ANONYMOUS: &str = "anonymous";
@@ -29,6 +31,78 @@ const TTL_MS_MAX: u64 = 315_360_000_000;
 
 /// The years of which a time may be: those that RFC 3339 can show, from the one in which clocks begin.
 const YEARS: RangeInclusive<i32> = 1970..=9999;
+
+/// The schema of a request for an order.
+#[derive(ToSchema)]
+#[schema(as = OrderForm, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the fields are read one by one, so that all their errors are told")]
+pub(crate) struct OrderFormSchema {
+    /// What is sold: a registered symbol or mint. Also called `inputToken`.
+    token_in: String,
+    /// What is bought. Also called `outputToken`.
+    token_out: String,
+    /// How much is sold, in units of the token: exactly one of this and `amountBaseUnits`.
+    #[schema(schema_with = schema::human_amount, required = false)]
+    amount: String,
+    #[schema(schema_with = schema::base_units, required = false)]
+    amount_base_units: String,
+    /// The only type is `market`.
+    #[schema(schema_with = schema::order_type)]
+    order_type: Option<String>,
+    /// An executable quote of `POST /api/quote` for the same tokens and amount: its least output is the floor of the order.
+    quote_id: Option<String>,
+    /// Only check the order and say what would be traded, without placing it.
+    dry_run: Option<bool>,
+    /// How far below its first quote the output may be, in basis points.
+    #[schema(default = 50, maximum = 10_000)]
+    slippage_bps: Option<u16>,
+    /// How far the order may move the price, in basis points. The server has a default, and refuses what goes beyond.
+    #[schema(maximum = 10_000)]
+    max_price_impact_bps: Option<u16>,
+    /// The least output, in units of the output token. Also called `minAmountOut`. Without it, the first quote less
+    /// the slippage is the floor for the order's whole life.
+    #[schema(schema_with = schema::optional_human_amount)]
+    min_out: Option<String>,
+    /// Whether the first quote is the floor, or each attempt has a floor of its own.
+    #[schema(schema_with = schema::price_protection)]
+    price_protection: Option<String>,
+    /// The user. With authentication, it is the credential's.
+    #[schema(max_length = 255, min_length = 1)]
+    user_id: Option<String>,
+    /// A name for the order, unique for its user; the same as the header `Idempotency-Key`.
+    #[schema(max_length = 255, min_length = 1)]
+    client_order_id: Option<String>,
+    /// When the order fails unless it may have executed already. Either this or `ttlMs`.
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+    /// The same as a time from now, in milliseconds.
+    #[schema(minimum = 1, maximum = 315_360_000_000_u64)]
+    ttl_ms: Option<u64>,
+}
+
+/// The schema of a request for a quote.
+#[derive(ToSchema)]
+#[schema(as = QuoteForm, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the fields are read one by one, so that all their errors are told")]
+pub(crate) struct QuoteFormSchema {
+    /// What would be sold: a registered symbol or mint. Also called `inputToken`.
+    token_in: String,
+    /// What would be bought. Also called `outputToken`.
+    token_out: String,
+    /// How much, in units of the token: exactly one of this and `amountBaseUnits`.
+    #[schema(schema_with = schema::human_amount, required = false)]
+    amount: String,
+    #[schema(schema_with = schema::base_units, required = false)]
+    amount_base_units: String,
+    #[schema(schema_with = schema::order_type)]
+    order_type: Option<String>,
+    #[schema(default = 50, maximum = 10_000)]
+    slippage_bps: Option<u16>,
+    #[schema(maximum = 10_000)]
+    max_price_impact_bps: Option<u16>,
+}
 
 /// The part that requests for orders and for quotes have in common.
 struct Swap {

@@ -8,7 +8,9 @@ use axum::response::{IntoResponse, Response};
 use order_engine_core::telemetry::chain;
 use order_engine_core::{Order, OrderId, StoreError, StoreErrorKind};
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
+use crate::wire::catalogue;
 /// How long a client should wait before it repeats a request that got 503.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 
@@ -34,17 +36,15 @@ pub(crate) struct Problem {
 }
 
 /// The order that a problem is about, as far as the client may know it.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug)]
 struct OrderConcerned {
     order_id: OrderId,
     /// The key under which a repeated request is the same order.
-    #[serde(skip_serializing_if = "Option::is_none")]
     idempotency_key: Option<String>,
 }
 
 /// An error in one field of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct FieldError {
     /// The name of the field as the client wrote it, or the name of a header or a query parameter.
     pub(crate) field: String,
@@ -54,23 +54,37 @@ pub(crate) struct FieldError {
     pub(crate) message: String,
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
-    r#type: &'static str,
+/// Why a request had no success (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Document<'a> {
+    /// Where the error is explained, relative to the address of the server.
+    r#type: String,
     title: &'a str,
     status: u16,
+    /// What programs tell errors apart by.
     code: &'static str,
+    /// One sentence for people.
     detail: &'a str,
+    /// The fields that were refused.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(required = false)]
     errors: &'a [FieldError],
-    #[serde(flatten)]
-    order: Option<&'a OrderConcerned>,
+    /// The order that the problem is about.
+    #[serde(rename = "orderId", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    order_id: Option<OrderId>,
+    /// The key under which a repeated request is the same order.
+    #[serde(rename = "idempotencyKey", skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<&'a str>,
+    /// The price impact that the order would have, in basis points.
     #[serde(rename = "priceImpactBps", skip_serializing_if = "Option::is_none")]
     price_impact_bps: Option<u32>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        debug_assert!(catalogue::has(code, status.as_u16()), "{code} with {status} is not in the catalogue");
         Self {
             status,
             code,
@@ -213,13 +227,14 @@ impl From<StoreError> for Problem {
 impl Serialize for Problem {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let document = Document {
-            r#type: "about:blank",
+            r#type: catalogue::type_of(self.code),
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             code: self.code,
             detail: &self.detail,
             errors: &self.errors,
-            order: self.order.as_deref(),
+            order_id: self.order.as_ref().map(|order| order.order_id),
+            idempotency_key: self.order.as_ref().and_then(|order| order.idempotency_key.as_deref()),
             price_impact_bps: self.price_impact_bps,
         };
         document.serialize(serializer)

@@ -1,39 +1,47 @@
 //! Quotes and routes as clients see them.
 
+use chrono::{DateTime, Utc};
 use order_engine_core::{
     Amount, Candidate, CandidateOutcome, Leg, OrderRequest, Quotation, QuoteRequest, Route, amount,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::wire::error::ErrorBody;
+use crate::wire::{schema, serialize_optional_time};
 
 /// The quote of one exchange, or why it has none.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Candidate)]
 pub(crate) struct QuoteBody<'a> {
     dex: &'a str,
     #[serde(flatten)]
     outcome: QuoteOutcome<'a>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = QuoteOutcome)]
 enum QuoteOutcome<'a> {
     Quoted(RouteDetails<'a>),
     Rejected { error: ErrorBody },
 }
 
 /// What a route yields, in human units and in base units.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct RouteAmounts {
     amount_out: String,
+    #[schema(schema_with = schema::base_units)]
     amount_out_base_units: Amount,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = f64)]
     price: Option<Box<RawValue>>,
     /// The price before the trade and without fees.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = f64)]
     mid_price: Option<Box<RawValue>>,
     /// How far the output stays below what the mid price promises.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,7 +49,7 @@ struct RouteAmounts {
 }
 
 /// What a route yields, and by which swaps.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct RouteDetails<'a> {
     #[serde(flatten)]
@@ -50,8 +58,9 @@ struct RouteDetails<'a> {
 }
 
 /// A route with its legs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Route)]
 pub(crate) struct RouteBody<'a> {
     dex: &'a str,
     #[serde(flatten)]
@@ -59,33 +68,46 @@ pub(crate) struct RouteBody<'a> {
 }
 
 /// A swap in one pool. Its tokens may be other ones than the order's, so its amounts are in base units only.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Leg)]
 struct LegBody<'a> {
     dex: &'a str,
     pool: &'a str,
     input_mint: &'a str,
     output_mint: &'a str,
+    #[schema(schema_with = schema::base_units)]
     amount_in_base_units: Amount,
+    #[schema(schema_with = schema::base_units)]
     amount_out_base_units: Amount,
 }
 
 /// The answer to a request for a quote.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Quotation)]
 pub(crate) struct QuotationBody<'a> {
     token_in: &'a str,
     token_out: &'a str,
     amount: String,
+    #[schema(schema_with = schema::base_units)]
     amount_base_units: Amount,
     slippage_bps: u16,
     quotes: Vec<QuoteBody<'a>>,
     chosen_dex: Option<&'a str>,
     route: Option<RouteBody<'a>>,
     amount_out: Option<String>,
+    #[schema(schema_with = schema::optional_base_units)]
     amount_out_base_units: Option<Amount>,
     min_out: Option<String>,
+    #[schema(schema_with = schema::optional_base_units)]
     min_out_base_units: Option<Amount>,
+    /// What an order gives as its `quoteId` to have this least output. An order without a route has none.
+    quote_id: Option<String>,
+    /// Until when it may.
+    #[serde(serialize_with = "serialize_optional_time")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<DateTime<Utc>>,
 }
 
 /// Returns a price as a JSON number with all its digits. Readers may round it; the server does not.
@@ -183,6 +205,14 @@ impl<'a> QuotationBody<'a> {
             amount_out_base_units: amount_out,
             min_out: min_out.map(human),
             min_out_base_units: min_out,
+            quote_id: None,
+            expires_at: None,
         }
+    }
+
+    /// Says how to order at the quote.
+    pub(crate) fn make_executable(&mut self, quote_id: String, expires_at: DateTime<Utc>) {
+        self.quote_id = Some(quote_id);
+        self.expires_at = Some(expires_at);
     }
 }

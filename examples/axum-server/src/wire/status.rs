@@ -7,21 +7,28 @@ use order_engine_core::{
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::wire::error::ErrorBody;
 use crate::wire::quotes::price_number;
+use crate::wire::schema;
 use crate::wire::{serialize_optional_time, serialize_time};
 
 /// The answer to a request for an order.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = AcceptedOrder)]
 pub(crate) struct AcceptedBody {
+    #[schema(value_type = String, format = Uuid)]
     order_id: OrderId,
+    #[schema(schema_with = schema::status)]
     status: Status,
     ws_url: String,
     /// The order's id again, because the order is the job.
+    #[schema(value_type = String, format = Uuid)]
     job_id: OrderId,
     #[serde(serialize_with = "serialize_time")]
+    #[schema(value_type = String, format = DateTime)]
     created_at: DateTime<Utc>,
 }
 
@@ -38,14 +45,20 @@ impl AcceptedBody {
 }
 
 /// An order in a list. An undecodable order is listed, too, so that an operator sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = ListedOrder)]
 pub(crate) enum ListedBody {
     /// The order's status document, without the logs.
     Decoded(Box<StatusBody>),
     /// The order's id, and why it cannot be decoded.
     #[serde(rename_all = "camelCase")]
-    Undecodable { order_id: OrderId, attention: &'static str, message: &'static str },
+    Undecodable {
+        #[schema(value_type = String, format = Uuid)]
+        order_id: OrderId,
+        attention: &'static str,
+        message: &'static str,
+    },
 }
 
 impl ListedBody {
@@ -62,12 +75,17 @@ impl ListedBody {
 }
 
 /// An order as clients see it. Every field is always there; one without a value is `null`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Order)]
 pub(crate) struct StatusBody {
+    #[schema(value_type = String, format = Uuid)]
     order_id: OrderId,
+    #[schema(value_type = String)]
     user_id: UserId,
+    #[schema(value_type = Option<String>)]
     client_order_id: Option<ClientOrderId>,
+    #[schema(schema_with = schema::status)]
     status: Status,
     order_type: &'static str,
     token_in: String,
@@ -75,15 +93,19 @@ pub(crate) struct StatusBody {
     input_token: String,
     output_token: String,
     amount: String,
+    #[schema(schema_with = schema::base_units)]
     amount_base_units: Amount,
     slippage_bps: u16,
     /// The worst price, as the least output. An order without one of its own has it from its first quote on.
     min_out: Option<String>,
     chosen_dex: Option<String>,
+    #[schema(value_type = Option<String>)]
     tx_hash: Option<TxId>,
+    #[schema(value_type = Option<f64>)]
     execution_price: Option<Box<RawValue>>,
     execution_price_exact: Option<String>,
     amount_out: Option<String>,
+    #[schema(schema_with = schema::optional_base_units)]
     amount_out_base_units: Option<Amount>,
     attempt: u32,
     max_attempts: u32,
@@ -94,10 +116,13 @@ pub(crate) struct StatusBody {
     logs: Option<Vec<String>>,
     last_seq: u64,
     #[serde(serialize_with = "serialize_time")]
+    #[schema(value_type = String, format = DateTime)]
     created_at: DateTime<Utc>,
     #[serde(serialize_with = "serialize_time")]
+    #[schema(value_type = String, format = DateTime)]
     updated_at: DateTime<Utc>,
     #[serde(serialize_with = "serialize_optional_time")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<DateTime<Utc>>,
 }
 

@@ -79,7 +79,7 @@ async fn a_public_address_is_served_only_to_who_has_a_credential() {
 /// Every secret that the server is given or makes is used, well and badly, and is nowhere to be seen.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_in_a_log_an_answer_a_metric_or_a_debug_text() {
-    const TICKET_SECRET: &str = "planted-canary-secret-of-tickets-0001";
+    const SIGNING_SECRET: &str = "planted-canary-secret-of-tickets-0001";
     let (keys, issuer) = (Keys::new(), Issuer::new());
     let folder = keys.folder.path();
     std::fs::write(folder.join("jwks.json"), issuer.jwks().to_string()).unwrap();
@@ -89,12 +89,12 @@ async fn no_secret_is_in_a_log_an_answer_a_metric_or_a_debug_text() {
         ("JWKS", "jwks.json"),
         ("JWT_ISSUER", ISSUER),
         ("JWT_AUDIENCE", AUDIENCE),
-        ("TICKET_SECRET", TICKET_SECRET),
+        ("SIGNING_SECRET", SIGNING_SECRET),
         ("RUST_LOG", "trace"),
     ];
     let program = Program::start_with(folder, &["--store", "memory:"], &variables).await;
     let http = reqwest::Client::new();
-    let mut planted = vec![SECRET.to_owned(), TICKET_SECRET.to_owned()];
+    let mut planted = vec![SECRET.to_owned(), SIGNING_SECRET.to_owned()];
     let expired = changed(claims("alice", "read"), "exp", 1.into());
     let credentials = [
         keys.alice.clone(),
@@ -134,7 +134,7 @@ async fn no_secret_is_in_a_log_an_answer_a_metric_or_a_debug_text() {
     seen.push(log);
     let mut settings = AuthSettings::default();
     settings.jwt_secret = Some(SECRET.parse().unwrap());
-    settings.ticket_secret = Some(TICKET_SECRET.parse().unwrap());
+    settings.signing_secret = Some(SIGNING_SECRET.parse().unwrap());
     settings.jwks = Some("https://id.example/planted-canary-url".parse().unwrap());
     settings.jwt_issuer = Some(ISSUER.to_owned());
     settings.jwt_audience = Some(AUDIENCE.to_owned());

@@ -86,7 +86,7 @@ async fn a_ticket_opens_one_socket_and_nothing_else() {
 async fn processes_with_one_secret_take_each_others_tickets() {
     let keys = Keys::new();
     let mut settings = keys.settings();
-    settings.ticket_secret = Some(SECRET.parse().unwrap());
+    settings.signing_secret = Some(SECRET.parse().unwrap());
     let [first, second] = [(), ()].map(|()| options(Access::open(&settings).unwrap()));
     let [first, second] = [TestServer::with(first).await, TestServer::with(second).await];
     let id = place(&second, &keys.alice).await;
