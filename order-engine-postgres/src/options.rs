@@ -201,6 +201,11 @@ impl PostgresOptions {
         Ok(self)
     }
 
+    /// Returns the schema of the tables.
+    pub fn schema(&self) -> &str {
+        &self.schema
+    }
+
     /// Sets how many connections the store opens at most. Ten unless set; a fan-out adds two.
     pub fn with_connections(mut self, connections: u32) -> Self {
         self.connections = connections.max(1);
