@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::store_watch::StoreWatch;
 use crate::tokens::TokenRegistry;
 use crate::venue::ChainInfo;
+use crate::webhooks::service::Webhooks;
 use crate::wire::frame::{ControlFrame, to_json};
 
 /// How requests are served.
@@ -59,6 +60,8 @@ pub struct Options {
     pub access: Access,
     /// How much of the server its clients may use.
     pub limits: LimitSettings,
+    /// The webhooks of users, if there are any.
+    pub webhooks: Option<Webhooks>,
 }
 
 impl Default for Options {
@@ -78,6 +81,7 @@ impl Default for Options {
             metrics: None,
             access: Access::default(),
             limits: LimitSettings::default(),
+            webhooks: None,
         }
     }
 }

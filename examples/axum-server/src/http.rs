@@ -21,6 +21,7 @@ pub(crate) mod routes;
 mod sse;
 mod tickets;
 mod upgrade;
+mod webhooks;
 mod websocket;
 
 use std::convert::Infallible;

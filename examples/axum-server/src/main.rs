@@ -116,6 +116,7 @@ async fn run(config: Config) -> Result<(), Fatal> {
         metrics: Some(metrics),
         access,
         limits: config.limits.clone(),
+        webhooks: host.webhooks.clone(),
     };
     let app = AppState::new(host.engine.clone(), host.tokens.clone(), local_addr, options);
     let (stop, stopped) = oneshot::channel::<()>();
