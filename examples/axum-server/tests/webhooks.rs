@@ -273,6 +273,21 @@ async fn a_receiver_that_is_gone_is_disabled_and_starts_again_where_it_stopped()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_receiver_need_not_wait_for_the_first_ones_pause() {
+    let site = Site::start("memory:").await;
+    let [broken, sound] = [Receiver::start(Mode::Fails).await, Receiver::start(Mode::Takes).await];
+    let path = site.register("alice", &broken, &[]).await;
+    sound.trust_as(&broken);
+    let ids = site.place("alice", 2).await;
+    let endpoint = site.has_status("alice", &path, "failing").await;
+    assert!(endpoint["nextAttemptAt"].is_string() && endpoint["failures"] == 1, "{endpoint}");
+    let moved = site.ask("alice", Method::PATCH, &path, Some(json!({"url": sound.url}))).await.1;
+    assert_eq!((&moved["status"], &moved["nextAttemptAt"]), (&json!("enabled"), &Value::Null));
+    sound.has_ends(2).await;
+    assert_eq!(sound.first_arrivals(), seqs(&site.events("alice", &ids).await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn users_test_redeliver_rotate_and_delete() {
     let site = Site::start("memory:").await;
     let receiver = Receiver::start(Mode::Takes).await;

@@ -92,7 +92,9 @@ pub(crate) async fn change(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let form = EndpointForm::of_change(&parts.headers, body, webhooks(&app)?.rules()).await?;
-    let restarts = form.is_enabled == Some(true);
+    // Another receiver may be well, so the pause for the old one does not count.
+    let is_elsewhere = form.url.is_some() && endpoint.is_enabled();
+    let restarts = form.is_enabled == Some(true) || is_elsewhere;
     let cursor = if form.skips { end_of_feed(&app, &endpoint.user).await? } else { endpoint.progress.cursor };
     let Settings { url, kinds, description, secrets, is_on } = endpoint.settings;
     let settings = Settings {
