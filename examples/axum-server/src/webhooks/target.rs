@@ -34,6 +34,8 @@ pub(crate) enum InvalidTarget {
     Malformed,
     #[error("Must begin with https://.")]
     Scheme,
+    #[error("Must not begin with https://, which this server was built without.")]
+    NoTls,
     #[error("Must not have a user or a password.")]
     Credentials,
     #[error("Must not have a fragment.")]
@@ -59,7 +61,8 @@ impl TargetUrl {
         }
         let uri: Uri = text.parse().map_err(|_| InvalidTarget::Malformed)?;
         match uri.scheme_str() {
-            Some("https") => {}
+            Some("https") if cfg!(feature = "tls") => {}
+            Some("https") => return Err(InvalidTarget::NoTls),
             Some("http") if rules.allows_http => {}
             Some(_) => return Err(InvalidTarget::Scheme),
             None => return Err(InvalidTarget::Malformed),

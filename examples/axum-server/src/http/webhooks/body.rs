@@ -83,7 +83,7 @@ fn target(value: &RawValue, rules: &TargetRules) -> Result<TargetUrl, ValueError
     TargetUrl::parse(&text, rules).map_err(|error| {
         let code = match error {
             InvalidTarget::Malformed => "invalid",
-            InvalidTarget::Scheme => "scheme-refused",
+            InvalidTarget::Scheme | InvalidTarget::NoTls => "scheme-refused",
             InvalidTarget::Credentials => "credentials-refused",
             InvalidTarget::Fragment => "fragment-refused",
             InvalidTarget::Port => "port-refused",
