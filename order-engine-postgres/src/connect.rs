@@ -104,6 +104,14 @@ impl Connections {
     }
 }
 
+impl PostgresOptions {
+    /// Returns how connections to the database are opened, for what a host keeps there beside the orders. They have the
+    /// password.
+    pub fn connect_options(&self) -> PgConnectOptions {
+        connect_options(self)
+    }
+}
+
 /// Returns the options with which every connection of this crate is opened.
 pub(crate) fn connect_options(options: &PostgresOptions) -> PgConnectOptions {
     let mut connect = options.connect.clone().disable_statement_logging();

@@ -46,7 +46,7 @@ pub struct PostgresOptions {
     pub(crate) transaction_pooling: bool,
 }
 
-/// Options that cannot be used. The URL is not repeated, since it may hold a password.
+/// Options that cannot be used. Nothing of the URL is repeated, since it may hold a password, also where its parameters seem to be.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OptionsError {
@@ -66,12 +66,12 @@ pub enum OptionsError {
     NoTls,
     /// The name of the schema would need quotes.
     #[error(
-        "'{0}' is no name for a schema: at most 48 lower-case letters, digits and underscores, not beginning with a digit or 'pg_'"
+        "this is no name for a schema: at most 48 lower-case letters, digits and underscores, not beginning with a digit or 'pg_'"
     )]
-    Schema(String),
+    Schema,
     /// The URL has an unknown value for `pooling`.
-    #[error("'{0}' is no way of pooling: 'session' or 'transaction'")]
-    Pooling(String),
+    #[error("this is no way of pooling: 'session' or 'transaction'")]
+    Pooling,
     /// Connections that are pooled by transaction cannot listen.
     #[error(
         "connections that are pooled by transaction cannot listen: the fan-out needs sessions of its own"
@@ -158,7 +158,7 @@ impl PostgresOptions {
                 Some(("schema", name)) => schema = Some(name),
                 Some(("pooling", "transaction")) => transaction_pooling = true,
                 Some(("pooling", "session")) => transaction_pooling = false,
-                Some(("pooling", other)) => return Err(OptionsError::Pooling(other.to_owned())),
+                Some(("pooling", _)) => return Err(OptionsError::Pooling),
                 _ if is_the_drivers(parameter) => drivers.push(parameter),
                 _ => unknown.push(parameter),
             }
@@ -170,7 +170,9 @@ impl PostgresOptions {
             return Err(OptionsError::NoTls);
         }
         for parameter in unknown {
-            let name = parameter.split('=').next().unwrap_or_default();
+            // Behind a question mark that is not escaped, the rest of a password looks like parameters, and the host follows.
+            let is_sound = !query.contains('@');
+            let name = parameter.split('=').next().filter(|_| is_sound).unwrap_or_default();
             tracing::warn!(name, "a parameter of the database's URL is not known and has no effect");
         }
         let options = Self::from(connect).with_transaction_pooling(transaction_pooling);
@@ -195,10 +197,15 @@ impl PostgresOptions {
             && !name.starts_with(|c: char| c.is_ascii_digit())
             && !name.starts_with("pg_");
         if !is_name {
-            return Err(OptionsError::Schema(name));
+            return Err(OptionsError::Schema);
         }
         self.schema = name;
         Ok(self)
+    }
+
+    /// Returns the schema of the tables.
+    pub fn schema(&self) -> &str {
+        &self.schema
     }
 
     /// Sets how many connections the store opens at most. Ten unless set; a fan-out adds two.
@@ -277,11 +284,11 @@ mod tests {
             assert!(matches!(error, OptionsError::Scheme | OptionsError::Url { .. }), "{url}");
         }
         let pooling = PostgresOptions::new("postgres://host/db?pooling=statement").unwrap_err();
-        assert!(matches!(pooling, OptionsError::Pooling(pooling) if pooling == "statement"));
+        assert!(matches!(pooling, OptionsError::Pooling));
         for name in ["", "Orders", "pg_orders", "1st", "a-b", "a\"b", "a.b", &"a".repeat(49), "é"] {
             let url = format!("postgres://host/db?schema={name}");
             let error = PostgresOptions::new(&url).unwrap_err();
-            assert!(matches!(error, OptionsError::Schema(schema) if schema == name), "{url}");
+            assert!(matches!(error, OptionsError::Schema), "{url}");
         }
     }
 }

@@ -55,6 +55,13 @@ fn options_show_where_they_lead_and_no_password() {
     let key = format!("-----BEGIN PRIVATE KEY-----\n{SECRET}\n-----END PRIVATE KEY-----");
     let connect = PgConnectOptions::new().password(SECRET).ssl_client_key_from_pem(key);
     hides(&PostgresOptions::from(connect.options([("engine.token", SECRET)])));
+    // Behind a question mark that is not escaped, the rest of a password looks like parameters.
+    for password in [SECRET.to_owned(), format!("schema={SECRET}"), format!("pooling={SECRET}")] {
+        match PostgresOptions::new(&format!("postgres://alice:1?{password}@db.local/trading")) {
+            Ok(options) => hides(&options),
+            Err(error) => error_hides(&error),
+        }
+    }
     log.hides();
 }
 

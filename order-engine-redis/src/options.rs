@@ -101,6 +101,12 @@ impl RedisOptions {
         Self { operation_timeout: timeout, ..self }
     }
 
+    /// Returns how connections to the server are opened, for what a host keeps there beside the orders. It has the
+    /// password.
+    pub const fn connection_info(&self) -> &ConnectionInfo {
+        &self.server
+    }
+
     /// Returns the prefix in braces, as all keys and channels begin with it. The braces keep the keys of one
     /// prefix together on a proxy that spreads keys over servers.
     pub fn key_prefix(&self) -> String {

@@ -27,6 +27,7 @@ use crate::quote_ids::QuoteIds;
 use crate::store_watch::StoreWatch;
 use crate::tokens::TokenRegistry;
 use crate::venue::ChainInfo;
+use crate::webhooks::service::Webhooks;
 use crate::wire::frame::{ControlFrame, to_json};
 
 /// How requests are served.
@@ -64,6 +65,8 @@ pub struct Options {
     pub limits: LimitSettings,
     /// What signs executable quotes. Without it, only this process takes its own.
     pub signing_secret: Option<SecretText>,
+    /// The webhooks of users, if there are any.
+    pub webhooks: Option<Webhooks>,
 }
 
 impl Default for Options {
@@ -84,6 +87,7 @@ impl Default for Options {
             access: Access::default(),
             limits: LimitSettings::default(),
             signing_secret: None,
+            webhooks: None,
         }
     }
 }

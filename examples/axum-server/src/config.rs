@@ -18,6 +18,7 @@ use crate::chain_file::ChainFile;
 use crate::limits::settings::LimitSettings;
 use crate::secret_url::{SecretUrl, VenueUrl};
 use crate::shutdown::ShutdownTimes;
+use crate::webhooks::settings::WebhookSettings;
 
 /// Executes orders on simulated exchanges, durably, over HTTP and WebSocket.
 #[derive(Clone, Debug, Parser)]
@@ -174,6 +175,10 @@ pub struct Config {
     #[allow(missing_docs)] // It would stand in the help.
     #[command(flatten)]
     pub limits: LimitSettings,
+
+    #[allow(missing_docs)] // It would stand in the help.
+    #[command(flatten)]
+    pub webhooks: WebhookSettings,
 
     /// What the program does instead of serving.
     #[command(subcommand)]

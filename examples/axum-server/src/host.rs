@@ -12,6 +12,7 @@ use crate::config::{Config, Role};
 use crate::start_error::StartError;
 use crate::tokens::TokenRegistry;
 use crate::venue::{self, ChainInfo, Trading};
+use crate::webhooks::service::Webhooks;
 
 /// How often processes that share a store without a fan-out look for the events of the others.
 const SHARED_POLL: Duration = Duration::from_millis(200);
@@ -26,6 +27,9 @@ pub struct Host {
     pub tokens: TokenRegistry,
     /// The chain that is traded on.
     pub chain: ChainInfo,
+    /// The webhooks of users, if there are any.
+    pub webhooks: Option<Webhooks>,
+    delivering: Option<Delivering>,
     worker: Option<Worker>,
 }
 
@@ -34,6 +38,33 @@ pub struct Host {
 struct Worker {
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), MonitorError>>,
+}
+
+/// The delivery of webhooks, where there are any.
+#[derive(Debug)]
+struct Delivering {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Delivering {
+    fn start(webhooks: Webhooks, engine: Engine, lease_duration: Duration) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async {
+            // A dropped sender means the same as a message.
+            let _ = stopped.await;
+        };
+        Self { stop, task: tokio::spawn(webhooks.deliver(engine, lease_duration, stopped)) }
+    }
+
+    /// Gives the endpoints to other processes. What was under way is delivered again.
+    async fn stop(self, timeout: Duration) {
+        // An error means that it has ended already.
+        let _ = self.stop.send(());
+        if tokio::time::timeout(timeout, self.task).await.is_err() {
+            tracing::warn!("webhooks continue when their leases expire");
+        }
+    }
 }
 
 impl Host {
@@ -67,11 +98,15 @@ impl Host {
             engine = fanout.join(engine).await.map_err(StartError::Fanout)?;
         }
         let engine = engine.build().await?;
+        let webhooks = Webhooks::open(&config.store, &config.webhooks).await?;
+        let lease_duration = Duration::from_millis(config.lease_ms);
+        let delivering =
+            webhooks.clone().map(|webhooks| Delivering::start(webhooks, engine.clone(), lease_duration));
         let worker = (config.role != Role::Api).then(|| {
             let (stop, stopped) = oneshot::channel();
             Worker { stop, task: tokio::spawn(work(engine.clone(), config.workers, stopped)) }
         });
-        Ok(Self { engine, tokens, chain, worker })
+        Ok(Self { engine, tokens, chain, webhooks, delivering, worker })
     }
 
     /// Stops the worker and the engine: running steps finish, and the orders that wait are released.
@@ -83,7 +118,12 @@ impl Host {
                 report_end(timeout, tokio::time::timeout(timeout, task).await);
             }
         };
-        let (engine, ()) = tokio::join!(self.engine.shutdown(timeout), end_worker);
+        let end_delivery = async {
+            if let Some(delivering) = self.delivering {
+                delivering.stop(timeout).await;
+            }
+        };
+        let (engine, (), ()) = tokio::join!(self.engine.shutdown(timeout), end_worker, end_delivery);
         if let Err(error) = engine {
             tracing::warn!(%error, "claimed orders continue when their leases expire");
         }

@@ -27,6 +27,7 @@ mod sse;
 mod stream;
 mod tickets;
 mod upgrade;
+mod webhooks;
 mod websocket;
 
 use std::convert::Infallible;

@@ -23,6 +23,7 @@ mod store_watch;
 mod tokens;
 mod transport;
 mod venue;
+mod webhooks;
 mod wire;
 
 pub use address::{InvalidPublicUrl, PublicUrl};
@@ -53,3 +54,7 @@ pub use shutdown::{ShutdownTimes, shut_down};
 pub use start_error::StartError;
 pub use tokens::{TokenRegistry, TokenRegistryError};
 pub use venue::ChainInfo;
+pub use webhooks::client::NoCertificates;
+pub use webhooks::networks::{InvalidNetworks, WebhookNetworks};
+pub use webhooks::service::{InvalidWebhooks, Webhooks};
+pub use webhooks::settings::WebhookSettings;

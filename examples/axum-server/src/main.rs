@@ -117,6 +117,7 @@ async fn run(config: Config) -> Result<(), Fatal> {
         access,
         limits: config.limits.clone(),
         signing_secret: config.auth.signing_secret.clone(),
+        webhooks: host.webhooks.clone(),
     };
     let app = AppState::new(host.engine.clone(), host.tokens.clone(), local_addr, options);
     let (stop, stopped) = oneshot::channel::<()>();

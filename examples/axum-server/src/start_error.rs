@@ -8,6 +8,7 @@ use order_engine_sim::rpc::RpcError;
 
 use crate::config::InvalidRole;
 use crate::tokens::TokenRegistryError;
+use crate::webhooks::service::InvalidWebhooks;
 
 /// Why a host cannot start, as one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,9 @@ pub enum StartError {
         /// Why not.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// There can be no webhooks.
+    #[error(transparent)]
+    Webhooks(#[from] InvalidWebhooks),
     /// The simulator cannot be opened.
     #[error("cannot start the simulator")]
     Sim(#[from] SimError),

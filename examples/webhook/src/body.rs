@@ -69,6 +69,13 @@ impl WebhookBody {
         let events = updates.iter().map(|update| WebhookEvent::new(&update.event)).collect();
         Some(Self { order_id, events })
     }
+
+    /// Returns the name of the message: the same events have the same one.
+    pub(crate) fn message_id(&self) -> String {
+        let seq = |event: Option<&WebhookEvent>| event.map_or(0, |event| event.seq);
+        let (first, last) = (seq(self.events.first()), seq(self.events.last()));
+        format!("msg_{}_{first}_{last}", self.order_id)
+    }
 }
 
 impl WebhookEvent {

@@ -11,7 +11,7 @@ use axum::routing::post;
 use order_engine_core::{Amount, Clock, Engine, MemoryStore, OrderRequest, Runtime, Status, TokioClock};
 use order_engine_sim::{SimConfig, Simulator};
 use order_engine_webhook::{
-    SIGNATURE_HEADER, Secret, TIMESTAMP_HEADER, WebhookBody, WebhookConfig, WebhookSink, verify,
+    ID_HEADER, SIGNATURE_HEADER, Secret, TIMESTAMP_HEADER, WebhookBody, WebhookConfig, WebhookSink, verify,
 };
 use tokio::sync::mpsc;
 
@@ -76,9 +76,9 @@ fn take(
     received: &mpsc::UnboundedSender<WebhookBody>,
 ) -> StatusCode {
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (timestamp, signatures) = (header(TIMESTAMP_HEADER), header(SIGNATURE_HEADER));
+    let headers = [ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER].map(header);
     let tolerance = Duration::from_mins(5);
-    if verify(&Secret::new(SECRET), timestamp, signatures, body, clock.now(), tolerance).is_err() {
+    if verify(&Secret::new(SECRET), headers, body, clock.now(), tolerance).is_err() {
         return StatusCode::UNAUTHORIZED;
     }
     match serde_json::from_slice(body) {

@@ -10,7 +10,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Url};
 
 use crate::body::WebhookBody;
-use crate::signature::{SIGNATURE_HEADER, Secret, TIMESTAMP_HEADER, sign};
+use crate::signature::{ID_HEADER, SIGNATURE_HEADER, Secret, TIMESTAMP_HEADER, sign};
 
 /// The configuration of a webhook.
 #[derive(Clone)]
@@ -76,13 +76,14 @@ impl WebhookSink {
         Ok(Self { name, url, secrets, client, clock: Arc::new(TokioClock::new()) })
     }
 
-    async fn post(&self, body: Vec<u8>) -> Result<reqwest::StatusCode, reqwest::Error> {
+    async fn post(&self, id: &str, body: Vec<u8>) -> Result<reqwest::StatusCode, reqwest::Error> {
         let timestamp_s = self.clock.now().timestamp();
-        let signature = sign(&self.secrets, timestamp_s, &body);
+        let signature = sign(&self.secrets, id, timestamp_s, &body);
         let request = self
             .client
             .post(self.url.clone())
             .header(CONTENT_TYPE, "application/json")
+            .header(ID_HEADER, id)
             .header(TIMESTAMP_HEADER, timestamp_s)
             .header(SIGNATURE_HEADER, signature)
             .body(body);
@@ -124,9 +125,10 @@ impl StatusSink for WebhookSink {
 
     async fn deliver(&self, updates: &[OrderUpdate]) -> Result<(), SinkError> {
         let Some(body) = WebhookBody::new(updates) else { return Ok(()) };
+        let id = body.message_id();
         let body = serde_json::to_vec(&body)
             .map_err(|error| SinkError::new("the events cannot be encoded").with_source(error))?;
-        let answer = self.post(body).await.map_err(unanswered)?;
+        let answer = self.post(&id, body).await.map_err(unanswered)?;
         if answer.is_success() {
             Ok(())
         } else {

@@ -16,8 +16,8 @@ use order_engine_core::{
     Submission, TokioClock,
 };
 use order_engine_webhook::{
-    InvalidWebhook, SIGNATURE_HEADER, Secret, TIMESTAMP_HEADER, WebhookBody, WebhookConfig, WebhookSink,
-    verify,
+    ID_HEADER, InvalidWebhook, SIGNATURE_HEADER, Secret, TIMESTAMP_HEADER, WebhookBody, WebhookConfig,
+    WebhookSink, verify,
 };
 
 /// How the receiver answers.
@@ -71,9 +71,9 @@ impl Receiver {
 
     fn take(&self, headers: &HeaderMap, body: &Bytes) -> Response {
         let header = |name: &str| headers[name].to_str().unwrap();
-        let (timestamp, signatures) = (header(TIMESTAMP_HEADER), header(SIGNATURE_HEADER));
+        let headers = [ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER].map(header);
         let now = TokioClock::new().now();
-        if verify(&self.secret, timestamp, signatures, body, now, Duration::from_mins(5)).is_err() {
+        if verify(&self.secret, headers, body, now, Duration::from_mins(5)).is_err() {
             return StatusCode::UNAUTHORIZED.into_response();
         }
         self.taken.lock().unwrap().push(serde_json::from_slice(body).unwrap());

@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use axum::Router;
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodFilter, MethodRouter, get, on, post};
 
 use crate::app::AppState;
 use crate::auth::scope::Scope::{Read, Trade};
 use crate::config::Role;
 use crate::gate::Needs;
 use crate::http::gated::Gated;
+use crate::http::webhooks::{deliveries, endpoints};
 use crate::http::{
     batch, cancel, catalogue, clock, create, follow, health, list, metrics, openapi, orders, page, pairs,
     quote, stream, tickets,
@@ -49,11 +50,31 @@ impl Route {
     }
 }
 
+impl Route {
+    fn patch<H, T>(path: &'static str, needs: Needs, handler: H) -> Self
+    where
+        H: Handler<T, AppState>,
+        T: 'static,
+    {
+        let handler = on(MethodFilter::PATCH, Gated { needs, handler });
+        Self { method: Method::PATCH, path: path.into(), needs, handler }
+    }
+
+    fn delete<H, T>(path: &'static str, needs: Needs, handler: H) -> Self
+    where
+        H: Handler<T, AppState>,
+        T: 'static,
+    {
+        let handler = on(MethodFilter::DELETE, Gated { needs, handler });
+        Self { method: Method::DELETE, path: path.into(), needs, handler }
+    }
+}
+
 /// Returns the routes of a process with this role. There are no others.
 pub fn routes(role: Role) -> Vec<Route> {
     match role {
         Role::Worker => operations(),
-        _ => [operations(), page(), reference(), service(), versioned()].concat(),
+        _ => [operations(), page(), reference(), service(), webhooks(), versioned()].concat(),
     }
 }
 
@@ -90,7 +111,7 @@ fn reference() -> Vec<Route> {
 /// Returns the routes for clients once more, under the version of the interface.
 fn versioned() -> Vec<Route> {
     let under = |route: Route| Route { path: format!("/v1{}", route.path).into(), ..route };
-    service().into_iter().map(under).collect()
+    [service(), webhooks()].concat().into_iter().map(under).collect()
 }
 
 /// Returns the routes for clients.
@@ -114,6 +135,22 @@ fn service() -> Vec<Route> {
         Route::get("/api/time", read, clock::time),
         Route::get("/api/stream", Needs::Stream, stream::stream),
         Route::get("/ws/orders/{orderId}", Needs::Stream, follow::by_path),
+    ]
+}
+
+/// Returns the routes of webhooks.
+fn webhooks() -> Vec<Route> {
+    let (read, trade) = (Needs::Scope(Read), Needs::Scope(Trade));
+    vec![
+        Route::get("/api/webhooks", read, endpoints::list),
+        Route::post("/api/webhooks", trade, endpoints::create),
+        Route::get("/api/webhooks/{webhookId}", read, endpoints::show),
+        Route::patch("/api/webhooks/{webhookId}", trade, endpoints::change),
+        Route::delete("/api/webhooks/{webhookId}", trade, endpoints::delete),
+        Route::post("/api/webhooks/{webhookId}/rotate-secret", trade, endpoints::rotate_secret),
+        Route::post("/api/webhooks/{webhookId}/test", trade, deliveries::test),
+        Route::get("/api/webhooks/{webhookId}/deliveries", read, deliveries::list),
+        Route::post("/api/webhooks/{webhookId}/redeliver", trade, deliveries::redeliver),
     ]
 }
 

@@ -147,7 +147,8 @@ pub(crate) fn frame(decimals: Decimals, record: &EventRecord) -> Frame<'_> {
     }
 }
 
-fn frame_type(record: &EventRecord) -> &'static str {
+/// Returns the type of an event's frame.
+pub(crate) fn frame_type(record: &EventRecord) -> &'static str {
     match &record.event {
         OrderEvent::Accepted { .. } => "pending",
         OrderEvent::RoutingStarted { .. } | OrderEvent::RouteChosen { .. } => "routing",

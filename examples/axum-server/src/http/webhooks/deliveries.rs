@@ -1,0 +1,130 @@
+//! What was sent to an endpoint, and what a user has sent to it now.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use chrono::Utc;
+use order_engine_core::{OrderHead, OrderId};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::time::timeout;
+
+use super::path::{EndpointInPath, webhooks};
+use crate::app::AppState;
+use crate::http::body::{BODY_BYTES_MAX, read_fields};
+use crate::http::params::{Params, parse_order_id};
+use crate::store_watch::Part;
+use crate::webhooks::attempt::{Attempt, Trigger};
+use crate::webhooks::client::REQUEST_TIME_MAX;
+use crate::webhooks::endpoint::Endpoint;
+use crate::webhooks::message::Message;
+use crate::wire::fields::{ValueError, plain};
+use crate::wire::problem::Problem;
+
+/// How many entries a page has if the client gives no limit.
+const PAGE: u64 = 50;
+/// How many entries a page has at most.
+const PAGE_MAX: u64 = 200;
+/// How long a client waits for its request to begin, while those of others are under way.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// A page of the log.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeliveriesBody {
+    deliveries: Vec<Attempt>,
+    /// Where the next page begins; `null` for the last page.
+    next_cursor: Option<u64>,
+}
+
+/// `GET /api/webhooks/{webhookId}/deliveries?limit=&cursor=`: the attempts, the newest first.
+pub(crate) async fn list(
+    State(app): State<AppState>,
+    EndpointInPath(endpoint): EndpointInPath,
+    params: Params,
+) -> Result<Json<DeliveriesBody>, Problem> {
+    let params = params.only(&["limit", "cursor"])?;
+    let limit = params.number("limit")?.unwrap_or(PAGE);
+    let limit = usize::try_from(limit).ok().filter(|_| (1..=PAGE_MAX).contains(&limit));
+    let out_of_range =
+        || Problem::invalid_field("limit", "out-of-range", format!("Must be 1 to {PAGE_MAX}."));
+    let (limit, before) = (limit.ok_or_else(out_of_range)?, params.number("cursor")?);
+    let store = &webhooks(&app)?.store;
+    // One entry more than the page has shows whether there is a next page.
+    let read = store.attempts(endpoint.id, before, limit + 1);
+    let mut entries = app.store_watch.in_time(Part::Reads, read).await?;
+    let has_more = entries.len() > limit;
+    entries.truncate(limit);
+    let next_cursor = entries.last().filter(|_| has_more).map(|(number, _)| *number);
+    Ok(Json(DeliveriesBody {
+        deliveries: entries.into_iter().map(|(_, attempt)| attempt).collect(),
+        next_cursor,
+    }))
+}
+
+/// `POST /api/webhooks/{webhookId}/test`: sends a test, also to an endpoint that is off, and returns what became of it.
+pub(crate) async fn test(
+    State(app): State<AppState>,
+    EndpointInPath(endpoint): EndpointInPath,
+) -> Result<Json<Attempt>, Problem> {
+    let message = Message::test(endpoint.id, Utc::now());
+    send(&app, &endpoint, &message, Trigger::Test).await
+}
+
+/// `POST /api/webhooks/{webhookId}/redeliver`: sends the event `seq` of the order `orderId` once more, and returns what became of it.
+pub(crate) async fn redeliver(
+    State(app): State<AppState>,
+    EndpointInPath(endpoint): EndpointInPath,
+    request: Request,
+) -> Result<Json<Attempt>, Problem> {
+    let (parts, body) = request.into_parts();
+    let mut fields = read_fields(&parts.headers, body, BODY_BYTES_MAX).await?;
+    for field in ["orderId", "seq"] {
+        if !fields.has(field) {
+            fields.reject(field, "required", "The field is required.");
+        }
+    }
+    let order_id = fields.read("orderId", order_id);
+    let seq: Option<u64> = fields.read("seq", |value| plain(value, "a whole number"));
+    fields.finish()?;
+    let (Some(order_id), Some(seq)) = (order_id, seq) else { return Err(Problem::order_not_found()) };
+    let message = message_of(&app, &endpoint, order_id, seq).await?.ok_or_else(Problem::order_not_found)?;
+    send(&app, &endpoint, &message, Trigger::Redelivery).await
+}
+
+fn order_id(value: &RawValue) -> Result<OrderId, ValueError> {
+    let text: String = plain(value, "a string")?;
+    parse_order_id(&text).ok_or_else(|| ValueError::invalid("Must be the id of an order."))
+}
+
+/// Returns the message of an event, if it is one of the endpoint's user.
+async fn message_of(
+    app: &AppState,
+    endpoint: &Endpoint,
+    order_id: OrderId,
+    seq: u64,
+) -> Result<Option<Message>, Problem> {
+    let Some(before) = seq.checked_sub(1) else { return Ok(None) };
+    let order = app.store_watch.in_time(Part::Reads, app.engine.order(order_id)).await?;
+    let Some(order) = order.filter(|order| order.request.user_id == endpoint.user) else { return Ok(None) };
+    let events = app.store_watch.in_time(Part::Reads, app.engine.events(order_id, before, 1)).await?;
+    let Some(event) = events.first().filter(|event| event.seq == seq) else { return Ok(None) };
+    let head = OrderHead::new(order.id, order.request.clone(), order.origin, order.created_at);
+    Ok(Some(Message::of_event(&head, event)))
+}
+
+async fn send(
+    app: &AppState,
+    endpoint: &Endpoint,
+    message: &Message,
+    trigger: Trigger,
+) -> Result<Json<Attempt>, Problem> {
+    let webhooks = webhooks(app)?;
+    let attempt = webhooks.asked.attempt(&endpoint.settings, message, trigger, 1);
+    let (attempt, _) = timeout(WAIT + REQUEST_TIME_MAX, attempt).await.map_err(|_| {
+        Problem::unavailable("too-many-attempts", "Too many such requests are under way. Try again.")
+    })?;
+    app.store_watch.in_time(Part::Writes, webhooks.store.log(endpoint.id, &attempt)).await?;
+    Ok(Json(attempt))
+}
