@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::Utc;
 use order_engine_core::{Engine, OrderId};
+use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 
 use crate::address::PublicUrl;
+use crate::audit::AuditLog;
 use crate::auth::access::Access;
 use crate::config::Role;
 use crate::gate::Gate;
@@ -59,6 +61,8 @@ pub struct Options {
     pub access: Access,
     /// How much of the server its clients may use.
     pub limits: LimitSettings,
+    /// Where acts of operators are recorded.
+    pub audit: AuditLog,
 }
 
 impl Default for Options {
@@ -78,6 +82,7 @@ impl Default for Options {
             metrics: None,
             access: Access::default(),
             limits: LimitSettings::default(),
+            audit: AuditLog::default(),
         }
     }
 }
@@ -94,6 +99,8 @@ pub struct AppState {
     pub(crate) store_watch: Arc<StoreWatch>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) admission: Arc<Admission>,
+    /// Locked while a purge runs.
+    pub(crate) purging: Arc<Mutex<()>>,
     is_draining: Arc<AtomicBool>,
     pub(crate) local_addr: SocketAddr,
 }
@@ -114,6 +121,7 @@ impl AppState {
             store_watch: Arc::default(),
             gate: Arc::new(gate),
             admission: Arc::new(admission),
+            purging: Arc::default(),
             is_draining: Arc::default(),
             local_addr,
         }

@@ -12,6 +12,7 @@ mod health;
 pub(crate) mod hosts;
 mod list;
 mod metrics;
+pub(crate) mod operator;
 mod orders;
 pub(crate) mod origin;
 mod page;

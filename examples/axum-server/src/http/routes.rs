@@ -12,6 +12,14 @@ use crate::auth::scope::Scope::{Read, Trade};
 use crate::config::Role;
 use crate::gate::Needs;
 use crate::http::gated::Gated;
+use crate::http::operator::act::{Act, Acting, NEEDS};
+use crate::http::operator::halt::{EndHalt, Halt};
+use crate::http::operator::order_acts::{CancelOrder, MakeOrderDue, OnOrder, ReleaseOrder, RetryOrder};
+use crate::http::operator::order_view::ViewOrder;
+use crate::http::operator::overview::{self, ListAttention};
+use crate::http::operator::pauses::{self, EndPause, SetPause};
+use crate::http::operator::purge::Purge;
+use crate::http::operator::resolve::Resolve;
 use crate::http::{
     batch, cancel, clock, create, follow, health, list, metrics, orders, page, quote, tickets,
 };
@@ -46,20 +54,32 @@ impl Route {
     {
         Self { method: Method::POST, path: path.into(), needs, handler: post(Gated { needs, handler }) }
     }
+
+    /// Returns the route by which an operator looks at something.
+    fn look<A: Act>(path: &'static str) -> Self {
+        let handler = get(Acting::<A>::new());
+        Self { method: Method::GET, path: path.into(), needs: NEEDS, handler }
+    }
+
+    /// Returns the route by which an operator does something.
+    fn act<A: Act>(path: &'static str) -> Self {
+        let handler = post(Acting::<A>::new());
+        Self { method: Method::POST, path: path.into(), needs: NEEDS, handler }
+    }
 }
 
 /// Returns the routes of a process with this role. There are no others.
 pub fn routes(role: Role) -> Vec<Route> {
     match role {
         Role::Worker => operations(),
-        _ => [operations(), page(), service(), versioned()].concat(),
+        _ => [operations(), page(), service(), operators(), versioned()].concat(),
     }
 }
 
-/// The paths of the routes for operators.
+/// The paths by which monitors see how a process is.
 pub(crate) const OPERATIONS: [&str; 3] = ["/health", "/ready", "/metrics"];
 
-/// Returns the routes for operators, which every process has.
+/// Returns the routes for monitors, which every process has.
 fn operations() -> Vec<Route> {
     vec![
         Route::get(OPERATIONS[0], Needs::Probe, health::health),
@@ -79,7 +99,7 @@ fn page() -> Vec<Route> {
 /// Returns the routes for clients once more, under the version of the interface.
 fn versioned() -> Vec<Route> {
     let under = |route: Route| Route { path: format!("/v1{}", route.path).into(), ..route };
-    service().into_iter().map(under).collect()
+    service().into_iter().chain(operators()).map(under).collect()
 }
 
 /// Returns the routes for clients.
@@ -101,6 +121,26 @@ fn service() -> Vec<Route> {
         Route::get("/api/chain", read, quote::chain_info),
         Route::get("/api/time", read, clock::time),
         Route::get("/ws/orders/{orderId}", Needs::Stream, follow::by_path),
+    ]
+}
+
+/// Returns the routes by which operators see and change what is everybody's. Each act is recorded with who did it.
+fn operators() -> Vec<Route> {
+    vec![
+        Route::look::<ListAttention>("/api/operator/attention"),
+        Route::look::<ViewOrder>("/api/operator/orders/{orderId}"),
+        Route::act::<Resolve>("/api/operator/orders/{orderId}/resolve"),
+        Route::act::<OnOrder<RetryOrder>>("/api/operator/orders/{orderId}/retry"),
+        Route::act::<OnOrder<ReleaseOrder>>("/api/operator/orders/{orderId}/release"),
+        Route::act::<OnOrder<MakeOrderDue>>("/api/operator/orders/{orderId}/make-due"),
+        Route::act::<OnOrder<CancelOrder>>("/api/operator/orders/{orderId}/cancel"),
+        Route::act::<Purge>("/api/operator/purge"),
+        Route::act::<Halt>("/api/operator/halt"),
+        Route::act::<EndHalt>("/api/operator/halt/end"),
+        Route::act::<SetPause>("/api/operator/pauses"),
+        Route::act::<EndPause>("/api/operator/pauses/end"),
+        Route::get("/api/operator/pauses", NEEDS, pauses::list),
+        Route::get("/api/operator/stats", NEEDS, overview::stats),
     ]
 }
 
