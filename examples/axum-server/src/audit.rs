@@ -6,14 +6,19 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use order_engine_core::telemetry::chain;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::wire::serialize_time;
+
+/// How long a disk may take. One that hangs is one that cannot be written, so it does not hold the kill switch up.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Where acts of operators are recorded. Its clones are cheap.
 #[derive(Clone, Debug, Default)]
@@ -123,8 +128,11 @@ impl Record {
     /// Writes a line. Once this returns, the file has it, whatever happens to the machine.
     pub(crate) async fn write(&self, outcome: Outcome, code: Option<&'static str>) -> Result<(), AuditError> {
         let record = self.clone();
-        let written = tokio::task::spawn_blocking(move || record.write_now(outcome, code)).await;
-        written.unwrap_or_else(|error| Err(self.failed(io::Error::other(error))))
+        let writing = tokio::task::spawn_blocking(move || record.write_now(outcome, code));
+        match timeout(WRITE_TIME_MAX, writing).await {
+            Ok(written) => written.unwrap_or_else(|error| Err(self.failed(io::Error::other(error)))),
+            Err(_) => Err(self.failed(io::ErrorKind::TimedOut.into())),
+        }
     }
 
     /// Writes a line, and waits for the disk.
