@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::Utc;
 use order_engine_core::{Engine, OrderId};
+use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 
 use crate::address::PublicUrl;
+use crate::audit::AuditLog;
 use crate::auth::access::Access;
 use crate::auth::secret_text::SecretText;
 use crate::config::Role;
@@ -67,6 +69,8 @@ pub struct Options {
     pub signing_secret: Option<SecretText>,
     /// The webhooks of users, if there are any.
     pub webhooks: Option<Webhooks>,
+    /// Where acts of operators are recorded.
+    pub audit: AuditLog,
 }
 
 impl Default for Options {
@@ -88,6 +92,7 @@ impl Default for Options {
             limits: LimitSettings::default(),
             signing_secret: None,
             webhooks: None,
+            audit: AuditLog::default(),
         }
     }
 }
@@ -106,6 +111,8 @@ pub struct AppState {
     pub(crate) admission: Arc<Admission>,
     pub(crate) quote_ids: QuoteIds,
     pub(crate) pair_limits: PairLimits,
+    /// Locked while a purge runs.
+    pub(crate) purging: Arc<Mutex<()>>,
     is_draining: Arc<AtomicBool>,
     pub(crate) local_addr: SocketAddr,
 }
@@ -129,6 +136,7 @@ impl AppState {
             admission: Arc::new(admission),
             quote_ids,
             pair_limits: PairLimits::default(),
+            purging: Arc::default(),
             is_draining: Arc::default(),
             local_addr,
         }

@@ -179,6 +179,9 @@ pub struct Config {
     #[allow(missing_docs)] // It would stand in the help.
     #[command(flatten)]
     pub webhooks: WebhookSettings,
+    /// A file to which every act of an operator is added, one JSON line each. An act that cannot be recorded is refused.
+    #[arg(long, env = "AUDIT_LOG", value_name = "FILE", global = true)]
+    pub audit_log: Option<PathBuf>,
 
     /// What the program does instead of serving.
     #[command(subcommand)]
@@ -289,7 +292,7 @@ pub enum Role {
     All,
     /// Serves clients; other processes execute the orders.
     Api,
-    /// Executes orders, and serves only the routes for operators.
+    /// Executes orders, and serves only `/health`, `/ready` and `/metrics`.
     Worker,
 }
 

@@ -60,8 +60,22 @@ impl Gate {
         request: &Parts,
         standings: &mut Vec<Standing>,
     ) -> Result<Caller, Problem> {
+        match self.identify(needs, request, standings).await? {
+            (caller, Some(scope)) if !caller.may(scope) => Err(missing_scope(scope)),
+            (caller, _) => Ok(caller),
+        }
+    }
+
+    /// Returns who makes a request, whatever they may do, and the scope that it needs. Counts it with each limit that
+    /// applies.
+    pub(crate) async fn identify(
+        &self,
+        needs: Needs,
+        request: &Parts,
+        standings: &mut Vec<Standing>,
+    ) -> Result<(Caller, Option<Scope>), Problem> {
         if needs == Needs::Probe {
-            return Ok(Caller::nobody());
+            return Ok((Caller::nobody(), None));
         }
         // First of all, so that wrong credentials are counted, too.
         let arrival = request.extensions.get::<Arrival>();
@@ -74,8 +88,10 @@ impl Gate {
             Needs::Metrics if !self.access.has_open_metrics() => Some(Scope::Operate),
             Needs::Probe | Needs::Nothing | Needs::Metrics => None,
         };
-        let Some(credentials) = self.credentials() else { return Ok(Caller::anyone()) };
-        let Some(scope) = scope else { return Ok(Caller::nobody()) };
+        let Some(credentials) = self.credentials() else { return Ok((Caller::anyone(), scope)) };
+        if scope.is_none() {
+            return Ok((Caller::nobody(), None));
+        }
         let caller = match ticket(needs, request) {
             Some(ticket) => credentials.ticket_holder(ticket),
             None => credentials.caller(&request.headers).await,
@@ -84,7 +100,7 @@ impl Gate {
         if let (Some(limiter), Some(user)) = (&self.users, caller.user()) {
             count(limiter, user, standings)?;
         }
-        if caller.may(scope) { Ok(caller) } else { Err(missing_scope(scope)) }
+        Ok((caller, scope))
     }
 }
 
@@ -128,7 +144,7 @@ fn refused(refusal: Refusal) -> Problem {
     }
 }
 
-fn missing_scope(scope: Scope) -> Problem {
+pub(crate) fn missing_scope(scope: Scope) -> Problem {
     let (detail, value) = match scope {
         Scope::Read => ("The credential does not have the scope read.", r#"scope="read""#),
         Scope::Trade => ("The credential does not have the scope trade.", r#"scope="trade""#),

@@ -16,6 +16,7 @@ pub(crate) mod hosts;
 mod list;
 mod metrics;
 mod openapi;
+pub(crate) mod operator;
 mod orders;
 pub(crate) mod origin;
 mod page;

@@ -2,6 +2,7 @@
 
 mod address;
 mod app;
+mod audit;
 mod auth;
 mod backend;
 mod chain_file;
@@ -28,6 +29,7 @@ mod wire;
 
 pub use address::{InvalidPublicUrl, PublicUrl};
 pub use app::{AppState, Options};
+pub use audit::{AuditError, AuditLog};
 pub use auth::access::{Access, InvalidAccess};
 pub use auth::commands::{Command, CommandError, Expiry, InvalidExpiry, KeyCommand};
 pub use auth::jwks::{InsecureJwks, JwksLocation};

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 
 use order_engine_core::telemetry::chain;
 use order_engine_server::{
-    Access, AllowedHosts, AllowedOrigins, AppState, ClientCaps, Command, CommandError, Config, Host,
-    InvalidAccess, InvalidHost, InvalidOrigin, LogFormat, Metrics, MetricsTaken, Options, StartError,
-    raise_limit, serve, shut_down,
+    Access, AllowedHosts, AllowedOrigins, AppState, AuditError, AuditLog, ClientCaps, Command, CommandError,
+    Config, Host, InvalidAccess, InvalidHost, InvalidOrigin, KeyCommand, LogFormat, Metrics, MetricsTaken,
+    Options, StartError, raise_limit, serve, shut_down,
 };
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,6 +30,8 @@ enum Fatal {
     Command(#[from] CommandError),
     #[error(transparent)]
     Access(#[from] InvalidAccess),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     #[error(transparent)]
     Origin(#[from] InvalidOrigin),
     #[error(
@@ -51,10 +53,7 @@ enum Fatal {
 async fn main() -> ExitCode {
     let config = Config::of_process();
     let done = match config.command.clone() {
-        Some(Command::Keys { command }) => {
-            let file = config.auth.api_keys.clone();
-            command.run(file, &mut std::io::stdout(), &mut std::io::stderr()).map_err(Fatal::from)
-        }
+        Some(Command::Keys { command }) => run_keys(&command, &config),
         _ => run(config).await,
     };
     match done {
@@ -66,10 +65,17 @@ async fn main() -> ExitCode {
     }
 }
 
+fn run_keys(command: &KeyCommand, config: &Config) -> Result<(), Fatal> {
+    let audit = AuditLog::open(config.audit_log.clone())?;
+    let file = config.auth.api_keys.clone();
+    Ok(command.run(file, &audit, &mut std::io::stdout(), &mut std::io::stderr())?)
+}
+
 async fn run(config: Config) -> Result<(), Fatal> {
     init_logs(&config)?;
     let address = SocketAddr::new(config.host, config.port);
     let access = Access::open(&config.auth)?;
+    let audit = AuditLog::open(config.audit_log.clone())?;
     if !config.host.is_loopback() && access.is_open() && !config.allow_public_unauthenticated {
         return Err(Fatal::Public(address));
     }
@@ -118,6 +124,7 @@ async fn run(config: Config) -> Result<(), Fatal> {
         limits: config.limits.clone(),
         signing_secret: config.auth.signing_secret.clone(),
         webhooks: host.webhooks.clone(),
+        audit,
     };
     let app = AppState::new(host.engine.clone(), host.tokens.clone(), local_addr, options);
     let (stop, stopped) = oneshot::channel::<()>();

@@ -14,7 +14,9 @@ mod tokens;
 
 use std::path::PathBuf;
 
-use order_engine_server::{Access, AuthSettings, KeyCommand, KeyFile, LimitSettings, MaybeRate, Options};
+use order_engine_server::{
+    Access, AuditLog, AuthSettings, KeyCommand, KeyFile, LimitSettings, MaybeRate, Options,
+};
 
 /// A file of API keys.
 struct Keys {
@@ -81,7 +83,7 @@ impl Keys {
 
     fn run(&self, command: &KeyCommand) -> String {
         let mut out = Vec::new();
-        command.run(Some(self.path()), &mut out, &mut Vec::new()).unwrap();
+        command.run(Some(self.path()), &AuditLog::default(), &mut out, &mut Vec::new()).unwrap();
         String::from_utf8(out).unwrap()
     }
 }

@@ -5,7 +5,8 @@ mod common;
 use common::{TestServer, text};
 use futures_util::future::join_all;
 use order_engine_server::{
-    Access, AllowedHosts, AuthSettings, KeyCommand, LimitSettings, MaybeRate, Options, TrustedProxies,
+    Access, AllowedHosts, AuditLog, AuthSettings, KeyCommand, LimitSettings, MaybeRate, Options,
+    TrustedProxies,
 };
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -61,7 +62,7 @@ async fn each_user_has_a_rate_and_wrong_credentials_have_their_addresss() {
         let (user, scopes) = (user.to_owned(), "read".parse().unwrap());
         let mut out = Vec::new();
         let create = KeyCommand::Create { user, scopes, expires: None };
-        create.run(Some(file.clone()), &mut out, &mut Vec::new()).unwrap();
+        create.run(Some(file.clone()), &AuditLog::default(), &mut out, &mut Vec::new()).unwrap();
         String::from_utf8(out).unwrap().trim().to_owned()
     };
     let [alice, alice_too, bob] = ["alice", "alice", "bob"].map(key);

@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use clap::Subcommand;
+use serde_json::json;
 
+use crate::audit::{AuditError, AuditLog, Outcome, Record, Who};
 use crate::auth::key_file::{ApiKey, KeyFile, KeyFileError};
 use crate::auth::scope::Scopes;
 
@@ -80,6 +82,9 @@ pub enum CommandError {
     /// The file cannot be used.
     #[error(transparent)]
     File(#[from] KeyFileError),
+    /// It cannot be recorded.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// What was done cannot be shown.
     #[error("cannot write what was done")]
     Output(#[from] io::Error),
@@ -89,29 +94,56 @@ impl KeyCommand {
     /// Does what the command says with the keys of a file. Writes a new key to `out`, and what it is about to `notes`.
     ///
     /// # Errors
-    /// If the file cannot be used.
+    /// If the file cannot be used, or a change cannot be recorded; then nothing is changed.
     pub fn run(
         &self,
         file: Option<PathBuf>,
+        audit: &AuditLog,
         out: &mut impl Write,
         notes: &mut impl Write,
     ) -> Result<(), CommandError> {
         let file = KeyFile::new(file.ok_or(CommandError::NoFile)?);
         match self {
             Self::Create { user, scopes, expires } => {
-                let new = file.create(user, *scopes, expires.map(|Expiry(at)| at))?;
+                let expires_at = expires.map(|Expiry(at)| at);
+                let mut record = audit.record("create-key", this_user());
+                record.parameters = json!({ "user": user, "scopes": scopes, "expiresAt": expires_at });
+                let create = || file.create(user, *scopes, expires_at);
+                let new = recorded(&mut record, create, |new| new.key.id.clone())?;
                 let ApiKey { id, user, scopes, .. } = &new.key;
                 writeln!(notes, "The key {id} of {user} for {scopes}. It is shown only now:")?;
                 writeln!(out, "{}", new.text)?;
             }
             Self::List => list(&file.read()?, out)?,
             Self::Revoke { id } => {
-                file.revoke(id)?;
+                let mut record = audit.record("revoke-key", this_user());
+                record.target = Some(id.clone());
+                recorded(&mut record, || file.revoke(id), |()| id.clone())?;
                 writeln!(notes, "The key {id} is revoked.")?;
             }
         }
         Ok(())
     }
+}
+
+/// Returns who runs the command.
+fn this_user() -> Who {
+    Who { system_user: Some(rustix::process::getuid().as_raw()), ..Who::default() }
+}
+
+/// Makes a change that is recorded before and afterwards.
+fn recorded<T>(
+    record: &mut Record,
+    change: impl FnOnce() -> Result<T, KeyFileError>,
+    id: impl FnOnce(&T) -> String,
+) -> Result<T, CommandError> {
+    record.write_now(Outcome::Begun, None)?;
+    let changed = change();
+    if let Ok(changed) = &changed {
+        record.target = Some(id(changed));
+    }
+    record.write_now(if changed.is_ok() { Outcome::Done } else { Outcome::Unknown }, None)?;
+    Ok(changed?)
 }
 
 fn list(keys: &[ApiKey], out: &mut impl Write) -> io::Result<()> {
@@ -158,7 +190,7 @@ mod tests {
         let file = Some(folder.path().join("keys.json"));
         let run = |command: KeyCommand| {
             let (mut out, mut notes) = (Vec::new(), Vec::new());
-            command.run(file.clone(), &mut out, &mut notes).unwrap();
+            command.run(file.clone(), &AuditLog::default(), &mut out, &mut notes).unwrap();
             String::from_utf8(out).unwrap()
         };
         let scopes = "read,operate".parse().unwrap();
@@ -174,7 +206,7 @@ mod tests {
         let listed = run(KeyCommand::List);
         assert!(listed.contains("revoked") && !listed.contains(secret), "{listed}");
         assert!(matches!(
-            KeyCommand::List.run(None, &mut Vec::new(), &mut Vec::new()),
+            KeyCommand::List.run(None, &AuditLog::default(), &mut Vec::new(), &mut Vec::new()),
             Err(CommandError::NoFile)
         ));
     }

@@ -13,7 +13,7 @@ pub enum Scope {
     Read,
     /// To place and to cancel orders.
     Trade,
-    /// What operators do, the metrics for instance. It shows nobody's orders.
+    /// What operators do: the metrics, and routes of their own, which show orders of all users and record who looked.
     Operate,
 }
 

@@ -10,6 +10,7 @@ use metrics::counter;
 use crate::app::AppState;
 use crate::gate::Needs;
 use crate::limits::rate::tell;
+use crate::wire::problem::Problem;
 
 /// A handler behind the gate.
 #[derive(Clone, Debug)]
@@ -34,13 +35,16 @@ where
                     parts.extensions.insert(caller);
                     self.handler.call(Request::from_parts(parts, body), app).await
                 }
-                Err(problem) => {
-                    counter!("order_engine_server_refusals_total", "code" => problem.code()).increment(1);
-                    problem.into_response()
-                }
+                Err(problem) => refuse(problem),
             };
             tell(&standings, response.headers_mut());
             response
         })
     }
+}
+
+/// Counts what is refused for its credential, its scope or its rate, and returns the answer.
+pub(crate) fn refuse(problem: Problem) -> Response {
+    counter!("order_engine_server_refusals_total", "code" => problem.code()).increment(1);
+    problem.into_response()
 }

@@ -12,6 +12,14 @@ use crate::auth::scope::Scope::{Read, Trade};
 use crate::config::Role;
 use crate::gate::Needs;
 use crate::http::gated::Gated;
+use crate::http::operator::act::{Act, Acting, NEEDS};
+use crate::http::operator::halt::{EndHalt, Halt};
+use crate::http::operator::order_acts::{CancelOrder, MakeOrderDue, OnOrder, ReleaseOrder, RetryOrder};
+use crate::http::operator::order_view::ViewOrder;
+use crate::http::operator::overview::{self, ListAttention};
+use crate::http::operator::pauses::{self, EndPause, SetPause};
+use crate::http::operator::purge::Purge;
+use crate::http::operator::resolve::Resolve;
 use crate::http::webhooks::{deliveries, endpoints};
 use crate::http::{
     batch, cancel, catalogue, clock, create, follow, health, list, metrics, openapi, orders, page, pairs,
@@ -48,9 +56,19 @@ impl Route {
     {
         Self { method: Method::POST, path: path.into(), needs, handler: post(Gated { needs, handler }) }
     }
-}
 
-impl Route {
+    /// Returns the route by which an operator looks at something.
+    fn look<A: Act>(path: &'static str) -> Self {
+        let handler = get(Acting::<A>::new());
+        Self { method: Method::GET, path: path.into(), needs: NEEDS, handler }
+    }
+
+    /// Returns the route by which an operator does something.
+    fn act<A: Act>(path: &'static str) -> Self {
+        let handler = post(Acting::<A>::new());
+        Self { method: Method::POST, path: path.into(), needs: NEEDS, handler }
+    }
+
     fn patch<H, T>(path: &'static str, needs: Needs, handler: H) -> Self
     where
         H: Handler<T, AppState>,
@@ -74,14 +92,14 @@ impl Route {
 pub fn routes(role: Role) -> Vec<Route> {
     match role {
         Role::Worker => operations(),
-        _ => [operations(), page(), reference(), service(), webhooks(), versioned()].concat(),
+        _ => [operations(), page(), reference(), service(), webhooks(), operators(), versioned()].concat(),
     }
 }
 
-/// The paths of the routes for operators.
+/// The paths by which monitors see how a process is.
 pub(crate) const OPERATIONS: [&str; 3] = ["/health", "/ready", "/metrics"];
 
-/// Returns the routes for operators, which every process has.
+/// Returns the routes for monitors, which every process has.
 fn operations() -> Vec<Route> {
     vec![
         Route::get(OPERATIONS[0], Needs::Probe, health::health),
@@ -111,7 +129,7 @@ fn reference() -> Vec<Route> {
 /// Returns the routes for clients once more, under the version of the interface.
 fn versioned() -> Vec<Route> {
     let under = |route: Route| Route { path: format!("/v1{}", route.path).into(), ..route };
-    [service(), webhooks()].concat().into_iter().map(under).collect()
+    [service(), webhooks(), operators()].concat().into_iter().map(under).collect()
 }
 
 /// Returns the routes for clients.
@@ -151,6 +169,26 @@ fn webhooks() -> Vec<Route> {
         Route::post("/api/webhooks/{webhookId}/test", trade, deliveries::test),
         Route::get("/api/webhooks/{webhookId}/deliveries", read, deliveries::list),
         Route::post("/api/webhooks/{webhookId}/redeliver", trade, deliveries::redeliver),
+    ]
+}
+
+/// Returns the routes by which operators see and change what is everybody's. Each act is recorded with who did it.
+fn operators() -> Vec<Route> {
+    vec![
+        Route::look::<ListAttention>("/api/operator/attention"),
+        Route::look::<ViewOrder>("/api/operator/orders/{orderId}"),
+        Route::act::<Resolve>("/api/operator/orders/{orderId}/resolve"),
+        Route::act::<OnOrder<RetryOrder>>("/api/operator/orders/{orderId}/retry"),
+        Route::act::<OnOrder<ReleaseOrder>>("/api/operator/orders/{orderId}/release"),
+        Route::act::<OnOrder<MakeOrderDue>>("/api/operator/orders/{orderId}/make-due"),
+        Route::act::<OnOrder<CancelOrder>>("/api/operator/orders/{orderId}/cancel"),
+        Route::act::<Purge>("/api/operator/purge"),
+        Route::act::<Halt>("/api/operator/halt"),
+        Route::act::<EndHalt>("/api/operator/halt/end"),
+        Route::act::<SetPause>("/api/operator/pauses"),
+        Route::act::<EndPause>("/api/operator/pauses/end"),
+        Route::get("/api/operator/pauses", NEEDS, pauses::list),
+        Route::get("/api/operator/stats", NEEDS, overview::stats),
     ]
 }
 

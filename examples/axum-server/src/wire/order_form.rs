@@ -207,7 +207,7 @@ fn read_amount(fields: &mut Fields, decimals: Option<u8>) -> Option<Amount> {
     human.or(base_units)
 }
 
-fn human_amount(value: &RawValue, decimals: Option<u8>) -> Result<Amount, ValueError> {
+pub(crate) fn human_amount(value: &RawValue, decimals: Option<u8>) -> Result<Amount, ValueError> {
     let literal = Literal::from_json(value)
         .ok_or_else(|| ValueError::invalid("Must be a number or a decimal string."))?;
     if literal.is_negative() {
@@ -221,7 +221,7 @@ fn human_amount(value: &RawValue, decimals: Option<u8>) -> Result<Amount, ValueE
     positive(&scaled)
 }
 
-fn base_unit_amount(value: &RawValue) -> Result<Amount, ValueError> {
+pub(crate) fn base_unit_amount(value: &RawValue) -> Result<Amount, ValueError> {
     let text: String = plain(value, "a string of decimal digits")?;
     positive(&text.parse())
 }

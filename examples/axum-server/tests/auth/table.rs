@@ -207,6 +207,10 @@ async fn an_order_of_somebody_else_is_like_one_that_is_not() {
     let absent = "0190163d-8694-739b-aea5-966c26f8ad91";
     let mut routes_of_orders = 0;
     for route in routes(Role::All) {
+        // Operators have routes of their own, which show orders of all users.
+        if route.needs == Needs::Scope(Scope::Operate) {
+            continue;
+        }
         let (path_of_alice, path_of_nothing) = (site.path(&route), path(&route, absent));
         if path_of_alice == path_of_nothing {
             continue;

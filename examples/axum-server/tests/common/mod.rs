@@ -85,6 +85,11 @@ impl TestServer {
             .build()
             .await
             .unwrap();
+        Self { outage, ..Self::of(engine, options).await }
+    }
+
+    /// Starts a server over an engine.
+    pub async fn of(engine: Engine, options: Options) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         tokio::spawn(options.access.clone().upkeep());
@@ -93,7 +98,8 @@ impl TestServer {
         let serving = tokio::spawn(serve(listener, app.clone(), async {
             let _ = stopped.await;
         }));
-        Self { app, outage, http: reqwest::Client::new(), host: addr.to_string(), stop, serving }
+        let (outage, http) = (Arc::default(), reqwest::Client::new());
+        Self { app, outage, http, host: addr.to_string(), stop, serving }
     }
 
     /// Starts to execute orders.
