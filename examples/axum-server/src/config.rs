@@ -18,6 +18,7 @@ use crate::chain_file::ChainFile;
 use crate::limits::settings::LimitSettings;
 use crate::secret_url::{SecretUrl, VenueUrl};
 use crate::shutdown::ShutdownTimes;
+use crate::tls::settings::TlsSettings;
 
 /// Executes orders on simulated exchanges, durably, over HTTP and WebSocket.
 #[derive(Clone, Debug, Parser)]
@@ -175,9 +176,17 @@ pub struct Config {
     #[command(flatten)]
     pub limits: LimitSettings,
 
+    #[allow(missing_docs)] // It would stand in the help.
+    #[command(flatten)]
+    pub tls: TlsSettings,
+
     /// What the program does instead of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
+
+    /// Write a line of the log for each request, under the target `order_engine::access`.
+    #[arg(long, env = "ACCESS_LOG", value_parser = BoolishValueParser::new())]
+    pub access_log: bool,
 
     /// How log lines look.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]

@@ -8,12 +8,12 @@ use std::process::ExitCode;
 
 use order_engine_core::telemetry::chain;
 use order_engine_server::{
-    Access, AllowedHosts, AllowedOrigins, AppState, ClientCaps, Command, CommandError, Config, Host,
-    InvalidAccess, InvalidHost, InvalidOrigin, LogFormat, Metrics, MetricsTaken, Options, StartError,
-    raise_limit, serve, shut_down,
+    Access, AllowedHosts, AllowedOrigins, AppState, ClientCaps, Command, CommandError, Config,
+    Host, InvalidAccess, InvalidHost, InvalidOrigin, LogFormat, Metrics, MetricsTaken, Options, StartError,
+    Tls, TlsError, raise_limit, serve, shut_down,
 };
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -30,6 +30,8 @@ enum Fatal {
     Command(#[from] CommandError),
     #[error(transparent)]
     Access(#[from] InvalidAccess),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error(transparent)]
     Origin(#[from] InvalidOrigin),
     #[error(
@@ -55,7 +57,7 @@ async fn main() -> ExitCode {
             let file = config.auth.api_keys.clone();
             command.run(file, &mut std::io::stdout(), &mut std::io::stderr()).map_err(Fatal::from)
         }
-        _ => run(config).await,
+        _ => Box::pin(run(config)).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,6 +75,7 @@ async fn run(config: Config) -> Result<(), Fatal> {
     if !config.host.is_loopback() && access.is_open() && !config.allow_public_unauthenticated {
         return Err(Fatal::Public(address));
     }
+    let tls = Tls::open(&config.tls)?;
     let allowed_hosts = AllowedHosts::parse(&config.allowed_hosts)?;
     let allowed_origins = AllowedOrigins::parse(&config.allowed_origins)?;
     // The port comes first: a second server on the same port must not touch the first one's store.
@@ -100,7 +103,13 @@ async fn run(config: Config) -> Result<(), Fatal> {
         tracing::warn!("there is no authentication: every client that reaches this server can trade");
     }
     tokio::spawn(access.clone().upkeep());
-    tracing::info!(store.durability = ?host.engine.durability(), "listening on http://{local_addr}");
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    if let Some(tls) = &tls {
+        tokio::spawn(tls.clone().upkeep());
+    }
+    // Without a certificate the signal does nothing, so that a supervisor may send it whatever the settings are.
+    tokio::spawn(reload_on_request(tls.clone(), signal(SignalKind::hangup()).map_err(Fatal::Signals)?));
+    tracing::info!(store.durability = ?host.engine.durability(), "listening on {scheme}://{local_addr}");
     let options = Options {
         public_url: config.public_url.clone(),
         allowed_hosts,
@@ -114,6 +123,9 @@ async fn run(config: Config) -> Result<(), Fatal> {
         chain: host.chain.clone(),
         role: config.role,
         metrics: Some(metrics),
+        store_pool: host.store_pool.clone(),
+        tls,
+        access_log: config.access_log,
         access,
         limits: config.limits.clone(),
     };
@@ -139,6 +151,15 @@ async fn run(config: Config) -> Result<(), Fatal> {
     Ok(())
 }
 
+/// Reads the certificate again, if there is one, whenever the process gets this signal.
+async fn reload_on_request(tls: Option<Tls>, mut hangups: Signal) {
+    while hangups.recv().await.is_some() {
+        if let Some(tls) = &tls {
+            tls.reload();
+        }
+    }
+}
+
 fn init_logs(config: &Config) -> Result<(), ParseError> {
     let filter: Targets = config.log.parse()?;
     let registry = tracing_subscriber::registry().with(filter);
@@ -152,8 +173,8 @@ fn init_logs(config: &Config) -> Result<(), ParseError> {
 
 /// The signals that ask the program to end.
 struct Shutdown {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
+    interrupt: Signal,
+    terminate: Signal,
 }
 
 impl Shutdown {
