@@ -15,6 +15,8 @@ mod listen;
 mod live;
 mod metrics;
 mod observe;
+#[cfg(feature = "otel")]
+mod otel;
 mod secret_url;
 mod shutdown;
 mod start_error;
@@ -50,6 +52,8 @@ pub use limits::rate::{InvalidRate, MaybeRate, Rate};
 pub use limits::settings::LimitSettings;
 pub use listen::serve;
 pub use metrics::{Metrics, MetricsTaken};
+#[cfg(feature = "otel")]
+pub use otel::{Otel, OtelError};
 pub use secret_url::{InvalidVenueUrl, VenueUrl};
 pub use shutdown::{ShutdownTimes, shut_down};
 pub use start_error::StartError;

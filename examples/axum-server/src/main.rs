@@ -12,9 +12,12 @@ use order_engine_server::{
     Host, InvalidAccess, InvalidHost, InvalidOrigin, LogFormat, Metrics, MetricsTaken, Options, StartError,
     Tls, TlsError, raise_limit, serve, shut_down,
 };
+#[cfg(feature = "otel")]
+use order_engine_server::{Otel, OtelError};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -32,6 +35,9 @@ enum Fatal {
     Access(#[from] InvalidAccess),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[cfg(feature = "otel")]
+    #[error(transparent)]
+    Otel(#[from] OtelError),
     #[error(transparent)]
     Origin(#[from] InvalidOrigin),
     #[error(
@@ -69,7 +75,22 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: Config) -> Result<(), Fatal> {
-    init_logs(&config)?;
+    #[cfg(feature = "otel")]
+    let otel = Otel::open()?;
+    init_logs(
+        &config,
+        #[cfg(feature = "otel")]
+        otel.as_ref(),
+    )?;
+    let done = serve_clients(config).await;
+    #[cfg(feature = "otel")]
+    if let Some(otel) = otel {
+        otel.shut_down().await;
+    }
+    done
+}
+
+async fn serve_clients(config: Config) -> Result<(), Fatal> {
     let address = SocketAddr::new(config.host, config.port);
     let access = Access::open(&config.auth)?;
     if !config.host.is_loopback() && access.is_open() && !config.allow_public_unauthenticated {
@@ -160,13 +181,16 @@ async fn reload_on_request(tls: Option<Tls>, mut hangups: Signal) {
     }
 }
 
-fn init_logs(config: &Config) -> Result<(), ParseError> {
+/// Writes the log, and takes spans down. What the log leaves out, the spans may have.
+fn init_logs(config: &Config, #[cfg(feature = "otel")] otel: Option<&Otel>) -> Result<(), ParseError> {
     let filter: Targets = config.log.parse()?;
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry();
+    #[cfg(feature = "otel")]
+    let registry = registry.with(otel.map(Otel::layer));
     let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match config.log_format {
-        LogFormat::Json => registry.with(logs.json().flatten_event(true)).init(),
-        _ => registry.with(logs.with_ansi(std::io::stderr().is_terminal())).init(),
+        LogFormat::Json => registry.with(logs.json().flatten_event(true).with_filter(filter)).init(),
+        _ => registry.with(logs.with_ansi(std::io::stderr().is_terminal()).with_filter(filter)).init(),
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub(crate) struct RequestTrace {
     pub(crate) context: TraceContext,
     /// Whether the client has named it.
-    #[allow(dead_code)] // The tests look at it.
+    #[cfg_attr(not(feature = "otel"), allow(dead_code))]
     is_named: bool,
 }
 
@@ -43,6 +43,10 @@ impl RequestTrace {
             http.route = Empty,
             order.id = Empty,
         );
+        #[cfg(feature = "otel")]
+        if self.is_named {
+            crate::otel::set_parent(&span, self.context);
+        }
         span
     }
 
