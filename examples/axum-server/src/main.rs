@@ -8,9 +8,9 @@ use std::process::ExitCode;
 
 use order_engine_core::telemetry::chain;
 use order_engine_server::{
-    Access, AllowedHosts, AllowedOrigins, AppState, ClientCaps, Command, CommandError, Config,
+    Access, AllowedHosts, AllowedOrigins, AppState, CheckError, ClientCaps, Command, CommandError, Config,
     Host, InvalidAccess, InvalidHost, InvalidOrigin, LogFormat, Metrics, MetricsTaken, Options, StartError,
-    Tls, TlsError, raise_limit, serve, shut_down,
+    Tls, TlsError, check, raise_limit, serve, shut_down,
 };
 #[cfg(feature = "otel")]
 use order_engine_server::{Otel, OtelError};
@@ -31,6 +31,8 @@ enum Fatal {
     Host(#[from] InvalidHost),
     #[error(transparent)]
     Command(#[from] CommandError),
+    #[error(transparent)]
+    Check(#[from] CheckError),
     #[error(transparent)]
     Access(#[from] InvalidAccess),
     #[error(transparent)]
@@ -62,6 +64,9 @@ async fn main() -> ExitCode {
         Some(Command::Keys { command }) => {
             let file = config.auth.api_keys.clone();
             command.run(file, &mut std::io::stdout(), &mut std::io::stderr()).map_err(Fatal::from)
+        }
+        Some(Command::Check) => {
+            check(config.host, config.port, config.tls.tls_cert.is_some()).await.map_err(Fatal::from)
         }
         _ => Box::pin(run(config)).await,
     };
