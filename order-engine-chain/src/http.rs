@@ -1,4 +1,5 @@
-//! Calls nodes, signers and services over HTTP. No error shows a URL, which may have a key in it.
+//! Calls nodes, signers and services over HTTP. No error shows a URL, which may have a key in it. A call on behalf of a request
+//! or of an order says so with the header `traceparent`.
 
 use std::fmt;
 use std::path::Path;
@@ -14,6 +15,7 @@ use hyper::{Request, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use order_engine_core::telemetry::trace::{TRACEPARENT, TraceContext};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
@@ -121,13 +123,23 @@ impl Http {
     /// # Errors
     /// If there is no answer within the time.
     pub async fn post(&self, path: &str, value: &(impl Serialize + Sync)) -> Result<Answer, Source> {
-        let request = Request::post(format!("{}{path}", self.url)).header(CONTENT_TYPE, "application/json");
-        self.call(request, serde_json::to_vec(value)?).await
+        self.post_bytes(path, "application/json", serde_json::to_vec(value)?).await
+    }
+
+    /// Posts a body of this type to what is below the URL at this path.
+    ///
+    /// # Errors
+    /// If there is no answer within the time.
+    pub async fn post_bytes(&self, path: &str, content_type: &str, body: Vec<u8>) -> Result<Answer, Source> {
+        self.call(Request::post(format!("{}{path}", self.url)).header(CONTENT_TYPE, content_type), body).await
     }
 
     async fn call(&self, mut request: request::Builder, body: Vec<u8>) -> Result<Answer, Source> {
         for (name, value) in &self.headers {
             request = request.header(name, value);
+        }
+        if let Some(trace) = TraceContext::current() {
+            request = request.header(TRACEPARENT, trace.to_string());
         }
         let request = request.body(Full::new(body.into())).map_err(|_| "it is no URL")?;
         let answered = async {
@@ -191,6 +203,8 @@ fn connector(_ca_file: Option<&Path>) -> Result<Connector, Source> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+
     use super::*;
 
     const TIME: Duration = Duration::from_secs(1);
@@ -205,6 +219,41 @@ mod tests {
         let http = http.with_header("authorization", "Bearer x").unwrap();
         assert_eq!(http.headers.len(), 1, "what is set explicitly counts");
         assert!(Http::new("http://node.example", TIME, None).unwrap().headers.is_empty());
+    }
+
+    /// Takes one call, and returns the head of the request, in small letters.
+    async fn head_of_a_call(trace: Option<TraceContext>) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let http = Http::new(&format!("http://{}", listener.local_addr().unwrap()), TIME, None).unwrap();
+        let (head, answer) = tokio::join!(
+            async {
+                let mut node = BufReader::new(listener.accept().await.unwrap().0);
+                let mut head = String::new();
+                while !head.ends_with("\r\n\r\n") {
+                    node.read_line(&mut head).await.unwrap();
+                }
+                node.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+                head.to_ascii_lowercase()
+            },
+            async {
+                let call = http.get("/");
+                match trace {
+                    Some(trace) => trace.scope(call).await,
+                    None => call.await,
+                }
+            }
+        );
+        assert_eq!(answer.unwrap().status, 204);
+        head
+    }
+
+    #[tokio::test]
+    async fn a_call_within_a_trace_says_so() {
+        let trace = TraceContext::of_id((7 << 64) | 9);
+        let head = head_of_a_call(Some(trace)).await;
+        assert!(head.contains(&format!("\r\ntraceparent: {trace}\r\n")), "{head}");
+        let head = head_of_a_call(None).await;
+        assert!(!head.contains("traceparent"), "{head}");
     }
 
     #[test]

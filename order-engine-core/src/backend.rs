@@ -11,6 +11,7 @@ mod history;
 mod integers;
 mod leases;
 mod nonces;
+mod pool;
 mod queries;
 mod writes;
 
@@ -21,5 +22,6 @@ pub use history::{FailureColumns, HistoryColumns, StoredHistory};
 pub use integers::{count, count_u32, decode_u64, encode_epoch, encode_u64};
 pub use leases::{AckColumns, CurrentRow, GuardColumns, ReleaseColumns, UNDECODABLE};
 pub use nonces::ReservationColumns;
+pub use pool::PoolUse;
 pub use queries::{StatusConditions, set_lane_backlog};
 pub use writes::{AppendColumns, NewOrderColumns};

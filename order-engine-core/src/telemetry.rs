@@ -20,6 +20,10 @@
 //! | `order_engine_panics_total` | counter | `part` | panics of a task or a port that were caught |
 //! | `order_engine_sink_failures_total` | counter | `sink` | deliveries that a sink did not take |
 //! | `order_engine_sink_dropped_events_total` | counter | `sink` | events that a best-effort sink missed |
+//!
+//! The end of each order is one line of the log at the level of information, under the target `order_engine::orders`.
+
+pub mod trace;
 
 use std::error::Error;
 use std::fmt;
@@ -32,7 +36,11 @@ use metrics::{
     gauge,
 };
 
+use tracing::Instrument as _;
+
 use crate::domain::event::{EventRecord, OrderEvent, Status};
+use crate::domain::ids::VenueName;
+use crate::domain::order::Order;
 use crate::domain::state::step::Lane;
 use crate::ports::order_store::query::{Backlog, LaneBacklog};
 use crate::ports::runtime::Runtime;
@@ -166,10 +174,11 @@ impl StepName {
     }
 }
 
-/// Measures the duration of a call. A call that is dropped is not counted.
+/// Measures the duration of a call, which has a span of its own at the level of debugging. A call that is dropped is not counted.
 pub(crate) async fn timed<T>(name: StepName, runtime: &Runtime, call: impl Future<Output = T>) -> T {
     let from = runtime.now();
-    let result = call.await;
+    let span = tracing::debug_span!("step", otel.name = name.as_str(), step = name.as_str());
+    let result = call.instrument(span).await;
     let taken = seconds(runtime.now() - from);
     labelled!(register_histogram(STEP_SECONDS, "step" => name.as_str()):
         "quote" "prepare" "submit" "observe" "append" "create")
@@ -177,8 +186,8 @@ pub(crate) async fn timed<T>(name: StepName, runtime: &Runtime, call: impl Futur
     result
 }
 
-/// Counts an event that this process has committed and publishes now.
-pub(crate) fn committed(event: &EventRecord, now: DateTime<Utc>) {
+/// Counts an event that this process has committed and publishes now. `order` is as its events have left it.
+pub(crate) fn committed(order: &Order, event: &EventRecord, now: DateTime<Utc>) {
     events(event.event.kind()).increment(1);
     fixed!(register_histogram(FANOUT_LAG)).record(seconds(now - event.at));
     if let Some(status) = reached(event) {
@@ -190,9 +199,24 @@ pub(crate) fn committed(event: &EventRecord, now: DateTime<Utc>) {
         OrderEvent::Confirmed { .. } | OrderEvent::Failed { .. } => {
             let taken = seconds(event.at - event.order_id.accepted_at());
             by_status!(register_histogram(ORDER_SECONDS, event.status)).record(taken);
+            log_end(order, event, taken);
         }
         _ => {}
     }
+}
+
+/// Writes the one line of the log about the end of an order.
+fn log_end(order: &Order, event: &EventRecord, taken_s: f64) {
+    tracing::info!(
+        target: "order_engine::orders",
+        { order.id = %event.order_id,
+        order.status = event.status.as_str(),
+        order.attempts = event.attempt,
+        order.duration_s = taken_s,
+        venue = order.state.venue().map(VenueName::as_str),
+        error.code = event.event.failure().map(|failure| failure.code.as_str()) },
+        "an order has ended"
+    );
 }
 
 fn events(kind: &'static str) -> Counter {
@@ -269,7 +293,9 @@ fn seconds(delta: TimeDelta) -> f64 {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Mutex;
 
+    use metrics::{Gauge, Histogram, KeyName, Recorder, SharedString, Unit};
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
     use super::*;
@@ -303,6 +329,55 @@ mod tests {
         let cause = std::fmt::Error;
         assert_eq!(chain(&cause).to_string(), cause.to_string());
         assert_eq!(chain(&Repeats(cause)).to_string(), format!("it failed: {cause}"));
+    }
+
+    /// Takes down which metrics are described, and as what.
+    #[derive(Default)]
+    struct Descriptions(Mutex<BTreeMap<String, &'static str>>);
+
+    impl Descriptions {
+        fn add(&self, name: &KeyName, kind: &'static str) {
+            self.0.lock().unwrap().insert(name.as_str().to_owned(), kind);
+        }
+    }
+
+    impl Recorder for Descriptions {
+        fn describe_counter(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+            self.add(&name, "counter");
+        }
+
+        fn describe_gauge(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+            self.add(&name, "gauge");
+        }
+
+        fn describe_histogram(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+            self.add(&name, "histogram");
+        }
+
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn the_documentation_lists_every_metric_and_no_other() {
+        let descriptions = Descriptions::default();
+        metrics::with_local_recorder(&descriptions, describe);
+        let rows = include_str!("telemetry.rs").lines().filter_map(|line| {
+            let mut cells =
+                line.strip_prefix("//! | `")?.split('|').map(|cell| cell.trim().trim_matches('`'));
+            Some((cells.next()?.to_owned(), cells.next()?))
+        });
+        let documented: BTreeMap<String, &str> = rows.collect();
+        assert_eq!(*descriptions.0.lock().unwrap(), documented);
     }
 
     #[test]
@@ -344,10 +419,10 @@ mod tests {
         let (order, accepted) = Order::accept(OrderId::new(at, 1), testing::request(), 3, at);
         let failure = Failure::new(FailureCode::CANCELLED, "cancelled");
         let end = at + TimeDelta::milliseconds(2_500);
-        let (_, failed) = order.advance(OrderEvent::Failed { failure }, end).unwrap();
+        let (ended, failed) = order.advance(OrderEvent::Failed { failure }, end).unwrap();
         let measured = measured(|| {
-            committed(&accepted, at);
-            committed(&failed, end);
+            committed(&order, &accepted, at);
+            committed(&ended, &failed, end);
         });
         for name in ["order_engine_orders_total{status=pending}", "order_engine_orders_total{status=failed}"]
         {

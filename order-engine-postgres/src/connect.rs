@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use order_engine_core::backend::PoolUse;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -38,6 +39,7 @@ pub(crate) struct Connections {
     /// What each new connection runs first; nothing behind a proxy, where clients share sessions.
     session: Option<String>,
     permits: Arc<Semaphore>,
+    max: usize,
     idle: Mutex<Vec<Idle>>,
 }
 
@@ -62,6 +64,7 @@ impl Connections {
             session: (!options.transaction_pooling)
                 .then(|| format!("{SESSION} SET statement_timeout = {timeout_ms}")),
             permits: Arc::new(Semaphore::new(options.connections as usize)),
+            max: options.connections as usize,
             idle: Mutex::default(),
         }
     }
@@ -92,6 +95,10 @@ impl Connections {
         let expired = idle.iter().take_while(|idle| now - idle.since > IDLE).count();
         idle.drain(..expired);
         idle.push(Idle { connection: used.connection, since: now });
+    }
+
+    pub(crate) fn pool(&self) -> PoolUse {
+        PoolUse::new(self.max.saturating_sub(self.permits.available_permits()), self.idle().len(), self.max)
     }
 
     fn pop(&self) -> Option<Idle> {

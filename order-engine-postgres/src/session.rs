@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use order_engine_core::StoreError;
+use order_engine_core::backend::PoolUse;
 use order_engine_core::telemetry::chain;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgRow};
@@ -90,6 +91,10 @@ impl Sessions {
 
     pub(crate) fn sql(&self) -> &Sql {
         &self.sql
+    }
+
+    pub(crate) fn pool(&self) -> PoolUse {
+        self.connections.pool()
     }
 
     pub(crate) fn options(&self) -> &PostgresOptions {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use order_engine_core::backend::PoolUse;
 use order_engine_core::store::{
     Append, AppendError, ClaimRequest, Claims, Controls, CreateError, Creation, Deliveries, DeliveryAck,
     DeliveryRequest, EventFeed, FeedPage, FeedRequest, Lease, Outbox, PauseRequest, PurgeRequest, Purged,
@@ -81,6 +82,11 @@ impl PostgresStore {
         let durability = durability(&mut used.connection).await?;
         connections.put_back(used);
         Ok(Self { sessions: Arc::new(Sessions::new(connections, options)), durability })
+    }
+
+    /// Returns how far the connections are in use. Those of a fan-out are not among them.
+    pub fn pool(&self) -> PoolUse {
+        self.sessions.pool()
     }
 
     pub(crate) fn sessions(&self) -> &Sessions {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use order_engine_core::backend::PoolUse;
 use order_engine_core::store::{
     Append, AppendError, ClaimRequest, Claims, Controls, CreateError, Creation, Deliveries, DeliveryAck,
     DeliveryRequest, EventFeed, FeedPage, FeedRequest, Lease, Outbox, PauseRequest, PurgeRequest, Purged,
@@ -60,6 +61,12 @@ impl SqliteStore {
     async fn connect(options: SqliteOptions) -> Result<Self, StoreError> {
         let path = options.path.clone();
         Ok(Self::open_inner(options).await.map_err(|error| Error::Open { path, source: Box::new(error) })?)
+    }
+
+    /// Returns how far the connections that read are in use. The one that writes is not among them.
+    pub fn pool(&self) -> PoolUse {
+        let (open, idle) = (self.readers.size() as usize, self.readers.num_idle());
+        PoolUse::new(open.saturating_sub(idle), idle, self.readers.options().get_max_connections() as usize)
     }
 
     async fn open_inner(options: SqliteOptions) -> Result<Self, Error> {

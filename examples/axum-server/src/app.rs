@@ -26,7 +26,9 @@ use crate::live::sockets::{SocketCaps, Sockets};
 use crate::metrics::Metrics;
 use crate::pair_limits::PairLimits;
 use crate::quote_ids::QuoteIds;
+use crate::store_pool::StorePool;
 use crate::store_watch::StoreWatch;
+use crate::tls::Tls;
 use crate::tokens::TokenRegistry;
 use crate::venue::ChainInfo;
 use crate::webhooks::service::Webhooks;
@@ -61,6 +63,12 @@ pub struct Options {
     pub role: Role,
     /// The metrics of the process, if it has any.
     pub metrics: Option<Metrics>,
+    /// The connections to the store, for the metrics.
+    pub store_pool: StorePool,
+    /// The certificate with which clients are served. Without it they are served without TLS.
+    pub tls: Option<Tls>,
+    /// Whether the log has a line for each request.
+    pub access_log: bool,
     /// Who may use the server: everybody, unless it says otherwise.
     pub access: Access,
     /// How much of the server its clients may use.
@@ -88,6 +96,9 @@ impl Default for Options {
             chain: ChainInfo::default(),
             role: Role::All,
             metrics: None,
+            store_pool: StorePool::None,
+            tls: None,
+            access_log: false,
             access: Access::default(),
             limits: LimitSettings::default(),
             signing_secret: None,

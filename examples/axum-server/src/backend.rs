@@ -16,6 +16,8 @@ use order_engine_postgres::{PostgresFanout, PostgresOptions, PostgresStore};
 use order_engine_redis::{RedisFanout, RedisOptions, RedisStore};
 use order_engine_sqlite::{SqliteOptions, SqliteStore};
 
+use crate::store_pool::StorePool;
+
 /// The URL of a store.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -176,13 +178,24 @@ impl StoreUrl {
 
     /// Opens the store.
     pub async fn open(&self) -> Result<Arc<dyn OrderStore>, StoreError> {
+        Ok(self.open_with_pool().await?.0)
+    }
+
+    /// Opens the store, and returns its connections beside it.
+    pub(crate) async fn open_with_pool(&self) -> Result<(Arc<dyn OrderStore>, StorePool), StoreError> {
         Ok(match self {
-            Self::Sqlite(options) => Arc::new(SqliteStore::open(options.clone()).await?),
+            Self::Sqlite(options) => {
+                let store = SqliteStore::open(options.clone()).await?;
+                (Arc::new(store.clone()), StorePool::Sqlite(store))
+            }
             #[cfg(feature = "postgres")]
-            Self::Postgres(options) => Arc::new(PostgresStore::open(options.clone()).await?),
+            Self::Postgres(options) => {
+                let store = PostgresStore::open(options.clone()).await?;
+                (Arc::new(store.clone()), StorePool::Postgres(store))
+            }
             #[cfg(feature = "redis")]
-            Self::Redis(options) => Arc::new(RedisStore::open(options.clone()).await?),
-            Self::Memory => Arc::new(MemoryStore::new()),
+            Self::Redis(options) => (Arc::new(RedisStore::open(options.clone()).await?), StorePool::None),
+            Self::Memory => (Arc::new(MemoryStore::new()), StorePool::None),
         })
     }
 }

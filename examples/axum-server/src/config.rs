@@ -18,6 +18,7 @@ use crate::chain_file::ChainFile;
 use crate::limits::settings::LimitSettings;
 use crate::secret_url::{SecretUrl, VenueUrl};
 use crate::shutdown::ShutdownTimes;
+use crate::tls::settings::TlsSettings;
 use crate::webhooks::settings::WebhookSettings;
 
 /// Executes orders on simulated exchanges, durably, over HTTP and WebSocket.
@@ -182,10 +183,15 @@ pub struct Config {
     /// A file to which every act of an operator is added, one JSON line each. An act that cannot be recorded is refused.
     #[arg(long, env = "AUDIT_LOG", value_name = "FILE", global = true)]
     pub audit_log: Option<PathBuf>,
+    pub tls: TlsSettings,
 
     /// What the program does instead of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
+
+    /// Write a line of the log for each request, under the target `order_engine::access`.
+    #[arg(long, env = "ACCESS_LOG", value_parser = BoolishValueParser::new())]
+    pub access_log: bool,
 
     /// How log lines look.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]

@@ -10,6 +10,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::config::{Config, Role};
 use crate::start_error::StartError;
+use crate::store_pool::StorePool;
 use crate::tokens::TokenRegistry;
 use crate::venue::{self, ChainInfo, Trading};
 use crate::webhooks::service::Webhooks;
@@ -27,6 +28,8 @@ pub struct Host {
     pub tokens: TokenRegistry,
     /// The chain that is traded on.
     pub chain: ChainInfo,
+    /// The connections to the store.
+    pub store_pool: StorePool,
     /// The webhooks of users, if there are any.
     pub webhooks: Option<Webhooks>,
     delivering: Option<Delivering>,
@@ -77,7 +80,7 @@ impl Host {
     /// yet, unless the configuration says what bounds its transactions.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         config.check_role()?;
-        let store = config.store.open().await?;
+        let (store, store_pool) = config.store.open_with_pool().await?;
         if store.durability() == Durability::BoundedLoss && !config.accept_bounded_loss {
             return Err(StartError::BoundedLoss);
         }
@@ -106,7 +109,7 @@ impl Host {
             let (stop, stopped) = oneshot::channel();
             Worker { stop, task: tokio::spawn(work(engine.clone(), config.workers, stopped)) }
         });
-        Ok(Self { engine, tokens, chain, webhooks, delivering, worker })
+        Ok(Self { engine, tokens, chain, store_pool, webhooks, delivering, worker })
     }
 
     /// Stops the worker and the engine: running steps finish, and the orders that wait are released.

@@ -32,36 +32,41 @@ mod webhooks;
 mod websocket;
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use axum::Router;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{Method, Request, StatusCode};
+use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::future::RouteFuture;
 use futures_util::future::{Either, Ready, ready};
 use hyper::body::Incoming;
 use tower_http::cors::Cors;
 use tower_service::Service;
+use tracing::Instrument as _;
 
 use crate::app::{AppState, Options};
-use crate::http::routes::{OPERATIONS, router};
+use crate::http::routes::{OPERATIONS, router, routes};
+use crate::limits::proxies::{Arrival, Peer};
+use crate::observe::answering::Answering;
+use crate::observe::request::RequestTrace;
+use crate::observe::series::Series;
 use crate::wire::problem::Problem;
 
-/// All routes, with what is done for each request: the checks of its host and of its origin, CORS, the default headers
-/// and the log.
+/// All routes, with what is done for each request: its id, the checks of its host and of its origin, CORS, the default headers,
+/// what is counted, and the log.
 ///
 /// None of this is a layer of the router, because each layer clones and boxes the inner ones for each
 /// request.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
     service: Cors<Guarded>,
+    series: Arc<Series>,
     /// Who connects; the server itself, before anybody does.
-    peer: IpAddr,
+    peer: Peer,
 }
 
 /// The routes, behind the check of the request's origin.
@@ -71,45 +76,75 @@ struct Guarded {
     router: Router,
 }
 
+/// How a connection is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Usual,
+    /// All places are taken. It gets one answer, of those for operators only.
+    Reserve,
+}
+
 impl Site {
     pub(crate) fn new(app: &AppState) -> Self {
         let guarded = Guarded { router: router(app.clone()), app: app.clone() };
-        Self { service: app.options.allowed_origins.cors(guarded), peer: app.local_addr.ip() }
+        let names = routes(app.options.role).into_iter().map(|route| route.path.into_owned());
+        Self {
+            service: app.options.allowed_origins.cors(guarded),
+            series: Arc::new(Series::new(names)),
+            peer: Peer { address: app.local_addr.ip(), is_secure: false },
+        }
     }
 
     /// Returns the site for the requests of a connection.
-    pub(crate) fn of(&self, peer: IpAddr) -> Self {
-        Self { service: self.service.clone(), peer }
+    pub(crate) fn of(&self, peer: Peer) -> Self {
+        Self { peer, ..self.clone() }
     }
 
-    /// Answers a request that came over a connection of the reserve: only whether the server lives, and how.
-    pub(crate) async fn answer_in_reserve(self, request: Request<Incoming>) -> Result<Response, Infallible> {
-        if OPERATIONS.contains(&request.uri().path()) {
-            return self.answer(request).await;
-        }
-        let detail =
-            "The server has as many connections as it may have, in all or from this address. Try again.";
-        let mut response = Problem::unavailable("too-many-connections", detail).into_response();
-        harden(&mut response);
-        Ok(response)
-    }
-
-    /// Answers a request.
-    pub(crate) async fn answer(mut self, mut request: Request<Incoming>) -> Result<Response, Infallible> {
-        let log = Log::of(&request);
-        let app = &self.service.get_ref().app;
-        let Options { allowed_hosts, public_url, limits, .. } = &*app.options;
-        let kind = limits.forwarded_header.unwrap_or_default();
-        let arrival = app.trusted_proxies().arrival(self.peer, request.headers(), kind);
-        let checked = allowed_hosts.check(public_url.as_ref(), app.local_addr, &arrival, &request);
-        request.extensions_mut().insert(arrival);
-        let mut response = match checked {
-            Ok(()) => self.service.call(request).await?,
-            Err(problem) => problem.into_response(),
+    /// Answers a request that came over a connection of this lane.
+    pub(crate) async fn answer(
+        mut self,
+        mut request: Request<Incoming>,
+        lane: Lane,
+    ) -> Result<Response, Infallible> {
+        let options = Arc::clone(&self.service.get_ref().app.options);
+        let trace = RequestTrace::of(request.headers());
+        let span = trace.context.sync_scope(|| trace.span(request.method()));
+        let answering = Answering::begin(&request, options.access_log);
+        let arrival = self.arrival(&request);
+        let client = arrival.client;
+        let series = Arc::clone(&self.series);
+        let answered = async {
+            match self.check(&arrival, &request, lane) {
+                Ok(()) => {
+                    request.extensions_mut().insert(arrival);
+                    self.service.call(request).await
+                }
+                Err(problem) => Ok(problem.into_response()),
+            }
         };
+        let mut response = trace.context.scope(answered.instrument(span.clone())).await?;
         harden(&mut response);
-        log.write(&response);
+        trace.tell(&mut response);
+        span.in_scope(|| answering.end(&response, client, &series));
         Ok(response)
+    }
+
+    fn arrival(&self, request: &Request<Incoming>) -> Arrival {
+        let app = &self.service.get_ref().app;
+        let kind = app.options.limits.forwarded_header.unwrap_or_default();
+        app.trusted_proxies().arrival(self.peer, request.headers(), kind)
+    }
+
+    /// Checks that a request may come over its connection, and under its name.
+    fn check(&self, arrival: &Arrival, request: &Request<Incoming>, lane: Lane) -> Result<(), Problem> {
+        if lane == Lane::Reserve && !OPERATIONS.contains(&request.uri().path()) {
+            let detail =
+                "The server has as many connections as it may have, in all or from this address. Try again.";
+            return Err(Problem::unavailable("too-many-connections", detail));
+        }
+        let app = &self.service.get_ref().app;
+        let Options { allowed_hosts, public_url, .. } = &*app.options;
+        allowed_hosts.check(public_url.as_ref(), app.local_addr, arrival, request)
     }
 }
 
@@ -140,8 +175,20 @@ pub(crate) fn refused_head(status: StatusCode) -> Response {
         }
         _ => ("malformed-request", "The head of the request is not well-formed HTTP/1.1."),
     };
-    let mut response = Problem::new(status, code, detail).into_response();
+    unread(Problem::new(status, code, detail))
+}
+
+/// Returns the answer to a client that speaks HTTP where the server speaks TLS.
+pub(crate) fn plain_refused() -> Response {
+    let detail = "This server speaks HTTPS. Use https:// or wss://.";
+    unread(Problem::new(StatusCode::BAD_REQUEST, "https-required", detail))
+}
+
+/// Returns the answer to a request that was not read.
+fn unread(problem: Problem) -> Response {
+    let mut response = problem.into_response();
     harden(&mut response);
+    RequestTrace::fresh().tell(&mut response);
     response
 }
 
@@ -164,27 +211,5 @@ fn harden(response: &mut Response) {
     headers.reserve(DEFAULTS.len());
     for (name, value) in DEFAULTS {
         headers.entry(name).or_insert(value);
-    }
-}
-
-/// The log line of a request, or nothing if the level is off.
-#[must_use = "the line is written with the answer"]
-struct Log(Option<(Method, String, Instant)>);
-
-impl Log {
-    fn of<B>(request: &Request<B>) -> Self {
-        let is_wanted = tracing::enabled!(tracing::Level::DEBUG);
-        Self(is_wanted.then(|| (request.method().clone(), request.uri().path().to_owned(), Instant::now())))
-    }
-
-    fn write(self, response: &Response) {
-        let Some((method, path, began_at)) = self.0 else { return };
-        tracing::debug!(
-            http.method = %method,
-            http.path = path,
-            http.status = response.status().as_u16(),
-            http.duration_ms = u64::try_from(began_at.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "answered"
-        );
     }
 }

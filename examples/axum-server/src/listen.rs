@@ -1,6 +1,8 @@
 //! Accepts connections, within bounds.
 
 mod connection;
+mod entry;
+mod refusal;
 mod reserve;
 
 use std::io;
@@ -14,11 +16,14 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::app::AppState;
-use crate::http::Site;
-use crate::listen::connection::{Lane, connection, until_stopped};
+use crate::http::{Lane, Site};
+use crate::limits::proxies::Peer;
+use crate::listen::connection::{connection, until_stopped};
+use crate::listen::entry::enter;
 use crate::listen::reserve::{RESERVE_TIME_MAX, Reserve};
+use crate::observe::series::OneMore;
+use crate::tls::Tls;
 use crate::transport::places::{AddressPlace, Addresses};
-use crate::transport::stream::Transport;
 
 /// How long to wait after no file descriptor was free for a connection: an immediate retry would fail, too.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -45,6 +50,7 @@ where
 /// Where connections come in.
 struct Door {
     site: Site,
+    tls: Option<Tls>,
     /// The places for connections that are no live streams.
     places: Arc<Semaphore>,
     addresses: Addresses,
@@ -56,6 +62,7 @@ impl Door {
     fn new(app: &AppState) -> Self {
         Self {
             site: Site::new(app),
+            tls: app.options.tls.clone(),
             places: Arc::new(Semaphore::new(app.options.max_connections)),
             addresses: Addresses::new(app.options.max_connections_per_address),
             reserve: Reserve::default(),
@@ -86,15 +93,23 @@ impl Door {
         let _ = stream.set_nodelay(true);
         let place = Arc::clone(&self.places).try_acquire_owned().ok();
         let places = place.and_then(|place| Some((place, self.addresses.take(peer.ip())?)));
-        let (site, stopped) = (self.site.of(peer.ip()), stopped.clone());
+        let (tls, stopped) = (self.tls.clone(), stopped.clone());
+        let site = self.site.of(Peer { address: peer.ip(), is_secure: tls.is_some() });
         if let Some((place, of_address)) = places {
             self.connections.spawn(async move {
-                connection(Transport::new(stream, of_address), site, Lane::Usual, stopped).await;
+                let _counted = OneMore::connection();
+                if let Some(transport) = enter(stream, tls.as_ref(), of_address).await {
+                    connection(transport, site, Lane::Usual, stopped).await;
+                }
                 drop(place);
             });
         } else {
-            let transport = Transport::new(stream, AddressPlace::default());
-            let served = connection(transport, site, Lane::Reserve, stopped);
+            let served = async move {
+                let _counted = OneMore::reserve_connection();
+                if let Some(transport) = enter(stream, tls.as_ref(), AddressPlace::default()).await {
+                    connection(transport, site, Lane::Reserve, stopped).await;
+                }
+            };
             let task = self.connections.spawn(async {
                 // After a time-out the connection is dropped.
                 let _ = timeout(RESERVE_TIME_MAX, served).await;

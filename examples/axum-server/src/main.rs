@@ -8,13 +8,16 @@ use std::process::ExitCode;
 
 use order_engine_core::telemetry::chain;
 use order_engine_server::{
-    Access, AllowedHosts, AllowedOrigins, AppState, AuditError, AuditLog, ClientCaps, Command, CommandError,
-    Config, Host, InvalidAccess, InvalidHost, InvalidOrigin, KeyCommand, LogFormat, Metrics, MetricsTaken,
-    Options, StartError, raise_limit, serve, shut_down,
+    Access, AllowedHosts, AllowedOrigins, AppState, AuditError, AuditLog, CheckError, ClientCaps, Command,
+    CommandError, Config, Host, InvalidAccess, InvalidHost, InvalidOrigin, KeyCommand, LogFormat, Metrics,
+    MetricsTaken, Options, StartError, Tls, TlsError, check, raise_limit, serve, shut_down,
 };
+#[cfg(feature = "otel")]
+use order_engine_server::{Otel, OtelError};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -29,9 +32,16 @@ enum Fatal {
     #[error(transparent)]
     Command(#[from] CommandError),
     #[error(transparent)]
+    Check(#[from] CheckError),
+    #[error(transparent)]
     Access(#[from] InvalidAccess),
     #[error(transparent)]
     Audit(#[from] AuditError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[cfg(feature = "otel")]
+    #[error(transparent)]
+    Otel(#[from] OtelError),
     #[error(transparent)]
     Origin(#[from] InvalidOrigin),
     #[error(
@@ -54,7 +64,10 @@ async fn main() -> ExitCode {
     let config = Config::of_process();
     let done = match config.command.clone() {
         Some(Command::Keys { command }) => run_keys(&command, &config),
-        _ => run(config).await,
+        Some(Command::Check) => {
+            check(config.host, config.port, config.tls.tls_cert.is_some()).await.map_err(Fatal::from)
+        }
+        _ => Box::pin(run(config)).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -72,13 +85,29 @@ fn run_keys(command: &KeyCommand, config: &Config) -> Result<(), Fatal> {
 }
 
 async fn run(config: Config) -> Result<(), Fatal> {
-    init_logs(&config)?;
+    #[cfg(feature = "otel")]
+    let otel = Otel::open()?;
+    init_logs(
+        &config,
+        #[cfg(feature = "otel")]
+        otel.as_ref(),
+    )?;
+    let done = serve_clients(config).await;
+    #[cfg(feature = "otel")]
+    if let Some(otel) = otel {
+        otel.shut_down().await;
+    }
+    done
+}
+
+async fn serve_clients(config: Config) -> Result<(), Fatal> {
     let address = SocketAddr::new(config.host, config.port);
     let access = Access::open(&config.auth)?;
     let audit = AuditLog::open(config.audit_log.clone())?;
     if !config.host.is_loopback() && access.is_open() && !config.allow_public_unauthenticated {
         return Err(Fatal::Public(address));
     }
+    let tls = Tls::open(&config.tls)?;
     let allowed_hosts = AllowedHosts::parse(&config.allowed_hosts)?;
     let allowed_origins = AllowedOrigins::parse(&config.allowed_origins)?;
     // The port comes first: a second server on the same port must not touch the first one's store.
@@ -106,7 +135,13 @@ async fn run(config: Config) -> Result<(), Fatal> {
         tracing::warn!("there is no authentication: every client that reaches this server can trade");
     }
     tokio::spawn(access.clone().upkeep());
-    tracing::info!(store.durability = ?host.engine.durability(), "listening on http://{local_addr}");
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    if let Some(tls) = &tls {
+        tokio::spawn(tls.clone().upkeep());
+    }
+    // Without a certificate the signal does nothing, so that a supervisor may send it whatever the settings are.
+    tokio::spawn(reload_on_request(tls.clone(), signal(SignalKind::hangup()).map_err(Fatal::Signals)?));
+    tracing::info!(store.durability = ?host.engine.durability(), "listening on {scheme}://{local_addr}");
     let options = Options {
         public_url: config.public_url.clone(),
         allowed_hosts,
@@ -120,6 +155,9 @@ async fn run(config: Config) -> Result<(), Fatal> {
         chain: host.chain.clone(),
         role: config.role,
         metrics: Some(metrics),
+        store_pool: host.store_pool.clone(),
+        tls,
+        access_log: config.access_log,
         access,
         limits: config.limits.clone(),
         signing_secret: config.auth.signing_secret.clone(),
@@ -148,21 +186,33 @@ async fn run(config: Config) -> Result<(), Fatal> {
     Ok(())
 }
 
-fn init_logs(config: &Config) -> Result<(), ParseError> {
+/// Reads the certificate again, if there is one, whenever the process gets this signal.
+async fn reload_on_request(tls: Option<Tls>, mut hangups: Signal) {
+    while hangups.recv().await.is_some() {
+        if let Some(tls) = &tls {
+            tls.reload();
+        }
+    }
+}
+
+/// Writes the log, and takes spans down. What the log leaves out, the spans may have.
+fn init_logs(config: &Config, #[cfg(feature = "otel")] otel: Option<&Otel>) -> Result<(), ParseError> {
     let filter: Targets = config.log.parse()?;
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry();
+    #[cfg(feature = "otel")]
+    let registry = registry.with(otel.map(Otel::layer));
     let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match config.log_format {
-        LogFormat::Json => registry.with(logs.json().flatten_event(true)).init(),
-        _ => registry.with(logs.with_ansi(std::io::stderr().is_terminal())).init(),
+        LogFormat::Json => registry.with(logs.json().flatten_event(true).with_filter(filter)).init(),
+        _ => registry.with(logs.with_ansi(std::io::stderr().is_terminal()).with_filter(filter)).init(),
     }
     Ok(())
 }
 
 /// The signals that ask the program to end.
 struct Shutdown {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
+    interrupt: Signal,
+    terminate: Signal,
 }
 
 impl Shutdown {

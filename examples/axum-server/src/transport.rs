@@ -3,4 +3,5 @@
 pub(crate) mod exchange;
 pub(crate) mod handover;
 pub(crate) mod places;
+pub(crate) mod socket;
 pub(crate) mod stream;

@@ -247,8 +247,8 @@ impl Writer {
     /// Measures and publishes what was committed.
     fn publish<'a>(&self, committed: impl Iterator<Item = Committed<'a>> + Clone) {
         let now = self.store_clock.now();
-        for (_, event) in committed.clone() {
-            telemetry::committed(event, now);
+        for (order, event) in committed.clone() {
+            telemetry::committed(order, event, now);
         }
         self.publisher.publish(committed);
     }

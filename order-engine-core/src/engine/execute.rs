@@ -9,6 +9,7 @@ use crate::execution::claimer;
 use crate::execution::error::ExecuteError;
 use crate::execution::openings::ClaimedOrder;
 use crate::execution::workers::Counted;
+use crate::telemetry::trace::TraceContext;
 
 /// An order to execute: the argument of [`Engine::execute`].
 ///
@@ -49,7 +50,8 @@ impl Engine {
         let OrderTask { order_id, claim, started: _started } = task;
         let context = self.context();
         self.ensure_observer();
-        let span = tracing::info_span!("order", order.id = %order_id);
+        let trace = TraceContext::of_order(order_id);
+        let span = trace.sync_scope(|| tracing::info_span!("order", order.id = %order_id));
         let _running = context.tasks.shutdown.enter_execution();
         // In a box, because the state of a whole execution is large, and each caller and layer around it would
         // copy it.
@@ -67,7 +69,7 @@ impl Engine {
                 context.tasks.supervisor.guard("execution", self.inner.executor.execute(order)).await;
             executed.unwrap_or_else(|panicked| Err(ExecuteError::Panicked(panicked.part)))
         });
-        let executed = execution.instrument(span).await;
+        let executed = trace.scope(execution.instrument(span)).await;
         context.workers.task_done();
         executed
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use order_engine_core::telemetry::chain;
+use order_engine_core::telemetry::trace::{TRACEPARENT, TraceContext};
 use order_engine_core::{Backoff, Runtime};
 use reqwest::StatusCode;
 use serde::Deserialize;
@@ -215,7 +216,11 @@ impl RpcClient {
 
     async fn post(&self, body: &Value) -> Result<Value, RpcError> {
         let lost = |error: reqwest::Error| RpcError::Transport(error.without_url().into());
-        let response = self.http.post(&self.options.url).json(body).send().await.map_err(lost)?;
+        let mut request = self.http.post(&self.options.url).json(body);
+        if let Some(trace) = TraceContext::current() {
+            request = request.header(TRACEPARENT, trace.to_string());
+        }
+        let response = request.send().await.map_err(lost)?;
         let status = response.status();
         if status != StatusCode::OK {
             return Err(RpcError::Status(status.as_u16()));

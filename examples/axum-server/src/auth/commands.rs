@@ -22,6 +22,9 @@ pub enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Asks the server of `--host` and `--port` on this machine whether it lives, and fails if not. For the health check of a
+    /// container.
+    Check,
 }
 
 /// What is done with API keys.

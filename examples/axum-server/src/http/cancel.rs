@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use order_engine_core::telemetry::chain;
 use order_engine_core::{Cancellation, ChangeError, Order, OrderId, Status};
 use serde::Serialize;
+use tracing::Instrument as _;
 use utoipa::ToSchema;
 
 use crate::app::AppState;
@@ -58,6 +59,10 @@ pub(crate) async fn cancel(
 
 /// Cancels an order, which the caller must be known to own.
 pub(crate) async fn cancel_order(app: &AppState, id: OrderId) -> Result<(StatusCode, CancelBody), Problem> {
+    try_cancel(app, id).instrument(tracing::info_span!("order", order.id = %id)).await
+}
+
+async fn try_cancel(app: &AppState, id: OrderId) -> Result<(StatusCode, CancelBody), Problem> {
     let cancel = async {
         match app.engine.cancel(id).await {
             Err(ChangeError::Store(error)) => Err(error),

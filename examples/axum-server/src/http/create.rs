@@ -12,6 +12,7 @@ use order_engine_core::{
     ClientOrderId, Order, OrderRequest, StoreError, StoreErrorKind, Submission, SubmitError,
 };
 use tokio::time::timeout;
+use tracing::Instrument as _;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -21,6 +22,7 @@ use crate::auth::caller::Caller;
 use crate::http::body::{BODY_BYTES_MAX, read_fields};
 use crate::http::dry_run::DryRunBody;
 use crate::http::{dry_run, guard};
+use crate::observe::request::about;
 use crate::quote_ids::NoPromise;
 use crate::store_watch::{Part, STORE_TIME_MAX};
 use crate::wire::fields::{Fields, plain};
@@ -83,6 +85,7 @@ pub(crate) async fn create(
     }
     let placed = place(&app, &caller, fields, key).await?;
     let order = &placed.order;
+    about(order.id);
     let ws_url = ws_url(app.options.public_url.as_ref(), &parts, app.local_addr, order.id);
     let location = [(LOCATION, format!("/api/orders/status/{}", order.id))];
     let replayed = placed.is_replay.then(|| [(REPLAYED, HeaderValue::from_static("true"))]);
@@ -141,7 +144,10 @@ pub(crate) async fn place(
     request.client_order_id.get_or_insert_with(|| ClientOrderId::new(Uuid::new_v4().to_string()));
     let draft = app.engine.draft(request).map_err(|error| refusal(&error))?;
     let order = Arc::clone(&draft.order);
-    let submitted = timeout(STORE_TIME_MAX, app.engine.submit_draft(draft)).await;
+    let span = tracing::info_span!("order", order.id = %order.id);
+    let submit = timeout(STORE_TIME_MAX, app.engine.submit_draft(draft));
+    let submitted = submit.instrument(span.clone()).await;
+    let _about_the_order = span.entered();
     let late = |_| Err(SubmitError::Store(StoreError::new(StoreErrorKind::Unavailable, "no answer in time")));
     match submitted.unwrap_or_else(late) {
         Ok(Submission::Created(order)) => {

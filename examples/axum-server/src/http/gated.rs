@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
 use metrics::counter;
@@ -29,6 +29,11 @@ where
     fn call(self, request: Request, app: AppState) -> Self::Future {
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
+            // Whoever notes the answer knows the route by it.
+            let route = parts.extensions.get::<MatchedPath>().cloned();
+            if let Some(route) = &route {
+                tracing::Span::current().record("http.route", route.as_str());
+            }
             let mut standings = Vec::new();
             let mut response = match app.gate.admit(self.needs, &parts, &mut standings).await {
                 Ok(caller) => {
@@ -38,6 +43,9 @@ where
                 Err(problem) => refuse(problem),
             };
             tell(&standings, response.headers_mut());
+            if let Some(route) = route {
+                response.extensions_mut().insert(route);
+            }
             response
         })
     }

@@ -111,7 +111,7 @@ mod tests {
     use axum::response::IntoResponse as _;
 
     use super::*;
-    use crate::limits::proxies::{ForwardedHeader, TrustedProxies};
+    use crate::limits::proxies::{ForwardedHeader, Peer, TrustedProxies};
 
     const LOOPBACK: &str = "127.0.0.1:3000";
 
@@ -128,7 +128,7 @@ mod tests {
         let public: PublicUrl = "https://dex.example.org/engine".parse().unwrap();
         let request = request.body(()).unwrap();
         let direct = TrustedProxies::None.arrival(
-            Ipv4Addr::LOCALHOST.into(),
+            Peer { address: Ipv4Addr::LOCALHOST.into(), is_secure: false },
             request.headers(),
             ForwardedHeader::default(),
         );

@@ -5,6 +5,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 
 use crate::app::AppState;
+use crate::metrics::Levels;
 use crate::wire::problem::Problem;
 
 /// The content type of Prometheus' text format.
@@ -19,8 +20,15 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
     responses((status = 200, description = "The metrics.", body = String, content_type = "text/plain")),
 )]
 pub(crate) async fn metrics(State(app): State<AppState>) -> Result<impl IntoResponse, Problem> {
-    let Some(metrics) = &app.options.metrics else {
-        return Err(Problem::unavailable("no-metrics", "This server has no metrics."));
+    let no_metrics = || Problem::unavailable("no-metrics", "This server has no metrics.");
+    let metrics = app.options.metrics.clone().ok_or_else(no_metrics)?;
+    let levels = Levels {
+        streams: app.sockets.total(),
+        streams_max: app.options.max_sockets,
+        connections_max: app.options.max_connections,
+        store: app.options.store_pool.levels(),
     };
-    Ok(([(CONTENT_TYPE, TEXT_FORMAT)], metrics.render(app.sockets.total())))
+    // It reads files.
+    let text = tokio::task::spawn_blocking(move || metrics.render(levels)).await.map_err(|_| no_metrics())?;
+    Ok(([(CONTENT_TYPE, TEXT_FORMAT)], text))
 }

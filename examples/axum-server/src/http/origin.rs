@@ -5,10 +5,12 @@ use axum::http::header::{
     WWW_AUTHENTICATE,
 };
 use axum::http::{Method, Request, StatusCode};
+use order_engine_core::telemetry::trace::TRACEPARENT;
 use tower_http::cors::{AllowOrigin, Cors};
 
 use crate::address::requested_host;
 use crate::limits::proxies::Arrival;
+use crate::observe::request::REQUEST_ID;
 use crate::wire::problem::Problem;
 
 /// The web pages that may use the server in addition to its own.
@@ -72,6 +74,7 @@ impl AllowedOrigins {
                 CONTENT_TYPE,
                 HeaderName::from_static("idempotency-key"),
                 HeaderName::from_static("last-event-id"),
+                HeaderName::from_static(TRACEPARENT),
             ])
             .expose_headers([
                 LOCATION,
@@ -80,6 +83,7 @@ impl AllowedOrigins {
                 WWW_AUTHENTICATE,
                 HeaderName::from_static("ratelimit"),
                 HeaderName::from_static("ratelimit-policy"),
+                REQUEST_ID,
             ])
     }
 }

@@ -8,6 +8,7 @@ use order_engine_core::{OrderId, UserId};
 
 use crate::app::AppState;
 use crate::auth::caller::Caller;
+use crate::observe::request::about;
 use crate::store_watch::Part;
 use crate::wire::name::read_name;
 use crate::wire::order_form::USER_ID_MAX_CHARS;
@@ -25,6 +26,7 @@ impl FromRequestParts<AppState> for OrderInPath {
         let caller = Caller::from_request_parts(parts, app).await?;
         let text = Path::<String>::from_request_parts(parts, app).await.ok();
         let id = text.and_then(|Path(text)| parse_order_id(&text));
+        id.inspect(|id| about(*id));
         visible(app, &caller, id).await.map(Self)
     }
 }
@@ -39,7 +41,9 @@ impl FromRequestParts<AppState> for OrderInQuery {
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, app).await?;
         let Ok(params) = Params::from_request_parts(parts, app).await;
-        visible(app, &caller, params.text("orderId").and_then(parse_order_id)).await.map(Self)
+        let id = params.text("orderId").and_then(parse_order_id);
+        id.inspect(|id| about(*id));
+        visible(app, &caller, id).await.map(Self)
     }
 }
 

@@ -55,12 +55,20 @@ pub enum ForwardedHeader {
     Forwarded,
 }
 
+/// Who has connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) address: IpAddr,
+    /// Whether the connection is encrypted.
+    pub(crate) is_secure: bool,
+}
+
 /// How a request has arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Arrival {
     /// The address of the client.
     pub(crate) client: IpAddr,
-    /// Whether the client's connection is encrypted, if a proxy says so.
+    /// Whether the client's connection is encrypted, as a proxy says if there is one.
     pub(crate) is_secure: bool,
     /// The name under which the client has reached the proxy, if a proxy says so.
     pub(crate) host: Option<Authority>,
@@ -75,10 +83,11 @@ struct Hop {
 }
 
 impl TrustedProxies {
-    /// Returns how a request has arrived that came from `peer` with these headers.
-    pub(crate) fn arrival(&self, peer: IpAddr, headers: &HeaderMap, kind: ForwardedHeader) -> Arrival {
-        let peer = peer.to_canonical();
-        let direct = Arrival { client: peer, is_secure: false, host: None };
+    /// Returns how a request has arrived that came from a peer with these headers.
+    pub(crate) fn arrival(&self, peer: Peer, headers: &HeaderMap, kind: ForwardedHeader) -> Arrival {
+        let Peer { address, is_secure } = peer;
+        let peer = address.to_canonical();
+        let direct = Arrival { client: peer, is_secure, host: None };
         if !self.trusts(peer, 0) {
             return direct;
         }
@@ -174,7 +183,11 @@ mod tests {
         } else {
             ForwardedHeader::XForwarded
         };
-        proxies.parse::<TrustedProxies>().unwrap().arrival(peer.parse().unwrap(), &headers, kind)
+        proxies.parse::<TrustedProxies>().unwrap().arrival(
+            Peer { address: peer.parse().unwrap(), is_secure: false },
+            &headers,
+            kind,
+        )
     }
 
     fn client(proxies: &str, peer: &str, lines: &[(&'static str, &'static str)]) -> String {

@@ -5,18 +5,17 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::body::{Bytes, to_bytes};
-use axum::http::{Request, StatusCode};
+use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use order_engine_core::telemetry::chain;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::http::{Site, refused_head};
+use crate::http::{Lane, Site, refused_head};
+use crate::listen::refusal::{REFUSAL_TIME_MAX, refuse};
 use crate::transport::handover::Handover;
 use crate::transport::stream::Transport;
 
@@ -25,19 +24,6 @@ use crate::transport::stream::Transport;
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// The largest head of a request.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// How long a client may take to read why its request was refused, and how much of the rest of the request is read
-/// meanwhile: unread data would reset the connection before the client has the answer.
-const REFUSAL_TIME_MAX: Duration = Duration::from_secs(1);
-const REFUSAL_BYTES_MAX: u64 = 256 * 1024;
-
-/// How a connection is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lane {
-    Usual,
-    /// All places are taken. It gets one answer, of those for operators only.
-    Reserve,
-}
-
 /// How HTTP's part of a connection ended.
 #[derive(Debug)]
 enum HttpEnd {
@@ -62,11 +48,7 @@ pub(crate) async fn connection(
         request.extensions_mut().insert(offer.clone());
         let (site, noted) = (site.clone(), Arc::clone(&noted));
         async move {
-            let answer = if lane == Lane::Usual {
-                site.answer(request).await
-            } else {
-                site.answer_in_reserve(request).await
-            };
+            let answer = site.answer(request, lane).await;
             noted.answered();
             answer
         }
@@ -99,7 +81,7 @@ pub(crate) async fn connection(
             tracing::debug!(error = %chain(&error), "a connection ended early");
             if let Some(status) = transport.refusal() {
                 // After a time-out the connection is dropped.
-                let _ = timeout(REFUSAL_TIME_MAX, refuse(transport, status)).await;
+                let _ = timeout(REFUSAL_TIME_MAX, refuse(transport, refused_head(status))).await;
             }
         }
         Ok(_) => {
@@ -110,32 +92,6 @@ pub(crate) async fn connection(
             }
         }
     }
-}
-
-/// Answers a request whose head could not be read, which HTTP's library refuses without a body.
-async fn refuse(mut transport: Transport, status: StatusCode) -> std::io::Result<()> {
-    transport.leave_http();
-    transport.write_all(&refusal(status).await).await?;
-    transport.shutdown().await?;
-    tokio::io::copy(&mut transport.take(REFUSAL_BYTES_MAX), &mut tokio::io::sink()).await?;
-    Ok(())
-}
-
-/// Returns the whole answer, as it is sent.
-async fn refusal(status: StatusCode) -> Bytes {
-    let (head, body) = refused_head(status).into_parts();
-    // The body of a problem is in memory already.
-    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let mut answer = format!("HTTP/1.1 {status}\r\n").into_bytes();
-    for (name, value) in &head.headers {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            answer.extend_from_slice(part);
-        }
-    }
-    answer
-        .extend_from_slice(format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()).as_bytes());
-    answer.extend_from_slice(&body);
-    answer.into()
 }
 
 /// Waits until the server is stopped.

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::transport::exchange::Exchange;
 use crate::transport::places::AddressPlace;
+use crate::transport::socket::Socket;
 
 /// How long a client may take to send the head of a request, from its first byte, or from the beginning of the connection.
 pub(crate) const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ pub(crate) const WRITE_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// The stream of bytes from and to one client.
 #[derive(Debug)]
-pub(crate) struct Transport<S = TcpStream> {
+pub(crate) struct Transport<S = Socket> {
     io: S,
     exchange: Arc<Exchange>,
     /// The end of the time for the head that is being received.

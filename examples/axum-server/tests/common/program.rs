@@ -4,19 +4,26 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::text;
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The server as a process of its own.
 pub struct Program {
     child: Child,
     pub url: String,
     /// Collects the log after the start, so that the program never blocks on a full pipe.
-    log: tokio::task::JoinHandle<String>,
+    logging: tokio::task::JoinHandle<()>,
+    log: watch::Receiver<String>,
 }
 
 pub fn command(folder: &Path, args: &[&str]) -> Command {
@@ -65,15 +72,13 @@ impl Program {
                 break url.split(['"', ' ']).next().unwrap().to_owned();
             }
         };
-        let log = tokio::spawn(async move {
-            let mut log = String::new();
+        let (collected, log) = watch::channel(String::new());
+        let logging = tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
-                log.push_str(&line);
-                log.push('\n');
+                collected.send_modify(|log| log.extend([&*line, "\n"]));
             }
-            log
         });
-        Self { child, url, log }
+        Self { child, url, logging, log }
     }
 
     /// Returns the id of its process.
@@ -96,15 +101,27 @@ impl Program {
 
     /// Sends the signal that asks it to end.
     pub async fn signal(&self) {
+        self.send_signal("TERM").await;
+    }
+
+    pub async fn send_signal(&self, name: &str) {
         let pid = self.child.id().unwrap().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().await.unwrap().success());
     }
 
     /// Asks the program to end, and returns its exit code and the rest of its log.
     pub async fn terminate(mut self) -> (Option<i32>, String) {
         self.signal().await;
         let status = self.child.wait().await.unwrap();
-        (status.code(), self.log.await.unwrap())
+        self.logging.await.unwrap();
+        (status.code(), self.log.borrow().clone())
+    }
+
+    /// Waits until the log has this text.
+    pub async fn logged(&self, text: &str) {
+        let mut log = self.log.clone();
+        let waited = timeout(PATIENCE, log.wait_for(|log| log.contains(text))).await;
+        waited.expect("the program logs it in time").expect("the program runs");
     }
 }
 
@@ -150,7 +167,7 @@ impl SimVenue {
 
 /// Returns the path of `sim-venue`. The tests of the whole workspace build it next to the server; if only
 /// this package is tested, it is built now.
-async fn sim_venue() -> PathBuf {
+pub async fn sim_venue() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_order-engine-server")).with_file_name("sim-venue");
     if !program.exists() {
         let release: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };

@@ -24,6 +24,7 @@ use crate::ports::order_store::lease::Fence;
 use crate::ports::order_store::write::NonceReservation;
 use crate::ports::venue::{FillRequest, ReplaceRequest};
 use crate::telemetry;
+use crate::telemetry::trace::TraceContext;
 
 /// How many orders are acted for at a time.
 const ACTS: usize = 16;
@@ -61,8 +62,10 @@ impl Acts {
             return;
         }
         let shared = Arc::clone(self);
-        let task = stream::iter(acts)
-            .for_each_concurrent(ACTS, move |(observed, act)| Arc::clone(&shared).act_for(observed, act));
+        let task = stream::iter(acts).for_each_concurrent(ACTS, move |(observed, act)| {
+            let trace = TraceContext::of_order(observed.order.order().id);
+            trace.scope(Arc::clone(&shared).act_for(observed, act))
+        });
         self.context.tasks.spawn("resend", Box::pin(task));
     }
 
