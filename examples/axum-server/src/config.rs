@@ -180,9 +180,13 @@ pub struct Config {
     #[allow(missing_docs)] // It would stand in the help.
     #[command(flatten)]
     pub webhooks: WebhookSettings,
+
     /// A file to which every act of an operator is added, one JSON line each. An act that cannot be recorded is refused.
     #[arg(long, env = "AUDIT_LOG", value_name = "FILE", global = true)]
     pub audit_log: Option<PathBuf>,
+
+    #[allow(missing_docs)] // It would stand in the help.
+    #[command(flatten)]
     pub tls: TlsSettings,
 
     /// What the program does instead of serving.

@@ -24,7 +24,7 @@ use common::{Client, text};
 use issuer::{AUDIENCE, ISSUER, Issuer, SECRET, claims};
 use order_engine_postgres::testing::PostgresServer;
 use order_engine_redis::testing::RedisServer;
-use order_engine_server::{AuthSettings, Config, KeyCommand};
+use order_engine_server::{AuditLog, AuthSettings, Config, KeyCommand};
 use planted::Planted;
 use process::{Process, ended};
 use receiver::{Mode, Receiver};
@@ -127,7 +127,7 @@ fn api_key(folder: &Path, user: &str) -> String {
     let (user, scopes) = (user.to_owned(), "read,trade,operate".parse().unwrap());
     let command = KeyCommand::Create { user, scopes, expires: None };
     let mut out = Vec::new();
-    command.run(Some(folder.join("keys.json")), &mut out, &mut Vec::new()).unwrap();
+    command.run(Some(folder.join("keys.json")), &AuditLog::default(), &mut out, &mut Vec::new()).unwrap();
     String::from_utf8(out).unwrap().trim().to_owned()
 }
 
@@ -172,7 +172,7 @@ async fn no_secret_is_shown_by_a_server_that_is_used_well_and_badly() {
         ("JWT_SECRET", SECRET),
         ("JWT_ISSUER", ISSUER),
         ("JWT_AUDIENCE", AUDIENCE),
-        ("TICKET_SECRET", &of_tickets),
+        ("SIGNING_SECRET", &of_tickets),
         ("USER_RATE", "off"),
         ("ADDRESS_RATE", "off"),
         ("WEBHOOK_HTTP", "true"),
@@ -221,7 +221,7 @@ async fn no_secret_is_shown_by_a_server_that_is_used_well_and_badly() {
     let config = Config::try_parse_from(args).unwrap();
     let mut auth = AuthSettings::default();
     auth.jwt_secret = Some(SECRET.parse().unwrap());
-    auth.ticket_secret = Some(of_tickets.parse().unwrap());
+    auth.signing_secret = Some(of_tickets.parse().unwrap());
     planted.see("the Debug of the configuration", format!("{config:?} {config:#?} {auth:?}"));
     let (secrets, texts) = planted.counts();
     assert!(secrets >= 14 && texts >= 60, "{secrets} secrets, {texts} texts");
@@ -249,7 +249,7 @@ async fn no_secret_is_shown_by_a_server_that_cannot_start() {
         ("VENUE_URL", format!("ftp://alice:{secret}@127.0.0.1:1/")),
         ("JWT_SECRET", secret[..20].to_owned()),
         ("JWT_SECRET", secret.repeat(2)),
-        ("TICKET_SECRET", secret[..20].to_owned()),
+        ("SIGNING_SECRET", secret[..20].to_owned()),
         ("JWKS", format!("http://id.example/{secret}")),
         ("WEBHOOK_NETWORKS", "not-a-network".to_owned()),
     ] {

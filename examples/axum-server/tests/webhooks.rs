@@ -46,7 +46,7 @@ fn key(folder: &Path, user: &str) -> String {
     let (user, scopes) = (user.to_owned(), "read,trade".parse().unwrap());
     let (mut out, file) = (Vec::new(), folder.join("keys.json"));
     let command = KeyCommand::Create { user, scopes, expires: None };
-    command.run(Some(file), &mut out, &mut Vec::new()).unwrap();
+    command.run(Some(file), &order_engine_server::AuditLog::default(), &mut out, &mut Vec::new()).unwrap();
     String::from_utf8(out).unwrap().trim().to_owned()
 }
 

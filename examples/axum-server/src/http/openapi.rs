@@ -9,7 +9,9 @@ use utoipa::{Modify, OpenApi, ToSchema as _};
 
 use crate::app::AppState;
 use crate::gate::Needs;
+use crate::http::operator::{described, overview, pauses};
 use crate::http::routes::{OPERATIONS, routes};
+use crate::http::webhooks::{deliveries, endpoints};
 use crate::http::{
     batch, cancel, catalogue, clock, create, follow, health, list, metrics, orders, pairs, quote, stream,
     tickets,
@@ -34,6 +36,11 @@ const PROBLEM: &str = "application/problem+json";
         orders::events, follow::by_path, follow::by_query, stream::stream, tickets::issue, quote::quote, quote::tokens,
         quote::chain_info, pairs::pairs, clock::time, health::health, health::ready, metrics::metrics, catalogue::list,
         catalogue::one, document,
+        endpoints::create, endpoints::list, endpoints::show, endpoints::change, endpoints::delete, endpoints::rotate_secret,
+        deliveries::list, deliveries::test, deliveries::redeliver,
+        described::attention, described::view, described::resolve, described::retry, described::release,
+        described::make_due, described::cancel, described::purge, described::halt, described::end_halt,
+        described::set_pause, described::end_pause, pauses::list, overview::stats,
     ),
     components(schemas(FrameSchema<'_>, Document<'_>)),
     modifiers(&Credentials, &Rules),

@@ -1,6 +1,7 @@
 //! What operators do, and what only they see. Each act is recorded with who did it.
 
 pub(crate) mod act;
+pub(crate) mod described;
 pub(crate) mod halt;
 mod order;
 pub(crate) mod order_acts;

@@ -9,8 +9,6 @@ use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
-use crate::auth::ticket::NoRandom;
-
 /// How the text of a secret begins.
 const PREFIX: &str = "whsec_";
 /// How many random bytes a secret has: as many as the hash that is keyed with it.
@@ -24,6 +22,11 @@ const SECRETS_MAX: usize = 3;
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct SigningSecret(String);
+
+/// The system gives no random numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the system gives no random numbers")]
+pub(crate) struct NoRandom;
 
 impl SigningSecret {
     /// Makes a secret.

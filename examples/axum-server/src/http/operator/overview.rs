@@ -12,6 +12,7 @@ use order_engine_core::{
     PauseScope, SinkBacklog, UndecodableOrder, VenueHealth,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::act::{Act, Asked, Kind, Operator};
 use crate::app::AppState;
@@ -35,11 +36,13 @@ pub(crate) struct ListAttention {
     cursor: Option<OrderId>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct AttentionBody {
+#[schema(as = AttentionList)]
+pub(crate) struct AttentionBody {
     orders: Vec<ListedBody>,
     /// Where the next page begins; `null` for the last page.
+    #[schema(value_type = Option<String>, format = Uuid)]
     next_cursor: Option<OrderId>,
 }
 
@@ -80,11 +83,13 @@ fn limit(params: &Params) -> Result<u32, Problem> {
 }
 
 /// How the engine of this process is, and what waits in the store of all processes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[allow(clippy::struct_excessive_bools, reason = "clients read each by its name")]
+#[schema(as = Stats)]
 pub(crate) struct StatsBody {
     #[serde(serialize_with = "serialize_time")]
+    #[schema(value_type = String, format = DateTime)]
     time: DateTime<Utc>,
     durability: &'static str,
     /// Whether the store takes writes.
@@ -104,8 +109,9 @@ pub(crate) struct StatsBody {
     panicked: Vec<PanickedBody>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Backlog)]
 struct BacklogBody {
     execute: LaneBody,
     observe: LaneBody,
@@ -113,24 +119,27 @@ struct BacklogBody {
     sinks: Vec<SinkBody>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Lane)]
 struct LaneBody {
     orders: u64,
     due: u64,
     due_for_ms: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = SinkBacklog)]
 struct SinkBody {
     sink: String,
     orders: u64,
     pending_for_ms: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = VenueHealth)]
 struct VenueBody {
     name: String,
     is_building: bool,
@@ -138,15 +147,17 @@ struct VenueBody {
     view: Option<ViewBody>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ChainView)]
 struct ViewBody {
     processed: u64,
     confirmed: u64,
     finalized: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Panicked)]
 struct PanickedBody {
     name: &'static str,
     panics: u64,
@@ -154,7 +165,14 @@ struct PanickedBody {
     is_resting: bool,
 }
 
-/// `GET /api/operator/stats`. It shows nobody's orders.
+/// How the engine is, and what waits. It shows nobody's orders.
+#[utoipa::path(
+    get,
+    path = "/api/operator/stats",
+    operation_id = "getStats",
+    tag = "Operators",
+    responses((status = 200, description = "The state of the engine.", body = StatsBody)),
+)]
 pub(crate) async fn stats(
     _: Operator,
     State(app): State<AppState>,

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use order_engine_core::{Activity, Pause, PauseScope, Token, UserId, VenueName};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::act::{Act, Asked, Kind, Operator};
 use crate::app::AppState;
@@ -24,25 +25,30 @@ use crate::wire::serialize_time;
 const REASON_CHARS_MAX: usize = 500;
 
 /// What is paused.
-#[derive(Debug, Serialize)]
-pub(super) struct PausesBody {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Pauses)]
+pub(crate) struct PausesBody {
     pauses: Vec<PauseBody>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Pause)]
 struct PauseBody {
+    #[schema(value_type = String)]
     activity: Activity,
     #[serde(flatten)]
     scope: ScopeBody,
     reason: String,
     #[serde(serialize_with = "serialize_time")]
+    #[schema(value_type = String, format = DateTime)]
     since: DateTime<Utc>,
 }
 
 /// For which orders: those of all, of a venue, of a pair, or of a user.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = PauseScope)]
 struct ScopeBody {
     scope: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,7 +94,14 @@ pub(super) async fn listed(app: &AppState) -> Result<PausesBody, Problem> {
     Ok(PausesBody { pauses: pauses.into_iter().map(body).collect() })
 }
 
-/// `GET /api/operator/pauses`.
+/// List what is paused.
+#[utoipa::path(
+    get,
+    path = "/api/operator/pauses",
+    operation_id = "listPauses",
+    tag = "Operators",
+    responses((status = 200, description = "The pauses.", body = PausesBody)),
+)]
 pub(crate) async fn list(
     _: Operator,
     State(app): State<AppState>,

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use order_engine_core::UserId;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use crate::http::body::{BODY_BYTES_MAX, read_fields};
 use crate::webhooks::endpoint::{Endpoint, EndpointId, Reason};
@@ -19,6 +20,39 @@ use crate::wire::{serialize_optional_time, serialize_time};
 
 /// The longest description.
 const DESCRIPTION_MAX_CHARS: usize = 200;
+
+/// The schema of a new webhook.
+#[derive(ToSchema)]
+#[schema(as = WebhookForm, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the fields are read one by one, so that all their errors are told")]
+pub(crate) struct NewEndpointSchema {
+    /// Where events are posted.
+    url: String,
+    /// The kinds of events; all without it.
+    events: Option<Vec<String>>,
+    #[schema(max_length = 200)]
+    description: Option<String>,
+    /// Whose. With authentication, it is the credential's.
+    #[schema(max_length = 255, min_length = 1)]
+    user_id: Option<String>,
+}
+
+/// The schema of a change of a webhook. What is missing stays as it is.
+#[derive(ToSchema)]
+#[schema(as = WebhookChange, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the fields are read one by one, so that all their errors are told")]
+pub(crate) struct ChangeSchema {
+    url: Option<String>,
+    events: Option<Vec<String>>,
+    #[schema(max_length = 200)]
+    description: Option<String>,
+    /// Whether events are posted. A webhook that was given up starts again where it stopped.
+    enabled: Option<bool>,
+    /// With `enabled`: start behind all that waits.
+    skip: Option<bool>,
+}
 
 /// What a client says of an endpoint. What is missing stays as it is.
 #[derive(Debug, Default)]
@@ -110,10 +144,13 @@ fn description(value: &RawValue) -> Result<String, ValueError> {
 }
 
 /// An endpoint as its user sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct EndpointBody<'a> {
+#[schema(as = Webhook)]
+pub(crate) struct EndpointBody<'a> {
+    #[schema(value_type = String)]
     id: EndpointId,
+    #[schema(value_type = String)]
     user_id: &'a UserId,
     url: &'a str,
     /// The kinds of events; all, if it is empty.
@@ -121,20 +158,27 @@ pub(super) struct EndpointBody<'a> {
     description: &'a str,
     status: &'static str,
     #[serde(serialize_with = "serialize_time")]
+    #[schema(value_type = String, format = DateTime)]
     created_at: DateTime<Utc>,
+    #[schema(value_type = Option<String>)]
     disabled_reason: Option<Reason>,
     #[serde(serialize_with = "serialize_optional_time")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     disabled_at: Option<DateTime<Utc>>,
     failures: u32,
     #[serde(serialize_with = "serialize_optional_time")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     failing_since: Option<DateTime<Utc>>,
     #[serde(serialize_with = "serialize_optional_time")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     next_attempt_at: Option<DateTime<Utc>>,
     last_error: Option<&'a str>,
     #[serde(serialize_with = "serialize_optional_time")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     last_success_at: Option<DateTime<Utc>>,
     /// Until when the secret before the current one signs as well.
     #[serde(serialize_with = "serialize_optional_time")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     previous_secret_until: Option<DateTime<Utc>>,
     /// Only where it is shown on purpose.
     #[serde(skip_serializing_if = "Option::is_none")]

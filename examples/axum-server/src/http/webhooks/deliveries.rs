@@ -9,6 +9,7 @@ use order_engine_core::{OrderHead, OrderId};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::path::{EndpointInPath, webhooks};
 use crate::app::AppState;
@@ -29,16 +30,42 @@ const PAGE_MAX: u64 = 200;
 /// How long a client waits for its request to begin, while those of others are under way.
 const WAIT: Duration = Duration::from_secs(2);
 
+/// The schema of a request to send an event once more.
+#[derive(ToSchema)]
+#[schema(as = Redelivery, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the fields are read one by one, so that all their errors are told")]
+pub(crate) struct RedeliverySchema {
+    #[schema(format = Uuid)]
+    order_id: String,
+    /// The number of the event among the order's.
+    seq: u64,
+}
+
 /// A page of the log.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Deliveries)]
 pub(crate) struct DeliveriesBody {
+    #[schema(value_type = Vec<Object>)]
     deliveries: Vec<Attempt>,
     /// Where the next page begins; `null` for the last page.
     next_cursor: Option<u64>,
 }
 
-/// `GET /api/webhooks/{webhookId}/deliveries?limit=&cursor=`: the attempts, the newest first.
+/// List what was sent to a webhook, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/webhooks/{webhookId}/deliveries",
+    operation_id = "listDeliveries",
+    tag = "Webhooks",
+    params(
+        ("webhookId" = String, Path, description = "The webhook."),
+        ("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "How many at most; 50 unless said."),
+        ("cursor" = Option<u64>, Query, description = "The `nextCursor` of the page before."),
+    ),
+    responses((status = 200, description = "A page of the log.", body = DeliveriesBody)),
+)]
 pub(crate) async fn list(
     State(app): State<AppState>,
     EndpointInPath(endpoint): EndpointInPath,
@@ -63,7 +90,15 @@ pub(crate) async fn list(
     }))
 }
 
-/// `POST /api/webhooks/{webhookId}/test`: sends a test, also to an endpoint that is off, and returns what became of it.
+/// Send a test, also to a webhook that is off.
+#[utoipa::path(
+    post,
+    path = "/api/webhooks/{webhookId}/test",
+    operation_id = "testWebhook",
+    tag = "Webhooks",
+    params(("webhookId" = String, Path, description = "The webhook.")),
+    responses((status = 200, description = "What became of it.", body = Object)),
+)]
 pub(crate) async fn test(
     State(app): State<AppState>,
     EndpointInPath(endpoint): EndpointInPath,
@@ -72,7 +107,16 @@ pub(crate) async fn test(
     send(&app, &endpoint, &message, Trigger::Test).await
 }
 
-/// `POST /api/webhooks/{webhookId}/redeliver`: sends the event `seq` of the order `orderId` once more, and returns what became of it.
+/// Send an event once more.
+#[utoipa::path(
+    post,
+    path = "/api/webhooks/{webhookId}/redeliver",
+    operation_id = "redeliver",
+    tag = "Webhooks",
+    params(("webhookId" = String, Path, description = "The webhook.")),
+    request_body = RedeliverySchema,
+    responses((status = 200, description = "What became of it.", body = Object)),
+)]
 pub(crate) async fn redeliver(
     State(app): State<AppState>,
     EndpointInPath(endpoint): EndpointInPath,

@@ -9,8 +9,9 @@ use chrono::{SubsecRound as _, Utc};
 use order_engine_core::telemetry::chain;
 use order_engine_core::{FeedCursor, FeedScope, UserId};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::body::{EndpointBody, EndpointForm};
+use super::body::{ChangeSchema, EndpointBody, EndpointForm, NewEndpointSchema};
 use super::path::{EndpointInPath, conflict, not_found, webhooks};
 use crate::app::AppState;
 use crate::auth::caller::Caller;
@@ -22,12 +23,21 @@ use crate::wire::order_form::ANONYMOUS;
 use crate::wire::problem::Problem;
 
 /// All endpoints of a user. There are few.
-#[derive(Debug, Serialize)]
-struct EndpointsBody<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Webhooks)]
+pub(crate) struct EndpointsBody<'a> {
     webhooks: Vec<EndpointBody<'a>>,
 }
 
-/// `POST /api/webhooks`: registers an endpoint for the events from now on. The answer is the only one with the secret.
+/// Register a webhook for the events from now on. The answer is the only one with the secret.
+#[utoipa::path(
+    post,
+    path = "/api/webhooks",
+    operation_id = "createWebhook",
+    tag = "Webhooks",
+    request_body = NewEndpointSchema,
+    responses((status = 201, description = "The webhook, with its secret.", body = EndpointBody<'_>)),
+)]
 pub(crate) async fn create(
     State(app): State<AppState>,
     caller: Caller,
@@ -65,7 +75,15 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, location, Json(EndpointBody::with_secret(&endpoint))).into_response())
 }
 
-/// `GET /api/webhooks?userId=`: all endpoints of the user.
+/// List a user's webhooks.
+#[utoipa::path(
+    get,
+    path = "/api/webhooks",
+    operation_id = "listWebhooks",
+    tag = "Webhooks",
+    params(("userId" = Option<String>, Query, description = "Whose. With authentication, it is the credential's.")),
+    responses((status = 200, description = "The webhooks.", body = EndpointsBody<'_>)),
+)]
 pub(crate) async fn list(
     State(app): State<AppState>,
     caller: Caller,
@@ -78,13 +96,29 @@ pub(crate) async fn list(
     Ok(Json(body).into_response())
 }
 
-/// `GET /api/webhooks/{webhookId}`.
+/// Get a webhook.
+#[utoipa::path(
+    get,
+    path = "/api/webhooks/{webhookId}",
+    operation_id = "getWebhook",
+    tag = "Webhooks",
+    params(("webhookId" = String, Path, description = "The webhook.")),
+    responses((status = 200, description = "The webhook.", body = EndpointBody<'_>)),
+)]
 pub(crate) async fn show(EndpointInPath(endpoint): EndpointInPath) -> Response {
     Json(EndpointBody::new(&endpoint)).into_response()
 }
 
-/// `PATCH /api/webhooks/{webhookId}`: changes what the body has. With `"enabled": true` an endpoint that was given up starts again
-/// where it stopped, and with `"skip": true` behind all that waits.
+/// Change what the body has. With `enabled` a webhook that was given up starts again where it stopped, and with `skip` behind all that waits.
+#[utoipa::path(
+    patch,
+    path = "/api/webhooks/{webhookId}",
+    operation_id = "changeWebhook",
+    tag = "Webhooks",
+    params(("webhookId" = String, Path, description = "The webhook.")),
+    request_body = ChangeSchema,
+    responses((status = 200, description = "The webhook.", body = EndpointBody<'_>)),
+)]
 pub(crate) async fn change(
     State(app): State<AppState>,
     EndpointInPath(endpoint): EndpointInPath,
@@ -109,7 +143,15 @@ pub(crate) async fn change(
     Ok(Json(EndpointBody::new(&changed)).into_response())
 }
 
-/// `POST /api/webhooks/{webhookId}/rotate-secret`: makes a new secret, which the answer shows once. The old one signs as well for a day.
+/// Make a new secret, which the answer shows once. The old one signs as well for a day.
+#[utoipa::path(
+    post,
+    path = "/api/webhooks/{webhookId}/rotate-secret",
+    operation_id = "rotateWebhookSecret",
+    tag = "Webhooks",
+    params(("webhookId" = String, Path, description = "The webhook.")),
+    responses((status = 200, description = "The webhook, with its secret.", body = EndpointBody<'_>)),
+)]
 pub(crate) async fn rotate_secret(
     State(app): State<AppState>,
     EndpointInPath(endpoint): EndpointInPath,
@@ -120,7 +162,15 @@ pub(crate) async fn rotate_secret(
     Ok(Json(EndpointBody::with_secret(&changed)).into_response())
 }
 
-/// `DELETE /api/webhooks/{webhookId}`: removes the endpoint with its secrets and its log.
+/// Delete a webhook.
+#[utoipa::path(
+    delete,
+    path = "/api/webhooks/{webhookId}",
+    operation_id = "deleteWebhook",
+    tag = "Webhooks",
+    params(("webhookId" = String, Path, description = "The webhook.")),
+    responses((status = 204, description = "It is deleted.")),
+)]
 pub(crate) async fn delete(
     State(app): State<AppState>,
     EndpointInPath(endpoint): EndpointInPath,
