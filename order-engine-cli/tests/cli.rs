@@ -138,7 +138,7 @@ async fn an_order_is_quoted_placed_followed_and_shown() {
     .await;
     site.check("submit 0.000000001 SOL USDC --watch --ttl 1s --json", expect![[r#"
         exit 3
-        {"code":"amount-too-small","detail":"The order cannot be executed as it is.","errors":[{"code":"amount-too-small","field":"amount","message":"The amount is too small for every exchange (Raydium: raydium-SOL-USDC: the amount is too small; Meteora: meteora-SOL-USDC: the amount is too small)"}],"status":422,"title":"Unprocessable Entity","type":"about:blank"}
+        {"code":"amount-too-small","detail":"The order cannot be executed as it is.","errors":[{"code":"amount-too-small","field":"amount","message":"The amount is too small for every exchange (Raydium: raydium-SOL-USDC: the amount is too small; Meteora: meteora-SOL-USDC: the amount is too small)"}],"status":422,"title":"Unprocessable Entity","type":"/problems/amount-too-small"}
         [beside the results]
     "#]]).await;
 }
