@@ -1,5 +1,6 @@
 //! The routes, and what every request passes through before and after them.
 
+mod asked;
 mod batch;
 mod body;
 mod cancel;

@@ -7,10 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{HeaderName, HeaderValue, LOCATION};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
-use order_engine_core::{
-    ClientOrderId, Order, OrderRequest, StoreError, StoreErrorKind, Submission, SubmitError,
-};
+use order_engine_core::{ClientOrderId, Order, StoreError, StoreErrorKind, Submission, SubmitError};
 use tokio::time::timeout;
 use tracing::Instrument as _;
 use utoipa::ToSchema;
@@ -19,14 +16,14 @@ use uuid::Uuid;
 use crate::address::ws_url;
 use crate::app::AppState;
 use crate::auth::caller::Caller;
+use crate::http::asked::{Asked, refusal};
 use crate::http::body::{BODY_BYTES_MAX, read_fields};
 use crate::http::dry_run::DryRunBody;
 use crate::http::{dry_run, guard};
 use crate::observe::request::about;
-use crate::quote_ids::NoPromise;
 use crate::store_watch::{Part, STORE_TIME_MAX};
 use crate::wire::fields::{Fields, plain};
-use crate::wire::order_form::{IDEMPOTENCY_KEY, OrderFormSchema, named_user, order_request};
+use crate::wire::order_form::{IDEMPOTENCY_KEY, OrderFormSchema};
 use crate::wire::problem::Problem;
 use crate::wire::status::AcceptedBody;
 
@@ -92,44 +89,6 @@ pub(crate) async fn create(
     Ok((placed.status(), location, replayed, Json(AcceptedBody::new(order, ws_url))).into_response())
 }
 
-/// What a request asks for.
-pub(crate) struct Asked {
-    pub(crate) request: OrderRequest,
-    /// When the quote ends at which the order is placed.
-    pub(crate) quote_ends: Option<DateTime<Utc>>,
-}
-
-/// Reads what a request asks for.
-pub(crate) fn read(
-    app: &AppState,
-    caller: &Caller,
-    mut fields: Fields,
-    key: Option<&str>,
-) -> Result<Asked, Problem> {
-    let user = caller.acting_as(named_user(&fields))?;
-    let quote_id: Option<String> = fields.read("quoteId", |value| plain(value, "a string"));
-    let mut request = order_request(fields, key, &app.tokens)?;
-    if let Some(user) = user {
-        request.user_id = user;
-    }
-    request.max_price_impact_bps.get_or_insert(app.options.max_price_impact_bps);
-    let promise = quote_id.map(|id| app.quote_ids.read(&id, &request.quote_request())).transpose();
-    let promise = promise.map_err(no_promise)?;
-    // Who names a least output of their own as well gets the better of the two.
-    request.min_amount_out = request.min_amount_out.max(promise.map(|promise| promise.min_out));
-    Ok(Asked { request, quote_ends: promise.map(|promise| promise.expires_at) })
-}
-
-fn no_promise(reason: NoPromise) -> Problem {
-    match reason {
-        NoPromise::Unknown => Problem::invalid_field("quoteId", "invalid", "This is no quote of the server."),
-        NoPromise::Different => {
-            let message = "The quote is for other tokens or another amount.";
-            Problem::invalid_field("quoteId", "conflict", message)
-        }
-    }
-}
-
 /// Places an order of these fields, unless an earlier request has.
 pub(crate) async fn place(
     app: &AppState,
@@ -137,7 +96,7 @@ pub(crate) async fn place(
     fields: Fields,
     key: Option<&str>,
 ) -> Result<Placed, Problem> {
-    let asked = read(app, caller, fields, key)?;
+    let asked = Asked::read(app, caller, fields, key)?;
     let _admitted = guard::admit(app, &asked).await?;
     let mut request = asked.request;
     // A client that gave no key needs one if the answer is in doubt: only with it may the request be repeated.
@@ -162,21 +121,6 @@ pub(crate) async fn place(
             Err(Problem::outcome_unknown(&order))
         }
         Err(error) => Err(refusal(&error)),
-    }
-}
-
-/// Returns the answer to an order that the engine did not take.
-pub(crate) fn refusal(error: &SubmitError) -> Problem {
-    match error {
-        SubmitError::ShuttingDown => Problem::shutting_down(),
-        SubmitError::Paused(_) => {
-            Problem::unavailable("paused", "New orders are not accepted at the moment.")
-        }
-        error => {
-            // The form checks all the engine's rules and has better messages. This is a fallback.
-            let detail = format!("The order is not acceptable: {error}.");
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-request", detail)
-        }
     }
 }
 

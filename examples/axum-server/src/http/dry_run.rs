@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 
 use crate::app::AppState;
 use crate::auth::caller::Caller;
-use crate::http::{create, guard, quote};
+use crate::http::asked::{Asked, refusal};
+use crate::http::{guard, quote};
 use crate::wire::fields::Fields;
 use crate::wire::problem::Problem;
 use crate::wire::quotes::QuotationBody;
@@ -30,11 +31,11 @@ pub(crate) async fn rehearse(
     fields: Fields,
     key: Option<&str>,
 ) -> Result<Response, Problem> {
-    let asked = create::read(app, caller, fields, key)?;
+    let asked = Asked::read(app, caller, fields, key)?;
     let _admitted = guard::admit(app, &asked).await?;
     let OrderRequest { slippage_bps, .. } = asked.request;
     let request = asked.request.quote_request();
-    app.engine.draft(asked.request).map_err(|error| create::refusal(&error))?;
+    app.engine.draft(asked.request).map_err(|error| refusal(&error))?;
     let quotation = quote::quotation(app, &request).await?;
     let quote = QuotationBody::new(&request, slippage_bps, &quotation);
     Ok(Json(DryRunBody { dry_run: true, quote }).into_response())

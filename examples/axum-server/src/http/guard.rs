@@ -7,7 +7,7 @@ use order_engine_core::{Failure, FailureCode, OrderRequest, Quotation, QuoteRequ
 use tokio::time::timeout;
 
 use crate::app::AppState;
-use crate::http::create::Asked;
+use crate::http::asked::Asked;
 use crate::limits::admission::Admitted;
 use crate::store_watch::Part;
 use crate::wire::problem::Problem;

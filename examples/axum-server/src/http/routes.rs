@@ -2,16 +2,18 @@
 
 use std::borrow::Cow;
 
-use axum::Router;
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode};
 use axum::routing::{MethodFilter, MethodRouter, get, on, post};
+use axum::{Json, Router};
+use utoipa::openapi::OpenApi;
 
 use crate::app::AppState;
 use crate::auth::scope::Scope::{Read, Trade};
 use crate::config::Role;
 use crate::gate::Needs;
 use crate::http::gated::Gated;
+use crate::http::openapi::{Rule, describe};
 use crate::http::operator::act::{Act, Acting, NEEDS};
 use crate::http::operator::halt::{EndHalt, Halt};
 use crate::http::operator::order_acts::{CancelOrder, MakeOrderDue, OnOrder, ReleaseOrder, RetryOrder};
@@ -22,8 +24,8 @@ use crate::http::operator::purge::Purge;
 use crate::http::operator::resolve::Resolve;
 use crate::http::webhooks::{deliveries, endpoints};
 use crate::http::{
-    batch, cancel, catalogue, clock, create, follow, health, list, metrics, openapi, orders, page, pairs,
-    quote, stream, tickets,
+    batch, cancel, catalogue, clock, create, follow, health, list, metrics, orders, page, pairs, quote,
+    stream, tickets,
 };
 use crate::wire::problem::Problem;
 
@@ -120,10 +122,16 @@ fn page() -> Vec<Route> {
 /// Returns the routes that explain the others.
 fn reference() -> Vec<Route> {
     vec![
-        Route::get("/openapi.json", Needs::Nothing, openapi::document),
+        Route::get("/openapi.json", Needs::Nothing, async || Json(interface())),
         Route::get("/problems", Needs::Nothing, catalogue::list),
         Route::get("/problems/{code}", Needs::Nothing, catalogue::one),
     ]
+}
+
+/// Returns the description of the interface.
+fn interface() -> OpenApi {
+    let routes = routes(Role::All);
+    describe(routes.iter().map(|Route { method, path, needs, .. }| Rule { method, path, needs: *needs }))
 }
 
 /// Returns the routes for clients once more, under the version of the interface.
@@ -205,4 +213,47 @@ pub(crate) fn router(app: AppState) -> Router {
         .fallback(Gated { needs: Needs::Nothing, handler: nothing })
         .method_not_allowed_fallback(Gated { needs: Needs::Nothing, handler: not_so })
         .with_state(app)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// What is not for programs, and the older paths' copies.
+    fn is_described(path: &str) -> bool {
+        !path.starts_with("/v1/") && !["/", "/docs", "/assets/{name}"].contains(&path)
+    }
+
+    #[test]
+    fn every_route_is_described_and_nothing_else() {
+        let routes: BTreeSet<String> = routes(Role::All)
+            .iter()
+            .filter(|route| is_described(&route.path))
+            .map(|route| format!("{} {}", route.method, route.path))
+            .collect();
+        let document = serde_json::to_value(interface()).unwrap();
+        let described = document["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
+            let methods = item.as_object().unwrap().keys().filter(|key| *key != "servers");
+            methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+        });
+        assert_eq!(described.collect::<BTreeSet<_>>(), routes);
+    }
+
+    #[test]
+    fn every_operation_has_a_name_a_tag_and_its_problems() {
+        let document = serde_json::to_value(interface()).unwrap();
+        let mut names = BTreeSet::new();
+        for item in document["paths"].as_object().unwrap().values() {
+            for (method, operation) in item.as_object().unwrap().iter().filter(|(key, _)| *key != "servers") {
+                let name = operation["operationId"].as_str().unwrap();
+                assert!(names.insert(name.to_owned()), "{name} twice");
+                assert!(operation["tags"][0].is_string(), "{name}");
+                assert!(operation["summary"].is_string(), "{name}");
+                assert!(operation["responses"]["default"].is_object(), "{method} {name}");
+            }
+        }
+        assert_eq!(document["openapi"], "3.1.0");
+    }
 }
