@@ -151,7 +151,7 @@ async fn no_secret_is_shown_by_a_server_that_is_used_well_and_badly() {
     let planted = Planted::default();
     let folder = tempfile::tempdir().unwrap();
     let [of_postgres, of_redis, of_venue, of_tickets] =
-        ["postgres-password", "redis-password", "venue-password", "ticket-secret-of-32-bytes"]
+        ["postgres-password", "redis-password", "venue-password", "signing-secret-of-32-bytes"]
             .map(|at| planted.make(at));
     planted.plant("the secret of tokens", SECRET);
     let (postgres, redis) = (PostgresServer::start(), RedisServer::start(&["--requirepass", &of_redis]));
