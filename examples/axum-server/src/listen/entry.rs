@@ -1,6 +1,7 @@
 //! How a connection begins: at once, or with a handshake of TLS.
 
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use metrics::counter;
@@ -30,7 +31,8 @@ enum HandshakeEnd {
 /// Returns the connection of a client once it has begun, unless it does not begin.
 pub(crate) async fn enter(stream: TcpStream, tls: Option<&Tls>, place: AddressPlace) -> Option<Transport> {
     let Some(tls) = tls else { return Some(Transport::new(Socket::Plain(stream), place)) };
-    let entered = timeout(HANDSHAKE_TIME_MAX, async {
+    // It keeps the connection until the end is counted, so that who sees it close sees the count.
+    let entered = pin!(timeout(HANDSHAKE_TIME_MAX, async {
         let mut first = [0];
         match stream.peek(&mut first).await {
             // No handshake begins with a capital letter, and every method of HTTP does.
@@ -41,7 +43,7 @@ pub(crate) async fn enter(stream: TcpStream, tls: Option<&Tls>, place: AddressPl
             Ok(_) => tls.accept(stream).await,
             Err(error) => Err(error),
         }
-    });
+    }));
     let (end, socket) = match entered.await {
         Ok(Ok(socket)) => (HandshakeEnd::Done, Some(socket)),
         Ok(Err(error)) if error.kind() == io::ErrorKind::Unsupported => (HandshakeEnd::Plain, None),
