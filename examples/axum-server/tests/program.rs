@@ -83,6 +83,32 @@ async fn the_simulator_gives_nonces_of_some_accounts_on_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn prices_are_read_again_when_they_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["--store", "memory:", "--max-daily-notional", "100"];
+    let missing = fails(folder.path(), &args).await;
+    assert!(missing.contains("--prices"), "{missing}");
+    let file = folder.path().join("prices.json");
+    std::fs::write(&file, r#"{"SOL": "1000000"}"#).unwrap();
+    let program = Program::start(folder.path(), &[&args[..], &["--prices", "prices.json"]].concat()).await;
+    let http = reqwest::Client::new();
+    let place = async || {
+        let order = http.post(format!("{}/api/orders/execute", program.url)).json(&order_form("k"));
+        order.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(place().await, 422, "the order is worth more than a day");
+    // A file that cannot be read changes nothing, and another one does.
+    std::fs::write(&file, "{").unwrap();
+    program.logged("the prices stay as they were").await;
+    assert_eq!(place().await, 422);
+    std::fs::write(&file, r#"{"SOL": "0.5"}"#).unwrap();
+    while place().await != 202 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(program.terminate().await.0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_cannot_start_reports_why_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -95,6 +121,8 @@ async fn a_program_that_cannot_start_reports_why_in_one_line() {
         (vec!["--port", "0", "--store", "memory:", "--tokens", "file"], "at least two tokens"),
         (vec!["--port", "0", "--store", "memory:", "--allowed-origin", "nowhere"], "no origin"),
         (vec!["--port", "0", "--store", "memory:", "--allowed-host", "http://a"], "no host"),
+        (vec!["--port", "0", "--store", "memory:", "--prices", "file"], "is not a JSON object"),
+        (vec!["--port", "0", "--store", "memory:", "--prices", "missing"], "cannot read the prices"),
         (vec!["--port", "0", "--role", "worker"], "--role worker needs --venue-url"),
         (vec!["--port", "0", "--role", "api"], "--role api needs --venue-url"),
         (
