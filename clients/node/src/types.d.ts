@@ -251,7 +251,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List orders, the newest first unless said.
+         * List orders, the newest first.
          * @description A page may have fewer orders than its limit, and none, although more follow: it is the last one if it has no `nextCursor`.
          */
         get: operations["listOrders"];
@@ -1065,7 +1065,7 @@ export interface components {
              * @description How far below its first quote the output may be, in basis points.
              * @default 50
              */
-            slippageBps: number | null;
+            slippageBps?: number | null;
             /** @description What is sold: a registered symbol or mint. Also called `inputToken`. */
             tokenIn: string;
             /** @description What is bought. Also called `outputToken`. */
@@ -1275,7 +1275,7 @@ export interface components {
              * Format: int32
              * @default 50
              */
-            slippageBps: number | null;
+            slippageBps?: number | null;
             /** @description What would be sold: a registered symbol or mint. Also called `inputToken`. */
             tokenIn: string;
             /** @description What would be bought. Also called `outputToken`. */
@@ -2392,8 +2392,6 @@ export interface operations {
                 from?: string;
                 /** @description Only those placed before this time. */
                 to?: string;
-                /** @description Which come first: `newest`, unless said, or `oldest`. A cursor goes on in the direction of its list. */
-                sort?: string;
                 /** @description `any`: only those that an operator should look at. */
                 attention?: string;
                 /** @description How many at most; 50 unless said. */

@@ -197,7 +197,7 @@ test('a stream ends when nobody wants it any more, and by a refusal', async () =
 test('every answer is as described', async () => {
   const client = direct();
   const quote = await client.quote({ ...FORM, slippageBps: 100 });
-  assert.equal(quote.quotes.length, 2);
+  assert.ok(quote.quotes.length >= 2);
   const form = { ...FORM, slippageBps: 100, quoteId: quote.quoteId, clientOrderId: 'quoted', userId: 'carol' };
   assert.equal((await client.dryRun(form)).amount, '1.5');
   const placed = await client.place(form);

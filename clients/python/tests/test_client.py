@@ -114,7 +114,7 @@ class OneServer(Case):
 
     def test_every_answer_is_as_described(self) -> None:
         quote = self.client.quote({"amount": "1.5", "tokenIn": "SOL", "tokenOut": "USDC", "slippageBps": 100})
-        self.assertEqual(len(quote["quotes"]), 2)
+        self.assertGreaterEqual(len(quote["quotes"]), 2)
         form: OrderForm = {**of("carol"), "slippageBps": 100, "quoteId": quote.get("quoteId"), "clientOrderId": "quoted"}
         self.assertEqual(self.client.dry_run(form)["amount"], "1.5")
         placed = self.client.place(form)

@@ -12,7 +12,8 @@ async fn every_answer_is_read() {
     let (site, server) = Site::new().await;
     let client = site.client();
     let quote = client.quote(&QuoteForm::new("1.5", "SOL", "USDC").with_slippage_bps(100)).await.unwrap();
-    assert_eq!((quote.token_in.as_str(), quote.amount.as_str(), quote.quotes.len()), ("SOL", "1.5", 2));
+    assert_eq!((quote.token_in.as_str(), quote.amount.as_str()), ("SOL", "1.5"));
+    assert!(quote.quotes.len() >= 2);
     assert!(quote.route.unwrap().legs.iter().all(|leg| !leg.pool.is_empty()));
     let form = OrderForm::of_base_units(1_500_000_000, "SOL", "USDC")
         .with_quote_id(quote.quote_id.unwrap())
