@@ -10,6 +10,10 @@ const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../.
 export const binary = process.env.SERVER_BINARY
   ?? path.resolve(root, process.env.CARGO_TARGET_DIR ?? 'target', 'debug/order-engine-server');
 
+const running = new Set();
+// However the tests end, their servers do.
+process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+
 /** A server whose orders outlive it. */
 export class Site {
   #folder = mkdtempSync(path.join(os.tmpdir(), 'order-engine-node-'));
@@ -31,6 +35,7 @@ export class Site {
       '--sim-fail-rate', '0', '--lease-ms', '1000', ...this.#args,
     ];
     this.#child = spawn(binary, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    running.add(this.#child);
     let log = '';
     this.port = await new Promise((resolve, reject) => {
       this.#child.stderr.on('data', (chunk) => {
@@ -49,6 +54,7 @@ export class Site {
     const ended = new Promise((resolve) => { this.#child.once('exit', resolve); });
     this.#child.kill('SIGKILL');
     await ended;
+    running.delete(this.#child);
   }
 
   async end() {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import http.client
 import os
 import re
@@ -35,7 +36,9 @@ class Site:
             "--port", str(self.port), "--store", f"sqlite:{self._folder}/orders.db", "--sim-ledger", f"{self._folder}/ledger.jsonl",
             "--sim-fail-rate", "0", "--lease-ms", "1000", *self._args,
         ]
-        self._process = subprocess.Popen([BINARY, *args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        process = self._process = subprocess.Popen([BINARY, *args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        # However the tests end, their servers do.
+        atexit.register(process.kill)
         log = ""
         assert self._process.stderr is not None
         for line in self._process.stderr:
