@@ -98,9 +98,6 @@ fn problem_text(status: u16, problem: &Value) -> String {
         let field = |name: &str| error[name].as_str().unwrap_or_default();
         let _ = write!(message, "\n  {}: {}", field("field"), field("message"));
     }
-    if let Some(key) = problem["idempotencyKey"].as_str() {
-        let _ = write!(message, "\n  Run the same command with --client-order-id {key} to be sure.");
-    }
     message
 }
 

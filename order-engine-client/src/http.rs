@@ -58,7 +58,7 @@ impl Http {
         let is_clear = scheme == Some("http") && !is_loopback(host) && !settings.may_send_key_in_the_clear();
         if settings.key().is_some() && is_clear {
             let message = "the key is not sent over http:// to another machine, because everybody on the way could read \
-                           it: use https://, or --insecure-http";
+                           it: use https://, or say that it may be (--insecure-http, Settings::with_insecure_http)";
             return Err(Error::Settings(message.into()));
         }
         let authorization = settings.key().map(|key| {
