@@ -13,6 +13,7 @@ export const binary = process.env.SERVER_BINARY
 const running = new Set();
 // However the tests end, their servers do.
 process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 
 /** A server whose orders outlive it. */
 export class Site {
