@@ -170,6 +170,7 @@ export class EventStream {
     }
     while (messages.length > 0 && this.#place.lastId === undefined) {
       const { id, data } = messages.shift();
+      if (id !== undefined) throw new Unexpected('an event came before its stream began');
       this.#place.take(id, parsed(data));
     }
     this.#ready.push(...messages);

@@ -97,6 +97,9 @@ impl<P: Place> Follower<P> {
         let mut link = Link::new(body, http.silence_max());
         while self.place.last_id().is_none() {
             let message = link.next().await.map_err(|reason| http.cut(reason))?;
+            if message.id.is_some() {
+                return Err(Error::Unexpected("an event came before its stream began".into()));
+            }
             self.place.take(message)?;
         }
         self.link = Some(link);

@@ -204,6 +204,8 @@ class EventStream:
             raise self._http.unreachable(error, True) from None
         while messages and self._place.last_id is None:
             message = messages.pop(0)
+            if message.id is not None:
+                raise Unexpected("an event came before its stream began")
             self._place.take(message.id, parsed(message.data))
         self._ready += messages
 
