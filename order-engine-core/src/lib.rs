@@ -75,7 +75,7 @@ pub use ports::feed::{FeedCursor, FeedScope, InvalidCursor};
 pub use ports::into_port::IntoPort;
 pub use ports::order_store::error::{StoreError, StoreErrorKind};
 pub use ports::order_store::lease::Fence;
-pub use ports::order_store::query::{Backlog, LaneBacklog, OrderQuery, SinkBacklog, UndecodableOrder};
+pub use ports::order_store::query::{Backlog, LaneBacklog, OrderQuery, SinkBacklog, Sort, UndecodableOrder};
 pub use ports::order_store::write::NewOrder;
 pub use ports::order_store::{Durability, OrderStore};
 pub use ports::router::{DexRouter, StepError};

@@ -27,7 +27,7 @@ use crate::ports::order_store::lease::{
     Claim, ClaimRequest, ClaimScope, Claims, Fence, Lease, Release, ReleaseReason,
 };
 use crate::ports::order_store::query::{
-    Backlog, LaneBacklog, OrderQuery, PurgeRequest, Purged, UndecodableOrder,
+    Backlog, LaneBacklog, OrderQuery, PurgeRequest, Purged, Sort, UndecodableOrder,
 };
 use crate::ports::order_store::write::{Append, AppendError, CreateError, Creation, Guard, NewOrder, Then};
 use crate::ports::order_store::{Durability, OrderStore};
@@ -175,9 +175,19 @@ impl OrderStore for MemoryStore {
 
     async fn list(&self, query: &OrderQuery) -> Result<Vec<Result<Order, UndecodableOrder>>, StoreError> {
         let data = self.data()?;
-        let newest_first = data.orders.values().rev().filter(|row| query.matches(&row.order));
-        let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-        Ok(newest_first.take(limit).map(|row| Ok(Order::clone(&row.order))).collect())
+        let mut rows = data.orders.values();
+        let mut orders = Vec::new();
+        while orders.len() < query.limit as usize
+            && let Some(row) = match query.sort {
+                Sort::NewestFirst => rows.next_back(),
+                Sort::OldestFirst => rows.next(),
+            }
+        {
+            if query.matches(&row.order) {
+                orders.push(Ok(Order::clone(&row.order)));
+            }
+        }
+        Ok(orders)
     }
 
     async fn due_orders(&self, lane: Lane, limit: u32) -> Result<Vec<OrderId>, StoreError> {

@@ -300,6 +300,34 @@ async fn an_allowance_is_made_once_and_final_whoever_wants_it() {
 }
 
 #[tokio::test]
+async fn an_approval_that_lands_while_it_is_looked_for_is_not_sent_again() {
+    let world = closed_world().await;
+    let (x, first) = (world.contracts.x, nonce(&world).await);
+    world.desk().venue.approve(x, U256::MAX).await.unwrap();
+    world.chain.mine(1).await;
+    // The node gets the block after its first answer about the newest one.
+    let mut has_block = false;
+    let node = Proxy::start(&world.chain.url, move |call, answer| {
+        let before = match (call["method"].as_str().unwrap(), &call["params"][1]) {
+            ("eth_getTransactionCount", block) if block == "latest" => json!(format!("{first:#x}")),
+            ("eth_call", block) if block == "latest" => json!(format!("{:#066x}", U256::ZERO)),
+            _ => return Ok(()),
+        };
+        if !std::mem::replace(&mut has_block, true) {
+            answer["result"] = before;
+        }
+        Ok(())
+    })
+    .await;
+    let venue = world.desk_over(&[&node.url], EvmVenueOptions::default()).venue;
+    let error = venue.ensure_allowance(AllowanceGoal::unlimited(x), Duration::ZERO).await.unwrap_err();
+    assert_eq!(error.class, FailureClass::Unavailable, "it is there, and not final");
+    world.chain.mine(1 + FINAL).await;
+    venue.ensure_allowance(AllowanceGoal::unlimited(x), Duration::ZERO).await.unwrap();
+    assert_eq!(nonce(&world).await, first + 1, "one transaction was enough");
+}
+
+#[tokio::test]
 async fn a_stuck_approval_is_replaced_as_nodes_want_it() {
     let world = closed_world().await;
     let x = world.contracts.x;

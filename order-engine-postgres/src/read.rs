@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use order_engine_core::backend::{StatusConditions, count, encode_u64, set_lane_backlog};
 use order_engine_core::{
-    ClientOrderId, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, UndecodableOrder,
-    UserId,
+    ClientOrderId, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, Sort,
+    UndecodableOrder, UserId,
 };
 use sqlx::postgres::PgRow;
 use sqlx::{Arguments, Postgres, QueryBuilder, Row};
@@ -195,7 +195,14 @@ pub(crate) fn list_statement(list: &str, query: &OrderQuery) -> QueryBuilder<Pos
     if let Some(before) = query.before {
         statement.push(" AND order_id < ").push_bind(*before.as_uuid());
     }
-    statement.push(" ORDER BY order_id DESC LIMIT ").push_bind(i64::from(query.limit));
+    if let Some(after) = query.after {
+        statement.push(" AND order_id > ").push_bind(*after.as_uuid());
+    }
+    statement.push(match query.sort {
+        Sort::NewestFirst => " ORDER BY order_id DESC LIMIT ",
+        Sort::OldestFirst => " ORDER BY order_id LIMIT ",
+    });
+    statement.push_bind(i64::from(query.limit));
     statement
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use order_engine_core::{
-    Backlog, ClientOrderId, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog,
+    Backlog, ClientOrderId, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, Sort,
     UndecodableOrder, UserId,
 };
 
@@ -172,7 +172,8 @@ pub(crate) async fn list(
     query: &OrderQuery,
 ) -> Result<Vec<Result<Order, UndecodableOrder>>, Error> {
     let mut listed = Vec::new();
-    let mut before = query.before.map_or(Vec::new(), |id| id.to_string().into_bytes());
+    let bound = |id: Option<OrderId>| id.map_or(Vec::new(), |id| id.to_string().into_bytes());
+    let (mut before, mut after) = (bound(query.before), bound(query.after));
     loop {
         let left = query.limit.saturating_sub(u32::try_from(listed.len()).unwrap_or(u32::MAX));
         if left == 0 {
@@ -183,12 +184,13 @@ pub(crate) async fn list(
         call.arg(query.user_id.as_ref().map_or("", |user| user.as_str()));
         call.arg(query.status.map_or("", |status| status.as_str()));
         call.arg(query.tag.as_ref().map_or("", |tag| tag.as_str())).arg(u8::from(query.attention));
-        call.arg(&before).arg(left).arg(SCAN);
+        call.arg(u8::from(query.sort == Sort::OldestFirst)).arg(&before).arg(&after).arg(left).arg(SCAN);
         let page: ListReply = session.read(call).await?;
         listed.extend(page.orders.iter().filter_map(listed_order));
-        match page.next {
-            Some(next) => before = next,
-            None => return Ok(listed),
+        match (page.next, query.sort) {
+            (Some(next), Sort::NewestFirst) => before = next,
+            (Some(next), Sort::OldestFirst) => after = next,
+            (None, _) => return Ok(listed),
         }
     }
 }

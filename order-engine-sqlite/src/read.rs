@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use order_engine_core::backend::{StatusConditions, count, encode_u64, set_lane_backlog};
 use order_engine_core::{
-    Backlog, ClientOrderId, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog,
+    Backlog, ClientOrderId, EventRecord, Lane, LaneBacklog, Order, OrderId, OrderQuery, SinkBacklog, Sort,
     UndecodableOrder, UserId,
 };
 use sqlx::sqlite::SqliteRow;
@@ -131,7 +131,14 @@ pub(crate) fn list_statement(query: &OrderQuery) -> QueryBuilder<Sqlite> {
     if let Some(before) = query.before {
         statement.push(" AND order_id < ").push_bind(before.to_string());
     }
-    statement.push(" ORDER BY order_id DESC LIMIT +").push_bind(query.limit);
+    if let Some(after) = query.after {
+        statement.push(" AND order_id > ").push_bind(after.to_string());
+    }
+    statement.push(match query.sort {
+        Sort::NewestFirst => " ORDER BY order_id DESC LIMIT +",
+        Sort::OldestFirst => " ORDER BY order_id LIMIT +",
+    });
+    statement.push_bind(query.limit);
     statement
 }
 

@@ -18,6 +18,7 @@ use crate::gate::Gate;
 use crate::http::hosts::AllowedHosts;
 use crate::http::origin::AllowedOrigins;
 use crate::limits::admission::Admission;
+use crate::limits::prices::Prices;
 use crate::limits::proxies::TrustedProxies;
 use crate::limits::settings::LimitSettings;
 use crate::live::known::KnownOrders;
@@ -73,6 +74,8 @@ pub struct Options {
     pub access: Access,
     /// How much of the server its clients may use.
     pub limits: LimitSettings,
+    /// What tokens are worth to the host, for the limits of users.
+    pub prices: Option<Prices>,
     /// What signs executable quotes. Without it, only this process takes its own.
     pub signing_secret: Option<SecretText>,
     /// The webhooks of users, if there are any.
@@ -101,6 +104,7 @@ impl Default for Options {
             access_log: false,
             access: Access::default(),
             limits: LimitSettings::default(),
+            prices: None,
             signing_secret: None,
             webhooks: None,
             audit: AuditLog::default(),
@@ -133,7 +137,7 @@ impl AppState {
     pub fn new(engine: Engine, tokens: TokenRegistry, local_addr: SocketAddr, options: Options) -> Self {
         let caps = SocketCaps { total: options.max_sockets, per_order: options.max_sockets_per_order };
         let gate = Gate::new(options.access.clone(), &options.limits);
-        let admission = Admission::new(&options.limits);
+        let admission = Admission::new(&options.limits, options.prices.clone());
         let quote_ids = QuoteIds::new(options.signing_secret.as_ref());
         Self {
             engine,

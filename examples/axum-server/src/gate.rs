@@ -66,6 +66,18 @@ impl Gate {
         }
     }
 
+    /// Counts another order of a request for several, as if it had come in a request of its own.
+    pub(crate) fn count_another(&self, caller: &Caller, request: &Parts) -> Result<(), Problem> {
+        let mut standings = Vec::new();
+        if let (Some(limiter), Some(arrival)) = (&self.addresses, request.extensions.get::<Arrival>()) {
+            count(limiter, &client_of(arrival.client), &mut standings)?;
+        }
+        match (&self.users, caller.user()) {
+            (Some(limiter), Some(user)) => count(limiter, user, &mut standings),
+            _ => Ok(()),
+        }
+    }
+
     /// Returns who makes a request, whatever they may do, and the scope that it needs. Counts it with each limit that
     /// applies.
     pub(crate) async fn identify(

@@ -10,7 +10,8 @@ use order_engine_core::telemetry::chain;
 use order_engine_server::{
     Access, AllowedHosts, AllowedOrigins, AppState, AuditError, AuditLog, CheckError, ClientCaps, Command,
     CommandError, Config, Host, InvalidAccess, InvalidHost, InvalidOrigin, KeyCommand, LogFormat, Metrics,
-    MetricsTaken, Options, StartError, Tls, TlsError, check, raise_limit, serve, shut_down,
+    MetricsTaken, Options, Prices, PricesError, StartError, Tls, TlsError, check, raise_limit, serve,
+    shut_down,
 };
 #[cfg(feature = "otel")]
 use order_engine_server::{Otel, OtelError};
@@ -39,6 +40,8 @@ enum Fatal {
     Audit(#[from] AuditError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Prices(#[from] PricesError),
     #[cfg(feature = "otel")]
     #[error(transparent)]
     Otel(#[from] OtelError),
@@ -108,6 +111,7 @@ async fn serve_clients(config: Config) -> Result<(), Fatal> {
         return Err(Fatal::Public(address));
     }
     let tls = Tls::open(&config.tls)?;
+    let prices = config.limits.prices.as_deref().map(Prices::open).transpose()?;
     let allowed_hosts = AllowedHosts::parse(&config.allowed_hosts)?;
     let allowed_origins = AllowedOrigins::parse(&config.allowed_origins)?;
     // The port comes first: a second server on the same port must not touch the first one's store.
@@ -135,6 +139,9 @@ async fn serve_clients(config: Config) -> Result<(), Fatal> {
         tracing::warn!("there is no authentication: every client that reaches this server can trade");
     }
     tokio::spawn(access.clone().upkeep());
+    if let Some(prices) = prices.clone() {
+        tokio::spawn(prices.upkeep());
+    }
     let scheme = if tls.is_some() { "https" } else { "http" };
     if let Some(tls) = &tls {
         tokio::spawn(tls.clone().upkeep());
@@ -160,6 +167,7 @@ async fn serve_clients(config: Config) -> Result<(), Fatal> {
         access_log: config.access_log,
         access,
         limits: config.limits.clone(),
+        prices,
         signing_secret: config.auth.signing_secret.clone(),
         webhooks: host.webhooks.clone(),
         audit,

@@ -5,7 +5,7 @@ mod common;
 use common::{TestServer, text};
 use futures_util::future::join_all;
 use order_engine_server::{
-    Access, AllowedHosts, AuditLog, AuthSettings, KeyCommand, LimitSettings, MaybeRate, Options,
+    Access, AllowedHosts, AuditLog, AuthSettings, KeyCommand, LimitSettings, MaybeRate, Options, Prices,
     TrustedProxies,
 };
 use reqwest::Response;
@@ -92,6 +92,20 @@ async fn each_user_has_a_rate_and_wrong_credentials_have_their_addresss() {
     assert_eq!(ask(&bob).await.status(), 429);
 }
 
+#[tokio::test]
+async fn each_order_of_a_batch_counts() {
+    let server = TestServer::with(limits(|limits| limits.address_rate = Some(rate("5/3600")))).await;
+    let orders: Vec<Value> = (0..7).map(order).collect();
+    let answer = server.post("/api/orders/batch", json!({ "orders": orders }).to_string()).await;
+    let body: Value = answer.json().await.unwrap();
+    let results = body["results"].as_array().unwrap();
+    let statuses: Vec<&Value> = results.iter().map(|result| &result["httpStatus"]).collect();
+    assert_eq!(statuses, [202, 202, 202, 202, 202, 429, 429]);
+    assert_eq!(results[6]["problem"]["code"], "too-many-requests");
+    assert_eq!(server.count_due().await, 5);
+    assert_eq!(server.get("/api/tokens").await.status(), 429);
+}
+
 fn order(key: usize) -> Value {
     json!({"tokenIn": "SOL", "tokenOut": "USDC", "amount": "1", "userId": "alice", "clientOrderId": format!("{key}")})
 }
@@ -119,6 +133,66 @@ async fn a_user_has_no_more_open_orders_than_allowed_however_they_come() {
     assert_eq!(place(order(101)).await.status(), 202);
     assert_eq!(place(order(102)).await.status(), 429);
     assert_eq!(place(order(key)).await.status(), 200, "it has ended, and is repeated all the same");
+}
+
+/// Limits of a user's orders to a worth of 1,000, with 100 for a SOL and 1 for a USDC.
+fn notional() -> Options {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("prices.json");
+    std::fs::write(&file, r#"{"SOL": "100", "USDC": "1"}"#).unwrap();
+    let prices = Some(Prices::open(&file).unwrap());
+    Options { prices, ..limits(|limits| limits.max_daily_notional = Some("1000".parse().unwrap())) }
+}
+
+#[tokio::test]
+async fn a_user_trades_no_more_in_a_day_than_allowed_however_the_orders_come() {
+    let server = TestServer::with(notional()).await;
+    let place = async |body: Value| server.post("/api/orders/execute", body.to_string()).await;
+    let answers = join_all((0..20).map(|n| place(order(n)))).await;
+    let accepted = answers.iter().filter(|answer| answer.status() == 202).count();
+    assert_eq!((accepted, server.count_due().await), (10, 10));
+    let refused = answers.into_iter().find(|answer| answer.status() != 202).unwrap();
+    let wait_s: u64 = header(&refused, "retry-after").parse().unwrap();
+    assert!((86_000..=86_400).contains(&wait_s), "the oldest order counts for a day: {wait_s}");
+    assert_eq!(code(refused).await, (429, "daily-notional-exceeded".to_owned()));
+    // Who repeats an order is told of it, and another user has a limit of their own.
+    let placed = server.get_json("/api/orders?userId=alice&sort=oldest").await;
+    let key: usize = text(&placed["orders"][0], "clientOrderId").parse().unwrap();
+    assert_eq!(place(order(key)).await.status(), 200);
+    let mut of_bob = order(100);
+    of_bob["userId"] = json!("bob");
+    assert_eq!(place(of_bob).await.status(), 202);
+    // An order that comes to nothing makes room for others, as much as it was worth.
+    let id = text(&placed["orders"][0], "orderId");
+    assert_eq!(server.post(&format!("/api/orders/{id}/cancel"), "").await.status(), 200);
+    let swap = |key: usize, token: &str, other: &str, amount: &str| {
+        let mut order = order(key);
+        (order["tokenIn"], order["tokenOut"], order["amount"]) = (json!(token), json!(other), json!(amount));
+        order
+    };
+    assert_eq!(code(place(swap(101, "USDC", "SOL", "100.01")).await).await.0, 429);
+    assert_eq!(place(swap(102, "USDC", "SOL", "60")).await.status(), 202);
+    assert_eq!(place(swap(103, "SOL", "USDC", "0.4")).await.status(), 202);
+    assert_eq!(place(swap(104, "USDC", "SOL", "0.01")).await.status(), 429);
+    // A server that starts anew counts the same.
+    let again = TestServer::of(server.app.engine().clone(), notional()).await;
+    assert_eq!(again.post("/api/orders/execute", order(105).to_string()).await.status(), 429);
+}
+
+#[tokio::test]
+async fn an_order_beyond_the_worth_of_a_day_or_without_a_price_is_refused_for_good() {
+    let server = TestServer::with(notional()).await;
+    for (token, amount, field, expected) in
+        [("SOL", "10.1", "amount", "notional-too-large"), ("BTC", "0.01", "tokenIn", "no-price")]
+    {
+        let body = json!({"tokenIn": token, "tokenOut": "USDC", "amount": amount});
+        let refused = server.post("/api/orders/execute", body.to_string()).await;
+        assert_eq!(refused.status(), 422);
+        let problem: Value = refused.json().await.unwrap();
+        assert_eq!(problem["code"], json!(expected));
+        assert_eq!(problem["errors"][0]["field"], json!(field));
+    }
+    assert_eq!(server.count_due().await, 0);
 }
 
 #[tokio::test]

@@ -175,6 +175,11 @@ async fn lists_are_filtered_by_statuses_token_and_time() {
         assert_eq!(listed(format!("from={from}&to={to}")).await, [id(2), id(1)]);
         assert_eq!(listed(format!("from={from}&token=SOL")).await, [id(4), id(2)]);
         assert_eq!(listed(format!("to={}", ids[0].1)).await, [""; 0]);
+        let all = [id(0), id(1), id(2), id(3), id(4)];
+        assert_eq!(listed("sort=oldest".to_owned()).await, all);
+        assert_eq!(listed("sort=oldest&status=pending,failed".to_owned()).await, all);
+        assert_eq!(listed(format!("sort=oldest&from={from}&to={to}")).await, [id(1), id(2)]);
+        assert_eq!(listed(format!("sort=oldest&from={from}&token=SOL")).await, [id(2), id(4)]);
     }
     for (query, field) in [
         ("status=pending,none", "status"),
@@ -182,6 +187,7 @@ async fn lists_are_filtered_by_statuses_token_and_time() {
         ("token=NOPE", "token"),
         ("from=yesterday", "from"),
         ("to=2026", "to"),
+        ("sort=up", "sort"),
     ] {
         let refused = server.get(&format!("/api/orders?{query}")).await;
         assert_eq!(refused.status(), 422, "{query}");

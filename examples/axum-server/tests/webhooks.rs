@@ -9,7 +9,7 @@ mod recipes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use common::program::Program;
+use common::program::{Program, SimVenue};
 use common::text;
 use order_engine_server::KeyCommand;
 use receiver::{Mode, Receiver};
@@ -36,7 +36,7 @@ const FLAGS: [&str; 13] = [
 /// A server, and its users.
 struct Site {
     folder: tempfile::TempDir,
-    store: &'static str,
+    args: Vec<&'static str>,
     program: Program,
     http: reqwest::Client,
     keys: BTreeMap<&'static str, String>,
@@ -52,18 +52,22 @@ fn key(folder: &Path, user: &str) -> String {
 
 impl Site {
     async fn start(store: &'static str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), &["--store", store]).await
+    }
+
+    async fn start_in(folder: tempfile::TempDir, args: &[&'static str]) -> Self {
         let keys = ["alice", "bob"].map(|user| (user, key(folder.path(), user)));
-        let program = Program::start(folder.path(), &[&FLAGS[..], &["--store", store]].concat()).await;
-        Self { folder, store, program, http: reqwest::Client::new(), keys: keys.into() }
+        let args = [&FLAGS[..], args].concat();
+        let program = Program::start(folder.path(), &args).await;
+        Self { folder, args, program, http: reqwest::Client::new(), keys: keys.into() }
     }
 
     /// Kills the server, and starts it again.
     async fn crash(self) -> Self {
-        let Self { folder, store, program, http, keys } = self;
+        let Self { folder, args, program, http, keys } = self;
         program.kill().await;
-        let program = Program::start(folder.path(), &[&FLAGS[..], &["--store", store]].concat()).await;
-        Self { folder, store, program, http, keys }
+        let program = Program::start(folder.path(), &args).await;
+        Self { folder, args, program, http, keys }
     }
 
     async fn ask(&self, user: &str, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
@@ -114,6 +118,26 @@ impl Site {
             orders.insert(id.clone(), body["events"].as_array().unwrap().clone());
         }
         orders
+    }
+
+    /// Waits until orders have ended.
+    async fn have_ended(&self, user: &str, ids: &[String]) {
+        for id in ids {
+            while !["confirmed", "failed"].contains(
+                &text(&self.get(user, &format!("/api/orders/status/{id}")).await, "status").as_str(),
+            ) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Starts another process over the same store, and kills the one that there was.
+    async fn hand_over(self, before_the_kill: impl FnOnce()) -> Self {
+        let Self { folder, args, program, http, keys } = self;
+        let other = Program::start(folder.path(), &args).await;
+        before_the_kill();
+        program.kill().await;
+        Self { folder, args, program: other, http, keys }
     }
 
     /// Waits until an endpoint has a status.
@@ -219,6 +243,42 @@ async fn every_event_arrives_although_the_receiver_is_down_and_the_server_is_kil
     let failed: Vec<&Value> =
         log["deliveries"].as_array().unwrap().iter().filter(|entry| entry["status"] == 500).collect();
     assert!(!failed.is_empty() && failed.iter().all(|entry| entry["error"] == "status"), "{log}");
+}
+
+/// Of two processes over one store, the one that delivers is killed in the middle of a request: the other goes on, where it was.
+async fn another_process_delivers_on(store: &'static str) {
+    let folder = tempfile::tempdir().unwrap();
+    let venue = SimVenue::start(folder.path(), &["--slot-ms", "5", "--step-ms", "5"]).await;
+    let mut site = Site::start_in(folder, &["--store", store, "--venue-url", venue.url.clone().leak()]).await;
+    let receiver = Receiver::start(Mode::Takes).await;
+    site.register("alice", &receiver, &[]).await;
+    let mut ids = site.place("alice", 2).await;
+    receiver.has_ends(2).await;
+    for _ in 0..2 {
+        let requests = receiver.requests();
+        receiver.set(Mode::Hangs);
+        let placed = site.place("alice", 2).await;
+        site.have_ended("alice", &placed).await;
+        receiver.has_requests(requests + 1).await;
+        ids.extend(placed);
+        site = site.hand_over(|| receiver.set(Mode::Takes)).await;
+        receiver.has_ends(ids.len()).await;
+        assert_eq!(receiver.first_arrivals(), seqs(&site.events("alice", &ids).await));
+    }
+    assert_eq!(receiver.forged(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_delivers_on_from_a_postgres_store() {
+    let url = order_engine_postgres::testing::shared_url();
+    let store = format!("{url}?schema={}", order_engine_postgres::testing::fresh_name());
+    another_process_delivers_on(store.leak()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_delivers_on_from_a_redis_store() {
+    let redis = order_engine_redis::testing::RedisServer::start(&order_engine_redis::testing::DURABLE);
+    another_process_delivers_on(redis.url().leak()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

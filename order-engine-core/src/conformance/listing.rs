@@ -10,7 +10,7 @@ use crate::domain::event::{OrderEvent, Status};
 use crate::domain::failure::{Failure, FailureCode};
 use crate::domain::ids::OrderId;
 use crate::ports::order_store::OrderStore;
-use crate::ports::order_store::query::OrderQuery;
+use crate::ports::order_store::query::{OrderQuery, Sort};
 use crate::ports::order_store::write::Then;
 
 async fn ids(store: &dyn OrderStore, query: OrderQuery) -> Vec<OrderId> {
@@ -37,6 +37,40 @@ cases!(
             }
             assert_eq!(paged, whole, "pages of {limit}");
         }
+    },
+
+    /// The oldest orders come first if the list is to be so, and pages follow each other in that direction, too.
+    async fn lists_are_paged_oldest_first_without_a_gap(harness: &impl Harness) {
+        let store = harness.store().await;
+        create(&store, &new_orders(7)).await;
+        for limit in [1, 3, 8] {
+            let mut query = OrderQuery::new(limit).with_sort(Sort::OldestFirst);
+            let mut paged: Vec<OrderId> = Vec::new();
+            loop {
+                let page = ids(&*store, query.clone()).await;
+                let Some(last) = page.last() else { break };
+                query = query.past(*last);
+                paged.extend(page);
+            }
+            assert_eq!(paged, [1, 2, 3, 4, 5, 6, 7].map(id), "pages of {limit}");
+        }
+    },
+
+    /// A list between two orders contains neither of them, in both directions and beside other conditions.
+    async fn lists_are_bounded_on_both_sides(harness: &impl Harness) {
+        let store = harness.store().await;
+        let orders: Vec<_> = (1..=6)
+            .map(|n| {
+                new_order_for(n, request_named(if n % 2 == 0 { "alice" } else { "bob" }, &format!("key {n}")))
+            })
+            .collect();
+        create(&store, &orders).await;
+        let between = OrderQuery::new(10).with_after(id(1)).with_before(id(6));
+        let oldest_first = between.clone().with_sort(Sort::OldestFirst);
+        assert_eq!(ids(&*store, between.clone()).await, [5, 4, 3, 2].map(id));
+        assert_eq!(ids(&*store, oldest_first.clone()).await, [2, 3, 4, 5].map(id));
+        assert_eq!(ids(&*store, between.with_user_id("alice".into())).await, [4, 2].map(id));
+        assert_eq!(ids(&*store, oldest_first.with_user_id("bob".into())).await, [3, 5].map(id));
     },
 
     /// An order that is created between two pages does not shift the second one.

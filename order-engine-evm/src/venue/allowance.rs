@@ -116,10 +116,13 @@ impl EvmVenue {
         if self.allowance(goal.token, &json!({ "blockHash": last_final.hash })).await? >= goal.at_least {
             return Ok(true);
         }
+        // Before the allowance: an approval that lands between the two has used this nonce, and if it landed earlier, the
+        // allowance is there.
+        let nonce = self.next_nonce().await?;
         if self.allowance(goal.token, &json!("latest")).await? >= goal.at_least {
             return Ok(false);
         }
-        let (nonce, height) = (self.next_nonce().await?, self.height().await?);
+        let height = self.height().await?;
         let approval = match sent.as_ref().filter(|approval| approval.draft.nonce == nonce) {
             Some(approval) if height < approval.height + REPLACED_AFTER => approval.clone(),
             Some(approval) => self.dearer(approval, height).await?,

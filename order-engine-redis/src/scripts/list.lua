@@ -1,6 +1,6 @@
--- Returns a page of orders, newest first. It walks along the smallest index that has all orders of the query,
+-- Returns a page of orders, newest or oldest first. It walks along the smallest index that has all orders of the query,
 -- and looks at no more than `scan` of them.
-local has_user, user, status, tag, needs_attention, before, limit, scan = unpack(ARGV)
+local has_user, user, status, tag, needs_attention, oldest_first, before, after, limit, scan = unpack(ARGV)
 limit, scan = tonumber(limit), tonumber(scan)
 
 local index, size = ORDERS, math.huge
@@ -29,8 +29,14 @@ local function matches(order_user, order_status, order_tag, order_attention)
     and (needs_attention == '0' or (order_attention and order_attention ~= '-'))
 end
 
-local last = before == '' and '+' or '(' .. before
-local ids = redis.call('ZRANGE', index, last, '-', 'BYLEX', 'REV', 'LIMIT', 0, scan)
+local least = after == '' and '-' or '(' .. after
+local greatest = before == '' and '+' or '(' .. before
+local ids
+if oldest_first == '1' then
+  ids = redis.call('ZRANGE', index, least, greatest, 'BYLEX', 'LIMIT', 0, scan)
+else
+  ids = redis.call('ZRANGE', index, greatest, least, 'BYLEX', 'REV', 'LIMIT', 0, scan)
+end
 local orders, seen = {}, 0
 for _, id in ipairs(ids) do
   if #orders == limit then

@@ -1,11 +1,8 @@
 //! The API keys that are valid now: those of the file, as it was when it changed last.
 
 use std::collections::HashMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::Utc;
 use order_engine_core::telemetry::chain;
@@ -15,9 +12,7 @@ use tokio::sync::watch;
 use crate::auth::caller::Caller;
 use crate::auth::key_file::{ApiKey, Hash, KeyFile, KeyFileError, split};
 use crate::auth::tenure::{KeyTable, Tenure};
-
-/// How often the file is looked at. A revoked key is refused so much later at most.
-const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+use crate::file_watch::{LOOK_INTERVAL, stamp};
 
 /// The API keys that are valid now.
 #[derive(Debug)]
@@ -25,9 +20,6 @@ pub(crate) struct ApiKeys {
     file: KeyFile,
     table: watch::Sender<KeyTable>,
 }
-
-/// By what a changed file is told from the old one.
-type Stamp = (u64, i64, i64, u64);
 
 impl ApiKeys {
     /// Reads the keys of a file.
@@ -37,14 +29,14 @@ impl ApiKeys {
         Ok(Self { file, table })
     }
 
-    /// Reads the file again whenever it changes. A file that cannot be read changes nothing: the keys stay that were valid.
+    /// Reads the file again whenever it changes: a revoked key is refused two seconds later at most. A file that cannot be read changes nothing: the keys stay that were valid.
     pub(crate) async fn watch(&self) {
         // The first look reads what was read at the start again, because the file may have changed since.
         let mut seen = None;
         loop {
-            let stamp = self.stamp();
-            if stamp != seen {
-                seen = stamp;
+            let found = stamp(self.file.path());
+            if found != seen {
+                seen = found;
                 match self.file.read() {
                     Ok(keys) => self.take(table(keys)),
                     Err(error) => {
@@ -65,11 +57,6 @@ impl ApiKeys {
         if is_changed {
             tracing::info!(keys = self.table.borrow().len(), "the API keys have changed");
         }
-    }
-
-    fn stamp(&self) -> Option<Stamp> {
-        let found = fs::metadata(self.file.path()).ok()?;
-        Some((found.ino(), found.mtime(), found.mtime_nsec(), found.len()))
     }
 
     /// Returns whose key this is, if it is a valid one.
@@ -104,6 +91,8 @@ fn table(keys: Vec<ApiKey>) -> KeyTable {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use chrono::TimeDelta;
 
     use super::*;

@@ -78,7 +78,8 @@ pub(crate) struct BatchForm {
 
 /// Place several orders.
 ///
-/// Each succeeds or fails alone: a result each, in order, with the status that a request of its own would have had.
+/// Each succeeds or fails alone: a result each, in order, with the status that a request of its own would have had. Each
+/// counts as a request where requests are limited.
 #[utoipa::path(
     post,
     path = "/api/orders/batch",
@@ -99,8 +100,16 @@ pub(crate) async fn create(
     }
     let orders: Option<Vec<Box<RawValue>>> = fields.read("orders", list);
     fields.finish()?;
-    let create = |order: Box<RawValue>| create_one(&app, &caller, &parts, order);
-    Ok(answer(join_all(orders.unwrap_or_default().into_iter().map(create)).await))
+    let create = async |(n, order): (usize, Box<RawValue>)| {
+        count(&app, &caller, &parts, n)?;
+        create_one(&app, &caller, &parts, order).await
+    };
+    Ok(answer(join_all(orders.unwrap_or_default().into_iter().enumerate().map(create)).await))
+}
+
+/// Counts an order of a request for several. The first one was counted with the request.
+fn count(app: &AppState, caller: &Caller, parts: &Parts, n: usize) -> Result<(), Problem> {
+    if n == 0 { Ok(()) } else { app.gate.count_another(caller, parts) }
 }
 
 async fn create_one(
@@ -159,11 +168,12 @@ pub(crate) async fn cancel(
         let ids = open_orders(&app, user.unwrap_or_else(|| UserId::new(ANONYMOUS))).await?;
         return Ok(answer(join_all(ids.into_iter().map(|id| cancel_order(&app, id))).await));
     }
-    let cancel = async |id: String| {
+    let cancel = async |(n, id): (usize, String)| {
+        count(&app, &caller, &parts, n)?;
         let id = visible(&app, &caller, parse_order_id(&id)).await?;
         cancel_order(&app, id.ok_or_else(Problem::order_not_found)?).await
     };
-    Ok(answer(join_all(ids.unwrap_or_default().into_iter().map(cancel)).await))
+    Ok(answer(join_all(ids.unwrap_or_default().into_iter().enumerate().map(cancel)).await))
 }
 
 /// Returns open orders of a user, the newest of each status first. Undecodable ones call for an operator, and cannot be

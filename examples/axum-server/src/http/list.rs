@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use chrono::{DateTime, Utc};
-use order_engine_core::{Order, OrderId, OrderQuery, Status, Token, UndecodableOrder};
+use chrono::{DateTime, TimeDelta, Utc};
+use order_engine_core::{Order, OrderId, OrderQuery, Sort, Status, Token, UndecodableOrder};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -39,8 +39,6 @@ struct Filter {
     query: OrderQuery,
     /// Only those with one of these statuses, if there are any.
     statuses: Vec<Status>,
-    /// Only those from here on.
-    from: Option<OrderId>,
     /// Only those that sell or buy this token.
     token: Option<Token>,
 }
@@ -54,7 +52,7 @@ struct Found {
 
 type Listed = Result<Order, UndecodableOrder>;
 
-/// List orders, the newest first.
+/// List orders, the newest first unless said.
 ///
 /// A page may have fewer orders than its limit, and none, although more follow: it is the last one if it has no `nextCursor`.
 #[utoipa::path(
@@ -68,6 +66,7 @@ type Listed = Result<Order, UndecodableOrder>;
         ("token" = Option<String>, Query, description = "Only those that sell or buy this token: a registered symbol or mint."),
         ("from" = Option<String>, Query, format = DateTime, description = "Only those placed at this time or later."),
         ("to" = Option<String>, Query, format = DateTime, description = "Only those placed before this time."),
+        ("sort" = Option<String>, Query, description = "Which come first: `newest`, unless said, or `oldest`. A cursor goes on in the direction of its list."),
         ("attention" = Option<String>, Query, description = "`any`: only those that an operator should look at."),
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 200, description = "How many at most; 50 unless said."),
         ("cursor" = Option<String>, Query, format = Uuid, description = "The `nextCursor` of the page before."),
@@ -79,7 +78,7 @@ pub(crate) async fn list(
     caller: Caller,
     params: Params,
 ) -> Result<Json<OrdersBody>, Problem> {
-    let known = ["status", "userId", "token", "from", "to", "attention", "limit", "cursor"];
+    let known = ["status", "userId", "token", "from", "to", "sort", "attention", "limit", "cursor"];
     let params = params.only(&known)?;
     let mut filter = read_filter(&app, &params)?;
     filter.query.user_id = caller.acting_as(filter.query.user_id)?;
@@ -91,31 +90,25 @@ pub(crate) async fn list(
     Ok(Json(OrdersBody { orders: orders.iter().map(ListedBody::new).collect(), next_cursor }))
 }
 
-/// Returns the newest orders that a client wants: one more than the page has, if there are as many.
+/// Returns the first orders that a client wants: one more than the page has, if there are as many.
 async fn find(app: &AppState, mut filter: Filter) -> Result<Found, StoreFailure> {
     let wanted = filter.query.limit as usize + 1;
     // Of a token's orders, many others may lie in between.
     filter.query.limit = if filter.token.is_some() { PAGE_MAX } else { filter.query.limit + 1 };
-    let mut orders = Vec::new();
+    let (mut orders, mut looked_up_to) = (Vec::new(), None);
     for _ in 0..PAGES_MAX {
         let page = page(app, &filter).await?;
         let is_last = page.len() < filter.query.limit as usize;
-        let last = page.last().map(id_of);
-        let predates = |listed: &Listed| filter.from.is_some_and(|from| id_of(listed) < from);
-        let has_passed = page.iter().any(predates);
-        orders.extend(page.into_iter().filter(|listed| !predates(listed) && filter.has_token(listed)));
-        if is_last || has_passed {
-            return Ok(Found { orders, looked_up_to: None });
-        }
-        if orders.len() >= wanted {
-            break;
-        }
-        filter.query.before = last;
+        let last = page.last().map(id_of).filter(|_| !is_last);
+        orders.extend(page.into_iter().filter(|listed| filter.has_token(listed)));
+        looked_up_to = last;
+        let Some(last) = last.filter(|_| orders.len() < wanted) else { break };
+        filter.query = filter.query.past(last);
     }
-    Ok(Found { orders, looked_up_to: filter.query.before })
+    Ok(Found { orders, looked_up_to })
 }
 
-/// Returns the newest orders of the store before a place: of several statuses the newest of each, merged.
+/// Returns the first orders of the store past a place: of several statuses the first of each, merged.
 async fn page(app: &AppState, filter: &Filter) -> Result<Vec<Listed>, StoreFailure> {
     let read = |query: OrderQuery| async move {
         app.store_watch.in_time(Part::Reads, app.engine.orders(&query)).await
@@ -131,7 +124,10 @@ async fn page(app: &AppState, filter: &Filter) -> Result<Vec<Listed>, StoreFailu
             orders
         }
     };
-    orders.sort_unstable_by_key(|listed| std::cmp::Reverse(id_of(listed)));
+    orders.sort_unstable_by_key(id_of);
+    if filter.query.sort == Sort::NewestFirst {
+        orders.reverse();
+    }
     // An order that changed its status meanwhile was found with both.
     orders.dedup_by_key(|listed| id_of(listed));
     orders.truncate(filter.query.limit as usize);
@@ -159,9 +155,14 @@ fn read_filter(app: &AppState, params: &Params) -> Result<Filter, Problem> {
     let mut query = OrderQuery::new(limit.ok_or_else(out_of_range)?);
     query.user_id = params.user_id()?;
     query.attention = read_attention(params)?;
-    let cursor = params.text("cursor").map(read_cursor).transpose()?;
-    let to = read_time(params, "to")?;
-    query.before = [cursor, to].into_iter().flatten().min();
+    query.sort = read_sort(params)?;
+    // Ids grow with the times at which orders are placed.
+    query.after =
+        read_time(params, "from")?.map(|at| OrderId::new(at - TimeDelta::milliseconds(1), u128::MAX));
+    query.before = read_time(params, "to")?.map(|at| OrderId::new(at, 0));
+    if let Some(cursor) = params.text("cursor").map(read_cursor).transpose()? {
+        query = past_cursor(query, cursor);
+    }
     let read_token = |text: &str| {
         let message = "The token is not registered.";
         let token = app.tokens.find(text).cloned();
@@ -170,7 +171,6 @@ fn read_filter(app: &AppState, params: &Params) -> Result<Filter, Problem> {
     Ok(Filter {
         query,
         statuses: params.text("status").map_or(Ok(Vec::new()), read_statuses)?,
-        from: read_time(params, "from")?,
         token: params.text("token").map(read_token).transpose()?,
     })
 }
@@ -190,14 +190,29 @@ fn read_cursor(text: &str) -> Result<OrderId, Problem> {
     parse_order_id(text).ok_or_else(|| Problem::invalid_field("cursor", "invalid", "This is no cursor."))
 }
 
-/// Reads a time as the first id of its millisecond: ids grow with the times at which orders are placed.
-fn read_time(params: &Params, name: &str) -> Result<Option<OrderId>, Problem> {
+/// Narrows a query to what follows a cursor. A cursor that lies outside of the bounds does not widen them.
+fn past_cursor(mut query: OrderQuery, cursor: OrderId) -> OrderQuery {
+    match query.sort {
+        Sort::NewestFirst => query.before = Some(query.before.map_or(cursor, |before| before.min(cursor))),
+        Sort::OldestFirst => query.after = Some(query.after.map_or(cursor, |after| after.max(cursor))),
+    }
+    query
+}
+
+fn read_time(params: &Params, name: &str) -> Result<Option<DateTime<Utc>>, Problem> {
     let read = |text: &str| {
-        let at: Option<DateTime<Utc>> = DateTime::parse_from_rfc3339(text).ok().map(Into::into);
-        let message = "Must be an RFC 3339 time.";
-        at.map(|at| OrderId::new(at, 0)).ok_or_else(|| Problem::invalid_field(name, "invalid", message))
+        let at = DateTime::parse_from_rfc3339(text).map(Into::into);
+        at.map_err(|_| Problem::invalid_field(name, "invalid", "Must be an RFC 3339 time."))
     };
     params.text(name).map(read).transpose()
+}
+
+fn read_sort(params: &Params) -> Result<Sort, Problem> {
+    match params.text("sort") {
+        None | Some("newest") => Ok(Sort::NewestFirst),
+        Some("oldest") => Ok(Sort::OldestFirst),
+        Some(_) => Err(Problem::invalid_field("sort", "invalid", "Must be newest or oldest.")),
+    }
 }
 
 /// Returns whether the list is limited to orders that need attention.

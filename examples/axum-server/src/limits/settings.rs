@@ -1,5 +1,8 @@
 //! The settings of limits and of proxies.
 
+use std::path::PathBuf;
+
+use crate::limits::prices::Worth;
 use crate::limits::proxies::{ForwardedHeader, TrustedProxies};
 use crate::limits::rate::{MaybeRate, Rate};
 
@@ -18,6 +21,16 @@ pub struct LimitSettings {
     /// How many orders of one user may be open: neither confirmed nor failed [default: no limit].
     #[arg(long, env = "MAX_OPEN_ORDERS", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub max_open_orders: Option<u32>,
+
+    /// What the orders that a user places in 24 hours may be worth together, in the currency of the prices; failed ones do not
+    /// count [default: no limit].
+    #[arg(long, env = "MAX_DAILY_NOTIONAL", value_name = "AMOUNT", requires = "prices")]
+    pub max_daily_notional: Option<Worth>,
+
+    /// What tokens are worth: a JSON object of symbols or mints and the prices of one whole token, as decimal strings. It is
+    /// read again when it changes [default: none].
+    #[arg(long, env = "PRICES", value_name = "FILE")]
+    pub prices: Option<PathBuf>,
 
     /// How many orders may wait for a worker before new ones are refused with 503 [default: no limit].
     #[arg(long, env = "MAX_DUE_ORDERS", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]

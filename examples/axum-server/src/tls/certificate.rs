@@ -1,11 +1,8 @@
 //! The certificate, which is read again when its files change.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use order_engine_core::telemetry::chain;
 use rustls::ServerConfig;
@@ -15,15 +12,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use crate::file_watch::{LOOK_INTERVAL, stamp};
 use crate::tls::TlsError;
 use crate::tls::settings::TlsSettings;
 use crate::transport::socket::Socket;
-
-/// How often the files are looked at.
-const LOOK_INTERVAL: Duration = Duration::from_secs(2);
-
-/// By what a changed file is told from the old one.
-type Stamp = Option<(u64, i64, i64, u64)>;
 
 /// The certificate with which clients are served. Its clones are the same one.
 #[derive(Clone, Debug)]
@@ -80,11 +72,6 @@ impl Tls {
         let config = Arc::clone(&self.0.config.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(Socket::Tls(Box::new(TlsAcceptor::from(config).accept(stream).await?)))
     }
-}
-
-fn stamp(path: &Path) -> Stamp {
-    let found = fs::metadata(path).ok()?;
-    Some((found.ino(), found.mtime(), found.mtime_nsec(), found.len()))
 }
 
 /// Reads what clients are served with: TLS 1.2 and 1.3, and HTTP/1.1 in it.

@@ -100,6 +100,16 @@ pub(crate) const CATALOGUE: &[Entry] = &[
     entry(421, "host-not-allowed", "The server does not answer under this name. The operator allows names."),
     entry(422, "amount-too-small", "The order would buy nothing. Sell more."),
     entry(422, "invalid-request", "Fields are not acceptable. `errors` has each with a code and a sentence."),
+    entry(
+        422,
+        "no-price",
+        "What users trade is limited by its worth, and the host has no price of the token. Ask the operator.",
+    ),
+    entry(
+        422,
+        "notional-too-large",
+        "The order alone is worth more than a user may trade in 24 hours. Sell less.",
+    ),
     entry(422, "pair-not-traded", "No pools lead from the one token to the other."),
     entry(
         422,
@@ -110,6 +120,11 @@ pub(crate) const CATALOGUE: &[Entry] = &[
     entry(422, "quote-refused", "The router refuses this quote for good. The detail says why."),
     entry(426, "bad-upgrade", "The server speaks another version of WebSocket, which the answer names."),
     entry(426, "upgrade-required", "The path is a WebSocket. Connect with Upgrade: websocket."),
+    entry(
+        429,
+        "daily-notional-exceeded",
+        "With the order, the user would trade more in 24 hours than one may. Retry-After says when there is room for it.",
+    ),
     entry(
         429,
         "too-many-open-orders",

@@ -13,8 +13,8 @@ use crate::setters::setters;
 
 /// Which orders to list.
 ///
-/// The next page begins before the last order of this one, so orders that are accepted meanwhile shift
-/// nothing.
+/// The next page begins at the last order of this one, so orders that are accepted meanwhile shift nothing. It is
+/// `before` that order if the newest come first, and `after` it if the oldest do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OrderQuery {
@@ -26,16 +26,39 @@ pub struct OrderQuery {
     pub tag: Option<Tag>,
     /// Only those that an operator should look at: in quarantine, of unknown outcome, or undecodable.
     pub attention: bool,
-    /// Only those with a smaller id: the last one of the page before.
+    /// Only those with a smaller id.
     pub before: Option<OrderId>,
+    /// Only those with a greater id.
+    pub after: Option<OrderId>,
+    /// Which come first.
+    pub sort: Sort,
     /// How many at most.
     pub limit: u32,
+}
+
+/// Which orders of a list come first. Ids grow with the time at which orders are accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// Those with the greatest ids.
+    #[default]
+    NewestFirst,
+    /// Those with the smallest ids.
+    OldestFirst,
 }
 
 impl OrderQuery {
     /// Returns a query for any orders, the newest `limit` of them.
     pub const fn new(limit: u32) -> Self {
-        Self { user_id: None, status: None, tag: None, attention: false, before: None, limit }
+        Self {
+            user_id: None,
+            status: None,
+            tag: None,
+            attention: false,
+            before: None,
+            after: None,
+            sort: Sort::NewestFirst,
+            limit,
+        }
     }
 
     /// Asks only for this user's orders.
@@ -66,11 +89,34 @@ impl OrderQuery {
         self
     }
 
-    /// Asks for the page before this order, the last one of the page before.
+    /// Asks only for orders with a smaller id than this.
     #[must_use]
     pub const fn with_before(mut self, before: OrderId) -> Self {
         self.before = Some(before);
         self
+    }
+
+    /// Asks only for orders with a greater id than this.
+    #[must_use]
+    pub const fn with_after(mut self, after: OrderId) -> Self {
+        self.after = Some(after);
+        self
+    }
+
+    /// Says which orders come first.
+    #[must_use]
+    pub const fn with_sort(mut self, sort: Sort) -> Self {
+        self.sort = sort;
+        self
+    }
+
+    /// Asks for the page that follows the one that ended with this order.
+    #[must_use]
+    pub const fn past(self, last: OrderId) -> Self {
+        match self.sort {
+            Sort::NewestFirst => self.with_before(last),
+            Sort::OldestFirst => self.with_after(last),
+        }
     }
 
     /// Whether an order is among those asked for.
@@ -80,6 +126,7 @@ impl OrderQuery {
             && self.tag.as_ref().is_none_or(|tag| order.request.tag.as_ref() == Some(tag))
             && (!self.attention || order.state.attention().is_some())
             && self.before.is_none_or(|before| order.id < before)
+            && self.after.is_none_or(|after| order.id > after)
     }
 }
 

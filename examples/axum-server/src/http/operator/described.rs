@@ -4,6 +4,7 @@
 
 use utoipa::ToSchema;
 
+use super::order_view::ViewBody;
 use super::overview::AttentionBody;
 use super::pauses::PausesBody;
 use crate::http::cancel::CancelBody;
@@ -78,7 +79,7 @@ struct PauseForm {
 pub(crate) fn attention() {}
 
 /// Get an order with what was signed for it, and on request what its venues have of it.
-#[utoipa::path(get, path = "/api/operator/orders/{orderId}", operation_id = "viewOrder", tag = "Operators", params(("orderId" = String, Path, format = Uuid, description = "The order, of whichever user."), ("chain" = Option<bool>, Query, description = "Search the venues.")), responses((status = 200, description = "The order, as operators see it.", body = Object)))]
+#[utoipa::path(get, path = "/api/operator/orders/{orderId}", operation_id = "viewOrder", tag = "Operators", params(("orderId" = String, Path, format = Uuid, description = "The order, of whichever user."), ("chain" = Option<bool>, Query, description = "Search the venues.")), responses((status = 200, description = "The order, as operators see it.", body = ViewBody)))]
 pub(crate) fn view() {}
 
 /// Say what became of a transaction whose outcome the engine does not know.

@@ -12,11 +12,13 @@ use order_engine_core::{
 };
 use serde::Serialize;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::act::{Act, Asked, Kind};
 use super::order::load;
 use crate::app::AppState;
-use crate::wire::problem::Problem;
+use crate::wire::problem::{Document, Problem};
+use crate::wire::schema;
 use crate::wire::status::StatusBody;
 
 /// How long the venues may take to search their histories.
@@ -30,11 +32,13 @@ pub(crate) struct ViewOrder {
     chain: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct ViewBody {
+#[schema(as = OperatorOrder)]
+pub(crate) struct ViewBody {
     order: StatusBody,
     /// The order that this one repeats.
+    #[schema(value_type = Option<String>, format = Uuid)]
     origin: Option<OrderId>,
     venue: Option<String>,
     is_cancel_requested: bool,
@@ -46,35 +50,43 @@ struct ViewBody {
 }
 
 /// Why the order needs an operator.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Attention)]
 struct AttentionBody {
     kind: &'static str,
     message: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = SignedTransaction)]
 struct TransactionBody {
+    #[schema(value_type = String)]
     tx_hash: TxId,
     purpose: &'static str,
     until_height: Option<u64>,
     account: Option<String>,
     nonce: Option<String>,
+    #[schema(schema_with = schema::base_units)]
     min_out_base_units: Amount,
 }
 
 /// What the final histories of the venues have with the order's tag. That nothing is found proves nothing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ChainFindings)]
 enum ChainBody {
     Found(Vec<FoundBody>),
+    #[schema(value_type = Document<'static>)]
     Problem(Problem),
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = FoundTransaction)]
 struct FoundBody {
     venue: String,
+    #[schema(value_type = String)]
     tx_hash: TxId,
     /// What it was signed for; `null` if this engine has not signed it.
     purpose: Option<&'static str>,
@@ -86,10 +98,13 @@ struct FoundBody {
     fill: Option<FillBody>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Fill)]
 struct FillBody {
+    #[schema(schema_with = schema::base_units)]
     amount_in_base_units: Amount,
+    #[schema(schema_with = schema::base_units)]
     amount_out_base_units: Amount,
     height: u64,
 }

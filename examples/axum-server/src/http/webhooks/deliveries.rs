@@ -47,7 +47,6 @@ pub(crate) struct RedeliverySchema {
 #[serde(rename_all = "camelCase")]
 #[schema(as = Deliveries)]
 pub(crate) struct DeliveriesBody {
-    #[schema(value_type = Vec<Object>)]
     deliveries: Vec<Attempt>,
     /// Where the next page begins; `null` for the last page.
     next_cursor: Option<u64>,
@@ -97,7 +96,7 @@ pub(crate) async fn list(
     operation_id = "testWebhook",
     tag = "Webhooks",
     params(("webhookId" = String, Path, description = "The webhook.")),
-    responses((status = 200, description = "What became of it.", body = Object)),
+    responses((status = 200, description = "What became of it.", body = Attempt)),
 )]
 pub(crate) async fn test(
     State(app): State<AppState>,
@@ -115,7 +114,7 @@ pub(crate) async fn test(
     tag = "Webhooks",
     params(("webhookId" = String, Path, description = "The webhook.")),
     request_body = RedeliverySchema,
-    responses((status = 200, description = "What became of it.", body = Object)),
+    responses((status = 200, description = "What became of it.", body = Attempt)),
 )]
 pub(crate) async fn redeliver(
     State(app): State<AppState>,
