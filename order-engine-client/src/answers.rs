@@ -173,7 +173,7 @@ pub enum ListedOrder {
     },
 }
 
-/// A page of orders, the newest first.
+/// A page of orders.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]

@@ -48,7 +48,7 @@ impl Client {
         self.get(&format!("/api/orders/by-client-id/{}{query}", segment(client_order_id))).await
     }
 
-    /// Returns a page of orders, the newest first.
+    /// Returns a page of orders.
     pub async fn orders(&self, query: &OrderQuery) -> Result<OrderPage, Error> {
         self.get(&query.path()).await
     }

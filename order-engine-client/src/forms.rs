@@ -188,7 +188,7 @@ impl QuoteForm {
     }
 }
 
-/// Which orders are listed, the newest first. Without conditions all of the caller are.
+/// Which orders are listed, the newest first unless it says otherwise. Without conditions all of the caller are.
 ///
 /// ```
 /// use order_engine_client::{OrderQuery, Status};
@@ -227,6 +227,11 @@ impl OrderQuery {
     /// Lists orders before this time (RFC 3339).
     pub fn with_to(self, time: impl Into<String>) -> Self {
         self.with("to", time.into())
+    }
+
+    /// Lists the oldest orders first.
+    pub fn with_oldest_first(self) -> Self {
+        self.with("sort", "oldest".to_owned())
     }
 
     /// Lists orders that need an operator only.

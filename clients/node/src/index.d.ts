@@ -64,6 +64,8 @@ export interface OrderQuery {
   from?: string;
   /** Before this time (RFC 3339). */
   to?: string;
+  /** Which come first: the newest, unless said. */
+  sort?: 'newest' | 'oldest';
   /** Only orders that need an operator. */
   attention?: 'any';
   limit?: number;
@@ -107,7 +109,7 @@ export class Client {
   dryRun(form: OrderForm): Promise<Quote>;
   order(orderId: string): Promise<Order>;
   orderNamed(clientOrderId: string, options?: { userId?: string }): Promise<Order>;
-  /** Returns a page of orders, the newest first. */
+  /** Returns a page of orders, the newest first unless said. */
   orders(query?: OrderQuery): Promise<OrderPage>;
   events(orderId: string, options?: { after?: number; limit?: number }): Promise<EventPage>;
   /** Cancels an order. One that was cancelled before is cancelled again, with the same answer. */

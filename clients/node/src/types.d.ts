@@ -251,7 +251,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List orders, the newest first.
+         * List orders, the newest first unless said.
          * @description A page may have fewer orders than its limit, and none, although more follow: it is the last one if it has no `nextCursor`.
          */
         get: operations["listOrders"];
@@ -274,7 +274,8 @@ export interface paths {
         put?: never;
         /**
          * Place several orders.
-         * @description Each succeeds or fails alone: a result each, in order, with the status that a request of its own would have had.
+         * @description Each succeeds or fails alone: a result each, in order, with the status that a request of its own would have had. Each
+         *     counts as a request where requests are limited.
          */
         post: operations["placeOrders"];
         delete?: never;
@@ -754,6 +755,11 @@ export interface components {
             status: "pending" | "routing" | "building" | "submitted" | "confirmed" | "failed";
             wsUrl: string;
         };
+        /** @description Why the order needs an operator. */
+        Attention: {
+            kind: string;
+            message: string;
+        };
         AttentionList: {
             /**
              * Format: uuid
@@ -834,6 +840,12 @@ export interface components {
             /** @description Its name. */
             name: string;
         };
+        /** @description What the final histories of the venues have with the order's tag. That nothing is found proves nothing. */
+        ChainFindings: {
+            found: components["schemas"]["FoundTransaction"][];
+        } | {
+            problem: components["schemas"]["Problem"];
+        };
         ChainView: {
             /** Format: int64 */
             confirmed: number;
@@ -844,12 +856,46 @@ export interface components {
         };
         /** @description A page of the log. */
         Deliveries: {
-            deliveries: Record<string, never>[];
+            deliveries: components["schemas"]["Delivery"][];
             /**
              * Format: int64
              * @description Where the next page begins; `null` for the last page.
              */
             nextCursor?: number | null;
+        };
+        /** @description One request to a receiver, and how it ended. */
+        Delivery: {
+            /** Format: date-time */
+            at: string;
+            /**
+             * Format: int32
+             * @description How often the event was tried by itself, with this time; 1 for what a user asks for.
+             */
+            attempt: number;
+            /** Format: int64 */
+            durationMs: number;
+            /** @description A stable code, if it failed: the event is delivered if there is none. */
+            error?: string | null;
+            /** @description The event, under the name that the receiver gets: `webhook-id`. */
+            eventId: string;
+            /**
+             * Format: uuid
+             * @description The order of the event; a test has none.
+             */
+            orderId?: string | null;
+            /**
+             * Format: int64
+             * @description The number of the event in its order.
+             */
+            seq?: number | null;
+            /**
+             * Format: int32
+             * @description The status that the receiver answered.
+             */
+            status?: number | null;
+            trigger: components["schemas"]["Trigger"];
+            /** @description The kind of the event. */
+            type: string;
         };
         /** @description What would be traded. */
         DryRun: {
@@ -939,6 +985,23 @@ export interface components {
             /** @description One sentence for people. */
             message: string;
         };
+        Fill: {
+            /** @description An amount in base units, as decimal digits. */
+            amountInBaseUnits: string;
+            /** @description An amount in base units, as decimal digits. */
+            amountOutBaseUnits: string;
+            /** Format: int64 */
+            height: number;
+        };
+        FoundTransaction: (components["schemas"]["Fill"] | null) & {
+            isFinal: boolean;
+            /** @description `landed`, `reverted`, `not-found`, or `null` if the venue does not say. */
+            outcome?: string | null;
+            /** @description What it was signed for; `null` if this engine has not signed it. */
+            purpose?: string | null;
+            txHash: string;
+            venue: string;
+        };
         /** @description Why everything stops. */
         HaltForm: {
             reason: string;
@@ -972,6 +1035,20 @@ export interface components {
             message: string;
             /** Format: uuid */
             orderId: string;
+        };
+        OperatorOrder: {
+            attention?: components["schemas"]["Attention"] | null;
+            chain?: components["schemas"]["ChainFindings"] | null;
+            isCancelRequested: boolean;
+            order: components["schemas"]["Order"];
+            /**
+             * Format: uuid
+             * @description The order that this one repeats.
+             */
+            origin?: string | null;
+            /** @description What was signed for the attempt that runs, in the order of the signing. */
+            transactions: components["schemas"]["SignedTransaction"][];
+            venue?: string | null;
         };
         /** @description An order as clients see it. Every field is always there; one without a value is `null`. */
         Order: {
@@ -1348,6 +1425,16 @@ export interface components {
         RouteDetails: components["schemas"]["RouteAmounts"] & {
             legs: components["schemas"]["Leg"][];
         };
+        SignedTransaction: {
+            account?: string | null;
+            /** @description An amount in base units, as decimal digits. */
+            minOutBaseUnits: string;
+            nonce?: string | null;
+            purpose: string;
+            txHash: string;
+            /** Format: int64 */
+            untilHeight?: number | null;
+        };
         SinkBacklog: {
             /** Format: int64 */
             orders: number;
@@ -1407,6 +1494,11 @@ export interface components {
         Tokens: {
             tokens: components["schemas"]["Token"][];
         };
+        /**
+         * @description Why an attempt was made.
+         * @enum {string}
+         */
+        Trigger: "event" | "redelivery" | "test";
         VenueHealth: {
             isBuilding: boolean;
             isObserving: boolean;
@@ -1729,7 +1821,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["OperatorOrder"];
                 };
             };
             /** @description The request has no credential, or not a valid one. */
@@ -2392,6 +2484,8 @@ export interface operations {
                 from?: string;
                 /** @description Only those placed before this time. */
                 to?: string;
+                /** @description Which come first: `newest`, unless said, or `oldest`. A cursor goes on in the direction of its list. */
+                sort?: string;
                 /** @description `any`: only those that an operator should look at. */
                 attention?: string;
                 /** @description How many at most; 50 unless said. */
@@ -3742,7 +3836,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["Delivery"];
                 };
             };
             /** @description The request has no credential, or not a valid one. */
@@ -3860,7 +3954,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["Delivery"];
                 };
             };
             /** @description The request has no credential, or not a valid one. */

@@ -31,6 +31,8 @@ async fn every_answer_is_read() {
     let query = OrderQuery::default().with_status(Status::Pending).with_user_id("alice").with_token("SOL");
     let page = client.orders(&query.with_limit(1)).await.unwrap();
     assert!(matches!(&page.orders[..], [ListedOrder::Order(order)] if order.order_id == placed.order_id));
+    let oldest = client.orders(&OrderQuery::default().with_oldest_first().with_limit(1)).await.unwrap();
+    assert_eq!(oldest.orders, page.orders);
     let cancelled = client.cancel(&placed.order_id).await.unwrap();
     assert_eq!((cancelled.cancel.as_str(), cancelled.status), ("cancelled", Status::Failed));
     assert_eq!(client.cancel(&placed.order_id).await.unwrap(), cancelled, "it may be repeated");

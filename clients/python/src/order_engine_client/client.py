@@ -95,14 +95,15 @@ class Client:
         token: str | None = None,
         from_: str | None = None,
         to: str | None = None,
+        sort: str | None = None,
         attention: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Orders:
-        """Returns a page of orders, the newest first. ``cursor`` is the ``nextCursor`` of the page before."""
+        """Returns a page of orders, the newest first unless ``sort`` is ``oldest``. ``cursor`` is the ``nextCursor`` of the page before."""
         statuses = status if status is None or isinstance(status, str) else ",".join(status)
         conditions = {
-            "status": statuses, "userId": user_id, "token": token, "from": from_, "to": to, "attention": attention,
+            "status": statuses, "userId": user_id, "token": token, "from": from_, "to": to, "sort": sort, "attention": attention,
             "limit": limit, "cursor": cursor,
         }
         return cast(Orders, self.get("/api/orders" + query(**conditions)))

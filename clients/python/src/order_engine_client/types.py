@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 
 class AcceptedOrder(TypedDict):
@@ -15,6 +15,13 @@ class AcceptedOrder(TypedDict):
     # Where the order stands.
     status: Literal['pending', 'routing', 'building', 'submitted', 'confirmed', 'failed']
     wsUrl: str
+
+
+class Attention(TypedDict):
+    """Why the order needs an operator."""
+
+    kind: str
+    message: str
 
 
 class AttentionList(TypedDict):
@@ -141,6 +148,13 @@ class Chain(TypedDict):
     name: str
 
 
+class ChainFindings(TypedDict):
+    """What the final histories of the venues have with the order's tag. That nothing is found proves nothing."""
+
+    found: NotRequired[list[FoundTransaction]]
+    problem: NotRequired[Problem]
+
+
 class ChainView(TypedDict):
     confirmed: int
     finalized: int
@@ -150,9 +164,31 @@ class ChainView(TypedDict):
 class Deliveries(TypedDict):
     """A page of the log."""
 
-    deliveries: list[dict[str, Any]]
+    deliveries: list[Delivery]
     # Where the next page begins; `null` for the last page.
     nextCursor: NotRequired[int | None]
+
+
+class Delivery(TypedDict):
+    """One request to a receiver, and how it ended."""
+
+    at: str
+    # How often the event was tried by itself, with this time; 1 for what a user asks for.
+    attempt: int
+    durationMs: int
+    # A stable code, if it failed: the event is delivered if there is none.
+    error: NotRequired[str | None]
+    # The event, under the name that the receiver gets: `webhook-id`.
+    eventId: str
+    # The order of the event; a test has none.
+    orderId: NotRequired[str | None]
+    # The number of the event in its order.
+    seq: NotRequired[int | None]
+    # The status that the receiver answered.
+    status: NotRequired[int | None]
+    trigger: Trigger
+    # The kind of the event.
+    type: str
 
 
 class DryRun(TypedDict):
@@ -229,6 +265,14 @@ class FieldError(TypedDict):
     message: str
 
 
+class Fill(TypedDict):
+    # An amount in base units, as decimal digits.
+    amountInBaseUnits: str
+    # An amount in base units, as decimal digits.
+    amountOutBaseUnits: str
+    height: int
+
+
 class HaltForm(TypedDict):
     """Why everything stops."""
 
@@ -297,6 +341,18 @@ class ListedOrder(TypedDict):
     updatedAt: NotRequired[str]
     userId: NotRequired[str]
     message: NotRequired[str]
+
+
+class OperatorOrder(TypedDict):
+    attention: NotRequired[Attention | None]
+    chain: NotRequired[ChainFindings | None]
+    isCancelRequested: bool
+    order: Order
+    # The order that this one repeats.
+    origin: NotRequired[str | None]
+    # What was signed for the attempt that runs, in the order of the signing.
+    transactions: list[SignedTransaction]
+    venue: NotRequired[str | None]
 
 
 class Order(TypedDict):
@@ -673,6 +729,16 @@ class RouteDetails(TypedDict):
     legs: list[Leg]
 
 
+class SignedTransaction(TypedDict):
+    account: NotRequired[str | None]
+    # An amount in base units, as decimal digits.
+    minOutBaseUnits: str
+    nonce: NotRequired[str | None]
+    purpose: str
+    txHash: str
+    untilHeight: NotRequired[int | None]
+
+
 class SinkBacklog(TypedDict):
     orders: int
     pendingForMs: NotRequired[int | None]
@@ -791,3 +857,9 @@ class Webhooks(TypedDict):
     """All endpoints of a user. There are few."""
 
     webhooks: list[Webhook]
+
+
+FoundTransaction: TypeAlias = "dict[str, Any]"
+
+# Why an attempt was made.
+Trigger: TypeAlias = "Literal['event', 'redelivery', 'test']"
