@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-
-use crate::secret::Secret;
+use order_engine_client::Secret;
 
 /// Places and follows orders, and operates servers of order-engine.
 ///
@@ -188,6 +187,9 @@ pub(crate) struct Submit {
     /// Give the order up after this time: `30s`.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) ttl: Option<Duration>,
+    /// For how long a request is repeated, under the same name, if its answer is lost or the server cannot serve.
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = duration)]
+    pub(crate) repeat_for: Duration,
     /// Follow it to its end.
     #[arg(long)]
     pub(crate) watch: bool,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 
+use order_engine_client::Error;
 use serde_json::Value;
 
 /// Why a command fails.
@@ -36,6 +37,24 @@ pub(crate) enum Failure {
     Output(#[from] io::Error),
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(problem) => Self::Refused {
+                status: problem.status,
+                problem: serde_json::from_str(problem.json()).unwrap_or_default(),
+            },
+            Error::Unreachable { url, reason, .. } => Self::Unreachable { url, reason },
+            Error::InDoubt { key, source, .. } => {
+                Self::InDoubt { key, reason: Self::from(*source).to_string() }
+            }
+            Error::Settings(message) => Self::Usage(message),
+            Error::Unexpected(message) => Self::Unexpected(message),
+            other => Self::Unexpected(other.to_string()),
+        }
+    }
+}
+
 impl Failure {
     /// Returns the exit code. They are documented in the help and in `docs/cli.md`.
     pub(crate) fn exit_code(&self) -> u8 {
@@ -64,6 +83,9 @@ impl Failure {
     pub(crate) fn to_json(&self) -> Value {
         match self {
             Self::Refused { problem, .. } => problem.clone(),
+            Self::InDoubt { key, .. } => {
+                serde_json::json!({ "detail": self.to_string(), "idempotencyKey": key })
+            }
             other => serde_json::json!({ "detail": other.to_string() }),
         }
     }
@@ -75,9 +97,6 @@ fn problem_text(status: u16, problem: &Value) -> String {
     for error in problem["errors"].as_array().into_iter().flatten() {
         let field = |name: &str| error[name].as_str().unwrap_or_default();
         let _ = write!(message, "\n  {}: {}", field("field"), field("message"));
-    }
-    if let Some(key) = problem["idempotencyKey"].as_str() {
-        let _ = write!(message, "\n  Run the same command with --client-order-id {key} to be sure.");
     }
     message
 }

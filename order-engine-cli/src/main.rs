@@ -5,16 +5,15 @@ mod client;
 mod commands;
 mod failure;
 mod output;
-mod secret;
-mod settings;
-mod sse;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::args::{Args, Command};
+use order_engine_client::Settings;
+
+use crate::args::{Args, Command, Connection};
 use crate::client::Client;
 use crate::commands::{operate, orders, overview, top, watch};
 use crate::failure::Failure;
@@ -40,7 +39,7 @@ async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         clap_complete::generate(shell, &mut Args::command(), "order-engine", &mut std::io::stdout());
         return Ok(());
     }
-    let client = Client::new(settings::read(&args.connection)?)?;
+    let client = Client::new(settings(args.connection)?)?;
     match args.command {
         Command::Submit(submit) => orders::submit(&client, output, submit).await,
         Command::Quote(swap) => orders::quote(&client, output, &swap).await,
@@ -67,4 +66,11 @@ async fn run(args: Args, output: &Output) -> Result<(), Failure> {
         Command::Top { interval, once } => top::top(&client, output, interval, once).await,
         Command::Completions { .. } => Ok(()),
     }
+}
+
+/// Returns the settings of the flags, and of the environment where there are none, which clap has read, and then of the file.
+fn settings(connection: Connection) -> Result<Settings, Failure> {
+    let Connection { url, key, config, insecure_http } = connection;
+    let settings = Settings::read(url, key, config.as_deref())?;
+    Ok(if insecure_http { settings.with_insecure_http() } else { settings })
 }

@@ -4,6 +4,8 @@
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 #![allow(clippy::too_many_lines, reason = "most of them are what people see")]
 
+#[path = "cli/documents.rs"]
+mod documents;
 #[path = "cli/site.rs"]
 mod site;
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use order_engine_client::{OrderForm, Placed};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -31,33 +32,56 @@ fn form(swap: &Swap) -> Map<String, Value> {
 
 /// Places an order, under a name, so that it can be placed again without a second order.
 pub(crate) async fn submit(client: &Client, output: &Output, submit: Submit) -> Result<(), Failure> {
-    let mut form = form(&submit.swap);
-    let key = submit.client_order_id.unwrap_or_else(|| Uuid::new_v4().to_string());
-    form.insert("clientOrderId".into(), json!(key));
-    if let Some(amount) = submit.min_out {
-        form.insert("minOut".into(), json!(amount));
-    }
-    if let Some(user) = submit.user {
-        form.insert("userId".into(), json!(user));
-    }
-    if let Some(ttl) = submit.ttl {
-        form.insert("ttlMs".into(), json!(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)));
-    }
-    let placed =
-        client.post("/api/orders/execute", &Value::Object(form)).await.map_err(|failure| match failure {
-            Failure::Unreachable { .. } => Failure::InDoubt { key: key.clone(), reason: failure.to_string() },
-            other => other,
-        })?;
-    let id = placed["orderId"].as_str().unwrap_or_default().to_owned();
-    output.show(&placed, |placed| {
+    let key = submit.client_order_id.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
+    let form = order_form(&submit).with_client_order_id(&key);
+    let placed = client.place(&form, submit.repeat_for).await.map_err(|failure| match failure {
+        Failure::Unreachable { .. } => Failure::InDoubt { key, reason: failure.to_string() },
+        other => other,
+    })?;
+    output.show(&document(&placed), |document| {
         pairs(&[
-            ("order", field(placed, "orderId")),
-            ("status", field(placed, "status")),
-            ("created", field(placed, "createdAt")),
-            ("client order id", key),
+            ("order", field(document, "orderId")),
+            ("status", field(document, "status")),
+            ("created", field(document, "createdAt")),
+            ("client order id", placed.client_order_id.clone()),
         ])
     })?;
-    if submit.watch { watch(client, output, &id, 0, None).await } else { Ok(()) }
+    if submit.watch { watch(client, output, &placed.order_id, 0, None).await } else { Ok(()) }
+}
+
+fn order_form(submit: &Submit) -> OrderForm {
+    let Swap { amount, token_in, token_out, slippage_bps, max_price_impact_bps } = &submit.swap;
+    let mut form = OrderForm::new(amount, token_in, token_out);
+    if let Some(bps) = slippage_bps {
+        form = form.with_slippage_bps(*bps);
+    }
+    if let Some(bps) = max_price_impact_bps {
+        form = form.with_max_price_impact_bps(*bps);
+    }
+    if let Some(amount) = &submit.min_out {
+        form = form.with_min_out(amount);
+    }
+    if let Some(user) = &submit.user {
+        form = form.with_user_id(user);
+    }
+    if let Some(ttl) = submit.ttl {
+        form = form.with_ttl(ttl);
+    }
+    form
+}
+
+/// Returns what the server answered. An order that was looked up after a doubt has its own document, of which this is the part that every
+/// answer has.
+fn document(placed: &Placed) -> Value {
+    serde_json::from_str(placed.json()).unwrap_or_else(|_| {
+        json!({
+            "orderId": placed.order_id,
+            "jobId": placed.order_id,
+            "status": placed.status.as_str(),
+            "wsUrl": placed.ws_url,
+            "createdAt": placed.created_at,
+        })
+    })
 }
 
 pub(crate) async fn quote(client: &Client, output: &Output, swap: &Swap) -> Result<(), Failure> {

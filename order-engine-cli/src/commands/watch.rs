@@ -2,29 +2,21 @@
 
 use std::time::Duration;
 
-use http_body_util::BodyExt as _;
-use hyper::StatusCode;
-use hyper::body::Incoming;
+use order_engine_client::{Event, Item};
 use serde_json::Value;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::client::{Client, segment};
 use crate::failure::Failure;
 use crate::output::{Output, field, raw, remark};
-use crate::sse::Parser;
 
-/// The server sends something every 20 seconds. What is silent for longer than two of these is cut.
-const SILENCE_MAX: Duration = Duration::from_secs(45);
-/// How long to wait before the next attempt to connect: at first, and at most.
-const WAIT: Duration = Duration::from_millis(250);
-const WAIT_MAX: Duration = Duration::from_secs(5);
 /// How wide the bar is, in characters.
 const BAR_WIDTH: usize = 30;
 
 /// How far an order has been followed.
 struct Progress<'a> {
     output: &'a Output,
-    /// The number of the last event that was shown.
+    /// The number of the event behind which it begins.
     seq: u64,
     /// The last event, once it ends the order.
     end: Option<Value>,
@@ -50,87 +42,49 @@ pub(crate) async fn watch(
 }
 
 async fn follow(client: &Client, id: &str, progress: &mut Progress<'_>) -> Result<(), Failure> {
-    let mut wait = WAIT;
-    let mut has_connected = false;
+    // A server that was never reached is one whose address is wrong.
+    let mut events = client.follow(id, progress.seq).await?;
     let mut told = String::new();
-    loop {
-        let before = progress.seq;
-        let cut = match client.events(id, progress.seq).await {
-            // There is no more, so the last event was shown by somebody who has asked before.
-            Ok(response) if response.status() == StatusCode::NO_CONTENT => {
-                return ended_before(client, id).await;
+    while let Some(item) = events.next_item().await {
+        match item? {
+            Item::Event(event) => progress.show(&event)?,
+            Item::Notice { message } => progress.tell(&message)?,
+            // Once for each reason: an outage may be long.
+            Item::Interrupted { reason } if reason != told => {
+                let after = events.last_seq();
+                progress.tell(&format!("the stream was cut ({reason}); trying again after event {after}"))?;
+                told = reason;
             }
-            Ok(response) => {
-                has_connected = true;
-                take(response.into_body(), progress).await?
-            }
-            // A server that was never reached is one whose address is wrong.
-            Err(failure) if has_connected && failure.is_passing() => failure.to_string(),
-            Err(failure) => return Err(failure),
-        };
-        if let Some(end) = &progress.end {
-            return outcome(end);
-        }
-        if progress.seq > before {
-            wait = WAIT;
-        }
-        // Once for each reason: an outage may be long.
-        if cut != told {
-            progress.hide_bar()?;
-            remark(&format!("the stream was cut ({cut}); trying again after event {}", progress.seq));
-            told = cut;
-        }
-        sleep(wait).await;
-        wait = (wait * 2).min(WAIT_MAX);
-    }
-}
-
-/// Shows the events of a stream until it ends, and returns why it did.
-async fn take(mut body: Incoming, progress: &mut Progress<'_>) -> Result<String, Failure> {
-    let mut parser = Parser::default();
-    while progress.end.is_none() {
-        let frame = match timeout(SILENCE_MAX, body.frame()).await {
-            Err(_) => return Ok("it fell silent".to_owned()),
-            Ok(None) => return Ok("it ended".to_owned()),
-            Ok(Some(Err(error))) => return Ok(error.to_string()),
-            Ok(Some(Ok(frame))) => frame,
-        };
-        for event in frame.data_ref().map(|data| parser.take(data)).unwrap_or_default() {
-            let frame: Value =
-                serde_json::from_str(&event.data).map_err(|error| Failure::Unexpected(error.to_string()))?;
-            match event.id.and_then(|id| id.parse().ok()) {
-                // What was shown already.
-                Some(seq) if seq <= progress.seq => {}
-                Some(seq) if seq == progress.seq + 1 => progress.show(seq, frame)?,
-                Some(seq) => return Ok(format!("event {seq} came before the one before it")),
-                None => progress.tell(&frame)?,
-            }
+            _ => {}
         }
     }
-    Ok(String::new())
+    match &progress.end {
+        Some(end) => outcome(end),
+        // There is no more, so the last event was shown by somebody who has asked before.
+        None => ended_before(client, id).await,
+    }
 }
 
 impl Progress<'_> {
     /// Shows an event.
-    fn show(&mut self, seq: u64, frame: Value) -> Result<(), Failure> {
+    fn show(&mut self, event: &Event) -> Result<(), Failure> {
+        let frame: Value =
+            serde_json::from_str(event.json()).map_err(|error| Failure::Unexpected(error.to_string()))?;
         self.hide_bar()?;
         self.output.show(&frame, event_line)?;
-        self.seq = seq;
-        if matches!(frame["status"].as_str(), Some("confirmed" | "failed")) {
+        if event.status.is_terminal() {
             self.end = Some(frame);
         } else if self.output.is_live() {
-            raw(&bar(frame["progress"].as_u64().unwrap_or(0)))?;
+            raw(&bar(u64::from(event.progress)))?;
             self.is_bar_shown = true;
         }
         Ok(())
     }
 
-    /// Shows what is no event: a notice of the server.
-    fn tell(&mut self, frame: &Value) -> Result<(), Failure> {
-        if frame["type"] == "notice" {
-            self.hide_bar()?;
-            remark(&field(frame, "message"));
-        }
+    /// Shows what is no event.
+    fn tell(&mut self, message: &str) -> Result<(), Failure> {
+        self.hide_bar()?;
+        remark(message);
         Ok(())
     }
 
