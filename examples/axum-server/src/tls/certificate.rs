@@ -67,10 +67,11 @@ impl Tls {
         }
     }
 
-    /// Does the handshake with a client.
-    pub(crate) async fn accept(&self, stream: TcpStream) -> io::Result<Socket> {
+    /// Does the handshake with a client. If it fails, the connection is the caller's to close.
+    pub(crate) async fn accept(&self, stream: TcpStream) -> Result<Socket, (io::Error, TcpStream)> {
         let config = Arc::clone(&self.0.config.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(Socket::Tls(Box::new(TlsAcceptor::from(config).accept(stream).await?)))
+        let socket = TlsAcceptor::from(config).accept(stream).into_fallible().await?;
+        Ok(Socket::Tls(Box::new(socket)))
     }
 }
 

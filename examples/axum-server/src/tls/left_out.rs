@@ -31,7 +31,7 @@ impl Tls {
         match self {}
     }
 
-    pub(crate) async fn accept(&self, _: TcpStream) -> io::Result<Socket> {
+    pub(crate) async fn accept(&self, _: TcpStream) -> Result<Socket, (io::Error, TcpStream)> {
         match *self {}
     }
 }
