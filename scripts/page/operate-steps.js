@@ -17,7 +17,7 @@ const place = (url, key, amount) => fetch(`${url}api/orders/execute`, {
   method: 'POST',
   headers: { 'Content-Type': 'application/json', ...(key && { Authorization: `Bearer ${key}` }) },
   body: JSON.stringify({ tokenIn: 'SOL', tokenOut: 'USDC', amount }),
-}).then(async (answer) => ({ status: answer.status, ...await answer.json() }));
+}).then(async (answer) => ({ ...await answer.json(), status: answer.status }));
 
 const said = (text) => `document.getElementById('announcements').textContent === '${text}'`;
 
@@ -145,6 +145,9 @@ const steps = {
     await tab.until("document.getElementById('desk-why').hidden && document.getElementById('attention-count').textContent === '0'");
     await tab.click('#act-cancel');
     await tab.until("document.getElementById('desk-status').textContent === 'cancelled'");
+    await tab.until("document.getElementById('failures-rows').textContent.startsWith('7 SOL → USDCanonymouscancelled')");
+    await tab.click('#failures-rows .choose');
+    await tab.until("document.getElementById('act-retry').hidden === false");
     await tab.click('#act-retry');
     await tab.click('#confirm-yes');
     await tab.until(said('A new order was made.'));

@@ -14,7 +14,7 @@ module.exports = {
     assert.equal(await tab.text('chain'), 'a simulated chain');
     assert.match(await tab.text('rate'), /^1 SOL = \d+\.\d{1,4} USDC$/);
     assert.match(await tab.text('impact'), /^0\.\d\d\s%$/);
-    assert.equal(await tab.text('chain-fee'), 'none');
+    assert.match(await tab.text('chain-fee'), /^0\.0\d+ USDC$/);
     assert.match(await tab.text('least'), /^\d+\.\d{1,4} USDC$/);
     assert.match(await tab.text('receive'), /^\d+\.\d{1,4}$/);
     assert.ok(await tab.count('.candidate') >= 2);
@@ -198,6 +198,28 @@ module.exports = {
     assert.notEqual(await tab.value(level), 'stop');
     await tab.fill('amount', '1.5');
     await quoted(tab);
+  },
+
+  async 'an order whose answer is lost is placed once'(tab) {
+    await tab.fill('amount', '1.23');
+    await quoted(tab);
+    // The server takes the order, and the browser never hears of it.
+    await tab.call('Fetch.enable', { patterns: [{ urlPattern: '*/api/orders/execute', requestStage: 'Response' }] });
+    tab.on('Fetch.requestPaused', ({ requestId }) => tab.call('Fetch.failRequest', { requestId, errorReason: 'ConnectionReset' }));
+    await tab.click('#submit');
+    await tab.until("document.getElementById('form-error').textContent.includes('cannot be reached')");
+    await tab.call('Fetch.disable');
+    await tab.until("document.getElementById('offline').hidden && !document.getElementById('terms').hidden");
+    const placed = "[...document.querySelectorAll('#recent-rows .choose')].filter(({ textContent }) => textContent === '1.23 SOL → USDC').length";
+    await tab.until(`${placed} === 1`);
+    // Meanwhile the price is another one.
+    await tab.click('#requote');
+    await tab.click('#submit');
+    await tab.until("document.getElementById('summary').textContent === '1.23 SOL → USDC'");
+    await tab.until(status('confirmed'));
+    assert.equal(await tab.value(placed), 1);
+    assert.equal(await tab.text('form-error'), '');
+    tab.forgive('away');
   },
 
   async 'two tabs and several orders at once are live'(tab, { browser, server }) {

@@ -144,7 +144,8 @@ module.exports = {
     assert.match(await tab.text('outcome'), /output of \d+\.\d+ USDC is below the minimum of \d+\.\d+ USDC/);
     assert.equal(await tab.text('attempt'), 'attempt 3 of 3');
     assert.equal(await tab.count('#timeline .attempt'), 2);
-    assert.equal(await tab.count('#timeline details'), 1, 'the reason is there once');
+    assert.equal(await tab.count('#timeline .why'), 1, 'the reason is there once');
+    assert.match(await tab.text('timeline'), /Attempt 1 failed: The price moved below your minimum\..*Attempt 2 failed, as attempt 1 did/s);
     assert.equal(await tab.text('connection'), '');
     assert.match(await tab.value('document.title'), /^✕ failed/);
     await assertNoBarriers(tab, 'a failed order');
@@ -165,7 +166,7 @@ module.exports = {
     await tab.resize(390, 844, true);
     const text = await tab.text('order-card');
     assert.ok(!/raydium-|meteora-/.test(text), 'ids of pools');
-    assert.equal(text.split('No exchange can take the order').length - 1 - await tab.count('#timeline details'), 1, text);
+    assert.equal(text.split('No exchange can take the order').length - 1 - await tab.count('#timeline .why'), 1, text);
     const height = await tab.value("document.getElementById('order-card').offsetHeight");
     assert.ok(height < FAILED_HEIGHT_MAX, `${height} px`);
     await assertNoBarriers(tab, 'a failed whale on a phone');

@@ -24,7 +24,7 @@ macro_rules! files {
 }
 
 /// The files that pages load.
-const ASSETS: [File; 31] = files![
+const ASSETS: [File; 32] = files![
     "app.css",
     "attention.js",
     "candidates.js",
@@ -33,6 +33,7 @@ const ASSETS: [File; 31] = files![
     "confirm.js",
     "deliveries.js",
     "dom.js",
+    "failures.js",
     "feed.js",
     "fields.js",
     "flow.js",

@@ -50,12 +50,12 @@ export class Deliveries {
       element('div', { className: 'row' }, element('strong', { className: 'url', textContent: url }),
         element('span', { className: 'badge', data: { status: status === 'enabled' ? 'confirmed' : 'failed' }, textContent: status }),
         element('span', { className: 'note', textContent: lastError ? `last error: ${lastError}` : '' })),
-      deliveries.length ? element('div', { className: 'wide', tabIndex: 0, attributes: { role: 'region', 'aria-label': `Deliveries to ${url}` } }, table)
+      deliveries.length ? element('div', { className: 'wide', tabIndex: 0, attributes: { role: 'group', 'aria-label': `Deliveries to ${url}` } }, table)
         : element('p', { className: 'note', textContent: 'Nothing was sent yet.' }));
   }
 
   again(id, { orderId, seq, type }) {
-    const button = element('button', { type: 'button', className: 'quiet small', textContent: 'Send again', attributes: { 'aria-label': `Send ${type} ${seq} again` } });
+    const button = element('button', { type: 'button', className: 'quiet small', textContent: 'Send again', attributes: { 'aria-label': `Send again: ${type} ${seq}` } });
     button.addEventListener('click', async () => {
       try {
         const { error } = await post(`/api/webhooks/${id}/redeliver`, { orderId, seq });

@@ -23,6 +23,8 @@ const IMPACT_BPS_MAX = 10_000;
 /** How often, and at which intervals, the server is asked how much it would take. */
 const LIMIT_TRIES = 20;
 const LIMIT_REST_MS = 500;
+/** A click so soon after an order was placed is no new order. */
+const REPEAT_MS = 800;
 
 /** Returns a unique client order id. `crypto.randomUUID` exists only in secure contexts. */
 function newKey() {
@@ -38,6 +40,9 @@ export class OrderForm {
     this.route = new RouteView();
     // The client order id stays the same while the request is repeated, so that the order is placed once even if an answer is lost.
     this.key = newKey();
+    // The terms of a request whose answer was lost.
+    this.inDoubt = undefined;
+    this.placedAt = -Infinity;
     // Below this price impact the server takes an order without another word. It may be stricter than the page.
     this.askBps = ASK_BPS;
     this.tokenIn = new TokenField('token-in', (symbol) => this.chosen(this.tokenOut, symbol));
@@ -100,6 +105,8 @@ export class OrderForm {
     [this.lastIn, this.lastOut] = [this.tokenIn.value, this.tokenOut.value];
     // A changed form is another order, which needs another id.
     this.key = newKey();
+    this.inDoubt = undefined;
+    this.placedAt = -Infinity;
     this.askBps = ASK_BPS;
     this.showFormError();
     this.check(false);
@@ -175,7 +182,7 @@ export class OrderForm {
     $('receive').title = `${exact(quote.amountOut)} ${tokenOut}`;
     setText($('rate'), `1 ${tokenIn} = ${amount(String(route.price))} ${tokenOut}`);
     setText($('impact'), route.priceImpactBps === undefined ? 'not known' : percent(impact));
-    setText($('chain-fee'), /[1-9]/.test(route.chainFee ?? '') ? `${amount(route.chainFee)} ${tokenOut}` : 'none');
+    setText($('chain-fee'), route.chainFee === undefined ? 'not known' : /[1-9]/.test(route.chainFee) ? `${amount(route.chainFee)} ${tokenOut}` : 'none');
     setText($('least'), `${amount(minOut)} ${tokenOut}`);
     $('least').title = `${exact(minOut)} ${tokenOut}`;
     if (level === 'calm') this.showWarning();
@@ -205,7 +212,9 @@ export class OrderForm {
   // ---- Placing ---------------------------------------------------------------------------------
 
   async place() {
-    if (this.isPlacing || !this.check(true)) return;
+    // The second click of a double click is no second order.
+    const isTwice = performance.now() - this.placedAt < REPEAT_MS;
+    if (this.isPlacing || isTwice || !this.check(true)) return;
     this.setPlacing(true);
     try {
       await this.quote.settled(QUOTE_PATIENCE_MS);
@@ -225,17 +234,22 @@ export class OrderForm {
 
   /** Returns the order at the terms that the user has seen, and agrees to; nothing if not. */
   async agreed() {
+    if (this.inDoubt) return this.inDoubt;
     const fields = this.fields();
-    const { quote, orderableId } = this.quote;
+    const { quote } = this.quote;
     if (!fields) return null;
     if (!quote) {
       const text = 'The server has not said what this order is worth. It would trade at the first price that is found, unless that is more than 3 % below the market.';
       return (await ask({ title: 'Trade without knowing the price?', text, yes: 'Place it all the same' })) ? fields : null;
     }
     if (!quote.route) return fields;
-    const promised = orderableId ? { ...fields, quoteId: orderableId } : { ...fields, minOut: quote.minOut };
+    // Whoever decides for longer than the server keeps its word still gets no less than what was shown.
+    const promised = () => {
+      const quoteId = this.quote.orderableId;
+      return { ...fields, ...(quoteId ? { quoteId } : { minOut: quote.minOut }) };
+    };
     const impact = quote.route.priceImpactBps ?? 0;
-    if (impact < this.askBps) return promised;
+    if (impact < this.askBps) return promised();
     const isAgreed = await ask({
       title: `Lose ${percent(impact)} to the price?`,
       text: 'The order is large for the pools that trade it. Smaller orders, one after the other, usually pay much less.',
@@ -249,19 +263,27 @@ export class OrderForm {
       yes: 'Place it all the same',
     });
     const accepted = Math.min(IMPACT_BPS_MAX, impact + quote.slippageBps);
-    return isAgreed ? { ...promised, maxPriceImpactBps: accepted } : null;
+    return isAgreed ? { ...promised(), maxPriceImpactBps: accepted } : null;
   }
 
   async send(terms) {
+    // Until the server has answered, it may have the order: only the same request again is the same order.
+    this.inDoubt = terms;
     try {
       const accepted = await post('/api/orders/execute', { ...terms, clientOrderId: this.key });
+      this.inDoubt = undefined;
       this.key = newKey();
+      this.placedAt = performance.now();
       this.showFormError();
       this.onPlaced(accepted, terms);
-      this.quote.change();
+      this.quote.renew();
     } catch (error) {
-      if (error instanceof Refused) this.refused(error.problem);
-      else this.showFormError('The server cannot be reached. Trying again is safe: the order is placed once.');
+      if (!(error instanceof Refused)) this.showFormError('The server cannot be reached. Trying again is safe: the order is placed once.');
+      else if (error.problem.code === 'outcome-unknown') this.showRefusal(error.problem);
+      else {
+        this.inDoubt = undefined;
+        this.refused(error.problem);
+      }
     }
   }
 

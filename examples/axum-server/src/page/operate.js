@@ -4,22 +4,27 @@ import { Attention } from './attention.js';
 import { prepareToAsk } from './confirm.js';
 import { Deliveries } from './deliveries.js';
 import { $, setText } from './dom.js';
+import { Failures } from './failures.js';
 import { Overview } from './overview.js';
 import { Pauses } from './pauses.js';
 import { credential, offerToForget, onBack, reasonOf, Refused } from './session.js';
 import { chain, loadMarket } from './tokens.js';
 
 let pauseCount;
+let failureCount;
 
 const attention = new Attention();
 const deliveries = new Deliveries();
+const failures = new Failures((orderId) => attention.open(orderId));
 const pauses = new Pauses();
-const overview = new Overview((stats) => {
+const overview = new Overview((stats, failed) => {
   pauses.showHalted(stats.isHalted);
   // Another operator, or another process, may have changed something.
   if (stats.pauses !== pauseCount) pauses.load().catch(() => {});
   pauseCount = stats.pauses;
   attention.load(stats.backlog?.attention).catch(() => {});
+  if (failed !== failureCount) failures.load();
+  failureCount = failed;
   if (stats.backlog) deliveries.showSinks(stats.backlog.sinks);
   document.title = stats.isHalted ? 'HALTED · order-engine'
     : stats.backlog?.attention ? `(${stats.backlog.attention}) Operate · order-engine` : 'Operate · order-engine';
@@ -41,6 +46,7 @@ async function begin() {
   await Promise.all([
     pauses.load(),
     deliveries.load(),
+    failures.load(),
     // A key may operate and not read: then amounts of orders are shown, and those of the chain are not.
     loadMarket().then(() => {
       setText($('chain'), chain.name);

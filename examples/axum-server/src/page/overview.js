@@ -17,7 +17,7 @@ const ORDERS = 'order_engine_orders_total';
 const SECONDS = 'order_engine_order_seconds';
 
 export class Overview {
-  /** `onStats` gets each state of the engine. */
+  /** `onStats` gets each state of the engine, and how many orders have failed in this process, if that is known. */
   constructor(onStats) {
     this.onStats = onStats;
     this.readings = [];
@@ -48,10 +48,10 @@ export class Overview {
   async read() {
     const stats = await get('/api/operator/stats');
     this.showStats(stats);
-    this.onStats(stats);
     const response = await send('/metrics');
     $('no-metrics').hidden = response.ok;
     if (response.ok) this.add(parse(await response.text()), stats);
+    this.onStats(stats, this.readings.at(-1)?.counts.failed);
   }
 
   add(metrics, { backlog }) {

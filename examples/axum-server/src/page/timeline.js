@@ -23,7 +23,7 @@ export class Timeline {
 
   add(frame) {
     this.since ??= Date.parse(frame.timestamp);
-    if (frame.attempt > this.attempt && frame.attempt > 1) this.beginAttempt(frame);
+    if (frame.attempt > this.attempt && frame.attempt > 1) this.fold();
     this.attempt = Math.max(this.attempt, frame.attempt ?? 0);
     if (this.repeats(frame)) return;
     const after = (Date.parse(frame.timestamp) - this.since) / 1000;
@@ -34,8 +34,15 @@ export class Timeline {
     this.last = { item, frame, times: 1 };
   }
 
-  beginAttempt(frame) {
-    this.list.append(element('li', { className: 'attempt', textContent: `Attempt ${frame.attempt} of ${frame.maxAttempts}` }));
+  /** Folds the attempt that has ended: what failed stays in sight, and how far it came opens. */
+  fold() {
+    const items = [...this.list.children].filter(({ className, dataset }) => className !== 'attempt' && dataset.type !== 'pending');
+    if (items.length === 0) return;
+    const failed = items.find(({ dataset }) => dataset.type === 'execution-failed');
+    const said = failed?.querySelector('.what').firstChild.textContent ?? `Attempt ${this.attempt}`;
+    this.list.append(element('li', { className: 'attempt' },
+      element('details', {}, element('summary', { textContent: said }), element('ol', {}, ...items))));
+    this.last = null;
   }
 
   /** Counts an event up that says what the one before said, as those of a wait do. */
@@ -67,7 +74,7 @@ export class Timeline {
 /** Returns a reason that opens, so that it takes no place until somebody wants it. */
 function details(message, token) {
   const { text: said, parts } = reason(message, token);
-  return [element('details', {}, element('summary', { textContent: 'Why' }),
+  return [element('details', { className: 'why' }, element('summary', { textContent: 'Why' }),
     element('p', { textContent: said }), ...reasonList(parts))];
 }
 
