@@ -140,6 +140,7 @@ class Tab {
   }
 
   async resize(width, height, mobile = false) {
+    this.width = width;
     await this.call('Emulation.setDeviceMetricsOverride', { width, height, mobile, deviceScaleFactor: 1 });
   }
 

@@ -66,10 +66,13 @@ export class OrderView {
     this.showStatus('pending', 0);
   }
 
-  /** Brings the order into view and gives it the focus: it was just placed. */
+  /** Brings the order into view and gives it the focus: it was just placed, or chosen. */
   present() {
     const isCalm = matchMedia('(prefers-reduced-motion: reduce)').matches;
     $('order-title').focus({ preventScroll: true });
+    const { top } = $('order-card').getBoundingClientRect();
+    // Where most of it is seen already, nothing moves.
+    if (top >= 0 && top < innerHeight / 3) return;
     $('order-card').scrollIntoView({ block: 'start', behavior: isCalm ? 'auto' : 'smooth' });
   }
 
