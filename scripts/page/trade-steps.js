@@ -91,8 +91,10 @@ module.exports = {
   async 'an order runs to confirmed before the eyes of its owner'(tab) {
     await tab.fill('amount', '2.5');
     await quoted(tab);
-    await tab.click('#submit');
+    // By keyboard alone.
+    await tab.press('Enter');
     await tab.until(status('building'));
+    assert.equal(await tab.value('document.activeElement.id'), 'order-title');
     assert.match(await tab.value('document.title'), /^\d+ % building · 2\.5 SOL → USDC/);
     await tab.picture('live');
     await tab.until(status('confirmed'));

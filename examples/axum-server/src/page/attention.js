@@ -1,9 +1,9 @@
 // The orders that need an operator, and what can be done with an order.
 
 import { ask } from './confirm.js';
-import { $, announce, copyButton, element, setText } from './dom.js';
+import { $, age, announce, copyButton, element, setText } from './dom.js';
 import { clearErrors, showError } from './fields.js';
-import { ago, brief, exact, fromBaseUnits } from './format.js';
+import { brief, exact, fromBaseUnits } from './format.js';
 import { standing } from './order.js';
 import { get, post, reasonOf, Refused } from './session.js';
 import { bySymbol } from './tokens.js';
@@ -61,7 +61,7 @@ export class Attention {
     return element('tr', {}, element('th', { scope: 'row' }, open),
       element('td', { textContent: order.userId ?? '' }),
       element('td', {}, element('span', { className: 'badge', data: { status: 'attention' }, textContent: kind })),
-      element('td', { className: 'number', textContent: order.updatedAt ? ago(order.updatedAt) : '' }));
+      element('td', { className: 'number' }, order.updatedAt ? age(order.updatedAt) : ''));
   }
 
   /** Shows an order. */

@@ -1,7 +1,7 @@
 // Webhooks: what waits for each sink, and what was sent to the endpoints of this key's user.
 
-import { $, announce, element, setText } from './dom.js';
-import { ago, brief, duration } from './format.js';
+import { $, age, announce, element, setText } from './dom.js';
+import { brief, duration } from './format.js';
 import { get, post, reasonOf, Refused } from './session.js';
 
 const SHOWN = 8;
@@ -40,7 +40,7 @@ export class Deliveries {
       element('td', {}, attempt.orderId ? element('code', { textContent: brief(attempt.orderId, 4), title: attempt.orderId }) : 'a test'),
       element('td', { className: 'result', textContent: attempt.error ?? `delivered, ${attempt.status}` }),
       element('td', { className: 'number', textContent: duration(attempt.durationMs / 1000) }),
-      element('td', { className: 'number', textContent: ago(attempt.at) }),
+      element('td', { className: 'number' }, age(attempt.at)),
       element('td', { className: 'number' }, attempt.orderId ? this.again(id, attempt) : '')));
     const names = ['Event', 'Order', 'Result', 'Took', 'Age'].map((name) => element('th', { scope: 'col', textContent: name, className: ['Took', 'Age'].includes(name) ? 'number' : '' }));
     const table = element('table', {}, element('caption', { className: 'hidden', textContent: `Deliveries to ${url}` }),

@@ -1,5 +1,7 @@
 // What all modules make the page of. Text is never parsed as HTML.
 
+import { ago } from './format.js';
+
 export const $ = (id) => document.getElementById(id);
 
 /** Returns an element with properties and children. `data` and `attributes` are objects of what else it has. */
@@ -28,6 +30,18 @@ export function setText(node, text) {
 export function announce(text) {
   setText($('announcements'), text);
 }
+
+/** How often ages are told anew. */
+const AGES_MS = 5000;
+
+/** Returns how long ago a time was, which stays right while it is shown. */
+export function age(time) {
+  return element('time', { dateTime: time, title: new Date(time).toLocaleString(), textContent: ago(time), data: { age: 'true' } });
+}
+
+setInterval(() => {
+  for (const node of document.querySelectorAll('time[data-age]')) setText(node, ago(node.dateTime));
+}, AGES_MS);
 
 /** Returns a button that copies a text. */
 export function copyButton(text, label) {

@@ -1,7 +1,7 @@
 // The orders that failed lately, of those that the key may read: without authentication all of them.
 
-import { $, element } from './dom.js';
-import { ago, brief, exact } from './format.js';
+import { $, age, element } from './dom.js';
+import { brief, exact } from './format.js';
 import { standing } from './order.js';
 import { get } from './session.js';
 
@@ -30,6 +30,6 @@ export class Failures {
     const code = error?.code ?? 'unreadable';
     return element('tr', {}, element('th', { scope: 'row' }, open), element('td', { textContent: userId ?? '' }),
       element('td', {}, element('span', { className: 'badge', data: { status: standing(status ?? 'failed', code) }, textContent: code })),
-      element('td', { className: 'number', textContent: updatedAt ? ago(updatedAt) : '' }));
+      element('td', { className: 'number' }, updatedAt ? age(updatedAt) : ''));
   }
 }

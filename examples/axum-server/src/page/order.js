@@ -174,15 +174,15 @@ export class OrderView {
     return element('span', { title: `${exact(text)} ${this.unit}`, textContent: `${before}${amount(text)} ${this.unit}` });
   }
 
-  identifier(id, label, shown = brief(id, 8)) {
+  identifier(id, label, shown = brief(id)) {
     return element('span', { className: 'id' }, typeof shown === 'string' ? element('code', { textContent: shown, title: id }) : shown, copyButton(id, label));
   }
 
   transaction(id) {
     const href = explorerUrl(id);
-    const link = href && element('a', { href, title: id, textContent: brief(id, 8), target: '_blank', rel: 'noopener noreferrer' },
+    const link = href && element('a', { href, title: id, textContent: brief(id), target: '_blank', rel: 'noopener noreferrer' },
       element('span', { className: 'hidden', textContent: ' at the explorer of the chain, in a new tab' }));
-    return this.identifier(id, 'Copy the id of the transaction', link ?? brief(id, 8));
+    return this.identifier(id, 'Copy the id of the transaction', link ?? brief(id));
   }
 
   /** Shows a fact about the order, and replaces an older fact of the same name. */

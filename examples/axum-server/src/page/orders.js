@@ -1,18 +1,15 @@
 // The list of recent orders, live.
 
-import { $, announce, element, setText } from './dom.js';
-import { ago, amount, exact } from './format.js';
+import { $, age, announce, element, setText } from './dom.js';
+import { amount, exact } from './format.js';
 import { isTerminal, standing } from './order.js';
 import { post, reasonOf } from './session.js';
-
-const AGES_MS = 10_000;
 
 export class OrderList {
   /** `onChoice` gets the order that somebody wants to see. */
   constructor(onChoice) {
     this.onChoice = onChoice;
     this.rows = new Map();
-    setInterval(() => this.showAges(), AGES_MS);
   }
 
   /** Shows the orders, and marks the one that is followed. Rows stay the same elements, so that the focus stays where it is. */
@@ -27,7 +24,6 @@ export class OrderList {
       if (body.children[at] !== row) body.insertBefore(row, body.children[at] ?? null);
     });
     while (body.children.length > rows.length) body.lastChild.remove();
-    this.showAges();
   }
 
   row(order, isFollowed) {
@@ -54,19 +50,12 @@ export class OrderList {
     const cancel = element('button', { type: 'button', className: 'quiet small', textContent: 'Cancel', attributes: { 'aria-label': `Cancel ${summary}` } });
     cancel.addEventListener('click', () => this.cancel(order.orderId, cancel));
     const received = element('td', { className: 'number received' });
-    const age = element('td', { className: 'number age' });
     const row = element('tr', { data: { order: order.orderId } }, element('th', { scope: 'row' }, choose), received,
-      element('td', { className: 'state' }, badge, bar), age, element('td', { className: 'act' }, cancel));
-    const parts = { row, choose, badge, bar, cancel, received, age, createdAt: order.createdAt };
+      element('td', { className: 'state' }, badge, bar),
+      element('td', { className: 'number age' }, age(order.createdAt)), element('td', { className: 'act' }, cancel));
+    const parts = { row, choose, badge, bar, cancel, received };
     this.rows.set(order.orderId, parts);
     return parts;
-  }
-
-  showAges() {
-    for (const { age, createdAt } of this.rows.values()) {
-      setText(age, ago(createdAt));
-      age.title = new Date(createdAt).toLocaleString();
-    }
   }
 
   async cancel(orderId, button) {

@@ -3,7 +3,6 @@
 import { ask } from './confirm.js';
 import { $, announce, element, setText } from './dom.js';
 import { clearErrors, showError } from './fields.js';
-import { ago } from './format.js';
 import { get, post, reasonOf, Refused } from './session.js';
 
 /** The fields that name a scope. */
@@ -47,7 +46,7 @@ export class Pauses {
       const resume = element('button', { type: 'button', className: 'quiet small', textContent: 'Resume', attributes: { 'aria-label': `Resume ${titleOf(pause)}` } });
       resume.addEventListener('click', () => this.resume(pause));
       return element('li', {}, element('div', {}, element('strong', { textContent: titleOf(pause) }),
-        element('span', { className: 'note', textContent: `${pause.reason} · for ${ago(pause.since)}` })), resume);
+        element('span', { className: 'note', textContent: `${pause.reason} · since ${new Date(pause.since).toLocaleTimeString([], { hour12: false })}`, title: new Date(pause.since).toLocaleString() })), resume);
     }));
   }
 
