@@ -65,7 +65,7 @@ class Browser {
     const tab = new Tab(this, sessionId, targetId);
     this.tabs.set(sessionId, tab);
     for (const domain of ['Page', 'Runtime', 'Log']) await tab.call(`${domain}.enable`);
-    await tab.resize(1280, 900);
+    await tab.resize(1280, 820);
     return tab;
   }
 

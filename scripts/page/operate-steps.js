@@ -203,7 +203,7 @@ const steps = {
     await assertNoBarriers(tab, 'the reference');
     await tab.resize(390, 844, true);
     await assertNoBarriers(tab, 'the reference on a phone');
-    await tab.resize(1280, 900);
+    await tab.resize(1280, 820);
   },
 
   async 'deliveries of webhooks are shown, and made again'(tab, state) {
@@ -226,7 +226,7 @@ const steps = {
     await tab.resize(390, 844, true);
     await assertNoBarriers(tab, 'the operators’ page on a phone');
     await tab.picture('operators-narrow', { whole: true });
-    await tab.resize(1280, 900);
+    await tab.resize(1280, 820);
     await tab.call('Page.navigate', { url: 'about:blank' });
     tab.forgive(401);
     receiver.close();

@@ -171,7 +171,7 @@ module.exports = {
     assert.ok(height < FAILED_HEIGHT_MAX, `${height} px`);
     await assertNoBarriers(tab, 'a failed whale on a phone');
     await tab.picture('failed-narrow');
-    await tab.resize(1280, 900);
+    await tab.resize(1280, 820);
     await crash(server);
     await tab.open(state.server.url);
     tab.forgive('away');

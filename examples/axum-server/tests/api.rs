@@ -486,9 +486,9 @@ async fn the_pages_and_their_assets_are_served_under_a_strict_policy() {
         assert!(!page.contains("http://") && !page.contains("https://"), "no third party");
         assets.extend(assets_of(&page));
     }
-    let mut served = BTreeSet::new();
+    let mut known = BTreeSet::new();
     while let Some(asset) = assets.pop() {
-        if served.contains(&asset) {
+        if known.contains(&asset) {
             continue;
         }
         let response = server.get(&format!("/assets/{asset}")).await;
@@ -500,10 +500,10 @@ async fn the_pages_and_their_assets_are_served_under_a_strict_policy() {
         assert_eq!(response.headers()["content-type"], content_type, "{asset}");
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");
         assets.extend(assets_of(&response.text().await.unwrap()));
-        served.insert(asset);
+        known.insert(asset);
     }
     for asset in ["app.css", "trade.js", "form.js", "flow.js", "operate.js", "chart.js", "icon.svg"] {
-        assert!(served.contains(asset), "{asset} of {served:?}");
+        assert!(known.contains(asset), "{asset} of {known:?}");
     }
     let tokens = server.get_json("/api/tokens").await;
     assert_eq!(tokens["tokens"].as_array().unwrap().len(), 5);

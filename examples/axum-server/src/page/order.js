@@ -17,7 +17,7 @@ export function standing(status, code) {
 
 /** The stages of an order, and the progress from which on each is reached. */
 const STAGES = ['pending', 'routing', 'building', 'submitted', 'confirmed'];
-const NAMES = { pending: 'Accepted', routing: 'Routed', building: 'Signed', submitted: 'Sent', confirmed: 'Final' };
+const NAMES = { pending: 'Accepted', routing: 'Routing', building: 'Building', submitted: 'Sending', confirmed: 'Final' };
 
 const CONNECTIONS = { connecting: 'connecting…', live: 'live', reconnecting: 'reconnecting…', ended: '', unknown: '' };
 
