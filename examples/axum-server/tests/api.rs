@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::{TestServer, text};
 use order_engine_server::{AllowedOrigins, Options};
 use serde_json::{Value, json};
@@ -404,6 +406,9 @@ async fn a_quote_of_a_large_order_shows_the_split_and_its_price_impact() {
     let impact_bps = |quote: &Value| quote["priceImpactBps"].as_u64().unwrap();
     let split = impact_bps(&quote["route"]);
     assert!(split > 0 && quote["route"]["midPrice"].as_f64() > quote["route"]["price"].as_f64(), "{quote}");
+    // Each swap costs the chain's fee, which is told apart from what the route pays.
+    let chain_fee: f64 = text(&quote["route"], "chainFee").parse().unwrap();
+    assert!(chain_fee > 0.0 && chain_fee < 1.0, "{quote}");
     let quotes = quote["quotes"].as_array().unwrap();
     let singles = quotes.iter().filter(|quote| quote["legs"].as_array().is_some_and(|legs| legs.len() == 1));
     let singles: Vec<u64> = singles.map(impact_bps).collect();
@@ -461,25 +466,44 @@ async fn pages_of_allowed_origins_may_write_and_read_the_answer() {
     assert_eq!(response.headers()["access-control-allow-origin"], ORIGIN);
 }
 
+/// Returns the assets that a page names, or that a module imports.
+fn assets_of(text: &str) -> impl Iterator<Item = String> + '_ {
+    let named = text.split("\"/assets/").skip(1).filter_map(|rest| rest.split('"').next());
+    let imported = text.split("from './").skip(1).filter_map(|rest| rest.split('\'').next());
+    named.chain(imported).map(str::to_owned)
+}
+
 #[tokio::test]
-async fn the_page_and_its_assets_are_served_under_a_strict_policy() {
+async fn the_pages_and_their_assets_are_served_under_a_strict_policy() {
     let server = TestServer::idle().await;
-    let response = server.get("/").await;
-    assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8");
-    let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
-    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
-    let page = response.text().await.unwrap();
-    assert!(!page.contains("http://") && !page.contains("https://"), "no third party");
-    for (asset, content_type) in [
-        ("app.css", "text/css; charset=utf-8"),
-        ("app.js", "text/javascript; charset=utf-8"),
-        ("icon.svg", "image/svg+xml"),
-    ] {
-        assert!(page.contains(&format!("/assets/{asset}")));
+    let mut assets = Vec::new();
+    for path in ["/", "/operate", "/docs"] {
+        let response = server.get(path).await;
+        assert_eq!(response.headers()["content-type"], "text/html; charset=utf-8");
+        let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        let page = response.text().await.unwrap();
+        assert!(!page.contains("http://") && !page.contains("https://"), "no third party");
+        assets.extend(assets_of(&page));
+    }
+    let mut known = BTreeSet::new();
+    while let Some(asset) = assets.pop() {
+        if known.contains(&asset) {
+            continue;
+        }
         let response = server.get(&format!("/assets/{asset}")).await;
-        assert_eq!(response.headers()["content-type"], content_type);
+        let content_type = match asset.rsplit_once('.').unwrap().1 {
+            "css" => "text/css; charset=utf-8",
+            "js" => "text/javascript; charset=utf-8",
+            _ => "image/svg+xml",
+        };
+        assert_eq!(response.headers()["content-type"], content_type, "{asset}");
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");
-        assert!(!response.text().await.unwrap().is_empty());
+        assets.extend(assets_of(&response.text().await.unwrap()));
+        known.insert(asset);
+    }
+    for asset in ["app.css", "trade.js", "form.js", "flow.js", "operate.js", "chart.js", "icon.svg"] {
+        assert!(known.contains(asset), "{asset} of {known:?}");
     }
     let tokens = server.get_json("/api/tokens").await;
     assert_eq!(tokens["tokens"].as_array().unwrap().len(), 5);

@@ -14,29 +14,86 @@ use crate::wire::problem::Problem;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// `GET /`.
+/// A file of the page: its name, which says what it is, and its text.
+type File = (&'static str, &'static str);
+
+macro_rules! files {
+    ($($name:literal),+ $(,)?) => {
+        [$(($name, include_str!(concat!("../page/", $name)))),+]
+    };
+}
+
+/// The files that pages load.
+const ASSETS: [File; 32] = files![
+    "app.css",
+    "attention.js",
+    "candidates.js",
+    "chart.js",
+    "combobox.js",
+    "confirm.js",
+    "deliveries.js",
+    "dom.js",
+    "failures.js",
+    "feed.js",
+    "fields.js",
+    "flow.js",
+    "form.js",
+    "format.js",
+    "icon.svg",
+    "metrics.js",
+    "operate.css",
+    "operate.js",
+    "order.js",
+    "orders.js",
+    "overview.js",
+    "pauses.js",
+    "quote.js",
+    "reasons.js",
+    "reference.css",
+    "reference.js",
+    "session.js",
+    "socket.js",
+    "timeline.js",
+    "tokens.js",
+    "trade.css",
+    "trade.js",
+];
+
+/// `GET /`: the page of those who trade.
 pub(crate) async fn index(headers: HeaderMap) -> Response {
-    let page = file(&headers, "text/html; charset=utf-8", include_str!("../page/index.html"));
-    ([(CONTENT_SECURITY_POLICY, POLICY)], page).into_response()
+    document(&headers, include_str!("../page/index.html"))
+}
+
+/// `GET /operate`: the page of operators. What it shows needs their scope; the page itself tells nothing.
+pub(crate) async fn operate(headers: HeaderMap) -> Response {
+    document(&headers, include_str!("../page/operate.html"))
 }
 
 /// `GET /docs`: the reference of the interface.
 pub(crate) async fn reference(headers: HeaderMap) -> Response {
-    let page = file(&headers, "text/html; charset=utf-8", include_str!("../page/reference.html"));
-    ([(CONTENT_SECURITY_POLICY, POLICY)], page).into_response()
+    document(&headers, include_str!("../page/reference.html"))
+}
+
+fn document(headers: &HeaderMap, text: &'static str) -> Response {
+    ([(CONTENT_SECURITY_POLICY, POLICY)], file(headers, "text/html; charset=utf-8", text)).into_response()
 }
 
 /// `GET /assets/{name}`.
 pub(crate) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
-    let (content_type, text) = match name.as_str() {
-        "app.css" => ("text/css; charset=utf-8", include_str!("../page/app.css")),
-        "app.js" => ("text/javascript; charset=utf-8", include_str!("../page/app.js")),
-        "reference.css" => ("text/css; charset=utf-8", include_str!("../page/reference.css")),
-        "reference.js" => ("text/javascript; charset=utf-8", include_str!("../page/reference.js")),
-        "icon.svg" => ("image/svg+xml", include_str!("../page/icon.svg")),
-        _ => return Err(Problem::new(StatusCode::NOT_FOUND, "not-found", "There is no such asset.")),
-    };
-    Ok(file(&headers, content_type, text))
+    let found = ASSETS.iter().find(|(known, _)| *known == name);
+    let (name, text) =
+        found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "not-found", "There is no such asset."))?;
+    Ok(file(&headers, content_type(name), text))
+}
+
+/// Returns what kind a file is, by its name.
+fn content_type(name: &str) -> &'static str {
+    match name.rsplit_once('.') {
+        Some((_, "css")) => "text/css; charset=utf-8",
+        Some((_, "js")) => "text/javascript; charset=utf-8",
+        Some((_, "svg")) => "image/svg+xml",
+        _ => "text/plain; charset=utf-8",
+    }
 }
 
 /// Answers with a file, unless the client has it already. Browsers ask each time, because another version of the program
@@ -60,9 +117,22 @@ fn entity_tag(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use axum::http::header::IF_NONE_MATCH;
 
     use super::*;
+
+    #[test]
+    fn every_file_of_the_page_is_served() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/page");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files = files.filter(|path| path.extension().is_some_and(|kind| kind != "html"));
+        let there: BTreeSet<_> =
+            files.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+        assert_eq!(there, ASSETS.iter().map(|(name, _)| (*name).to_owned()).collect());
+        assert!(ASSETS.iter().all(|(name, _)| !content_type(name).starts_with("text/plain")));
+    }
 
     #[test]
     fn a_client_that_has_a_file_does_not_get_it_again() {

@@ -110,10 +110,11 @@ fn operations() -> Vec<Route> {
     ]
 }
 
-/// Returns the routes of the page.
+/// Returns the routes of the pages.
 fn page() -> Vec<Route> {
     vec![
         Route::get("/", Needs::Nothing, page::index),
+        Route::get("/operate", Needs::Nothing, page::operate),
         Route::get("/docs", Needs::Nothing, page::reference),
         Route::get("/assets/{name}", Needs::Nothing, page::asset),
     ]
@@ -223,7 +224,7 @@ mod tests {
 
     /// What is not for programs, and the older paths' copies.
     fn is_described(path: &str) -> bool {
-        !path.starts_with("/v1/") && !["/", "/docs", "/assets/{name}"].contains(&path)
+        !path.starts_with("/v1/") && !["/", "/operate", "/docs", "/assets/{name}"].contains(&path)
     }
 
     #[test]

@@ -20,7 +20,9 @@ const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// How a handshake ended in time.
 enum Handshake {
     Done(Socket),
-    Failed { _stream: TcpStream },
+    Failed {
+        _stream: TcpStream,
+    },
     /// The client spoke HTTP without TLS.
     Plain(TcpStream),
 }

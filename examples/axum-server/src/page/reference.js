@@ -24,9 +24,9 @@ function typeOf(schema) {
 
 function table(head, rows) {
   const cells = (name, texts) => texts.map((text) => element(name, {}, text ?? ''));
-  return element('table', {},
+  return element('div', { class: 'wide' }, element('table', {},
     element('thead', {}, element('tr', {}, ...cells('th', head))),
-    element('tbody', {}, ...rows.map((row) => element('tr', {}, ...cells('td', row)))));
+    element('tbody', {}, ...rows.map((row) => element('tr', {}, ...cells('td', row))))));
 }
 
 function fields(schema) {
@@ -40,7 +40,7 @@ function schemaView(name, schema) {
   const rows = fields(schema);
   return element('section', { id: `schema-${name}` }, element('h3', {}, element('code', {}, name)),
     element('p', {}, schema.description ?? ''),
-    rows.length ? table(['field', 'type', 'required', ''], rows) : element('p', {}, typeOf(schema)));
+    rows.length ? table(['field', 'type', 'required', 'meaning'], rows) : element('p', {}, typeOf(schema)));
 }
 
 function body(content) {
@@ -58,7 +58,7 @@ function operationView(path, method, operation) {
   const scopes = (operation.security ?? []).flatMap((requirement) => Object.values(requirement)).flat();
   if (scopes.length) section.append(element('p', {}, 'With authentication: the scope ', element('code', {}, scopes.join(', '))));
   if (operation.parameters?.length) {
-    section.append(element('h4', {}, 'Parameters'), table(['name', 'in', 'type', ''], operation.parameters.map((parameter) => [
+    section.append(element('h4', {}, 'Parameters'), table(['name', 'in', 'type', 'meaning'], operation.parameters.map((parameter) => [
       element('code', {}, parameter.name), parameter.in, typeOf(parameter.schema), parameter.description,
     ])));
   }
@@ -92,6 +92,7 @@ async function draw() {
   }
   main.append(element('h2', {}, 'Schemas'),
     ...Object.entries(description.components.schemas).map(([name, schema]) => schemaView(name, schema)));
+  document.body.dataset.ready = 'true';
 }
 
 draw();

@@ -46,6 +46,9 @@ struct RouteAmounts {
     /// How far the output stays below what the mid price promises.
     #[serde(skip_serializing_if = "Option::is_none")]
     price_impact_bps: Option<u32>,
+    /// The chain's own fee for the swaps, in units of the output token. It is not part of `amountOut`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chain_fee: Option<String>,
 }
 
 /// What a route yields, and by which swaps.
@@ -139,6 +142,7 @@ fn amounts(route: &Route, decimals: Decimals) -> RouteAmounts {
         price: price.as_deref().and_then(price_number),
         mid_price: mid_price.as_deref().and_then(price_number),
         price_impact_bps: analysis.and_then(|analysis| analysis.price_impact_bps),
+        chain_fee: analysis.map(|analysis| analysis.chain_cost.to_human(decimals.output)),
     }
 }
 

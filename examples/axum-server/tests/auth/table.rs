@@ -56,7 +56,7 @@ impl Site {
 }
 
 fn path(route: &Route, order_id: &str) -> String {
-    let path = route.path.replace("{orderId}", order_id).replace("{name}", "app.js");
+    let path = route.path.replace("{orderId}", order_id).replace("{name}", "trade.js");
     let path = path.replace("{code}", "not-found").replace("{clientOrderId}", "a-name");
     if path.ends_with("/api/orders/execute") && route.method == Method::GET.as_str() {
         return format!("{path}?orderId={order_id}");

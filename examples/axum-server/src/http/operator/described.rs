@@ -4,6 +4,7 @@
 
 use utoipa::ToSchema;
 
+use super::order_acts::MadeDueBody;
 use super::order_view::ViewBody;
 use super::overview::AttentionBody;
 use super::pauses::PausesBody;
@@ -95,7 +96,7 @@ pub(crate) fn retry() {}
 pub(crate) fn release() {}
 
 /// Make an order due at once that waits.
-#[utoipa::path(post, path = "/api/operator/orders/{orderId}/make-due", operation_id = "makeOrderDue", tag = "Operators", params(("orderId" = String, Path, format = Uuid, description = "The order, of whichever user.")), responses((status = 200, description = "The order.", body = StatusBody)))]
+#[utoipa::path(post, path = "/api/operator/orders/{orderId}/make-due", operation_id = "makeOrderDue", tag = "Operators", params(("orderId" = String, Path, format = Uuid, description = "The order, of whichever user.")), responses((status = 200, description = "It is due now.", body = MadeDueBody)))]
 pub(crate) fn make_due() {}
 
 /// Cancel an order of whichever user.

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use order_engine_core::{ChangeError, OrderId, Retry, RetryError, SubmitError};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::act::{Act, Asked, Kind};
 use super::order::{change, conflict, is_unreadable, load, shown};
@@ -133,9 +134,11 @@ impl Verb for ReleaseOrder {
 pub(crate) enum MakeOrderDue {}
 
 /// The answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct MadeDueBody {
+#[schema(as = MadeDue)]
+pub(crate) struct MadeDueBody {
+    #[schema(value_type = String, format = Uuid)]
     order_id: OrderId,
 }
 
