@@ -1036,6 +1036,11 @@ export interface components {
             /** Format: uuid */
             orderId: string;
         };
+        /** @description The answer. */
+        MadeDue: {
+            /** Format: uuid */
+            orderId: string;
+        };
         OperatorOrder: {
             attention?: components["schemas"]["Attention"] | null;
             chain?: components["schemas"]["ChainFindings"] | null;
@@ -1408,6 +1413,8 @@ export interface components {
             amountOut: string;
             /** @description An amount in base units, as decimal digits. */
             amountOutBaseUnits: string;
+            /** @description The chain's own fee for the swaps, in units of the output token. It is not part of `amountOut`. */
+            chainFee?: string | null;
             /**
              * Format: double
              * @description The price before the trade and without fees.
@@ -1942,13 +1949,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The order. */
+            /** @description It is due now. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Order"];
+                    "application/json": components["schemas"]["MadeDue"];
                 };
             };
             /** @description The request has no credential, or not a valid one. */

@@ -127,6 +127,8 @@ class Candidate(TypedDict):
     amountOut: NotRequired[str]
     # An amount in base units, as decimal digits.
     amountOutBaseUnits: NotRequired[str]
+    # The chain's own fee for the swaps, in units of the output token. It is not part of `amountOut`.
+    chainFee: NotRequired[str | None]
     # The price before the trade and without fees.
     midPrice: NotRequired[float]
     price: NotRequired[float]
@@ -341,6 +343,12 @@ class ListedOrder(TypedDict):
     updatedAt: NotRequired[str]
     userId: NotRequired[str]
     message: NotRequired[str]
+
+
+class MadeDue(TypedDict):
+    """The answer."""
+
+    orderId: str
 
 
 class OperatorOrder(TypedDict):
@@ -641,6 +649,8 @@ class QuoteOutcome(TypedDict):
     amountOut: NotRequired[str]
     # An amount in base units, as decimal digits.
     amountOutBaseUnits: NotRequired[str]
+    # The chain's own fee for the swaps, in units of the output token. It is not part of `amountOut`.
+    chainFee: NotRequired[str | None]
     # The price before the trade and without fees.
     midPrice: NotRequired[float]
     price: NotRequired[float]
@@ -693,6 +703,8 @@ class Route(TypedDict):
     amountOut: str
     # An amount in base units, as decimal digits.
     amountOutBaseUnits: str
+    # The chain's own fee for the swaps, in units of the output token. It is not part of `amountOut`.
+    chainFee: NotRequired[str | None]
     # The price before the trade and without fees.
     midPrice: NotRequired[float]
     price: NotRequired[float]
@@ -708,6 +720,8 @@ class RouteAmounts(TypedDict):
     amountOut: str
     # An amount in base units, as decimal digits.
     amountOutBaseUnits: str
+    # The chain's own fee for the swaps, in units of the output token. It is not part of `amountOut`.
+    chainFee: NotRequired[str | None]
     # The price before the trade and without fees.
     midPrice: NotRequired[float]
     price: NotRequired[float]
@@ -721,6 +735,8 @@ class RouteDetails(TypedDict):
     amountOut: str
     # An amount in base units, as decimal digits.
     amountOutBaseUnits: str
+    # The chain's own fee for the swaps, in units of the output token. It is not part of `amountOut`.
+    chainFee: NotRequired[str | None]
     # The price before the trade and without fees.
     midPrice: NotRequired[float]
     price: NotRequired[float]
