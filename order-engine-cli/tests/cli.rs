@@ -10,6 +10,7 @@ mod documents;
 mod site;
 
 use expect_test::expect;
+use order_engine_core::testing::Sending;
 use order_engine_server::{Access, AuditLog, AuthSettings, KeyCommand, Options};
 use serde_json::Value;
 use site::Site;
@@ -454,5 +455,58 @@ async fn the_key_is_read_from_everywhere_and_shown_nowhere() {
         seen.push_str(&String::from_utf8(output.stderr).unwrap());
     }
     assert!(!seen.contains(&key[key.len() - 43..]), "{seen}");
+    server.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_of_unknown_outcome_is_found_and_resolved() {
+    let (site, server, venue) = Site::scripted(Options::default()).await;
+    venue.next_sendings([Sending::Dropped]);
+    venue.set_forgetful(true);
+    let id = site.placed().await;
+    server.work();
+    let shows = async |text: &str| {
+        while !site.run(&format!("--json show --operator {id}")).await.1.contains(text) {
+            tokio::task::yield_now().await;
+        }
+    };
+    shows("txHash\":\"").await;
+    venue.grow(1_000);
+    shows("outcome-unknown").await;
+    site.check("list --attention", expect![[r#"
+        exit 0
+        ORDER                                 STATUS     SELL     BUY     USER       CREATED                   ATTENTION
+        ID  submitted  1.5 SOL  - USDC  anonymous  TIME  outcome-unknown
+    "#]]).await;
+    site.check(
+        &format!("resolve {id} --executed --amount-out 225 --height 7 --note|=seen in block 7|"),
+        expect![[r#"
+            exit 0
+            order            ID
+            client order id  ID
+            user             anonymous
+            status           confirmed
+            sell             1.5 SOL
+            buy              225 USDC
+            at least         223.875
+            exchange         Meteora
+            price            150
+            transaction      tx-1
+            attempt          1/3
+            attention        -
+            error            -
+            created          TIME
+            updated          TIME
+        "#]],
+    )
+    .await;
+    site.check(
+        "list --attention",
+        expect![[r#"
+        exit 0
+        ORDER  STATUS  SELL  BUY  USER  CREATED  ATTENTION
+    "#]],
+    )
+    .await;
     server.end().await;
 }

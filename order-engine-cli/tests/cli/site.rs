@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use apalis::prelude::{Monitor, WorkerBuilder};
 use expect_test::Expect;
-use order_engine_core::{Engine, MemoryStore, Runtime, execute_order};
+use order_engine_core::testing::{ScriptedRouter, ScriptedVenue};
+use order_engine_core::{Engine, EngineBuilder, EngineConfig, MemoryStore, Runtime, execute_order};
 use order_engine_server::{AppState, Options, TokenRegistry, serve};
 use order_engine_sim::{Rate, SimConfig, Simulator};
 use serde_json::Value;
@@ -17,8 +18,8 @@ use tokio::task::JoinHandle;
 
 /// What outlives a server: its orders, its chain, and its address.
 pub(crate) struct Site {
-    store: MemoryStore,
-    simulator: Simulator,
+    /// Makes an engine over the orders and the chain.
+    engine: Box<dyn Fn() -> EngineBuilder + Send + Sync>,
     pub(crate) address: std::net::SocketAddr,
     options: Options,
     pub(crate) folder: tempfile::TempDir,
@@ -32,25 +33,46 @@ pub(crate) struct Server {
 }
 
 impl Site {
+    /// Starts a server on the simulated chain.
     pub(crate) async fn new(options: Options) -> (Self, Server) {
         let sim = SimConfig { step_delay: Duration::ZERO, fail_rate: Rate::NEVER, ..SimConfig::default() };
         let simulator = Simulator::open(sim, Runtime::tokio()).await.unwrap();
+        let store = Arc::new(MemoryStore::new());
+        let engine = move || {
+            let engine = Engine::builder().store(store.clone());
+            engine.router(simulator.router()).venue(simulator.venue())
+        };
+        Self::open(engine, options).await
+    }
+
+    /// Starts a server on a chain that does what a test says, and soon gives up to find out what became of a transaction.
+    pub(crate) async fn scripted(options: Options) -> (Self, Server, Arc<ScriptedVenue>) {
+        let (router, venue) = (Arc::new(ScriptedRouter::new()), Arc::new(ScriptedVenue::new()));
+        let (store, script) = (Arc::new(MemoryStore::new()), venue.clone());
+        let engine = move || {
+            let mut config = EngineConfig::default();
+            config.observe_interval = Duration::from_millis(5);
+            config.unknown_after = Duration::from_millis(5);
+            Engine::builder().store(store.clone()).router(router.clone()).venue(venue.clone()).config(config)
+        };
+        let (site, server) = Self::open(engine, options).await;
+        (site, server, script)
+    }
+
+    async fn open(
+        engine: impl Fn() -> EngineBuilder + Send + Sync + 'static,
+        options: Options,
+    ) -> (Self, Server) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, folder) = (listener.local_addr().unwrap(), tempfile::tempdir().unwrap());
-        let site = Self { store: MemoryStore::new(), simulator, address, options, folder };
+        let site = Self { engine: Box::new(engine), address, options, folder };
         let server = site.serve(listener).await;
         (site, server)
     }
 
     /// Starts a server whose orders stay pending until it works.
     pub(crate) async fn serve(&self, listener: TcpListener) -> Server {
-        let engine = Engine::builder()
-            .store(Arc::new(self.store.clone()))
-            .router(self.simulator.router())
-            .venue(self.simulator.venue())
-            .build()
-            .await
-            .unwrap();
+        let engine = (self.engine)().build().await.unwrap();
         let app = AppState::new(engine.clone(), TokenRegistry::default(), self.address, self.options.clone());
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(serve(listener, app, async {
