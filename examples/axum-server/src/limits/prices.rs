@@ -166,7 +166,9 @@ mod tests {
         assert_eq!(worth(&sol, 1), "0.000001");
         assert_eq!(worth(&Token::new("mint", "SOL", 9), 1_000_000_000_000_000_000), "0.000001");
         assert_eq!(prices.worth(&Token::new("x", "BTC", 8), Amount::new(1)), None);
-        let whale = prices.worth(&Token::new("w", "WHALE", 0), Amount::new(100)).unwrap();
+        let whale = Token::new("w", "WHALE", 0);
+        assert_eq!(worth(&whale, 1), "30000000000000000000000");
+        let whale = prices.worth(&whale, Amount::MAX).unwrap();
         assert_eq!(whale, Worth(u128::MAX), "it does not fit, and is beyond all limits");
         assert_eq!(whale.plus(whale), whale);
     }
