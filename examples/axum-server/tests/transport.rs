@@ -254,13 +254,13 @@ async fn a_store_that_hangs_is_told_within_two_seconds() {
 #[tokio::test]
 async fn every_answer_keeps_other_pages_out_and_files_are_sent_once() {
     let server = TestServer::idle().await;
-    for path in ["/", "/assets/app.js", "/health", "/api/orders", "/nowhere"] {
+    for path in ["/", "/operate", "/assets/trade.js", "/health", "/api/orders", "/nowhere"] {
         let headers = server.get(path).await.headers().clone();
         assert_eq!(headers["cross-origin-opener-policy"], "same-origin", "{path}");
         assert_eq!(headers["cross-origin-resource-policy"], "same-origin", "{path}");
         assert!(headers["permissions-policy"].to_str().unwrap().contains("camera=()"), "{path}");
     }
-    for path in ["/", "/assets/app.js", "/assets/app.css", "/assets/icon.svg"] {
+    for path in ["/", "/operate", "/assets/trade.js", "/assets/app.css", "/assets/icon.svg"] {
         let first = server.get(path).await;
         let tag = first.headers()["etag"].clone();
         let again = server.http.get(server.url(path)).header("If-None-Match", &tag).send().await.unwrap();
