@@ -69,11 +69,20 @@ impl Gate {
     /// Counts another order of a request for several, as if it had come in a request of its own.
     pub(crate) fn count_another(&self, caller: &Caller, request: &Parts) -> Result<(), Problem> {
         let mut standings = Vec::new();
-        if let (Some(limiter), Some(arrival)) = (&self.addresses, request.extensions.get::<Arrival>()) {
-            count(limiter, &client_of(arrival.client), &mut standings)?;
+        self.count_address(request, &mut standings)?;
+        self.count_user(caller, &mut standings)
+    }
+
+    fn count_address(&self, request: &Parts, standings: &mut Vec<Standing>) -> Result<(), Problem> {
+        match (&self.addresses, request.extensions.get::<Arrival>()) {
+            (Some(limiter), Some(arrival)) => count(limiter, &client_of(arrival.client), standings),
+            _ => Ok(()),
         }
+    }
+
+    fn count_user(&self, caller: &Caller, standings: &mut Vec<Standing>) -> Result<(), Problem> {
         match (&self.users, caller.user()) {
-            (Some(limiter), Some(user)) => count(limiter, user, &mut standings),
+            (Some(limiter), Some(user)) => count(limiter, user, standings),
             _ => Ok(()),
         }
     }
@@ -90,10 +99,7 @@ impl Gate {
             return Ok((Caller::nobody(), None));
         }
         // First of all, so that wrong credentials are counted, too.
-        let arrival = request.extensions.get::<Arrival>();
-        if let (Some(limiter), Some(arrival)) = (&self.addresses, arrival) {
-            count(limiter, &client_of(arrival.client), standings)?;
-        }
+        self.count_address(request, standings)?;
         let scope = match needs {
             Needs::Scope(scope) => Some(scope),
             Needs::Stream => Some(Scope::Read),
@@ -109,9 +115,7 @@ impl Gate {
             None => credentials.caller(&request.headers).await,
         };
         let caller = caller.map_err(refused)?;
-        if let (Some(limiter), Some(user)) = (&self.users, caller.user()) {
-            count(limiter, user, standings)?;
-        }
+        self.count_user(&caller, standings)?;
         Ok((caller, scope))
     }
 }

@@ -12,7 +12,7 @@ use crate::auth::caller::Caller;
 use crate::http::params::{Params, parse_order_id};
 use crate::store_watch::{Part, StoreFailure};
 use crate::wire::problem::Problem;
-use crate::wire::status::ListedBody;
+use crate::wire::status::{ListedBody, id_of};
 
 /// How many orders a page has if the client gives no limit.
 const PAGE: u64 = 50;
@@ -45,12 +45,10 @@ struct Filter {
 
 /// A part of a list.
 struct Found {
-    orders: Vec<Listed>,
+    orders: Vec<Result<Order, UndecodableOrder>>,
     /// The last order that was looked at, if more may follow.
     looked_up_to: Option<OrderId>,
 }
-
-type Listed = Result<Order, UndecodableOrder>;
 
 /// List orders, the newest first unless said.
 ///
@@ -109,7 +107,7 @@ async fn find(app: &AppState, mut filter: Filter) -> Result<Found, StoreFailure>
 }
 
 /// Returns the first orders of the store past a place: of several statuses the first of each, merged.
-async fn page(app: &AppState, filter: &Filter) -> Result<Vec<Listed>, StoreFailure> {
+async fn page(app: &AppState, filter: &Filter) -> Result<Vec<Result<Order, UndecodableOrder>>, StoreFailure> {
     let read = |query: OrderQuery| async move {
         app.store_watch.in_time(Part::Reads, app.engine.orders(&query)).await
     };
@@ -136,15 +134,11 @@ async fn page(app: &AppState, filter: &Filter) -> Result<Vec<Listed>, StoreFailu
 
 impl Filter {
     /// Whether an order is of the token. Of one that cannot be decoded nobody knows.
-    fn has_token(&self, listed: &Listed) -> bool {
+    fn has_token(&self, listed: &Result<Order, UndecodableOrder>) -> bool {
         let Some(token) = &self.token else { return true };
         let request = listed.as_ref().ok().map(|order| &order.request);
         request.is_some_and(|request| [&request.input.mint, &request.output.mint].contains(&&token.mint))
     }
-}
-
-fn id_of(listed: &Listed) -> OrderId {
-    listed.as_ref().map_or_else(|error| error.order_id, |order| order.id)
 }
 
 fn read_filter(app: &AppState, params: &Params) -> Result<Filter, Problem> {

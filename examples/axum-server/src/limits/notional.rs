@@ -10,6 +10,7 @@ use order_engine_core::{Engine, Order, OrderId, OrderQuery, OrderRequest, Sort, 
 use crate::limits::prices::{Prices, Worth};
 use crate::limits::turns::Turn;
 use crate::wire::problem::Problem;
+use crate::wire::status::id_of;
 
 /// For how long an order counts.
 const DAY: TimeDelta = TimeDelta::days(1);
@@ -142,9 +143,7 @@ impl Ledger {
         query = query.with_after(OrderId::new(begin, 0));
         loop {
             let page = engine.orders(&query).await?;
-            let last = page
-                .last()
-                .map(|listed| listed.as_ref().map_or_else(|error| error.order_id, |order| order.id));
+            let last = page.last().map(id_of);
             let is_last = page.len() < PAGE as usize;
             // Those that cannot be decoded call for an operator, and are not counted.
             page.into_iter().flatten().for_each(|order| self.note(order));

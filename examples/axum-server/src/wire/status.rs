@@ -44,6 +44,11 @@ impl AcceptedBody {
     }
 }
 
+/// Returns the id of an order in a list, whether it can be decoded or not.
+pub(crate) fn id_of(listed: &Result<Order, UndecodableOrder>) -> OrderId {
+    listed.as_ref().map_or_else(|error| error.order_id, |order| order.id)
+}
+
 /// An order in a list. An undecodable order is listed, too, so that an operator sees it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]

@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use order_engine_core::telemetry::chain;
 use order_engine_core::{
-    Activity, Backlog, ChainView, Durability, Health, LaneBacklog, Order, OrderId, OrderQuery, PartHealth,
-    PauseScope, SinkBacklog, UndecodableOrder, VenueHealth,
+    Activity, Backlog, ChainView, Durability, Health, LaneBacklog, OrderId, OrderQuery, PartHealth,
+    PauseScope, SinkBacklog, VenueHealth,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -20,7 +20,7 @@ use crate::http::params::{Params, parse_order_id};
 use crate::store_watch::Part;
 use crate::wire::problem::Problem;
 use crate::wire::serialize_time;
-use crate::wire::status::ListedBody;
+use crate::wire::status::{ListedBody, id_of};
 
 /// How many orders a page has unless the request says so, and at most.
 const PAGE: u64 = 50;
@@ -67,10 +67,7 @@ impl Act for ListAttention {
         let mut orders = app.store_watch.in_time(Part::Reads, app.engine.orders(&query)).await?;
         let has_more = orders.len() > self.limit as usize;
         orders.truncate(self.limit as usize);
-        let id = |listed: &Result<Order, UndecodableOrder>| {
-            listed.as_ref().map_or_else(|error| error.order_id, |order| order.id)
-        };
-        let next_cursor = orders.last().filter(|_| has_more).map(id);
+        let next_cursor = orders.last().filter(|_| has_more).map(id_of);
         let orders = orders.iter().map(ListedBody::new).collect();
         Ok(Json(AttentionBody { orders, next_cursor }).into_response())
     }
