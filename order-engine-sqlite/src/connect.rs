@@ -1,10 +1,13 @@
 //! Connections. All are set up alike, and the settings are read back.
 
+use std::time::Duration;
+
 use rusqlite::OpenFlags;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, SqliteConnection};
+use tokio::time::Instant;
 
 use crate::database::Database;
 use crate::error::Error;
@@ -35,8 +38,26 @@ fn connect_options(options: &SqliteOptions) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
+/// How long a new file is left to the others that open it.
+const NEW_FILE_PAUSE: Duration = Duration::from_millis(5);
+
 /// Returns a connection that prepares the file, which is created if it is missing.
+///
+/// Of several that turn a new file to a write-ahead log at once, each reads it and waits for the others to stop.
+/// SQLite ends that by refusing some of them at once, whatever the busy timeout is, so these try again.
 pub(crate) async fn first(options: &SqliteOptions) -> Result<SqliteConnection, Error> {
+    let give_up = Instant::now() + options.busy_timeout;
+    loop {
+        match try_first(options).await {
+            Err(error) if error.is_busy() && Instant::now() < give_up => {
+                tokio::time::sleep(NEW_FILE_PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+async fn try_first(options: &SqliteOptions) -> Result<SqliteConnection, Error> {
     let mut connect = connect_options(options).create_if_missing(true).page_size(PAGE_SIZE);
     if let Some(pages) = options.max_pages {
         connect = connect.pragma("max_page_count", pages.to_string());

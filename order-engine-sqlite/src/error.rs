@@ -61,6 +61,8 @@ const TRANSIENT_CODES: [i32; 6] = [5, 6, 8, 10, 13, 14];
 const UNUSABLE_CODES: [i32; 3] = [3, 8, 14];
 /// Those of failures that one row can cause: 18 too big, 19 constraint, 20 mismatch.
 const ROW_CODES: [i32; 3] = [18, 19, 20];
+/// Another connection has the file.
+const BUSY: i32 = 5;
 /// The file is no database.
 const NOT_A_DATABASE: i32 = 26;
 /// The bits of an extended result code that hold the primary one.
@@ -95,6 +97,11 @@ impl Error {
             Self::Sqlx(sqlx::Error::Encode(_)) | Self::Decode(_) | Self::Rejected(_) => true,
             _ => self.sqlite_code().is_some_and(|code| ROW_CODES.contains(&code)),
         }
+    }
+
+    /// Returns whether another connection has the file.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.sqlite_code() == Some(BUSY)
     }
 
     /// Returns SQLite's primary result code.
