@@ -317,32 +317,37 @@ fn run(line: &str, folder: &Path, ports: [u16; 3]) -> Child {
     let program = Path::new(env!("CARGO_BIN_EXE_order-engine-server")).parent().unwrap();
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(format!("exec {line}")).current_dir(folder).env_clear();
-    shell.env("PATH", program).kill_on_drop(true);
+    shell.env("PATH", program).env("RUST_LOG", "error").kill_on_drop(true);
     for (name, port) in ["VENUE_PORT", "API_PORT", "WORKER_PORT"].into_iter().zip(ports) {
         shell.env(name, port.to_string());
     }
-    shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    shell.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_procfile_starts_a_chain_a_server_and_a_worker_that_execute_an_order() {
     sim_venue().await;
     let folder = tempfile::tempdir().unwrap();
-    let free = async || TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let ports = [free().await, free().await, free().await];
+    let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = |listener: TcpListener| listener.local_addr().unwrap().port();
+    // All are held before any is let go, so that they differ.
+    let ports = [listen().await, listen().await, listen().await].map(port);
     let procfile = read("Procfile");
     let lines: Vec<(&str, &str)> = procfile.lines().map(|line| line.split_once(": ").unwrap()).collect();
     assert_eq!(lines.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["venue", "api", "worker"]);
-    let _running: Vec<Child> = lines.iter().map(|(_, line)| run(line, folder.path(), ports)).collect();
+    let mut running: Vec<Child> = lines.iter().map(|(_, line)| run(line, folder.path(), ports)).collect();
     let http = reqwest::Client::new();
     for port in &ports[1..] {
-        // They wait for the chain.
+        // They wait for the chain. Nobody starts again what has ended.
         while !http
             .get(format!("http://127.0.0.1:{port}/ready"))
             .send()
             .await
             .is_ok_and(|answer| answer.status() == 200)
         {
+            for process in &mut running {
+                assert_eq!(process.try_wait().unwrap(), None);
+            }
             tokio::task::yield_now().await;
         }
     }
@@ -355,7 +360,9 @@ async fn the_procfile_starts_a_chain_a_server_and_a_worker_that_execute_an_order
     // The program answers for itself, as the image has it.
     let healthy = command(folder.path(), &["--port", &ports[1].to_string(), "check"]).status().await.unwrap();
     assert!(healthy.success());
-    let none =
-        command(folder.path(), &["--port", &free().await.to_string(), "check"]).status().await.unwrap();
+    let none = command(folder.path(), &["--port", &port(listen().await).to_string(), "check"])
+        .status()
+        .await
+        .unwrap();
     assert!(!none.success());
 }

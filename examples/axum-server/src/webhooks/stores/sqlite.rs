@@ -6,7 +6,8 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use order_engine_core::{StoreError, StoreErrorKind, UserId};
@@ -23,6 +24,8 @@ use crate::webhooks::stores::documents::{EndpointRow, count, encode, entry, numb
 const VERSION: i64 = 1;
 /// How long a write waits for another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a new file is left to the others that open it.
+const NEW_FILE_PAUSE: Duration = Duration::from_millis(5);
 
 const TABLES: &str = "
     CREATE TABLE webhook_endpoints (
@@ -62,10 +65,11 @@ impl SqliteWebhooks {
             prepare(&path).map_err(|error| StoreError::of(StoreErrorKind::Unavailable, error))?;
             let mut connection = Connection::open(&path).map_err(failed)?;
             connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+            keep_a_log(&connection).map_err(failed)?;
             connection
                 .execute_batch(
-                    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-                     PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;",
+                    "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;
+                     PRAGMA trusted_schema = OFF;",
                 )
                 .map_err(failed)?;
             migrate(&mut connection)?;
@@ -115,6 +119,24 @@ fn prepare(path: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
     }
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(|_| ())
+}
+
+/// Turns a new file to a write-ahead log.
+///
+/// Of several processes that do so at once, each reads the file and waits for the others to stop. SQLite ends that by
+/// refusing some of them at once, whatever the busy timeout is, so these try again.
+fn keep_a_log(connection: &Connection) -> rusqlite::Result<()> {
+    let give_up = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match connection.execute_batch("PRAGMA journal_mode = WAL;") {
+            Err(error) if is_busy(&error) && Instant::now() < give_up => thread::sleep(NEW_FILE_PAUSE),
+            done => return done,
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! One table of cases for every store: each case is a test of each.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -248,6 +249,29 @@ cases!(redis, async {
     let options = order_engine_redis::RedisOptions::new(&server.url()).unwrap();
     (crate::webhooks::stores::redis::RedisWebhooks::open(&options).await.unwrap(), server)
 });
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn processes_may_open_a_new_file_at_once() {
+    use crate::webhooks::stores::sqlite::SqliteWebhooks;
+
+    // Each file is new only once, and whether its openers meet is luck.
+    for _ in 0..25 {
+        let folder = tempfile::tempdir().unwrap();
+        let together = Arc::new(tokio::sync::Barrier::new(4));
+        let opening: Vec<_> = (0..4)
+            .map(|_| {
+                let (path, together) = (folder.path().join("orders.webhooks.db"), Arc::clone(&together));
+                tokio::spawn(async move {
+                    together.wait().await;
+                    added(&SqliteWebhooks::open(path).await.unwrap(), "alice").await;
+                })
+            })
+            .collect();
+        for opened in opening {
+            opened.await.unwrap();
+        }
+    }
+}
 
 #[tokio::test]
 async fn a_file_is_its_owners_and_keeps_what_was_answered() {
