@@ -1,6 +1,8 @@
 //! Webhooks of a server that runs as a process of its own, and their receivers.
 
 mod common;
+#[path = "webhooks/operators.rs"]
+mod operators;
 #[path = "webhooks/receiver.rs"]
 mod receiver;
 #[path = "webhooks/recipes.rs"]
@@ -42,8 +44,9 @@ struct Site {
     keys: BTreeMap<&'static str, String>,
 }
 
-fn key(folder: &Path, user: &str) -> String {
-    let (user, scopes) = (user.to_owned(), "read,trade".parse().unwrap());
+/// Makes a key with scopes in the file of a folder.
+fn key_with(folder: &Path, user: &str, scopes: &str) -> String {
+    let (user, scopes) = (user.to_owned(), scopes.parse().unwrap());
     let (mut out, file) = (Vec::new(), folder.join("keys.json"));
     let command = KeyCommand::Create { user, scopes, expires: None };
     command.run(Some(file), &order_engine_server::AuditLog::default(), &mut out, &mut Vec::new()).unwrap();
@@ -56,7 +59,7 @@ impl Site {
     }
 
     async fn start_in(folder: tempfile::TempDir, args: &[&'static str]) -> Self {
-        let keys = ["alice", "bob"].map(|user| (user, key(folder.path(), user)));
+        let keys = ["alice", "bob"].map(|user| (user, key_with(folder.path(), user, "read,trade")));
         let args = [&FLAGS[..], args].concat();
         let program = Program::start(folder.path(), &args).await;
         Self { folder, args, program, http: reqwest::Client::new(), keys: keys.into() }

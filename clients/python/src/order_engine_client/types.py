@@ -17,6 +17,14 @@ class AcceptedOrder(TypedDict):
     wsUrl: str
 
 
+class AllWebhooks(TypedDict):
+    """A page of webhooks. It may have fewer than were asked for, also where there is a next one."""
+
+    # Where the next page begins; `null` for the last page.
+    nextCursor: NotRequired[str | None]
+    webhooks: list[Webhook]
+
+
 class Attention(TypedDict):
     """Why the order needs an operator."""
 

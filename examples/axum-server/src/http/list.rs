@@ -15,7 +15,7 @@ use crate::wire::problem::Problem;
 use crate::wire::status::{ListedBody, id_of};
 
 /// How many orders a page has if the client gives no limit.
-const PAGE: u64 = 50;
+const PAGE: u32 = 50;
 /// How many orders a page has at most.
 const PAGE_MAX: u32 = 200;
 /// How many pages of the store are looked through for the orders of a token, of which the store has no index.
@@ -142,11 +142,7 @@ impl Filter {
 }
 
 fn read_filter(app: &AppState, params: &Params) -> Result<Filter, Problem> {
-    let limit = params.number("limit")?.unwrap_or(PAGE);
-    let limit = u32::try_from(limit).ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
-    let out_of_range =
-        || Problem::invalid_field("limit", "out-of-range", format!("Must be 1 to {PAGE_MAX}."));
-    let mut query = OrderQuery::new(limit.ok_or_else(out_of_range)?);
+    let mut query = OrderQuery::new(params.limit(PAGE, PAGE_MAX)?);
     query.user_id = params.user_id()?;
     query.attention = read_attention(params)?;
     query.sort = read_sort(params)?;

@@ -38,6 +38,7 @@ const PROBLEM: &str = "application/problem+json";
         described::attention, described::view, described::resolve, described::retry, described::release,
         described::make_due, described::cancel, described::purge, described::halt, described::end_halt,
         described::set_pause, described::end_pause, pauses::list, overview::stats,
+        described::list_webhooks, described::list_deliveries, described::redeliver,
     ),
     components(schemas(FrameSchema<'_>, Document<'_>)),
     modifiers(&Credentials),

@@ -10,3 +10,4 @@ pub(crate) mod overview;
 pub(crate) mod pauses;
 pub(crate) mod purge;
 pub(crate) mod resolve;
+pub(crate) mod webhooks;

@@ -31,7 +31,7 @@ const WAIT_S_MAX: u64 = 30;
 /// How many events are read at once.
 const PAGE: u32 = 256;
 /// How many events an answer has at most.
-const EVENTS_MAX: u64 = 1_000;
+const EVENTS_MAX: u32 = 1_000;
 
 /// Events of an order.
 #[derive(Debug, Serialize, ToSchema)]
@@ -214,11 +214,7 @@ pub(crate) async fn events(
         return sse::stream(app, id, &params, (stream, tenure)).await.map(sse::vary_by_accept);
     }
     let after = params.after()?;
-    let limit = params.number("limit")?.unwrap_or(u64::from(PAGE));
-    let limit =
-        u32::try_from(limit).ok().filter(|limit| (1..=EVENTS_MAX).contains(&u64::from(*limit))).ok_or_else(
-            || Problem::invalid_field("limit", "out-of-range", format!("Must be 1 to {EVENTS_MAX}.")),
-        )?;
+    let limit = params.limit(PAGE, EVENTS_MAX)?;
     let read = async {
         let Some(order) = app.engine.order(id).await? else { return Ok(None) };
         Ok(Some((order, app.engine.events(id, after, limit).await?)))

@@ -111,6 +111,13 @@ impl Params {
         self.text(name).map(|text| parse_number(name, text)).transpose()
     }
 
+    /// Returns how many entries a page shall have: what the parameter `limit` says, which may be at most `most`.
+    pub(crate) fn limit(&self, unless_said: u32, most: u32) -> Result<u32, Problem> {
+        let Some(limit) = self.number("limit")? else { return Ok(unless_said) };
+        let limit = u32::try_from(limit).ok().filter(|limit| (1..=most).contains(limit));
+        limit.ok_or_else(|| Problem::invalid_field("limit", "out-of-range", format!("Must be 1 to {most}.")))
+    }
+
     /// Returns the user that the parameter `userId` names.
     pub(crate) fn user_id(&self) -> Result<Option<UserId>, Problem> {
         let read = |text| read_name(text, USER_ID_MAX_CHARS);

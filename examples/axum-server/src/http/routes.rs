@@ -22,6 +22,7 @@ use crate::http::operator::overview::{self, ListAttention};
 use crate::http::operator::pauses::{self, EndPause, SetPause};
 use crate::http::operator::purge::Purge;
 use crate::http::operator::resolve::Resolve;
+use crate::http::operator::webhooks::{ListDeliveries, ListWebhooks, Redeliver};
 use crate::http::webhooks::{deliveries, endpoints};
 use crate::http::{
     batch, cancel, catalogue, clock, create, follow, health, list, metrics, orders, page, pairs, quote,
@@ -191,6 +192,9 @@ fn operators() -> Vec<Route> {
         Route::act::<OnOrder<ReleaseOrder>>("/api/operator/orders/{orderId}/release"),
         Route::act::<OnOrder<MakeOrderDue>>("/api/operator/orders/{orderId}/make-due"),
         Route::act::<OnOrder<CancelOrder>>("/api/operator/orders/{orderId}/cancel"),
+        Route::look::<ListWebhooks>("/api/operator/webhooks"),
+        Route::look::<ListDeliveries>("/api/operator/webhooks/{webhookId}/deliveries"),
+        Route::act::<Redeliver>("/api/operator/webhooks/{webhookId}/redeliver"),
         Route::act::<Purge>("/api/operator/purge"),
         Route::act::<Halt>("/api/operator/halt"),
         Route::act::<EndHalt>("/api/operator/halt/end"),

@@ -1,6 +1,6 @@
 //! What tokens are worth to the host, in a currency of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -61,6 +61,14 @@ pub enum PricesError {
         path: PathBuf,
         /// Why it is not.
         source: serde_json::Error,
+    },
+    /// Two names differ in nothing but their case.
+    #[error("{} has two prices of {token:?}", path.display())]
+    Ambiguous {
+        /// The file.
+        path: PathBuf,
+        /// One of the names.
+        token: String,
     },
     /// A price is no number.
     #[error("{} has no price of {token:?} with at most {PRICE_DECIMALS} digits behind the point", path.display())]
@@ -142,7 +150,12 @@ fn read(path: &Path) -> Result<HashMap<String, Price>, PricesError> {
         Ok(price) => Ok((token, price.base_units())),
         Err(source) => Err(PricesError::Invalid { path: path.to_owned(), token, source }),
     };
-    texts.into_iter().map(price).collect()
+    // Symbols are found in either case, so of two prices one would be taken by chance.
+    let mut known = HashSet::new();
+    match texts.keys().find(|token| !known.insert(token.to_ascii_lowercase())) {
+        Some(token) => Err(PricesError::Ambiguous { path: path.to_owned(), token: token.clone() }),
+        None => texts.into_iter().map(price).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -180,6 +193,7 @@ mod tests {
             (r#"{"SOL": 150}"#, "is not a JSON object"),
             (r#"{"SOL": "-1"}"#, r#"has no price of "SOL""#),
             (r#"{"SOL": "1e-16"}"#, "at most 15 digits"),
+            (r#"{"SOL": "1", "Sol": "2"}"#, "has two prices of"),
         ] {
             let error = prices(text).unwrap_err();
             assert!(error.contains(said), "{text}: {error}");

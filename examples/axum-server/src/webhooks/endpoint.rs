@@ -82,6 +82,32 @@ pub(crate) enum Reason {
     Gone,
 }
 
+/// How an endpoint is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndpointStatus {
+    /// Events are sent, and the last ones were taken.
+    Enabled,
+    /// Events are sent, and the last ones were not taken.
+    Failing,
+    /// The server has given it up.
+    Disabled,
+    /// Its user wants nothing to be sent.
+    Off,
+}
+
+impl EndpointStatus {
+    pub(crate) const ALL: [Self; 4] = [Self::Enabled, Self::Failing, Self::Disabled, Self::Off];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Failing => "failing",
+            Self::Disabled => "disabled",
+            Self::Off => "off",
+        }
+    }
+}
+
 impl EndpointId {
     /// Makes a name that no other endpoint has.
     pub(crate) fn generate() -> Self {
@@ -118,7 +144,20 @@ impl Serialize for EndpointId {
 impl Endpoint {
     /// Returns whether events are sent to it.
     pub(crate) const fn is_enabled(&self) -> bool {
-        self.settings.is_on && self.progress.disabled.is_none()
+        matches!(self.status(), EndpointStatus::Enabled | EndpointStatus::Failing)
+    }
+
+    /// Returns how it is.
+    pub(crate) const fn status(&self) -> EndpointStatus {
+        if !self.settings.is_on {
+            EndpointStatus::Off
+        } else if self.progress.disabled.is_some() {
+            EndpointStatus::Disabled
+        } else if self.progress.failures > 0 {
+            EndpointStatus::Failing
+        } else {
+            EndpointStatus::Enabled
+        }
     }
 }
 

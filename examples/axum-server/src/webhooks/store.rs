@@ -29,6 +29,9 @@ pub(crate) trait WebhookStore: fmt::Debug + Send + Sync + 'static {
     /// Returns a user's endpoints, the oldest first.
     async fn endpoints(&self, user: &UserId) -> Result<Vec<Endpoint>, StoreError>;
 
+    /// Returns endpoints of all users in the order of their ids, only those after one, at most `limit`.
+    async fn all(&self, after: Option<EndpointId>, limit: usize) -> Result<Vec<Endpoint>, StoreError>;
+
     /// Returns an endpoint, if there is one.
     async fn endpoint(&self, id: EndpointId) -> Result<Option<Endpoint>, StoreError>;
 

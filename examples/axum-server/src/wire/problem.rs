@@ -119,6 +119,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "order-not-found", "There is no such order.")
     }
 
+    /// Returns the 404 for a webhook that does not exist, or is somebody else's.
+    pub(crate) fn webhook_not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "webhook-not-found", "There is no such webhook.")
+    }
+
     /// Returns a 503: the request had no effect and may be repeated.
     pub(crate) fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
         let seconds = RETRY_AFTER_DEFAULT.as_secs();

@@ -21,6 +21,7 @@ use crate::http::gated::refuse;
 use crate::http::params::{Params, parse_order_id};
 use crate::limits::proxies::Arrival;
 use crate::limits::rate::{Standing, tell};
+use crate::webhooks::endpoint::EndpointId;
 use crate::wire::fields::Fields;
 use crate::wire::problem::Problem;
 
@@ -68,15 +69,15 @@ pub(crate) trait Act: Serialize + Sized + Send + Sync + 'static {
 /// What a request for an act says.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    order: Option<OrderId>,
+    /// What the path names.
+    named: Option<String>,
     pub(crate) params: Params,
     pub(crate) fields: Fields,
 }
 
 impl Asked {
     async fn read(app: &AppState, parts: &mut Parts, body: Body) -> Result<Self, Problem> {
-        let text = Path::<String>::from_request_parts(parts, app).await.ok();
-        let order = text.and_then(|Path(text)| parse_order_id(&text));
+        let named = Path::<String>::from_request_parts(parts, app).await.ok().map(|Path(text)| text);
         let Ok(params) = Params::from_request_parts(parts, app).await;
         // An act that needs nothing said needs no body.
         let fields = if body.is_end_stream() {
@@ -84,12 +85,18 @@ impl Asked {
         } else {
             read_fields(&parts.headers, body, BODY_BYTES_MAX).await?
         };
-        Ok(Self { order, params, fields })
+        Ok(Self { named, params, fields })
+    }
+
+    /// Returns the id of the webhook of the path, if that is one.
+    pub(crate) fn webhook(&self) -> Result<EndpointId, Problem> {
+        let id = self.named.as_deref().and_then(|text| text.parse().ok());
+        id.ok_or_else(Problem::webhook_not_found)
     }
 
     /// Returns the order of the path, if that is an order's id.
     pub(crate) fn order(&self) -> Result<OrderId, Problem> {
-        self.order.ok_or_else(Problem::order_not_found)
+        self.named.as_deref().and_then(parse_order_id).ok_or_else(Problem::order_not_found)
     }
 
     /// Succeeds if nothing is said beside what was read.

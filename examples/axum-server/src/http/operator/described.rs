@@ -8,7 +8,10 @@ use super::order_acts::MadeDueBody;
 use super::order_view::ViewBody;
 use super::overview::AttentionBody;
 use super::pauses::PausesBody;
+use super::webhooks::AllWebhooksBody;
 use crate::http::cancel::CancelBody;
+use crate::http::webhooks::deliveries::{DeliveriesBody, RedeliverySchema};
+use crate::webhooks::attempt::Attempt;
 use crate::wire::schema;
 use crate::wire::status::StatusBody;
 
@@ -122,3 +125,15 @@ pub(crate) fn set_pause() {}
 /// End a pause.
 #[utoipa::path(post, path = "/api/operator/pauses/end", operation_id = "endPause", tag = "Operators", request_body = PauseForm, responses((status = 200, description = "What is paused.", body = PausesBody)))]
 pub(crate) fn end_pause() {}
+
+/// List the webhooks of all users.
+#[utoipa::path(get, path = "/api/operator/webhooks", operation_id = "listAllWebhooks", tag = "Operators", params(("status" = Option<String>, Query, description = "Only those with this status, or one of several with commas between."), ("limit" = Option<u64>, Query, minimum = 1, maximum = 200), ("cursor" = Option<String>, Query, description = "The `nextCursor` of the page before.")), responses((status = 200, description = "A page of webhooks. It may have fewer than were asked for, also where there is a next one.", body = AllWebhooksBody<'_>)))]
+pub(crate) fn list_webhooks() {}
+
+/// List what was sent to a webhook of whichever user, the newest first.
+#[utoipa::path(get, path = "/api/operator/webhooks/{webhookId}/deliveries", operation_id = "listAnyDeliveries", tag = "Operators", params(("webhookId" = String, Path, description = "The webhook, of whichever user."), ("limit" = Option<u64>, Query, minimum = 1, maximum = 200), ("cursor" = Option<u64>, Query, description = "The `nextCursor` of the page before.")), responses((status = 200, description = "A page of the log.", body = DeliveriesBody)))]
+pub(crate) fn list_deliveries() {}
+
+/// Send an event once more to a webhook of whichever user.
+#[utoipa::path(post, path = "/api/operator/webhooks/{webhookId}/redeliver", operation_id = "redeliverAny", tag = "Operators", params(("webhookId" = String, Path, description = "The webhook, of whichever user.")), request_body = RedeliverySchema, responses((status = 200, description = "What became of it.", body = Attempt)))]
+pub(crate) fn redeliver() {}

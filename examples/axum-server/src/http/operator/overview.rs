@@ -23,8 +23,8 @@ use crate::wire::serialize_time;
 use crate::wire::status::{ListedBody, id_of};
 
 /// How many orders a page has unless the request says so, and at most.
-const PAGE: u64 = 50;
-const PAGE_MAX: u64 = 200;
+const PAGE: u32 = 50;
+const PAGE_MAX: u32 = 200;
 /// How long the store may take to say how it is.
 const STORE_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -57,7 +57,10 @@ impl Act for ListAttention {
             parse_order_id(text)
                 .ok_or_else(|| Problem::invalid_field("cursor", "invalid", "This is no cursor."))
         };
-        Ok(Self { limit: limit(&params)?, cursor: params.text("cursor").map(cursor).transpose()? })
+        Ok(Self {
+            limit: params.limit(PAGE, PAGE_MAX)?,
+            cursor: params.text("cursor").map(cursor).transpose()?,
+        })
     }
 
     async fn perform(self, app: &AppState) -> Result<Response, Problem> {
@@ -71,12 +74,6 @@ impl Act for ListAttention {
         let orders = orders.iter().map(ListedBody::new).collect();
         Ok(Json(AttentionBody { orders, next_cursor }).into_response())
     }
-}
-
-fn limit(params: &Params) -> Result<u32, Problem> {
-    let limit = params.number("limit")?.unwrap_or(PAGE);
-    let limit = u32::try_from(limit).ok().filter(|limit| (1..=PAGE_MAX).contains(&u64::from(*limit)));
-    limit.ok_or_else(|| Problem::invalid_field("limit", "out-of-range", format!("Must be 1 to {PAGE_MAX}.")))
 }
 
 /// How the engine of this process is, and what waits in the store of all processes.

@@ -186,24 +186,15 @@ pub(crate) struct EndpointBody<'a> {
 }
 
 impl<'a> EndpointBody<'a> {
-    pub(super) fn new(endpoint: &'a Endpoint) -> Self {
+    pub(crate) fn new(endpoint: &'a Endpoint) -> Self {
         let Endpoint { settings, progress, .. } = endpoint;
-        let status = if !settings.is_on {
-            "off"
-        } else if progress.disabled.is_some() {
-            "disabled"
-        } else if progress.failures > 0 {
-            "failing"
-        } else {
-            "enabled"
-        };
         Self {
             id: endpoint.id,
             user_id: &endpoint.user,
             url: settings.url.as_str(),
             events: &settings.kinds,
             description: &settings.description,
-            status,
+            status: endpoint.status().as_str(),
             created_at: endpoint.created_at,
             disabled_reason: progress.disabled.as_ref().map(|disabled| disabled.reason),
             disabled_at: progress.disabled.as_ref().map(|disabled| disabled.at),

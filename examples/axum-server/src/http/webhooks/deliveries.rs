@@ -18,15 +18,15 @@ use crate::http::params::{Params, parse_order_id};
 use crate::store_watch::Part;
 use crate::webhooks::attempt::{Attempt, Trigger};
 use crate::webhooks::client::REQUEST_TIME_MAX;
-use crate::webhooks::endpoint::Endpoint;
+use crate::webhooks::endpoint::{Endpoint, EndpointId};
 use crate::webhooks::message::Message;
-use crate::wire::fields::{ValueError, plain};
+use crate::wire::fields::{Fields, ValueError, plain};
 use crate::wire::problem::Problem;
 
 /// How many entries a page has if the client gives no limit.
-const PAGE: u64 = 50;
+const PAGE: u32 = 50;
 /// How many entries a page has at most.
-const PAGE_MAX: u64 = 200;
+const PAGE_MAX: u32 = 200;
 /// How long a client waits for its request to begin, while those of others are under way.
 const WAIT: Duration = Duration::from_secs(2);
 
@@ -70,23 +70,38 @@ pub(crate) async fn list(
     EndpointInPath(endpoint): EndpointInPath,
     params: Params,
 ) -> Result<Json<DeliveriesBody>, Problem> {
-    let params = params.only(&["limit", "cursor"])?;
-    let limit = params.number("limit")?.unwrap_or(PAGE);
-    let limit = usize::try_from(limit).ok().filter(|_| (1..=PAGE_MAX).contains(&limit));
-    let out_of_range =
-        || Problem::invalid_field("limit", "out-of-range", format!("Must be 1 to {PAGE_MAX}."));
-    let (limit, before) = (limit.ok_or_else(out_of_range)?, params.number("cursor")?);
-    let store = &webhooks(&app)?.store;
-    // One entry more than the page has shows whether there is a next page.
-    let read = store.attempts(endpoint.id, before, limit + 1);
-    let mut entries = app.store_watch.in_time(Part::Reads, read).await?;
-    let has_more = entries.len() > limit;
-    entries.truncate(limit);
-    let next_cursor = entries.last().filter(|_| has_more).map(|(number, _)| *number);
-    Ok(Json(DeliveriesBody {
-        deliveries: entries.into_iter().map(|(_, attempt)| attempt).collect(),
-        next_cursor,
-    }))
+    let asked = LogPage::read(params)?;
+    asked.of(&app, endpoint.id).await.map(Json)
+}
+
+/// Which page of a log a request asks for.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct LogPage {
+    limit: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<u64>,
+}
+
+impl LogPage {
+    pub(crate) fn read(params: Params) -> Result<Self, Problem> {
+        let params = params.only(&["limit", "cursor"])?;
+        Ok(Self { limit: params.limit(PAGE, PAGE_MAX)?, cursor: params.number("cursor")? })
+    }
+
+    /// Returns the page of the log of an endpoint.
+    pub(crate) async fn of(self, app: &AppState, id: EndpointId) -> Result<DeliveriesBody, Problem> {
+        let limit = self.limit as usize;
+        // One entry more than the page has shows whether there is a next page.
+        let read = webhooks(app)?.store.attempts(id, self.cursor, limit + 1);
+        let mut entries = app.store_watch.in_time(Part::Reads, read).await?;
+        let has_more = entries.len() > limit;
+        entries.truncate(limit);
+        let next_cursor = entries.last().filter(|_| has_more).map(|(number, _)| *number);
+        Ok(DeliveriesBody {
+            deliveries: entries.into_iter().map(|(_, attempt)| attempt).collect(),
+            next_cursor,
+        })
+    }
 }
 
 /// Send a test, also to a webhook that is off.
@@ -103,7 +118,7 @@ pub(crate) async fn test(
     EndpointInPath(endpoint): EndpointInPath,
 ) -> Result<Json<Attempt>, Problem> {
     let message = Message::test(endpoint.id, Utc::now());
-    send(&app, &endpoint, &message, Trigger::Test).await
+    send(&app, &endpoint, &message, Trigger::Test).await.map(Json)
 }
 
 /// Send an event once more.
@@ -122,18 +137,51 @@ pub(crate) async fn redeliver(
     request: Request,
 ) -> Result<Json<Attempt>, Problem> {
     let (parts, body) = request.into_parts();
-    let mut fields = read_fields(&parts.headers, body, BODY_BYTES_MAX).await?;
-    for field in ["orderId", "seq"] {
-        if !fields.has(field) {
-            fields.reject(field, "required", "The field is required.");
+    let fields = read_fields(&parts.headers, body, BODY_BYTES_MAX).await?;
+    let event = EventName::read(fields)?;
+    event.send(&app, &endpoint).await.map(Json)
+}
+
+/// Which event shall be sent once more.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EventName {
+    order_id: OrderId,
+    seq: u64,
+}
+
+impl EventName {
+    pub(crate) fn read(mut fields: Fields) -> Result<Self, Problem> {
+        for field in ["orderId", "seq"] {
+            if !fields.has(field) {
+                fields.reject(field, "required", "The field is required.");
+            }
         }
+        let order_id = fields.read("orderId", order_id);
+        let seq: Option<u64> = fields.read("seq", |value| plain(value, "a whole number"));
+        fields.finish()?;
+        let (Some(order_id), Some(seq)) = (order_id, seq) else { return Err(Problem::order_not_found()) };
+        Ok(Self { order_id, seq })
     }
-    let order_id = fields.read("orderId", order_id);
-    let seq: Option<u64> = fields.read("seq", |value| plain(value, "a whole number"));
-    fields.finish()?;
-    let (Some(order_id), Some(seq)) = (order_id, seq) else { return Err(Problem::order_not_found()) };
-    let message = message_of(&app, &endpoint, order_id, seq).await?.ok_or_else(Problem::order_not_found)?;
-    send(&app, &endpoint, &message, Trigger::Redelivery).await
+
+    /// Sends the event to an endpoint, if it is one of the endpoint's user.
+    pub(crate) async fn send(self, app: &AppState, endpoint: &Endpoint) -> Result<Attempt, Problem> {
+        let message = self.message(app, endpoint).await?.ok_or_else(Problem::order_not_found)?;
+        send(app, endpoint, &message, Trigger::Redelivery).await
+    }
+
+    async fn message(self, app: &AppState, endpoint: &Endpoint) -> Result<Option<Message>, Problem> {
+        let Self { order_id, seq } = self;
+        let Some(before) = seq.checked_sub(1) else { return Ok(None) };
+        let order = app.store_watch.in_time(Part::Reads, app.engine.order(order_id)).await?;
+        let Some(order) = order.filter(|order| order.request.user_id == endpoint.user) else {
+            return Ok(None);
+        };
+        let events = app.store_watch.in_time(Part::Reads, app.engine.events(order_id, before, 1)).await?;
+        let Some(event) = events.first().filter(|event| event.seq == seq) else { return Ok(None) };
+        let head = OrderHead::new(order.id, order.request.clone(), order.origin, order.created_at);
+        Ok(Some(Message::of_event(&head, event)))
+    }
 }
 
 fn order_id(value: &RawValue) -> Result<OrderId, ValueError> {
@@ -141,33 +189,17 @@ fn order_id(value: &RawValue) -> Result<OrderId, ValueError> {
     parse_order_id(&text).ok_or_else(|| ValueError::invalid("Must be the id of an order."))
 }
 
-/// Returns the message of an event, if it is one of the endpoint's user.
-async fn message_of(
-    app: &AppState,
-    endpoint: &Endpoint,
-    order_id: OrderId,
-    seq: u64,
-) -> Result<Option<Message>, Problem> {
-    let Some(before) = seq.checked_sub(1) else { return Ok(None) };
-    let order = app.store_watch.in_time(Part::Reads, app.engine.order(order_id)).await?;
-    let Some(order) = order.filter(|order| order.request.user_id == endpoint.user) else { return Ok(None) };
-    let events = app.store_watch.in_time(Part::Reads, app.engine.events(order_id, before, 1)).await?;
-    let Some(event) = events.first().filter(|event| event.seq == seq) else { return Ok(None) };
-    let head = OrderHead::new(order.id, order.request.clone(), order.origin, order.created_at);
-    Ok(Some(Message::of_event(&head, event)))
-}
-
 async fn send(
     app: &AppState,
     endpoint: &Endpoint,
     message: &Message,
     trigger: Trigger,
-) -> Result<Json<Attempt>, Problem> {
+) -> Result<Attempt, Problem> {
     let webhooks = webhooks(app)?;
     let attempt = webhooks.asked.attempt(&endpoint.settings, message, trigger, 1);
     let (attempt, _) = timeout(WAIT + REQUEST_TIME_MAX, attempt).await.map_err(|_| {
         Problem::unavailable("too-many-attempts", "Too many such requests are under way. Try again.")
     })?;
     app.store_watch.in_time(Part::Writes, webhooks.store.log(endpoint.id, &attempt)).await?;
-    Ok(Json(attempt))
+    Ok(attempt)
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::body::{ChangeSchema, EndpointBody, EndpointForm, NewEndpointSchema};
-use super::path::{EndpointInPath, conflict, not_found, webhooks};
+use super::path::{EndpointInPath, conflict, webhooks};
 use crate::app::AppState;
 use crate::auth::caller::Caller;
 use crate::http::params::Params;
@@ -178,7 +178,7 @@ pub(crate) async fn delete(
     let webhooks = webhooks(&app)?;
     let deleted = app.store_watch.in_time(Part::Writes, webhooks.store.delete(endpoint.id)).await?;
     webhooks.notify();
-    if deleted { Ok(StatusCode::NO_CONTENT) } else { Err(not_found()) }
+    if deleted { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::webhook_not_found()) }
 }
 
 /// Writes a change, and returns the endpoint as it is now.

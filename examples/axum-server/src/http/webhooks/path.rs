@@ -12,16 +12,11 @@ use crate::webhooks::service::Webhooks;
 use crate::wire::problem::Problem;
 
 /// Returns the webhooks of the server.
-pub(super) fn webhooks(app: &AppState) -> Result<&Webhooks, Problem> {
+pub(crate) fn webhooks(app: &AppState) -> Result<&Webhooks, Problem> {
     app.options.webhooks.as_ref().ok_or_else(|| {
         let detail = "This server has no webhooks: its operator allows none.";
         Problem::new(StatusCode::NOT_FOUND, "no-webhooks", detail)
     })
-}
-
-/// Returns the 404 for an endpoint that does not exist, or is somebody else's.
-pub(super) fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "webhook-not-found", "There is no such webhook.")
 }
 
 /// Returns the 409 for an endpoint that somebody changes at the same time.
@@ -40,9 +35,10 @@ impl FromRequestParts<AppState> for EndpointInPath {
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, app).await?;
         let webhooks = webhooks(app)?;
-        let text = Path::<String>::from_request_parts(parts, app).await.map_err(|_| not_found())?;
-        let id: EndpointId = text.parse().map_err(|_| not_found())?;
+        let text =
+            Path::<String>::from_request_parts(parts, app).await.map_err(|_| Problem::webhook_not_found())?;
+        let id: EndpointId = text.parse().map_err(|_| Problem::webhook_not_found())?;
         let found = app.store_watch.in_time(Part::Reads, webhooks.store.endpoint(id)).await?;
-        found.filter(|endpoint| caller.sees(&endpoint.user)).map(Self).ok_or_else(not_found)
+        found.filter(|endpoint| caller.sees(&endpoint.user)).map(Self).ok_or_else(Problem::webhook_not_found)
     }
 }

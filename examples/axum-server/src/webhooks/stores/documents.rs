@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::webhooks::attempt::Attempt;
-use crate::webhooks::endpoint::Endpoint;
+use crate::webhooks::endpoint::{Endpoint, EndpointId};
 
 /// A row of an endpoint, as stores have it.
 #[derive(Debug)]
@@ -62,6 +62,11 @@ pub(crate) fn entry(number: i64, text: &str) -> Result<(u64, Attempt), StoreErro
 
 pub(crate) fn corrupt(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
     StoreError::of(StoreErrorKind::Internal, error)
+}
+
+/// Returns the text that the ids after an endpoint's are greater than.
+pub(crate) fn place(after: Option<EndpointId>) -> String {
+    after.map(|id| id.to_string()).unwrap_or_default()
 }
 
 /// Returns a number as SQL has it.

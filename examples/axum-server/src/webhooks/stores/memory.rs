@@ -1,6 +1,7 @@
 //! Endpoints in the memory of the process, beside orders that are there as well.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -76,6 +77,12 @@ impl WebhookStore for MemoryWebhooks {
         let mut endpoints: Vec<Endpoint> = theirs.cloned().collect();
         endpoints.sort_by_key(|endpoint| (endpoint.created_at, endpoint.id));
         Ok(endpoints)
+    }
+
+    async fn all(&self, after: Option<EndpointId>, limit: usize) -> Result<Vec<Endpoint>, StoreError> {
+        let all = self.lock();
+        let rest = all.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded));
+        Ok(rest.take(limit).map(|(_, kept)| kept.endpoint.clone()).collect())
     }
 
     async fn endpoint(&self, id: EndpointId) -> Result<Option<Endpoint>, StoreError> {

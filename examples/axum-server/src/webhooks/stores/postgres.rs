@@ -16,7 +16,7 @@ use crate::webhooks::attempt::Attempt;
 use crate::webhooks::endpoint::{Endpoint, EndpointId, Progress};
 use crate::webhooks::lease::Lease;
 use crate::webhooks::store::{LOG_ENTRIES, WebhookStore};
-use crate::webhooks::stores::documents::{EndpointRow, corrupt, count, encode, entry, number};
+use crate::webhooks::stores::documents::{EndpointRow, corrupt, count, encode, entry, number, place};
 
 /// How many connections there are: deliveries are no reason to take more of the orders' database.
 const CONNECTIONS: usize = 3;
@@ -197,6 +197,12 @@ impl WebhookStore for PostgresWebhooks {
         );
         let rows = self.fetch(sql, Arguments::new().with(user.to_string())).await?;
         rows.iter().map(endpoint).collect()
+    }
+
+    async fn all(&self, after: Option<EndpointId>, limit: usize) -> Result<Vec<Endpoint>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM {{s}}.webhook_endpoints WHERE id > $1 ORDER BY id LIMIT $2");
+        let arguments = Arguments::new().with(place(after)).with(number(limit as u64)?);
+        self.fetch(sql, arguments).await?.iter().map(endpoint).collect()
     }
 
     async fn endpoint(&self, id: EndpointId) -> Result<Option<Endpoint>, StoreError> {

@@ -1,6 +1,6 @@
 //! Endpoints in the Redis server of the orders, under the same prefix.
 //!
-//! An endpoint is a hash. The enabled ones are also in a sorted set, by the time until which nobody else takes them, in microseconds.
+//! An endpoint is a hash, and two sorted sets have the ids of a user's endpoints and of all. The enabled ones are also in a sorted set, by the time until which nobody else takes them, in microseconds.
 //! A script notes an endpoint there before it enables it and removes it afterwards, and who takes one looks at its hash: so what a
 //! server that is killed leaves half done is put right by the next look.
 
@@ -23,7 +23,7 @@ use crate::webhooks::attempt::Attempt;
 use crate::webhooks::endpoint::{Endpoint, EndpointId, Progress};
 use crate::webhooks::lease::Lease;
 use crate::webhooks::store::{LOG_ENTRIES, WebhookStore};
-use crate::webhooks::stores::documents::{EndpointRow, corrupt, count, encode, entry, number};
+use crate::webhooks::stores::documents::{EndpointRow, corrupt, count, encode, entry, number, place};
 
 /// How long a call may take in all.
 const CALL_TIME_MAX: Duration = Duration::from_secs(10);
@@ -38,11 +38,21 @@ macro_rules! script {
                 local enabled = prefix .. ':webhooks'
                 local function row(id) return prefix .. ':webhook:' .. id end
                 local function log(id) return prefix .. ':webhook:' .. id .. ':log' end
+                local all = prefix .. ':webhooks:all'
                 local function of_user(user) return prefix .. ':webhooks:of:' .. user end
                 local function of_holder(holder) return prefix .. ':webhooks:held:' .. holder end
                 local function now_us()
                     local time = redis.call('TIME')
                     return tonumber(time[1]) * 1000000 + tonumber(time[2])
+                end
+                local function rows(ids)
+                    local found = {}
+                    for _, id in ipairs(ids) do
+                        local row = redis.call('HMGET', row(id), 'user', 'created_at_ms', 'revision', 'settings',
+                            'progress')
+                        if row[1] then found[#found + 1] = {id, row[1], row[2], row[3], row[4], row[5]} end
+                    end
+                    return found
                 end
                 local function score(number) return string.format('%.0f', number) end
                 local function holds(id, holder, revision)
@@ -70,22 +80,14 @@ static CREATE: LazyLock<Script> = script!(
     redis.call('HSET', row(id), 'user', user, 'created_at_ms', created_at_ms, 'revision', ARGV[4],
         'settings', ARGV[5], 'progress', ARGV[6], 'is_on', ARGV[7], 'is_disabled', '0')
     redis.call('ZADD', of_user(user), created_at_ms, id)
+    redis.call('ZADD', all, 0, id)
     redis.call('ZADD', enabled, 0, id)
     return 1"
 );
-static ENDPOINTS: LazyLock<Script> = script!(
-    "local found = {}
-    for _, id in ipairs(redis.call('ZRANGE', of_user(ARGV[1]), 0, -1)) do
-        local row = redis.call('HMGET', row(id), 'user', 'created_at_ms', 'revision', 'settings', 'progress')
-        if row[1] then found[#found + 1] = {id, row[1], row[2], row[3], row[4], row[5]} end
-    end
-    return found"
-);
-static ENDPOINT: LazyLock<Script> = script!(
-    "local row = redis.call('HMGET', row(ARGV[1]), 'user', 'created_at_ms', 'revision', 'settings', 'progress')
-    if not row[1] then return {} end
-    return {{ARGV[1], row[1], row[2], row[3], row[4], row[5]}}"
-);
+static ENDPOINTS: LazyLock<Script> = script!("return rows(redis.call('ZRANGE', of_user(ARGV[1]), 0, -1))");
+static ALL: LazyLock<Script> =
+    script!("return rows(redis.call('ZRANGEBYLEX', all, '(' .. ARGV[1], '+', 'LIMIT', 0, ARGV[2]))");
+static ENDPOINT: LazyLock<Script> = script!("return rows({ARGV[1]})");
 static UPDATE: LazyLock<Script> = script!(
     "local id = ARGV[1]
     if redis.call('HGET', row(id), 'revision') ~= ARGV[2] then return 0 end
@@ -105,6 +107,7 @@ static DELETE: LazyLock<Script> = script!(
     redis.call('ZREM', enabled, id)
     redis.call('DEL', row(id), log(id))
     redis.call('ZREM', of_user(user), id)
+    redis.call('ZREM', all, id)
     return 1"
 );
 static LEASE: LazyLock<Script> = script!(
@@ -255,6 +258,12 @@ impl WebhookStore for RedisWebhooks {
 
     async fn endpoints(&self, user: &UserId) -> Result<Vec<Endpoint>, StoreError> {
         let rows: Vec<Row> = self.call(&ENDPOINTS, |call| _ = call.arg(user.as_str())).await?;
+        rows.into_iter().map(endpoint).collect()
+    }
+
+    async fn all(&self, after: Option<EndpointId>, limit: usize) -> Result<Vec<Endpoint>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows: Vec<Row> = self.call(&ALL, |call| _ = call.arg(place(after)).arg(limit)).await?;
         rows.into_iter().map(endpoint).collect()
     }
 

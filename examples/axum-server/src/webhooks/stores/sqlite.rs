@@ -18,7 +18,7 @@ use crate::webhooks::attempt::Attempt;
 use crate::webhooks::endpoint::{Endpoint, EndpointId, Progress};
 use crate::webhooks::lease::Lease;
 use crate::webhooks::store::{LOG_ENTRIES, WebhookStore};
-use crate::webhooks::stores::documents::{EndpointRow, count, encode, entry, number};
+use crate::webhooks::stores::documents::{EndpointRow, count, encode, entry, number, place};
 
 /// The version of the tables.
 const VERSION: i64 = 1;
@@ -221,6 +221,17 @@ impl WebhookStore for SqliteWebhooks {
             );
             let mut statement = connection.prepare_cached(&sql).map_err(failed)?;
             let rows = statement.query_map([user], row).map_err(failed)?;
+            rows.map(|row| row.map_err(failed)?.decode()).collect()
+        })
+        .await
+    }
+
+    async fn all(&self, after: Option<EndpointId>, limit: usize) -> Result<Vec<Endpoint>, StoreError> {
+        let limit = number(limit as u64)?;
+        self.read(move |connection| {
+            let sql = format!("SELECT {COLUMNS} FROM webhook_endpoints WHERE id > ?1 ORDER BY id LIMIT ?2");
+            let mut statement = connection.prepare_cached(&sql).map_err(failed)?;
+            let rows = statement.query_map(params![place(after), limit], row).map_err(failed)?;
             rows.map(|row| row.map_err(failed)?.decode()).collect()
         })
         .await

@@ -79,6 +79,21 @@ async fn endpoints_come_back_as_they_were(store: &dyn WebhookStore) {
     assert_eq!(store.endpoints(&UserId::new("alice")).await.unwrap(), [newer]);
 }
 
+async fn the_endpoints_of_all_users_are_read_in_pages(store: &dyn WebhookStore) {
+    assert_eq!(store.all(None, 10).await.unwrap(), []);
+    let mut expected = Vec::new();
+    for user in ["alice", "bob", "carol"] {
+        expected.push(added(store, user).await);
+    }
+    expected.sort_by_key(|endpoint| endpoint.id);
+    assert_eq!(store.all(None, 2).await.unwrap(), expected[..2]);
+    assert_eq!(store.all(Some(expected[1].id), 2).await.unwrap(), expected[2..]);
+    assert!(store.delete(expected[1].id).await.unwrap());
+    // The place of one that is gone is still a place.
+    assert_eq!(store.all(Some(expected[1].id), 2).await.unwrap(), expected[2..]);
+    assert_eq!(store.all(None, 10).await.unwrap(), [expected[0].clone(), expected[2].clone()]);
+}
+
 async fn a_user_has_no_more_than_allowed(store: &dyn WebhookStore) {
     for n in 0..3 {
         assert_eq!(store.create(&endpoint("alice", n), 2).await.unwrap(), n < 2);
@@ -206,6 +221,7 @@ macro_rules! cases {
         mod $store {
             cases! { @ $open;
                 endpoints_come_back_as_they_were
+                the_endpoints_of_all_users_are_read_in_pages
                 a_user_has_no_more_than_allowed
                 a_change_wins_once_and_takes_the_lease_away
                 an_endpoint_has_one_holder
