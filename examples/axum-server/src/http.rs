@@ -125,6 +125,8 @@ impl Site {
         };
         let mut response = trace.context.scope(answered.instrument(span.clone())).await?;
         harden(&mut response);
+        #[cfg(feature = "otel")]
+        crate::otel::set_answer(&span, response.status());
         trace.tell(&mut response);
         span.in_scope(|| answering.end(&response, client, &series));
         Ok(response)

@@ -7,8 +7,10 @@ use std::env;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use axum::http::StatusCode;
 use opentelemetry::trace::{
-    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState, TracerProvider as _,
+    SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId, TraceState,
+    TracerProvider as _,
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
@@ -16,7 +18,10 @@ use opentelemetry_otlp::{
     ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
 };
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracerProvider};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{
+    IdGenerator, RandomIdGenerator, SdkTracerProvider, SpanData, SpanExporter as Export,
+};
 use order_engine_chain::Http;
 use order_engine_core::telemetry::chain;
 use order_engine_core::telemetry::trace::TraceContext;
@@ -30,6 +35,8 @@ use uuid::Uuid;
 
 /// How long the collector may take for one batch of spans, and for the last ones at the end.
 const EXPORT_TIME_MAX: Duration = Duration::from_secs(5);
+/// The attribute of a request's span that has the status of its answer.
+const STATUS_CODE: &str = "http.response.status_code";
 /// The spans of this software. Those of its libraries are of no use to an operator.
 const OURS: [&str; 3] = ["order_engine_core", "order_engine_server", "order_engine_chain"];
 
@@ -70,7 +77,7 @@ impl Otel {
         let provider = SdkTracerProvider::builder()
             .with_id_generator(Ids::default())
             .with_resource(resource())
-            .with_batch_exporter(exporter);
+            .with_batch_exporter(Described(exporter));
         Ok(Some(Self(provider.build())))
     }
 
@@ -130,6 +137,51 @@ pub(crate) fn set_parent(span: &Span, parent: TraceContext) {
     let remote = SpanContext::new(trace_id, span_id, flags, true, TraceState::default());
     // An error means that no spans are sent.
     let _ = span.set_parent(Context::new().with_remote_span_context(remote));
+}
+
+/// Notes in the span of a request how it was answered.
+pub(crate) fn set_answer(span: &Span, status: StatusCode) {
+    span.set_attribute(STATUS_CODE, i64::from(status.as_u16()));
+    if status.is_server_error() {
+        span.set_status(Status::error(""));
+    }
+}
+
+/// Tells the collector what the spans themselves do not have, so that no line of the log has it either: their kinds, and
+/// the names of requests.
+#[derive(Debug)]
+struct Described(SpanExporter);
+
+impl Export for Described {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.0.export(batch.into_iter().map(described).collect()).await
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.0.set_resource(resource);
+    }
+}
+
+fn described(mut span: SpanData) -> SpanData {
+    let attribute = |key| span.attributes.iter().find(|attribute| attribute.key.as_str() == key);
+    let text = |key| attribute(key).map(|attribute| attribute.value.as_str());
+    if let Some(method) = text("http.request.method") {
+        let name = text("http.route").map(|route| format!("{method} {route}"));
+        span.name = name.unwrap_or_else(|| method.into_owned()).into();
+        span.span_kind = SpanKind::Server;
+    } else if attribute("step").is_some() {
+        // Each step of an order calls a node or the store.
+        span.span_kind = SpanKind::Client;
+    }
+    span
 }
 
 /// Gives a span without a parent the trace that the task belongs to: the request's, or the order's.

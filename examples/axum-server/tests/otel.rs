@@ -15,6 +15,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
 use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -93,11 +94,13 @@ async fn an_orders_spans_are_in_the_trace_of_its_id_and_a_requests_in_the_client
             spans.extend(of_resource.scope_spans.into_iter().flat_map(|of_scope| of_scope.spans));
         }
     }
-    let request = spans.iter().find(|span| hexadecimal(&span.trace_id) == TRACE && span.name == "request");
+    let request = spans.iter().find(|span| hexadecimal(&span.parent_span_id) == PARENT);
     let request = request.unwrap_or_else(|| panic!("{spans:#?}"));
-    assert_eq!(hexadecimal(&request.parent_span_id), PARENT);
+    assert_eq!((&*request.name, request.kind()), ("POST /api/orders/execute", SpanKind::Server));
+    assert_eq!(hexadecimal(&request.trace_id), TRACE);
     let of_request = attributes(&request.attributes);
     assert_eq!((&*of_request["http.route"], &*of_request["order.id"]), ("/api/orders/execute", &*id));
+    assert_eq!(of_request["http.response.status_code"], "IntValue(202)");
 
     let of_order: Vec<&Span> =
         spans.iter().filter(|span| hexadecimal(&span.trace_id) == id.replace('-', "")).collect();
@@ -108,6 +111,7 @@ async fn an_orders_spans_are_in_the_trace_of_its_id_and_a_requests_in_the_client
             .iter()
             .find(|span| span.name == step)
             .unwrap_or_else(|| panic!("{step} in {of_order:#?}"));
+        assert_eq!(found.kind(), SpanKind::Client, "{step}");
         assert!(
             !found.parent_span_id.is_empty() && found.end_time_unix_nano >= found.start_time_unix_nano,
             "{step}"
