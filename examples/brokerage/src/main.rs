@@ -11,7 +11,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use order_engine_brokerage::broker::Broker;
 use order_engine_brokerage::{http, worker};
 use order_engine_core::telemetry::chain;
-use order_engine_core::{DexRouter, EngineConfig, Runtime, Venue};
+use order_engine_core::{DexRouter, EngineConfig, RetryPolicy, Runtime, Venue};
 use order_engine_sim::default_tokens;
 use order_engine_sim::rpc::{RpcClient, RpcOptions, RpcRouter, RpcVenue};
 use tokio::net::TcpListener;
@@ -36,6 +36,10 @@ struct Args {
     /// After a crash, how long the orders of the dead process wait, in milliseconds
     #[arg(long, env = "LEASE_MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     lease_ms: u64,
+    /// How often an order waits for its worst price to come back, first a second and each time longer, before it
+    /// fails and is refunded
+    #[arg(long, env = "PRICE_LOOKS", default_value_t = RetryPolicy::default().price.max_failures)]
+    price_looks: u32,
 }
 
 /// How long the program takes to end at most: less than the 30 seconds after which Kubernetes kills it.
@@ -54,7 +58,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, args.port))).await?;
     let mut terminate = signal(SignalKind::terminate())?;
 
-    let config = EngineConfig::default().with_lease_duration(Duration::from_millis(args.lease_ms));
+    let price = RetryPolicy::default().price.with_max_failures(args.price_looks);
+    let config = EngineConfig::default()
+        .with_lease_duration(Duration::from_millis(args.lease_ms))
+        .with_retry(RetryPolicy::default().with_price(price));
     let trading = tokio::select! {
         trading = trading(&args.venue_url) => trading?,
         // It waits for its node, and has done nothing yet.

@@ -19,7 +19,9 @@ impl Service {
     pub(crate) async fn start(folder: &Path, database_url: &str, venue_url: &str) -> Self {
         let log = folder.join("log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_order-engine-brokerage"));
-        command.args(["--port", "0", "--lease-ms", "1000"]);
+        // The market walks, and may stay below what an order accepts for minutes. That it waits so long by
+        // default is not what is checked here.
+        command.args(["--port", "0", "--lease-ms", "1000", "--price-looks", "3"]);
         command.args(["--database-url", database_url, "--venue-url", venue_url]);
         command.stderr(File::options().append(true).create(true).open(&log).unwrap());
         let (child, line) = start(command, folder).await;
