@@ -31,6 +31,13 @@ const TRIES: u32 = 5;
 const RESTART_TRIES: u32 = 100;
 const RESTART_WAIT: Duration = Duration::from_millis(100);
 
+/// Where the state and the parent are among the fields that follow a process's name.
+const STATE: usize = 0;
+const PARENT: usize = 1;
+
+/// How often a server is asked whether it has stopped.
+const STOP_POLL: Duration = Duration::from_millis(1);
+
 /// Waits until the process that started it is gone, then stops the server and removes its folder.
 const WATCHDOG: &str = "trap '' INT TERM
     cat >/dev/null
@@ -124,6 +131,11 @@ impl PostgresServer {
         let parent = self.process_id();
         // The parent is stopped first, because it would start its children again.
         send("STOP", &parent);
+        // A signal takes effect later: until then it may still be making a child, which nobody would kill, and
+        // which could wait for ever for a lock of a dead one.
+        while !is_stopped(&parent) {
+            std::thread::sleep(STOP_POLL);
+        }
         for child in children(&parent) {
             // A child may have ended meanwhile.
             let _ = Command::new("kill").args(["-KILL", &child]).stderr(Stdio::null()).status();
@@ -253,12 +265,20 @@ fn send(signal: &str, process: &str) {
 /// Returns the processes that a process has started.
 fn children(parent: &str) -> Vec<String> {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let is_child = |process: &String| {
-        // The state and the parent follow the name, which is in parentheses.
-        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-        stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)) == Some(parent)
-    };
+    let is_child = |process: &String| stat(process, PARENT).is_some_and(|of| of == parent);
     processes.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_child).collect()
+}
+
+/// Returns whether a process has stopped, or is gone.
+fn is_stopped(process: &str) -> bool {
+    stat(process, STATE).is_none_or(|state| state == "T")
+}
+
+/// Returns a field of a process, or nothing if it is gone.
+fn stat(process: &str, field: usize) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name is in parentheses, and may contain anything.
+    stat.rsplit(')').next()?.split_whitespace().nth(field).map(str::to_owned)
 }
 
 fn must_succeed(command: &mut Command) {
