@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs, unreachable_pub)] // Each test file uses a part of this.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -34,6 +35,20 @@ pub fn command(folder: &Path, args: &[&str]) -> Command {
     command
 }
 
+/// Returns a command that runs the program of a folder which is its root, as the user of the image: without any rights.
+pub fn command_in(root: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+        command.args(["--setuid", "65532", "--setgid", "65532"]);
+    } else {
+        // Only who is root somewhere may change the root.
+        command.arg("--map-root-user");
+    }
+    command.env_clear().arg("--root").arg(root).arg("/usr/local/bin/order-engine-server").args(args);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
 /// Runs the program, which must fail, and returns its standard error.
 pub async fn fails(folder: &Path, args: &[&str]) -> String {
     let Output { status, stderr, .. } = command(folder, args).output().await.unwrap();
@@ -51,6 +66,11 @@ impl Program {
         let mut command = command(folder, &[&["--port", "0"], args].concat());
         command.envs(variables.iter().copied());
         Self::run(command).await
+    }
+
+    /// Starts it in a folder that is its root.
+    pub async fn start_in(root: &Path, args: &[&str]) -> Self {
+        Self::run(command_in(root, &[&["--port", "0"], args].concat())).await
     }
 
     /// Starts it with these limits on the files that it may have open, the one that it starts with and the highest one.
