@@ -9,7 +9,7 @@ const { pause, scratch, start, within } = require('./processes');
 
 /** What the browser itself notes when a server is away or refuses something, which some steps want to see. */
 const EXPECTED = {
-  away: /ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|WebSocket connection/,
+  away: /ERR_CONNECTION_(REFUSED|RESET|CLOSED)|ERR_SOCKET_NOT_CONNECTED|ERR_EMPTY_RESPONSE|WebSocket connection/,
   401: /\b401\b/,
   403: /\b403\b/,
   404: /\b404\b|WebSocket connection/,
@@ -89,12 +89,17 @@ class Tab {
   take({ method, params }) {
     this.listeners.get(method)?.(params);
     if (method === 'Runtime.exceptionThrown') {
-      this.complaints.push(params.exceptionDetails.exception?.description ?? 'an exception');
+      this.complain(params.exceptionDetails.exception?.description ?? 'an exception');
     } else if (method === 'Log.entryAdded' && params.entry.level === 'error') {
-      this.complaints.push(`${params.entry.text} ${params.entry.url ?? ''}`);
+      this.complain(`${params.entry.text} ${params.entry.url ?? ''}`);
     } else if (method === 'Runtime.consoleAPICalled' && params.type === 'error') {
-      this.complaints.push(params.args.map(({ value }) => value).join(' '));
+      this.complain(params.args.map(({ value }) => value).join(' '));
     }
+  }
+
+  /** Notes what the browser complains of, and during which step. */
+  complain(text) {
+    this.complaints.push(`${this.browser.step}: ${text}`);
   }
 
   /** Forgets what a step wants the browser to note. */
