@@ -9,7 +9,7 @@ const { pause, scratch, start, within } = require('./processes');
 
 /** What the browser itself notes when a server is away or refuses something, which some steps want to see. */
 const EXPECTED = {
-  away: /ERR_CONNECTION_(REFUSED|RESET|CLOSED)|ERR_SOCKET_NOT_CONNECTED|ERR_EMPTY_RESPONSE|WebSocket connection/,
+  away: /ERR_CONNECTION_(REFUSED|RESET)|ERR_SOCKET_NOT_CONNECTED|ERR_EMPTY_RESPONSE|WebSocket connection/,
   401: /\b401\b/,
   403: /\b403\b/,
   404: /\b404\b|WebSocket connection/,
