@@ -28,24 +28,30 @@ pub struct Program {
 }
 
 pub fn command(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_order-engine-server"));
+    let mut command = bare(env!("CARGO_BIN_EXE_order-engine-server"));
+    command.current_dir(folder).args(args);
+    command
+}
+
+/// Returns a command of which only the standard error is read, and which ends with the test.
+fn bare(program: &str) -> Command {
+    let mut command = Command::new(program);
     // The environment of the tests must not change the settings.
-    command.env_clear().current_dir(folder).args(args);
+    command.env_clear();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
 /// Returns a command that runs the program of a folder which is its root, as the user of the image: without any rights.
 pub fn command_in(root: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new("unshare");
+    let mut command = bare("unshare");
     if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
         command.args(["--setuid", "65532", "--setgid", "65532"]);
     } else {
         // Only who is root somewhere may change the root.
         command.arg("--map-root-user");
     }
-    command.env_clear().arg("--root").arg(root).arg("/usr/local/bin/order-engine-server").args(args);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.arg("--root").arg(root).arg("/usr/local/bin/order-engine-server").args(args);
     command
 }
 
@@ -76,10 +82,9 @@ impl Program {
     /// Starts it with these limits on the files that it may have open, the one that it starts with and the highest one.
     pub async fn start_limited(folder: &Path, args: &[&str], [soft, hard]: [u32; 2]) -> Self {
         let program = env!("CARGO_BIN_EXE_order-engine-server");
-        let mut command = Command::new("sh");
+        let mut command = bare("sh");
         let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec {program} \"$@\"");
-        command.env_clear().current_dir(folder).args(["-c", &script, "sh", "--port", "0"]).args(args);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.current_dir(folder).args(["-c", &script, "sh", "--port", "0"]).args(args);
         Self::run(command).await
     }
 
