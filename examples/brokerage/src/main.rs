@@ -58,10 +58,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, args.port))).await?;
     let mut terminate = signal(SignalKind::terminate())?;
 
-    let price = RetryPolicy::default().price.with_max_failures(args.price_looks);
+    let retry = RetryPolicy::default();
+    let price = retry.price.with_max_failures(args.price_looks);
     let config = EngineConfig::default()
         .with_lease_duration(Duration::from_millis(args.lease_ms))
-        .with_retry(RetryPolicy::default().with_price(price));
+        .with_retry(retry.with_price(price));
     let trading = tokio::select! {
         trading = trading(&args.venue_url) => trading?,
         // It waits for its node, and has done nothing yet.
